@@ -1,0 +1,63 @@
+"""Serving Workbench: serve, measure and teach models from JupyterLab.
+
+import workbench as wb
+server = wb.serve(model, name="digits")
+server.predict(x)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workbench.client import Server, connect, serve, servers
+    from workbench.core.batching import BatchingParameters
+    from workbench.core.status import ServingError
+    from workbench.experiments.simulate import simulate
+    from workbench.experiments.store import history, load_experiment
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "Server": "workbench.client",
+    "connect": "workbench.client",
+    "serve": "workbench.client",
+    "servers": "workbench.client",
+    "BatchingParameters": "workbench.core.batching",
+    "ServingError": "workbench.core.status",
+    "history": "workbench.experiments.store",
+    "load_experiment": "workbench.experiments.store",
+    "simulate": "workbench.experiments.simulate",
+}
+
+__all__ = [
+    "BatchingParameters",
+    "Server",
+    "ServingError",
+    "connect",
+    "history",
+    "load_experiment",
+    "serve",
+    "servers",
+    "simulate",
+]
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext workbench`: the magics `%serve` and `%%serve`."""
+    from workbench.client import magics
+
+    magics.load_ipython_extension(shell)
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when used: `import workbench` itself costs next to nothing.
+    if name in _WHERE:
+        from importlib import import_module
+
+        return getattr(import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'workbench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_WHERE])
