@@ -1,0 +1,38 @@
+"""Signatures as plain data: there and back, and how they read."""
+
+from __future__ import annotations
+
+import json
+
+from workbench.core.signature import Signature, TensorInfo
+
+SIGNATURE = Signature(
+    inputs={
+        "b": TensorInfo("int32", (-1,), "feed_b:0"),
+        "a": TensorInfo("float", (-1, 28, 28)),
+    },
+    outputs={"y": TensorInfo("string", None), "z": TensorInfo("double", ())},
+    method_name="tensorflow/serving/predict",
+    defaults=frozenset({"b"}),
+)
+
+
+def test_json_and_back() -> None:
+    data = SIGNATURE.to_json()
+    assert data == {
+        "inputs": {
+            "b": {"dtype": "int32", "shape": [-1], "name": "feed_b:0"},
+            "a": {"dtype": "float", "shape": [-1, 28, 28]},
+        },
+        "outputs": {
+            "y": {"dtype": "string", "shape": None},
+            "z": {"dtype": "double", "shape": []},
+        },
+        "method_name": "tensorflow/serving/predict",
+        "defaults": ["b"],
+    }
+    assert Signature.from_json(json.loads(json.dumps(data))) == SIGNATURE
+
+
+def test_reads_well() -> None:
+    assert str(SIGNATURE) == ("(a: float[?, 28, 28], b: int32[?]) -> (y: string[...], z: double[])")

@@ -1,0 +1,119 @@
+"""Harness states: which moves are legal, and what a client sees of each."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from workbench.core.states import (
+    FINAL_STATES,
+    LEGAL_MOVES,
+    Harness,
+    HarnessState,
+    PublicState,
+    ServableId,
+    public_state,
+)
+from workbench.core.status import Code, ServingError
+
+S = HarnessState
+WHOLE_LIFE = [
+    S.NEW,
+    S.LOAD_REQUESTED,
+    S.LOAD_APPROVED,
+    S.LOADING,
+    S.READY,
+    S.UNLOAD_REQUESTED,
+    S.QUIESCING,
+    S.QUIESCED,
+    S.UNLOADING,
+    S.DISABLED,
+]
+LEGAL = {
+    *itertools.pairwise(WHOLE_LIFE),
+    (S.LOADING, S.UNLOADING),
+    *((state, S.ERROR) for state in WHOLE_LIFE),
+}
+
+
+def harness_in(state: HarnessState) -> Harness:
+    harness = Harness(ServableId("m", 3))
+    harness.state = state
+    return harness
+
+
+@pytest.mark.parametrize(("before", "after"), list(itertools.product(S, S)))
+def test_every_pair_of_states_is_legal_or_refused(
+    before: HarnessState, after: HarnessState
+) -> None:
+    harness = harness_in(before)
+    if (before, after) in LEGAL:
+        harness.move(after)
+        assert harness.state is after
+        return
+    with pytest.raises(ServingError) as raised:
+        harness.move(after)
+    assert raised.value == ServingError(
+        Code.INTERNAL,
+        f"Illegal request to transition from state {before.value} to {after.value}",
+    )
+    assert harness.state is before
+
+
+def test_the_public_state_of_a_whole_life_only_moves_forward() -> None:
+    harness = Harness(ServableId("m", 3))
+    seen = [harness.public_state]
+    for state in WHOLE_LIFE[1:]:
+        harness.move(state)
+        seen.append(harness.public_state)
+    assert [state.name for state in seen] == [
+        "START",
+        "START",
+        "LOADING",
+        "LOADING",
+        "AVAILABLE",
+        "UNLOADING",
+        "UNLOADING",
+        "UNLOADING",
+        "UNLOADING",
+        "END",
+    ]
+    assert all(a <= b for a, b in LEGAL_MOVES_IN_PUBLIC)
+
+
+LEGAL_MOVES_IN_PUBLIC = [
+    (public_state(before), public_state(after))
+    for before, moves in LEGAL_MOVES.items()
+    for after in moves
+]
+
+
+def test_public_states_have_the_numbers_of_get_model_status() -> None:
+    assert {state.name: int(state) for state in PublicState} == {
+        "START": 10,
+        "LOADING": 20,
+        "AVAILABLE": 30,
+        "UNLOADING": 40,
+        "END": 50,
+    }
+    assert {state for state in S if public_state(state) is PublicState.END} == FINAL_STATES
+
+
+def test_a_failure_keeps_its_reason_and_is_final() -> None:
+    harness = harness_in(S.LOADING)
+    reason = ServingError(Code.NOT_FOUND, "no such file")
+    harness.fail(reason)
+    assert (harness.state, harness.error) == (S.ERROR, reason)
+    with pytest.raises(ServingError, match="Illegal request to transition from state error to err"):
+        harness.fail(ServingError(Code.INTERNAL, "another"))
+    assert harness.error is reason
+
+
+def test_reads_as_tensorflow_serving_prints_it() -> None:
+    assert str(ServableId("my_mnist_model", 2)) == "{name: my_mnist_model version: 2}"
+    assert repr(Harness(ServableId("m", 1))) == "Harness({name: m version: 1} new)"
+    assert (
+        repr(Harness(ServableId("m", 1), aspired=False))
+        == "Harness({name: m version: 1} new un-aspired)"
+    )

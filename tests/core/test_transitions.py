@@ -1,0 +1,324 @@
+"""The transition policies: TensorFlow Serving's tables, and a model check of each."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from workbench.core.states import FINAL_STATES, Harness, HarnessState, ServableId
+from workbench.core.status import ServingError, invalid_argument
+from workbench.core.transitions import (
+    Act,
+    Action,
+    Policy,
+    Version,
+    availability_preserving,
+    highest_aspired_new,
+    policy_name,
+    policy_named,
+    resource_preserving,
+)
+
+S = HarnessState
+
+
+def versions(text: str) -> list[Version]:
+    """A table row: ``1 ready u; 2 loading A`` (A = aspired, u = un-aspired)."""
+    found = []
+    for row in text.split("; "):
+        number, state, aspired = row.split()
+        found.append(Version(int(number), HarnessState(state), aspired == "A"))
+    return found
+
+
+def told(action: Action | None) -> tuple[str, int] | None:
+    return None if action is None else (action.act.value, action.version)
+
+
+@pytest.mark.parametrize(
+    ("table", "action"),
+    [
+        ("1 unloading u; 2 error u; 3 ready A; 4 new A; 5 new A", ("load", 5)),
+        ("1 unloading u; 2 error u; 3 ready u; 4 ready A; 5 new A", ("unload", 3)),
+        ("1 disabled u; 2 ready u; 3 error u", ("unload", 2)),
+        ("1 ready A; 2 error A; 3 loading A; 4 unloading u; 5 disabled u", None),
+        ("1 ready u; 2 loading A", None),
+        ("1 ready u; 2 error A", None),
+        ("1 ready u; 2 loading A; 3 ready A", ("unload", 1)),
+        ("1 ready u; 2 error A; 3 ready A", ("unload", 1)),
+        ("2 ready u; 1 ready u; 3 error A; 4 loading A", ("unload", 1)),
+    ],
+)
+def test_availability_preserving_table(table: str, action: tuple[str, int] | None) -> None:
+    assert told(availability_preserving(versions(table))) == action
+
+
+@pytest.mark.parametrize(
+    ("table", "action"),
+    [
+        ("1 unloading u; 2 ready A; 3 ready u; 4 new A; 5 ready u", ("unload", 3)),
+        ("1 ready A; 2 loading A; 3 new A; 4 disabled u; 5 new A", ("load", 5)),
+        ("1 ready A; 2 error A; 3 loading A; 4 unloading u; 5 disabled u", None),
+        ("1 unload-requested u; 2 new A", None),
+        ("1 error u; 2 new A", ("load", 2)),
+        ("1 error u; 2 unload-requested u; 3 new A", None),
+        ("1 error u; 2 disabled u; 3 new A", ("load", 3)),
+        ("1 ready A", None),
+    ],
+)
+def test_resource_preserving_table(table: str, action: tuple[str, int] | None) -> None:
+    assert told(resource_preserving(versions(table))) == action
+
+
+@pytest.mark.parametrize(
+    ("table", "version"),
+    [
+        ("10 new u; 9 unloading A", None),
+        ("10 new u; 9 unloading A; 1 new A; 5 new A; 3 new A", Version(5, S.NEW, True)),
+    ],
+)
+def test_highest_aspired_new_table(table: str, version: Version | None) -> None:
+    assert highest_aspired_new(versions(table)) == version
+
+
+@pytest.mark.parametrize("policy", [availability_preserving, resource_preserving])
+def test_nothing_to_do_without_versions(policy: Policy) -> None:
+    assert policy([]) is None
+
+
+@pytest.mark.parametrize(
+    ("policy", "table", "why"),
+    [
+        (availability_preserving, "1 ready u", "no version is aspired any more"),
+        (
+            availability_preserving,
+            "1 ready u; 2 ready A",
+            "an aspired version is ready to serve in its place",
+        ),
+        (
+            availability_preserving,
+            "1 ready u; 2 ready u; 3 error A",
+            "a higher un-aspired version still serves",
+        ),
+        (availability_preserving, "1 new A", "highest aspired version not loaded yet"),
+        (resource_preserving, "1 ready u", "not aspired: its memory is needed first"),
+        (resource_preserving, "1 new A", "highest aspired, and no un-aspired version is left"),
+    ],
+)
+def test_every_decision_says_why(policy: Policy, table: str, why: str) -> None:
+    action = policy(versions(table))
+    assert action is not None
+    assert action.why == why
+
+
+@pytest.mark.parametrize(
+    ("names", "short", "policy"),
+    [
+        (("smooth", "availability_preserving"), "smooth", availability_preserving),
+        (("unload_first", "resource_preserving"), "unload_first", resource_preserving),
+    ],
+)
+def test_policies_have_a_short_and_a_full_name(
+    names: tuple[str, str], short: str, policy: Policy
+) -> None:
+    for name in names:
+        assert policy_name(name) == short
+        assert policy_named(name) is policy
+
+
+def test_an_unknown_policy_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ServingError) as raised:
+        policy_named("quick")
+    assert raised.value == invalid_argument(
+        "Unknown transition 'quick': use one of availability_preserving, resource_preserving, "
+        "smooth, unload_first"
+    )
+
+
+# Model checking: simulated versions whose source, loads and interleavings are arbitrary.
+
+HOLDS_RESOURCES = frozenset(set(S) - FINAL_STATES - {S.NEW, S.LOAD_REQUESTED})
+LOADS = frozenset({S.LOAD_REQUESTED, S.LOAD_APPROVED, S.LOADING})
+NEXT = {
+    S.LOAD_REQUESTED: S.LOAD_APPROVED,
+    S.LOAD_APPROVED: S.LOADING,
+    S.UNLOAD_REQUESTED: S.QUIESCING,
+    S.QUIESCING: S.QUIESCED,
+    S.QUIESCED: S.UNLOADING,
+    S.UNLOADING: S.DISABLED,
+}
+NUMBERS = range(1, 4)
+
+
+class Simulation(RuleBasedStateMachine):
+    """Versions of one model, driven by a policy one small step at a time.
+
+    The source may want any set of versions at any time, each load may fail, and every version
+    moves on whenever it likes; only the policy decides what is loaded and unloaded.
+    """
+
+    policy: Policy
+    most_aspired = len(NUMBERS)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.harnesses: dict[int, Harness] = {}
+        self.wanted: set[int] = set()
+
+    def view(self) -> list[Version]:
+        return [Version(v, h.state, h.aspired) for v, h in self.harnesses.items()]
+
+    def ready(self) -> list[int]:
+        return [v.version for v in self.view() if v.state is S.READY]
+
+    @rule(wanted=st.sets(st.sampled_from(NUMBERS)))
+    def source_changes(self, wanted: set[int]) -> None:
+        self.wanted = set(sorted(wanted)[-self.most_aspired :])
+        self.apply_source()
+
+    def apply_source(self) -> None:
+        self.flush()
+        for version, harness in self.harnesses.items():
+            unloading = harness.state not in LOADS | {S.NEW, S.READY}
+            if version in self.wanted and not harness.aspired and unloading:
+                # As in TensorFlow Serving, the source's word is put off until it is gone.
+                return
+        for version, harness in self.harnesses.items():
+            harness.aspired = version in self.wanted
+        self.flush()
+        for version in sorted(self.wanted - self.harnesses.keys()):
+            self.harnesses[version] = Harness(ServableId("m", version))
+
+    def flush(self) -> None:
+        self.harnesses = {
+            version: harness
+            for version, harness in self.harnesses.items()
+            if harness.aspired or harness.state not in FINAL_STATES | {S.NEW}
+        }
+
+    @rule(version=st.sampled_from(NUMBERS), load_works=st.booleans())
+    def version_moves_on(self, version: int, load_works: bool) -> None:
+        harness = self.harnesses.get(version)
+        if harness is None:
+            return
+        if harness.state in NEXT:
+            harness.move(NEXT[harness.state])
+        elif harness.state is S.LOADING:
+            if not load_works:
+                harness.move(S.ERROR)
+            else:
+                harness.move(S.READY if harness.aspired else S.UNLOADING)
+
+    @rule()
+    def policy_decides(self) -> None:
+        self.decide()
+
+    def decide(self) -> None:
+        self.flush()
+        action = type(self).policy(self.view())
+        if action is None:
+            return
+        harness = self.harnesses[action.version]
+        if action.act is Act.LOAD:
+            assert harness.aspired
+            self.before_load()
+            harness.move(S.LOAD_REQUESTED)
+        else:
+            assert not harness.aspired, "an aspired version is never unloaded"
+            harness.move(S.UNLOAD_REQUESTED)
+            self.after_unload()
+
+    def before_load(self) -> None:
+        """What must hold when a load is decided."""
+
+    def after_unload(self) -> None:
+        """What must hold when an unload is decided."""
+
+    @precondition(lambda self: self.harnesses)
+    @rule()
+    def source_rests_and_loads_work(self) -> None:
+        """Convergence: left alone, and if loads work, everything comes to where it should."""
+        for _ in range(100):
+            before = self.view()
+            self.apply_source()
+            self.decide()
+            for version in list(self.harnesses):
+                self.version_moves_on(version, load_works=True)
+            if self.view() == before:
+                break
+        else:
+            raise AssertionError("it never comes to rest")
+        self.at_rest()
+
+    def at_rest(self) -> None:
+        for version in self.wanted:
+            assert self.harnesses[version].state in (S.READY, S.ERROR)
+        left = {v for v, h in self.harnesses.items() if not h.aspired}
+        self.left_at_rest(left)
+
+    def left_at_rest(self, left: set[int]) -> None:
+        assert left == set()
+
+
+class Smooth(Simulation):
+    policy = availability_preserving
+
+    def after_unload(self) -> None:
+        if any(v.aspired for v in self.view()):
+            assert self.ready(), "nothing serves, though a version is aspired"
+
+    def left_at_rest(self, left: set[int]) -> None:
+        # Where every aspired version is broken, one that is not aspired goes on serving.
+        broken = all(self.harnesses[v].state is S.ERROR for v in self.wanted)
+        assert len(left) <= (1 if self.wanted and broken else 0)
+        assert all(self.harnesses[v].state is S.READY for v in left)
+
+
+class UnloadFirst(Simulation):
+    policy = resource_preserving
+
+    def before_load(self) -> None:
+        holding = [v for v in self.view() if not v.aspired and v.state not in FINAL_STATES]
+        assert holding == [], "a load while an un-aspired version holds resources"
+
+
+class UnloadFirstLatest(UnloadFirst):
+    """With one aspired version at a time, as `latest(1)` gives, never two are in memory."""
+
+    most_aspired = 1
+
+    @invariant()
+    def memory_is_never_needed_twice(self) -> None:
+        holding = [v.version for v in self.view() if v.state in HOLDS_RESOURCES]
+        assert len(holding) <= 1
+
+
+class SmoothLatest(Smooth):
+    """With one aspired version at a time and a source that never wants nothing, something
+    serves from the first success on."""
+
+    most_aspired = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.served = False
+
+    @rule(wanted=st.sets(st.sampled_from(NUMBERS), min_size=1))
+    def source_changes(self, wanted: set[int]) -> None:
+        super().source_changes(wanted)
+
+    @invariant()
+    def something_serves_from_the_first_success_on(self) -> None:
+        self.served = self.served or bool(self.ready())
+        assert bool(self.ready()) == self.served
+
+
+TestSmooth = Smooth.TestCase
+TestSmoothLatest = SmoothLatest.TestCase
+TestUnloadFirst = UnloadFirst.TestCase
+TestUnloadFirstLatest = UnloadFirstLatest.TestCase
+for _case in (TestSmooth, TestSmoothLatest, TestUnloadFirst, TestUnloadFirstLatest):
+    _case.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+del _case

@@ -1,0 +1,1 @@
+"""What serving *is*: states, policies, batching, events. Pure Python, no clock, no threads."""

@@ -1,0 +1,550 @@
+"""Batching: how single requests become the large batches that hardware likes.
+
+A model answers 64 rows in little more time than one, so requests that arrive close together
+are run together. The whole algorithm is in this file, and it has no clock and no threads: the
+caller says what happened and when (*a task arrived*, *an executor is free*), and is told what
+to do (*run this batch*). All times are integer microseconds on one clock of the caller's
+choice, so the live server drives it with real time and the simulator with virtual time.
+
+The rules are TensorFlow's `SharedBatchScheduler`, as TensorFlow Serving uses it:
+
+* The size of a task is its number of rows. Tasks join the one **open** batch of their queue in
+  the order they arrive; every batch before it is **closed** and waits for an executor.
+* The open batch closes when it is **full**, that is when it holds as many rows as are allowed
+  or when the next task does not fit.
+* An open batch that is not full closes only when an executor is free: at once where the
+  timeout is 0 (**executor idle**), else when the **timeout** has passed since its *first* task
+  arrived. While every executor is busy the timeout decides nothing.
+* The queue is **bounded** in batches. A batch that is being run no longer counts.
+* With large batch splitting, a task that does not fit is **split** over several batches.
+* Several queues share the executors' **slots** in turn, one batch a turn.
+
+One thing is different on purpose. In TensorFlow Serving a task of zero rows never makes its
+batch ready, so that it waits for the next request, perhaps for ever. Here such a task is work
+like any other, and a batch that holds no row at all waits for no timeout, because nothing is
+gained by waiting.
+"""
+
+from __future__ import annotations
+
+import enum
+from bisect import insort
+from collections import deque
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Generic, TypeVar
+
+from workbench.core.status import Code, ServingError, invalid_argument, unavailable
+
+T = TypeVar("T")
+
+QUEUE_FULL = "The batch scheduling queue to which this task was submitted is full; "
+
+
+def next_allowed_batch_size(size: int, allowed: Sequence[int]) -> int:
+    """The rows that a batch of `size` rows is padded to: the first allowed size that holds it.
+
+    `allowed` is in increasing order. A batch larger than all of them, or any batch where
+    `allowed` is empty, keeps its size (TensorFlow Serving's `GetNextAllowedBatchSize`).
+    """
+    return next((entry for entry in allowed if entry >= size), size)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchingParameters:
+    """The settings of one queue, under the names and defaults of TensorFlow Serving's
+    `BatchingParameters`.
+
+    Attributes:
+        max_batch_size: rows of the largest task that is accepted, and of the largest batch.
+        batch_timeout_micros: how long a free executor leaves a batch open that is not full,
+            counted from the arrival of its first task. 0: not at all.
+        max_enqueued_batches: batches that may wait; 0 means 1 where tasks are not split.
+        num_batch_threads: executor slots; None: as many as there are schedulable CPUs.
+        allowed_batch_sizes: a batch is padded to the next of these; empty: never padded.
+        pad_variable_length_inputs: pad the other dimensions of the tensors of one batch.
+        enable_large_batch_splitting: split a task that does not fit into the open batch.
+        max_execution_batch_size: rows of the largest batch where tasks are split; None:
+            `max_batch_size`.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, with TensorFlow Serving's text.
+    """
+
+    max_batch_size: int = 1000
+    batch_timeout_micros: int = 0
+    max_enqueued_batches: int = 10
+    num_batch_threads: int | None = None
+    allowed_batch_sizes: tuple[int, ...] = ()
+    pad_variable_length_inputs: bool = False
+    enable_large_batch_splitting: bool = False
+    max_execution_batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_batch_size", "num_batch_threads", "max_execution_batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise invalid_argument(f"{name} must be positive; was {value}")
+        for name in ("batch_timeout_micros", "max_enqueued_batches"):
+            value = getattr(self, name)
+            if value < 0:
+                raise invalid_argument(f"{name} must be non-negative; was {value}")
+        if self.enable_large_batch_splitting:
+            if self.max_enqueued_batches == 0:
+                raise invalid_argument("max_enqueued_batches must be positive; was 0")
+            if self.batch_limit > self.max_batch_size:
+                raise invalid_argument(
+                    "When enable_large_batch_splitting is true, max_batch_size must be greater "
+                    "than or equal to max_execution_batch_size; they were "
+                    f"{self.max_batch_size} and {self.batch_limit}"
+                )
+        if self.allowed_batch_sizes and self.allowed_batch_sizes[-1] != self.max_batch_size:
+            raise invalid_argument(
+                "Last entry in allowed_batch_sizes must match max_batch_size; last entry was "
+                f"{self.allowed_batch_sizes[-1]}; expected {self.max_batch_size}"
+            )
+
+    @property
+    def batch_limit(self) -> int:
+        """Rows of the largest batch that is run."""
+        if self.enable_large_batch_splitting and self.max_execution_batch_size is not None:
+            return self.max_execution_batch_size
+        return self.max_batch_size
+
+    def to_json(self) -> dict[str, Any]:
+        """All settings as plain data, for `from_json`."""
+        data = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {**data, "allowed_batch_sizes": list(self.allowed_batch_sizes)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> BatchingParameters:
+        """The settings in `data`; what it leaves out has its default.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, for an unknown name or a value that is not allowed.
+        """
+        names = [each.name for each in fields(cls)]
+        for name, value in data.items():
+            if name not in names:
+                raise invalid_argument(
+                    f"Unknown batching parameter '{name}'; the parameters are {', '.join(names)}"
+                )
+            _check_type(name, value)
+        settings = dict(data)
+        if "allowed_batch_sizes" in settings:
+            settings["allowed_batch_sizes"] = tuple(settings["allowed_batch_sizes"])
+        return cls(**settings)
+
+
+def _check_type(name: str, value: object) -> None:
+    if name in ("pad_variable_length_inputs", "enable_large_batch_splitting"):
+        wanted, right = "true or false", isinstance(value, bool)
+    elif name == "allowed_batch_sizes":
+        wanted = "a list of integers"
+        right = isinstance(value, list | tuple) and all(type(entry) is int for entry in value)
+    else:
+        optional = name in ("num_batch_threads", "max_execution_batch_size")
+        wanted, right = "an integer", type(value) is int or (optional and value is None)
+    if not right:
+        raise invalid_argument(f"Batching parameter '{name}' must be {wanted}; was {value!r}")
+
+
+class CloseReason(enum.Enum):
+    """Why a batch was closed, that is: why it did not wait for more tasks."""
+
+    FULL = "full"  # it holds all rows allowed, or the next task did not fit
+    TIMEOUT = "timeout"  # an executor was free, and its first task had waited long enough
+    EXECUTOR_IDLE = "executor_idle"  # an executor was free, and there is no timeout to wait for
+    DRAIN = "drain"  # its queue was closed, so that no other task can come
+    SPLIT = "split"  # filled with a part of a task that goes on in the next batch
+
+
+@dataclass(slots=True)
+class Part(Generic[T]):
+    """A task's rows in one batch: `size` rows from row `offset` of its `total`."""
+
+    task: T
+    size: int
+    offset: int
+    total: int
+
+
+@dataclass(slots=True, eq=False)
+class Batch(Generic[T]):
+    """Tasks that are run together.
+
+    Attributes:
+        number: how many batches its queue had opened before; also their order.
+        opened_at: when its first task arrived.
+        size: rows.
+        parts: what it holds, in order of arrival.
+        closed_at: when it was closed; None while it is open.
+        reason: why it was closed; None while it is open.
+    """
+
+    number: int
+    opened_at: int
+    size: int = 0
+    parts: list[Part[T]] = field(default_factory=list)
+    closed_at: int | None = None
+    reason: CloseReason | None = None
+
+
+class BatchQueue(Generic[T]):
+    """The waiting tasks of one model version and one set of tensors.
+
+    The state is an optional open batch and the closed ones before it. `offer` and `take` cost
+    the same however much waits.
+
+    Attributes:
+        parameters: the settings in force (`reconfigure` changes them).
+        draining: whether `close` was called.
+    """
+
+    def __init__(self, parameters: BatchingParameters | None = None) -> None:
+        self._open: Batch[T] | None = None
+        self._closed: deque[Batch[T]] = deque()
+        self._returned: deque[Batch[T]] = deque()
+        self._opened = 0
+        self.draining = False
+        self._adopt(parameters or BatchingParameters())
+
+    def _adopt(self, parameters: BatchingParameters) -> None:
+        self.parameters = parameters
+        self._max_task = parameters.max_batch_size
+        self._limit = parameters.batch_limit
+        self._max_enqueued = parameters.max_enqueued_batches or 1
+        self._timeout = parameters.batch_timeout_micros
+        self._splitting = parameters.enable_large_batch_splitting
+
+    # A task arrives.
+
+    def offer(self, task: T, size: int, now: int) -> None:
+        """Accept a task of `size` rows, which arrives at `now`.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, the task is larger than any batch may be;
+                UNAVAILABLE, the queue is full, or closed. The task was not accepted then.
+        """
+        if size > self._max_task:
+            raise invalid_argument(
+                f"Task size {size} is larger than maximum input batch size {self._max_task}"
+            )
+        if self.draining:
+            raise unavailable(
+                "The batch scheduling queue to which this task was submitted is closed"
+            )
+        batch = self._open
+        if self._splitting:
+            if size > self.scheduling_capacity:
+                raise unavailable(QUEUE_FULL + self._capacity_text(size))
+            if size > self._limit - (batch.size if batch else 0):
+                self._split(task, size, now)
+                return
+        if batch is None or not self._has_room(batch, size):
+            if self.enqueued_batches >= self._max_enqueued:
+                raise unavailable(
+                    f"{QUEUE_FULL}currently {self.enqueued_batches} batches enqueued and "
+                    f"max_enqueued_batches is {self._max_enqueued}"
+                )
+            if batch is not None:
+                self._close_open(CloseReason.FULL, now)
+            batch = self._start(now)
+        batch.parts.append(Part(task, size, 0, size))
+        batch.size += size
+        if batch.size >= self._limit:
+            self._close_open(CloseReason.FULL, now)
+
+    def _has_room(self, batch: Batch[T], size: int) -> bool:
+        # Tasks of zero rows never fill a batch, so for them it is the tasks that are bounded.
+        return batch.size + size <= self._limit and (size > 0 or len(batch.parts) < self._limit)
+
+    def _split(self, task: T, total: int, now: int) -> None:
+        """Fill the open batch, then whole batches, and leave the rest in an open one."""
+        offset = 0
+        while offset < total:
+            batch = self._open or self._start(now)
+            size = min(self._limit - batch.size, total - offset)
+            batch.parts.append(Part(task, size, offset, total))
+            batch.size += size
+            offset += size
+            if batch.size == self._limit:
+                self._close_open(CloseReason.SPLIT if offset < total else CloseReason.FULL, now)
+
+    def _start(self, now: int) -> Batch[T]:
+        batch = self._open = Batch(self._opened, now)
+        self._opened += 1
+        return batch
+
+    def _close_open(self, reason: CloseReason, now: int) -> None:
+        batch = self._open
+        assert batch is not None
+        batch.closed_at = now
+        batch.reason = reason
+        self._closed.append(batch)
+        self._open = None
+
+    # An executor is free.
+
+    def take(self, now: int) -> Batch[T] | None:
+        """The batch that a free executor runs now, or None if it is better to wait.
+
+        The oldest closed batch goes first; the open one is closed if nothing is to be waited
+        for, or its timeout has passed.
+        """
+        if self._returned:
+            return self._returned.popleft()
+        if not self._closed:
+            batch = self._open
+            if batch is None or now < self._due(batch):
+                return None
+            self._close_open(self._reason_to_take(batch), now)
+        return self._closed.popleft()
+
+    def _due(self, batch: Batch[T]) -> int:
+        if self.draining or batch.size == 0:
+            return batch.opened_at
+        return batch.opened_at + self._timeout
+
+    def _reason_to_take(self, batch: Batch[T]) -> CloseReason:
+        if self.draining:
+            return CloseReason.DRAIN
+        if self._timeout == 0 or batch.size == 0:
+            return CloseReason.EXECUTOR_IDLE
+        return CloseReason.TIMEOUT
+
+    def next_deadline(self) -> int | None:
+        """From when on `take` gives a batch if nothing else happens; None: never.
+
+        A time that has passed already means at once.
+        """
+        for waiting in (self._returned, self._closed):
+            if waiting:
+                return waiting[0].closed_at
+        return None if self._open is None else self._due(self._open)
+
+    # What else can happen.
+
+    def put_back(self, batch: Batch[T]) -> None:
+        """Take back a batch whose executor died before it answered.
+
+        It goes to the front, before every batch that was opened later, with the rows it had,
+        and does not count against the bound: its tasks were accepted once already.
+        """
+        insort(self._returned, batch, key=lambda each: each.number)
+
+    def cancel(self, task: T) -> bool:
+        """Remove a waiting task (compared by identity); its place stays empty.
+
+        False, and nothing changes, if the task does not wait, or a part of it was taken
+        already: what runs cannot be called back. The time grows with the number of waiting
+        tasks. A batch from which its first task was removed keeps that task's timeout.
+        """
+        held = [
+            (batch, part) for batch in self._waiting() for part in batch.parts if part.task is task
+        ]
+        if not held or sum(part.size for _, part in held) < held[0][1].total:
+            return False
+        for batch, part in held:
+            batch.parts = [each for each in batch.parts if each is not part]
+            batch.size -= part.size
+        self._returned = deque(batch for batch in self._returned if batch.parts)
+        self._closed = deque(batch for batch in self._closed if batch.parts)
+        if self._open is not None and not self._open.parts:
+            self._open = None
+        return True
+
+    def reconfigure(self, parameters: BatchingParameters, now: int) -> None:
+        """Change the settings; what was accepted stays accepted, in its order.
+
+        Batches keep the rows they have, also where fewer are allowed from now on, and a queue
+        that holds more batches than are allowed now refuses tasks until it has shrunk.
+        """
+        self._adopt(parameters)
+        if self._open is not None and self._open.size >= self._limit:
+            self._close_open(CloseReason.FULL, now)
+
+    def close(self) -> None:
+        """Accept nothing any more; everything that waits can be taken at once."""
+        self.draining = True
+
+    # What it looks like.
+
+    def _waiting(self) -> Iterator[Batch[T]]:
+        yield from self._returned
+        yield from self._closed
+        if self._open is not None:
+            yield self._open
+
+    def __len__(self) -> int:
+        """Waiting tasks; each part of a split task counts, as in TensorFlow's
+        `NumEnqueuedTasks`."""
+        return sum(len(batch.parts) for batch in self._waiting())
+
+    def __bool__(self) -> bool:
+        """Whether anything waits."""
+        return bool(self._open or self._closed or self._returned)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the tasks that wait."""
+        return sum(batch.size for batch in self._waiting())
+
+    @property
+    def enqueued_batches(self) -> int:
+        """Waiting batches that count against the bound: all but those put back."""
+        return len(self._closed) + (self._open is not None)
+
+    @property
+    def scheduling_capacity(self) -> int:
+        """Rows that can still be accepted (TensorFlow's `SchedulingCapacity`)."""
+        batches = max(0, self._max_enqueued - self.enqueued_batches)
+        open_rows = 0 if self._open is None else self._limit - self._open.size
+        return batches * self._limit + open_rows
+
+    def _capacity_text(self, size: int) -> str:
+        # TensorFlow counts an empty queue as one open batch of no rows, and calls the last
+        # batch open although it is full.
+        last = self._open or (self._closed[-1] if self._closed else None)
+        return (
+            f"task size is {size} but scheduling capacity is only {self.scheduling_capacity} "
+            f"(num_enqueued_batches={max(1, self.enqueued_batches)}, "
+            f"max_enqueued_batches={self._max_enqueued}, "
+            f"open_batch_size={last.size if last else 0}, max_execution_batch_size={self._limit})"
+        )
+
+
+class _Pool(Generic[T]):
+    """Slots, and the queues that take turns on them."""
+
+    __slots__ = ("ring", "used")
+
+    def __init__(self) -> None:
+        self.ring: deque[_Member[T]] = deque()
+        self.used = 0
+
+
+class _Member(Generic[T]):
+    """A queue and what the scheduler knows of it."""
+
+    __slots__ = ("pool", "present", "queue", "running")
+
+    def __init__(self, queue: BatchQueue[T], pool: _Pool[T]) -> None:
+        self.queue = queue
+        self.pool = pool
+        self.present = False
+        self.running = 0
+
+
+class SlotScheduler(Generic[T]):
+    """Executor slots that several queues share: round-robin, one batch a turn.
+
+    A slot is one batch in flight. A queue that has no batch to run loses its turn and nothing
+    else; a busy queue never keeps another waiting for more than one batch a slot.
+
+    With `per_version_slots` each version has `slots` of its own, so that a slow version costs
+    the others nothing (TensorFlow Serving has one pool for all of them).
+
+    Attributes:
+        slots: of the one pool, or of each version; may be changed at any time, and batches in
+            flight are let finish.
+    """
+
+    def __init__(self, slots: int, *, per_version_slots: bool = False) -> None:
+        if slots < 1:
+            raise invalid_argument(f"num_batch_threads must be positive; was {slots}")
+        self.slots = slots
+        self._per_version = per_version_slots
+        self._pools: dict[Hashable, _Pool[T]] = {}
+        self._members: dict[BatchQueue[T], _Member[T]] = {}
+
+    def add(self, queue: BatchQueue[T], version: Hashable = None) -> None:
+        """Serve a queue: it joins the end of the round.
+
+        `version` says whose slots it uses with `per_version_slots`; a queue that names none is
+        a version of its own. A queue that was removed can be added again.
+
+        Raises:
+            ServingError: ALREADY_EXISTS, the queue is served already.
+        """
+        member = self._members.get(queue)
+        if member is None:
+            key = (queue if version is None else version) if self._per_version else None
+            member = _Member(queue, self._pools.setdefault(key, _Pool()))
+            self._members[queue] = member
+        elif member.present:
+            raise ServingError(Code.ALREADY_EXISTS, "The batch queue is served already")
+        member.present = True
+        member.pool.ring.append(member)
+
+    def remove(self, queue: BatchQueue[T]) -> None:
+        """Give this queue no more turns. What waits in it stays there: to empty a queue, close
+        it, and remove it when nothing waits any more. Its batches in flight keep their slots
+        until they are `finished`.
+
+        Raises:
+            KeyError: the queue is not served.
+        """
+        member = self._members[queue]
+        if not member.present:
+            raise KeyError(queue)
+        member.pool.ring.remove(member)
+        member.present = False
+        self._forget_if_done(member)
+
+    def next(self, now: int) -> tuple[BatchQueue[T], Batch[T]] | None:
+        """The next batch to run, if a slot is free and a batch is ready; it then has the slot
+        until `finished`. To be called until it gives None, whenever a task has arrived, a
+        deadline has come or a slot has become free.
+        """
+        for pool in self._pools.values():
+            if pool.used < self.slots:
+                ring = pool.ring
+                for _ in range(len(ring)):
+                    member = ring[0]
+                    ring.rotate(-1)
+                    batch = member.queue.take(now)
+                    if batch is not None:
+                        pool.used += 1
+                        member.running += 1
+                        return member.queue, batch
+        return None
+
+    def finished(self, queue: BatchQueue[T]) -> None:
+        """A batch of this queue was answered, has failed or was put back: its slot is free.
+
+        Raises:
+            KeyError: no batch of this queue was running.
+        """
+        member = self._members[queue]
+        if not member.running:
+            raise KeyError(queue)
+        member.running -= 1
+        member.pool.used -= 1
+        if not member.present:
+            self._forget_if_done(member)
+
+    def _forget_if_done(self, member: _Member[T]) -> None:
+        if not member.running:
+            del self._members[member.queue]
+            self._pools = {key: pool for key, pool in self._pools.items() if pool.ring or pool.used}
+
+    def next_deadline(self) -> int | None:
+        """From when on `next` gives a batch if nothing else happens; None: never."""
+        deadlines = (
+            member.queue.next_deadline()
+            for pool in self._pools.values()
+            if pool.used < self.slots
+            for member in pool.ring
+        )
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    @property
+    def running(self) -> int:
+        """Batches in flight."""
+        return sum(pool.used for pool in self._pools.values())
+
+    def running_of(self, queue: BatchQueue[T]) -> int:
+        """Batches of this queue in flight, also after it was removed."""
+        member = self._members.get(queue)
+        return member.running if member else 0

@@ -1,0 +1,144 @@
+"""The event log: what happened, in order, and what each happening reads like.
+
+Every state change, decision, reservation and process exit is appended here once. Log lines,
+the client's `server.events()`, dashboards and tests are views of this list. The log is
+bounded; a reader that fell behind is told which sequence number it can go on from.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One happening.
+
+    `seq` counts from 1 without gaps; `monotonic` is in seconds and orders and measures,
+    `wall` is seconds since the epoch and is for people.
+    """
+
+    seq: int
+    kind: str
+    monotonic: float
+    wall: float
+    model: str | None = None
+    version: int | None = None
+    data: Mapping[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        out: dict[str, Any] = {
+            "seq": self.seq,
+            "kind": self.kind,
+            "monotonic": self.monotonic,
+            "wall": self.wall,
+        }
+        if self.model is not None:
+            out["model"] = self.model
+        if self.version is not None:
+            out["version"] = self.version
+        if self.data:
+            out["data"] = dict(self.data)
+        return out
+
+
+Listener = Callable[[Event], None]
+
+
+class EventLog:
+    """A bounded, append-only list of events with synchronous listeners.
+
+    `clock` returns (monotonic seconds, wall seconds): time comes from outside, so that the
+    same log works in virtual time.
+    """
+
+    def __init__(self, clock: Callable[[], tuple[float, float]], capacity: int = 20_000) -> None:
+        self._clock = clock
+        self._events: deque[Event] = deque(maxlen=capacity)
+        self._listeners: list[Listener] = []
+        self._seq = 0
+
+    def add(
+        self, kind: str, model: str | None = None, version: int | None = None, **data: Any
+    ) -> Event:
+        monotonic, wall = self._clock()
+        self._seq += 1
+        event = Event(self._seq, kind, monotonic, wall, model, version, data or None)
+        self._events.append(event)
+        for listener in tuple(self._listeners):
+            listener(event)
+        return event
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` with each new event; the returned function ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    @property
+    def last_seq(self) -> int:
+        return self._seq
+
+    @property
+    def first_seq(self) -> int:
+        """The oldest sequence number still kept (1 past the last where none is kept)."""
+        return self._events[0].seq if self._events else self._seq + 1
+
+    def since(self, seq: int) -> Iterator[Event]:
+        """Events with a sequence number above `seq`, oldest first, as far as they are kept."""
+        start = max(0, seq - self.first_seq + 1)
+        events = self._events
+        return (events[i] for i in range(start, len(events)))
+
+
+_LINES: dict[str, str] = {
+    "model_added": " (Re-)adding model: {model}",
+    "model_removed": "Removing model: {model}",
+    "reserved": "Successfully reserved resources to load servable {id}",
+    "load_approved": "Approving load for servable version {id}",
+    "loading": "Loading servable version {id}",
+    "reading_saved_model": "Reading SavedModel from: {path}",
+    "reading_meta_graph": "Reading meta graph with tags {{ {tags} }}",
+    "loaded_saved_model": (
+        "SavedModel load for tags {{ {tags} }}; Status: success: OK. Took {micros} microseconds."
+    ),
+    "warmup_absent": "No warmup data file found at {path}",
+    "warmup_started": (
+        "Starting to read warmup data for model at {path} with model-warmup-options {options}"
+    ),
+    "warmup_finished": (
+        "Finished reading warmup data for model at {path}. Number of warmup records read: "
+        "{records}. Elapsed time (microseconds): {micros}."
+    ),
+    "available": "Successfully loaded servable version {id}",
+    "load_failed": "Loading servable: {id} failed: {code}: {message}",
+    "load_retry": "Retrying of Loading servable: {id} retry: {attempt}",
+    "load_cancelled": "Loading of servable cancelled: {id}",
+    "error": "Encountered an error for servable version {id}: {code}: {message}",
+    "quiescing": "Quiescing servable version {id}",
+    "quiesced": "Done quiescing servable version {id}",
+    "unloading": "Unloading servable version {id}",
+    "unloaded": "Done unloading servable version {id}",
+    "worker_exited": "Worker process {pid} of servable version {id} ended: {reason}",
+    "worker_replaced": "Worker process {pid} now serves servable version {id}",
+    "source_waiting": "{message}",
+    "source_error": "{message}",
+    "grpc_ready": "Running gRPC ModelServer at {address} ...",
+    "config_failed": "{message}",
+    "server_ready": "Exporting HTTP/REST API at: {address}",
+    "server_stopping": "Server is stopping: {reason}",
+}
+
+
+def log_line(event: Event) -> str | None:
+    """The event in TensorFlow Serving's wording, or None for one that has no log line."""
+    template = _LINES.get(event.kind)
+    if template is None:
+        return None
+    fields: dict[str, Any] = dict(event.data or {})
+    fields["model"] = event.model
+    if event.version is not None:
+        fields["id"] = f"{{name: {event.model} version: {event.version}}}"
+    return template.format(**fields)

@@ -1,0 +1,80 @@
+"""What a model can be asked: its signatures, as plain data.
+
+A SavedModel names each way it can be called (a *signature*), and for each the tensors that
+go in and come out. The worker reads them from the SavedModel; everything else only needs
+this description, so that nothing outside the worker depends on TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+DEFAULT_SIGNATURE = "serving_default"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One input or output of a signature.
+
+    `dtype` is TensorFlow's short name (`DataTypeString`): ``float``, ``double``, ``int32``,
+    ``string``, ``bool``, ``half`` ... `shape` has ``-1`` for an unknown dimension and is
+    ``None`` where the rank itself is unknown. `name` is the tensor's own in the graph
+    (``x:0``), which TensorFlow Serving's messages mention; it may not be known.
+    """
+
+    dtype: str
+    shape: tuple[int, ...] | None
+    name: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        data: dict[str, Any] = {
+            "dtype": self.dtype,
+            "shape": None if self.shape is None else list(self.shape),
+        }
+        return {**data, "name": self.name} if self.name else data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TensorInfo:
+        shape = data["shape"]
+        return cls(data["dtype"], None if shape is None else tuple(shape), data.get("name", ""))
+
+    def __str__(self) -> str:
+        dims = (
+            "..." if self.shape is None else ", ".join("?" if d < 0 else str(d) for d in self.shape)
+        )
+        return f"{self.dtype}[{dims}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A named way of calling a model; `defaults` names the inputs that may be left out."""
+
+    inputs: Mapping[str, TensorInfo]
+    outputs: Mapping[str, TensorInfo]
+    method_name: str = ""
+    defaults: frozenset[str] = field(default_factory=frozenset)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "inputs": {name: info.to_json() for name, info in self.inputs.items()},
+            "outputs": {name: info.to_json() for name, info in self.outputs.items()},
+            "method_name": self.method_name,
+            "defaults": sorted(self.defaults),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Signature:
+        return cls(
+            inputs={n: TensorInfo.from_json(i) for n, i in data["inputs"].items()},
+            outputs={n: TensorInfo.from_json(o) for n, o in data["outputs"].items()},
+            method_name=data["method_name"],
+            defaults=frozenset(data["defaults"]),
+        )
+
+    def __str__(self) -> str:
+        def side(tensors: Mapping[str, TensorInfo]) -> str:
+            return ", ".join(f"{n}: {t}" for n, t in sorted(tensors.items()))
+
+        return f"({side(self.inputs)}) -> ({side(self.outputs)})"

@@ -1,0 +1,119 @@
+"""How one version replaces another: pure functions from what is, to one next step.
+
+A policy looks at all managed versions of a model and answers with at most one action. It is
+asked again after every change, so a whole transition is a chain of small decisions, and each
+can be stepped by hand. Two are TensorFlow Serving's:
+
+* `availability_preserving` ("smooth"): the new version loads while the old one serves; the
+  old one goes only when the new one is ready. Needs memory for both.
+* `resource_preserving` ("unload_first"): the old version goes first. Memory is never needed
+  twice, and for a moment nothing serves.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from workbench.core.states import FINAL_STATES, HarnessState
+from workbench.core.status import invalid_argument
+
+
+class Version(NamedTuple):
+    """One row of a policy's input."""
+
+    version: int
+    state: HarnessState
+    aspired: bool
+
+
+class Act(str, enum.Enum):
+    LOAD = "load"
+    UNLOAD = "unload"
+
+
+class Action(NamedTuple):
+    """Do this to that version; `why` says it in words, for the log and the classroom."""
+
+    act: Act
+    version: int
+    why: str
+
+
+Policy = Callable[[Sequence[Version]], Action | None]
+
+
+def highest_aspired_new(versions: Sequence[Version]) -> Version | None:
+    """The highest version that is wanted and on which nothing has been done yet."""
+    return max(
+        (v for v in versions if v.aspired and v.state is HarnessState.NEW),
+        key=lambda v: v.version,
+        default=None,
+    )
+
+
+def availability_preserving(versions: Sequence[Version]) -> Action | None:
+    """Never stop serving: unload only once an aspired version is ready.
+
+    Source: TensorFlow Serving, `core/availability_preserving_policy.cc`.
+    """
+    ready_unaspired = [v for v in versions if v.state is HarnessState.READY and not v.aspired]
+    aspired = [v for v in versions if v.aspired]
+    some_aspired_ready = any(v.state is HarnessState.READY for v in aspired)
+    if ready_unaspired and (not aspired or some_aspired_ready or len(ready_unaspired) > 1):
+        lowest = min(ready_unaspired, key=lambda v: v.version)
+        if not aspired:
+            why = "no version is aspired any more"
+        elif some_aspired_ready:
+            why = "an aspired version is ready to serve in its place"
+        else:
+            why = "a higher un-aspired version still serves"
+        return Action(Act.UNLOAD, lowest.version, why)
+    new = highest_aspired_new(versions)
+    if new is not None:
+        return Action(Act.LOAD, new.version, "highest aspired version not loaded yet")
+    return None
+
+
+def resource_preserving(versions: Sequence[Version]) -> Action | None:
+    """Never need memory twice: load only once every un-aspired version is gone.
+
+    Source: TensorFlow Serving, `core/resource_preserving_policy.cc`.
+    """
+    for v in versions:
+        if v.state is HarnessState.READY and not v.aspired:
+            return Action(Act.UNLOAD, v.version, "not aspired: its memory is needed first")
+    if any(not v.aspired and v.state not in FINAL_STATES for v in versions):
+        return None
+    new = highest_aspired_new(versions)
+    if new is not None:
+        return Action(Act.LOAD, new.version, "highest aspired, and no un-aspired version is left")
+    return None
+
+
+POLICIES: dict[str, Policy] = {
+    "availability_preserving": availability_preserving,
+    "resource_preserving": resource_preserving,
+}
+ALIASES = {"smooth": "availability_preserving", "unload_first": "resource_preserving"}
+_SHORT = {full: short for short, full in ALIASES.items()}
+
+
+def policy_name(name: str) -> str:
+    """The short name (`smooth`, `unload_first`) of a policy given by any of its names.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, no policy has that name.
+    """
+    if name in ALIASES:
+        return name
+    if name in _SHORT:
+        return _SHORT[name]
+    known = ", ".join(sorted([*ALIASES, *_SHORT]))
+    raise invalid_argument(f"Unknown transition {name!r}: use one of {known}")
+
+
+def policy_named(name: str) -> Policy:
+    """The policy itself; the same names and the same error as `policy_name`."""
+    return POLICIES[ALIASES[policy_name(name)]]
