@@ -1,0 +1,1 @@
+"""Honest load: arrival schedules, histograms, intervals. Pure."""

@@ -1,0 +1,202 @@
+"""When requests are sent: arrival schedules, drawn before the run and the same for a seed.
+
+In an *open loop* the moments at which requests arrive do not depend on how fast they are
+answered, as with real users; so a schedule is a plain array of times. Latency counts from
+these intended times, whatever then delays the sending. How irregular arrivals are matters as
+much as how many there are, which is what the four kinds differ in, at the same mean rate:
+
+* **constant**: one every `1 / rate` seconds, the kindest load there is;
+* **poisson**: independent users, with exponential gaps (MLPerf's *Server* scenario);
+* **bursty**: a Poisson process that is switched on and off at random (an interrupted Poisson
+  process; Kuczura 1973), so that the same requests come in a fraction of the time;
+* **ramp**: a Poisson process whose rate grows linearly, to see where a server gives in.
+
+All but the ramp are drawn so that a longer run begins with the arrivals of a shorter one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Seconds = NDArray[np.float64]
+"""Times in seconds from the start of the run, in increasing order."""
+
+Kind = Literal["constant", "poisson", "bursty", "ramp"]
+
+CHUNK = 4096
+"""Random numbers are drawn in chunks of this size, so that a run is a prefix of a longer one."""
+
+
+def constant(rate: float, *, duration: float | None = None, count: int | None = None) -> Seconds:
+    """Arrivals at 0, 1/rate, 2/rate, ...: all before `duration` seconds, or `count` of them.
+
+    Raises:
+        ValueError: the rate is not positive, or not exactly one of the two limits is given.
+    """
+    _check(rate, duration, count)
+    if duration is not None:
+        # Rounding must not add a last arrival at the very end, nor lose one before it.
+        count = int(np.ceil(round(rate * duration, 6)))
+    assert count is not None
+    return np.arange(count, dtype=np.float64) / rate
+
+
+def poisson(
+    rate: float, *, seed: int, duration: float | None = None, count: int | None = None
+) -> Seconds:
+    """Arrivals with independent exponential gaps of mean `1 / rate` seconds.
+
+    Raises:
+        ValueError: as `constant`.
+    """
+    _check(rate, duration, count)
+    random = np.random.default_rng(seed)
+    return _cut(lambda: random.standard_exponential(CHUNK) / rate, duration, count)
+
+
+def bursty(
+    rate: float,
+    *,
+    seed: int,
+    burst: float = 4.0,
+    cycle: float = 1.0,
+    duration: float | None = None,
+    count: int | None = None,
+) -> Seconds:
+    """A Poisson process of `burst` times the mean `rate` that is on for `1 / burst` of the time.
+
+    On and off periods are exponential; one of each lasts `cycle` seconds in the mean. The
+    process starts in its stationary state, so the mean rate is `rate` from the beginning. A
+    run should be many cycles long, or its number of arrivals varies widely between seeds.
+
+    Raises:
+        ValueError: as `constant`, and where `burst` is not above 1 or `cycle` not above 0.
+    """
+    _check(rate, duration, count)
+    if not burst > 1 or not cycle > 0:
+        raise ValueError(f"burst must be above 1 and cycle above 0; were {burst} and {cycle}")
+    mean_on, mean_off = cycle / burst, cycle * (1 - 1 / burst)
+    # Separate streams: how many arrivals are drawn must not change when the bursts are.
+    arrivals_random, periods_random = (
+        np.random.default_rng(each) for each in np.random.SeedSequence(seed).spawn(2)
+    )
+    starts_on = periods_random.random() < 1 / burst
+    first_off = 0.0 if starts_on else periods_random.exponential(mean_off)
+    # Time during which the process is on passes as for any Poisson process; the off periods
+    # are then put in between. `switch_offs` is on that clock, `pauses` is what lies between.
+    on_times = _cut(
+        lambda: arrivals_random.standard_exponential(CHUNK) / (rate * burst), duration, count
+    )
+    longest = float(on_times[-1]) if len(on_times) else 0.0
+    switch_offs = np.empty(0)
+    pauses = np.empty(0)
+    while not len(switch_offs) or switch_offs[-1] <= longest:
+        on_off = periods_random.standard_exponential((CHUNK, 2)) * (mean_on, mean_off)
+        last = switch_offs[-1] if len(switch_offs) else 0.0
+        switch_offs = np.concatenate([switch_offs, last + np.cumsum(on_off[:, 0])])
+        pauses = np.concatenate([pauses, on_off[:, 1]])
+    paused = first_off + np.concatenate([[0.0], np.cumsum(pauses)])
+    times: Seconds = on_times + paused[np.searchsorted(switch_offs, on_times, side="right")]
+    return times if duration is None else times[times < duration]
+
+
+def ramp(rate: float, *, seed: int, duration: float, start_rate: float = 0.0) -> Seconds:
+    """A Poisson process whose rate goes from `start_rate` to `rate` within `duration` seconds.
+
+    Raises:
+        ValueError: as `constant`, and for a negative `start_rate`.
+    """
+    _check(rate, duration, None)
+    if start_rate < 0:
+        raise ValueError(f"start_rate must not be negative; was {start_rate}")
+    # With as many arrivals expected by t as L(t) = a t + b t^2, the arrivals are L^-1 of those
+    # of a Poisson process of rate 1 (time-rescaling).
+    a, b = start_rate, (rate - start_rate) / (2 * duration)
+    unit = poisson(1.0, seed=seed, duration=duration * (rate + start_rate) / 2)
+    times: Seconds = 2 * unit / (a + np.sqrt(np.maximum(a * a + 4 * b * unit, 0.0)))
+    return times[times < duration]
+
+
+def _check(rate: float, duration: float | None, count: int | None) -> None:
+    if not rate > 0 or not np.isfinite(rate):
+        raise ValueError(f"rate must be positive; was {rate}")
+    if (duration is None) == (count is None):
+        raise ValueError("give either a duration or a count")
+    if (duration is not None and not 0 <= duration < np.inf) or (count is not None and count < 0):
+        raise ValueError(f"a run cannot last {duration if count is None else count}")
+
+
+def _cut(
+    draw_gaps: Callable[[], NDArray[np.float64]], duration: float | None, count: int | None
+) -> Seconds:
+    """Arrivals with the gaps that are drawn, up to the duration or the count."""
+    chunks: list[Seconds] = []
+    end, drawn = 0.0, 0
+    while end < duration if duration is not None else drawn < (count or 0):
+        chunk = end + np.cumsum(draw_gaps())
+        chunks.append(chunk)
+        end, drawn = float(chunk[-1]), drawn + len(chunk)
+    times = np.concatenate(chunks) if chunks else np.empty(0)
+    return times[times < duration] if duration is not None else times[:count]
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """An arrival schedule as data: what a result keeps, so that the run can be repeated.
+
+    Attributes:
+        kind: see the module.
+        rate: arrivals a second in the mean; for a ramp, at its end.
+        duration_s: length of the run in seconds.
+        seed: the same seed gives the same arrivals; a constant schedule needs none.
+        burst, cycle_s: see `bursty`.
+        start_rate: see `ramp`.
+
+    Raises:
+        ValueError: an unknown kind, or numbers of which no schedule can be made.
+    """
+
+    kind: Kind
+    rate: float
+    duration_s: float
+    seed: int = 0
+    burst: float = 4.0
+    cycle_s: float = 1.0
+    start_rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("constant", "poisson", "bursty", "ramp"):
+            raise ValueError(
+                f"unknown kind of schedule '{self.kind}'; the kinds are constant, poisson, "
+                "bursty, ramp"
+            )
+        _check(self.rate, self.duration_s, None)
+
+    def arrivals(self) -> Seconds:
+        """The times of arrival, in seconds from the start."""
+        if self.kind == "constant":
+            return constant(self.rate, duration=self.duration_s)
+        if self.kind == "poisson":
+            return poisson(self.rate, seed=self.seed, duration=self.duration_s)
+        if self.kind == "bursty":
+            return bursty(
+                self.rate,
+                seed=self.seed,
+                burst=self.burst,
+                cycle=self.cycle_s,
+                duration=self.duration_s,
+            )
+        return ramp(self.rate, seed=self.seed, duration=self.duration_s, start_rate=self.start_rate)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Schedule:
+        """The schedule in `data`; what it leaves out has its default."""
+        return cls(**data)

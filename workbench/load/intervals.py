@@ -1,0 +1,285 @@
+"""How certain a measured figure is: intervals that may be looked at while the run goes on.
+
+An interval that holds for one look at the end does not hold for a look every second: whoever
+stops as soon as the figure looks good stops too early too often. The intervals of quantiles
+here are *confidence sequences*: with probability `confidence` they contain the true quantile
+**at every look at once**, however many there are, so a run may stop when they are narrow.
+
+Requests that were answered in one batch waited for the same executor and share their fate.
+They are no independent samples: 64 requests of one batch say little more than one. So the
+unit is the batch, wherever the batch of a request is known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+BETS = 14
+"""Stakes of the mixture: nearly the largest possible one, and halved again and again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate and the range that contains the true value with probability `confidence`.
+
+    A bound that the samples do not give (yet) is infinite.
+    """
+
+    low: float
+    estimate: float
+    high: float
+    confidence: float
+
+    @property
+    def bounded(self) -> bool:
+        """Whether there are samples enough for both bounds."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    @property
+    def relative_width(self) -> float:
+        """The width as a fraction of the estimate; infinite while a bound is missing."""
+        return (self.high - self.low) / abs(self.estimate) if self.estimate else math.inf
+
+
+def quantile_interval(
+    values: ArrayLike,
+    quantile: float,
+    *,
+    confidence: float = 0.95,
+    batches: ArrayLike | None = None,
+    max_batch: int = 1,
+) -> Interval:
+    """The `quantile` (0 to 1) of `values`, with an interval that stays valid under repeated
+    looks at growing `values`.
+
+    For a candidate x, let Y be the sum over one batch of `1 - quantile` for each value up to
+    x and `-quantile` for each value above. At the true quantile Y is 0 in the mean, so that no
+    one can get rich by betting on it: the wealth of whoever stakes a share on each Y in turn
+    is a martingale, and by Ville's inequality exceeds `1 / alpha` with probability `alpha` at
+    most, ever. The interval is every x against which nobody has become that rich, with one
+    half of alpha for those who bet that x is too high and one for too low, and capital spread
+    evenly over `BETS` stakes because the best one depends on the spread of Y.
+
+    Sources: Howard and Ramdas, "Sequential estimation of quantiles with applications to A/B
+    testing and best-arm identification", Bernoulli 28(3), 2022, for confidence sequences of
+    quantiles; Waudby-Smith and Ramdas, "Estimating means of bounded random variables by
+    betting", JRSS B 86(1), 2024, for the bets.
+
+    Args:
+        values: shape (n,), in any unit.
+        quantile: strictly between 0 and 1.
+        confidence: of the whole sequence of looks.
+        batches: shape (n,), the batch of each value; None: values are independent. Batches are
+            taken to be independent of each other.
+        max_batch: values in the largest batch that is *possible* (not: that was seen, for that
+            would be chosen by looking at the data).
+
+    Raises:
+        ValueError: no values, a quantile out of range, or a batch larger than `max_batch`.
+    """
+    _check_confidence(confidence)
+    if not 0 < quantile < 1:
+        raise ValueError(f"quantile must be between 0 and 1; was {quantile}")
+    sample = np.asarray(values, dtype=np.float64)
+    if not len(sample):
+        raise ValueError("there are no values")
+    order = np.argsort(sample, kind="stable")
+    ranked = sample[order]
+    if batches is None:
+        wealth_at = _independent_wealth(len(sample), quantile)
+    else:
+        members = np.unique(np.asarray(batches), return_inverse=True)[1][order]
+        wealth_at = _batched_wealth(members, quantile, max_batch)
+    rich = math.log(2 / (1 - confidence))
+    estimate = float(np.quantile(ranked, quantile, method="inverted_cdf"))
+
+    # `too_low` is about the values up to x, and rules out x while it lies below rank k;
+    # `too_high` is about the values below x. Both change only at ranks, and only in one
+    # direction, so each bound is found by bisection over ranks.
+    def too_few_below(rank: int) -> bool:
+        return wealth_at(rank, -1) >= rich
+
+    def too_many_below(rank: int) -> bool:
+        return wealth_at(rank, +1) >= rich
+
+    lowest = _first(lambda rank: not too_few_below(rank), len(ranked) + 1)
+    highest = _first(too_many_below, len(ranked) + 1)
+    low = float(ranked[lowest - 1]) if lowest > 0 else -math.inf
+    high = float(ranked[highest - 1]) if highest <= len(ranked) else math.inf
+    return Interval(low, estimate, high, confidence)
+
+
+def _first(holds: Callable[[int], bool], end: int) -> int:
+    """The first of 0 ... end - 1 that `holds`, or `end`; it must hold for all after it too."""
+    start = 0
+    while start < end:
+        middle = (start + end) // 2
+        if holds(middle):
+            end = middle
+        else:
+            start = middle + 1
+    return start
+
+
+WealthAtRank = Callable[[int, int], float]
+"""The logarithm of the wealth after betting on all batches, when the `rank` smallest values lie
+below the candidate, for those who bet that too many (+1) or too few (-1) do."""
+
+
+def _stakes(quantile: float, direction: int, max_batch: int) -> NDArray[np.float64]:
+    # At the full stake one wrong bet would lose everything.
+    worst = (quantile if direction > 0 else 1 - quantile) * max_batch
+    stakes: NDArray[np.float64] = np.ldexp(0.9 * direction / worst, -np.arange(BETS))
+    return stakes
+
+
+def _mean_of_exponentials(logarithms: NDArray[np.float64]) -> float:
+    """log(mean(exp(x))), without overflow."""
+    top = float(logarithms.max())
+    return top + math.log(float(np.exp(logarithms - top).mean()))
+
+
+def _independent_wealth(total: int, quantile: float) -> WealthAtRank:
+    gains = {side: np.log1p(_stakes(quantile, side, 1) * (1 - quantile)) for side in (-1, 1)}
+    losses = {side: np.log1p(_stakes(quantile, side, 1) * -quantile) for side in (-1, 1)}
+    return lambda rank, side: _mean_of_exponentials(
+        rank * gains[side] + (total - rank) * losses[side]
+    )
+
+
+def _batched_wealth(members: NDArray[np.intp], quantile: float, max_batch: int) -> WealthAtRank:
+    """`members[i]` is the number of the batch of the value with rank i."""
+    sizes = np.bincount(members)
+    if sizes.max() > max_batch:
+        raise ValueError(f"a batch holds {sizes.max()} values, more than max_batch={max_batch}")
+    stakes = {side: _stakes(quantile, side, max_batch) for side in (-1, 1)}
+
+    def wealth_at(rank: int, side: int) -> float:
+        below = np.bincount(members[:rank], minlength=len(sizes))
+        # Few different outcomes occur, so each is worked out once.
+        outcomes, counts = np.unique(below - quantile * sizes, return_counts=True)
+        return _mean_of_exponentials(np.log1p(np.outer(stakes[side], outcomes)) @ counts)
+
+    return wealth_at
+
+
+def batch_bootstrap(
+    values: ArrayLike,
+    batches: ArrayLike,
+    statistic: Callable[[NDArray[np.float64]], float],
+    *,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """An interval of any statistic (a mean, a difference, a ratio ...) for **one** look, at the
+    end of a run.
+
+    Whole batches are drawn with replacement, not single requests, and the interval is between
+    the percentiles of the statistic over the draws (the cluster bootstrap; Field and Welsh,
+    "Bootstrapping clustered data", JRSS B 69(3), 2007). It needs some tens of batches.
+
+    Args:
+        values: shape (n,) or (n, k): one row a request.
+        batches: shape (n,), the batch of each request.
+        statistic: of an array like `values`, with other rows.
+        resamples: draws; the same `seed` gives the same interval.
+
+    Raises:
+        ValueError: no values, or a confidence out of range.
+    """
+    _check_confidence(confidence)
+    sample = np.asarray(values, dtype=np.float64)
+    if not len(sample):
+        raise ValueError("there are no values")
+    members = np.unique(np.asarray(batches), return_inverse=True)[1]
+    order = np.argsort(members, kind="stable")
+    sizes = np.bincount(members)
+    starts = np.cumsum(sizes) - sizes
+    random = np.random.default_rng(seed)
+    draws = []
+    for _ in range(resamples):
+        chosen = random.integers(len(sizes), size=len(sizes))
+        lengths = sizes[chosen]
+        # The rows of the chosen batches, one batch after another.
+        first = np.repeat(starts[chosen] - np.cumsum(lengths) + lengths, lengths)
+        draws.append(statistic(sample[order[first + np.arange(lengths.sum())]]))
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return Interval(float(low), float(statistic(sample)), float(high), confidence)
+
+
+def proportion_interval(successes: int, total: int, *, confidence: float = 0.95) -> Interval:
+    """A share such as errors among requests, for one look: Wilson's score interval (Wilson,
+    JASA 22, 1927), which holds for few and for no successes as well.
+
+    Raises:
+        ValueError: not 0 <= successes <= total, or total is 0.
+    """
+    _check_confidence(confidence)
+    if total < 1 or not 0 <= successes <= total:
+        raise ValueError(f"{successes} of {total} is not a share")
+    z = _z(confidence)
+    share = successes / total
+    shrink = 1 + z * z / total
+    middle = (share + z * z / (2 * total)) / shrink
+    half = z / shrink * math.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
+    low = 0.0 if successes == 0 else middle - half
+    high = 1.0 if successes == total else middle + half
+    return Interval(low, share, high, confidence)
+
+
+def rate_interval(count: int, seconds: float, *, confidence: float = 0.95) -> Interval:
+    """Events a second, for one look: the score interval of a Poisson count.
+
+    Independent events scatter like that; answers that come in batches scatter more (use
+    `batch_bootstrap`), those to a regular load less.
+
+    Raises:
+        ValueError: a negative count, or no time.
+    """
+    _check_confidence(confidence)
+    if count < 0 or not seconds > 0:
+        raise ValueError(f"{count} events in {seconds} s are no rate")
+    z = _z(confidence)
+    middle, half = count + z * z / 2, z * math.sqrt(count + z * z / 4)
+    low = max(0.0, middle - half)
+    return Interval(low / seconds, count / seconds, (middle + half) / seconds, confidence)
+
+
+def needed_samples(
+    quantile: float, *, confidence: float = 0.99, margin: float | None = None
+) -> int:
+    """How many independent requests a percentile needs before it means something.
+
+    So many that, with probability `confidence`, the share of requests below the measured
+    percentile is within `margin` of `quantile`. The default margin is a twentieth of the tail,
+    MLPerf LoadGen's rule, which asks for 262 742 requests for a 99th percentile.
+    Multiply by the mean batch size where a batch's requests share their fate entirely.
+
+    Raises:
+        ValueError: a quantile or margin out of range.
+    """
+    _check_confidence(confidence)
+    if not 0 < quantile < 1:
+        raise ValueError(f"quantile must be between 0 and 1; was {quantile}")
+    margin = (1 - quantile) / 20 if margin is None else margin
+    if not margin > 0:
+        raise ValueError(f"margin must be positive; was {margin}")
+    needed = _z(confidence) ** 2 * quantile * (1 - quantile) / margin**2
+    return math.ceil(round(needed, 6))
+
+
+def _z(confidence: float) -> float:
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be between 0 and 1; was {confidence}")
