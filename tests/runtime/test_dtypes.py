@@ -1,0 +1,59 @@
+"""TensorFlow's dtype names and numpy's dtypes, one to one."""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from workbench.runtime.dtypes import dtype_name, numpy_dtype
+
+PAIRS = {
+    "float": np.float32,
+    "double": np.float64,
+    "half": np.float16,
+    "bfloat16": ml_dtypes.bfloat16,
+    "int8": np.int8,
+    "int16": np.int16,
+    "int32": np.int32,
+    "int64": np.int64,
+    "uint8": np.uint8,
+    "uint16": np.uint16,
+    "uint32": np.uint32,
+    "uint64": np.uint64,
+    "bool": np.bool_,
+    "complex64": np.complex64,
+    "complex128": np.complex128,
+    "string": np.object_,
+}
+
+
+@pytest.mark.parametrize(("name", "dtype"), PAIRS.items())
+def test_there_and_back(name: str, dtype: type) -> None:
+    assert numpy_dtype(name) == np.dtype(dtype)
+    assert dtype_name(np.dtype(dtype)) == name
+
+
+@pytest.mark.parametrize("dtype", ["S3", "U3", "O"])
+def test_text_and_bytes_are_strings(dtype: str) -> None:
+    assert dtype_name(np.dtype(dtype)) == "string"
+
+
+def test_a_dtype_may_be_met_before_its_name() -> None:
+    # In a fresh process nobody has asked for bfloat16 by name yet.
+    import subprocess
+    import sys
+
+    code = (
+        "import ml_dtypes, numpy; from workbench.runtime.dtypes import dtype_name; "
+        "print(dtype_name(numpy.dtype(ml_dtypes.bfloat16)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert out.stdout == "bfloat16\n", out.stderr
+
+
+def test_what_has_no_counterpart_is_refused() -> None:
+    with pytest.raises(KeyError):
+        numpy_dtype("resource")
+    with pytest.raises(KeyError):
+        dtype_name(np.dtype("datetime64[s]"))

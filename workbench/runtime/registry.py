@@ -1,0 +1,151 @@
+"""The registry: one file a server, so that notebook, panel and terminal see the same servers.
+
+An entry is as true as the processes it names: who reads the registry checks that they are
+alive, and removes what a killed server has left behind.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from workbench.core.status import not_found
+from workbench.runtime import paths
+from workbench.runtime.processes import ProcessId
+
+_PROCESSES = ("supervisor", "server", "owner", "keeper")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A server as the registry knows it.
+
+    Attributes:
+        supervisor, server: its two processes.
+        host, port: of the data plane (REST).
+        token: the data plane's bearer token; None where it asks for none.
+        socket: the control plane's socket file.
+        folder: the server's private folder.
+        owner: the process it dies with; None where it is detached or is a Jupyter kernel.
+        kernel_id: the Jupyter kernel that supervises it, if one does.
+        keeper: the Jupyter Server that starts that kernel again when it dies.
+        created: seconds since the epoch.
+        grpc_port: of the data plane (gRPC); None where there is none.
+    """
+
+    name: str
+    supervisor: ProcessId
+    server: ProcessId
+    host: str
+    port: int
+    token: str | None
+    socket: str
+    folder: str
+    owner: ProcessId | None = None
+    kernel_id: str | None = None
+    keeper: ProcessId | None = None
+    created: float = 0.0
+    grpc_port: int | None = None
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    @property
+    def grpc_address(self) -> str | None:
+        """What a gRPC channel connects to, `host:port`."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return None if self.grpc_port is None else f"{host}:{self.grpc_port}"
+
+    def __repr__(self) -> str:
+        return f"Entry({self.name} at {self.url}, server pid {self.server.pid})"
+
+    def alive(self) -> bool:
+        """Whether somebody looks after it: its supervisor restarts what else may be dead."""
+        return self.supervisor.alive()
+
+    def to_bytes(self) -> bytes:
+        data: dict[str, Any] = {f: getattr(self, f) for f in self.__dataclass_fields__}
+        for name in _PROCESSES:
+            if data[name] is not None:
+                data[name] = list(data[name])
+        return orjson.dumps(data, option=orjson.OPT_INDENT_2)
+
+    @classmethod
+    def from_bytes(cls, text: bytes) -> Entry:
+        """Raises ValueError or TypeError for what is no entry."""
+        data = orjson.loads(text)
+        for name in _PROCESSES:
+            if data[name] is not None:
+                pid, started = data[name]
+                data[name] = ProcessId(int(pid), float(started))
+        return cls(**data)
+
+
+def write(entry: Entry) -> None:
+    paths.write_private(paths.entry_path(entry.name), entry.to_bytes())
+
+
+def update_server(entry: Entry, server: ProcessId) -> Entry:
+    """The entry with a new server process, written."""
+    entry = replace(entry, server=server)
+    write(entry)
+    return entry
+
+
+def remove(entry: Entry) -> None:
+    """Remove all that a server keeps on disk: entry, socket, folder."""
+    paths.entry_path(entry.name).unlink(missing_ok=True)
+    socket = Path(entry.socket)
+    socket.unlink(missing_ok=True)
+    folder = Path(entry.folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    if socket.parent != folder and socket.parent.name.startswith("wb-"):
+        shutil.rmtree(socket.parent, ignore_errors=True)
+
+
+def read(name: str) -> Entry | None:
+    """The entry of a server that is looked after; a stale one is removed."""
+    path = paths.entry_path(name)
+    try:
+        entry = Entry.from_bytes(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError):
+        path.unlink(missing_ok=True)
+        return None
+    if entry.alive():
+        return entry
+    kept = entry.keeper is not None and entry.keeper.alive()
+    if not entry.server.alive() and not kept:
+        # All were killed: nobody else is left to clean up.
+        remove(entry)
+    return None
+
+
+def entries() -> list[Entry]:
+    """All servers that are looked after, oldest first."""
+    found = []
+    for path in sorted(paths.runtime_folder().glob("workbench-*.json")):
+        entry = read(path.stem.removeprefix("workbench-"))
+        if entry is not None:
+            found.append(entry)
+    return sorted(found, key=lambda e: e.created)
+
+
+def find(name: str) -> Entry:
+    """The entry of a running server.
+
+    Raises:
+        ServingError: NOT_FOUND, naming those that run.
+    """
+    entry = read(paths.check_name(name))
+    if entry is None:
+        running = ", ".join(e.name for e in entries()) or "none"
+        raise not_found(f"No server named {name!r} is running (running: {running})")
+    return entry
