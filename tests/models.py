@@ -1,0 +1,255 @@
+"""Small real SavedModels for the tests: `python -m tests.models FOLDER` writes one folder each.
+
+Run once per session in a process of its own, so that the tests never import TensorFlow. Most
+are exported the TensorFlow 1 way, which gives exact control over names, shapes and operations;
+`digits`, `keeper` and `lookup` are TensorFlow 2 modules.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+BIG_WEIGHTS_BYTES = 96 * 1024 * 1024
+
+# fmt: off
+DTYPES = (
+    "float", "double", "half", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "uint16",
+    "uint32", "uint64", "bool", "complex64", "complex128", "string",
+)
+# fmt: on
+
+
+def main(folder: str) -> None:
+    """Write all models below `folder`."""
+    import tensorflow as tf
+
+    v1 = tf.compat.v1
+    rng = np.random.default_rng(7)
+
+    def export(
+        name: str,
+        build: Callable[[], Mapping[str, tuple[dict[str, Any], dict[str, Any], str]]],
+        edit: Callable[[Any], None] = lambda definitions: None,
+    ) -> None:
+        """Export what `build` makes: for each signature its inputs, outputs and method name."""
+        with tf.Graph().as_default(), v1.Session() as session:
+            definitions = {
+                key: v1.saved_model.build_signature_def(
+                    {n: v1.saved_model.build_tensor_info(t) for n, t in inputs.items()},
+                    {n: v1.saved_model.build_tensor_info(t) for n, t in outputs.items()},
+                    method or "tensorflow/serving/predict",
+                )
+                for key, (inputs, outputs, method) in build().items()
+            }
+            edit(definitions)
+            session.run(v1.global_variables_initializer())
+            builder = v1.saved_model.Builder(os.path.join(folder, name))
+            builder.add_meta_graph_and_variables(session, ["serve"], definitions)
+            builder.save()
+
+    def half_plus(number: float) -> Callable[[], Any]:
+        def build() -> Any:
+            a = v1.Variable(0.5, name="a", use_resource=True)
+            b = v1.Variable(number, name="b", use_resource=True)
+            x = v1.placeholder(tf.float32, [None], name="x")
+            examples = v1.placeholder(tf.string, [None], name="tf_example")
+            features = tf.io.parse_example(
+                examples, {"x": tf.io.FixedLenFeature([1], tf.float32, default_value=[0.0])}
+            )
+            y = tf.add(tf.multiply(a, x), b, name="y")
+            from_example = tf.add(tf.multiply(a, features["x"]), b)
+            return {
+                "serving_default": ({"x": x}, {"y": y}, ""),
+                "classify_x_to_y": (
+                    {"inputs": examples},
+                    {"scores": from_example},
+                    "tensorflow/serving/classify",
+                ),
+                "regress_x_to_y": (
+                    {"inputs": examples},
+                    {"outputs": from_example},
+                    "tensorflow/serving/regress",
+                ),
+            }
+
+        return build
+
+    def counter() -> Any:
+        count = v1.Variable(0.0, name="counter", use_resource=True)
+        delta = v1.placeholder(tf.float32, [], name="delta")
+        return {
+            "get_counter": ({}, {"output": count.read_value()}, ""),
+            "incr_counter": ({}, {"output": count.assign_add(1.0, read_value=True).value()}, ""),
+            "incr_counter_by": ({"delta": delta}, {"output": count.assign_add(delta).value()}, ""),
+            "reset_counter": ({}, {"output": count.assign(0.0).value()}, ""),
+        }
+
+    def text() -> Any:
+        x = v1.placeholder(tf.string, [None], name="x")
+        outputs = {"upper": tf.strings.upper(x), "length": tf.strings.length(x)}
+        return {"serving_default": ({"x": x}, outputs, "")}
+
+    def multi() -> Any:
+        a = v1.placeholder(tf.float32, [None, 2], name="a")
+        b = v1.placeholder(tf.int32, [None], name="b")
+        outputs = {
+            "sum": a + tf.cast(b, tf.float32)[:, None],
+            "product": tf.cast(b, tf.float64) * tf.cast(a[:, 0], tf.float64),
+        }
+        return {"serving_default": ({"a": a, "b": b}, outputs, "")}
+
+    def b_defaults_to_seven(definitions: Any) -> None:
+        default = tf.make_tensor_proto([7], tf.int32)
+        definitions["serving_default"].defaults["b"].CopyFrom(default)
+
+    def rows() -> Any:
+        """What batching can meet: ragged rows, bad rows, outputs that do not follow the rows."""
+        ragged = v1.placeholder(tf.float32, [None, None], name="ragged")
+        x = v1.placeholder(tf.float32, [None], name="x")
+        with tf.control_dependencies([v1.Assert(tf.reduce_all(x >= 0.0), ["x has a negative"])]):
+            checked = tf.identity(x)
+        # How many rows the whole batch had, told to each of its rows.
+        count = tf.fill(tf.shape(x), tf.size(x))
+        return {
+            "ragged": ({"x": ragged}, {"y": tf.identity(ragged)}, ""),
+            "picky": ({"x": x}, {"y": checked}, ""),
+            "count": ({"x": x}, {"y": tf.identity(x), "rows": count}, ""),
+            "total": ({"x": x}, {"y": tf.reduce_sum(x)}, ""),
+            "twice": (
+                {"x": x},
+                {"y": v1.placeholder_with_default(tf.concat([x, x], 0), [None])},
+                "",
+            ),
+        }
+
+    def slow() -> Any:
+        """Runs for `steps` products of matrices: some 0.1 to 0.5 ms each."""
+        x = v1.placeholder(tf.float32, [None], name="x")
+        steps = v1.placeholder(tf.int32, [None], name="steps")
+        _, _, y = tf.while_loop(
+            lambda i, m, y: i < tf.reduce_max(steps),
+            lambda i, m, y: (i + 1, tf.math.tanh(tf.matmul(m, m)), y + 0.0 * m[0, 0]),
+            [tf.constant(0), tf.ones([192, 192]) / 192.0, x],
+        )
+        return {"serving_default": ({"x": x, "steps": steps}, {"y": y}, "")}
+
+    def identity() -> Any:
+        signatures = {}
+        for name in DTYPES:
+            x = v1.placeholder(tf.as_dtype(name), [None], name=f"{name}_x")
+            signatures[name] = ({"x": x}, {"y": tf.identity(x)}, "")
+        anything = v1.placeholder(tf.float32, None, name="anything")
+        signatures["anything"] = ({"x": anything}, {"y": tf.identity(anything)}, "")
+        return signatures
+
+    def big() -> Any:
+        weights = v1.get_variable(
+            "weights", [BIG_WEIGHTS_BYTES // 4], initializer=tf.ones_initializer()
+        )
+        x = v1.placeholder(tf.float32, [None], name="x")
+        return {"serving_default": ({"x": x}, {"y": x * weights[0]}, "")}
+
+    export("half_plus_two", half_plus(2.0))
+    export("half_plus_three", half_plus(3.0))
+    export("counter", counter)
+    export("text", text)
+    export("multi", multi)
+    export("defaults", multi, b_defaults_to_seven)
+    export("rows", rows)
+    export("slow", slow)
+    export("identity", identity)
+    export("big", big)
+
+    class Digits(tf.Module):
+        """A multi-layer perceptron as for the 8 x 8 digits of scikit-learn."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden = tf.Variable(rng.normal(0, 0.1, (64, 32)), dtype=tf.float32)
+            self.output = tf.Variable(rng.normal(0, 0.1, (32, 10)), dtype=tf.float32)
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 64], tf.float32, "images")])
+        def classify(self, images: Any) -> Any:
+            logits = tf.nn.relu(images @ self.hidden) @ self.output
+            return {"probabilities": tf.nn.softmax(logits), "classes": tf.argmax(logits, 1)}
+
+    class Keeper(tf.Module):
+        """Keeps its last input in a variable: what it was fed must not change afterwards."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.kept = tf.Variable([0.0], shape=[None])
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+        def keep(self, x: Any) -> Any:
+            self.kept.assign(x)
+            return {"size": tf.size(x)[None]}
+
+        @tf.function(input_signature=[])
+        def recall(self) -> Any:
+            return {"y": self.kept.read_value()}
+
+    class Lookup(tf.Module):
+        """Numbers words by a vocabulary that lies in the SavedModel as an asset."""
+
+        def __init__(self, vocabulary: str) -> None:
+            super().__init__()
+            self.table = tf.lookup.StaticHashTable(
+                tf.lookup.TextFileInitializer(
+                    vocabulary,
+                    tf.string,
+                    tf.lookup.TextFileIndex.WHOLE_LINE,
+                    tf.int64,
+                    tf.lookup.TextFileIndex.LINE_NUMBER,
+                ),
+                default_value=-1,
+            )
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "words")])
+        def ids(self, words: Any) -> Any:
+            return {"ids": self.table.lookup(words)}
+
+    digits, keeper = Digits(), Keeper()
+    tf.saved_model.save(digits, f"{folder}/digits", {"serving_default": digits.classify})
+    tf.saved_model.save(keeper, f"{folder}/keeper", {"keep": keeper.keep, "recall": keeper.recall})
+    vocabulary = os.path.join(folder, "vocabulary.txt")
+    with open(vocabulary, "w") as file:
+        file.write("serving\nworkbench\nversion\n")
+    lookup = Lookup(vocabulary)
+    tf.saved_model.save(lookup, f"{folder}/lookup", {"serving_default": lookup.ids})
+    os.remove(vocabulary)
+
+    _damage(folder)
+
+
+def _damage(folder: str) -> None:
+    """Copies of `half_plus_two` that look complete and cannot be loaded."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    good = os.path.join(folder, "half_plus_two")
+    corrupt = shutil.copytree(good, os.path.join(folder, "corrupt"))
+    data = os.path.join(corrupt, "variables", "variables.data-00000-of-00001")
+    size = os.path.getsize(data)
+    with open(data, "wb") as file:
+        file.write(b"\xff" * size)
+
+    bad_graph = shutil.copytree(good, os.path.join(folder, "bad_graph"))
+    path = os.path.join(bad_graph, "saved_model.pb")
+    message = saved_model_pb2.SavedModel()
+    with open(path, "rb") as file:
+        message.ParseFromString(file.read())
+    for node in message.meta_graphs[0].graph_def.node:
+        if node.name == "y":
+            node.op = "NoSuchOperation"
+    with open(path, "wb") as file:
+        file.write(message.SerializeToString())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,106 @@
+"""Questions to a `LoadedModel`, asked in a process that may import TensorFlow.
+
+`python -m tests.worker.run_model MODELS` reads pickled questions from its input, one after the
+other, and writes the pickled answers to its output (see `test_model.py`).
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import traceback
+from typing import Any
+
+import numpy as np
+
+from workbench.core.status import Code, ServingError
+
+
+class Session:
+    """The models loaded so far, by name."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.loaded: dict[str, Any] = {}
+        self.progress: dict[str, list[str]] = {}
+
+    def model(self, name: str) -> Any:
+        from workbench.worker.model import LoadedModel
+
+        if name not in self.loaded:
+            kinds = self.progress[name] = []
+            self.loaded[name] = LoadedModel(
+                f"{self.folder}/{name}", ("serve",), 1, lambda kind, data: kinds.append(kind)
+            )
+        return self.loaded[name]
+
+    def load(self, path: str, tags: tuple[str, ...]) -> Any:
+        from workbench.worker.model import LoadedModel
+
+        LoadedModel(path, tags, 1, lambda kind, data: None)
+
+    def run(self, name: str, signature: str, inputs: dict[str, Any], outputs: Any = ()) -> Any:
+        return self.model(name).run(signature, inputs, outputs)
+
+    def run_through_the_public_call(self, name: str, signature: str, inputs: Any) -> Any:
+        """The same where TensorFlow's private call is missing."""
+        from tensorflow.python.client import pywrap_tf_session
+
+        from workbench.worker import model as module
+
+        loaded = self.model(name)
+        private_run, before = pywrap_tf_session.TF_SessionRun_wrapper, loaded._session_run
+        # Away only while the model looks for it: `Session.run` itself needs it.
+        del pywrap_tf_session.TF_SessionRun_wrapper
+        probe = loaded._graph.get_tensor_by_name("workbench_probe:0")
+        try:
+            loaded._session_run = module._session_run(loaded._session, probe)
+        finally:
+            pywrap_tf_session.TF_SessionRun_wrapper = private_run
+        try:
+            return loaded.run(signature, inputs)
+        finally:
+            loaded._session_run = before
+
+    def overwrite_what_was_fed(self, name: str, signature: str, key: str, size: int) -> Any:
+        """Feed an array, and write other numbers into its memory afterwards."""
+        array = np.arange(size, dtype=np.float32)
+        self.model(name).run(signature, {key: array})
+        array[:] = -1.0
+
+    def describe(self, name: str) -> Any:
+        model = self.model(name)
+        signatures = {key: str(signature) for key, signature in model.signatures.items()}
+        return signatures, model.metadata, sorted(model.seconds), self.progress[name]
+
+    def copies(self, name: str, signature: str) -> Any:
+        return self.model(name)._prepare(signature, ()).copies
+
+    def translate(self, error: Exception) -> Any:
+        from workbench.worker.model import translate
+
+        found = translate(error)
+        return found.code, found.message
+
+
+def main() -> None:
+    session = Session(sys.argv[1])
+    questions, answers = sys.stdin.buffer, sys.stdout.buffer
+    while True:
+        try:
+            method, arguments = pickle.load(questions)
+        except EOFError:
+            return
+        answer: Any
+        try:
+            answer = getattr(session, method)(*arguments)
+        except ServingError as error:
+            answer = (ServingError, error.code, error.message)
+        except Exception:
+            answer = (ServingError, Code.UNKNOWN, traceback.format_exc())
+        pickle.dump(answer, answers)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""A worker: the process that owns one loaded version, from its load to its end.
+
+It obeys one control channel (load, open a lane, quit) and answers batches on its *lanes*. A
+lane is a socket, two shared regions and a thread: it runs one batch at a time, so a worker
+runs as many batches at once as it has lanes. Unloading is the end of this process.
+"""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import gc
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from typing import Any, NoReturn
+
+from workbench.core.status import Code, ServingError
+from workbench.runtime.channel import Channel
+from workbench.runtime.frames import (
+    ConnectionLost,
+    pack,
+    receive_frame,
+    send_frame,
+    unpack,
+)
+from workbench.runtime.processes import ProcessId, die_with
+from workbench.runtime.regions import Region
+from workbench.worker.model import LoadedModel
+from workbench.worker.warmup import warm_up
+
+
+def run_worker(control_fd: int, server: ProcessId) -> NoReturn:
+    """The life of a worker; never returns into the zygote's code."""
+    try:
+        die_with(server)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _name_process("wb-worker")
+        _obey(Channel(socket.socket(fileno=control_fd)))
+    except ConnectionLost:
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+    os._exit(0)
+
+
+def _obey(channel: Channel) -> None:
+    model: LoadedModel | None = None
+    while True:
+        order, _, fds = channel.receive()
+        if order["op"] == "load":
+            model = _load(channel, order)
+        elif order["op"] == "lane":
+            assert model is not None
+            thread = threading.Thread(target=_run_lane, args=(model, *fds), daemon=True)
+            thread.start()
+        elif order["op"] == "quit":
+            return
+
+
+def _load(channel: Channel, order: dict[str, Any]) -> LoadedModel | None:
+    def progress(kind: str, data: dict[str, Any]) -> None:
+        channel.send({"progress": kind, "data": data})
+
+    try:
+        model = LoadedModel(order["path"], order["tags"], order["intra_op_threads"], progress)
+        if order["warm_up"]:
+            warm_up(model, order["path"], order["warm_up_iterations"], progress)
+    except ServingError as error:
+        channel.send({"failed": error.message, "code": int(error.code)})
+        return None
+    gc.collect()
+    gc.freeze()
+    _trim_heap()
+    channel.send(
+        {
+            "loaded": {
+                "signatures": {n: s.to_json() for n, s in model.signatures.items()},
+                "metadata": model.metadata,
+                "signature_def_map": base64.b64encode(model.signature_def_map).decode(),
+                "seconds": model.seconds,
+            }
+        }
+    )
+    return model
+
+
+def _run_lane(model: LoadedModel, sock_fd: int, inputs_fd: int, outputs_fd: int) -> None:
+    """Answer batches, one at a time, until the server closes the lane."""
+    sock = socket.socket(fileno=sock_fd)
+    sock.setblocking(True)
+    inputs, outputs = Region(inputs_fd), Region(outputs_fd)
+    try:
+        while True:
+            header, payload = receive_frame(sock)
+            started = time.perf_counter()
+            try:
+                fed = unpack(header["t"], payload, inputs)
+                results = model.run(header["s"], fed, header["o"])
+                ran = time.perf_counter() - started
+                descriptors, data = pack({name: [a] for name, a in results.items()}, outputs)
+            except ServingError as error:
+                send_frame(sock, {"code": int(error.code), "message": error.message})
+                continue
+            except Exception as error:
+                # Whatever is wrong with one batch, the lane lives on for the next.
+                send_frame(sock, {"code": int(Code.INTERNAL), "message": repr(error)})
+                continue
+            send_frame(sock, {"t": descriptors, "us": round(ran * 1e6)}, data)
+            del fed, results
+    except ConnectionLost:
+        pass
+    finally:
+        sock.close()
+        inputs.close()
+        outputs.close()
+
+
+def _trim_heap() -> None:
+    """Give the memory that only loading needed back to the system (glibc keeps it otherwise)."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except AttributeError:
+        pass
+
+
+def _name_process(name: str) -> None:
+    """Show up under a telling name in `ps` and `top`."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(15, name.encode(), 0, 0, 0)

@@ -1,0 +1,329 @@
+"""A SavedModel, loaded the way TensorFlow Serving loads it, and called the way it calls it.
+
+The model lives in a private `Graph` and `Session` (TensorFlow Serving's "TF1 session path",
+which serves TensorFlow 2 SavedModels as well). Calls go through `TF_SessionRun_wrapper`,
+which is `DirectSession::Run` itself: unlike `Session.run` it does not compare shapes with the
+signature's, exactly as TensorFlow Serving does not, and its error texts are the original's.
+It is a private function of TensorFlow, so it is tried once at load; where it is missing the
+public `Session.run` serves instead.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from workbench.core.signature import Signature, TensorInfo
+from workbench.core.status import Code, ServingError
+from workbench.runtime.frames import Tensors
+from workbench.runtime.wire import field
+
+Progress = Callable[[str, dict[str, Any]], None]
+
+# Stateful operations that read state, draw numbers or call functions, but never keep a tensor
+# that they were fed. Any other stateful operation might, and then inputs are copied.
+# fmt: off
+_KEEP_NOTHING = frozenset({
+    "VarHandleOp", "ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableV2", "Variable",
+    "HashTable", "HashTableV2", "LookupTableFind", "LookupTableFindV2", "LookupTableSize",
+    "LookupTableSizeV2", "StatefulPartitionedCall", "If", "While", "Case", "RandomUniform",
+    "RandomUniformInt", "RandomStandardNormal", "TruncatedNormal", "Multinomial", "RandomShuffle",
+    "Placeholder", "PlaceholderWithDefault", "AssignAddVariableOp", "AssignSubVariableOp", "Assert",
+})
+# fmt: on
+
+
+class LoadedModel:
+    """One SavedModel in this process, ready to run its signatures.
+
+    Args:
+        path: the version's folder.
+        tags: the meta graph to load, normally `("serve",)`.
+        intra_op_threads: threads one operation may use.
+        progress: called with an event kind and its data as the load goes on.
+
+    Raises:
+        ServingError: NOT_FOUND, UNIMPLEMENTED, or whatever TensorFlow reports.
+    """
+
+    def __init__(
+        self, path: str, tags: Sequence[str], intra_op_threads: int, progress: Progress
+    ) -> None:
+        _check_is_saved_model(path)
+        try:
+            self._load(path, tags, intra_op_threads, progress)
+        except ServingError:
+            raise
+        except Exception as error:
+            raise translate(error) from error
+
+    def _load(
+        self, path: str, tags: Sequence[str], intra_op_threads: int, progress: Progress
+    ) -> None:
+        import tensorflow as tf
+        from google.protobuf import json_format
+        from tensorflow.python.saved_model import loader_impl
+
+        started = time.monotonic()
+        progress("reading_saved_model", {"path": path})
+        loader = loader_impl.SavedModelLoader(path)
+        progress("reading_meta_graph", {"tags": " ".join(tags)})
+        meta_graph = loader.get_meta_graph_def_from_tags(tags)
+        self._graph = tf.Graph()
+        config = tf.compat.v1.ConfigProto(
+            intra_op_parallelism_threads=intra_op_threads,
+            # Runs use the calling thread, so a larger pool would only idle.
+            inter_op_parallelism_threads=1,
+            allow_soft_placement=True,
+        )
+        # By default TensorFlow takes the whole device, and a second version could not load.
+        config.gpu_options.allow_growth = True
+        self._session = tf.compat.v1.Session(graph=self._graph, config=config)
+        with self._graph.as_default():
+            saver, _ = loader.load_graph(self._graph, tags, import_scope=None)
+            probe = tf.constant(1.0, name="workbench_probe")
+            graph_read = time.monotonic()
+            loader.restore_variables(self._session, saver)
+            restored = time.monotonic()
+            loader.run_init_ops(self._session, tags)
+        ended = time.monotonic()
+
+        definitions = dict(meta_graph.signature_def)
+        self.signatures = {name: _describe(d) for name, d in definitions.items()}
+        self.metadata = {
+            "signature_def": {
+                name: json_format.MessageToDict(
+                    definition,
+                    always_print_fields_with_no_presence=True,
+                    preserving_proto_field_name=True,
+                )
+                for name, definition in definitions.items()
+            }
+        }
+        # For gRPC: the fields of a `SignatureDefMap`, serialised here where its class is.
+        self.signature_def_map = b"".join(
+            field(1, field(1, name.encode()) + field(2, definition.SerializeToString()))
+            for name, definition in sorted(definitions.items())
+        )
+        self._definitions = definitions
+        self._keeps_inputs = _StateWalk(meta_graph.graph_def)
+        self._calls: dict[tuple[str, tuple[str, ...]], _Call] = {}
+        self._session_run = _session_run(self._session, probe)
+        self.seconds = {
+            "graph": graph_read - started,
+            "restore": restored - graph_read,
+            "init": ended - restored,
+        }
+        progress(
+            "loaded_saved_model",
+            {"tags": " ".join(tags), "micros": round((ended - started) * 1e6)},
+        )
+
+    def run(
+        self, signature: str, inputs: Tensors, outputs: Sequence[str] = ()
+    ) -> dict[str, np.ndarray]:
+        """Run one signature.
+
+        Args:
+            signature: its name.
+            inputs: arrays by alias; an alias left out takes the signature's default.
+            outputs: the aliases wanted; none named means all.
+
+        Raises:
+            ServingError: with TensorFlow's own code and text.
+        """
+        key = (signature, tuple(outputs))
+        call = self._calls.get(key)
+        try:
+            if call is None:
+                call = self._calls[key] = self._prepare(signature, outputs)
+            feeds = {}
+            for alias, tensor in call.feeds.items():
+                value = inputs.get(alias)
+                if value is None:
+                    value = call.defaults[alias]
+                elif call.copies:
+                    value = value.copy()
+                feeds[tensor] = value
+            return dict(zip(call.outputs, self._session_run(feeds, call.fetches), strict=True))
+        except ServingError:
+            raise
+        except Exception as error:
+            raise translate(error) from error
+
+    def _prepare(self, signature: str, outputs: Sequence[str]) -> _Call:
+        from tensorflow.python.framework import tensor_util
+
+        definition = self._definitions[signature]
+        names = list(outputs) or sorted(definition.outputs)
+        tensors = [self._graph.get_tensor_by_name(definition.outputs[n].name) for n in names]
+        return _Call(
+            # TensorFlow numbers arguments in its messages by the order of the fed names.
+            feeds={
+                alias: self._graph.get_tensor_by_name(info.name)
+                for alias, info in sorted(definition.inputs.items(), key=lambda i: i[1].name)
+            },
+            fetches=tensors,
+            outputs=names,
+            defaults={
+                alias: tensor_util.MakeNdarray(proto)
+                for alias, proto in definition.defaults.items()
+            },
+            copies=self._keeps_inputs(t.op.name for t in tensors),
+        )
+
+
+class _Call:
+    """A signature with its tensors looked up, so that each run only feeds and fetches."""
+
+    __slots__ = ("copies", "defaults", "feeds", "fetches", "outputs")
+
+    def __init__(
+        self,
+        feeds: dict[str, Any],
+        fetches: list[Any],
+        outputs: list[str],
+        defaults: dict[str, np.ndarray],
+        copies: bool,
+    ) -> None:
+        self.feeds = feeds
+        self.fetches = fetches
+        self.outputs = outputs
+        self.defaults = defaults
+        self.copies = copies
+
+
+SessionRun = Callable[[dict[Any, np.ndarray], list[Any]], list[np.ndarray]]
+
+
+def _session_run(session: Any, probe: Any) -> SessionRun:
+    """The fastest way to run this session: TensorFlow's private call if fetching the tensor
+    `probe` through it works, else the public one."""
+    import tensorflow as tf
+
+    # The calling thread runs the graph: no hand-over to a pool, which costs more than a small
+    # model does. Deadlines are kept by the caller, who can do more than wait.
+    options = tf.compat.v1.RunOptions(inter_op_thread_pool=-1)
+    try:
+        from tensorflow.python.client import pywrap_tf_session as private
+
+        handle = session._session
+        buffer = private.TF_NewBufferFromString(options.SerializeToString())
+        private_run = private.TF_SessionRun_wrapper
+
+        def run(feeds: dict[Any, np.ndarray], fetches: list[Any]) -> list[np.ndarray]:
+            results: list[np.ndarray] = private_run(
+                handle,
+                buffer,
+                {t._as_tf_output(): v for t, v in feeds.items()},
+                [t._as_tf_output() for t in fetches],
+                [],
+                None,
+            )
+            return results
+
+        # The public call makes the session take over what was added to the graph.
+        session.run(probe)
+        run({}, [probe])
+        return run
+    except Exception:
+        return lambda feeds, fetches: session.run(fetches, feeds, options=options)
+
+
+def translate(error: Exception) -> ServingError:
+    """TensorFlow's exceptions as ours: same code, same text."""
+    if isinstance(error, UnicodeDecodeError):
+        # A message with bytes that are no UTF-8 fails to become a Python string on its way.
+        return ServingError(Code.INVALID_ARGUMENT, error.object.decode(errors="replace"))
+    code = getattr(error, "error_code", None)
+    message = getattr(error, "message", None) or str(error) or type(error).__name__
+    if isinstance(code, int):
+        return ServingError(Code(code), message)
+    if isinstance(error, MemoryError):
+        return ServingError(Code.RESOURCE_EXHAUSTED, f"out of memory: {message}")
+    if isinstance(error, (OSError, KeyError)):
+        return ServingError(Code.NOT_FOUND, message)
+    return ServingError(Code.INVALID_ARGUMENT, message)
+
+
+def _check_is_saved_model(path: str) -> None:
+    """Refuse what is no SavedModel with the texts of TensorFlow Serving's loader."""
+    present = set(os.listdir(path)) if os.path.isdir(path) else set()
+    if present & {"saved_model.pb", "saved_model.pbtxt"}:
+        return
+    if "export.meta" in present:
+        raise ServingError(Code.UNIMPLEMENTED, "Session Bundle is deprecated and removed.")
+    raise ServingError(
+        Code.NOT_FOUND,
+        "Specified file path does not appear to contain a SavedModel bundle "
+        f"(should have a file called `saved_model.pb`)\nSpecified file path: {path}",
+    )
+
+
+def _describe(definition: Any) -> Signature:
+    return Signature(
+        inputs={alias: _tensor_info(info) for alias, info in definition.inputs.items()},
+        outputs={alias: _tensor_info(info) for alias, info in definition.outputs.items()},
+        method_name=definition.method_name,
+        defaults=frozenset(definition.defaults),
+    )
+
+
+def _tensor_info(info: Any) -> TensorInfo:
+    from tensorflow.core.framework import types_pb2
+
+    # DT_FLOAT -> float, DT_INT64 -> int64 ...: what `DataTypeString` prints.
+    dtype = types_pb2.DataType.Name(info.dtype).removeprefix("DT_").lower()
+    if info.tensor_shape.unknown_rank:
+        return TensorInfo(dtype, None, info.name)
+    return TensorInfo(dtype, tuple(d.size for d in info.tensor_shape.dim), info.name)
+
+
+class _StateWalk:
+    """Finds out whether computing some outputs may keep a tensor that was fed.
+
+    TensorFlow feeds numpy arrays without copying them. An operation that stores its input (an
+    assignment to a variable, an insertion into a queue) would then hold shared memory that
+    the next batch overwrites. Such signatures are fed copies instead.
+    """
+
+    def __init__(self, graph_def: Any) -> None:
+        self._nodes = {node.name: node for node in graph_def.node}
+        self._functions = {f.signature.name: f for f in graph_def.library.function}
+
+    def __call__(self, outputs: Any) -> bool:
+        seen: set[str] = set()
+        functions: set[str] = set()
+        queue = list(outputs)
+        while queue:
+            name = queue.pop()
+            if name in seen or name not in self._nodes:
+                continue
+            seen.add(name)
+            node = self._nodes[name]
+            if self._keeps(node, functions):
+                return True
+            queue += [i.removeprefix("^").split(":")[0] for i in node.input]
+        while functions:
+            function = self._functions.get(functions.pop())
+            if function is None or function.signature.name in seen:
+                continue
+            seen.add(function.signature.name)
+            if any(self._keeps(node, functions) for node in function.node_def):
+                return True
+        return False
+
+    @staticmethod
+    def _keeps(node: Any, functions: set[str]) -> bool:
+        from tensorflow.python.framework import op_def_registry
+
+        for attr in node.attr.values():
+            if attr.HasField("func"):
+                functions.add(attr.func.name)
+            functions.update(f.name for f in attr.list.func)
+        definition = op_def_registry.get(node.op)
+        return definition is None or (definition.is_stateful and node.op not in _KEEP_NOTHING)
