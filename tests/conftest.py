@@ -1,0 +1,46 @@
+"""Fixtures that many rooms share: real SavedModels, and one real server for all tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import Server
+
+_EXPORT_SECONDS = 100
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one SavedModel in each subfolder (see `tests/models.py`); not to be
+    written into."""
+    folder = tmp_path_factory.mktemp("models")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.models", str(folder)],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=_EXPORT_SECONDS,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_server(models: Path) -> Iterator[Server]:
+    """The one server of the session: its zygote is started once."""
+    with Server(models) as server:
+        yield server
+
+
+@pytest.fixture
+def server(shared_server: Server) -> Iterator[Server]:
+    """The session's server without any model; what a test has added is removed after it."""
+    yield shared_server
+    shared_server.clear()

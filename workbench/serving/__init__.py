@@ -1,0 +1,1 @@
+"""The running server: source, manager, scheduler, workers, memory."""

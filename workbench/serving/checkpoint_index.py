@@ -1,0 +1,164 @@
+"""Reading a checkpoint's index: which tensors its data files must hold, and how many bytes.
+
+`variables.index` is a sorted string table (LevelDB's table format) from tensor name to
+`BundleEntryProto`. From it follows, without TensorFlow and without touching the data, how
+large each data file must be once it is complete, and how much memory the weights will take.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_FOOTER_BYTES = 48
+_MAGIC = 0xDB4775248B80FB57
+_UNCOMPRESSED = 0
+
+
+class DamagedIndex(ValueError):
+    """The file is no checkpoint index, or not all of it is there yet."""
+
+
+class CompressedIndex(ValueError):
+    """The index is compressed (Snappy, by some writers) and is not read here."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointIndex:
+    """What an index promises.
+
+    Attributes:
+        shard_bytes: for each data file, by its number, the bytes that it must at least hold.
+        shards: how many data files there are.
+        weight_bytes: the sum of all tensors' bytes.
+    """
+
+    shard_bytes: dict[int, int]
+    shards: int
+    weight_bytes: int
+
+
+def read_index(path: str) -> CheckpointIndex:
+    """Read `variables.index`.
+
+    Raises:
+        DamagedIndex: it is incomplete or not such a file.
+        CompressedIndex: it is complete, as far as can be told, and compressed.
+        OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        data = file.read()
+    try:
+        return _parse(data)
+    except (IndexError, struct.error) as error:
+        raise DamagedIndex(f"{path}: {error}") from error
+
+
+def _parse(data: bytes) -> CheckpointIndex:
+    if len(data) < _FOOTER_BYTES or struct.unpack("<Q", data[-8:])[0] != _MAGIC:
+        raise DamagedIndex("it does not end like a table")
+    footer = data[-_FOOTER_BYTES:]
+    _, _, at = _handle(footer, 0)
+    offset, size, _ = _handle(footer, at)
+    shard_bytes: dict[int, int] = {}
+    shards = 1
+    weights = 0
+    for _key, handle in _entries(_block(data, offset, size)):
+        block_offset, block_size, _ = _handle(handle, 0)
+        for key, value in _entries(_block(data, block_offset, block_size)):
+            fields = _proto(value)
+            if key == b"":
+                shards = fields.get(1, 1)
+                continue
+            shard, start, length = fields.get(3, 0), fields.get(4, 0), fields.get(5, 0)
+            weights += length
+            shard_bytes[shard] = max(shard_bytes.get(shard, 0), start + length)
+    return CheckpointIndex(shard_bytes, shards, weights)
+
+
+def _block(data: bytes, offset: int, size: int) -> bytes:
+    if offset + size >= len(data):
+        raise DamagedIndex("a block lies beyond its end")
+    if data[offset + size] != _UNCOMPRESSED:
+        raise CompressedIndex("its blocks are compressed")
+    return data[offset : offset + size]
+
+
+def _entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The keys and values of a block; each key repeats a prefix of the one before."""
+    (restarts,) = struct.unpack_from("<I", block, len(block) - 4)
+    end = len(block) - 4 - 4 * restarts
+    key = b""
+    at = 0
+    while at < end:
+        shared, at = varint(block, at)
+        fresh, at = varint(block, at)
+        length, at = varint(block, at)
+        key = key[:shared] + block[at : at + fresh]
+        at += fresh
+        yield key, block[at : at + length]
+        at += length
+
+
+def _handle(data: bytes, at: int) -> tuple[int, int, int]:
+    offset, at = varint(data, at)
+    size, at = varint(data, at)
+    return offset, size, at
+
+
+def varint(data: bytes, at: int) -> tuple[int, int]:
+    """A variable-length integer at `at`, and where it ends; IndexError where it is cut off."""
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+
+
+def _proto(data: bytes) -> dict[int, int]:
+    """The integer fields of a protocol buffer message; all others are stepped over."""
+    fields: dict[int, int] = {}
+    at = 0
+    while at < len(data):
+        tag, at = varint(data, at)
+        kind = tag & 7
+        if kind == 0:
+            fields[tag >> 3], at = varint(data, at)
+        elif kind == 2:
+            length, at = varint(data, at)
+            at += length
+        else:
+            at += 4 if kind == 5 else 8
+    return fields
+
+
+def missing_data(variables: str) -> str | None:
+    """What the folder `variables` still lacks according to its index, in words; or None.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    path = os.path.join(variables, "variables.index")
+    if not os.path.exists(path):
+        return "variables/variables.index is missing"
+    try:
+        index = read_index(path)
+    except DamagedIndex:
+        return "variables/variables.index is incomplete"
+    except CompressedIndex:
+        return None
+    for shard in range(index.shards):
+        name = f"variables.data-{shard:05d}-of-{index.shards:05d}"
+        try:
+            have = os.path.getsize(os.path.join(variables, name))
+        except FileNotFoundError:
+            return f"variables/{name} is missing"
+        need = index.shard_bytes.get(shard, 0)
+        if have < need:
+            return f"variables/{name} has {have} of {need} bytes"
+    return None

@@ -1,0 +1,228 @@
+"""A model under management: its settings, its versions, and what each of them is doing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from workbench.core.batching import BatchingParameters
+from workbench.core.signature import Signature
+from workbench.core.states import Harness, HarnessState, ServableId
+from workbench.core.status import ServingError, invalid_argument
+from workbench.core.transitions import policy_name
+from workbench.core.versions import VersionPolicy
+from workbench.serving.scheduler import VersionQueues
+from workbench.serving.source import FolderSource, Found
+from workbench.serving.worker import LoadReport, Worker
+
+if TYPE_CHECKING:
+    from workbench.serving.warmup_recorder import WarmupRecording
+
+_NAME = re.compile(r"[^/:\s][^/:\n]*\Z")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What is wanted of a model; kept on disk as the server's desired state.
+
+    Attributes:
+        base_path: the absolute path of the folder that holds the numbered version folders.
+        version_policy: which of the versions found are aspired.
+        transition: `smooth` or `unload_first`.
+        batching: as TensorFlow Serving's `BatchingSession`; None means automatic.
+        automatic_batching: without `batching`, whether requests may be merged where that changes
+            nothing but speed; False runs each alone.
+        labels: names for versions; a label may name a version that is not there yet.
+        max_load_retries: attempts after a first load that failed for a passing reason.
+        load_retry_seconds: the pause before each.
+        tags: of the meta graph to load.
+        intra_op_threads: threads that one operation may use; None: the CPUs divided by the
+            executor slots.
+        enable_model_warmup: run the version's warm-up requests before it becomes available.
+        num_request_iterations_for_warmup: how often each is run; 0 means once.
+    """
+
+    name: str
+    base_path: str
+    version_policy: VersionPolicy = field(default_factory=VersionPolicy)
+    transition: str = "smooth"
+    batching: BatchingParameters | None = None
+    labels: Mapping[str, int] = field(default_factory=dict)
+    max_load_retries: int = 2
+    load_retry_seconds: float = 1.0
+    tags: tuple[str, ...] = ("serve",)
+    intra_op_threads: int | None = None
+    enable_model_warmup: bool = True
+    num_request_iterations_for_warmup: int = 0
+    automatic_batching: bool = True
+
+    def __post_init__(self) -> None:
+        if not _NAME.match(self.name):
+            raise invalid_argument(
+                f"Model name {self.name!r} cannot be part of a URL: use letters, digits, '-', '_'"
+            )
+        if not os.path.isabs(self.base_path):
+            raise invalid_argument(
+                f"Expected model {self.name} to have an absolute path or URI; got "
+                f"base_path()={self.base_path}"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "base_path": self.base_path,
+            "version_policy": self.version_policy.to_json(),
+            "transition": self.transition,
+            "batching": None if self.batching is None else self.batching.to_json(),
+            "labels": dict(self.labels),
+            "max_load_retries": self.max_load_retries,
+            "load_retry_seconds": self.load_retry_seconds,
+            "tags": list(self.tags),
+            "intra_op_threads": self.intra_op_threads,
+            "enable_model_warmup": self.enable_model_warmup,
+            "num_request_iterations_for_warmup": self.num_request_iterations_for_warmup,
+            "automatic_batching": self.automatic_batching,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ModelConfig:
+        """Read what a client sends; what it leaves out has its default.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, naming what is wrong.
+        """
+        known = set(cls.__dataclass_fields__)
+        unknown = sorted(set(data) - known)
+        if unknown:
+            raise invalid_argument(
+                f"Unknown model setting {unknown[0]!r}: known are {', '.join(sorted(known))}"
+            )
+        for required in ("name", "base_path"):
+            if not isinstance(data.get(required), str):
+                raise invalid_argument(f"A model needs its {required}, a string")
+        values = dict(data)
+        values["version_policy"] = VersionPolicy.parse(data.get("version_policy"))
+        values["transition"] = policy_name(data.get("transition", "smooth"))
+        batching = data.get("batching")
+        values["batching"] = None if batching is None else BatchingParameters.from_json(batching)
+        labels = data.get("labels") or {}
+        if not isinstance(labels, Mapping) or any(type(v) is not int for v in labels.values()):
+            raise invalid_argument(f"Labels must map names to version numbers; were {labels!r}")
+        values["labels"] = dict(labels)
+        values["tags"] = tuple(data.get("tags") or ("serve",))
+        return cls(**values)
+
+
+@dataclass(eq=False)
+class Served:
+    """One version of one model in this server.
+
+    Attributes:
+        harness: how far it got.
+        found: where its files are.
+        worker: the process that holds it; None before it is spawned and after its end.
+        queues: its requests; there from when it first became ready.
+        report: what the worker said of it.
+        spawn_seconds, load_seconds: what starting it took.
+        deaths: monotonic times at which its worker died of itself.
+        retrying: whether another attempt to load may be made.
+        recording: the warm-up requests that are, or were, recorded from it.
+        replacement: brings up the next worker after one has died.
+    """
+
+    harness: Harness
+    found: Found
+    worker: Worker | None = None
+    queues: VersionQueues | None = None
+    report: LoadReport | None = None
+    spawn_seconds: float = 0.0
+    load_seconds: float = 0.0
+    ready_at: float | None = None
+    deaths: list[float] = field(default_factory=list)
+    retrying: bool = True
+    replacement: asyncio.Task[None] | None = None
+    recording: WarmupRecording | None = None
+
+    @property
+    def id(self) -> ServableId:
+        return self.harness.id
+
+    @property
+    def signatures(self) -> Mapping[str, Signature]:
+        """What it can be asked; nothing before it has been loaded."""
+        return {} if self.report is None else self.report.signatures
+
+    def to_json(self) -> dict[str, Any]:
+        """What a person may want to know of it, as plain data."""
+        error = self.harness.error
+        data: dict[str, Any] = {
+            "version": self.id.version,
+            "state": self.harness.public_state.name,
+            "harness": self.harness.state.value,
+            "aspired": self.harness.aspired,
+            "path": self.found.path,
+            "size_bytes": self.found.size_bytes,
+            "error": None if error is None else _error_json(error),
+            "pid": None if self.worker is None else self.worker.pid,
+            "ready_at": self.ready_at,
+            "spawn_seconds": self.spawn_seconds,
+            "load_seconds": self.load_seconds,
+        }
+        if self.report is not None:
+            data["signatures"] = {n: s.to_json() for n, s in self.report.signatures.items()}
+            data["breakdown_seconds"] = dict(self.report.seconds)
+        if self.queues is not None:
+            data["requests"] = {
+                "pending": self.queues.pending,
+                "answered": self.queues.answered,
+                "failed": self.queues.failed,
+            }
+            data["batches"] = self.queues.statistics.to_json()
+        return data
+
+
+class Model:
+    """A model's settings and its versions, by number."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.config = config
+        self.source = FolderSource(config.name, config.base_path)
+        self.versions: dict[int, Served] = {}
+        # Versions that have ended, newest last: their final word stays visible.
+        self.ended: dict[int, Served] = {}
+        # What the source wants but cannot be had yet, and its complaints.
+        self.waiting: dict[int, str] = {}
+        self.warnings: list[str] = []
+        self.polled = False
+        self.removed = False
+        self.ready: Served | None = None
+        """The highest version that serves: the answer to a request that names none."""
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    def refresh_ready(self) -> None:
+        serving = [s for s in self.versions.values() if s.harness.state is HarnessState.READY]
+        self.ready = max(serving, key=lambda s: s.id.version, default=None)
+
+    def listed(self) -> list[Served]:
+        """Every version there is something to say about, highest first."""
+        everything = {**self.ended, **self.versions}
+        return [everything[v] for v in sorted(everything, reverse=True)]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **self.config.to_json(),
+            "versions": [served.to_json() for served in self.listed()],
+            "waiting": {str(v): reason for v, reason in sorted(self.waiting.items())},
+            "warnings": list(self.warnings),
+        }
+
+
+def _error_json(error: ServingError) -> dict[str, Any]:
+    return {"code": error.code.name, "message": error.message}

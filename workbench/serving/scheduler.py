@@ -1,0 +1,634 @@
+"""The batching of `core.batching`, driven by an event loop and run by workers.
+
+Requests become tasks; tasks wait in the queues of their version; free executor slots take
+batches; lanes run them. All of it happens on one loop, without locks.
+
+How requests are merged is set per model. With `batching` parameters given, exactly as
+TensorFlow Serving's `BatchingSession` does it. Without, *automatically*: only requests that
+fit together and whose signature has a batch dimension are merged, everything else runs alone,
+and when a merged batch fails, its requests are run again one by one, so that nobody suffers
+from a neighbour. Batching is then a matter of speed, never of behaviour.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from workbench.core.batching import Batch, BatchingParameters, BatchQueue, SlotScheduler
+from workbench.core.signature import Signature
+from workbench.core.status import Code, ServingError, unavailable
+from workbench.runtime.alarm import Alarm
+from workbench.runtime.frames import Tensors
+from workbench.serving.merge import batch_rows, check_outputs, merge
+from workbench.serving.meters import BatchingMeter, SignatureMeter
+from workbench.serving.worker import WORKER_LOST, Worker
+
+Answer = Callable[["Tensors | ServingError"], None]
+"""Called once per request, on the loop. Arrays are views that hold only during the call."""
+
+_SOLO = "solo"
+_SOLO_AGAIN = "solo, again"
+_SOLO_PARAMETERS = BatchingParameters(max_batch_size=1, max_enqueued_batches=1000)
+_AUTOMATIC = BatchingParameters()
+_SWEEP_SECONDS = 0.1
+_IDLE_SECONDS = 1.0
+_NO_LANE_SECONDS = 0.005
+_RECORDS_KEPT = 1000
+
+
+def now_micros() -> int:
+    return time.monotonic_ns() // 1000
+
+
+class Task:
+    """One request on its way through a queue.
+
+    Attributes:
+        deadline: monotonic microseconds after which the caller is answered with an error.
+        lost_with: the worker that died while it ran this request; one such death is forgiven.
+    """
+
+    __slots__ = (
+        "answer",
+        "arrived",
+        "deadline",
+        "inputs",
+        "lost_with",
+        "outputs",
+        "parts",
+        "queue",
+        "rows",
+        "running",
+        "signature",
+        "version",
+    )
+
+    def __init__(
+        self,
+        version: VersionQueues,
+        signature: str,
+        inputs: Mapping[str, np.ndarray],
+        outputs: Sequence[str],
+        deadline: int,
+        answer: Answer,
+    ) -> None:
+        self.version = version
+        self.signature = signature
+        self.inputs = inputs
+        self.outputs = outputs
+        self.deadline = deadline
+        self.answer: Answer | None = answer
+        self.arrived = 0
+        self.rows = 0
+        self.lost_with: Worker | None = None
+        self.running = False
+        self.queue: BatchQueue[Task] | None = None
+        # Answers of the parts of a split task, by their first row.
+        self.parts: dict[int, Tensors] | None = None
+
+
+class BatchRecord(NamedTuple):
+    """One batch that was answered; times are in microseconds.
+
+    Attributes:
+        opened_at, taken_at: monotonic, when its first task arrived, and when it got its slot.
+        slot_micros: for how long it held the slot.
+        run_micros: for how long the model ran, as the worker measured it.
+        in_flight: batches that held slots when it was taken, itself included.
+    """
+
+    number: int
+    rows: int
+    tasks: int
+    padding: int
+    reason: str
+    opened_at: int
+    taken_at: int
+    slot_micros: int
+    run_micros: int
+    in_flight: int
+
+
+class BatchStatistics:
+    """What the answered batches of one version tell: each of the last ones, and all in sum.
+
+    Attributes:
+        batches: how many there were; while the requests of a batch are answered, its number.
+        queued_micros, request_run_micros: time in the queue and in the model, summed over
+            requests; `run_micros` and `slot_micros` are summed over batches.
+        rejected: requests that found the queue full.
+        records: the last batches.
+    """
+
+    def __init__(self) -> None:
+        self.batches = 0
+        self.rows = 0
+        self.requests = 0
+        self.padding = 0
+        self.queued_micros = 0
+        self.run_micros = 0
+        self.request_run_micros = 0
+        self.slot_micros = 0
+        self.rejected = 0
+        self.reasons: dict[str, int] = {}
+        self.sizes: dict[int, int] = {}
+        self.records: deque[BatchRecord] = deque(maxlen=_RECORDS_KEPT)
+
+    def add(
+        self, batch: Batch[Task], padding: int, run_micros: int, taken_at: int, in_flight: int
+    ) -> None:
+        slot_micros = now_micros() - taken_at
+        tasks = len(batch.parts)
+        self.batches += 1
+        self.rows += batch.size
+        self.requests += tasks
+        self.padding += padding
+        self.run_micros += run_micros
+        self.request_run_micros += run_micros * tasks
+        self.slot_micros += slot_micros
+        reason = batch.reason.value if batch.reason else "open"
+        self.reasons[reason] = self.reasons.get(reason, 0) + 1
+        self.sizes[batch.size] = self.sizes.get(batch.size, 0) + 1
+        self.records.append(
+            BatchRecord(
+                self.batches,
+                batch.size,
+                tasks,
+                padding,
+                reason,
+                batch.opened_at,
+                taken_at,
+                slot_micros,
+                run_micros,
+                in_flight,
+            )
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "batches": self.batches,
+            "rows": self.rows,
+            "requests": self.requests,
+            "padding": self.padding,
+            "queued_micros": self.queued_micros,
+            "run_micros": self.run_micros,
+            "request_run_micros": self.request_run_micros,
+            "slot_micros": self.slot_micros,
+            "rejected": self.rejected,
+            "reasons": dict(self.reasons),
+            "sizes": {str(size): count for size, count in sorted(self.sizes.items())},
+        }
+
+
+class VersionQueues:
+    """The queues of one version, and the worker that empties them.
+
+    Attributes:
+        parameters: batching as asked for; None means automatic.
+        automatic: without parameters, whether requests are merged at all.
+        worker: who runs the batches; None while there is none, and then tasks wait.
+        pending: requests accepted and not answered.
+        draining: whether it accepts no more.
+        on_accepted: called with each task that is accepted.
+        meters: what was answered, by signature.
+    """
+
+    def __init__(
+        self,
+        signatures: Mapping[str, Signature],
+        parameters: BatchingParameters | None,
+        automatic: bool = True,
+    ) -> None:
+        self.signatures = signatures
+        self.parameters = parameters
+        self.automatic = automatic
+        self.worker: Worker | None = None
+        self.pending = 0
+        self.answered = 0
+        self.failed = 0
+        self.statistics = BatchStatistics()
+        self.queues: dict[Hashable, BatchQueue[Task]] = {}
+        self.draining = False
+        self.drained = asyncio.Event()
+        self.on_accepted: Callable[[Task], None] | None = None
+        self.meters: dict[str, SignatureMeter] = {}
+        self._mergeable: dict[str, bool] = {}
+
+    def queue_key(self, task: Task) -> Hashable:
+        """Which queue a task belongs to; sets its `rows`.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, batching was asked for and this cannot be batched.
+        """
+        if self.parameters is not None:
+            task.rows = batch_rows(task.inputs)
+            # Tensors of a wrong dtype cannot be joined with others; the model refuses them.
+            dtypes = sorted((name, array.dtype.str) for name, array in task.inputs.items())
+            return (task.signature, tuple(task.outputs), tuple(dtypes))
+        if self.automatic and self._can_merge(task.signature):
+            shapes = []
+            rows = -1
+            for name, array in task.inputs.items():
+                shape = array.shape
+                if not shape or rows not in (-1, shape[0]):
+                    break
+                rows = shape[0]
+                shapes.append((name, array.dtype, shape[1:]))
+            else:
+                if 0 < rows <= _AUTOMATIC.max_batch_size:
+                    task.rows = rows
+                    return (task.signature, tuple(task.outputs), tuple(shapes))
+        task.rows = 1
+        return _SOLO
+
+    def _can_merge(self, signature: str) -> bool:
+        known = self._mergeable.get(signature)
+        if known is None:
+            described = self.signatures[signature]
+            tensors = [*described.inputs.values(), *described.outputs.values()]
+            known = bool(described.inputs) and all(
+                t.shape is not None and len(t.shape) > 0 and t.shape[0] == -1 for t in tensors
+            )
+            self._mergeable[signature] = known
+        return known
+
+    def parameters_of(self, key: Hashable) -> BatchingParameters:
+        if key in (_SOLO, _SOLO_AGAIN):
+            return _SOLO_PARAMETERS
+        return self.parameters or _AUTOMATIC
+
+
+class BatchScheduler:
+    """Executor slots, shared by the queues of all versions."""
+
+    def __init__(self, slots: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._slots: SlotScheduler[Task] = SlotScheduler(slots)
+        self._versions: dict[BatchQueue[Task], VersionQueues] = {}
+        self._listed: set[BatchQueue[Task]] = set()
+        self._outstanding: dict[Task, None] = {}
+        self._pump_due = False
+        self._alarm = Alarm(self._loop, self._pump)
+        self.batching = BatchingMeter()
+        self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    @property
+    def slots(self) -> int:
+        return self._slots.slots
+
+    @slots.setter
+    def slots(self, slots: int) -> None:
+        self._slots.slots = slots
+        self._wake()
+
+    @property
+    def outstanding(self) -> int:
+        return len(self._outstanding)
+
+    def close(self) -> None:
+        self._sweeper.cancel()
+        self._alarm.close()
+
+    # Requests come in.
+
+    def submit(self, task: Task) -> None:
+        """Take a request; its `answer` is called later, never from inside this call.
+
+        Raises:
+            ServingError: the request was not accepted (the queue is full, the version is being
+                unloaded, or it cannot be batched); `answer` is not called then.
+        """
+        version = task.version
+        if version.draining:
+            raise unavailable("The version is being unloaded")
+        task.arrived = now_micros()
+        key = version.queue_key(task)
+        try:
+            self._enqueue(task, key)
+        except ServingError as error:
+            version.statistics.rejected += error.code is Code.UNAVAILABLE
+            raise
+        version.pending += 1
+        self._outstanding[task] = None
+        if version.on_accepted is not None:
+            version.on_accepted(task)
+
+    def _enqueue(self, task: Task, key: Hashable) -> None:
+        version = task.version
+        queue = version.queues.get(key)
+        if queue is None:
+            queue = version.queues[key] = BatchQueue(version.parameters_of(key))
+            self._versions[queue] = version
+            if version.worker is not None:
+                self._enlist(queue, version)
+        queue.offer(task, task.rows, task.arrived)
+        task.queue = queue
+        self._wake()
+
+    def cancel(self, task: Task) -> None:
+        """The caller is gone: forget the task where it has not been taken yet."""
+        task.answer = None
+        if task.queue is not None and task.queue.cancel(task):
+            self._finish(task, None)
+
+    # Versions come, go, and lose their worker.
+
+    def attach(self, version: VersionQueues, worker: Worker) -> None:
+        """From now on `worker` runs the batches of this version."""
+        version.worker = worker
+        for queue in version.queues.values():
+            self._enlist(queue, version)
+        self._wake()
+
+    def detach(self, version: VersionQueues) -> None:
+        """The version has no worker any more; its tasks wait for the next one."""
+        version.worker = None
+        for queue in version.queues.values():
+            self._delist(queue)
+
+    def _enlist(self, queue: BatchQueue[Task], version: VersionQueues) -> None:
+        """Give the queue its turns."""
+        if queue not in self._listed:
+            self._listed.add(queue)
+            self._slots.add(queue, version)
+
+    def _delist(self, queue: BatchQueue[Task]) -> None:
+        """Give the queue no turns until it is enlisted again."""
+        if queue in self._listed:
+            self._listed.discard(queue)
+            self._slots.remove(queue)
+
+    def reconfigure(self, version: VersionQueues, parameters: BatchingParameters | None) -> None:
+        """Change the batching of a version that may be serving; nothing waiting is lost."""
+        version.parameters = parameters
+        now = now_micros()
+        for key, queue in version.queues.items():
+            if queue.parameters is not _SOLO_PARAMETERS:
+                queue.reconfigure(version.parameters_of(key), now)
+        self._wake()
+
+    async def drain(self, version: VersionQueues, timeout: float) -> int:
+        """Wait until everything this version has accepted is answered.
+
+        What is not answered after `timeout` seconds is answered with UNAVAILABLE.
+
+        Returns:
+            How many requests that were.
+        """
+        version.draining = True
+        for queue in version.queues.values():
+            queue.close()
+        self._wake()
+        if version.pending:
+            try:
+                await asyncio.wait_for(version.drained.wait(), timeout)
+            except asyncio.TimeoutError:
+                pass
+        left = [task for task in self._outstanding if task.version is version]
+        for task in left:
+            self._finish(task, unavailable(f"The version ended before it answered ({timeout} s)"))
+        for queue in version.queues.values():
+            self._versions.pop(queue, None)
+        self.detach(version)
+        version.queues.clear()
+        return len(left)
+
+    # Batches go out.
+
+    def _wake(self) -> None:
+        # Once per turn of the loop: all requests that arrived in it share a batch.
+        if not self._pump_due:
+            self._pump_due = True
+            self._loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._pump_due = False
+        now = now_micros()
+        while (found := self._slots.next(now)) is not None:
+            self._run(*found)
+        deadline = self._slots.next_deadline()
+        if deadline is not None and self._slots.running < self._slots.slots:
+            # Exact, where a loop's own timers are late by up to a millisecond.
+            self._alarm.at(deadline / 1e6)
+
+    def _run(self, queue: BatchQueue[Task], batch: Batch[Task]) -> None:
+        version = self._versions[queue]
+        worker = version.worker
+        # Whoever was answered while the batch waited (a deadline, another part of the same
+        # request that failed) is not run.
+        batch.parts = [part for part in batch.parts if part.task in self._outstanding]
+        batch.size = sum(part.size for part in batch.parts)
+        if not batch.parts:
+            self._slots.finished(queue)
+            return
+        lane = worker.free_lane() if worker is not None else None
+        first = batch.parts[0].task
+        if lane is None:
+            # A worker that has just died, or more slots than it has opened lanes for: the queue
+            # sits out until either has been noticed.
+            queue.put_back(batch)
+            self._slots.finished(queue)
+            self._delist(queue)
+            self._loop.call_later(_NO_LANE_SECONDS, self._resume, queue)
+            return
+        now, in_flight = now_micros(), self._slots.running
+        requests = []
+        for part in batch.parts:
+            task = part.task
+            task.running = True
+            version.statistics.queued_micros += now - task.arrived
+            if part.size == part.total:
+                requests.append(task.inputs)
+            else:
+                rows = slice(part.offset, part.offset + part.size)
+                requests.append({name: a[rows] for name, a in task.inputs.items()})
+        try:
+            if queue.parameters is _SOLO_PARAMETERS:
+                parts, padding = {name: [a] for name, a in first.inputs.items()}, 0
+            else:
+                parts, padding = merge(requests, batch.size, queue.parameters)
+            lane.run(
+                first.signature,
+                parts,
+                first.outputs,
+                lambda result, micros: self._answered(
+                    queue, batch, worker, padding, now, in_flight, result, micros
+                ),
+            )
+        except Exception as error:
+            # Also what nobody foresaw: a slot that is not given back is lost for ever.
+            self._slots.finished(queue)
+            if not isinstance(error, ServingError):
+                error = ServingError(Code.INTERNAL, repr(error))
+            self._loop.call_soon(self._fail_batch, queue, batch, worker, error)
+
+    def _resume(self, queue: BatchQueue[Task]) -> None:
+        version = self._versions.get(queue)
+        if version is not None and version.worker is not None:
+            self._enlist(queue, version)
+            self._wake()
+
+    def _answered(
+        self,
+        queue: BatchQueue[Task],
+        batch: Batch[Task],
+        worker: Worker | None,
+        padding: int,
+        taken_at: int,
+        in_flight: int,
+        result: Tensors | ServingError,
+        run_micros: int,
+    ) -> None:
+        self._slots.finished(queue)
+        self._wake()
+        version = self._versions.get(queue)
+        if isinstance(result, ServingError):
+            self._fail_batch(queue, batch, worker, result)
+            return
+        if version is not None:
+            version.statistics.add(batch, padding, run_micros, taken_at, in_flight)
+            if version.parameters is not None:
+                self.batching.add(
+                    [part.total for part in batch.parts if part.offset == 0],
+                    [taken_at - part.task.arrived for part in batch.parts],
+                    batch.size,
+                    padding,
+                )
+        if queue.parameters is _SOLO_PARAMETERS:
+            self._finish(batch.parts[0].task, result)
+            return
+        wrong = check_outputs(result, batch.size + padding)
+        if wrong is not None:
+            self._fail_batch(queue, batch, worker, wrong)
+            return
+        row = 0
+        for part in batch.parts:
+            rows = {name: a[row : row + part.size] for name, a in result.items()}
+            row += part.size
+            if part.size == part.total:
+                self._finish(part.task, rows)
+            else:
+                self._finish_part(part.task, part.offset, rows)
+
+    def _finish_part(self, task: Task, offset: int, rows: Tensors) -> None:
+        if task.parts is None:
+            task.parts = {}
+        task.parts[offset] = {name: a.copy() for name, a in rows.items()}
+        have = sum(next(iter(p.values())).shape[0] for p in task.parts.values())
+        if have == task.rows:
+            ordered = [task.parts[at] for at in sorted(task.parts)]
+            self._finish(
+                task, {name: np.concatenate([p[name] for p in ordered]) for name in ordered[0]}
+            )
+
+    def _fail_batch(
+        self,
+        queue: BatchQueue[Task],
+        batch: Batch[Task],
+        worker: Worker | None,
+        error: ServingError,
+    ) -> None:
+        tasks = [part.task for part in batch.parts]
+        version = self._versions.get(queue)
+        first_loss = all(task.lost_with in (None, worker) for task in tasks)
+        if error is WORKER_LOST and version is not None and first_loss:
+            # It was the worker that failed, not the request: once more on the next worker.
+            for task in tasks:
+                task.lost_with = worker
+                task.running = False
+            queue.put_back(batch)
+            self._wake()
+            return
+        alone = len(tasks) == 1 and batch.parts[0].size == batch.parts[0].total
+        if (
+            version is not None
+            and version.parameters is None
+            and error is not WORKER_LOST
+            and not (alone and queue.parameters is _SOLO_PARAMETERS)
+            and (len(tasks) > 1 or error.code is Code.FAILED_PRECONDITION)
+        ):
+            for task in tasks:
+                if task in self._outstanding:
+                    self._run_alone(task)
+            return
+        for task in tasks:
+            self._finish(task, error)
+
+    def _run_alone(self, task: Task) -> None:
+        task.rows = 1
+        task.running = False
+        solo = task.version.queues.get(_SOLO)
+        # While a version drains, its queues accept nothing: what is run again gets a new one.
+        key: Hashable = _SOLO_AGAIN if solo is not None and solo.draining else _SOLO
+        try:
+            self._enqueue(task, key)
+        except ServingError as error:
+            self._finish(task, error)
+
+    def _finish(self, task: Task, result: Tensors | ServingError | None) -> None:
+        """Answer a task (or forget it, where the caller is gone), exactly once."""
+        if task not in self._outstanding:
+            return
+        del self._outstanding[task]
+        version = task.version
+        version.pending -= 1
+        if isinstance(result, ServingError):
+            version.failed += 1
+        else:
+            version.answered += 1
+        if result is not None:
+            meter = version.meters.get(task.signature)
+            if meter is None:
+                meter = version.meters[task.signature] = SignatureMeter()
+            code = result.code if isinstance(result, ServingError) else Code.OK
+            meter.add(code, now_micros() - task.arrived)
+        if version.pending == 0 and version.draining:
+            version.drained.set()
+        answer, task.answer = task.answer, None
+        task.inputs = {}
+        if answer is not None and result is not None:
+            try:
+                answer(result)
+            except Exception as error:
+                # A caller that fails over its answer must not take the batch's others along.
+                self._loop.call_exception_handler(
+                    {"message": "A request's answer could not be delivered", "exception": error}
+                )
+
+    def _sweep(self) -> None:
+        """Answer what is past its deadline; give idle memory back."""
+        now = now_micros()
+        late = [task for task in self._outstanding if task.deadline <= now]
+        for task in late:
+            if not task.running and task.queue is not None:
+                task.queue.cancel(task)
+            if task.running or task.version.parameters is None:
+                error = ServingError(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
+            else:
+                error = ServingError(
+                    Code.RESOURCE_EXHAUSTED,
+                    "Run() timeout exceeded while waiting in batching queue",
+                )
+            self._finish(task, error)
+        for version in set(self._versions.values()):
+            if version.worker is not None:
+                for lane in version.worker.lanes:
+                    lane.release_if_idle(_IDLE_SECONDS)
+            self._forget_idle_queues(version)
+        self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    def _forget_idle_queues(self, version: VersionQueues) -> None:
+        """Requests of ever new shapes must not leave ever more queues behind."""
+        if len(version.queues) <= 32:
+            return
+        for key, queue in list(version.queues.items()):
+            if not queue and not self._slots.running_of(queue):
+                del version.queues[key]
+                del self._versions[queue]
+                self._delist(queue)

@@ -1,0 +1,188 @@
+"""Watching a model's folder: which versions are there, and which of them are complete.
+
+The rules for version numbers are TensorFlow Serving's (`core.versions`). Two things are
+better on purpose: each model is polled on its own, so that one wrong path harms no other
+model; and a version whose files are still being copied is waited for, never half loaded.
+
+Everything here blocks on the file system, so it is called from a thread.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+
+from workbench.core.versions import VersionPolicy, parse_version
+from workbench.serving.checkpoint_index import missing_data
+from workbench.serving.saved_model_file import NotSavedModel, TruncatedFile, read_outline
+
+# A folder that changed this recently may still be growing, however complete it looks.
+SETTLE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One complete, or completely hopeless, version folder.
+
+    `fingerprint` changes when files in it do; `size_bytes` is the sum of their sizes.
+    """
+
+    version: int
+    path: str
+    fingerprint: int
+    size_bytes: int
+
+
+@dataclass(slots=True)
+class Poll:
+    """What one look at a model's folder found.
+
+    Attributes:
+        aspired: the versions to serve; None where nothing is known (the base path cannot be
+            read), and then whatever is served goes on being served.
+        waiting: versions that would be aspired but are not complete yet, with the reason.
+        warnings: what a person should know, in words.
+    """
+
+    aspired: list[Found] | None
+    waiting: dict[int, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+class FolderSource:
+    """Remembers what a folder looked like, to tell whether it has come to rest."""
+
+    def __init__(self, model: str, base_path: str) -> None:
+        self.model = model
+        self.base_path = base_path
+        # For each path its fingerprint, and since when (monotonic seconds) it has been that.
+        self._seen: dict[str, tuple[int, float]] = {}
+        self._complete: set[int] = set()
+        # Versions as they were when they were complete and at rest.
+        self._found: dict[int, Found] = {}
+
+    def trust(self, version: int) -> None:
+        """This version was put in place by a rename: it is complete, no need to watch it."""
+        self._complete.add(version)
+
+    def poll(self, policy: VersionPolicy) -> Poll:
+        """Look at the folder once."""
+        try:
+            names = sorted(os.listdir(self.base_path))
+        except OSError as error:
+            return Poll(
+                None,
+                warnings=[
+                    f"Could not find base path {self.base_path} for servable {self.model}: "
+                    f"{error.strerror}. Create it, or correct the model's base path."
+                ],
+            )
+        poll = Poll([])
+        folders: dict[int, str] = {}
+        for name in names:
+            version = parse_version(name)
+            if version is None:
+                continue
+            if version in folders:
+                poll.warnings.append(
+                    f"Duplicate version directories detected. Version {version} will be loaded "
+                    f"from {name}, {folders[version]} will be ignored."
+                )
+            folders[version] = name
+        if not folders:
+            poll.warnings.append(
+                f"No versions of servable {self.model} found under base path {self.base_path}. "
+                "Did you forget to name your leaf directory as a number (eg. '/1/')?"
+            )
+        # Incomplete versions are left out before the policy chooses: while a new version is
+        # being copied, the one before it stays the latest.
+        looks = {v: self._look(v, os.path.join(self.base_path, n)) for v, n in folders.items()}
+        ready = {v: found for v, found in looks.items() if isinstance(found, Found)}
+        poll.aspired = [ready[v] for v in policy.aspired(ready)]
+        for version in policy.aspired(folders):
+            look = looks[version]
+            if not isinstance(look, Found):
+                poll.waiting[version] = look
+        self._complete &= folders.keys()
+        self._found = ready
+        return poll
+
+    def _look(self, version: int, path: str) -> Found | str:
+        """The version, if it is complete; else what it still lacks.
+
+        A version that was complete goes on being what it was while its files change: as in
+        TensorFlow Serving, only a folder that is gone takes its version away.
+        """
+        look = self._look_now(version, path)
+        known = self._found.get(version)
+        return known if isinstance(look, str) and known is not None and known.path == path else look
+
+    def _look_now(self, version: int, path: str) -> Found | str:
+        try:
+            fingerprint, size, newest = _measure(path)
+            missing = None if version in self._complete else _missing(path)
+        except OSError as error:
+            return f"it cannot be read: {error.strerror}"
+        now = time.monotonic()
+        before, since = self._seen.get(path, (None, now))
+        if before != fingerprint:
+            since = now
+        self._seen[path] = fingerprint, since
+        if missing is not None:
+            return missing
+        # A folder that was here before us need not be watched where its files are old.
+        rested = max(now - since, time.time() - newest)
+        if version not in self._complete and rested < SETTLE_SECONDS:
+            return "its files are still changing"
+        return Found(version, path, fingerprint, size)
+
+
+def _measure(path: str) -> tuple[int, int, float]:
+    """Fingerprint, size in bytes and time of the last change (epoch seconds) of a tree.
+
+    It is the inode's change time, which a copy that keeps modification times cannot set.
+    """
+    if not os.path.isdir(path):
+        raise NotADirectoryError(0, "it is not a folder", path)
+    entries: list[tuple[str, int, int]] = []
+    newest = 0.0
+    total = 0
+    for folder, subfolders, files in os.walk(path):
+        subfolders.sort()
+        for name in files:
+            try:
+                stat = os.stat(os.path.join(folder, name))
+            except FileNotFoundError:
+                continue
+            entries.append((os.path.join(folder, name), stat.st_size, stat.st_mtime_ns))
+            total += stat.st_size
+            newest = max(newest, stat.st_ctime)
+    entries.sort()
+    return hash(tuple(entries)), total, newest
+
+
+def _missing(path: str) -> str | None:
+    """What this folder lacks to be a complete SavedModel, in words; None if nothing.
+
+    A folder that holds something else altogether is complete: loading it will say what it is.
+    """
+    names = os.listdir(path)
+    if not names:
+        return "the folder is empty"
+    if "saved_model.pb" not in names:
+        if "saved_model.pbtxt" in names or "export.meta" in names:
+            return None
+        return "saved_model.pb is missing"
+    try:
+        outline = read_outline(os.path.join(path, "saved_model.pb"))
+    except TruncatedFile:
+        return "saved_model.pb is incomplete"
+    except NotSavedModel:
+        return None
+    for asset in outline.assets:
+        if not os.path.exists(os.path.join(path, "assets", asset)):
+            return f"assets/{asset} is missing"
+    if outline.has_variables:
+        return missing_data(os.path.join(path, "variables"))
+    return None

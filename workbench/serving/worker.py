@@ -1,0 +1,305 @@
+"""A worker process as the server sees it: loaded once, asked often, judged by its own pidfd.
+
+A worker is reached over one control channel and several lanes. It is dead when its pidfd says
+so, whatever else may still look alive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from workbench.core.signature import Signature
+from workbench.core.status import Code, ServingError, unavailable
+from workbench.runtime.channel import LoopChannel, socket_pair
+from workbench.runtime.frames import FrameReader, Tensors, frame, pack, unpack
+from workbench.runtime.processes import describe_exit
+from workbench.runtime.regions import Region
+from workbench.serving.zygote import Zygote
+
+# Shared pages beyond this are given back when a lane has been idle for a while.
+_KEEP_REGION_BYTES = 4 * 1024 * 1024
+
+Progress = Callable[[str, dict[str, Any]], None]
+Answer = Callable[["Tensors | ServingError", int], None]
+"""Called with a batch's outputs (valid only during the call) or the error, and the
+microseconds that the model ran."""
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a worker says of the model that it has loaded. Times are in seconds.
+
+    `metadata` is what REST shows of its signatures, `signature_def_map` the same as a serialised
+    `SignatureDefMap` message.
+    """
+
+    signatures: Mapping[str, Signature]
+    metadata: Mapping[str, Any]
+    seconds: Mapping[str, float]
+    signature_def_map: bytes = b""
+
+
+class Lane(asyncio.Protocol):
+    """One batch at a time through one worker thread; `on_lost` is called when it is gone."""
+
+    def __init__(self, on_lost: Callable[[], None]) -> None:
+        self._on_lost = on_lost
+        self._inputs = Region.create("wb-lane-in")
+        self._outputs = Region.create("wb-lane-out")
+        self._reader = FrameReader()
+        self._transport: asyncio.WriteTransport | None = None
+        self._answer: Answer | None = None
+        self._last_used = 0.0
+
+    async def open(self, control: LoopChannel) -> None:
+        """Hand the worker its end; the lane can be used at once."""
+        ours, theirs = socket_pair()
+        fds = [theirs.fileno(), self._inputs.fd, self._outputs.fd]
+        control.send({"op": "lane", "fds": len(fds)}, fds=fds)
+        theirs.close()
+        await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
+
+    @property
+    def open_for_use(self) -> bool:
+        """Whether a batch can be run here now."""
+        return self._answer is None and self._transport is not None
+
+    def run(
+        self,
+        signature: str,
+        parts: Mapping[str, Sequence[np.ndarray]],
+        outputs: Sequence[str],
+        answer: Answer,
+    ) -> None:
+        """Send a batch; `answer` is called once, later, from the loop.
+
+        Raises:
+            ServingError: RESOURCE_EXHAUSTED, there is no memory to lay the batch out in.
+        """
+        assert self._answer is None
+        assert self._transport is not None
+        try:
+            descriptors, payload = pack(parts, self._inputs)
+        except (MemoryError, OSError) as error:
+            raise ServingError(
+                Code.RESOURCE_EXHAUSTED, f"No memory for the tensors of a batch: {error}"
+            ) from error
+        self._answer = answer
+        self._transport.write(frame({"s": signature, "o": outputs, "t": descriptors}, payload))
+
+    def release_if_idle(self, seconds: float) -> None:
+        """Give back the pages of large tensors if nothing was run for that long."""
+        if not self.open_for_use or time.monotonic() - self._last_used < seconds:
+            return
+        for region in (self._inputs, self._outputs):
+            if region.size > _KEEP_REGION_BYTES:
+                region.release()
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.WriteTransport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        for header, payload in self._reader.feed(data):
+            answer, self._answer = self._answer, None
+            if answer is None:
+                continue
+            self._last_used = time.monotonic()
+            if "code" in header:
+                answer(ServingError(Code(header["code"]), header["message"]), 0)
+                continue
+            try:
+                tensors = unpack(header["t"], payload, self._outputs)
+            except (ValueError, KeyError, TypeError) as error:
+                answer(ServingError(Code.INTERNAL, f"The worker's answer is damaged: {error}"), 0)
+                continue
+            answer(tensors, header["us"])
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        answer, self._answer = self._answer, None
+        self._transport = None
+        self._inputs.close()
+        self._outputs.close()
+        self._on_lost()
+        if answer is not None:
+            answer(WORKER_LOST, 0)
+
+
+WORKER_LOST = unavailable("The worker process ended while it ran this request")
+
+
+class Worker:
+    """One worker process.
+
+    Attributes:
+        pid: its process id.
+        lanes: as many as batches may run in it at once.
+        ended: done when the process is gone, with the reason in words.
+    """
+
+    def __init__(self, pid: int, pidfd: int | None, control: LoopChannel, zygote: Zygote) -> None:
+        self.pid = pid
+        self.lanes: list[Lane] = []
+        loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[str] = loop.create_future()
+        self._loaded: asyncio.Future[LoadReport] = loop.create_future()
+        self._progress: Progress = lambda kind, data: None
+        self._control = control
+        self._pidfd = pidfd
+        self._gone = False
+        self._zygote = zygote
+        if pidfd is not None:
+            loop.add_reader(pidfd, self._on_exit)
+
+    @classmethod
+    async def spawn(cls, zygote: Zygote) -> Worker:
+        """A fresh worker that has loaded nothing yet.
+
+        Raises:
+            ServingError: UNAVAILABLE, no process could be started.
+        """
+        ours, theirs = socket_pair()
+        frames: list[Any] = []
+        # Nothing arrives before the first order is sent, so the worker object is there by then.
+        control = LoopChannel(
+            ours,
+            lambda header, _payload, _fds: frames[0]._on_frame(header),
+            lambda: frames[0]._on_lost() if frames else None,
+        )
+        try:
+            pid, pidfd = await zygote.fork(theirs.fileno())
+        except BaseException:
+            control.close()
+            raise
+        finally:
+            theirs.close()
+        worker = cls(pid, pidfd, control, zygote)
+        frames.append(worker)
+        return worker
+
+    async def load(
+        self,
+        path: str,
+        *,
+        tags: Sequence[str],
+        intra_op_threads: int,
+        warm_up: bool,
+        warm_up_iterations: int,
+        progress: Progress,
+    ) -> LoadReport:
+        """Load the SavedModel at `path`, and run its warm-up requests; once in a worker's life.
+
+        Raises:
+            ServingError: what the worker reports, or UNAVAILABLE where it died of it.
+        """
+        self._progress = progress
+        self._control.send(
+            {
+                "op": "load",
+                "path": path,
+                "tags": tags,
+                "intra_op_threads": intra_op_threads,
+                "warm_up": warm_up,
+                "warm_up_iterations": warm_up_iterations,
+            }
+        )
+        return await self._loaded
+
+    async def open_lanes(self, count: int) -> None:
+        """Have at least `count` lanes."""
+        while len(self.lanes) < count:
+            # A worker without one of its lanes would serve worse for ever: better a new one.
+            lane = Lane(self.kill)
+            await lane.open(self._control)
+            self.lanes.append(lane)
+
+    def free_lane(self) -> Lane | None:
+        for lane in self.lanes:
+            if lane.open_for_use:
+                return lane
+        return None
+
+    async def stop(self, grace_seconds: float = 2.0) -> None:
+        """End the process; kill it if it has not ended by itself in time."""
+        self._control.send({"op": "quit"})
+        try:
+            # One that is still loading would not look at its orders for a while.
+            if self._loaded.done():
+                await asyncio.wait_for(asyncio.shield(self.ended), grace_seconds)
+        except asyncio.TimeoutError:
+            pass
+        finally:
+            self.kill()
+            await asyncio.shield(self.ended)
+
+    def kill(self) -> None:
+        """End the process at once; nothing happens where it is gone already."""
+        if self._gone:
+            return
+        try:
+            if self._pidfd is not None:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            else:
+                os.kill(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def _on_frame(self, header: Any) -> None:
+        if "progress" in header:
+            self._progress(header["progress"], header["data"])
+        elif self._loaded.done():
+            return
+        elif "failed" in header:
+            self._loaded.set_exception(ServingError(Code(header["code"]), header["failed"]))
+        elif "loaded" in header:
+            report = header["loaded"]
+            self._loaded.set_result(
+                LoadReport(
+                    {n: Signature.from_json(s) for n, s in report["signatures"].items()},
+                    report["metadata"],
+                    report["seconds"],
+                    base64.b64decode(report["signature_def_map"]),
+                )
+            )
+
+    def _on_lost(self) -> None:
+        if self._pidfd is None:
+            self._on_exit()
+
+    def _on_exit(self) -> None:
+        if self._gone:
+            return
+        self._gone = True
+        if self._pidfd is not None:
+            asyncio.get_running_loop().remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = None
+        self._control.close()
+        for lane in self.lanes:
+            lane.close()
+        # The zygote's report of how it ended may still be on its way.
+        asyncio.get_running_loop().call_later(0.02, self._conclude)
+
+    def _conclude(self) -> None:
+        reason = describe_exit(self._zygote.exit_status(self.pid))
+        if not self._loaded.done():
+            self._loaded.set_exception(
+                unavailable(f"The worker process died while it loaded the model: {reason}")
+            )
+            # Nobody may be waiting: a worker can be stopped before it was asked to load.
+            self._loaded.exception()
+        self.ended.set_result(reason)
