@@ -1,0 +1,434 @@
+"""`workbench model-server` as a process: flags, configuration files, exit codes, signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conformance.conftest import (
+    START_SECONDS,
+    ModelServer,
+    config_text,
+    entry,
+    free_port,
+    put,
+)
+from tests.conformance.grpc_client import GrpcClient
+from tests.conformance.process import UPSTREAM
+from workbench.client.control import ControlClient
+
+Start = Callable[..., ModelServer]
+READY = "Exporting HTTP/REST API at"
+_HALF = (
+    "inputs { key: 'x' value { dtype: DT_FLOAT tensor_shape { dim { size: 1 } } float_val: 2 } }"
+)
+
+
+def run(*flags: str) -> tuple[int, str]:
+    """Exit code and output of a server that ends by itself."""
+    done = subprocess.run(
+        [sys.executable, "-m", "workbench.cli.main", "model-server", *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=START_SECONDS,
+    )
+    return done.returncode, done.stdout
+
+
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + START_SECONDS
+    while not holds():
+        assert time.monotonic() < end, f"waited in vain until {what}"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def half(models: Path, tmp_path: Path) -> Path:
+    put(models / "half_plus_two", tmp_path / "half", 1)
+    return tmp_path / "half"
+
+
+# Starting and ending.
+
+
+def test_one_model_and_sigterm(half: Path, start: Start) -> None:
+    server = start(f"--model_base_path={half}", "--num_load_threads=4", "--no_such_flag=1")
+    server.wait_for(READY)
+    # Lines of the server process begin with the time of day.
+    # A folder that was copied a moment ago is left to settle first, and that is said as well.
+    said = [
+        line[13:]
+        for line in server.output.splitlines()
+        if line[:1].isdigit() and "is not complete yet" not in line
+    ]
+    assert said == [
+        " (Re-)adding model: default",
+        "Successfully reserved resources to load servable {name: default version: 1}",
+        "Approving load for servable version {name: default version: 1}",
+        "Loading servable version {name: default version: 1}",
+        f"Reading SavedModel from: {half}/1",
+        "Reading meta graph with tags { serve }",
+        said[6],
+        f"No warmup data file found at {half}/1/assets.extra/tf_serving_warmup_requests",
+        "Successfully loaded servable version {name: default version: 1}",
+        f"Running gRPC ModelServer at {server.address} ...",
+        f"Exporting HTTP/REST API at: 127.0.0.1:{server.rest_port}",
+    ]
+    assert said[6].startswith("SavedModel load for tags { serve }; Status: success: OK. Took ")
+    assert server.output.splitlines()[:3] == [
+        "--num_load_threads has no effect here: each version loads in a process of its own and "
+        "blocks no other",
+        "unknown argument: --no_such_flag=1",
+        "Building single TensorFlow model file config:  "
+        f"model_name: default model_base_path: {half}",
+    ]
+    status, body = server.rest("/v1/models/default:predict", '{"instances": [2.0]}')
+    assert (status, json.loads(body)) == (200, {"predictions": [3.0]})
+    assert server.stop() == 0
+    assert "Server is stopping: SIGTERM" in server.output
+    assert os.listdir(half.parent / "runtime") == []
+
+
+def test_what_waits_is_answered_before_the_end(
+    models: Path, tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(models / "slow", tmp_path / "slow", 1)
+    server = start(f"--model_base_path={tmp_path}/slow")
+    server.wait_for(READY)
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
+    control = ControlClient(f"model-server-{server.port}")
+    answers: list[tuple[int, str]] = []
+    body = '{"instances": [{"x": 1.0, "steps": 1500}]}'
+    caller = threading.Thread(
+        target=lambda: answers.append(server.rest("/v1/models/default:predict", body))
+    )
+    caller.start()
+    wait_until(
+        lambda: control.request("GET", "/server")["outstanding"] == 1, "the request is in progress"
+    )
+    assert server.stop() == 0
+    caller.join(START_SECONDS)
+    assert [(status, json.loads(text)) for status, text in answers] == [
+        (200, {"predictions": [1.0]})
+    ]
+
+
+def test_ports_open_when_the_models_have_loaded(
+    models: Path, half: Path, tmp_path: Path, start: Start
+) -> None:
+    config = tmp_path / "models.config"
+    policy = "model_version_policy { specific { versions: 1 versions: 4 } }"
+    put(models / "half_plus_three", half, 4)
+    config.write_text(
+        config_text(entry("half", half, policy), entry("wrong", tmp_path / "missing"))
+    )
+    server = start(f"--model_config_file={config}")
+    server.wait_for(READY)
+    before = server.output[: server.output.index(READY)]
+    for version in (1, 4):
+        line = f"Successfully loaded servable version {{name: half version: {version}}}"
+        assert line in before
+    # A wrong base path harms its own model only, and can be mended.
+    assert (
+        f"Could not find base path {tmp_path}/missing for servable wrong: No such file or "
+        "directory. Create it, or correct the model's base path."
+    ) in before
+    assert server.rest("/v1/models/wrong:predict", '{"instances": [2.0]}')[0] == 404
+    put(models / "half_plus_two", tmp_path / "missing", 1)
+    server.wait_for("Successfully loaded servable version {name: wrong version: 1}")
+    assert server.rest("/v1/models/wrong:predict", '{"instances": [2.0]}')[0] == 200
+
+
+def test_a_model_that_cannot_be_loaded_ends_it(models: Path, tmp_path: Path) -> None:
+    put(models / "bad_graph", tmp_path / "bad", 1)
+    code, output = run(f"--port={free_port()}", f"--model_base_path={tmp_path}/bad")
+    assert code == 255
+    last = [line for line in output.splitlines() if line.startswith("Failed to start server.")]
+    assert len(last) == 1
+    assert last[0].startswith(
+        "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: "
+        "{{{name: default version: 1} due to error: "
+    )
+
+
+def test_it_serves_on_the_same_ports_after_its_server_process_died(
+    half: Path, start: Start, grpc_client: GrpcClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start(f"--model_base_path={half}")
+    server.wait_for(READY)
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(half.parent / "runtime"))
+    control = ControlClient(f"model-server-{server.port}")
+    pid = control.request("GET", "/server")["pid"]
+    os.kill(pid, 9)
+    wait_until(lambda: server.output.count(READY) == 2, "it is ready again")
+    wait_until(
+        lambda: server.rest("/v1/models/default:predict", '{"instances": [2.0]}')[0] == 200,
+        "the model serves again",
+    )
+    answer = grpc_client.call(server.address, "Predict", "model_spec { name: 'default' }" + _HALF)
+    assert answer["outputs"]["y"]["float_val"] == [3.0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "last"),
+    [
+        ([], "INVALID_ARGUMENT: Both server_options.model_base_path and "
+         "server_options.model_config_file are empty!"),
+        (["--model_base_path=rel"], "INVALID_ARGUMENT: Expected model default to have an absolute "
+         "path or URI; got base_path()=rel"),
+        (["--port=x"], "INVALID_ARGUMENT: Couldn't interpret value x for flag port."),
+        (["--enable_batching=maybe"],
+         "INVALID_ARGUMENT: Couldn't interpret value maybe for flag enable_batching."),
+        (["--model_base_path"],
+         "INVALID_ARGUMENT: Flag model_base_path needs a value: --model_base_path=..."),
+        (["--model_base_path=/m", "--batching_parameters_file=/b"], "INVALID_ARGUMENT: "
+         "server_options.batching_parameters_file is set without setting "
+         "server_options.enable_batching to true."),
+        (["--use_alts_credentials"], "FAILED_PRECONDITION: --use_alts_credentials is not "
+         "supported: without ALTS the connection would not be protected as was meant"),
+        (["--model_config_file=/no/such/file"],
+         "NOT_FOUND: /no/such/file cannot be read: No such file or directory"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_started_says_why(flags: list[str], last: str) -> None:
+    code, output = run(*flags)
+    assert code == 255
+    assert output.splitlines()[-1] == f"Failed to start server. Error: {last}"
+
+
+def test_a_port_that_is_taken(half: Path, start: Start) -> None:
+    server = start(f"--model_base_path={half}")
+    server.wait_for(READY)
+    code, output = run(f"--port={server.port}", "--rest_api_port=0", f"--model_base_path={half}")
+    assert code == 255
+    assert output.splitlines()[-1] == (
+        f"Failed to start server. Error: FAILED_PRECONDITION: Port {server.port} of 127.0.0.1 "
+        "cannot be used: Address already in use. Choose another port, or 0 to let the system "
+        "choose."
+    )
+
+
+def test_version_and_help() -> None:
+    code, output = run("--version")
+    assert code == 0
+    first, second = output.splitlines()
+    assert first.startswith("TensorFlow ModelServer: serving-workbench ")
+    assert second.startswith("TensorFlow Library: ")
+    code, output = run("--help")
+    assert code == 0
+    assert "  --port=8500\n        TCP port for gRPC; 0: none.\n" in output
+
+
+# Configuration files.
+
+
+def test_a_bad_config_file(tmp_path: Path) -> None:
+    config = tmp_path / "bad.config"
+    config.write_text("improperly formatted file\n")
+    code, output = run(f"--model_config_file={config}")
+    assert code == 255
+    assert output.splitlines()[-1] == (
+        f"Failed to start server. Error: INVALID_ARGUMENT: Invalid protobuf file: '{config}' "
+        '(1:1 : Message type "tensorflow.serving.ModelServerConfig" has no field named '
+        '"improperly".)'
+    )
+
+
+def test_a_label_in_the_first_config(half: Path, tmp_path: Path) -> None:
+    config = tmp_path / "models.config"
+    config.write_text(config_text(entry("half", half, "version_labels { key: 'stable' value: 9 }")))
+    code, output = run(f"--model_config_file={config}")
+    assert (code, output.splitlines()[-1]) == (
+        255,
+        "Failed to start server. Error: FAILED_PRECONDITION: Request to assign label to version 9 "
+        "of model half, which is not currently available for inference",
+    )
+
+
+def test_the_config_file_is_followed(
+    models: Path, half: Path, tmp_path: Path, start: Start
+) -> None:
+    config = tmp_path / "models.config"
+    config.write_text(config_text(entry("half", half)))
+    server = start(f"--model_config_file={config}", "--model_config_file_poll_wait_seconds=1")
+    server.wait_for(READY)
+    put(models / "half_plus_three", tmp_path / "three", 3)
+
+    def replace(text: str) -> None:
+        beside = tmp_path / "models.config.new"
+        beside.write_text(text)
+        beside.rename(config)
+
+    replace("nonsense")
+    server.wait_for("PollFilesystemAndReloadConfig failed to ReloadConfig: INVALID_ARGUMENT: ")
+    assert server.rest("/v1/models/half:predict", '{"instances": [2.0]}')[0] == 200
+    replace(config_text(entry("three", tmp_path / "three")))
+    server.wait_for("Successfully loaded servable version {name: three version: 3}")
+    server.wait_for("Done unloading servable version {name: half version: 1}")
+    status, body = server.rest("/v1/models/three:predict", '{"instances": [2.0]}')
+    assert (status, json.loads(body)) == (200, {"predictions": [4.0]})
+
+
+# Batching, monitoring, timeouts, TLS, health.
+
+
+def rows_of(server: ModelServer, signature: str, values: list[float]) -> tuple[int, Any]:
+    body = json.dumps({"signature_name": signature, "instances": values})
+    status, text = server.rest("/v1/models/default:predict", body)
+    return status, json.loads(text)
+
+
+def test_without_batching_every_request_runs_alone(
+    models: Path, tmp_path: Path, start: Start
+) -> None:
+    put(models / "rows", tmp_path / "rows", 1)
+    server = start(f"--model_base_path={tmp_path}/rows")
+    server.wait_for(READY)
+    answers: list[tuple[int, Any]] = []
+    callers = [
+        threading.Thread(target=lambda: answers.append(rows_of(server, "count", [1.0])))
+        for _ in range(16)
+    ]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(START_SECONDS)
+    assert answers == [(200, {"predictions": [{"y": 1.0, "rows": 1}]})] * 16
+    assert server.rest("/monitoring/prometheus/metrics")[0] == 404
+
+
+def test_batching_with_parameters_and_monitoring(
+    models: Path, tmp_path: Path, start: Start
+) -> None:
+    put(models / "rows", tmp_path / "rows", 1)
+    batching, monitoring = tmp_path / "batching.txt", tmp_path / "monitoring.txt"
+    batching.write_text(
+        "max_batch_size { value: 4 } batch_timeout_micros { value: 0 } "
+        "allowed_batch_sizes: 3 allowed_batch_sizes: 4 num_batch_threads { value: 2 }"
+    )
+    monitoring.write_text('prometheus_config: { enable: true, path: "/metrics" }')
+    server = start(
+        f"--model_base_path={tmp_path}/rows",
+        "--enable_batching",
+        f"--batching_parameters_file={batching}",
+        f"--monitoring_config_file={monitoring}",
+    )
+    server.wait_for(READY)
+    # One row is padded to three, which each row is told.
+    assert rows_of(server, "count", [1.0]) == (200, {"predictions": [{"y": 1.0, "rows": 3}]})
+    assert rows_of(server, "count", [1.0] * 5) == (
+        400,
+        {"error": "Task size 5 is larger than maximum input batch size 4"},
+    )
+    status, page = server.rest("/metrics")
+    assert status == 200
+    assert ':tensorflow:serving:request_count{model_name="default",status="OK"} 1\n' in page
+
+
+def test_a_rest_request_that_takes_too_long(models: Path, tmp_path: Path, start: Start) -> None:
+    put(models / "slow", tmp_path / "slow", 1)
+    server = start(f"--model_base_path={tmp_path}/slow", "--rest_api_timeout_in_ms=100")
+    server.wait_for(READY)
+    body = '{"instances": [{"x": 1.0, "steps": 4000}]}'
+    status, text = server.rest("/v1/models/default:predict", body)
+    assert (status, json.loads(text)) == (504, {"error": "Timed out waiting for notification"})
+
+
+def test_tls(half: Path, tmp_path: Path, start: Start, grpc_client: GrpcClient) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl, which makes the certificate, is not installed")
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+         "-keyout", str(key), "-out", str(certificate), "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
+        check=True,
+        capture_output=True,
+        timeout=START_SECONDS,
+    )  # fmt: skip
+    config = tmp_path / "ssl.config"
+    config.write_text(
+        f"server_key: {json.dumps(key.read_text())} "
+        f"server_cert: {json.dumps(certificate.read_text())} custom_ca: '' client_verify: false"
+    )
+    server = start(f"--model_base_path={half}", f"--ssl_config_file={config}")
+    server.wait_for("Running gRPC ModelServer")
+    request = "model_spec { name: 'default' }" + _HALF
+    answer = grpc_client.call(server.address, "Predict", request, authority=certificate.read_text())
+    assert answer["outputs"]["y"]["float_val"] == [3.0]
+    assert grpc_client.call(server.address, "Predict", request)[0] == "UNAVAILABLE"
+
+
+# Upstream's own models.
+
+
+@pytest.fixture(scope="module")
+def testdata() -> Path:
+    """TensorFlow Serving's own test models, where they are at hand."""
+    if not UPSTREAM.is_dir():
+        absent = f"TensorFlow Serving's test models are not in {UPSTREAM}"
+        assert "CI" not in os.environ, absent
+        pytest.skip(absent)
+    return UPSTREAM
+
+
+def test_upstreams_models_over_both_interfaces(
+    testdata: Path, tmp_path: Path, start: Start, grpc_client: GrpcClient
+) -> None:
+    names = {
+        "one": "saved_model_half_plus_two_cpu",
+        "two": "saved_model_half_plus_two_2_versions",
+        "tf2": "saved_model_half_plus_two_tf2_cpu",
+        "matrix": "matrix_half_plus_two",
+        "counter": "saved_model_counter",
+        "three": "saved_model_half_plus_three",
+    }
+    config = tmp_path / "models.config"
+    config.write_text(
+        config_text(
+            *(
+                entry(name, testdata / folder, "model_version_policy { all {} }")
+                for name, folder in names.items()
+            )
+        )
+    )
+    server = start(f"--model_config_file={config}")
+    server.wait_for(READY)
+
+    def grpc(name: str, signature: str = "", inputs: str = _HALF) -> Any:
+        request = f"model_spec {{ name: '{name}' signature_name: '{signature}' }}" + inputs
+        answer = grpc_client.call(server.address, "Predict", request)
+        (output,) = answer["outputs"].values()
+        return output["float_val"]
+
+    for name, expected in (("one", 3.0), ("two", 3.0), ("tf2", 3.0), ("three", 4.0)):
+        assert grpc(name) == [expected]
+        status, body = server.rest(f"/v1/models/{name}:predict", '{"instances": [2.0]}')
+        assert (status, json.loads(body)) == (200, {"predictions": [expected]})
+    # The TF2 model's input has a default, over gRPC only.
+    assert grpc("tf2", inputs="") == [2.0]
+    assert grpc("matrix") == [3.0]
+    assert [grpc("counter", s, "") for s in ("incr_counter", "incr_counter", "get_counter")] == [
+        [1.0], [2.0], [2.0],
+    ]  # fmt: skip
+    for name, golden in (
+        ("one", "half_plus_two_model_metadata.json"),
+        ("two", "saved_model_half_plus_two_2_versions_metadata.json"),
+    ):
+        expected_metadata = json.loads((testdata / golden).read_text())
+        version = expected_metadata["model_spec"]["version"]
+        expected_metadata["model_spec"]["name"] = name
+        status, body = server.rest(f"/v1/models/{name}/versions/{version}/metadata")
+        assert (status, json.loads(body)) == (200, expected_metadata)

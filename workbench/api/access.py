@@ -1,0 +1,127 @@
+"""Who may call the data plane, decided from the head of a request before its body is read.
+
+Three checks, each with its own attacker in mind: the bearer token (another user of the same
+machine), the Host header (a web page that rebinds its own name to 127.0.0.1), the Origin
+header (a web page that calls this server directly).
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+TOKEN_FREE_PATHS = frozenset({b"/health/live", b"/health/ready"})
+_SEEN_HOSTS = 16  # Host headers found to be good that are remembered: mostly it is the same one
+
+NEEDS_TOKEN = (
+    "This server needs its bearer token: send the header 'Authorization: Bearer <token>' "
+    "(server.token in Python, `workbench status --token NAME` in a terminal)."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A final answer given instead of handling a request: HTTP status, message, headers."""
+
+    status: int
+    message: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def body(self) -> bytes:
+        """JSON in TensorFlow Serving's layout of errors."""
+        return f'{{\n    "error": {json.dumps(self.message, ensure_ascii=False)}\n}}'.encode()
+
+
+_NO_TOKEN = Refusal(401, NEEDS_TOKEN, (("WWW-Authenticate", "Bearer"),))
+
+
+class AccessPolicy:
+    """Checks the head of every request; holds the token, and never shows it."""
+
+    __slots__ = ("_hosts", "_origins", "_seen_hosts", "_token", "_usual_authorization")
+
+    def __init__(
+        self,
+        token: str | None = None,
+        allowed_hosts: Collection[str] | None = None,
+        allowed_origins: Collection[str] = (),
+    ) -> None:
+        """
+        Args:
+            token: the bearer token every caller must send; None asks for none.
+            allowed_hosts: names the Host header may have, without port (IPv6 in brackets):
+                `LOOPBACK_HOSTS` for a server on loopback; None accepts any.
+            allowed_origins: origins of web pages that may call (``https://lab.example``);
+                ``"*"`` among them accepts all. A request without Origin is no web page's.
+        """
+        self._token = None if token is None else token.encode()
+        self._usual_authorization = b"Bearer " + (self._token or b"")
+        self._hosts = (
+            None
+            if allowed_hosts is None
+            else frozenset(host.lower().encode("latin-1") for host in allowed_hosts)
+        )
+        self._seen_hosts: set[bytes] = set()
+        self._origins = frozenset(origin.encode("latin-1") for origin in allowed_origins)
+
+    def __repr__(self) -> str:
+        token = "none" if self._token is None else "required"
+        return f"AccessPolicy(token {token}, hosts {self._hosts}, origins {self._origins})"
+
+    def check(self, method: bytes, target: bytes, headers: Mapping[bytes, bytes]) -> Refusal | None:
+        """None if the request may pass; `headers` has lower-case names, `target` is undecoded.
+
+        OPTIONS needs no token, because a browser's preflight request cannot carry one.
+        """
+        if self._hosts is not None:
+            host = headers.get(b"host")
+            # Without Host it is HTTP/1.0, which no browser speaks.
+            if host is not None and not self._knows(host, self._hosts):
+                return Refusal(
+                    403,
+                    f"Host {_shown(host)} is not one of this server's names. Call it by the "
+                    "address it listens on, or allow the name when starting it.",
+                )
+        origin = headers.get(b"origin")
+        if origin is not None and origin not in self._origins and b"*" not in self._origins:
+            return Refusal(
+                403,
+                f"Origin {_shown(origin)} may not call this server. "
+                "Allow it when starting the server.",
+            )
+        if self._token is None or self._carries_token(headers.get(b"authorization")):
+            return None
+        if method == b"OPTIONS" or target.partition(b"?")[0] in TOKEN_FREE_PATHS:
+            return None
+        return _NO_TOKEN
+
+    def _knows(self, host: bytes, allowed: frozenset[bytes]) -> bool:
+        if host in self._seen_hosts:
+            return True
+        if _without_port(host).lower() not in allowed:
+            return False
+        if len(self._seen_hosts) < _SEEN_HOSTS:
+            self._seen_hosts.add(host)
+        return True
+
+    def _carries_token(self, authorization: bytes | None) -> bool:
+        if authorization is None or self._token is None:
+            return False
+        if hmac.compare_digest(authorization, self._usual_authorization):
+            return True
+        scheme, _, given = authorization.partition(b" ")
+        return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), self._token)
+
+
+def _without_port(host: bytes) -> bytes:
+    name, _, port = host.rpartition(b":")
+    return name if port.isdigit() else host
+
+
+def _shown(value: bytes) -> str:
+    """A header's value for a message: quoted, and short whatever was sent."""
+    return repr(value[:100].decode("latin-1"))

@@ -1,0 +1,160 @@
+"""Request and answer bodies: small ones are `bytes`, large ones live outside the heap.
+
+A large body is written, as it arrives, into an anonymous memory region that other processes
+can be handed as a file descriptor, so no step between the socket and the decoder joins or
+copies it as one Python object.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import tempfile
+import zlib
+from collections.abc import Iterator
+
+_PIECE_BYTES = 256 * 1024
+_GZIP = 16 + zlib.MAX_WBITS  # zlib's way of asking for a gzip header and trailer
+
+
+class Spool:
+    """An anonymous memory region (or unlinked file) holding one body of `size` bytes.
+
+    Owns its file descriptor: `close()` may be called any number of times, and a spool that is
+    forgotten closes itself. A `view()` stays valid after `close()`.
+    """
+
+    __slots__ = ("_fd", "size")
+
+    def __init__(self, fd: int, size: int) -> None:
+        """Adopt `fd`, which holds `size` bytes from offset 0."""
+        self._fd = fd
+        self.size = size
+
+    @classmethod
+    def create(cls) -> Spool:
+        """An empty one: `memfd_create` on Linux, an unlinked temporary file elsewhere."""
+        if hasattr(os, "memfd_create"):
+            return cls(os.memfd_create("workbench-body", os.MFD_CLOEXEC), 0)
+        with tempfile.TemporaryFile() as file:
+            return cls(os.dup(file.fileno()), 0)
+
+    @property
+    def fd(self) -> int:
+        """The descriptor; raises ValueError once the spool is closed."""
+        if self._fd < 0:
+            raise ValueError("This body was closed.")
+        return self._fd
+
+    @property
+    def closed(self) -> bool:
+        return self._fd < 0
+
+    def append(self, data: bytes | memoryview) -> None:
+        """Add `data` (contiguous bytes) at the end; raises OSError when memory has run out."""
+        rest = memoryview(data)
+        while rest:
+            written = os.pwrite(self.fd, rest, self.size)
+            self.size += written
+            rest = rest[written:]
+
+    def view(self) -> mmap.mmap | bytes:
+        """The whole body, read-only and without a copy (`bytes` only where it is empty)."""
+        if self.size == 0:  # an empty region cannot be mapped
+            return b""
+        return mmap.mmap(self.fd, self.size, prot=mmap.PROT_READ)
+
+    def close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        with contextlib.suppress(OSError):
+            self.close()
+
+
+class BodyTooLarge(Exception):
+    """More bytes arrived than are allowed."""
+
+
+class BodyWriter:
+    """Collects one body piece by piece: on the heap at first, in a `Spool` once it is large."""
+
+    __slots__ = ("_limit", "_pieces", "_size", "_threshold", "spool")
+
+    def __init__(self, limit: int, threshold: int, expected: int = 0) -> None:
+        """Take up to `limit` bytes; above `threshold`, or at once if so many are `expected`,
+        they go to a spool."""
+        self._limit = limit
+        self._threshold = threshold
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self.spool = Spool.create() if expected > threshold else None
+
+    def add(self, piece: bytes) -> None:
+        """Raises BodyTooLarge beyond the limit, OSError when there is no memory for it."""
+        self._size += len(piece)
+        if self._size > self._limit:
+            raise BodyTooLarge
+        if self.spool is not None:
+            self.spool.append(piece)
+            return
+        self._pieces.append(piece)
+        if self._size > self._threshold:
+            self.spool = Spool.create()
+            for earlier in self._pieces:
+                self.spool.append(earlier)
+            self._pieces.clear()
+
+    def finish(self) -> bytes | Spool:
+        """The whole body; the caller owns the spool from here on."""
+        if self.spool is None:
+            return b"".join(self._pieces)
+        spool, self.spool = self.spool, None
+        return spool
+
+    def discard(self) -> None:
+        self._pieces.clear()
+        if self.spool is not None:
+            self.spool.close()
+
+
+def inflate(body: bytes | Spool, limit: int, threshold: int) -> bytes | Spool:
+    """The content of a gzip body, in bounded pieces; `body` is closed.
+
+    What is not exactly one complete gzip member of at most `limit` bytes inflates to an empty
+    body, as in TensorFlow Serving (`evhttp_request.cc`), whose parser then says that the
+    document is empty. It may take a second for a large body: not for an event loop.
+
+    Raises:
+        OSError: there is no memory for the result.
+    """
+    writer = BodyWriter(limit, threshold)
+    inflater = zlib.decompressobj(_GZIP)
+    try:
+        for piece in _pieces_of(body):
+            if inflater.eof:
+                return b""  # something follows the end: do not collect it in `unused_data`
+            while piece:
+                writer.add(inflater.decompress(piece, _PIECE_BYTES))
+                piece = inflater.unconsumed_tail
+        writer.add(inflater.flush())
+        if inflater.eof and not inflater.unused_data:
+            return writer.finish()
+        return b""
+    except (zlib.error, BodyTooLarge):
+        return b""
+    finally:
+        writer.discard()
+        if isinstance(body, Spool):
+            body.close()
+
+
+def _pieces_of(body: bytes | Spool) -> Iterator[bytes]:
+    if isinstance(body, bytes):
+        yield body
+        return
+    for offset in range(0, body.size, _PIECE_BYTES):
+        yield os.pread(body.fd, min(_PIECE_BYTES, body.size - offset), offset)

@@ -1,0 +1,335 @@
+"""The control plane: JSON over a unix socket that only its user can open.
+
+It is how a notebook, the command line and JupyterLab look at a server and steer it. Nothing of
+it is on the network, and no token is needed: the socket's folder is the user's own.
+
+    GET    /server                       state, address, processes
+    GET    /models                       all models with their versions
+    PUT    /models/NAME                  add a model, or replace its settings
+    PATCH  /models/NAME                  change some settings
+    GET    /models/NAME                  one model
+    DELETE /models/NAME                  unload all its versions, forget it
+    POST   /models/NAME/poll             look at its folder now; {"complete": [versions]}
+    GET    /models/NAME/wait?...         wait until a version is available or has failed
+    .../models/NAME/warmup               recording warm-up requests: `api.control_warmup`
+    POST   /models/NAME/engine-load      load from inside the server (see `control_engine`)
+    GET    /events?since=N               the event log
+    GET    /events/stream?since=N        the same, as a WebSocket
+    GET    /memory?since=T               the memory ledger
+    PATCH  /server                       {"num_batch_threads": N}
+    POST   /shutdown                     drain and end
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import tornado.httpserver
+import tornado.netutil
+import tornado.web
+import tornado.websocket
+
+from workbench.api.control_engine import EngineLoadHandler
+from workbench.api.control_handler import Handler
+from workbench.api.control_warmup import WarmupRoute
+from workbench.core.batching import BatchingParameters
+from workbench.core.events import log_line
+from workbench.core.states import HarnessState
+from workbench.core.status import invalid_argument, not_found
+from workbench.core.transitions import policy_name
+from workbench.core.versions import VersionPolicy
+from workbench.serving.core import ServerCore
+from workbench.serving.model import ModelConfig
+
+MAX_WAIT_SECONDS = 600.0
+_STREAM_SECONDS = 0.1
+_STREAM_BACKLOG = 10_000
+_SEQ_DIGITS = 18
+
+
+class ControlPlane:
+    """The control plane of one server.
+
+    Args:
+        describe: what the process knows of itself (name, address ...), without secrets.
+        on_change: called after any change of what is wanted, to keep it on disk.
+        shutdown: begins the end of the process; gets a reason in words.
+    """
+
+    def __init__(
+        self,
+        core: ServerCore,
+        describe: Callable[[], dict[str, Any]],
+        on_change: Callable[[], None],
+        shutdown: Callable[[str], None],
+    ) -> None:
+        self.core = core
+        self.describe = describe
+        self.on_change = on_change
+        self.shutdown = shutdown
+        self._server: tornado.httpserver.HTTPServer | None = None
+
+    def start(self, path: str) -> None:
+        """Listen on a socket file at `path`, readable and writable by its user alone."""
+        # A killed server leaves its socket file behind; tornado removes it before it binds.
+        before = os.umask(0o177)
+        try:
+            sock = tornado.netutil.bind_unix_socket(path, mode=0o600)
+        finally:
+            os.umask(before)
+        kept = {"plane": self}
+        application = tornado.web.Application(
+            [
+                (r"/server", _Server, kept),
+                (r"/models", _Models, kept),
+                (r"/models/([^/]+)", _Model, kept),
+                (r"/models/([^/]+)/poll", _Poll, kept),
+                (r"/models/([^/]+)/wait", _Wait, kept),
+                (r"/models/([^/]+)/engine-load", EngineLoadHandler, {"core": self.core}),
+                (r"/models/([^/]+)/warmup", WarmupRoute, kept),
+                (r"/events", _Events, kept),
+                (r"/events/stream", _Stream, kept),
+                (r"/memory", _Memory, kept),
+                (r"/shutdown", _Shutdown, kept),
+            ],
+            default_handler_class=_Unknown,
+            default_handler_args=kept,
+            log_function=lambda handler: None,
+        )
+        self._server = tornado.httpserver.HTTPServer(application)
+        self._server.add_socket(sock)
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.stop()
+            await self._server.close_all_connections()
+
+
+class _Unknown(Handler):
+    def prepare(self) -> None:
+        raise not_found(f"The control plane has no {self.request.path}")
+
+
+class _Server(Handler):
+    def get(self) -> None:
+        core = self.core
+        self.answer(
+            {
+                **self.plane.describe(),
+                "started": core.started,
+                "zygote_pid": core.zygote.pid,
+                "num_batch_threads": core.scheduler.slots,
+                "outstanding": core.scheduler.outstanding,
+                "last_seq": core.events.last_seq,
+                "models": sorted(core.manager.models),
+            }
+        )
+
+    def patch(self) -> None:
+        slots = self.body().get("num_batch_threads")
+        if type(slots) is not int or slots < 1:
+            raise invalid_argument(f"num_batch_threads must be positive; was {slots}")
+        self.manager.set_slots(slots)
+        self.plane.on_change()
+        self.get()
+
+
+class _Models(Handler):
+    def get(self) -> None:
+        self.answer({"models": [m.to_json() for m in self.manager.models.values()]})
+
+
+class _Model(Handler):
+    def get(self, name: str) -> None:
+        model = self.manager.models.get(name)
+        if model is None:
+            raise not_found(f"Could not find model {name}")
+        self.answer(model.to_json())
+
+    def put(self, name: str) -> None:
+        data = _checked(self.body())
+        if data.setdefault("name", name) != name:
+            raise invalid_argument(f"The body names model {data['name']!r}, the URL {name!r}")
+        self.manager.set_model(ModelConfig.from_json(data))
+        self.plane.on_change()
+        self.get(name)
+
+    def patch(self, name: str) -> None:
+        changes: dict[str, Any] = {}
+        for key, value in _checked(self.body()).items():
+            if key == "version_policy":
+                changes[key] = VersionPolicy.parse(value)
+            elif key == "transition":
+                changes[key] = policy_name(value)
+            elif key == "batching":
+                changes[key] = None if value is None else BatchingParameters.from_json(value)
+            elif key == "labels":
+                changes[key] = ModelConfig.from_json(
+                    {"name": name, "base_path": "/", "labels": value}
+                ).labels
+            else:
+                raise invalid_argument(
+                    f"Setting {key!r} cannot be changed; these can: version_policy, transition, "
+                    "batching, labels"
+                )
+        self.manager.update(name, **changes)
+        self.plane.on_change()
+        self.get(name)
+
+    def delete(self, name: str) -> None:
+        self.manager.remove_model(name)
+        self.plane.on_change()
+        self.answer({})
+
+
+_SETTINGS: dict[str, tuple[tuple[type, ...], str]] = {
+    "transition": ((str,), "a string"),
+    "batching": ((dict, type(None)), "an object, or null for automatic batching"),
+    "labels": ((dict, type(None)), "an object of version numbers"),
+    "max_load_retries": ((int,), "a whole number"),
+    "load_retry_seconds": ((int, float), "a number"),
+    "tags": ((list,), "a list of strings"),
+    "intra_op_threads": ((int, type(None)), "a whole number or null"),
+}
+
+
+def _checked(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as they came, each of the JSON type that its reader relies on."""
+    for name, (types, meant) in _SETTINGS.items():
+        if name in settings and type(settings[name]) not in types:
+            raise invalid_argument(f"Setting {name!r} must be {meant}; was {settings[name]!r}")
+    return settings
+
+
+class _Poll(Handler):
+    def post(self, name: str) -> None:
+        complete = self.body().get("complete", [])
+        if not isinstance(complete, list) or any(type(v) is not int for v in complete):
+            raise invalid_argument(f"'complete' must be a list of versions; was {complete!r}")
+        self.manager.poll_soon(name, complete)
+        self.answer({})
+
+
+class _Wait(Handler):
+    """Wait until something is true of a model, or `wait_seconds` have passed.
+
+    `version=N`: that version is available or has failed. `gone=N`: it is unloaded. Neither:
+    any version is available, or all that are aspired have failed.
+    """
+
+    async def get(self, name: str) -> None:
+        version = self.number("version", -1)
+        gone = self.number("gone", -1)
+        timeout = min(self.number("wait_seconds", 60.0), MAX_WAIT_SECONDS)
+        end = time.monotonic() + timeout
+        while True:
+            changed = self.manager.changed
+            model = self.manager.models.get(name)
+            if model is None:
+                raise not_found(f"Could not find model {name}")
+            if gone >= 0:
+                done = int(gone) not in model.versions
+            elif version >= 0:
+                served = model.versions.get(int(version))
+                done = served is not None and served.harness.state in _SETTLED
+            else:
+                wanted = [s for s in model.versions.values() if s.harness.aspired]
+                done = model.ready is not None or (
+                    bool(wanted) and all(s.harness.state in _SETTLED for s in wanted)
+                )
+            left = end - time.monotonic()
+            if done or left <= 0:
+                self.answer({**model.to_json(), "done": done})
+                return
+            try:
+                await asyncio.wait_for(changed.wait(), min(left, 1.0))
+            except asyncio.TimeoutError:
+                pass
+
+
+_SETTLED = (HarnessState.READY, HarnessState.ERROR, HarnessState.DISABLED)
+
+
+class _Events(Handler):
+    def get(self) -> None:
+        since = int(self.number("since", 0))
+        events = self.core.events
+        self.answer(
+            {
+                "first_seq": events.first_seq,
+                "last_seq": events.last_seq,
+                "events": [_event_json(e) for e in events.since(since)],
+            }
+        )
+
+
+class _Stream(tornado.websocket.WebSocketHandler):
+    """Events as they happen, gathered ten times a second; a slow reader misses some and is
+    told the sequence number from which it can catch up."""
+
+    def initialize(self, plane: ControlPlane) -> None:
+        self.core = plane.core
+        self._sender: asyncio.Task[None] | None = None
+
+    def open(self, *args: str, **kwargs: str) -> None:
+        since = self.get_query_argument("since", str(self.core.events.last_seq))
+        if not since.isdecimal():
+            self.close(1008, "since must be a number")
+            return
+        seq = int(since[:_SEQ_DIGITS])
+        if seq > self.core.events.last_seq:
+            # It is from before a restart of the server: the log has begun anew.
+            seq = 0
+        self._sender = asyncio.get_running_loop().create_task(self._send(seq))
+
+    def on_message(self, message: str | bytes) -> None:
+        """Nothing is expected from the reader."""
+
+    def on_close(self) -> None:
+        if self._sender is not None:
+            self._sender.cancel()
+
+    async def _send(self, seq: int) -> None:
+        events = self.core.events
+        try:
+            while True:
+                if events.last_seq > seq:
+                    batch = [_event_json(e) for e in events.since(seq)][-_STREAM_BACKLOG:]
+                    missed = batch[0]["seq"] - seq - 1 if batch else 0
+                    await self.write_message(
+                        orjson.dumps({"missed": missed, "events": batch}).decode()
+                    )
+                    seq = batch[-1]["seq"] if batch else events.last_seq
+                await asyncio.sleep(_STREAM_SECONDS)
+        except tornado.websocket.WebSocketClosedError:
+            pass
+
+
+class _Memory(Handler):
+    async def get(self) -> None:
+        since = self.number("since", -1.0)
+        ledger = self.core.ledger
+        if since >= 0:
+            samples = ledger.history(since)
+        else:
+            samples = await asyncio.to_thread(ledger.measure)
+        self.answer({"now": time.monotonic(), "samples": [s.to_json() for s in samples]})
+
+
+class _Shutdown(Handler):
+    def post(self) -> None:
+        self.answer({})
+        self.plane.shutdown("asked to stop")
+
+
+def _event_json(event: Any) -> dict[str, Any]:
+    data: dict[str, Any] = event.to_json()
+    line = log_line(event)
+    if line is not None:
+        data["line"] = line
+    return data

@@ -1,0 +1,105 @@
+"""The control plane's route for load from inside the server (`serving.engine_load`).
+
+    POST   /models/NAME/engine-load
+
+The body names the load: `inputs`, a list of requests as base64 of `runtime.frames.encode_message`;
+`seconds`; `callers`, or a `schedule` (`load.arrivals.Schedule`); and, if wanted, `signature` and
+`timeout_seconds`. The answer holds an array for each column, compressed and in base64. A caller
+that goes away ends the load.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import zlib
+from array import array
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import tornado.web
+
+from workbench.api.http_status import HTTP_STATUS
+from workbench.core.signature import DEFAULT_SIGNATURE
+from workbench.core.status import ServingError, invalid_argument
+from workbench.load.arrivals import Schedule
+from workbench.runtime.frames import decode_message
+from workbench.serving.core import ServerCore
+from workbench.serving.engine_load import EngineLoad, EngineRun, run_engine_load
+from workbench.serving.scheduler import BatchRecord
+
+_QUICK_COMPRESSION = 1
+
+
+class EngineLoadHandler(tornado.web.RequestHandler):
+    """One load; see the module."""
+
+    def initialize(self, core: ServerCore) -> None:
+        self._core = core
+        self._load: asyncio.Task[EngineRun] | None = None
+
+    async def post(self, name: str) -> None:
+        self.set_header("Content-Type", "application/json")
+        try:
+            load = read_load(self.request.body)
+            self._load = asyncio.ensure_future(
+                run_engine_load(self._core.manager, self._core.scheduler, name, load)
+            )
+            run = await self._load
+        except ServingError as error:
+            self.set_status(HTTP_STATUS[error.code])
+            self.finish(orjson.dumps({"code": error.code.name, "error": error.message}))
+            return
+        except asyncio.CancelledError:
+            return  # the caller is gone
+        self.finish(await asyncio.to_thread(encode_run, run))
+
+    def on_connection_close(self) -> None:
+        if self._load is not None:
+            self._load.cancel()
+
+
+def read_load(body: bytes) -> EngineLoad:
+    """The load that a request's body names.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, it names none.
+    """
+    try:
+        data: Mapping[str, Any] = orjson.loads(body)
+        inputs = [decode_message(base64.b64decode(text))[1] for text in data["inputs"]]
+        load = Schedule.from_json(data["schedule"]) if "schedule" in data else int(data["callers"])
+        return EngineLoad(
+            inputs,
+            load,
+            float(data["seconds"]),
+            str(data.get("signature", DEFAULT_SIGNATURE)),
+            float(data.get("timeout_seconds", 30.0)),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise invalid_argument(f"The body is no engine load: {error!r}") from error
+
+
+def encode_run(run: EngineRun) -> bytes:
+    """The answer's JSON; slow for many requests, so not for an event loop."""
+    columns = {name: _pack(getattr(run, name)) for name in ("intended", "sent", "done", "batch")}
+    batches: dict[str, Any] = {
+        field: [record[i] for record in run.batches] for i, field in enumerate(BatchRecord._fields)
+    }
+    for field, values in batches.items():
+        if field != "reason":
+            batches[field] = _pack(array("q", values))
+    return orjson.dumps(
+        {
+            "requests": columns,
+            "batches": batches,
+            "failures": run.failures,
+            "seconds": run.seconds,
+            "busy_share": run.busy_share,
+        }
+    )
+
+
+def _pack(values: array[int]) -> str:
+    return base64.b64encode(zlib.compress(values.tobytes(), _QUICK_COMPRESSION)).decode("ascii")

@@ -1,0 +1,66 @@
+"""What the routes of the control plane have in common."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import tornado.web
+
+from workbench.api.http_status import HTTP_STATUS
+from workbench.core.status import ServingError, invalid_argument
+
+if TYPE_CHECKING:
+    from workbench.api.control import ControlPlane
+
+
+class Handler(tornado.web.RequestHandler):
+    """Errors as JSON with a code and a message; bodies as JSON objects."""
+
+    def initialize(self, plane: ControlPlane) -> None:
+        self.plane = plane
+        self.core = plane.core
+        self.manager = plane.core.manager
+
+    def body(self) -> dict[str, Any]:
+        if not self.request.body:
+            return {}
+        try:
+            data = orjson.loads(self.request.body)
+        except orjson.JSONDecodeError as error:
+            raise invalid_argument(f"The body is not JSON: {error}") from error
+        if not isinstance(data, dict):
+            raise invalid_argument("The body must be a JSON object")
+        return data
+
+    def number(self, name: str, default: float) -> float:
+        text = self.get_query_argument(name, None)
+        if text is None:
+            return default
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise invalid_argument(f"Query argument {name!r} must be a number; was {text!r}")
+        return number
+
+    def answer(self, data: Any) -> None:
+        self.set_header("Content-Type", "application/json")
+        self.finish(orjson.dumps(data))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info", (None, None))[1]
+        if isinstance(error, ServingError):
+            self.set_status(HTTP_STATUS[error.code])
+            self.answer({"code": error.code.name, "error": error.message})
+        elif status_code < 500:
+            asked = f"{self.request.method} {self.request.path}"
+            self.answer({"code": "INVALID_ARGUMENT", "error": f"{asked}: {self._reason}"})
+        else:
+            self.answer({"code": "INTERNAL", "error": "Internal error; see the server's log"})
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        if not isinstance(value, ServingError):
+            super().log_exception(typ, value, tb)

@@ -1,0 +1,42 @@
+"""The control plane's route for recording warm-up requests.
+
+POST   /models/NAME/warmup           record; {"requests": N, "version": V or absent}
+GET    /models/NAME/warmup           how far the recording is
+DELETE /models/NAME/warmup           write what has been recorded so far
+"""
+
+from __future__ import annotations
+
+from workbench.api.control_handler import Handler
+from workbench.core.status import invalid_argument, not_found
+from workbench.serving.warmup_recorder import WarmupRecording, record_warmup
+
+
+class WarmupRoute(Handler):
+    """The recordings of one model's versions; the last one started is the one meant."""
+
+    def post(self, name: str) -> None:
+        data = self.body()
+        requests, version = data.get("requests"), data.get("version")
+        if type(requests) is not int:
+            raise invalid_argument(f"'requests' must be a number; was {requests!r}")
+        if version is not None and type(version) is not int:
+            raise invalid_argument(f"'version' must be a number; was {version!r}")
+        served = self.manager.find(name, version)
+        self.answer(record_warmup(served, requests).to_json())
+
+    def get(self, name: str) -> None:
+        self.answer(self._recording(name).to_json())
+
+    async def delete(self, name: str) -> None:
+        recording = self._recording(name)
+        await recording.finish()
+        self.answer(recording.to_json())
+
+    def _recording(self, name: str) -> WarmupRecording:
+        model = self.manager.models.get(name)
+        if model is not None:
+            for served in model.listed():
+                if served.recording is not None:
+                    return served.recording
+        raise not_found(f"No warm-up requests of {name} are being recorded")

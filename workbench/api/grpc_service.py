@@ -1,0 +1,419 @@
+"""TensorFlow Serving's two gRPC services: from a request's bytes to its answer's.
+
+Predict, the hot path, is read from and written to the wire format without a message object;
+every other method uses the messages of `grpc_messages`. Order of checks, codes and texts are
+those of TensorFlow Serving (`predict_util.cc`, `classifier.cc`, `regressor.cc`,
+`multi_inference.cc`, `get_model_metadata_impl.cc`, `get_model_status_impl.cc`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from workbench.api.grpc_messages import message_class
+from workbench.api.grpc_tensors import decode_tensor, encode_tensors
+from workbench.api.inference import (
+    check_inputs,
+    check_outputs_exist,
+    classification,
+    examples_signature,
+    regression,
+)
+from workbench.api.metrics import Metrics
+from workbench.api.reload import Reloader
+from workbench.core.signature import DEFAULT_SIGNATURE
+from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
+from workbench.runtime.frames import Tensors
+from workbench.runtime.wire import field, fields
+from workbench.serving.manager import Manager
+from workbench.serving.model import Served
+from workbench.serving.scheduler import BatchScheduler, Task, now_micros
+
+Method = Callable[[bytes, "float | None"], Awaitable[bytes]]
+"""Answers one request. The second argument is its time limit in seconds, None for none."""
+
+_NEVER = 2**62
+_SIGNATURE_DEF_MAP = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
+_KINDS = {"Classify": "Classification", "Regress": "Regression"}
+_APIS = {"classify": "Classify", "regress": "Regress"}
+_METHODS = {"tensorflow/serving/classify": "classify", "tensorflow/serving/regress": "regress"}
+
+
+class ModelSpec(NamedTuple):
+    """Which version a request is for; `signature_name` has its default filled in."""
+
+    name: str
+    version: int | None = None
+    label: str | None = None
+    signature_name: str = DEFAULT_SIGNATURE
+
+
+class GrpcService:
+    """The methods of PredictionService and ModelService, by their full names."""
+
+    def __init__(
+        self, manager: Manager, scheduler: BatchScheduler, reloader: Reloader, metrics: Metrics
+    ) -> None:
+        self._manager = manager
+        self._scheduler = scheduler
+        self._reloader = reloader
+        self._metrics = metrics
+        prediction = "/tensorflow.serving.PredictionService/"
+        model = "/tensorflow.serving.ModelService/"
+        self.methods: Mapping[str, Method] = {
+            prediction + "Predict": self._predict,
+            prediction + "Classify": self._classify,
+            prediction + "Regress": self._regress,
+            prediction + "MultiInference": self._multi_inference,
+            prediction + "GetModelMetadata": self._metadata,
+            model + "GetModelStatus": self._status,
+            model + "HandleReloadConfigRequest": self._reload,
+        }
+
+    # Predict.
+
+    async def _predict(self, request: bytes, seconds: float | None) -> bytes:
+        spec_bytes, entries, outputs = _read_predict(request)
+        spec = _read_spec(spec_bytes)
+        return await self._counted(
+            "Predict", spec, self._predict_with(spec, entries, outputs, seconds)
+        )
+
+    async def _predict_with(
+        self, spec: ModelSpec, entries: dict[str, bytes], outputs: list[str], seconds: float | None
+    ) -> bytes:
+        served = self._find(spec)
+        signature = served.signatures.get(spec.signature_name)
+        if signature is None:
+            raise failed_precondition(f'Serving signature key "{spec.signature_name}" not found.')
+        check_inputs(signature, entries)
+        inputs = {}
+        for name, message in sorted(entries.items()):
+            try:
+                inputs[name] = decode_tensor(message)
+            except ValueError as error:
+                raise invalid_argument(f"tensor parsing error: {name}") from error
+        check_outputs_exist(signature, outputs)
+        spec_field = field(2, _write_spec(spec.name, served.id.version, spec.signature_name))
+        answer: bytes = await self._run(
+            "Predict",
+            served,
+            spec.signature_name,
+            inputs,
+            tuple(outputs),
+            seconds,
+            lambda tensors: encode_tensors(1, tensors) + spec_field,
+        )
+        return answer
+
+    async def _counted(self, api: str, spec: ModelSpec, work: Awaitable[bytes]) -> bytes:
+        """Wait for the answer to a request, and enter it in the metrics."""
+        started, code = now_micros(), Code.CANCELLED
+        try:
+            answer = await work
+            code = Code.OK
+            return answer
+        except ServingError as error:
+            code = error.code
+            raise
+        except Exception:
+            code = Code.INTERNAL
+            raise
+        finally:
+            self._metrics.request(spec.name, api, "GRPC", code, now_micros() - started)
+
+    async def _run(
+        self,
+        api: str,
+        served: Served,
+        signature: str,
+        inputs: Mapping[str, np.ndarray],
+        outputs: tuple[str, ...],
+        seconds: float | None,
+        encode: Callable[[Tensors], Any],
+    ) -> Any:
+        """What `encode` makes of the outputs, which it gets as views that hold only meanwhile."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def answer(result: Tensors | ServingError) -> None:
+            if future.done():
+                return
+            if isinstance(result, ServingError):
+                future.set_exception(result)
+                return
+            self._metrics.runtime(served.id.name, api, now_micros() - task.arrived)
+            try:
+                future.set_result(encode(result))
+            except Exception as error:
+                future.set_exception(error)
+
+        assert served.queues is not None
+        deadline = _NEVER if seconds is None else now_micros() + round(seconds * 1e6)
+        task = Task(served.queues, signature, inputs, outputs, deadline, answer)
+        self._scheduler.submit(task)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._scheduler.cancel(task)
+            raise
+
+    def _find(self, spec: ModelSpec) -> Served:
+        if not spec.name:
+            raise invalid_argument("ModelSpec has no name specified.")
+        return self._manager.find(spec.name, spec.version, spec.label)
+
+    # Classify, Regress, MultiInference.
+
+    async def _classify(self, request: bytes, seconds: float | None) -> bytes:
+        return await self._examples("Classify", request, seconds)
+
+    async def _regress(self, request: bytes, seconds: float | None) -> bytes:
+        return await self._examples("Regress", request, seconds)
+
+    async def _examples(self, api: str, request: bytes, seconds: float | None) -> bytes:
+        asked = _parse(_KINDS[api] + "Request", request)
+        spec = _spec_of(asked)
+        return await self._counted(api, spec, self._examples_with(api, spec, asked.input, seconds))
+
+    async def _examples_with(
+        self, api: str, spec: ModelSpec, given: Any, seconds: float | None
+    ) -> bytes:
+        served = self._find(spec)
+        method = api.lower()
+        outputs = examples_signature(served.signatures, spec.signature_name, method)
+        examples = _examples_of(given)
+        response = message_class(_KINDS[api] + "Response")()
+
+        def encode(tensors: Tensors) -> bytes:
+            _fill_result(method, response.result, tensors, len(examples))
+            _fill_spec(response.model_spec, spec, served)
+            data: bytes = response.SerializeToString()
+            return data
+
+        answer: bytes = await self._run(
+            api, served, spec.signature_name, {"inputs": examples}, outputs, seconds, encode
+        )
+        return answer
+
+    async def _multi_inference(self, request: bytes, seconds: float | None) -> bytes:
+        """Each task is a run of its own, all at once; TensorFlow Serving makes them one run."""
+        asked = _parse("MultiInferenceRequest", request)
+        if not asked.tasks:
+            raise invalid_argument("Inference request tasks are empty.")
+        first = asked.tasks[0]
+        served = self._find(_spec_of(first))
+        examples = _examples_of(asked.input)
+        calls: list[tuple[str, ModelSpec, tuple[str, ...]]] = []
+        for task in asked.tasks:
+            spec = _spec_of(task)
+            if spec.name != first.model_spec.name:
+                raise invalid_argument(
+                    "All ModelSpecs in a MultiInferenceRequest must access the same model name."
+                )
+            if any(spec.signature_name == before.signature_name for _, before, _ in calls):
+                raise invalid_argument(f"Duplicate evaluation of signature: {spec.signature_name}")
+            if spec.signature_name not in served.signatures:
+                raise invalid_argument(
+                    f"Requested signature not found in model graph: {spec.signature_name}"
+                )
+            method = _METHODS.get(task.method_name)
+            if method is None:
+                raise ServingError(
+                    Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}"
+                )
+            outputs = examples_signature(served.signatures, spec.signature_name, method)
+            calls.append((method, spec, outputs))
+        self._metrics.examples(served.id.name, len(examples))
+        results = await asyncio.gather(
+            *(
+                self._run(
+                    _APIS[method],
+                    served,
+                    spec.signature_name,
+                    {"inputs": examples},
+                    outputs,
+                    seconds,
+                    lambda tensors: {name: array.copy() for name, array in tensors.items()},
+                )
+                for method, spec, outputs in calls
+            )
+        )
+        response = message_class("MultiInferenceResponse")()
+        for (method, spec, _), tensors in zip(calls, results, strict=True):
+            result = response.results.add()
+            _fill_spec(result.model_spec, spec, served)
+            kind = "classification" if method == "classify" else "regression"
+            _fill_result(method, getattr(result, f"{kind}_result"), tensors, len(examples))
+        data: bytes = response.SerializeToString()
+        return data
+
+    # About the model.
+
+    async def _metadata(self, request: bytes, seconds: float | None) -> bytes:
+        asked = _parse("GetModelMetadataRequest", request)
+        if not asked.metadata_field:
+            raise invalid_argument(
+                "GetModelMetadataRequest must specify at least one metadata_field"
+            )
+        for name in asked.metadata_field:
+            if name != "signature_def":
+                raise invalid_argument(f"Metadata field {name} is not supported")
+        served = self._find(_spec_of(asked))
+        assert served.report is not None
+        response = message_class("GetModelMetadataResponse")()
+        response.model_spec.name = asked.model_spec.name
+        response.model_spec.version.value = served.id.version
+        packed = response.metadata["signature_def"]
+        packed.type_url = _SIGNATURE_DEF_MAP
+        packed.value = served.report.signature_def_map
+        data: bytes = response.SerializeToString()
+        return data
+
+    async def _status(self, request: bytes, seconds: float | None) -> bytes:
+        asked = _parse("GetModelStatusRequest", request)
+        if not asked.HasField("model_spec"):
+            raise invalid_argument("Missing ModelSpec")
+        # As in TensorFlow Serving a label chooses nothing here.
+        spec = asked.model_spec
+        version = spec.version.value if spec.HasField("version") else None
+        response = message_class("GetModelStatusResponse")()
+        for served in self._manager.status(spec.name, version):
+            error = served.harness.error
+            told = response.model_version_status.add()
+            told.version = served.id.version
+            told.state = served.harness.public_state
+            told.status.error_code = Code.OK if error is None else error.code
+            told.status.error_message = "" if error is None else error.message
+        data: bytes = response.SerializeToString()
+        return data
+
+    async def _reload(self, request: bytes, seconds: float | None) -> bytes:
+        asked = _parse("ReloadConfigRequest", request)
+        if asked.config.WhichOneof("config") != "model_config_list":
+            raise invalid_argument(
+                "ServerModelConfig type not supported by HandleReloadConfigRequest. Only "
+                "ModelConfigList is currently supported"
+            )
+        await self._reloader.reload(asked.config)
+        # A status of OK, in which every field has its default, is an empty message.
+        return field(1, b"")
+
+
+# Requests.
+
+
+def _parse(name: str, data: bytes) -> Any:
+    try:
+        return message_class(name).FromString(data)
+    except DecodeError as error:
+        raise _unreadable(name) from error
+
+
+def _unreadable(name: str) -> ServingError:
+    return ServingError(Code.INTERNAL, f"The request is no {name}")
+
+
+def _read_predict(request: bytes) -> tuple[bytes | None, dict[str, bytes], list[str]]:
+    """Model spec, inputs and output filter of a serialised `PredictRequest`:
+
+    PredictRequest { model_spec = 1; map<string, TensorProto> inputs = 2; output_filter = 3 }
+    """
+    spec: bytes | None = None
+    inputs: dict[str, bytes] = {}
+    outputs: list[str] = []
+    try:
+        for number, value in fields(request):
+            if isinstance(value, int):
+                continue
+            if number == 2:
+                name, tensor = "", b""
+                for part, content in fields(value):
+                    if part == 1 and isinstance(content, bytes):
+                        name = content.decode()
+                    elif part == 2 and isinstance(content, bytes):
+                        tensor = content
+                inputs[name] = tensor
+            elif number == 1:
+                # A message that comes in parts is their concatenation.
+                spec = value if spec is None else spec + value
+            elif number == 3:
+                outputs.append(value.decode())
+    except ValueError as error:
+        raise _unreadable("PredictRequest") from error
+    return spec, inputs, outputs
+
+
+@lru_cache(maxsize=256)
+def _read_spec(data: bytes | None) -> ModelSpec:
+    """A serialised `ModelSpec`. Clients repeat theirs, so few are ever read twice."""
+    if data is None:
+        raise invalid_argument("Missing ModelSpec")
+    return _to_spec(_parse("ModelSpec", data))
+
+
+@lru_cache(maxsize=256)
+def _write_spec(name: str, version: int, signature: str) -> bytes:
+    return field(1, name.encode()) + field(2, field(1, version)) + field(3, signature.encode())
+
+
+def _spec_of(request: Any) -> ModelSpec:
+    if not request.HasField("model_spec"):
+        raise invalid_argument("Missing ModelSpec")
+    return _to_spec(request.model_spec)
+
+
+def _to_spec(message: Any) -> ModelSpec:
+    chosen = message.WhichOneof("version_choice")
+    return ModelSpec(
+        message.name,
+        message.version.value if chosen == "version" else None,
+        message.version_label if chosen == "version_label" else None,
+        message.signature_name or DEFAULT_SIGNATURE,
+    )
+
+
+def _examples_of(message: Any) -> np.ndarray:
+    """Serialised examples as a string tensor [batch]; a shared context comes before each."""
+    kind = message.WhichOneof("kind")
+    if kind == "example_list_with_context":
+        listed = message.example_list_with_context
+        values = [listed.context + example for example in listed.examples]
+    else:
+        values = list(message.example_list.examples)
+    if not values:
+        raise invalid_argument("Input is empty.")
+    examples = np.empty(len(values), object)
+    examples[:] = values
+    return examples
+
+
+# Answers.
+
+
+def _fill_spec(message: Any, spec: ModelSpec, served: Served) -> None:
+    message.name = spec.name
+    message.version.value = served.id.version
+    message.signature_name = spec.signature_name
+
+
+def _fill_result(method: str, message: Any, tensors: Tensors, examples: int) -> None:
+    if method == "regress":
+        for value in regression(tensors, examples).tolist():
+            message.regressions.add(value=value)
+        return
+    labels, scores = classification(tensors, examples)
+    width = (labels if labels is not None else scores).shape[1]  # type: ignore[union-attr]
+    for row in range(examples):
+        classes = message.classifications.add().classes
+        for column in range(width):
+            one = classes.add()
+            if labels is not None:
+                one.label = labels[row, column].decode(errors="replace")
+            if scores is not None:
+                one.score = scores[row, column]

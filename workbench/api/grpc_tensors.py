@@ -1,0 +1,261 @@
+"""`TensorProto` in its wire format <-> numpy, by TensorFlow's own rules and at memory's speed.
+
+    TensorProto { dtype = 1; tensor_shape = 2; tensor_content = 4; half_val = 13; float_val = 5;
+                  double_val = 6; int_val = 7; string_val = 8; scomplex_val = 9; int64_val = 10;
+                  bool_val = 11; dcomplex_val = 12; uint32_val = 16; uint64_val = 17 }
+    TensorShapeProto { repeated Dim { size = 1; name = 2 } dim = 2; unknown_rank = 3 }
+
+No message object is made: packed floats are numpy's own bytes already, and packed varints are
+taken apart and put together by a few vector operations. How a tensor is read is TensorFlow's
+`Tensor::FromProto`: fewer values than elements repeat the last one, no value at all means
+zeros, surplus values are ignored, and `tensor_content` must have exactly the right length.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from workbench.runtime.dtypes import STRING, dtype_name, numpy_dtype
+from workbench.runtime.wire import field, fields
+
+_MAX_SPLAT_BYTES = 2**31
+"""A short message must not ask for more memory than the longest one could have filled."""
+_DTYPE, _SHAPE, _CONTENT = 1, 2, 4
+_STRING_VAL = 8
+assert sys.byteorder == "little", "tensors travel in little-endian byte order"
+
+
+class _Values(NamedTuple):
+    """The typed field of a dtype: its number, and what its packed bytes hold."""
+
+    number: int
+    stored: str  # numpy dtype of fixed-size values, or "varint"
+
+
+_HALF, _INT = _Values(13, "varint"), _Values(7, "varint")
+_FIELDS: dict[str, _Values] = {
+    "float": _Values(5, "<f4"),
+    "double": _Values(6, "<f8"),
+    "complex64": _Values(9, "<c8"),
+    "complex128": _Values(12, "<c16"),
+    "half": _HALF,
+    "bfloat16": _HALF,
+    "int8": _INT,
+    "int16": _INT,
+    "int32": _INT,
+    "uint8": _INT,
+    "uint16": _INT,
+    "int64": _Values(10, "varint"),
+    "bool": _Values(11, "varint"),
+    "uint32": _Values(16, "varint"),
+    "uint64": _Values(17, "varint"),
+    STRING: _Values(_STRING_VAL, ""),
+}
+
+# `DataType` of types.proto.
+# fmt: off
+_NUMBERS: dict[str, int] = {
+    "float": 1, "double": 2, "int32": 3, "uint8": 4, "int16": 5, "int8": 6, STRING: 7,
+    "complex64": 8, "int64": 9, "bool": 10, "bfloat16": 14, "uint16": 17, "complex128": 18,
+    "half": 19, "uint32": 22, "uint64": 23,
+}
+# fmt: on
+_NAMES = {number: name for name, number in _NUMBERS.items()}
+
+
+def decode_tensor(message: bytes) -> np.ndarray:
+    """The array of a serialised `TensorProto`; a view of `message` where that is possible.
+
+    Raises:
+        ValueError: it is no tensor, or one of a dtype that cannot be served.
+    """
+    number, shape_proto, content = 0, b"", b""
+    typed: dict[int, list[int | bytes]] = {}
+    for at, value in fields(message):
+        if at == _DTYPE and isinstance(value, int):
+            number = value
+        elif at == _SHAPE and isinstance(value, bytes):
+            shape_proto += value
+        elif at == _CONTENT and isinstance(value, bytes):
+            content = value
+        else:
+            typed.setdefault(at, []).append(value)
+    name = _NAMES.get(number)
+    if name is None:
+        raise ValueError(f"dtype {number} cannot be served")
+    shape = _decode_shape(shape_proto)
+    count = math.prod(shape)
+    dtype = numpy_dtype(name)
+    if count == 0:
+        return np.empty(shape, dtype)
+    if content:
+        if name == STRING:
+            return _strings(_split_content(content, count), shape, count)
+        if len(content) != count * dtype.itemsize:
+            raise ValueError(f"{len(content)} bytes of content for {count} elements")
+        return np.frombuffer(content, dtype).reshape(shape)
+    if count * dtype.itemsize > _MAX_SPLAT_BYTES:
+        raise ValueError(f"{count} elements are too many for a message")
+    values = typed.get(_FIELDS[name].number, [])
+    if name == STRING:
+        return _strings([v for v in values if isinstance(v, bytes)], shape, count)
+    array = _decode_values(values, _FIELDS[name].stored, dtype)
+    if len(array) > count:
+        array = array[:count]
+    elif len(array) < count:
+        filled = np.zeros(count, dtype)
+        if len(array):
+            filled[: len(array)] = array
+            filled[len(array) :] = array[-1]
+        array = filled
+    return array.reshape(shape)
+
+
+def encode_tensor(array: np.ndarray) -> bytes:
+    """A serialised `TensorProto` with every element in its typed field (`AsProtoField`)."""
+    name = dtype_name(array.dtype)
+    head = field(_DTYPE, _NUMBERS[name]) + field(_SHAPE, _encode_shape(array.shape))
+    number, stored = _FIELDS[name]
+    if name == STRING:
+        texts = (v if isinstance(v, bytes) else str(v).encode() for v in array.flat)
+        return head + b"".join(field(number, text) for text in texts)
+    if array.size == 0:
+        return head
+    if stored != "varint":
+        return head + field(number, array.tobytes())
+    if name in ("half", "bfloat16"):
+        array = np.ascontiguousarray(array).view(np.uint16)
+    return head + field(number, encode_varints(array))
+
+
+def encode_tensors(number: int, tensors: Mapping[str, np.ndarray]) -> bytes:
+    """A `map<string, TensorProto>` field with that number."""
+    return b"".join(
+        field(number, field(1, name.encode()) + field(2, encode_tensor(array)))
+        for name, array in tensors.items()
+    )
+
+
+def decode_varints(packed: bytes) -> np.ndarray:
+    """The numbers, uint64, of packed varints.
+
+    Raises:
+        ValueError: the last one is cut off, or one has more than ten bytes.
+    """
+    raw = np.frombuffer(packed, np.uint8)
+    if not len(raw):
+        return np.empty(0, np.uint64)
+    if raw[-1] & 0x80:
+        raise ValueError("a number is cut off")
+    ends = np.flatnonzero(raw < 0x80)
+    if len(ends) == len(raw):
+        return raw.astype(np.uint64)
+    starts = np.empty_like(ends)
+    starts[0] = 0
+    starts[1:] = ends[:-1] + 1
+    lengths = ends - starts + 1
+    longest = int(lengths.max())
+    if longest > 10:
+        raise ValueError("a number has more than ten bytes")
+    values = np.zeros(len(ends), np.uint64)
+    for k in range(longest):
+        has = lengths > k
+        values[has] |= (raw[starts[has] + k] & 0x7F).astype(np.uint64) << np.uint64(7 * k)
+    return values
+
+
+def encode_varints(array: np.ndarray) -> bytes:
+    """Packed varints of the integers or booleans in `array`, in C order; negative numbers as
+    their 64-bit two's complement."""
+    values = array.reshape(-1).astype(np.int64 if array.dtype.kind == "i" else np.uint64)
+    values = values.view(np.uint64)
+    if not len(values):
+        return b""
+    if values.max() < 0x80:
+        return values.astype(np.uint8).tobytes()
+    lengths = np.ones(len(values), np.intp)
+    for k in range(1, 10):
+        lengths += values >= np.uint64(1 << 7 * k)
+    ends = np.cumsum(lengths)
+    starts = ends - lengths
+    out = np.empty(ends[-1], np.uint8)
+    for k in range(int(lengths.max())):
+        has = lengths > k
+        part = (values[has] >> np.uint64(7 * k)).astype(np.uint8) & 0x7F
+        out[starts[has] + k] = part | np.where(lengths[has] > k + 1, 0x80, 0).astype(np.uint8)
+    return out.tobytes()
+
+
+def _decode_values(values: list[int | bytes], stored: str, dtype: np.dtype) -> np.ndarray:
+    """The values of a typed field, packed or one by one, as protocol buffers allow both."""
+    if stored == "varint":
+        packed = [v for v in values if isinstance(v, bytes)]
+        if len(packed) == len(values):
+            numbers = decode_varints(b"".join(packed))
+        else:
+            parts = [
+                decode_varints(v) if isinstance(v, bytes) else np.array([v], np.uint64)
+                for v in values
+            ]
+            numbers = np.concatenate(parts)
+        if dtype.kind == "b":
+            return numbers.astype(bool)
+        if dtype.kind in "iu":
+            # Wider numbers wrap around, as in TensorFlow.
+            return numbers.astype(dtype)
+        bits: np.ndarray = numbers.astype(np.uint16).view(dtype)
+        return bits
+    data = b"".join(v for v in values if isinstance(v, bytes))
+    whole = len(data) // dtype.itemsize * dtype.itemsize
+    floats: np.ndarray = np.frombuffer(data[:whole], stored)
+    return floats
+
+
+def _strings(values: list[bytes], shape: tuple[int, ...], count: int) -> np.ndarray:
+    array = np.empty(count, object)
+    array[: len(values)] = values[:count]
+    array[len(values) :] = values[-1] if values else b""
+    return array.reshape(shape)
+
+
+def _split_content(content: bytes, count: int) -> list[bytes]:
+    """Strings in `tensor_content`: all lengths as varints, then the bytes one after another."""
+    ends = np.flatnonzero(np.frombuffer(content, np.uint8) < 0x80)[:count]
+    if len(ends) < count:
+        raise ValueError(f"the content has no lengths for {count} strings")
+    at = int(ends[-1]) + 1
+    lengths = decode_varints(content[:at]).tolist()
+    if at + sum(lengths) != len(content):
+        raise ValueError(f"{len(content)} bytes of content do not hold the strings they announce")
+    strings = []
+    for length in lengths:
+        strings.append(content[at : at + length])
+        at += length
+    return strings
+
+
+def _decode_shape(message: bytes) -> tuple[int, ...]:
+    shape = []
+    for number, value in fields(message):
+        if number == 3 and value:
+            raise ValueError("the shape has an unknown rank")
+        if number == 2 and isinstance(value, bytes):
+            size = 0
+            for part, content in fields(value):
+                if part == 1 and isinstance(content, int):
+                    size = content
+            if size >= 1 << 62:
+                raise ValueError("a dimension of the shape is unknown or too large")
+            shape.append(size)
+    if len(shape) > 64:
+        raise ValueError(f"a tensor has at most 64 dimensions here, this one {len(shape)}")
+    return tuple(shape)
+
+
+def _encode_shape(shape: tuple[int, ...]) -> bytes:
+    return b"".join(field(2, field(1, size) if size else b"") for size in shape)

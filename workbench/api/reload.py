@@ -1,0 +1,186 @@
+"""Replacing the configuration of a running server: all of its models at once.
+
+What is asked for is TensorFlow Serving's `ServerCore::ReloadConfig`: models that are not listed
+any more are unloaded, new ones loaded, and the caller waits until each new one can be asked or
+has failed. Three things are better on purpose. Everything is checked before anything is
+changed, so that a configuration that is refused leaves no trace. A model without any version
+is reported instead of being waited for without end. And a label may name a version that the
+same configuration brings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from workbench.api.config_files import model_configs, read_text_proto
+from workbench.core.states import FINAL_STATES, HarnessState
+from workbench.core.status import Code, ServingError, failed_precondition
+from workbench.core.versions import parse_version
+from workbench.serving.manager import Manager
+from workbench.serving.model import Model, ModelConfig
+
+_ON_THE_WAY = frozenset(HarnessState) - FINAL_STATES - {HarnessState.READY}
+FILES_SECONDS = 10.0
+"""So long a new model's incomplete version is waited for before it counts as missing."""
+
+
+class Reloader:
+    """Brings the models of a server in line with `ModelServerConfig` messages.
+
+    Args:
+        on_change: called when the models have changed, to keep it on disk.
+        defaults: settings of every model that such a message does not speak about.
+        labels_for_unavailable: a new label may also name a version that is not there at all.
+    """
+
+    def __init__(
+        self,
+        manager: Manager,
+        on_change: Callable[[], None],
+        defaults: Mapping[str, Any] | None = None,
+        labels_for_unavailable: bool = False,
+    ) -> None:
+        self._manager = manager
+        self._on_change = on_change
+        self._defaults = dict(defaults or {})
+        self._labels_for_unavailable = labels_for_unavailable
+
+    async def reload(self, config: Any) -> None:
+        """Replace all models by those that `config`, a `ModelServerConfig` message, lists.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT or FAILED_PRECONDITION, and nothing has changed; or
+                UNKNOWN, the configuration is in place and some new model cannot be asked.
+        """
+        if config.WhichOneof("config") is None:
+            return
+        wanted = model_configs(config, self._defaults)
+        for model in wanted:
+            before = self._manager.models.get(model.name)
+            check_labels(model, before, self._labels_for_unavailable)
+        names = {model.name for model in wanted}
+        new = [m.name for m in wanted if m.name not in self._current()]
+        for name in self._current() - names:
+            self._manager.remove_model(name)
+        for model in wanted:
+            self._manager.set_model(model)
+        self._on_change()
+        failures = await wait_until_settled(self._manager, new)
+        if failures:
+            raise not_available(failures, "model(s)")
+
+    def _current(self) -> set[str]:
+        return {name for name, model in self._manager.models.items() if not model.removed}
+
+
+def check_labels(wanted: ModelConfig, model: Model | None, for_unavailable: bool = False) -> None:
+    """Refuse a label for a version that is neither available nor brought by this configuration.
+
+    Args:
+        model: the model as it is now, if it is there.
+        for_unavailable: accept a label that is new, or stays where it is, for any version.
+
+    Raises:
+        ServingError: FAILED_PRECONDITION, with TensorFlow Serving's text.
+    """
+    old = model.config.labels if model is not None and not model.removed else {}
+    for label, version in wanted.labels.items():
+        served = model.versions.get(version) if model is not None else None
+        if served is not None and served.harness.state is HarnessState.READY:
+            continue
+        if for_unavailable and old.get(label, version) == version:
+            continue
+        if version not in _brought(wanted):
+            raise failed_precondition(
+                f"Request to assign label to version {version} of model {wanted.name}, which "
+                "is not currently available for inference"
+            )
+
+
+def _brought(config: ModelConfig) -> list[int]:
+    """The versions that a configuration brings with it, as far as the folder tells now."""
+    try:
+        names = os.listdir(config.base_path)
+    except OSError:
+        return []
+    found = [version for version in map(parse_version, names) if version is not None]
+    return config.version_policy.aspired(found)
+
+
+async def wait_until_settled(manager: Manager, names: Iterable[str]) -> dict[str, str]:
+    """Wait until each of these models can be asked, or cannot become so by itself.
+
+    Returns:
+        For each model that cannot be asked the reason, in TensorFlow Serving's layout.
+    """
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    waiting = set(names)
+    failures: dict[str, str] = {}
+    while True:
+        changed = manager.changed
+        for name in sorted(waiting):
+            model = manager.models.get(name)
+            reason = "" if model is None else _settled(model, loop.time() - started)
+            if reason is None:
+                continue
+            waiting.discard(name)
+            if reason:
+                failures[name] = reason
+        if not waiting:
+            return failures
+        try:
+            await asyncio.wait_for(changed.wait(), 1.0)
+        except asyncio.TimeoutError:
+            pass
+
+
+def _settled(model: Model, waited: float) -> str | None:
+    """ "" for a model that can be asked, why it cannot be, or None while that is open."""
+    if any(s.harness.state in _ON_THE_WAY for s in model.versions.values()):
+        return None
+    if model.ready is not None:
+        return ""
+    ended = [s for s in model.listed() if s.harness.state in FINAL_STATES]
+    if ended and not model.waiting:
+        served = ended[0]
+        error = served.harness.error
+        told = "OK" if error is None else f"{error.code.name}: {error.message}"
+        return f"{{{served.id} due to error: {told}}}"
+    if not model.polled or (model.waiting and waited < FILES_SECONDS):
+        return None
+    reasons = [f"version {v} is not complete: {why}" for v, why in model.waiting.items()]
+    why = "; ".join(reasons or model.warnings) or "no version of it is aspired"
+    return f"{{{{name: {model.name}}} due to error: NOT_FOUND: {why}}}"
+
+
+def not_available(failures: Mapping[str, str], what: str) -> ServingError:
+    """TensorFlow Serving's summary of what did not become available."""
+    listed = "".join(f"{failures[name]}, " for name in sorted(failures))
+    return ServingError(
+        Code.UNKNOWN, f"{len(failures)} {what} did not become available: {{{listed}}}"
+    )
+
+
+async def follow_config_file(
+    path: str, seconds: float, reloader: Reloader, complain: Callable[[str], object]
+) -> None:
+    """Read a `ModelServerConfig` file again and again; reload when it says something new, or
+    when what it says could not be brought about before."""
+    in_place: bytes | None = None
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            config = await asyncio.to_thread(read_text_proto, path, "ModelServerConfig")
+            said = config.SerializeToString(deterministic=True)
+            if said != in_place:
+                await reloader.reload(config)
+                in_place = said
+        except ServingError as error:
+            complain(
+                "PollFilesystemAndReloadConfig failed to ReloadConfig: "
+                f"{error.code.name}: {error.message}"
+            )

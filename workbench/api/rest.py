@@ -1,0 +1,430 @@
+"""The REST API: from an HTTP request to a task in a queue, and from its outputs to an answer.
+
+The hot path is synchronous from end to end. A request is decoded and queued in one call; when
+its batch is answered, the outputs are encoded from shared memory straight into the response.
+Bodies too large for that go through the codec process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import orjson
+
+from workbench.api.body import Spool
+from workbench.api.codec import CodecProcess
+from workbench.api.http import NOT_FOUND_PAGE, Reply, Request
+from workbench.api.http_status import HTTP_STATUS
+from workbench.api.inference import (
+    check_inputs,
+    check_outputs_exist,
+    classification,
+    examples_signature,
+    regression,
+)
+from workbench.api.json_request import PredictRequest, decode_examples, decode_predict
+from workbench.api.json_response import (
+    VersionStatus,
+    encode_classify,
+    encode_error,
+    encode_metadata,
+    encode_model_status,
+    encode_predict,
+    encode_regress,
+)
+from workbench.api.metrics import CONTENT_TYPE, METRICS_PATH, Metrics
+from workbench.api.routes import Route, UnreadableVersion, route
+from workbench.core.signature import DEFAULT_SIGNATURE, Signature
+from workbench.core.status import Code, ServingError, invalid_argument
+from workbench.runtime.frames import Tensors, decode_message, encode_message
+from workbench.serving.manager import Manager
+from workbench.serving.model import Served
+from workbench.serving.scheduler import BatchScheduler, Task, now_micros
+
+logger = logging.getLogger(__name__)
+
+TENSORS = "application/x-workbench-tensors"
+"""Content type of binary bodies (`runtime.frames.encode_message`): no JSON, no loss, faster."""
+_Headers = tuple[tuple[str, str], ...]
+_CORS: _Headers = (
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Allow-Methods", "POST, GET"),
+    ("Access-Control-Allow-Headers", "Content-Type"),
+)
+_RUNTIMES = {"predict": "Predict", "classify": "Classify", "regress": "Regress"}
+# The actions that TensorFlow Serving has too; "" is a request that it could not make out.
+_COUNTED = frozenset({*_RUNTIMES, "status", "metadata", ""})
+_OFF_LOOP_BYTES = 256 * 1024
+"""Outputs beyond this are encoded in the codec process."""
+
+
+class RestApi:
+    """Handles each request of the data plane; see `api.http` for how it is called.
+
+    Args:
+        timeout_seconds: after which a predict request is answered with DEADLINE_EXCEEDED.
+        enable_cors: let web pages of any origin read the answers (TensorFlow Serving's
+            ``--rest_api_enable_cors_support``).
+        metrics_path: where the page for Prometheus is; None for nowhere.
+    """
+
+    def __init__(
+        self,
+        manager: Manager,
+        scheduler: BatchScheduler,
+        codec: CodecProcess,
+        timeout_seconds: float = 30.0,
+        enable_cors: bool = False,
+        metrics_path: str | None = METRICS_PATH,
+    ) -> None:
+        self._manager = manager
+        self._scheduler = scheduler
+        self._codec = codec
+        self._timeout_micros = round(timeout_seconds * 1e6)
+        self._jobs: set[asyncio.Task[None]] = set()
+        self._cors = _CORS if enable_cors else ()
+        self._metrics_path = metrics_path
+        self.metrics = Metrics(manager, scheduler)
+        self.draining = False
+
+    def __call__(self, request: Request, plain_reply: Reply) -> None:
+        reply = _Reply(plain_reply, self.metrics, self._cors)
+        try:
+            asked = route(request.method, request.target)
+            reply.action, reply.model = asked.action, asked.model
+            if asked.action == "predict":
+                self._predict(asked, request, reply)
+            else:
+                self._other(asked, request, reply)
+        except ServingError as error:
+            _refuse(reply, error)
+        except UnreadableVersion:
+            reply.code = Code.INVALID_ARGUMENT
+            reply.send(400, b"")
+
+    # Predict.
+
+    def _predict(self, asked: Route, request: Request, reply: _Reply) -> None:
+        target = _Target(self._manager, asked)
+        if request.header("content-type") == TENSORS:
+            signature, inputs, wanted = _binary_request(request, target)
+            self._submit(target, signature, inputs, wanted, _BinaryAnswer(reply, target))
+        elif request.spool is not None:
+            self._start(self._predict_large(asked, target, request, reply), reply)
+        else:
+            decoded = decode_predict(request.body, target)
+            self._run_decoded(target, decoded, reply)
+
+    async def _predict_large(
+        self, asked: Route, target: _Target, request: Request, reply: _Reply
+    ) -> None:
+        """The same with a large body: decoded in another process."""
+        known: Mapping[str, Signature] | ServingError
+        try:
+            known = target.find().signatures
+        except ServingError as error:
+            # Told only where TensorFlow Serving would tell it: after the body was parsed.
+            known = error
+        assert request.spool is not None
+        decoded = await self._codec.decode_predict(request.spool, known)
+        # The version may have changed while the body was decoded: the name decides again.
+        again = _Target(self._manager, asked)
+        again(decoded.signature_name)
+        self._run_decoded(again, decoded, reply)
+
+    def _run_decoded(self, target: _Target, decoded: PredictRequest, reply: _Reply) -> None:
+        answer = _JsonAnswer(reply, target, decoded.row_format, self)
+        self._submit(target, decoded.signature_name, decoded.inputs, (), answer)
+
+    def _submit(
+        self,
+        target: _Target,
+        signature: str,
+        inputs: Mapping[str, np.ndarray],
+        outputs: tuple[str, ...],
+        answer: _Answer,
+    ) -> None:
+        queues = target.served.queues
+        assert queues is not None
+        task = Task(queues, signature, inputs, outputs, now_micros() + self._timeout_micros, answer)
+        self._scheduler.submit(task)
+        answer.reply.task = task
+        answer.reply.on_abandon(lambda: self._scheduler.cancel(task))
+
+    # Everything else.
+
+    def _other(self, asked: Route, request: Request, reply: _Reply) -> None:
+        if asked.action == "status":
+            listed = self._manager.status(asked.model, asked.version)
+            reply.send(200, encode_model_status([_version_status(s) for s in listed]))
+        elif asked.action == "metadata":
+            served = self._manager.find(asked.model, asked.version, asked.label)
+            assert served.report is not None
+            metadata = orjson.dumps(served.report.metadata, option=orjson.OPT_INDENT_2)
+            reply.send(200, encode_metadata(asked.model, served.id.version, metadata))
+        elif asked.action in ("classify", "regress"):
+            self._examples(asked, request, reply)
+        elif asked.action == "list":
+            models = [{"name": name} for name in sorted(self._manager.models)]
+            reply.send(200, orjson.dumps({"models": models}))
+        elif asked.action == "live":
+            reply.send(200, b'{"status": "live"}')
+        elif asked.action == "ready":
+            self._ready(reply)
+        elif asked.action == "preflight":
+            origin = request.header("origin") or ""
+            allowed = "http://" in origin or "https://" in origin
+            reply.send(200 if allowed else 400, b"")
+        elif request.target.partition("?")[0] == self._metrics_path:
+            self._send_metrics(request.target, reply)
+        else:
+            reply.send(404, NOT_FOUND_PAGE, "text/html", (("Connection", "close"),))
+
+    def _send_metrics(self, target: str, reply: _Reply) -> None:
+        if target == self._metrics_path:
+            reply.send(200, self.metrics.page(), CONTENT_TYPE)
+        else:
+            text = f"Unexpected path: {target}. Should be {self._metrics_path}"
+            reply.send(400, text.encode(), CONTENT_TYPE)
+
+    def _ready(self, reply: _Reply) -> None:
+        models = self._manager.models.values()
+        missing = sorted(m.name for m in models if m.ready is None)
+        if self.draining:
+            reply.send(503, orjson.dumps({"status": "draining"}))
+        elif missing:
+            reply.send(503, orjson.dumps({"status": "not ready", "models": missing}))
+        else:
+            reply.send(200, b'{"status": "ready"}')
+
+    def _examples(self, asked: Route, request: Request, reply: _Reply) -> None:
+        body = request.body if request.spool is None else bytes(request.spool.view())
+        decoded = decode_examples(body, "classify" if asked.action == "classify" else "regress")
+        target = _Target(self._manager, asked)
+        served = target.find()
+        name = decoded.signature_name
+        outputs = examples_signature(served.signatures, name, asked.action)
+        examples = np.empty(len(decoded.examples), object)
+        examples[:] = decoded.examples
+        answer = _ExamplesAnswer(reply, target, asked.action, len(examples))
+        self._submit(target, name, {"inputs": examples}, outputs, answer)
+
+    # Work that does not fit into one turn of the loop.
+
+    def _start(self, work: Coroutine[Any, Any, None], reply: _Reply) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except ServingError as error:
+                _refuse(reply, error)
+            except Exception:
+                # Nobody waits for this task but the client, who is told as in a handler's turn.
+                logger.exception("A large request failed")
+                _refuse(reply, ServingError(Code.INTERNAL, "Internal error; see the server's log"))
+
+        job = asyncio.get_running_loop().create_task(guarded())
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+
+        def give_up() -> None:
+            job.cancel()
+
+        reply.on_abandon(give_up)
+
+    def encode_large(self, reply: _Reply, outputs: Tensors, row: bool, version: int) -> None:
+        """Answer with outputs too large to be encoded here; copies them first."""
+        copies = {name: array.copy() for name, array in outputs.items()}
+
+        async def work() -> None:
+            body = await self._codec.encode_predict(copies, row)
+            reply.send(200, body, headers=_version_header(version))
+
+        self._start(work(), reply)
+
+
+class _Reply:
+    """An HTTP reply that is counted when it is sent.
+
+    Attributes:
+        action, model: what was asked for, once it is known.
+        code: what the answer says.
+        task: the run of the model that it waits for.
+    """
+
+    __slots__ = ("_cors", "_metrics", "_reply", "_started", "action", "code", "model", "task")
+
+    def __init__(self, reply: Reply, metrics: Metrics, cors: _Headers) -> None:
+        self._reply = reply
+        self._metrics = metrics
+        self._cors = cors
+        self._started = now_micros()
+        self.action = ""
+        self.model = ""
+        self.code = Code.OK
+        self.task: Task | None = None
+
+    def ran(self) -> None:
+        """The model has answered."""
+        if self.task is not None:
+            micros = now_micros() - self.task.arrived
+            self._metrics.runtime(self.model, _RUNTIMES[self.action], micros)
+
+    @property
+    def closed(self) -> bool:
+        return self._reply.closed
+
+    def on_abandon(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called if the client goes away."""
+        self._reply.on_abandon = callback
+
+    def send(
+        self,
+        status: int,
+        body: bytes | Spool,
+        content_type: str = "application/json",
+        headers: _Headers = (),
+    ) -> None:
+        self._reply.send(status, body, content_type, headers + self._cors)
+        if self.action in _COUNTED:
+            api = self.action if self.action in _RUNTIMES else ""
+            micros = now_micros() - self._started
+            self._metrics.request(self.model, api, "REST", self.code, micros)
+
+
+class _Target:
+    """The version that a request goes to, found when the request's signature is known.
+
+    Called with a signature's name it is the `signature_of` of `decode_predict`.
+    """
+
+    __slots__ = ("_asked", "_manager", "served")
+
+    def __init__(self, manager: Manager, asked: Route) -> None:
+        self._manager = manager
+        self._asked = asked
+        self.served: Served
+
+    def find(self) -> Served:
+        self.served = self._manager.find(self._asked.model, self._asked.version, self._asked.label)
+        return self.served
+
+    def __call__(self, name: str) -> Signature:
+        signature = self.find().signatures.get(name)
+        if signature is None:
+            raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
+        return signature
+
+
+class _Answer(Protocol):
+    reply: _Reply
+
+    def __call__(self, result: Tensors | ServingError) -> None: ...
+
+
+class _JsonAnswer:
+    """Encodes a predict answer while the outputs are still in shared memory."""
+
+    __slots__ = ("_api", "_row", "_version", "reply")
+
+    def __init__(self, reply: _Reply, target: _Target, row: bool, api: RestApi) -> None:
+        self.reply = reply
+        self._version = target.served.id.version
+        self._row = row
+        self._api = api
+
+    def __call__(self, result: Tensors | ServingError) -> None:
+        if isinstance(result, ServingError):
+            _refuse(self.reply, result)
+            return
+        self.reply.ran()
+        if sum(a.nbytes for a in result.values()) > _OFF_LOOP_BYTES:
+            self._api.encode_large(self.reply, result, self._row, self._version)
+            return
+        try:
+            body = encode_predict(result, self._row)
+        except ServingError as error:
+            _refuse(self.reply, error)
+            return
+        self.reply.send(200, body, headers=_version_header(self._version))
+
+
+class _BinaryAnswer:
+    __slots__ = ("_version", "reply")
+
+    def __init__(self, reply: _Reply, target: _Target) -> None:
+        self.reply = reply
+        self._version = target.served.id.version
+
+    def __call__(self, result: Tensors | ServingError) -> None:
+        if isinstance(result, ServingError):
+            _refuse(self.reply, result)
+            return
+        self.reply.ran()
+        body = encode_message({"version": self._version}, result)
+        self.reply.send(200, body, TENSORS, _version_header(self._version))
+
+
+class _ExamplesAnswer:
+    __slots__ = ("_examples", "_method", "_version", "reply")
+
+    def __init__(self, reply: _Reply, target: _Target, method: str, examples: int) -> None:
+        self.reply = reply
+        self._version = target.served.id.version
+        self._method = method
+        self._examples = examples
+
+    def __call__(self, result: Tensors | ServingError) -> None:
+        try:
+            if isinstance(result, ServingError):
+                raise result
+            self.reply.ran()
+            if self._method == "classify":
+                body = encode_classify(*classification(result, self._examples))
+            else:
+                body = encode_regress(regression(result, self._examples))
+        except ServingError as error:
+            _refuse(self.reply, error)
+            return
+        self.reply.send(200, body, headers=_version_header(self._version))
+
+
+def _binary_request(request: Request, target: _Target) -> tuple[str, Tensors, tuple[str, ...]]:
+    body = request.body if request.spool is None else memoryview(request.spool.view())
+    try:
+        header, inputs = decode_message(body)
+    except ValueError as error:
+        raise invalid_argument(f"The binary body cannot be read: {error}") from error
+    name = header.get("signature") or DEFAULT_SIGNATURE
+    outputs = header.get("outputs") or []
+    if not isinstance(name, str):
+        raise invalid_argument(f"'signature' must be a string; was {name!r}")
+    if not isinstance(outputs, list) or not all(isinstance(o, str) for o in outputs):
+        raise invalid_argument(f"'outputs' must be a list of output names; was {outputs!r}")
+    signature = target(name)
+    check_inputs(signature, inputs)
+    check_outputs_exist(signature, outputs)
+    return name, inputs, tuple(outputs)
+
+
+def _version_header(version: int) -> tuple[tuple[str, str], ...]:
+    return (("X-Workbench-Version", str(version)),)
+
+
+def _version_status(served: Served) -> VersionStatus:
+    error = served.harness.error
+    return VersionStatus(
+        served.id.version,
+        served.harness.public_state.name,
+        Code.OK if error is None else error.code,
+        "" if error is None else error.message,
+    )
+
+
+def _refuse(reply: _Reply, error: ServingError) -> None:
+    if not reply.closed:
+        reply.code = error.code
+        reply.send(HTTP_STATUS[error.code], encode_error(error.message))
