@@ -1,0 +1,1 @@
+"""The supervisor and the server process that it keeps alive."""

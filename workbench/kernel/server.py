@@ -1,0 +1,331 @@
+"""The server process: everything that serves, in one process without TensorFlow.
+
+Started by its supervisor with a listening socket and a description on standard input. It says
+`ready` on a pipe once it can be used, keeps what is wanted of it on disk (`desired.json`), and
+ends with its supervisor, whatever happens to either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import orjson
+
+from workbench.api.codec import CodecProcess
+from workbench.api.control import ControlPlane
+from workbench.api.reload import not_available, wait_until_settled
+from workbench.core.events import Event, log_line
+from workbench.core.states import PublicState
+from workbench.core.status import ServingError
+from workbench.kernel.data_plane import DataPlane, DataPlaneSettings
+from workbench.kernel.supervisor import EXIT_REFUSED
+from workbench.runtime import jupyter_launcher, paths, registry
+from workbench.runtime.processes import ProcessId, wait_for_end
+from workbench.serving.core import CoreOptions, ServerCore
+from workbench.serving.model import ModelConfig
+
+DRAIN_SECONDS = 1.5
+"""Below the half of five seconds after which Jupyter ends a kernel that shuts down by force."""
+_EVENTS_ON_DISK_BYTES = 4 * 1024 * 1024
+
+logger = logging.getLogger("workbench")
+
+
+@dataclass(frozen=True)
+class ServerSpec:
+    """What a server process is told at its start; holds the token, so it is never in argv.
+
+    Attributes:
+        listen_fd: REST's listening socket, which the supervisor holds as well, so that callers
+            wait instead of being refused while a server process is replaced; None: no REST.
+        ready_fd: a pipe for one line of JSON: ``{"ready": ...}`` or ``{"failed": ...}``.
+        keeper: who starts a supervisor again that has died; while it lives the folder is kept.
+        idle_seconds: end after so long without a request; None: never.
+        host, grpc_port: where gRPC listens; no port: nowhere.
+        foreground: open the ports when all models have been loaded, and end where one cannot be.
+        data_plane: fields of `DataPlaneSettings`.
+    """
+
+    name: str
+    folder: str
+    socket: str
+    listen_fd: int | None
+    ready_fd: int
+    supervisor: ProcessId
+    token: str | None
+    loopback: bool
+    keeper: ProcessId | None = None
+    idle_seconds: float | None = None
+    num_batch_threads: int | None = None
+    poll_seconds: float = 1.0
+    host: str = "127.0.0.1"
+    grpc_port: int | None = None
+    foreground: bool = False
+    data_plane: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> ServerSpec:
+        for name in ("supervisor", "keeper"):
+            if data.get(name) is not None:
+                data[name] = ProcessId(*data[name])
+        return cls(**data)
+
+
+class Server:
+    """The parts of a server process, put together."""
+
+    def __init__(self, spec: ServerSpec) -> None:
+        self.spec = spec
+        self.folder = Path(spec.folder)
+        self.desired = self._read_desired()
+        self.core = ServerCore(
+            CoreOptions(
+                self.desired.get("num_batch_threads", spec.num_batch_threads), spec.poll_seconds
+            )
+        )
+        self.codec = CodecProcess()
+        self.data_plane = DataPlane(
+            self.core,
+            self.codec,
+            DataPlaneSettings(**spec.data_plane),
+            token=spec.token,
+            loopback=spec.loopback,
+            host=spec.host,
+            grpc_port=spec.grpc_port,
+            on_change=self._write_desired,
+        )
+        self.control = ControlPlane(self.core, self._describe, self._write_desired, self.end)
+        self.ending = asyncio.Event()
+        self._address = ""
+        self._events_file = (self.folder / "events.jsonl").open("ab", buffering=0)
+
+    async def run(self) -> None:
+        """Serve until somebody asks for the end, then drain."""
+        self.core.events.listen(self._log)
+        self.core.start()
+        listening = None
+        if self.spec.listen_fd is not None:
+            listening = socket.socket(fileno=self.spec.listen_fd)
+            host, port = listening.getsockname()[:2]
+            self._address = f"{host}:{port}"
+        for model in self.desired.get("models", []):
+            self.core.manager.set_model(ModelConfig.from_json(model))
+        self.control.start(self.spec.socket)
+        if not self.spec.foreground:
+            await self.data_plane.open(listening)
+        # What is alive now lives as long as the server: the collector need not look at it.
+        gc.collect()
+        gc.freeze()
+        _say(self.spec.ready_fd, {"ready": {"pid": os.getpid()}})
+        idle = asyncio.get_running_loop().create_task(self._watch_idleness())
+        tracker = asyncio.get_running_loop().create_task(self._track_codec())
+        try:
+            if self.spec.foreground:
+                await self._open_when_loaded(listening)
+            await self.ending.wait()
+        finally:
+            idle.cancel()
+            tracker.cancel()
+            await self._stop()
+
+    async def _open_when_loaded(self, listening: socket.socket | None) -> None:
+        """Open the ports when every model can be asked, as TensorFlow Serving does.
+
+        Where there is no version of a model yet, the others do not wait for it. A server process
+        that takes another's place opens at once: its callers are waiting.
+
+        Raises:
+            ServingError: UNKNOWN, naming the models that could not be loaded; FAILED_PRECONDITION.
+        """
+        if not self.desired.get("opened"):
+            manager = self.core.manager
+            settle = asyncio.ensure_future(wait_until_settled(manager, list(manager.models)))
+            asked_to_end = asyncio.ensure_future(self.ending.wait())
+            await asyncio.wait({settle, asked_to_end}, return_when=asyncio.FIRST_COMPLETED)
+            asked_to_end.cancel()
+            if not settle.done():
+                settle.cancel()
+                return
+            failures = {n: why for n, why in settle.result().items() if manager.models[n].listed()}
+            if failures:
+                raise not_available(failures, "servable(s)")
+        await self.data_plane.open(listening)
+        self.desired["opened"] = True
+        self._write_desired()
+
+    def end(self, reason: str) -> None:
+        """Begin to end; safe to call more than once."""
+        if not self.ending.is_set():
+            self.core.events.add("server_stopping", reason=reason)
+            self.ending.set()
+
+    async def _stop(self) -> None:
+        await self.data_plane.close(DRAIN_SECONDS)
+        # Whoever could wait for an answer has it by now, or has been cut off.
+        await self.core.stop(0.1)
+        await self.codec.close()
+        await self.control.stop()
+        self._events_file.close()
+
+    # What is wanted, on disk.
+
+    def _read_desired(self) -> dict[str, Any]:
+        try:
+            data: dict[str, Any] = orjson.loads((self.folder / "desired.json").read_bytes())
+        except FileNotFoundError:
+            return {}
+        return data
+
+    def _write_desired(self) -> None:
+        manager = self.core.manager
+        wanted = {
+            "num_batch_threads": self.core.scheduler.slots,
+            "models": [m.config.to_json() for m in manager.models.values() if not m.removed],
+            "opened": self.desired.get("opened", False),
+        }
+        paths.write_private(
+            self.folder / "desired.json", orjson.dumps(wanted, option=orjson.OPT_INDENT_2)
+        )
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "name": self.spec.name,
+            "pid": os.getpid(),
+            "address": self._address,
+            "token_required": self.spec.token is not None,
+        }
+
+    # What happens.
+
+    def _log(self, event: Event) -> None:
+        line = log_line(event)
+        if line is not None:
+            stamp = time.strftime("%H:%M:%S", time.localtime(event.wall))
+            print(f"{stamp}.{int(event.wall % 1 * 1000):03d} {line}", file=sys.stderr, flush=True)
+        if self._events_file.tell() < _EVENTS_ON_DISK_BYTES:
+            self._events_file.write(orjson.dumps(event.to_json()) + b"\n")
+
+    async def _watch_idleness(self) -> None:
+        """A detached server that nobody uses any more ends itself."""
+        limit = self.spec.idle_seconds
+        if limit is None:
+            return
+        served = self._requests_served()
+        since = time.monotonic()
+        while True:
+            await asyncio.sleep(min(1.0, limit / 4))
+            now_served = self._requests_served()
+            if now_served != served or self._busy():
+                served, since = now_served, time.monotonic()
+            elif time.monotonic() - since >= limit:
+                self.end(f"no request for {limit:.0f} s")
+                return
+
+    def _busy(self) -> bool:
+        """Whether requests wait, or a version is on its way in or out."""
+        moving = (PublicState.START, PublicState.LOADING, PublicState.UNLOADING)
+        return bool(self.core.scheduler.outstanding) or any(
+            served.harness.public_state in moving
+            for model in self.core.manager.models.values()
+            for served in model.versions.values()
+        )
+
+    def _requests_served(self) -> int:
+        return sum(
+            served.queues.answered + served.queues.failed
+            for model in self.core.manager.models.values()
+            for served in model.versions.values()
+            if served.queues is not None
+        )
+
+    async def _track_codec(self) -> None:
+        while True:
+            self.core.extra_processes["codec"] = self.codec.pid
+            await asyncio.sleep(1.0)
+
+
+def main() -> NoReturn:
+    """`python -m workbench.kernel.server`, with a ServerSpec as JSON on standard input."""
+    import uvloop
+
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    spec = ServerSpec.from_json(orjson.loads(sys.stdin.buffer.read()))
+    # The terminal's Ctrl-C goes to everybody in it; ours is to wait for the supervisor's word.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    code = 1
+    try:
+        uvloop.run(_serve(spec))
+        code = 0
+    except ServingError as error:
+        refusal = f"Failed to start server. Error: {error.code.name}: {error.message}"
+        print(refusal, flush=True)
+        _say(spec.ready_fd, {"failed": refusal})
+        code = EXIT_REFUSED
+    except BaseException:
+        text = traceback.format_exc()
+        sys.stderr.write(text)
+        _say(spec.ready_fd, {"failed": text})
+    # Threads that wait for processes to end must not delay our own end.
+    sys.stderr.flush()
+    os._exit(code)
+
+
+async def _serve(spec: ServerSpec) -> None:
+    server = Server(spec)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, server.end, "SIGTERM")
+
+    def supervisor_died() -> None:
+        wait_for_end(spec.supervisor)
+        loop.call_soon_threadsafe(server.end, "its supervisor died")
+        # Draining has its time; then this process goes, and its workers go with it.
+        time.sleep(DRAIN_SECONDS)
+        _clean_up(spec)
+        os._exit(0)
+
+    threading.Thread(target=supervisor_died, name="supervisor-watch", daemon=True).start()
+    await server.run()
+    if not spec.supervisor.alive():
+        _clean_up(spec)
+
+
+def _clean_up(spec: ServerSpec) -> None:
+    """Remove our files where the supervisor that would do it is gone."""
+    Path(spec.socket).unlink(missing_ok=True)
+    if spec.keeper is not None and spec.keeper.alive():
+        return
+    jupyter_launcher.forget(spec.name)
+    entry_path = paths.entry_path(spec.name)
+    try:
+        entry = registry.Entry.from_bytes(entry_path.read_bytes())
+    except (OSError, ValueError, TypeError, KeyError):
+        shutil.rmtree(spec.folder, ignore_errors=True)
+        return
+    # A server of the same name may have been started since: its files are not ours.
+    if entry.supervisor == spec.supervisor:
+        registry.remove(entry)
+
+
+def _say(fd: int, message: dict[str, Any]) -> None:
+    try:
+        os.write(fd, orjson.dumps(message) + b"\n")
+        os.close(fd)
+    except OSError:
+        pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""The serving kernel: a Jupyter kernel that supervises a server process.
+
+JupyterLab lists it, restarts it, shuts it down and attaches consoles to it, like any kernel. It
+holds no traffic: whatever runs in its console, the server process goes on answering. In a console
+`server` is the server and `wb` is the workbench.
+
+Which server it is follows from its session's name (`JPY_SESSION_NAME`, which Jupyter keeps over
+restarts) or from `WORKBENCH_SERVER`; what is wanted of it from the file that
+`runtime.jupyter_launcher` has left for that name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from ipykernel.ipkernel import IPythonKernel
+from ipykernel.kernelapp import IPKernelApp
+
+import workbench
+from workbench.core.status import ServingError
+from workbench.kernel.supervisor import Supervisor, SupervisorSpec
+from workbench.runtime import jupyter_launcher
+from workbench.runtime.jupyter_launcher import JupyterLauncher
+from workbench.runtime.processes import ProcessId
+
+_READY_SECONDS = 30.0
+
+
+class ServingKernel(IPythonKernel):  # type: ignore[misc]
+    """An IPython kernel with a server process to look after."""
+
+    shell: Any
+    implementation = "workbench"
+    implementation_version = workbench.__version__
+    banner = "Serving Workbench: `server` is this kernel's server, `wb` the workbench."
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._name = _server_name()
+        self._supervisor = Supervisor(self._spec())
+        self._started = threading.Event()
+        self._shutting_down = False
+        # Jupyter wants an answer from a new kernel sooner than a server process can start.
+        threading.Thread(target=self._start, name="start-server", daemon=True).start()
+
+    def _spec(self) -> SupervisorSpec:
+        wanted = jupyter_launcher.wanted(self._name)
+        keeper = os.environ.get("JPY_PARENT_PID")
+        return SupervisorSpec.from_json(
+            {
+                "name": self._name,
+                **wanted,
+                "owner": None,
+                "kernel_id": _kernel_id(),
+                "keeper": None if keeper is None else ProcessId.of(int(keeper)),
+            }
+        )
+
+    def _start(self) -> None:
+        try:
+            self._supervisor.start()
+            self.shell.user_ns.update(wb=workbench, server=workbench.Server(self._name, self._name))
+            threading.Thread(target=self._end_together, name="end-watch", daemon=True).start()
+        except ServingError as error:
+            jupyter_launcher.report_failure(self._name, error)
+            self.shell.user_ns.update(wb=workbench)
+            self.log.error("The server did not start: %s", error)
+        finally:
+            self._started.set()
+
+    def _end_together(self) -> None:
+        """A server that ends of itself (asked to over its control plane, or idle for long enough)
+        takes its kernel along. Jupyter has to do it: a kernel that just exits is started again."""
+        self._supervisor.ended.wait()
+        spec = self._supervisor.spec
+        if self._shutting_down or spec.keeper is None or spec.kernel_id is None:
+            return
+        try:
+            JupyterLauncher.of_server(spec.keeper.pid).shut_down(spec.kernel_id)
+        except ServingError as error:
+            self.log.warning("The server has ended and its kernel stays: %s", error)
+
+    async def do_execute(self, *args: Any, **kwargs: Any) -> Any:
+        if not self._started.is_set():
+            await asyncio.to_thread(self._started.wait, _READY_SECONDS)
+        return await super().do_execute(*args, **kwargs)
+
+    async def do_shutdown(self, restart: bool) -> Any:
+        """End the server process; before a restart, keep what the next one goes on with."""
+        self._shutting_down = True
+        await asyncio.to_thread(self._supervisor.stop, restart)
+        if not restart:
+            jupyter_launcher.forget(self._name)
+        answer = super().do_shutdown(restart)
+        return await answer if asyncio.iscoroutine(answer) else answer
+
+
+def _server_name() -> str:
+    named = os.environ.get("WORKBENCH_SERVER")
+    if named is None:
+        # A session's "name" arrives joined to the folder that the kernel was started in.
+        named = Path(os.environ.get("JPY_SESSION_NAME", "")).name
+    try:
+        if jupyter_launcher.spec_path(named).exists():
+            return named
+    except ServingError:
+        pass  # A notebook's name, say, which no server can have.
+    # Started by hand, from the launcher: a server without models, under a name of its own that
+    # it has again after a restart.
+    return f"server-{_kernel_id()[:8]}"
+
+
+def _kernel_id() -> str:
+    """The part of the connection file's name that Jupyter knows the kernel by."""
+    app = IPKernelApp.instance()
+    return Path(app.connection_file).stem.removeprefix("kernel-")
+
+
+if __name__ == "__main__":
+    IPKernelApp.launch_instance(kernel_class=ServingKernel)

@@ -1,0 +1,470 @@
+"""The supervisor: starts a server process, restarts it when it dies, ends it with its owner.
+
+It is small and holds no traffic, so that it survives what the server process may not. It
+keeps the data plane's listening socket: while a server process is replaced, callers wait in
+its backlog, on the same port, instead of being refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import orjson
+
+from workbench.core.status import Code, ServingError, failed_precondition, unavailable
+from workbench.runtime import paths, registry
+from workbench.runtime.processes import (
+    ProcessId,
+    become_subreaper,
+    describe_exit,
+    wait_for_end,
+)
+
+START_SECONDS = 30.0
+STOP_SECONDS = 4.0
+# Pauses before the attempts to restart a server process that dies again and again.
+_RESTART_PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0)
+_STABLE_SECONDS = 30.0
+EXIT_REFUSED = 255
+"""How a server process ends whose models cannot be loaded (TensorFlow Serving's exit code)."""
+_BACKLOG = 1024
+_OUR_PROGRAMS = ("workbench.worker", "workbench.api.codec_process")
+
+
+@dataclass(frozen=True)
+class SupervisorSpec:
+    """What a supervisor is asked to do.
+
+    Attributes:
+        name: of the server.
+        host, port: where the data plane listens; port 0 lets the system choose.
+        token: bearer token; "" makes a random one, None asks callers for none.
+        owner: the process to die with; None: until it is stopped (or idle for long).
+        kernel_id: the Jupyter kernel that this supervisor lives in, if it does.
+        keeper: the Jupyter Server that starts that kernel again when it dies. The models, the port
+            and the token are kept for it then.
+        models: model settings (`ModelConfig.to_json`) to begin with.
+        grpc_port: where gRPC listens, on the same host; 0 lets the system choose, None: nowhere.
+        rest: whether there is REST.
+        foreground: what a terminal started: the server's log goes there, ports open when all
+            models have been loaded, and a model that cannot be loaded then is the end.
+        data_plane: further settings of the server process (`DataPlane`), as plain data.
+    """
+
+    name: str
+    host: str = "127.0.0.1"
+    port: int = 0
+    token: str | None = ""
+    owner: ProcessId | None = None
+    kernel_id: str | None = None
+    keeper: ProcessId | None = None
+    idle_seconds: float | None = None
+    num_batch_threads: int | None = None
+    poll_seconds: float = 1.0
+    models: tuple[dict[str, Any], ...] = ()
+    grpc_port: int | None = 0
+    rest: bool = True
+    foreground: bool = False
+    data_plane: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> SupervisorSpec:
+        for name in ("owner", "keeper"):
+            if data.get(name) is not None:
+                data[name] = ProcessId(*data[name])
+        models = tuple(data.pop("models", ()))
+        return cls(models=models, **data)
+
+
+class Supervisor:
+    """Keeps one server process running. Thread-based: it lives beside any kind of main loop."""
+
+    def __init__(self, spec: SupervisorSpec) -> None:
+        self.spec = spec
+        self.entry: registry.Entry | None = None
+        self.gave_up: str | None = None
+        self.ended = threading.Event()
+        """Set when the server has ended for good: stopped, idle, or given up."""
+        self._folder = paths.server_folder(paths.check_name(spec.name))
+        self.exit_code: int | None = None
+        """Of a server process that ended for good by itself."""
+        self._listening: socket.socket | None = None
+        self._grpc_port: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = False
+        self._lock = threading.Lock()
+
+    def start(self) -> registry.Entry:
+        """Start the server process and enter it in the registry.
+
+        Raises:
+            ServingError: ALREADY_EXISTS, FAILED_PRECONDITION (the port is in use), or UNAVAILABLE
+                with the process's own error text.
+        """
+        become_subreaper()
+        running = registry.read(self.spec.name)
+        if running is not None:
+            raise ServingError(
+                Code.ALREADY_EXISTS, f"A server named {self.spec.name!r} is running already"
+            )
+        resumed = self._resumed()
+        if self.spec.rest:
+            self._listening = self._listen(resumed.get("port", 0))
+        try:
+            if self.spec.grpc_port is not None:
+                self._grpc_port = self._reserve(self.spec.grpc_port, resumed.get("grpc_port", 0))
+        except BaseException:
+            self._close_ports()
+            raise
+        if not resumed:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        paths.make_private(self._folder)
+        if not resumed:
+            self._write_desired()
+        self._token = resumed.get("token", self.spec.token)
+        if self._token == "":
+            self._token = secrets.token_urlsafe(24)
+        self._socket = paths.socket_path(self._folder)
+        try:
+            process = self._spawn()
+        except BaseException:
+            self._clean_up()
+            raise
+        self.entry = registry.Entry(
+            name=self.spec.name,
+            supervisor=ProcessId.me(),
+            server=process,
+            host=self.spec.host,
+            port=_port(self._listening) or 0,
+            token=self._token,
+            socket=str(self._socket),
+            folder=str(self._folder),
+            owner=self.spec.owner,
+            kernel_id=self.spec.kernel_id,
+            keeper=self.spec.keeper,
+            created=time.time(),
+            grpc_port=_port(self._grpc_port),
+        )
+        registry.write(self.entry)
+        threading.Thread(target=self._watch, name="server-watch", daemon=True).start()
+        return self.entry
+
+    def stop(self, keep: bool = False) -> None:
+        """End the server process, drained as far as time allows, and remove all its files.
+
+        With `keep` the files stay, for a supervisor that goes on where this one ends.
+        """
+        with self._lock:
+            self._stopping = True
+            process = self._process
+        if process is not None and process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(STOP_SECONDS)
+        self._end_orphans()
+        if keep:
+            self._close_ports()
+        else:
+            self._clean_up()
+        self.ended.set()
+
+    # Starting.
+
+    def _listen(self, last_port: int) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self.spec.host else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        port = self.spec.port or last_port
+        try:
+            try:
+                sock.bind((self.spec.host, port))
+            except OSError:
+                if self.spec.port:
+                    raise
+                sock.bind((self.spec.host, 0))
+            if not self.spec.foreground:
+                sock.listen(_BACKLOG)
+        except OSError as error:
+            sock.close()
+            raise self._unusable(self.spec.port, error) from error
+        return sock
+
+    def _reserve(self, port: int, last_port: int) -> socket.socket:
+        """A bound socket that keeps a port, so that whatever server process there is finds it
+        free; the server process's own socket shares it (SO_REUSEPORT) and gets all callers."""
+        family = socket.AF_INET6 if ":" in self.spec.host else socket.AF_INET
+        for candidate in (port,) if port else (last_port, 0):
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                with socket.socket(family, socket.SOCK_STREAM) as probe:
+                    # Sharing would not tell that another server of ours has the port.
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind((self.spec.host, candidate))
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                sock.bind((self.spec.host, candidate))
+                return sock
+            except OSError as error:
+                sock.close()
+                refusal = error
+        raise self._unusable(port, refusal) from refusal
+
+    def _unusable(self, port: int, error: OSError) -> ServingError:
+        where = f"Port {port} of {self.spec.host}" if port else self.spec.host
+        cure = "port, or 0 to let the system choose" if port else "host"
+        return failed_precondition(
+            f"{where} cannot be used: {error.strerror}. Choose another {cure}."
+        )
+
+    def _close_ports(self) -> None:
+        for sock in (self._listening, self._grpc_port):
+            if sock is not None:
+                sock.close()
+
+    def _resumed(self) -> dict[str, Any]:
+        """Port and token of a server of this very kernel that died and is to be continued."""
+        if self.spec.keeper is None:
+            return {}
+        try:
+            data: dict[str, Any] = orjson.loads((self._folder / "resume.json").read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return data if data.get("kernel_id") == self.spec.kernel_id else {}
+
+    def _write_desired(self) -> None:
+        wanted: dict[str, Any] = {"models": list(self.spec.models)}
+        if self.spec.num_batch_threads is not None:
+            wanted["num_batch_threads"] = self.spec.num_batch_threads
+        paths.write_private(self._folder / "desired.json", orjson.dumps(wanted))
+
+    def _spawn(self) -> ProcessId:
+        """One server process, ready to be used."""
+        if self.spec.keeper is not None:
+            resume = {
+                "kernel_id": self.spec.kernel_id,
+                "token": self._token,
+                "port": _port(self._listening),
+                "grpc_port": _port(self._grpc_port),
+            }
+            paths.write_private(self._folder / "resume.json", orjson.dumps(resume))
+        ready_read, ready_write = os.pipe()
+        listen_fd = None if self._listening is None else self._listening.fileno()
+        fds = [ready_write] if listen_fd is None else [listen_fd, ready_write]
+        spec = {
+            "name": self.spec.name,
+            "folder": str(self._folder),
+            "socket": str(self._socket),
+            "listen_fd": listen_fd,
+            "ready_fd": ready_write,
+            "supervisor": list(ProcessId.me()),
+            "token": self._token,
+            "loopback": self.spec.host in ("127.0.0.1", "::1", "localhost"),
+            "keeper": None if self.spec.keeper is None else list(self.spec.keeper),
+            "idle_seconds": self.spec.idle_seconds,
+            "num_batch_threads": self.spec.num_batch_threads,
+            "poll_seconds": self.spec.poll_seconds,
+            "host": self.spec.host,
+            "grpc_port": _port(self._grpc_port),
+            "foreground": self.spec.foreground,
+            "data_plane": self.spec.data_plane,
+        }
+        with (self._folder / "server.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "workbench.kernel.server"],
+                stdin=subprocess.PIPE,
+                stdout=None if self.spec.foreground else log,
+                stderr=None if self.spec.foreground else log,
+                pass_fds=fds,
+                # Its own session: a terminal's signals are for the owner.
+                start_new_session=True,
+            )
+        os.close(ready_write)
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(orjson.dumps(spec))
+            process.stdin.close()
+        try:
+            answer = _read_line(ready_read, START_SECONDS)
+        finally:
+            os.close(ready_read)
+        identity = ProcessId.of(process.pid)
+        if "ready" not in answer or identity is None:
+            process.kill()
+            process.wait()
+            reason = answer.get("failed") or self._log_tail() or describe_exit(None)
+            raise unavailable(f"The server process did not start: {reason}")
+        with self._lock:
+            self._process = process
+        return identity
+
+    def _log_tail(self) -> str:
+        try:
+            return (self._folder / "server.log").read_text(errors="replace")[-4000:]
+        except OSError:
+            return ""
+
+    # Watching.
+
+    def _watch(self) -> None:
+        failures = 0
+        while True:
+            process = self._process
+            assert process is not None
+            started = time.monotonic()
+            code = process.wait()
+            if self._stopping:
+                return
+            self._end_orphans()
+            if code in (0, EXIT_REFUSED):
+                # It was asked to end over the control plane, or was idle for long enough; or
+                # what it should serve cannot be served, and would not be the next time.
+                self.exit_code = code
+                self._clean_up()
+                self.ended.set()
+                return
+            failures = 0 if time.monotonic() - started > _STABLE_SECONDS else failures + 1
+            if not self._restart(failures):
+                return
+
+    def _restart(self, failures: int) -> bool:
+        while failures < len(_RESTART_PAUSES):
+            time.sleep(_RESTART_PAUSES[failures])
+            if self._stopping:
+                return False
+            try:
+                server = self._spawn()
+            except (ServingError, OSError) as error:
+                self.gave_up = str(error)
+                failures += 1
+                continue
+            assert self.entry is not None
+            self.entry = registry.update_server(self.entry, server)
+            self.gave_up = None
+            return True
+        self._clean_up()
+        self.ended.set()
+        return False
+
+    def _end_orphans(self) -> None:
+        """End what a killed server process left behind: workers end by themselves within
+        moments, and one that cannot (hung in native code) is killed. All are reaped."""
+        import psutil
+
+        deadline = time.monotonic() + 1.0
+        while True:
+            mine = []
+            for child in psutil.Process().children():
+                try:
+                    if any(p in " ".join(child.cmdline()) for p in _OUR_PROGRAMS) or (
+                        child.status() == psutil.STATUS_ZOMBIE and self._is_adopted(child.pid)
+                    ):
+                        mine.append(child)
+                except psutil.Error:
+                    continue
+            if not mine:
+                return
+            for child in mine:
+                with contextlib.suppress(psutil.Error):
+                    if time.monotonic() > deadline:
+                        child.kill()
+                    child.wait(0.05)
+            if time.monotonic() > deadline + 1.0:
+                return
+
+    def _is_adopted(self, pid: int) -> bool:
+        # A zombie has no command line any more; its session is the server process's still.
+        try:
+            return os.getsid(pid) != os.getsid(0)
+        except OSError:
+            return False
+
+    def _clean_up(self) -> None:
+        self._close_ports()
+        if self.entry is not None:
+            registry.remove(self.entry)
+        else:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _port(sock: socket.socket | None) -> int | None:
+    if sock is None:
+        return None
+    port: int = sock.getsockname()[1]
+    return port
+
+
+def _read_line(fd: int, timeout: float) -> dict[str, Any]:
+    """One line of JSON from a pipe; {} where it was closed or nothing came in time."""
+    data = b""
+    end = time.monotonic() + timeout
+    while not data.endswith(b"\n"):
+        readable, _, _ = select.select([fd], [], [], max(0.0, end - time.monotonic()))
+        if not readable:
+            return {"failed": f"it was not ready within {timeout:.0f} s"}
+        piece = os.read(fd, 65536)
+        if not piece:
+            return {}
+        data += piece
+    answer: dict[str, Any] = orjson.loads(data)
+    return answer
+
+
+def main() -> NoReturn:
+    """`python -m workbench.kernel.supervisor`, with a SupervisorSpec as JSON on standard input.
+
+    Prints one line of JSON: ``{"ready": true}`` or ``{"failed": message, "code": name}``.
+    """
+    spec = SupervisorSpec.from_json(orjson.loads(sys.stdin.buffer.read()))
+    supervisor = Supervisor(spec)
+    wake = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: wake.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if spec.owner is not None:
+        owner = spec.owner
+
+        def owner_died() -> None:
+            wait_for_end(owner)
+            wake.set()
+
+        threading.Thread(target=owner_died, name="owner-watch", daemon=True).start()
+    try:
+        entry = supervisor.start()
+    except ServingError as error:
+        print(orjson.dumps({"failed": error.message, "code": error.code.name}).decode(), flush=True)
+        os._exit(1)
+    print(orjson.dumps({"ready": True}).decode(), flush=True)
+    # The owner may be gone and its pipes with it, and whoever reads them must not wait for us.
+    log = os.open(Path(entry.folder) / "server.log", os.O_WRONLY | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+
+    def end_together() -> None:
+        supervisor.ended.wait()
+        wake.set()
+
+    threading.Thread(target=end_together, name="end-watch", daemon=True).start()
+    wake.wait()
+    if not supervisor.ended.is_set():
+        supervisor.stop()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
