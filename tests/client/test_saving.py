@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.client.trainer import Trainer
+from workbench.client import saving
+from workbench.core.status import Code, ServingError
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder))
+
+
+def folders(base: Path, *versions: str) -> Path:
+    for name in versions:
+        (base / name).mkdir(parents=True)
+    return base
+
+
+def refused(call: Any) -> ServingError:
+    with pytest.raises(ServingError) as caught:
+        call()
+    return caught.value
+
+
+# Version folders.
+
+
+def test_version_folders(tmp_path: Path) -> None:
+    base = folders(tmp_path, "1", "007", "12.tmp", "latest", "-3", saving.ASIDE + "/9")
+    assert saving.version_folders(base) == {1: base / "1", 7: base / "007"}
+    assert saving.version_folders(tmp_path / "missing") == {}
+    # A number that was rolled back is not given again.
+    assert saving.next_version(base) == 10
+    assert saving.next_version(tmp_path / "missing") == 1
+
+
+@pytest.mark.parametrize(
+    ("there", "name"),
+    [((), "7"), (("1",), "7"), (("00000001",), "00000007"), (("1", "10"), "7"),
+     (("00000001", "2"), "7")],
+)  # fmt: skip
+def test_a_folder_is_named_like_the_others(
+    tmp_path: Path, there: tuple[str, ...], name: str
+) -> None:
+    assert saving.folder_name(folders(tmp_path, *there), 7) == name
+
+
+# Putting versions there.
+
+
+def test_a_saved_model_is_copied_whole(tmp_path: Path, models: Path) -> None:
+    final = saving.put_version(models / "lookup", tmp_path / "base", 3)
+    assert final == tmp_path / "base" / "3"
+    assert names(tmp_path / "base") == ["3"]
+    assert names(final) == names(models / "lookup")
+    assert names(final / "assets") == ["vocabulary.txt"]
+
+
+def test_what_is_no_saved_model_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    source = folders(tmp_path, "source") / "source"
+    error = refused(lambda: saving.put_version(source, tmp_path / "base", 1))
+    assert error == ServingError(
+        Code.INVALID_ARGUMENT, f"{source} is no SavedModel: it has no saved_model.pb"
+    )
+    assert names(tmp_path / "base") == []
+
+
+def test_a_version_never_changes(tmp_path: Path, models: Path) -> None:
+    base = folders(tmp_path / "base", "0001")
+    error = refused(lambda: saving.put_version(models / "text", base, 1))
+    assert error == ServingError(
+        Code.INVALID_ARGUMENT,
+        f"Version 1 exists already in {base}: a version never changes its contents; publish the "
+        "next one, or remove that folder first",
+    )
+
+
+def test_a_copy_that_fails_leaves_nothing(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "rename", full)
+    with pytest.raises(OSError, match="No space left"):
+        saving.put_version(models / "text", tmp_path / "base", 1)
+    assert names(tmp_path / "base") == []
+
+
+@pytest.mark.parametrize("model", [5, None, b"bytes", {"a": 1}])
+def test_what_is_no_model(tmp_path: Path, model: Any) -> None:
+    error = refused(lambda: saving.put_version(model, tmp_path / "base", 1))
+    assert error == ServingError(
+        Code.INVALID_ARGUMENT,
+        f"An object of type {type(model).__name__} cannot be served: give a Keras model, a "
+        "tf.Module, the path of a SavedModel, or the path of a folder of numbered versions",
+    )
+    assert names(tmp_path / "base") == []
+
+
+# Rolling back and undoing it.
+
+
+def test_rolling_back_moves_aside_and_undo_brings_back_the_last(tmp_path: Path) -> None:
+    base = folders(tmp_path, "1", "2", "0003")
+    for version, name in ((1, "1"), (3, "0003")):
+        assert saving.roll_back(base, version) == base / saving.ASIDE / name
+        os.utime(base / saving.ASIDE / name, (version, version))
+    assert names(base) == [saving.ASIDE, "2"]
+    assert saving.undo_roll_back(base) == (3, base / "0003")
+    assert saving.undo_roll_back(base) == (1, base / "1")
+    assert names(base) == [saving.ASIDE, "0003", "1", "2"]
+    assert refused(lambda: saving.undo_roll_back(base)) == ServingError(
+        Code.INVALID_ARGUMENT, f"Nothing was rolled back in {base}, so there is nothing to undo"
+    )
+
+
+def test_rolling_back_what_is_not_there(tmp_path: Path) -> None:
+    assert refused(lambda: saving.roll_back(tmp_path, 4)) == ServingError(
+        Code.INVALID_ARGUMENT, f"There is no version 4 in {tmp_path}"
+    )
+
+
+def test_a_number_that_was_rolled_back_before_is_replaced(tmp_path: Path) -> None:
+    base = folders(tmp_path, "1", saving.ASIDE + "/1/old")
+    saving.roll_back(base, 1)
+    assert names(base / saving.ASIDE / "1") == []
+
+
+def test_a_link_is_moved_and_what_it_leads_to_is_left_alone(tmp_path: Path) -> None:
+    source = folders(tmp_path, "source/inner") / "source"
+    os.utime(source, (1, 1))
+    base = tmp_path / "base"
+    for _ in range(2):
+        assert saving.link_version(source, base, 1).resolve() == source
+        saving.roll_back(base, 1)
+    assert (names(source), source.stat().st_mtime) == (["inner"], 1)
+    assert saving.undo_roll_back(base)[1].resolve() == source
+
+
+# With TensorFlow, in a process that has it.
+
+
+@pytest.mark.parametrize("kind", ["keras", "keras two inputs", "module", "named module"])
+def test_models_in_memory_are_saved(trainer: Trainer, tmp_path: Path, kind: str) -> None:
+    final = trainer.put(kind, str(tmp_path / "base"), 1)
+    assert final == str(tmp_path / "base" / "1")
+    assert names(tmp_path / "base") == ["1"]
+    assert saving.is_saved_model(Path(final))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("unbuilt",
+         "Keras model 'unbuilt' has no input shape yet: call it once, or begin it with "
+         "keras.Input, so that its signature is known"),
+        ("bare module",
+         "Bare has no function that can be served: decorate its __call__ with "
+         "@tf.function(input_signature=[tf.TensorSpec([None, ...], tf.float32)])"),
+        ("int",
+         "An object of type int cannot be served: give a Keras model, a tf.Module, the path of a "
+         "SavedModel, or the path of a folder of numbered versions"),
+    ],
+)  # fmt: skip
+def test_models_that_cannot_be_saved(
+    trainer: Trainer, tmp_path: Path, kind: str, message: str
+) -> None:
+    error = refused(lambda: trainer.put(kind, str(tmp_path / "base"), 1))
+    assert error == ServingError(Code.INVALID_ARGUMENT, message)
+    assert names(tmp_path / "base") == []
+
+
+def test_a_fingerprint_changes_with_the_weights(trainer: Trainer) -> None:
+    one = trainer.fingerprint("keras:1")
+    assert one == trainer.fingerprint("keras:1")
+    assert len({one, trainer.fingerprint("keras:2"), trainer.fingerprint("keras two inputs")}) == 3
+
+
+def test_a_paths_fingerprint_is_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    one = saving.fingerprint(tmp_path / "m")
+    assert one == saving.fingerprint("m") == saving.fingerprint("~/m")
+    assert one != saving.fingerprint("n")

@@ -1,0 +1,134 @@
+"""Asking a model over the data plane, with tensors as they are: no JSON in between."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import orjson
+
+from workbench.core.status import Code, ServingError, unavailable
+from workbench.runtime.registry import Entry
+
+if TYPE_CHECKING:
+    import numpy as np
+
+TENSORS = "application/x-workbench-tensors"
+_TIMEOUT_SECONDS = 60.0
+
+_CODES = {
+    400: Code.INVALID_ARGUMENT,
+    401: Code.UNAUTHENTICATED,
+    403: Code.PERMISSION_DENIED,
+    404: Code.NOT_FOUND,
+    413: Code.INVALID_ARGUMENT,
+    429: Code.RESOURCE_EXHAUSTED,
+    499: Code.CANCELLED,
+    501: Code.UNIMPLEMENTED,
+    503: Code.UNAVAILABLE,
+    504: Code.DEADLINE_EXCEEDED,
+}
+
+
+class _Kept(http.client.HTTPConnection):
+    """Closed with the client or the thread that keeps it, whichever goes first."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class DataClient:
+    """Keep-alive connections to one server's data plane, one for each thread."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    def predict(
+        self,
+        entry: Entry,
+        model: str,
+        inputs: dict[str, np.ndarray],
+        *,
+        version: int | None,
+        label: str | None,
+        signature: str,
+        outputs: Sequence[str],
+    ) -> tuple[int, dict[str, np.ndarray]]:
+        """One request.
+
+        Returns:
+            The version that answered, and its outputs by name.
+
+        Raises:
+            ServingError: what the server refused with, or UNAVAILABLE.
+        """
+        from workbench.runtime.frames import decode_message, encode_message
+
+        path = f"/v1/models/{quote(model, safe='')}"
+        if version is not None:
+            path += f"/versions/{version}"
+        elif label is not None:
+            path += f"/labels/{quote(label, safe='')}"
+        body = encode_message({"signature": signature, "outputs": list(outputs)}, inputs)
+        status, data = self._post(entry, f"{path}:predict", body)
+        if status != 200:
+            try:
+                message = orjson.loads(data)["error"]
+            except (orjson.JSONDecodeError, KeyError, TypeError):
+                message = f"HTTP status {status}"
+            raise ServingError(_CODES.get(status, Code.UNKNOWN), message)
+        header, tensors = decode_message(data)
+        return header["version"], tensors
+
+    def _post(self, entry: Entry, path: str, body: bytes) -> tuple[int, bytes]:
+        headers = {"Content-Type": TENSORS}
+        if entry.token is not None:
+            headers["Authorization"] = f"Bearer {entry.token}"
+        for attempt in (1, 2):
+            connection, fresh = self._connection(entry)
+            try:
+                response = _exchange(connection, path, body, headers)
+                return response.status, response.read()
+            except (OSError, http.client.HTTPException) as error:
+                self.close()
+                # A kept connection may have been closed by the server while it lay idle; only
+                # then was the request certainly not looked at, and may be sent again.
+                unread = isinstance(error, (http.client.RemoteDisconnected, BrokenPipeError))
+                if fresh or not unread or attempt == 2:
+                    raise unavailable(
+                        f"Server {entry.name!r} at {entry.url} does not answer: {error}"
+                    ) from error
+        raise AssertionError("unreachable")
+
+    def _connection(self, entry: Entry) -> tuple[Any, bool]:
+        kept = getattr(self._local, "kept", None)
+        if kept is not None and kept[0] == (entry.host, entry.port):
+            return kept[1], False
+        self.close()
+        connection = _Kept(entry.host, entry.port, timeout=_TIMEOUT_SECONDS)
+        self._local.kept = ((entry.host, entry.port), connection)
+        return connection, True
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        kept = getattr(self._local, "kept", None)
+        if kept is not None:
+            kept[1].close()
+            self._local.kept = None
+
+
+def _exchange(
+    connection: http.client.HTTPConnection, path: str, body: bytes, headers: dict[str, str]
+) -> http.client.HTTPResponse:
+    try:
+        connection.request("POST", path, body, headers)
+    except (BrokenPipeError, ConnectionResetError) as error:
+        # A body that is too large is refused before all of it was taken: the answer says so.
+        try:
+            return connection.getresponse()
+        except (OSError, http.client.HTTPException):
+            raise error from None
+    return connection.getresponse()

@@ -1,0 +1,143 @@
+"""How asking for a server ended: typed, so that programs can tell, and worded for people."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from workbench.core.signature import Signature
+from workbench.core.status import Code, ServingError
+
+
+class Outcome:
+    """Reads as its message, in a terminal and in a cell."""
+
+    ok = True
+
+    @property
+    def message(self) -> str:
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return self.message
+
+    def _repr_html_(self) -> str:
+        first, _, rest = self.message.partition("\n")
+        colour = (
+            "var(--jp-success-color0, #1b7f3b)" if self.ok else "var(--jp-error-color0, #b00020)"
+        )
+        more = (
+            f'<pre style="margin:6px 0 0;white-space:pre-wrap;font-size:12px">'
+            f"{html.escape(rest)}</pre>"
+            if rest
+            else ""
+        )
+        return (
+            f'<div style="border-left:3px solid {colour};padding:2px 0 2px 10px">'
+            f"{html.escape(first)}{more}</div>"
+        )
+
+
+@dataclass(frozen=True)
+class Launched(Outcome):
+    """A new server; `note` says what is unusual about it."""
+
+    name: str
+    url: str
+    note: str = ""
+
+    @property
+    def message(self) -> str:
+        return f"Serving {self.name} at {self.url}" + (f" ({self.note})" if self.note else "")
+
+
+@dataclass(frozen=True)
+class Reused(Outcome):
+    """The server ran already, and the model is the one it serves."""
+
+    name: str
+    url: str
+
+    @property
+    def message(self) -> str:
+        return f"Reusing {self.name} at {self.url}: it runs already and the model is the same"
+
+
+@dataclass(frozen=True)
+class Published(Outcome):
+    """The model had changed and became the next version; `changes` says in what, a line each."""
+
+    name: str
+    url: str
+    version: int
+    changes: tuple[str, ...] = ()
+
+    @property
+    def message(self) -> str:
+        lines = [f"Published version {self.version} of {self.name} at {self.url}", *self.changes]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Failed(Outcome):
+    """No server, or no new version; `error` has the child's own words."""
+
+    name: str
+    error: ServingError
+    ok = False
+
+    @property
+    def message(self) -> str:
+        return f"{self.name} is not served: {self.error.message}"
+
+
+@dataclass(frozen=True)
+class TimedOut(Outcome):
+    """Nothing came in time; it may still come."""
+
+    name: str
+    error: ServingError
+    ok = False
+
+    @property
+    def message(self) -> str:
+        return f"{self.name} is not served yet: {self.error.message}"
+
+
+def outcome_of(name: str, error: ServingError) -> Outcome:
+    """What a refusal amounts to."""
+    return (TimedOut if error.code is Code.DEADLINE_EXCEEDED else Failed)(name, error)
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
+    """What tells two versions apart, in words; both as the server describes them."""
+    lines = []
+    old = {n: Signature.from_json(s) for n, s in before.get("signatures", {}).items()}
+    new = {n: Signature.from_json(s) for n, s in after.get("signatures", {}).items()}
+    for name in sorted(old.keys() | new.keys()):
+        if name not in new:
+            lines.append(f"signature {name} is gone")
+        elif name not in old:
+            lines.append(f"signature {name} is new: {new[name]}")
+        elif (old[name].inputs, old[name].outputs) != (new[name].inputs, new[name].outputs):
+            lines.append(f"signature {name}: {old[name]} became {new[name]}")
+    if not lines:
+        lines.append("signatures unchanged")
+    was, now = before["size_bytes"], after["size_bytes"]
+    change = f" ({(now - was) / was:+.0%})" if was and now != was else ""
+    lines.append(f"size on disk {_size(was)} -> {_size(now)}{change}")
+    return tuple(lines)
+
+
+def _size(nbytes: int) -> str:
+    for unit in ("bytes", "KB", "MB"):
+        if nbytes < 1000:
+            return (
+                f"{nbytes:.0f} {unit}"
+                if unit == "bytes" or nbytes >= 10
+                else f"{nbytes:.1f} {unit}"
+            )
+        nbytes /= 1000  # type: ignore[assignment]
+    return f"{nbytes:.1f} GB"

@@ -1,0 +1,201 @@
+"""Getting a model into a numbered folder: saved beside, then renamed, so never half there.
+
+TensorFlow is used only where the caller has it: to save a model that lives in the caller.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import logging
+import os
+import shutil
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from workbench.core.status import invalid_argument
+from workbench.core.versions import parse_version
+
+ASIDE = ".rolled-back"
+"""Where `rollback` puts version folders; the name is no version number, so it is not served."""
+
+
+def is_saved_model(path: Path) -> bool:
+    return (path / "saved_model.pb").exists() or (path / "saved_model.pbtxt").exists()
+
+
+def version_folders(base: Path) -> dict[int, Path]:
+    """The version folders below a base path, by number."""
+    found: dict[int, Path] = {}
+    if base.is_dir():
+        for child in sorted(base.iterdir()):
+            version = parse_version(child.name)
+            if version is not None:
+                found[version] = child
+    return found
+
+
+def next_version(base: Path) -> int:
+    """One above every version there is, and above those that were rolled back."""
+    taken = [*version_folders(base), *version_folders(base / ASIDE)]
+    return max(taken, default=0) + 1
+
+
+def folder_name(base: Path, version: int) -> str:
+    """The version as a folder name, zero-padded like the folders that are there."""
+    widths = {len(path.name) for path in version_folders(base).values()}
+    return str(version).zfill(max(widths) if len(widths) == 1 else 1)
+
+
+def put_version(model: Any, base: Path, version: int) -> Path:
+    """Write `model` (in memory, or the path of a SavedModel) as `base/<version>`.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, it is nothing that can be saved, or the version exists.
+    """
+    base.mkdir(parents=True, exist_ok=True)
+    if version in version_folders(base):
+        raise invalid_argument(
+            f"Version {version} exists already in {base}: a version never changes its contents; "
+            "publish the next one, or remove that folder first"
+        )
+    final = base / folder_name(base, version)
+    beside = base / f".{version}.{uuid.uuid4().hex[:8]}"
+    try:
+        if isinstance(model, (str, os.PathLike)):
+            source = Path(model).expanduser().resolve()
+            if not is_saved_model(source):
+                raise invalid_argument(f"{source} is no SavedModel: it has no saved_model.pb")
+            shutil.copytree(source, beside)
+        else:
+            save(model, beside)
+        os.rename(beside, final)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    return final
+
+
+def link_version(source: Path, base: Path, version: int) -> Path:
+    """Serve a SavedModel from where it lies: `base/<version>` becomes a link to it."""
+    base.mkdir(parents=True, exist_ok=True)
+    link = base / folder_name(base, version)
+    os.symlink(source, link, target_is_directory=True)
+    return link
+
+
+def save(model: Any, path: Path) -> None:
+    """Save a Keras model or a `tf.Module` as a SavedModel.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, saying what is missing and how to add it.
+    """
+    tf = sys.modules.get("tensorflow")
+    keras = sys.modules.get("keras")
+    if keras is not None and isinstance(model, keras.Model):
+        if not model.built:
+            raise invalid_argument(
+                f"Keras model {model.name!r} has no input shape yet: call it once, or begin it "
+                "with keras.Input, so that its signature is known"
+            )
+        with _quiet():
+            model.export(str(path), verbose=False)
+        return
+    if tf is not None and isinstance(model, tf.Module):
+        signatures = _signatures(tf, model)
+        with _quiet():
+            tf.saved_model.save(model, str(path), signatures=signatures)
+        return
+    raise invalid_argument(
+        f"An object of type {type(model).__name__} cannot be served: give a Keras model, a "
+        "tf.Module, the path of a SavedModel, or the path of a folder of numbered versions"
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Saving prints a page about itself; the caller has asked for a served model."""
+    logger = logging.getLogger("tensorflow")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+def _signatures(tf: Any, module: Any) -> Any:
+    """The functions of a module that can be served: those with an input signature."""
+    found = {}
+    for name in ["__call__", *dir(type(module))]:
+        function = getattr(module, name, None) if name == "__call__" or name[0] != "_" else None
+        servable = isinstance(function, tf.types.experimental.PolymorphicFunction)
+        if servable and getattr(function, "input_signature", None) is not None:
+            found["serving_default" if name == "__call__" else name] = function
+    if not found:
+        raise invalid_argument(
+            f"{type(module).__name__} has no function that can be served: decorate its __call__ "
+            "with @tf.function(input_signature=[tf.TensorSpec([None, ...], tf.float32)])"
+        )
+    if "serving_default" not in found:
+        found["serving_default"] = next(iter(found.values()))
+    return found
+
+
+def fingerprint(model: Any) -> str:
+    """A digest that changes when a model in memory does: its weights and their names.
+
+    A path's digest is the path: what lies there is the server's to watch.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    if isinstance(model, (str, os.PathLike)):
+        digest.update(str(Path(model).expanduser().resolve()).encode())
+        return digest.hexdigest()
+    digest.update(type(model).__qualname__.encode())
+    if hasattr(model, "to_json"):
+        with contextlib.suppress(Exception):
+            digest.update(model.to_json().encode())
+    variables = getattr(model, "variables", ())
+    for variable in variables:
+        digest.update(str(variable.name).encode())
+        digest.update(memoryview(variable.numpy()).cast("B"))
+    return digest.hexdigest()
+
+
+def roll_back(base: Path, version: int) -> Path:
+    """Move a version's folder aside, where it is not served; undone by `undo_roll_back`."""
+    folder = version_folders(base).get(version)
+    if folder is None:
+        raise invalid_argument(f"There is no version {version} in {base}")
+    aside = base / ASIDE
+    aside.mkdir(exist_ok=True)
+    target = aside / folder.name
+    if target.is_symlink():
+        target.unlink()
+    elif target.exists():
+        shutil.rmtree(target)
+    os.rename(folder, target)
+    # The newest of those aside is the one that an undo brings back. What a link leads to is not
+    # ours to touch.
+    os.utime(target, follow_symlinks=False)
+    return target
+
+
+def undo_roll_back(base: Path) -> tuple[int, Path]:
+    """Bring back the version that was rolled back last.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, nothing was rolled back.
+    """
+    aside = version_folders(base / ASIDE)
+    if not aside:
+        raise invalid_argument(f"Nothing was rolled back in {base}, so there is nothing to undo")
+    version = max(aside, key=lambda v: aside[v].lstat().st_mtime_ns)
+    target = base / aside[version].name
+    os.rename(aside[version], target)
+    return version, target

@@ -1,0 +1,497 @@
+"""`Server`: a running server in the hand of a notebook or a script."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import MethodType
+from typing import TYPE_CHECKING, Any
+
+from workbench.client import card, saving
+from workbench.client.control import ControlClient, model_path
+from workbench.client.data import DataClient
+from workbench.client.outcomes import Failed, Outcome
+from workbench.client.tensors import to_inputs
+from workbench.client.views import Versions, VersionView
+from workbench.client.warmup import WarmupRecording
+from workbench.core.batching import BatchingParameters
+from workbench.core.signature import DEFAULT_SIGNATURE, Signature
+from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
+from workbench.runtime import registry
+from workbench.runtime.jupyter_launcher import JupyterLauncher
+from workbench.runtime.launcher import reap_supervisors
+from workbench.runtime.processes import wait_gone
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+EXPERIMENTS = {
+    "calibrate": "workbench.experiments.calibrate",
+    "sweep": "workbench.experiments.sweep",
+    "tune": "workbench.experiments.tune",
+}
+"""Methods of `Server` that are experiments: functions of that name, in these modules, which take
+the server first. A client needs none of them, so it imports one only when it is called."""
+
+LOAD_TIMEOUT_SECONDS = 300.0
+_STOP_SECONDS = 10.0
+
+
+class Server:
+    """One running server. It holds no connection that could break: it finds the server by its
+    name each time, also after the server process was replaced.
+
+    `model` names the model that methods are about where they are not told otherwise.
+    """
+
+    def __init__(self, name: str, model: str) -> None:
+        self.name = name
+        self.model = model
+        self.outcome: Outcome | None = None
+        """How `serve` came by this server; None where it was only connected to."""
+        self._control = ControlClient(name)
+        self._data = DataClient()
+        self._signatures: dict[int, dict[str, Signature]] = {}
+
+    # Where it is.
+
+    @property
+    def url(self) -> str:
+        """Where requests go: the model's address over REST."""
+        return f"{self._control.entry().url}/v1/models/{self.model}"
+
+    @property
+    def address(self) -> str:
+        """The data plane's `http://host:port`."""
+        return self._control.entry().url
+
+    @property
+    def grpc_address(self) -> str | None:
+        """What a gRPC channel connects to (`host:port`); the token goes into the metadata
+        ``authorization: Bearer <token>``. None where the server has no gRPC."""
+        return self._control.entry().grpc_address
+
+    @property
+    def token(self) -> str | None:
+        """The bearer token that requests must carry; never shown by `repr`."""
+        return self._control.entry().token
+
+    @property
+    def running(self) -> bool:
+        return registry.read(self.name) is not None
+
+    def status(self) -> dict[str, Any]:
+        """Everything the server tells of itself and its models, as plain data."""
+        about: dict[str, Any] = self._control.request("GET", "/server")
+        about["models"] = self._control.request("GET", "/models")["models"]
+        return about
+
+    # Asking it.
+
+    def predict(
+        self,
+        x: Any,
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        signature: str = DEFAULT_SIGNATURE,
+        outputs: list[str] | None = None,
+        model: str | None = None,
+    ) -> np.ndarray | dict[str, np.ndarray]:
+        """Ask the model.
+
+        Args:
+            x: an array or (nested) list; a dictionary of them where there are several inputs;
+                or a data frame.
+            version, label: which version answers; without, the highest available one.
+            outputs: names of the outputs wanted; without, all.
+
+        Returns:
+            The output, or a dictionary where the signature has several.
+
+        Raises:
+            ServingError: with the server's own code and words.
+        """
+        model = model or self.model
+        described = self._signature(model, version, label, signature)
+        answered, tensors = self._data.predict(
+            self._control.entry(),
+            model,
+            to_inputs(described, x),
+            version=version,
+            label=label,
+            signature=signature,
+            outputs=outputs or (),
+        )
+        if answered not in self._signatures:
+            self._signatures.clear()
+        if len(tensors) == 1:
+            return next(iter(tensors.values()))
+        return tensors
+
+    def _signature(
+        self, model: str, version: int | None, label: str | None, name: str
+    ) -> Signature:
+        cached = self._signatures if model == self.model else {}
+        if label is None and cached and (version in cached or version is None):
+            known = cached
+        else:
+            data = self._describe(model)
+            known = {
+                v["version"]: {n: Signature.from_json(s) for n, s in v["signatures"].items()}
+                for v in data["versions"]
+                if v["state"] == "AVAILABLE" and "signatures" in v
+            }
+            if version is None and label is not None:
+                version = data["labels"].get(label)
+                if version is None:
+                    raise invalid_argument(f"Unrecognized servable version label: {label}")
+            if model == self.model:
+                self._signatures = known
+        if not known or (version is not None and version not in known):
+            wanted = f"Specific({model}, {version})" if version is not None else f"Latest({model})"
+            raise ServingError(Code.NOT_FOUND, f"Servable not found for request: {wanted}")
+        signatures = known[max(known) if version is None else version]
+        if name not in signatures:
+            raise invalid_argument(
+                f'Serving signature name: "{name}" not found in signature def; there are: '
+                f"{', '.join(sorted(signatures))}"
+            )
+        return signatures[name]
+
+    # Its versions.
+
+    @property
+    def versions(self) -> Versions:
+        """The model's versions now, highest first, with their measured memory."""
+        samples = self._control.request("GET", "/memory")["samples"]
+        return _versions(self._describe(self.model), samples)
+
+    @property
+    def base_path(self) -> Path:
+        """The folder whose numbered subfolders are the model's versions."""
+        return Path(self._describe(self.model)["base_path"])
+
+    def publish(
+        self,
+        model: Any,
+        *,
+        version: int | None = None,
+        wait: bool = True,
+        timeout: float = LOAD_TIMEOUT_SECONDS,
+    ) -> int:
+        """Make `model` the next version: written beside, then renamed into place.
+
+        Args:
+            model: a Keras model, a `tf.Module`, or the path of a SavedModel.
+            version: its number; without, one above all there were.
+            wait: until it is available.
+
+        Returns:
+            The version's number.
+
+        Raises:
+            ServingError: why it could not be saved, or why it failed to load; what served
+                before goes on serving then.
+        """
+        base = self.base_path
+        number = saving.next_version(base) if version is None else version
+        saving.put_version(model, base, number)
+        self._control.request("POST", model_path(self.model, "poll"), {"complete": [number]})
+        if wait:
+            self.wait_for(number, timeout)
+        return number
+
+    def wait_for(self, version: int, timeout: float = LOAD_TIMEOUT_SECONDS) -> None:
+        """Wait until a version is available.
+
+        Raises:
+            ServingError: it failed, with its own error; DEADLINE_EXCEEDED, it took too long.
+        """
+        end = time.monotonic() + timeout
+        while True:
+            left = end - time.monotonic()
+            step = max(0.0, min(20.0, left))
+            data = self._control.request(
+                "GET",
+                model_path(self.model, "wait"),
+                timeout=step + 30,
+                version=version,
+                wait_seconds=step,
+            )
+            for v in data["versions"]:
+                if v["version"] == version and v["error"] is not None:
+                    raise ServingError(
+                        Code[v["error"]["code"]],
+                        f"Version {version} of {self.model} did not load: {v['error']['message']}",
+                    )
+                if v["version"] == version and v["state"] == "AVAILABLE":
+                    return
+            if left <= 0:
+                reason = data["waiting"].get(str(version), "it is still loading")
+                raise ServingError(
+                    Code.DEADLINE_EXCEEDED,
+                    f"Version {version} of {self.model} is not available after {timeout:.0f} s: "
+                    f"{reason}",
+                )
+
+    def rollback(self, version: int | None = None, timeout: float = LOAD_TIMEOUT_SECONDS) -> int:
+        """Go back: move the folder of `version` (the latest) aside, as removing it would do.
+
+        Returns:
+            The version that serves now.
+
+        Raises:
+            ServingError: FAILED_PRECONDITION, no earlier version is left to go back to.
+        """
+        base = self.base_path
+        folders = saving.version_folders(base)
+        if version is None:
+            version = max(folders, default=0)
+        earlier = [v for v in folders if v != version]
+        if not earlier:
+            raise failed_precondition(
+                f"{self.model} has no other version than {version} in {base}, so there is nothing "
+                "to roll back to"
+            )
+        saving.roll_back(base, version)
+        self._control.request("POST", model_path(self.model, "poll"), {"complete": sorted(earlier)})
+        self._wait_gone(version, timeout)
+        return self._latest_available()
+
+    def undo(self, timeout: float = LOAD_TIMEOUT_SECONDS) -> int:
+        """Bring back the version that was rolled back last, and wait until it is available."""
+        version, _ = saving.undo_roll_back(self.base_path)
+        self._control.request("POST", model_path(self.model, "poll"), {"complete": [version]})
+        self.wait_for(version, timeout)
+        return version
+
+    def _wait_gone(self, version: int, timeout: float) -> None:
+        end = time.monotonic() + timeout
+        done = False
+        while not done:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise ServingError(
+                    Code.DEADLINE_EXCEEDED,
+                    f"Version {version} of {self.model} still serves after {timeout:.0f} s: no "
+                    "other version has become available",
+                )
+            step = min(20.0, left)
+            done = self._control.request(
+                "GET",
+                model_path(self.model, "wait"),
+                timeout=step + 30,
+                gone=version,
+                wait_seconds=step,
+            )["done"]
+        # Under unload_first the one before loads only now.
+        self._control.request(
+            "GET",
+            model_path(self.model, "wait"),
+            timeout=60,
+            wait_seconds=max(0.0, min(30.0, left)),
+        )
+
+    def _latest_available(self) -> int:
+        available = [
+            v["version"]
+            for v in self._describe(self.model)["versions"]
+            if v["state"] == "AVAILABLE"
+        ]
+        if not available:
+            raise ServingError(Code.NOT_FOUND, f"No version of {self.model} is available")
+        return int(max(available))
+
+    def record_warmup(self, n: int, version: int | None = None) -> WarmupRecording:
+        """Record the next `n` requests that a version (the highest) answers well, and write them
+        into its folder: it will run them whenever it is loaded, before it becomes available.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, `n` is not between 1 and 1000; NOT_FOUND, there is no
+                such version.
+        """
+        path = model_path(self.model, "warmup")
+        self._control.request("POST", path, {"requests": n, "version": version})
+        return WarmupRecording(lambda method: self._control.request(method, path))
+
+    # Its settings.
+
+    @property
+    def transition(self) -> str:
+        """How one version replaces another: `smooth` or `unload_first`. May be assigned."""
+        return str(self._describe(self.model)["transition"])
+
+    @transition.setter
+    def transition(self, name: str) -> None:
+        self._control.request("PATCH", model_path(self.model), {"transition": name})
+
+    @property
+    def batching(self) -> BatchingParameters | None:
+        """Batching as TensorFlow Serving's; None means automatic. May be assigned, also a
+        dictionary of the parameters to set; takes effect at once, losing no request."""
+        data = self._describe(self.model)["batching"]
+        return None if data is None else BatchingParameters.from_json(data)
+
+    @batching.setter
+    def batching(self, parameters: BatchingParameters | Mapping[str, Any] | None) -> None:
+        data = batching_json(parameters)
+        self._control.request("PATCH", model_path(self.model), {"batching": data})
+        if data is not None and data["num_batch_threads"] is not None:
+            self._control.request(
+                "PATCH", "/server", {"num_batch_threads": data["num_batch_threads"]}
+            )
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """Names for versions (``{"stable": 1}``). May be assigned."""
+        return dict(self._describe(self.model)["labels"])
+
+    @labels.setter
+    def labels(self, labels: Mapping[str, int]) -> None:
+        self._control.request("PATCH", model_path(self.model), {"labels": labels_json(labels)})
+
+    # What it knows.
+
+    def memory(self) -> pd.DataFrame:
+        """The measured memory of each of the server's processes, in bytes (PSS and USS)."""
+        import pandas as pd
+
+        samples = self._control.request("GET", "/memory")["samples"]
+        columns = ["role", "model", "version", "pid", "pss", "uss", "measured"]
+        frame = pd.DataFrame(samples, columns=columns)
+        return frame.astype({"version": "Int64"})
+
+    def memory_history(self, since: float = 0.0) -> pd.DataFrame:
+        """Memory over time: one row a process and sample; `monotonic` is in seconds, and
+        `measured` is False for the cheap readings between two exact ones."""
+        import pandas as pd
+
+        samples = self._control.request("GET", "/memory", since=since)["samples"]
+        columns = ["monotonic", "wall", "role", "model", "version", "pid", "pss", "uss", "measured"]
+        return pd.DataFrame(samples, columns=columns).astype({"version": "Int64"})
+
+    def events(self, since: int = 0) -> pd.DataFrame:
+        """What happened, oldest first: one row an event, with its log line where it has one."""
+        import pandas as pd
+
+        events = self._control.request("GET", "/events", since=since)["events"]
+        columns = ["seq", "monotonic", "wall", "kind", "model", "version", "data", "line"]
+        frame = pd.DataFrame(events, columns=columns).astype({"version": "Int64"})
+        frame["time"] = pd.to_datetime(frame["wall"], unit="s", utc=True)
+        return frame
+
+    # Its end.
+
+    def stop(self, timeout: float = _STOP_SECONDS) -> None:
+        """End the server and all that belongs to it; requests in progress are answered.
+
+        Stopping a server that has ended already does nothing.
+        """
+        self._data.close()
+        entry = registry.read(self.name)
+        if entry is None:
+            return
+        if not self._shut_kernel_down(entry):
+            try:
+                self._control.request("POST", "/shutdown")
+            except ServingError:
+                # The server process may be dead just now; its supervisor ends all the same.
+                entry.supervisor.kill(signal.SIGTERM)
+        end = time.monotonic() + timeout
+        while registry.read(self.name) is not None and time.monotonic() < end:
+            time.sleep(0.02)
+        if registry.read(self.name) is not None:
+            entry.server.kill()
+            entry.supervisor.kill(signal.SIGTERM)
+        if entry.kernel_id is None and entry.supervisor.pid != os.getpid():
+            wait_gone(entry.supervisor, timeout)
+        reap_supervisors()
+
+    def _shut_kernel_down(self, entry: registry.Entry) -> bool:
+        """Ask Jupyter to end the serving kernel, which it would start again otherwise."""
+        if entry.kernel_id is None or entry.keeper is None:
+            return False
+        try:
+            JupyterLauncher.of_server(entry.keeper.pid).shut_down(entry.kernel_id)
+        except ServingError:
+            return False
+        return True
+
+    def __getattr__(self, name: str) -> Any:
+        # Experiments (`server.sweep(...)`) stand above the client and are imported when used.
+        if name not in EXPERIMENTS:
+            raise AttributeError(f"'Server' object has no attribute {name!r}")
+        return MethodType(getattr(import_module(EXPERIMENTS[name]), name), self)
+
+    def __dir__(self) -> list[str]:
+        return sorted([*super().__dir__(), *EXPERIMENTS])
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        entry = registry.read(self.name)
+        if entry is None:
+            return f"<Server {self.name}: stopped>"
+        try:
+            versions = self._describe(self.model)["versions"]
+        except ServingError as error:
+            return f"<Server {self.name} at {entry.url}: {error}>"
+        states = ", ".join(f"{v['version']} {v['state']}" for v in versions) or "no versions"
+        return f"<Server {self.name} at {entry.url}: {self.model} {states}>"
+
+    def _repr_html_(self) -> str:
+        entry = registry.read(self.name)
+        if entry is None:
+            return card.stopped_card(self.name)
+        try:
+            memory = self._control.request("GET", "/memory")["samples"]
+            models = self._control.request("GET", "/models")["models"]
+        except ServingError as error:
+            return Failed(self.name, error)._repr_html_()
+        return card.server_card(
+            self.name, entry.url, [(about, _versions(about, memory)) for about in models]
+        )
+
+    def _describe(self, model: str) -> dict[str, Any]:
+        data: dict[str, Any] = self._control.request("GET", model_path(model))
+        return data
+
+
+def _versions(about: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> Versions:
+    """A model's versions as the server describes them, with what the ledger measured."""
+    memory = {s["version"]: s["uss"] for s in samples if s["model"] == about["name"]}
+    views = [VersionView.from_json(v, memory) for v in about["versions"]]
+    return Versions(views, about["waiting"])
+
+
+def batching_json(
+    parameters: BatchingParameters | Mapping[str, Any] | None,
+) -> dict[str, Any] | None:
+    """Batching parameters as plain data, checked here so that the error is the caller's."""
+    if parameters is None:
+        return None
+    if isinstance(parameters, Mapping):
+        parameters = BatchingParameters.from_json(parameters)
+    if not isinstance(parameters, BatchingParameters):
+        raise invalid_argument(
+            f"Batching {parameters!r} is not understood: give BatchingParameters, a dictionary of "
+            "them, or None for automatic batching"
+        )
+    return parameters.to_json()
+
+
+def labels_json(labels: Mapping[str, int]) -> dict[str, int]:
+    """Labels as plain data."""
+    if not isinstance(labels, Mapping):
+        raise invalid_argument(f"Labels must map names to version numbers; were {labels!r}")
+    return dict(labels)

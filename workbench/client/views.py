@@ -1,0 +1,88 @@
+"""What the client shows of a server: plain objects that read well in a cell and a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from workbench.core.signature import Signature
+
+
+@dataclass(frozen=True)
+class VersionView:
+    """One version as it was when it was looked at.
+
+    Attributes:
+        state: START, LOADING, AVAILABLE, UNLOADING or END.
+        error: why it failed, in words; None where it did not.
+        memory_bytes: private memory (USS) of its worker, measured; None where it has none.
+        load_seconds: from starting its worker to being ready.
+    """
+
+    version: int
+    state: str
+    path: str
+    error: str | None
+    size_bytes: int
+    memory_bytes: int | None
+    load_seconds: float
+    signatures: Mapping[str, Signature]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], memory: Mapping[int, int]) -> VersionView:
+        error = data["error"]
+        return cls(
+            version=data["version"],
+            state=data["state"],
+            path=data["path"],
+            error=None if error is None else f"{error['code']}: {error['message']}",
+            size_bytes=data["size_bytes"],
+            memory_bytes=memory.get(data["version"]),
+            load_seconds=data["load_seconds"],
+            signatures={
+                name: Signature.from_json(s) for name, s in data.get("signatures", {}).items()
+            },
+        )
+
+    def __str__(self) -> str:
+        memory = "" if self.memory_bytes is None else f"  {self.memory_bytes / 2**20:.0f} MB"
+        error = "" if self.error is None else f"  {self.error}"
+        return f"version {self.version}: {self.state}{memory}{error}"
+
+
+class Versions(Sequence[VersionView]):
+    """The versions of a model, highest first; `versions[2]` is version 2."""
+
+    def __init__(self, views: Sequence[VersionView], waiting: Mapping[str, str]) -> None:
+        self._views = list(views)
+        self.waiting = {int(v): reason for v, reason in waiting.items()}
+        """Folders that are not complete yet, by version, with what they lack."""
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def __iter__(self) -> Iterator[VersionView]:
+        return iter(self._views)
+
+    def __getitem__(self, version: Any) -> Any:
+        for view in self._views:
+            if view.version == version:
+                return view
+        known = ", ".join(str(view.version) for view in self._views) or "none"
+        raise KeyError(f"no version {version} (there are: {known})")
+
+    @property
+    def available(self) -> list[int]:
+        """The versions that answer requests, highest first."""
+        return [view.version for view in self._views if view.state == "AVAILABLE"]
+
+    def __repr__(self) -> str:
+        lines = [str(view) for view in self._views]
+        lines += [f"version {v}: waiting, {why}" for v, why in sorted(self.waiting.items())]
+        return "\n".join(lines) or "no versions"
+
+    def _repr_html_(self) -> str:
+        from workbench.client.card import versions_card
+
+        return versions_card(self)
