@@ -1,0 +1,214 @@
+"""Recordings: what is read from one made by hand, and two of a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import workbench as wb
+from workbench.experiments.generator import LoadResult
+from workbench.experiments.recording import Recording, Span, predict_job, record
+from workbench.load.arrivals import Schedule
+
+
+def load(*outcomes: tuple[float, int, int], until: float = 10.0) -> LoadResult:
+    """Requests as (due time, HTTP status, version); each was answered after 10 ms."""
+    due = np.array([o[0] for o in outcomes])
+    return LoadResult(
+        target="POST /v1/models/m:predict",
+        schedule={"kind": "poisson"},
+        connections=1,
+        started_at=100.0,
+        sent_until_s=until,
+        stopped=True,
+        failures={},
+        waited=0,
+        busy_share=0.0,
+        lag_p99_s=0.0,
+        limited=False,
+        intended=due,
+        sent=due,
+        done=due + 0.01,
+        status=np.array([o[1] for o in outcomes], np.int32),
+        size=np.zeros(len(outcomes), np.int64),
+        version=np.array([o[2] for o in outcomes], np.int64),
+    )
+
+
+def made(
+    states: list[tuple[float, int, str]],
+    memory: list[tuple[float, int, int]] = (),  # type: ignore[assignment]
+    requests: list[tuple[float, int, int]] = (),  # type: ignore[assignment]
+) -> Recording:
+    """A recording of `states` (time, version, state) and `memory` (time, version, bytes)."""
+    recording = Recording("by hand", "m")
+    recording.load = load(*requests)
+    rows = [
+        {"seq": i, "kind": "state", "model": "m", "version": v, "data": {"state": s}, "at": at}
+        for i, (at, v, s) in enumerate(states)
+    ]
+    # What is no change of state, and what is another model's, does not count.
+    rows.append({"kind": "decision", "model": "m", "version": 1, "data": {}, "at": 0.5})
+    rows.append(
+        {"kind": "state", "model": "other", "version": 1, "data": {"state": "END"}, "at": 0.5}
+    )
+    recording.events = pd.DataFrame(rows)
+    recording.memory = pd.DataFrame(list(memory), columns=["at", "version", "uss"])
+    return recording
+
+
+SMOOTH = [
+    (-5.0, 1, "AVAILABLE"), (2.0, 2, "START"), (2.5, 2, "LOADING"), (4.0, 2, "AVAILABLE"),
+    (4.0, 1, "UNLOADING"), (6.0, 1, "END"),
+]  # fmt: skip
+UNLOAD_FIRST = [
+    (-5.0, 1, "AVAILABLE"), (2.0, 2, "START"), (2.0, 1, "UNLOADING"), (3.0, 1, "END"),
+    (3.0, 2, "LOADING"), (4.5, 2, "AVAILABLE"),
+]  # fmt: skip
+
+
+def test_spans_of_states() -> None:
+    assert made(SMOOTH).spans() == [
+        Span(1, "AVAILABLE", -5.0, 4.0),
+        Span(2, "START", 2.0, 2.5),
+        Span(2, "LOADING", 2.5, 4.0),
+        Span(2, "AVAILABLE", 4.0, 10.0),
+        Span(1, "UNLOADING", 4.0, 6.0),
+    ]
+    # What ended before the first request was due, or came after the last, is not shown.
+    outside = [(-5.0, 1, "LOADING"), (-1.0, 1, "END"), (11.0, 2, "START")]
+    assert made(outside).spans() == []
+
+
+@pytest.mark.parametrize(
+    ("states", "gap"),
+    [
+        (SMOOTH, 0.0),
+        (UNLOAD_FIRST, 2.5),
+        # Twice away; what is before the first available version is no gap.
+        ([(0.0, 1, "LOADING"), (1.0, 1, "AVAILABLE"), (2.0, 1, "UNLOADING"), (3.0, 2, "AVAILABLE"),
+          (4.0, 2, "END"), (4.5, 1, "AVAILABLE")], 1.5),
+        # Never back: how long cannot be told.
+        ([(-1.0, 1, "AVAILABLE"), (1.0, 1, "END")], 0.0),
+    ],
+)  # fmt: skip
+def test_how_long_nothing_was_available(states: list[Any], gap: float) -> None:
+    assert made(states).gap_seconds == gap
+
+
+@pytest.mark.parametrize(
+    ("requests", "seen"),
+    [
+        ([(1.0, 200, 1), (2.0, 200, 1)], 0.0),
+        ([(1.0, 200, 1), (2.0, 404, 0), (3.0, 404, 0), (4.0, 200, 2), (5.0, 200, 2)], 2.0),
+        ([(1.0, 200, 1), (2.0, 404, 0), (3.0, 0, 0)], 1.0),
+    ],
+)
+def test_how_long_callers_were_refused(requests: list[Any], seen: float) -> None:
+    assert made(SMOOTH, requests=requests).gap_seen_seconds == seen
+
+
+def test_how_long_two_versions_held_memory() -> None:
+    # From the beginning of a load to the end of an unload; START holds nothing yet.
+    assert made(SMOOTH).overlap_seconds() == 3.5
+    assert made(UNLOAD_FIRST).overlap_seconds() == 0.0
+
+
+def test_memory_over_time() -> None:
+    samples = [(0.5, 1, 100), (3.0, 2, 40), (3.5, 2, 60), (5.0, 1, 90), (5.5, 2, 70)]
+    recording = made(SMOOTH, memory=samples)
+    table = recording.memory_by_version()
+    assert list(table.columns) == [1, 2]
+    assert (table.index[0], table.index.name) == (0.0, "at")
+
+    def at(seconds: float) -> list[float]:
+        return [float(v) for v in table.iloc[round(seconds / 0.02)]]
+
+    # Before the first sample of a version that was there already, it is as large as in that.
+    assert at(0.1) == [100, 0]
+    assert at(2.6) == [100, 0]
+    assert at(3.1) == [100, 40]
+    assert at(4.5) == [100, 60]
+    assert at(5.2) == [90, 60]
+    assert at(7.0) == [0, 70]
+    assert recording.peak_bytes() == 160
+    assert made(SMOOTH).peak_bytes() == 0
+
+
+def test_the_summary() -> None:
+    requests = [(1.0, 200, 1), (2.5, 404, 0), (5.0, 200, 2)]
+    recording = made(UNLOAD_FIRST, [(1.0, 1, 2**20)], requests)
+    assert recording.summary() == {
+        "requests": 3,
+        "answered": 2,
+        "failed": 1,
+        "gap_ms": 2500.0,
+        "p50_ms": 10.0,
+        "p99_ms": 10.0,
+        "memory_overlap_s": 0.0,
+        "peak_mb": 1.0,
+    }
+    assert repr(recording) == f"Recording(by hand: {recording.summary()})"
+    nothing = made(SMOOTH).summary()
+    assert (nothing["requests"], nothing["p50_ms"], nothing["p99_ms"]) == (0, None, None)
+
+
+# A real server.
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[wb.Server]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+        with wb.serve(models / "half_plus_two", "half") as server:
+            yield server
+
+
+def test_a_smooth_transition_and_one_that_unloads_first(server: wb.Server, models: Path) -> None:
+    with record(server, np.array([1.0]), rate=200, lead_seconds=0.3) as smooth:
+        server.publish(models / "half_plus_three")
+    assert (smooth.title, smooth.model) == ("smooth", "half")
+    assert smooth.failed == 0
+    assert smooth.answered == len(smooth.load.intended) > 0
+    assert set(smooth.load.version.tolist()) == {1, 2}
+    assert smooth.gap_seconds == 0.0
+    assert smooth.overlap_seconds() > 0
+    assert {1, 2} <= set(smooth.memory_by_version().columns)
+
+    server.transition = "unload_first"
+    with record(server, [1.0], rate=200, title="back", lead_seconds=0.3) as back:
+        server.rollback()
+    assert back.title == "back"
+    assert back.overlap_seconds() == 0.0
+    assert back.gap_seconds > 0
+    assert back.failed > 0
+    assert set(back.load.status[~back.load.succeeded].tolist()) == {404}
+    # Both figures that a reader compares are of the same moment.
+    assert back.gap_seen_seconds > 0
+    figure = back.plot()
+    assert [a.get_ylabel() for a in figure.axes] == ["state", "workers' memory, MB", "latency, ms"]
+
+
+def test_what_happens_in_the_block_is_not_swallowed(server: wb.Server) -> None:
+    with (
+        pytest.raises(ZeroDivisionError),
+        record(server, [1.0], rate=50, lead_seconds=0.05) as recording,
+    ):
+        raise ZeroDivisionError
+    assert not hasattr(recording, "load")
+
+
+def test_the_requests_carry_the_token(server: wb.Server) -> None:
+    job = predict_job(server, np.array([[1.0, 2.0]]), Schedule("constant", 1.0, 1.0))
+    assert job.target == "/v1/models/half:predict"
+    assert list(job.bodies) == [b'{"instances": [[1.0, 2.0]]}']
+    assert job.headers == {
+        "Content-Type": "application/json",
+        "Authorization": f"Bearer {server.token}",
+    }
+    assert server.token not in repr(job)

@@ -1,0 +1,201 @@
+"""Measuring run time against batch size through a running server, in a few seconds.
+
+With a timeout that never passes, batches are closed when they are full. So with `max_batch_size`
+b, and b callers in a closed loop for each slot, every batch has b rows and all slots are busy;
+and with requests at a low constant rate every batch has b rows and is alone, after a pause in
+which caches went cold and threads fell asleep, as they do under little load. What a batch holds
+its slot for is read from the server's records, and what the event loop spends on each request
+from the CPU time of the server process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.client.server import Server
+from workbench.core.batching import BatchingParameters
+from workbench.core.status import failed_precondition
+from workbench.experiments.engine import EngineResult, Payload, make_payload, run_engine
+from workbench.experiments.service_time import ServiceTime, sizes_up_to
+from workbench.experiments.settings import apply, kept_settings
+from workbench.load.arrivals import Schedule, Seconds
+
+LARGEST = 256
+FEWEST_BATCHES = 8
+QUIET, QUIET_MICROS = 3.0, 2000.0
+_FULL_ONLY = BatchingParameters(batch_timeout_micros=300_000, max_enqueued_batches=100)
+"""Batches are closed when they are full; only the very last one waits for its timeout."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A model's run times, and the server's settings that they hold for.
+
+    Attributes:
+        service: the run times.
+        model, version: what was measured; `version` is the one that answered.
+        slots: executor slots of the server.
+        rows: of each request.
+    """
+
+    service: ServiceTime
+    model: str
+    version: int
+    slots: int
+    rows: int
+
+    def simulate(self, parameters: BatchingParameters, arrivals: Seconds, seed: int = 0) -> Any:
+        """What these parameters would do with arrivals at these times, in seconds: a
+        `simulate.SimulationResult`."""
+        from workbench.experiments.simulate import simulate
+
+        slots = parameters.num_batch_threads or self.slots
+        return simulate(parameters, arrivals, self.service, slots, rows=self.rows, seed=seed)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.__dict__, "service": self.service.to_json()}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Calibration:
+        return cls(**{**data, "service": ServiceTime.from_json(data["service"])})
+
+    def plot(self, axes: Any = None) -> Any:
+        """Median run time against rows, with the range from the 10th to the 90th percentile, one
+        line for each number of batches in flight; returns matplotlib's axes."""
+        import matplotlib.pyplot as plt
+
+        axes = axes or plt.subplots(figsize=(6, 3.6), layout="constrained")[1]
+        service = self.service
+        for flight in sorted({1, service.in_flight}):
+            quantiles = service.quantiles(service.rows, flight) / 1e3
+            low, middle, high = np.quantile(quantiles, [0.1, 0.5, 0.9], axis=1)
+            label = f"{flight} in flight" if flight > 1 else "alone"
+            (line,) = axes.plot(service.rows, middle, marker="o", markersize=4, label=label)
+            axes.fill_between(service.rows, low, high, alpha=0.2, color=line.get_color())
+        axes.set(xlabel="rows of a batch", ylabel="run time (ms)", ylim=(0, None))
+        axes.legend(frameon=False)
+        axes.grid(alpha=0.3)
+        return axes
+
+
+def calibrate(
+    server: Server,
+    payload: Any = None,
+    *,
+    rows: int = 1,
+    max_batch_size: int | None = None,
+    seconds: float = 4.0,
+    report: Callable[[str], None] = lambda text: None,
+) -> Calibration:
+    """Measure how long a batch of 1, 2, 4 ... rows holds its slot, alone and beside others.
+
+    Args:
+        payload: examples to ask with, as for `predict`; without, zeros. They should be like the
+            real ones where run time depends on them.
+        rows: of each request.
+        max_batch_size: the largest batch to measure; without, that of the server's parameters,
+            and 256 at most.
+        seconds: of measuring in all.
+        report: gets a line about each step.
+
+    The server keeps answering others meanwhile; its batching is changed while this runs and
+    restored at the end, also after an interruption.
+
+    Raises:
+        ServingError: the model cannot be asked like this; FAILED_PRECONDITION, it answers too
+            slowly to be measured in that time.
+    """
+    asked = make_payload(server, payload, rows=rows)
+    with kept_settings(server) as before:
+        slots = before.num_batch_threads or 1
+        largest = max_batch_size or min(before.batch_limit, LARGEST)
+        sizes = [s * rows for s in sizes_up_to(max(1, largest // rows))]
+        each = seconds / (len(sizes) * min(slots, 2))
+        samples: dict[tuple[int, int], NDArray[np.int64]] = {}
+        loop_costs: list[float] = []
+        wakes: list[NDArray[np.int64]] = []
+        for size in sizes:
+            apply(server, replace(_FULL_ONLY, max_batch_size=size, num_batch_threads=slots))
+            busy = _measure(server, asked, size, slots, each)
+            held = busy.batches["slot_micros"][_settled(busy, size, slots)]
+            samples[slots, size] = held
+            if size >= 8 * rows:
+                loop_costs.append(_loop_cost(busy))
+            report(f"{size} rows, {slots} in flight: {np.median(held) / 1e3:.2f} ms")
+            if slots > 1:
+                # One batch every few of its run times, so that each finds the server asleep.
+                period = max(QUIET * float(np.median(held)), QUIET_MICROS) / 1e6
+                schedule = Schedule("constant", size / rows / period, max(each, 12 * period))
+                wait = round(max(4e6 * period, _FULL_ONLY.batch_timeout_micros))
+                apply(server, replace(server.batching or _FULL_ONLY, batch_timeout_micros=wait))
+                quiet = _measure(server, asked, size, 1, each, schedule)
+                samples[1, size] = quiet.batches["slot_micros"][_settled(quiet, size, 1)]
+                wakes.append(_wakes(quiet))
+                report(f"{size} rows alone: {np.median(samples[1, size]) / 1e3:.2f} ms")
+    # What a batch costs the loop is in its slot time; what is left is the cost of its requests.
+    cost = float(np.median(loop_costs)) if loop_costs else 0.0
+    service = ServiceTime.from_samples(
+        samples,
+        arrival_micros=cost / 2,
+        answer_micros=cost / 2,
+        wake_micros=np.concatenate([np.zeros(1), *wakes]),
+    )
+    return Calibration(service, server.model, max(server.versions.available), slots, rows)
+
+
+def _measure(
+    server: Server,
+    payload: Payload,
+    size: int,
+    flight: int,
+    seconds: float,
+    schedule: Schedule | None = None,
+) -> EngineResult:
+    """A load in which enough batches have `size` rows while `flight` are in flight: so many
+    callers, or the schedule."""
+    callers = flight * size // payload.rows
+    for _ in range(4):
+        if schedule is not None:
+            schedule = replace(schedule, duration_s=max(seconds, schedule.duration_s))
+            seconds = schedule.duration_s
+        result = run_engine(server, payload, schedule or callers, seconds)
+        found = len(_settled(result, size, flight))
+        if found >= FEWEST_BATCHES:
+            return result
+        seconds *= 3
+    if result.failures:
+        raise failed_precondition(
+            f"{server.model} failed {sum(result.failures.values())} requests "
+            f"({', '.join(result.failures)}): it cannot be calibrated"
+        )
+    raise failed_precondition(
+        f"{server.model} answered only {found} batches of {size} rows in {seconds / 3:.1f} s: "
+        "give calibrate more seconds, or a smaller max_batch_size"
+    )
+
+
+def _settled(result: EngineResult, size: int, flight: int) -> NDArray[np.intp]:
+    """Which batches have the size and the company that is to be measured, warmed up."""
+    batches = result.batches
+    right = (batches["rows"] == size) & (batches["in_flight"] == flight)
+    right[: max(1, min(len(right) // 10, 50))] = False
+    return np.flatnonzero(right)
+
+
+def _wakes(result: EngineResult) -> NDArray[np.int64]:
+    """How late the loop was for requests that found it with nothing to do: one that comes while
+    an earlier one is late as well shares its fate, and is no waking of its own."""
+    asleep = result.intended[1:] > result.sent[:-1]
+    late: NDArray[np.int64] = (result.sent - result.intended)[1:][asleep]
+    return late
+
+
+def _loop_cost(result: EngineResult) -> float:
+    """Microseconds of the loop's own time for each request."""
+    answered = int(result.batches["tasks"].sum())
+    return result.busy_share * result.seconds * 1e6 / max(answered, 1)

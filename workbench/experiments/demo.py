@@ -1,0 +1,107 @@
+"""The demonstration: a model's whole life on a server, told in a terminal, kept as a figure."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from workbench.client import serve
+from workbench.experiments.digits import accuracy, load_digits, train_digits
+from workbench.experiments.recording import Recording, record
+from workbench.experiments.recording_figure import draw
+
+RATE = 200.0
+"""Offered load of the background client in requests a second."""
+
+
+def run_demo(output: str | os.PathLike[str]) -> int:
+    """Serve, predict, publish smoothly and unload-first under load, roll back, draw.
+
+    Args:
+        output: where the figure goes, a PNG file.
+
+    Returns:
+        0 if everything went as it should, else 1.
+    """
+    with tempfile.TemporaryDirectory(prefix="workbench-demo-") as folder:
+        return _run(Path(output), Path(folder) / "digits")
+
+
+def _run(output: Path, base: Path) -> int:
+    with _step("Training two models on 1 347 handwritten digits"):
+        first = train_digits()
+        second = train_digits(hidden=(128, 64))
+    print(
+        f"  version 1 is right on {accuracy(first):.1%} of the test digits, "
+        f"version 2 on {accuracy(second):.1%}"
+    )
+    with _step("Serving version 1"):
+        server = serve(first, "digits-demo", base_path=base)
+    try:
+        digits = load_digits()
+        answer = server.predict(digits.x_test[:1])
+        print(f"  {server.url}")
+        print(f"  the first test digit is a {digits.y_test[0]}; the model says {answer.argmax()}")  # type: ignore[union-attr]
+
+        print(f"From here on a client sends {RATE:.0f} requests a second.")
+        with (
+            _step("Publishing version 2, smooth"),
+            record(server, digits.x_test[:1], rate=RATE, title="smooth") as smooth,
+        ):
+            server.publish(second)
+            _settle(server)
+        _report(smooth)
+
+        with _step("Rolling back: the folder of version 2 is moved aside"):
+            serving = server.rollback()
+        print(f"  version {serving} serves again")
+
+        server.transition = "unload_first"
+        with (
+            _step("Undoing that, unload-first"),
+            record(server, digits.x_test[:1], rate=RATE, title="unload-first") as unload_first,
+        ):
+            server.undo()
+            _settle(server)
+        _report(unload_first)
+        print(server.versions)
+    finally:
+        with _step("Stopping the server"):
+            server.stop()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    draw([smooth, unload_first]).savefig(output, dpi=150)
+    print(f"Figure: {output}")
+    kept = smooth.failed == 0 and smooth.overlap_seconds() > 0
+    swapped = unload_first.overlap_seconds() == 0 and unload_first.gap_seconds > 0
+    return 0 if kept and swapped else 1
+
+
+def _settle(server: object) -> None:
+    # The version before goes only after the new one has come.
+    time.sleep(0.5)
+
+
+def _report(recording: Recording) -> None:
+    s = recording.summary()
+    gap = f"nothing served for {s['gap_ms']:.0f} ms" if s["gap_ms"] else "always served"
+    overlap = (
+        f"both versions in memory for {s['memory_overlap_s']:.2f} s"
+        if s["memory_overlap_s"]
+        else "never both versions in memory"
+    )
+    print(
+        f"  {s['requests']} requests, {s['failed']} failed, {gap}; p99 {s['p99_ms']} ms; "
+        f"{overlap}, peak {s['peak_mb']:.0f} MB"
+    )
+
+
+@contextmanager
+def _step(title: str) -> Iterator[None]:
+    print(f"{title} ...", end=" ", flush=True)
+    started = time.monotonic()
+    yield
+    print(f"{time.monotonic() - started:.1f} s", flush=True)

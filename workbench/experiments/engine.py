@@ -1,0 +1,154 @@
+"""Asking a server to load itself (`serving.engine_load`), and what it answers."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.client.control import model_path
+from workbench.client.server import Server
+from workbench.client.tensors import to_inputs
+from workbench.core.signature import DEFAULT_SIGNATURE, Signature
+from workbench.core.status import invalid_argument
+from workbench.load.arrivals import Schedule
+from workbench.runtime.frames import encode_message
+
+_ANSWER_SECONDS = 60.0
+
+
+@dataclass(frozen=True, eq=False)
+class EngineResult:
+    """What came of an engine load.
+
+    Attributes:
+        intended, sent, done: shape (n,), microseconds from the start; `done` is -1 for a request
+            that was not answered.
+        batch: shape (n,), the number of the batch that answered it, or -1.
+        batches: columns of shape (b,), one entry a batch, as in the server's `BatchRecord`.
+        failures: requests that were not answered, by reason; ``rejected``: the queue was full.
+        seconds: of sending.
+        busy_share: the part of them in which the server process used a CPU.
+    """
+
+    intended: NDArray[np.int64] = field(repr=False)
+    sent: NDArray[np.int64] = field(repr=False)
+    done: NDArray[np.int64] = field(repr=False)
+    batch: NDArray[np.int64] = field(repr=False)
+    batches: Mapping[str, NDArray[Any]] = field(repr=False)
+    failures: Mapping[str, int]
+    seconds: float
+    busy_share: float
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> EngineResult:
+        batches = {
+            name: np.array(values) if isinstance(values, list) else _unpack(values)
+            for name, values in data["batches"].items()
+        }
+        return cls(
+            **{name: _unpack(text) for name, text in data["requests"].items()},
+            batches=batches,
+            failures=data["failures"],
+            seconds=data["seconds"],
+            busy_share=data["busy_share"],
+        )
+
+
+def _unpack(text: str) -> NDArray[np.int64]:
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Payload:
+    """Requests to load a model with.
+
+    Attributes:
+        inputs: the requests, sent in turn.
+        rows: of each of them.
+    """
+
+    inputs: Sequence[Mapping[str, NDArray[Any]]]
+    rows: int
+    signature: str = DEFAULT_SIGNATURE
+
+    def encoded(self) -> list[bytes]:
+        """Each request as the binary body of a predict call."""
+        header = {"signature": self.signature, "outputs": []}
+        return [encode_message(header, dict(each)) for each in self.inputs]
+
+
+MAX_REQUESTS = 64
+"""Of a payload: so many different requests are sent in turn."""
+
+
+def make_payload(
+    server: Server, x: Any = None, *, rows: int = 1, signature: str = DEFAULT_SIGNATURE
+) -> Payload:
+    """Requests of `rows` rows each.
+
+    Args:
+        x: examples as for `Server.predict`, cut into requests; without, zeros (or empty strings)
+            of the signature's shapes, with 1 where a dimension is not known.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, requests cannot be made of `x`; NOT_FOUND, no version of
+            the model is available.
+    """
+    described = server._signature(server.model, None, None, signature)
+    arrays = _zeros(described, rows) if x is None else to_inputs(described, x)
+    lengths = {array.shape[0] if array.ndim else 0 for array in arrays.values()}
+    if len(lengths) != 1 or (length := lengths.pop()) < rows:
+        raise invalid_argument(
+            f"The payload must have at least {rows} rows, as many in each of its inputs"
+        )
+    starts = range(0, min(length // rows, MAX_REQUESTS) * rows, rows)
+    inputs = [{name: a[at : at + rows] for name, a in arrays.items()} for at in starts]
+    return Payload(inputs, rows, signature)
+
+
+def _zeros(signature: Signature, rows: int) -> dict[str, NDArray[Any]]:
+    from workbench.runtime.dtypes import STRING, numpy_dtype
+
+    arrays = {}
+    for name, info in signature.inputs.items():
+        if info.shape is None or not info.shape:
+            raise invalid_argument(
+                f"Input {name!r} has no known shape with a batch dimension: give a payload"
+            )
+        shape = (rows, *(1 if size < 0 else size for size in info.shape[1:]))
+        if info.dtype == STRING:
+            arrays[name] = np.full(shape, b"", object)
+        else:
+            arrays[name] = np.zeros(shape, numpy_dtype(info.dtype))
+    return arrays
+
+
+def run_engine(
+    server: Server, payload: Payload, load: Schedule | int, seconds: float
+) -> EngineResult:
+    """Load the server from inside: a schedule, or so many callers in a closed loop.
+
+    Raises:
+        ServingError: what the server refused with.
+    """
+    inputs = [base64.b64encode(encode_message({}, dict(i))).decode() for i in payload.inputs]
+    body: dict[str, Any] = {
+        "inputs": inputs,
+        "signature": payload.signature,
+        "seconds": seconds,
+        **({"callers": load} if isinstance(load, int) else {"schedule": load.to_json()}),
+    }
+    return EngineResult.from_json(
+        server._control.request(
+            "POST",
+            model_path(server.model, "engine-load"),
+            body,
+            timeout=seconds + _ANSWER_SECONDS,
+        )
+    )

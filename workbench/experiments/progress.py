@@ -1,0 +1,70 @@
+"""How far a long experiment is: one line that is written anew, in a notebook or a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+
+class Progress:
+    """One line of text; silent where nobody would see it change.
+
+    In a notebook the line is one output that is updated; in a terminal it is overwritten. What
+    `say` tells stays.
+    """
+
+    def __init__(self, shown: bool = True) -> None:
+        self._handle: Any = None
+        self._notebook = shown and _in_notebook()
+        self._terminal = shown and not self._notebook and sys.stderr.isatty()
+        self._shown = shown
+        self._last = 0.0
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        if not self._shown:
+            return
+        if self._notebook:
+            print(text)
+        else:
+            print(("\r\033[K" if self._terminal else "") + text, file=sys.stderr)
+
+    def update(self, text: str) -> None:
+        """The line as it is now; at most ten times a second."""
+        if time.monotonic() - self._last < 0.1:
+            return
+        self._last = time.monotonic()
+        if self._notebook:
+            from IPython.display import display
+
+            if self._handle is None:
+                self._handle = display(_Line(text), display_id=True)  # type: ignore[no-untyped-call]
+            else:
+                self._handle.update(_Line(text))
+        elif self._terminal:
+            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Leave no line behind."""
+        if self._notebook and self._handle is not None:
+            self._handle.update(_Line(""))
+        elif self._terminal:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+class _Line:
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def _in_notebook() -> bool:
+    if "IPython" not in sys.modules:
+        return False
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    return shell is not None and type(shell).__name__ == "ZMQInteractiveShell"

@@ -1,0 +1,161 @@
+"""Experiments kept in one SQLite file: what was measured is there tomorrow, to look at again.
+
+The file lies in Jupyter's data folder. Several notebooks may write into it at once: it is in
+SQLite's write-ahead mode, and a writer waits for its turn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import time
+import zlib
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from workbench.core.status import Code, ServingError, failed_precondition
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WAIT_SECONDS = 10.0
+
+MIGRATIONS = (
+    """
+    CREATE TABLE experiments (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        kind TEXT NOT NULL,
+        model TEXT NOT NULL,
+        saved_at REAL NOT NULL,
+        summary TEXT NOT NULL,
+        data BLOB NOT NULL
+    );
+    CREATE INDEX experiments_by_model ON experiments (model, saved_at);
+    """,
+)
+"""What makes a file of version n one of version n + 1 (`PRAGMA user_version`). Only ever added
+to: files of every earlier version are out there."""
+
+
+def store_path() -> Path:
+    """`workbench/experiments.sqlite` in Jupyter's data folder."""
+    from jupyter_core.paths import jupyter_data_dir
+
+    return Path(jupyter_data_dir()) / "workbench" / "experiments.sqlite"
+
+
+class Store(contextlib.AbstractContextManager["Store"]):
+    """The experiments in one file, which is made where it is not there.
+
+    Raises:
+        ServingError: FAILED_PRECONDITION, a later workbench has written the file.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or store_path()
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._connection = sqlite3.connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)
+        try:
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+            self._migrate()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _migrate(self) -> None:
+        # The lock is taken before the version is read: of two processes that open an old file
+        # at once, the second finds it migrated.
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+            if version > len(MIGRATIONS):
+                raise failed_precondition(
+                    f"{self.path} was written by a later version of the workbench "
+                    f"({version} > {len(MIGRATIONS)}): update this one"
+                )
+            for migration in MIGRATIONS[version:]:
+                for statement in filter(str.strip, migration.split(";")):
+                    self._connection.execute(statement)
+            self._connection.execute(f"PRAGMA user_version={len(MIGRATIONS)}")
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._connection.close()
+
+    def add(self, kind: str, model: str, data: dict[str, Any], summary: str = "") -> int:
+        """Keep an experiment; returns its number."""
+        packed = zlib.compress(json.dumps(data).encode())
+        cursor = self._connection.execute(
+            "INSERT INTO experiments (kind, model, saved_at, summary, data) VALUES (?, ?, ?, ?, ?)",
+            (kind, model, time.time(), summary, packed),
+        )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def get(self, number: int) -> tuple[str, dict[str, Any]]:
+        """The kind and data of an experiment.
+
+        Raises:
+            ServingError: NOT_FOUND, there is none of this number.
+        """
+        row = self._connection.execute(
+            "SELECT kind, data FROM experiments WHERE id = ?", (number,)
+        ).fetchone()
+        if row is None:
+            raise ServingError(Code.NOT_FOUND, f"There is no experiment {number}: see wb.history()")
+        return row[0], json.loads(zlib.decompress(row[1]))
+
+    def remove(self, number: int) -> None:
+        """Forget an experiment; nothing happens where there is none of this number."""
+        self._connection.execute("DELETE FROM experiments WHERE id = ?", (number,))
+
+    def list(self, model: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
+        """The experiments, latest first, without their data."""
+        rows = self._connection.execute(
+            "SELECT id, kind, model, saved_at, summary FROM experiments "
+            "WHERE ?1 IS NULL OR model = ?1 ORDER BY id DESC LIMIT ?2",
+            (model, limit),
+        )
+        names = ("number", "kind", "model", "saved_at", "summary")
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def history(model: str | None = None) -> pd.DataFrame:
+    """The experiments that were kept, latest first; `load_experiment(number)` gets one back."""
+    import pandas as pd
+
+    with Store() as store:
+        rows = store.list(model)
+    frame = pd.DataFrame(rows, columns=["number", "kind", "model", "saved_at", "summary"])
+    frame["saved_at"] = pd.to_datetime(frame["saved_at"], unit="s", utc=True)
+    return frame.set_index("number")
+
+
+def load_experiment(number: int) -> Any:
+    """An experiment as it was returned when it was measured, to look at and plot again.
+
+    Raises:
+        ServingError: NOT_FOUND, there is none of this number; FAILED_PRECONDITION, it is of a kind
+            that only another tool can read.
+    """
+    from workbench.experiments.sweep_result import SweepResult
+    from workbench.experiments.tune import TuneResult
+
+    with Store() as store:
+        kind, data = store.get(number)
+    if kind == "sweep":
+        return SweepResult.from_json(data, number)
+    if kind == "tune":
+        return TuneResult.from_json(data, number)
+    raise failed_precondition(f"Experiment {number} is a {kind}, which cannot be loaded like this")

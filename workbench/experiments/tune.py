@@ -1,0 +1,300 @@
+"""Finding batching parameters: thousands of settings simulated, the best few measured.
+
+The simulator is quick and nearly right, the server is slow and right. So the simulator ranks
+every setting for the wanted load, and only its best few are measured. Nothing is changed on
+the server unless it is asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from workbench.client.server import Server
+from workbench.core.batching import BatchingParameters
+from workbench.experiments.calibrate import Calibration, calibrate
+from workbench.experiments.diagnosis import diagnose
+from workbench.experiments.measure import Where
+from workbench.experiments.point import STABLE, Point
+from workbench.experiments.progress import Progress
+from workbench.experiments.service_time import sizes_up_to
+from workbench.experiments.simulate import simulate
+from workbench.experiments.sweep import sweep
+from workbench.load.arrivals import poisson
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+VERIFIED = 3
+SIMULATED_REQUESTS = 4000
+ROOMY = 0.7
+"""Executors that are busy for less than this share of the time still have room for bursts."""
+_TIMEOUT_STEPS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.7)
+"""Timeouts that are tried, as shares of the latency that is allowed."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A setting, and what the simulator thinks of it."""
+
+    parameters: BatchingParameters
+    p99: float
+    achieved: float
+    rejected: float
+    occupancy: float
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """What to set, and why.
+
+    Attributes:
+        parameters: the best that was found.
+        meets: whether it was measured to keep within the wanted latency, surely.
+        p99_ms, rate: what was wanted.
+        measured: the settings that were verified, best first, as sweep points.
+        predicted_ms: for each of them, the 99th percentile that was predicted.
+        limit: in words, what keeps it from being faster.
+        applied: whether the server now has the parameters.
+        number: in the store; None if it was not kept.
+    """
+
+    parameters: BatchingParameters
+    meets: bool
+    p99_ms: float
+    rate: float
+    measured: tuple[Point, ...] = field(repr=False)
+    predicted_ms: tuple[float, ...]
+    limit: str
+    applied: bool
+    number: int | None = None
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row for each setting that was verified."""
+        import pandas as pd
+
+        frame = pd.DataFrame([point.line() for point in self.measured])
+        frame.insert(3, "predicted_p99_ms", list(self.predicted_ms))
+        return frame
+
+    def __str__(self) -> str:
+        best = self.measured[0]
+        found = best.latency.get("p99")
+        p99 = "unknown" if found is None else f"{found.estimate * 1e3:.3g} ms"
+        verb = "meets" if self.meets else "does not meet"
+        return (
+            f"batch_timeout_micros {self.parameters.batch_timeout_micros}, max_batch_size "
+            f"{self.parameters.max_batch_size} {verb} {self.p99_ms:g} ms at {self.rate:g} "
+            f"requests/s: measured p99 {p99}, predicted {self.predicted_ms[0]:.3g} ms. "
+            f"{self.limit}{' Applied.' if self.applied else ''}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        data = {k: v for k, v in self.__dict__.items() if k != "number"}
+        return {
+            **data,
+            "parameters": self.parameters.to_json(),
+            "measured": [point.to_json() for point in self.measured],
+            "predicted_ms": list(self.predicted_ms),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], number: int | None = None) -> TuneResult:
+        return cls(
+            **{
+                **data,
+                "parameters": BatchingParameters.from_json(data["parameters"]),
+                "measured": tuple(Point.from_json(each) for each in data["measured"]),
+                "predicted_ms": tuple(data["predicted_ms"]),
+                "number": number,
+            }
+        )
+
+
+def tune(
+    server: Server,
+    *,
+    p99_ms: float,
+    rate: float,
+    payload: Any = None,
+    rows: int = 1,
+    where: Where = "engine",
+    calibration: Calibration | None = None,
+    verify: int = VERIFIED,
+    seconds: float = 3.0,
+    seed: int = 0,
+    apply: bool = False,
+    keep: bool = True,
+    progress: bool = True,
+) -> TuneResult:
+    """Find parameters with a 99th percentile within `p99_ms` at `rate` requests a second.
+
+    Args:
+        payload, rows, where: as for `sweep`.
+        calibration: of this model on this machine; without, one is made first (some 4 s).
+        verify: so many of the best settings are measured, `seconds` each at most.
+        apply: put the winner in force; otherwise the server is left as it was.
+
+    Raises:
+        ServingError: as `calibrate` and `sweep`.
+    """
+    said = Progress(progress)
+    if calibration is None:
+        said.say("Calibrating: some 4 s")
+        calibration = calibrate(server, payload, rows=rows, report=said.update)
+    before = server.batching or BatchingParameters()
+    before = replace(before, num_batch_threads=calibration.slots, allowed_batch_sizes=())
+    found = candidates(before, calibration, p99_ms, rate, seed)
+    chosen = best_of_each_timeout(rank(found, p99_ms))[:verify]
+    said.say(f"Simulated {len(found)} settings; measuring the best {len(chosen)}")
+    pairs = []
+    for candidate in chosen:
+        result = sweep(
+            server,
+            rate=rate,
+            payload=payload,
+            rows=rows,
+            where=where,
+            base=candidate.parameters,
+            seconds=seconds,
+            seed=seed,
+            keep=False,
+            progress=False,
+        )
+        if result.interrupted:
+            raise KeyboardInterrupt
+        pairs.append((result.points[0], candidate))
+        said.update(f"measured {len(pairs)} of {len(chosen)}")
+    said.close()
+    pairs.sort(key=lambda pair: _cost(pair[0], p99_ms))
+    best = pairs[0][0]
+    meets = best.verdict == STABLE and best.latency["p99"].high <= p99_ms / 1e3
+    if apply:
+        server.batching = best.batching
+    tuned = TuneResult(
+        parameters=best.batching,
+        meets=meets,
+        p99_ms=p99_ms,
+        rate=rate,
+        measured=tuple(point for point, _ in pairs),
+        predicted_ms=tuple(candidate.p99 * 1e3 for _, candidate in pairs),
+        limit=explain(best, calibration, p99_ms),
+        applied=apply,
+    )
+    if keep:
+        from workbench.experiments.store import Store
+
+        with Store() as store:
+            about = f"p99 {p99_ms:g} ms at {rate:g}/s: {'met' if meets else 'not met'}"
+            number = store.add("tune", server.model, tuned.to_json(), about)
+        tuned = replace(tuned, number=number)
+    return tuned
+
+
+def candidates(
+    base: BatchingParameters, calibration: Calibration, p99_ms: float, rate: float, seed: int
+) -> list[Candidate]:
+    """What the simulator says of every batch size and timeout worth trying."""
+    largest = int(calibration.service.rows[-1])
+    arrivals = poisson(rate, seed=seed, count=SIMULATED_REQUESTS)
+    sizes = [size * calibration.rows for size in sizes_up_to(max(1, largest // calibration.rows))]
+    found = []
+    for size, share in product(sizes, _TIMEOUT_STEPS):
+        parameters = replace(
+            base,
+            max_batch_size=size,
+            batch_timeout_micros=round(share * p99_ms * 1e3),
+            enable_large_batch_splitting=False,
+            max_execution_batch_size=None,
+        )
+        result = simulate(
+            parameters,
+            arrivals,
+            calibration.service,
+            calibration.slots,
+            rows=calibration.rows,
+            seed=seed,
+        ).summary()
+        found.append(
+            Candidate(
+                parameters,
+                result["latency_s"].get(99.0, math.inf),
+                result["achieved_per_s"],
+                result["rejected_share"],
+                result["occupancy"],
+            )
+        )
+    return found
+
+
+def rank(found: list[Candidate], p99_ms: float) -> list[Candidate]:
+    """The best first: those that keep within the latency, reject nothing and leave executors time
+    for bursts, by latency; then the others that keep within it, by occupancy; then the rest."""
+
+    def key(candidate: Candidate) -> tuple[int, float]:
+        if candidate.rejected or candidate.p99 > 0.9 * p99_ms / 1e3:
+            return (2, candidate.p99 + candidate.rejected * 1e3)
+        if candidate.occupancy > ROOMY:
+            return (1, candidate.occupancy)
+        return (0, candidate.p99)
+
+    return sorted(found, key=key)
+
+
+def best_of_each_timeout(ranked: list[Candidate]) -> list[Candidate]:
+    """The same, with only the best of those that share a timeout: where the simulator is wrong, it
+    is wrong about all of them."""
+    first: dict[int, Candidate] = {}
+    for candidate in ranked:
+        first.setdefault(candidate.parameters.batch_timeout_micros, candidate)
+    return list(first.values())
+
+
+def _cost(point: Point, p99_ms: float) -> tuple[bool, float]:
+    stable = point.verdict == STABLE
+    if stable and point.latency["p99"].high <= p99_ms / 1e3:
+        return (False, point.occupancy)
+    return (True, point.percentile("p99") if stable else math.inf)
+
+
+def explain(point: Point, calibration: Calibration, p99_ms: float) -> str:
+    """What keeps the 99th percentile at this point from being lower."""
+    single = calibration.service.median(point.rows) / 1e3
+    if single > p99_ms:
+        return (
+            f"The model is the limit: a lone request runs for {single:.3g} ms, more than the "
+            f"{p99_ms:g} ms allowed."
+        )
+    size = point.parameters["max_batch_size"]
+    capacity = calibration.service.capacity(size, point.slots, max(1, size // point.rows))
+    offered = point.offered * point.rows
+    if offered > 0.9 * capacity:
+        return (
+            f"The executors are the limit: {point.slots} of them run {capacity:.0f} rows/s at "
+            f"most, and {offered:.0f} are offered."
+        )
+    problems = diagnose(point)
+    if problems:
+        return str(problems[0])
+    if point.queue >= max(point.run, point.overhead):
+        return (
+            f"Waiting for a batch is the largest part of the latency "
+            f"({point.queue * 1e3:.2f} ms of {_total(point):.2f} ms in the mean)."
+        )
+    if point.run >= point.overhead:
+        return (
+            f"Running is the largest part of the latency ({point.run * 1e3:.2f} ms of "
+            f"{_total(point):.2f} ms in the mean): only a quicker model would help."
+        )
+    return (
+        f"Neither waiting nor running: {point.overhead * 1e3:.2f} ms of {_total(point):.2f} ms in "
+        "the mean are spent on the way."
+    )
+
+
+def _total(point: Point) -> float:
+    return (point.queue + point.run + point.overhead) * 1e3
