@@ -1,0 +1,105 @@
+"""`workbench sweep | tune | load | history` on a real server."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import workbench as wb
+from workbench.cli.experiments import register
+from workbench.experiments.point import Point
+from workbench.experiments.sweep_result import SweepResult
+
+
+@pytest.fixture(scope="module")
+def digits(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[wb.Server]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR"):
+            patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
+        with wb.serve(models / "digits", name="digits", num_batch_threads=2) as server:
+            yield server
+
+
+def run(*words: str) -> int:
+    parser = argparse.ArgumentParser()
+    register(parser.add_subparsers(required=True))
+    arguments = parser.parse_args(words)
+    code: int = arguments.command(arguments)
+    return code
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> Any:
+    return json.loads(capsys.readouterr().out)
+
+
+def test_sweep_writes_json_a_figure_and_history(
+    digits: wb.Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figure = tmp_path / "sweep.png"
+
+    code = run(
+        "sweep", "digits", "--timeout", "0,1000", "--size", "8", "--rate", "200",
+        "--seconds", "0.3", "--plot", str(figure), "--json",
+    )  # fmt: skip
+
+    assert code == 0
+    data = printed(capsys)
+    number = data.pop("number")
+    result = SweepResult.from_json(data)
+    assert [p.parameters["batch_timeout_micros"] for p in result.points] == [0, 1000]
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+    assert run("history", "--json") == 0
+    assert [entry["number"] for entry in printed(capsys)] == [number]
+    again = tmp_path / "again.svg"
+    assert run("history", str(number), "--plot", str(again), "--json") == 0
+    assert SweepResult.from_json(printed(capsys)) == result
+    assert "<svg" in again.read_text()
+
+
+def test_tables_for_people(digits: wb.Server, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("sweep", "--clients", "2", "--seconds", "0.2") == 0
+    head = capsys.readouterr().out.splitlines()[0].split()
+    assert head == [
+        "batch_timeout_micros", "max_batch_size", "num_batch_threads", "clients", "achieved_per_s",
+        "p50_ms", "p99_ms", "batch_rows", "rejected", "verdict",
+    ]  # fmt: skip
+    assert run("history") == 0
+    assert capsys.readouterr().out.splitlines()[0].split() == [
+        "number", "kind", "model", "saved_at", "summary",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("load", [("--rate", "200"), ("--clients", "2")])
+def test_load_measures_the_server_as_it_is_set(
+    digits: wb.Server, capsys: pytest.CaptureFixture[str], load: tuple[str, str]
+) -> None:
+    assert run("load", "digits", *load, "--seconds", "0.3", "--json") == 0
+    point = Point.from_json(printed(capsys))
+    assert point.load == {load[0][2:]: float(load[1])}
+    assert point.slots == 2
+    assert point.samples > 10
+
+    assert run("load", *load, "--seconds", "0.2") == 0
+    assert capsys.readouterr().out.startswith("engine: offered ")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("sweep",), "one of the arguments --rate --clients is required"),
+        (("sweep", "--rate", "1,x"), "argument --rate: '1,x' is no list like 1,10,100"),
+        (("tune", "--rate", "5"), "the following arguments are required: --p99-ms"),
+    ],
+)
+def test_wrong_calls_are_refused(
+    words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run(*words)
+    assert capsys.readouterr().err.endswith(f"error: {message}\n")

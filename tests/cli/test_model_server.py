@@ -1,0 +1,160 @@
+"""Reading the flags of `workbench model-server`, and what they ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workbench.cli.model_server import read_flags, usage
+from workbench.cli.model_server_flags import FLAGS, IGNORED, REFUSED
+from workbench.cli.model_server_process import supervisor_spec
+from workbench.core.status import Code, ServingError
+
+
+def spec(*flags: str) -> Any:
+    return supervisor_spec(read_flags(flags).values)
+
+
+def refusal(*flags: str) -> ServingError:
+    with pytest.raises(ServingError) as error:
+        spec(*flags)
+    return error.value
+
+
+def test_every_flag_is_known_once_and_explained() -> None:
+    assert not FLAGS.keys() & IGNORED.keys()
+    assert not (FLAGS.keys() | IGNORED.keys()) & REFUSED.keys()
+    text = usage()
+    for name in (*FLAGS, *IGNORED, *REFUSED):
+        assert f"  --{name}" in text
+
+
+def test_values() -> None:
+    values, remarks = read_flags(
+        ["--port=1", "--enable_batching", "--enable_model_warmup=false", "--model_name=a=b",
+         "--allow_version_labels_for_unavailable_models=1"]
+    )  # fmt: skip
+    assert remarks == []
+    changed = {name: value for name, value in values.items() if value != FLAGS[name].default}
+    assert changed == {
+        "port": 1,
+        "enable_batching": True,
+        "enable_model_warmup": False,
+        "model_name": "a=b",
+        "allow_version_labels_for_unavailable_models": True,
+    }
+
+
+def test_remarks() -> None:
+    _, remarks = read_flags(
+        ["stray", "--rest_api_prot=1", "--zzz", "--num_unload_threads=2",
+         "--use_alts_credentials=false"]
+    )  # fmt: skip
+    assert remarks == [
+        "unknown argument: stray",
+        "unknown argument: --rest_api_prot=1 (did you mean --rest_api_port?)",
+        "unknown argument: --zzz",
+        "--num_unload_threads has no effect here: unloading is the end of a process and blocks no "
+        "other",
+    ]
+
+
+def test_what_is_asked_for_by_default(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = spec("--model_base_path=/m")
+    assert capsys.readouterr().err == (
+        "Building single TensorFlow model file config:  model_name: default model_base_path: /m\n"
+    )
+    assert (asked.name, asked.host, asked.rest, asked.grpc_port, asked.token) == (
+        "model-server-8500",
+        "127.0.0.1",
+        False,
+        8500,
+        None,
+    )
+    (model,) = asked.models
+    assert {
+        key: model[key]
+        for key in ("batching", "automatic_batching", "max_load_retries", "load_retry_seconds")
+    } == {
+        "batching": None,
+        "automatic_batching": False,
+        "max_load_retries": 5,
+        "load_retry_seconds": 60.0,
+    }
+    assert asked.data_plane["grpc"] == {
+        "socket_path": "",
+        "health": False,
+        "channel_arguments": {},
+        "tls": None,
+    }
+
+
+def test_what_flags_change(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    batching, monitoring = tmp_path / "b", tmp_path / "m"
+    batching.write_text("num_batch_threads { value: 3 } max_batch_size { value: 9 }")
+    monitoring.write_text("prometheus_config { enable: true }")
+    asked = spec(
+        "--model_base_path=/m",
+        "--port=0",
+        "--rest_api_port=8501",
+        "--bind=0.0.0.0",
+        "--token=t",
+        "--enable_batching",
+        f"--batching_parameters_file={batching}",
+        f"--monitoring_config_file={monitoring}",
+        "--grpc_channel_arguments=grpc.max_concurrent_streams=5,grpc.name=x",
+        "--tensorflow_intra_op_parallelism=2",
+        "--saved_model_tags=serve,gpu",
+        "--file_system_poll_wait_seconds=0",
+        "--rest_api_timeout_in_ms=1500",
+    )
+    assert (asked.name, asked.host, asked.rest, asked.port, asked.grpc_port, asked.token) == (
+        "model-server-8501",
+        "0.0.0.0",
+        True,
+        8501,
+        None,
+        "t",
+    )
+    assert asked.num_batch_threads == 3
+    assert asked.poll_seconds == 365 * 86400
+    (model,) = asked.models
+    assert model["batching"]["max_batch_size"] == 9
+    assert (model["intra_op_threads"], model["tags"]) == (2, ["serve", "gpu"])
+    assert asked.data_plane["metrics_path"] == "/monitoring/prometheus/metrics"
+    assert asked.data_plane["rest_timeout_seconds"] == 1.5
+    assert asked.data_plane["grpc"]["channel_arguments"] == {
+        "grpc.max_concurrent_streams": 5,
+        "grpc.name": "x",
+    }
+    capsys.readouterr()
+    assert not spec("--model_base_path=/m", "--rest_api_port=8500").rest
+    assert capsys.readouterr().err.splitlines()[-1] != ""
+
+
+def test_tls(tmp_path: Path) -> None:
+    file = tmp_path / "ssl"
+    file.write_text('server_key: "k" server_cert: "c" client_verify: true')
+    asked = spec("--model_base_path=/m", f"--ssl_config_file={file}")
+    assert asked.data_plane["grpc"]["tls"] == {
+        "server_key": "k",
+        "server_cert": "c",
+        "custom_ca": "",
+        "client_verify": True,
+    }
+
+
+def test_refusals() -> None:
+    assert refusal("--mixed_precision=bfloat16", "--model_base_path=/m") == ServingError(
+        Code.FAILED_PRECONDITION,
+        "--mixed_precision is not supported: models are run in the precision that they were "
+        "saved in",
+    )
+    assert refusal("--model_base_path=/m", "--grpc_channel_arguments=x").message == (
+        "--grpc_channel_arguments: 'x' is not name=value"
+    )
+    assert refusal("--model_base_path=/m", "--port=1.5").message == (
+        "Couldn't interpret value 1.5 for flag port."
+    )

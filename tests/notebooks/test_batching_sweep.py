@@ -1,0 +1,51 @@
+"""The page on sweeps runs from top to bottom, and its outputs say what its text promises."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NAME = "07-batching-sweep.ipynb"
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory: pytest.TempPathFactory) -> nbformat.NotebookNode:
+    folder = tmp_path_factory.mktemp("sweep")
+    shutil.copy(NOTEBOOKS / NAME, folder)
+    notebook = nbformat.read(folder / NAME, as_version=4)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR"):
+            patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
+        # The notebook's own kernel owns the server here: no Jupyter Server is asked for one.
+        patch.delenv("JPY_PARENT_PID", raising=False)
+        NotebookClient(notebook, timeout=100, resources={"metadata": {"path": folder}}).execute()
+    return notebook
+
+
+def outputs(notebook: nbformat.NotebookNode, containing: str) -> list[nbformat.NotebookNode]:
+    (cell,) = [c for c in notebook.cells if c.cell_type == "code" and containing in c.source]
+    return list(cell.outputs)
+
+
+def test_what_is_promised_is_shown(executed: nbformat.NotebookNode) -> None:
+    for cell in ("calibration.plot()", "result.plot()"):
+        assert "image/png" in outputs(executed, cell)[-1].data
+    assert "<b>Sweep of batching</b>" in outputs(executed, "result = server")[-1].data["text/html"]
+    assert "closed_timeout" in outputs(executed, '"closed_full"')[-1].data["text/plain"]
+    assert outputs(executed, "stuck = ")[-1].text == (
+        "16 clients can never fill a batch of 32: every batch waited its full 100 ms. Cure: set "
+        "max_batch_size to 16, so that a batch goes when all of them are in it, or "
+        "batch_timeout_micros to 0.\n"
+    )
+    assert outputs(executed, "batching.txt")[0].text.startswith("max_batch_size { value: 64 }\n")
+
+
+def test_the_notebook_is_committed_without_outputs() -> None:
+    notebook = nbformat.read(NOTEBOOKS / NAME, as_version=4)
+    nbformat.validate(notebook)
+    assert all(not c.outputs for c in notebook.cells if c.cell_type == "code")

@@ -1,0 +1,87 @@
+"""Versions come and go under load, again and again; in the end everything is as it was.
+
+`make soak` takes twenty minutes; the short run is part of `make test-full`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+import workbench as wb
+from workbench.client.server import Server
+from workbench.experiments.generator import LoadResult, run_load
+from workbench.experiments.recording import predict_job
+from workbench.load.arrivals import Schedule
+
+FLIP_SECONDS = 3.0
+RATE = 200.0
+
+
+def state(server: Server) -> dict[str, float]:
+    """Descriptors, threads and memory of the server's whole process tree."""
+    pids = server.memory()
+    processes = [psutil.Process(int(pid)) for pid in pids["pid"]]
+    return {
+        "processes": len(processes),
+        "descriptors": sum(p.num_fds() for p in processes),
+        "threads": sum(p.num_threads() for p in processes),
+        "pss": float(pids["pss"].sum()),
+    }
+
+
+def soak(models: Path, runtime: Path, seconds: float, patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("JUPYTER_RUNTIME_DIR", str(runtime))
+    with wb.serve(str(models / "half_plus_two"), "soak") as server:
+        # The first changes fill caches and pools; what counts is what comes after them.
+        for _ in range(3):
+            server.publish(str(models / "half_plus_two"))
+        server.predict(np.ones(1, np.float32))
+        time.sleep(1.0)
+        before = state(server)
+
+        stop = threading.Event()
+        results: list[LoadResult] = []
+        schedule = Schedule("poisson", rate=RATE, duration_s=seconds + 60, seed=1)
+        job = predict_job(server, [1.0], schedule)
+        load = threading.Thread(target=lambda: results.append(run_load(job, None, stop)))
+        load.start()
+        end = time.monotonic() + seconds
+        flips = 0
+        while time.monotonic() < end:
+            if flips % 2:
+                server.rollback()
+            else:
+                server.publish(str(models / "half_plus_two"))
+            flips += 1
+            time.sleep(FLIP_SECONDS)
+        stop.set()
+        load.join(60)
+        (result,) = results
+        assert result.succeeded.all(), result.summary()
+
+        server.predict(np.ones(1, np.float32))
+        time.sleep(1.0)
+        after = state(server)
+    assert flips > 2
+    for name in ("processes", "descriptors", "threads"):
+        assert after[name] == before[name], (name, before, after)
+    # Statistics grow by some kilobytes; a leaked worker would be tens of megabytes.
+    assert after["pss"] < before["pss"] * 1.05, (before, after)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_short_soak(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    soak(models, tmp_path / "runtime", 60.0, monkeypatch)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_twenty_minutes(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    soak(models, tmp_path / "runtime", 1200.0, monkeypatch)

@@ -1,0 +1,105 @@
+"""`workbench lab`: JupyterLab, open on the quickstart, with a model being served beside it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import workbench
+from workbench.client import serve
+from workbench.core.status import ServingError, failed_precondition
+
+EXAMPLE = "digits-example"
+QUICKSTART = "00-quickstart.ipynb"
+_STOP_SECONDS = 15.0
+
+
+def register(commands: Any) -> None:
+    """Add the command to the parser's subparsers."""
+    one = commands.add_parser("lab", help="open JupyterLab on the quickstart")
+    one.add_argument("--folder", default=".", help="JupyterLab's folder (default: this one)")
+    one.add_argument("--no-browser", action="store_true", help="print the address only")
+    one.add_argument("--no-example", action="store_true", help="serve no example model")
+    one.add_argument("--port", type=int, help="JupyterLab's port")
+    one.set_defaults(command=lab)
+
+
+def lab(arguments: argparse.Namespace) -> int:
+    """Run JupyterLab until it ends or Ctrl-C; the example's server ends with it."""
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise failed_precondition(
+            "JupyterLab is not installed: pip install 'serving-workbench[lab]'"
+        )
+    folder = Path(arguments.folder).resolve()
+    notebook = _quickstart(folder)
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        f"--ServerApp.root_dir={folder}",
+        f"--LabApp.default_url=/lab/tree/{notebook.relative_to(folder).as_posix()}",
+    ]
+    if arguments.no_browser:
+        command.append("--no-browser")
+    if arguments.port is not None:
+        command += [f"--ServerApp.port={arguments.port}", "--ServerApp.port_retries=0"]
+    if hasattr(os, "getuid") and os.getuid() == 0:
+        command.append("--allow-root")
+    # A session of its own: Ctrl-C comes to us, and JupyterLab is ended without its question.
+    process = subprocess.Popen(command, start_new_session=True)
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    with contextlib.ExitStack() as cleanup:
+        cleanup.callback(signal.signal, signal.SIGTERM, before)
+        cleanup.callback(_end, process)
+        if not arguments.no_example:
+            _serve_example(cleanup)
+        with contextlib.suppress(KeyboardInterrupt):
+            process.wait()
+    return 0
+
+
+def _quickstart(folder: Path) -> Path:
+    for place in (folder / "notebooks" / QUICKSTART, folder / QUICKSTART):
+        if place.exists():
+            return place
+    # Installed, the notebooks are part of the package; the reader works on a copy.
+    shipped = Path(workbench.__file__).parent / "notebooks" / QUICKSTART
+    if not shipped.exists():
+        raise failed_precondition(f"This installation has no {QUICKSTART}")
+    return Path(shutil.copy(shipped, folder / QUICKSTART))
+
+
+def _serve_example(cleanup: contextlib.ExitStack) -> None:
+    """A model to look at, in the Running panel, before the first cell is run."""
+    try:
+        from workbench.experiments.digits import train_digits
+
+        server = serve(train_digits(), EXAMPLE)
+    except (ServingError, ImportError) as error:
+        print(f"workbench: the example model is not served: {error}", file=sys.stderr)
+        return
+    cleanup.callback(server.stop)
+    print(f"{server.outcome}\nPress Ctrl-C to stop JupyterLab and the example.", flush=True)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(_STOP_SECONDS)

@@ -1,0 +1,11 @@
+"""The Jupyter Server extension: authenticated routes for the browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def _jupyter_server_extension_points() -> list[dict[str, Any]]:
+    from workbench.server_extension.app import WorkbenchExtension
+
+    return [{"module": "workbench.server_extension.app", "app": WorkbenchExtension}]

@@ -1,0 +1,1 @@
+"""ipywidgets views of servers and experiments."""
