@@ -1,0 +1,28 @@
+"""All benchmarks, one after the other: `python -m benchmarks` (or `make bench`)."""
+
+from __future__ import annotations
+
+import pkgutil
+import subprocess
+import sys
+
+import benchmarks
+
+NOT_BENCHMARKS = {"__main__", "mlp", "peers"}
+
+
+def main() -> int:
+    failed = []
+    for module in pkgutil.iter_modules(benchmarks.__path__):
+        if module.name in NOT_BENCHMARKS:
+            continue
+        print(f"\n== {module.name}", flush=True)
+        if subprocess.run([sys.executable, "-m", f"benchmarks.{module.name}"]).returncode:
+            failed.append(module.name)
+    if failed:
+        print(f"\nfailed: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""What the server's batching costs: `engine` load against the raw worker call.
+
+A multi-layer perceptron 784-300-100-10 is loaded into a real worker. The raw call sends it
+ready-made batches over its lanes, as fast as it answers; then closed-loop callers with one
+example each go through the scheduler. Prints examples a second of both, their ratio for a few
+numbers of callers, and what the scheduler's loop spends on each request.
+
+    python benchmarks/engine.py
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import uvloop
+
+from workbench.core.batching import BatchingParameters
+from workbench.serving.core import CoreOptions, ServerCore
+from workbench.serving.engine_load import EngineLoad, run_engine_load
+from workbench.serving.model import ModelConfig, Served
+
+ROUNDS = 3
+SECONDS = 1.5
+FEATURES = 784
+CALLERS = 256
+EXPORT = """
+import sys, numpy as np, tensorflow as tf
+class Mlp(tf.Module):
+    def __init__(self):
+        super().__init__()
+        random = np.random.default_rng(0)
+        sizes = [784, 300, 100, 10]
+        weights = [random.normal(0, .05, shape) for shape in zip(sizes, sizes[1:])]
+        self.w = [tf.Variable(each, dtype=tf.float32) for each in weights]
+        self.b = [tf.Variable(np.zeros(n), dtype=tf.float32) for n in sizes[1:]]
+    @tf.function(input_signature=[tf.TensorSpec([None, 784], tf.float32, 'images')])
+    def __call__(self, images):
+        x = images
+        for w, b in zip(self.w[:-1], self.b[:-1]):
+            x = tf.nn.relu(x @ w + b)
+        return {'probabilities': tf.nn.softmax(x @ self.w[-1] + self.b[-1])}
+m = Mlp()
+tf.saved_model.save(m, sys.argv[1], {'serving_default': m.__call__})
+"""
+
+
+def export(folder: Path) -> Path:
+    """Write the model as version 1 below `folder`."""
+    subprocess.run(
+        [sys.executable, "-c", EXPORT, str(folder / "1")],
+        check=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+        stderr=subprocess.DEVNULL,
+        timeout=120,
+    )
+    return folder
+
+
+async def raw_examples_per_second(served: Served, rows: int, slots: int) -> float:
+    """Batches of `rows` rows, `slots` at a time, straight over the worker's lanes."""
+    worker = served.worker
+    assert worker is not None
+    batch = {"images": [np.zeros((rows, FEATURES), np.float32)]}
+    end = time.perf_counter() + SECONDS
+    count = 0
+    done = asyncio.Event()
+    busy = slots
+
+    def send(lane: object) -> None:
+        nonlocal count, busy
+
+        def answered(result: object, micros: int) -> None:
+            nonlocal count
+            count += rows
+            send(lane)
+
+        if time.perf_counter() < end:
+            lane.run("serving_default", batch, (), answered)  # type: ignore[attr-defined]
+        else:
+            busy -= 1
+            if not busy:
+                done.set()
+
+    started = time.perf_counter()
+    for lane in worker.lanes[:slots]:
+        send(lane)
+    await asyncio.wait_for(done.wait(), 30)
+    return count / (time.perf_counter() - started)
+
+
+async def measure(folder: Path) -> None:
+    core = ServerCore(CoreOptions())
+    core.start()
+    manager, scheduler = core.manager, core.scheduler
+    try:
+        manager.set_model(ModelConfig("mlp", str(folder)))
+        manager.poll_soon("mlp", [1])
+        while (model := manager.models["mlp"]).ready is None:
+            await asyncio.wait_for(manager.changed.wait(), 60)
+        served = model.ready
+        assert served is not None
+        cpus = scheduler.slots
+        inputs = [{"images": np.zeros((1, FEATURES), np.float32)}]
+        print(f"{cpus} CPUs; {CALLERS} callers in a closed loop, one example a request")
+        print(
+            f"{'slots':>6} {'batch':>6} {'raw ex/s':>10} {'engine ex/s':>12} {'ratio':>6} "
+            f"{'rows':>6} {'us/req':>7}"
+        )
+        for slots, rows in product(sorted({1, cpus}), (32, 64, 128)):
+            manager.set_slots(slots)
+            config = replace(
+                manager.models["mlp"].config, batching=BatchingParameters(max_batch_size=rows)
+            )
+            manager.set_model(config)
+            best = (0.0, 0.0, 0.0, 0.0, 0.0)
+            for _ in range(ROUNDS):
+                raw = await raw_examples_per_second(served, rows, slots)
+                run = await run_engine_load(
+                    manager, scheduler, "mlp", EngineLoad(inputs, CALLERS, SECONDS)
+                )
+                answered = sum(record.tasks for record in run.batches)
+                engine = answered / run.seconds
+                cost = run.busy_share * run.seconds / answered * 1e6
+                mean_rows = answered / len(run.batches)
+                best = max(best, (engine / raw, raw, engine, mean_rows, cost))
+            ratio, raw, engine, mean_rows, cost = best
+            print(
+                f"{slots:>6} {rows:>6} {raw:>10.0f} {engine:>12.0f} {ratio:>6.2f} "
+                f"{mean_rows:>6.1f} {cost:>7.2f}",
+                flush=True,
+            )
+    finally:
+        await core.stop(1.0)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        uvloop.run(measure(export(Path(folder) / "mlp")))
+
+
+if __name__ == "__main__":
+    main()

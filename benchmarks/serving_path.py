@@ -1,0 +1,198 @@
+"""The serving path: start, throughput, memory, and small requests beside a huge one.
+
+    python -m benchmarks.serving_path [--quick]
+
+Every figure is a ratio within this run, or is compared with what the design allows; the peers
+run one after the other on the same cores, under the same load from the same generator.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+import workbench as wb
+from benchmarks.mlp import save_mlp
+from workbench.experiments.generator import Closed, LoadJob, run_load
+from workbench.load.arrivals import Schedule
+
+CONNECTIONS = 32
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short round")
+    quick = parser.parse_args().quick
+    rounds, seconds = (1, 1.0) if quick else (3, 3.0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = save_mlp(folder)
+        start_up(path)
+        throughput(path, rounds, seconds)
+        large_body(path, seconds)
+        memory(path)
+
+
+def start_up(path: str) -> None:
+    imported = statistics.median(
+        _timed(lambda: subprocess.run([sys.executable, "-c", "import workbench"], check=True))
+        - _timed(lambda: subprocess.run([sys.executable, "-c", "pass"], check=True))
+        for _ in range(5)
+    )
+    _row("import workbench", f"{imported:.3f} s", "under 0.3 s")
+    x = np.zeros((1, 784), np.float32)
+    started = time.monotonic()
+    with wb.serve(path, "bench-start") as server:
+        server.predict(x)
+        first = time.monotonic() - started
+        started = time.monotonic()
+        server.publish(path)
+        server.predict(x)
+        warm = time.monotonic() - started
+        load = server.versions[2].signatures and server.status()["models"][0]["versions"][0]
+        beyond = warm - sum(load["breakdown_seconds"].values())
+    _row("first start of all, to the first answer", f"{first:.2f} s", "under 6 s")
+    _row("warm: a new version, to its first answer", f"{beyond:.2f} s", "under 1 s beyond its load")
+
+
+def throughput(path: str, rounds: int, seconds: float) -> None:
+    x = np.random.default_rng(0).random((1, 784)).round(6).tolist()
+    body = json.dumps({"instances": x}).encode()
+    rates: dict[str, list[float]] = {"echo": [], "workbench": [], "tornado": []}
+    with (
+        wb.serve(path, "bench-rate") as server,
+        _peer("echo") as echo,
+        _peer("tornado", path) as tornado,
+    ):
+        entry = server._control.entry()
+        targets = {"echo": echo, "workbench": entry.port, "tornado": tornado}
+        for _ in range(rounds):
+            for name, port in targets.items():
+                job = LoadJob(
+                    ("127.0.0.1", port),
+                    "/v1/models/bench-rate:predict",
+                    [body],
+                    Closed(CONNECTIONS, seconds),
+                    {"Authorization": f"Bearer {entry.token}"},
+                )
+                result = run_load(job)
+                assert result.succeeded.all(), result.summary()
+                rates[name].append(len(result.intended) / result.sent_until_s)
+    ours = rates["workbench"]
+    to_echo = statistics.median(o / e for o, e in zip(ours, rates["echo"], strict=True))
+    to_tornado = statistics.median(o / t for o, t in zip(ours, rates["tornado"], strict=True))
+    for name, values in rates.items():
+        _row(
+            f"{name}, {CONNECTIONS} connections", f"{statistics.median(values):,.0f} requests/s", ""
+        )
+    _row("of the bare echo", f"{to_echo:.0%}", "at least 15 %")
+    _row("times the tornado server", f"{to_tornado:.1f}", "at least 5")
+
+
+def large_body(path: str, seconds: float) -> None:
+    """p99 of small requests alone, and while 50 MB of JSON arrive again and again."""
+    small = json.dumps({"instances": np.zeros((1, 784)).tolist()}).encode()
+    numbers = np.random.default_rng(0).random((7000, 784)).round(6).tolist()
+    large = json.dumps({"instances": numbers}).encode()
+    with wb.serve(path, "bench-large") as server:
+        entry = server._control.entry()
+        headers = {"Authorization": f"Bearer {entry.token}"}
+        target = "/v1/models/bench-large:predict"
+
+        def p99(seed: int) -> float:
+            job = LoadJob(
+                ("127.0.0.1", entry.port),
+                target,
+                [small],
+                Schedule("poisson", rate=300.0, duration_s=2 * seconds, seed=seed),
+                headers,
+            )
+            result = run_load(job)
+            assert result.succeeded.all(), result.summary()
+            return float(np.percentile(result.latency, 99))
+
+        p99(0)
+        alone = p99(1)
+        stop = threading.Event()
+        sent: list[int] = []
+
+        def send() -> None:
+            while not stop.is_set():
+                connection = http.client.HTTPConnection("127.0.0.1", entry.port, timeout=60)
+                connection.request("POST", target, large, headers)
+                answer = connection.getresponse()
+                answer.read()
+                sent.append(answer.status)
+                connection.close()
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        beside = p99(1)
+        stop.set()
+        sender.join(60)
+        assert set(sent) == {200}, sent
+    size = len(large) / 2**20
+    _row(
+        f"p99 of small requests beside {size:.0f} MB bodies",
+        f"{beside / alone:.1f} times ({alone * 1e3:.1f} -> {beside * 1e3:.1f} ms)",
+        "at most 2 times",
+    )
+
+
+def memory(path: str) -> None:
+    with wb.serve(path, "bench-memory") as server:
+        server.predict(np.zeros((1, 784), np.float32))
+        time.sleep(0.5)
+        before = server.memory()
+        weights = 4 * (784 * 300 + 300 * 100 + 100 * 10)
+        serving = before[before["role"] == "server"]["pss"].sum()
+        worker = before[before["role"] == "worker"]["uss"].sum() - weights
+        total = before["pss"].sum()
+        for _ in range(3):
+            server.publish(path)
+            server.predict(np.zeros((1, 784), np.float32))
+        time.sleep(0.5)
+        after = server.memory()["pss"].sum()
+    _row("server process, PSS", f"{serving / 2**20:.0f} MB", "under 120 MB")
+    _row("worker beyond its weights, USS", f"{worker / 2**20:.0f} MB", "under 60 MB")
+    _row("PSS of all after three changes of version", f"{after / total - 1:+.1%}", "within 5 %")
+
+
+@contextmanager
+def _peer(*arguments: str) -> Iterator[int]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.peers", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _timed(call: object) -> float:
+    started = time.monotonic()
+    call()  # type: ignore[operator]
+    return time.monotonic() - started
+
+
+def _row(what: str, value: str, allowed: str) -> None:
+    print(f"{what:<48} {value:<28} {allowed}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

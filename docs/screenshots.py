@@ -1,0 +1,35 @@
+"""The pictures of the README and the documentation, made from the real thing.
+
+    make screenshots
+
+The transitions figure comes from the demo; the pictures of JupyterLab from its browser tests.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+IMAGES = ROOT / "docs" / "images"
+SCREENSHOTS = ROOT / "out" / "screenshots"
+
+
+def main() -> int:
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    figure = IMAGES / "transitions.png"
+    demo = [sys.executable, "-m", "workbench.cli.main", "demo", "--output", str(figure)]
+    tests = [sys.executable, "-m", "pytest", "-q", "tests/browser"]
+    for command in (demo, tests):
+        if subprocess.run(command, cwd=ROOT).returncode:
+            return 1
+    for picture in sorted(SCREENSHOTS.glob("*-light.png")):
+        shutil.copy(picture, IMAGES)
+    print(f"{len(list(IMAGES.glob('*.png')))} pictures in {IMAGES}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
