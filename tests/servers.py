@@ -42,6 +42,7 @@ class Server:
         self._options = CoreOptions(num_batch_threads=2, poll_seconds=poll_seconds)
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="test-server")
+        self._cleared = 0
         self.core: ServerCore
 
     def __enter__(self) -> Server:
@@ -86,6 +87,7 @@ class Server:
             await self.until(lambda: not self.core.manager.models, "all models are gone")
 
         self.run(clear())
+        self._cleared = self.core.events.last_seq
 
     # Files.
 
@@ -185,7 +187,8 @@ class Server:
         return await asyncio.wait_for(self.submit(name, inputs, **settings)[1], WAIT_SECONDS)
 
     def events(self, since: int = 0) -> list[Event]:
-        return list(self.core.events.since(since))
+        """What has happened since `clear`, so that one test does not read another's story."""
+        return list(self.core.events.since(max(since, self._cleared)))
 
 
 def descriptors() -> Counter[str]:
