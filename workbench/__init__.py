@@ -43,6 +43,11 @@ __all__ = [
 ]
 
 
+def _jupyter_labextension_paths() -> list[dict[str, str]]:
+    """Where the built extension lies; asked by JupyterLab's development tools."""
+    return [{"src": "labextension", "dest": "serving-workbench-lab"}]
+
+
 def load_ipython_extension(shell: Any) -> None:
     """`%load_ext workbench`: the magics `%serve` and `%%serve`."""
     from workbench.client import magics

@@ -5,11 +5,13 @@ One Jupyter Server, which culls idle kernels after five seconds, serves the whol
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -159,13 +161,26 @@ def test_the_same_models_on_the_same_port_after_a_kill(jupyter: Jupyter, served:
 
 
 def test_the_same_models_on_the_same_port_after_a_restart(jupyter: Jupyter, served: Server) -> None:
+    """Under load: callers of the moment before are answered, new ones wait for the next process."""
     before = registry.find("half")
     served.publish(served.base_path / "1")
+    stop = threading.Event()
+    callers = [threading.Thread(target=call_until, args=(served, stop)) for _ in range(4)]
+    for caller in callers:
+        caller.start()
     jupyter.api("POST", f"kernels/{before.kernel_id}/restart")
     until(lambda: answers(served), "it answers again", 20)
+    stop.set()
+    for caller in callers:
+        caller.join(30)
     after = registry.find("half")
     assert (after.port, after.token) == (before.port, before.token)
     until(lambda: served.versions.available == [2], "version 2 is back", 10)
+
+
+def call_until(server: Server, stop: threading.Event) -> None:
+    while not stop.is_set():
+        answers(server)
 
 
 def test_it_is_not_culled_where_other_kernels_are(jupyter: Jupyter, served: Server) -> None:
@@ -290,6 +305,31 @@ def test_stopping_ends_the_kernel_and_leaves_nothing(jupyter: Jupyter, models: P
     assert not entry.server.alive()
     assert not Path(entry.folder).exists()
     assert not [p for p in jupyter.runtime.iterdir() if "brief" in p.name]
+
+
+def test_a_stop_in_the_middle_of_a_run_leaves_nothing(
+    jupyter: Jupyter, models: Path, tmp_path: Path
+) -> None:
+    """The server drains for longer than Jupyter waits before it sends SIGTERM."""
+    server = wb.serve(str(models / "slow"), "endless", launcher=JupyterLauncher.of_this_process())
+    entry = registry.find("endless")
+    caller = threading.Thread(target=swallow, args=(server,))
+    caller.start()
+    until(lambda: server._control.request("GET", "/server")["outstanding"] == 1, "it is asked", 20)
+    jupyter.api("DELETE", f"kernels/{entry.kernel_id}")
+    caller.join(20)
+    until(lambda: not entry.server.alive(), "the server process is gone", 5)
+    until(
+        lambda: not [p for p in jupyter.runtime.iterdir() if "endless" in p.name],
+        "its files are gone",
+        5,
+    )
+
+
+def swallow(server: Server) -> None:
+    """Ask for some minutes of work, which will be cut off."""
+    with contextlib.suppress(ServingError):
+        server.predict({"x": np.zeros(1, np.float32), "steps": [1_000_000]})
 
 
 def test_everything_ends_with_the_jupyter_server(

@@ -20,6 +20,7 @@ from workbench.core.transitions import policy_name
 from workbench.core.versions import VersionPolicy, parse_version
 from workbench.runtime import paths, registry
 from workbench.runtime.jupyter_launcher import JupyterLauncher
+from workbench.runtime.kernel_launcher import KernelLauncher
 from workbench.runtime.launcher import Launcher, SubprocessLauncher, reap_supervisors
 from workbench.runtime.processes import ProcessId
 
@@ -113,13 +114,18 @@ def serve(
 
 
 def _launcher(detach: bool) -> tuple[Launcher, str]:
-    """A serving kernel in Jupyter, a process of its own elsewhere; and why not a kernel."""
+    """A serving kernel where there are kernels, else a process of its own; and what is unusual
+    about it."""
     if detach or not _in_a_kernel():
         return SubprocessLauncher(), ""
     try:
         return JupyterLauncher.of_this_process(), ""
     except ServingError as error:
-        return SubprocessLauncher(), f"it ends with this kernel, because {error}"
+        why = f"it ends with this kernel, because {error}"
+    try:
+        return KernelLauncher(), why
+    except ServingError:
+        return SubprocessLauncher(), why
 
 
 def _in_a_kernel() -> bool:

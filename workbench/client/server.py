@@ -409,7 +409,7 @@ class Server:
         if registry.read(self.name) is not None:
             entry.server.kill()
             entry.supervisor.kill(signal.SIGTERM)
-        if entry.kernel_id is None and entry.supervisor.pid != os.getpid():
+        if entry.keeper is None and entry.supervisor.pid != os.getpid():
             wait_gone(entry.supervisor, timeout)
         reap_supervisors()
 

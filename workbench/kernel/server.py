@@ -304,8 +304,12 @@ async def _serve(spec: ServerSpec) -> None:
 
 def _clean_up(spec: ServerSpec) -> None:
     """Remove our files where the supervisor that would do it is gone."""
-    Path(spec.socket).unlink(missing_ok=True)
-    if spec.keeper is not None and spec.keeper.alive():
+    control = Path(spec.socket)
+    control.unlink(missing_ok=True)
+    if control.parent != Path(spec.folder):
+        # The next server process gets a short path of its own.
+        shutil.rmtree(control.parent, ignore_errors=True)
+    if spec.keeper is not None and spec.keeper.alive() and paths.resume_path(spec.folder).exists():
         return
     jupyter_launcher.forget(spec.name)
     entry_path = paths.entry_path(spec.name)

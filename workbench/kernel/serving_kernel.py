@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -44,17 +45,18 @@ class ServingKernel(IPythonKernel):  # type: ignore[misc]
         self._supervisor = Supervisor(self._spec())
         self._started = threading.Event()
         self._shutting_down = False
+        self._terminate = signal.signal(signal.SIGTERM, self._on_sigterm)
         # Jupyter wants an answer from a new kernel sooner than a server process can start.
         threading.Thread(target=self._start, name="start-server", daemon=True).start()
 
     def _spec(self) -> SupervisorSpec:
         wanted = jupyter_launcher.wanted(self._name)
-        keeper = os.environ.get("JPY_PARENT_PID")
+        # Who has an owner ends with it; who has none is kept running by the Jupyter Server.
+        keeper = None if wanted.get("owner") else os.environ.get("JPY_PARENT_PID")
         return SupervisorSpec.from_json(
             {
                 "name": self._name,
                 **wanted,
-                "owner": None,
                 "kernel_id": _kernel_id(),
                 "keeper": None if keeper is None else ProcessId.of(int(keeper)),
             }
@@ -77,12 +79,22 @@ class ServingKernel(IPythonKernel):  # type: ignore[misc]
         takes its kernel along. Jupyter has to do it: a kernel that just exits is started again."""
         self._supervisor.ended.wait()
         spec = self._supervisor.spec
-        if self._shutting_down or spec.keeper is None or spec.kernel_id is None:
+        if self._shutting_down or spec.kernel_id is None:
             return
+        if spec.keeper is None:
+            jupyter_launcher.forget(self._name)
+            os._exit(0)
         try:
             JupyterLauncher.of_server(spec.keeper.pid).shut_down(spec.kernel_id)
         except ServingError as error:
             self.log.warning("The server has ended and its kernel stays: %s", error)
+
+    def _on_sigterm(self, number: int, frame: Any) -> None:
+        """Jupyter sends SIGTERM half way through the time it gives a kernel to shut down; ours is
+        needed for the requests that are still being answered."""
+        if not self._shutting_down:
+            signal.signal(number, self._terminate or signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
     async def do_execute(self, *args: Any, **kwargs: Any) -> Any:
         if not self._started.is_set():

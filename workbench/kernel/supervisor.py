@@ -31,6 +31,7 @@ from workbench.runtime.processes import (
     become_subreaper,
     describe_exit,
     wait_for_end,
+    wait_gone,
 )
 
 START_SECONDS = 30.0
@@ -99,6 +100,7 @@ class Supervisor:
         self.ended = threading.Event()
         """Set when the server has ended for good: stopped, idle, or given up."""
         self._folder = paths.server_folder(paths.check_name(spec.name))
+        self._resume_file = paths.resume_path(self._folder)
         self.exit_code: int | None = None
         """Of a server process that ended for good by itself."""
         self._listening: socket.socket | None = None
@@ -170,6 +172,9 @@ class Supervisor:
         with self._lock:
             self._stopping = True
             process = self._process
+        if not keep:
+            # Should we be killed before the end, the server process must not wait for a successor.
+            self._resume_file.unlink(missing_ok=True)
         if process is not None and process.poll() is None:
             process.terminate()
             try:
@@ -237,14 +242,24 @@ class Supervisor:
                 sock.close()
 
     def _resumed(self) -> dict[str, Any]:
-        """Port and token of a server of this very kernel that died and is to be continued."""
+        """Port and token of a server of this very kernel that died and is to be continued.
+
+        The server process of the kernel that was killed drains for a while; its ports and its
+        socket file are ours only when it is gone.
+        """
         if self.spec.keeper is None:
             return {}
         try:
-            data: dict[str, Any] = orjson.loads((self._folder / "resume.json").read_bytes())
+            data: dict[str, Any] = orjson.loads(self._resume_file.read_bytes())
         except (OSError, ValueError):
             return {}
-        return data if data.get("kernel_id") == self.spec.kernel_id else {}
+        if data.get("kernel_id") != self.spec.kernel_id:
+            return {}
+        before = ProcessId(*data["server"])
+        if not wait_gone(before, STOP_SECONDS):
+            before.kill()
+            wait_gone(before, STOP_SECONDS)
+        return data
 
     def _write_desired(self) -> None:
         wanted: dict[str, Any] = {"models": list(self.spec.models)}
@@ -254,14 +269,6 @@ class Supervisor:
 
     def _spawn(self) -> ProcessId:
         """One server process, ready to be used."""
-        if self.spec.keeper is not None:
-            resume = {
-                "kernel_id": self.spec.kernel_id,
-                "token": self._token,
-                "port": _port(self._listening),
-                "grpc_port": _port(self._grpc_port),
-            }
-            paths.write_private(self._folder / "resume.json", orjson.dumps(resume))
         ready_read, ready_write = os.pipe()
         listen_fd = None if self._listening is None else self._listening.fileno()
         fds = [ready_write] if listen_fd is None else [listen_fd, ready_write]
@@ -308,6 +315,15 @@ class Supervisor:
             process.wait()
             reason = answer.get("failed") or self._log_tail() or describe_exit(None)
             raise unavailable(f"The server process did not start: {reason}")
+        if self.spec.keeper is not None:
+            resume = {
+                "kernel_id": self.spec.kernel_id,
+                "server": list(identity),
+                "token": self._token,
+                "port": _port(self._listening),
+                "grpc_port": _port(self._grpc_port),
+            }
+            paths.write_private(self._resume_file, orjson.dumps(resume))
         with self._lock:
             self._process = process
         return identity

@@ -2,7 +2,8 @@
 
 What is wanted of the server is left in a private file under the server's name; the kernel reads it,
 also when Jupyter restarts it. Started through the Jupyter Server that the caller lives under, the
-kernel belongs to that server and outlives the caller's own kernel.
+kernel belongs to that server and outlives the caller's own kernel. Without a Jupyter Server (an
+editor's notebook, nbconvert) `runtime.kernel_launcher` starts the same kernel.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,42 @@ def report_failure(name: str, error: ServingError) -> None:
     paths.write_private(_failure_path(name), orjson.dumps(data))
 
 
+def leave_wishes(name: str, spec: Mapping[str, Any]) -> None:
+    """Leave what is asked of the server `name` where its kernel looks for it."""
+    _failure_path(name).unlink(missing_ok=True)
+    paths.write_private(spec_path(name), orjson.dumps(dict(spec)))
+
+
 def forget(name: str) -> None:
     """The server is not wanted any more."""
     spec_path(name).unlink(missing_ok=True)
     _failure_path(name).unlink(missing_ok=True)
+
+
+def wait_for_entry(
+    name: str, kernel_id: str, check: Callable[[], None] = lambda: None
+) -> registry.Entry:
+    """The entry that a kernel makes when its server has started; `check` is called while it has
+    not, and may raise.
+
+    Raises:
+        ServingError: the kernel's own reason why there is no server, or DEADLINE_EXCEEDED.
+    """
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        entry = registry.read(name)
+        if entry is not None and entry.kernel_id == kernel_id:
+            return entry
+        try:
+            failure = orjson.loads(_failure_path(name).read_bytes())
+        except (OSError, ValueError):
+            check()
+            time.sleep(0.05)
+            continue
+        raise ServingError(Code[failure["code"]], failure["message"])
+    raise ServingError(
+        Code.DEADLINE_EXCEEDED, f"The serving kernel did not start within {START_SECONDS:.0f} s"
+    )
 
 
 class JupyterLauncher:
@@ -100,10 +133,8 @@ class JupyterLauncher:
     def launch(self, spec: Mapping[str, Any]) -> registry.Entry:
         """Start a kernel that supervises the server; see `runtime.launcher.Launcher`."""
         name = str(spec["name"])
-        _failure_path(name).unlink(missing_ok=True)
         # The kernel is the owner, and Jupyter the kernel's.
-        kept = {k: v for k, v in spec.items() if k != "owner"}
-        paths.write_private(spec_path(name), orjson.dumps(kept))
+        leave_wishes(name, {k: v for k, v in spec.items() if k != "owner"})
         session = {
             "name": name,
             "path": f"workbench-{name}",
@@ -113,28 +144,12 @@ class JupyterLauncher:
         kernel_id = None
         try:
             kernel_id = self._request("POST", "api/sessions", session)["kernel"]["id"]
-            return self._wait_for_entry(name, kernel_id)
+            return wait_for_entry(name, kernel_id)
         except BaseException:
             forget(name)
             if kernel_id is not None:
                 self.shut_down(kernel_id)
             raise
-
-    def _wait_for_entry(self, name: str, kernel_id: str) -> registry.Entry:
-        end = time.monotonic() + START_SECONDS
-        while time.monotonic() < end:
-            entry = registry.read(name)
-            if entry is not None and entry.kernel_id == kernel_id:
-                return entry
-            try:
-                failure = orjson.loads(_failure_path(name).read_bytes())
-            except (OSError, ValueError):
-                time.sleep(0.05)
-                continue
-            raise ServingError(Code[failure["code"]], failure["message"])
-        raise ServingError(
-            Code.DEADLINE_EXCEEDED, f"The serving kernel did not start within {START_SECONDS:.0f} s"
-        )
 
     def shut_down(self, kernel_id: str) -> None:
         """Shut a kernel down, so that Jupyter does not start it again; gone already is fine."""

@@ -50,6 +50,12 @@ def server_folder(name: str) -> Path:
     return runtime_folder() / f"workbench-{name}"
 
 
+def resume_path(folder: str | os.PathLike[str]) -> Path:
+    """What a killed Jupyter kernel's server goes on with when Jupyter starts the kernel again;
+    there only while that is wanted."""
+    return Path(folder) / "resume.json"
+
+
 def make_private(folder: Path) -> None:
     """Make a folder that only its user can enter.
 

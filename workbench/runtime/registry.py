@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from workbench.core.status import not_found
+from workbench.core.status import not_found, unavailable
 from workbench.runtime import paths
 from workbench.runtime.processes import ProcessId
 
@@ -128,6 +128,19 @@ def read(name: str) -> Entry | None:
     return None
 
 
+def _is_kept(name: str) -> bool:
+    """Whether a server is not looked after just now, but will be again."""
+    try:
+        entry = Entry.from_bytes(paths.entry_path(name).read_bytes())
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+    return (
+        entry.keeper is not None
+        and entry.keeper.alive()
+        and paths.resume_path(entry.folder).exists()
+    )
+
+
 def entries() -> list[Entry]:
     """All servers that are looked after, oldest first."""
     found = []
@@ -142,10 +155,14 @@ def find(name: str) -> Entry:
     """The entry of a running server.
 
     Raises:
-        ServingError: NOT_FOUND, naming those that run.
+        ServingError: NOT_FOUND, naming those that run; UNAVAILABLE, Jupyter is restarting it.
     """
     entry = read(paths.check_name(name))
     if entry is None:
+        if _is_kept(name):
+            raise unavailable(
+                f"Server {name!r} is being restarted by Jupyter: it is back within some seconds"
+            )
         running = ", ".join(e.name for e in entries()) or "none"
         raise not_found(f"No server named {name!r} is running (running: {running})")
     return entry
