@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from nbconvert import HTMLExporter
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
@@ -81,6 +82,15 @@ def test_figures_and_table_are_kept_in_the_notebook(executed: nbformat.NotebookN
     for cell in ("smooth.plot()", "draw([smooth, unload_first])"):
         assert "image/png" in outputs(executed, cell)[-1].data
     assert "gap_ms" in outputs(executed, "pd.DataFrame")[-1].data["text/plain"]
+
+
+def test_a_page_made_of_it_shows_card_and_figures(executed: nbformat.NotebookNode) -> None:
+    """What nbconvert and code-hosting sites show needs no kernel."""
+    page, _ = HTMLExporter().from_notebook_node(executed)
+    assert '<div class="wb-card">' in page
+    assert '<span class="wb-name">digits</span>' in page
+    assert "</span>available</td>" in page
+    assert page.count("data:image/png;base64,") >= 3
 
 
 def test_the_notebook_is_committed_without_outputs() -> None:
