@@ -1,4 +1,4 @@
-"""A real server process with TensorFlow Serving's test models and some of ours in it."""
+"""A real `workbench model-server` with TensorFlow Serving's test models and some of ours in it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
-from workbench.client import serve
+from tests.conformance.model_server import ModelServer, config_text, entry, put
+from workbench.client import connect
 from workbench.client.control import model_path
 from workbench.client.server import Server
 
@@ -39,25 +39,42 @@ class Process:
     """The server, and one way to ask it."""
 
     def __init__(self, models: Path, folder: Path) -> None:
-        self.server: Server = serve(
-            str(UPSTREAM / "saved_model_half_plus_two_cpu"), "default", token=None
-        )
-        self._port = urlsplit(self.server.address).port
-        everything = {"all": True}
-        self.add("counter", UPSTREAM / "saved_model_counter")
-        self.add(
-            "two", UPSTREAM / "saved_model_half_plus_two_2_versions", version_policy=everything,
-            labels={"stable": 123, "canary": 124, "gone": 5},
-        )  # fmt: skip
-        self.add("tf2", UPSTREAM / "saved_model_half_plus_two_tf2_cpu")
-        self.add("three", UPSTREAM / "saved_model_half_plus_three")
-        self.add("matrix", UPSTREAM / "matrix_half_plus_two")
-        self.add("bad", UPSTREAM / "bad_half_plus_two")
+        configured = [
+            entry("default", UPSTREAM / "saved_model_half_plus_two_cpu"),
+            entry("counter", UPSTREAM / "saved_model_counter"),
+            entry(
+                "two",
+                UPSTREAM / "saved_model_half_plus_two_2_versions",
+                "model_version_policy { all {} }"
+                + "".join(
+                    f' version_labels {{ key: "{label}" value: {version} }}'
+                    for label, version in {"stable": 123, "canary": 124, "gone": 5}.items()
+                ),
+            ),
+            entry("tf2", UPSTREAM / "saved_model_half_plus_two_tf2_cpu"),
+            entry("three", UPSTREAM / "saved_model_half_plus_three"),
+            entry("matrix", UPSTREAM / "matrix_half_plus_two"),
+        ]
         for name in _OURS:
-            base = folder / name
-            base.mkdir()
-            (base / "1").symlink_to(models / name)
-            self.add(name, base)
+            put(models / name, folder / name, 1)
+            configured.append(entry(name, folder / name))
+        config = folder / "models.config"
+        config.write_text(config_text(*configured))
+        self.model_server = ModelServer(
+            folder,
+            f"--model_config_file={config}",
+            # Label "gone" names a version that is not there.
+            "--allow_version_labels_for_unavailable_models",
+        )
+        try:
+            self.model_server.wait_for("Exporting HTTP/REST API at")
+            # One that cannot be loaded would have ended the process at its start.
+            self.server: Server = connect()
+            self.add("bad", UPSTREAM / "bad_half_plus_two")
+        except BaseException:
+            self.close()
+            raise
+        self._port = self.model_server.rest_port
 
     def add(self, name: str, base: Path, **settings: Any) -> None:
         """Serve a model, and wait until each of its versions is loaded or has failed."""
@@ -97,4 +114,4 @@ class Process:
         return self.ask("POST", f"/v1/models/{model}:predict", body)
 
     def close(self) -> None:
-        self.server.stop()
+        self.model_server.stop()

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.conftest import Call, ModelServer, config_text, entry, put
+from tests.conformance.conftest import Call
 from tests.conformance.grpc_client import GrpcClient
+from tests.conformance.model_server import ModelServer, config_text, entry, put
 from tests.models import DTYPES
 
 _SPEC = "model_spec {{ name: '{}' signature_name: '{}' }}"

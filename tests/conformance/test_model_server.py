@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.conftest import (
+from tests.conformance.grpc_client import GrpcClient
+from tests.conformance.model_server import (
     START_SECONDS,
     ModelServer,
     config_text,
@@ -23,7 +24,6 @@ from tests.conformance.conftest import (
     free_port,
     put,
 )
-from tests.conformance.grpc_client import GrpcClient
 from tests.conformance.process import UPSTREAM
 from workbench.client.control import ControlClient
 
