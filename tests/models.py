@@ -148,6 +148,46 @@ def main(folder: str) -> None:
         signatures["anything"] = ({"x": anything}, {"y": tf.identity(anything)}, "")
         return signatures
 
+    def tables() -> Any:
+        """Inputs of any shape, alone and together; and outputs that disagree about their rows."""
+
+        def feed(name: str, dtype: Any) -> Any:
+            return v1.placeholder(dtype, None, name=name)
+
+        signatures: dict[str, Any] = {}
+        for key, dtype in (("int32", tf.int32), ("float", tf.float32), ("double", tf.float64)):
+            x = feed(f"{key}_alone", dtype)
+            signatures[key] = ({"int_tensor" if key == "int32" else "x": x}, {"y": x + 0}, "")
+        strings = feed("default", tf.string)
+        signatures["string"] = ({"default": strings}, {"y_bytes": tf.identity(strings)}, "")
+        named = {
+            "int_tensor": feed("int_tensor", tf.int32),
+            "str_tensor": feed("str_tensor", tf.string),
+            "bin_tensor": feed("bin_tensor", tf.string),
+            "float_tensor": feed("float_tensor", tf.float32),
+            "dbl_tensor": feed("dbl_tensor", tf.float64),
+        }
+        for key, names in (
+            ("five", tuple(named)),
+            ("four", ("int_tensor", "str_tensor", "float_tensor", "dbl_tensor")),
+            ("three", ("int_tensor", "str_tensor", "bin_tensor")),
+            ("two", ("int_tensor", "str_tensor")),
+        ):
+            outputs = {n: tf.identity(named[n], name=f"{key}_{n}") for n in names}
+            signatures[key] = ({n: named[n] for n in names}, outputs, "")
+        rows = v1.placeholder(tf.int32, [None], name="shapes")
+        for key, shapes in (
+            ("rows_2_1", ([2, 1], [1, 1])),
+            ("rows_0", ([0, 2],)),
+            ("rows_0_0", ([0, 1, 2], [0, 3, 4])),
+            ("rows_0_1", ([0, 2], [1, 2])),
+        ):
+            # The answer must depend on what is fed, or the graph would be folded away.
+            zero = 0 * tf.cast(tf.reduce_sum(rows), tf.float32)
+            outputs = {f"y{i}": tf.zeros(shape) + zero for i, shape in enumerate(shapes)}
+            signatures[key] = ({"x": rows}, outputs, "")
+        return signatures
+
     def big() -> Any:
         weights = v1.get_variable(
             "weights", [BIG_WEIGHTS_BYTES // 4], initializer=tf.ones_initializer()
@@ -164,6 +204,7 @@ def main(folder: str) -> None:
     export("rows", rows)
     export("slow", slow)
     export("identity", identity)
+    export("tables", tables)
     export("big", big)
 
     class Digits(tf.Module):

@@ -336,6 +336,101 @@ def test_batching_with_parameters_and_monitoring(
     assert ':tensorflow:serving:request_count{model_name="default",status="OK"} 1\n' in page
 
 
+def test_each_version_has_its_own_batching_parameters(
+    models: Path, tmp_path: Path, start: Start
+) -> None:
+    """A version without the file is not batched; the global file gives the threads alone."""
+    with_file = put(models / "rows", tmp_path / "rows", 1)
+    put(models / "rows", tmp_path / "rows", 2)
+    (with_file / "batching_params.pbtxt").write_text(
+        "max_batch_size { value: 2 } batch_timeout_micros { value: 0 } allowed_batch_sizes: 2"
+    )
+    common = tmp_path / "batching.txt"
+    common.write_text("max_batch_size { value: 64 } num_batch_threads { value: 1 }")
+    config = tmp_path / "models.config"
+    config.write_text(
+        config_text(entry("default", tmp_path / "rows", "model_version_policy { all {} }"))
+    )
+    server = start(
+        f"--model_config_file={config}",
+        "--enable_batching",
+        f"--batching_parameters_file={common}",
+        "--enable_per_model_batching_parameters",
+    )
+    server.wait_for(READY)
+
+    def ask(version: int, values: list[float]) -> tuple[int, Any]:
+        body = json.dumps({"signature_name": "count", "instances": values})
+        status, text = server.rest(f"/v1/models/default/versions/{version}:predict", body)
+        return status, json.loads(text)
+
+    assert ask(1, [1.0]) == (200, {"predictions": [{"y": 1.0, "rows": 2}]})
+    assert ask(1, [1.0] * 3) == (
+        400,
+        {"error": "Task size 3 is larger than maximum input batch size 2"},
+    )
+    assert ask(2, [1.0]) == (200, {"predictions": [{"y": 1.0, "rows": 1}]})
+    assert ask(2, [1.0] * 65)[0] == 200
+
+
+def test_batching_parameters_of_a_version_that_cannot_be_read(
+    models: Path, tmp_path: Path, start: Start
+) -> None:
+    file = put(models / "rows", tmp_path / "rows", 1) / "batching_params.pbtxt"
+    file.write_text("max_batch_size: many")
+    server = start(
+        f"--model_base_path={tmp_path}/rows",
+        "--enable_batching",
+        "--enable_per_model_batching_parameters",
+    )
+    assert server.process.wait(START_SECONDS) == 255
+    (last,) = [line for line in server.output.splitlines() if "Failed to start server" in line]
+    assert f"Invalid protobuf file: '{file}'" in server.output
+    assert last.startswith("Failed to start server. Error: UNKNOWN: ")
+
+
+def test_signatures_are_asked_for_their_own_method_alone(
+    half: Path, start: Start, grpc_client: GrpcClient
+) -> None:
+    server = start(f"--model_base_path={half}", "--enable_signature_method_name_check")
+    server.wait_for(READY)
+    example = '"examples": [{"x": 2.0}]}'
+
+    def rest(method: str, signature: str) -> tuple[int, Any]:
+        body = f'{{"signature_name": "{signature}", {example}'
+        status, text = server.rest(f"/v1/models/default:{method}", body)
+        return status, json.loads(text)
+
+    assert rest("classify", "classify_x_to_y") == (200, {"results": [[["", 3.0]]]})
+    assert rest("regress", "regress_x_to_y") == (200, {"results": [3.0]})
+    assert rest("classify", "regress_x_to_y") == (
+        400,
+        {
+            "error": "Expected classification signature method_name to be "
+            "tensorflow/serving/classify. Was: tensorflow/serving/regress"
+        },
+    )
+    assert rest("regress", "serving_default") == (
+        400,
+        {
+            "error": "Expected regression signature method_name to be tensorflow/serving/regress. "
+            "Was: tensorflow/serving/predict"
+        },
+    )
+    request = (
+        "model_spec { name: 'default' signature_name: 'regress_x_to_y' } input { example_list { } }"
+    )
+    assert grpc_client.call(server.address, "Classify", request) == [
+        "INVALID_ARGUMENT",
+        "Expected classification signature method_name to be tensorflow/serving/classify. Was: "
+        "tensorflow/serving/regress",
+    ]
+    # Prediction takes signatures of all three methods.
+    assert server.rest("/v1/models/default:predict", '{"instances": [2.0]}')[0] == 200
+    answer = grpc_client.call(server.address, "Predict", "model_spec { name: 'default' }" + _HALF)
+    assert answer["outputs"]["y"]["float_val"] == [3.0]
+
+
 def test_a_rest_request_that_takes_too_long(models: Path, tmp_path: Path, start: Start) -> None:
     put(models / "slow", tmp_path / "slow", 1)
     server = start(f"--model_base_path={tmp_path}/slow", "--rest_api_timeout_in_ms=100")

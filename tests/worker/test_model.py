@@ -137,6 +137,11 @@ def test_strings_go_in_and_out(ask: Ask) -> None:
     assert lists(outputs) == {"upper": [b"AB", b"\xff\0C", b""], "length": [2, 3, 0]}
 
 
+def test_strings_without_dimensions(ask: Ask) -> None:
+    outputs = ask("run", "tables", "string", {"default": np.array(b"one", object)})
+    assert (outputs["y_bytes"].shape, outputs["y_bytes"][()]) == ((), b"one")
+
+
 def test_several_inputs_and_outputs(ask: Ask) -> None:
     inputs = {"a": np.array([[1, 2], [3, 4]], np.float32), "b": np.array([10, 20], np.int32)}
     outputs = ask("run", "multi", "serving_default", inputs)

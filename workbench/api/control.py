@@ -195,6 +195,7 @@ _SETTINGS: dict[str, tuple[tuple[type, ...], str]] = {
     "load_retry_seconds": ((int, float), "a number"),
     "tags": ((list,), "a list of strings"),
     "intra_op_threads": ((int, type(None)), "a whole number or null"),
+    "version_batching": ((bool,), "true or false"),
 }
 
 

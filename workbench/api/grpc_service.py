@@ -20,6 +20,7 @@ from workbench.api.grpc_messages import message_class
 from workbench.api.grpc_tensors import decode_tensor, encode_tensors
 from workbench.api.inference import (
     check_inputs,
+    check_method_name,
     check_outputs_exist,
     classification,
     examples_signature,
@@ -58,8 +59,14 @@ class GrpcService:
     """The methods of PredictionService and ModelService, by their full names."""
 
     def __init__(
-        self, manager: Manager, scheduler: BatchScheduler, reloader: Reloader, metrics: Metrics
+        self,
+        manager: Manager,
+        scheduler: BatchScheduler,
+        reloader: Reloader,
+        metrics: Metrics,
+        check_method_names: bool = False,
     ) -> None:
+        self._check_method_names = check_method_names
         self._manager = manager
         self._scheduler = scheduler
         self._reloader = reloader
@@ -92,6 +99,8 @@ class GrpcService:
         signature = served.signatures.get(spec.signature_name)
         if signature is None:
             raise failed_precondition(f'Serving signature key "{spec.signature_name}" not found.')
+        if self._check_method_names:
+            check_method_name(signature, "predict")
         check_inputs(signature, entries)
         inputs = {}
         for name, message in sorted(entries.items()):
@@ -186,7 +195,9 @@ class GrpcService:
     ) -> bytes:
         served = self._find(spec)
         method = api.lower()
-        outputs = examples_signature(served.signatures, spec.signature_name, method)
+        outputs = examples_signature(
+            served.signatures, spec.signature_name, method, self._check_method_names
+        )
         examples = _examples_of(given)
         response = message_class(_KINDS[api] + "Response")()
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from workbench.core.signature import Signature
-from workbench.core.status import invalid_argument
+from workbench.core.status import Code, ServingError, invalid_argument
 
 
 def check_inputs(signature: Signature, inputs: Mapping[str, Any]) -> None:
@@ -48,6 +48,36 @@ def check_inputs(signature: Signature, inputs: Mapping[str, Any]) -> None:
         )
 
 
+_METHOD_NAMES = {
+    "predict": "tensorflow/serving/predict",
+    "classify": "tensorflow/serving/classify",
+    "regress": "tensorflow/serving/regress",
+}
+
+
+def check_method_name(signature: Signature, method: str) -> None:
+    """Refuse a signature that was saved for another `method` (``predict``, ``classify`` or
+    ``regress``); prediction takes all three. Only asked where
+    `--enable_signature_method_name_check` is given.
+
+    Raises:
+        ServingError: INTERNAL for predict, INVALID_ARGUMENT for the others, as the original.
+    """
+    name = signature.method_name
+    if method == "predict":
+        if name not in _METHOD_NAMES.values():
+            known = ", ".join(_METHOD_NAMES[m] for m in ("predict", "classify", "regress"))
+            raise ServingError(
+                Code.INTERNAL,
+                f"Expected prediction signature method_name to be one of {{{known}}}. Was: {name}",
+            )
+    elif name != _METHOD_NAMES[method]:
+        kind = {"classify": "classification", "regress": "regression"}[method]
+        raise invalid_argument(
+            f"Expected {kind} signature method_name to be {_METHOD_NAMES[method]}. Was: {name}"
+        )
+
+
 def check_outputs_exist(signature: Signature, outputs: Sequence[str]) -> None:
     """Refuse a filter that names an output twice, or one that does not exist."""
     for i, output in enumerate(outputs):
@@ -62,9 +92,10 @@ def check_outputs_exist(signature: Signature, outputs: Sequence[str]) -> None:
 
 
 def examples_signature(
-    signatures: Mapping[str, Signature], name: str, method: str
+    signatures: Mapping[str, Signature], name: str, method: str, check_name: bool = False
 ) -> tuple[str, ...]:
-    """The outputs to ask for when `method` (``classify`` or ``regress``) is called.
+    """The outputs to ask for when `method` (``classify`` or ``regress``) is called; with
+    `check_name` the signature must have been saved for that method.
 
     Raises:
         ServingError: INVALID_ARGUMENT, the signature is not one for examples.
@@ -72,6 +103,8 @@ def examples_signature(
     signature = signatures.get(name)
     if signature is None:
         raise invalid_argument(f"No signature was found with the name: {name}")
+    if check_name:
+        check_method_name(signature, method)
     if len(signature.inputs) != 1:
         raise invalid_argument("Expected one input Tensor.")
     if method == "regress":

@@ -21,6 +21,7 @@ from workbench.api.http import NOT_FOUND_PAGE, Reply, Request
 from workbench.api.http_status import HTTP_STATUS
 from workbench.api.inference import (
     check_inputs,
+    check_method_name,
     check_outputs_exist,
     classification,
     examples_signature,
@@ -80,6 +81,7 @@ class RestApi:
         timeout_seconds: float = 30.0,
         enable_cors: bool = False,
         metrics_path: str | None = METRICS_PATH,
+        check_method_names: bool = False,
     ) -> None:
         self._manager = manager
         self._scheduler = scheduler
@@ -88,6 +90,7 @@ class RestApi:
         self._jobs: set[asyncio.Task[None]] = set()
         self._cors = _CORS if enable_cors else ()
         self._metrics_path = metrics_path
+        self._check_method_names = check_method_names
         self.metrics = Metrics(manager, scheduler)
         self.draining = False
 
@@ -109,7 +112,7 @@ class RestApi:
     # Predict.
 
     def _predict(self, asked: Route, request: Request, reply: _Reply) -> None:
-        target = _Target(self._manager, asked)
+        target = _Target(self._manager, asked, self._check_method_names)
         if request.header("content-type") == TENSORS:
             signature, inputs, wanted = _binary_request(request, target)
             self._submit(target, signature, inputs, wanted, _BinaryAnswer(reply, target))
@@ -132,7 +135,7 @@ class RestApi:
         assert request.spool is not None
         decoded = await self._codec.decode_predict(request.spool, known)
         # The version may have changed while the body was decoded: the name decides again.
-        again = _Target(self._manager, asked)
+        again = _Target(self._manager, asked, self._check_method_names)
         again(decoded.signature_name)
         self._run_decoded(again, decoded, reply)
 
@@ -204,10 +207,12 @@ class RestApi:
     def _examples(self, asked: Route, request: Request, reply: _Reply) -> None:
         body = request.body if request.spool is None else bytes(request.spool.view())
         decoded = decode_examples(body, "classify" if asked.action == "classify" else "regress")
-        target = _Target(self._manager, asked)
+        target = _Target(self._manager, asked, self._check_method_names)
         served = target.find()
         name = decoded.signature_name
-        outputs = examples_signature(served.signatures, name, asked.action)
+        outputs = examples_signature(
+            served.signatures, name, asked.action, self._check_method_names
+        )
         examples = np.empty(len(decoded.examples), object)
         examples[:] = decoded.examples
         answer = _ExamplesAnswer(reply, target, asked.action, len(examples))
@@ -301,11 +306,12 @@ class _Target:
     Called with a signature's name it is the `signature_of` of `decode_predict`.
     """
 
-    __slots__ = ("_asked", "_manager", "served")
+    __slots__ = ("_asked", "_check_method_name", "_manager", "served")
 
-    def __init__(self, manager: Manager, asked: Route) -> None:
+    def __init__(self, manager: Manager, asked: Route, check_method_name: bool) -> None:
         self._manager = manager
         self._asked = asked
+        self._check_method_name = check_method_name
         self.served: Served
 
     def find(self) -> Served:
@@ -316,6 +322,8 @@ class _Target:
         signature = self.find().signatures.get(name)
         if signature is None:
             raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
+        if self._check_method_name:
+            check_method_name(signature, "predict")
         return signature
 
 

@@ -33,8 +33,14 @@ FLAGS: dict[str, Flag] = {
     ),
     "enable_batching": Flag(False, "Merge requests into batches."),
     "batching_parameters_file": Flag("", "File with BatchingParameters."),
+    "enable_per_model_batching_parameters": Flag(
+        False, "Batch by each version's own batching_params.pbtxt."
+    ),
     "enable_model_warmup": Flag(True, "Run a version's warm-up requests before it serves."),
     "num_request_iterations_for_warmup": Flag(0, "How often each is run; 0: once."),
+    "enable_signature_method_name_check": Flag(
+        False, "Ask a signature only for the method that it was saved for."
+    ),
     "monitoring_config_file": Flag("", "File with a MonitoringConfig."),
     "saved_model_tags": Flag("serve", "Tags of the meta graph to load, with commas between."),
     "tensorflow_session_parallelism": Flag(0, "Threads one operation may use; 0: automatic."),
@@ -54,11 +60,9 @@ IGNORED: dict[str, str] = {
     "num_load_threads": "each version loads in a process of its own and blocks no other",
     "num_unload_threads": "unloading is the end of a process and blocks no other",
     "flush_filesystem_caches": "a version's files stay cached as long as the system likes",
-    "enable_per_model_batching_parameters": "one file of parameters applies to every model",
     "tensorflow_inter_op_parallelism": "a run uses the thread that asks for it",
     "tensorflow_session_config_file": _TUNED,
     "per_process_gpu_memory_fraction": "device memory grows as it is needed",
-    "enable_signature_method_name_check": "a signature is judged by its tensors",
     "enable_profiler": "there is no profiler service",
     "enable_serialization_as_tensor_content": "outputs are always in their typed fields",
     "remove_unused_fields_from_bundle_metagraph": "a loaded graph is kept by its worker alone",

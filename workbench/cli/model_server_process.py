@@ -70,6 +70,7 @@ def supervisor_spec(values: Values) -> SupervisorSpec:
             },
             "model_defaults": defaults,
             "labels_for_unavailable": values["allow_version_labels_for_unavailable_models"],
+            "check_method_names": values["enable_signature_method_name_check"],
             "config_file": values["model_config_file"],
             "config_file_seconds": float(values["model_config_file_poll_wait_seconds"]),
         },
@@ -91,6 +92,8 @@ def _model_defaults(values: Values) -> dict[str, Any]:
     return {
         "batching": batching,
         "automatic_batching": False,
+        "version_batching": values["enable_batching"]
+        and values["enable_per_model_batching_parameters"],
         "max_load_retries": values["max_num_load_retries"],
         "load_retry_seconds": values["load_retry_interval_micros"] / 1e6,
         "tags": values["saved_model_tags"].split(","),

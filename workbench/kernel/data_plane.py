@@ -30,6 +30,7 @@ class DataPlaneSettings:
         grpc: fields of `GrpcOptions` but for host and port.
         model_defaults: settings of a model that a `ModelServerConfig` does not speak about.
         labels_for_unavailable: a new label may name a version that is not there.
+        check_method_names: a signature must have been saved for the method that asks for it.
         config_file: a `ModelServerConfig` file to be followed, every `config_file_seconds`.
     """
 
@@ -39,6 +40,7 @@ class DataPlaneSettings:
     grpc: Mapping[str, Any] = field(default_factory=dict)
     model_defaults: Mapping[str, Any] = field(default_factory=dict)
     labels_for_unavailable: bool = False
+    check_method_names: bool = False
     config_file: str = ""
     config_file_seconds: float = 0.0
 
@@ -72,6 +74,7 @@ class DataPlane:
             settings.rest_timeout_seconds,
             settings.enable_cors,
             settings.metrics_path,
+            settings.check_method_names,
         )
         self._http = HttpServer(
             self._rest,
@@ -84,7 +87,13 @@ class DataPlane:
         self._reloader = Reloader(
             core.manager, on_change, settings.model_defaults, settings.labels_for_unavailable
         )
-        service = GrpcService(core.manager, core.scheduler, self._reloader, self._rest.metrics)
+        service = GrpcService(
+            core.manager,
+            core.scheduler,
+            self._reloader,
+            self._rest.metrics,
+            settings.check_method_names,
+        )
         options = GrpcOptions(host, grpc_port, **settings.grpc)
         self._grpc = GrpcServer(service.methods, options, token)
         self._follower: asyncio.Task[None] | None = None

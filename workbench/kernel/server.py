@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 import orjson
 
 from workbench.api.codec import CodecProcess
+from workbench.api.config_files import read_batching_parameters
 from workbench.api.control import ControlPlane
 from workbench.api.reload import not_available, wait_until_settled
 from workbench.core.events import Event, log_line
@@ -93,7 +94,9 @@ class Server:
         self.desired = self._read_desired()
         self.core = ServerCore(
             CoreOptions(
-                self.desired.get("num_batch_threads", spec.num_batch_threads), spec.poll_seconds
+                self.desired.get("num_batch_threads", spec.num_batch_threads),
+                spec.poll_seconds,
+                read_batching_parameters,
             )
         )
         self.codec = CodecProcess()

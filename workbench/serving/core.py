@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from workbench.core.batching import BatchingParameters
 from workbench.core.events import Event, EventLog
 from workbench.core.states import PublicState
 from workbench.serving.manager import DRAIN_SECONDS, Manager
@@ -26,10 +29,12 @@ def schedulable_cpus() -> int:
 
 @dataclass(frozen=True)
 class CoreOptions:
-    """`num_batch_threads` None: as many executor slots as CPUs; `poll_seconds`: of folders."""
+    """`num_batch_threads` None: as many executor slots as CPUs; `poll_seconds`: of folders;
+    `read_batching`: reads a version's own batching parameters from a file."""
 
     num_batch_threads: int | None = None
     poll_seconds: float = 1.0
+    read_batching: Callable[[Path], BatchingParameters] | None = None
 
 
 class ServerCore:
@@ -42,7 +47,14 @@ class ServerCore:
         self.events = EventLog(lambda: (time.monotonic(), time.time()))
         self.zygote = Zygote(self._zygote_event)
         self.scheduler = BatchScheduler(options.num_batch_threads or cpus)
-        self.manager = Manager(self.events, self.zygote, self.scheduler, cpus, options.poll_seconds)
+        self.manager = Manager(
+            self.events,
+            self.zygote,
+            self.scheduler,
+            cpus,
+            options.poll_seconds,
+            options.read_batching,
+        )
         self._last_move = 0.0
         self.events.listen(self._note_move)
         self.ledger = MemoryLedger(self.processes, self._in_transition)

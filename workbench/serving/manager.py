@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from workbench.core.batching import BatchingParameters
 from workbench.core.events import EventLog
 from workbench.core.states import FINAL_STATES, Harness, HarnessState, ServableId
 from workbench.core.status import Code, ServingError, invalid_argument, not_found, unavailable
@@ -42,6 +44,7 @@ class Manager:
     Args:
         cpus: what `intra_op_threads` is divided from.
         poll_seconds: how often each model's folder is looked at.
+        read_batching: reads the parameters that a version's folder has for itself.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Manager:
         scheduler: BatchScheduler,
         cpus: int,
         poll_seconds: float = POLL_SECONDS,
+        read_batching: Callable[[Path], BatchingParameters] | None = None,
     ) -> None:
         self.models: dict[str, Model] = {}
         self.events = events
@@ -58,6 +62,7 @@ class Manager:
         self._scheduler = scheduler
         self._cpus = cpus
         self._poll_seconds = poll_seconds
+        self._read_batching = read_batching
         self._pollers: dict[str, asyncio.Task[None]] = {}
         self._poll_now: dict[str, asyncio.Event] = {}
         # Loading is mostly one thread's work: more at once than CPUs only slows each.
@@ -87,7 +92,7 @@ class Manager:
         old, model.config = model.config, config
         if old.base_path != config.base_path:
             model.source = FolderSource(config.name, config.base_path)
-        if old.batching != config.batching:
+        if old.batching != config.batching and not config.version_batching:
             for served in model.versions.values():
                 if served.queues is not None:
                     self._scheduler.reconfigure(served.queues, config.batching)
@@ -283,12 +288,15 @@ class Manager:
             self.events.add("load_approved", *served.id)
             harness.move(_S.LOADING)
             self.events.add("loading", *served.id, path=served.found.path)
+        batching = model.config.batching
+        if model.config.version_batching:
+            batching = await self._own_batching(served)
         worker = await self._start_worker(model, served)
         if not harness.aspired:
             return
         assert served.report is not None
         served.queues = VersionQueues(
-            served.report.signatures, model.config.batching, model.config.automatic_batching
+            served.report.signatures, batching, model.config.automatic_batching
         )
         self._scheduler.attach(served.queues, worker)
         harness.move(_S.READY)
@@ -296,6 +304,14 @@ class Manager:
         model.refresh_ready()
         self._state(served)
         self.events.add("available", *served.id, seconds=served.load_seconds)
+
+    async def _own_batching(self, served: Served) -> BatchingParameters | None:
+        """What the version's folder says of its batching; None, not batched, where it says
+        nothing."""
+        file = Path(served.found.path) / "batching_params.pbtxt"
+        if self._read_batching is None or not file.exists():
+            return None
+        return await asyncio.to_thread(self._read_batching, file)
 
     async def _start_worker(self, model: Model, served: Served) -> Worker:
         """A new worker process that has loaded this version."""

@@ -36,6 +36,8 @@ class ModelConfig:
         batching: as TensorFlow Serving's `BatchingSession`; None means automatic.
         automatic_batching: without `batching`, whether requests may be merged where that changes
             nothing but speed; False runs each alone.
+        version_batching: each version's `batching_params.pbtxt` says how its requests are batched,
+            instead of `batching`; those of a version without one are not.
         labels: names for versions; a label may name a version that is not there yet.
         max_load_retries: attempts after a first load that failed for a passing reason.
         load_retry_seconds: the pause before each.
@@ -59,6 +61,7 @@ class ModelConfig:
     enable_model_warmup: bool = True
     num_request_iterations_for_warmup: int = 0
     automatic_batching: bool = True
+    version_batching: bool = False
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.name):
@@ -86,6 +89,7 @@ class ModelConfig:
             "enable_model_warmup": self.enable_model_warmup,
             "num_request_iterations_for_warmup": self.num_request_iterations_for_warmup,
             "automatic_batching": self.automatic_batching,
+            "version_batching": self.version_batching,
         }
 
     @classmethod

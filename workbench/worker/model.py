@@ -149,7 +149,8 @@ class LoadedModel:
                 elif call.copies:
                     value = value.copy()
                 feeds[tensor] = value
-            return dict(zip(call.outputs, self._session_run(feeds, call.fetches), strict=True))
+            results = map(_array, self._session_run(feeds, call.fetches))
+            return dict(zip(call.outputs, results, strict=True))
         except ServingError:
             raise
         except Exception as error:
@@ -232,6 +233,15 @@ def _session_run(session: Any, probe: Any) -> SessionRun:
         return run
     except Exception:
         return lambda feeds, fetches: session.run(fetches, feeds, options=options)
+
+
+def _array(result: Any) -> np.ndarray:
+    """What a run gave, as an array: a string without dimensions comes as plain bytes."""
+    if isinstance(result, bytes):
+        array = np.empty((), object)
+        array[()] = result
+        return array
+    return result if isinstance(result, np.ndarray) else np.asarray(result)
 
 
 def translate(error: Exception) -> ServingError:
