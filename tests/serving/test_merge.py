@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.core.batching import BatchingParameters
+from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import ServingError, failed_precondition, invalid_argument
 from workbench.serving.merge import batch_rows, check_outputs, merge
 
 PAD = BatchingParameters(pad_variable_length_inputs=True)
+SIGNATURE = Signature({name: TensorInfo("float", None, f"{name}:0") for name in "abxy"}, {})
 
 
 def joined(parts: dict[str, list[np.ndarray]]) -> dict[str, list[Any]]:
@@ -47,7 +49,7 @@ def test_what_cannot_be_batched(inputs: dict[str, np.ndarray], message: str) -> 
 
 def test_parts_stay_apart_and_in_order() -> None:
     first, second = {"x": np.array([1.0, 2.0])}, {"x": np.array([3.0])}
-    parts, padding = merge([first, second], 3, BatchingParameters())
+    parts, padding = merge([first, second], 3, BatchingParameters(), SIGNATURE)
     assert padding == 0
     assert [a is b["x"] for a, b in zip(parts["x"], (first, second), strict=True)] == [True, True]
 
@@ -58,7 +60,7 @@ def test_padded_to_an_allowed_size_with_the_first_row_of_the_last_task() -> None
         {"x": np.array([[1, 1], [2, 2]]), "s": np.array([b"a", b"b"], object)},
         {"x": np.array([[3, 3], [4, 4], [5, 5]]), "s": np.array([b"c", b"d", b"e"], object)},
     ]
-    parts, padding = merge(requests, 5, allowed)
+    parts, padding = merge(requests, 5, allowed, SIGNATURE)
     assert padding == 3
     assert joined(parts) == {
         "x": [[1, 1], [2, 2], [3, 3], [4, 4], [5, 5], [3, 3], [3, 3], [3, 3]],
@@ -69,29 +71,31 @@ def test_padded_to_an_allowed_size_with_the_first_row_of_the_last_task() -> None
 @pytest.mark.parametrize(("rows", "padding"), [(4, 0), (9, 0)])
 def test_an_allowed_size_or_a_larger_batch_is_not_padded(rows: int, padding: int) -> None:
     allowed = BatchingParameters(max_batch_size=8, allowed_batch_sizes=(4, 8))
-    assert merge([{"x": np.zeros(rows)}], rows, allowed)[1] == padding
+    assert merge([{"x": np.zeros(rows)}], rows, allowed, SIGNATURE)[1] == padding
 
 
 def test_different_shapes_are_refused_where_padding_is_off() -> None:
     with pytest.raises(ServingError) as raised:
-        merge([{"x": np.zeros((1, 2))}, {"x": np.zeros((1, 3))}], 2, BatchingParameters())
+        merge(
+            [{"x": np.zeros((1, 2))}, {"x": np.zeros((1, 3))}], 2, BatchingParameters(), SIGNATURE
+        )
     assert raised.value == failed_precondition(
-        "Tensors with name 'x' from different tasks have different shapes and padding is turned "
-        "off. Set pad_variable_length_inputs to true, or ensure that all tensors with the same "
-        "name have equal dimensions starting with the first dim."
+        "Tensors with name 'x:0' from different tasks have different shapes and padding is "
+        "turned off. Set pad_variable_length_inputs to true, or ensure that all tensors with the "
+        "same name have equal dimensions starting with the first dim."
     )
 
 
 def test_ragged_inputs_are_padded_with_their_own_first_element() -> None:
     requests = [{"x": np.array([[7, 8]])}, {"x": np.array([[1, 2, 3], [4, 5, 6]])}]
-    parts, _ = merge(requests, 3, PAD)
+    parts, _ = merge(requests, 3, PAD, SIGNATURE)
     assert joined(parts) == {"x": [[7, 8, 7], [1, 2, 3], [4, 5, 6]]}
 
 
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3)), min_size=2))
 def test_padding_keeps_every_element_in_its_place(shapes: list[tuple[int, int, int]]) -> None:
     arrays = [np.arange(np.prod(s)).reshape(s) + 100 * i for i, s in enumerate(shapes)]
-    parts, _ = merge([{"x": a} for a in arrays], sum(s[0] for s in shapes), PAD)
+    parts, _ = merge([{"x": a} for a in arrays], sum(s[0] for s in shapes), PAD, SIGNATURE)
     widest = (max(s[1] for s in shapes), max(s[2] for s in shapes))
     for padded, array in zip(parts["x"], arrays, strict=True):
         assert padded.shape == (array.shape[0], *widest)
@@ -115,7 +119,7 @@ def test_padding_keeps_every_element_in_its_place(shapes: list[tuple[int, int, i
 )
 def test_what_cannot_be_padded(shapes: list[tuple[int, ...]], message: str) -> None:
     with pytest.raises(ServingError) as raised:
-        merge([{"x": np.zeros(shape)} for shape in shapes], 2, PAD)
+        merge([{"x": np.zeros(shape)} for shape in shapes], 2, PAD, SIGNATURE)
     assert raised.value == invalid_argument(message)
 
 

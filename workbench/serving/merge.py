@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from workbench.core.batching import BatchingParameters, next_allowed_batch_size
+from workbench.core.signature import Signature
 from workbench.core.status import ServingError, failed_precondition, invalid_argument
 
 Parts = dict[str, list[np.ndarray]]
@@ -40,13 +41,17 @@ def batch_rows(inputs: Mapping[str, np.ndarray]) -> int:
 
 
 def merge(
-    requests: Sequence[Mapping[str, np.ndarray]], rows: int, parameters: BatchingParameters
+    requests: Sequence[Mapping[str, np.ndarray]],
+    rows: int,
+    parameters: BatchingParameters,
+    signature: Signature,
 ) -> tuple[Parts, int]:
     """The arrays of each input, request by request, padded as the parameters say.
 
     Args:
         requests: the inputs of each request (or of its part in this batch), in order.
         rows: their rows in all.
+        signature: whose inputs they are.
 
     Returns:
         For each input the arrays to be joined along dimension 0, and how many rows of padding
@@ -61,7 +66,8 @@ def merge(
             if len({a.shape[1:] for a in arrays}) > 1:
                 if not parameters.pad_variable_length_inputs:
                     raise failed_precondition(
-                        f"Tensors with name '{name}' from different tasks have different shapes "
+                        # The graph's name of the tensor, as in TensorFlow Serving's own text.
+                        f"Tensors with name '{signature.inputs[name].name or name}' from different tasks have different shapes "
                         "and padding is turned off. Set pad_variable_length_inputs to true, or "
                         "ensure that all tensors with the same name have equal dimensions "
                         "starting with the first dim."

@@ -452,7 +452,8 @@ class BatchScheduler:
             if queue.parameters is _SOLO_PARAMETERS:
                 parts, padding = {name: [a] for name, a in first.inputs.items()}, 0
             else:
-                parts, padding = merge(requests, batch.size, queue.parameters)
+                signature = version.signatures[first.signature]
+                parts, padding = merge(requests, batch.size, queue.parameters, signature)
             lane.run(
                 first.signature,
                 parts,
