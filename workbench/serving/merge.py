@@ -65,9 +65,10 @@ def merge(
         for name, arrays in parts.items():
             if len({a.shape[1:] for a in arrays}) > 1:
                 if not parameters.pad_variable_length_inputs:
+                    # The graph's name of the tensor, as in TensorFlow Serving's own text.
+                    tensor = signature.inputs[name].name or name
                     raise failed_precondition(
-                        # The graph's name of the tensor, as in TensorFlow Serving's own text.
-                        f"Tensors with name '{signature.inputs[name].name or name}' from different tasks have different shapes "
+                        f"Tensors with name '{tensor}' from different tasks have different shapes "
                         "and padding is turned off. Set pad_variable_length_inputs to true, or "
                         "ensure that all tensors with the same name have equal dimensions "
                         "starting with the first dim."
