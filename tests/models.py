@@ -197,6 +197,7 @@ def main(folder: str) -> None:
 
     export("half_plus_two", half_plus(2.0))
     export("half_plus_three", half_plus(3.0))
+    export("half_plus_a_little_more", half_plus(2.001))
     export("counter", counter)
     export("text", text)
     export("multi", multi)

@@ -1,0 +1,202 @@
+"""Versions compared on real servers: against direct computation, and with planted differences."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import workbench as wb
+from workbench.core.status import ServingError
+from workbench.experiments.compare_versions import compare_versions
+from workbench.experiments.version_comparison import VersionComparison
+
+X = np.linspace(-4, 4, 600, dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def served(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[wb.Server]:
+    """Versions 1 and 2 are the same; 3 answers a thousandth more, 4 something else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+        with wb.serve(models / "half_plus_two", name="half") as server:
+            server.publish(models / "half_plus_two")
+            server.publish(models / "half_plus_a_little_more")
+            server.publish(models / "half_plus_three")
+            yield server
+
+
+@pytest.fixture(scope="module")
+def same(served: wb.Server) -> VersionComparison:
+    return compare_versions(served, 1, 2, X, X / 2 + 2, pairs=100, progress=False)
+
+
+@pytest.fixture(scope="module")
+def near(served: wb.Server) -> VersionComparison:
+    return served.compare_versions(1, 3, X, pairs=50, progress=False)  # type: ignore[no-any-return]
+
+
+def test_two_copies_are_the_same(same: VersionComparison) -> None:
+    assert same.agreement == 1.0
+    assert len(same.disagreements) == 0
+    assert same.latency.verdict != "different"
+    assert same.errors is not None
+    assert max(max(pair) for pair in same.errors) < 1e-6
+    assert same.sentences()[:2] == [
+        "Both give the same answer to 600 of 600 examples (100.00%).",
+        "Output y is the same to the last bit.",
+    ]
+    same.assert_agreement(largest_difference=0.0)
+
+
+def test_a_planted_thousandth_is_found(near: VersionComparison) -> None:
+    assert near.agreement == 0.0
+    assert near.difference.largest == pytest.approx(1e-3, rel=1e-2)
+    assert near.sentences()[1].startswith("Output y differs by at most 0.001 (mean 0.001).")
+    with pytest.raises(AssertionError) as caught:
+        near.assert_agreement()
+    assert str(caught.value).startswith(
+        "Versions 1 and 3 agree on 0.00% of the examples, and 100.00% were asked for; the "
+        "furthest apart: {'example': "
+    )
+    with pytest.raises(AssertionError) as caught:
+        near.assert_agreement(at_least=0.0, largest_difference=1e-4)
+    assert str(caught.value) == (
+        "Output y of versions 1 and 3 differs by 0.001, and 0.0001 was allowed"
+    )
+    near.assert_agreement(at_least=0.0, largest_difference=2e-3)
+
+
+def test_what_was_wanted_is_put_back(served: wb.Server, near: VersionComparison) -> None:
+    assert served._describe(served.model)["version_policy"] == {"latest": 1}
+    served._wait_gone(3, 30)
+    assert served.versions.available == [4]
+
+
+def test_faces(same: VersionComparison, near: VersionComparison) -> None:
+    assert same.frame.columns.tolist() == ["version 1", "version 2"]
+    assert same.frame.index.tolist() == [
+        "mean absolute error",
+        "root mean square error",
+        "median latency (ms)",
+        "99th percentile of latency (ms)",
+        "memory of its worker (MB)",
+        "size on disk (MB)",
+        "load time (s)",
+    ]
+    assert not same.frame.isna().any(axis=None)
+    page = near._repr_html_()
+    assert page.count("data:image/png;base64,") == 1
+    assert "Answered differently, the furthest apart first (10 of 600):" in page
+    assert str(near).startswith("Versions 1 and 3 of half\nBoth give the same answer to 0 of 600")
+    data = json.loads(json.dumps(near.to_json()))
+    assert (data["agreement"], data["versions"], data["examples"]) == (0.0, [1, 3], 600)
+    with pytest.raises(ValueError, match="Confusion needs labels"):
+        near.confusion(1)
+
+
+@pytest.mark.parametrize(
+    ("versions", "x", "settings", "message"),
+    [
+        ((1, 1), X, {}, "Version 1 cannot be compared with itself: name two versions"),
+        ((1, 2), X, {"pairs": 10},
+         "At least 11 pairs are needed to be certain of anything; had 10"),
+        ((1, 2), X, {"y": [1.0]}, "x has 600 examples and y 1: give one label for each example"),
+        ((1, 2), np.float32(1.0), {}, "x must hold examples: arrays whose first dimension, the "
+         "same for all inputs, is not 0"),
+        ((1, 2), X, {"output": "z", "pairs": 11},
+         "There is no output 'z' in both versions; there are: y"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_compared(
+    served: wb.Server, versions: tuple[int, int], x: object, settings: dict, message: str
+) -> None:
+    with pytest.raises(ServingError) as caught:
+        compare_versions(served, *versions, x, progress=False, **settings)
+    assert caught.value.message == message
+
+
+def test_a_version_that_is_nowhere(served: wb.Server) -> None:
+    with pytest.raises(ServingError) as caught:
+        compare_versions(served, 1, 9, X, progress=False)
+    assert caught.value.message == (
+        f"Version 9 of half is neither served nor in {served.base_path}: publish it first"
+    )
+
+
+def test_outputs_that_do_not_follow_the_examples(models: Path, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+        with wb.serve(models / "rows", name="rows") as server:
+            server.publish(models / "rows")
+            with pytest.raises(ServingError) as caught:
+                compare_versions(server, 1, 2, [1.0, 2.0], signature="total", progress=False)
+    assert caught.value.message == (
+        "Output 'y' of version 1 does not follow the examples: its shape is ()"
+    )
+
+
+DIRECT = """
+import json, sys
+import numpy as np
+from sklearn.metrics import accuracy_score, confusion_matrix
+import workbench as wb
+from workbench.experiments.digits import load_digits, train_digits
+
+digits = load_digits()
+models = [train_digits(), train_digits(hidden=(128, 64))]
+with wb.serve(models[0], "digits") as server:
+    server.publish(models[1])
+    found = server.compare_versions(1, 2, digits.x_test, digits.y_test, pairs=50, progress=False)
+    found.plot().savefig(sys.argv[1])
+    classes = [m.predict(digits.x_test, verbose=0).argmax(axis=1) for m in models]
+    right = [c == digits.y_test for c in classes]
+    print(json.dumps({
+        "found": found.to_json(),
+        "confusions": [found.confusion(v).to_numpy().tolist() for v in (1, 2)],
+        "disagreements": sorted(found.disagreements["example"].tolist()),
+        "accuracy": [accuracy_score(digits.y_test, c) for c in classes],
+        "confusion_matrices": [confusion_matrix(digits.y_test, c).tolist() for c in classes],
+        "only": [int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())],
+        "differing": np.flatnonzero(classes[0] != classes[1]).tolist(),
+    }))
+"""
+
+
+def test_numbers_are_those_of_keras_and_scikit_learn(tmp_path: Path) -> None:
+    figure = tmp_path / "figure.png"
+    done = subprocess.run(
+        [sys.executable, "-c", DIRECT, str(figure)],
+        env={**os.environ, "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime")},
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    found = told["found"]
+    assert found["accuracy"] == pytest.approx(told["accuracy"])
+    assert found["only_right"] == told["only"]
+    assert told["confusions"] == told["confusion_matrices"]
+    assert told["disagreements"] == told["differing"]
+    assert found["agreement"] == pytest.approx(1 - len(told["differing"]) / found["examples"])
+    assert "chance explains (McNemar's exact test" in " ".join(found["sentences"])
+    assert figure.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.slow
+def test_twenty_comparisons_of_two_copies_call_none_different(served: wb.Server) -> None:
+    """At alpha 0.001 the chance that this fails by itself is below 2 %."""
+    policy = {"version_policy": {"specific": [1, 2]}}
+    served._control.request("PATCH", f"/models/{served.model}", policy)
+    served.wait_for(1)
+    served.wait_for(2)
+    for seed in range(20):
+        found = compare_versions(served, 1, 2, X[:64], pairs=200, seed=seed, progress=False)
+        assert found.latency.verdict != "different", (seed, found.latency)
