@@ -2,7 +2,8 @@
 
     make screenshots
 
-The transitions figure comes from the demo; the pictures of JupyterLab from its browser tests.
+The transitions figure comes from the demo, that of versions from `docs.version_figure`, and the
+pictures of JupyterLab from its browser tests.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ def main() -> int:
     IMAGES.mkdir(parents=True, exist_ok=True)
     figure = IMAGES / "transitions.png"
     demo = [sys.executable, "-m", "workbench.cli.main", "demo", "--output", str(figure)]
+    versions = [sys.executable, "-m", "docs.version_figure", str(IMAGES / "versions.png")]
     tests = [sys.executable, "-m", "pytest", "-q", "tests/browser"]
-    for command in (demo, tests):
+    for command in (demo, versions, tests):
         if subprocess.run(command, cwd=ROOT).returncode:
             return 1
     for picture in sorted(SCREENSHOTS.glob("*-light.png")):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import workbench
-from workbench.cli import experiments, lab, model_server
+from workbench.cli import compare, experiments, lab, model_server
 from workbench.client import Server, connect, serve, servers
 from workbench.core.status import ServingError
 
@@ -97,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     one.set_defaults(command=_demo)
 
     experiments.register(commands)
+    compare.register(commands)
     lab.register(commands)
     model_server.register(commands)
     return parser

@@ -1,0 +1,20 @@
+"""The figure of `docs/compare-versions.md`: two versions of a digits classifier."""
+
+from __future__ import annotations
+
+import sys
+
+import workbench as wb
+from workbench.experiments.digits import load_digits, train_digits
+
+
+def main(file: str) -> None:
+    digits = load_digits()
+    with wb.serve(train_digits(), "digits-figure") as server:
+        server.publish(train_digits(hidden=(128, 64)))
+        found = server.compare_versions(1, 2, digits.x_test, digits.y_test, pairs=1000)
+        found.plot().savefig(file, dpi=110, facecolor="white")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,74 @@
+"""`workbench compare-versions` on a real server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import workbench as wb
+from workbench.cli.main import main
+
+X = np.linspace(-1, 1, 50, dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def half(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[wb.Server]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+        with wb.serve(models / "half_plus_two", name="half") as server:
+            server.publish(models / "half_plus_three")
+            yield server
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "y.npy", X / 2 + 2)
+    return tmp_path
+
+
+def test_words_and_a_figure(
+    half: wb.Server, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figure = data / "figure.png"
+    code = main(
+        ["compare-versions", "1", "2", "half", "--data", f"{data}/x.npy", "--pairs", "11",
+         "--labels", f"{data}/y.npy", "--plot", str(figure)]
+    )  # fmt: skip
+    said = capsys.readouterr().out
+    assert code == 0
+    assert said.startswith(
+        "Versions 1 and 2 of half\n"
+        "Both give the same answer to 0 of 50 examples (0.00%).\n"
+        "Output y differs by at most 1 (mean 1).\n"
+    )
+    assert "and version 2 by 1 in the mean." in said
+    assert figure.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_json_and_a_gate(half: wb.Server, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (data / "x.json").write_text(json.dumps(X.tolist()))
+    np.savez(data / "x.npz", x=X)
+    for file in ("x.json", "x.npz"):
+        arguments = ["1", "2", "half", "--data", f"{data}/{file}", "--pairs", "11", "--json"]
+        assert main(["compare-versions", *arguments]) == 0
+        assert json.loads(capsys.readouterr().out)["agreement"] == 0.0
+    arguments = ["1", "2", "half", "--data", f"{data}/x.npy", "--pairs", "11", "--at-least", "0.9"]
+    assert main(["compare-versions", *arguments]) == 1
+    assert (
+        capsys.readouterr()
+        .out.splitlines()[-1]
+        .startswith("Versions 1 and 2 agree on 0.00% of the examples, and 90.00% were asked for; ")
+    )
+
+
+def test_a_file_that_is_no_array(
+    half: wb.Server, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "words.npy").write_text("words")
+    assert main(["compare-versions", "1", "2", "half", "--data", f"{data}/words.npy"]) == 1
+    assert f"{data}/words.npy cannot be read: " in capsys.readouterr().err

@@ -1,0 +1,73 @@
+"""`workbench compare-versions`: two versions side by side, from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from workbench.client import connect
+from workbench.core.status import invalid_argument
+
+
+def register(commands: Any) -> None:
+    """Add the command to argparse's subparsers."""
+    one = commands.add_parser(
+        "compare-versions", help="compare two versions: answers, latency, memory"
+    )
+    one.add_argument("first", type=int)
+    one.add_argument("second", type=int)
+    one.add_argument("name", nargs="?", help="of the server; default: the one started last")
+    one.add_argument(
+        "--data", required=True, metavar="FILE", help="examples: .npy, .npz by input, or .json"
+    )
+    one.add_argument("--labels", metavar="FILE", help="the right answers: .npy or .json")
+    one.add_argument("--pairs", type=int, default=500, help="of requests, for the latency")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--plot", metavar="FILE", help="where the figure goes (.png, .svg, .pdf)")
+    one.add_argument(
+        "--at-least", type=float, metavar="SHARE", help="exit with 1 if fewer answers agree"
+    )
+    one.add_argument("--json", action="store_true")
+    one.set_defaults(command=_compare_versions)
+
+
+def _compare_versions(arguments: argparse.Namespace) -> int:
+    from workbench.experiments.compare_versions import compare_versions
+
+    found = compare_versions(
+        connect(arguments.name),
+        arguments.first,
+        arguments.second,
+        _read(arguments.data),
+        None if arguments.labels is None else _read(arguments.labels),
+        pairs=arguments.pairs,
+        seed=arguments.seed,
+        progress=not arguments.json,
+    )
+    if arguments.plot:
+        found.plot().savefig(arguments.plot, dpi=150)
+    print(json.dumps(found.to_json()) if arguments.json else found)
+    if arguments.at_least is not None:
+        try:
+            found.assert_agreement(at_least=arguments.at_least)
+        except AssertionError as error:
+            if not arguments.json:
+                print(error)
+            return 1
+    return 0
+
+
+def _read(file: str) -> Any:
+    import numpy as np
+
+    path = Path(file)
+    try:
+        if path.suffix == ".json":
+            return json.loads(path.read_text())
+        # Never pickled objects: a data file is not to run code.
+        data = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise invalid_argument(f"{file} cannot be read: {error}") from error
+    return dict(data) if path.suffix == ".npz" else data
