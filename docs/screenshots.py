@@ -2,8 +2,8 @@
 
     make screenshots
 
-The transitions figure comes from the demo, that of versions from `docs.version_figure`, and the
-pictures of JupyterLab from its browser tests.
+The transitions figure comes from the demo, those of comparisons from `docs.version_figure` and
+`docs.transition_figure`, and the pictures of JupyterLab from its browser tests.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ def main() -> int:
     figure = IMAGES / "transitions.png"
     demo = [sys.executable, "-m", "workbench.cli.main", "demo", "--output", str(figure)]
     versions = [sys.executable, "-m", "docs.version_figure", str(IMAGES / "versions.png")]
+    policies = [sys.executable, "-m", "docs.transition_figure", str(IMAGES / "policies.png")]
     tests = [sys.executable, "-m", "pytest", "-q", "tests/browser"]
-    for command in (demo, versions, tests):
+    for command in (demo, versions, policies, tests):
         if subprocess.run(command, cwd=ROOT).returncode:
             return 1
     for picture in sorted(SCREENSHOTS.glob("*-light.png")):

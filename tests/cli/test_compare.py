@@ -1,4 +1,4 @@
-"""`workbench compare-versions` on a real server."""
+"""`workbench compare-versions | compare-transitions` on a real server."""
 
 from __future__ import annotations
 
@@ -64,6 +64,25 @@ def test_json_and_a_gate(half: wb.Server, data: Path, capsys: pytest.CaptureFixt
         .out.splitlines()[-1]
         .startswith("Versions 1 and 2 agree on 0.00% of the examples, and 90.00% were asked for; ")
     )
+
+
+def test_transitions(
+    half: wb.Server, models: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figure = data / "transitions.png"
+    (data / "one.json").write_text("[1.0]")
+    code = main(
+        ["compare-transitions", str(models / "half_plus_two"), "half", "--data",
+         f"{data}/one.json", "--repeats", "1", "--plot", str(figure), "--json"]
+    )  # fmt: skip
+    found = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert {run["policy"]: run["failed requests"] > 0 for run in found["runs"]} == {
+        "smooth": False,
+        "unload_first": True,
+    }
+    assert figure.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert half.versions.available == [2]
 
 
 def test_a_file_that_is_no_array(

@@ -119,6 +119,13 @@ def test_how_long_two_versions_held_memory() -> None:
     assert made(UNLOAD_FIRST).overlap_seconds() == 0.0
 
 
+def test_memory_of_a_worker_that_is_gone_is_not_that_of_the_next() -> None:
+    memory = [(0.5, 1, 10), (1.0, 2, 99), (4.2, 2, 20)]
+    table = made(UNLOAD_FIRST, memory).memory_by_version()
+    assert table[2].max() == 20
+    assert table[2][table.index < 4.2].max() == 0
+
+
 def test_memory_over_time() -> None:
     samples = [(0.5, 1, 100), (3.0, 2, 40), (3.5, 2, 60), (5.0, 1, 90), (5.5, 2, 70)]
     recording = made(SMOOTH, memory=samples)

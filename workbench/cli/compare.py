@@ -1,4 +1,4 @@
-"""`workbench compare-versions`: two versions side by side, from the command line."""
+"""`workbench compare-versions | compare-transitions`, from the command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workbench.core.status import invalid_argument
 
 
 def register(commands: Any) -> None:
-    """Add the command to argparse's subparsers."""
+    """Add the commands to argparse's subparsers."""
     one = commands.add_parser(
         "compare-versions", help="compare two versions: answers, latency, memory"
     )
@@ -31,6 +31,22 @@ def register(commands: Any) -> None:
     )
     one.add_argument("--json", action="store_true")
     one.set_defaults(command=_compare_versions)
+
+    one = commands.add_parser(
+        "compare-transitions", help="bring a version in under each policy, on the same traffic"
+    )
+    one.add_argument("model", metavar="PATH", help="the next version, a SavedModel")
+    one.add_argument("name", nargs="?", help="of the server; default: the one started last")
+    one.add_argument(
+        "--data", required=True, metavar="FILE", help="an example: .npy or .json, as a batch"
+    )
+    one.add_argument("--policies", default="smooth,unload_first", metavar="NAME,...")
+    one.add_argument("--rate", type=float, default=100.0, help="requests a second")
+    one.add_argument("--repeats", type=int, default=5, help="of each policy")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--plot", metavar="FILE", help="where the figure goes (.png, .svg, .pdf)")
+    one.add_argument("--json", action="store_true")
+    one.set_defaults(command=_compare_transitions)
 
 
 def _compare_versions(arguments: argparse.Namespace) -> int:
@@ -57,6 +73,25 @@ def _compare_versions(arguments: argparse.Namespace) -> int:
                 print(error)
             return 1
     return 0
+
+
+def _compare_transitions(arguments: argparse.Namespace) -> int:
+    from workbench.experiments.compare_transitions import compare_transitions
+
+    found = compare_transitions(
+        connect(arguments.name),
+        arguments.model,
+        _read(arguments.data),
+        policies=arguments.policies.split(","),
+        rate=arguments.rate,
+        repeats=arguments.repeats,
+        seed=arguments.seed,
+        progress=not arguments.json,
+    )
+    if arguments.plot:
+        found.plot().savefig(arguments.plot, dpi=150)
+    print(json.dumps(found.to_json()) if arguments.json else found)
+    return 130 if found.interrupted else 0
 
 
 def _read(file: str) -> Any:

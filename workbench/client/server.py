@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 EXPERIMENTS = {
     "calibrate": "workbench.experiments.calibrate",
+    "compare_transitions": "workbench.experiments.compare_transitions",
     "compare_versions": "workbench.experiments.compare_versions",
     "sweep": "workbench.experiments.sweep",
     "tune": "workbench.experiments.tune",

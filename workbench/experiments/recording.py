@@ -129,6 +129,9 @@ class Recording:
         table = pd.DataFrame(index=pd.Index(grid, name="at"))
         for span in _merged(self.spans()):
             mine = self.memory[self.memory["version"] == span.version]
+            if span.start > 0:
+                # A worker that had this version before is another process.
+                mine = mine[mine["at"] >= span.start]
             if mine.empty:
                 continue
             # Between two samples a worker is as large as it was in the one before.

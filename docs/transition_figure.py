@@ -1,0 +1,20 @@
+"""The figure of `docs/compare-transitions.md`: the policies on the same traffic."""
+
+from __future__ import annotations
+
+import sys
+
+import workbench as wb
+from workbench.experiments.digits import load_digits, train_digits
+
+
+def main(file: str) -> None:
+    digits = load_digits()
+    with wb.serve(train_digits(), "digits-figure") as server:
+        found = server.compare_transitions(train_digits(hidden=(128, 64)), digits.x_test[:1])
+        print(found)
+        found.plot().savefig(file, dpi=100, facecolor="white")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
