@@ -19,12 +19,14 @@ from workbench.client.saving import ASIDE, version_folders
 from workbench.client.server import LOAD_TIMEOUT_SECONDS, Server
 from workbench.core.status import failed_precondition, invalid_argument
 from workbench.core.transitions import ALIASES, policy_name
+from workbench.experiments.generator import Closed, run_load
 from workbench.experiments.progress import Progress
-from workbench.experiments.recording import LEAD_SECONDS, record
+from workbench.experiments.recording import LEAD_SECONDS, predict_job, record
 from workbench.experiments.transition_comparison import Run, TransitionComparison
 
 _SETTLE_SECONDS = 0.3
-_WARM_UP_REQUESTS = 20
+_WARM_UP_CLIENTS = 4
+_WARM_UP_SECONDS = 0.5
 
 
 def compare_transitions(
@@ -135,9 +137,9 @@ def _run(
     lead_seconds: float,
 ) -> Run:
     server.transition = policy
-    # The old version was loaded a moment ago; its slow first runs are not what is asked about.
-    for _ in range(_WARM_UP_REQUESTS):
-        server.predict(x)
+    # The old version was loaded a moment ago; its slow first runs, with each number of requests
+    # in a batch, are not what is asked about.
+    run_load(predict_job(server, x, Closed(_WARM_UP_CLIENTS, _WARM_UP_SECONDS)))
     with record(
         server, x, rate=rate, title=policy, seed=seed, lead_seconds=lead_seconds
     ) as recording:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.client.server import Server
-from workbench.experiments.generator import LoadJob, LoadResult, run_load
+from workbench.experiments.generator import Closed, LoadJob, LoadResult, run_load
 from workbench.load.arrivals import Schedule
 
 if TYPE_CHECKING:
@@ -270,7 +270,7 @@ def record(
     recording.memory = memory[inside & (memory["model"] == server.model)].copy()
 
 
-def predict_job(server: Server, x: Any, schedule: Schedule) -> LoadJob:
+def predict_job(server: Server, x: Any, schedule: Schedule | Closed) -> LoadJob:
     """Requests over REST that ask the server's model for `x`, with its token."""
     entry = server._control.entry()
     instances = x.tolist() if hasattr(x, "tolist") else x
