@@ -127,6 +127,7 @@ def test_a_model_comes_is_seen_and_goes(planes: Planes, model: Path) -> None:
         "tags": ["serve"],
         "waiting": {},
         "warnings": [],
+        "held": 0,
     }
     served = planes.server.core.manager.models["m"].versions[1]
     assert served.worker is not None
@@ -209,7 +210,10 @@ BATCHING = (
     "allowed_batch_sizes, pad_variable_length_inputs, enable_large_batch_splitting, "
     "max_execution_batch_size"
 )
-TRANSITIONS = "use one of availability_preserving, resource_preserving, smooth, unload_first"
+TRANSITIONS = (
+    "use one of availability_preserving, resource_preserving, resource_preserving+hold, smooth, "
+    "unload_first, unload_first+hold"
+)
 BAD_SETTINGS = [
     ({"transition": "abrupt"}, f"Unknown transition 'abrupt': {TRANSITIONS}"),
     ({"transition": ["smooth"]}, "Setting 'transition' must be a string; was ['smooth']"),

@@ -197,7 +197,7 @@ def test_a_model_that_cannot_load_leaves_no_server(runtime: Path, models: Path) 
          "choose"),
         ({"transition": "abrupt"},
          "Unknown transition 'abrupt': use one of availability_preserving, resource_preserving, "
-         "smooth, unload_first"),
+         "resource_preserving+hold, smooth, unload_first, unload_first+hold"),
         ({"version_policy": "newest"},
          "Version policy 'newest' is not understood: use 'latest', a number of versions, 'all', "
          "or a list of version numbers"),

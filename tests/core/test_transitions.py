@@ -10,12 +10,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from workbench.core.states import FINAL_STATES, Harness, HarnessState, ServableId
 from workbench.core.status import ServingError, invalid_argument
 from workbench.core.transitions import (
+    ALIASES,
     Act,
     Action,
     Policy,
     Version,
     availability_preserving,
     highest_aspired_new,
+    holds,
     policy_name,
     policy_named,
     resource_preserving,
@@ -118,6 +120,11 @@ def test_every_decision_says_why(policy: Policy, table: str, why: str) -> None:
     [
         (("smooth", "availability_preserving"), "smooth", availability_preserving),
         (("unload_first", "resource_preserving"), "unload_first", resource_preserving),
+        (
+            ("unload_first+hold", "resource_preserving+hold"),
+            "unload_first+hold",
+            resource_preserving,
+        ),
     ],
 )
 def test_policies_have_a_short_and_a_full_name(
@@ -128,12 +135,17 @@ def test_policies_have_a_short_and_a_full_name(
         assert policy_named(name) is policy
 
 
+def test_only_hold_holds() -> None:
+    assert [name for name in ALIASES if holds(name)] == ["unload_first+hold"]
+    assert holds("resource_preserving+hold")
+
+
 def test_an_unknown_policy_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ServingError) as raised:
         policy_named("quick")
     assert raised.value == invalid_argument(
         "Unknown transition 'quick': use one of availability_preserving, resource_preserving, "
-        "smooth, unload_first"
+        "resource_preserving+hold, smooth, unload_first, unload_first+hold"
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ from workbench.api.inference import (
 )
 from workbench.api.metrics import Metrics
 from workbench.api.reload import Reloader
+from workbench.api.rest import HELD_TOO_LONG
 from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
 from workbench.runtime.frames import Tensors
@@ -40,6 +41,8 @@ Method = Callable[[bytes, "float | None"], Awaitable[bytes]]
 """Answers one request. The second argument is its time limit in seconds, None for none."""
 
 _NEVER = 2**62
+_HOLD_SECONDS = 30.0
+"""How long a request without a deadline waits for a version, where requests are held."""
 _SIGNATURE_DEF_MAP = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
 _KINDS = {"Classify": "Classification", "Regress": "Regression"}
 _APIS = {"classify": "Classify", "regress": "Regress"}
@@ -95,7 +98,7 @@ class GrpcService:
     async def _predict_with(
         self, spec: ModelSpec, entries: dict[str, bytes], outputs: list[str], seconds: float | None
     ) -> bytes:
-        served = self._find(spec)
+        served = await self._find_or_wait(spec, seconds)
         signature = served.signatures.get(spec.signature_name)
         if signature is None:
             raise failed_precondition(f'Serving signature key "{spec.signature_name}" not found.')
@@ -177,6 +180,30 @@ class GrpcService:
             raise invalid_argument("ModelSpec has no name specified.")
         return self._manager.find(spec.name, spec.version, spec.label)
 
+    async def _find_or_wait(self, spec: ModelSpec, seconds: float | None) -> Served:
+        """The version that answers; where requests are held, after the gap in which there is none.
+
+        Raises:
+            ServingError: DEADLINE_EXCEEDED, none came in time; or as `_find`.
+        """
+        while True:
+            try:
+                return self._find(spec)
+            except ServingError as error:
+                latest = spec.version is None and spec.label is None
+                if error.code is not Code.NOT_FOUND or not latest:
+                    raise
+                come: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                remove = self._manager.hold(spec.name, partial(_come, come))
+                if remove is None:
+                    raise
+                try:
+                    await asyncio.wait_for(come, seconds if seconds is not None else _HOLD_SECONDS)
+                except asyncio.TimeoutError:
+                    raise ServingError(Code.DEADLINE_EXCEEDED, HELD_TOO_LONG) from None
+                finally:
+                    remove()
+
     # Classify, Regress, MultiInference.
 
     async def _classify(self, request: bytes, seconds: float | None) -> bytes:
@@ -193,7 +220,7 @@ class GrpcService:
     async def _examples_with(
         self, api: str, spec: ModelSpec, given: Any, seconds: float | None
     ) -> bytes:
-        served = self._find(spec)
+        served = await self._find_or_wait(spec, seconds)
         method = api.lower()
         outputs = examples_signature(
             served.signatures, spec.signature_name, method, self._check_method_names
@@ -218,7 +245,7 @@ class GrpcService:
         if not asked.tasks:
             raise invalid_argument("Inference request tasks are empty.")
         first = asked.tasks[0]
-        served = self._find(_spec_of(first))
+        served = await self._find_or_wait(_spec_of(first), seconds)
         examples = _examples_of(asked.input)
         calls: list[tuple[str, ModelSpec, tuple[str, ...]]] = []
         for task in asked.tasks:
@@ -428,3 +455,8 @@ def _fill_result(method: str, message: Any, tensors: Tensors, examples: int) -> 
                 one.label = labels[row, column].decode(errors="replace")
             if scores is not None:
                 one.score = scores[row, column]
+
+
+def _come(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

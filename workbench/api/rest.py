@@ -63,6 +63,10 @@ _OFF_LOOP_BYTES = 256 * 1024
 """Outputs beyond this are encoded in the codec process."""
 
 
+_HELD = frozenset({"predict", "classify", "regress"})
+HELD_TOO_LONG = "No version came to serve within the time of this request"
+
+
 class RestApi:
     """Handles each request of the data plane; see `api.http` for how it is called.
 
@@ -95,7 +99,10 @@ class RestApi:
         self.draining = False
 
     def __call__(self, request: Request, plain_reply: Reply) -> None:
-        reply = _Reply(plain_reply, self.metrics, self._cors)
+        self._answer(request, _Reply(plain_reply, self.metrics, self._cors))
+
+    def _answer(self, request: Request, reply: _Reply) -> None:
+        asked: Route | None = None
         try:
             asked = route(request.method, request.target)
             reply.action, reply.model = asked.action, asked.model
@@ -104,10 +111,50 @@ class RestApi:
             else:
                 self._other(asked, request, reply)
         except ServingError as error:
-            _refuse(reply, error)
+            if asked is None or not self._held(error, asked, request, reply):
+                _refuse(reply, error)
         except UnreadableVersion:
             reply.code = Code.INVALID_ARGUMENT
             reply.send(400, b"")
+
+    def _held(self, error: ServingError, asked: Route, request: Request, reply: _Reply) -> bool:
+        """Whether a request that found no version waits for the next one instead."""
+        specific = asked.version is not None or asked.label is not None
+        if error.code is not Code.NOT_FOUND or specific or asked.action not in _HELD:
+            return False
+        loop = asyncio.get_running_loop()
+
+        def resume() -> None:
+            expiry.cancel()
+            # In a turn of its own: many may be let go at once.
+            loop.call_soon(self._answer_held, request, reply)
+
+        try:
+            taken = self._manager.hold(asked.model, resume)
+        except ServingError as full:
+            _refuse(reply, full)
+            return True
+        if taken is None:
+            return False
+        remove = taken
+
+        def expire() -> None:
+            remove()
+            _refuse(reply, ServingError(Code.DEADLINE_EXCEEDED, HELD_TOO_LONG))
+
+        left = reply.started + self._timeout_micros - now_micros()
+        expiry = loop.call_later(max(0.0, left / 1e6), expire)
+
+        def abandon() -> None:
+            expiry.cancel()
+            remove()
+
+        reply.on_abandon(abandon)
+        return True
+
+    def _answer_held(self, request: Request, reply: _Reply) -> None:
+        if not reply.closed:
+            self._answer(request, reply)
 
     # Predict.
 
@@ -117,7 +164,11 @@ class RestApi:
             signature, inputs, wanted = _binary_request(request, target)
             self._submit(target, signature, inputs, wanted, _BinaryAnswer(reply, target))
         elif request.spool is not None:
-            self._start(self._predict_large(asked, target, request, reply), reply)
+            self._start(
+                self._predict_large(asked, target, request, reply),
+                reply,
+                lambda error: self._held(error, asked, request, reply),
+            )
         else:
             decoded = decode_predict(request.body, target)
             self._run_decoded(target, decoded, reply)
@@ -220,12 +271,18 @@ class RestApi:
 
     # Work that does not fit into one turn of the loop.
 
-    def _start(self, work: Coroutine[Any, Any, None], reply: _Reply) -> None:
+    def _start(
+        self,
+        work: Coroutine[Any, Any, None],
+        reply: _Reply,
+        held: Callable[[ServingError], bool] = lambda error: False,
+    ) -> None:
         async def guarded() -> None:
             try:
                 await work
             except ServingError as error:
-                _refuse(reply, error)
+                if not held(error):
+                    _refuse(reply, error)
             except Exception:
                 # Nobody waits for this task but the client, who is told as in a handler's turn.
                 logger.exception("A large request failed")
@@ -252,7 +309,7 @@ class RestApi:
 
 
 class _Reply:
-    """An HTTP reply that is counted when it is sent.
+    """An HTTP reply that is counted when it is sent; `started` in microseconds.
 
     Attributes:
         action, model: what was asked for, once it is known.
@@ -260,13 +317,13 @@ class _Reply:
         task: the run of the model that it waits for.
     """
 
-    __slots__ = ("_cors", "_metrics", "_reply", "_started", "action", "code", "model", "task")
+    __slots__ = ("_cors", "_metrics", "_reply", "action", "code", "model", "started", "task")
 
     def __init__(self, reply: Reply, metrics: Metrics, cors: _Headers) -> None:
         self._reply = reply
         self._metrics = metrics
         self._cors = cors
-        self._started = now_micros()
+        self.started = now_micros()
         self.action = ""
         self.model = ""
         self.code = Code.OK
@@ -296,7 +353,7 @@ class _Reply:
         self._reply.send(status, body, content_type, headers + self._cors)
         if self.action in _COUNTED:
             api = self.action if self.action in _RUNTIMES else ""
-            micros = now_micros() - self._started
+            micros = now_micros() - self.started
             self._metrics.request(self.model, api, "REST", self.code, micros)
 
 

@@ -116,6 +116,7 @@ _LINES: dict[str, str] = {
     "load_failed": "Loading servable: {id} failed: {code}: {message}",
     "load_retry": "Retrying of Loading servable: {id} retry: {attempt}",
     "load_cancelled": "Loading of servable cancelled: {id}",
+    "held_released": "{requests} requests that waited for a version of {model} go on",
     "error": "Encountered an error for servable version {id}: {code}: {message}",
     "quiescing": "Quiescing servable version {id}",
     "quiesced": "Done quiescing servable version {id}",

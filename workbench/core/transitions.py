@@ -7,7 +7,8 @@ can be stepped by hand. Two are TensorFlow Serving's:
 * `availability_preserving` ("smooth"): the new version loads while the old one serves; the
   old one goes only when the new one is ready. Needs memory for both.
 * `resource_preserving` ("unload_first"): the old version goes first. Memory is never needed
-  twice, and for a moment nothing serves.
+  twice, and for a moment nothing serves. Requests of that moment are refused; with
+  `unload_first+hold` the same steps are taken and they wait instead (`core.holding`).
 """
 
 from __future__ import annotations
@@ -95,13 +96,18 @@ def resource_preserving(versions: Sequence[Version]) -> Action | None:
 POLICIES: dict[str, Policy] = {
     "availability_preserving": availability_preserving,
     "resource_preserving": resource_preserving,
+    "resource_preserving+hold": resource_preserving,
 }
-ALIASES = {"smooth": "availability_preserving", "unload_first": "resource_preserving"}
+ALIASES = {
+    "smooth": "availability_preserving",
+    "unload_first": "resource_preserving",
+    "unload_first+hold": "resource_preserving+hold",
+}
 _SHORT = {full: short for short, full in ALIASES.items()}
 
 
 def policy_name(name: str) -> str:
-    """The short name (`smooth`, `unload_first`) of a policy given by any of its names.
+    """The short name (`smooth`, `unload_first` ...) of a policy given by any of its names.
 
     Raises:
         ServingError: INVALID_ARGUMENT, no policy has that name.
@@ -117,3 +123,8 @@ def policy_name(name: str) -> str:
 def policy_named(name: str) -> Policy:
     """The policy itself; the same names and the same error as `policy_name`."""
     return POLICIES[ALIASES[policy_name(name)]]
+
+
+def holds(name: str) -> bool:
+    """Whether requests wait for the next version while none serves."""
+    return policy_name(name).endswith("+hold")

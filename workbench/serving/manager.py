@@ -16,9 +16,10 @@ from typing import Any
 
 from workbench.core.batching import BatchingParameters
 from workbench.core.events import EventLog
+from workbench.core.holding import worth_waiting
 from workbench.core.states import FINAL_STATES, Harness, HarnessState, ServableId
 from workbench.core.status import Code, ServingError, invalid_argument, not_found, unavailable
-from workbench.core.transitions import Act, Version, policy_named
+from workbench.core.transitions import Act, Version, holds, policy_named
 from workbench.serving.model import Model, ModelConfig, Served
 from workbench.serving.scheduler import BatchScheduler, VersionQueues
 from workbench.serving.source import FolderSource, Found
@@ -217,10 +218,7 @@ class Manager:
         policy = policy_named(model.config.transition)
         while not self._stopping:
             self._flush(model)
-            view = [
-                Version(v, s.harness.state, s.harness.aspired) for v, s in model.versions.items()
-            ]
-            action = policy(view)
+            action = policy(_view(model))
             if action is None:
                 break
             served = model.versions[action.version]
@@ -235,9 +233,17 @@ class Manager:
                 self._state(served)
                 model.refresh_ready()
                 self._start(self._unload(model, served))
+        self._release_held(model)
         if model.removed and not model.versions:
             self.models.pop(model.name, None)
         self._notify()
+
+    def _release_held(self, model: Model) -> None:
+        """Let requests go on for which a version has come, or will not."""
+        if model.held and (self._stopping or not worth_waiting(_view(model))):
+            waited = time.monotonic() - model.held_since
+            released = model.held.release()
+            self.events.add("held_released", model.name, requests=released, seconds=waited)
 
     async def _load(self, model: Model, served: Served) -> None:
         attempt = 0
@@ -453,6 +459,28 @@ class Manager:
             raise not_found(f"Servable not found for request: Specific({name}, {version})")
         return served
 
+    def hold(self, name: str, resume: Callable[[], None]) -> Callable[[], None] | None:
+        """Hold a request for which there is no version just now, if the model's transition does
+        that and a version is on its way.
+
+        Args:
+            resume: called once when the request may look for a version again.
+
+        Returns:
+            What takes the request out again; None where it is not held.
+
+        Raises:
+            ServingError: UNAVAILABLE, too many are held already.
+        """
+        model = self.models.get(name)
+        if model is None or self._stopping or not holds(model.config.transition):
+            return None
+        if not worth_waiting(_view(model)):
+            return None
+        if not model.held:
+            model.held_since = time.monotonic()
+        return model.held.add(resume)
+
     def status(self, name: str, version: int | None = None) -> list[Served]:
         """All versions of a model, highest first, or the one asked for.
 
@@ -506,6 +534,8 @@ class Manager:
     async def stop(self, drain_seconds: float) -> None:
         """End every version: requests that wait are answered first, as far as time allows."""
         self._stopping = True
+        for model in self.models.values():
+            model.held.release()
         for job in self._jobs:
             job.cancel()
         if self._jobs:
@@ -518,3 +548,8 @@ class Manager:
             await self._end_worker(served)
 
         await asyncio.gather(*(end(s) for s in versions), return_exceptions=True)
+
+
+def _view(model: Model) -> list[Version]:
+    """The versions as the policies look at them."""
+    return [Version(v, s.harness.state, s.harness.aspired) for v, s in model.versions.items()]

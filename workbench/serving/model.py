@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.batching import BatchingParameters
+from workbench.core.holding import Held
 from workbench.core.signature import Signature
 from workbench.core.states import Harness, HarnessState, ServableId
 from workbench.core.status import ServingError, invalid_argument
@@ -32,7 +33,7 @@ class ModelConfig:
     Attributes:
         base_path: the absolute path of the folder that holds the numbered version folders.
         version_policy: which of the versions found are aspired.
-        transition: `smooth` or `unload_first`.
+        transition: `smooth`, `unload_first` or `unload_first+hold`.
         batching: as TensorFlow Serving's `BatchingSession`; None means automatic.
         automatic_batching: without `batching`, whether requests may be merged where that changes
             nothing but speed; False runs each alone.
@@ -201,6 +202,9 @@ class Model:
         # What the source wants but cannot be had yet, and its complaints.
         self.waiting: dict[int, str] = {}
         self.warnings: list[str] = []
+        # Requests that wait for a version, where the transition holds them.
+        self.held = Held()
+        self.held_since = 0.0
         self.polled = False
         self.removed = False
         self.ready: Served | None = None
@@ -225,6 +229,7 @@ class Model:
             "versions": [served.to_json() for served in self.listed()],
             "waiting": {str(v): reason for v, reason in sorted(self.waiting.items())},
             "warnings": list(self.warnings),
+            "held": len(self.held),
         }
 
 
