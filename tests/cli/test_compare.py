@@ -80,6 +80,7 @@ def test_transitions(
     assert {run["policy"]: run["failed requests"] > 0 for run in found["runs"]} == {
         "smooth": False,
         "unload_first": True,
+        "unload_first+hold": False,
     }
     assert figure.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert half.versions.available == [2]

@@ -38,7 +38,8 @@ def found(half: wb.Server, models: Path) -> TransitionComparison:
 def test_smooth_loses_nothing_and_unload_first_holds_nothing_twice(
     found: TransitionComparison,
 ) -> None:
-    assert [len(found.of(policy)) for policy in found.policies] == [2, 2]
+    assert found.policies == ("smooth", "unload_first", "unload_first+hold")
+    assert [len(found.of(policy)) for policy in found.policies] == [2, 2, 2]
     for run in found.of("smooth"):
         assert run.figures["failed requests"] == 0
         assert run.figures["gap (ms)"] == 0
@@ -46,6 +47,29 @@ def test_smooth_loses_nothing_and_unload_first_holds_nothing_twice(
     for run in found.of("unload_first"):
         assert run.figures["failed requests"] > 0
         assert run.figures["both in memory (s)"] == 0
+
+
+def test_with_hold_those_of_the_gap_wait_for_the_new_version(found: TransitionComparison) -> None:
+    for run in found.of("unload_first+hold"):
+        assert run.figures["failed requests"] == 0
+        assert run.figures["gap (ms)"] > 0
+        assert run.figures["both in memory (s)"] == 0
+        load = run.recording.load
+        spans = [s for s in run.recording.spans() if s.state == "AVAILABLE"]
+        (gone,) = [s.end for s in spans if s.version == run.old]
+        (come,) = [s.start for s in spans if s.version == run.new]
+        # A request is judged when it arrives, which is a moment after it was due.
+        waited = (load.intended > gone + 0.02) & (load.intended < come - 0.02)
+        assert waited.any()
+        assert set(load.version[waited].tolist()) == {run.new}
+        assert load.done[waited].min() >= come - 0.01
+    (released,) = {
+        int(e["data"]["requests"]) > 0
+        for run in found.of("unload_first+hold")
+        for e in run.recording.events.to_dict("records")
+        if e["kind"] == "held_released"
+    }
+    assert released
 
 
 def test_the_gap_is_that_of_the_events(found: TransitionComparison) -> None:
@@ -93,6 +117,8 @@ def test_faces(found: TransitionComparison) -> None:
         found.advice
     )
     table = found.frame
+    assert found.advice.endswith(" ms.")
+    assert " With hold, none failed: they waited up to " in found.advice
     assert table.loc["failed requests", ("smooth", "highest")] == 0
     assert (
         table.loc["gap (ms)", ("unload_first", "lowest")]
@@ -100,11 +126,16 @@ def test_faces(found: TransitionComparison) -> None:
         <= table.loc["gap (ms)", ("unload_first", "highest")]
     )
     data = json.loads(json.dumps(found.to_json()))
-    assert sorted(run["policy"] for run in data["runs"]) == ["smooth"] * 2 + ["unload_first"] * 2
+    assert sorted(run["policy"] for run in data["runs"]) == [
+        *["smooth"] * 2,
+        *["unload_first"] * 2,
+        *["unload_first+hold"] * 2,
+    ]
     page = found._repr_html_()
     assert page.count("data:image/png;base64,") == 1
     assert str(found).splitlines()[0] == (
-        "half: version 1 to 2 at 150 requests a second, 2 times smooth, 2 times unload_first"
+        "half: version 1 to 2 at 150 requests a second, 2 times smooth, 2 times unload_first, "
+        "2 times unload_first+hold"
     )
 
 

@@ -40,7 +40,9 @@ def register(commands: Any) -> None:
     one.add_argument(
         "--data", required=True, metavar="FILE", help="an example: .npy or .json, as a batch"
     )
-    one.add_argument("--policies", default="smooth,unload_first", metavar="NAME,...")
+    one.add_argument(
+        "--policies", default="smooth,unload_first,unload_first+hold", metavar="NAME,..."
+    )
     one.add_argument("--rate", type=float, default=100.0, help="requests a second")
     one.add_argument("--repeats", type=int, default=5, help="of each policy")
     one.add_argument("--seed", type=int, default=0)

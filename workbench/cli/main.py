@@ -49,7 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--host", default="127.0.0.1", help="address to listen on")
     one.add_argument("--port", type=int, default=0, help="0 lets the system choose")
     one.add_argument("--no-token", action="store_true", help="answer without a bearer token")
-    one.add_argument("--transition", default="smooth", help="smooth or unload_first")
+    one.add_argument(
+        "--transition", default="smooth", help="smooth, unload_first or unload_first+hold"
+    )
     one.add_argument(
         "--versions", type=_versions, help="how many of the latest, 'all', or a list like 1,3"
     )

@@ -326,7 +326,8 @@ class Server:
 
     @property
     def transition(self) -> str:
-        """How one version replaces another: `smooth` or `unload_first`. May be assigned."""
+        """How one version replaces another: `smooth`, `unload_first`, or `unload_first+hold`.
+        May be assigned."""
         return str(self._describe(self.model)["transition"])
 
     @transition.setter

@@ -49,7 +49,7 @@ def compare_transitions(
     Args:
         new: the next version: a Keras model, a `tf.Module`, or the path of a SavedModel.
         x: one example (or batch): what each request asks.
-        policies: by their names, ``"smooth"`` and ``"unload_first"``.
+        policies: by their names: ``"smooth"``, ``"unload_first"``, ``"unload_first+hold"``.
         rate: offered load, requests a second; Poisson arrivals, the same in each run.
         repeats: runs of each policy; with 5, the range of a figure over the runs holds its true
             median in 94 of 100 cases.

@@ -152,11 +152,19 @@ class TransitionComparison:
                 f"Even smooth lost up to {kept:.0f} requests: look at the events of its runs "
                 "before choosing."
             )
-        return (
+        said = (
             f"Choose smooth if the memory is there: no request failed, and {memory}. Unload_first "
             f"never holds both versions, and at {self.rate:g} requests a second it failed "
             f"{failed:.0f} of them while nothing served for {gap:.0f} ms."
         )
+        waiting = self.measured.get("unload_first+hold")
+        if waiting is not None:
+            lost = waiting["failed requests"][2]
+            said += (
+                f" With hold, {'none' if not lost else f'up to {lost:.0f}'} failed: they waited "
+                f"up to {waiting['worst during (ms)'][0]:.0f} ms."
+            )
+        return said
 
     def plot(self) -> Picture:
         """For each policy its typical run (the median gap) on the same axes."""
