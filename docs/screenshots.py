@@ -2,8 +2,8 @@
 
     make screenshots
 
-The transitions figure comes from the demo, those of comparisons from `docs.version_figure` and
-`docs.transition_figure`, and the pictures of JupyterLab from its browser tests.
+The figures come from `docs.version_figure` and `docs.transition_figure`, the pictures of JupyterLab
+from its browser tests.
 """
 
 from __future__ import annotations
@@ -20,12 +20,10 @@ SCREENSHOTS = ROOT / "out" / "screenshots"
 
 def main() -> int:
     IMAGES.mkdir(parents=True, exist_ok=True)
-    figure = IMAGES / "transitions.png"
-    demo = [sys.executable, "-m", "workbench.cli.main", "demo", "--output", str(figure)]
     versions = [sys.executable, "-m", "docs.version_figure", str(IMAGES / "versions.png")]
     policies = [sys.executable, "-m", "docs.transition_figure", str(IMAGES / "policies.png")]
     tests = [sys.executable, "-m", "pytest", "-q", "tests/browser"]
-    for command in (demo, versions, policies, tests):
+    for command in (versions, policies, tests):
         if subprocess.run(command, cwd=ROOT).returncode:
             return 1
     for picture in sorted(SCREENSHOTS.glob("*-light.png")):

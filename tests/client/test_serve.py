@@ -184,6 +184,23 @@ def test_a_model_that_cannot_load_leaves_no_server(runtime: Path, models: Path) 
 # What is refused before anything is started.
 
 
+class NoLauncher:
+    """A launcher that nobody may ask."""
+
+    def launch(self, spec: Any) -> Any:
+        raise AssertionError(f"a server was started: {spec}")
+
+
+def test_what_cannot_be_saved_starts_no_server(runtime: Path) -> None:
+    error = refused(lambda: wb.serve(object(), "thing", launcher=NoLauncher()))
+    assert error == ServingError(
+        Code.INVALID_ARGUMENT,
+        "An object of type object cannot be served: give a Keras model, a tf.Module, the path of "
+        "a SavedModel, or the path of a folder of numbered versions",
+    )
+    assert left(runtime, "thing") == []
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -75,6 +75,9 @@ def test_its_address_and_what_it_shows() -> None:
     one = entry()
     assert one.url == "http://127.0.0.1:8501"
     assert replace(one, host="::1").url == "http://[::1]:8501"
+    assert one.address == one.url
+    assert replace(one, port=0, grpc_port=8500).address == "127.0.0.1:8500"
+    assert replace(one, port=0).address == "no port"
     assert repr(one) == f"Entry(digits at http://127.0.0.1:8501, server pid {one.server.pid})"
 
 

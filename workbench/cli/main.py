@@ -14,6 +14,7 @@ import workbench
 from workbench.cli import compare, experiments, lab, model_server
 from workbench.client import Server, connect, serve, servers
 from workbench.core.status import ServingError
+from workbench.runtime import registry
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -157,7 +158,8 @@ def _list(arguments: argparse.Namespace) -> int:
     for server in running:
         try:
             states = ", ".join(f"{v.version} {v.state}" for v in server.versions)
-            rows.append({"name": server.name, "url": server.address, "versions": states})
+            address = registry.find(server.name).address
+            rows.append({"name": server.name, "url": address, "versions": states})
         except ServingError as error:
             # One that is being replaced, or ends just now, does not hide the others.
             print(f"workbench: {error}", file=sys.stderr)

@@ -94,6 +94,21 @@ def save(model: Any, path: Path) -> None:
     Raises:
         ServingError: INVALID_ARGUMENT, saying what is missing and how to add it.
     """
+    signatures = check_servable(model)
+    with _quiet():
+        if signatures is None:
+            model.export(str(path), verbose=False)
+        else:
+            sys.modules["tensorflow"].saved_model.save(model, str(path), signatures=signatures)
+
+
+def check_servable(model: Any) -> Any:
+    """The signatures of a `tf.Module` that can be saved; None for a Keras model, which knows its
+    own.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, saying what is missing and how to add it.
+    """
     tf = sys.modules.get("tensorflow")
     keras = sys.modules.get("keras")
     if keras is not None and isinstance(model, keras.Model):
@@ -102,14 +117,9 @@ def save(model: Any, path: Path) -> None:
                 f"Keras model {model.name!r} has no input shape yet: call it once, or begin it "
                 "with keras.Input, so that its signature is known"
             )
-        with _quiet():
-            model.export(str(path), verbose=False)
-        return
+        return None
     if tf is not None and isinstance(model, tf.Module):
-        signatures = _signatures(tf, model)
-        with _quiet():
-            tf.saved_model.save(model, str(path), signatures=signatures)
-        return
+        return _signatures(tf, model)
     raise invalid_argument(
         f"An object of type {type(model).__name__} cannot be served: give a Keras model, a "
         "tf.Module, the path of a SavedModel, or the path of a folder of numbered versions"

@@ -80,6 +80,9 @@ def serve(
     if running is not None:
         return _serve_again(model, name, Path(running.folder), timeout)
     base, numbered = _base_path(model, name, base_path)
+    if not isinstance(model, (str, os.PathLike)):
+        # What cannot be saved need not start a server first.
+        saving.check_servable(model)
     config: dict[str, Any] = {
         "name": name,
         "base_path": str(base),

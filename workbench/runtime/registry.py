@@ -57,6 +57,11 @@ class Entry:
         return f"http://{host}:{self.port}"
 
     @property
+    def address(self) -> str:
+        """Where clients find it: the URL, or gRPC's address where there is no REST."""
+        return self.url if self.port else (self.grpc_address or "no port")
+
+    @property
     def grpc_address(self) -> str | None:
         """What a gRPC channel connects to, `host:port`."""
         host = f"[{self.host}]" if ":" in self.host else self.host
