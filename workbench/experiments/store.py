@@ -58,12 +58,25 @@ class Store(contextlib.AbstractContextManager["Store"]):
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._connection = sqlite3.connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)
         try:
-            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._write_ahead()
             self._connection.execute("PRAGMA synchronous=NORMAL")
             self._migrate()
         except BaseException:
             self._connection.close()
             raise
+
+    def _write_ahead(self) -> None:
+        # SQLite waits for other writers everywhere but here: two processes that make the file at
+        # once would not both succeed.
+        end = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > end:
+                    raise
+            time.sleep(0.01)
 
     def _migrate(self) -> None:
         # The lock is taken before the version is read: of two processes that open an old file
