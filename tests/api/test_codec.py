@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import os
 import signal
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 import uvloop
 
+from tests.descriptors import assert_none_left, open_descriptors
 from workbench.api.body import Spool
 from workbench.api.codec import CodecProcess
 from workbench.api.codec_process import pack, unpack
@@ -36,10 +36,9 @@ IDS = b'{"signature_name": "ids", "inputs": [1, 2, 3]}'
 def run(scenario: Coroutine[Any, Any, None]) -> None:
     """Run a test's coroutine under uvloop; no descriptor may be left after it."""
     uvloop.run(asyncio.sleep(0))
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     uvloop.run(asyncio.wait_for(scenario, 60))
-    gc.collect()
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert_none_left(before)
 
 
 def spooled(data: bytes) -> Spool:

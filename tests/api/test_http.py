@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import gzip
-import os
 import re
 import socket
 import struct
@@ -16,6 +14,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from tests.descriptors import assert_none_left, open_descriptors
 from workbench.api.access import LOOPBACK_HOSTS, NEEDS_TOKEN, AccessPolicy
 from workbench.api.body import Spool
 from workbench.api.http import (
@@ -35,20 +34,9 @@ CLOSE = b"Connection: close\r\n"
 def run(scenario: Coroutine[Any, Any, None]) -> None:
     """Run a test's coroutine under uvloop; no descriptor may be left after it."""
     uvloop.run(asyncio.sleep(0))  # the first loop of a process opens what libuv keeps
-    before = descriptors()
+    before = open_descriptors()
     uvloop.run(asyncio.wait_for(scenario, 30))
-    gc.collect()
-    assert descriptors() - before == set()
-
-
-def descriptors() -> set[tuple[str, str]]:
-    """Open descriptors and what they lead to. The session's server, which runs beside, may
-    close some at any time, and reads memory figures from /proc."""
-    found = set()
-    for fd in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(FileNotFoundError):
-            found.add((fd, os.readlink(f"/proc/self/fd/{fd}")))
-    return {(fd, target) for fd, target in found if not target.startswith("/proc/")}
+    assert_none_left(before)
 
 
 def echo(request: Request, reply: Reply) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from tests.descriptors import assert_none_left, open_descriptors
 from workbench.runtime.channel import Channel, LoopChannel, socket_pair
 from workbench.runtime.frames import ConnectionLost
 
@@ -25,10 +26,6 @@ def pipe_with(text: bytes) -> int:
 def read_all(fd: int) -> bytes:
     with open(fd, "rb") as file:
         return file.read()
-
-
-def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 def test_frames_and_their_descriptors_arrive_together() -> None:
@@ -80,7 +77,7 @@ def test_descriptors_of_an_incomplete_frame_are_closed_with_the_channel() -> Non
     with pytest.raises(ConnectionLost):
         theirs.receive()
     theirs.close()
-    assert open_descriptors() == before
+    assert_none_left(before)
 
 
 class Ends:
@@ -114,7 +111,7 @@ def run(test: Any) -> None:
     before = open_descriptors()
     uvloop.run(asyncio.wait_for(test(), 30))
     asyncio.run(asyncio.wait_for(test(), 30))
-    assert open_descriptors() == before
+    assert_none_left(before)
 
 
 def test_a_loop_receives_frames_with_descriptors_and_learns_of_the_end() -> None:

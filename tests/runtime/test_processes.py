@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.descriptors import assert_none_left, open_descriptors
 from workbench.runtime import processes
 from workbench.runtime.processes import (
     ProcessId,
@@ -108,10 +109,10 @@ def test_without_pidfds_the_end_is_polled_for(
 
 def test_no_pidfd_of_a_process_that_is_gone_or_another() -> None:
     me = ProcessId.me()
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     assert open_pidfd(ProcessId(NEVER, 1.0)) is None
     assert open_pidfd(ProcessId(me.pid, me.started + 1)) is None
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert_none_left(before)
     wait_for_end(ProcessId(NEVER, 1.0))  # returns at once
 
 
