@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from workbench.core.batching import BatchingParameters
+from workbench.core.batching_parameters import BatchingParameters
 from workbench.experiments.service_time import ServiceTime
 from workbench.experiments.simulate import CURVE_REQUESTS, curve
 

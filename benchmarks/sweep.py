@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 import workbench as wb
-from workbench.core.batching import BatchingParameters
+from workbench.core.batching_parameters import BatchingParameters
 from workbench.experiments.digits import train_digits
 from workbench.experiments.engine import make_payload, run_engine
 from workbench.load.arrivals import Schedule

@@ -23,7 +23,7 @@ from workbench.core.status import ServingError
 from workbench.runtime.frames import Tensors
 from workbench.serving.core import CoreOptions, ServerCore
 from workbench.serving.model import Model, ModelConfig, Served
-from workbench.serving.scheduler import Task, now_micros
+from workbench.serving.tasks import Task, now_micros
 
 T = TypeVar("T")
 

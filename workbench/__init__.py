@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from workbench.client import Server, connect, serve, servers
-    from workbench.core.batching import BatchingParameters
+    from workbench.core.batching_parameters import BatchingParameters
     from workbench.core.status import ServingError
     from workbench.experiments.simulate import simulate
     from workbench.experiments.store import history, load_experiment

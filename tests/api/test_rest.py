@@ -21,7 +21,7 @@ from tests.servers import Server
 from workbench.api.access import NEEDS_TOKEN
 from workbench.api.http import NOT_FOUND_PAGE
 from workbench.api.rest import TENSORS
-from workbench.core.batching import BatchingParameters
+from workbench.core.batching_parameters import BatchingParameters
 from workbench.runtime.frames import decode_message, encode_message
 
 pytestmark = pytest.mark.usefixtures("catalog")

@@ -15,7 +15,7 @@ import pytest
 
 import workbench as wb
 from workbench.client.control import ControlClient, model_path
-from workbench.core.batching import BatchingParameters
+from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.status import Code, ServingError
 
 Put = Callable[[Path, int, str], Path]

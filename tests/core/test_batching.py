@@ -10,15 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from workbench.core.batching import (
-    Batch,
-    BatchingParameters,
-    BatchQueue,
-    CloseReason,
-    Part,
-    SlotScheduler,
-    next_allowed_batch_size,
-)
+from workbench.core.batching import Batch, BatchQueue, CloseReason, Part
+from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.slots import SlotScheduler
 from workbench.core.status import Code, ServingError, invalid_argument, unavailable
 
 FULL, TIMEOUT, IDLE, DRAIN, SPLIT = (
@@ -135,21 +129,6 @@ def test_zero_timeout_runs_as_soon_as_an_executor_is_free() -> None:
     assert queue.take(5) == _Same(Batch(0, 5, 1, [Part("a", 1, 0, 1)], 5, IDLE))
 
 
-def test_fairness_a_waiting_queue_comes_before_a_busy_one_s_second_batch() -> None:
-    busy, quiet = make_queue(2, batch_timeout_micros=5), make_queue(2, batch_timeout_micros=5)
-    offer_sizes(busy, 2, 2, 2)
-    offer_sizes(quiet, 1)
-    scheduler: SlotScheduler[str] = SlotScheduler(1)
-    scheduler.add(busy)
-    scheduler.add(quiet)
-    order = []
-    while turn := scheduler.next(5):
-        assert scheduler.next(5) is None  # the one slot is in use
-        order.append(turn[0])
-        scheduler.finished(turn[0])
-    assert order == [busy, quiet, busy, busy]
-
-
 @pytest.mark.parametrize("batches", [1, 2, 5])
 def test_capacity_does_not_count_the_batch_that_is_run(batches: int) -> None:
     queue = make_queue(2, max_enqueued_batches=batches)
@@ -167,18 +146,6 @@ def test_capacity_does_not_count_the_batch_that_is_run(batches: int) -> None:
         f"{batches} batches enqueued and max_enqueued_batches is {batches}"
     )
     assert len(queue) == 2 * batches
-
-
-def test_one_full_queue_does_not_block_another() -> None:
-    full, other = make_queue(1, max_enqueued_batches=1), make_queue(1, max_enqueued_batches=1)
-    scheduler: SlotScheduler[str] = SlotScheduler(2)
-    scheduler.add(full)
-    scheduler.add(other)
-    full.offer("a", 1, 0)
-    assert refusal(full, 1).code is Code.UNAVAILABLE
-    other.offer("b", 1, 0)
-    ran = [turn[1].parts[0].task for turn in (scheduler.next(0), scheduler.next(0)) if turn]
-    assert ran == ["a", "b"]
 
 
 def test_a_closed_queue_accepts_nothing_and_gives_everything() -> None:
@@ -213,14 +180,6 @@ def test_counts_tasks_and_capacity() -> None:
         seen.append((len(queue), queue.scheduling_capacity))
     assert seen == [(0, 30), (1, 27), (2, 22)]
     assert taken_sizes(queue) == [[3, 5]]
-
-
-@pytest.mark.parametrize(
-    ("size", "allowed", "expected"),
-    [(3, (2, 4, 8), 4), (2, (2, 4, 8), 2), (10, (2, 4, 8), 10), (3, (), 3), (2, (1, 3, 4), 3)],
-)
-def test_next_allowed_batch_size(size: int, allowed: tuple[int, ...], expected: int) -> None:
-    assert next_allowed_batch_size(size, allowed) == expected
 
 
 # The rest of the algorithm.
@@ -380,172 +339,6 @@ def test_reconfigure_changes_the_timeout_of_the_open_batch() -> None:
     assert queue.next_deadline() == 20
     queue.reconfigure(BatchingParameters(max_batch_size=10), 8)
     assert queue.take(8) == _Same(Batch(0, 0, 5, [Part("a", 5, 0, 5)], 8, IDLE))
-
-
-# The scheduler of slots.
-
-
-def test_slots_bound_the_batches_in_flight() -> None:
-    queue = make_queue(1)
-    scheduler: SlotScheduler[str] = SlotScheduler(2)
-    scheduler.add(queue)
-    assert scheduler.next_deadline() is None
-    offer_sizes(queue, 1, 1, 1, now=4)
-    assert scheduler.next_deadline() == 4
-    assert scheduler.next(4)
-    assert scheduler.next(4)
-    assert scheduler.next(4) is None
-    assert (scheduler.running, scheduler.next_deadline()) == (2, None)
-    scheduler.finished(queue)
-    assert scheduler.next(4)
-    scheduler.slots = 3
-    queue.offer("more", 1, 9)
-    assert scheduler.next_deadline() == 9
-
-
-def test_per_version_slots_isolate_versions_but_not_the_queues_of_one() -> None:
-    one, one_filtered, two = make_queue(1), make_queue(1), make_queue(1)
-    for queue in (one, one_filtered, two):
-        offer_sizes(queue, 1, 1)
-    scheduler: SlotScheduler[str] = SlotScheduler(1, per_version_slots=True)
-    scheduler.add(one, version=1)
-    scheduler.add(one_filtered, version=1)
-    scheduler.add(two)
-    first, second = scheduler.next(0), scheduler.next(0)
-    assert first
-    assert second
-    assert (first[0], second[0], scheduler.next(0)) == (one, two, None)
-    scheduler.finished(one)
-    third = scheduler.next(0)
-    assert third
-    assert third[0] is one_filtered
-
-
-def test_a_removed_queue_keeps_its_tasks_and_can_come_back() -> None:
-    queue = make_queue(1)
-    offer_sizes(queue, 1, 1)
-    scheduler: SlotScheduler[str] = SlotScheduler(1)
-    scheduler.add(queue)
-    with pytest.raises(ServingError, match="The batch queue is served already"):
-        scheduler.add(queue)
-    assert scheduler.next(0)
-    scheduler.remove(queue)
-    assert (scheduler.running, scheduler.running_of(queue), len(queue)) == (1, 1, 1)
-    scheduler.add(queue)
-    assert scheduler.next(0) is None  # its batch still has the slot
-    scheduler.finished(queue)
-    assert scheduler.next(0)
-    scheduler.remove(queue)
-    scheduler.finished(queue)
-    assert scheduler.running_of(queue) == 0
-    with pytest.raises(KeyError):
-        scheduler.finished(queue)
-    with pytest.raises(KeyError):
-        scheduler.remove(queue)
-
-
-def test_finished_without_a_batch_is_an_error() -> None:
-    queue = make_queue(1)
-    scheduler: SlotScheduler[str] = SlotScheduler(1)
-    scheduler.add(queue)
-    with pytest.raises(KeyError):
-        scheduler.finished(queue)
-    with pytest.raises(ServingError, match="num_batch_threads must be positive; was 0"):
-        SlotScheduler(0)
-
-
-# Parameters.
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"max_batch_size": 0}, "max_batch_size must be positive; was 0"),
-        ({"batch_timeout_micros": -1}, "batch_timeout_micros must be non-negative; was -1"),
-        ({"max_enqueued_batches": -1}, "max_enqueued_batches must be non-negative; was -1"),
-        (
-            {"max_enqueued_batches": 0, "enable_large_batch_splitting": True},
-            "max_enqueued_batches must be positive; was 0",
-        ),
-        ({"num_batch_threads": 0}, "num_batch_threads must be positive; was 0"),
-        ({"max_execution_batch_size": 0}, "max_execution_batch_size must be positive; was 0"),
-        (
-            {
-                "max_batch_size": 4,
-                "max_execution_batch_size": 8,
-                "enable_large_batch_splitting": True,
-            },
-            "When enable_large_batch_splitting is true, max_batch_size must be greater than or "
-            "equal to max_execution_batch_size; they were 4 and 8",
-        ),
-        (
-            {"allowed_batch_sizes": [1, 3], "max_batch_size": 2},
-            "Last entry in allowed_batch_sizes must match max_batch_size; last entry was 3; "
-            "expected 2",
-        ),
-        (
-            {"allowed_batch_sizes": [4, 2], "max_batch_size": 4},
-            "Last entry in allowed_batch_sizes must match max_batch_size; last entry was 2; "
-            "expected 4",
-        ),
-        (
-            {"allowed_batch_sizes": [2, 8], "max_batch_size": 4},
-            "Last entry in allowed_batch_sizes must match max_batch_size; last entry was 8; "
-            "expected 4",
-        ),
-        (
-            {"batch_timeout": 3},
-            "Unknown batching parameter 'batch_timeout'; the parameters are max_batch_size, "
-            "batch_timeout_micros, max_enqueued_batches, num_batch_threads, "
-            "allowed_batch_sizes, pad_variable_length_inputs, enable_large_batch_splitting, "
-            "max_execution_batch_size",
-        ),
-        (
-            {"max_batch_size": True},
-            "Batching parameter 'max_batch_size' must be an integer; was True",
-        ),
-        (
-            {"max_batch_size": None},
-            "Batching parameter 'max_batch_size' must be an integer; was None",
-        ),
-        (
-            {"pad_variable_length_inputs": 1},
-            "Batching parameter 'pad_variable_length_inputs' must be true or false; was 1",
-        ),
-        (
-            {"allowed_batch_sizes": "12"},
-            "Batching parameter 'allowed_batch_sizes' must be a list of integers; was '12'",
-        ),
-    ],
-)
-def test_parameters_that_are_not_allowed(settings: dict[str, object], message: str) -> None:
-    with pytest.raises(ServingError) as raised:
-        BatchingParameters.from_json(settings)
-    assert raised.value == invalid_argument(message)
-
-
-def test_parameters_as_json() -> None:
-    assert BatchingParameters.from_json({}) == BatchingParameters()
-    parameters = BatchingParameters(
-        max_batch_size=8,
-        batch_timeout_micros=200,
-        num_batch_threads=3,
-        allowed_batch_sizes=(2, 8),
-        max_execution_batch_size=4,
-        enable_large_batch_splitting=True,
-    )
-    data = {
-        "max_batch_size": 8,
-        "batch_timeout_micros": 200,
-        "max_enqueued_batches": 10,
-        "num_batch_threads": 3,
-        "allowed_batch_sizes": [2, 8],
-        "pad_variable_length_inputs": False,
-        "enable_large_batch_splitting": True,
-        "max_execution_batch_size": 4,
-    }
-    assert parameters.to_json() == data
-    assert BatchingParameters.from_json(data) == parameters
 
 
 # The laws, whatever happens in whatever order.

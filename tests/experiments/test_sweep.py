@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import workbench as wb
-from workbench.core.batching import BatchingParameters
+from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.status import Code, ServingError
 from workbench.experiments.point import Point
 from workbench.experiments.settings import slots_of

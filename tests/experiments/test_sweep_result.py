@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.experiments.points import interval, point
-from workbench.core.batching import BatchingParameters
+from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.status import Code, ServingError
 from workbench.experiments.sweep_plot import knee, lines_of
 from workbench.experiments.sweep_result import SweepResult, batching_text_proto

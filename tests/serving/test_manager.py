@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.servers import WAIT_SECONDS, Server, floats
-from workbench.core.batching import BatchingParameters
+from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.events import Event, log_line
 from workbench.core.states import HarnessState, PublicState
 from workbench.core.status import Code, ServingError, invalid_argument, not_found, unavailable
@@ -999,7 +999,7 @@ def test_batching_and_slots_change_while_serving(server: Server, tmp_path: Path)
         manager.set_slots(3)
         assert served.worker is not None
         worker = served.worker
-        await server.until(lambda: len(worker.lanes) == 3, "there are three lanes")
+        await server.until(lambda: len(worker.lanes) == 4, "there are three, and a spare one")
         assert scheduler.slots == 3
         manager.set_slots(2)
 

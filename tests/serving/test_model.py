@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from workbench.core.batching import BatchingParameters
+from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.states import Harness, HarnessState, ServableId
 from workbench.core.status import ServingError, invalid_argument, not_found
 from workbench.core.versions import VersionPolicy

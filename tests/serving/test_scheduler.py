@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import uvloop
 
-from workbench.core.batching import BatchingParameters
+from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import (
     Code,
@@ -20,8 +20,9 @@ from workbench.core.status import (
     unavailable,
 )
 from workbench.runtime.frames import Tensors
-from workbench.serving import scheduler as module
-from workbench.serving.scheduler import BatchScheduler, Task, VersionQueues, now_micros
+from workbench.serving import scheduler, tasks
+from workbench.serving.scheduler import BatchScheduler
+from workbench.serving.tasks import Task, VersionQueues, now_micros
 from workbench.serving.worker import WORKER_LOST, Answer, Worker
 
 ROWS = TensorInfo("float", (-1,))
@@ -53,11 +54,11 @@ class Batch:
 
     def finish(self, result: Tensors | ServingError | None = None) -> None:
         """Answer with this, or with twice the inputs; a negative number fails all of it."""
-        self._lane.busy = False
         if result is None:
             x = self.inputs.get("x", np.zeros(1, np.float32))
             result = BAD if np.any(x < 0) else {"y": 2 * x}
         self._answer(result, 7)
+        self._lane.busy = False
 
 
 class Lane:
@@ -256,7 +257,8 @@ async def test_automatically_nobody_suffers_from_a_bad_neighbour() -> None:
 
 def test_who_finds_no_place_to_run_alone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     one = BatchingParameters(max_batch_size=1, max_enqueued_batches=1)
-    monkeypatch.setattr(module, "_SOLO_PARAMETERS", one)
+    for module in (scheduler, tasks):
+        monkeypatch.setattr(module, "SOLO_PARAMETERS", one)
 
     async def test() -> None:
         setting = Setting()
@@ -581,6 +583,38 @@ async def test_without_a_free_lane_a_batch_waits_its_turn() -> None:
     assert await answers([first, second]) == [[2], [4]]
 
 
+@pytest.mark.parametrize(("lanes", "begun"), [(2, [2, 2]), (1, [1, 1])])
+def test_the_next_closed_batch_runs_while_answers_are_handed_out(
+    lanes: int, begun: list[int]
+) -> None:
+    """... where a lane is free for it: the answers lie in the memory of the first one."""
+
+    @on_loop
+    async def test() -> None:
+        parameters = BatchingParameters(max_batch_size=2)
+        setting = Setting(parameters, slots=1, worker=FakeWorker(lanes=lanes, at_once=False))
+        seen: list[int] = []
+        inputs = {"x": np.ones(1, np.float32)}
+        for _ in range(2):
+            task = Task(
+                setting.version,
+                "double",
+                inputs,
+                (),
+                2**62,
+                lambda _: seen.append(len(setting.worker.batches)),
+            )
+            setting.scheduler.submit(task)
+        futures = [setting.submit(x)[1] for x in (3, 4)]
+        (await setting.worker.batch(0)).finish()
+        assert seen == begun
+        (await setting.worker.batch(1)).finish()
+        assert await answers(futures) == [[6], [8]]
+        assert [record.in_flight for record in setting.version.statistics.records] == [1, 1]
+
+    test()
+
+
 @on_loop
 async def test_what_a_lane_refuses_costs_no_slot() -> None:
     setting = Setting(slots=1)
@@ -684,7 +718,7 @@ async def test_versions_share_the_slots_in_turn() -> None:
 
 
 def test_idle_queues_and_idle_memory_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_SWEEP_SECONDS", 0.001)
+    monkeypatch.setattr(scheduler, "_SWEEP_SECONDS", 0.001)
 
     async def test() -> None:
         setting = Setting()

@@ -37,7 +37,7 @@ import tornado.websocket
 from workbench.api.control_engine import EngineLoadHandler
 from workbench.api.control_handler import Handler
 from workbench.api.control_warmup import WarmupRoute
-from workbench.core.batching import BatchingParameters
+from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.events import log_line
 from workbench.core.states import HarnessState
 from workbench.core.status import invalid_argument, not_found

@@ -25,9 +25,9 @@ from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.core.status import ServingError, invalid_argument
 from workbench.load.arrivals import Schedule
 from workbench.runtime.frames import decode_message
+from workbench.serving.batch_records import BatchRecord
 from workbench.serving.core import ServerCore
 from workbench.serving.engine_load import EngineLoad, EngineRun, run_engine_load
-from workbench.serving.scheduler import BatchRecord
 
 _QUICK_COMPRESSION = 1
 

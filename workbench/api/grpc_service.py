@@ -35,7 +35,8 @@ from workbench.runtime.frames import Tensors
 from workbench.runtime.wire import field, fields
 from workbench.serving.manager import Manager
 from workbench.serving.model import Served
-from workbench.serving.scheduler import BatchScheduler, Task, now_micros
+from workbench.serving.scheduler import BatchScheduler
+from workbench.serving.tasks import Task, now_micros
 
 Method = Callable[[bytes, "float | None"], Awaitable[bytes]]
 """Answers one request. The second argument is its time limit in seconds, None for none."""

@@ -44,7 +44,8 @@ from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.runtime.frames import Tensors, decode_message, encode_message
 from workbench.serving.manager import Manager
 from workbench.serving.model import Served
-from workbench.serving.scheduler import BatchScheduler, Task, now_micros
+from workbench.serving.scheduler import BatchScheduler
+from workbench.serving.tasks import Task, now_micros
 
 logger = logging.getLogger(__name__)
 

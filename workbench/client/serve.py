@@ -14,7 +14,7 @@ from workbench.client import saving
 from workbench.client.control import model_path
 from workbench.client.outcomes import Launched, Published, Reused, differences
 from workbench.client.server import LOAD_TIMEOUT_SECONDS, Server, batching_json, labels_json
-from workbench.core.batching import BatchingParameters
+from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.core.transitions import policy_name
 from workbench.core.versions import VersionPolicy, parse_version

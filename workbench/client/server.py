@@ -18,7 +18,7 @@ from workbench.client.outcomes import Failed, Outcome
 from workbench.client.tensors import to_inputs
 from workbench.client.views import Versions, VersionView
 from workbench.client.warmup import WarmupRecording
-from workbench.core.batching import BatchingParameters
+from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
 from workbench.runtime import registry

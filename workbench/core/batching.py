@@ -17,7 +17,7 @@ The rules are TensorFlow's `SharedBatchScheduler`, as TensorFlow Serving uses it
   arrived. While every executor is busy the timeout decides nothing.
 * The queue is **bounded** in batches. A batch that is being run no longer counts.
 * With large batch splitting, a task that does not fit is **split** over several batches.
-* Several queues share the executors' **slots** in turn, one batch a turn.
+* Several queues share the executors' **slots** in turn, one batch a turn (`slots`).
 
 One thing is different on purpose. In TensorFlow Serving a task of zero rows never makes its
 batch ready, so that it waits for the next request, perhaps for ever. Here such a task is work
@@ -30,123 +30,16 @@ from __future__ import annotations
 import enum
 from bisect import insort
 from collections import deque
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
-from workbench.core.status import Code, ServingError, invalid_argument, unavailable
+from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.status import invalid_argument, unavailable
 
 T = TypeVar("T")
 
 QUEUE_FULL = "The batch scheduling queue to which this task was submitted is full; "
-
-
-def next_allowed_batch_size(size: int, allowed: Sequence[int]) -> int:
-    """The rows that a batch of `size` rows is padded to: the first allowed size that holds it.
-
-    `allowed` is in increasing order. A batch larger than all of them, or any batch where
-    `allowed` is empty, keeps its size (TensorFlow Serving's `GetNextAllowedBatchSize`).
-    """
-    return next((entry for entry in allowed if entry >= size), size)
-
-
-@dataclass(frozen=True, slots=True)
-class BatchingParameters:
-    """The settings of one queue, under the names and defaults of TensorFlow Serving's
-    `BatchingParameters`.
-
-    Attributes:
-        max_batch_size: rows of the largest task that is accepted, and of the largest batch.
-        batch_timeout_micros: how long a free executor leaves a batch open that is not full,
-            counted from the arrival of its first task. 0: not at all.
-        max_enqueued_batches: batches that may wait; 0 means 1 where tasks are not split.
-        num_batch_threads: executor slots; None: as many as there are schedulable CPUs.
-        allowed_batch_sizes: a batch is padded to the next of these; empty: never padded.
-        pad_variable_length_inputs: pad the other dimensions of the tensors of one batch.
-        enable_large_batch_splitting: split a task that does not fit into the open batch.
-        max_execution_batch_size: rows of the largest batch where tasks are split; None:
-            `max_batch_size`.
-
-    Raises:
-        ServingError: INVALID_ARGUMENT, with TensorFlow Serving's text.
-    """
-
-    max_batch_size: int = 1000
-    batch_timeout_micros: int = 0
-    max_enqueued_batches: int = 10
-    num_batch_threads: int | None = None
-    allowed_batch_sizes: tuple[int, ...] = ()
-    pad_variable_length_inputs: bool = False
-    enable_large_batch_splitting: bool = False
-    max_execution_batch_size: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("max_batch_size", "num_batch_threads", "max_execution_batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise invalid_argument(f"{name} must be positive; was {value}")
-        for name in ("batch_timeout_micros", "max_enqueued_batches"):
-            value = getattr(self, name)
-            if value < 0:
-                raise invalid_argument(f"{name} must be non-negative; was {value}")
-        if self.enable_large_batch_splitting:
-            if self.max_enqueued_batches == 0:
-                raise invalid_argument("max_enqueued_batches must be positive; was 0")
-            if self.batch_limit > self.max_batch_size:
-                raise invalid_argument(
-                    "When enable_large_batch_splitting is true, max_batch_size must be greater "
-                    "than or equal to max_execution_batch_size; they were "
-                    f"{self.max_batch_size} and {self.batch_limit}"
-                )
-        if self.allowed_batch_sizes and self.allowed_batch_sizes[-1] != self.max_batch_size:
-            raise invalid_argument(
-                "Last entry in allowed_batch_sizes must match max_batch_size; last entry was "
-                f"{self.allowed_batch_sizes[-1]}; expected {self.max_batch_size}"
-            )
-
-    @property
-    def batch_limit(self) -> int:
-        """Rows of the largest batch that is run."""
-        if self.enable_large_batch_splitting and self.max_execution_batch_size is not None:
-            return self.max_execution_batch_size
-        return self.max_batch_size
-
-    def to_json(self) -> dict[str, Any]:
-        """All settings as plain data, for `from_json`."""
-        data = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {**data, "allowed_batch_sizes": list(self.allowed_batch_sizes)}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> BatchingParameters:
-        """The settings in `data`; what it leaves out has its default.
-
-        Raises:
-            ServingError: INVALID_ARGUMENT, for an unknown name or a value that is not allowed.
-        """
-        names = [each.name for each in fields(cls)]
-        for name, value in data.items():
-            if name not in names:
-                raise invalid_argument(
-                    f"Unknown batching parameter '{name}'; the parameters are {', '.join(names)}"
-                )
-            _check_type(name, value)
-        settings = dict(data)
-        if "allowed_batch_sizes" in settings:
-            settings["allowed_batch_sizes"] = tuple(settings["allowed_batch_sizes"])
-        return cls(**settings)
-
-
-def _check_type(name: str, value: object) -> None:
-    if name in ("pad_variable_length_inputs", "enable_large_batch_splitting"):
-        wanted, right = "true or false", isinstance(value, bool)
-    elif name == "allowed_batch_sizes":
-        wanted = "a list of integers"
-        right = isinstance(value, list | tuple) and all(type(entry) is int for entry in value)
-    else:
-        optional = name in ("num_batch_threads", "max_execution_batch_size")
-        wanted, right = "an integer", type(value) is int or (optional and value is None)
-    if not right:
-        raise invalid_argument(f"Batching parameter '{name}' must be {wanted}; was {value!r}")
 
 
 class CloseReason(enum.Enum):
@@ -386,6 +279,11 @@ class BatchQueue(Generic[T]):
         return bool(self._open or self._closed or self._returned)
 
     @property
+    def has_closed(self) -> bool:
+        """Whether a batch waits for nothing but an executor."""
+        return bool(self._closed or self._returned)
+
+    @property
     def rows(self) -> int:
         """Rows of the tasks that wait."""
         return sum(batch.size for batch in self._waiting())
@@ -412,139 +310,3 @@ class BatchQueue(Generic[T]):
             f"max_enqueued_batches={self._max_enqueued}, "
             f"open_batch_size={last.size if last else 0}, max_execution_batch_size={self._limit})"
         )
-
-
-class _Pool(Generic[T]):
-    """Slots, and the queues that take turns on them."""
-
-    __slots__ = ("ring", "used")
-
-    def __init__(self) -> None:
-        self.ring: deque[_Member[T]] = deque()
-        self.used = 0
-
-
-class _Member(Generic[T]):
-    """A queue and what the scheduler knows of it."""
-
-    __slots__ = ("pool", "present", "queue", "running")
-
-    def __init__(self, queue: BatchQueue[T], pool: _Pool[T]) -> None:
-        self.queue = queue
-        self.pool = pool
-        self.present = False
-        self.running = 0
-
-
-class SlotScheduler(Generic[T]):
-    """Executor slots that several queues share: round-robin, one batch a turn.
-
-    A slot is one batch in flight. A queue that has no batch to run loses its turn and nothing
-    else; a busy queue never keeps another waiting for more than one batch a slot.
-
-    With `per_version_slots` each version has `slots` of its own, so that a slow version costs
-    the others nothing (TensorFlow Serving has one pool for all of them).
-
-    Attributes:
-        slots: of the one pool, or of each version; may be changed at any time, and batches in
-            flight are let finish.
-    """
-
-    def __init__(self, slots: int, *, per_version_slots: bool = False) -> None:
-        if slots < 1:
-            raise invalid_argument(f"num_batch_threads must be positive; was {slots}")
-        self.slots = slots
-        self._per_version = per_version_slots
-        self._pools: dict[Hashable, _Pool[T]] = {}
-        self._members: dict[BatchQueue[T], _Member[T]] = {}
-
-    def add(self, queue: BatchQueue[T], version: Hashable = None) -> None:
-        """Serve a queue: it joins the end of the round.
-
-        `version` says whose slots it uses with `per_version_slots`; a queue that names none is
-        a version of its own. A queue that was removed can be added again.
-
-        Raises:
-            ServingError: ALREADY_EXISTS, the queue is served already.
-        """
-        member = self._members.get(queue)
-        if member is None:
-            key = (queue if version is None else version) if self._per_version else None
-            member = _Member(queue, self._pools.setdefault(key, _Pool()))
-            self._members[queue] = member
-        elif member.present:
-            raise ServingError(Code.ALREADY_EXISTS, "The batch queue is served already")
-        member.present = True
-        member.pool.ring.append(member)
-
-    def remove(self, queue: BatchQueue[T]) -> None:
-        """Give this queue no more turns. What waits in it stays there: to empty a queue, close
-        it, and remove it when nothing waits any more. Its batches in flight keep their slots
-        until they are `finished`.
-
-        Raises:
-            KeyError: the queue is not served.
-        """
-        member = self._members[queue]
-        if not member.present:
-            raise KeyError(queue)
-        member.pool.ring.remove(member)
-        member.present = False
-        self._forget_if_done(member)
-
-    def next(self, now: int) -> tuple[BatchQueue[T], Batch[T]] | None:
-        """The next batch to run, if a slot is free and a batch is ready; it then has the slot
-        until `finished`. To be called until it gives None, whenever a task has arrived, a
-        deadline has come or a slot has become free.
-        """
-        for pool in self._pools.values():
-            if pool.used < self.slots:
-                ring = pool.ring
-                for _ in range(len(ring)):
-                    member = ring[0]
-                    ring.rotate(-1)
-                    batch = member.queue.take(now)
-                    if batch is not None:
-                        pool.used += 1
-                        member.running += 1
-                        return member.queue, batch
-        return None
-
-    def finished(self, queue: BatchQueue[T]) -> None:
-        """A batch of this queue was answered, has failed or was put back: its slot is free.
-
-        Raises:
-            KeyError: no batch of this queue was running.
-        """
-        member = self._members[queue]
-        if not member.running:
-            raise KeyError(queue)
-        member.running -= 1
-        member.pool.used -= 1
-        if not member.present:
-            self._forget_if_done(member)
-
-    def _forget_if_done(self, member: _Member[T]) -> None:
-        if not member.running:
-            del self._members[member.queue]
-            self._pools = {key: pool for key, pool in self._pools.items() if pool.ring or pool.used}
-
-    def next_deadline(self) -> int | None:
-        """From when on `next` gives a batch if nothing else happens; None: never."""
-        deadlines = (
-            member.queue.next_deadline()
-            for pool in self._pools.values()
-            if pool.used < self.slots
-            for member in pool.ring
-        )
-        return min((deadline for deadline in deadlines if deadline is not None), default=None)
-
-    @property
-    def running(self) -> int:
-        """Batches in flight."""
-        return sum(pool.used for pool in self._pools.values())
-
-    def running_of(self, queue: BatchQueue[T]) -> int:
-        """Batches of this queue in flight, also after it was removed."""
-        member = self._members.get(queue)
-        return member.running if member else 0

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.client.server import Server
-from workbench.core.batching import BatchingParameters
+from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.status import failed_precondition
 from workbench.experiments.engine import EngineResult, Payload, make_payload, run_engine
 from workbench.experiments.service_time import ServiceTime, sizes_up_to

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.core.batching import BatchingParameters
+from workbench.core.batching_parameters import BatchingParameters
 from workbench.experiments.measure import Window, add_counters
 from workbench.load.intervals import Interval, quantile_interval
 

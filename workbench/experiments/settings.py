@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from workbench.client.server import Server
-from workbench.core.batching import BatchingParameters
+from workbench.core.batching_parameters import BatchingParameters
 
 
 def slots_of(server: Server) -> int:

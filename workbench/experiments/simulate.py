@@ -6,7 +6,8 @@ drives with an event loop. Here a list of arrivals drives it, and a batch takes 
 redraw a curve while somebody drags a slider.
 
 Like the live server, the simulated one takes in and answers requests on one event loop, turn
-by turn: everything that is ready is handled, and then free slots look for batches.
+by turn: everything that is ready is handled, and then free slots look for batches; only a
+batch that is closed already takes the place of one that ends before that one's answers go out.
 """
 
 from __future__ import annotations
@@ -20,14 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.core.batching import (
-    Batch,
-    BatchingParameters,
-    BatchQueue,
-    CloseReason,
-    SlotScheduler,
-    next_allowed_batch_size,
-)
+from workbench.core.batching import Batch, BatchQueue, CloseReason
+from workbench.core.batching_parameters import BatchingParameters, next_allowed_batch_size
+from workbench.core.slots import SlotScheduler
 from workbench.core.status import ServingError
 from workbench.experiments.service_time import ServiceTime
 from workbench.load.arrivals import Seconds, poisson
@@ -255,6 +251,21 @@ class _Simulation:
         started: list[int] = []
         ended: list[int] = []
         running: list[tuple[int, int]] = []  # (end, number of the batch)
+
+        def start(now: int) -> None:
+            found = take(now)
+            assert found is not None
+            batch = found[1]
+            number = len(batches)
+            flight = len(running)
+            micros = table[flight if flight < deepest else deepest - 1][padded[batch.size]][
+                draws[number % len(draws)]
+            ]
+            batches.append(batch)
+            started.append(now)
+            ended.append(0)
+            heappush(running, (now + micros, number))
+
         now, coming, known = 0, 0, len(times)
         while True:
             free = len(running) < slots
@@ -293,6 +304,9 @@ class _Simulation:
                 number = heappop(running)[1]
                 scheduler.finished(queue)
                 ended[number] = now
+                if queue.has_closed:
+                    # It runs while the answers of this one are handed out.
+                    start(now)
                 parts = len(batches[number].parts)
                 now += round(answering * parts)
                 if known < total:
@@ -309,18 +323,7 @@ class _Simulation:
                 coming += 1
             # Asking for the deadline first is the same, and cheaper than a look that is in vain.
             while len(running) < slots and (deadline := due()) is not None and deadline <= now:
-                found = take(now)
-                assert found is not None
-                batch = found[1]
-                number = len(batches)
-                flight = len(running)
-                micros = table[flight if flight < deepest else deepest - 1][padded[batch.size]][
-                    draws[number % len(draws)]
-                ]
-                batches.append(batch)
-                started.append(now)
-                ended.append(0)
-                heappush(running, (now + micros, number))
+                start(now)
         return self._result(times, batches, started, ended, padded)
 
     def _result(

@@ -16,7 +16,7 @@ from itertools import product
 from typing import Any
 
 from workbench.client.server import Server
-from workbench.core.batching import BatchingParameters
+from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.status import invalid_argument
 from workbench.experiments.engine import Payload, make_payload
 from workbench.experiments.measure import Where, Window, measure

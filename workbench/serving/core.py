@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.core.batching import BatchingParameters
+from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.events import Event, EventLog
 from workbench.core.states import PublicState
 from workbench.serving.manager import DRAIN_SECONDS, Manager

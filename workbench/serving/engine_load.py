@@ -21,14 +21,10 @@ from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.load.arrivals import Schedule
 from workbench.runtime.alarm import Alarm
 from workbench.runtime.frames import Tensors
+from workbench.serving.batch_records import BatchRecord
 from workbench.serving.manager import Manager
-from workbench.serving.scheduler import (
-    BatchRecord,
-    BatchScheduler,
-    Task,
-    VersionQueues,
-    now_micros,
-)
+from workbench.serving.scheduler import BatchScheduler
+from workbench.serving.tasks import Task, VersionQueues, now_micros
 
 MAX_SECONDS = 60.0
 MAX_REQUESTS = 5_000_000

@@ -14,19 +14,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from workbench.core.batching import BatchingParameters
+from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.events import EventLog
 from workbench.core.holding import worth_waiting
 from workbench.core.states import FINAL_STATES, Harness, HarnessState, ServableId
 from workbench.core.status import Code, ServingError, invalid_argument, not_found, unavailable
 from workbench.core.transitions import Act, Version, holds, policy_named
 from workbench.serving.model import Model, ModelConfig, Served
-from workbench.serving.scheduler import BatchScheduler, VersionQueues
+from workbench.serving.scheduler import BatchScheduler
 from workbench.serving.source import FolderSource, Found
+from workbench.serving.tasks import VersionQueues
 from workbench.serving.worker import Worker
 from workbench.serving.zygote import Zygote
 
 _S = HarnessState
+
+# A lane whose answer is being handed out cannot take the next batch: that one takes the spare.
+_SPARE_LANES = 1
 
 POLL_SECONDS = 1.0
 DRAIN_SECONDS = 30.0
@@ -343,7 +347,7 @@ class Manager:
                 ),
                 LOAD_SECONDS,
             )
-            await worker.open_lanes(self._scheduler.slots)
+            await worker.open_lanes(self._scheduler.slots + _SPARE_LANES)
         except asyncio.TimeoutError:
             await self._end_worker(served)
             raise ServingError(
@@ -522,7 +526,7 @@ class Manager:
         for model in self.models.values():
             for served in model.versions.values():
                 if served.worker is not None and served.harness.state is _S.READY:
-                    self._start(served.worker.open_lanes(slots))
+                    self._start(served.worker.open_lanes(slots + _SPARE_LANES))
 
     def update(self, name: str, **changes: object) -> Model:
         """Change some settings of a model; raises NOT_FOUND for an unknown one."""

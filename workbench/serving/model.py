@@ -9,15 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from workbench.core.batching import BatchingParameters
+from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.holding import Held
 from workbench.core.signature import Signature
 from workbench.core.states import Harness, HarnessState, ServableId
 from workbench.core.status import ServingError, invalid_argument
 from workbench.core.transitions import policy_name
 from workbench.core.versions import VersionPolicy
-from workbench.serving.scheduler import VersionQueues
 from workbench.serving.source import FolderSource, Found
+from workbench.serving.tasks import VersionQueues
 from workbench.serving.worker import LoadReport, Worker
 
 if TYPE_CHECKING:

@@ -13,255 +13,43 @@ from a neighbour. Batching is then a matter of speed, never of behaviour.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Hashable
+from typing import NamedTuple
 
 import numpy as np
 
-from workbench.core.batching import Batch, BatchingParameters, BatchQueue, SlotScheduler
-from workbench.core.signature import Signature
+from workbench.core.batching import Batch, BatchQueue
+from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.slots import SlotScheduler
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.runtime.alarm import Alarm
 from workbench.runtime.frames import Tensors
-from workbench.serving.merge import batch_rows, check_outputs, merge
+from workbench.serving.merge import check_outputs, merge
 from workbench.serving.meters import BatchingMeter, SignatureMeter
+from workbench.serving.tasks import (
+    SOLO,
+    SOLO_AGAIN,
+    SOLO_PARAMETERS,
+    Task,
+    VersionQueues,
+    now_micros,
+)
 from workbench.serving.worker import WORKER_LOST, Worker
 
-Answer = Callable[["Tensors | ServingError"], None]
-"""Called once per request, on the loop. Arrays are views that hold only during the call."""
-
-_SOLO = "solo"
-_SOLO_AGAIN = "solo, again"
-_SOLO_PARAMETERS = BatchingParameters(max_batch_size=1, max_enqueued_batches=1000)
-_AUTOMATIC = BatchingParameters()
 _SWEEP_SECONDS = 0.1
 _IDLE_SECONDS = 1.0
 _NO_LANE_SECONDS = 0.005
-_RECORDS_KEPT = 1000
 
 
-def now_micros() -> int:
-    return time.monotonic_ns() // 1000
+class _Run(NamedTuple):
+    """A batch that holds a slot."""
 
-
-class Task:
-    """One request on its way through a queue.
-
-    Attributes:
-        deadline: monotonic microseconds after which the caller is answered with an error.
-        lost_with: the worker that died while it ran this request; one such death is forgiven.
-    """
-
-    __slots__ = (
-        "answer",
-        "arrived",
-        "deadline",
-        "inputs",
-        "lost_with",
-        "outputs",
-        "parts",
-        "queue",
-        "rows",
-        "running",
-        "signature",
-        "version",
-    )
-
-    def __init__(
-        self,
-        version: VersionQueues,
-        signature: str,
-        inputs: Mapping[str, np.ndarray],
-        outputs: Sequence[str],
-        deadline: int,
-        answer: Answer,
-    ) -> None:
-        self.version = version
-        self.signature = signature
-        self.inputs = inputs
-        self.outputs = outputs
-        self.deadline = deadline
-        self.answer: Answer | None = answer
-        self.arrived = 0
-        self.rows = 0
-        self.lost_with: Worker | None = None
-        self.running = False
-        self.queue: BatchQueue[Task] | None = None
-        # Answers of the parts of a split task, by their first row.
-        self.parts: dict[int, Tensors] | None = None
-
-
-class BatchRecord(NamedTuple):
-    """One batch that was answered; times are in microseconds.
-
-    Attributes:
-        opened_at, taken_at: monotonic, when its first task arrived, and when it got its slot.
-        slot_micros: for how long it held the slot.
-        run_micros: for how long the model ran, as the worker measured it.
-        in_flight: batches that held slots when it was taken, itself included.
-    """
-
-    number: int
-    rows: int
-    tasks: int
+    queue: BatchQueue[Task]
+    batch: Batch[Task]
+    worker: Worker | None
     padding: int
-    reason: str
-    opened_at: int
     taken_at: int
-    slot_micros: int
-    run_micros: int
     in_flight: int
-
-
-class BatchStatistics:
-    """What the answered batches of one version tell: each of the last ones, and all in sum.
-
-    Attributes:
-        batches: how many there were; while the requests of a batch are answered, its number.
-        queued_micros, request_run_micros: time in the queue and in the model, summed over
-            requests; `run_micros` and `slot_micros` are summed over batches.
-        rejected: requests that found the queue full.
-        records: the last batches.
-    """
-
-    def __init__(self) -> None:
-        self.batches = 0
-        self.rows = 0
-        self.requests = 0
-        self.padding = 0
-        self.queued_micros = 0
-        self.run_micros = 0
-        self.request_run_micros = 0
-        self.slot_micros = 0
-        self.rejected = 0
-        self.reasons: dict[str, int] = {}
-        self.sizes: dict[int, int] = {}
-        self.records: deque[BatchRecord] = deque(maxlen=_RECORDS_KEPT)
-
-    def add(
-        self, batch: Batch[Task], padding: int, run_micros: int, taken_at: int, in_flight: int
-    ) -> None:
-        slot_micros = now_micros() - taken_at
-        tasks = len(batch.parts)
-        self.batches += 1
-        self.rows += batch.size
-        self.requests += tasks
-        self.padding += padding
-        self.run_micros += run_micros
-        self.request_run_micros += run_micros * tasks
-        self.slot_micros += slot_micros
-        reason = batch.reason.value if batch.reason else "open"
-        self.reasons[reason] = self.reasons.get(reason, 0) + 1
-        self.sizes[batch.size] = self.sizes.get(batch.size, 0) + 1
-        self.records.append(
-            BatchRecord(
-                self.batches,
-                batch.size,
-                tasks,
-                padding,
-                reason,
-                batch.opened_at,
-                taken_at,
-                slot_micros,
-                run_micros,
-                in_flight,
-            )
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "batches": self.batches,
-            "rows": self.rows,
-            "requests": self.requests,
-            "padding": self.padding,
-            "queued_micros": self.queued_micros,
-            "run_micros": self.run_micros,
-            "request_run_micros": self.request_run_micros,
-            "slot_micros": self.slot_micros,
-            "rejected": self.rejected,
-            "reasons": dict(self.reasons),
-            "sizes": {str(size): count for size, count in sorted(self.sizes.items())},
-        }
-
-
-class VersionQueues:
-    """The queues of one version, and the worker that empties them.
-
-    Attributes:
-        parameters: batching as asked for; None means automatic.
-        automatic: without parameters, whether requests are merged at all.
-        worker: who runs the batches; None while there is none, and then tasks wait.
-        pending: requests accepted and not answered.
-        draining: whether it accepts no more.
-        on_accepted: called with each task that is accepted.
-        meters: what was answered, by signature.
-    """
-
-    def __init__(
-        self,
-        signatures: Mapping[str, Signature],
-        parameters: BatchingParameters | None,
-        automatic: bool = True,
-    ) -> None:
-        self.signatures = signatures
-        self.parameters = parameters
-        self.automatic = automatic
-        self.worker: Worker | None = None
-        self.pending = 0
-        self.answered = 0
-        self.failed = 0
-        self.statistics = BatchStatistics()
-        self.queues: dict[Hashable, BatchQueue[Task]] = {}
-        self.draining = False
-        self.drained = asyncio.Event()
-        self.on_accepted: Callable[[Task], None] | None = None
-        self.meters: dict[str, SignatureMeter] = {}
-        self._mergeable: dict[str, bool] = {}
-
-    def queue_key(self, task: Task) -> Hashable:
-        """Which queue a task belongs to; sets its `rows`.
-
-        Raises:
-            ServingError: INVALID_ARGUMENT, batching was asked for and this cannot be batched.
-        """
-        if self.parameters is not None:
-            task.rows = batch_rows(task.inputs)
-            # Tensors of a wrong dtype cannot be joined with others; the model refuses them.
-            dtypes = sorted((name, array.dtype.str) for name, array in task.inputs.items())
-            return (task.signature, tuple(task.outputs), tuple(dtypes))
-        if self.automatic and self._can_merge(task.signature):
-            shapes = []
-            rows = -1
-            for name, array in task.inputs.items():
-                shape = array.shape
-                if not shape or rows not in (-1, shape[0]):
-                    break
-                rows = shape[0]
-                shapes.append((name, array.dtype, shape[1:]))
-            else:
-                if 0 < rows <= _AUTOMATIC.max_batch_size:
-                    task.rows = rows
-                    return (task.signature, tuple(task.outputs), tuple(shapes))
-        task.rows = 1
-        return _SOLO
-
-    def _can_merge(self, signature: str) -> bool:
-        known = self._mergeable.get(signature)
-        if known is None:
-            described = self.signatures[signature]
-            tensors = [*described.inputs.values(), *described.outputs.values()]
-            known = bool(described.inputs) and all(
-                t.shape is not None and len(t.shape) > 0 and t.shape[0] == -1 for t in tensors
-            )
-            self._mergeable[signature] = known
-        return known
-
-    def parameters_of(self, key: Hashable) -> BatchingParameters:
-        if key in (_SOLO, _SOLO_AGAIN):
-            return _SOLO_PARAMETERS
-        return self.parameters or _AUTOMATIC
 
 
 class BatchScheduler:
@@ -369,7 +157,7 @@ class BatchScheduler:
         version.parameters = parameters
         now = now_micros()
         for key, queue in version.queues.items():
-            if queue.parameters is not _SOLO_PARAMETERS:
+            if queue.parameters is not SOLO_PARAMETERS:
                 queue.reconfigure(version.parameters_of(key), now)
         self._wake()
 
@@ -439,28 +227,29 @@ class BatchScheduler:
             return
         now, in_flight = now_micros(), self._slots.running
         requests = []
+        queued = 0
         for part in batch.parts:
             task = part.task
             task.running = True
-            version.statistics.queued_micros += now - task.arrived
+            queued += now - task.arrived
             if part.size == part.total:
                 requests.append(task.inputs)
             else:
                 rows = slice(part.offset, part.offset + part.size)
                 requests.append({name: a[rows] for name, a in task.inputs.items()})
+        version.statistics.queued_micros += queued
         try:
-            if queue.parameters is _SOLO_PARAMETERS:
+            if queue.parameters is SOLO_PARAMETERS:
                 parts, padding = {name: [a] for name, a in first.inputs.items()}, 0
             else:
                 signature = version.signatures[first.signature]
                 parts, padding = merge(requests, batch.size, queue.parameters, signature)
+            run = _Run(queue, batch, worker, padding, now, in_flight)
             lane.run(
                 first.signature,
                 parts,
                 first.outputs,
-                lambda result, micros: self._answered(
-                    queue, batch, worker, padding, now, in_flight, result, micros
-                ),
+                lambda result, micros: self._answered(run, result, micros),
             )
         except Exception as error:
             # Also what nobody foresaw: a slot that is not given back is lost for ever.
@@ -475,45 +264,42 @@ class BatchScheduler:
             self._enlist(queue, version)
             self._wake()
 
-    def _answered(
-        self,
-        queue: BatchQueue[Task],
-        batch: Batch[Task],
-        worker: Worker | None,
-        padding: int,
-        taken_at: int,
-        in_flight: int,
-        result: Tensors | ServingError,
-        run_micros: int,
-    ) -> None:
+    def _answered(self, run: _Run, result: Tensors | ServingError, run_micros: int) -> None:
+        queue, batch, worker = run.queue, run.batch, run.worker
         self._slots.finished(queue)
-        self._wake()
-        version = self._versions.get(queue)
+        alone = queue.parameters is SOLO_PARAMETERS
+        if not isinstance(result, ServingError) and not alone:
+            result = check_outputs(result, batch.size + run.padding) or result
         if isinstance(result, ServingError):
+            self._wake()
             self._fail_batch(queue, batch, worker, result)
             return
+        now = now_micros()
+        if queue.has_closed and worker is not None and worker.free_lane() is not None:
+            # The next batch runs while the answers of this one are handed out.
+            self._pump()
+        else:
+            self._wake()
+        version = self._versions.get(queue)
         if version is not None:
-            version.statistics.add(batch, padding, run_micros, taken_at, in_flight)
+            version.statistics.add(batch, run.padding, run_micros, run.taken_at, now, run.in_flight)
             if version.parameters is not None:
                 self.batching.add(
                     [part.total for part in batch.parts if part.offset == 0],
-                    [taken_at - part.task.arrived for part in batch.parts],
+                    [run.taken_at - part.task.arrived for part in batch.parts],
                     batch.size,
-                    padding,
+                    run.padding,
                 )
-        if queue.parameters is _SOLO_PARAMETERS:
-            self._finish(batch.parts[0].task, result)
-            return
-        wrong = check_outputs(result, batch.size + padding)
-        if wrong is not None:
-            self._fail_batch(queue, batch, worker, wrong)
+        if alone:
+            self._finish(batch.parts[0].task, result, now)
             return
         row = 0
         for part in batch.parts:
-            rows = {name: a[row : row + part.size] for name, a in result.items()}
-            row += part.size
+            end = row + part.size
+            rows = {name: a[row:end] for name, a in result.items()}
+            row = end
             if part.size == part.total:
-                self._finish(part.task, rows)
+                self._finish(part.task, rows, now)
             else:
                 self._finish_part(part.task, part.offset, rows)
 
@@ -551,7 +337,7 @@ class BatchScheduler:
             version is not None
             and version.parameters is None
             and error is not WORKER_LOST
-            and not (alone and queue.parameters is _SOLO_PARAMETERS)
+            and not (alone and queue.parameters is SOLO_PARAMETERS)
             and (len(tasks) > 1 or error.code is Code.FAILED_PRECONDITION)
         ):
             for task in tasks:
@@ -564,15 +350,17 @@ class BatchScheduler:
     def _run_alone(self, task: Task) -> None:
         task.rows = 1
         task.running = False
-        solo = task.version.queues.get(_SOLO)
+        solo = task.version.queues.get(SOLO)
         # While a version drains, its queues accept nothing: what is run again gets a new one.
-        key: Hashable = _SOLO_AGAIN if solo is not None and solo.draining else _SOLO
+        key: Hashable = SOLO_AGAIN if solo is not None and solo.draining else SOLO
         try:
             self._enqueue(task, key)
         except ServingError as error:
             self._finish(task, error)
 
-    def _finish(self, task: Task, result: Tensors | ServingError | None) -> None:
+    def _finish(
+        self, task: Task, result: Tensors | ServingError | None, now: int | None = None
+    ) -> None:
         """Answer a task (or forget it, where the caller is gone), exactly once."""
         if task not in self._outstanding:
             return
@@ -588,7 +376,7 @@ class BatchScheduler:
             if meter is None:
                 meter = version.meters[task.signature] = SignatureMeter()
             code = result.code if isinstance(result, ServingError) else Code.OK
-            meter.add(code, now_micros() - task.arrived)
+            meter.add(code, (now_micros() if now is None else now) - task.arrived)
         if version.pending == 0 and version.draining:
             version.drained.set()
         answer, task.answer = task.answer, None

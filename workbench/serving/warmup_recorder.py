@@ -22,7 +22,7 @@ from workbench.runtime.dtypes import STRING, dtype_name
 from workbench.runtime.frames import Tensors
 from workbench.runtime.wire import field
 from workbench.serving.model import Served
-from workbench.serving.scheduler import Task
+from workbench.serving.tasks import Task
 
 MAX_REQUESTS = 1000
 """What TensorFlow Serving accepts in one file."""

@@ -115,19 +115,26 @@ class Lane(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for header, payload in self._reader.feed(data):
-            answer, self._answer = self._answer, None
+            answer = self._answer
             if answer is None:
                 continue
             self._last_used = time.monotonic()
             if "code" in header:
+                self._answer = None
                 answer(ServingError(Code(header["code"]), header["message"]), 0)
                 continue
             try:
                 tensors = unpack(header["t"], payload, self._outputs)
             except (ValueError, KeyError, TypeError) as error:
+                self._answer = None
                 answer(ServingError(Code.INTERNAL, f"The worker's answer is damaged: {error}"), 0)
                 continue
-            answer(tensors, header["us"])
+            try:
+                # The next batch would write over these tensors: until they are handed out, it
+                # has to take another lane.
+                answer(tensors, header["us"])
+            finally:
+                self._answer = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         answer, self._answer = self._answer, None
@@ -147,7 +154,7 @@ class Worker:
 
     Attributes:
         pid: its process id.
-        lanes: as many as batches may run in it at once.
+        lanes: each runs one batch at a time.
         ended: done when the process is gone, with the reason in words.
     """
 

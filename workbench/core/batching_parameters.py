@@ -1,0 +1,117 @@
+"""The settings of batching, under the names and defaults of TensorFlow Serving."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from workbench.core.status import invalid_argument
+
+
+def next_allowed_batch_size(size: int, allowed: Sequence[int]) -> int:
+    """The rows that a batch of `size` rows is padded to: the first allowed size that holds it.
+
+    `allowed` is in increasing order. A batch larger than all of them, or any batch where
+    `allowed` is empty, keeps its size (TensorFlow Serving's `GetNextAllowedBatchSize`).
+    """
+    return next((entry for entry in allowed if entry >= size), size)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchingParameters:
+    """The settings of one queue, under the names and defaults of TensorFlow Serving's
+    `BatchingParameters`.
+
+    Attributes:
+        max_batch_size: rows of the largest task that is accepted, and of the largest batch.
+        batch_timeout_micros: how long a free executor leaves a batch open that is not full,
+            counted from the arrival of its first task. 0: not at all.
+        max_enqueued_batches: batches that may wait; 0 means 1 where tasks are not split.
+        num_batch_threads: executor slots; None: as many as there are schedulable CPUs.
+        allowed_batch_sizes: a batch is padded to the next of these; empty: never padded.
+        pad_variable_length_inputs: pad the other dimensions of the tensors of one batch.
+        enable_large_batch_splitting: split a task that does not fit into the open batch.
+        max_execution_batch_size: rows of the largest batch where tasks are split; None:
+            `max_batch_size`.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, with TensorFlow Serving's text.
+    """
+
+    max_batch_size: int = 1000
+    batch_timeout_micros: int = 0
+    max_enqueued_batches: int = 10
+    num_batch_threads: int | None = None
+    allowed_batch_sizes: tuple[int, ...] = ()
+    pad_variable_length_inputs: bool = False
+    enable_large_batch_splitting: bool = False
+    max_execution_batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_batch_size", "num_batch_threads", "max_execution_batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise invalid_argument(f"{name} must be positive; was {value}")
+        for name in ("batch_timeout_micros", "max_enqueued_batches"):
+            value = getattr(self, name)
+            if value < 0:
+                raise invalid_argument(f"{name} must be non-negative; was {value}")
+        if self.enable_large_batch_splitting:
+            if self.max_enqueued_batches == 0:
+                raise invalid_argument("max_enqueued_batches must be positive; was 0")
+            if self.batch_limit > self.max_batch_size:
+                raise invalid_argument(
+                    "When enable_large_batch_splitting is true, max_batch_size must be greater "
+                    "than or equal to max_execution_batch_size; they were "
+                    f"{self.max_batch_size} and {self.batch_limit}"
+                )
+        if self.allowed_batch_sizes and self.allowed_batch_sizes[-1] != self.max_batch_size:
+            raise invalid_argument(
+                "Last entry in allowed_batch_sizes must match max_batch_size; last entry was "
+                f"{self.allowed_batch_sizes[-1]}; expected {self.max_batch_size}"
+            )
+
+    @property
+    def batch_limit(self) -> int:
+        """Rows of the largest batch that is run."""
+        if self.enable_large_batch_splitting and self.max_execution_batch_size is not None:
+            return self.max_execution_batch_size
+        return self.max_batch_size
+
+    def to_json(self) -> dict[str, Any]:
+        """All settings as plain data, for `from_json`."""
+        data = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {**data, "allowed_batch_sizes": list(self.allowed_batch_sizes)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> BatchingParameters:
+        """The settings in `data`; what it leaves out has its default.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, for an unknown name or a value that is not allowed.
+        """
+        names = [each.name for each in fields(cls)]
+        for name, value in data.items():
+            if name not in names:
+                raise invalid_argument(
+                    f"Unknown batching parameter '{name}'; the parameters are {', '.join(names)}"
+                )
+            _check_type(name, value)
+        settings = dict(data)
+        if "allowed_batch_sizes" in settings:
+            settings["allowed_batch_sizes"] = tuple(settings["allowed_batch_sizes"])
+        return cls(**settings)
+
+
+def _check_type(name: str, value: object) -> None:
+    if name in ("pad_variable_length_inputs", "enable_large_batch_splitting"):
+        wanted, right = "true or false", isinstance(value, bool)
+    elif name == "allowed_batch_sizes":
+        wanted = "a list of integers"
+        right = isinstance(value, list | tuple) and all(type(entry) is int for entry in value)
+    else:
+        optional = name in ("num_batch_threads", "max_execution_batch_size")
+        wanted, right = "an integer", type(value) is int or (optional and value is None)
+    if not right:
+        raise invalid_argument(f"Batching parameter '{name}' must be {wanted}; was {value!r}")
