@@ -185,7 +185,9 @@ class Lifecycle:
         served.ready_at = time.time()
         model.refresh_ready()
         self.tell_state(served)
-        self._events.add("available", *served.id, seconds=served.load_seconds)
+        self._events.add(
+            "available", *served.id, seconds=served.load_seconds, breakdown=dict(served.breakdown)
+        )
 
     def _reserve(self, served: Served, file_bytes: int) -> None:
         """Set aside what these files take in memory; what it really is is measured afterwards."""

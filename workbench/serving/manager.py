@@ -70,7 +70,9 @@ class Manager:
         self._pollers: dict[str, asyncio.Task[None]] = {}
         self._poll_now: dict[str, asyncio.Event] = {}
         self._changed = asyncio.Event()
-        self.loader = Loader(events, zygote, lambda: scheduler.slots, cpus, load_seconds)
+        self.loader = Loader(
+            events, zygote, lambda: scheduler.slots, cpus, load_seconds, quiet=self._any_serves
+        )
         self._lifecycle = Lifecycle(
             events,
             self.loader,
@@ -202,6 +204,9 @@ class Manager:
         self._reconcile(model)
 
     # What is done about it.
+
+    def _any_serves(self) -> bool:
+        return any(model.ready is not None for model in self.models.values())
 
     def _flush(self, model: Model) -> None:
         """Forget versions that are not wanted and have nothing loaded."""

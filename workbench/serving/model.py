@@ -135,6 +135,9 @@ class Served:
         spawn_seconds, load_seconds: what starting it took; without the time in which it was
             staged and waited for its turn.
         staged_seconds: how much of that it took to stage it.
+        breakdown: the same by what it was spent on, in seconds; what is missing from the sum is
+            mostly the way between the processes.
+        first_run_seconds: how long its worker's first batch ran; None before that.
         deaths: monotonic times at which its worker died of itself.
         retrying: whether another attempt to load may be made.
         recording: the warm-up requests that are, or were, recorded from it.
@@ -149,6 +152,8 @@ class Served:
     spawn_seconds: float = 0.0
     load_seconds: float = 0.0
     staged_seconds: float = 0.0
+    breakdown: dict[str, float] = field(default_factory=dict)
+    first_run_seconds: float | None = None
     ready_at: float | None = None
     deaths: list[float] = field(default_factory=list)
     retrying: bool = True
@@ -179,10 +184,11 @@ class Served:
             "ready_at": self.ready_at,
             "spawn_seconds": self.spawn_seconds,
             "load_seconds": self.load_seconds,
+            "first_run_seconds": self.first_run_seconds,
         }
         if self.report is not None:
             data["signatures"] = {n: s.to_json() for n, s in self.report.signatures.items()}
-            data["breakdown_seconds"] = dict(self.report.seconds)
+            data["breakdown_seconds"] = dict(self.breakdown)
         if self.queues is not None:
             data["requests"] = {
                 "pending": self.queues.pending,

@@ -28,8 +28,7 @@ Progress = Callable[[str, dict[str, Any]], None]
 
 
 class LoadedModel:
-    """One SavedModel in this process: its graph from the beginning, its variables from `finish`
-    on, and then ready to run its signatures.
+    """One SavedModel in this process: `read_graph`, then `finish`, and it can be run.
 
     Args:
         path: the version's folder.
@@ -44,23 +43,13 @@ class LoadedModel:
     def __init__(
         self, path: str, tags: Sequence[str], intra_op_threads: int, progress: Progress
     ) -> None:
+        import tensorflow as tf
+
         _check_is_saved_model(path)
         self.seconds: dict[str, float] = {}
+        self._path = path
+        self._tags = tags
         self._progress = progress
-        self._tags = " ".join(tags)
-        with _translated():
-            self._read_graph(path, tags, intra_op_threads)
-
-    def _read_graph(self, path: str, tags: Sequence[str], intra_op_threads: int) -> None:
-        import tensorflow as tf
-        from google.protobuf import json_format
-        from tensorflow.python.saved_model import loader_impl
-
-        started = time.monotonic()
-        self._progress("reading_saved_model", {"path": path})
-        loader = loader_impl.SavedModelLoader(path)
-        self._progress("reading_meta_graph", {"tags": self._tags})
-        meta_graph = loader.get_meta_graph_def_from_tags(tags)
         self._graph = tf.Graph()
         config = tf.compat.v1.ConfigProto(
             intra_op_parallelism_threads=intra_op_threads,
@@ -70,7 +59,28 @@ class LoadedModel:
         )
         # By default TensorFlow takes the whole device, and a second version could not load.
         config.gpu_options.allow_growth = True
-        self._session = tf.compat.v1.Session(graph=self._graph, config=config)
+        with _translated():
+            self._session = tf.compat.v1.Session(graph=self._graph, config=config)
+
+    def read_graph(self) -> None:
+        """Everything that needs no memory for the weights; `finish` does the rest.
+
+        Raises:
+            ServingError: whatever TensorFlow reports.
+        """
+        with _translated():
+            self._read_graph(self._path, self._tags)
+
+    def _read_graph(self, path: str, tags: Sequence[str]) -> None:
+        import tensorflow as tf
+        from google.protobuf import json_format
+        from tensorflow.python.saved_model import loader_impl
+
+        started = time.monotonic()
+        self._progress("reading_saved_model", {"path": path})
+        loader = loader_impl.SavedModelLoader(path)
+        self._progress("reading_meta_graph", {"tags": " ".join(tags)})
+        meta_graph = loader.get_meta_graph_def_from_tags(tags)
         with self._graph.as_default():
             saver, _ = loader.load_graph(self._graph, tags, import_scope=None)
             if saver is not None:
@@ -106,12 +116,14 @@ class LoadedModel:
         # What is still to be done needs the names of the files, not the graph's message.
         loader._saved_model = None
 
+        session = _InThisThread(self._session)
+
         def restore() -> None:
-            loader.restore_variables(self._session, saver)
+            loader.restore_variables(session, saver)
 
         def initialise() -> None:
             if init_op is not None:
-                self._session.run([init_op], assets)
+                session.run([init_op], assets)
 
         self._left: tuple[Callable[[], None], Callable[[], None]] | None = (restore, initialise)
         self.seconds["graph"] = time.monotonic() - started
@@ -132,7 +144,7 @@ class LoadedModel:
         ended = time.monotonic()
         self.seconds |= {"restore": restored - started, "init": ended - restored}
         micros = round(sum(self.seconds.values()) * 1e6)
-        self._progress("loaded_saved_model", {"tags": self._tags, "micros": micros})
+        self._progress("loaded_saved_model", {"tags": " ".join(self._tags), "micros": micros})
 
     def run(
         self, signature: str, inputs: Tensors, outputs: Sequence[str] = ()
@@ -207,6 +219,21 @@ class _Call:
         self.outputs = outputs
         self.defaults = defaults
         self.copies = copies
+
+
+class _InThisThread:
+    """A session as `Saver.restore` uses it, whose runs take the calling thread: what they start
+    has that thread's priority."""
+
+    def __init__(self, session: Any) -> None:
+        import tensorflow as tf
+
+        self.graph = session.graph
+        self._session = session
+        self._options = tf.compat.v1.RunOptions(inter_op_thread_pool=-1)
+
+    def run(self, fetches: Any, feeds: Any = None) -> Any:
+        return self._session.run(fetches, feeds, options=self._options)
 
 
 SessionRun = Callable[[dict[Any, np.ndarray], list[Any]], list[np.ndarray]]
