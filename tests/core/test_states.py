@@ -34,7 +34,6 @@ STAGED_LIFE = [*WHOLE_LIFE[:3], S.STAGING, S.STAGED, *WHOLE_LIFE[3:]]
 LEGAL = {
     *itertools.pairwise(WHOLE_LIFE),
     *itertools.pairwise(STAGED_LIFE),
-    (S.STAGED, S.STAGING),
     *((state, S.UNLOADING) for state in (S.STAGING, S.STAGED, S.LOADING)),
     *((state, S.ERROR) for state in STAGED_LIFE),
 }

@@ -306,12 +306,6 @@ class Simulation(RuleBasedStateMachine):
                 harness.move(S.UNLOADING)
         self.note_weights()
 
-    @rule(version=st.sampled_from(NUMBERS))
-    def staged_worker_dies(self, version: int) -> None:
-        harness = self.harnesses.get(version)
-        if harness is not None and harness.state is S.STAGED and self.ready():
-            harness.move(S.STAGING)
-
     def note_weights(self) -> None:
         for version, harness in self.harnesses.items():
             if harness.state is S.LOADING:

@@ -55,10 +55,9 @@ LEGAL_MOVES: dict[HarnessState, tuple[HarnessState, ...]] = {
     _S.NEW: (_S.LOAD_REQUESTED, _S.ERROR),
     _S.LOAD_REQUESTED: (_S.LOAD_APPROVED, _S.ERROR),
     _S.LOAD_APPROVED: (_S.LOADING, _S.STAGING, _S.ERROR),
-    # One that is no longer wanted is unloaded, though it never was loaded; one whose worker has
-    # died is staged again.
+    # One that is no longer wanted is unloaded, though it never was loaded.
     _S.STAGING: (_S.STAGED, _S.UNLOADING, _S.ERROR),
-    _S.STAGED: (_S.LOADING, _S.STAGING, _S.UNLOADING, _S.ERROR),
+    _S.STAGED: (_S.LOADING, _S.UNLOADING, _S.ERROR),
     # A version that is no longer wanted when its load ends is unloaded at once.
     _S.LOADING: (_S.READY, _S.UNLOADING, _S.ERROR),
     _S.READY: (_S.UNLOAD_REQUESTED, _S.ERROR),

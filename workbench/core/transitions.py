@@ -63,9 +63,7 @@ _BEING_STAGED = (
 )
 
 
-def highest_aspired(
-    versions: Sequence[Version], states: Sequence[HarnessState]
-) -> Version | None:
+def highest_aspired(versions: Sequence[Version], states: Sequence[HarnessState]) -> Version | None:
     """The highest version that is wanted and is in one of these states."""
     return max(
         (v for v in versions if v.aspired and v.state in states),
