@@ -46,4 +46,6 @@ def lower_priority(niceness: int) -> None:
     """Lower the calling thread's priority; other systems than Linux only know that of the
     process, and keep it."""
     if hasattr(os, "sched_setaffinity"):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+        thread = threading.get_native_id()
+        before = os.getpriority(os.PRIO_PROCESS, thread)
+        os.setpriority(os.PRIO_PROCESS, thread, max(before, niceness))
