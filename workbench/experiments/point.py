@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.experiments.measure import Window, add_counters
+from workbench.load.histogram import LatencyHistogram
 from workbench.load.intervals import Interval, quantile_interval
 
 CONFIDENCE = 0.95
@@ -42,6 +44,8 @@ class Point:
         rejected: share of the requests that found the queue full; `failures`, by reason.
         occupancy: share of the slots' time in which they held a batch.
         memory_bytes: private memory of the model's worker after the load; None if not known.
+        histogram: the latencies as HdrHistogram's text (see `distribution`); empty in points that
+            were kept before there was one.
         verdict: ``stable``, ``saturated``, ``too few samples`` or ``limited by the load
             generator``.
     """
@@ -65,6 +69,13 @@ class Point:
     send_delay_p99: float
     memory_bytes: int | None
     verdict: str
+    histogram: str = field(default="", repr=False)
+
+    @property
+    def distribution(self) -> LatencyHistogram:
+        """All latencies, in microseconds: percentiles at any level, and to be merged with those of
+        other points, which percentiles cannot be."""
+        return LatencyHistogram.from_text(self.histogram) if self.histogram else LatencyHistogram()
 
     @property
     def batching(self) -> BatchingParameters:
@@ -126,8 +137,8 @@ class Point:
         }
 
     def to_json(self) -> dict[str, Any]:
-        data = asdict(self)
-        return {**data, "sizes": {str(size): n for size, n in self.sizes.items()}}
+        """Everything as plain data; bounds that are infinite as null."""
+        return without_infinity(asdict(self))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Point:
@@ -139,6 +150,11 @@ class Point:
                 "sizes": {int(size): n for size, n in data["sizes"].items()},
             }
         )
+
+
+def without_infinity(data: Any) -> Any:
+    """`data` as JSON has it: keys are text, and what is no finite number is null."""
+    return json.loads(json.dumps(data), parse_constant=lambda _: None)
 
 
 def _interval(data: Mapping[str, Any]) -> Interval:
@@ -208,7 +224,14 @@ def summarize(
         send_delay_p99=max(window.send_delay_p99 for window in windows),
         memory_bytes=memory_bytes,
         verdict=_verdict(load, windows, sent / seconds, achieved, rejected, found),
+        histogram=_histogram(latency),
     )
+
+
+def _histogram(latency: NDArray[np.float64]) -> str:
+    histogram = LatencyHistogram()
+    histogram.record_seconds(latency)
+    return histogram.to_text()
 
 
 def _verdict(
