@@ -102,7 +102,7 @@ class Calibration:
 
         axes = axes or plt.subplots(figsize=(6, 3.6), layout="constrained")[1]
         for flight, part in self.frame.groupby("in_flight"):
-            label = f"{flight} in flight" if flight else "alone, after a pause"
+            label = "alone, after a pause" if flight == 0 else f"{flight!s} in flight"
             (line,) = axes.plot(part.rows, part.p50_ms, marker="o", markersize=4, label=label)
             axes.fill_between(
                 part.rows, part.p10_ms, part.p90_ms, alpha=0.2, color=line.get_color()

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 SHORTEST_MICROS = 1000.0
 """What is shorter is the ordinary way of threads and timers, and part of every run time."""
+NEVER = 1 << 62
 _DURATIONS_KEPT = 100
 _DRAWN_AT_ONCE = 64
 
@@ -33,11 +34,9 @@ class Hiccups:
     per_second: float = 0.0
     micros: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), repr=False)
 
-    def timeline(self, random: np.random.Generator) -> Timeline | None:
+    def timeline(self, random: np.random.Generator) -> Timeline:
         """When they come, for one process: as often and as long as measured, independently of
-        all others. None where there are none."""
-        if not self.per_second or not len(self.micros):
-            return None
+        all others."""
         return Timeline(self, random)
 
     def to_json(self) -> dict[str, Any]:
@@ -61,17 +60,26 @@ class Hiccups:
 
 
 class Timeline:
-    """The times at which one process is held up; drawn as far as somebody asks."""
+    """The times at which one process is held up; drawn as far as somebody asks.
+
+    Attributes:
+        calm_until: no hiccup begins before, for whoever asks about ever later times; until then
+            there is no need to ask.
+    """
 
     def __init__(self, hiccups: Hiccups, random: np.random.Generator) -> None:
         self._hiccups = hiccups
         self._random = random
         self._starts: list[int] = []
         self._ends: list[int] = []
+        any_at_all = hiccups.per_second > 0 and len(hiccups.micros)
+        self.calm_until = 0 if any_at_all else NEVER
 
     def end_of(self, start: int, work: int) -> int:
         """When `work` microseconds that begin at `start` are done; with no work, when the
         process could begin."""
+        if self.calm_until == NEVER:
+            return start + work
         while not self._ends or self._ends[-1] <= start + work:
             self._draw()
         at = bisect_right(self._ends, start)
@@ -81,6 +89,7 @@ class Timeline:
             at += 1
             if at == len(self._starts):
                 self._draw()
+        self.calm_until = self._starts[at]
         return end
 
     def _draw(self) -> None:
@@ -100,4 +109,5 @@ def uninterrupted(micros: ArrayLike) -> NDArray[np.float64]:
     hiccup longer was interrupted.
     """
     times = np.asarray(micros, float)
-    return times[times <= 2 * np.median(times) + SHORTEST_MICROS]
+    kept: NDArray[np.float64] = times[times <= 2 * np.median(times) + SHORTEST_MICROS]
+    return kept

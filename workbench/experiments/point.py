@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.experiments.measure import Window, add_counters
 from workbench.load.histogram import LatencyHistogram
-from workbench.load.intervals import Interval, quantile_interval
+from workbench.load.intervals import Interval, group_size, quantile_interval
 
 CONFIDENCE = 0.95
 STABLE, SATURATED = "stable", "saturated"
@@ -138,7 +138,8 @@ class Point:
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain data; bounds that are infinite as null."""
-        return without_infinity(asdict(self))
+        data: dict[str, Any] = without_infinity(asdict(self))
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Point:
@@ -154,7 +155,8 @@ class Point:
 
 def without_infinity(data: Any) -> Any:
     """`data` as JSON has it: keys are text, and what is no finite number is null."""
-    return json.loads(json.dumps(data), parse_constant=lambda _: None)
+    plain: Any = json.loads(json.dumps(data), parse_constant=lambda _: None)
+    return plain
 
 
 def _interval(data: Mapping[str, Any]) -> Interval:
@@ -257,22 +259,22 @@ def _generator_behind(windows: Sequence[Window]) -> bool:
 
 
 def clusters(windows: Sequence[Window]) -> tuple[NDArray[np.int64], int]:
-    """The batch of each latency, numbered over all windows, and the most in one batch.
+    """The cluster of each latency, numbered over all windows, and the most in one cluster.
 
     Requests of one batch share their fate. Where the batch is not known, neighbours in the order
-    of their answers are taken together. The most in one batch is set by the first window, so that
-    it does not depend on what is looked at later: nearly all of its requests were in batches not
-    larger. The few that are larger count as several.
+    of their answers are taken together. And where requests queue, batches share the fate of those
+    before them: then so many in a row are one cluster that clusters hardly do (`group_size`). How
+    many that are, and the most in one cluster, is set by the first window, so that it does not
+    depend on what is looked at later: nearly all of its requests were in batches not larger. The
+    few that are larger count as several.
     """
-    largest = _usual_largest(windows[0])
+    usual = _usual_largest(windows[0])
+    batches = [_batches(window, usual) for window in windows]
+    together = group_size(windows[0].latency, batches[0])
+    largest = usual * together
     members, base = [], 0
-    for window in windows:
-        if len(window.batch) and window.batch[0] >= 0:
-            batch = window.batch - window.batch.min()
-        else:
-            place = np.empty(len(window.ended), np.int64)
-            place[np.argsort(window.ended, kind="stable")] = np.arange(len(window.ended))
-            batch = place // largest
+    for each in batches:
+        batch = each // together
         order = np.argsort(batch, kind="stable")
         ordered = batch[order]
         first = np.searchsorted(ordered, ordered, side="left")
@@ -282,6 +284,16 @@ def clusters(windows: Sequence[Window]) -> tuple[NDArray[np.int64], int]:
         members.append(number + base)
         base += int(number.max(initial=-1)) + 1
     return np.concatenate(members), largest
+
+
+def _batches(window: Window, usual: int) -> NDArray[np.int64]:
+    """The batch of each latency, numbered from 0 in the order of time."""
+    if len(window.batch) and window.batch[0] >= 0:
+        numbers: NDArray[np.int64] = np.unique(window.batch, return_inverse=True)[1]
+        return numbers
+    place = np.empty(len(window.ended), np.int64)
+    place[np.argsort(window.ended, kind="stable")] = np.arange(len(window.ended))
+    return place // usual
 
 
 def _usual_largest(window: Window) -> int:

@@ -197,15 +197,17 @@ def never_falling(times: NDArray[np.float64]) -> NDArray[np.float64]:
     count = times.shape[1]
     sums = np.cumsum(np.insert(times, 0, 0.0, axis=1), axis=1)
 
-    def at(place: int) -> NDArray[np.float64]:
+    def at(place: int) -> Any:
+        # The highest, over all beginnings, of the lowest mean, over all ends, around this place.
         return np.max(
             [
                 np.min(
-                    [(sums[:, k + 1] - sums[:, j]) / (k + 1 - j) for k in range(place, count)], 0
+                    [(sums[:, k + 1] - sums[:, j]) / (k + 1 - j) for k in range(place, count)],
+                    axis=0,
                 )
                 for j in range(place + 1)
             ],
-            0,
+            axis=0,
         )
 
     return np.stack([at(place) for place in range(count)], axis=1)

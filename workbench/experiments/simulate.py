@@ -36,7 +36,7 @@ CURVE_REQUESTS = 2500
 fifteen points in 150 ms."""
 
 PAUSE_MICROS = 50
-"""After a longer time without a batch, caches are cold and threads asleep."""
+"""After a longer time with nothing to do with any batch, caches are cold and threads asleep."""
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
 
@@ -259,7 +259,7 @@ class _Simulation:
         executors = [hiccups.timeline(self._random) for _ in range(slots)]
         idle = list(range(slots))
 
-        last_end = -PAUSE_MICROS - 1
+        last_end, ending = -PAUSE_MICROS - 1, False
 
         def start(now: int) -> None:
             found = take(now)
@@ -277,7 +277,9 @@ class _Simulation:
             ended.append(0)
             which = idle.pop()
             executor = executors[which]
-            end = now + micros if executor is None else executor.end_of(now, micros)
+            end = now + micros
+            if end >= executor.calm_until:
+                end = executor.end_of(now, micros)
             heappush(running, (end, number, which))
 
         now, coming, known = 0, 0, len(times)
@@ -301,7 +303,7 @@ class _Simulation:
                     # The loop was asleep; that it wakes up late for an answer is in the run times.
                     turn += wakes[woken % len(wakes)]
                     woken += 1
-            if loop is not None:
+            if turn >= loop.calm_until:
                 turn = loop.end_of(turn, 0)
             if not free:
                 while coming < known and times[coming] <= turn:
@@ -321,6 +323,7 @@ class _Simulation:
                 idle.append(which)
                 scheduler.finished(queue)
                 ended[number] = last_end = now
+                ending = True
                 if queue.has_closed:
                     # It runs while the answers of this one are handed out.
                     start(now)
@@ -338,6 +341,9 @@ class _Simulation:
                     _check_full(error, rows, parameters)
                 now += taking[coming]
                 coming += 1
+            if ending:
+                # Only now has the loop nothing left to do with what has ended.
+                last_end, ending = now, False
             # Asking for the deadline first is the same, and cheaper than a look that is in vain.
             while len(running) < slots and (deadline := due()) is not None and deadline <= now:
                 start(now)
