@@ -60,8 +60,9 @@ def main() -> int:
     requests = len(settings) * CURVE_REQUESTS
     median = sorted(times)[ROUNDS // 2]
     print(
-        f"{len(settings)} points of {CURVE_REQUESTS} requests: median {median:.0f} ms (wanted: under "
-        f"{TARGET_MS:.0f}), best {min(times):.0f} ms; {median * 1e3 / requests:.2f} us a request"
+        f"{len(settings)} points of {CURVE_REQUESTS} requests: median {median:.0f} ms (wanted: "
+        f"under {TARGET_MS:.0f}), best {min(times):.0f} ms; {median * 1e3 / requests:.2f} us a "
+        "request"
     )
     return int(median >= TARGET_MS)
 

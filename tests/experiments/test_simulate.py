@@ -83,8 +83,8 @@ def test_slots_held_obey_littles_law() -> None:
 
 @pytest.mark.parametrize("size", [2, 16])
 def test_requests_that_wait_for_company_obey_littles_law(size: int) -> None:
-    """Where batches go when they are full and never wait for a slot, the open batch holds 0 ... size
-    - 1 requests, each as often: (size - 1) / 2 of them in the mean, whatever the rate."""
+    """Where batches go when they are full and never wait for a slot, the open batch holds from 0 to
+    size - 1 requests, each as often: (size - 1) / 2 of them in the mean, whatever the rate."""
     rate = 3000.0
     never = BatchingParameters(max_batch_size=size, batch_timeout_micros=3600 * 10**6)
     result = simulate(never, poisson(rate, seed=8, count=size * 8000), ServiceTime.linear(50), 64)

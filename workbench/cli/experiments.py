@@ -209,5 +209,5 @@ def _save_figure(result: Any, file: str) -> None:
 
 def _print_frame(frame: Any) -> None:
     columns = [name for name in _SHOWN if name in frame]
-    shown = frame[columns] if columns else frame
+    shown = frame[columns] if "verdict" in frame else frame
     sys.stdout.write(shown.to_string(index=False, float_format=lambda v: f"{v:.4g}") + "\n")

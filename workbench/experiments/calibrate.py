@@ -158,11 +158,14 @@ def calibrate(
                 busy = _measure(server, asked, size, flight, each)
                 held = busy.batches["slot_micros"][_settled(busy, size, flight)]
                 samples[flight, size] = held
-                if size >= 8 * rows and flight == slots:
-                    loop_costs.append(_loop_cost(busy))
+                if flight == slots:
+                    loop_cost = _loop_cost(busy)
+                    if size >= 8 * rows:
+                        loop_costs.append(loop_cost)
                 report(f"{size} rows, {flight} in flight: {np.median(held) / 1e3:.2f} ms")
             # One batch every few of its run times, so that each finds the server asleep.
-            period = max(QUIET * float(np.median(held)), QUIET_MICROS) / 1e6
+            spent = max(float(np.median(samples[slots, size])), loop_cost * size / rows)
+            period = max(QUIET * spent, QUIET_MICROS) / 1e6
             schedule = Schedule("constant", size / rows / period, max(each, 12 * period))
             wait = round(max(4e6 * period, _FULL_ONLY.batch_timeout_micros))
             apply(server, replace(server.batching or _FULL_ONLY, batch_timeout_micros=wait))
@@ -171,7 +174,7 @@ def calibrate(
             wakes.append(_wakes(quiet))
             report(f"{size} rows after a pause: {np.median(samples[0, size]) / 1e3:.2f} ms")
         # At most half of what the model can do, in batches as large as were measured.
-        most = slots * size / rows / float(np.median(samples[slots, size])) * 1e6
+        most = size / rows / max(float(np.median(samples[slots, size])) / slots, spent) * 1e6
         probe = Schedule("constant", min(_PROBES_A_SECOND, most / 2), seconds / 2)
         probed = run_engine(server, asked, probe, probe.duration_s)
         hiccups = Hiccups.from_late(_wakes(probed), probe.duration_s)

@@ -103,7 +103,7 @@ def _engine(
 def _network(
     server: Server, payload: Payload, load: Schedule | int, seconds: float, where: Where
 ) -> dict[str, Any]:
-    result = run_load(_job(server, payload, load, seconds, where))
+    result = run_load(load_job(server, payload, load, seconds, where))
     kept = result.succeeded & (result.intended >= _warm_up(seconds))
     failures = dict(result.failures)
     for status in np.unique(result.status).tolist():
@@ -125,9 +125,14 @@ def _network(
     }
 
 
-def _job(
+def load_job(
     server: Server, payload: Payload, load: Schedule | int, seconds: float, where: Where
 ) -> LoadJob:
+    """What the load generator's process is to send: over REST, or over gRPC.
+
+    Raises:
+        ServingError: FAILED_PRECONDITION, the server does not offer gRPC.
+    """
     entry = server._control.entry()
     headers = {}
     if entry.token is not None:

@@ -6,10 +6,13 @@ import math
 from typing import TYPE_CHECKING
 
 from workbench.experiments.point import STABLE, Point
+from workbench.experiments.sweep_predicted import disagreement, predict
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from workbench.experiments.calibrate import Calibration
     from workbench.experiments.sweep_result import SweepResult
 
 
@@ -35,7 +38,9 @@ def lines_of(points: tuple[Point, ...]) -> dict[str, list[Point]]:
     return {label: sorted(line, key=lambda p: p.offered) for label, line in lines.items()}
 
 
-def plot_sweep(result: SweepResult, percentile: str) -> Figure:
+def plot_sweep(
+    result: SweepResult, percentile: str, calibration: Calibration | None = None
+) -> Figure:
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
@@ -74,6 +79,9 @@ def plot_sweep(result: SweepResult, percentile: str) -> Figure:
                 markeredgecolor=color,
                 linestyle="none",
             )
+    note = "bars: 95 % intervals; ring: knee; hollow: not stable"
+    if calibration is not None:
+        note += "; dotted: predicted" + _draw_predicted(axes, result, percentile, calibration)
     heights = [p.percentile(percentile) for p in result.points if percentile in p.latency]
     if heights and max(heights) > 20 * min(heights):
         axes.set_yscale("log")
@@ -90,9 +98,26 @@ def plot_sweep(result: SweepResult, percentile: str) -> Figure:
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(title="batching delay", frameon=False, fontsize=9)
-    note = "bars: 95 % intervals; ring: knee; hollow: not stable"
     axes.text(0.99, 0.02, note, ha="right", fontsize=7, color="0.4", transform=axes.transAxes)
     return figure
+
+
+def _draw_predicted(
+    axes: Axes, result: SweepResult, percentile: str, calibration: Calibration
+) -> str:
+    """Draw it; returns how far it is off, in words."""
+    predicted = predict(result, calibration)
+    found = {id(point): each for point, each in zip(result.points, predicted, strict=True)}
+    for line in lines_of(result.points).values():
+        each = [found[id(point)] for point in line]
+        axes.plot(
+            [p["achieved"] for p in each],
+            [p.get(percentile, math.nan) * 1e3 for p in each],
+            "k:",
+            linewidth=1,
+        )
+    off = disagreement(result.points, predicted).get(percentile, math.nan)
+    return "" if math.isnan(off) else f", off by {off:.0%} in the median"
 
 
 def _sides(low: float, middle: float, high: float) -> list[list[float]]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from workbench.experiments.calibrate import Calibration
+
 
 @dataclass(frozen=True)
 class Recommendation:
@@ -135,12 +137,29 @@ class SweepResult:
         target.write_text(batching_text_proto(parameters))
         return target
 
-    def plot(self, percentile: str = "p99") -> Figure:
+    def plot(self, percentile: str = "p99", predicted: Calibration | None = None) -> Figure:
         """Latency against throughput, one line a setting, with the intervals of both; the knee of
-        each line is ringed, and points that are not stable are hollow."""
+        each line is ringed, and points that are not stable are hollow.
+
+        With a calibration as `predicted` the same points as the simulator sees them are drawn too,
+        dotted, and how far it is off is said.
+        """
         from workbench.experiments.sweep_plot import plot_sweep
 
-        return plot_sweep(self, percentile)
+        return plot_sweep(self, percentile, predicted)
+
+    def disagreement(self, calibration: Calibration) -> dict[str, float]:
+        """How far the simulator with this calibration is off: the median absolute relative error of
+        throughput (``achieved``) and of ``p50``, ``p90`` and ``p99``, over the stable points.
+
+        A calibration knows the engine alone: over REST and gRPC the way there and back is an error.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, the calibration is of requests of another size.
+        """
+        from workbench.experiments.sweep_predicted import disagreement, predict
+
+        return disagreement(self.points, predict(self, calibration))
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain data."""
