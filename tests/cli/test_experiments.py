@@ -106,7 +106,7 @@ def test_load_measures_the_server_as_it_is_set(
 def test_tune_prints_json_and_history_draws_it(
     digits: wb.Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("tune", "digits", "--p99-ms", "0.001", "--rate", "50", "--json") == 1
+    assert run("tune", "digits", "--p99-ms", "0.0001", "--rate", "50", "--json") == 1
     tuned = TuneResult.from_json(**by_number(printed(capsys)))
     assert (tuned.meets, tuned.applied, len(tuned.measured)) == (False, False, 1)
     assert tuned.number is not None
