@@ -17,9 +17,6 @@ from workbench.experiments.predict_message import answered_version
 
 CHANNELS = 4
 
-_PEER_SAID_SO = "received from peer"
-"""In gRPC's own text on an error that the server answered with; others are of the connection."""
-
 _STATUS = {
     "INVALID_ARGUMENT": 400,
     "FAILED_PRECONDITION": 400,
@@ -114,8 +111,11 @@ class GrpcConnection:
             answer = await self._call(run.bytes_of(request), metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
             self._asking = self.request = None
-            if _PEER_SAID_SO not in (error.debug_error_string() or ""):
-                run.lost(self, request, error.code().name)
+            # The same code is a server's refusal and a connection's end; after the latter the
+            # channel is not ready any more.
+            ready = self._channel.get_state() is grpc.ChannelConnectivity.READY
+            if error.code() is grpc.StatusCode.UNAVAILABLE and not ready:
+                run.lost(self, request, "ConnectionLost")
                 return
             run.answered(request, status_of(error.code()), len(error.details() or ""), 0)
         except asyncio.CancelledError:
