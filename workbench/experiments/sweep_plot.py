@@ -9,7 +9,6 @@ from workbench.experiments.point import STABLE, Point
 from workbench.experiments.sweep_predicted import disagreement, predict
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from workbench.experiments.calibrate import Calibration
@@ -47,6 +46,8 @@ def plot_sweep(
     figure = Figure(figsize=(7, 4.3), layout="constrained")
     axes = figure.add_subplot()
     lines = lines_of(result.points)
+    predicted = [] if calibration is None else predict(result, calibration)
+    found_for = {id(p): each for p, each in zip(result.points, predicted, strict=False)}
     colors = colormaps["viridis"]
     for number, (label, line) in enumerate(lines.items()):
         color = colors(0.85 * number / max(len(lines) - 1, 1))
@@ -54,6 +55,15 @@ def plot_sweep(
         x = [p.achieved.estimate for p in shown]
         y = [p.percentile(percentile) * 1e3 for p in shown]
         axes.plot(x, y, color=color, linewidth=1.4, label=label)
+        if predicted:
+            dotted = [found_for[id(point)] for point in line]
+            axes.plot(
+                [each["achieved"] for each in dotted],
+                [each.get(percentile, math.nan) * 1e3 for each in dotted],
+                color=color,
+                linestyle=":",
+                linewidth=1.2,
+            )
         for point in shown:
             found = point.latency[percentile]
             at = (point.achieved.estimate, found.estimate * 1e3)
@@ -80,8 +90,10 @@ def plot_sweep(
                 linestyle="none",
             )
     note = "bars: 95 % intervals; ring: knee; hollow: not stable"
-    if calibration is not None:
-        note += "; dotted: predicted" + _draw_predicted(axes, result, percentile, calibration)
+    if predicted:
+        off = disagreement(result.points, predicted).get(percentile, math.nan)
+        note += "; dotted: predicted"
+        note += "" if math.isnan(off) else f", off by {off:.0%} in the median"
     heights = [p.percentile(percentile) for p in result.points if percentile in p.latency]
     if heights and max(heights) > 20 * min(heights):
         axes.set_yscale("log")
@@ -100,24 +112,6 @@ def plot_sweep(
     axes.legend(title="batching delay", frameon=False, fontsize=9)
     axes.text(0.99, 0.02, note, ha="right", fontsize=7, color="0.4", transform=axes.transAxes)
     return figure
-
-
-def _draw_predicted(
-    axes: Axes, result: SweepResult, percentile: str, calibration: Calibration
-) -> str:
-    """Draw it; returns how far it is off, in words."""
-    predicted = predict(result, calibration)
-    found = {id(point): each for point, each in zip(result.points, predicted, strict=True)}
-    for line in lines_of(result.points).values():
-        each = [found[id(point)] for point in line]
-        axes.plot(
-            [p["achieved"] for p in each],
-            [p.get(percentile, math.nan) * 1e3 for p in each],
-            "k:",
-            linewidth=1,
-        )
-    off = disagreement(result.points, predicted).get(percentile, math.nan)
-    return "" if math.isnan(off) else f", off by {off:.0%} in the median"
 
 
 def _sides(low: float, middle: float, high: float) -> list[list[float]]:
