@@ -71,6 +71,7 @@ class ServerSpec:
     keeper: ProcessId | None = None
     idle_seconds: float | None = None
     num_batch_threads: int | None = None
+    per_version_slots: bool = False
     poll_seconds: float = 1.0
     host: str = "127.0.0.1"
     grpc_port: int | None = None
@@ -97,6 +98,7 @@ class Server:
                 self.desired.get("num_batch_threads", spec.num_batch_threads),
                 spec.poll_seconds,
                 read_batching_parameters,
+                per_version_slots=spec.per_version_slots,
             )
         )
         self.codec = CodecProcess()
