@@ -366,6 +366,7 @@ class Manager:
                     warm_up=model.config.enable_model_warmup,
                     warm_up_iterations=model.config.num_request_iterations_for_warmup,
                     progress=progress,
+                    gpu_memory_fraction=model.config.gpu_memory_fraction,
                 ),
                 LOAD_SECONDS,
             )

@@ -48,6 +48,7 @@ class ModelConfig:
         tags: of the meta graph to load.
         intra_op_threads: threads that one operation may use; None: the CPUs divided by the
             executor slots.
+        gpu_memory_fraction: of a GPU's memory, at most for each version; 0 sets no limit.
         enable_model_warmup: run the version's warm-up requests before it becomes available.
         num_request_iterations_for_warmup: how often each is run; 0 means once.
     """
@@ -68,11 +69,17 @@ class ModelConfig:
     version_batching: bool = False
     servable_versions_always_present: bool = True
     retry_all_load_errors: bool = False
+    gpu_memory_fraction: float = 0.0
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.name):
             raise invalid_argument(
                 f"Model name {self.name!r} cannot be part of a URL: use letters, digits, '-', '_'"
+            )
+        share = self.gpu_memory_fraction
+        if not isinstance(share, (int, float)) or not 0 <= share <= 1:
+            raise invalid_argument(
+                f"gpu_memory_fraction of model {self.name} must be between 0 and 1; was {share!r}"
             )
         if not os.path.isabs(self.base_path):
             raise invalid_argument(
@@ -98,6 +105,7 @@ class ModelConfig:
             "version_batching": self.version_batching,
             "servable_versions_always_present": self.servable_versions_always_present,
             "retry_all_load_errors": self.retry_all_load_errors,
+            "gpu_memory_fraction": self.gpu_memory_fraction,
         }
 
     @classmethod

@@ -207,6 +207,7 @@ class Worker:
         warm_up: bool,
         warm_up_iterations: int,
         progress: Progress,
+        gpu_memory_fraction: float = 0.0,
     ) -> LoadReport:
         """Load the SavedModel at `path`, and run its warm-up requests; once in a worker's life.
 
@@ -222,6 +223,7 @@ class Worker:
                 "intra_op_threads": intra_op_threads,
                 "warm_up": warm_up,
                 "warm_up_iterations": warm_up_iterations,
+                "gpu_memory_fraction": gpu_memory_fraction,
             }
         )
         return await self._loaded

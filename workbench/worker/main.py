@@ -69,7 +69,13 @@ def _load(channel: Channel, order: dict[str, Any]) -> LoadedModel | None:
         channel.send({"progress": kind, "data": data})
 
     try:
-        model = LoadedModel(order["path"], order["tags"], order["intra_op_threads"], progress)
+        model = LoadedModel(
+            order["path"],
+            order["tags"],
+            order["intra_op_threads"],
+            progress,
+            order["gpu_memory_fraction"],
+        )
         if order["warm_up"]:
             warm_up(model, order["path"], order["warm_up_iterations"], progress)
     except ServingError as error:

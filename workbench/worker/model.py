@@ -53,6 +53,7 @@ class LoadedModel:
         path: the version's folder.
         tags: the meta graph to load, normally `("serve",)`.
         intra_op_threads: threads one operation may use.
+        gpu_memory_fraction: of a GPU's memory, at most for this version; 0 sets no limit.
         progress: called with an event kind and its data as the load goes on.
 
     Raises:
@@ -60,18 +61,28 @@ class LoadedModel:
     """
 
     def __init__(
-        self, path: str, tags: Sequence[str], intra_op_threads: int, progress: Progress
+        self,
+        path: str,
+        tags: Sequence[str],
+        intra_op_threads: int,
+        progress: Progress,
+        gpu_memory_fraction: float = 0.0,
     ) -> None:
         _check_is_saved_model(path)
         try:
-            self._load(path, tags, intra_op_threads, progress)
+            self._load(path, tags, intra_op_threads, progress, gpu_memory_fraction)
         except ServingError:
             raise
         except Exception as error:
             raise translate(error) from error
 
     def _load(
-        self, path: str, tags: Sequence[str], intra_op_threads: int, progress: Progress
+        self,
+        path: str,
+        tags: Sequence[str],
+        intra_op_threads: int,
+        progress: Progress,
+        gpu_memory_fraction: float,
     ) -> None:
         import tensorflow as tf
         from google.protobuf import json_format
@@ -91,6 +102,7 @@ class LoadedModel:
         )
         # By default TensorFlow takes the whole device, and a second version could not load.
         config.gpu_options.allow_growth = True
+        config.gpu_options.per_process_gpu_memory_fraction = gpu_memory_fraction
         self._session = tf.compat.v1.Session(graph=self._graph, config=config)
         with self._graph.as_default():
             saver, _ = loader.load_graph(self._graph, tags, import_scope=None)
