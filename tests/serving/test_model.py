@@ -140,6 +140,7 @@ def test_versions_are_listed_highest_first_those_that_ended_too(tmp_path: Path) 
         "ready_at": None,
         "spawn_seconds": 0.0,
         "load_seconds": 0.0,
+        "first_run_seconds": None,
     }
     assert {key: first[key] for key in expected} == expected
     assert failed.signatures == {}

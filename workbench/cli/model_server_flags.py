@@ -38,7 +38,9 @@ FLAGS: dict[str, Flag] = {
         False, "Do not start where a model has no version (the flag is ours)."
     ),
     "transition": Flag(
-        "smooth", "How versions follow each other: smooth, unload_first, unload_first+hold (ours)."
+        "smooth",
+        "How versions follow each other: smooth, unload_first, staged; the last two also with "
+        "+hold (ours).",
     ),
     "max_num_load_retries": Flag(5, "Attempts after a first load that failed."),
     "retry_all_load_errors": Flag(
