@@ -23,12 +23,14 @@ from workbench.serving.lifecycle import Lifecycle
 from workbench.serving.loading import LOAD_SECONDS, SPARE_LANES, Loader
 from workbench.serving.model import Model, ModelConfig, Served
 from workbench.serving.scheduler import BatchScheduler
-from workbench.serving.source import FolderSource, Found
+from workbench.serving.source import FolderSource, Found, Poll
 from workbench.serving.zygote import Zygote
 
 _S = HarnessState
 
 POLL_SECONDS = 1.0
+_WAITING_POLL_SECONDS = 1.0
+"""How often, at least, a folder with an incomplete version is looked at."""
 _ENDED_KEPT = 16
 _REVIVABLE = frozenset(
     {
@@ -141,9 +143,16 @@ class Manager:
         while True:
             wake.clear()
             poll = await asyncio.to_thread(model.source.poll, model.config.version_policy)
+            kept = _goes_on(model, poll)
+            if kept:
+                poll.warnings.append(
+                    f"What is served of {model.name} goes on being served. Remove the model, or "
+                    "set servable_versions_always_present to false, to unload it."
+                )
+            kind = "source_unreadable" if poll.aspired is None else "source_error"
             for warning in poll.warnings:
                 if warning not in model.warnings:
-                    self.events.add("source_error", model.name, message=warning)
+                    self.events.add(kind, model.name, message=warning)
             model.warnings = poll.warnings
             for version, reason in poll.waiting.items():
                 if model.waiting.get(version) != reason:
@@ -155,12 +164,16 @@ class Manager:
                         f"waiting: {reason}",
                     )
             model.waiting = poll.waiting
-            if poll.aspired is not None:
+            if poll.aspired is not None and not kept:
                 self._aspire(model, poll.aspired)
             model.polled = True
             self._notify()
+            seconds = self._poll_seconds
+            if poll.waiting:
+                # Also where folders are looked at once: it was there, and would be lost for good.
+                seconds = min(seconds, _WAITING_POLL_SECONDS)
             try:
-                await asyncio.wait_for(wake.wait(), self._poll_seconds)
+                await asyncio.wait_for(wake.wait(), seconds)
             except asyncio.TimeoutError:
                 pass
 
@@ -361,6 +374,16 @@ class Manager:
             await self.loader.end(served)
 
         await asyncio.gather(*(end(s) for s in versions), return_exceptions=True)
+
+
+def _goes_on(model: Model, poll: Poll) -> bool:
+    """Whether what is served goes on although the folder is empty: more often than anybody
+    removes every version, a storage is away."""
+    return (
+        poll.empty
+        and model.config.servable_versions_always_present
+        and any(served.harness.aspired for served in model.versions.values())
+    )
 
 
 def _view(model: Model) -> list[Version]:

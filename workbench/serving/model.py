@@ -40,11 +40,15 @@ class ModelConfig:
         version_batching: each version's `batching_params.pbtxt` says how its requests are batched,
             instead of `batching`; those of a version without one are not.
         labels: names for versions; a label may name a version that is not there yet.
+        servable_versions_always_present: a base path in which there is no version any more ends
+            nothing: what is served goes on.
         max_load_retries: attempts after a first load that failed for a passing reason.
+        retry_all_load_errors: attempt it again whatever the reason.
         load_retry_seconds: the pause before each.
         tags: of the meta graph to load.
         intra_op_threads: threads that one operation may use; None: the CPUs divided by the
             executor slots.
+        gpu_memory_fraction: of a GPU's memory, at most for each version; 0 sets no limit.
         enable_model_warmup: run the version's warm-up requests before it becomes available.
         num_request_iterations_for_warmup: how often each is run; 0 means once.
     """
@@ -63,11 +67,19 @@ class ModelConfig:
     num_request_iterations_for_warmup: int = 0
     automatic_batching: bool = True
     version_batching: bool = False
+    servable_versions_always_present: bool = True
+    retry_all_load_errors: bool = False
+    gpu_memory_fraction: float = 0.0
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.name):
             raise invalid_argument(
                 f"Model name {self.name!r} cannot be part of a URL: use letters, digits, '-', '_'"
+            )
+        share = self.gpu_memory_fraction
+        if not isinstance(share, (int, float)) or not 0 <= share <= 1:
+            raise invalid_argument(
+                f"gpu_memory_fraction of model {self.name} must be between 0 and 1; was {share!r}"
             )
         if not os.path.isabs(self.base_path):
             raise invalid_argument(
@@ -91,6 +103,9 @@ class ModelConfig:
             "num_request_iterations_for_warmup": self.num_request_iterations_for_warmup,
             "automatic_batching": self.automatic_batching,
             "version_batching": self.version_batching,
+            "servable_versions_always_present": self.servable_versions_always_present,
+            "retry_all_load_errors": self.retry_all_load_errors,
+            "gpu_memory_fraction": self.gpu_memory_fraction,
         }
 
     @classmethod
@@ -139,6 +154,7 @@ class Served:
             mostly the way between the processes.
         first_run_seconds: how long its worker's first batch ran; None before that.
         deaths: monotonic times at which its worker died of itself.
+        batched: whether its requests are merged as its batching parameters say.
         retrying: whether another attempt to load may be made.
         recording: the warm-up requests that are, or were, recorded from it.
         replacement: brings up the next worker after one has died.
@@ -156,6 +172,7 @@ class Served:
     first_run_seconds: float | None = None
     ready_at: float | None = None
     deaths: list[float] = field(default_factory=list)
+    batched: bool = False
     retrying: bool = True
     replacement: asyncio.Task[None] | None = None
     recording: WarmupRecording | None = None

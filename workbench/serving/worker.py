@@ -229,6 +229,7 @@ class Worker:
         intra_op_threads: int,
         quiet: bool,
         progress: Progress,
+        gpu_memory_fraction: float = 0.0,
     ) -> StageReport:
         """Prepare the SavedModel at `path` as far as that needs no memory for its weights; `load`
         does the rest. Once in a worker's life. `quiet`: leave the processor to whoever serves.
@@ -245,6 +246,7 @@ class Worker:
                 "tags": tags,
                 "intra_op_threads": intra_op_threads,
                 "quiet": quiet,
+                "gpu_memory_fraction": gpu_memory_fraction,
             }
         )
         return await self._staged
@@ -259,6 +261,7 @@ class Worker:
         warm_up: bool,
         warm_up_iterations: int,
         progress: Progress,
+        gpu_memory_fraction: float = 0.0,
     ) -> LoadReport:
         """Load the SavedModel at `path`, all of it or what `stage` has left, and run its warm-up
         requests; once in a worker's life. `quiet`: leave the processor to whoever serves.
@@ -277,6 +280,7 @@ class Worker:
                 "quiet": quiet,
                 "warm_up": warm_up,
                 "warm_up_iterations": warm_up_iterations,
+                "gpu_memory_fraction": gpu_memory_fraction,
             }
         )
         return await self._loaded

@@ -73,7 +73,13 @@ def _progress(channel: Channel) -> Progress:
 
 
 def _read(channel: Channel, order: dict[str, Any]) -> LoadedModel:
-    model = LoadedModel(order["path"], order["tags"], order["intra_op_threads"], _progress(channel))
+    model = LoadedModel(
+        order["path"],
+        order["tags"],
+        order["intra_op_threads"],
+        _progress(channel),
+        order["gpu_memory_fraction"],
+    )
     quietly(order["quiet"], model.read_graph)
     return model
 
