@@ -53,13 +53,16 @@ def start(tmp_path: Path) -> Iterator[Callable[..., ModelServer]]:
         server.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def all_models(
     models: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[ModelServer, Path]]:
     """One server of many models, without batching, and the folder that they lie in."""
     folder = tmp_path_factory.mktemp("served")
-    names = ("counter", "text", "multi", "defaults", "identity", "lookup", "rows", "slow")
+    names = (
+        "counter", "text", "multi", "defaults", "identity", "lookup", "rows", "slow", "tables",
+        "shapes",
+    )  # fmt: skip
     for name in names:
         put(models / name, folder / name, 1)
     put(models / "half_plus_two", folder / "half", 1)
