@@ -278,8 +278,7 @@ _TYPE = "ModelServerConfig::model_type (deprecated)"
         (
             "config { model_config_list { config { name: 'm' base_path: '/m' "
             "model_platform: 'tensorflow' model_type: TENSORFLOW } } }",
-            f"Illegal setting both {_TYPE} and ModelServerConfig::model_platform, "
-            "model name is m",
+            f"Illegal setting both {_TYPE} and ModelServerConfig::model_platform, model name is m",
         ),
         (
             "config { model_config_list { config { name: 'm' base_path: '/m' } } }",

@@ -431,15 +431,6 @@ def test_signatures_are_asked_for_their_own_method_alone(
     assert answer["outputs"]["y"]["float_val"] == [3.0]
 
 
-def test_a_rest_request_that_takes_too_long(models: Path, tmp_path: Path, start: Start) -> None:
-    put(models / "slow", tmp_path / "slow", 1)
-    server = start(f"--model_base_path={tmp_path}/slow", "--rest_api_timeout_in_ms=100")
-    server.wait_for(READY)
-    body = '{"instances": [{"x": 1.0, "steps": 4000}]}'
-    status, text = server.rest("/v1/models/default:predict", body)
-    assert (status, json.loads(text)) == (504, {"error": "Timed out waiting for notification"})
-
-
 def test_tls(half: Path, tmp_path: Path, start: Start, grpc_client: GrpcClient) -> None:
     openssl = shutil.which("openssl")
     if openssl is None:

@@ -146,8 +146,7 @@ def test_a_shown_value_ends_after_256_bytes(rest: Rest) -> None:
         (
             "multi",
             {"instances": [{"a": [1, 2]}]},
-            _ELEMENT.format(0)
-            + 'JSON object: {\n    "a": [1, 2]\n} keys must be equal to: a,b',
+            _ELEMENT.format(0) + 'JSON object: {\n    "a": [1, 2]\n} keys must be equal to: a,b',
         ),
         (
             "multi",
@@ -266,9 +265,7 @@ def test_values(rest: Rest, dtype: str, values: str, expected: list[Any]) -> Non
         ("string", "1", "1", "Number"),
     ],
 )
-def test_values_of_another_type(
-    rest: Rest, dtype: str, value: str, shown: str, kind: str
-) -> None:
+def test_values_of_another_type(rest: Rest, dtype: str, value: str, shown: str, kind: str) -> None:
     answer = rest.predict("identity", f'{{"signature_name": "{dtype}", "inputs": [{value}]}}')
     assert (answer.status, answer.error) == (
         400,
@@ -340,9 +337,7 @@ def test_bytes_out(rest: Rest) -> None:
         ("regress", "as_predict_outputs", [{"x": 0.2}], [0.2]),
     ],
 )
-def test_examples(
-    rest: Rest, verb: str, signature: str, examples: Any, expected: Any
-) -> None:
+def test_examples(rest: Rest, verb: str, signature: str, examples: Any, expected: Any) -> None:
     answer = rest.post(f"shapes:{verb}", {"signature_name": signature, "examples": examples})
     assert (answer.status, answer.json) == (200, {"results": expected})
 
