@@ -12,6 +12,7 @@ import pytest
 from tests.conformance.grpc_client import GrpcClient
 from tests.conformance.model_server import ModelServer, config_text, entry, put
 from tests.conformance.process import UPSTREAM, Process
+from tests.conformance.reloading import Reloading
 from tests.conformance.warmups import WARMUP_FILE, bad_warmups, warmup_records
 from workbench.serving.warmup_recorder import write_records
 
@@ -174,6 +175,16 @@ def batched(
     server.wait_for("Exporting HTTP/REST API at")
     yield server, folder
     assert server.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def reloading(
+    models: Path, tmp_path_factory: pytest.TempPathFactory, grpc_client: GrpcClient
+) -> Iterator[Reloading]:
+    """One server whose models the tests replace by reload requests."""
+    reloading = Reloading(models, tmp_path_factory.mktemp("reloading"), grpc_client)
+    yield reloading
+    assert reloading.server.stop() == 0
 
 
 Call = Callable[..., Any]
