@@ -36,6 +36,7 @@ def main(folder: str) -> None:
         name: str,
         build: Callable[[], Mapping[str, tuple[dict[str, Any], dict[str, Any], str]]],
         edit: Callable[[Any], None] = lambda definitions: None,
+        tags: tuple[str, ...] = ("serve",),
     ) -> None:
         """Export what `build` makes: for each signature its inputs, outputs and method name."""
         with tf.Graph().as_default(), v1.Session() as session:
@@ -50,7 +51,7 @@ def main(folder: str) -> None:
             edit(definitions)
             session.run(v1.global_variables_initializer())
             builder = v1.saved_model.Builder(os.path.join(folder, name))
-            builder.add_meta_graph_and_variables(session, ["serve"], definitions)
+            builder.add_meta_graph_and_variables(session, list(tags), definitions)
             builder.save()
 
     def half_plus(number: float) -> Callable[[], Any]:
@@ -266,6 +267,7 @@ def main(folder: str) -> None:
 
     export("half_plus_two", half_plus(2.0))
     export("half_plus_three", half_plus(3.0))
+    export("tagged", half_plus(4.0), tags=("serve", "special"))
     export("half_plus_a_little_more", half_plus(2.001))
     export("counter", counter)
     export("text", text)

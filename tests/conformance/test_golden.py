@@ -70,6 +70,10 @@ def test_metadata_of_a_tensorflow_2_model(process: Process) -> None:
     assert signatures(told)["serving_default"]["defaults"]["x"]["float_val"] == [0.0]
     for signature in signatures(told).values():
         signature["defaults"] = {}
+    # The golden file leaves out one empty field, which it has in every other signature.
+    init = signatures(golden)["__saved_model_init_op"]
+    assert "defaults" not in init
+    init["defaults"] = {}
     assert told == golden
 
 

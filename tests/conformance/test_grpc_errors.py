@@ -173,8 +173,15 @@ def test_signatures_that_are_shown(call: Call, method: str, signature: str, begi
     assert len(text) > len(beginning)
 
 
-@pytest.mark.parametrize("given", ["", "input { }", "input { example_list { } }",
-                                   "input { example_list_with_context { context { } } }"])  # fmt: skip
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "input { }",
+        "input { example_list { } }",
+        "input { example_list_with_context { context { } } }",
+    ],
+)
 @pytest.mark.parametrize("method", ["Classify", "Regress"])
 def test_no_examples(call: Call, method: str, given: str) -> None:
     signature = "classify_x_to_y" if method == "Classify" else "regress_x_to_y"
@@ -182,30 +189,33 @@ def test_no_examples(call: Call, method: str, given: str) -> None:
     assert call(method, request) == ["INVALID_ARGUMENT", "Input is empty."]
 
 
-_ROW = {
-    "classes": [
-        {"label": "car", "score": 0.2},
-        {"label": "bike", "score": 0.7},
-        {"label": "bus", "score": 0.1},
-    ]
-}
+_CLASSES = [
+    {"label": "car", "score": 0.2},
+    {"label": "bike", "score": 0.7},
+    {"label": "bus", "score": 0.1},
+]
+
+
+def row(*told: str) -> Any:
+    """An example's classes, of which these fields are told."""
+    return {"classes": [{field: one[field] for field in told} for one in _CLASSES]}
 
 
 @pytest.mark.parametrize(
     ("method", "signature", "result"),
     [
-        ("Classify", "labelled", {"classifications": [_ROW, _ROW]}),
+        ("Classify", "labelled", {"classifications": [row("label", "score")] * 2}),
         (
             "Classify",
             "labels",
-            {"classifications": [{"classes": [{"label": c["label"]} for c in _ROW["classes"]]}] * 2},
+            {"classifications": [row("label")] * 2},
         ),
         ("Regress", "column", {"regressions": [{"value": 1.0}, {"value": 4.0}]}),
         # As TensorFlow 2 exports them; the method's name is not looked at.
         (
             "Classify",
             "as_predict_scores",
-            {"classifications": [{"classes": [{"score": c["score"]} for c in _ROW["classes"]]}] * 2},
+            {"classifications": [row("score")] * 2},
         ),
         ("Regress", "as_predict_outputs", {"regressions": [{"value": 1.0}, {"value": 4.0}]}),
     ],

@@ -15,12 +15,13 @@ def test_every_kind_of_record_is_run_before_the_version_serves(
     """Also where the version's requests are batched."""
     server, folder = batched
     path = folder / "warm" / "1" / WARMUP_FILE
-    said = [line[13:] for line in server.output.splitlines() if "{name: warm " in line
-            or str(path) in line]  # fmt: skip
+    said = [
+        line[13:]
+        for line in server.output.splitlines()
+        if "{name: warm " in line or str(path) in line
+    ]
     begun, done = said[-3:-1]
-    assert begun.startswith(
-        f"Starting to read warmup data for model at {path} with model-warmup-options"
-    )
+    assert begun == (f"Starting to read warmup data for model at {path} with model-warmup-options ")
     assert done.startswith(
         f"Finished reading warmup data for model at {path}. Number of warmup records read: "
         f"{len(warmup_records())}. Elapsed time (microseconds): "
