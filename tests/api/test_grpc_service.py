@@ -86,6 +86,7 @@ def floats(*values: float) -> np.ndarray:
 def client(server: Server, tmp_path: Path) -> Client:
     server.run(server.serve(tmp_path / "half", "half_plus_two", name="half"))
     server.run(server.serve(tmp_path / "multi", "multi", name="multi"))
+    server.run(server.serve(tmp_path / "inputs", "inputs", name="inputs"))
     return Client(server)
 
 
@@ -225,7 +226,13 @@ def test_multi_inference(client: Client) -> None:
 @pytest.mark.parametrize(
     ("tasks", "code", "text"),
     [
-        ([], Code.INVALID_ARGUMENT, "Inference request tasks are empty."),
+        ([], Code.INVALID_ARGUMENT, "ModelSpec has no name specified."),
+        ([("", "regress_x_to_y", "regress")], Code.INVALID_ARGUMENT,
+         "ModelSpec has no name specified."),
+        ([("half", "regress_x_to_y", "regress"), ("", "x", "regress")], Code.INVALID_ARGUMENT,
+         "Found ModelSpec with an empty model name."),
+        ([("inputs", "here", "regress"), ("inputs", "there", "regress")], Code.INVALID_ARGUMENT,
+         "Input tensor must be the same for all Signatures."),
         ([("half", "regress_x_to_y", "regress"), ("multi", "x", "regress")],
          Code.INVALID_ARGUMENT,
          "All ModelSpecs in a MultiInferenceRequest must access the same model name."),
@@ -248,8 +255,39 @@ def test_multi_inference_refusals(client: Client, tasks: Any, code: Code, text: 
         ],
         input={"example_list": {"examples": [example(2)]}},
     )
-    refusal = client.refused(_PREDICTION + "MultiInference", request.SerializeToString())
-    assert refusal == ServingError(code, text)
+    method = _PREDICTION + "MultiInference"
+    assert client.refused(method, request.SerializeToString()) == ServingError(code, text)
+    # Examples are looked at last.
+    request.ClearField("input")
+    assert client.refused(method, request.SerializeToString()) == ServingError(code, text)
+
+
+def test_multi_inference_without_examples(client: Client) -> None:
+    request = message_class("MultiInferenceRequest")(
+        tasks=[
+            {
+                "model_spec": {"name": "half", "signature_name": "regress_x_to_y"},
+                "method_name": "tensorflow/serving/regress",
+            }
+        ]
+    )
+    assert client.refused(
+        _PREDICTION + "MultiInference", request.SerializeToString()
+    ) == ServingError(Code.INVALID_ARGUMENT, "Input is empty.")
+
+
+def test_requests_without_a_model_spec_are_counted(client: Client) -> None:
+    def counted() -> int:
+        line = ':tensorflow:serving:request_count{model_name="",status="INVALID_ARGUMENT"} '
+        page = client.metrics.page().decode()
+        return int(page.partition(line)[2].partition("\n")[0] or 0)
+
+    before = counted()
+    for method in ("Predict", "Classify", "Regress"):
+        assert client.refused(_PREDICTION + method, b"") == ServingError(
+            Code.INVALID_ARGUMENT, "Missing ModelSpec"
+        )
+    assert counted() == before + 3
 
 
 def test_example_refusals(client: Client) -> None:

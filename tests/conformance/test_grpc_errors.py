@@ -328,8 +328,9 @@ def test_reloads_that_are_refused(
     call: Call, all_models: tuple[ModelServer, Path], config: str, refusal: str
 ) -> None:
     """None of them leaves a trace: everything that was served still is."""
+    rest = Rest(all_models[0].rest_port)
+    before = rest.ask("GET", "/v1/models").json
     assert call("HandleReloadConfigRequest", config) == ["INVALID_ARGUMENT", refusal]
-    models = Rest(all_models[0].rest_port).ask("GET", "/v1/models").json["models"]
-    assert len(models) == 11
+    assert rest.ask("GET", "/v1/models").json == before
     answer = call("Predict", _SPEC.format("half", "") + floats("x", 2))
     assert answer["model_spec"] == spec("half", 2)

@@ -68,12 +68,14 @@ def test_every_metric_of_tensorflow_serving_has_its_type_line_sorted_by_name(hal
         f"# TYPE {S}batching_session:processed_batch_size histogram",
         f"# TYPE {S}batching_session:queuing_latency histogram",
         f"# TYPE {S}batching_session:wrapped_run_count counter",
+        f"# TYPE {S}mlmd_map gauge",
         f"# TYPE {S}model_warmup_latency histogram",
         f"# TYPE {S}model_warmup_records_read counter",
         f"# TYPE {S}request_count counter",
         f"# TYPE {S}request_example_count_total counter",
         f"# TYPE {S}request_example_counts histogram",
         f"# TYPE {S}request_latency histogram",
+        f"# TYPE {S}request_log_count counter",
         f"# TYPE {S}runtime_latency histogram",
     ]
     assert page(half).endswith("\n")

@@ -19,16 +19,31 @@ FLAGS: dict[str, Flag] = {
     "rest_api_timeout_in_ms": Flag(30000, "Time after which a REST request is given up."),
     "rest_api_enable_cors_support": Flag(False, "Let web pages of any origin call the REST API."),
     "bind": Flag("127.0.0.1", "Address to listen on; 0.0.0.0 for all (not in TensorFlow Serving)."),
+    "allowed_hosts": Flag(
+        "", "Further names that the Host header may have; * for any (not in TensorFlow Serving)."
+    ),
+    "allowed_origins": Flag(
+        "", "Origins of web pages that may call; * for any (not in TensorFlow Serving)."
+    ),
     "token": Flag("", "Bearer token that callers must send (not in TensorFlow Serving)."),
     "model_name": Flag("default", "Name of the model; not with --model_config_file."),
     "model_base_path": Flag("", "Folder of its versions; not with --model_config_file."),
     "model_config_file": Flag("", "File with a ModelServerConfig: several models."),
     "model_config_file_poll_wait_seconds": Flag(0, "How often to read that file again; 0: never."),
     "file_system_poll_wait_seconds": Flag(1, "How often to look for new versions; 0: once."),
+    "servable_versions_always_present": Flag(
+        True, "Keep what is served where a base path has become empty (the flag is ours)."
+    ),
+    "fail_if_zero_versions_at_startup": Flag(
+        False, "Do not start where a model has no version (the flag is ours)."
+    ),
     "transition": Flag(
         "smooth", "How versions follow each other: smooth, unload_first, unload_first+hold (ours)."
     ),
     "max_num_load_retries": Flag(5, "Attempts after a first load that failed."),
+    "retry_all_load_errors": Flag(
+        False, "Try again whatever the failure, as TensorFlow Serving (the flag is ours)."
+    ),
     "load_retry_interval_micros": Flag(60_000_000, "The pause before each."),
     "allow_version_labels_for_unavailable_models": Flag(
         False, "Let a new label name a version that is not there."

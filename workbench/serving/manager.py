@@ -22,7 +22,7 @@ from workbench.core.status import Code, ServingError, invalid_argument, not_foun
 from workbench.core.transitions import Act, Version, holds, policy_named
 from workbench.serving.model import Model, ModelConfig, Served
 from workbench.serving.scheduler import BatchScheduler
-from workbench.serving.source import FolderSource, Found
+from workbench.serving.source import FolderSource, Found, Poll
 from workbench.serving.tasks import VersionQueues
 from workbench.serving.worker import Worker
 from workbench.serving.zygote import Zygote
@@ -33,13 +33,17 @@ _S = HarnessState
 _SPARE_LANES = 1
 
 POLL_SECONDS = 1.0
+_WAITING_POLL_SECONDS = 1.0
+"""How often, at least, a folder with an incomplete version is looked at."""
 DRAIN_SECONDS = 30.0
 LOAD_SECONDS = 600.0
 # A version whose workers die this often in that time is not started again.
 _MAX_DEATHS, _DEATH_WINDOW_SECONDS = 3, 60.0
 _ENDED_KEPT = 16
 _REVIVABLE = frozenset({_S.NEW, _S.LOAD_REQUESTED, _S.LOAD_APPROVED, _S.LOADING, _S.READY})
-_PASSING = frozenset({Code.UNAVAILABLE, Code.INTERNAL, Code.UNKNOWN, Code.ABORTED})
+_PASSING = frozenset(
+    {Code.UNAVAILABLE, Code.INTERNAL, Code.UNKNOWN, Code.ABORTED, Code.RESOURCE_EXHAUSTED}
+)
 """Codes of failures that may go away by themselves; others are final until files change."""
 
 
@@ -141,9 +145,16 @@ class Manager:
         while True:
             wake.clear()
             poll = await asyncio.to_thread(model.source.poll, model.config.version_policy)
+            kept = _goes_on(model, poll)
+            if kept:
+                poll.warnings.append(
+                    f"What is served of {model.name} goes on being served. Remove the model, or "
+                    "set servable_versions_always_present to false, to unload it."
+                )
+            kind = "source_unreadable" if poll.aspired is None else "source_error"
             for warning in poll.warnings:
                 if warning not in model.warnings:
-                    self.events.add("source_error", model.name, message=warning)
+                    self.events.add(kind, model.name, message=warning)
             model.warnings = poll.warnings
             for version, reason in poll.waiting.items():
                 if model.waiting.get(version) != reason:
@@ -155,12 +166,16 @@ class Manager:
                         f"waiting: {reason}",
                     )
             model.waiting = poll.waiting
-            if poll.aspired is not None:
+            if poll.aspired is not None and not kept:
                 self._aspire(model, poll.aspired)
             model.polled = True
             self._notify()
+            seconds = self._poll_seconds
+            if poll.waiting:
+                # Also where folders are looked at once: it was there, and would be lost for good.
+                seconds = min(seconds, _WAITING_POLL_SECONDS)
             try:
-                await asyncio.wait_for(wake.wait(), self._poll_seconds)
+                await asyncio.wait_for(wake.wait(), seconds)
             except asyncio.TimeoutError:
                 pass
 
@@ -261,14 +276,18 @@ class Manager:
                     self.events.add(
                         "load_failed", *served.id, code=error.code.name, message=error.message
                     )
-                    passing = error.code in _PASSING
-                    if not served.retrying or not passing:
+                    if not served.retrying:
+                        self.events.add("load_retry_cancelled", *served.id)
+                        raise
+                    if error.code not in _PASSING and not model.config.retry_all_load_errors:
                         raise
                     if attempt >= model.config.max_load_retries:
+                        self.events.add("load_retries_exhausted", *served.id, retries=attempt)
                         raise
                 attempt += 1
                 await asyncio.sleep(model.config.load_retry_seconds)
                 if not served.retrying:
+                    self.events.add("load_retry_cancelled", *served.id)
                     raise ServingError(Code.CANCELLED, "Loading of servable cancelled")
                 self.events.add("load_retry", *served.id, attempt=attempt)
         except ServingError as error:
@@ -301,6 +320,7 @@ class Manager:
         batching = model.config.batching
         if model.config.version_batching:
             batching = await self._own_batching(served)
+        served.batched = batching is not None
         worker = await self._start_worker(model, served)
         if not harness.aspired:
             return
@@ -333,6 +353,8 @@ class Manager:
 
         def progress(kind: str, data: dict[str, Any]) -> None:
             self.events.add(kind, *served.id, **data)
+            if kind == "loaded_saved_model" and served.batched:
+                self.events.add("session_wrapped", *served.id)
 
         intra = model.config.intra_op_threads or max(1, self._cpus // self._scheduler.slots)
         try:
@@ -369,6 +391,7 @@ class Manager:
         served.harness.fail(error)
         self._state(served)
         self.events.add("error", *served.id, code=error.code.name, message=error.message)
+        self.events.add("not_loaded", *served.id, code=error.code.name, message=error.message)
         model.refresh_ready()
         self._reconcile(model)
 
@@ -552,6 +575,16 @@ class Manager:
             await self._end_worker(served)
 
         await asyncio.gather(*(end(s) for s in versions), return_exceptions=True)
+
+
+def _goes_on(model: Model, poll: Poll) -> bool:
+    """Whether what is served goes on although the folder is empty: more often than anybody
+    removes every version, a storage is away."""
+    return (
+        poll.empty
+        and model.config.servable_versions_always_present
+        and any(served.harness.aspired for served in model.versions.values())
+    )
 
 
 def _view(model: Model) -> list[Version]:

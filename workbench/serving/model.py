@@ -40,7 +40,10 @@ class ModelConfig:
         version_batching: each version's `batching_params.pbtxt` says how its requests are batched,
             instead of `batching`; those of a version without one are not.
         labels: names for versions; a label may name a version that is not there yet.
+        servable_versions_always_present: a base path in which there is no version any more ends
+            nothing: what is served goes on.
         max_load_retries: attempts after a first load that failed for a passing reason.
+        retry_all_load_errors: attempt it again whatever the reason.
         load_retry_seconds: the pause before each.
         tags: of the meta graph to load.
         intra_op_threads: threads that one operation may use; None: the CPUs divided by the
@@ -63,6 +66,8 @@ class ModelConfig:
     num_request_iterations_for_warmup: int = 0
     automatic_batching: bool = True
     version_batching: bool = False
+    servable_versions_always_present: bool = True
+    retry_all_load_errors: bool = False
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.name):
@@ -91,6 +96,8 @@ class ModelConfig:
             "num_request_iterations_for_warmup": self.num_request_iterations_for_warmup,
             "automatic_batching": self.automatic_batching,
             "version_batching": self.version_batching,
+            "servable_versions_always_present": self.servable_versions_always_present,
+            "retry_all_load_errors": self.retry_all_load_errors,
         }
 
     @classmethod
@@ -134,6 +141,7 @@ class Served:
         report: what the worker said of it.
         spawn_seconds, load_seconds: what starting it took.
         deaths: monotonic times at which its worker died of itself.
+        batched: whether its requests are merged as its batching parameters say.
         retrying: whether another attempt to load may be made.
         recording: the warm-up requests that are, or were, recorded from it.
         replacement: brings up the next worker after one has died.
@@ -148,6 +156,7 @@ class Served:
     load_seconds: float = 0.0
     ready_at: float | None = None
     deaths: list[float] = field(default_factory=list)
+    batched: bool = False
     retrying: bool = True
     replacement: asyncio.Task[None] | None = None
     recording: WarmupRecording | None = None

@@ -10,6 +10,7 @@ public `Session.run` serves instead.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -35,6 +36,14 @@ _KEEP_NOTHING = frozenset({
     "Placeholder", "PlaceholderWithDefault", "AssignAddVariableOp", "AssignSubVariableOp", "Assert",
 })
 # fmt: on
+
+# What the system says when a file is there and cannot be had just now: a network's file system
+# that is away, a full table of files or of memory.
+_PASSING = frozenset({
+    errno.EIO, errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ENOMEM, errno.EMFILE, errno.ENFILE,
+    errno.ESTALE, errno.ETIMEDOUT, errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET,
+    errno.ECONNRESET, errno.ECONNREFUSED, errno.EHOSTDOWN, errno.EHOSTUNREACH,
+})  # fmt: skip
 
 
 class LoadedModel:
@@ -255,6 +264,8 @@ def translate(error: Exception) -> ServingError:
         return ServingError(Code(code), message)
     if isinstance(error, MemoryError):
         return ServingError(Code.RESOURCE_EXHAUSTED, f"out of memory: {message}")
+    if isinstance(error, OSError) and error.errno in _PASSING:
+        return ServingError(Code.UNAVAILABLE, message)
     if isinstance(error, (OSError, KeyError)):
         return ServingError(Code.NOT_FOUND, message)
     return ServingError(Code.INVALID_ARGUMENT, message)
