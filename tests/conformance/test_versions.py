@@ -51,6 +51,13 @@ def test_two_folders_of_one_version(reloading: Reloading) -> None:
     assert f"Reading SavedModel from: {reloading.folder}/twice/1\n" in reloading.started
 
 
+def test_a_specific_version_that_is_missing_is_told(reloading: Reloading) -> None:
+    assert (
+        "Version 2 of servable chosen, which was requested to be served as a 'specific' version in "
+        "the servable's version policy, was not found in the file system" in reloading.started
+    )
+
+
 def test_a_version_number_is_loaded_once(reloading: Reloading) -> None:
     """Neither other files nor another base path with the same number load it again."""
     reloading.put("half_plus_two", "first", 1)
@@ -104,11 +111,12 @@ def test_a_broken_version_harms_nobody_and_can_be_mended(reloading: Reloading) -
 
 
 def test_a_broken_newest_version_beside_a_good_one_is_served(reloading: Reloading) -> None:
-    """In the original the broken one fails the start and the reload."""
+    """In the original the broken one fails the start, and a reload waits for its retries."""
     reloading.put("half_plus_two", "newest_broken", 1)
     (reloading.put("half_plus_two", "newest_broken", 2) / "saved_model.pb").write_bytes(b"\xff" * 9)
     wanted = reloading.entry("newest_broken", _ALL)
     assert reloading.reload(wanted) == {"status": {}}
+    assert reloading.states("newest_broken") == {2: "LOADING", 1: "AVAILABLE"}
     assert reloading.predict("newest_broken") == (200, {"predictions": [3.0]})
 
 
