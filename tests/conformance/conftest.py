@@ -64,7 +64,7 @@ def all_models(
     folder = tmp_path_factory.mktemp("served")
     names = (
         "counter", "text", "multi", "defaults", "identity", "lookup", "rows", "slow", "tables",
-        "shapes",
+        "shapes", "half_plus_two",
     )  # fmt: skip
     for name in names:
         put(models / name, folder / name, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +77,11 @@ class Reloading:
         folder = self.folder / model / str(version)
         shutil.rmtree(folder.rename(folder.with_name(f"{version}.old")))
 
-    def reload(self, *entries: str) -> Any:
+    def reload(self, *entries: str, metric_names: Sequence[str] = ()) -> Any:
         """Serve the first models and these, and no others; the answer or the refusal."""
         config = config_text(*self._stay, *entries)
-        return self.call("HandleReloadConfigRequest", f"config {{ {config} }}")
+        names = "".join(f" metric_names: '{name}'" for name in metric_names)
+        return self.call("HandleReloadConfigRequest", f"config {{ {config} }}{names}")
 
     def call(self, method: str, request: str) -> Any:
         return self._client.call(self.server.address, method, request, timeout=_SECONDS)

@@ -233,10 +233,11 @@ def test_results(call: Call, method: str, signature: str, result: Any) -> None:
 @pytest.mark.parametrize(
     ("request_text", "refusal"),
     [
-        (_TWO, ["INVALID_ARGUMENT", "Inference request tasks are empty."]),
+        # The model is the first task's, and where there is none it is one without a name.
+        (_TWO, ["INVALID_ARGUMENT", "ModelSpec has no name specified."]),
         (
             f"tasks {{ method_name: '{_REGRESS}' }}" + _TWO,
-            ["INVALID_ARGUMENT", "Missing ModelSpec"],
+            ["INVALID_ARGUMENT", "ModelSpec has no name specified."],
         ),
         (
             task("regress_x_to_y", _REGRESS, "none") + _TWO,

@@ -16,7 +16,7 @@ from tests.conformance.test_batching_facts import Caller
 from tests.conformance.test_grpc import floats, task
 from tests.conformance.test_grpc_errors import _TWO
 from tests.conformance.test_warmup_and_metrics import samples
-from tests.conformance.warmups import warmup_records
+from tests.conformance.warmups import bad_warmups, warmup_records
 
 PATH = "/monitoring/prometheus/metrics"
 S = ":tensorflow:serving:"
@@ -224,6 +224,15 @@ def test_warm_up(batched: tuple[ModelServer, Path]) -> None:
     assert bounds(server, series) == exponential(10, 1.8, 33)
 
 
+def test_warm_ups_that_failed(batched: tuple[ModelServer, Path]) -> None:
+    """Counted under what went wrong."""
+    server, folder = batched
+    found = page(server)
+    for version, (code, _) in enumerate(bad_warmups(), 2):
+        labels = (("model_path", f"{folder}/bad_warmup/{version}"), ("status", code))
+        assert found[(f"{S}model_warmup_latency_count", *labels)] == 1, code
+
+
 # The page.
 
 
@@ -237,13 +246,30 @@ def test_a_query_is_refused(server: ModelServer) -> None:
 
 
 def test_layout(server: ModelServer) -> None:
+    assert Caller(server, "count", [1.0], "untimed").rows() == [1]
     answer = ask(server.rest_port, "GET", PATH)
     assert (answer.status, answer.headers["Content-Type"]) == (200, "text/plain")
     lines = answer.body.decode().split("\n")
     assert lines[-1] == ""
-    types = [line.split()[2] for line in lines if line.startswith(f"# TYPE {S}")]
-    assert types == sorted(types)
-    assert len(types) == 12
+    assert [line for line in lines if line.startswith(f"# TYPE {S}")] == [
+        f"# TYPE {S}{about}"
+        for about in (
+            "batching_session:input_batch_size histogram",
+            "batching_session:padding_size histogram",
+            "batching_session:processed_batch_size histogram",
+            "batching_session:queuing_latency histogram",
+            "batching_session:wrapped_run_count counter",
+            "mlmd_map gauge",
+            "model_warmup_latency histogram",
+            "model_warmup_records_read counter",
+            "request_count counter",
+            "request_example_count_total counter",
+            "request_example_counts histogram",
+            "request_latency histogram",
+            "request_log_count counter",
+            "runtime_latency histogram",
+        )
+    ]
     assert not [line for line in lines if line.startswith(f"# HELP {S}")]
     # A series without labels keeps its braces.
     assert [line for line in lines if line.startswith(f"{B}wrapped_run_count{{}} ")]

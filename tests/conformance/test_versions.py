@@ -12,7 +12,7 @@ import pytest
 
 from tests.conformance.reloading import Reloading
 from tests.conformance.test_grpc import floats
-from tests.conformance.warmups import WARMUP_FILE
+from tests.conformance.warmups import WARMUP_FILE, warmup_records
 from tests.servers import floats as array
 from workbench.client.control import ControlClient
 from workbench.serving.warmup_recorder import prediction_log, write_records
@@ -210,3 +210,21 @@ def test_a_removed_model(reloading: Reloading) -> None:
     assert reloading.reload(reloading.entry("leaving")) == {"status": {}}
     reloading.until_states("leaving", v1="AVAILABLE")
     assert json.loads(reloading.server.rest("/v1/models/leaving")[1])["model_version_status"]
+
+
+def test_what_a_reload_adds_to_metrics(reloading: Reloading) -> None:
+    """Of each metric its first series, here that of the first path."""
+    folder = reloading.put("half_plus_two", "aaa", 1)
+    write_records(str(folder / WARMUP_FILE), [warmup_records()["predict"]] * 3)
+    names = ("/tensorflow/serving/model_warmup_records_read", "/tensorflow/serving/none")
+    assert reloading.reload(reloading.entry("aaa")) == {"status": {}}
+    assert reloading.reload() == {"status": {}}
+    answer = reloading.reload(reloading.entry("aaa"), metric_names=names)
+    # An increase of nothing is told as well, and has no digits in JSON's form of the message.
+    assert answer == {
+        "status": {},
+        "metric": [
+            {"name": names[0], "int64_value_increase": "3"},
+            {"name": names[1], "int64_value_increase": "0"},
+        ],
+    }
