@@ -113,8 +113,14 @@ def test_a_broken_version_harms_nobody_and_can_be_mended(reloading: Reloading) -
 def test_a_broken_newest_version_beside_a_good_one_is_served(reloading: Reloading) -> None:
     """In the original the broken one fails the start, and a reload waits for its retries."""
     reloading.put("half_plus_two", "newest_broken", 1)
-    (reloading.put("half_plus_two", "newest_broken", 2) / "saved_model.pb").write_bytes(b"\xff" * 9)
+    reloading.put("bad_graph", "newest_broken", 2)
     wanted = reloading.entry("newest_broken", _ALL)
+    assert reloading.reload(wanted) == {"status": {}}
+    reloading.server.wait_for(
+        "Retrying of Loading servable: {name: newest_broken version: 2} retry: 1"
+    )
+    # Once more, with both versions there from the beginning.
+    assert reloading.reload() == {"status": {}}
     assert reloading.reload(wanted) == {"status": {}}
     assert reloading.states("newest_broken") == {2: "LOADING", 1: "AVAILABLE"}
     assert reloading.predict("newest_broken") == (200, {"predictions": [3.0]})
