@@ -176,6 +176,26 @@ def test_warmup(server: Server, planes: Planes, tmp_path: Path) -> None:  # noqa
     assert value(found, f"{S}model_warmup_latency_count", **labels) == 1
 
 
+def test_a_warmup_that_failed(server: Server, planes: Planes, tmp_path: Path) -> None:  # noqa: F811
+    from tests.conformance.test_warmup import FILE, GOOD
+    from workbench.serving.warmup_recorder import prediction_log, write_records
+
+    async def fail() -> None:
+        server.put(tmp_path, 1, "half_plus_two")
+        records = [GOOD, GOOD, prediction_log("m", "nope", {}, ())]
+        write_records(str(tmp_path / "1" / FILE), records)
+        model = server.set_model("m", tmp_path)
+        await server.until(
+            lambda: any(s.harness.error is not None for s in model.listed()), "it has failed"
+        )
+
+    server.run(fail())
+    found = samples(page(planes))
+    labels = {"model_path": str(tmp_path / "1"), "status": "FAILED_PRECONDITION"}
+    assert value(found, f"{S}model_warmup_records_read", **labels) == 2
+    assert value(found, f"{S}model_warmup_latency_count", **labels) == 1
+
+
 def test_states_of_versions(half: Planes) -> None:
     found = samples(page(half))
     labels = {"model": "half", "version": "1", "state": "AVAILABLE"}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import threading
@@ -450,6 +452,12 @@ def test_batching_with_parameters_and_monitoring(
         f"--monitoring_config_file={monitoring}",
     )
     server.wait_for(READY)
+    wrapped = "Wrapping session to perform batch processing"
+    assert wrapped in server.output
+    lines = server.output.splitlines()
+    (at,) = [i for i, line in enumerate(lines) if line.endswith(wrapped)]
+    assert "SavedModel load for tags { serve }" in lines[at - 1]
+    assert "No warmup data file found at" in lines[at + 1]
     # One row is padded to three, which each row is told.
     assert rows_of(server, "count", [1.0]) == (200, {"predictions": [{"y": 1.0, "rows": 3}]})
     assert rows_of(server, "count", [1.0] * 5) == (
@@ -554,6 +562,19 @@ def test_signatures_are_asked_for_their_own_method_alone(
     assert server.rest("/v1/models/default:predict", '{"instances": [2.0]}')[0] == 200
     answer = grpc_client.call(server.address, "Predict", "model_spec { name: 'default' }" + _HALF)
     assert answer["outputs"]["y"]["float_val"] == [3.0]
+
+
+def test_serialization_as_tensor_content(half: Path, start: Start, grpc_client: GrpcClient) -> None:
+    """gRPC's answers change their form; REST, which ends the original, does not."""
+    server = start(f"--model_base_path={half}", "--enable_serialization_as_tensor_content")
+    server.wait_for(READY)
+    answer = grpc_client.call(server.address, "Predict", "model_spec { name: 'default' }" + _HALF)
+    output = answer["outputs"]["y"]
+    assert "float_val" not in output
+    content = base64.b64decode(output["tensor_content"])
+    assert struct.unpack("<f", content) == (3.0,)
+    status, body = server.rest("/v1/models/default:predict", '{"instances": [2.0]}')
+    assert (status, json.loads(body)) == (200, {"predictions": [3.0]})
 
 
 @pytest.mark.parametrize("verify", [False, True])

@@ -64,7 +64,12 @@ _NO_SPEC = ModelSpec("")
 
 
 class GrpcService:
-    """The methods of PredictionService and ModelService, by their full names."""
+    """The methods of PredictionService and ModelService, by their full names.
+
+    Args:
+        check_method_names: a signature must have been saved for the method that asks for it.
+        tensor_content: answer Predict with `tensor_content` instead of typed fields.
+    """
 
     def __init__(
         self,
@@ -73,7 +78,9 @@ class GrpcService:
         reloader: Reloader,
         metrics: Metrics,
         check_method_names: bool = False,
+        tensor_content: bool = False,
     ) -> None:
+        self._tensor_content = tensor_content
         self._check_method_names = check_method_names
         self._manager = manager
         self._scheduler = scheduler
@@ -127,7 +134,7 @@ class GrpcService:
             inputs,
             tuple(outputs),
             seconds,
-            lambda tensors: encode_tensors(1, tensors) + spec_field,
+            lambda tensors: encode_tensors(1, tensors, self._tensor_content) + spec_field,
         )
         return answer
 

@@ -58,6 +58,9 @@ FLAGS: dict[str, Flag] = {
     "enable_signature_method_name_check": Flag(
         False, "Ask a signature only for the method that it was saved for."
     ),
+    "enable_serialization_as_tensor_content": Flag(
+        False, "Answer gRPC's Predict with tensor_content instead of typed fields."
+    ),
     "monitoring_config_file": Flag("", "File with a MonitoringConfig."),
     "saved_model_tags": Flag("serve", "Tags of the meta graph to load, with commas between."),
     "tensorflow_session_parallelism": Flag(0, "Threads one operation may use; 0: automatic."),
@@ -81,7 +84,6 @@ IGNORED: dict[str, str] = {
     "tensorflow_session_config_file": _TUNED,
     "per_process_gpu_memory_fraction": "device memory grows as it is needed",
     "enable_profiler": "there is no profiler service",
-    "enable_serialization_as_tensor_content": "outputs are always in their typed fields",
     "remove_unused_fields_from_bundle_metagraph": "a loaded graph is kept by its worker alone",
     "prefer_tflite_model": _TFLITE,
     "num_tflite_pools": _TFLITE,

@@ -74,6 +74,7 @@ def supervisor_spec(values: Values) -> SupervisorSpec:
             "labels_for_unavailable": values["allow_version_labels_for_unavailable_models"],
             "fail_if_zero_versions": values["fail_if_zero_versions_at_startup"],
             "check_method_names": values["enable_signature_method_name_check"],
+            "tensor_content": values["enable_serialization_as_tensor_content"],
             "config_file": values["model_config_file"],
             "config_file_seconds": float(values["model_config_file_poll_wait_seconds"]),
         },

@@ -35,6 +35,7 @@ class DataPlaneSettings:
         labels_for_unavailable: a new label may name a version that is not there.
         fail_if_zero_versions: a model without any version keeps the server from starting.
         check_method_names: a signature must have been saved for the method that asks for it.
+        tensor_content: gRPC's answers carry `tensor_content` instead of typed fields.
         config_file: a `ModelServerConfig` file to be followed, every `config_file_seconds`.
     """
 
@@ -48,6 +49,7 @@ class DataPlaneSettings:
     labels_for_unavailable: bool = False
     fail_if_zero_versions: bool = False
     check_method_names: bool = False
+    tensor_content: bool = False
     config_file: str = ""
     config_file_seconds: float = 0.0
 
@@ -102,6 +104,7 @@ class DataPlane:
             self._reloader,
             self._rest.metrics,
             settings.check_method_names,
+            settings.tensor_content,
         )
         options = GrpcOptions(host, grpc_port, **settings.grpc)
         self._grpc = GrpcServer(service.methods, options, token)
