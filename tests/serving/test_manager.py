@@ -50,10 +50,11 @@ UNLOAD_STEPS = [
 
 
 def steps(events: list[Event], name: str = "m") -> list[tuple[str, int | None, Any]]:
-    """Kind, version, and what a state or a decision says, of a model's events in order."""
+    """Kind, version, and what a state or a decision says, of a model's events in order; without
+    those that come whenever a request does."""
     told = []
     for event in events:
-        if event.model == name:
+        if event.model == name and event.kind != "first_run":
             data = event.data or {}
             told.append((event.kind, event.version, data.get("state", data.get("act"))))
     return told
@@ -64,7 +65,7 @@ def of(version: int, rows: list[tuple[str, Any]]) -> list[tuple[str, int, Any]]:
 
 
 def kinds(events: list[Event], name: str = "m") -> list[str]:
-    return [event.kind for event in events if event.model == name]
+    return [e.kind for e in events if e.model == name and e.kind != "first_run"]
 
 
 def long_run(seconds: float = 1.0) -> dict[str, np.ndarray]:
@@ -637,18 +638,31 @@ def test_retrying_ends_when_the_version_is_not_wanted_any_more(
     server.run(test())
 
 
+@pytest.mark.parametrize(
+    ("transition", "message"),
+    [
+        ("smooth", "The model did not load within 0 s"),
+        ("staged", "The model was not staged within 0 s"),
+    ],
+)
 def test_a_load_that_takes_too_long_is_ended(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server, tmp_path: Path, transition: str, message: str
 ) -> None:
-    monkeypatch.setattr(module, "LOAD_SECONDS", 0.0)
+    base = tmp_path / "m"
 
     async def test() -> None:
-        server.put(tmp_path / "m", 1, "half_plus_two")
-        server.set_model("m", tmp_path / "m")
-        assert await failure(server, 1) == ServingError(
-            Code.DEADLINE_EXCEEDED, "The model did not load within 0 s"
-        )
-        assert server.core.manager.models["m"].versions[1].worker is None
+        loader = server.core.manager.loader
+        model, one = await server.serve(base, "half_plus_two", transition=transition)
+        before, loader._load_seconds = loader._load_seconds, 0.0
+        try:
+            server.put(base, 2, "half_plus_three")
+            server.poll("m")
+            error = await failure(server, 2)
+        finally:
+            loader._load_seconds = before
+        assert error == ServingError(Code.DEADLINE_EXCEEDED, message)
+        assert model.versions[2].worker is None
+        assert model.ready is one
 
     server.run(test())
 
@@ -1125,9 +1139,20 @@ def test_an_unknown_transition_is_refused_where_it_is_set() -> None:
 
 def test_a_served_version_says_what_it_is(server: Server, tmp_path: Path) -> None:
     async def test() -> None:
+        first = server.core.events.last_seq
         _, served = await server.serve(tmp_path / "m", "half_plus_two")
-        await server.predict("m", {"x": floats(1)})
+        assert served.to_json()["first_run_seconds"] is None
+        for _ in range(2):
+            await server.predict("m", {"x": floats(1)})
         _expect_told(served)
+        (available,) = [e for e in server.events(first) if e.kind == "available"]
+        assert available.data == {
+            "seconds": served.load_seconds,
+            "breakdown": served.to_json()["breakdown_seconds"],
+        }
+        (first_run,) = [e for e in server.events(first) if e.kind == "first_run"]
+        assert first_run.version == 1
+        assert first_run.data == {"seconds": served.to_json()["first_run_seconds"]}
 
     server.run(test())
 
@@ -1138,7 +1163,10 @@ def _expect_told(served: Served) -> None:
     expected = {"version": 1, "state": "AVAILABLE", "harness": "ready", "aspired": True}
     assert {key: told[key] for key in expected} == expected
     assert told["pid"] == served.worker.pid
-    assert told["requests"] == {"pending": 0, "answered": 1, "failed": 0}
-    assert told["batches"]["batches"] == 1
+    assert told["requests"] == {"pending": 0, "answered": 2, "failed": 0}
+    assert told["batches"]["batches"] == 2
     assert sorted(told["signatures"]) == ["classify_x_to_y", "regress_x_to_y", "serving_default"]
-    assert sorted(told["breakdown_seconds"]) == ["graph", "init", "restore"]
+    parts = ["graph", "init", "lanes", "restore", "spawn", "warmup"]
+    assert sorted(told["breakdown_seconds"]) == parts
+    assert sum(told["breakdown_seconds"].values()) <= told["load_seconds"]
+    assert told["breakdown_seconds"]["spawn"] == told["spawn_seconds"]

@@ -104,6 +104,7 @@ def _model_defaults(values: Values) -> dict[str, Any]:
         "load_retry_seconds": values["load_retry_interval_micros"] / 1e6,
         "tags": values["saved_model_tags"].split(","),
         "intra_op_threads": threads or None,
+        "gpu_memory_fraction": values["per_process_gpu_memory_fraction"],
         "transition": values["transition"],
         "enable_model_warmup": values["enable_model_warmup"],
         "num_request_iterations_for_warmup": values["num_request_iterations_for_warmup"],

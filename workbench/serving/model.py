@@ -33,7 +33,7 @@ class ModelConfig:
     Attributes:
         base_path: the absolute path of the folder that holds the numbered version folders.
         version_policy: which of the versions found are aspired.
-        transition: `smooth`, `unload_first` or `unload_first+hold`.
+        transition: `smooth`, `unload_first` or `staged`; the last two also with `+hold`.
         batching: as TensorFlow Serving's `BatchingSession`; None means automatic.
         automatic_batching: without `batching`, whether requests may be merged where that changes
             nothing but speed; False runs each alone.
@@ -48,6 +48,7 @@ class ModelConfig:
         tags: of the meta graph to load.
         intra_op_threads: threads that one operation may use; None: the CPUs divided by the
             executor slots.
+        gpu_memory_fraction: of a GPU's memory, at most for each version; 0 sets no limit.
         enable_model_warmup: run the version's warm-up requests before it becomes available.
         num_request_iterations_for_warmup: how often each is run; 0 means once.
     """
@@ -68,11 +69,17 @@ class ModelConfig:
     version_batching: bool = False
     servable_versions_always_present: bool = True
     retry_all_load_errors: bool = False
+    gpu_memory_fraction: float = 0.0
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.name):
             raise invalid_argument(
                 f"Model name {self.name!r} cannot be part of a URL: use letters, digits, '-', '_'"
+            )
+        share = self.gpu_memory_fraction
+        if not isinstance(share, (int, float)) or not 0 <= share <= 1:
+            raise invalid_argument(
+                f"gpu_memory_fraction of model {self.name} must be between 0 and 1; was {share!r}"
             )
         if not os.path.isabs(self.base_path):
             raise invalid_argument(
@@ -98,6 +105,7 @@ class ModelConfig:
             "version_batching": self.version_batching,
             "servable_versions_always_present": self.servable_versions_always_present,
             "retry_all_load_errors": self.retry_all_load_errors,
+            "gpu_memory_fraction": self.gpu_memory_fraction,
         }
 
     @classmethod
@@ -139,7 +147,12 @@ class Served:
         worker: the process that holds it; None before it is spawned and after its end.
         queues: its requests; there from when it first became ready.
         report: what the worker said of it.
-        spawn_seconds, load_seconds: what starting it took.
+        spawn_seconds, load_seconds: what starting it took; without the time in which it was
+            staged and waited for its turn.
+        staged_seconds: how much of that it took to stage it.
+        breakdown: the same by what it was spent on, in seconds; what is missing from the sum is
+            mostly the way between the processes.
+        first_run_seconds: how long its worker's first batch ran; None before that.
         deaths: monotonic times at which its worker died of itself.
         batched: whether its requests are merged as its batching parameters say.
         retrying: whether another attempt to load may be made.
@@ -155,6 +168,9 @@ class Served:
     report: LoadReport | None = None
     spawn_seconds: float = 0.0
     load_seconds: float = 0.0
+    staged_seconds: float = 0.0
+    breakdown: dict[str, float] = field(default_factory=dict)
+    first_run_seconds: float | None = None
     ready_at: float | None = None
     deaths: list[float] = field(default_factory=list)
     batched: bool = False
@@ -187,10 +203,11 @@ class Served:
             "ready_at": self.ready_at,
             "spawn_seconds": self.spawn_seconds,
             "load_seconds": self.load_seconds,
+            "first_run_seconds": self.first_run_seconds,
         }
         if self.report is not None:
             data["signatures"] = {n: s.to_json() for n, s in self.report.signatures.items()}
-            data["breakdown_seconds"] = dict(self.report.seconds)
+            data["breakdown_seconds"] = dict(self.breakdown)
         if self.queues is not None:
             data["requests"] = {
                 "pending": self.queues.pending,

@@ -48,11 +48,26 @@ class LoadReport:
     signature_def_map: bytes = b""
 
 
-class Lane(asyncio.Protocol):
-    """One batch at a time through one worker thread; `on_lost` is called when it is gone."""
+@dataclass(frozen=True)
+class StageReport:
+    """What a worker has prepared: its graph, and how much of its files lies in the page cache.
 
-    def __init__(self, on_lost: Callable[[], None]) -> None:
+    `skipped` says why not all of it does.
+    """
+
+    seconds: Mapping[str, float]
+    read_bytes: int
+    total_bytes: int
+    skipped: str | None = None
+
+
+class Lane(asyncio.Protocol):
+    """One batch at a time through one worker thread; `on_lost` is called when it is gone, and
+    `on_first` with the microseconds that its first batch ran."""
+
+    def __init__(self, on_lost: Callable[[], None], on_first: Callable[[int], None]) -> None:
         self._on_lost = on_lost
+        self._on_first: Callable[[int], None] | None = on_first
         self._inputs = Region.create("wb-lane-in")
         self._outputs = Region.create("wb-lane-out")
         self._reader = FrameReader()
@@ -129,6 +144,9 @@ class Lane(asyncio.Protocol):
                 self._answer = None
                 answer(ServingError(Code.INTERNAL, f"The worker's answer is damaged: {error}"), 0)
                 continue
+            if self._on_first is not None:
+                self._on_first(header["us"])
+                self._on_first = None
             try:
                 # The next batch would write over these tensors: until they are handed out, it
                 # has to take another lane.
@@ -156,6 +174,7 @@ class Worker:
         pid: its process id.
         lanes: each runs one batch at a time.
         ended: done when the process is gone, with the reason in words.
+        on_first_run: called once with the seconds that its first batch took to run.
     """
 
     def __init__(self, pid: int, pidfd: int | None, control: LoopChannel, zygote: Zygote) -> None:
@@ -163,7 +182,11 @@ class Worker:
         self.lanes: list[Lane] = []
         loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[str] = loop.create_future()
+        self._staged: asyncio.Future[StageReport] = loop.create_future()
         self._loaded: asyncio.Future[LoadReport] = loop.create_future()
+        # What the next failure is the failure of.
+        self._awaited: asyncio.Future[StageReport] | asyncio.Future[LoadReport] = self._loaded
+        self.on_first_run: Callable[[float], None] | None = None
         self._progress: Progress = lambda kind, data: None
         self._control = control
         self._pidfd = pidfd
@@ -198,30 +221,66 @@ class Worker:
         frames.append(worker)
         return worker
 
+    async def stage(
+        self,
+        path: str,
+        *,
+        tags: Sequence[str],
+        intra_op_threads: int,
+        quiet: bool,
+        progress: Progress,
+        gpu_memory_fraction: float = 0.0,
+    ) -> StageReport:
+        """Prepare the SavedModel at `path` as far as that needs no memory for its weights; `load`
+        does the rest. Once in a worker's life. `quiet`: leave the processor to whoever serves.
+
+        Raises:
+            ServingError: what the worker reports, or UNAVAILABLE where it died of it.
+        """
+        self._progress = progress
+        self._awaited = self._staged
+        self._control.send(
+            {
+                "op": "stage",
+                "path": path,
+                "tags": tags,
+                "intra_op_threads": intra_op_threads,
+                "quiet": quiet,
+                "gpu_memory_fraction": gpu_memory_fraction,
+            }
+        )
+        return await self._staged
+
     async def load(
         self,
         path: str,
         *,
         tags: Sequence[str],
         intra_op_threads: int,
+        quiet: bool,
         warm_up: bool,
         warm_up_iterations: int,
         progress: Progress,
+        gpu_memory_fraction: float = 0.0,
     ) -> LoadReport:
-        """Load the SavedModel at `path`, and run its warm-up requests; once in a worker's life.
+        """Load the SavedModel at `path`, all of it or what `stage` has left, and run its warm-up
+        requests; once in a worker's life. `quiet`: leave the processor to whoever serves.
 
         Raises:
             ServingError: what the worker reports, or UNAVAILABLE where it died of it.
         """
         self._progress = progress
+        self._awaited = self._loaded
         self._control.send(
             {
                 "op": "load",
                 "path": path,
                 "tags": tags,
                 "intra_op_threads": intra_op_threads,
+                "quiet": quiet,
                 "warm_up": warm_up,
                 "warm_up_iterations": warm_up_iterations,
+                "gpu_memory_fraction": gpu_memory_fraction,
             }
         )
         return await self._loaded
@@ -230,9 +289,15 @@ class Worker:
         """Have at least `count` lanes."""
         while len(self.lanes) < count:
             # A worker without one of its lanes would serve worse for ever: better a new one.
-            lane = Lane(self.kill)
+            lane = Lane(self.kill, self._ran)
             await lane.open(self._control)
             self.lanes.append(lane)
+
+    def _ran(self, micros: int) -> None:
+        """A lane has run its first batch."""
+        told, self.on_first_run = self.on_first_run, None
+        if told is not None:
+            told(micros / 1e6)
 
     def free_lane(self) -> Lane | None:
         for lane in self.lanes:
@@ -244,7 +309,8 @@ class Worker:
         """End the process; kill it if it has not ended by itself in time."""
         self._control.send({"op": "quit"})
         try:
-            # One that is still loading would not look at its orders for a while.
+            # One that is still loading would not look at its orders for a while; one that is
+            # staged has nothing to end in order.
             if self._loaded.done():
                 await asyncio.wait_for(asyncio.shield(self.ended), grace_seconds)
         except asyncio.TimeoutError:
@@ -268,10 +334,12 @@ class Worker:
     def _on_frame(self, header: Any) -> None:
         if "progress" in header:
             self._progress(header["progress"], header["data"])
-        elif self._loaded.done():
+        elif self._awaited.done():
             return
         elif "failed" in header:
-            self._loaded.set_exception(ServingError(Code(header["code"]), header["failed"]))
+            self._awaited.set_exception(ServingError(Code(header["code"]), header["failed"]))
+        elif "staged" in header:
+            self._staged.set_result(StageReport(**header["staged"]))
         elif "loaded" in header:
             report = header["loaded"]
             self._loaded.set_result(
@@ -303,10 +371,11 @@ class Worker:
 
     def _conclude(self) -> None:
         reason = describe_exit(self._zygote.exit_status(self.pid))
-        if not self._loaded.done():
-            self._loaded.set_exception(
-                unavailable(f"The worker process died while it loaded the model: {reason}")
-            )
-            # Nobody may be waiting: a worker can be stopped before it was asked to load.
-            self._loaded.exception()
+        for future in (self._staged, self._loaded):
+            if not future.done():
+                future.set_exception(
+                    unavailable(f"The worker process died while it loaded the model: {reason}")
+                )
+                # Nobody may be waiting: a worker can be stopped before it was asked to load.
+                future.exception()
         self.ended.set_result(reason)
