@@ -73,6 +73,7 @@ class Loader:
                 async with self._at_once:
                     return await step(model, served)
             except ServingError as error:
+                served.failed_loads += 1
                 self._events.add(
                     "load_failed", *served.id, code=error.code.name, message=error.message
                 )

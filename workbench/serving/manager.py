@@ -109,6 +109,7 @@ class Manager:
         else:
             # Also a model that was removed and still has versions to unload.
             model.removed = False
+            model.polled = False
             self.events.add("model_added", config.name, config=config.to_json())
             self._poll_now[config.name] = asyncio.Event()
             self._pollers[config.name] = self._lifecycle.start(self._poll(model))
@@ -165,8 +166,9 @@ class Manager:
                     )
             model.waiting = poll.waiting
             if poll.aspired is not None and not kept:
-                self._aspire(model, poll.aspired)
-            model.polled = True
+                model.polled = self._aspire(model, poll.aspired)
+            else:
+                model.polled = True
             self._notify()
             seconds = self._poll_seconds
             if poll.waiting:
@@ -177,8 +179,11 @@ class Manager:
             except asyncio.TimeoutError:
                 pass
 
-    def _aspire(self, model: Model, wanted: list[Found]) -> None:
-        """The source's word: exactly these versions; all others are not aspired any more."""
+    def _aspire(self, model: Model, wanted: list[Found]) -> bool:
+        """The source's word: exactly these versions; all others are not aspired any more.
+
+        False, and nothing changes, while one of them must be gone first to come back.
+        """
         by_version = {found.version: found for found in wanted}
         self._flush(model)
         for version in by_version.keys() & model.versions.keys():
@@ -187,7 +192,7 @@ class Manager:
                 # It is being unloaded and wanted back. As in TensorFlow Serving, all of this is
                 # put off until it is gone: else, meanwhile, no version would be aspired, and a
                 # policy that preserves availability would unload the one that serves.
-                return
+                return False
         for version, served in model.versions.items():
             found = by_version.get(version)
             if served.harness.aspired and found is None:
@@ -215,6 +220,7 @@ class Manager:
                 self.events.add("aspired", model.name, version, path=found.path)
                 self._lifecycle.tell_state(served)
         self._reconcile(model)
+        return True
 
     # What is done about it.
 

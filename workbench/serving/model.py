@@ -156,6 +156,7 @@ class Served:
         deaths: monotonic times at which its worker died of itself.
         batched: whether its requests are merged as its batching parameters say.
         retrying: whether another attempt to load may be made.
+        failed_loads: attempts to load it that have failed.
         recording: the warm-up requests that are, or were, recorded from it.
         replacement: brings up the next worker after one has died.
     """
@@ -174,6 +175,7 @@ class Served:
     deaths: list[float] = field(default_factory=list)
     batched: bool = False
     retrying: bool = True
+    failed_loads: int = 0
     replacement: asyncio.Task[None] | None = None
     recording: WarmupRecording | None = None
 
@@ -231,6 +233,7 @@ class Model:
         # Requests that wait for a version, where the transition holds them.
         self.held = Held()
         self.held_since = 0.0
+        # Whether what the folder was last seen to want has been taken up.
         self.polled = False
         self.removed = False
         self.ready: Served | None = None
