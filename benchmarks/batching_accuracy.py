@@ -218,11 +218,12 @@ def _page(found: list[Compared], medians: dict[str, float], most: float) -> str:
     return f"""# How well the simulator predicts
 
 Written by `python -m benchmarks.batching_accuracy`: the digits model on {os.cpu_count()} cores
-({platform.machine()}), batches of at most {SIZE} rows, load from inside the server (`engine`),
+({platform.machine()}), batches of at most {SIZE} rows, load from inside the server (`engine`):
 {OPEN_SECONDS:g} s for each point of an open loop (Poisson, simulated with the same arrivals; above
-{BUSY:.0%} load {BUSY_SECONDS:g} s) and {CLOSED_SECONDS:g} s of a closed one. Load is given as a share of the {most:.0f} requests/s that
-{4 * SIZE} callers reach. Over the {counted} points up to {COUNTED:.0%} load, whatever came of
-them; the other {len(found) - counted} are shown and do not count:
+{BUSY:.0%} load {BUSY_SECONDS:g} s), {CLOSED_SECONDS:g} s for each of a closed one. Load is given as
+a share of the {most:.0f} requests/s that {4 * SIZE} callers reach. Over the {counted} points up to
+{COUNTED:.0%} load, whatever came of them; the other {len(found) - counted} are shown and do not
+count:
 
 {verdicts}
 
