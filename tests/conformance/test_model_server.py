@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from tests.conformance.grpc_client import GrpcClient
 from tests.conformance.model_server import (
@@ -24,7 +24,7 @@ from tests.conformance.model_server import (
     free_port,
     put,
 )
-from tests.conformance.process import UPSTREAM
+from tests.shared import beside
 from workbench.client.control import ControlClient
 
 Start = Callable[..., ModelServer]
@@ -441,27 +441,20 @@ def test_a_rest_request_that_takes_too_long(models: Path, tmp_path: Path, start:
 
 
 def test_tls(half: Path, tmp_path: Path, start: Start, grpc_client: GrpcClient) -> None:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl, which makes the certificate, is not installed")
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    subprocess.run(
-        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-         "-keyout", str(key), "-out", str(certificate), "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
-        check=True,
-        capture_output=True,
-        timeout=START_SECONDS,
-    )  # fmt: skip
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost", "127.0.0.1")
+    key = issued.private_key_pem.bytes().decode()
+    certificate = "".join(pem.bytes().decode() for pem in issued.cert_chain_pems)
     config = tmp_path / "ssl.config"
     config.write_text(
-        f"server_key: {json.dumps(key.read_text())} "
-        f"server_cert: {json.dumps(certificate.read_text())} custom_ca: '' client_verify: false"
+        f"server_key: {json.dumps(key)} server_cert: {json.dumps(certificate)} "
+        "custom_ca: '' client_verify: false"
     )
     server = start(f"--model_base_path={half}", f"--ssl_config_file={config}")
     server.wait_for("Running gRPC ModelServer")
     request = "model_spec { name: 'default' }" + _HALF
-    answer = grpc_client.call(server.address, "Predict", request, authority=certificate.read_text())
+    trusted = authority.cert_pem.bytes().decode()
+    answer = grpc_client.call(server.address, "Predict", request, authority=trusted)
     assert answer["outputs"]["y"]["float_val"] == [3.0]
     assert grpc_client.call(server.address, "Predict", request)[0] == "UNAVAILABLE"
 
@@ -472,11 +465,7 @@ def test_tls(half: Path, tmp_path: Path, start: Start, grpc_client: GrpcClient) 
 @pytest.fixture(scope="module")
 def testdata() -> Path:
     """TensorFlow Serving's own test models, where they are at hand."""
-    if not UPSTREAM.is_dir():
-        absent = f"TensorFlow Serving's test models are not in {UPSTREAM}"
-        assert "CI" not in os.environ, absent
-        pytest.skip(absent)
-    return UPSTREAM
+    return beside("tfserving", "testdata")
 
 
 def test_upstreams_models_over_both_interfaces(

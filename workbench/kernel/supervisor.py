@@ -352,14 +352,14 @@ class Supervisor:
                 self._give_up(reason)
                 return failures
             if failures > 1:
-                self._tell(f"it has died {failures} times in a row; {reason}")
+                self._tell(f"it has failed {failures} times in a row, at last: {reason}")
             if self._stopping.wait(pause):
                 return failures
             try:
                 server = self._spawn()
             except (ServingError, OSError) as error:
                 failures += 1
-                reason = str(error)
+                reason = error.message if isinstance(error, ServingError) else str(error)
                 continue
             assert self.entry is not None
             with self._lock:
@@ -386,7 +386,7 @@ class Supervisor:
         """How a server process ended, and the last line of its log where it could say why."""
         status = -code if code < 0 else code << 8
         said = self._log_tail().strip().splitlines() if code > 0 else []
-        return "the last time: " + ": ".join([describe_exit(status), *said[-1:]])
+        return ": ".join([describe_exit(status), *said[-1:]])
 
     def _end_orphans(self) -> None:
         """End what a killed server process left behind: workers end by themselves within
