@@ -17,7 +17,7 @@ import pytest
 
 import workbench as wb
 from tests.client.trainer import Trainer
-from workbench.client.outcomes import Launched, Published, Reused, outcome_of
+from workbench.client.outcomes import Launched, Published, Reused, TimedOut, outcome_of
 from workbench.core.status import Code, ServingError
 from workbench.runtime import registry
 from workbench.runtime.processes import ProcessId
@@ -175,6 +175,7 @@ def test_what_takes_too_long(models: Path, runtime: Path) -> None:
     assert error == ServingError(
         Code.DEADLINE_EXCEEDED, "late is not served after 0 s: it is still loading"
     )
+    assert isinstance(outcome_of("late", error), TimedOut)
     assert str(outcome_of("late", error)) == (
         "late is not served yet: late is not served after 0 s: it is still loading"
     )
