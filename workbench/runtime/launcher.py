@@ -42,7 +42,7 @@ class SubprocessLauncher:
 
     def launch(self, spec: Mapping[str, Any]) -> registry.Entry:
         process = subprocess.Popen(
-            self.command,
+            list(self.command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
