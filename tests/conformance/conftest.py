@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,19 +10,17 @@ import pytest
 
 from tests.conformance.grpc_client import GrpcClient
 from tests.conformance.model_server import ModelServer, config_text, entry, put
-from tests.conformance.process import UPSTREAM, Process
+from tests.conformance.process import Process
 from tests.conformance.reloading import Reloading
 from tests.conformance.warmups import WARMUP_FILE, bad_warmups, warmup_records
+from tests.shared import beside
 from workbench.serving.warmup_recorder import write_records
 
 
 @pytest.fixture(scope="session")
 def process(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """One server process with TensorFlow Serving's own test models, where they are at hand."""
-    if not UPSTREAM.is_dir():
-        absent = f"TensorFlow Serving's test models are not in {UPSTREAM}"
-        assert "CI" not in os.environ, absent
-        pytest.skip(absent)
+    beside("tfserving", "testdata")
     folder = tmp_path_factory.mktemp("conformance")
     with pytest.MonkeyPatch.context() as patch:
         # Where the process enters itself, so that its control plane can be found.

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.conformance.model_server import ModelServer, config_text, entry, put
+from tests.shared import SHARED
 from workbench.client import connect
 from workbench.client.control import model_path
 from workbench.client.server import Server
 
-UPSTREAM = Path(__file__).parents[3] / "shared" / "tfserving" / "testdata"
+UPSTREAM = SHARED / "tfserving" / "testdata"
 """TensorFlow Serving's own test models: beside the repository, where they are there at all."""
 _SECONDS = 60.0
 _OURS = ("text", "multi", "lookup", "identity")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from tests.conformance.grpc_client import GrpcClient
 from tests.conformance.model_server import (
@@ -27,7 +28,7 @@ from tests.conformance.model_server import (
     free_port,
     put,
 )
-from tests.conformance.process import UPSTREAM
+from tests.shared import beside
 from workbench.client.control import ControlClient
 
 Start = Callable[..., ModelServer]
@@ -581,27 +582,14 @@ def test_serialization_as_tensor_content(half: Path, start: Start, grpc_client: 
 def test_tls(
     verify: bool, half: Path, tmp_path: Path, start: Start, grpc_client: GrpcClient
 ) -> None:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl, which makes the certificate, is not installed")
-    for who in ("server", "client"):
-        subprocess.run(
-            [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-             "-keyout", f"{who}.key", "-out", f"{who}.cert", "-subj", "/CN=localhost",
-             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
-            cwd=tmp_path,
-            check=True,
-            capture_output=True,
-            timeout=START_SECONDS,
-        )  # fmt: skip
-    pem = {name: (tmp_path / name).read_text() for name in (
-        "server.key", "server.cert", "client.key", "client.cert",
-    )}  # fmt: skip
+    ours, theirs = trustme.CA(), trustme.CA()
+    issued = ours.issue_cert("localhost", "127.0.0.1")
+    key, certificate = _pem(issued)
     config = tmp_path / "ssl.config"
     config.write_text(
-        f"server_key: {json.dumps(pem['server.key'])} "
-        f"server_cert: {json.dumps(pem['server.cert'])} "
-        f"custom_ca: {json.dumps(pem['client.cert'])} client_verify: {str(verify).lower()}"
+        f"server_key: {json.dumps(key)} server_cert: {json.dumps(certificate)} "
+        f"custom_ca: {json.dumps(theirs.cert_pem.bytes().decode())} "
+        f"client_verify: {str(verify).lower()}"
     )
     server = start(f"--model_base_path={half}", f"--ssl_config_file={config}")
     server.wait_for("Running gRPC ModelServer")
@@ -611,10 +599,17 @@ def test_tls(
         answer = grpc_client.call(server.address, "Predict", request, **how)
         return answer[0] if isinstance(answer, list) else answer["outputs"]["y"]["float_val"]
 
-    identity = [pem["client.key"], pem["client.cert"]]
-    assert call(authority=pem["server.cert"], identity=identity) == [3.0]
-    assert call(authority=pem["server.cert"]) == ("UNAVAILABLE" if verify else [3.0])
+    trusted = ours.cert_pem.bytes().decode()
+    identity = list(_pem(theirs.issue_cert("client")))
+    assert call(authority=trusted, identity=identity) == [3.0]
+    assert call(authority=trusted) == ("UNAVAILABLE" if verify else [3.0])
     assert call() == "UNAVAILABLE"
+
+
+def _pem(issued: trustme.LeafCert) -> tuple[str, str]:
+    """A certificate's key, and the certificate with those that it rests on."""
+    chain = "".join(pem.bytes().decode() for pem in issued.cert_chain_pems)
+    return issued.private_key_pem.bytes().decode(), chain
 
 
 # Upstream's own models.
@@ -623,11 +618,7 @@ def test_tls(
 @pytest.fixture(scope="module")
 def testdata() -> Path:
     """TensorFlow Serving's own test models, where they are at hand."""
-    if not UPSTREAM.is_dir():
-        absent = f"TensorFlow Serving's test models are not in {UPSTREAM}"
-        assert "CI" not in os.environ, absent
-        pytest.skip(absent)
-    return UPSTREAM
+    return beside("tfserving", "testdata")
 
 
 def test_upstreams_models_over_both_interfaces(
