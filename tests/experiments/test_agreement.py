@@ -15,6 +15,7 @@ from workbench.experiments.agreement import (
     classes_of,
     confusion,
     mcnemar,
+    median_interval,
     output_difference,
     paired_latency,
     per_example_equal,
@@ -88,6 +89,24 @@ def test_mcnemar_is_the_binomial_test(first: int, second: int) -> None:
 
 def test_mcnemar_of_many() -> None:
     assert mcnemar(7000, 7400) == pytest.approx(stats.binomtest(7000, 14400).pvalue)
+
+
+def test_the_interval_of_a_median_names_its_confidence() -> None:
+    five = median_interval([5.0, 1.0, 4.0, 2.0, 3.0])
+    assert (five.low, five.estimate, five.high, five.confidence) == (1.0, 3.0, 5.0, 0.9375)
+    twelve = median_interval(list(range(12)))
+    assert (twelve.low, twelve.estimate, twelve.high) == (2.0, 5.5, 9.0)
+    assert twelve.confidence == pytest.approx(1 - 2 * stats.binom.cdf(2, 12, 0.5))
+    assert median_interval([7.0]).confidence == 0.0
+    assert median_interval([1.0, math.nan, math.inf]).high == math.inf
+    assert math.isnan(median_interval([math.nan]).estimate)
+
+
+def test_it_holds_the_median_as_often_as_it_says() -> None:
+    random = np.random.default_rng(5)
+    draws = [median_interval(random.exponential(size=9).tolist()) for _ in range(2000)]
+    inside = np.mean([each.low <= math.log(2) <= each.high for each in draws])
+    assert inside == pytest.approx(draws[0].confidence, abs=0.015)
 
 
 def test_differences_of_numbers() -> None:

@@ -6,12 +6,15 @@ Everything here is a function of arrays; what asks the models is `experiments.co
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from workbench.load.intervals import Interval
 
 ALPHA = 0.001
 """How often two equally fast versions may be called different."""
@@ -75,7 +78,7 @@ def paired_latency(
         ValueError: there are too few pairs for an interval at this `alpha`.
     """
     ratios = np.sort(np.log(second) - np.log(first))
-    rank = _lower_rank(len(ratios), alpha)
+    rank = lower_rank(len(ratios), alpha)
     if rank < 0:
         raise ValueError(f"{len(ratios)} pairs are too few to be certain at alpha {alpha:g}")
     return PairedLatency(
@@ -90,7 +93,7 @@ def paired_latency(
     )
 
 
-def _lower_rank(count: int, alpha: float) -> int:
+def lower_rank(count: int, alpha: float) -> int:
     """The highest rank, from 0, below which the median lies with a probability of at most
     `alpha` / 2; -1 where there is none."""
     below, ways, rank = 0, 1, -1
@@ -100,6 +103,22 @@ def _lower_rank(count: int, alpha: float) -> int:
         below += ways
         ways = ways * (count - rank) // (rank + 1)
     return rank
+
+
+def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
+    """The median of a few measurements and the interval that holds the true one, from order
+    statistics, for one look. What is no number is left out.
+
+    Five measurements hold it between their least and greatest with 94 %: where there are too few
+    for `confidence`, the interval is their whole range, and names the confidence that it has.
+    """
+    ranked = sorted(value for value in values if not math.isnan(value))
+    if not ranked:
+        return Interval(math.nan, math.nan, math.nan, confidence)
+    rank = max(0, lower_rank(len(ranked), 1 - confidence))
+    outside = sum(math.comb(len(ranked), k) for k in range(rank + 1)) / 2 ** (len(ranked) - 1)
+    middle = (ranked[(len(ranked) - 1) // 2] + ranked[len(ranked) // 2]) / 2
+    return Interval(ranked[rank], middle, ranked[-1 - rank], 1 - outside)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -163,12 +163,19 @@ def load_experiment(number: int) -> Any:
             that only another tool can read.
     """
     from workbench.experiments.sweep_result import SweepResult
+    from workbench.experiments.transition_comparison import TransitionComparison
     from workbench.experiments.tune import TuneResult
+    from workbench.experiments.version_comparison import VersionComparison
+
+    kinds: dict[str, Any] = {
+        "sweep": SweepResult,
+        "tune": TuneResult,
+        "transitions": TransitionComparison,
+        "versions": VersionComparison,
+    }
 
     with Store() as store:
         kind, data = store.get(number)
-    if kind == "sweep":
-        return SweepResult.from_json(data, number)
-    if kind == "tune":
-        return TuneResult.from_json(data, number)
+    if kind in kinds:
+        return kinds[kind].from_json(data, number)
     raise failed_precondition(f"Experiment {number} is a {kind}, which cannot be loaded like this")
