@@ -8,7 +8,7 @@ import sys
 
 import benchmarks
 
-NOT_BENCHMARKS = {"__main__", "mlp", "peers"}
+NOT_BENCHMARKS = {"__main__", "mlp", "peers", "transition_models"}
 
 
 def main() -> int:

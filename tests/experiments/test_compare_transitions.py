@@ -23,7 +23,7 @@ from workbench.experiments.transition_run import Run
 from workbench.load.arrivals import Schedule
 
 X = [1.0, 2.0]
-POLICIES = ("smooth", "unload_first", "unload_first+hold")
+POLICIES = ("smooth", "unload_first", "unload_first+hold", "staged")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def half(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[wb.
 @pytest.fixture(scope="module")
 def found(half: wb.Server, models: Path) -> TransitionComparison:
     return half.compare_transitions(  # type: ignore[no-any-return]
-        models / "half_plus_three", X, rate=150, policies=POLICIES, repeats=2, lead_seconds=0.5,
+        models / "half_plus_three", X, rate=150, repeats=2, lead_seconds=0.5,
         progress=False,
     )  # fmt: skip
 
@@ -47,7 +47,7 @@ def test_smooth_loses_nothing_and_unload_first_holds_nothing_twice(
     found: TransitionComparison,
 ) -> None:
     assert found.policies == POLICIES
-    assert [len(found.of(policy)) for policy in found.policies] == [2, 2, 2]
+    assert [len(found.of(policy)) for policy in found.policies] == [2, 2, 2, 2]
     for run in found.of("smooth"):
         assert run.figures["failed requests"] == 0
         assert run.figures["gap (ms)"] == 0
@@ -55,6 +55,13 @@ def test_smooth_loses_nothing_and_unload_first_holds_nothing_twice(
     for run in found.of("unload_first"):
         assert run.figures["failed requests"] > 0
         assert run.figures["both in memory (s)"] == 0
+    for run in found.of("staged"):
+        assert run.figures["gap (ms)"] > 0
+        assert run.figures["both in memory (s)"] > 0
+        steps = [s.state for s in run.recording.harness_spans() if s.version == run.new]
+        assert steps[-6:] == [
+            "load-requested", "load-approved", "staging", "staged", "loading", "ready",
+        ]  # fmt: skip
 
 
 def test_with_hold_those_of_the_gap_wait_for_the_new_version(found: TransitionComparison) -> None:
@@ -130,6 +137,7 @@ def test_faces(found: TransitionComparison) -> None:
     data = json.loads(json.dumps(found.to_json(recordings=False)))
     assert sorted(run["policy"] for run in data["runs"]) == [
         *["smooth"] * 2,
+        *["staged"] * 2,
         *["unload_first"] * 2,
         *["unload_first+hold"] * 2,
     ]
@@ -137,7 +145,7 @@ def test_faces(found: TransitionComparison) -> None:
     assert page.count("data:image/png;base64,") == 1
     assert str(found).splitlines()[0] == (
         "half: version 1 to 2 at 150 requests a second, 2 times smooth, 2 times unload_first, "
-        "2 times unload_first+hold"
+        "2 times unload_first+hold, 2 times staged"
     )
     assert found.verdicts == dict.fromkeys(POLICIES, "not certain after 2 runs")
     assert (
@@ -151,7 +159,7 @@ def test_the_figure_has_the_same_axes_for_all(found: TransitionComparison) -> No
     figure = found.plot()
     assert figure.get_size_inches()[0] == 7.0
     shown = [axes for axes in figure.axes if axes.get_visible()]
-    assert len(shown) == 9
+    assert len(shown) == 12
     assert len({axes.get_xlim() for axes in shown}) == 1
     low, high = shown[0].get_xlim()
     assert low < 0 < high
@@ -176,7 +184,7 @@ def test_before_and_after_are_told_apart(found: TransitionComparison) -> None:
     for run in found.runs:
         figures = run.figures
         assert figures["worst during (ms)"] >= figures["p99 during (ms)"] or (
-            run.policy == "unload_first"
+            run.policy in ("unload_first", "staged")
         )
         assert figures["memory of both (MB)"] > figures["peak above before (MB)"]
         assert (

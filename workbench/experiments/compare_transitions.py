@@ -20,7 +20,7 @@ from workbench.client.control import model_path
 from workbench.client.saving import ASIDE, version_folders
 from workbench.client.server import LOAD_TIMEOUT_SECONDS, Server
 from workbench.core.status import failed_precondition, invalid_argument
-from workbench.core.transitions import ALIASES, policy_name
+from workbench.core.transitions import policy_name
 from workbench.experiments.generator import Closed, run_load
 from workbench.experiments.page_cache import cached_share, evict
 from workbench.experiments.progress import Progress
@@ -29,9 +29,7 @@ from workbench.experiments.transition_comparison import TransitionComparison, is
 from workbench.experiments.transition_run import Disk, Run
 from workbench.load.arrivals import Schedule
 
-POLICIES = tuple(
-    n for n in ("smooth", "unload_first", "unload_first+hold", "staged") if n in ALIASES
-)
+POLICIES = ("smooth", "unload_first", "unload_first+hold", "staged")
 PRECISION = 0.1
 MOST_REPEATS = 20
 _DISKS = ("warm", "cold")

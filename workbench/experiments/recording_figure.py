@@ -15,8 +15,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
+    from workbench.experiments.figure import Picture
     from workbench.experiments.recording import Recording
 
 VERSION_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
@@ -26,7 +26,7 @@ _INK = "#333333"
 _FAINT = "#777777"
 _WIDTH = 7.0
 _BLOCK_HEIGHT = 2.85
-_STYLE = {
+_STYLE: Any = {
     "font.size": 8,
     "axes.titlesize": 8.5,
     "axes.labelsize": 8,
@@ -54,7 +54,7 @@ def draw(
     recordings: Sequence[Recording],
     titles: Sequence[str] | None = None,
     view: tuple[float, float] | None = None,
-) -> Figure:
+) -> Picture:
     """Beside one another, two by two from four on: states, memory and latency of each.
 
     Args:
@@ -63,6 +63,7 @@ def draw(
             without, all that was recorded.
     """
     import matplotlib as mpl
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     from workbench.experiments.figure import Picture
 
@@ -76,7 +77,7 @@ def draw(
     with mpl.rc_context(_STYLE):
         figure = Picture(
             figsize=(_WIDTH if columns > 1 else 0.66 * _WIDTH, _BLOCK_HEIGHT * blocks + 0.55),
-            layout="constrained",
+            layout=ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.03, hspace=0.02, wspace=0.02),
         )
         grid = figure.subplots(
             3 * blocks,
@@ -85,7 +86,6 @@ def draw(
             sharex=True,
             height_ratios=(0.62, 0.8, 1.15) * blocks,
         )
-        figure.get_layout_engine().set(h_pad=0.03, w_pad=0.03, hspace=0.02, wspace=0.02)
         rows: tuple[list[Axes], list[Axes], list[Axes]] = ([], [], [])
         for place in range(blocks * columns):
             block, column = divmod(place, columns)
@@ -221,11 +221,10 @@ def _draw_requests(axes: Axes, recording: Recording, zero: float, colours: dict[
     for version in sorted(set(load.version[load.succeeded].tolist())):
         mine = load.succeeded & (load.version == version)
         colour = colours.get(int(version), "#999999")
-        for chosen, look in (
-            (mine & ~held, {"markersize": 1.7, "markeredgewidth": 0, "color": colour}),
-            (mine & held, {"markersize": 3.2, "markerfacecolor": "none", "markeredgewidth": 0.7,
-                           "markeredgecolor": colour}),
-        ):  # fmt: skip
+        one: Any = {"markersize": 1.7, "markeredgewidth": 0, "color": colour}
+        ring: Any = {"markersize": 3.2, "markerfacecolor": "none", "markeredgewidth": 0.7}
+        ring["markeredgecolor"] = colour
+        for chosen, look in ((mine & ~held, one), (mine & held, ring)):
             axes.plot(due[chosen], latency[chosen], "o", alpha=0.75, rasterized=True, **look)
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(numticks=8))

@@ -78,6 +78,8 @@ class Release:
 # Harness states that an event of another kind than `state` tells of.
 _HARNESS_OF = {
     "load_approved": "load-approved",
+    "staging": "staging",
+    "staged": "staged",
     "loading": "loading",
     "quiescing": "quiescing",
     "quiesced": "quiesced",
@@ -91,8 +93,9 @@ def of_model(events: pd.DataFrame, model: str) -> Iterator[dict[str, Any]]:
     for event in (
         events[events["model"] == model].sort_values("at", kind="stable").to_dict("records")
     ):
-        data = event.get("data")
-        yield {**event, "data": data if isinstance(data, dict) else {}}
+        told = {str(name): value for name, value in event.items()}
+        data = told.get("data")
+        yield {**told, "data": data if isinstance(data, dict) else {}}
 
 
 def public_spans(events: pd.DataFrame, model: str, end: float) -> list[Span]:
