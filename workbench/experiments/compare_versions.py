@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ def compare_versions(
     rtol: float = 1e-5,
     atol: float = 1e-6,
     seed: int = 0,
+    keep: bool = True,
     progress: bool = True,
 ) -> VersionComparison:
     """Compare two versions of a model: answers, latency, memory, size, load time, signatures.
@@ -66,6 +68,7 @@ def compare_versions(
             as good as equal (0.05 is 5 %).
         rtol, atol: numbers nearer than `atol` + `rtol` times the first's are equal.
         seed: of the order of requests.
+        keep: whether the result goes into the store (`wb.history()`).
 
     Raises:
         ServingError: INVALID_ARGUMENT, this cannot be compared; NOT_FOUND, there is no such
@@ -87,7 +90,7 @@ def compare_versions(
             )
         shown = Progress(progress)
         try:
-            answers = _answers(server, (first, second), inputs, signature, shown)
+            answers = _answers(server, (first, second), inputs, signature, seed, shown)
             seconds = _latencies(server, (first, second), inputs, signature, pairs, seed, shown)
         finally:
             shown.close()
@@ -108,7 +111,7 @@ def compare_versions(
             f"There is no output {output!r} in both versions; there are: "
             f"{', '.join(each.name for each in outputs)}"
         )
-    return VersionComparison(
+    found = VersionComparison(
         model=server.model,
         versions=(first, second),
         inputs=inputs,
@@ -123,6 +126,13 @@ def compare_versions(
         rtol=rtol,
         atol=atol,
     )
+    if not keep:
+        return found
+    from workbench.experiments.store import Store
+
+    with Store() as store:
+        number = store.add("versions", found.model, found.to_json(), found.sentences()[0])
+    return replace(found, number=number)
 
 
 @contextlib.contextmanager
@@ -183,14 +193,22 @@ def _ask(server: Server, version: int, inputs: Inputs, signature: str) -> dict[s
 
 
 def _answers(
-    server: Server, versions: tuple[int, int], inputs: Inputs, signature: str, shown: Progress
+    server: Server,
+    versions: tuple[int, int],
+    inputs: Inputs,
+    signature: str,
+    seed: int,
+    shown: Progress,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """What both say to all examples, asked in turn."""
+    """What both say to all examples, asked in turn; which is asked first is drawn."""
     count = _examples(inputs)
+    random = np.random.default_rng(seed)
     gathered: list[list[dict[str, np.ndarray]]] = [[], []]
     for start in range(0, count, _CHUNK_ROWS):
         rows = _rows(inputs, slice(start, start + _CHUNK_ROWS))
-        for i, version in enumerate(versions):
+        leader = int(random.integers(2))
+        for i in (leader, 1 - leader):
+            version = versions[i]
             answer = _ask(server, version, rows, signature)
             for name, array in answer.items():
                 if array.ndim == 0 or len(array) != min(_CHUNK_ROWS, count - start):

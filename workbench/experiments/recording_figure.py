@@ -120,7 +120,7 @@ def _head(axes: Axes, title: str, recording: Recording) -> None:
     away = "never away" if gap == 0 else f"away {gap * 1e3:.0f} ms"
     if np.isinf(gap):
         away = "away and not back"
-    axes.set_title(title, loc="left", fontweight="bold", color=_INK, pad=14)
+    axes.set_title(title, loc="left", fontweight="bold", color=_INK, pad=11.5)
     axes.text(
         0, 1.0, f"{requests}, {away}", transform=axes.transAxes, fontsize=7.5, color=_INK,
         ha="left", va="bottom",
@@ -202,7 +202,7 @@ def _draw_memory(axes: Axes, recording: Recording, zero: float, colours: dict[in
     times = np.unique(times[(times >= 0) & (times < recording.end)])
     places = np.minimum(np.searchsorted(at + zero, times), len(total) - 1)
     axes.plot(
-        times - zero, total[places], linestyle="none", marker="o", markersize=1.6, color=_INK,
+        at[places], total[places], linestyle="none", marker="o", markersize=1.6, color=_INK,
         markeredgewidth=0,
     )  # fmt: skip
     peak = recording.peak_bytes() / 2**20

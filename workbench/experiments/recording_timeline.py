@@ -124,6 +124,9 @@ def _harness_changes(events: pd.DataFrame, model: str) -> Iterator[tuple[float, 
         if state is None:
             continue
         version = int(event["version"])
+        if event["kind"] == "decision" and known.get(version) == "staged":
+            # It goes on from there.
+            continue
         if known.get(version) != state:
             known[version] = state
             yield event["at"], version, state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ _GALLERY = 6
 
 def plot_comparison(found: VersionComparison) -> Picture:
     """Answers, latency and memory in a row; below it the disagreements, where they are images."""
-    images = _images(found)
+    images = images_of(found)
     worst = found.disagreements["example"].tolist()[:_GALLERY] if images is not None else []
     figure = Picture(figsize=(9.5, 3.2 + (1.75 if worst else 0.0)), layout="constrained")
     rows: Any = figure.subfigures(2, 1, height_ratios=[3.2, 1.75]) if worst else None
@@ -93,7 +94,7 @@ def _memory(axes: Any, found: VersionComparison, names: list[str]) -> None:
     axes.set_title("memory, measured", fontsize=10, loc="left")
 
 
-def _images(found: VersionComparison) -> np.ndarray | None:
+def images_of(found: VersionComparison) -> np.ndarray | None:
     """The examples as pictures, [n, height, width] or [n, height, width, 3]; None where they are
     none. Rows of a square number of pixels are taken as square pictures."""
     if len(found.inputs) != 1:
@@ -111,6 +112,21 @@ def _images(found: VersionComparison) -> np.ndarray | None:
     return None
 
 
+def example_png(picture: np.ndarray) -> bytes:
+    """One example as a small PNG, dark on light."""
+    from matplotlib.image import imsave
+
+    buffer = io.BytesIO()
+    imsave(buffer, _stretched(picture), cmap="gray_r", format="png")
+    return buffer.getvalue()
+
+
+def _stretched(picture: np.ndarray) -> np.ndarray:
+    """Between 0 and 1."""
+    values = picture.astype(float)
+    return np.asarray((values - values.min()) / (np.ptp(values) or 1.0))
+
+
 def _gallery(figure: Any, found: VersionComparison, images: np.ndarray, worst: list[int]) -> None:
     figure.suptitle(
         "answered differently, the furthest apart first", fontsize=10, x=0.01, ha="left"
@@ -122,9 +138,7 @@ def _gallery(figure: Any, found: VersionComparison, images: np.ndarray, worst: l
         if place >= len(worst):
             continue
         example = worst[place]
-        picture = images[example].astype(float)
-        spread = np.ptp(picture) or 1.0
-        axes.imshow((picture - picture.min()) / spread, cmap="gray_r", interpolation="nearest")
+        axes.imshow(_stretched(images[example]), cmap="gray_r", interpolation="nearest")
         said = f"{table[first][example]} | {table[second][example]}"
         if found.labels is not None:
             said += f"  (is {table['label'][example]})"
