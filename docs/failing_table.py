@@ -65,7 +65,7 @@ def _plain(text: str, folder: str) -> str:
         if "/" in part and part.lstrip("('\"").startswith("/"):
             text = text.replace(part, f".../{'/'.join(part.split('/')[-2:])}")
     text = " ".join(text.replace("|", "\\|").split())
-    return text if len(text) <= 220 else text[:200] + " ..."
+    return text if len(text) <= 320 else text[:300] + " ..."
 
 
 def main(page: str) -> None:

@@ -69,25 +69,33 @@ def paired_latency(
     alpha: float = ALPHA,
     margin: float = MARGIN,
 ) -> PairedLatency:
-    """Compare latencies (seconds, [pairs]) measured back to back, pair by pair.
+    """Compare latencies (seconds, [pairs]) measured back to back, in that order, pair by pair.
 
-    The interval of the median ratio comes from order statistics, so it holds whatever the
-    latencies' distribution; it is meant for one look at a number of pairs fixed beforehand.
+    Pairs that follow one another share what the machine was doing just then, and are not
+    independent. So the medians of blocks of them are compared, about as many blocks as a block
+    has pairs (batch medians). The interval comes from order statistics over the blocks, so it
+    holds whatever the latencies' distribution; it is meant for one look at a number of pairs
+    fixed beforehand.
 
     Raises:
         ValueError: there are too few pairs for an interval at this `alpha`.
     """
-    ratios = np.sort(np.log(second) - np.log(first))
+    least = 1
+    while lower_rank(least, alpha) < 0:
+        least += 1
+    pairs = len(first)
+    if pairs < least:
+        raise ValueError(f"{pairs} pairs are too few to be certain at alpha {alpha:g}")
+    blocks = np.array_split(np.log(second) - np.log(first), max(least, round(math.sqrt(pairs))))
+    ratios = np.sort([np.median(block) for block in blocks])
     rank = lower_rank(len(ratios), alpha)
-    if rank < 0:
-        raise ValueError(f"{len(ratios)} pairs are too few to be certain at alpha {alpha:g}")
     return PairedLatency(
         ratio=math.exp(float(np.median(ratios))),
         low=math.exp(float(ratios[rank])),
         high=math.exp(float(ratios[-1 - rank])),
         first=float(np.median(first)),
         second=float(np.median(second)),
-        pairs=len(ratios),
+        pairs=pairs,
         alpha=alpha,
         margin=margin,
     )

@@ -30,8 +30,10 @@ from workbench.load.arrivals import Schedule
 if TYPE_CHECKING:
     import pandas as pd
 
-PUBLISH_SECONDS = 3.0
+PUBLISH_SECONDS = 15.0
 """How long the publisher waits for the new version before it gives up."""
+SHORT_SECONDS = 3.0
+"""The same where nothing will come of waiting."""
 _BACK_SECONDS = 120.0
 _ASK_SECONDS = 5.0
 _HALF = 0.5
@@ -45,12 +47,14 @@ class Trial:
         name: the way in which it fails, such as ``corrupt weights``.
         model: the path of its SavedModel.
         half_copied: its folder is copied into place by hand, and the copy stops half way.
+        patience: how long the publisher waits, in seconds.
         room_bytes: the memory that a worker may take beyond what the serving one takes; None: any.
     """
 
     name: str
     model: Path
     half_copied: bool = False
+    patience: float = PUBLISH_SECONDS
     room_bytes: int | None = None
 
 
@@ -135,7 +139,6 @@ def failing_versions(
     *,
     policies: Sequence[str] = tuple(ALIASES),
     rate: float = 50.0,
-    publish_seconds: float = PUBLISH_SECONDS,
     lead_seconds: float = 0.5,
     progress: Callable[[str], None] = lambda _: None,
 ) -> FailingVersions:
@@ -144,7 +147,6 @@ def failing_versions(
     Args:
         x: what each request asks: instances that the version that serves can answer.
         rate: requests a second.
-        publish_seconds: how long the publisher waits.
 
     Raises:
         ServingError: FAILED_PRECONDITION, there is not exactly one version that serves.
@@ -158,9 +160,7 @@ def failing_versions(
         for trial in trials:
             for policy in policies:
                 progress(f"{trial.name}, {policy}")
-                outcomes.append(
-                    _run(server, old, trial, policy, x, rate, publish_seconds, lead_seconds)
-                )
+                outcomes.append(_run(server, old, trial, policy, x, rate, lead_seconds))
     finally:
         server.transition = transition
     return FailingVersions(tuple(outcomes))
@@ -173,7 +173,6 @@ def _run(
     policy: str,
     x: Any,
     rate: float,
-    publish_seconds: float,
     lead_seconds: float,
 ) -> Outcome:
     server.transition = policy
@@ -185,7 +184,7 @@ def _run(
         if trial.room_bytes is not None:
             stack.enter_context(_little_room(server, trial.room_bytes))
         with record(server, x, rate=rate, title=policy, lead_seconds=lead_seconds) as recording:
-            published = _publish(server, trial, base, version, publish_seconds)
+            published = _publish(server, trial, base, version)
         waiting = server.versions.waiting.get(version, "")
         return Outcome(
             trial.name,
@@ -198,16 +197,16 @@ def _run(
         )
 
 
-def _publish(server: Server, trial: Trial, base: Path, version: int, seconds: float) -> str:
+def _publish(server: Server, trial: Trial, base: Path, version: int) -> str:
     """Bring the version in; what one is told who does."""
     if trial.half_copied:
         _copy_half(trial.model, base / str(version))
         server._control.request("POST", model_path(server.model, "poll"), {})
     try:
         if trial.half_copied:
-            server.wait_for(version, seconds)
+            server.wait_for(version, trial.patience)
         else:
-            server.publish(trial.model, version=version, timeout=seconds)
+            server.publish(trial.model, version=version, timeout=trial.patience)
     except ServingError as error:
         return f"{error.code.name}: {error.message}"
     return "it is available"
@@ -298,7 +297,7 @@ def trials_from(models: Mapping[str, Path]) -> list[Trial]:
         Trial("bad graph", models["bad graph"]),
         Trial("corrupt weights", models["corrupt weights"]),
         Trial("too big", models["too big"], room_bytes=48 * 2**20),
-        Trial("too slow", models["too slow"]),
-        Trial("half copied", models["good"], half_copied=True),
+        Trial("too slow", models["too slow"], patience=SHORT_SECONDS),
+        Trial("half copied", models["good"], half_copied=True, patience=SHORT_SECONDS),
         Trial("wrong signature", models["wrong signature"]),
     ]

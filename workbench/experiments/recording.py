@@ -78,7 +78,8 @@ class Recording:
     @property
     def held(self) -> NDArray[np.bool_]:
         """Which requests waited on the server for a version, whether or not one came: those that
-        were sent while requests were held, and ended only when the held ones went on."""
+        were sent while requests were held, and ended only when the held ones went on; and those
+        sent in a gap without end that had no answer when the recording ended."""
         load = self.load
         held = np.zeros(len(load.intended), bool)
         for release in timeline.releases(self.events, self.model):
@@ -87,6 +88,9 @@ class Recording:
                 & (load.sent < release.at)
                 & (load.done >= release.at)
             )
+        for gap in self.gaps:
+            if math.isinf(gap.end):
+                held |= (load.sent >= gap.start) & (load.status == 0) & (load.done >= self.end)
         return held
 
     @property
@@ -97,6 +101,8 @@ class Recording:
         for release in timeline.releases(self.events, self.model):
             mine = self.held & (wait == 0) & (self.load.done >= release.at)
             wait[mine] = np.maximum(release.at - self.load.intended[mine], 0.0)
+        unanswered = self.held & (wait == 0)
+        wait[unanswered] = np.maximum(self.end - self.load.intended[unanswered], 0.0)
         return wait
 
     @property

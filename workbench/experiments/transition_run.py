@@ -74,12 +74,17 @@ class Run:
 
     @cached_property
     def breakdown(self) -> dict[str, float]:
-        """What the new version's load consisted of, in seconds, as the server tells it."""
-        told: Mapping[str, Any] = {}
+        """What the new version's load consisted of, in seconds, as the server tells it; with its
+        first run of all, which comes after the load."""
+        told: dict[str, float] = {}
         for event in of_model(self.recording.events, self.recording.model):
-            if event["kind"] == "available" and event["version"] == self.new:
-                told = event["data"].get("breakdown") or {}
-        return {name: math.nan if s is None else float(s) for name, s in told.items()}
+            if event["version"] != self.new or event["at"] < self.window[0]:
+                continue
+            if event["kind"] == "available":
+                told = {name: float(s) for name, s in event["data"].get("breakdown", {}).items()}
+            elif event["kind"] == "first_run":
+                told["first_run"] = float(event["data"]["seconds"])
+        return told
 
     @cached_property
     def figures(self) -> dict[str, float]:
