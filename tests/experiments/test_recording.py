@@ -316,7 +316,7 @@ def test_a_smooth_transition_and_one_that_unloads_first(server: wb.Server, model
     # Both figures that a reader compares are of the same moment.
     assert back.gap_seen_seconds > 0
     figure = back.plot()
-    assert [a.get_ylabel() for a in figure.axes] == ["state", "workers' memory, MB", "latency, ms"]
+    assert [a.get_ylabel() for a in figure.axes] == ["", "memory, MB", "latency, ms"]
 
 
 def test_what_happens_in_the_block_is_not_swallowed(server: wb.Server) -> None:

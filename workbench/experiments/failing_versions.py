@@ -78,8 +78,14 @@ class Outcome:
     waiting: str
 
     @property
+    def waiting_still(self) -> int:
+        """Requests that were held and had no answer yet when the recording ended."""
+        return int((self.recording.held & (self.recording.load.status == 0)).sum())
+
+    @property
     def failed(self) -> int:
-        return self.recording.failed
+        """Requests that were refused, or answered with an error."""
+        return self.recording.failed - self.waiting_still
 
     @property
     def held(self) -> int:
@@ -123,7 +129,7 @@ class FailingVersions:
                 "serves afterwards": ", ".join(f"version {v}" for v in o.serves) or "nothing",
                 "away": o.away,
                 "failed": o.failed,
-                "held": o.held,
+                "held": f"{o.held} (waiting still)" if o.waiting_still else str(o.held),
                 "the publisher is told": o.published or o.waiting,
                 "callers are told": o.callers or "the answer",
             }

@@ -13,33 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workbench.experiments.figure import INK, PAGE_WIDTH, PRINT_STYLE, Picture
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from workbench.experiments.figure import Picture
     from workbench.experiments.recording import Recording
 
 VERSION_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 FAILED_COLOUR = "#B00020"
 _GAP_COLOUR = "#F3DADA"
-_INK = "#333333"
-_FAINT = "#777777"
-_WIDTH = 7.0
 _BLOCK_HEIGHT = 2.85
-_STYLE: Any = {
-    "font.size": 8,
-    "axes.titlesize": 8.5,
-    "axes.labelsize": 8,
-    "xtick.labelsize": 7.5,
-    "ytick.labelsize": 7.5,
-    "legend.fontsize": 7.5,
-    "hatch.linewidth": 0.7,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "svg.fonttype": "none",
-    "pdf.fonttype": 42,
-}
 _STATE_LOOK: dict[str, dict[str, Any]] = {
     "START": {"alpha": 0.15, "hatch": None},
     "LOADING": {"alpha": 0.35, "hatch": "/////"},
@@ -65,8 +49,6 @@ def draw(
     import matplotlib as mpl
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    from workbench.experiments.figure import Picture
-
     columns = len(recordings) if len(recordings) <= 3 else 2
     blocks = -(-len(recordings) // columns)
     zeros = [r.wanted_at for r in recordings]
@@ -74,9 +56,12 @@ def draw(
         view = (-max(zeros), max(r.end - zero for r, zero in zip(recordings, zeros, strict=True)))
     versions = sorted({span.version for r in recordings for span in r.spans()})
     colours = {v: VERSION_COLOURS[i % len(VERSION_COLOURS)] for i, v in enumerate(versions)}
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(PRINT_STYLE):
         figure = Picture(
-            figsize=(_WIDTH if columns > 1 else 0.66 * _WIDTH, _BLOCK_HEIGHT * blocks + 0.55),
+            figsize=(
+                PAGE_WIDTH if columns > 1 else 0.66 * PAGE_WIDTH,
+                _BLOCK_HEIGHT * blocks + 0.55,
+            ),
             layout=ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.03, hspace=0.02, wspace=0.02),
         )
         grid = figure.subplots(
@@ -120,9 +105,9 @@ def _head(axes: Axes, title: str, recording: Recording) -> None:
     away = "never away" if gap == 0 else f"away {gap * 1e3:.0f} ms"
     if np.isinf(gap):
         away = "away and not back"
-    axes.set_title(title, loc="left", fontweight="bold", color=_INK, pad=11.5)
+    axes.set_title(title, loc="left", fontweight="bold", color=INK, pad=11.5)
     axes.text(
-        0, 1.0, f"{requests}, {away}", transform=axes.transAxes, fontsize=7.5, color=_INK,
+        0, 1.0, f"{requests}, {away}", transform=axes.transAxes, fontsize=7.5, color=INK,
         ha="left", va="bottom",
     )  # fmt: skip
 
@@ -165,9 +150,7 @@ def _draw_states(
             axes.vlines(at, row - 0.3, row + 0.3, color="white", linewidth=0.9)
     for warm in recording.warm_ups():
         row = versions.index(warm.version)
-        axes.barh(
-            row + 0.24, warm.end - warm.start, left=warm.start - zero, height=0.12, color=_INK
-        )
+        axes.barh(row + 0.24, warm.end - warm.start, left=warm.start - zero, height=0.12, color=INK)
     decided = [d for d in recording.decisions() if view[0] <= d.at - zero <= view[1]]
     axes.plot(
         [d.at - zero for d in decided],
@@ -175,7 +158,7 @@ def _draw_states(
         linestyle="none",
         marker="v",
         markersize=3,
-        color=_INK,
+        color=INK,
         clip_on=False,
     )
     axes.set_yticks(range(len(versions)), [f"version {v}" for v in versions])
@@ -202,13 +185,13 @@ def _draw_memory(axes: Axes, recording: Recording, zero: float, colours: dict[in
     times = np.unique(times[(times >= 0) & (times < recording.end)])
     places = np.minimum(np.searchsorted(at + zero, times), len(total) - 1)
     axes.plot(
-        at[places], total[places], linestyle="none", marker="o", markersize=1.6, color=_INK,
+        at[places], total[places], linestyle="none", marker="o", markersize=1.6, color=INK,
         markeredgewidth=0,
     )  # fmt: skip
     peak = recording.peak_bytes() / 2**20
     axes.text(
         0.99, 0.98, f"peak {peak:,.0f} MB", transform=axes.transAxes, ha="right", va="top",
-        fontsize=7, color=_INK,
+        fontsize=7, color=INK,
     )  # fmt: skip
 
 
@@ -284,9 +267,7 @@ def _share(
 def _tidy(axes: Axes, first: bool, last: bool) -> None:
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color("#BBBBBB")
-    axes.tick_params(colors=_INK, labelbottom=last, length=2.5)
+    axes.tick_params(labelbottom=last)
     axes.grid(axis="x", color="#EEEEEE", linewidth=0.6)
     axes.set_axisbelow(True)
     if not first and axes.get_yticks().size and not last:
@@ -313,10 +294,10 @@ def _legend(
     entries += [
         (Patch(facecolor=grey, alpha=0.5, hatch="/////", edgecolor="white"), "loading"),
         (Patch(facecolor=grey, alpha=0.5, hatch=".....", edgecolor="white"), "unloading"),
-        (dot(marker="v", markersize=4, color=_INK), "decision"),
+        (dot(marker="v", markersize=4, color=INK), "decision"),
         (Patch(color=_GAP_COLOUR, linewidth=0), "nothing serves"),
-        (dot(marker="o", markersize=2.4, color=_INK), "memory, measured exactly"),
-        (dot(marker="o", markersize=3.6, markerfacecolor="none", markeredgecolor=_INK), "held"),
+        (dot(marker="o", markersize=2.4, color=INK), "memory, measured exactly"),
+        (dot(marker="o", markersize=3.6, markerfacecolor="none", markeredgecolor=INK), "held"),
         (dot(marker="x", markersize=4, color=FAILED_COLOUR), "failed"),
     ]  # fmt: skip
     figure.legend(
