@@ -34,7 +34,7 @@ PUBLISH_SECONDS = 15.0
 """How long the publisher waits for the new version before it gives up."""
 SHORT_SECONDS = 3.0
 """The same where nothing will come of waiting."""
-_BACK_SECONDS = 120.0
+_BACK_SECONDS = 300.0
 _ASK_SECONDS = 5.0
 _HALF = 0.5
 
