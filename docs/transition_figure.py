@@ -12,7 +12,9 @@ from workbench.experiments.digits import load_digits, train_digits
 def main(file: str) -> None:
     digits = load_digits()
     with wb.serve(train_digits(), "digits-figure") as server:
-        found = server.compare_transitions(train_digits(hidden=(128, 64)), digits.x_test[:1])
+        found = server.compare_transitions(
+            train_digits(hidden=(128, 64)), digits.x_test[:1], repeats=5, keep=False
+        )
         print(found)
         # For the page, and for print.
         found.plot().savefig(file, dpi=220, facecolor="white")

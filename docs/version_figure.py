@@ -13,7 +13,7 @@ def main(file: str) -> None:
     digits = load_digits()
     with wb.serve(train_digits(), "digits-figure") as server:
         server.publish(train_digits(hidden=(128, 64)))
-        found = server.compare_versions(1, 2, digits.x_test, digits.y_test, pairs=1000)
+        found = server.compare_versions(1, 2, digits.x_test, digits.y_test, pairs=1000, keep=False)
         # For the page, and for print.
         found.plot().savefig(file, dpi=220, facecolor="white")
         found.plot().savefig(Path(file).with_suffix(".pdf"))
