@@ -23,7 +23,7 @@ from workbench.experiments.transition_run import GAP, Run
 from workbench.load.arrivals import Schedule
 
 # Constant, so that the gap that callers see is known to two thousandths of a second.
-RATES = {"weights": 500.0, "graph": 40.0}
+RATES = {"weights": 500.0, "graph": 20.0}
 REPEATS = 5
 WITHIN = 0.05
 NOT_RESTORING = ("spawn", "graph", "lanes")
@@ -33,12 +33,13 @@ NOT_RESTORING = ("spawn", "graph", "lanes")
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one run of each")
+    parser.add_argument("--repeats", type=int, default=REPEATS, help="runs of each")
     parser.add_argument("--kind", choices=KINDS, help="only this model")
     parser.add_argument("--markdown", action="store_true", help="print tables for the docs")
     arguments = parser.parse_args()
     wrong = 0
     for kind in [arguments.kind] if arguments.kind else KINDS:
-        found = compare(kind, 1 if arguments.quick else REPEATS)
+        found = compare(kind, 1 if arguments.quick else arguments.repeats)
         print(f"\n{kind}\n{to_markdown(found) if arguments.markdown else found}\n", flush=True)
         for disk in found.disks:
             for what, value, allowed, holds in must_hold(kind, found.on(disk)):

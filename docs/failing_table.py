@@ -8,6 +8,8 @@ two marks of the page is written anew.
 
 from __future__ import annotations
 
+import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -47,12 +49,13 @@ def to_markdown(found: FailingVersions, folder: str) -> str:
     parts = []
     for trial in dict.fromkeys(o.trial for o in found.outcomes):
         frame = found.frame
-        rows = frame[frame["version 2 is"] == trial].drop(columns="version 2 is")
-        parts += [
-            f"## {trial.capitalize()}\n",
-            "| " + " | ".join(rows.columns) + " |",
-            "| --- " * len(rows.columns) + "|",
-        ]
+        rows = frame[frame["the new version"] == trial].drop(columns="the new version")
+        parts.append(f"## {trial.capitalize()}\n")
+        texts = {_plain(text, folder) for text in rows["the publisher is told"]}
+        if len(texts) == 1 and len(rows) > 1:
+            parts.append(f"The publisher is told `{texts.pop()}`\n")
+            rows = rows.drop(columns="the publisher is told")
+        parts += ["| " + " | ".join(rows.columns) + " |", "| --- " * len(rows.columns) + "|"]
         for row in rows.itertuples(index=False):
             cells = [_plain(str(cell), folder) for cell in row]
             parts.append("| " + " | ".join(cells) + " |")
@@ -61,10 +64,14 @@ def to_markdown(found: FailingVersions, folder: str) -> str:
 
 
 def _plain(text: str, folder: str) -> str:
+    """Without what differs from run to run: folders, the machine's name, the number that the bad
+    version happened to have."""
     for part in text.split():
-        if "/" in part and part.lstrip("('\"").startswith("/"):
+        if part.lstrip("('\"").startswith("/"):
             text = text.replace(part, f".../{'/'.join(part.split('/')[-2:])}")
-    text = " ".join(text.replace("|", "\\|").split())
+    text = text.replace(f"running on {socket.gethostname()}.", "running on ....")
+    text = re.sub(r"^(\w+: )Version \d+ of", r"\1Version N of", text)
+    text = " ".join(text.replace("|", "\\|").replace("`", "'").split())
     return text if len(text) <= 320 else text[:300] + " ..."
 
 

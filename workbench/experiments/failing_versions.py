@@ -63,6 +63,7 @@ class Outcome:
     """What one bad version did under one policy.
 
     Attributes:
+        old, new: the numbers of the version that served and of the bad one.
         serves: the versions that answer requests afterwards.
         published: what the publisher was told; `callers`: what a caller is told now, or "" if the
             answer is a good one.
@@ -72,10 +73,18 @@ class Outcome:
     trial: str
     policy: str
     recording: Recording = field(repr=False)
+    old: int
+    new: int
     serves: tuple[int, ...]
     published: str
     callers: str
     waiting: str
+
+    @property
+    def served_by(self) -> str:
+        """Who answers requests afterwards, in words."""
+        names = {self.old: "the old version", self.new: "the new version"}
+        return " and ".join(names[version] for version in self.serves) or "nothing"
 
     @property
     def waiting_still(self) -> int:
@@ -124,9 +133,9 @@ class FailingVersions:
 
         rows = [
             {
-                "version 2 is": o.trial,
+                "the new version": o.trial,
                 "policy": o.policy,
-                "serves afterwards": ", ".join(f"version {v}" for v in o.serves) or "nothing",
+                "serves afterwards": o.served_by,
                 "away": o.away,
                 "failed": o.failed,
                 "held": f"{o.held} (waiting still)" if o.waiting_still else str(o.held),
@@ -161,12 +170,15 @@ def failing_versions(
         raise failed_precondition(f"One version of {server.model} must serve, and no more")
     (old,) = server.versions.available
     transition = server.transition
-    outcomes = []
+    outcomes: list[Outcome] = []
+    # Each has a number of its own: what is told of a version is not of an earlier one.
+    new = next_version(server.base_path)
     try:
         for trial in trials:
             for policy in policies:
                 progress(f"{trial.name}, {policy}")
-                outcomes.append(_run(server, old, trial, policy, x, rate, lead_seconds))
+                outcomes.append(_run(server, (old, new), trial, policy, x, rate, lead_seconds))
+                new += 1
     finally:
         server.transition = transition
     return FailingVersions(tuple(outcomes))
@@ -174,7 +186,7 @@ def failing_versions(
 
 def _run(
     server: Server,
-    old: int,
+    versions: tuple[int, int],
     trial: Trial,
     policy: str,
     x: Any,
@@ -183,19 +195,24 @@ def _run(
 ) -> Outcome:
     server.transition = policy
     base = server.base_path
-    version = next_version(base)
+    old, version = versions
     with contextlib.ExitStack() as stack:
         # Whatever happens, the version that served serves again.
         stack.callback(_put_back, server, base, version, old)
         if trial.room_bytes is not None:
             stack.enter_context(_little_room(server, trial.room_bytes))
-        with record(server, x, rate=rate, title=policy, lead_seconds=lead_seconds) as recording:
+        with record(
+            server, x, rate=rate, title=policy, lead_seconds=lead_seconds,
+            gap_seconds=trial.patience + 2 * lead_seconds,
+        ) as recording:  # fmt: skip
             published = _publish(server, trial, base, version)
         waiting = server.versions.waiting.get(version, "")
         return Outcome(
             trial.name,
             policy,
             recording,
+            old,
+            version,
             tuple(server.versions.available),
             published,
             _ask(server, x),

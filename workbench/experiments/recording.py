@@ -37,7 +37,8 @@ LEAD_SECONDS = 1.0
 """Traffic before and after what is recorded, so that both can be compared with it."""
 _LIMIT_SECONDS = 600.0
 _START_SECONDS = 20.0
-_GAP_SECONDS = 2.0
+GAP_SECONDS = 4.0
+"""Requests that wait in a gap so long do not keep others from being sent."""
 _MOST_CONNECTIONS = 1000
 _TRAVEL_SECONDS = 0.005
 """A request may be held so long after it was sent."""
@@ -318,6 +319,7 @@ def record(
     title: str = "",
     seed: int = 0,
     lead_seconds: float = LEAD_SECONDS,
+    gap_seconds: float = GAP_SECONDS,
 ) -> Iterator[Recording]:
     """Record a server under `rate` requests a second while the `with` block runs.
 
@@ -326,6 +328,8 @@ def record(
         rate: offered load in requests a second, Poisson arrivals from `seed`.
         load: any arrivals instead of these, for as long as the block runs; not a ramp, which
             would make before and after differ by itself.
+        gap_seconds: each request that waits keeps its connection; there are enough for as many as
+            are due in so long.
 
     Raises:
         LoadError: the load generator failed.
@@ -339,7 +343,7 @@ def record(
     elif load.kind == "ramp":
         raise invalid_argument("A ramp cannot be recorded: give constant, poisson or bursty load")
     # A longer run begins with the arrivals of a shorter one; the block ends it.
-    job = predict_job(server, x, replace(load, duration_s=_LIMIT_SECONDS))
+    job = predict_job(server, x, replace(load, duration_s=_LIMIT_SECONDS), gap_seconds)
     stop = threading.Event()
     began = threading.Event()
     outcome: list[LoadResult | BaseException] = []
@@ -381,14 +385,16 @@ def record(
     recording.memory = memory[inside & (memory["model"] == server.model)].copy()
 
 
-def predict_job(server: Server, x: Any, schedule: Schedule | Closed) -> LoadJob:
-    """Requests over REST that ask the server's model for `x`, with its token."""
+def predict_job(
+    server: Server, x: Any, schedule: Schedule | Closed, gap_seconds: float = GAP_SECONDS
+) -> LoadJob:
+    """Requests over REST that ask the server's model for `x`, with its token; for `gap_seconds`,
+    see `record`."""
     entry = server._control.entry()
     instances = x.tolist() if hasattr(x, "tolist") else x
     headers = {"Content-Type": "application/json"}
     if entry.token is not None:
         headers["Authorization"] = f"Bearer {entry.token}"
-    # Requests that wait in a gap keep their connections, and those behind them need others.
     rate = 0.0 if isinstance(schedule, Closed) else schedule.rate
     return LoadJob(
         address=(entry.host, entry.port),
@@ -396,5 +402,5 @@ def predict_job(server: Server, x: Any, schedule: Schedule | Closed) -> LoadJob:
         bodies=[json.dumps({"instances": instances}).encode()],
         schedule=schedule,
         headers=headers,
-        connections=int(min(max(64, _GAP_SECONDS * rate), _MOST_CONNECTIONS)),
+        connections=int(min(max(64, gap_seconds * rate), _MOST_CONNECTIONS)),
     )
