@@ -99,7 +99,8 @@ class GrpcService:
     async def _predict_with(
         self, spec: ModelSpec, entries: dict[str, bytes], outputs: list[str], seconds: float | None
     ) -> bytes:
-        served = await self._find_or_wait(spec, seconds)
+        size = sum(map(len, entries.values()))
+        served = await self._find_or_wait(spec, seconds, size)
         signature = served.signatures.get(spec.signature_name)
         if signature is None:
             raise failed_precondition(f'Serving signature key "{spec.signature_name}" not found.')
@@ -181,8 +182,9 @@ class GrpcService:
             raise invalid_argument("ModelSpec has no name specified.")
         return self._manager.find(spec.name, spec.version, spec.label)
 
-    async def _find_or_wait(self, spec: ModelSpec, seconds: float | None) -> Served:
-        """The version that answers; where requests are held, after the gap in which there is none.
+    async def _find_or_wait(self, spec: ModelSpec, seconds: float | None, size: int) -> Served:
+        """The version that answers a request of `size` bytes; where requests are held, after the
+        gap in which there is none.
 
         Raises:
             ServingError: DEADLINE_EXCEEDED, none came in time; or as `_find`.
@@ -195,7 +197,7 @@ class GrpcService:
                 if error.code is not Code.NOT_FOUND or not latest:
                     raise
                 come: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                remove = self._manager.hold(spec.name, partial(_come, come))
+                remove = self._manager.hold(spec.name, partial(_come, come), size)
                 if remove is None:
                     raise
                 try:
@@ -221,7 +223,7 @@ class GrpcService:
     async def _examples_with(
         self, api: str, spec: ModelSpec, given: Any, seconds: float | None
     ) -> bytes:
-        served = await self._find_or_wait(spec, seconds)
+        served = await self._find_or_wait(spec, seconds, given.ByteSize())
         method = api.lower()
         outputs = examples_signature(
             served.signatures, spec.signature_name, method, self._check_method_names
@@ -246,7 +248,7 @@ class GrpcService:
         if not asked.tasks:
             raise invalid_argument("Inference request tasks are empty.")
         first = asked.tasks[0]
-        served = await self._find_or_wait(_spec_of(first), seconds)
+        served = await self._find_or_wait(_spec_of(first), seconds, len(request))
         examples = _examples_of(asked.input)
         calls: list[tuple[str, ModelSpec, tuple[str, ...]]] = []
         for task in asked.tasks:

@@ -131,7 +131,7 @@ class RestApi:
             loop.call_soon(self._answer_held, request, reply)
 
         try:
-            taken = self._manager.hold(asked.model, resume)
+            taken = self._manager.hold(asked.model, resume, request.body_size)
         except ServingError as full:
             _refuse(reply, full)
             return True

@@ -281,18 +281,21 @@ class Manager:
             raise not_found(f"Servable not found for request: Specific({name}, {version})")
         return served
 
-    def hold(self, name: str, resume: Callable[[], None]) -> Callable[[], None] | None:
+    def hold(
+        self, name: str, resume: Callable[[], None], size: int = 0
+    ) -> Callable[[], None] | None:
         """Hold a request for which there is no version just now, if the model's transition does
         that and a version is on its way.
 
         Args:
             resume: called once when the request may look for a version again.
+            size: bytes of its body.
 
         Returns:
             What takes the request out again; None where it is not held.
 
         Raises:
-            ServingError: UNAVAILABLE, too many are held already.
+            ServingError: UNAVAILABLE, too many or too large ones are held already.
         """
         model = self.models.get(name)
         if model is None or self._lifecycle.stopping or not holds(model.config.transition):
@@ -301,7 +304,7 @@ class Manager:
             return None
         if not model.held:
             model.held_since = time.monotonic()
-        return model.held.add(resume)
+        return model.held.add(resume, size)
 
     def status(self, name: str, version: int | None = None) -> list[Served]:
         """All versions of a model, highest first, or the one asked for.
