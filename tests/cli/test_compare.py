@@ -81,6 +81,8 @@ def test_settings_of_a_comparison(
     # It was kept.
     assert main(["history", "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["model"] == "half"
+    assert main(["history", "1"]) == 0
+    assert capsys.readouterr().out.startswith("Versions 1 and 2 of half\nBoth give the same answer")
 
 
 def test_transitions(

@@ -171,6 +171,8 @@ def _load(arguments: argparse.Namespace) -> int:
 
 def _history(arguments: argparse.Namespace) -> int:
     from workbench.experiments.store import Store, history, load_experiment
+    from workbench.experiments.transition_comparison import TransitionComparison
+    from workbench.experiments.version_comparison import VersionComparison
 
     if arguments.number is not None:
         result = load_experiment(arguments.number)
@@ -178,6 +180,8 @@ def _history(arguments: argparse.Namespace) -> int:
             result.plot().savefig(arguments.plot, dpi=150)
         if arguments.json:
             print(json.dumps(result.to_json()))
+        elif isinstance(result, (TransitionComparison, VersionComparison)):
+            print(result)
         else:
             _print_frame(result.frame)
         return 0
