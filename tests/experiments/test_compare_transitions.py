@@ -22,6 +22,9 @@ from workbench.experiments.transition_comparison import TransitionComparison, is
 from workbench.experiments.transition_run import Run
 from workbench.load.arrivals import Schedule
 
+# Many changes of version are measured once, for all tests.
+pytestmark = pytest.mark.timeout(300)
+
 X = [1.0, 2.0]
 POLICIES = ("smooth", "unload_first", "unload_first+hold", "staged")
 
