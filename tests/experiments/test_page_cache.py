@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.experiments.page_cache import cached_share, evict
+from workbench.experiments.page_cache import bring_in, cached_share, evict
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is cached")
 
@@ -38,6 +38,8 @@ def test_what_was_written_is_cached_until_it_is_evicted(folder: Path) -> None:
     again = cached_share(folder)
     assert again is not None
     assert 0.2 < again < 0.6
+    bring_in(folder)
+    assert cached_share(folder) == 1.0
 
 
 def test_a_link_to_a_version(folder: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from workbench.client.server import LOAD_TIMEOUT_SECONDS, Server
 from workbench.core.status import failed_precondition, invalid_argument
 from workbench.core.transitions import policy_name
 from workbench.experiments.generator import Closed, run_load
-from workbench.experiments.page_cache import cached_share, evict
+from workbench.experiments.page_cache import bring_in, cached_share, evict
 from workbench.experiments.progress import Progress
 from workbench.experiments.recording import LEAD_SECONDS, predict_job, record
 from workbench.experiments.transition_comparison import TransitionComparison, is_certain
@@ -59,9 +59,9 @@ def compare_transitions(
 ) -> TransitionComparison:
     """Bring a new version in under each policy, again and again, and take it back each time.
 
-    With a warm disk the new version's files are in the page cache, as the first load of all is
-    not recorded; with a cold one they are sent back to the disk before each change. Interrupting
-    keeps what has been measured, and puts the server back.
+    With a warm disk the new version's files are brought into the page cache before each change,
+    with a cold one they are sent back to the disk. Interrupting keeps what has been measured, and
+    puts the server back.
 
     Args:
         new: the next version: a Keras model, a `tf.Module`, or the path of a SavedModel.
@@ -230,8 +230,7 @@ def _run(
     # in a batch, are not what is asked about.
     run_load(predict_job(server, x, Closed(_WARM_UP_CLIENTS, _WARM_UP_SECONDS)))
     files = version_folders(server.base_path / ASIDE)[new]
-    if disk == "cold":
-        evict(files)
+    (evict if disk == "cold" else bring_in)(files)
     cached = cached_share(files)
     with record(server, x, load=arrivals, title=policy, lead_seconds=lead_seconds) as recording:
         server.undo()

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+_PIECE_BYTES = 2**20
+
 
 def evict(folder: str | os.PathLike[str]) -> None:
     """Write what is new in the folder's files to the disk, and let their pages go.
@@ -33,6 +35,18 @@ def evict(folder: str | os.PathLike[str]) -> None:
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         finally:
             os.close(descriptor)
+
+
+def bring_in(folder: str | os.PathLike[str]) -> None:
+    """Read the folder's files, so that they are in the page cache as far as there is room.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    for path in _files(folder):
+        with open(path, "rb", buffering=0) as file:
+            while file.read(_PIECE_BYTES):
+                pass
 
 
 def cached_share(folder: str | os.PathLike[str]) -> float | None:
