@@ -8,7 +8,9 @@ import sys
 
 import benchmarks
 
-NOT_BENCHMARKS = {"__main__", "limits", "load_interference_server", "mlp", "peers"}
+NOT_BENCHMARKS = frozenset(
+    ["__main__", "limits", "load_interference_server", "mlp", "peers", "transition_models"]
+)
 
 
 def main() -> int:

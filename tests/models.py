@@ -37,8 +37,10 @@ def main(folder: str) -> None:
         build: Callable[[], Mapping[str, tuple[dict[str, Any], dict[str, Any], str]]],
         edit: Callable[[Any], None] = lambda definitions: None,
         tags: tuple[str, ...] = ("serve",),
+        main_op: Callable[[], Any] = lambda: None,
     ) -> None:
-        """Export what `build` makes: for each signature its inputs, outputs and method name."""
+        """Export what `build` makes: for each signature its inputs, outputs and method name.
+        `main_op` makes what is run when the model is loaded."""
         with tf.Graph().as_default(), v1.Session() as session:
             definitions = {
                 key: v1.saved_model.build_signature_def(
@@ -49,9 +51,12 @@ def main(folder: str) -> None:
                 for key, (inputs, outputs, method) in build().items()
             }
             edit(definitions)
+            initialise = main_op()
             session.run(v1.global_variables_initializer())
             builder = v1.saved_model.Builder(os.path.join(folder, name))
-            builder.add_meta_graph_and_variables(session, list(tags), definitions)
+            builder.add_meta_graph_and_variables(
+                session, list(tags), definitions, main_op=initialise
+            )
             builder.save()
 
     def half_plus(number: float) -> Callable[[], Any]:
@@ -139,6 +144,14 @@ def main(folder: str) -> None:
             [tf.constant(0), tf.ones([192, 192]) / 192.0, x],
         )
         return {"serving_default": ({"x": x, "steps": steps}, {"y": y}, "")}
+
+    def seconds_of_work() -> Any:
+        _, m = tf.while_loop(
+            lambda i, m: i < 40_000,
+            lambda i, m: (i + 1, tf.math.tanh(tf.matmul(m, m))),
+            [tf.constant(0), tf.ones([192, 192]) / 192.0],
+        )
+        return m.op
 
     def identity() -> Any:
         signatures = {}
@@ -309,6 +322,7 @@ def main(folder: str) -> None:
     export("defaults", multi, b_defaults_to_seven)
     export("rows", rows)
     export("slow", slow)
+    export("slow_to_load", half_plus(3.0), main_op=seconds_of_work)
     export("identity", identity)
     export("tables", tables)
     export("shapes", shapes)
