@@ -19,7 +19,7 @@ help:
 
 env: $(READY)
 
-$(READY): pyproject.toml constraints.txt $(wildcard extension/package.json extension/src/*.ts extension/style/*.css)
+$(READY): pyproject.toml constraints.txt $(wildcard extension/package.json extension/src/*.ts extension/src/*/*.ts extension/src/*/*.css extension/style/*.css)
 	@test -n "$(PYTHON)" || { echo "Python 3.10 or later is needed"; exit 1; }
 	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip -c constraints.txt
