@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from workbench.core.status import ServingError
     from workbench.experiments.simulate import simulate
     from workbench.experiments.store import history, load_experiment
+    from workbench.widgets.stepper import policy_stepper
 
 __version__ = "0.1.0"
 
@@ -27,6 +28,7 @@ _WHERE = {
     "ServingError": "workbench.core.status",
     "history": "workbench.experiments.store",
     "load_experiment": "workbench.experiments.store",
+    "policy_stepper": "workbench.widgets.stepper",
     "simulate": "workbench.experiments.simulate",
 }
 
@@ -37,6 +39,7 @@ __all__ = [
     "connect",
     "history",
     "load_experiment",
+    "policy_stepper",
     "serve",
     "servers",
     "simulate",

@@ -81,7 +81,7 @@ def server_card(
     ]
     for about, versions in models:
         parts.append(versions_table(versions, about))
-        parts.append(_snippets(name, address, about["name"], versions))
+        parts.append(_how_to_ask(name, address, about["name"], versions))
     if not models:
         parts.append("<div style='padding:10px 14px' class='wb-soft'>no models yet</div>")
     parts.append("</div>")
@@ -144,19 +144,30 @@ def _row(view: VersionView, largest: int) -> str:
     return row
 
 
-def _snippets(name: str, address: str, model: str, versions: Versions) -> str:
-    signatures = next((v.signatures for v in versions if v.state == "AVAILABLE"), {})
-    about = "\n".join(f"{n}{s}" for n, s in sorted(signatures.items()) if n[:2] != "__")
+def _how_to_ask(name: str, address: str, model: str, versions: Versions) -> str:
+    about = "\n".join(f"{n}{s}" for n, s in sorted(_signatures(versions).items()) if n[:2] != "__")
+    texts = [about, *(text for _, text in snippets(name, address, model, versions))]
+    boxes = "".join(f"<pre>{_text(text)}</pre>" for text in texts)
+    return f"<details><summary>signatures, and how to ask</summary>{boxes}</details>"
+
+
+def snippets(
+    name: str, address: str, model: str, versions: Versions
+) -> tuple[tuple[str, str], tuple[str, str]]:
+    """How to ask a model, to be copied: a title and the text, in Python and for the shell. The
+    token is not in it; the text asks for it when it is run."""
     url = f"{address}/v1/models/{quote(model, safe='')}:predict"
+    body = _example(_signatures(versions).get(DEFAULT_SIGNATURE))
     curl = (
         f'curl -H "Authorization: Bearer $(workbench status {name} --token)" \\\n'
-        f"     -d {shlex.quote(_example(signatures.get(DEFAULT_SIGNATURE)))} {url}"
+        f"     -d {shlex.quote(body)} {url}"
     )
     python = f'import workbench as wb\nwb.connect("{name}").predict(x)'
-    return (
-        "<details><summary>signatures, and how to ask</summary>"
-        f"<pre>{_text(about)}</pre><pre>{_text(python)}</pre><pre>{_text(curl)}</pre></details>"
-    )
+    return ("Python", python), ("curl", curl)
+
+
+def _signatures(versions: Versions) -> Mapping[str, Signature]:
+    return next((v.signatures for v in versions if v.state == "AVAILABLE"), {})
 
 
 def _example(signature: Signature | None) -> str:

@@ -36,9 +36,11 @@ EXPERIMENTS = {
     "compare_versions": "workbench.experiments.compare_versions",
     "sweep": "workbench.experiments.sweep",
     "tune": "workbench.experiments.tune",
+    "card": "workbench.widgets.card",
+    "timeline": "workbench.widgets.timeline",
 }
-"""Methods of `Server` that are experiments: functions of that name, in these modules, which take
-the server first. A client needs none of them, so it imports one only when it is called."""
+"""Methods of `Server` that are experiments or widgets: functions of that name, in these modules,
+which take the server first. A client needs none of them: each is imported when it is called."""
 
 LOAD_TIMEOUT_SECONDS = 300.0
 _STOP_SECONDS = 10.0
@@ -451,6 +453,10 @@ class Server:
             return f"<Server {self.name} at {entry.url}: {error}>"
         states = ", ".join(f"{v['version']} {v['state']}" for v in versions) or "no versions"
         return f"<Server {self.name} at {entry.url}: {self.model} {states}>"
+
+    def _ipython_display_(self) -> None:
+        # The live card stands above the client, as experiments do.
+        import_module("workbench.widgets.card").show(self)
 
     def _repr_html_(self) -> str:
         entry = registry.read(self.name)
