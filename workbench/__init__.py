@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from workbench.core.status import ServingError
     from workbench.experiments.simulate import simulate
     from workbench.experiments.store import history, load_experiment
+    from workbench.widgets.guess import PredictThenReveal
     from workbench.widgets.stepper import policy_stepper
 
 __version__ = "0.1.0"
@@ -28,12 +29,14 @@ _WHERE = {
     "ServingError": "workbench.core.status",
     "history": "workbench.experiments.store",
     "load_experiment": "workbench.experiments.store",
+    "PredictThenReveal": "workbench.widgets.guess",
     "policy_stepper": "workbench.widgets.stepper",
     "simulate": "workbench.experiments.simulate",
 }
 
 __all__ = [
     "BatchingParameters",
+    "PredictThenReveal",
     "Server",
     "ServingError",
     "connect",

@@ -91,3 +91,39 @@ def test_card_and_timeline(lab: Lab, page: Page, models: Path) -> None:
     stop.click()
     expect(card.locator(".wb-stale")).to_contain_text("server stopped", timeout=_CHANGE_MS)
     expect(stop).to_be_disabled()
+
+
+_GUESS = """
+import workbench as wb
+guess = wb.PredictThenReveal(
+    "How many requests a second for each delay?", [0, 1, 2, 5, 10], lambda report: [4, 9, 12, 7, 3],
+    x_label="ms", y_label="thousand requests/s", y_range=(0, 15),
+)
+guess
+"""
+
+
+def test_predict_then_reveal_and_the_stepper(lab: Lab, page: Page) -> None:
+    notebook(lab, "teach.ipynb", _GUESS, "wb.policy_stepper()")
+    lab.open(page, path="teach.ipynb")
+    page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for()
+    run_all_cells(page)
+
+    view = page.locator(".wb-live", has=page.locator(".wb-guess"))
+    reveal = view.get_by_role("button", name="Reveal")
+    expect(reveal).to_be_disabled()
+    box = view.locator(".u-over").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 2, box["y"] + box["height"] * 0.7)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 2, box["y"] + box["height"] * 0.3, steps=20)
+    page.mouse.up()
+    reveal.click()
+    expect(view.locator(".wb-message")).to_contain_text("It is not as you thought")
+    expect(view.locator(".wb-message")).to_contain_text("most at 10 ms")
+    for theme in ("dark", "light"):
+        picture(page, view, f"guess-{theme}", theme)
+
+    page.get_by_role("button", name="Step").click()
+    said = page.locator(".jupyter-widgets ol li")
+    expect(said).to_have_text(["policy: load 2: highest aspired version not loaded yet"])

@@ -14,6 +14,8 @@ export interface IPlotOptions {
   step?: number;
   /** Whether the time axis is written below it. */
   times?: (seconds: number) => string;
+  /** Where the time axis is labelled; without, at round times. */
+  splits?: number[];
   /** Draw what is no line: bars, areas, dots. Colours come from the theme of the moment. */
   draw: (plot: uPlot, context: CanvasRenderingContext2D, theme: ITheme) => void;
   onCursor?: (time: number | null) => void;
@@ -91,6 +93,7 @@ export class Plot {
             font: FONT,
             space: 80,
             size: 26,
+            ...(_options.splits === undefined ? {} : { splits: () => _options.splits ?? [] }),
             values: (_, splits) => splits.map(split => _options.times?.(split) ?? '')
           },
           {
@@ -174,6 +177,19 @@ export class Plot {
   timeAt(clientX: number): number {
     const left = clientX - this._plot.over.getBoundingClientRect().left;
     return this._plot.posToVal(left, 'x');
+  }
+
+  /** The values below a point of the page. */
+  pointAt(clientX: number, clientY: number): { x: number; y: number } {
+    const box = this._plot.over.getBoundingClientRect();
+    return {
+      x: this._plot.posToVal(clientX - box.left, 'x'),
+      y: this._plot.posToVal(clientY - box.top, 'y')
+    };
+  }
+
+  redraw(): void {
+    this._plot.redraw(false, false);
   }
 
   get plotWidth(): number {

@@ -3,6 +3,7 @@
 import uplotStyle from 'uplot/dist/uPlot.min.css';
 
 import { Card } from './card';
+import { GuessView } from './guess';
 import type { IModel } from './link';
 import style from './style.css';
 import { TimelineView } from './timeline';
@@ -13,6 +14,7 @@ interface IView {
 
 const FACES: Record<string, new (node: HTMLElement, model: IModel) => IView> = {
   card: Card,
+  guess: GuessView,
   timeline: TimelineView
 };
 
