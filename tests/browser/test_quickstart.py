@@ -57,7 +57,10 @@ def test_the_quickstart_and_the_server_it_leaves_behind(lab: Lab, page: Page) ->
     assert found is not None, unload_first
     assert all(int(number) > 0 for number in found.groups())
     assert sum("image/png" in o for o in outputs) == 2
-    assert outputs[-1] == "text/plain text/html"
+    # The card, live, and what of it outlives the kernel.
+    live, lasting = outputs[-1].splitlines()
+    assert live.split()[-1] == "application/vnd.jupyter.widget-view+json"
+    assert lasting == "text/plain text/html"
 
     # Jupyter lists the kernel that looks after the server, by the server's name.
     sessions = page.evaluate(
@@ -69,7 +72,7 @@ def test_the_quickstart_and_the_server_it_leaves_behind(lab: Lab, page: Page) ->
     section = open_running(page)
     server = section.locator(".wb-RunningServer")
     expect(server.locator(".jp-RunningSessions-itemLabel").first).to_have_text("digits")
-    page.locator(".wb-card").last.scroll_into_view_if_needed()
+    page.locator(".wb-live").last.scroll_into_view_if_needed()
     for theme in ("dark", "light"):
         screenshot(page, "quickstart", theme)
 

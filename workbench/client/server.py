@@ -38,9 +38,11 @@ EXPERIMENTS = {
     "compare_versions": "workbench.experiments.compare_versions",
     "sweep": "workbench.experiments.sweep",
     "tune": "workbench.experiments.tune",
+    "card": "workbench.widgets.card",
+    "timeline": "workbench.widgets.timeline",
 }
-"""Methods of `Server` that are experiments: functions of that name, in these modules, which take
-the server first. A client needs none of them, so it imports one only when it is called."""
+"""Methods of `Server` that are experiments or widgets: functions of that name, in these modules,
+which take the server first. A client needs none of them: each is imported when it is called."""
 
 LOAD_TIMEOUT_SECONDS = 300.0
 _STOP_SECONDS = 10.0
@@ -474,6 +476,10 @@ class Server:
             printer.text(self._drawn(card_text.server_text))
         except ServingError:
             printer.text(repr(self))
+
+    def _ipython_display_(self) -> None:
+        # The live card stands above the client, as experiments do.
+        import_module("workbench.widgets.card").show(self)
 
     def _repr_html_(self) -> str:
         if not self.running:

@@ -18,6 +18,7 @@ from workbench.core.transitions import policy_name
 from workbench.core.versions import VersionPolicy
 from workbench.serving.source import FolderSource, Found
 from workbench.serving.tasks import VersionQueues
+from workbench.serving.traffic import Traffic
 from workbench.serving.worker import LoadReport, Worker
 
 if TYPE_CHECKING:
@@ -233,6 +234,7 @@ class Model:
         # Requests that wait for a version, where the transition holds them.
         self.held = Held()
         self.held_since = 0.0
+        self.traffic = Traffic()
         # Whether what the folder was last seen to want has been taken up.
         self.polled = False
         self.removed = False
