@@ -78,4 +78,7 @@ def show(server: Server) -> None:
         widget = card(server)
     except ServingError:
         raise NotImplementedError from None
-    display_live(widget, server._repr_html_(), repr(server))
+    # As it reads in a terminal.
+    from IPython.lib.pretty import pretty
+
+    display_live(widget, server._repr_html_(), pretty(server))
