@@ -81,4 +81,5 @@ def show(server: Server) -> None:
     # As it reads in a terminal.
     from IPython.lib.pretty import pretty
 
-    display_live(widget, server._repr_html_(), pretty(server))
+    text = pretty(server)  # type: ignore[no-untyped-call]
+    display_live(widget, server._repr_html_(), text)
