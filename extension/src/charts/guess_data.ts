@@ -1,10 +1,12 @@
 /** A curve drawn by hand over a fixed grid, and how far it is from the one that was measured. */
 
 export class Guess {
+  /** Where the curve is asked for, ascending. */
+  readonly xs: readonly number[];
   readonly values: (number | null)[];
 
-  /** @param xs where the curve is asked for, ascending. */
-  constructor(readonly xs: readonly number[]) {
+  constructor(xs: readonly number[]) {
+    this.xs = xs;
     this.values = xs.map(() => null);
   }
 
