@@ -8,6 +8,7 @@ import os
 import socket
 import stat
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -582,3 +583,30 @@ def test_memory_over_time(planes: Planes, model: Path) -> None:
     samples = planes.control("GET", f"/memory?since={now}").json["samples"]
     assert samples
     assert all(s["monotonic"] > now for s in samples)
+
+
+def test_memory_over_time_as_columns_and_thinned(planes: Planes, model: Path) -> None:
+    ledger = planes.server.core.ledger
+    planes.until(lambda: len(ledger.history()) > 20, "there are samples to thin")
+    columns = planes.control("GET", "/memory?since=0&columns=1&points=2").json["columns"]
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    assert rows[0].keys() == ledger.history()[0].to_json().keys()
+    assert max(Counter(row["pid"] for row in rows).values()) == 2
+    refused = planes.control("GET", "/memory?since=0&points=1.5")
+    assert (refused.status, refused.json["error"]) == (
+        400,
+        "Query argument 'points' must be a whole number; was 1.5",
+    )
+
+
+def test_the_ledger_adds_up(planes: Planes, model: Path) -> None:
+    told = planes.control("GET", "/memory/ledger").json
+    (machine,) = told["machines"]
+    assert sum(cell["bytes"] for cell in told["cells"]) == machine["total"]
+    assert {(c["owner"], c["model"], c["version"]) for c in told["cells"]} == {
+        ("server", None, None),
+        ("zygote", None, None),
+        ("worker", "m", 1),
+        ("machine", None, None),
+    }
+    assert [note.partition(":")[0] for note in told["notes"]] == ["host memory only"]

@@ -393,7 +393,7 @@ def test_its_memory(live: wb.Server) -> None:
     assert list(frame.columns) == ["role", "model", "version", "pid", "pss", "uss", "measured"]
     worker = frame[(frame["role"] == "worker") & (frame["model"] == "half")]
     assert worker["version"].tolist() == [1]
-    assert {"server", "zygote"} <= set(frame["role"])
+    assert {"server", "supervisor", "zygote"} <= set(frame["role"])
     # Its weights are two numbers; what a worker has of its own is counted in megabytes.
     assert live.versions[1].memory_bytes is not None
     assert 2**20 < live.versions[1].memory_bytes < 200 * 2**20
@@ -401,6 +401,24 @@ def test_its_memory(live: wb.Server) -> None:
     assert list(history.columns)[:2] == ["monotonic", "wall"]
     assert set(frame["role"]) >= set(history["role"]) >= {"server"}
     assert live.memory_history(since=history["monotonic"].max() + 1e6).empty
+    assert live.memory_history(points=1).groupby("pid").size().max() == 1
+
+
+def test_its_memory_by_kind(live: wb.Server) -> None:
+    frame = live.memory(by="kind")
+    assert list(frame.columns) == [
+        "device", "owner", "model", "version", "pid", "kind", "bytes", "how",
+    ]  # fmt: skip
+    (machine,) = frame.attrs["machines"]
+    assert frame["bytes"].sum() == machine["total"]
+    worker = frame[(frame["model"] == "half") & (frame["version"] == 1)]
+    assert worker["kind"].tolist() == ["shared regions", "runtime", "weights", "activations"]
+    rest = frame[frame["owner"] == "machine"]
+    assert rest["kind"].tolist() == ["unattributed", "reserved", "free"]
+    assert set(frame["how"]) == {"measured", "estimated"}
+    with pytest.raises(ServingError) as caught:
+        live.memory(by="pod")
+    assert caught.value.message == "Memory by 'pod' is not known: use 'process' or 'kind'"
 
 
 def test_its_events(server: wb.Server) -> None:

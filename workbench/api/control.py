@@ -15,7 +15,7 @@ it is on the network, and no token is needed: the socket's folder is the user's 
     POST   /models/NAME/engine-load      load from inside the server (see `control_engine`)
     GET    /events?since=N               the event log
     GET    /events/stream?since=N        the same, as a WebSocket
-    GET    /memory?since=T               the memory ledger
+    GET    /memory...                    the memory ledger: `api.control_memory`
     PATCH  /server                       {"num_batch_threads": N}
     POST   /shutdown                     drain and end
 """
@@ -36,6 +36,7 @@ import tornado.websocket
 
 from workbench.api.control_engine import EngineLoadHandler
 from workbench.api.control_handler import Handler
+from workbench.api.control_memory import LedgerHandler, MemoryHandler
 from workbench.api.control_warmup import WarmupRoute
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.events import log_line
@@ -94,7 +95,8 @@ class ControlPlane:
                 (r"/models/([^/]+)/warmup", WarmupRoute, kept),
                 (r"/events", _Events, kept),
                 (r"/events/stream", _Stream, kept),
-                (r"/memory", _Memory, kept),
+                (r"/memory", MemoryHandler, kept),
+                (r"/memory/ledger", LedgerHandler, kept),
                 (r"/shutdown", _Shutdown, kept),
             ],
             default_handler_class=_Unknown,
@@ -257,14 +259,16 @@ _SETTLED = (HarnessState.READY, HarnessState.ERROR, HarnessState.DISABLED)
 
 
 class _Events(Handler):
-    def get(self) -> None:
+    async def get(self) -> None:
         since = int(self.number("since", 0))
         events = self.core.events
-        self.answer(
-            {
-                "first_seq": events.first_seq,
-                "last_seq": events.last_seq,
-                "events": [_event_json(e) for e in events.since(since)],
+        first, last, found = events.first_seq, events.last_seq, list(events.since(since))
+        # They may be 20 000: the loop has better things to do than to write them down.
+        await self.answer_from_thread(
+            lambda: {
+                "first_seq": first,
+                "last_seq": last,
+                "events": [_event_json(e) for e in found],
             }
         )
 
@@ -309,17 +313,6 @@ class _Stream(tornado.websocket.WebSocketHandler):
                 await asyncio.sleep(_STREAM_SECONDS)
         except tornado.websocket.WebSocketClosedError:
             pass
-
-
-class _Memory(Handler):
-    async def get(self) -> None:
-        since = self.number("since", -1.0)
-        ledger = self.core.ledger
-        if since >= 0:
-            samples = ledger.history(since)
-        else:
-            samples = await asyncio.to_thread(ledger.measure)
-        self.answer({"now": time.monotonic(), "samples": [s.to_json() for s in samples]})
 
 
 class _Shutdown(Handler):

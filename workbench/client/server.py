@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
-from workbench.client import card, saving
+from workbench.client import card, memory, saving
 from workbench.client.control import ControlClient, model_path
 from workbench.client.data import DataClient
 from workbench.client.outcomes import Failed, Outcome
@@ -361,23 +361,22 @@ class Server:
 
     # What it knows.
 
-    def memory(self) -> pd.DataFrame:
-        """The measured memory of each of the server's processes, in bytes (PSS and USS)."""
-        import pandas as pd
+    def memory(self, by: str = "process") -> pd.DataFrame:
+        """What the server holds now, in bytes.
 
-        samples = self._control.request("GET", "/memory")["samples"]
-        columns = ["role", "model", "version", "pid", "pss", "uss", "measured"]
-        frame = pd.DataFrame(samples, columns=columns)
-        return frame.astype({"version": "Int64"})
+        Args:
+            by: ``"process"``: PSS and USS, measured, one row a process; ``"kind"``: the whole
+                ledger, one row for each device, owner and kind of memory (weights, activations,
+                reserved, free, unattributed ...), where the bytes of a device add up to all that
+                it has, and `how` says of each whether it is measured or estimated.
+        """
+        return memory.frame(self._control, by)
 
-    def memory_history(self, since: float = 0.0) -> pd.DataFrame:
+    def memory_history(self, since: float = 0.0, points: int | None = None) -> pd.DataFrame:
         """Memory over time: one row a process and sample; `monotonic` is in seconds, and
-        `measured` is False for the cheap readings between two exact ones."""
-        import pandas as pd
-
-        samples = self._control.request("GET", "/memory", since=since)["samples"]
-        columns = ["monotonic", "wall", "role", "model", "version", "pid", "pss", "uss", "measured"]
-        return pd.DataFrame(samples, columns=columns).astype({"version": "Int64"})
+        `measured` is False for what was not read exactly. With `points`, about so many rows of
+        each process at most."""
+        return memory.history(self._control, since, points)
 
     def events(self, since: int = 0) -> pd.DataFrame:
         """What happened, oldest first: one row an event, with its log line where it has one."""
@@ -457,12 +456,12 @@ class Server:
         if entry is None:
             return card.stopped_card(self.name)
         try:
-            memory = self._control.request("GET", "/memory")["samples"]
+            samples = self._control.request("GET", "/memory")["samples"]
             models = self._control.request("GET", "/models")["models"]
         except ServingError as error:
             return Failed(self.name, error)._repr_html_()
         return card.server_card(
-            self.name, entry.url, [(about, _versions(about, memory)) for about in models]
+            self.name, entry.url, [(about, _versions(about, samples)) for about in models]
         )
 
     def _describe(self, model: str) -> dict[str, Any]:

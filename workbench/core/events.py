@@ -131,6 +131,8 @@ _LINES: dict[str, str] = {
     "source_error": "{message}",
     "grpc_ready": "Running gRPC ModelServer at {address} ...",
     "config_failed": "{message}",
+    "ledger_failed": "{message}",
+    "gpu_lost": "{device} does not answer any more: {message}",
     "server_ready": "Exporting HTTP/REST API at: {address}",
     "server_stopping": "Server is stopping: {reason}",
 }

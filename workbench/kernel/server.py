@@ -99,6 +99,7 @@ class Server:
                 read_batching_parameters,
             )
         )
+        self.core.extra_processes["supervisor"] = spec.supervisor.pid
         self.codec = CodecProcess()
         self.data_plane = DataPlane(
             self.core,

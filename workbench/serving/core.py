@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.events import Event, EventLog
 from workbench.core.states import PublicState
+from workbench.serving.gpu import Gpus, Nvml, RealNvml
 from workbench.serving.lifecycle import DRAIN_SECONDS
 from workbench.serving.loading import LOAD_SECONDS
 from workbench.serving.manager import Manager
@@ -33,12 +35,13 @@ def schedulable_cpus() -> int:
 class CoreOptions:
     """`num_batch_threads` None: as many executor slots as CPUs; `poll_seconds`: of folders;
     `read_batching`: reads a version's own batching parameters from a file; `load_seconds`: the
-    longest that loading a version may take."""
+    longest that loading a version may take; `nvml`: where GPUs are looked for; None: nowhere."""
 
     num_batch_threads: int | None = None
     poll_seconds: float = 1.0
     read_batching: Callable[[Path], BatchingParameters] | None = None
     load_seconds: float = LOAD_SECONDS
+    nvml: Nvml | None = field(default_factory=RealNvml)
 
 
 class ServerCore:
@@ -62,7 +65,24 @@ class ServerCore:
         )
         self._last_move = 0.0
         self.events.listen(self._note_move)
-        self.ledger = MemoryLedger(self.processes, self._in_transition)
+        loop = asyncio.get_running_loop()
+
+        def tell(kind: str, **data: Any) -> None:
+            """Note what another thread has seen."""
+            try:
+                loop.call_soon_threadsafe(lambda: self.events.add(kind, **data))
+            except RuntimeError:
+                pass  # the loop has ended, and with it everybody who would read it
+
+        self.gpus = Gpus(
+            options.nvml, lambda index, why: tell("gpu_lost", device=f"gpu:{index}", message=why)
+        )
+        self.ledger = MemoryLedger(
+            self.processes,
+            self._in_transition,
+            gpus=self.gpus,
+            on_failure=lambda message: tell("ledger_failed", message=message),
+        )
         self.extra_processes: dict[str, int | None] = {}
 
     def start(self) -> None:
