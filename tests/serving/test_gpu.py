@@ -158,7 +158,9 @@ def test_the_library_that_is_installed_is_asked_the_same_way() -> None:
         "NVML_VALUE_NOT_AVAILABLE_ulonglong",
     ):  # fmt: skip
         assert hasattr(pynvml, name)
-    with pytest.raises(NoGpu, match=r"."):
-        # Who has GPUs runs `test_real_gpu.py` as well.
-        assert all(gpu.total > 0 for gpu in RealNvml().devices())
-        raise NoGpu("there are some")
+    try:
+        found, why = RealNvml().devices(), ""
+    except NoGpu as error:
+        found, why = [], str(error)
+    assert bool(found) != bool(why)
+    assert all(gpu.total > 0 for gpu in found)

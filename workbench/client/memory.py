@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench.client.control import ControlClient
 from workbench.core.status import invalid_argument
@@ -41,7 +41,9 @@ def history(control: ControlClient, since: float, points: int | None) -> pd.Data
     """Memory over time, a row a process and sample."""
     import pandas as pd
 
-    asked = {"since": since, "columns": 1, **({} if points is None else {"points": points})}
+    asked: dict[str, Any] = {"since": since, "columns": 1}
+    if points is not None:
+        asked["points"] = points
     columns = control.request("GET", "/memory", **asked)["columns"]
     found = pd.DataFrame(columns, columns=["monotonic", "wall", *_PROCESS_COLUMNS])
     return found.astype({"version": "Int64"})
