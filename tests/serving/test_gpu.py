@@ -48,9 +48,10 @@ def test_what_each_process_holds(
     found = gpus(monkeypatch, lost, card, Card(8 * GIB))
     assert found.wait(0) == [Gpu(0, "NVIDIA Test", 16 * GIB), Gpu(1, "NVIDIA Test", 8 * GIB)]
     card.processes[7] = GIB // 2
-    found.sample()
     # Before anything was loaded, all that it holds is its CUDA context.
-    found.note_context(7, 0)
+    found.want_context(7, 0)
+    found.want_context(8, 3)
+    found.catch_up()
     card.processes[7] = 3 * GIB
     found.sample()
     assert found.free(0) == 12 * GIB
@@ -85,7 +86,8 @@ def test_without_numbers_per_process_they_are_estimated(
 ) -> None:
     card.others = 2 * GIB
     found = gpus(monkeypatch, lost, card)
-    found.note_context(7, 0)
+    found.want_context(7, 0)
+    found.catch_up()
     used = CONTEXT_BYTES + GIB
     assert cells(found, WORKER)[:4] == [
         ("m", "context", CONTEXT_BYTES, "estimated"),

@@ -16,7 +16,8 @@ it is on the network, and no token is needed: the socket's folder is the user's 
     GET    /events?since=N               the event log
     GET    /events/stream?since=N        the same, as a WebSocket
     GET    /memory...                    the memory ledger: `api.control_memory`
-    PATCH  /server                       {"num_batch_threads": N}
+    POST   /models/NAME/fit              would that fit as its next version?
+    PATCH  /server                       {"num_batch_threads": N, "budget": {...}}
     POST   /shutdown                     drain and end
 """
 
@@ -36,7 +37,7 @@ import tornado.websocket
 
 from workbench.api.control_engine import EngineLoadHandler
 from workbench.api.control_handler import Handler
-from workbench.api.control_memory import LedgerHandler, MemoryHandler
+from workbench.api.control_memory import FitHandler, LedgerHandler, MemoryHandler
 from workbench.api.control_warmup import WarmupRoute
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.events import log_line
@@ -46,6 +47,7 @@ from workbench.core.transitions import policy_name
 from workbench.core.versions import VersionPolicy
 from workbench.serving.core import ServerCore
 from workbench.serving.model import ModelConfig
+from workbench.serving.reservations import MemorySettings
 
 MAX_WAIT_SECONDS = 600.0
 _STREAM_SECONDS = 0.1
@@ -92,6 +94,7 @@ class ControlPlane:
                 (r"/models/([^/]+)/poll", _Poll, kept),
                 (r"/models/([^/]+)/wait", _Wait, kept),
                 (r"/models/([^/]+)/engine-load", EngineLoadHandler, {"core": self.core}),
+                (r"/models/([^/]+)/fit", FitHandler, kept),
                 (r"/models/([^/]+)/warmup", WarmupRoute, kept),
                 (r"/events", _Events, kept),
                 (r"/events/stream", _Stream, kept),
@@ -128,15 +131,22 @@ class _Server(Handler):
                 "num_batch_threads": core.scheduler.slots,
                 "outstanding": core.scheduler.outstanding,
                 "last_seq": core.events.last_seq,
+                "budget": core.reservations.budget.to_json(),
                 "models": sorted(core.manager.models),
             }
         )
 
     def patch(self) -> None:
-        slots = self.body().get("num_batch_threads")
-        if type(slots) is not int or slots < 1:
+        body = self.body()
+        budget = body.get("budget")
+        slots = body.get("num_batch_threads")
+        if (budget is None or slots is not None) and (type(slots) is not int or slots < 1):
             raise invalid_argument(f"num_batch_threads must be positive; was {slots}")
-        self.manager.set_slots(slots)
+        settings = None if budget is None else MemorySettings.from_json(budget)
+        if slots is not None:
+            self.manager.set_slots(slots)
+        if settings is not None:
+            self.core.reservations.set_limits(settings)
         self.plane.on_change()
         self.get()
 
@@ -170,6 +180,9 @@ class _Model(Handler):
                 changes[key] = policy_name(value)
             elif key == "batching":
                 changes[key] = None if value is None else BatchingParameters.from_json(value)
+            elif key in ("device", "memory_limit_bytes", "gpu_memory_limit_bytes"):
+                # For workers that are started from now on.
+                changes[key] = value
             elif key == "labels":
                 changes[key] = ModelConfig.from_json(
                     {"name": name, "base_path": "/", "labels": value}
@@ -177,7 +190,7 @@ class _Model(Handler):
             else:
                 raise invalid_argument(
                     f"Setting {key!r} cannot be changed; these can: version_policy, transition, "
-                    "batching, labels"
+                    "batching, labels, device, memory_limit_bytes, gpu_memory_limit_bytes"
                 )
         self.manager.update(name, **changes)
         self.plane.on_change()
@@ -198,6 +211,9 @@ _SETTINGS: dict[str, tuple[tuple[type, ...], str]] = {
     "tags": ((list,), "a list of strings"),
     "intra_op_threads": ((int, type(None)), "a whole number or null"),
     "version_batching": ((bool,), "true or false"),
+    "device": ((str,), "a string"),
+    "memory_limit_bytes": ((int, type(None)), "a number of bytes or null"),
+    "gpu_memory_limit_bytes": ((int, type(None)), "a number of bytes or null"),
 }
 
 

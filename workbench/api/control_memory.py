@@ -4,16 +4,19 @@ GET /memory                      every process now, exactly: {"now", "samples": 
 GET /memory?since=T&points=N     samples later than T (monotonic seconds), about N a process;
                                  &columns=1: {"now", "columns": {name: [...]}} instead
 GET /memory/ledger               who holds what of each device, with budget and notes
+POST /models/NAME/fit            {"path": P}: what it would take, under each transition
 """
 
 from __future__ import annotations
 
+import asyncio
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from workbench.api.control_handler import Handler
-from workbench.core.status import invalid_argument
+from workbench.core.status import invalid_argument, not_found
 from workbench.serving.memory import Sample
 
 _COLUMNS = ("monotonic", "wall", "pid", "role", "model", "version", "pss", "uss", "measured")
@@ -41,9 +44,31 @@ class MemoryHandler(Handler):
 class LedgerHandler(Handler):
     async def get(self) -> None:
         ledger = self.core.ledger
+        budget = self.core.reservations.budget.to_json()
         await self.answer_from_thread(
-            lambda: {"now": time.monotonic(), **ledger.account().to_json()}
+            lambda: {"now": time.monotonic(), "budget": budget, **ledger.account().to_json()}
         )
+
+
+class FitHandler(Handler):
+    async def post(self, name: str) -> None:
+        model = self.manager.models.get(name)
+        if model is None or model.removed:
+            raise not_found(f"Could not find model {name}")
+        path = self.body().get("path")
+        if not isinstance(path, str) or not os.path.isabs(path):
+            raise invalid_argument(
+                f"'path' must be the absolute path of a SavedModel; was {path!r}"
+            )
+        if not await asyncio.to_thread(_is_saved_model, path):
+            raise invalid_argument(f"There is no SavedModel in {path}: it has no saved_model.pb")
+        self.answer(await self.core.reservations.will_it_fit(model, path))
+
+
+def _is_saved_model(path: str) -> bool:
+    return any(
+        os.path.exists(os.path.join(path, name)) for name in ("saved_model.pb", "saved_model.pbtxt")
+    )
 
 
 def _columns(samples: Sequence[Sample]) -> dict[str, list[Any]]:

@@ -8,7 +8,7 @@ refused, with the cheapest thing that would make it fit.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Sizes = Mapping[str, int]
@@ -132,6 +132,7 @@ class Fit:
         }
 
 
+_ITSELF = -1
 FAMILIES = {
     "availability_preserving": "smooth",
     "resource_preserving": "unload_first",
@@ -144,19 +145,25 @@ def family(transition: str) -> str:
     return FAMILIES.get(name, name)
 
 
-def fits(budget: Budget, need: Need, transition: str, standing: Sequence[Standing]) -> Fit:
-    """Whether a load fits, and what would help where it does not.
+def fits(
+    budget: Budget,
+    model: str,
+    need: Need,
+    transition: str,
+    standing: Sequence[Standing],
+    own: Sizes | None = None,
+) -> Fit:
+    """Whether another version of `model` fits, and what would help where it does not.
 
     Args:
         standing: every other version that holds a reservation.
+        own: what it has reserved already; the need is instead of that.
     """
+    standing = [*standing, Standing(model, _ITSELF, own, goes=True)] if own else standing
     found = _fits(budget, need, transition, standing)
     if found.fits:
         return found
-    cure = _cure(budget, need, transition, standing, found)
-    return Fit(
-        transition, False, found.resource, found.need, found.free, found.limit, cure
-    )
+    return replace(found, cure=_cure(budget, model, need, transition, standing, found))
 
 
 def _fits(
@@ -168,7 +175,7 @@ def _fits(
 ) -> Fit:
     """The same without a cure; as if those in `without` were gone."""
     leaving = [s for s in standing if s.goes] if family(transition) != "smooth" else []
-    gone = list(without)
+    gone = [*without, *(s for s in standing if s.version == _ITSELF)]
     tightest: Fit | None = None
     for resource, peak in need.peak.items():
         before = budget.free(resource) + sum(s.takes.get(resource, 0) for s in gone)
@@ -187,33 +194,28 @@ def _fits(
 
 
 def _cure(
-    budget: Budget, need: Need, transition: str, standing: Sequence[Standing], found: Fit
+    budget: Budget,
+    model: str,
+    need: Need,
+    transition: str,
+    standing: Sequence[Standing],
+    found: Fit,
 ) -> str:
     """The cheapest: another transition, fewer versions, another model less, more memory."""
-    for other in ("staged", "unload_first"):
-        if family(transition) == "smooth" or (family(transition), other) == (
-            "staged",
-            "unload_first",
-        ):
-            fit = _fits(budget, need, other, standing)
-            if fit.fits:
-                return f"under {other} it fits: {fit.words}"
-    going = [s for s in standing if s.goes]
-    kept = [s for s in standing if not s.goes]
-    by_size = sorted(kept, key=lambda s: s.takes.get(found.resource, 0))
-    mine = {s.model for s in going}
-    for what, candidates in (
-        ("version", [s for s in by_size if s.model in mine]),
-        ("model", [s for s in by_size if s.model not in mine]),
-    ):
-        for each in candidates:
-            if _fits(budget, need, transition, standing, [each]).fits:
-                takes = size(each.takes.get(found.resource, 0))
-                if what == "version":
-                    return f"without version {each.version}, which takes {takes}, it fits"
-                return f"without version {each.version} of {each.model}, which takes {takes}, it fits"
-    short = found.need - found.free
-    return f"it fits with a limit of {size(found.limit + short, up=True)} (now {size(found.limit)})"
+    others = {"smooth": ("staged", "unload_first"), "staged": ("unload_first",)}
+    for other in others.get(family(transition), ()):
+        fit = _fits(budget, need, other, standing)
+        if fit.fits:
+            return f"under {other} it fits: {fit.words}"
+    by_size = sorted(standing, key=lambda s: s.takes.get(found.resource, 0))
+    for each in sorted(by_size, key=lambda s: s.model != model):
+        if not each.goes and _fits(budget, need, transition, standing, [each]).fits:
+            whose = "" if each.model == model else f" of {each.model}"
+            takes = size(each.takes.get(found.resource, 0))
+            return f"without version {each.version}{whose}, which takes {takes}, it fits"
+    enough = size(found.limit + found.need - found.free, up=True)
+    where = "" if found.resource == "host" else f" for {found.resource}"
+    return f"with a limit of {enough}{where} (now {size(found.limit)}) it fits"
 
 
 def size(nbytes: int, up: bool = False) -> str:

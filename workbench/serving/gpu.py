@@ -135,6 +135,8 @@ class Gpus:
         self._states: dict[int, _State] = {}
         self._known = threading.Event()
         self._contexts: dict[int, int] = {}
+        # Workers that have just made their context, with their GPU.
+        self._wanted: dict[int, int] = {}
         self.why_none = "GPUs are not looked for"
         """Why there is none; of no meaning where there is one."""
         self.lost: dict[int, str] = {}
@@ -152,7 +154,7 @@ class Gpus:
         return None if state is None else state.free
 
     def sample(self) -> None:
-        """Look at every GPU; to be called from one thread alone."""
+        """Look at every GPU; to be called from one thread alone, like `catch_up`."""
         if self._nvml is None:
             return
         if not self._known.is_set():
@@ -179,12 +181,23 @@ class Gpus:
             return
         self._states[gpu.number] = _State(gpu, total, free, processes)
 
-    def note_context(self, pid: int, index: int) -> None:
-        """A worker has its CUDA context and nothing else yet: what it holds now is that."""
-        state = self._states.get(index)
-        held = None if state is None or state.processes is None else state.processes.get(pid)
-        if held is not None:
-            self._contexts[pid] = held
+    def want_context(self, pid: int, number: int) -> None:
+        """A worker has its CUDA context and nothing else yet: what it holds now is that. Looked
+        at by the next `catch_up`."""
+        self._wanted[pid] = number
+
+    def catch_up(self) -> None:
+        """Look at the contexts that are wanted; to be called from `sample`'s thread, often."""
+        while self._wanted:
+            pid, number = self._wanted.popitem()
+            state = self._states.get(number)
+            if state is None:
+                continue
+            self._look(state.gpu)
+            state = self._states.get(number)
+            held = (state.processes or {}).get(pid) if state is not None else None
+            if held is not None:
+                self._contexts[pid] = held
 
     def look(self, processes: Sequence[Process]) -> tuple[list[Machine], list[Holding], list[str]]:
         """As of the last sample: the GPUs, what our processes hold on them, and what there is to

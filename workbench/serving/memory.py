@@ -234,6 +234,7 @@ class MemoryLedger:
         while not self._stop.is_set():
             try:
                 now = time.monotonic()
+                self._gpus.catch_up()
                 if now >= tick_due:
                     tick_due = now + TICK_SECONDS
                     self._gpus.sample()

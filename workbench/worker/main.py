@@ -30,6 +30,7 @@ from workbench.runtime.frames import (
 )
 from workbench.runtime.processes import ProcessId, die_with
 from workbench.runtime.regions import Region
+from workbench.worker.device import report_allocator, show_device
 from workbench.worker.model import LoadedModel, Progress
 from workbench.worker.page_cache import PageCacheReader
 from workbench.worker.quiet import quietly
@@ -73,7 +74,17 @@ def _progress(channel: Channel) -> Progress:
 
 
 def _read(channel: Channel, order: dict[str, Any]) -> LoadedModel:
-    model = LoadedModel(order["path"], order["tags"], order["intra_op_threads"], _progress(channel))
+    device, fraction = order.get("device", ("host", 0.0))
+    show_device(device)
+    model = LoadedModel(
+        order["path"],
+        order["tags"],
+        order["intra_op_threads"],
+        _progress(channel),
+        fraction,
+    )
+    if device != "host":
+        channel.send({"context": device})
     quietly(order["quiet"], model.read_graph)
     return model
 
@@ -117,6 +128,9 @@ def _load(
             }
         }
     )
+    if order.get("device", ("host",))[0] != "host":
+        # From now on nobody else sends on this channel.
+        report_allocator(channel)
     return model
 
 

@@ -35,13 +35,19 @@ class LoadedModel:
         tags: the meta graph to load, normally `("serve",)`.
         intra_op_threads: threads one operation may use.
         progress: called with an event kind and its data as the load goes on.
+        gpu_fraction: of a GPU's memory, which may be used of it; 0: all.
 
     Raises:
         ServingError: NOT_FOUND, UNIMPLEMENTED, or whatever TensorFlow reports.
     """
 
     def __init__(
-        self, path: str, tags: Sequence[str], intra_op_threads: int, progress: Progress
+        self,
+        path: str,
+        tags: Sequence[str],
+        intra_op_threads: int,
+        progress: Progress,
+        gpu_fraction: float = 0.0,
     ) -> None:
         import tensorflow as tf
 
@@ -59,6 +65,8 @@ class LoadedModel:
         )
         # By default TensorFlow takes the whole device, and a second version could not load.
         config.gpu_options.allow_growth = True
+        if gpu_fraction:
+            config.gpu_options.per_process_gpu_memory_fraction = gpu_fraction
         with _translated():
             self._session = tf.compat.v1.Session(graph=self._graph, config=config)
 
