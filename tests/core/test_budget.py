@@ -1,4 +1,4 @@
-"""The memory budget: nothing leaks, nobody takes what is not there, and the cure is the cheapest."""
+"""The memory budget: nothing leaks, nobody takes what is not there, the cure is the cheapest."""
 
 from __future__ import annotations
 

@@ -206,9 +206,7 @@ def test_a_model_has_a_limit_of_its_own(server: Server, tmp_path: Path) -> None:
     server.run(test())
 
 
-def test_a_worker_beyond_its_limit_is_ended_for_that_reason(
-    server: Server, tmp_path: Path
-) -> None:
+def test_a_worker_beyond_its_limit_is_ended_for_that_reason(server: Server, tmp_path: Path) -> None:
     async def test() -> None:
         _, served = await server.serve(
             tmp_path / "m", "half_plus_two", memory_limit_bytes=500 * MEBIBYTE
@@ -271,15 +269,28 @@ def test_reserved_and_not_taken_yet_is_in_the_ledger(server: Server, tmp_path: P
     server.run(test())
 
 
+KNOWN = "gpu_memory_bytes, gpu_memory_fraction, host_memory_bytes"
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (7, "A budget is an object with gpu_memory_bytes, host_memory_bytes; was 7"),
-        ({"host": 1}, "Unknown memory setting 'host': known are gpu_memory_bytes, host_memory_bytes"),
-        ({"host_memory_bytes": 0}, "host_memory_bytes must be a number of bytes above 0, or null; was 0"),
-        ({"gpu_memory_bytes": "1G"}, "gpu_memory_bytes must be a number of bytes above 0, or null; was '1G'"),
+        (7, f"A budget is an object with {KNOWN}; was 7"),
+        ({"host": 1}, f"Unknown memory setting 'host': known are {KNOWN}"),
+        (
+            {"host_memory_bytes": 0},
+            "host_memory_bytes must be a number of bytes above 0, or null; was 0",
+        ),
+        (
+            {"gpu_memory_bytes": "1G"},
+            "gpu_memory_bytes must be a number of bytes above 0, or null; was '1G'",
+        ),
+        (
+            {"gpu_memory_fraction": 1.5},
+            "gpu_memory_fraction must be above 0 and at most 1; was 1.5",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_budget_that_is_none(data: Any, message: str) -> None:
     with pytest.raises(ServingError) as caught:
         MemorySettings.from_json(data)

@@ -8,7 +8,7 @@ while there is such a model, whatever clients may ask for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from workbench.core.events import Event
@@ -45,6 +45,8 @@ class Metrics:
         self._examples: dict[str, Histogram] = {}
         self._warmups: dict[str, tuple[Histogram, int]] = {}
         self._exits: dict[str, int] = {}
+        self.more: list[Callable[[], Iterator[str]]] = []
+        """Further lines for the page, from those who know."""
         manager.events.listen(self._note)
 
     def request(self, model: str, api: str, entrypoint: str, code: Code, micros: int) -> None:
@@ -95,6 +97,8 @@ class Metrics:
     def page(self) -> bytes:
         """Everything, in Prometheus' text format."""
         lines = [*self._tensorflow_serving(), *self._workbench()]
+        for more in self.more:
+            lines += more()
         return ("\n".join(lines) + "\n").encode()
 
     def _tensorflow_serving(self) -> Iterator[str]:
@@ -185,7 +189,7 @@ class Metrics:
             for labels, served in serving
             for name, meter in sorted(_queues(served).meters.items())
         ]
-        yield from _family(
+        yield from family(
             "version_state",
             "gauge",
             "1 for the state that a version is in.",
@@ -194,7 +198,7 @@ class Metrics:
                 for labels, served in versions
             ],
         )
-        yield from _family(
+        yield from family(
             "requests_total",
             "counter",
             "Requests answered by a version, by signature and status code.",
@@ -225,8 +229,8 @@ class Metrics:
         )  # fmt: skip
         for name, kind, about, value in per_version:
             series = [(labels, value(served.queues)) for labels, served in serving]
-            yield from _family(name, kind, about, series)
-        yield from _family(
+            yield from family(name, kind, about, series)
+        yield from family(
             "batches_closed_total",
             "counter",
             "Batches run, by the reason for which they were closed.",
@@ -236,7 +240,7 @@ class Metrics:
                 for reason, count in sorted(_queues(served).statistics.reasons.items())
             ],
         )
-        yield from _family(
+        yield from family(
             "worker_exits_total",
             "counter",
             "Worker processes that ended without being asked to.",
@@ -254,7 +258,7 @@ def _queues(served: Served) -> Any:
     return served.queues
 
 
-def _family(
+def family(
     name: str, kind: str, about: str, series: Iterable[tuple[Labels, float]]
 ) -> Iterator[str]:
     yield f"# HELP workbench_{name} {about}"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 class Flag(NamedTuple):
     """A flag; the type of `default` is the type of its values."""
 
-    default: int | str | bool
+    default: int | str | bool | float
     help: str
 
 
@@ -49,6 +49,9 @@ FLAGS: dict[str, Flag] = {
     "saved_model_tags": Flag("serve", "Tags of the meta graph to load, with commas between."),
     "tensorflow_session_parallelism": Flag(0, "Threads one operation may use; 0: automatic."),
     "tensorflow_intra_op_parallelism": Flag(0, "The same; goes before the one above."),
+    "per_process_gpu_memory_fraction": Flag(
+        0.0, "Share of each GPU that all versions may have together; 0: automatic (0.9)."
+    ),
     "ssl_config_file": Flag("", "File with an SSLConfig, for gRPC."),
     "grpc_channel_arguments": Flag("", "gRPC's own settings: name=value,name=value."),
     "enable_grpc_healthcheck_service": Flag(False, "Offer grpc.health.v1."),
@@ -66,7 +69,6 @@ IGNORED: dict[str, str] = {
     "flush_filesystem_caches": "a version's files stay cached as long as the system likes",
     "tensorflow_inter_op_parallelism": "a run uses the thread that asks for it",
     "tensorflow_session_config_file": _TUNED,
-    "per_process_gpu_memory_fraction": "device memory grows as it is needed",
     "enable_profiler": "there is no profiler service",
     "enable_serialization_as_tensor_content": "outputs are always in their typed fields",
     "remove_unused_fields_from_bundle_metagraph": "a loaded graph is kept by its worker alone",

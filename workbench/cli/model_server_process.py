@@ -58,6 +58,7 @@ def supervisor_spec(values: Values) -> SupervisorSpec:
         poll_seconds=poll_seconds if poll_seconds > 0 else _ONCE_SECONDS,
         models=tuple(model.to_json() for model in _models(values, defaults)),
         foreground=True,
+        budget=_budget(values["per_process_gpu_memory_fraction"]),
         data_plane={
             "rest_timeout_seconds": values["rest_api_timeout_in_ms"] / 1000,
             "enable_cors": values["rest_api_enable_cors_support"],
@@ -75,6 +76,14 @@ def supervisor_spec(values: Values) -> SupervisorSpec:
             "config_file_seconds": float(values["model_config_file_poll_wait_seconds"]),
         },
     )
+
+
+def _budget(gpu_fraction: float) -> dict[str, Any]:
+    if not 0 <= gpu_fraction <= 1:
+        raise invalid_argument(
+            f"Flag per_process_gpu_memory_fraction must be from 0 to 1; was {gpu_fraction}"
+        )
+    return {"gpu_memory_fraction": gpu_fraction} if gpu_fraction else {}
 
 
 def _model_defaults(values: Values) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import orjson
 
 from workbench.client import saving
 from workbench.client.control import model_path
+from workbench.client.memory import parse_bytes
 from workbench.client.outcomes import Launched, Published, Reused, differences
 from workbench.client.server import LOAD_TIMEOUT_SECONDS, Server, batching_json, labels_json
 from workbench.core.batching_parameters import BatchingParameters
@@ -41,6 +42,9 @@ def serve(
     detach: bool = False,
     idle_seconds: float | None = None,
     launcher: Launcher | None = None,
+    device: str = "auto",
+    memory_limit: int | str | None = None,
+    gpu_memory_limit: int | str | None = None,
     timeout: float = LOAD_TIMEOUT_SECONDS,
 ) -> Server:
     """Serve a model, and return the server once it answers.
@@ -59,6 +63,9 @@ def serve(
             ``"+hold"``, under which requests wait while no version serves.
         batching: TensorFlow Serving's parameters; None batches automatically.
         port: 0 lets the system choose.
+        device: ``"auto"`` (the GPU with the most room, else the CPU), ``"cpu"``, or ``"gpu:1"``.
+        memory_limit: the most that one version may take of the host: bytes, or ``"1.5 GB"``.
+        gpu_memory_limit: the same for the GPU.
         token: ``""`` makes a random one; None lets everybody on this machine ask.
         detach: the server outlives this process, until it is stopped (or idle for
             `idle_seconds`).
@@ -90,6 +97,9 @@ def serve(
         "transition": transition,
         "batching": batching_data,
         "labels": labels_json(labels or {}),
+        "device": device,
+        "memory_limit_bytes": parse_bytes(memory_limit, "memory_limit"),
+        "gpu_memory_limit_bytes": parse_bytes(gpu_memory_limit, "gpu_memory_limit"),
     }
     spec = {
         "name": name,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.client import card, memory, saving
 from workbench.client.control import ControlClient, model_path
 from workbench.client.data import DataClient
+from workbench.client.memory import Fit
 from workbench.client.outcomes import Failed, Outcome
 from workbench.client.tensors import to_inputs
 from workbench.client.views import Versions, VersionView
@@ -377,6 +378,27 @@ class Server:
         `measured` is False for what was not read exactly. With `points`, about so many rows of
         each process at most."""
         return memory.history(self._control, since, points)
+
+    def will_it_fit(self, path: str | os.PathLike[str]) -> Fit:
+        """What a SavedModel would take as the model's next version, and whether that fits, under
+        each transition; nothing is loaded. True where it fits under the model's own.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, there is no SavedModel.
+        """
+        return memory.will_it_fit(self._control, self.model, path)
+
+    @property
+    def budget(self) -> dict[str, Any]:
+        """Memory that versions may have together, by device, with what is reserved of it and
+        free, in bytes. May be assigned: a number of bytes or text like ``"4 GB"`` for the host,
+        or a dictionary with `host_memory_bytes` and `gpu_memory_bytes`; None stands for 90 % of
+        what there is. A version that was refused and fits now is loaded."""
+        return dict(self._control.request("GET", "/server")["budget"])
+
+    @budget.setter
+    def budget(self, limits: int | str | Mapping[str, Any] | None) -> None:
+        self._control.request("PATCH", "/server", {"budget": memory.budget_json(limits)})
 
     def events(self, since: int = 0) -> pd.DataFrame:
         """What happened, oldest first: one row an event, with its log line where it has one."""

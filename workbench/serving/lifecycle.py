@@ -155,6 +155,8 @@ class Lifecycle:
                 self._events.add("loading", *served.id, path=served.found.path)
             await self._loader.attempts(model, served, self._load_once)
         except ServingError as error:
+            # One that was staged and found no memory for its weights has a process still.
+            await self._loader.end(served)
             self._fail(model, served, error)
             return
         if not served.harness.aspired:

@@ -253,9 +253,11 @@ class Manager:
         while not self._lifecycle.stopping:
             self._flush(model)
             action = policy(_view(model))
-            if action is None or (action.act is Act.UNLOAD and self._in_vain(model)):
+            if action is None or (action.act is not Act.LOAD and self._in_vain(model)):
                 break
             served = model.versions[action.version]
+            if served.harness.state is _S.ERROR:
+                continue  # it has just been refused, and another may be had
             self.events.add(
                 "decision", model.name, action.version, act=action.act.value, why=action.why
             )
@@ -270,9 +272,8 @@ class Manager:
         self._notify()
 
     def _in_vain(self, model: Model) -> bool:
-        """Whether unloading would make room for nobody, because no version that is wanted can be
-        had: those that are not would be refused for want of memory, or have been. What serves
-        then goes on serving."""
+        """Whether unloading, or staging, would lead to nothing, because all versions that are
+        wanted have been, or now are, refused for want of memory. What serves then serves on."""
         if family(model.config.transition) == "smooth" or model.removed:
             return False
         wanted = [s for s in model.versions.values() if s.harness.aspired]

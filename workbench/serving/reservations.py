@@ -32,10 +32,12 @@ TRANSITIONS = ("smooth", "staged", "unload_first")
 
 @dataclass(frozen=True)
 class MemorySettings:
-    """Limits in bytes for all versions together; None: 90 % of what there is (of each GPU)."""
+    """Limits in bytes for all versions together; None: 90 % of what there is (of each GPU), or
+    another share of it (`gpu_memory_fraction`)."""
 
     host_memory_bytes: int | None = None
     gpu_memory_bytes: int | None = None
+    gpu_memory_fraction: float = DEFAULT_SHARE
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -55,7 +57,10 @@ class MemorySettings:
                 raise invalid_argument(
                     f"Unknown memory setting {name!r}: known are {', '.join(known)}"
                 )
-            if limit is not None and (type(limit) is not int or limit < 1):
+            if name == "gpu_memory_fraction":
+                if type(limit) not in (int, float) or not 0 < limit <= 1:
+                    raise invalid_argument(f"{name} must be above 0 and at most 1; was {limit!r}")
+            elif limit is not None and (type(limit) is not int or limit < 1):
                 raise invalid_argument(
                     f"{name} must be a number of bytes above 0, or null; was {limit!r}"
                 )
@@ -98,7 +103,9 @@ class Reservations:
         limits = {"host": round(DEFAULT_SHARE * self._machine.total) if host is None else host}
         for each in self._gpus or []:
             limits[f"gpu:{each.number}"] = (
-                round(DEFAULT_SHARE * each.total) if gpu is None else min(gpu, each.total)
+                round(self.settings.gpu_memory_fraction * each.total)
+                if gpu is None
+                else min(gpu, each.total)
             )
         self.budget.limits = limits
 
