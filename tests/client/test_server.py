@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 import workbench as wb
+from tests.models import BIG_WEIGHTS_BYTES
 from workbench.client.control import ControlClient, model_path
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.status import Code, ServingError
@@ -462,3 +463,24 @@ def test_a_path_that_the_control_plane_does_not_have(live: wb.Server) -> None:
     assert refused(lambda: live._control.request("GET", "/x")) == ServingError(
         Code.NOT_FOUND, "The control plane has no /x"
     )
+
+
+def test_whether_one_more_would_fit(live: wb.Server, models: Path, tmp_path: Path) -> None:
+    found = live.will_it_fit(models / "big")
+    assert found.fits
+    assert list(found.transitions) == ["smooth", "staged", "unload_first"]
+    assert found.steady["host"] > found.weights == BIG_WEIGHTS_BYTES
+    assert refused(lambda: live.will_it_fit(tmp_path)).message == (
+        f"There is no SavedModel in {tmp_path}: it has no saved_model.pb"
+    )
+
+
+def test_its_budget(live: wb.Server, models: Path) -> None:
+    before = live.budget["host"]["limit"]
+    live.budget = "100 MB"
+    try:
+        assert live.budget["host"]["limit"] == 100 * 2**20
+        assert not live.will_it_fit(models / "big")
+    finally:
+        live.budget = None
+    assert live.budget["host"]["limit"] == before
