@@ -136,9 +136,7 @@ def test_a_model_may_have_less_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None
         house.reserve("b", GIB, gpu_memory_limit_bytes=GIB)
 
 
-def test_the_share_of_all_versions_together(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_share_of_all_versions_together(monkeypatch: pytest.MonkeyPatch) -> None:
     house = House(monkeypatch, Card(16 * GIB))
     house.reservations.set_limits(MemorySettings(gpu_memory_fraction=0.25))
     assert house.reservations.budget.limits["gpu:0"] == 4 * GIB
