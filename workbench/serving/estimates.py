@@ -127,13 +127,14 @@ def estimate(files: Files, last: Measured | None, device: str = "host") -> Need:
         beyond = _RUNTIME_BYTES + graph + (_WEIGHTS_FACTOR - 1) * files.weights
         transient = _LOADING_BYTES + files.graph * _GRAPH_LOADING_FACTOR
     else:
-        # A worker of more weights takes more beyond them; what is not weights stays as it was.
-        scale = max(1.0, files.weights / max(1, last.files.weights))
+        # What is not weights stays as it was.
         beyond = max(0, last.steady - last.files.weights)
         transient = max(0, last.peak - last.steady)
-        if last.peak - last.steady > last.files.weights / 2:
-            # It had its weights twice while it loaded.
-            transient *= scale
+        copied = transient - _LOADING_BYTES
+        if copied > last.files.weights / 2 > _LOADING_BYTES:
+            # It had its weights twice while it loaded, and so will a larger one.
+            scale = max(1.0, files.weights / last.files.weights)
+            transient = round(_LOADING_BYTES + copied * scale)
     steady = round(files.weights + beyond)
     peak = round(steady + transient)
     prepared = round(_RUNTIME_BYTES + graph)
