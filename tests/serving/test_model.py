@@ -65,6 +65,14 @@ def test_short_and_full_names_of_transitions_mean_the_same() -> None:
             {"labels": {"stable": "1"}},
             "Labels must map names to version numbers; were {'stable': '1'}",
         ),
+        (
+            {"gpu_memory_fraction": 1.5},
+            "gpu_memory_fraction of model m must be between 0 and 1; was 1.5",
+        ),
+        (
+            {"gpu_memory_fraction": "half"},
+            "gpu_memory_fraction of model m must be between 0 and 1; was 'half'",
+        ),
         ({"labels": [1]}, "Labels must map names to version numbers; were [1]"),
         ({"batching": {"size": 3}}, None),
         ({"version_policy": "newest"}, None),

@@ -238,7 +238,7 @@ def test_a_quiet_load_leaves_no_thread_of_low_priority(server: Server, models: P
         answer = await ask(worker.lanes[0], x=floats(2))
         assert answer["y"].tolist() == [2.0]
         own = os.getpriority(os.PRIO_PROCESS, 0)
-        assert seen == {own, min(own + NICENESS, 19)} or own >= 19
+        assert seen == {own, max(own, NICENESS)}
         assert niceness(worker.pid) == {own}
         await worker.stop()
 

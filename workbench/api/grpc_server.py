@@ -85,6 +85,12 @@ class GrpcServer:
             handlers[_HEALTH + "Watch"] = grpc.unary_stream_rpc_method_handler(self._watch_health)
         self._router = _Router(handlers, token)
 
+    @property
+    def insecure(self) -> bool:
+        """Whether it is offered, and without TLS."""
+        options = self._options
+        return bool(options.port or options.socket_path) and options.tls is None
+
     async def start(self) -> list[str]:
         """Listen.
 

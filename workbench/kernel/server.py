@@ -73,6 +73,7 @@ class ServerSpec:
     keeper: ProcessId | None = None
     idle_seconds: float | None = None
     num_batch_threads: int | None = None
+    per_version_slots: bool = False
     poll_seconds: float = 1.0
     host: str = "127.0.0.1"
     grpc_port: int | None = None
@@ -101,6 +102,7 @@ class Server:
                 spec.poll_seconds,
                 read_batching_parameters,
                 memory=MemorySettings.from_json(self.desired.get("budget", spec.budget)),
+                per_version_slots=spec.per_version_slots,
             )
         )
         self.core.extra_processes["supervisor"] = spec.supervisor.pid
@@ -129,6 +131,8 @@ class Server:
             listening = socket.socket(fileno=self.spec.listen_fd)
             host, port = listening.getsockname()[:2]
             self._address = f"{host}:{port}"
+        if self.spec.foreground and not self.desired.get("opened"):
+            self.core.events.add("models_adding")
         for model in self.desired.get("models", []):
             self.core.manager.set_model(ModelConfig.from_json(model))
         self.control.start(self.spec.socket)
@@ -167,9 +171,15 @@ class Server:
             if not settle.done():
                 settle.cancel()
                 return
-            failures = {n: why for n, why in settle.result().items() if manager.models[n].listed()}
+            strict = self.spec.data_plane.get("fail_if_zero_versions", False)
+            failures = {
+                name: why
+                for name, why in settle.result().items()
+                if strict or manager.models[name].listed()
+            }
             if failures:
                 raise not_available(failures, "servable(s)")
+            self.core.events.add("models_added")
         await self.data_plane.open(listening)
         self.desired["opened"] = True
         self._write_desired()

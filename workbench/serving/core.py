@@ -39,8 +39,9 @@ def schedulable_cpus() -> int:
 class CoreOptions:
     """`num_batch_threads` None: as many executor slots as CPUs; `poll_seconds`: of folders;
     `read_batching`: reads a version's own batching parameters from a file; `load_seconds`: the
-    longest that loading a version may take; `nvml`: where GPUs are looked for; None: nowhere;
-    `memory`: what versions may take together."""
+    longest that loading a version may take; `per_version_slots`: the slots are of each version, and
+    not of all together; `nvml`: where GPUs are looked for, None: nowhere; `memory`: what versions
+    may take together."""
 
     num_batch_threads: int | None = None
     poll_seconds: float = 1.0
@@ -48,6 +49,7 @@ class CoreOptions:
     load_seconds: float = LOAD_SECONDS
     nvml: Nvml | None = field(default_factory=RealNvml)
     memory: MemorySettings = field(default_factory=MemorySettings)
+    per_version_slots: bool = False
 
 
 class ServerCore:
@@ -59,11 +61,13 @@ class ServerCore:
         self.started = time.time()
         self.events = EventLog(lambda: (time.monotonic(), time.time()))
         self.zygote = Zygote(self._zygote_event)
-        self.scheduler = BatchScheduler(options.num_batch_threads or cpus)
         self._loop = asyncio.get_running_loop()
         self.gpus = Gpus(
             options.nvml,
             lambda number, why: self._tell("gpu_lost", device=f"gpu:{number}", message=why),
+        )
+        self.scheduler = BatchScheduler(
+            options.num_batch_threads or cpus, per_version_slots=options.per_version_slots
         )
         self.manager = Manager(
             self.events,

@@ -176,6 +176,7 @@ class Lifecycle:
         batching = model.config.batching
         if model.config.version_batching:
             batching = await self._own_batching(served)
+        served.batched = batching is not None
         worker = await self._loader.load(model, served)
         if not harness.aspired:
             return
@@ -213,6 +214,7 @@ class Lifecycle:
         served.harness.fail(error)
         self.tell_state(served)
         self._events.add("error", *served.id, code=error.code.name, message=error.message)
+        self._events.add("not_loaded", *served.id, code=error.code.name, message=error.message)
 
     def _fail(self, model: Model, served: Served, error: ServingError) -> None:
         self.refuse(model, served, error)

@@ -25,7 +25,9 @@ T = TypeVar("T")
 LOAD_SECONDS = 600.0
 # A lane whose answer is being handed out cannot take the next batch: that one takes the spare.
 SPARE_LANES = 1
-_PASSING = frozenset({Code.UNAVAILABLE, Code.INTERNAL, Code.UNKNOWN, Code.ABORTED})
+_PASSING = frozenset(
+    {Code.UNAVAILABLE, Code.INTERNAL, Code.UNKNOWN, Code.ABORTED, Code.RESOURCE_EXHAUSTED}
+)
 """Codes of failures that may go away by themselves; others are final until files change."""
 
 
@@ -75,16 +77,22 @@ class Loader:
                 async with self._at_once:
                     return await step(model, served)
             except ServingError as error:
+                served.failed_loads += 1
                 self._events.add(
                     "load_failed", *served.id, code=error.code.name, message=error.message
                 )
-                if not served.retrying or error.code not in _PASSING:
+                if not served.retrying:
+                    self._events.add("load_retry_cancelled", *served.id)
+                    raise
+                if error.code not in _PASSING and not model.config.retry_all_load_errors:
                     raise
                 if attempt >= model.config.max_load_retries:
+                    self._events.add("load_retries_exhausted", *served.id, retries=attempt)
                     raise
             attempt += 1
             await asyncio.sleep(model.config.load_retry_seconds)
             if not served.retrying:
+                self._events.add("load_retry_cancelled", *served.id)
                 raise ServingError(Code.CANCELLED, "Loading of servable cancelled")
             self._events.add("load_retry", *served.id, attempt=attempt)
 
@@ -100,6 +108,7 @@ class Loader:
             served.found.path,
             tags=model.config.tags,
             intra_op_threads=self._intra_op_threads(model),
+            gpu_memory_fraction=model.config.gpu_memory_fraction,
             quiet=self._quiet(),
             device=_device(served),
             progress=self._progress(served),
@@ -124,6 +133,7 @@ class Loader:
             served.found.path,
             tags=model.config.tags,
             intra_op_threads=self._intra_op_threads(model),
+            gpu_memory_fraction=model.config.gpu_memory_fraction,
             quiet=self._quiet(),
             device=_device(served),
             warm_up=model.config.enable_model_warmup,
@@ -185,6 +195,8 @@ class Loader:
     def _progress(self, served: Served) -> Progress:
         def progress(kind: str, data: dict[str, Any]) -> None:
             self._events.add(kind, *served.id, **data)
+            if kind == "loaded_saved_model" and served.batched:
+                self._events.add("session_wrapped", *served.id)
 
         return progress
 

@@ -26,12 +26,14 @@ from workbench.serving.loading import LOAD_SECONDS, SPARE_LANES, Loader
 from workbench.serving.model import Model, ModelConfig, Served
 from workbench.serving.reservations import MemorySettings, Reservations, is_refused
 from workbench.serving.scheduler import BatchScheduler
-from workbench.serving.source import FolderSource, Found
+from workbench.serving.source import FolderSource, Found, Poll
 from workbench.serving.zygote import Zygote
 
 _S = HarnessState
 
 POLL_SECONDS = 1.0
+_WAITING_POLL_SECONDS = 1.0
+"""How often, at least, a folder with an incomplete version is looked at."""
 _ENDED_KEPT = 16
 _REVIVABLE = frozenset(
     {
@@ -129,6 +131,7 @@ class Manager:
         else:
             # Also a model that was removed and still has versions to unload.
             model.removed = False
+            model.polled = False
             self.events.add("model_added", config.name, config=config.to_json())
             self._poll_now[config.name] = asyncio.Event()
             self._pollers[config.name] = self._lifecycle.start(self._poll(model))
@@ -163,9 +166,16 @@ class Manager:
         while True:
             wake.clear()
             poll = await asyncio.to_thread(model.source.poll, model.config.version_policy)
+            kept = _goes_on(model, poll)
+            if kept:
+                poll.warnings.append(
+                    f"What is served of {model.name} goes on being served. Remove the model, or "
+                    "set servable_versions_always_present to false, to unload it."
+                )
+            kind = "source_unreadable" if poll.aspired is None else "source_error"
             for warning in poll.warnings:
                 if warning not in model.warnings:
-                    self.events.add("source_error", model.name, message=warning)
+                    self.events.add(kind, model.name, message=warning)
             model.warnings = poll.warnings
             for version, reason in poll.waiting.items():
                 if model.waiting.get(version) != reason:
@@ -177,18 +187,26 @@ class Manager:
                         f"waiting: {reason}",
                     )
             model.waiting = poll.waiting
-            if poll.aspired is not None:
+            if poll.aspired is not None and not kept:
                 await self.reservations.look(model.config, poll.aspired)
-                self._aspire(model, poll.aspired)
-            model.polled = True
+                model.polled = self._aspire(model, poll.aspired)
+            else:
+                model.polled = True
             self._notify()
+            seconds = self._poll_seconds
+            if poll.waiting:
+                # Also where folders are looked at once: it was there, and would be lost for good.
+                seconds = min(seconds, _WAITING_POLL_SECONDS)
             try:
-                await asyncio.wait_for(wake.wait(), self._poll_seconds)
+                await asyncio.wait_for(wake.wait(), seconds)
             except asyncio.TimeoutError:
                 pass
 
-    def _aspire(self, model: Model, wanted: list[Found]) -> None:
-        """The source's word: exactly these versions; all others are not aspired any more."""
+    def _aspire(self, model: Model, wanted: list[Found]) -> bool:
+        """The source's word: exactly these versions; all others are not aspired any more.
+
+        False, and nothing changes, while one of them must be gone first to come back.
+        """
         by_version = {found.version: found for found in wanted}
         self._flush(model)
         for version in by_version.keys() & model.versions.keys():
@@ -197,7 +215,7 @@ class Manager:
                 # It is being unloaded and wanted back. As in TensorFlow Serving, all of this is
                 # put off until it is gone: else, meanwhile, no version would be aspired, and a
                 # policy that preserves availability would unload the one that serves.
-                return
+                return False
         for version, served in model.versions.items():
             found = by_version.get(version)
             if served.harness.aspired and found is None:
@@ -225,6 +243,7 @@ class Manager:
                 self.events.add("aspired", model.name, version, path=found.path)
                 self._lifecycle.tell_state(served)
         self._reconcile(model)
+        return True
 
     # What is done about it.
 
@@ -339,18 +358,21 @@ class Manager:
             raise not_found(f"Servable not found for request: Specific({name}, {version})")
         return served
 
-    def hold(self, name: str, resume: Callable[[], None]) -> Callable[[], None] | None:
+    def hold(
+        self, name: str, resume: Callable[[], None], size: int = 0
+    ) -> Callable[[], None] | None:
         """Hold a request for which there is no version just now, if the model's transition does
         that and a version is on its way.
 
         Args:
             resume: called once when the request may look for a version again.
+            size: bytes of its body.
 
         Returns:
             What takes the request out again; None where it is not held.
 
         Raises:
-            ServingError: UNAVAILABLE, too many are held already.
+            ServingError: UNAVAILABLE, too many or too large ones are held already.
         """
         model = self.models.get(name)
         if model is None or self._lifecycle.stopping or not holds(model.config.transition):
@@ -359,7 +381,7 @@ class Manager:
             return None
         if not model.held:
             model.held_since = time.monotonic()
-        return model.held.add(resume)
+        return model.held.add(resume, size)
 
     def status(self, name: str, version: int | None = None) -> list[Served]:
         """All versions of a model, highest first, or the one asked for.
@@ -416,6 +438,16 @@ class Manager:
             await self.loader.end(served)
 
         await asyncio.gather(*(end(s) for s in versions), return_exceptions=True)
+
+
+def _goes_on(model: Model, poll: Poll) -> bool:
+    """Whether what is served goes on although the folder is empty: more often than anybody
+    removes every version, a storage is away."""
+    return (
+        poll.empty
+        and model.config.servable_versions_always_present
+        and any(served.harness.aspired for served in model.versions.values())
+    )
 
 
 def _view(model: Model) -> list[Version]:

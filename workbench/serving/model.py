@@ -19,6 +19,7 @@ from workbench.core.versions import VersionPolicy
 from workbench.serving.estimates import Measured, VersionMemory
 from workbench.serving.source import FolderSource, Found
 from workbench.serving.tasks import VersionQueues
+from workbench.serving.traffic import Traffic
 from workbench.serving.worker import LoadReport, Worker
 
 if TYPE_CHECKING:
@@ -42,11 +43,15 @@ class ModelConfig:
         version_batching: each version's `batching_params.pbtxt` says how its requests are batched,
             instead of `batching`; those of a version without one are not.
         labels: names for versions; a label may name a version that is not there yet.
+        servable_versions_always_present: a base path in which there is no version any more ends
+            nothing: what is served goes on.
         max_load_retries: attempts after a first load that failed for a passing reason.
+        retry_all_load_errors: attempt it again whatever the reason.
         load_retry_seconds: the pause before each.
         tags: of the meta graph to load.
         intra_op_threads: threads that one operation may use; None: the CPUs divided by the
             executor slots.
+        gpu_memory_fraction: of a GPU's memory, at most for each version; 0 sets no limit.
         enable_model_warmup: run the version's warm-up requests before it becomes available.
         num_request_iterations_for_warmup: how often each is run; 0 means once.
         device: ``auto`` (the GPU with the most room, else the CPU), ``cpu``, or ``gpu:N``.
@@ -71,6 +76,9 @@ class ModelConfig:
     device: str = "auto"
     memory_limit_bytes: int | None = None
     gpu_memory_limit_bytes: int | None = None
+    servable_versions_always_present: bool = True
+    retry_all_load_errors: bool = False
+    gpu_memory_fraction: float = 0.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.device, str) or not _DEVICE.match(self.device):
@@ -86,6 +94,11 @@ class ModelConfig:
         if not _NAME.match(self.name):
             raise invalid_argument(
                 f"Model name {self.name!r} cannot be part of a URL: use letters, digits, '-', '_'"
+            )
+        share = self.gpu_memory_fraction
+        if not isinstance(share, (int, float)) or not 0 <= share <= 1:
+            raise invalid_argument(
+                f"gpu_memory_fraction of model {self.name} must be between 0 and 1; was {share!r}"
             )
         if not os.path.isabs(self.base_path):
             raise invalid_argument(
@@ -112,6 +125,9 @@ class ModelConfig:
             "device": self.device,
             "memory_limit_bytes": self.memory_limit_bytes,
             "gpu_memory_limit_bytes": self.gpu_memory_limit_bytes,
+            "servable_versions_always_present": self.servable_versions_always_present,
+            "retry_all_load_errors": self.retry_all_load_errors,
+            "gpu_memory_fraction": self.gpu_memory_fraction,
         }
 
     @classmethod
@@ -160,7 +176,9 @@ class Served:
             mostly the way between the processes.
         first_run_seconds: how long its worker's first batch ran; None before that.
         deaths: monotonic times at which its worker died of itself.
+        batched: whether its requests are merged as its batching parameters say.
         retrying: whether another attempt to load may be made.
+        failed_loads: attempts to load it that have failed.
         recording: the warm-up requests that are, or were, recorded from it.
         replacement: brings up the next worker after one has died.
         memory: what is known of it and reserved for it.
@@ -178,7 +196,9 @@ class Served:
     first_run_seconds: float | None = None
     ready_at: float | None = None
     deaths: list[float] = field(default_factory=list)
+    batched: bool = False
     retrying: bool = True
+    failed_loads: int = 0
     replacement: asyncio.Task[None] | None = None
     recording: WarmupRecording | None = None
     memory: VersionMemory | None = None
@@ -239,6 +259,8 @@ class Model:
         # Requests that wait for a version, where the transition holds them.
         self.held = Held()
         self.held_since = 0.0
+        self.traffic = Traffic()
+        # Whether what the folder was last seen to want has been taken up.
         self.polled = False
         self.removed = False
         self.measured: Measured | None = None

@@ -235,6 +235,7 @@ class Worker:
         quiet: bool,
         progress: Progress,
         device: tuple[str, float] = ("host", 0.0),
+        gpu_memory_fraction: float = 0.0,
     ) -> StageReport:
         """Prepare the SavedModel at `path` as far as that needs no memory for its weights; `load`
         does the rest. Once in a worker's life. `quiet`: leave the processor to whoever serves.
@@ -252,6 +253,7 @@ class Worker:
                 "intra_op_threads": intra_op_threads,
                 "quiet": quiet,
                 "device": device,
+                "gpu_memory_fraction": gpu_memory_fraction,
             }
         )
         return await self._staged
@@ -267,6 +269,7 @@ class Worker:
         warm_up_iterations: int,
         progress: Progress,
         device: tuple[str, float] = ("host", 0.0),
+        gpu_memory_fraction: float = 0.0,
     ) -> LoadReport:
         """Load the SavedModel at `path`, all of it or what `stage` has left, and run its warm-up
         requests; once in a worker's life. `quiet`: leave the processor to whoever serves.
@@ -286,6 +289,7 @@ class Worker:
                 "device": device,
                 "warm_up": warm_up,
                 "warm_up_iterations": warm_up_iterations,
+                "gpu_memory_fraction": gpu_memory_fraction,
             }
         )
         return await self._loaded

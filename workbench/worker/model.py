@@ -10,6 +10,7 @@ public `Session.run` serves instead.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,22 @@ from workbench.worker.state_walk import keepers
 
 Progress = Callable[[str, dict[str, Any]], None]
 
+# What the system says when a file is there and cannot be had just now: a network's file system
+# that is away, a full table of files or of memory.
+_PASSING = frozenset({
+    errno.EIO, errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ENOMEM, errno.EMFILE, errno.ENFILE,
+    errno.ESTALE, errno.ETIMEDOUT, errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET,
+    errno.ECONNRESET, errno.ECONNREFUSED, errno.EHOSTDOWN, errno.EHOSTUNREACH,
+})  # fmt: skip
+
+# What the system says when a file is there and cannot be had just now: a network's file system
+# that is away, a full table of files or of memory.
+_PASSING = frozenset({
+    errno.EIO, errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ENOMEM, errno.EMFILE, errno.ENFILE,
+    errno.ESTALE, errno.ETIMEDOUT, errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET,
+    errno.ECONNRESET, errno.ECONNREFUSED, errno.EHOSTDOWN, errno.EHOSTUNREACH,
+})  # fmt: skip
+
 
 class LoadedModel:
     """One SavedModel in this process: `read_graph`, then `finish`, and it can be run.
@@ -34,8 +51,8 @@ class LoadedModel:
         path: the version's folder.
         tags: the meta graph to load, normally `("serve",)`.
         intra_op_threads: threads one operation may use.
+        gpu_memory_fraction: of a GPU's memory, at most for this version; 0 sets no limit.
         progress: called with an event kind and its data as the load goes on.
-        gpu_fraction: of a GPU's memory, which may be used of it; 0: all.
 
     Raises:
         ServingError: NOT_FOUND, UNIMPLEMENTED, or whatever TensorFlow reports.
@@ -47,7 +64,7 @@ class LoadedModel:
         tags: Sequence[str],
         intra_op_threads: int,
         progress: Progress,
-        gpu_fraction: float = 0.0,
+        gpu_memory_fraction: float = 0.0,
     ) -> None:
         import tensorflow as tf
 
@@ -65,8 +82,7 @@ class LoadedModel:
         )
         # By default TensorFlow takes the whole device, and a second version could not load.
         config.gpu_options.allow_growth = True
-        if gpu_fraction:
-            config.gpu_options.per_process_gpu_memory_fraction = gpu_fraction
+        config.gpu_options.per_process_gpu_memory_fraction = gpu_memory_fraction
         with _translated():
             self._session = tf.compat.v1.Session(graph=self._graph, config=config)
 
@@ -317,6 +333,8 @@ def translate(error: Exception) -> ServingError:
         return ServingError(Code(code), message)
     if isinstance(error, MemoryError):
         return ServingError(Code.RESOURCE_EXHAUSTED, f"out of memory: {message}")
+    if isinstance(error, OSError) and error.errno in _PASSING:
+        return ServingError(Code.UNAVAILABLE, message)
     if isinstance(error, (OSError, KeyError)):
         return ServingError(Code.NOT_FOUND, message)
     return ServingError(Code.INVALID_ARGUMENT, message)

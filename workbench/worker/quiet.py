@@ -1,10 +1,10 @@
 """Loading beside a version that serves: the processor is its, and loading takes what is left.
 
-A load keeps a processor busy for as long as it lasts: reading a graph is one thread's work, and
-restoring large variables that of eight (TensorFlow makes them for it). Who serves at the same time
-should hardly notice. So all of this can be done in a thread of low priority: the threads that it
-starts inherit that, and it ends with it, as a process may lower a priority and not raise it again.
-Threads that outlive the load, those of a session, must have been started before.
+A load keeps a processor busy for as long as it lasts, and more than one where restoring starts
+threads of its own. Who serves at the same time should hardly notice. So all of this can be done in
+a thread of low priority: the threads that it starts inherit that, and it ends with it, as a process
+may lower a priority and not raise it again. Threads that outlive the load, those of a session, must
+have been started before.
 """
 
 from __future__ import annotations
@@ -46,4 +46,6 @@ def lower_priority(niceness: int) -> None:
     """Lower the calling thread's priority; other systems than Linux only know that of the
     process, and keep it."""
     if hasattr(os, "sched_setaffinity"):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+        thread = threading.get_native_id()
+        before = os.getpriority(os.PRIO_PROCESS, thread)
+        os.setpriority(os.PRIO_PROCESS, thread, max(before, niceness))
