@@ -8,6 +8,7 @@ import os
 import socket
 import stat
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,6 +73,7 @@ def test_the_server_tells_of_itself(planes: Planes, server: Server) -> None:
         "name": "test",
         "started": core.started,
         "zygote_pid": core.zygote.pid,
+        "budget": core.reservations.budget.to_json(),
         "num_batch_threads": 2,
         "outstanding": 0,
         "last_seq": core.events.last_seq,
@@ -289,7 +291,7 @@ def test_a_setting_that_is_unknown_is_named_beside_the_known(
     assert answer.json == refusal(
         "INVALID_ARGUMENT",
         "Setting 'base_path' cannot be changed; these can: version_policy, transition, batching, "
-        "labels",
+        "labels, device, memory_limit_bytes, gpu_memory_limit_bytes",
     )
 
 
@@ -582,3 +584,86 @@ def test_memory_over_time(planes: Planes, model: Path) -> None:
     samples = planes.control("GET", f"/memory?since={now}").json["samples"]
     assert samples
     assert all(s["monotonic"] > now for s in samples)
+
+
+def test_memory_over_time_as_columns_and_thinned(planes: Planes, model: Path) -> None:
+    ledger = planes.server.core.ledger
+    planes.until(lambda: len(ledger.history()) > 20, "there are samples to thin")
+    columns = planes.control("GET", "/memory?since=0&columns=1&points=2").json["columns"]
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    assert rows[0].keys() == ledger.history()[0].to_json().keys()
+    assert max(Counter(row["pid"] for row in rows).values()) == 2
+    refused = planes.control("GET", "/memory?since=0&points=1.5")
+    assert (refused.status, refused.json["error"]) == (
+        400,
+        "Query argument 'points' must be a whole number; was 1.5",
+    )
+
+
+def test_the_ledger_adds_up(planes: Planes, model: Path) -> None:
+    told = planes.control("GET", "/memory/ledger").json
+    (machine,) = told["machines"]
+    assert sum(cell["bytes"] for cell in told["cells"]) == machine["total"]
+    assert {(c["owner"], c["model"], c["version"]) for c in told["cells"]} == {
+        ("server", None, None),
+        ("zygote", None, None),
+        ("worker", "m", 1),
+        ("machine", None, None),
+    }
+    assert [note.partition(":")[0] for note in told["notes"]] == ["host memory only"]
+
+
+def test_the_budget_can_be_changed(planes: Planes, model: Path) -> None:
+    before = planes.control("GET", "/server").json["budget"]["host"]
+    assert 0 < before["reserved"] < before["limit"]
+    changed = planes.control("PATCH", "/server", {"budget": {"host_memory_bytes": 2**30}})
+    assert changed.json["budget"]["host"]["limit"] == 2**30
+    refused = planes.control("PATCH", "/server", {"budget": {"host_memory_bytes": -1}})
+    assert (refused.status, refused.json) == (
+        400,
+        refusal(
+            "INVALID_ARGUMENT",
+            "host_memory_bytes must be a number of bytes above 0, or null; was -1",
+        ),
+    )
+    back = planes.control("PATCH", "/server", {"budget": {}})
+    assert back.json["budget"]["host"]["limit"] == before["limit"]
+
+
+def test_whether_one_more_would_fit(planes: Planes, model: Path) -> None:
+    told = planes.control("POST", "/models/m/fit", {"path": str(model / "1")}).json
+    assert [t["fits"] for t in told["transitions"].values()] == [True, True, True]
+    for body, error in (
+        ({"path": "1"}, "'path' must be the absolute path of a SavedModel; was '1'"),
+        ({}, "'path' must be the absolute path of a SavedModel; was None"),
+        ({"path": str(model)}, f"There is no SavedModel in {model}: it has no saved_model.pb"),
+    ):
+        answer = planes.control("POST", "/models/m/fit", body)
+        assert (answer.status, answer.json) == (400, refusal("INVALID_ARGUMENT", error))
+    assert planes.control("POST", "/models/x/fit", {}).status == 404
+
+
+def test_device_and_limits_of_a_model(planes: Planes, base: Path) -> None:
+    put = {"base_path": str(base), "device": "gpu:7", "memory_limit_bytes": 2**31}
+    told = planes.control("PUT", "/models/m", put).json
+    assert (told["device"], told["memory_limit_bytes"]) == ("gpu:7", 2**31)
+    publish(planes, base, 1, "")
+    (version,) = planes.control("GET", "/models/m").json["versions"]
+    # There is no such GPU here, and that is told.
+    assert version["memory"]["device"] == "host"
+    assert version["memory"]["fallback"].startswith("gpu:7 cannot be used: ")
+    assert version["memory"]["limit"]["bytes"] == 2**31
+    kinds = [e.kind for e in planes.server.events()]
+    assert kinds.count("device_fallback") == 1
+    patched = planes.control("PATCH", "/models/m", {"device": "cpu", "memory_limit_bytes": None})
+    assert (patched.json["device"], patched.json["memory_limit_bytes"]) == ("cpu", None)
+    for body, error in (
+        ({"device": "tpu"}, "Unknown device 'tpu': use 'auto', 'cpu', or 'gpu:0', 'gpu:1' ..."),
+        ({"device": 1}, "Setting 'device' must be a string; was 1"),
+        (
+            {"memory_limit_bytes": 0},
+            "memory_limit_bytes must be a number of bytes above 0, or None; was 0",
+        ),
+    ):
+        answer = planes.control("PATCH", "/models/m", body)
+        assert (answer.status, answer.json) == (400, refusal("INVALID_ARGUMENT", error))

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 import workbench as wb
+from tests.models import BIG_WEIGHTS_BYTES
 from workbench.client.control import ControlClient, model_path
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.status import Code, ServingError
@@ -402,7 +403,7 @@ def test_its_memory(live: wb.Server) -> None:
     assert list(frame.columns) == ["role", "model", "version", "pid", "pss", "uss", "measured"]
     worker = frame[(frame["role"] == "worker") & (frame["model"] == "half")]
     assert worker["version"].tolist() == [1]
-    assert {"server", "zygote"} <= set(frame["role"])
+    assert {"server", "supervisor", "zygote"} <= set(frame["role"])
     # Its weights are two numbers; what a worker has of its own is counted in megabytes.
     assert live.versions[1].memory_bytes is not None
     assert 2**20 < live.versions[1].memory_bytes < 200 * 2**20
@@ -410,6 +411,24 @@ def test_its_memory(live: wb.Server) -> None:
     assert list(history.columns)[:2] == ["monotonic", "wall"]
     assert set(frame["role"]) >= set(history["role"]) >= {"server"}
     assert live.memory_history(since=history["monotonic"].max() + 1e6).empty
+    assert live.memory_history(points=1).groupby("pid").size().max() == 1
+
+
+def test_its_memory_by_kind(live: wb.Server) -> None:
+    frame = live.memory(by="kind")
+    assert list(frame.columns) == [
+        "device", "owner", "model", "version", "pid", "kind", "bytes", "how",
+    ]  # fmt: skip
+    (machine,) = frame.attrs["machines"]
+    assert frame["bytes"].sum() == machine["total"]
+    worker = frame[(frame["model"] == "half") & (frame["version"] == 1)]
+    assert worker["kind"].tolist() == ["shared regions", "runtime", "weights", "activations"]
+    rest = frame[frame["owner"] == "machine"]
+    assert rest["kind"].tolist() == ["unattributed", "reserved", "free"]
+    assert set(frame["how"]) == {"measured", "estimated"}
+    with pytest.raises(ServingError) as caught:
+        live.memory(by="pod")
+    assert caught.value.message == "Memory by 'pod' is not known: use 'process' or 'kind'"
 
 
 def test_its_events(server: wb.Server) -> None:
@@ -453,3 +472,24 @@ def test_a_path_that_the_control_plane_does_not_have(live: wb.Server) -> None:
     assert refused(lambda: live._control.request("GET", "/x")) == ServingError(
         Code.NOT_FOUND, "The control plane has no /x"
     )
+
+
+def test_whether_one_more_would_fit(live: wb.Server, models: Path, tmp_path: Path) -> None:
+    found = live.will_it_fit(models / "big")
+    assert found.fits
+    assert list(found.transitions) == ["smooth", "staged", "unload_first"]
+    assert found.steady["host"] > found.weights == BIG_WEIGHTS_BYTES
+    assert refused(lambda: live.will_it_fit(tmp_path)).message == (
+        f"There is no SavedModel in {tmp_path}: it has no saved_model.pb"
+    )
+
+
+def test_its_budget(live: wb.Server, models: Path) -> None:
+    before = live.budget["host"]["limit"]
+    live.budget = "100 MB"
+    try:
+        assert live.budget["host"]["limit"] == 100 * 2**20
+        assert not live.will_it_fit(models / "big")
+    finally:
+        live.budget = None
+    assert live.budget["host"]["limit"] == before

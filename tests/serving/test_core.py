@@ -17,7 +17,8 @@ from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.status import ServingError, unavailable
 from workbench.runtime.processes import ProcessId
 from workbench.serving.core import ServerCore, schedulable_cpus
-from workbench.serving.memory import Sample, read_exact
+from workbench.serving.memory import Sample
+from workbench.serving.memory_reading import read_exact
 
 MEBIBYTE = 1024 * 1024
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,8 @@ import psutil
 import pytest
 
 from workbench.serving import memory
-from workbench.serving.memory import MemoryLedger, Process, Sample, read_cheap, read_exact
+from workbench.serving.memory import MemoryLedger, Process, Sample
+from workbench.serving.memory_reading import Cheap, Reading, read_cheap, read_exact
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 pytestmark = linux
@@ -44,14 +46,15 @@ def test_exact_readings_are_those_of_smaps_rollup(child: int) -> None:
     with open(f"/proc/{child}/smaps_rollup") as file:
         rows = [line.split() for line in file][1:]
     sizes = {row[0]: int(row[1]) * 1024 for row in rows}
-    assert read == pytest.approx(
+    assert (read.pss, read.uss) == pytest.approx(
         (sizes["Pss:"], sizes["Private_Clean:"] + sizes["Private_Dirty:"]), abs=SHARED_FILES
     )
-    pss, uss = read
-    assert 64 * MEBIBYTE < uss <= pss < 128 * MEBIBYTE
+    assert 64 * MEBIBYTE < read.uss <= read.pss < 128 * MEBIBYTE
+    assert read.anon > 64 * MEBIBYTE
+    assert read.anon + read.file + read.shmem == pytest.approx(read.pss, abs=16 * 1024)
     cheap = read_cheap(child)
     assert cheap is not None
-    assert 64 * MEBIBYTE < cheap < 128 * MEBIBYTE
+    assert 64 * MEBIBYTE < cheap.private < 128 * MEBIBYTE
 
 
 def test_a_process_that_is_gone_or_a_zombie_has_no_memory() -> None:
@@ -69,7 +72,7 @@ def test_elsewhere_the_private_memory_stands_for_both(
     monkeypatch.setattr(sys, "platform", "darwin")
     read = read_exact(child)
     assert read is not None
-    assert read[0] == read[1] == pytest.approx(private, abs=SHARED_FILES)
+    assert read.pss == read.uss == pytest.approx(private, abs=SHARED_FILES)
     assert read_exact(GONE) is None
 
 
@@ -88,7 +91,9 @@ def test_measures_every_process_and_keeps_the_samples(child: int) -> None:
         "uss": sample.uss,
         "measured": True,
     }
-    assert (sample.pss, sample.uss) == pytest.approx(read_exact(child), abs=SHARED_FILES)
+    read = read_exact(child)
+    assert read is not None
+    assert (sample.pss, sample.uss) == pytest.approx(read[:2], abs=SHARED_FILES)
     assert ledger.history() == [sample]
     assert ledger.history(sample.monotonic) == []
     ledger.close()
@@ -100,8 +105,16 @@ class Readings:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.exact: dict[int, tuple[int, int]] = {}
         self.cheap: dict[int, int] = {}
-        monkeypatch.setattr(memory, "read_exact", lambda pid: self.exact.get(pid))
-        monkeypatch.setattr(memory, "read_cheap", lambda pid: self.cheap.get(pid))
+        self.exact_reads: list[int] = []
+        monkeypatch.setattr(memory, "read_exact", self._read_exact)
+        monkeypatch.setattr(memory, "read_cheap", self._read_cheap)
+
+    def _read_exact(self, pid: int) -> Reading | None:
+        self.exact_reads.append(pid)
+        return Reading(*self.exact[pid]) if pid in self.exact else None
+
+    def _read_cheap(self, pid: int) -> Cheap | None:
+        return Cheap(self.cheap[pid], 0) if pid in self.cheap else None
 
 
 def told(samples: list[Sample]) -> list[Any]:
@@ -132,8 +145,86 @@ def test_estimates_are_cheap_readings_corrected_by_the_last_exact_one(
     ]
     del readings.exact[2]
     readings.cheap = {3: 5}
-    ledger._estimate()  # its exact reading is gone: nothing can be said
+    ledger._estimate()  # nobody knows what it shares: nothing can be said
     assert len(ledger.history()) == 6
+
+
+def test_who_has_not_changed_is_read_exactly_every_ten_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    readings = Readings(monkeypatch)
+    large, little = 2 * MEBIBYTE, 4096
+    readings.exact = {1: (100, 80), 2: (70, 60)}
+    readings.cheap = {1: 10 * MEBIBYTE, 2: 20 * MEBIBYTE}
+    processes = [Process(1, "server"), Process(2, "worker")]
+    ledger = MemoryLedger(lambda: processes)
+    seconds: list[list[int]] = []
+    for second in range(25):
+        readings.exact_reads.clear()
+        if second == 3:
+            readings.cheap[2] += little
+        elif second == 5:
+            readings.cheap[2] += large
+        elif second == 7:
+            processes.append(Process(3, "worker"))
+            readings.exact[3], readings.cheap[3] = (5, 5), 5
+        ledger._tick(100.0 + second)
+        seconds.append(list(readings.exact_reads))
+    assert {second: read for second, read in enumerate(seconds) if read} == {
+        0: [1, 2],
+        5: [2],
+        7: [1, 2, 3],  # a process more changes what the others share
+        17: [1, 2, 3],
+    }
+    assert told(ledger.history())[:6] == [
+        (1, 100, 80, True),
+        (2, 70, 60, True),
+        (1, 100, 80, False),
+        (2, 70, 60, False),
+        (1, 100, 80, False),
+        (2, 70, 60, False),
+    ]
+
+
+def test_history_is_thinned_evenly_for_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    readings = Readings(monkeypatch)
+    readings.exact = {1: (1, 1), 2: (2, 2)}
+    processes = [Process(1, "server")]
+    ledger = MemoryLedger(lambda: processes)
+    for second in range(10):
+        if second == 8:
+            processes.append(Process(2, "worker"))
+        readings.exact[1] = (second, second)
+        ledger.measure()
+    thinned = ledger.history(points=4)
+    assert [s.pss for s in thinned if s.process.pid == 1] == [0, 3, 6, 9]
+    assert [s.pss for s in thinned if s.process.pid == 2] == [2, 2]
+    assert ledger.history(points=100) == ledger.history()
+
+
+def test_threads_measure_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    readings = Readings(monkeypatch)
+    processes = [Process(pid, "worker") for pid in range(50)]
+    readings.exact = dict.fromkeys(range(50), (1, 1))
+    readings.cheap = dict.fromkeys(range(50), 1)
+    ledger = MemoryLedger(lambda: processes[: 1 + int(time.monotonic_ns() // 1000) % 50])
+    errors: list[BaseException] = []
+
+    def measure() -> None:
+        try:
+            for _ in range(200):
+                ledger.measure()
+                ledger._estimate()
+                ledger._tick(time.monotonic())
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=measure) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
 
 
 def test_a_thread_samples_finely_while_something_changes(
@@ -155,3 +246,48 @@ def test_a_thread_samples_finely_while_something_changes(
     ledger.close()
     assert not ledger._thread.is_alive()
     assert told(ledger.history())[:2] == [(1, 7, 5, True), (1, 7, 5, False)]
+
+
+def test_a_failure_is_told_once_and_sampling_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "FINE_SECONDS", 0.001)
+    monkeypatch.setattr(memory, "TICK_SECONDS", 0.001)
+    readings = Readings(monkeypatch)
+    readings.exact, readings.cheap = {1: (7, 5)}, {1: 9}
+    failures: list[str] = []
+    calls = 0
+    recovered = threading.Event()
+
+    def processes() -> list[Process]:
+        nonlocal calls
+        calls += 1
+        if calls <= 3:
+            raise RuntimeError("it was looked at while it changed")
+        return [Process(1, "server")]
+
+    ledger = MemoryLedger(
+        processes, on_tick=lambda samples: recovered.set(), on_failure=failures.append
+    )
+    ledger.start()
+    assert recovered.wait(30)
+    ledger.close()
+    assert failures == [
+        "The memory ledger failed: RuntimeError('it was looked at while it changed')"
+    ]
+    assert told(ledger.history())[0] == (1, 7, 5, True)
+
+
+def test_the_account_adds_up_to_the_machine(child: int) -> None:
+    worker = Process(child, "worker", "m", 3, weights=32 * MEBIBYTE, runtime=MEBIBYTE)
+    ledger = MemoryLedger(lambda: [worker, Process(os.getpid(), "server")])
+    assert ledger.latest is None
+    account = ledger.account()
+    (machine,) = account.machines
+    assert machine.device == "host"
+    assert sum(cell.bytes for cell in account.cells) == machine.total
+    mine = {c.kind: (c.bytes, c.how) for c in account.cells if c.model == "m"}
+    assert mine["weights"] == (32 * MEBIBYTE, "estimated")
+    assert mine["runtime"] == (MEBIBYTE, "measured")
+    (sample,) = [s for s in ledger.history() if s.process is worker]
+    assert sum(size for size, _ in mine.values()) == sample.pss
+    assert list(account.notes) == ["host memory only: GPUs are not looked for"]
+    ledger.close()

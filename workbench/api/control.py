@@ -16,8 +16,9 @@ it is on the network, and no token is needed: the socket's folder is the user's 
     POST   /models/NAME/engine-load      load from inside the server (see `control_engine`)
     GET    /events?since=N               the event log
     GET    /events/stream?since=N        the same, as a WebSocket
-    GET    /memory?since=T               the memory ledger
-    PATCH  /server                       {"num_batch_threads": N}
+    GET    /memory...                    the memory ledger: `api.control_memory`
+    POST   /models/NAME/fit              would that fit as its next version?
+    PATCH  /server                       {"num_batch_threads": N, "budget": {...}}
     POST   /shutdown                     drain and end
 """
 
@@ -37,6 +38,7 @@ import tornado.websocket
 
 from workbench.api.control_engine import EngineLoadHandler
 from workbench.api.control_handler import Handler
+from workbench.api.control_memory import FitHandler, LedgerHandler, MemoryHandler
 from workbench.api.control_pulse import PulseRoute
 from workbench.api.control_warmup import WarmupRoute
 from workbench.core.batching_parameters import BatchingParameters
@@ -47,6 +49,7 @@ from workbench.core.transitions import policy_name
 from workbench.core.versions import VersionPolicy
 from workbench.serving.core import ServerCore
 from workbench.serving.model import ModelConfig
+from workbench.serving.reservations import MemorySettings
 
 MAX_WAIT_SECONDS = 600.0
 _STREAM_SECONDS = 0.1
@@ -93,11 +96,13 @@ class ControlPlane:
                 (r"/models/([^/]+)/poll", _Poll, kept),
                 (r"/models/([^/]+)/wait", _Wait, kept),
                 (r"/models/([^/]+)/engine-load", EngineLoadHandler, {"core": self.core}),
+                (r"/models/([^/]+)/fit", FitHandler, kept),
                 (r"/models/([^/]+)/pulse", PulseRoute, kept),
                 (r"/models/([^/]+)/warmup", WarmupRoute, kept),
                 (r"/events", _Events, kept),
                 (r"/events/stream", _Stream, kept),
-                (r"/memory", _Memory, kept),
+                (r"/memory", MemoryHandler, kept),
+                (r"/memory/ledger", LedgerHandler, kept),
                 (r"/shutdown", _Shutdown, kept),
             ],
             default_handler_class=_Unknown,
@@ -129,15 +134,22 @@ class _Server(Handler):
                 "num_batch_threads": core.scheduler.slots,
                 "outstanding": core.scheduler.outstanding,
                 "last_seq": core.events.last_seq,
+                "budget": core.reservations.budget.to_json(),
                 "models": sorted(core.manager.models),
             }
         )
 
     def patch(self) -> None:
-        slots = self.body().get("num_batch_threads")
-        if type(slots) is not int or slots < 1:
+        body = self.body()
+        budget = body.get("budget")
+        slots = body.get("num_batch_threads")
+        if (budget is None or slots is not None) and (type(slots) is not int or slots < 1):
             raise invalid_argument(f"num_batch_threads must be positive; was {slots}")
-        self.manager.set_slots(slots)
+        settings = None if budget is None else MemorySettings.from_json(budget)
+        if slots is not None:
+            self.manager.set_slots(slots)
+        if settings is not None:
+            self.core.reservations.set_limits(settings)
         self.plane.on_change()
         self.get()
 
@@ -171,6 +183,9 @@ class _Model(Handler):
                 changes[key] = policy_name(value)
             elif key == "batching":
                 changes[key] = None if value is None else BatchingParameters.from_json(value)
+            elif key in ("device", "memory_limit_bytes", "gpu_memory_limit_bytes"):
+                # For workers that are started from now on.
+                changes[key] = value
             elif key == "labels":
                 changes[key] = ModelConfig.from_json(
                     {"name": name, "base_path": "/", "labels": value}
@@ -178,7 +193,7 @@ class _Model(Handler):
             else:
                 raise invalid_argument(
                     f"Setting {key!r} cannot be changed; these can: version_policy, transition, "
-                    "batching, labels"
+                    "batching, labels, device, memory_limit_bytes, gpu_memory_limit_bytes"
                 )
         self.manager.update(name, **changes)
         self.plane.on_change()
@@ -199,6 +214,9 @@ _SETTINGS: dict[str, tuple[tuple[type, ...], str]] = {
     "tags": ((list,), "a list of strings"),
     "intra_op_threads": ((int, type(None)), "a whole number or null"),
     "version_batching": ((bool,), "true or false"),
+    "device": ((str,), "a string"),
+    "memory_limit_bytes": ((int, type(None)), "a number of bytes or null"),
+    "gpu_memory_limit_bytes": ((int, type(None)), "a number of bytes or null"),
 }
 
 
@@ -260,14 +278,16 @@ _SETTLED = (HarnessState.READY, HarnessState.ERROR, HarnessState.DISABLED)
 
 
 class _Events(Handler):
-    def get(self) -> None:
+    async def get(self) -> None:
         since = int(self.number("since", 0))
         events = self.core.events
-        self.answer(
-            {
-                "first_seq": events.first_seq,
-                "last_seq": events.last_seq,
-                "events": [_event_json(e) for e in events.since(since)],
+        first, last, found = events.first_seq, events.last_seq, list(events.since(since))
+        # They may be 20 000: the loop has better things to do than to write them down.
+        await self.answer_from_thread(
+            lambda: {
+                "first_seq": first,
+                "last_seq": last,
+                "events": [_event_json(e) for e in found],
             }
         )
 
@@ -312,17 +332,6 @@ class _Stream(tornado.websocket.WebSocketHandler):
                 await asyncio.sleep(_STREAM_SECONDS)
         except tornado.websocket.WebSocketClosedError:
             pass
-
-
-class _Memory(Handler):
-    async def get(self) -> None:
-        since = self.number("since", -1.0)
-        ledger = self.core.ledger
-        if since >= 0:
-            samples = ledger.history(since)
-        else:
-            samples = await asyncio.to_thread(ledger.measure)
-        self.answer({"now": time.monotonic(), "samples": [s.to_json() for s in samples]})
 
 
 class _Shutdown(Handler):

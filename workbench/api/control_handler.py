@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -49,6 +51,12 @@ class Handler(tornado.web.RequestHandler):
     def answer(self, data: Any) -> None:
         self.set_header("Content-Type", "application/json")
         self.finish(orjson.dumps(data))
+
+    async def answer_from_thread(self, data: Callable[[], Any]) -> None:
+        """Answer with what `data` makes; it is made, and written as JSON, in a thread."""
+        body = await asyncio.to_thread(lambda: orjson.dumps(data()))
+        self.set_header("Content-Type", "application/json")
+        self.finish(body)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None))[1]

@@ -9,7 +9,7 @@ while there is such a model, whatever clients may ask for.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from workbench.core.events import Event
@@ -48,6 +48,8 @@ class Metrics:
         # By the folder of the version, and how its warm-up ended.
         self._warmups: dict[tuple[str, str], tuple[Histogram, int]] = {}
         self._exits: dict[str, int] = {}
+        self.more: list[Callable[[], Iterator[str]]] = []
+        """Further lines for the page, from those who know."""
         manager.events.listen(self._note)
 
     def request(
@@ -111,6 +113,8 @@ class Metrics:
     def page(self) -> bytes:
         """Everything, in Prometheus' text format."""
         lines = [*self._tensorflow_serving(), *self._workbench()]
+        for more in self.more:
+            lines += more()
         return ("\n".join(lines) + "\n").encode()
 
     def first_value(self, name: str) -> int:
@@ -216,7 +220,7 @@ class Metrics:
             for labels, served in serving
             for name, meter in sorted(_queues(served).meters.items())
         ]
-        yield from _family(
+        yield from family(
             "version_state",
             "gauge",
             "1 for the state that a version is in.",
@@ -225,7 +229,7 @@ class Metrics:
                 for labels, served in versions
             ],
         )
-        yield from _family(
+        yield from family(
             "requests_total",
             "counter",
             "Requests answered by a version, by signature and status code.",
@@ -256,8 +260,8 @@ class Metrics:
         )  # fmt: skip
         for name, kind, about, value in per_version:
             series = [(labels, value(served.queues)) for labels, served in serving]
-            yield from _family(name, kind, about, series)
-        yield from _family(
+            yield from family(name, kind, about, series)
+        yield from family(
             "batches_closed_total",
             "counter",
             "Batches run, by the reason for which they were closed.",
@@ -267,7 +271,7 @@ class Metrics:
                 for reason, count in sorted(_queues(served).statistics.reasons.items())
             ],
         )
-        yield from _family(
+        yield from family(
             "worker_exits_total",
             "counter",
             "Worker processes that ended without being asked to.",
@@ -285,7 +289,7 @@ def _queues(served: Served) -> Any:
     return served.queues
 
 
-def _family(
+def family(
     name: str, kind: str, about: str, series: Iterable[tuple[Labels, float]]
 ) -> Iterator[str]:
     yield f"# HELP workbench_{name} {about}"

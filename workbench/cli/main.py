@@ -58,6 +58,10 @@ def _parser() -> argparse.ArgumentParser:
         "--versions", type=_versions, help="how many of the latest, 'all', or a list like 1,3"
     )
     one.add_argument("--batching", type=_json, metavar="JSON", help="batching parameters")
+    one.add_argument("--device", default="auto", help="auto, cpu, or gpu:0, gpu:1 ...")
+    one.add_argument(
+        "--memory-limit", metavar="SIZE", help="the most one version may take, like '1.5 GB'"
+    )
     one.add_argument("--detach", action="store_true", help="return; the server goes on")
     one.add_argument(
         "--idle", type=float, metavar="SECONDS", help="with --detach: end after so long unused"
@@ -91,6 +95,12 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--signature", default="serving_default")
     one.set_defaults(command=_predict)
 
+    one = commands.add_parser("fit", help="whether a SavedModel would fit, without loading it")
+    one.add_argument("path", help="a SavedModel")
+    one.add_argument("name", nargs="?", help="default: the server started last")
+    one.add_argument("--model", help="default: the server's first model")
+    one.set_defaults(command=_fit)
+
     one = commands.add_parser("stop", help="stop a server")
     one.add_argument("name", nargs="?", help="default: the server started last")
     one.add_argument("--all", action="store_true")
@@ -120,6 +130,8 @@ def _serve(arguments: argparse.Namespace) -> int:
         batching=arguments.batching,
         detach=arguments.detach,
         idle_seconds=arguments.idle,
+        device=arguments.device,
+        memory_limit=arguments.memory_limit,
     )
     print(server.outcome)
     if arguments.detach:
@@ -228,6 +240,16 @@ def _predict(arguments: argparse.Namespace) -> int:
     )
     print(json.dumps(_plain(answer)))
     return 0
+
+
+def _fit(arguments: argparse.Namespace) -> int:
+    """0 where it fits under the model's transition, 1 where it does not."""
+    server = connect(arguments.name)
+    if arguments.model:
+        server = Server(server.name, arguments.model)
+    found = server.will_it_fit(arguments.path)
+    print(found)
+    return 0 if found else 1
 
 
 def _stop(arguments: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 from workbench.client import fingerprint, saving
 from workbench.client.control import model_path
+from workbench.client.memory import parse_bytes
 from workbench.client.outcomes import Launched, Published, Reused, differences
 from workbench.client.server import LOAD_TIMEOUT_SECONDS, Server
 from workbench.client.settings import DEFAULT_HOST, ModelSettings, ServerSettings
@@ -40,6 +41,9 @@ def serve(
     detach: bool = False,
     idle_seconds: float | None = None,
     launcher: Launcher | None = None,
+    device: str = "auto",
+    memory_limit: int | str | None = None,
+    gpu_memory_limit: int | str | None = None,
     timeout: float = LOAD_TIMEOUT_SECONDS,
 ) -> Server:
     """Serve a model, and return the server once it answers.
@@ -61,6 +65,10 @@ def serve(
             also with ``"+hold"``, under which requests wait while no version serves.
         batching: TensorFlow Serving's parameters; None batches automatically.
         port: 0 lets the system choose.
+        device: of a model that is not served yet: ``"auto"`` (the GPU with the most room, else
+            the CPU), ``"cpu"``, or ``"gpu:1"``.
+        memory_limit: the most that one version may take of the host: bytes, or ``"1.5 GB"``.
+        gpu_memory_limit: the same for the GPU.
         token: ``""`` makes a random one; None lets everybody on this machine ask.
         num_batch_threads: batches that run at a time; without, as many as there are CPUs.
         per_version_slots: each version may run so many, so that a slow one costs the others
@@ -77,6 +85,11 @@ def serve(
             f"Port {port!r} cannot be used: give a number from 1 to 65535, or 0 to let the system "
             "choose"
         )
+    memory = {
+        "device": device,
+        "memory_limit_bytes": parse_bytes(memory_limit, "memory_limit"),
+        "gpu_memory_limit_bytes": parse_bytes(gpu_memory_limit, "gpu_memory_limit"),
+    }
     settings = ModelSettings(transition, version_policy, batching, labels, num_batch_threads)
     fixed = ServerSettings(host, port, token, base_path, detach, idle_seconds)
     reap_supervisors()
@@ -103,7 +116,7 @@ def serve(
     server = Server(name, name)
     try:
         trusted = [] if numbered else [_first_version(server, model, base)]
-        config = {"name": name, "base_path": str(base), **settings.for_new()}
+        config = {"name": name, "base_path": str(base), **memory, **settings.for_new()}
         server._control.request("PUT", model_path(name), config)
         server._control.request("POST", model_path(name, "poll"), {"complete": trusted})
         _wait_until_served(server, timeout)

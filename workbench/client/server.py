@@ -11,9 +11,10 @@ from pathlib import Path
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
-from workbench.client import card, card_text, fingerprint, lookup, saving
+from workbench.client import card, card_text, fingerprint, lookup, memory, saving
 from workbench.client.control import ControlClient, model_path
 from workbench.client.data import DataClient
+from workbench.client.memory import Fit
 from workbench.client.outcomes import Failed, Outcome
 from workbench.client.settings import batching_json, labels_json
 from workbench.client.tensors import to_inputs
@@ -379,23 +380,43 @@ class Server:
 
     # What it knows.
 
-    def memory(self) -> pd.DataFrame:
-        """The measured memory of each of the server's processes, in bytes (PSS and USS)."""
-        import pandas as pd
+    def memory(self, by: str = "process") -> pd.DataFrame:
+        """What the server holds now, in bytes.
 
-        samples = self._control.request("GET", "/memory")["samples"]
-        columns = ["role", "model", "version", "pid", "pss", "uss", "measured"]
-        frame = pd.DataFrame(samples, columns=columns)
-        return frame.astype({"version": "Int64"})
+        Args:
+            by: ``"process"``: PSS and USS, measured, one row a process; ``"kind"``: the whole
+                ledger, one row for each device, owner and kind of memory (weights, activations,
+                reserved, free, unattributed ...), where the bytes of a device add up to all that
+                it has, and `how` says of each whether it is measured or estimated.
+        """
+        return memory.frame(self._control, by)
 
-    def memory_history(self, since: float = 0.0) -> pd.DataFrame:
+    def memory_history(self, since: float = 0.0, points: int | None = None) -> pd.DataFrame:
         """Memory over time: one row a process and sample; `monotonic` is in seconds, and
-        `measured` is False for the cheap readings between two exact ones."""
-        import pandas as pd
+        `measured` is False for what was not read exactly. With `points`, about so many rows of
+        each process at most."""
+        return memory.history(self._control, since, points)
 
-        samples = self._control.request("GET", "/memory", since=since)["samples"]
-        columns = ["monotonic", "wall", "role", "model", "version", "pid", "pss", "uss", "measured"]
-        return pd.DataFrame(samples, columns=columns).astype({"version": "Int64"})
+    def will_it_fit(self, path: str | os.PathLike[str]) -> Fit:
+        """What a SavedModel would take as the model's next version, and whether that fits, under
+        each transition; nothing is loaded. True where it fits under the model's own.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, there is no SavedModel.
+        """
+        return memory.will_it_fit(self._control, self.model, path)
+
+    @property
+    def budget(self) -> dict[str, Any]:
+        """Memory that versions may have together, by device, with what is reserved of it and
+        free, in bytes. May be assigned: a number of bytes or text like ``"4 GB"`` for the host,
+        or a dictionary with `host_memory_bytes` and `gpu_memory_bytes`; None stands for 90 % of
+        what there is. A version that was refused and fits now is loaded."""
+        return dict(self._control.request("GET", "/server")["budget"])
+
+    @budget.setter
+    def budget(self, limits: int | str | Mapping[str, Any] | None) -> None:
+        self._control.request("PATCH", "/server", {"budget": memory.budget_json(limits)})
 
     def events(self, since: int = 0) -> pd.DataFrame:
         """What happened, oldest first: one row an event, with its log line where it has one."""
@@ -490,9 +511,9 @@ class Server:
             return Failed(self.name, error)._repr_html_()
 
     def _drawn(self, draw: Callable[..., str]) -> str:
-        memory = self._control.request("GET", "/memory")["samples"]
+        samples = self._control.request("GET", "/memory")["samples"]
         models = self._control.request("GET", "/models")["models"]
-        shown = [(about, versions_of(about, memory)) for about in models]
+        shown = [(about, versions_of(about, samples)) for about in models]
         return draw(self.name, self._control.entry().url, shown, self.outcome)
 
     def _describe(self, model: str) -> dict[str, Any]:

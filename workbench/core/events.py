@@ -148,6 +148,10 @@ _LINES: dict[str, str] = {
     ),
     "reload_failed": "ReloadConfig failed: {message}",
     "config_failed": "{message}",
+    "ledger_failed": "{message}",
+    "memory_limit": "Worker process {pid} of servable version {id} is ended: {message}",
+    "device_fallback": "Servable version {id} goes to the CPU: {message}",
+    "gpu_lost": "{device} does not answer any more: {message}",
     "server_ready": "Exporting HTTP/REST API at:{address} ...",
     "server_stopping": "Server is stopping: {reason}",
 }

@@ -14,6 +14,7 @@ from workbench.api.grpc_server import GrpcOptions, GrpcServer
 from workbench.api.grpc_service import GrpcService
 from workbench.api.http import HttpServer
 from workbench.api.metrics import METRICS_PATH
+from workbench.api.metrics_memory import memory_lines
 from workbench.api.reload import Reloader, follow_config_file
 from workbench.api.rest import RestApi
 from workbench.serving.core import ServerCore
@@ -85,6 +86,7 @@ class DataPlane:
             settings.metrics_path,
             settings.check_method_names,
         )
+        self._rest.metrics.more.append(lambda: memory_lines(core.ledger, core.reservations.budget))
         self._http = HttpServer(
             self._rest,
             access=AccessPolicy(

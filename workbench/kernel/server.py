@@ -37,6 +37,7 @@ from workbench.runtime import jupyter_launcher, paths, registry
 from workbench.runtime.processes import ProcessId, wait_for_end
 from workbench.serving.core import CoreOptions, ServerCore
 from workbench.serving.model import ModelConfig
+from workbench.serving.reservations import MemorySettings
 
 DRAIN_SECONDS = 1.5
 """Below the half of five seconds after which Jupyter ends a kernel that shuts down by force."""
@@ -58,6 +59,7 @@ class ServerSpec:
         host, grpc_port: where gRPC listens; no port: nowhere.
         foreground: open the ports when all models have been loaded, and end where one cannot be.
         data_plane: fields of `DataPlaneSettings`.
+        budget: fields of `MemorySettings`.
     """
 
     name: str
@@ -77,6 +79,7 @@ class ServerSpec:
     grpc_port: int | None = None
     foreground: bool = False
     data_plane: dict[str, Any] = field(default_factory=dict)
+    budget: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> ServerSpec:
@@ -98,9 +101,11 @@ class Server:
                 self.desired.get("num_batch_threads", spec.num_batch_threads),
                 spec.poll_seconds,
                 read_batching_parameters,
+                memory=MemorySettings.from_json(self.desired.get("budget", spec.budget)),
                 per_version_slots=spec.per_version_slots,
             )
         )
+        self.core.extra_processes["supervisor"] = spec.supervisor.pid
         self.codec = CodecProcess()
         self.data_plane = DataPlane(
             self.core,
@@ -206,6 +211,7 @@ class Server:
         manager = self.core.manager
         wanted = {
             "num_batch_threads": self.core.scheduler.slots,
+            "budget": self.core.reservations.settings.to_json(),
             "models": [m.config.to_json() for m in manager.models.values() if not m.removed],
             "opened": self.desired.get("opened", False),
         }

@@ -67,6 +67,7 @@ class SupervisorSpec:
         foreground: what a terminal started: the server's log goes there, ports open when all
             models have been loaded, and a model that cannot be loaded then is the end.
         data_plane: further settings of the server process (`DataPlane`), as plain data.
+        budget: limits for the memory of all versions (`MemorySettings`), as plain data.
     """
 
     name: str
@@ -85,6 +86,7 @@ class SupervisorSpec:
     rest: bool = True
     foreground: bool = False
     data_plane: dict[str, Any] = field(default_factory=dict)
+    budget: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> SupervisorSpec:
@@ -263,6 +265,7 @@ class Supervisor:
             "grpc_port": port_of(self._grpc_port),
             "foreground": self.spec.foreground,
             "data_plane": self.spec.data_plane,
+            "budget": self.spec.budget,
         }
         try:
             process = self._popen(fds)

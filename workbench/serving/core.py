@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.budget import size
 from workbench.core.events import Event, EventLog
 from workbench.core.states import PublicState
+from workbench.serving.gpu import Gpus, Nvml, RealNvml
 from workbench.serving.lifecycle import DRAIN_SECONDS
 from workbench.serving.loading import LOAD_SECONDS
 from workbench.serving.manager import Manager
-from workbench.serving.memory import MemoryLedger, Process
+from workbench.serving.memory import MemoryLedger, Process, Sample
+from workbench.serving.model import Served
+from workbench.serving.reservations import MemorySettings
 from workbench.serving.scheduler import BatchScheduler
 from workbench.serving.zygote import Zygote
 
@@ -34,12 +40,15 @@ class CoreOptions:
     """`num_batch_threads` None: as many executor slots as CPUs; `poll_seconds`: of folders;
     `read_batching`: reads a version's own batching parameters from a file; `load_seconds`: the
     longest that loading a version may take; `per_version_slots`: the slots are of each version, and
-    not of all together."""
+    not of all together; `nvml`: where GPUs are looked for, None: nowhere; `memory`: what versions
+    may take together."""
 
     num_batch_threads: int | None = None
     poll_seconds: float = 1.0
     read_batching: Callable[[Path], BatchingParameters] | None = None
     load_seconds: float = LOAD_SECONDS
+    nvml: Nvml | None = field(default_factory=RealNvml)
+    memory: MemorySettings = field(default_factory=MemorySettings)
     per_version_slots: bool = False
 
 
@@ -52,6 +61,11 @@ class ServerCore:
         self.started = time.time()
         self.events = EventLog(lambda: (time.monotonic(), time.time()))
         self.zygote = Zygote(self._zygote_event)
+        self._loop = asyncio.get_running_loop()
+        self.gpus = Gpus(
+            options.nvml,
+            lambda number, why: self._tell("gpu_lost", device=f"gpu:{number}", message=why),
+        )
         self.scheduler = BatchScheduler(
             options.num_batch_threads or cpus, per_version_slots=options.per_version_slots
         )
@@ -63,10 +77,20 @@ class ServerCore:
             options.poll_seconds,
             options.read_batching,
             options.load_seconds,
+            self.gpus,
+            options.memory,
         )
+        self.reservations = self.manager.reservations
         self._last_move = 0.0
         self.events.listen(self._note_move)
-        self.ledger = MemoryLedger(self.processes, self._in_transition)
+        self.ledger = MemoryLedger(
+            self.processes,
+            self._in_transition,
+            gpus=self.gpus,
+            waiting=self.reservations.promised,
+            on_tick=self._watch_limits,
+            on_failure=lambda message: self._tell("ledger_failed", message=message),
+        )
         self.extra_processes: dict[str, int | None] = {}
 
     def start(self) -> None:
@@ -92,8 +116,56 @@ class ServerCore:
             for version, served in list(model.versions.items()):
                 worker = served.worker
                 if worker is not None:
-                    found.append(Process(worker.pid, "worker", model.name, version))
+                    found.append(self._worker_process(worker.pid, model.name, version, served))
         return found
+
+    def _worker_process(self, pid: int, model: str, version: int, served: Served) -> Process:
+        memory = served.memory
+        if memory is None:
+            return Process(pid, "worker", model, version)
+        return Process(
+            pid,
+            "worker",
+            model,
+            version,
+            weights=memory.files.weights,
+            runtime=None if memory.before is None else memory.before[0],
+            device=memory.device,
+            reserved=tuple(self.reservations.budget.claim(served.id).items()),
+            limit=None if memory.limit is None else memory.limit.bytes,
+            gpu=memory.gpu,
+        )
+
+    def _watch_limits(self, samples: list[Sample]) -> None:
+        """End workers that take more than they may; called from the ledger's thread."""
+        for sample in samples:
+            limit = sample.process.limit
+            if limit is not None and sample.uss > limit:
+                self._call(partial(self._end_over_limit, sample.process, sample.uss, limit))
+
+    def _end_over_limit(self, process: Process, uss: int, limit: int) -> None:
+        model = self.manager.models.get(process.model or "")
+        served = None if model is None else model.versions.get(process.version or 0)
+        if served is None or served.worker is None or served.worker.pid != process.pid:
+            return
+        message = (
+            f"it took {size(uss)} of memory, and the model's memory_limit_bytes is {size(limit)}"
+        )
+        self.events.add(
+            "memory_limit", *served.id, pid=process.pid, bytes=uss, limit=limit, message=message
+        )
+        served.worker.kill(f"ended because {message}")
+
+    def _tell(self, kind: str, **data: Any) -> None:
+        """Note what another thread has seen."""
+        self._call(lambda: self.events.add(kind, **data))
+
+    def _call(self, action: Callable[[], object]) -> None:
+        """Do something on the loop, from another thread."""
+        try:
+            self._loop.call_soon_threadsafe(action)
+        except RuntimeError:
+            pass  # the loop has ended, and with it everybody who would be told
 
     def _in_transition(self) -> bool:
         """Whether a version changes now, or has a moment ago: its first run takes memory too."""

@@ -7,7 +7,6 @@ asked again. A version's state is moved at once where the policy's next decision
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -15,10 +14,11 @@ from typing import Any
 
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.events import EventLog
-from workbench.core.states import HarnessState
+from workbench.core.states import FINAL_STATES, HarnessState
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.serving.loading import Loader
 from workbench.serving.model import Model, Served
+from workbench.serving.reservations import Reservations
 from workbench.serving.scheduler import BatchScheduler
 from workbench.serving.tasks import VersionQueues
 from workbench.serving.worker import StageReport, Worker
@@ -28,8 +28,6 @@ _S = HarnessState
 DRAIN_SECONDS = 30.0
 # A version whose workers die this often in that time is not started again.
 _MAX_DEATHS, _DEATH_WINDOW_SECONDS = 3, 60.0
-# TensorFlow Serving's estimate of what files take when they are loaded.
-_BYTES_FOR_EACH = 1.2
 
 
 class Lifecycle:
@@ -47,6 +45,7 @@ class Lifecycle:
         events: EventLog,
         loader: Loader,
         scheduler: BatchScheduler,
+        reservations: Reservations,
         *,
         decide: Callable[[Model], None],
         freed: Callable[[Model], None],
@@ -55,6 +54,7 @@ class Lifecycle:
     ) -> None:
         self._events = events
         self._loader = loader
+        self._reservations = reservations
         self._scheduler = scheduler
         self._decide = decide
         self._freed = freed
@@ -86,6 +86,8 @@ class Lifecycle:
             state=served.harness.public_state.name,
             harness=served.harness.state.value,
         )
+        if served.harness.state in FINAL_STATES:
+            self._reservations.release(served)
         self._notify()
 
     # Staging.
@@ -123,7 +125,7 @@ class Lifecycle:
     async def _stage_once(self, model: Model, served: Served) -> StageReport:
         harness = served.harness
         if harness.state is _S.LOAD_REQUESTED:
-            self._reserve(served, await asyncio.to_thread(_graph_bytes, served.found.path))
+            self._reservations.reserve(model, served, prepared=True)
             self._approve(served)
             harness.move(_S.STAGING)
             self._events.add("staging", *served.id, path=served.found.path)
@@ -149,10 +151,12 @@ class Lifecycle:
         try:
             if served.harness.state is _S.LOADING:
                 # It was staged, with memory for its graph only.
-                self._reserve(served, served.found.size_bytes)
+                self._reservations.reserve(model, served)
                 self._events.add("loading", *served.id, path=served.found.path)
             await self._loader.attempts(model, served, self._load_once)
         except ServingError as error:
+            # One that was staged and found no memory for its weights has a process still.
+            await self._loader.end(served)
             self._fail(model, served, error)
             return
         if not served.harness.aspired:
@@ -165,7 +169,7 @@ class Lifecycle:
         """One attempt, from reserving resources to a worker that can be asked."""
         harness = served.harness
         if harness.state is _S.LOAD_REQUESTED:
-            self._reserve(served, served.found.size_bytes)
+            self._reservations.reserve(model, served)
             self._approve(served)
             harness.move(_S.LOADING)
             self._events.add("loading", *served.id, path=served.found.path)
@@ -189,11 +193,8 @@ class Lifecycle:
         self._events.add(
             "available", *served.id, seconds=served.load_seconds, breakdown=dict(served.breakdown)
         )
-
-    def _reserve(self, served: Served, file_bytes: int) -> None:
-        """Set aside what these files take in memory; what it really is is measured afterwards."""
-        estimate = round(_BYTES_FOR_EACH * file_bytes)
-        self._events.add("reserved", *served.id, bytes=estimate, estimated=True)
+        # Not before it serves: looking at a large process takes its time.
+        self.start(self._reservations.loaded(model, served, worker))
 
     def _approve(self, served: Served) -> None:
         served.harness.move(_S.LOAD_APPROVED)
@@ -208,11 +209,15 @@ class Lifecycle:
             return None
         return await asyncio.to_thread(self._read_batching, file)
 
-    def _fail(self, model: Model, served: Served, error: ServingError) -> None:
+    def refuse(self, model: Model, served: Served, error: ServingError) -> None:
+        """Do not even begin to load a version."""
         served.harness.fail(error)
         self.tell_state(served)
         self._events.add("error", *served.id, code=error.code.name, message=error.message)
         self._events.add("not_loaded", *served.id, code=error.code.name, message=error.message)
+
+    def _fail(self, model: Model, served: Served, error: ServingError) -> None:
+        self.refuse(model, served, error)
         model.refresh_ready()
         self._decide(model)
 
@@ -310,14 +315,5 @@ class Lifecycle:
         self._watch(model, served, worker)
         self._scheduler.attach(queues, worker)
         self._events.add("worker_replaced", *served.id, pid=worker.pid)
+        self.start(self._reservations.loaded(model, served, worker))
         self._notify()
-
-
-def _graph_bytes(path: str) -> int:
-    """The size of what is read of a version when it is staged."""
-    for name in ("saved_model.pb", "saved_model.pbtxt"):
-        try:
-            return os.path.getsize(os.path.join(path, name))
-        except OSError:
-            continue
-    return 0

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from workbench.core.events import EventLog
 from workbench.core.status import Code, ServingError
 from workbench.serving.model import Model, Served
+from workbench.serving.reservations import Reservations
 from workbench.serving.worker import Progress, StageReport, Worker
 from workbench.serving.zygote import Zygote
 
@@ -38,6 +39,7 @@ class Loader:
         cpus: what `intra_op_threads` is divided from.
         load_seconds: the longest that staging, and that loading, may take.
         quiet: whether somebody serves who should hardly notice a load.
+        reservations: where a version's memory is, and what limits it.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Loader:
         cpus: int,
         load_seconds: float,
         quiet: Callable[[], bool],
+        reservations: Reservations,
     ) -> None:
         self._events = events
         self._zygote = zygote
@@ -55,6 +58,7 @@ class Loader:
         self._cpus = cpus
         self._load_seconds = load_seconds
         self._quiet = quiet
+        self._reservations = reservations
         # Loading is mostly one thread's work: more at once than CPUs only slows each.
         self._at_once = asyncio.Semaphore(max(2, cpus))
 
@@ -99,13 +103,14 @@ class Loader:
             ServingError: what went wrong; the process is gone.
         """
         started = time.monotonic()
-        worker = await self._spawn(served)
+        worker = await self._spawn(model, served)
         staging = worker.stage(
             served.found.path,
             tags=model.config.tags,
             intra_op_threads=self._intra_op_threads(model),
             gpu_memory_fraction=model.config.gpu_memory_fraction,
             quiet=self._quiet(),
+            device=_device(served),
             progress=self._progress(served),
         )
         report = await self._bounded(served, staging, "was not staged")
@@ -123,13 +128,14 @@ class Loader:
         started = time.monotonic()
         worker = served.worker
         if worker is None:
-            worker = await self._spawn(served)
+            worker = await self._spawn(model, served)
         loading = worker.load(
             served.found.path,
             tags=model.config.tags,
             intra_op_threads=self._intra_op_threads(model),
             gpu_memory_fraction=model.config.gpu_memory_fraction,
             quiet=self._quiet(),
+            device=_device(served),
             warm_up=model.config.enable_model_warmup,
             warm_up_iterations=model.config.num_request_iterations_for_warmup,
             progress=self._progress(served),
@@ -147,7 +153,7 @@ class Loader:
         if worker is not None:
             await worker.stop()
 
-    async def _spawn(self, served: Served) -> Worker:
+    async def _spawn(self, model: Model, served: Served) -> Worker:
         started = time.monotonic()
         worker = await Worker.spawn(self._zygote)
         served.worker = worker
@@ -156,6 +162,7 @@ class Loader:
         served.spawn_seconds = time.monotonic() - started
         served.breakdown = {"spawn": served.spawn_seconds}
         self._events.add("worker_started", *served.id, pid=worker.pid)
+        await self._guarded(served, self._reservations.spawned(model, served, worker))
         return worker
 
     async def _open_lanes(self, served: Served, worker: Worker) -> None:
@@ -195,3 +202,9 @@ class Loader:
 
     def _intra_op_threads(self, model: Model) -> int:
         return model.config.intra_op_threads or max(1, self._cpus // self._slots())
+
+
+def _device(served: Served) -> tuple[str, float]:
+    """Where a version's weights go, and which share of a GPU TensorFlow may use."""
+    memory = served.memory
+    return ("host", 0.0) if memory is None else (memory.device, memory.gpu_fraction)

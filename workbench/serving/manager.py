@@ -14,14 +14,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.budget import family
 from workbench.core.events import EventLog
 from workbench.core.holding import worth_waiting
 from workbench.core.states import FINAL_STATES, Harness, HarnessState, ServableId
 from workbench.core.status import invalid_argument, not_found
 from workbench.core.transitions import Act, Version, holds, policy_named
+from workbench.serving.gpu import Gpus
 from workbench.serving.lifecycle import Lifecycle
 from workbench.serving.loading import LOAD_SECONDS, SPARE_LANES, Loader
 from workbench.serving.model import Model, ModelConfig, Served
+from workbench.serving.reservations import MemorySettings, Reservations, is_refused
 from workbench.serving.scheduler import BatchScheduler
 from workbench.serving.source import FolderSource, Found, Poll
 from workbench.serving.zygote import Zygote
@@ -52,6 +55,8 @@ class Manager:
         cpus: what `intra_op_threads` is divided from.
         poll_seconds: how often each model's folder is looked at.
         read_batching: reads the parameters that a version's folder has for itself.
+        gpus: where `device` finds them; None: there are none.
+        memory: the limits for all versions together.
         load_seconds: the longest that a load may take.
     """
 
@@ -64,21 +69,37 @@ class Manager:
         poll_seconds: float = POLL_SECONDS,
         read_batching: Callable[[Path], BatchingParameters] | None = None,
         load_seconds: float = LOAD_SECONDS,
+        gpus: Gpus | None = None,
+        memory: MemorySettings | None = None,
     ) -> None:
         self.models: dict[str, Model] = {}
         self.events = events
+        self.reservations = Reservations(
+            events,
+            gpus or Gpus(None),
+            lambda: self.models,
+            self._retry_soon,
+            memory or MemorySettings(),
+        )
         self._scheduler = scheduler
         self._poll_seconds = poll_seconds
         self._pollers: dict[str, asyncio.Task[None]] = {}
         self._poll_now: dict[str, asyncio.Event] = {}
         self._changed = asyncio.Event()
         self.loader = Loader(
-            events, zygote, lambda: scheduler.slots, cpus, load_seconds, quiet=self._any_serves
+            events,
+            zygote,
+            lambda: scheduler.slots,
+            cpus,
+            load_seconds,
+            self._any_serves,
+            self.reservations,
         )
         self._lifecycle = Lifecycle(
             events,
             self.loader,
             scheduler,
+            self.reservations,
             decide=self._reconcile,
             freed=self._look_again,
             notify=self._notify,
@@ -105,6 +126,7 @@ class Manager:
                     self._scheduler.reconfigure(served.queues, config.batching)
         if config.name in self._pollers:
             self.events.add("model_changed", config.name, config=config.to_json())
+            self.retry_refused()
             self.poll_soon(config.name)
         else:
             # Also a model that was removed and still has versions to unload.
@@ -166,6 +188,7 @@ class Manager:
                     )
             model.waiting = poll.waiting
             if poll.aspired is not None and not kept:
+                await self.reservations.look(model.config, poll.aspired)
                 model.polled = self._aspire(model, poll.aspired)
             else:
                 model.polled = True
@@ -249,9 +272,11 @@ class Manager:
         while not self._lifecycle.stopping:
             self._flush(model)
             action = policy(_view(model))
-            if action is None:
+            if action is None or (action.act is not Act.LOAD and self._in_vain(model)):
                 break
             served = model.versions[action.version]
+            if served.harness.state is _S.ERROR:
+                continue  # it has just been refused, and another may be had
             self.events.add(
                 "decision", model.name, action.version, act=action.act.value, why=action.why
             )
@@ -264,6 +289,39 @@ class Manager:
         if model.removed and not model.versions:
             self.models.pop(model.name, None)
         self._notify()
+
+    def _in_vain(self, model: Model) -> bool:
+        """Whether unloading, or staging, would lead to nothing, because all versions that are
+        wanted have been, or now are, refused for want of memory. What serves then serves on."""
+        if family(model.config.transition) == "smooth" or model.removed:
+            return False
+        wanted = [s for s in model.versions.values() if s.harness.aspired]
+        for served in wanted:
+            if served.harness.state is _S.NEW:
+                error = self.reservations.refusal(model, served)
+                if error is not None:
+                    self._lifecycle.refuse(model, served, error)
+        return bool(wanted) and all(is_refused(served) for served in wanted)
+
+    def _retry_soon(self) -> None:
+        """Once whoever has freed memory is done with it."""
+        asyncio.get_running_loop().call_soon(self.retry_refused)
+
+    def retry_refused(self) -> None:
+        """Memory has become free, or may be had in another way: versions that were refused for
+        want of it, and would fit now, get another chance."""
+        for model in list(self.models.values()):
+            if model.removed or self._lifecycle.stopping:
+                continue
+            for served in model.versions.values():
+                if (
+                    served.harness.aspired
+                    and is_refused(served)
+                    and self.reservations.refusal(model, served) is None
+                ):
+                    # The next look at its folder finds it anew.
+                    served.harness.aspired = False
+                    self._look_again(model)
 
     def _release_held(self, model: Model) -> None:
         """Let requests go on for which a version has come, or will not."""

@@ -1,39 +1,66 @@
-"""The memory ledger: what each process of this server really takes.
+"""The memory ledger: what each process of this server really takes, and what that leaves.
 
-`smaps_rollup` gives a process's proportional (PSS) and private (USS) memory; reading it walks
-its page tables, so it is read once a second. While a version changes, `statm` is read 20 times
-a second as well: it is cheap, it does not know what is shared, and so what it gives is
-corrected by the last exact reading and marked as estimated.
+Once a second every process is looked at. An exact reading walks its page tables, so one whose
+resident memory has not changed since the last exact reading is not read again for ten seconds:
+its last figures are repeated, and marked as estimated. While a version changes, workers are read
+exactly five times a second, and `statm` 20 times: what it gives is corrected by the last exact
+reading and marked as estimated too. Whoever asks (`measure`) gets exact readings.
 
 Sampling has a thread of its own and never blocks an event loop.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-EXACT_SECONDS = 1.0
+from workbench.core.ledger import Cell, Holding, Machine, reconcile
+from workbench.serving.gpu import Gpus
+from workbench.serving.memory_reading import (
+    Cheap,
+    Reading,
+    read_cheap,
+    read_exact,
+    read_machine,
+)
+
+TICK_SECONDS = 1.0
+EXACT_SECONDS = 10.0
 FINE_SECONDS = 0.05
 WORKERS_SECONDS = 0.2
 _SAMPLES_KEPT = 20_000
-_PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+# Pages come and go in every process; this much does not make the last reading wrong.
+_UNCHANGED_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process of the server: `role` is ``server``, ``zygote``, ``worker`` or ``codec``."""
+    """A process of the server, and what is known of it beside its memory.
+
+    Attributes:
+        role: ``server``, ``supervisor``, ``zygote``, ``worker`` or ``codec``.
+        weights: bytes of its version's weights, by the checkpoint's index.
+        runtime: bytes that it took before its version was loaded; None: not known.
+        device: where the weights are.
+        reserved: bytes that the budget keeps for its version, by device.
+        limit: bytes (USS) beyond which its worker is ended.
+        gpu: what TensorFlow's allocator in it said last: bytes in use and at most.
+    """
 
     pid: int
     role: str
     model: str | None = None
     version: int | None = None
+    weights: int = 0
+    runtime: int | None = None
+    device: str = "host"
+    reserved: tuple[tuple[str, int], ...] = ()
+    limit: int | None = None
+    gpu: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +73,7 @@ class Sample:
     pss: int
     uss: int
     measured: bool
+    shmem: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -61,52 +89,86 @@ class Sample:
         }
 
 
-def read_exact(pid: int) -> tuple[int, int] | None:
-    """PSS and USS of a process in bytes, or None where it is gone or may not be looked at."""
-    if sys.platform != "linux":
-        import psutil
+@dataclass(frozen=True)
+class Account:
+    """The whole ledger at one moment: its cells add up to each machine's `total`.
 
-        try:
-            info = psutil.Process(pid).memory_full_info()
-        except psutil.Error:
-            return None
-        return info.uss, info.uss
-    try:
-        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
-            lines = file.read().splitlines()[1:]
-    except OSError:
-        return None
-    kilobytes = {line.split(b":")[0]: int(line.split()[1]) for line in lines}
-    if b"Pss" not in kilobytes:
-        return None
-    private = kilobytes[b"Private_Clean"] + kilobytes[b"Private_Dirty"]
-    return kilobytes[b"Pss"] * 1024, private * 1024
+    `notes` say what could not be looked at, and why.
+    """
+
+    monotonic: float
+    machines: Sequence[Machine]
+    cells: Sequence[Cell]
+    notes: Sequence[str] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "monotonic": self.monotonic,
+            "machines": [machine._asdict() for machine in self.machines],
+            "cells": [cell.to_json() for cell in self.cells],
+            "notes": list(self.notes),
+        }
 
 
-def read_cheap(pid: int) -> int | None:
-    """Resident minus file-backed memory in bytes: cheap, and blind to what forks share."""
-    try:
-        with open(f"/proc/{pid}/statm", "rb") as file:
-            fields = file.read().split()
-    except OSError:
-        return None
-    return (int(fields[1]) - int(fields[2])) * _PAGE
+class _Last:
+    """The last exact reading of a process, and what `statm` said beside it."""
+
+    __slots__ = ("cheap", "reading")
+
+    def __init__(self, reading: Reading, cheap: Cheap | None) -> None:
+        self.reading = reading
+        self.cheap = cheap
+
+    def now(self, cheap: Cheap) -> tuple[int, int]:
+        """PSS and USS by a later cheap reading."""
+        assert self.cheap is not None
+        moved = cheap.private - self.cheap.private
+        return self.reading.pss + moved, self.reading.uss + moved
+
+    def unchanged(self, cheap: Cheap | None) -> bool:
+        return (
+            cheap is not None
+            and self.cheap is not None
+            and abs(cheap.resident - self.cheap.resident) < _UNCHANGED_BYTES
+            and abs(cheap.shared - self.cheap.shared) < _UNCHANGED_BYTES
+        )
 
 
 class MemoryLedger:
     """Samples the processes that `processes()` names, in a thread, until closed.
 
-    `processes` is called from that thread; `fine` says whether something is changing now.
+    Args:
+        processes: called from that thread.
+        fine: whether something is changing now.
+        gpus: the GPUs, looked at from that thread alone.
+        waiting: (device, bytes) reserved for versions that have no process yet.
+        on_tick: called from the thread with each second's samples.
+        on_failure: told what went wrong in the thread, which goes on.
     """
 
     def __init__(
-        self, processes: Callable[[], list[Process]], fine: Callable[[], bool] = lambda: False
+        self,
+        processes: Callable[[], list[Process]],
+        fine: Callable[[], bool] = lambda: False,
+        *,
+        gpus: Gpus | None = None,
+        waiting: Callable[[], list[tuple[str, int]]] = list,
+        on_tick: Callable[[list[Sample]], None] = lambda samples: None,
+        on_failure: Callable[[str], None] = lambda message: None,
     ) -> None:
         self._processes = processes
         self._fine = fine
+        self._gpus = gpus or Gpus(None)
+        self._waiting = waiting
+        self._on_tick = on_tick
+        self._on_failure = on_failure
         self._samples: deque[Sample] = deque(maxlen=_SAMPLES_KEPT)
-        # How far the cheap reading was from the exact ones (PSS, USS), by process.
-        self._offsets: dict[int, tuple[int, int]] = {}
+        # Whoever asks measures in a thread of his own, beside ours.
+        self._lock = threading.Lock()
+        self._last: dict[int, _Last] = {}
+        self._everything_due = 0.0
+        self._failed: str | None = None
+        self._account: Account | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="memory-ledger", daemon=True)
 
@@ -121,25 +183,51 @@ class MemoryLedger:
     def measure(self, role: str | None = None) -> list[Sample]:
         """All processes (of one role) now, exactly; also kept in the history. Blocks for
         milliseconds."""
-        samples = []
-        for process in self._processes():
-            if role is not None and process.role != role:
-                continue
-            read = read_exact(process.pid)
-            if read is None:
-                continue
-            cheap = read_cheap(process.pid)
-            if cheap is not None:
-                self._offsets[process.pid] = (read[0] - cheap, read[1] - cheap)
-            samples.append(self._keep(process, *read, measured=True))
-        if role is None:
-            living = {s.process.pid for s in samples}
-            self._offsets = {pid: o for pid, o in self._offsets.items() if pid in living}
-        return samples
+        with self._lock:
+            samples = []
+            for process in self._processes():
+                if role is None or process.role == role:
+                    sample = self._read(process)
+                    if sample is not None:
+                        samples.append(sample)
+            if role is None:
+                self._forget({s.process.pid for s in samples})
+            return samples
 
-    def history(self, since: float = 0.0) -> list[Sample]:
-        """Samples later than `since` (monotonic seconds), oldest first."""
-        return [s for s in tuple(self._samples) if s.monotonic > since]
+    def history(self, since: float = 0.0, points: int | None = None) -> list[Sample]:
+        """Samples later than `since` (monotonic seconds), oldest first; with `points`, about so
+        many of each process at most, evenly thinned."""
+        found = [s for s in tuple(self._samples) if s.monotonic > since]
+        if points is None:
+            return found
+        count: dict[int, int] = {}
+        for sample in found:
+            count[sample.process.pid] = count.get(sample.process.pid, 0) + 1
+        steps = {pid: -(-have // points) for pid, have in count.items()}
+        seen = dict.fromkeys(count, 0)
+        thinned = []
+        for sample in found:
+            pid = sample.process.pid
+            if seen[pid] % steps[pid] == 0:
+                thinned.append(sample)
+            seen[pid] += 1
+        return thinned
+
+    def account(self) -> Account:
+        """The whole ledger now, with exact readings. Blocks for milliseconds."""
+        return self._reconciled(self.measure())
+
+    @property
+    def latest(self) -> Account | None:
+        """The whole ledger as of the last second; None before the first."""
+        return self._account
+
+    def _reconciled(self, samples: Sequence[Sample]) -> Account:
+        machines = [read_machine()]
+        holdings = [_holding(sample) for sample in samples]
+        gpu_machines, gpu_holdings, notes = self._gpus.look([s.process for s in samples])
+        cells = reconcile([*machines, *gpu_machines], [*holdings, *gpu_holdings], self._waiting())
+        return Account(time.monotonic(), (*machines, *gpu_machines), cells, notes)
 
     def recent(self, since: float) -> list[Sample]:
         """The same, for a reader who asks often: looks at no more than what is new."""
@@ -155,36 +243,109 @@ class MemoryLedger:
         return found[::-1]
 
     def _run(self) -> None:
-        exact_due = workers_due = 0.0
+        tick_due = workers_due = 0.0
         while not self._stop.is_set():
-            now = time.monotonic()
-            if now >= exact_due:
-                self.measure()
-                exact_due = now + EXACT_SECONDS
-            elif self._fine():
-                if now >= workers_due:
-                    # A worker that has just loaded or first run is nothing like it was.
-                    self.measure("worker")
-                    workers_due = now + WORKERS_SECONDS
-                else:
-                    self._estimate()
+            try:
+                now = time.monotonic()
+                self._gpus.catch_up()
+                if now >= tick_due:
+                    tick_due = now + TICK_SECONDS
+                    self._gpus.sample()
+                    samples = self._tick(now)
+                    self._account = self._reconciled(samples)
+                    self._on_tick(samples)
+                elif self._fine():
+                    if now >= workers_due:
+                        # A worker that has just loaded or first run is nothing like it was.
+                        workers_due = now + WORKERS_SECONDS
+                        self._on_tick(self.measure("worker"))
+                    else:
+                        self._estimate()
+            except Exception as error:
+                # Without its ledger a server would go on blind: say so, and try again.
+                message = f"The memory ledger failed: {error!r}"
+                if message != self._failed:
+                    self._failed = message
+                    self._on_failure(message)
+                self._stop.wait(TICK_SECONDS)
             self._stop.wait(FINE_SECONDS)
 
-    def _estimate(self) -> None:
-        for process in self._processes():
-            cheap = read_cheap(process.pid)
-            if cheap is None:
-                continue
-            offsets = self._offsets.get(process.pid)
-            if offsets is None:
-                # A fresh worker: what it shares with the zygote must be known first.
-                exact = read_exact(process.pid)
-                if exact is None:
-                    continue
-                offsets = self._offsets[process.pid] = (exact[0] - cheap, exact[1] - cheap)
-            self._keep(process, cheap + offsets[0], cheap + offsets[1], measured=False)
+    def _tick(self, now: float) -> list[Sample]:
+        """Every process once: exactly where that is needed, else as it was."""
+        with self._lock:
+            processes = self._processes()
+            # A process more or less changes what each of the others shares with it.
+            everything = now >= self._everything_due or self._last.keys() != {
+                process.pid for process in processes
+            }
+            if everything:
+                self._everything_due = now + EXACT_SECONDS
+            samples = []
+            for process in processes:
+                last = self._last.get(process.pid)
+                if everything or last is None or not last.unchanged(read_cheap(process.pid)):
+                    sample = self._read(process)
+                else:
+                    sample = self._keep(process, last.reading, measured=False)
+                if sample is not None:
+                    samples.append(sample)
+            self._forget({s.process.pid for s in samples})
+            return samples
 
-    def _keep(self, process: Process, pss: int, uss: int, measured: bool) -> Sample:
-        sample = Sample(time.monotonic(), time.time(), process, max(0, pss), max(0, uss), measured)
+    def _estimate(self) -> None:
+        with self._lock:
+            for process in self._processes():
+                cheap = read_cheap(process.pid)
+                if cheap is None:
+                    continue
+                last = self._last.get(process.pid)
+                if last is None or last.cheap is None:
+                    # A fresh worker: what it shares with the zygote must be known first.
+                    exact = read_exact(process.pid)
+                    if exact is None:
+                        continue
+                    last = self._last[process.pid] = _Last(exact, cheap)
+                pss, uss = last.now(cheap)
+                reading = last.reading._replace(pss=pss, uss=uss)
+                self._keep(process, reading, measured=False)
+
+    def _read(self, process: Process) -> Sample | None:
+        reading = read_exact(process.pid)
+        if reading is None:
+            return None
+        self._last[process.pid] = _Last(reading, read_cheap(process.pid))
+        return self._keep(process, reading, measured=True)
+
+    def _forget(self, living: set[int]) -> None:
+        self._last = {pid: last for pid, last in self._last.items() if pid in living}
+
+    def _keep(self, process: Process, reading: Reading, measured: bool) -> Sample:
+        sample = Sample(
+            time.monotonic(),
+            time.time(),
+            process,
+            max(0, reading.pss),
+            max(0, reading.uss),
+            measured,
+            reading.shmem,
+        )
         self._samples.append(sample)
         return sample
+
+
+def _holding(sample: Sample) -> Holding:
+    process = sample.process
+    on_host = process.device == "host"
+    return Holding(
+        device="host",
+        owner=process.role,
+        total=sample.pss,
+        measured=sample.measured,
+        model=process.model,
+        version=process.version,
+        pid=process.pid,
+        weights=process.weights if on_host else 0,
+        shared=sample.shmem,
+        overhead=process.runtime or 0,
+        reserved=dict(process.reserved).get("host", 0),
+    )

@@ -16,6 +16,7 @@ from workbench.core.states import Harness, HarnessState, ServableId
 from workbench.core.status import ServingError, invalid_argument
 from workbench.core.transitions import policy_name
 from workbench.core.versions import VersionPolicy
+from workbench.serving.estimates import Measured, VersionMemory
 from workbench.serving.source import FolderSource, Found
 from workbench.serving.tasks import VersionQueues
 from workbench.serving.traffic import Traffic
@@ -24,6 +25,7 @@ from workbench.serving.worker import LoadReport, Worker
 if TYPE_CHECKING:
     from workbench.serving.warmup_recorder import WarmupRecording
 
+_DEVICE = re.compile(r"(auto|cpu|gpu:\d{1,3})\Z")
 _NAME = re.compile(r"[^/:\s][^/:\n]*\Z")
 
 
@@ -52,6 +54,9 @@ class ModelConfig:
         gpu_memory_fraction: of a GPU's memory, at most for each version; 0 sets no limit.
         enable_model_warmup: run the version's warm-up requests before it becomes available.
         num_request_iterations_for_warmup: how often each is run; 0 means once.
+        device: ``auto`` (the GPU with the most room, else the CPU), ``cpu``, or ``gpu:N``.
+        memory_limit_bytes: the most that one of its workers may take of the host.
+        gpu_memory_limit_bytes: the same for the GPU's memory.
     """
 
     name: str
@@ -68,11 +73,24 @@ class ModelConfig:
     num_request_iterations_for_warmup: int = 0
     automatic_batching: bool = True
     version_batching: bool = False
+    device: str = "auto"
+    memory_limit_bytes: int | None = None
+    gpu_memory_limit_bytes: int | None = None
     servable_versions_always_present: bool = True
     retry_all_load_errors: bool = False
     gpu_memory_fraction: float = 0.0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.device, str) or not _DEVICE.match(self.device):
+            raise invalid_argument(
+                f"Unknown device {self.device!r}: use 'auto', 'cpu', or 'gpu:0', 'gpu:1' ..."
+            )
+        for name in ("memory_limit_bytes", "gpu_memory_limit_bytes"):
+            limit = getattr(self, name)
+            if limit is not None and (type(limit) is not int or limit < 1):
+                raise invalid_argument(
+                    f"{name} must be a number of bytes above 0, or None; was {limit!r}"
+                )
         if not _NAME.match(self.name):
             raise invalid_argument(
                 f"Model name {self.name!r} cannot be part of a URL: use letters, digits, '-', '_'"
@@ -104,6 +122,9 @@ class ModelConfig:
             "num_request_iterations_for_warmup": self.num_request_iterations_for_warmup,
             "automatic_batching": self.automatic_batching,
             "version_batching": self.version_batching,
+            "device": self.device,
+            "memory_limit_bytes": self.memory_limit_bytes,
+            "gpu_memory_limit_bytes": self.gpu_memory_limit_bytes,
             "servable_versions_always_present": self.servable_versions_always_present,
             "retry_all_load_errors": self.retry_all_load_errors,
             "gpu_memory_fraction": self.gpu_memory_fraction,
@@ -160,6 +181,7 @@ class Served:
         failed_loads: attempts to load it that have failed.
         recording: the warm-up requests that are, or were, recorded from it.
         replacement: brings up the next worker after one has died.
+        memory: what is known of it and reserved for it.
     """
 
     harness: Harness
@@ -179,6 +201,7 @@ class Served:
     failed_loads: int = 0
     replacement: asyncio.Task[None] | None = None
     recording: WarmupRecording | None = None
+    memory: VersionMemory | None = None
 
     @property
     def id(self) -> ServableId:
@@ -206,6 +229,8 @@ class Served:
             "load_seconds": self.load_seconds,
             "first_run_seconds": self.first_run_seconds,
         }
+        if self.memory is not None:
+            data["memory"] = self.memory.to_json()
         if self.report is not None:
             data["signatures"] = {n: s.to_json() for n, s in self.report.signatures.items()}
             data["breakdown_seconds"] = dict(self.breakdown)
@@ -238,6 +263,8 @@ class Model:
         # Whether what the folder was last seen to want has been taken up.
         self.polled = False
         self.removed = False
+        self.measured: Measured | None = None
+        """What its last load took of the host: the next is estimated by it."""
         self.ready: Served | None = None
         """The highest version that serves: the answer to a request that names none."""
 

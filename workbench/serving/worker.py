@@ -175,6 +175,8 @@ class Worker:
         lanes: each runs one batch at a time.
         ended: done when the process is gone, with the reason in words.
         on_first_run: called once with the seconds that its first batch took to run.
+        on_context: called when it has made its CUDA context, and nothing else on the GPU.
+        on_gpu_memory: called with the bytes that TensorFlow uses of the GPU, now and at most.
     """
 
     def __init__(self, pid: int, pidfd: int | None, control: LoopChannel, zygote: Zygote) -> None:
@@ -188,6 +190,9 @@ class Worker:
         self._awaited: asyncio.Future[StageReport] | asyncio.Future[LoadReport] = self._loaded
         self.on_first_run: Callable[[float], None] | None = None
         self._progress: Progress = lambda kind, data: None
+        self.on_context: Callable[[], None] = lambda: None
+        self.on_gpu_memory: Callable[[int, int], None] = lambda current, peak: None
+        self._killed_because = ""
         self._control = control
         self._pidfd = pidfd
         self._gone = False
@@ -229,6 +234,7 @@ class Worker:
         intra_op_threads: int,
         quiet: bool,
         progress: Progress,
+        device: tuple[str, float] = ("host", 0.0),
         gpu_memory_fraction: float = 0.0,
     ) -> StageReport:
         """Prepare the SavedModel at `path` as far as that needs no memory for its weights; `load`
@@ -246,6 +252,7 @@ class Worker:
                 "tags": tags,
                 "intra_op_threads": intra_op_threads,
                 "quiet": quiet,
+                "device": device,
                 "gpu_memory_fraction": gpu_memory_fraction,
             }
         )
@@ -261,6 +268,7 @@ class Worker:
         warm_up: bool,
         warm_up_iterations: int,
         progress: Progress,
+        device: tuple[str, float] = ("host", 0.0),
         gpu_memory_fraction: float = 0.0,
     ) -> LoadReport:
         """Load the SavedModel at `path`, all of it or what `stage` has left, and run its warm-up
@@ -278,6 +286,7 @@ class Worker:
                 "tags": tags,
                 "intra_op_threads": intra_op_threads,
                 "quiet": quiet,
+                "device": device,
                 "warm_up": warm_up,
                 "warm_up_iterations": warm_up_iterations,
                 "gpu_memory_fraction": gpu_memory_fraction,
@@ -319,10 +328,12 @@ class Worker:
             self.kill()
             await asyncio.shield(self.ended)
 
-    def kill(self) -> None:
-        """End the process at once; nothing happens where it is gone already."""
+    def kill(self, because: str = "") -> None:
+        """End the process at once, for a reason that its end is put down to; nothing happens
+        where it is gone already."""
         if self._gone:
             return
+        self._killed_because = self._killed_because or because
         try:
             if self._pidfd is not None:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
@@ -334,6 +345,10 @@ class Worker:
     def _on_frame(self, header: Any) -> None:
         if "progress" in header:
             self._progress(header["progress"], header["data"])
+        elif "context" in header:
+            self.on_context()
+        elif "gpu_memory" in header:
+            self.on_gpu_memory(*header["gpu_memory"])
         elif self._awaited.done():
             return
         elif "failed" in header:
@@ -370,7 +385,8 @@ class Worker:
         asyncio.get_running_loop().call_later(0.02, self._conclude)
 
     def _conclude(self) -> None:
-        reason = describe_exit(self._zygote.exit_status(self.pid))
+        status = describe_exit(self._zygote.exit_status(self.pid))
+        reason = self._killed_because or status
         for future in (self._staged, self._loaded):
             if not future.done():
                 future.set_exception(

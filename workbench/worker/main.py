@@ -30,6 +30,7 @@ from workbench.runtime.frames import (
 )
 from workbench.runtime.processes import ProcessId, die_with
 from workbench.runtime.regions import Region
+from workbench.worker.device import report_allocator, show_device
 from workbench.worker.model import LoadedModel, Progress
 from workbench.worker.page_cache import PageCacheReader
 from workbench.worker.quiet import quietly
@@ -73,13 +74,18 @@ def _progress(channel: Channel) -> Progress:
 
 
 def _read(channel: Channel, order: dict[str, Any]) -> LoadedModel:
+    device, fraction = order.get("device", ("host", 0.0))
+    show_device(device)
     model = LoadedModel(
         order["path"],
         order["tags"],
         order["intra_op_threads"],
         _progress(channel),
-        order["gpu_memory_fraction"],
+        # The tighter of what the model may have and of what the budget had left.
+        min(filter(None, (fraction, order["gpu_memory_fraction"])), default=0.0),
     )
+    if device != "host":
+        channel.send({"context": device})
     quietly(order["quiet"], model.read_graph)
     return model
 
@@ -123,6 +129,9 @@ def _load(
             }
         }
     )
+    if order.get("device", ("host",))[0] != "host":
+        # From now on nobody else sends on this channel.
+        report_allocator(channel)
     return model
 
 

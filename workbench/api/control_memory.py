@@ -1,0 +1,79 @@
+"""The memory ledger on the control plane.
+
+GET /memory                      every process now, exactly: {"now", "samples": [...]}
+GET /memory?since=T&points=N     samples later than T (monotonic seconds), about N a process;
+                                 &columns=1: {"now", "columns": {name: [...]}} instead
+GET /memory/ledger               who holds what of each device, with budget and notes
+POST /models/NAME/fit            {"path": P}: what it would take, under each transition
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from workbench.api.control_handler import Handler
+from workbench.core.status import invalid_argument, not_found
+from workbench.serving.memory import Sample
+
+_COLUMNS = ("monotonic", "wall", "pid", "role", "model", "version", "pss", "uss", "measured")
+
+
+class MemoryHandler(Handler):
+    async def get(self) -> None:
+        since = self.number("since", -1.0)
+        points = self.number("points", 0)
+        if points < 0 or points != int(points):
+            raise invalid_argument(f"Query argument 'points' must be a whole number; was {points}")
+        columns = self.get_query_argument("columns", "") == "1"
+        ledger = self.core.ledger
+
+        def data() -> dict[str, Any]:
+            found = ledger.history(since, int(points) or None) if since >= 0 else ledger.measure()
+            now = time.monotonic()
+            if columns:
+                return {"now": now, "columns": _columns(found)}
+            return {"now": now, "samples": [sample.to_json() for sample in found]}
+
+        await self.answer_from_thread(data)
+
+
+class LedgerHandler(Handler):
+    async def get(self) -> None:
+        ledger = self.core.ledger
+        budget = self.core.reservations.budget.to_json()
+        await self.answer_from_thread(
+            lambda: {"now": time.monotonic(), "budget": budget, **ledger.account().to_json()}
+        )
+
+
+class FitHandler(Handler):
+    async def post(self, name: str) -> None:
+        model = self.manager.models.get(name)
+        if model is None or model.removed:
+            raise not_found(f"Could not find model {name}")
+        path = self.body().get("path")
+        if not isinstance(path, str) or not os.path.isabs(path):
+            raise invalid_argument(
+                f"'path' must be the absolute path of a SavedModel; was {path!r}"
+            )
+        if not await asyncio.to_thread(_is_saved_model, path):
+            raise invalid_argument(f"There is no SavedModel in {path}: it has no saved_model.pb")
+        self.answer(await self.core.reservations.will_it_fit(model, path))
+
+
+def _is_saved_model(path: str) -> bool:
+    return any(
+        os.path.exists(os.path.join(path, name)) for name in ("saved_model.pb", "saved_model.pbtxt")
+    )
+
+
+def _columns(samples: Sequence[Sample]) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+    for sample in samples:
+        for name, value in sample.to_json().items():
+            columns[name].append(value)
+    return columns

@@ -1,0 +1,190 @@
+"""The memory ledger as a notebook sees it: tables, and whether one more version would fit."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.client.control import ControlClient, model_path
+from workbench.core.budget import size
+from workbench.core.status import invalid_argument
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PROCESS_COLUMNS = ("role", "model", "version", "pid", "pss", "uss", "measured")
+_KIND_COLUMNS = ("device", "owner", "model", "version", "pid", "kind", "bytes", "how")
+
+
+def frame(control: ControlClient, by: str) -> pd.DataFrame:
+    """What is held now: a row a process, or a row for each kind of memory.
+
+    The machines' own numbers and the ledger's notes are in the second table's `attrs`.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, `by` is neither.
+    """
+    import pandas as pd
+
+    if by == "process":
+        samples = control.request("GET", "/memory")["samples"]
+        found = pd.DataFrame(samples, columns=list(_PROCESS_COLUMNS))
+        return found.astype({"version": "Int64"})
+    if by == "kind":
+        account = control.request("GET", "/memory/ledger")
+        found = pd.DataFrame(account["cells"], columns=list(_KIND_COLUMNS))
+        found = found.astype({"version": "Int64", "pid": "Int64"})
+        found.attrs = {"machines": account["machines"], "notes": account["notes"]}
+        return found
+    raise invalid_argument(f"Memory by {by!r} is not known: use 'process' or 'kind'")
+
+
+def history(control: ControlClient, since: float, points: int | None) -> pd.DataFrame:
+    """Memory over time, a row a process and sample."""
+    import pandas as pd
+
+    asked: dict[str, Any] = {"since": since, "columns": 1}
+    if points is not None:
+        asked["points"] = points
+    columns = control.request("GET", "/memory", **asked)["columns"]
+    found = pd.DataFrame(columns, columns=["monotonic", "wall", *_PROCESS_COLUMNS])
+    return found.astype({"version": "Int64"})
+
+
+@dataclass(frozen=True)
+class Transition:
+    """Whether the load fits under one transition.
+
+    Attributes:
+        need, free: bytes that it takes, and that it will find, where it is tightest.
+        words: the same in words; `cure`: what would make it fit; empty where it does.
+    """
+
+    name: str
+    fits: bool
+    need: int
+    free: int
+    words: str
+    cure: str
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a SavedModel would take as a model's next version; nothing was loaded for it.
+
+    Attributes:
+        weights: bytes of its weights, by the checkpoint's index.
+        peak, steady: bytes by device, at most while it loads, and when it has been loaded.
+        estimated_from: ``the files``, or ``the last load`` of the model.
+        transition: the one that the model has.
+        transitions: for each transition, whether it fits.
+    """
+
+    path: str
+    model: str
+    device: str
+    fallback: str
+    weights: int
+    peak: Mapping[str, int]
+    steady: Mapping[str, int]
+    estimated_from: str
+    transition: str
+    transitions: Mapping[str, Transition]
+
+    @property
+    def fits(self) -> bool:
+        """Under the transition that the model has."""
+        return self.transitions[self.transition.partition("+")[0]].fits
+
+    def __bool__(self) -> bool:
+        return self.fits
+
+    def _head(self) -> str:
+        peaks = " and ".join(f"{size(n)} on {where}" for where, n in self.peak.items())
+        where = f" ({self.fallback})" if self.fallback else ""
+        return (
+            f"{self.path} as the next version of {self.model}: {size(self.weights)} of weights, "
+            f"at most {peaks}{where}, estimated from {self.estimated_from}"
+        )
+
+    def _lines(self) -> list[str]:
+        return [
+            f"{'fits' if t.fits else 'does not fit'} under {t.name}: {t.words}"
+            + (f"; {t.cure}" if t.cure else "")
+            for t in self.transitions.values()
+        ]
+
+    def __repr__(self) -> str:
+        return "\n".join([self._head(), *(f"  {line}" for line in self._lines())])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(t.name)}</td><td>{'fits' if t.fits else 'does not fit'}</td>"
+            f"<td>{html.escape(t.words)}</td><td>{html.escape(t.cure)}</td></tr>"
+            for t in self.transitions.values()
+        )
+        head = "<tr><th>transition</th><th></th><th>memory</th><th>what would help</th></tr>"
+        return f"<div>{html.escape(self._head())}<table>{head}{rows}</table></div>"
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Fit:
+        return cls(
+            path=data["path"],
+            model=data["model"],
+            device=data["device"],
+            fallback=data["fallback"],
+            weights=data["weights"],
+            peak=data["peak"],
+            steady=data["steady"],
+            estimated_from=data["from"],
+            transition=data["transition"],
+            transitions={
+                name: Transition(name, t["fits"], t["need"], t["free"], t["words"], t["cure"])
+                for name, t in data["transitions"].items()
+            },
+        )
+
+
+def will_it_fit(control: ControlClient, model: str, path: str | os.PathLike[str]) -> Fit:
+    """Ask the server about a SavedModel."""
+    absolute = str(Path(path).expanduser().resolve())
+    return Fit.from_json(control.request("POST", model_path(model, "fit"), {"path": absolute}))
+
+
+def budget_json(limits: int | str | Mapping[str, Any] | None) -> dict[str, Any]:
+    """A budget as plain data: for the host alone, or with its names."""
+    if not isinstance(limits, Mapping):
+        limits = {"host_memory_bytes": limits}
+    return {
+        name: parse_bytes(limit, name) if name.endswith("_bytes") else limit
+        for name, limit in limits.items()
+    }
+
+
+_UNITS = {"b": 1, "kb": 2**10, "mb": 2**20, "gb": 2**30, "tb": 2**40}
+
+
+def parse_bytes(value: int | str | None, name: str) -> int | None:
+    """A number of bytes as people write it: ``2_000_000``, ``"1.5 GB"``, ``"800MB"``; None is
+    none.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, naming the argument `name` and its value.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?b)?\s*", value.lower())
+        number = None if match is None else round(float(match[1]) * _UNITS[match[2] or "b"])
+    else:
+        number = value if type(value) is int else None
+    if number is None or number < 1:
+        raise invalid_argument(
+            f"{name} {value!r} is not understood: give a number of bytes, or text like '1.5 GB'"
+        )
+    return number

@@ -1,0 +1,229 @@
+"""The memory budget: what is promised to whom, whether one more fits, and what would help.
+
+A *resource* is ``host`` or ``gpu:N``. A load reserves its peak before it begins, keeps what it
+steadily takes when it is done, and gives it back when its process is gone. What does not fit is
+refused, with the cheapest thing that would make it fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+Sizes = Mapping[str, int]
+"""Bytes by resource."""
+
+
+class Budget:
+    """Limits and reservations, in bytes; `limits` may be changed at any time.
+
+    A limit below what is reserved takes nothing away from anybody; it only lets nobody in.
+    """
+
+    def __init__(self, limits: Sizes) -> None:
+        self.limits = dict(limits)
+        self._claims: dict[Hashable, dict[str, int]] = {}
+
+    def reserved(self, resource: str) -> int:
+        return sum(claim.get(resource, 0) for claim in self._claims.values())
+
+    def free(self, resource: str) -> int:
+        """What the next one may take; a resource without a limit has none to give."""
+        return self.limits.get(resource, 0) - self.reserved(resource)
+
+    def claim(self, key: Hashable) -> dict[str, int]:
+        """What is reserved for `key`; nothing where it has no reservation."""
+        return dict(self._claims.get(key, {}))
+
+    def reserve(self, key: Hashable, needs: Sizes) -> str | None:
+        """Reserve `needs` for `key`, in place of what it had; all or nothing.
+
+        Returns:
+            None, or the first resource that has not enough: nothing is changed then.
+        """
+        mine = self._claims.get(key, {})
+        for resource, need in needs.items():
+            if need > self.free(resource) + mine.get(resource, 0):
+                return resource
+        self._claims[key] = dict(needs)
+        return None
+
+    def settle(self, key: Hashable, takes: Sizes) -> None:
+        """It takes this from now on, be it less than was reserved or more; nothing happens
+        where it has no reservation any more."""
+        if key in self._claims:
+            self._claims[key] = dict(takes)
+
+    def release(self, key: Hashable) -> bool:
+        """Its process is gone; whether it had anything."""
+        return self._claims.pop(key, None) is not None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            resource: {
+                "limit": limit,
+                "reserved": self.reserved(resource),
+                "free": self.free(resource),
+            }
+            for resource, limit in self.limits.items()
+        }
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a load takes of each resource, in bytes.
+
+    Attributes:
+        peak: at most, while it loads.
+        steady: when it is done.
+        prepared: before its weights are read: what it takes beside the old version under `staged`.
+    """
+
+    peak: Sizes
+    steady: Sizes
+    prepared: Sizes
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A version that holds a reservation; `goes`: the new version is to take its place."""
+
+    model: str
+    version: int
+    takes: Sizes
+    goes: bool = False
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Whether a load fits under a transition.
+
+    Attributes:
+        resource: the one that decides: the first that has too little, else the fullest.
+        need: the peak there; `free`: what the load will find; `limit`: of the resource.
+        cure: the cheapest thing that would make it fit, in words; empty where it fits.
+    """
+
+    transition: str
+    fits: bool
+    resource: str
+    need: int
+    free: int
+    limit: int
+    cure: str = ""
+
+    @property
+    def words(self) -> str:
+        """``needs 1.2 GB, 1.5 GB free``, and the resource where it is not the host."""
+        where = "" if self.resource == "host" else f" on {self.resource}"
+        return f"needs {size(self.need)}, {size(max(0, self.free))} free{where}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "transition": self.transition,
+            "fits": self.fits,
+            "resource": self.resource,
+            "need": self.need,
+            "free": self.free,
+            "limit": self.limit,
+            "cure": self.cure,
+            "words": self.words,
+        }
+
+
+_ITSELF = -1
+FAMILIES = {
+    "availability_preserving": "smooth",
+    "resource_preserving": "unload_first",
+}
+
+
+def family(transition: str) -> str:
+    """``smooth``, ``unload_first`` or ``staged``: what holding requests does not change."""
+    name = transition.partition("+")[0]
+    return FAMILIES.get(name, name)
+
+
+def fits(
+    budget: Budget,
+    model: str,
+    need: Need,
+    transition: str,
+    standing: Sequence[Standing],
+    own: Sizes | None = None,
+) -> Fit:
+    """Whether another version of `model` fits, and what would help where it does not.
+
+    Args:
+        standing: every other version that holds a reservation.
+        own: what it has reserved already; the need is instead of that.
+    """
+    standing = [*standing, Standing(model, _ITSELF, own, goes=True)] if own else standing
+    found = _fits(budget, need, transition, standing)
+    if found.fits:
+        return found
+    return replace(found, cure=_cure(budget, model, need, transition, standing, found))
+
+
+def _fits(
+    budget: Budget,
+    need: Need,
+    transition: str,
+    standing: Iterable[Standing],
+    without: Iterable[Standing] = (),
+) -> Fit:
+    """The same without a cure; as if those in `without` were gone."""
+    leaving = [s for s in standing if s.goes] if family(transition) != "smooth" else []
+    gone = [*without, *(s for s in standing if s.version == _ITSELF)]
+    tightest: Fit | None = None
+    for resource, peak in need.peak.items():
+        before = budget.free(resource) + sum(s.takes.get(resource, 0) for s in gone)
+        free = before + sum(s.takes.get(resource, 0) for s in leaving if s not in gone)
+        enough = peak <= free
+        found = Fit(transition, enough, resource, peak, free, budget.limits.get(resource, 0))
+        prepared = need.prepared.get(resource, 0)
+        if family(transition) == "staged" and prepared > before:
+            # Beside the old version there is not even room for a worker without weights.
+            found = Fit(transition, False, resource, prepared, before, found.limit)
+        if not found.fits:
+            return found
+        if tightest is None or free - peak < tightest.free - tightest.need:
+            tightest = found
+    return tightest or Fit(transition, True, "host", 0, budget.free("host"), 0)
+
+
+def _cure(
+    budget: Budget,
+    model: str,
+    need: Need,
+    transition: str,
+    standing: Sequence[Standing],
+    found: Fit,
+) -> str:
+    """The cheapest: another transition, fewer versions, another model less, more memory."""
+    others = {"smooth": ("staged", "unload_first"), "staged": ("unload_first",)}
+    for other in others.get(family(transition), ()):
+        fit = _fits(budget, need, other, standing)
+        if fit.fits:
+            return f"under {other} it fits: {fit.words}"
+    by_size = sorted(standing, key=lambda s: s.takes.get(found.resource, 0))
+    for each in sorted(by_size, key=lambda s: s.model != model):
+        if not each.goes and _fits(budget, need, transition, standing, [each]).fits:
+            whose = "" if each.model == model else f" of {each.model}"
+            takes = size(each.takes.get(found.resource, 0))
+            return f"without version {each.version}{whose}, which takes {takes}, it fits"
+    enough = size(found.limit + found.need - found.free, up=True)
+    where = "" if found.resource == "host" else f" for {found.resource}"
+    return f"with a limit of {enough}{where} (now {size(found.limit)}) it fits"
+
+
+def size(nbytes: int, up: bool = False) -> str:
+    """Bytes as people read them; `up` rounds up, for a limit that must suffice."""
+    for unit, scale in (("GB", 2**30), ("MB", 2**20)):
+        if nbytes >= scale or unit == "MB":
+            digits = 1 if unit == "GB" else 0
+            step = scale / 10**digits
+            steps = -(-nbytes // step) if up else round(nbytes / step)
+            return f"{steps * step / scale:.{digits}f} {unit}"
+    raise AssertionError("megabytes are the last unit")

@@ -1,0 +1,156 @@
+"""The ledger's arithmetic: who holds which memory of a device, down to the last byte.
+
+`reconcile` splits what was measured into cells: each says whose it is, what it is for, and how
+that is known. For each device the cells add up to the machine's own number. What nobody of ours
+holds is `unattributed`: other programs, the system itself, and whatever was counted twice (then
+it is negative, and still named).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+MEASURED = "measured"
+ESTIMATED = "estimated"
+
+HOST = "host"
+MACHINE = "machine"
+"""The owner of cells that belong to no process of ours."""
+
+
+class Machine(NamedTuple):
+    """A device's own numbers, in bytes; `scope` says whose limit `total` is."""
+
+    device: str
+    total: int
+    free: int
+    scope: str = "machine"
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What one process holds on one device, in bytes.
+
+    Attributes:
+        owner: its role: ``server``, ``worker`` ...
+        total: all of it.
+        measured: whether `total` was read exactly just now.
+        weights: of its version, by the checkpoint's index; 0 where there is no version.
+        shared: in regions that it shares with the server, over which tensors travel.
+        overhead: what it held before its version was loaded (on a GPU: its CUDA context).
+        overhead_measured: or else a constant.
+        reserved: what the budget keeps for its version.
+    """
+
+    device: str
+    owner: str
+    total: int
+    measured: bool = True
+    model: str | None = None
+    version: int | None = None
+    pid: int | None = None
+    weights: int = 0
+    shared: int = 0
+    overhead: int = 0
+    overhead_measured: bool = True
+    reserved: int = 0
+
+
+class Cell(NamedTuple):
+    """One number of the ledger. `kind`: ``weights``, ``runtime`` (before any version),
+    ``activations`` (the rest of a worker), ``shared regions``, ``context`` and ``allocator`` (of a
+    GPU), ``process`` (of who holds no version), ``unattributed``, ``reserved``, ``free``.
+    `how`: ``measured`` or ``estimated``."""
+
+    device: str
+    owner: str
+    kind: str
+    bytes: int
+    how: str
+    model: str | None = None
+    version: int | None = None
+    pid: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return self._asdict()
+
+
+def reconcile(
+    machines: Sequence[Machine],
+    holdings: Iterable[Holding],
+    waiting: Iterable[tuple[str, int]] = (),
+) -> list[Cell]:
+    """The ledger's cells, device by device; their sum is each device's `total`.
+
+    Args:
+        machines: one for each device.
+        holdings: those on a device that is not among `machines` are left out.
+        waiting: (device, bytes) reserved for versions that have no process yet.
+    """
+    by_device: dict[str, list[Holding]] = {machine.device: [] for machine in machines}
+    for holding in holdings:
+        if holding.device in by_device:
+            by_device[holding.device].append(holding)
+    waits = dict.fromkeys(by_device, 0)
+    for device, size in waiting:
+        if device in waits:
+            waits[device] += size
+    cells: list[Cell] = []
+    for machine in machines:
+        mine = by_device[machine.device]
+        for holding in mine:
+            cells.extend(_parts(holding))
+        # Reserved and not taken up yet is still free to the machine, but not to the next version.
+        promised = waits[machine.device]
+        promised += sum(max(0, h.reserved - max(0, h.total)) for h in mine)
+        reserved = min(promised, machine.free)
+        ours = sum(max(0, h.total) for h in mine)
+        exact = MEASURED if all(h.measured for h in mine) else ESTIMATED
+        rest = machine.total - machine.free - ours
+        for kind, size, how in (
+            ("unattributed", rest, exact),
+            ("reserved", reserved, ESTIMATED),
+            ("free", machine.free - reserved, ESTIMATED if reserved else MEASURED),
+        ):
+            cells.append(Cell(machine.device, MACHINE, kind, size, how))
+    return cells
+
+
+def _parts(holding: Holding) -> Iterator[Cell]:
+    """The cells of one process; none is below 0, and together they are its total."""
+    left = max(0, holding.total)
+    measured = MEASURED if holding.measured else ESTIMATED
+
+    def cell(kind: str, size: int, how: str) -> Cell:
+        nonlocal left
+        size = max(0, min(size, left))
+        left -= size
+        return Cell(
+            holding.device,
+            holding.owner,
+            kind,
+            size,
+            how if holding.measured else ESTIMATED,
+            holding.model,
+            holding.version,
+            holding.pid,
+        )
+
+    if holding.model is None:
+        if holding.shared:
+            yield cell("shared regions", holding.shared, MEASURED)
+        yield cell("process", left, measured)
+        return
+    host = holding.device == HOST
+    if host:
+        yield cell("shared regions", holding.shared, MEASURED)
+    yield cell(
+        "runtime" if host else "context",
+        holding.overhead,
+        MEASURED if holding.overhead_measured else ESTIMATED,
+    )
+    # The index says how large the weights are, and not where in memory they lie.
+    yield cell("weights", holding.weights, ESTIMATED)
+    yield cell("activations" if host else "allocator", left, ESTIMATED)

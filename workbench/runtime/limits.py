@@ -1,0 +1,101 @@
+"""Limiting the memory of a process: by a control group where we may make one, else by rlimit.
+
+Neither is everywhere, and an rlimit counts mappings, not memory: it leaves room for stacks and
+fragments and stops only what runs away. So whoever sets a limit also has to look at what the
+process takes; `Limit.how` says what else holds.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+CGROUP = "cgroup"
+RLIMIT = "rlimit"
+WATCHED = "watched"
+
+_ROOT = Path("/sys/fs/cgroup")
+_OWN = Path("/proc/self/cgroup")
+# The allocator's arenas and the stacks of threads are mapped, and mostly never touched.
+_MAPPED_AHEAD_BYTES = 256 * 2**20 + 16 * 2**20 * (os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A limit that holds: `how` is ``cgroup``, ``rlimit``, or ``watched`` (nothing but being
+    looked at)."""
+
+    bytes: int
+    how: str
+    group: Path | None = None
+
+    def close(self) -> None:
+        """Remove the control group; its process has ended."""
+        if self.group is not None:
+            try:
+                self.group.rmdir()
+            except OSError:
+                pass
+
+
+def limit_memory(
+    pid: int,
+    limit: int,
+    data: int | None,
+    root: Path = _ROOT,
+    own: Path = _OWN,
+) -> Limit:
+    """Limit what a process may take from now on.
+
+    Args:
+        limit: bytes of memory of its own.
+        data: its private writable mappings now (`VmData`), in bytes; None: not known.
+    """
+    group = _make_group(pid, limit, root, own)
+    if group is not None:
+        return Limit(limit, CGROUP, group)
+    if data is not None and _set_rlimit(pid, data + limit + _MAPPED_AHEAD_BYTES):
+        return Limit(limit, RLIMIT)
+    return Limit(limit, WATCHED)
+
+
+def _make_group(pid: int, limit: int, root: Path, own: Path) -> Path | None:
+    """A control group (version 2) below our own with the process in it, or None where memory is
+    not delegated to us."""
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return None
+    paths = [line.split(":", 2)[2] for line in lines if line.startswith("0::")]
+    if not paths:
+        return None
+    parent = root / paths[0].lstrip("/")
+    group = parent / f"workbench-{pid}"
+    try:
+        # Without the controller in there, a child would have no `memory.max` to write to.
+        if "memory" not in (parent / "cgroup.subtree_control").read_text().split():
+            return None
+        group.mkdir()
+    except OSError:
+        return None
+    try:
+        (group / "memory.max").write_text(str(limit))
+        (group / "cgroup.procs").write_text(str(pid))
+    except OSError:
+        Limit(limit, CGROUP, group).close()
+        return None
+    return group
+
+
+def _set_rlimit(pid: int, size: int) -> bool:
+    if sys.platform != "linux":
+        return False
+    import resource
+
+    try:
+        resource.prlimit(pid, resource.RLIMIT_DATA, (size, size))
+    except (OSError, ValueError):
+        return False
+    return True
