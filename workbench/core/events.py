@@ -128,6 +128,7 @@ _LINES: dict[str, str] = {
     "source_error": "{message}",
     "grpc_ready": "Running gRPC ModelServer at {address} ...",
     "config_failed": "{message}",
+    "disk_trouble": "{message}",
     "server_ready": "Exporting HTTP/REST API at: {address}",
     "server_stopping": "Server is stopping: {reason}",
 }

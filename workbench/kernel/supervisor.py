@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 import orjson
 
 from workbench.core.status import Code, ServingError, failed_precondition, unavailable
+from workbench.kernel.keeping import open_private
 from workbench.runtime import paths, registry
 from workbench.runtime.processes import (
     ProcessId,
@@ -68,7 +69,7 @@ class SupervisorSpec:
     name: str
     host: str = "127.0.0.1"
     port: int = 0
-    token: str | None = ""
+    token: str | None = field(default="", repr=False)
     owner: ProcessId | None = None
     kernel_id: str | None = None
     keeper: ProcessId | None = None
@@ -290,7 +291,7 @@ class Supervisor:
             "foreground": self.spec.foreground,
             "data_plane": self.spec.data_plane,
         }
-        with (self._folder / "server.log").open("ab") as log:
+        with open(open_private(self._folder / "server.log"), "ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "workbench.kernel.server"],
                 stdin=subprocess.PIPE,

@@ -148,7 +148,7 @@ def _measure(path: str) -> tuple[int, int, float]:
     entries: list[tuple[str, int, int]] = []
     newest = 0.0
     total = 0
-    for folder, subfolders, files in os.walk(path):
+    for folder, subfolders, files in os.walk(path, onerror=_raise_unless_gone):
         subfolders.sort()
         for name in files:
             try:
@@ -160,6 +160,13 @@ def _measure(path: str) -> tuple[int, int, float]:
             newest = max(newest, stat.st_ctime)
     entries.sort()
     return hash(tuple(entries)), total, newest
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    """A folder that cannot be read must not look like an empty one; one that has just been
+    removed is no loss."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _missing(path: str) -> str | None:
