@@ -19,6 +19,7 @@ _METHODS = (
     PREDICTION + "GetModelMetadata", MODEL + "GetModelStatus", MODEL + "HandleReloadConfigRequest",
 )  # fmt: skip
 _SIGNATURES = ("serving_default", "classify_x_to_y", "regress_x_to_y", "float", "string", "", "no")
+_EXAMPLE = b"\x0a\x0c\x0a\x0a\n\x01x\x12\x05\x12\x03\n\x01\x00"
 _TOKENS = (
     b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\x0a\xff\xff\xff\xff\x0f", b"\x00", b"\x0b",
     b"\x12\x00", b"\xff" * 10, b"\x1a\x80\x80\x80\x80\x08", b"\x0c", b"\xc3\x28",
@@ -105,7 +106,7 @@ def _array(rng: random.Random) -> np.ndarray:
 def _other(method: str, rng: random.Random) -> bytes:
     name, odd = _name(rng), rng.random()
     spec = message_class("ModelSpec").FromString(_spec(name, rng, odd)[2:])
-    example = rng.choice((b"", b"\x0a\x00", mutate(b"\x0a\x0c\x0a\x0a\n\x01x\x12\x05\x12\x03\n\x01\x00", rng)))  # fmt: skip
+    example = rng.choice((b"", b"\x0a\x00", mutate(_EXAMPLE, rng)))
     given = message_class("Input")()
     if rng.random() < 0.7:
         given.example_list.examples.extend([example] * rng.randrange(3))

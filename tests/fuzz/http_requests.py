@@ -101,7 +101,8 @@ def _message(method: str, target: str, body: bytes, rng: random.Random, odd: flo
             framing = [("Content-Encoding", "gzip"), ("Content-Length", str(len(body)))]
         else:
             body, framing = _chunks(body, rng), [("Transfer-Encoding", "chunked")]
-    lines = [f"{method} {target} HTTP/{rng.choice(('1.1', '1.1', '1.1', '1.0', '2.0')) if odd > 0.7 else '1.1'}"]  # fmt: skip
+    protocol = rng.choice(("1.1", "1.1", "1.0", "2.0")) if odd > 0.7 else "1.1"
+    lines = [f"{method} {target} HTTP/{protocol}"]
     lines += [f"{name}: {value}" for name, value in headers + framing]
     return "\r\n".join(lines).encode("utf-8", "surrogatepass") + b"\r\n\r\n" + body
 
@@ -119,7 +120,8 @@ def _target(rng: random.Random, method: str) -> str:
     model = rng.choice(MODELS) if rng.random() < 0.85 else _word(rng)
     which = rng.choice(("", "", "", "/versions/1", f"/versions/{rng.choice(EDGES)}", "/labels/x"))
     if method == "POST":
-        return f"/v1/models/{model}{which}:{rng.choice(('predict',) * 6 + ('classify', 'regress', 'x'))}"
+        verb = "predict" if rng.random() < 0.7 else rng.choice(("classify", "regress", "x"))
+        return f"/v1/models/{model}{which}:{verb}"
     return rng.choice(
         (
             f"/v1/models/{model}{which}",

@@ -5,7 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
-EDGES = (0, 1, -1, 2, 7, 127, 128, 255, 256, 2**31 - 1, 2**31, 2**32, 2**53, 2**63 - 1, 2**63, -(2**63), 2**64)  # fmt: skip
+EDGES = (
+    0, 1, -1, 2, 7, 127, 128, 255, 256, 2**31 - 1, 2**31, 2**32, 2**53, 2**63 - 1, 2**63, -(2**63),
+    2**64,
+)  # fmt: skip
 
 
 def _flip(data: bytearray, rng: random.Random) -> None:

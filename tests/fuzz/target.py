@@ -156,18 +156,31 @@ class Target:
             return repr(error)
         return "OK"
 
-    async def memory(self) -> dict[str, int]:
-        """Resident bytes of this process, of its workers together, and its open descriptors."""
+    async def memory(self) -> dict[str, Any]:
+        """Resident bytes of this process and of its workers together, open descriptors, and how
+        workers have ended."""
         core = self.server.core
-        workers = [p.pid for p in core.processes() if p.role == "worker"]
+        workers = [p.pid for p in core.processes() if p.role == "worker" and pid_lives(p.pid)]
         return {
             "server": psutil.Process().memory_info().rss,
             "workers": sum(psutil.Process(pid).memory_info().rss for pid in workers),
             "worker count": len(workers),
-            "exits": sum(event.kind == "worker_exited" for event in core.events.since(0)),
+            "exits": [
+                f"{event.model}: {(event.data or {})['reason']}"
+                for event in core.events.since(0)
+                if event.kind == "worker_exited"
+            ],
             "descriptors": psutil.Process().num_fds(),
             "outstanding": core.scheduler.outstanding,
         }
+
+
+def pid_lives(pid: int) -> bool:
+    """Whether a process has not just died."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 class Remote:

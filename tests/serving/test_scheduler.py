@@ -248,6 +248,21 @@ def test_what_has_no_rows_of_its_own_runs_alone(
 
 
 @on_loop
+async def test_strings_of_more_dimensions_than_tensorflow_can_read_are_refused() -> None:
+    """It would not refuse them itself: its process would be gone."""
+    setting = Setting()
+    for shape in ((1,) * 33, (0,) * 50):
+        strings = {"x": np.empty(shape, object)}
+        task = Task(setting.version, "double", strings, (), 2**62, lambda result: None)
+        with pytest.raises(ServingError) as raised:
+            setting.scheduler.submit(task)
+        assert raised.value == invalid_argument(
+            f"Input 'x' has {len(shape)} dimensions; a tensor of strings can have 32"
+        )
+    assert (setting.version.pending, setting.scheduler.outstanding) == (0, 0)
+
+
+@on_loop
 async def test_automatically_nobody_suffers_from_a_bad_neighbour() -> None:
     setting = Setting()
     assert await setting.ask([1], [-1], [2, 3]) == [[2], BAD, [4, 6]]

@@ -122,7 +122,7 @@ def encode_tensor(array: np.ndarray) -> bytes:
     head = field(_DTYPE, _NUMBERS[name]) + field(_SHAPE, _encode_shape(array.shape))
     number, stored = _FIELDS[name]
     if name == STRING:
-        texts = (v if isinstance(v, bytes) else str(v).encode() for v in array.flat)
+        texts = (v if isinstance(v, bytes) else str(v).encode() for v in array.ravel())
         return head + b"".join(field(number, text) for text in texts)
     if array.size == 0:
         return head

@@ -35,7 +35,7 @@ from workbench.kernel.data_plane import DataPlane, DataPlaneSettings
 from workbench.kernel.keeping import DesiredState, EventsFile, bound_log, say
 from workbench.kernel.supervisor import EXIT_REFUSED
 from workbench.runtime import jupyter_launcher, paths, registry
-from workbench.runtime.processes import ProcessId, wait_for_end
+from workbench.runtime.processes import ProcessId, become_subreaper, wait_for_end
 from workbench.serving.core import CoreOptions, ServerCore
 from workbench.serving.model import ModelConfig
 
@@ -275,6 +275,8 @@ def main() -> NoReturn:
     spec = ServerSpec.from_json(orjson.loads(sys.stdin.buffer.read()))
     # The terminal's Ctrl-C goes to everybody in it; ours is to wait for the supervisor's word.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Workers whose zygote has died come to us, who are told how they ended and reap them.
+    become_subreaper()
     code = 1
     try:
         uvloop.run(_serve(spec))

@@ -387,9 +387,10 @@ class Supervisor:
             mine = []
             for child in psutil.Process().children():
                 try:
-                    if any(p in " ".join(child.cmdline()) for p in _OUR_PROGRAMS) or (
-                        child.status() == psutil.STATUS_ZOMBIE and self._is_adopted(child.pid)
-                    ):
+                    if any(p in " ".join(child.cmdline()) for p in _OUR_PROGRAMS):
+                        mine.append(child)
+                except psutil.ZombieProcess:
+                    if self._is_adopted(child.pid):
                         mine.append(child)
                 except psutil.Error:
                     continue

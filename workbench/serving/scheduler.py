@@ -21,7 +21,7 @@ import numpy as np
 from workbench.core.batching import Batch, BatchQueue
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.slots import SlotScheduler
-from workbench.core.status import Code, ServingError, unavailable
+from workbench.core.status import Code, ServingError, invalid_argument, unavailable
 from workbench.runtime.alarm import Alarm
 from workbench.runtime.frames import Tensors
 from workbench.serving.merge import check_outputs, merge
@@ -39,6 +39,9 @@ from workbench.serving.worker import WORKER_LOST, Worker
 _SWEEP_SECONDS = 0.1
 _IDLE_SECONDS = 1.0
 _NO_LANE_SECONDS = 0.005
+# TensorFlow reads strings through a NumPy iterator that has room for so many; one more and the
+# worker is gone with everything it runs.
+_MAX_STRING_DIMENSIONS = 32
 
 
 class _Run(NamedTuple):
@@ -95,6 +98,12 @@ class BatchScheduler:
         version = task.version
         if version.draining:
             raise unavailable("The version is being unloaded")
+        for name, array in task.inputs.items():
+            if array.ndim > _MAX_STRING_DIMENSIONS and array.dtype == object:
+                raise invalid_argument(
+                    f"Input {name!r} has {array.ndim} dimensions; a tensor of strings can have "
+                    f"{_MAX_STRING_DIMENSIONS}"
+                )
         task.arrived = now_micros()
         key = version.queue_key(task)
         try:
