@@ -82,9 +82,9 @@ def as_nobody(command: list[str], stdin: str, **settings: Any) -> str:
 def public_python(*imports: str, path: str = "") -> str:
     """A Python that the other user can run, and in which these modules can be imported."""
     ours = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    candidates = [sys.executable, shutil.which(ours, path="/usr/bin"), shutil.which("python3", path="/usr/bin")]  # fmt: skip
+    system = [shutil.which(name, path="/usr/bin") for name in (ours, "python3")]
     code = "".join(f"import {name}\n" for name in imports)
-    for candidate in filter(None, candidates):
+    for candidate in filter(None, [sys.executable, *system]):
         try:
             as_nobody([candidate, "-c", code], "", env={"PYTHONPATH": path})
             return candidate
