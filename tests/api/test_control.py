@@ -212,7 +212,7 @@ BATCHING = (
 )
 TRANSITIONS = (
     "use one of availability_preserving, resource_preserving, resource_preserving+hold, smooth, "
-    "unload_first, unload_first+hold"
+    "staged, staged+hold, unload_first, unload_first+hold"
 )
 BAD_SETTINGS = [
     ({"transition": "abrupt"}, f"Unknown transition 'abrupt': {TRANSITIONS}"),

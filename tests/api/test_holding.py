@@ -40,7 +40,7 @@ class Gap:
 
     async def _open(self, base: Path, second: str) -> None:
         server, manager = self.server, self.server.core.manager
-        self._original = manager._start_worker
+        self._original = manager.loader.load
         await server.serve(base, "half_plus_two", name="half", transition="unload_first+hold")
 
         async def gated(model: Any, served: Any) -> Any:
@@ -48,7 +48,7 @@ class Gap:
                 await asyncio.wait_for(self._gate.wait(), 60)
             return await self._original(model, served)
 
-        manager._start_worker = gated  # type: ignore[method-assign]
+        manager.loader.load = gated  # type: ignore[method-assign]
         server.put(base, 2, second)
         server.poll("half")
         await server.until(lambda: 1 not in manager.models["half"].versions, "version 1 is gone")
@@ -76,7 +76,7 @@ class Gap:
 
     def end(self) -> None:
         self.close()
-        del self.server.core.manager._start_worker
+        del self.server.core.manager.loader.load
 
 
 @pytest.fixture

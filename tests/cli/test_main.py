@@ -81,7 +81,7 @@ def test_serving_the_same_again_reuses_it(capsys: Output, served: wb.Server, mod
          "Port 99999 cannot be used: give a number from 1 to 65535, or 0 to let the system choose"),
         (["/no", "--transition", "abrupt"],
          "Unknown transition 'abrupt': use one of availability_preserving, resource_preserving, "
-         "resource_preserving+hold, smooth, unload_first, unload_first+hold"),
+         "resource_preserving+hold, smooth, staged, staged+hold, unload_first, unload_first+hold"),
         (["/no", "--batching", '{"size": 1}'],
          "Unknown batching parameter 'size'; the parameters are max_batch_size, "
          "batch_timeout_micros, max_enqueued_batches, num_batch_threads, allowed_batch_sizes, "

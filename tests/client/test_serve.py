@@ -214,7 +214,7 @@ def test_what_cannot_be_saved_starts_no_server(runtime: Path) -> None:
          "choose"),
         ({"transition": "abrupt"},
          "Unknown transition 'abrupt': use one of availability_preserving, resource_preserving, "
-         "resource_preserving+hold, smooth, unload_first, unload_first+hold"),
+         "resource_preserving+hold, smooth, staged, staged+hold, unload_first, unload_first+hold"),
         ({"version_policy": "newest"},
          "Version policy 'newest' is not understood: use 'latest', a number of versions, 'all', "
          "or a list of version numbers"),

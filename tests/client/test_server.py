@@ -340,7 +340,7 @@ def test_the_transition_can_be_changed(server: wb.Server) -> None:
     assert error == ServingError(
         Code.INVALID_ARGUMENT,
         "Unknown transition 'abrupt': use one of availability_preserving, resource_preserving, "
-        "resource_preserving+hold, smooth, unload_first, unload_first+hold",
+        "resource_preserving+hold, smooth, staged, staged+hold, unload_first, unload_first+hold",
     )
 
 

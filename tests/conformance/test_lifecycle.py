@@ -78,14 +78,14 @@ def test_a_failing_load_blocks_nobody(server: Server, tmp_path: Path) -> None:
     async def load() -> None:
         bad = tmp_path / "bad"
         server.put(bad, 1, "half_plus_two")
-        original = server.core.manager._start_worker
+        original = server.core.manager.loader.load
 
         async def fail(model: Any, served: Any) -> Any:
             if model.name == "bad":
                 raise ServingError(Code.UNAVAILABLE, "the storage is away")
             return await original(model, served)
 
-        server.core.manager._start_worker = fail  # type: ignore[method-assign]
+        server.core.manager.loader.load = fail  # type: ignore[method-assign]
         try:
             model = server.set_model("bad", bad, max_load_retries=1000, load_retry_seconds=0.01)
             await server.until(
@@ -99,7 +99,7 @@ def test_a_failing_load_blocks_nobody(server: Server, tmp_path: Path) -> None:
             server.core.manager.remove_model("bad")
             await server.until(lambda: not model.versions, "the version is given up")
         finally:
-            del server.core.manager._start_worker
+            del server.core.manager.loader.load
 
     server.run(load())
     failed = [e for e in server.events() if e.kind == "load_failed" and e.model == "bad"]

@@ -24,6 +24,12 @@ from workbench.core.status import ServingError, unavailable
         ("2 load-approved A", True),
         ("2 loading A", True),
         ("2 ready A", False),
+        # The gap of staged.
+        ("1 ready u; 2 staging A", False),
+        ("1 ready u; 2 staged A", False),
+        ("1 quiescing u; 2 staged A", True),
+        ("1 disabled u; 2 staged A", True),
+        ("1 error u; 2 staging A", True),
         # Nothing is coming.
         ("1 unloading u", False),
         ("2 error A", False),

@@ -30,10 +30,12 @@ WHOLE_LIFE = [
     S.UNLOADING,
     S.DISABLED,
 ]
+STAGED_LIFE = [*WHOLE_LIFE[:3], S.STAGING, S.STAGED, *WHOLE_LIFE[3:]]
 LEGAL = {
     *itertools.pairwise(WHOLE_LIFE),
-    (S.LOADING, S.UNLOADING),
-    *((state, S.ERROR) for state in WHOLE_LIFE),
+    *itertools.pairwise(STAGED_LIFE),
+    *((state, S.UNLOADING) for state in (S.STAGING, S.STAGED, S.LOADING)),
+    *((state, S.ERROR) for state in STAGED_LIFE),
 }
 
 
@@ -61,17 +63,19 @@ def test_every_pair_of_states_is_legal_or_refused(
     assert harness.state is before
 
 
-def test_the_public_state_of_a_whole_life_only_moves_forward() -> None:
+@pytest.mark.parametrize(("life", "loading"), [(WHOLE_LIFE, 2), (STAGED_LIFE, 4)])
+def test_the_public_state_of_a_whole_life_only_moves_forward(
+    life: list[HarnessState], loading: int
+) -> None:
     harness = Harness(ServableId("m", 3))
     seen = [harness.public_state]
-    for state in WHOLE_LIFE[1:]:
+    for state in life[1:]:
         harness.move(state)
         seen.append(harness.public_state)
     assert [state.name for state in seen] == [
         "START",
         "START",
-        "LOADING",
-        "LOADING",
+        *["LOADING"] * loading,
         "AVAILABLE",
         "UNLOADING",
         "UNLOADING",

@@ -21,6 +21,7 @@ from workbench.core.transitions import (
     policy_name,
     policy_named,
     resource_preserving,
+    staged,
 )
 
 S = HarnessState
@@ -75,17 +76,73 @@ def test_resource_preserving_table(table: str, action: tuple[str, int] | None) -
 
 
 @pytest.mark.parametrize(
+    ("table", "action"),
+    [
+        # One transition, step by step.
+        ("1 ready u; 2 new A", ("stage", 2)),
+        ("1 ready u; 2 load-requested A", None),
+        ("1 ready u; 2 load-approved A", None),
+        ("1 ready u; 2 staging A", None),
+        ("1 ready u; 2 staged A", ("unload", 1)),
+        ("1 unload-requested u; 2 staged A", None),
+        ("1 quiescing u; 2 staged A", None),
+        ("1 quiesced u; 2 staged A", None),
+        ("1 unloading u; 2 staged A", None),
+        ("1 disabled u; 2 staged A", ("load", 2)),
+        ("2 loading A", None),
+        ("2 ready A", None),
+        # Nothing to stage beside.
+        ("2 new A", ("load", 2)),
+        ("1 ready A; 2 new A; 3 new A", ("load", 3)),
+        ("1 error u; 2 new A", ("load", 2)),
+        # What goes away can be staged beside, too; so can what has not come yet.
+        ("1 quiescing u; 2 new A", ("stage", 2)),
+        ("1 loading u; 2 new A", ("stage", 2)),
+        # One is staged at a time, the highest first.
+        ("1 ready u; 2 new A; 3 new A", ("stage", 3)),
+        ("1 ready u; 2 staging u; 3 new A", None),
+        ("1 ready u; 2 new A; 3 staging A", None),
+        ("1 disabled u; 2 new A; 3 staged A", ("load", 3)),
+        ("2 new A; 3 loading A", ("load", 2)),
+        # A version that fails takes nobody's place.
+        ("1 ready u; 2 error A", None),
+        ("1 ready u; 2 error A; 3 new A", ("stage", 3)),
+        ("1 disabled u; 2 error A", None),
+        # The old version died meanwhile.
+        ("1 error u; 2 staging A", None),
+        ("1 error u; 2 staged A", ("load", 2)),
+        # Several are old, or none is wanted.
+        ("1 ready u; 2 ready A; 3 new A", ("unload", 1)),
+        ("2 ready u; 1 ready u; 3 new A", ("unload", 1)),
+        ("2 ready u; 1 ready u; 3 staged A", ("unload", 1)),
+        ("1 ready u", ("unload", 1)),
+        ("1 ready u; 2 staged u", ("unload", 1)),
+        ("1 ready A; 2 staged u", None),
+    ],
+)
+def test_staged_table(table: str, action: tuple[str, int] | None) -> None:
+    assert told(staged(versions(table))) == action
+
+
+@pytest.mark.parametrize("policy", [availability_preserving, resource_preserving])
+def test_what_was_staged_is_loaded_under_another_policy(policy: Policy) -> None:
+    assert told(policy(versions("1 error u; 2 staged A"))) == ("load", 2)
+    assert told(policy(versions("1 ready A; 2 staging A"))) is None
+
+
+@pytest.mark.parametrize(
     ("table", "version"),
     [
         ("10 new u; 9 unloading A", None),
         ("10 new u; 9 unloading A; 1 new A; 5 new A; 3 new A", Version(5, S.NEW, True)),
+        ("10 staged u; 9 staging A; 5 new A; 7 staged A", Version(7, S.STAGED, True)),
     ],
 )
 def test_highest_aspired_new_table(table: str, version: Version | None) -> None:
     assert highest_aspired_new(versions(table)) == version
 
 
-@pytest.mark.parametrize("policy", [availability_preserving, resource_preserving])
+@pytest.mark.parametrize("policy", [availability_preserving, resource_preserving, staged])
 def test_nothing_to_do_without_versions(policy: Policy) -> None:
     assert policy([]) is None
 
@@ -107,6 +164,21 @@ def test_nothing_to_do_without_versions(policy: Policy) -> None:
         (availability_preserving, "1 new A", "highest aspired version not loaded yet"),
         (resource_preserving, "1 ready u", "not aspired: its memory is needed first"),
         (resource_preserving, "1 new A", "highest aspired, and no un-aspired version is left"),
+        (staged, "1 ready u", "no version is aspired any more"),
+        (staged, "1 ready u; 2 new A", "highest aspired, and an un-aspired version is left"),
+        (staged, "1 ready u; 2 ready u; 3 new A", "a higher un-aspired version still serves"),
+        (
+            staged,
+            "1 ready u; 2 staged A",
+            "an aspired version is staged and can be loaded in its place",
+        ),
+        (
+            staged,
+            "1 ready u; 2 ready A; 3 staged A",
+            "an aspired version is ready to serve in its place",
+        ),
+        (staged, "2 staged A", "staged, and no un-aspired version is left"),
+        (staged, "2 new A", "highest aspired, and no un-aspired version is left"),
     ],
 )
 def test_every_decision_says_why(policy: Policy, table: str, why: str) -> None:
@@ -125,6 +197,8 @@ def test_every_decision_says_why(policy: Policy, table: str, why: str) -> None:
             "unload_first+hold",
             resource_preserving,
         ),
+        (("staged",), "staged", staged),
+        (("staged+hold",), "staged+hold", staged),
     ],
 )
 def test_policies_have_a_short_and_a_full_name(
@@ -136,7 +210,7 @@ def test_policies_have_a_short_and_a_full_name(
 
 
 def test_only_hold_holds() -> None:
-    assert [name for name in ALIASES if holds(name)] == ["unload_first+hold"]
+    assert [name for name in ALIASES if holds(name)] == ["unload_first+hold", "staged+hold"]
     assert holds("resource_preserving+hold")
 
 
@@ -145,14 +219,15 @@ def test_an_unknown_policy_is_refused_with_the_known_ones() -> None:
         policy_named("quick")
     assert raised.value == invalid_argument(
         "Unknown transition 'quick': use one of availability_preserving, resource_preserving, "
-        "resource_preserving+hold, smooth, unload_first, unload_first+hold"
+        "resource_preserving+hold, smooth, staged, staged+hold, unload_first, unload_first+hold"
     )
 
 
 # Model checking: simulated versions whose source, loads and interleavings are arbitrary.
 
 HOLDS_RESOURCES = frozenset(set(S) - FINAL_STATES - {S.NEW, S.LOAD_REQUESTED})
-LOADS = frozenset({S.LOAD_REQUESTED, S.LOAD_APPROVED, S.LOADING})
+BEING_STAGED = frozenset({S.LOAD_REQUESTED, S.LOAD_APPROVED, S.STAGING, S.STAGED})
+LOADS = BEING_STAGED | {S.LOADING}
 NEXT = {
     S.LOAD_REQUESTED: S.LOAD_APPROVED,
     S.LOAD_APPROVED: S.LOADING,
@@ -178,6 +253,9 @@ class Simulation(RuleBasedStateMachine):
         super().__init__()
         self.harnesses: dict[int, Harness] = {}
         self.wanted: set[int] = set()
+        # Versions that are to be staged only, and those that have weights in memory.
+        self.to_stage: set[int] = set()
+        self.weights: set[int] = set()
 
     def view(self) -> list[Version]:
         return [Version(v, h.state, h.aspired) for v, h in self.harnesses.items()]
@@ -215,32 +293,60 @@ class Simulation(RuleBasedStateMachine):
         harness = self.harnesses.get(version)
         if harness is None:
             return
-        if harness.state in NEXT:
+        if harness.state is S.LOAD_APPROVED and version in self.to_stage:
+            harness.move(S.STAGING)
+        elif harness.state in NEXT:
             harness.move(NEXT[harness.state])
-        elif harness.state is S.LOADING:
+        elif harness.state in (S.STAGING, S.LOADING):
             if not load_works:
                 harness.move(S.ERROR)
+            elif harness.aspired:
+                harness.move(S.STAGED if harness.state is S.STAGING else S.READY)
             else:
-                harness.move(S.READY if harness.aspired else S.UNLOADING)
+                harness.move(S.UNLOADING)
+        self.note_weights()
+
+    def note_weights(self) -> None:
+        for version, harness in self.harnesses.items():
+            if harness.state is S.LOADING:
+                self.weights.add(version)
+            elif harness.state in FINAL_STATES:
+                self.weights.discard(version)
 
     @rule()
     def policy_decides(self) -> None:
         self.decide()
 
+    def choose(self) -> Policy:
+        return type(self).policy
+
     def decide(self) -> None:
+        for harness in self.harnesses.values():
+            if harness.state is S.STAGED and not harness.aspired:
+                harness.move(S.UNLOADING)
         self.flush()
-        action = type(self).policy(self.view())
+        action = self.choose()(self.view())
         if action is None:
             return
         harness = self.harnesses[action.version]
-        if action.act is Act.LOAD:
+        if action.act is Act.STAGE:
+            assert harness.aspired
+            self.before_stage()
+            self.to_stage.add(action.version)
+            harness.move(S.LOAD_REQUESTED)
+        elif action.act is Act.LOAD:
             assert harness.aspired
             self.before_load()
-            harness.move(S.LOAD_REQUESTED)
+            self.to_stage.discard(action.version)
+            harness.move(S.LOADING if harness.state is S.STAGED else S.LOAD_REQUESTED)
+            self.note_weights()
         else:
             assert not harness.aspired, "an aspired version is never unloaded"
             harness.move(S.UNLOAD_REQUESTED)
             self.after_unload()
+
+    def before_stage(self) -> None:
+        """What must hold when staging is decided."""
 
     def before_load(self) -> None:
         """What must hold when a load is decided."""
@@ -327,10 +433,75 @@ class SmoothLatest(Smooth):
         assert bool(self.ready()) == self.served
 
 
+class Staged(Simulation):
+    policy = staged
+
+    def before_stage(self) -> None:
+        assert not any(v.state in BEING_STAGED for v in self.view()), "one at a time"
+
+    def before_load(self) -> None:
+        holding = [v for v in self.view() if not v.aspired and v.state not in FINAL_STATES]
+        assert holding == [], "a load while an un-aspired version holds resources"
+
+    def after_unload(self) -> None:
+        if any(v.aspired for v in self.view()):
+            coming = [v for v in self.view() if v.aspired and v.state in (S.STAGED, S.READY)]
+            assert coming or self.ready(), "nothing takes the place of what was unloaded"
+
+    def left_at_rest(self, left: set[int]) -> None:
+        # Where every aspired version failed before it could be loaded, the old one serves on.
+        broken = all(self.harnesses[v].state is S.ERROR for v in self.wanted)
+        assert len(left) <= (1 if self.wanted and broken else 0)
+        assert all(self.harnesses[v].state is S.READY for v in left)
+
+
+class StagedLatest(Staged):
+    """With one aspired version at a time, weights are never in memory twice."""
+
+    most_aspired = 1
+
+    @invariant()
+    def weights_are_never_needed_twice(self) -> None:
+        assert len(self.weights & self.harnesses.keys()) <= 1
+        assert len([v for v in self.view() if v.state in BEING_STAGED]) <= 1
+
+
+class AnyPolicy(Simulation):
+    """The transition is changed live, as often as one likes: it always comes to rest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now: Policy = staged
+
+    @rule(policy=st.sampled_from([availability_preserving, resource_preserving, staged]))
+    def transition_changes(self, policy: Policy) -> None:
+        self.now = policy
+
+    def choose(self) -> Policy:
+        return self.now
+
+    def left_at_rest(self, left: set[int]) -> None:
+        broken = all(self.harnesses[v].state is S.ERROR for v in self.wanted)
+        allowed = 1 if self.wanted and broken and self.now is not resource_preserving else 0
+        assert len(left) <= allowed
+        assert all(self.harnesses[v].state is S.READY for v in left)
+
+
 TestSmooth = Smooth.TestCase
 TestSmoothLatest = SmoothLatest.TestCase
 TestUnloadFirst = UnloadFirst.TestCase
 TestUnloadFirstLatest = UnloadFirstLatest.TestCase
-for _case in (TestSmooth, TestSmoothLatest, TestUnloadFirst, TestUnloadFirstLatest):
+TestStaged = Staged.TestCase
+TestStagedLatest = StagedLatest.TestCase
+TestAnyPolicy = AnyPolicy.TestCase
+for _case in (
+    TestSmooth,
+    TestSmoothLatest,
+    TestUnloadFirst,
+    TestUnloadFirstLatest,
+    TestStaged,
+    TestStagedLatest,
+    TestAnyPolicy,
+):
     _case.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 del _case

@@ -601,18 +601,31 @@ def test_retrying_ends_when_the_version_is_not_wanted_any_more(
     server.run(test())
 
 
+@pytest.mark.parametrize(
+    ("transition", "message"),
+    [
+        ("smooth", "The model did not load within 0 s"),
+        ("staged", "The model was not staged within 0 s"),
+    ],
+)
 def test_a_load_that_takes_too_long_is_ended(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server, tmp_path: Path, transition: str, message: str
 ) -> None:
-    monkeypatch.setattr(module, "LOAD_SECONDS", 0.0)
+    base = tmp_path / "m"
 
     async def test() -> None:
-        server.put(tmp_path / "m", 1, "half_plus_two")
-        server.set_model("m", tmp_path / "m")
-        assert await failure(server, 1) == ServingError(
-            Code.DEADLINE_EXCEEDED, "The model did not load within 0 s"
-        )
-        assert server.core.manager.models["m"].versions[1].worker is None
+        loader = server.core.manager.loader
+        model, one = await server.serve(base, "half_plus_two", transition=transition)
+        before, loader._load_seconds = loader._load_seconds, 0.0
+        try:
+            server.put(base, 2, "half_plus_three")
+            server.poll("m")
+            error = await failure(server, 2)
+        finally:
+            loader._load_seconds = before
+        assert error == ServingError(Code.DEADLINE_EXCEEDED, message)
+        assert model.versions[2].worker is None
+        assert model.ready is one
 
     server.run(test())
 
@@ -1078,4 +1091,4 @@ def _expect_told(served: Served) -> None:
     assert told["requests"] == {"pending": 0, "answered": 1, "failed": 0}
     assert told["batches"]["batches"] == 1
     assert sorted(told["signatures"]) == ["classify_x_to_y", "regress_x_to_y", "serving_default"]
-    assert sorted(told["breakdown_seconds"]) == ["graph", "init", "restore"]
+    assert sorted(told["breakdown_seconds"]) == ["graph", "init", "restore", "warmup"]

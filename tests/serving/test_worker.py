@@ -91,7 +91,7 @@ def test_tells_what_it_has_loaded(server: Server, models: Path) -> None:
             "probabilities: float[?, 10])"
         }
         assert sorted(report.metadata) == ["signature_def"]
-        assert sorted(report.seconds) == ["graph", "init", "restore"]
+        assert sorted(report.seconds) == ["graph", "init", "restore", "warmup"]
         await worker.stop()
         assert await worker.ended == "exit code 0"
 

@@ -32,12 +32,13 @@ class Session:
             self.loaded[name] = LoadedModel(
                 f"{self.folder}/{name}", ("serve",), 1, lambda kind, data: kinds.append(kind)
             )
+            self.loaded[name].finish()
         return self.loaded[name]
 
     def load(self, path: str, tags: tuple[str, ...]) -> Any:
         from workbench.worker.model import LoadedModel
 
-        LoadedModel(path, tags, 1, lambda kind, data: None)
+        LoadedModel(path, tags, 1, lambda kind, data: None).finish()
 
     def run(self, name: str, signature: str, inputs: dict[str, Any], outputs: Any = ()) -> Any:
         return self.model(name).run(signature, inputs, outputs)

@@ -51,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--port", type=int, default=0, help="0 lets the system choose")
     one.add_argument("--no-token", action="store_true", help="answer without a bearer token")
     one.add_argument(
-        "--transition", default="smooth", help="smooth, unload_first or unload_first+hold"
+        "--transition",
+        default="smooth",
+        help="smooth, unload_first or staged; the last two also with +hold",
     )
     one.add_argument(
         "--versions", type=_versions, help="how many of the latest, 'all', or a list like 1,3"

@@ -26,7 +26,9 @@ FLAGS: dict[str, Flag] = {
     "model_config_file_poll_wait_seconds": Flag(0, "How often to read that file again; 0: never."),
     "file_system_poll_wait_seconds": Flag(1, "How often to look for new versions; 0: once."),
     "transition": Flag(
-        "smooth", "How versions follow each other: smooth, unload_first, unload_first+hold (ours)."
+        "smooth",
+        "How versions follow each other: smooth, unload_first, staged; the last two also with "
+        "+hold (ours).",
     ),
     "max_num_load_retries": Flag(5, "Attempts after a first load that failed."),
     "load_retry_interval_micros": Flag(60_000_000, "The pause before each."),

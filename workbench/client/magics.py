@@ -34,7 +34,11 @@ class ServingMagics(Magics):  # type: ignore[misc]
     @magic_arguments()
     @argument("model", nargs="?", help="the model: a variable or any expression without spaces")
     @argument("--name", default="model", help="of the model and its server")
-    @argument("--transition", default="smooth", help="smooth, unload_first or unload_first+hold")
+    @argument(
+        "--transition",
+        default="smooth",
+        help="smooth, unload_first or staged; the last two also with +hold",
+    )
     @argument("--base-path", help="the folder for the numbered versions")
     @line_cell_magic
     def serve(self, line: str, cell: str | None = None) -> Server | None:

@@ -55,8 +55,8 @@ def serve(
         base_path: the folder for the numbered versions of a model in memory; without, one that
             goes with the server.
         version_policy: ``"latest"``, a number of latest versions, ``"all"`` or a list.
-        transition: ``"smooth"``, ``"unload_first"``, or ``"unload_first+hold"``, under which
-            requests wait while no version serves.
+        transition: ``"smooth"``, ``"unload_first"`` or ``"staged"``; the last two also with
+            ``"+hold"``, under which requests wait while no version serves.
         batching: TensorFlow Serving's parameters; None batches automatically.
         port: 0 lets the system choose.
         token: ``""`` makes a random one; None lets everybody on this machine ask.

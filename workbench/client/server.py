@@ -326,8 +326,8 @@ class Server:
 
     @property
     def transition(self) -> str:
-        """How one version replaces another: `smooth`, `unload_first`, or `unload_first+hold`.
-        May be assigned."""
+        """How one version replaces another: `smooth`, `unload_first` or `staged`; the last two
+        also with `+hold`, under which requests wait while no version serves. May be assigned."""
         return str(self._describe(self.model)["transition"])
 
     @transition.setter

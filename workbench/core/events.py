@@ -98,6 +98,9 @@ _LINES: dict[str, str] = {
     "model_removed": "Removing model: {model}",
     "reserved": "Successfully reserved resources to load servable {id}",
     "load_approved": "Approving load for servable version {id}",
+    "staging": "Staging servable version {id}",
+    "staged": "Done staging servable version {id}: {cached_bytes} of {total_bytes} bytes of its "
+    "files are in the page cache",
     "loading": "Loading servable version {id}",
     "reading_saved_model": "Reading SavedModel from: {path}",
     "reading_meta_graph": "Reading meta graph with tags {{ {tags} }}",

@@ -2,7 +2,7 @@
 
 Under `unload_first` there is a moment in which no version serves. TensorFlow Serving refuses the
 requests of that moment; with `unload_first+hold` they wait, bounded in number and by their own
-deadlines, and the new version answers them.
+deadlines, and the new version answers them. `staged+hold` does the same in its shorter gap.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ _ON_ITS_WAY = frozenset(
         HarnessState.NEW,
         HarnessState.LOAD_REQUESTED,
         HarnessState.LOAD_APPROVED,
+        HarnessState.STAGING,
+        HarnessState.STAGED,
         HarnessState.LOADING,
     }
 )

@@ -2,7 +2,8 @@
 
 Two views of the same life. The *harness state* is what the manager works with, step by step;
 the *public state* is what a client may see (`GetModelStatus`), and it only moves forward.
-Both are TensorFlow Serving's (`loader_harness.h`, `servable_state.h`).
+Both are TensorFlow Serving's (`loader_harness.h`, `servable_state.h`); `staging` and `staged`,
+which only the transition `staged` uses, are ours.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ class HarnessState(str, enum.Enum):
     NEW = "new"
     LOAD_REQUESTED = "load-requested"
     LOAD_APPROVED = "load-approved"
+    STAGING = "staging"
+    STAGED = "staged"
     LOADING = "loading"
     READY = "ready"
     UNLOAD_REQUESTED = "unload-requested"
@@ -51,7 +54,10 @@ _S = HarnessState
 LEGAL_MOVES: dict[HarnessState, tuple[HarnessState, ...]] = {
     _S.NEW: (_S.LOAD_REQUESTED, _S.ERROR),
     _S.LOAD_REQUESTED: (_S.LOAD_APPROVED, _S.ERROR),
-    _S.LOAD_APPROVED: (_S.LOADING, _S.ERROR),
+    _S.LOAD_APPROVED: (_S.LOADING, _S.STAGING, _S.ERROR),
+    # One that is no longer wanted is unloaded, though it never was loaded.
+    _S.STAGING: (_S.STAGED, _S.UNLOADING, _S.ERROR),
+    _S.STAGED: (_S.LOADING, _S.UNLOADING, _S.ERROR),
     # A version that is no longer wanted when its load ends is unloaded at once.
     _S.LOADING: (_S.READY, _S.UNLOADING, _S.ERROR),
     _S.READY: (_S.UNLOAD_REQUESTED, _S.ERROR),
@@ -69,6 +75,8 @@ _PUBLIC: dict[HarnessState, PublicState] = {
     _S.NEW: PublicState.START,
     _S.LOAD_REQUESTED: PublicState.START,
     _S.LOAD_APPROVED: PublicState.LOADING,
+    _S.STAGING: PublicState.LOADING,
+    _S.STAGED: PublicState.LOADING,
     _S.LOADING: PublicState.LOADING,
     _S.READY: PublicState.AVAILABLE,
     _S.UNLOAD_REQUESTED: PublicState.UNLOADING,

@@ -2,13 +2,19 @@
 
 A policy looks at all managed versions of a model and answers with at most one action. It is
 asked again after every change, so a whole transition is a chain of small decisions, and each
-can be stepped by hand. Two are TensorFlow Serving's:
+can be stepped by hand. The first two are TensorFlow Serving's:
 
 * `availability_preserving` ("smooth"): the new version loads while the old one serves; the
   old one goes only when the new one is ready. Needs memory for both.
 * `resource_preserving` ("unload_first"): the old version goes first. Memory is never needed
-  twice, and for a moment nothing serves. Requests of that moment are refused; with
-  `unload_first+hold` the same steps are taken and they wait instead (`core.holding`).
+  twice, and for a moment nothing serves.
+* `staged`: while the old version serves, the new one is prepared as far as that needs no memory
+  for its weights: its process is started, its graph is read, its files come into the page cache.
+  Then the old version goes, and only the weights are still to be restored: memory hardly more
+  than once, and a shorter moment in which nothing serves.
+
+Requests of that moment are refused; with `unload_first+hold` or `staged+hold` the same steps are
+taken and they wait instead (`core.holding`).
 """
 
 from __future__ import annotations
@@ -31,6 +37,7 @@ class Version(NamedTuple):
 
 class Act(str, enum.Enum):
     LOAD = "load"
+    STAGE = "stage"
     UNLOAD = "unload"
 
 
@@ -45,13 +52,30 @@ class Action(NamedTuple):
 Policy = Callable[[Sequence[Version]], Action | None]
 
 
-def highest_aspired_new(versions: Sequence[Version]) -> Version | None:
-    """The highest version that is wanted and on which nothing has been done yet."""
+_UNTOUCHED = (HarnessState.NEW,)
+_LOADABLE = (HarnessState.NEW, HarnessState.STAGED)
+# On its way to being staged, or waiting there for its turn.
+_BEING_STAGED = (
+    HarnessState.LOAD_REQUESTED,
+    HarnessState.LOAD_APPROVED,
+    HarnessState.STAGING,
+    HarnessState.STAGED,
+)
+
+
+def highest_aspired(versions: Sequence[Version], states: Sequence[HarnessState]) -> Version | None:
+    """The highest version that is wanted and is in one of these states."""
     return max(
-        (v for v in versions if v.aspired and v.state is HarnessState.NEW),
+        (v for v in versions if v.aspired and v.state in states),
         key=lambda v: v.version,
         default=None,
     )
+
+
+def highest_aspired_new(versions: Sequence[Version]) -> Version | None:
+    """The highest version that is wanted and on which nothing has been done yet; one that was
+    staged before the transition was changed is as good."""
+    return highest_aspired(versions, _LOADABLE)
 
 
 def availability_preserving(versions: Sequence[Version]) -> Action | None:
@@ -93,15 +117,50 @@ def resource_preserving(versions: Sequence[Version]) -> Action | None:
     return None
 
 
+def staged(versions: Sequence[Version]) -> Action | None:
+    """Need memory for weights only once, and be without a version as briefly as that allows:
+    unload only once an aspired version is staged."""
+    ready_unaspired = [v for v in versions if v.state is HarnessState.READY and not v.aspired]
+    aspired = [v for v in versions if v.aspired]
+    some_aspired_staged = any(v.state is HarnessState.STAGED for v in aspired)
+    some_aspired_ready = any(v.state is HarnessState.READY for v in aspired)
+    if ready_unaspired:
+        lowest = min(ready_unaspired, key=lambda v: v.version)
+        if not aspired:
+            return Action(Act.UNLOAD, lowest.version, "no version is aspired any more")
+        if some_aspired_ready or some_aspired_staged:
+            how = "ready to serve" if some_aspired_ready else "staged and can be loaded"
+            return Action(Act.UNLOAD, lowest.version, f"an aspired version is {how} in its place")
+        if len(ready_unaspired) > 1:
+            why = "a higher un-aspired version still serves"
+            return Action(Act.UNLOAD, lowest.version, why)
+    if any(not v.aspired and v.state not in FINAL_STATES for v in versions):
+        new = highest_aspired(versions, _UNTOUCHED)
+        if new is None or any(v.state in _BEING_STAGED for v in versions):
+            return None
+        return Action(Act.STAGE, new.version, "highest aspired, and an un-aspired version is left")
+    found = highest_aspired(versions, (HarnessState.STAGED,))
+    if found is not None:
+        return Action(Act.LOAD, found.version, "staged, and no un-aspired version is left")
+    found = highest_aspired(versions, _UNTOUCHED)
+    if found is not None:
+        return Action(Act.LOAD, found.version, "highest aspired, and no un-aspired version is left")
+    return None
+
+
 POLICIES: dict[str, Policy] = {
     "availability_preserving": availability_preserving,
     "resource_preserving": resource_preserving,
     "resource_preserving+hold": resource_preserving,
+    "staged": staged,
+    "staged+hold": staged,
 }
 ALIASES = {
     "smooth": "availability_preserving",
     "unload_first": "resource_preserving",
     "unload_first+hold": "resource_preserving+hold",
+    "staged": "staged",
+    "staged+hold": "staged+hold",
 }
 _SHORT = {full: short for short, full in ALIASES.items()}
 
@@ -116,7 +175,7 @@ def policy_name(name: str) -> str:
         return name
     if name in _SHORT:
         return _SHORT[name]
-    known = ", ".join(sorted([*ALIASES, *_SHORT]))
+    known = ", ".join(sorted({*ALIASES, *_SHORT}))
     raise invalid_argument(f"Unknown transition {name!r}: use one of {known}")
 
 

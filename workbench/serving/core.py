@@ -12,7 +12,9 @@ from typing import Any
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.events import Event, EventLog
 from workbench.core.states import PublicState
-from workbench.serving.manager import DRAIN_SECONDS, Manager
+from workbench.serving.lifecycle import DRAIN_SECONDS
+from workbench.serving.loading import LOAD_SECONDS
+from workbench.serving.manager import Manager
 from workbench.serving.memory import MemoryLedger, Process
 from workbench.serving.scheduler import BatchScheduler
 from workbench.serving.zygote import Zygote
@@ -30,11 +32,13 @@ def schedulable_cpus() -> int:
 @dataclass(frozen=True)
 class CoreOptions:
     """`num_batch_threads` None: as many executor slots as CPUs; `poll_seconds`: of folders;
-    `read_batching`: reads a version's own batching parameters from a file."""
+    `read_batching`: reads a version's own batching parameters from a file; `load_seconds`: the
+    longest that loading a version may take."""
 
     num_batch_threads: int | None = None
     poll_seconds: float = 1.0
     read_batching: Callable[[Path], BatchingParameters] | None = None
+    load_seconds: float = LOAD_SECONDS
 
 
 class ServerCore:
@@ -54,6 +58,7 @@ class ServerCore:
             cpus,
             options.poll_seconds,
             options.read_batching,
+            options.load_seconds,
         )
         self._last_move = 0.0
         self.events.listen(self._note_move)

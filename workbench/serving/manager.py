@@ -9,38 +9,38 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.events import EventLog
 from workbench.core.holding import worth_waiting
 from workbench.core.states import FINAL_STATES, Harness, HarnessState, ServableId
-from workbench.core.status import Code, ServingError, invalid_argument, not_found, unavailable
+from workbench.core.status import invalid_argument, not_found
 from workbench.core.transitions import Act, Version, holds, policy_named
+from workbench.serving.lifecycle import Lifecycle
+from workbench.serving.loading import LOAD_SECONDS, SPARE_LANES, Loader
 from workbench.serving.model import Model, ModelConfig, Served
 from workbench.serving.scheduler import BatchScheduler
 from workbench.serving.source import FolderSource, Found
-from workbench.serving.tasks import VersionQueues
-from workbench.serving.worker import Worker
 from workbench.serving.zygote import Zygote
 
 _S = HarnessState
 
-# A lane whose answer is being handed out cannot take the next batch: that one takes the spare.
-_SPARE_LANES = 1
-
 POLL_SECONDS = 1.0
-DRAIN_SECONDS = 30.0
-LOAD_SECONDS = 600.0
-# A version whose workers die this often in that time is not started again.
-_MAX_DEATHS, _DEATH_WINDOW_SECONDS = 3, 60.0
 _ENDED_KEPT = 16
-_REVIVABLE = frozenset({_S.NEW, _S.LOAD_REQUESTED, _S.LOAD_APPROVED, _S.LOADING, _S.READY})
-_PASSING = frozenset({Code.UNAVAILABLE, Code.INTERNAL, Code.UNKNOWN, Code.ABORTED})
-"""Codes of failures that may go away by themselves; others are final until files change."""
+_REVIVABLE = frozenset(
+    {
+        _S.NEW,
+        _S.LOAD_REQUESTED,
+        _S.LOAD_APPROVED,
+        _S.STAGING,
+        _S.STAGED,
+        _S.LOADING,
+        _S.READY,
+    }
+)
 
 
 class Manager:
@@ -50,6 +50,7 @@ class Manager:
         cpus: what `intra_op_threads` is divided from.
         poll_seconds: how often each model's folder is looked at.
         read_batching: reads the parameters that a version's folder has for itself.
+        load_seconds: the longest that a load may take.
     """
 
     def __init__(
@@ -60,28 +61,25 @@ class Manager:
         cpus: int,
         poll_seconds: float = POLL_SECONDS,
         read_batching: Callable[[Path], BatchingParameters] | None = None,
+        load_seconds: float = LOAD_SECONDS,
     ) -> None:
         self.models: dict[str, Model] = {}
         self.events = events
-        self._zygote = zygote
         self._scheduler = scheduler
-        self._cpus = cpus
         self._poll_seconds = poll_seconds
-        self._read_batching = read_batching
         self._pollers: dict[str, asyncio.Task[None]] = {}
         self._poll_now: dict[str, asyncio.Event] = {}
-        # Loading is mostly one thread's work: more at once than CPUs only slows each.
-        self._load_slots = asyncio.Semaphore(max(2, cpus))
         self._changed = asyncio.Event()
-        # Everything that goes on in the background, to be ended with the manager.
-        self._jobs: set[asyncio.Task[None]] = set()
-        self._stopping = False
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        job = asyncio.get_running_loop().create_task(work)
-        self._jobs.add(job)
-        job.add_done_callback(self._jobs.discard)
-        return job
+        self.loader = Loader(events, zygote, lambda: scheduler.slots, cpus, load_seconds)
+        self._lifecycle = Lifecycle(
+            events,
+            self.loader,
+            scheduler,
+            decide=self._reconcile,
+            freed=self._look_again,
+            notify=self._notify,
+            read_batching=read_batching,
+        )
 
     # What is wanted.
 
@@ -109,7 +107,7 @@ class Manager:
             model.removed = False
             self.events.add("model_added", config.name, config=config.to_json())
             self._poll_now[config.name] = asyncio.Event()
-            self._pollers[config.name] = self._start(self._poll(model))
+            self._pollers[config.name] = self._lifecycle.start(self._poll(model))
         return model
 
     def remove_model(self, name: str) -> None:
@@ -200,7 +198,7 @@ class Manager:
                 model.versions[version] = served
                 model.ended.pop(version, None)
                 self.events.add("aspired", model.name, version, path=found.path)
-                self._state(served)
+                self._lifecycle.tell_state(served)
         self._reconcile(model)
 
     # What is done about it.
@@ -220,7 +218,11 @@ class Manager:
     def _reconcile(self, model: Model) -> None:
         """Ask the policy until it has nothing more to say for now."""
         policy = policy_named(model.config.transition)
-        while not self._stopping:
+        for served in model.versions.values():
+            if served.harness.state is _S.STAGED and not served.harness.aspired:
+                # No policy would ask for it: it has nothing that others wait for.
+                self._lifecycle.cancel(model, served)
+        while not self._lifecycle.stopping:
             self._flush(model)
             action = policy(_view(model))
             if action is None:
@@ -229,14 +231,11 @@ class Manager:
             self.events.add(
                 "decision", model.name, action.version, act=action.act.value, why=action.why
             )
-            if action.act is Act.LOAD:
-                served.harness.move(_S.LOAD_REQUESTED)
-                self._start(self._load(model, served))
-            else:
-                served.harness.move(_S.UNLOAD_REQUESTED)
-                self._state(served)
-                model.refresh_ready()
-                self._start(self._unload(model, served))
+            {
+                Act.STAGE: self._lifecycle.stage,
+                Act.LOAD: self._lifecycle.load,
+                Act.UNLOAD: self._lifecycle.unload,
+            }[action.act](model, served)
         self._release_held(model)
         if model.removed and not model.versions:
             self.models.pop(model.name, None)
@@ -244,201 +243,15 @@ class Manager:
 
     def _release_held(self, model: Model) -> None:
         """Let requests go on for which a version has come, or will not."""
-        if model.held and (self._stopping or not worth_waiting(_view(model))):
+        if model.held and (self._lifecycle.stopping or not worth_waiting(_view(model))):
             waited = time.monotonic() - model.held_since
             released = model.held.release()
             self.events.add("held_released", model.name, requests=released, seconds=waited)
-
-    async def _load(self, model: Model, served: Served) -> None:
-        attempt = 0
-        try:
-            while True:
-                try:
-                    async with self._load_slots:
-                        await self._load_once(model, served)
-                    break
-                except ServingError as error:
-                    self.events.add(
-                        "load_failed", *served.id, code=error.code.name, message=error.message
-                    )
-                    passing = error.code in _PASSING
-                    if not served.retrying or not passing:
-                        raise
-                    if attempt >= model.config.max_load_retries:
-                        raise
-                attempt += 1
-                await asyncio.sleep(model.config.load_retry_seconds)
-                if not served.retrying:
-                    raise ServingError(Code.CANCELLED, "Loading of servable cancelled")
-                self.events.add("load_retry", *served.id, attempt=attempt)
-        except ServingError as error:
-            await self._fail(model, served, error)
-            return
-        if not served.harness.aspired:
-            # Not wanted any more by the time it was ready.
-            self.events.add("load_cancelled", *served.id)
-            served.harness.move(_S.UNLOADING)
-            self._state(served)
-            await self._end_worker(served)
-            served.harness.error = ServingError(Code.CANCELLED, "Loading of servable cancelled")
-            served.harness.move(_S.DISABLED)
-            self._state(served)
-            self._look_again(model)
-        self._reconcile(model)
-
-    async def _load_once(self, model: Model, served: Served) -> None:
-        """One attempt, from reserving resources to a worker that can be asked."""
-        harness = served.harness
-        if harness.state is _S.LOAD_REQUESTED:
-            # TensorFlow Serving's estimate; what it really takes is measured afterwards.
-            estimate = round(1.2 * served.found.size_bytes)
-            self.events.add("reserved", *served.id, bytes=estimate, estimated=True)
-            harness.move(_S.LOAD_APPROVED)
-            self._state(served)
-            self.events.add("load_approved", *served.id)
-            harness.move(_S.LOADING)
-            self.events.add("loading", *served.id, path=served.found.path)
-        batching = model.config.batching
-        if model.config.version_batching:
-            batching = await self._own_batching(served)
-        worker = await self._start_worker(model, served)
-        if not harness.aspired:
-            return
-        assert served.report is not None
-        served.queues = VersionQueues(
-            served.report.signatures, batching, model.config.automatic_batching
-        )
-        self._scheduler.attach(served.queues, worker)
-        harness.move(_S.READY)
-        served.ready_at = time.time()
-        model.refresh_ready()
-        self._state(served)
-        self.events.add("available", *served.id, seconds=served.load_seconds)
-
-    async def _own_batching(self, served: Served) -> BatchingParameters | None:
-        """What the version's folder says of its batching; None, not batched, where it says
-        nothing."""
-        file = Path(served.found.path) / "batching_params.pbtxt"
-        if self._read_batching is None or not file.exists():
-            return None
-        return await asyncio.to_thread(self._read_batching, file)
-
-    async def _start_worker(self, model: Model, served: Served) -> Worker:
-        """A new worker process that has loaded this version."""
-        started = time.monotonic()
-        worker = await Worker.spawn(self._zygote)
-        served.worker = worker
-        served.spawn_seconds = time.monotonic() - started
-        self.events.add("worker_started", *served.id, pid=worker.pid)
-
-        def progress(kind: str, data: dict[str, Any]) -> None:
-            self.events.add(kind, *served.id, **data)
-
-        intra = model.config.intra_op_threads or max(1, self._cpus // self._scheduler.slots)
-        try:
-            served.report = await asyncio.wait_for(
-                worker.load(
-                    served.found.path,
-                    tags=model.config.tags,
-                    intra_op_threads=intra,
-                    warm_up=model.config.enable_model_warmup,
-                    warm_up_iterations=model.config.num_request_iterations_for_warmup,
-                    progress=progress,
-                ),
-                LOAD_SECONDS,
-            )
-            await worker.open_lanes(self._scheduler.slots + _SPARE_LANES)
-        except asyncio.TimeoutError:
-            await self._end_worker(served)
-            raise ServingError(
-                Code.DEADLINE_EXCEEDED, f"The model did not load within {LOAD_SECONDS:.0f} s"
-            ) from None
-        except BaseException:
-            await self._end_worker(served)
-            raise
-        served.load_seconds = time.monotonic() - started
-        worker.ended.add_done_callback(lambda _: self._worker_ended(model, served, worker))
-        return worker
-
-    async def _end_worker(self, served: Served) -> None:
-        worker, served.worker = served.worker, None
-        if worker is not None:
-            await worker.stop()
-
-    async def _fail(self, model: Model, served: Served, error: ServingError) -> None:
-        served.harness.fail(error)
-        self._state(served)
-        self.events.add("error", *served.id, code=error.code.name, message=error.message)
-        model.refresh_ready()
-        self._reconcile(model)
-
-    async def _unload(self, model: Model, served: Served) -> None:
-        """Stop giving it requests, let it answer those it has, and end its process."""
-        harness = served.harness
-        harness.move(_S.QUIESCING)
-        assert served.queues is not None
-        self.events.add("quiescing", *served.id, pending=served.queues.pending)
-        left = await self._scheduler.drain(served.queues, DRAIN_SECONDS)
-        if served.replacement is not None and not served.replacement.done():
-            # Nobody waits for it any more.
-            served.replacement.cancel()
-            await asyncio.wait([served.replacement])
-        harness.move(_S.QUIESCED)
-        self.events.add("quiesced", *served.id, unanswered=left)
-        harness.move(_S.UNLOADING)
-        self.events.add("unloading", *served.id)
-        await self._end_worker(served)
-        harness.move(_S.DISABLED)
-        self._state(served)
-        self.events.add("unloaded", *served.id)
-        self._look_again(model)
-        self._reconcile(model)
 
     def _look_again(self, model: Model) -> None:
         """A version is gone: what the source wanted in the meantime may have been put off."""
         if model.name in self._poll_now:
             self._poll_now[model.name].set()
-
-    def _worker_ended(self, model: Model, served: Served, worker: Worker) -> None:
-        """A worker that nobody asked to end has ended: its version gets another."""
-        if served.worker is not worker or self._stopping:
-            return
-        served.worker = None
-        reason = worker.ended.result()
-        self.events.add("worker_exited", *served.id, pid=worker.pid, reason=reason)
-        assert served.queues is not None
-        self._scheduler.detach(served.queues)
-        now = time.monotonic()
-        served.deaths = [t for t in served.deaths if now - t < _DEATH_WINDOW_SECONDS] + [now]
-        served.replacement = self._start(self._replace_worker(model, served, reason))
-
-    async def _replace_worker(self, model: Model, served: Served, reason: str) -> None:
-        """Another worker for a version that serves, or that still has requests to answer."""
-        queues = served.queues
-        assert queues is not None
-        try:
-            if len(served.deaths) >= _MAX_DEATHS:
-                raise unavailable(
-                    f"Its worker process died {len(served.deaths)} times within "
-                    f"{_DEATH_WINDOW_SECONDS:.0f} s, last: {reason}"
-                )
-            worker = await self._start_worker(model, served)
-        except ServingError as error:
-            if served.harness.state is not _S.READY:
-                # It is being unloaded: those who still wait need not wait longer.
-                await self._scheduler.drain(queues, 0.0)
-                return
-            self.events.add("quarantined", *served.id, message=error.message)
-            served.harness.fail(error)
-            model.refresh_ready()
-            await self._scheduler.drain(queues, 0.0)
-            self._state(served)
-            self.events.add("error", *served.id, code=error.code.name, message=error.message)
-            self._reconcile(model)
-            return
-        self._scheduler.attach(queues, worker)
-        self.events.add("worker_replaced", *served.id, pid=worker.pid)
-        self._notify()
 
     # What others ask.
 
@@ -477,7 +290,7 @@ class Manager:
             ServingError: UNAVAILABLE, too many are held already.
         """
         model = self.models.get(name)
-        if model is None or self._stopping or not holds(model.config.transition):
+        if model is None or self._lifecycle.stopping or not holds(model.config.transition):
             return None
         if not worth_waiting(_view(model)):
             return None
@@ -511,22 +324,13 @@ class Manager:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    def _state(self, served: Served) -> None:
-        self.events.add(
-            "state",
-            *served.id,
-            state=served.harness.public_state.name,
-            harness=served.harness.state.value,
-        )
-        self._notify()
-
     def set_slots(self, slots: int) -> None:
         """Run this many batches at once from now on, over all versions."""
         self._scheduler.slots = slots
         for model in self.models.values():
             for served in model.versions.values():
                 if served.worker is not None and served.harness.state is _S.READY:
-                    self._start(served.worker.open_lanes(slots + _SPARE_LANES))
+                    self._lifecycle.start(served.worker.open_lanes(slots + SPARE_LANES))
 
     def update(self, name: str, **changes: object) -> Model:
         """Change some settings of a model; raises NOT_FOUND for an unknown one."""
@@ -537,19 +341,16 @@ class Manager:
 
     async def stop(self, drain_seconds: float) -> None:
         """End every version: requests that wait are answered first, as far as time allows."""
-        self._stopping = True
+        self._lifecycle.stopping = True
         for model in self.models.values():
             model.held.release()
-        for job in self._jobs:
-            job.cancel()
-        if self._jobs:
-            await asyncio.wait(self._jobs)
+        await self._lifecycle.stop()
         versions = [s for m in self.models.values() for s in m.versions.values()]
 
         async def end(served: Served) -> None:
             if served.queues is not None:
                 await self._scheduler.drain(served.queues, drain_seconds)
-            await self._end_worker(served)
+            await self.loader.end(served)
 
         await asyncio.gather(*(end(s) for s in versions), return_exceptions=True)
 

@@ -33,7 +33,7 @@ class ModelConfig:
     Attributes:
         base_path: the absolute path of the folder that holds the numbered version folders.
         version_policy: which of the versions found are aspired.
-        transition: `smooth`, `unload_first` or `unload_first+hold`.
+        transition: `smooth`, `unload_first` or `staged`; the last two also with `+hold`.
         batching: as TensorFlow Serving's `BatchingSession`; None means automatic.
         automatic_batching: without `batching`, whether requests may be merged where that changes
             nothing but speed; False runs each alone.
@@ -132,7 +132,9 @@ class Served:
         worker: the process that holds it; None before it is spawned and after its end.
         queues: its requests; there from when it first became ready.
         report: what the worker said of it.
-        spawn_seconds, load_seconds: what starting it took.
+        spawn_seconds, load_seconds: what starting it took; without the time in which it was
+            staged and waited for its turn.
+        staged_seconds: how much of that it took to stage it.
         deaths: monotonic times at which its worker died of itself.
         retrying: whether another attempt to load may be made.
         recording: the warm-up requests that are, or were, recorded from it.
@@ -146,6 +148,7 @@ class Served:
     report: LoadReport | None = None
     spawn_seconds: float = 0.0
     load_seconds: float = 0.0
+    staged_seconds: float = 0.0
     ready_at: float | None = None
     deaths: list[float] = field(default_factory=list)
     retrying: bool = True

@@ -48,6 +48,19 @@ class LoadReport:
     signature_def_map: bytes = b""
 
 
+@dataclass(frozen=True)
+class StageReport:
+    """What a worker has prepared: its graph, and how much of its files lies in the page cache.
+
+    `skipped` says why not all of it does.
+    """
+
+    seconds: Mapping[str, float]
+    read_bytes: int
+    total_bytes: int
+    skipped: str | None = None
+
+
 class Lane(asyncio.Protocol):
     """One batch at a time through one worker thread; `on_lost` is called when it is gone."""
 
@@ -163,7 +176,10 @@ class Worker:
         self.lanes: list[Lane] = []
         loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[str] = loop.create_future()
+        self._staged: asyncio.Future[StageReport] = loop.create_future()
         self._loaded: asyncio.Future[LoadReport] = loop.create_future()
+        # What the next failure is the failure of.
+        self._awaited: asyncio.Future[StageReport] | asyncio.Future[LoadReport] = self._loaded
         self._progress: Progress = lambda kind, data: None
         self._control = control
         self._pidfd = pidfd
@@ -198,6 +214,22 @@ class Worker:
         frames.append(worker)
         return worker
 
+    async def stage(
+        self, path: str, *, tags: Sequence[str], intra_op_threads: int, progress: Progress
+    ) -> StageReport:
+        """Prepare the SavedModel at `path` as far as that needs no memory for its weights; `load`
+        does the rest. Once in a worker's life.
+
+        Raises:
+            ServingError: what the worker reports, or UNAVAILABLE where it died of it.
+        """
+        self._progress = progress
+        self._awaited = self._staged
+        self._control.send(
+            {"op": "stage", "path": path, "tags": tags, "intra_op_threads": intra_op_threads}
+        )
+        return await self._staged
+
     async def load(
         self,
         path: str,
@@ -208,12 +240,14 @@ class Worker:
         warm_up_iterations: int,
         progress: Progress,
     ) -> LoadReport:
-        """Load the SavedModel at `path`, and run its warm-up requests; once in a worker's life.
+        """Load the SavedModel at `path`, all of it or what `stage` has left, and run its warm-up
+        requests; once in a worker's life.
 
         Raises:
             ServingError: what the worker reports, or UNAVAILABLE where it died of it.
         """
         self._progress = progress
+        self._awaited = self._loaded
         self._control.send(
             {
                 "op": "load",
@@ -244,7 +278,8 @@ class Worker:
         """End the process; kill it if it has not ended by itself in time."""
         self._control.send({"op": "quit"})
         try:
-            # One that is still loading would not look at its orders for a while.
+            # One that is still loading would not look at its orders for a while; one that is
+            # staged has nothing to end in order.
             if self._loaded.done():
                 await asyncio.wait_for(asyncio.shield(self.ended), grace_seconds)
         except asyncio.TimeoutError:
@@ -268,10 +303,12 @@ class Worker:
     def _on_frame(self, header: Any) -> None:
         if "progress" in header:
             self._progress(header["progress"], header["data"])
-        elif self._loaded.done():
+        elif self._awaited.done():
             return
         elif "failed" in header:
-            self._loaded.set_exception(ServingError(Code(header["code"]), header["failed"]))
+            self._awaited.set_exception(ServingError(Code(header["code"]), header["failed"]))
+        elif "staged" in header:
+            self._staged.set_result(StageReport(**header["staged"]))
         elif "loaded" in header:
             report = header["loaded"]
             self._loaded.set_result(
@@ -303,10 +340,11 @@ class Worker:
 
     def _conclude(self) -> None:
         reason = describe_exit(self._zygote.exit_status(self.pid))
-        if not self._loaded.done():
-            self._loaded.set_exception(
-                unavailable(f"The worker process died while it loaded the model: {reason}")
-            )
-            # Nobody may be waiting: a worker can be stopped before it was asked to load.
-            self._loaded.exception()
+        for future in (self._staged, self._loaded):
+            if not future.done():
+                future.set_exception(
+                    unavailable(f"The worker process died while it loaded the model: {reason}")
+                )
+                # Nobody may be waiting: a worker can be stopped before it was asked to load.
+                future.exception()
         self.ended.set_result(reason)

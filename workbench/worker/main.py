@@ -1,6 +1,6 @@
 """A worker: the process that owns one loaded version, from its load to its end.
 
-It obeys one control channel (load, open a lane, quit) and answers batches on its *lanes*. A
+It obeys one control channel (stage, load, open a lane, quit) and answers batches on its *lanes*. A
 lane is a socket, two shared regions and a thread: it runs one batch at a time, so a worker
 runs as many batches at once as it has lanes. Unloading is the end of this process.
 """
@@ -30,7 +30,8 @@ from workbench.runtime.frames import (
 )
 from workbench.runtime.processes import ProcessId, die_with
 from workbench.runtime.regions import Region
-from workbench.worker.model import LoadedModel
+from workbench.worker.model import LoadedModel, Progress
+from workbench.worker.page_cache import PageCacheReader
 from workbench.worker.warmup import warm_up
 
 
@@ -54,8 +55,10 @@ def _obey(channel: Channel) -> None:
     model: LoadedModel | None = None
     while True:
         order, _, fds = channel.receive()
-        if order["op"] == "load":
-            model = _load(channel, order)
+        if order["op"] == "stage":
+            model = _stage(channel, order)
+        elif order["op"] == "load":
+            model = _load(channel, order, model)
         elif order["op"] == "lane":
             assert model is not None
             thread = threading.Thread(target=_run_lane, args=(model, *fds), daemon=True)
@@ -64,16 +67,43 @@ def _obey(channel: Channel) -> None:
             return
 
 
-def _load(channel: Channel, order: dict[str, Any]) -> LoadedModel | None:
-    def progress(kind: str, data: dict[str, Any]) -> None:
-        channel.send({"progress": kind, "data": data})
+def _progress(channel: Channel) -> Progress:
+    return lambda kind, data: channel.send({"progress": kind, "data": data})
 
+
+def _read(channel: Channel, order: dict[str, Any]) -> LoadedModel:
+    return LoadedModel(order["path"], order["tags"], order["intra_op_threads"], _progress(channel))
+
+
+def _stage(channel: Channel, order: dict[str, Any]) -> LoadedModel | None:
+    """Everything before the variables: the graph, and the files that are needed next."""
+    # The disk is busy with one while the processor is with the other.
+    files = PageCacheReader(order["path"])
     try:
-        model = LoadedModel(order["path"], order["tags"], order["intra_op_threads"], progress)
-        if order["warm_up"]:
-            warm_up(model, order["path"], order["warm_up_iterations"], progress)
+        model = _read(channel, order)
     except ServingError as error:
-        channel.send({"failed": error.message, "code": int(error.code)})
+        _failed(channel, error)
+        return None
+    cached = files.result()
+    gc.collect()
+    _trim_heap()
+    channel.send({"staged": {"seconds": model.seconds, **cached._asdict()}})
+    return model
+
+
+def _load(
+    channel: Channel, order: dict[str, Any], staged: LoadedModel | None
+) -> LoadedModel | None:
+    """The whole of a load, or what is left of it after staging."""
+    try:
+        model = staged or _read(channel, order)
+        model.finish()
+        restored = time.monotonic()
+        if order["warm_up"]:
+            warm_up(model, order["path"], order["warm_up_iterations"], _progress(channel))
+        model.seconds["warmup"] = time.monotonic() - restored
+    except ServingError as error:
+        _failed(channel, error)
         return None
     gc.collect()
     gc.freeze()
@@ -89,6 +119,10 @@ def _load(channel: Channel, order: dict[str, Any]) -> LoadedModel | None:
         }
     )
     return model
+
+
+def _failed(channel: Channel, error: ServingError) -> None:
+    channel.send({"failed": error.message, "code": int(error.code)})
 
 
 def _run_lane(model: LoadedModel, sock_fd: int, inputs_fd: int, outputs_fd: int) -> None:

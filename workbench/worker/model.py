@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,24 +22,14 @@ from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import Code, ServingError
 from workbench.runtime.frames import Tensors
 from workbench.runtime.wire import field
+from workbench.worker.state_walk import keepers
 
 Progress = Callable[[str, dict[str, Any]], None]
 
-# Stateful operations that read state, draw numbers or call functions, but never keep a tensor
-# that they were fed. Any other stateful operation might, and then inputs are copied.
-# fmt: off
-_KEEP_NOTHING = frozenset({
-    "VarHandleOp", "ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableV2", "Variable",
-    "HashTable", "HashTableV2", "LookupTableFind", "LookupTableFindV2", "LookupTableSize",
-    "LookupTableSizeV2", "StatefulPartitionedCall", "If", "While", "Case", "RandomUniform",
-    "RandomUniformInt", "RandomStandardNormal", "TruncatedNormal", "Multinomial", "RandomShuffle",
-    "Placeholder", "PlaceholderWithDefault", "AssignAddVariableOp", "AssignSubVariableOp", "Assert",
-})
-# fmt: on
-
 
 class LoadedModel:
-    """One SavedModel in this process, ready to run its signatures.
+    """One SavedModel in this process: its graph from the beginning, its variables from `finish`
+    on, and then ready to run its signatures.
 
     Args:
         path: the version's folder.
@@ -54,24 +45,21 @@ class LoadedModel:
         self, path: str, tags: Sequence[str], intra_op_threads: int, progress: Progress
     ) -> None:
         _check_is_saved_model(path)
-        try:
-            self._load(path, tags, intra_op_threads, progress)
-        except ServingError:
-            raise
-        except Exception as error:
-            raise translate(error) from error
+        self.seconds: dict[str, float] = {}
+        self._progress = progress
+        self._tags = " ".join(tags)
+        with _translated():
+            self._read_graph(path, tags, intra_op_threads)
 
-    def _load(
-        self, path: str, tags: Sequence[str], intra_op_threads: int, progress: Progress
-    ) -> None:
+    def _read_graph(self, path: str, tags: Sequence[str], intra_op_threads: int) -> None:
         import tensorflow as tf
         from google.protobuf import json_format
         from tensorflow.python.saved_model import loader_impl
 
         started = time.monotonic()
-        progress("reading_saved_model", {"path": path})
+        self._progress("reading_saved_model", {"path": path})
         loader = loader_impl.SavedModelLoader(path)
-        progress("reading_meta_graph", {"tags": " ".join(tags)})
+        self._progress("reading_meta_graph", {"tags": self._tags})
         meta_graph = loader.get_meta_graph_def_from_tags(tags)
         self._graph = tf.Graph()
         config = tf.compat.v1.ConfigProto(
@@ -85,14 +73,14 @@ class LoadedModel:
         self._session = tf.compat.v1.Session(graph=self._graph, config=config)
         with self._graph.as_default():
             saver, _ = loader.load_graph(self._graph, tags, import_scope=None)
+            if saver is not None:
+                saver.saver_def = _copy(saver.saver_def)
             probe = tf.constant(1.0, name="workbench_probe")
-            graph_read = time.monotonic()
-            loader.restore_variables(self._session, saver)
-            restored = time.monotonic()
-            loader.run_init_ops(self._session, tags)
-        ended = time.monotonic()
+            init_op = loader_impl.get_init_op(meta_graph)
+            assets = loader_impl.get_asset_tensors(path, meta_graph)
+        self._session_run = _session_run(self._session, probe)
 
-        definitions = dict(meta_graph.signature_def)
+        definitions = {name: _copy(d) for name, d in meta_graph.signature_def.items()}
         self.signatures = {name: _describe(d) for name, d in definitions.items()}
         self.metadata = {
             "signature_def": {
@@ -110,18 +98,41 @@ class LoadedModel:
             for name, definition in sorted(definitions.items())
         )
         self._definitions = definitions
-        self._keeps_inputs = _StateWalk(meta_graph.graph_def)
-        self._calls: dict[tuple[str, tuple[str, ...]], _Call] = {}
-        self._session_run = _session_run(self._session, probe)
-        self.seconds = {
-            "graph": graph_read - started,
-            "restore": restored - graph_read,
-            "init": ended - restored,
-        }
-        progress(
-            "loaded_saved_model",
-            {"tags": " ".join(tags), "micros": round((ended - started) * 1e6)},
+        self._keepers = keepers(
+            meta_graph.graph_def,
+            (info.name.split(":")[0] for d in definitions.values() for info in d.outputs.values()),
         )
+        self._calls: dict[tuple[str, tuple[str, ...]], _Call] = {}
+        # What is still to be done needs the names of the files, not the graph's message.
+        loader._saved_model = None
+
+        def restore() -> None:
+            loader.restore_variables(self._session, saver)
+
+        def initialise() -> None:
+            if init_op is not None:
+                self._session.run([init_op], assets)
+
+        self._left: tuple[Callable[[], None], Callable[[], None]] | None = (restore, initialise)
+        self.seconds["graph"] = time.monotonic() - started
+
+    def finish(self) -> None:
+        """Restore the variables and run what initialises the rest; after that it can be run.
+
+        Raises:
+            ServingError: whatever TensorFlow reports.
+        """
+        assert self._left is not None, "it is finished already"
+        (restore, initialise), self._left = self._left, None
+        started = time.monotonic()
+        with _translated():
+            restore()
+            restored = time.monotonic()
+            initialise()
+        ended = time.monotonic()
+        self.seconds |= {"restore": restored - started, "init": ended - restored}
+        micros = round(sum(self.seconds.values()) * 1e6)
+        self._progress("loaded_saved_model", {"tags": self._tags, "micros": micros})
 
     def run(
         self, signature: str, inputs: Tensors, outputs: Sequence[str] = ()
@@ -174,7 +185,7 @@ class LoadedModel:
                 alias: tensor_util.MakeNdarray(proto)
                 for alias, proto in definition.defaults.items()
             },
-            copies=self._keeps_inputs(t.op.name for t in tensors),
+            copies=any(t.op.name in self._keepers for t in tensors),
         )
 
 
@@ -244,6 +255,22 @@ def _array(result: Any) -> np.ndarray:
     return result if isinstance(result, np.ndarray) else np.asarray(result)
 
 
+def _copy(message: Any) -> Any:
+    """A message by itself: one that is part of another keeps the whole of that in memory."""
+    return type(message).FromString(message.SerializeToString())
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Whatever is raised is a ServingError."""
+    try:
+        yield
+    except ServingError:
+        raise
+    except Exception as error:
+        raise translate(error) from error
+
+
 def translate(error: Exception) -> ServingError:
     """TensorFlow's exceptions as ours: same code, same text."""
     if isinstance(error, UnicodeDecodeError):
@@ -291,49 +318,3 @@ def _tensor_info(info: Any) -> TensorInfo:
     if info.tensor_shape.unknown_rank:
         return TensorInfo(dtype, None, info.name)
     return TensorInfo(dtype, tuple(d.size for d in info.tensor_shape.dim), info.name)
-
-
-class _StateWalk:
-    """Finds out whether computing some outputs may keep a tensor that was fed.
-
-    TensorFlow feeds numpy arrays without copying them. An operation that stores its input (an
-    assignment to a variable, an insertion into a queue) would then hold shared memory that
-    the next batch overwrites. Such signatures are fed copies instead.
-    """
-
-    def __init__(self, graph_def: Any) -> None:
-        self._nodes = {node.name: node for node in graph_def.node}
-        self._functions = {f.signature.name: f for f in graph_def.library.function}
-
-    def __call__(self, outputs: Any) -> bool:
-        seen: set[str] = set()
-        functions: set[str] = set()
-        queue = list(outputs)
-        while queue:
-            name = queue.pop()
-            if name in seen or name not in self._nodes:
-                continue
-            seen.add(name)
-            node = self._nodes[name]
-            if self._keeps(node, functions):
-                return True
-            queue += [i.removeprefix("^").split(":")[0] for i in node.input]
-        while functions:
-            function = self._functions.get(functions.pop())
-            if function is None or function.signature.name in seen:
-                continue
-            seen.add(function.signature.name)
-            if any(self._keeps(node, functions) for node in function.node_def):
-                return True
-        return False
-
-    @staticmethod
-    def _keeps(node: Any, functions: set[str]) -> bool:
-        from tensorflow.python.framework import op_def_registry
-
-        for attr in node.attr.values():
-            if attr.HasField("func"):
-                functions.add(attr.func.name)
-            functions.update(f.name for f in attr.list.func)
-        definition = op_def_registry.get(node.op)
-        return definition is None or (definition.is_stateful and node.op not in _KEEP_NOTHING)

@@ -1,0 +1,319 @@
+"""What is decided about a version, carried out: it is staged, loaded, unloaded, kept alive.
+
+Each of these goes on in the background; when it has come to an end, or to a halt, the policy is
+asked again. A version's state is moved at once where the policy's next decision depends on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.events import EventLog
+from workbench.core.states import HarnessState
+from workbench.core.status import Code, ServingError, unavailable
+from workbench.serving.loading import Loader
+from workbench.serving.model import Model, Served
+from workbench.serving.scheduler import BatchScheduler
+from workbench.serving.tasks import VersionQueues
+from workbench.serving.worker import StageReport, Worker
+
+_S = HarnessState
+
+DRAIN_SECONDS = 30.0
+# A version whose workers die this often in that time is not started again.
+_MAX_DEATHS, _DEATH_WINDOW_SECONDS = 3, 60.0
+# TensorFlow Serving's estimate of what files take when they are loaded.
+_BYTES_FOR_EACH = 1.2
+
+
+class Lifecycle:
+    """Brings versions from one state to the next.
+
+    Args:
+        decide: asks the model's policy what to do now.
+        freed: called when a version of a model has given back what it held.
+        notify: called whenever any version may have changed.
+        read_batching: reads the parameters that a version's folder has for itself.
+    """
+
+    def __init__(
+        self,
+        events: EventLog,
+        loader: Loader,
+        scheduler: BatchScheduler,
+        *,
+        decide: Callable[[Model], None],
+        freed: Callable[[Model], None],
+        notify: Callable[[], None],
+        read_batching: Callable[[Path], BatchingParameters] | None,
+    ) -> None:
+        self._events = events
+        self._loader = loader
+        self._scheduler = scheduler
+        self._decide = decide
+        self._freed = freed
+        self._notify = notify
+        self._read_batching = read_batching
+        # Everything that goes on in the background, to be ended with the server.
+        self._jobs: set[asyncio.Task[None]] = set()
+        self.stopping = False
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do something in the background, for as long as the server lives."""
+        job = asyncio.get_running_loop().create_task(work)
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+        return job
+
+    async def stop(self) -> None:
+        """End all that goes on."""
+        self.stopping = True
+        for job in self._jobs:
+            job.cancel()
+        if self._jobs:
+            await asyncio.wait(self._jobs)
+
+    def tell_state(self, served: Served) -> None:
+        self._events.add(
+            "state",
+            *served.id,
+            state=served.harness.public_state.name,
+            harness=served.harness.state.value,
+        )
+        self._notify()
+
+    # Staging.
+
+    def stage(self, model: Model, served: Served) -> None:
+        """Prepare a version in a worker process, short of its weights."""
+        served.harness.move(_S.LOAD_REQUESTED)
+        self.start(self._stage(model, served))
+
+    async def _stage(self, model: Model, served: Served) -> None:
+        harness = served.harness
+        try:
+            report = await self._loader.attempts(model, served, self._stage_once)
+        except ServingError as error:
+            self._fail(model, served, error)
+            return
+        if not harness.aspired:
+            self.cancel(model, served)
+            return
+        harness.move(_S.STAGED)
+        self._events.add(
+            "staged",
+            *served.id,
+            seconds=served.staged_seconds,
+            cached_bytes=report.read_bytes,
+            total_bytes=report.total_bytes,
+            skipped=report.skipped,
+        )
+        worker = served.worker
+        assert worker is not None
+        worker.ended.add_done_callback(lambda _: self._staged_ended(served, worker))
+        self._notify()
+        self._decide(model)
+
+    async def _stage_once(self, model: Model, served: Served) -> StageReport:
+        harness = served.harness
+        if harness.state is _S.LOAD_REQUESTED:
+            self._reserve(served, await asyncio.to_thread(_graph_bytes, served.found.path))
+            self._approve(served)
+            harness.move(_S.STAGING)
+            self._events.add("staging", *served.id, path=served.found.path)
+        return await self._loader.stage(model, served)
+
+    def _staged_ended(self, served: Served, worker: Worker) -> None:
+        """The worker of a staged version has ended before its turn came: loading will start from
+        the beginning."""
+        if served.harness.state is _S.STAGED and served.worker is worker and not self.stopping:
+            self._note_death(served, worker)
+
+    # Loading.
+
+    def load(self, model: Model, served: Served) -> None:
+        """Load a version, or finish the load of one that is staged."""
+        if served.harness.state is _S.STAGED:
+            served.harness.move(_S.LOADING)
+        else:
+            served.harness.move(_S.LOAD_REQUESTED)
+        self.start(self._load(model, served))
+
+    async def _load(self, model: Model, served: Served) -> None:
+        try:
+            if served.harness.state is _S.LOADING:
+                # It was staged, with memory for its graph only.
+                self._reserve(served, served.found.size_bytes)
+                self._events.add("loading", *served.id, path=served.found.path)
+            await self._loader.attempts(model, served, self._load_once)
+        except ServingError as error:
+            self._fail(model, served, error)
+            return
+        if not served.harness.aspired:
+            # Not wanted any more by the time it was ready.
+            self.cancel(model, served)
+            return
+        self._decide(model)
+
+    async def _load_once(self, model: Model, served: Served) -> None:
+        """One attempt, from reserving resources to a worker that can be asked."""
+        harness = served.harness
+        if harness.state is _S.LOAD_REQUESTED:
+            self._reserve(served, served.found.size_bytes)
+            self._approve(served)
+            harness.move(_S.LOADING)
+            self._events.add("loading", *served.id, path=served.found.path)
+        batching = model.config.batching
+        if model.config.version_batching:
+            batching = await self._own_batching(served)
+        worker = await self._loader.load(model, served)
+        if not harness.aspired:
+            return
+        self._watch(model, served, worker)
+        assert served.report is not None
+        served.queues = VersionQueues(
+            served.report.signatures, batching, model.config.automatic_batching
+        )
+        self._scheduler.attach(served.queues, worker)
+        harness.move(_S.READY)
+        served.ready_at = time.time()
+        model.refresh_ready()
+        self.tell_state(served)
+        self._events.add("available", *served.id, seconds=served.load_seconds)
+
+    def _reserve(self, served: Served, file_bytes: int) -> None:
+        """Set aside what these files take in memory; what it really is is measured afterwards."""
+        estimate = round(_BYTES_FOR_EACH * file_bytes)
+        self._events.add("reserved", *served.id, bytes=estimate, estimated=True)
+
+    def _approve(self, served: Served) -> None:
+        served.harness.move(_S.LOAD_APPROVED)
+        self.tell_state(served)
+        self._events.add("load_approved", *served.id)
+
+    async def _own_batching(self, served: Served) -> BatchingParameters | None:
+        """What the version's folder says of its batching; None, not batched, where it says
+        nothing."""
+        file = Path(served.found.path) / "batching_params.pbtxt"
+        if self._read_batching is None or not file.exists():
+            return None
+        return await asyncio.to_thread(self._read_batching, file)
+
+    def _fail(self, model: Model, served: Served, error: ServingError) -> None:
+        served.harness.fail(error)
+        self.tell_state(served)
+        self._events.add("error", *served.id, code=error.code.name, message=error.message)
+        model.refresh_ready()
+        self._decide(model)
+
+    # Unloading.
+
+    def unload(self, model: Model, served: Served) -> None:
+        """Stop giving a version requests, let it answer those it has, and end its process."""
+        served.harness.move(_S.UNLOAD_REQUESTED)
+        self.tell_state(served)
+        model.refresh_ready()
+        self.start(self._unload(model, served))
+
+    async def _unload(self, model: Model, served: Served) -> None:
+        harness = served.harness
+        harness.move(_S.QUIESCING)
+        assert served.queues is not None
+        self._events.add("quiescing", *served.id, pending=served.queues.pending)
+        left = await self._scheduler.drain(served.queues, DRAIN_SECONDS)
+        if served.replacement is not None and not served.replacement.done():
+            # Nobody waits for it any more.
+            served.replacement.cancel()
+            await asyncio.wait([served.replacement])
+        harness.move(_S.QUIESCED)
+        self._events.add("quiesced", *served.id, unanswered=left)
+        harness.move(_S.UNLOADING)
+        self._events.add("unloading", *served.id)
+        await self._loader.end(served)
+        harness.move(_S.DISABLED)
+        self.tell_state(served)
+        self._events.add("unloaded", *served.id)
+        self._freed(model)
+        self._decide(model)
+
+    def cancel(self, model: Model, served: Served) -> None:
+        """Give up a version that is not wanted any more and has never served."""
+        self._events.add("load_cancelled", *served.id)
+        served.harness.move(_S.UNLOADING)
+        self.tell_state(served)
+        self.start(self._cancel(model, served))
+
+    async def _cancel(self, model: Model, served: Served) -> None:
+        await self._loader.end(served)
+        served.harness.error = ServingError(Code.CANCELLED, "Loading of servable cancelled")
+        served.harness.move(_S.DISABLED)
+        self.tell_state(served)
+        self._freed(model)
+        self._decide(model)
+
+    # Staying alive.
+
+    def _watch(self, model: Model, served: Served, worker: Worker) -> None:
+        worker.ended.add_done_callback(lambda _: self._worker_ended(model, served, worker))
+
+    def _worker_ended(self, model: Model, served: Served, worker: Worker) -> None:
+        """A worker that nobody asked to end has ended: its version gets another."""
+        if served.worker is not worker or self.stopping:
+            return
+        reason = self._note_death(served, worker)
+        assert served.queues is not None
+        self._scheduler.detach(served.queues)
+        served.replacement = self.start(self._replace_worker(model, served, reason))
+
+    def _note_death(self, served: Served, worker: Worker) -> str:
+        served.worker = None
+        reason = worker.ended.result()
+        self._events.add("worker_exited", *served.id, pid=worker.pid, reason=reason)
+        now = time.monotonic()
+        served.deaths = [t for t in served.deaths if now - t < _DEATH_WINDOW_SECONDS] + [now]
+        return reason
+
+    async def _replace_worker(self, model: Model, served: Served, reason: str) -> None:
+        """Another worker for a version that serves, or that still has requests to answer."""
+        queues = served.queues
+        assert queues is not None
+        try:
+            if len(served.deaths) >= _MAX_DEATHS:
+                raise unavailable(
+                    f"Its worker process died {len(served.deaths)} times within "
+                    f"{_DEATH_WINDOW_SECONDS:.0f} s, last: {reason}"
+                )
+            worker = await self._loader.load(model, served)
+        except ServingError as error:
+            if served.harness.state is not _S.READY:
+                # It is being unloaded: those who still wait need not wait longer.
+                await self._scheduler.drain(queues, 0.0)
+                return
+            self._events.add("quarantined", *served.id, message=error.message)
+            served.harness.fail(error)
+            model.refresh_ready()
+            await self._scheduler.drain(queues, 0.0)
+            self.tell_state(served)
+            self._events.add("error", *served.id, code=error.code.name, message=error.message)
+            self._decide(model)
+            return
+        self._watch(model, served, worker)
+        self._scheduler.attach(queues, worker)
+        self._events.add("worker_replaced", *served.id, pid=worker.pid)
+        self._notify()
+
+
+def _graph_bytes(path: str) -> int:
+    """The size of what is read of a version when it is staged."""
+    for name in ("saved_model.pb", "saved_model.pbtxt"):
+        try:
+            return os.path.getsize(os.path.join(path, name))
+        except OSError:
+            continue
+    return 0

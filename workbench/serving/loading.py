@@ -1,0 +1,165 @@
+"""Getting a version into a worker process: at a stretch, or staged first and finished later.
+
+A load may fail for a reason that goes away by itself, and is then tried again. How many loads
+work at once is bounded, and so is the time that each may take; a version that is staged and waits
+for its turn takes neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from workbench.core.events import EventLog
+from workbench.core.status import Code, ServingError
+from workbench.serving.model import Model, Served
+from workbench.serving.worker import Progress, StageReport, Worker
+from workbench.serving.zygote import Zygote
+
+T = TypeVar("T")
+
+LOAD_SECONDS = 600.0
+# A lane whose answer is being handed out cannot take the next batch: that one takes the spare.
+SPARE_LANES = 1
+_PASSING = frozenset({Code.UNAVAILABLE, Code.INTERNAL, Code.UNKNOWN, Code.ABORTED})
+"""Codes of failures that may go away by themselves; others are final until files change."""
+
+
+class Loader:
+    """Starts worker processes and loads versions in them.
+
+    Args:
+        slots: how many batches a worker is to run at once.
+        cpus: what `intra_op_threads` is divided from.
+        load_seconds: the longest that staging, and that loading, may take.
+    """
+
+    def __init__(
+        self,
+        events: EventLog,
+        zygote: Zygote,
+        slots: Callable[[], int],
+        cpus: int,
+        load_seconds: float,
+    ) -> None:
+        self._events = events
+        self._zygote = zygote
+        self._slots = slots
+        self._cpus = cpus
+        self._load_seconds = load_seconds
+        # Loading is mostly one thread's work: more at once than CPUs only slows each.
+        self._at_once = asyncio.Semaphore(max(2, cpus))
+
+    async def attempts(
+        self, model: Model, served: Served, step: Callable[[Model, Served], Awaitable[T]]
+    ) -> T:
+        """Take a step of loading, again and again while it fails for passing reasons.
+
+        Raises:
+            ServingError: that of the last attempt, or CANCELLED where the version was not wanted
+                any more by the time of the next.
+        """
+        attempt = 0
+        while True:
+            try:
+                async with self._at_once:
+                    return await step(model, served)
+            except ServingError as error:
+                self._events.add(
+                    "load_failed", *served.id, code=error.code.name, message=error.message
+                )
+                if not served.retrying or error.code not in _PASSING:
+                    raise
+                if attempt >= model.config.max_load_retries:
+                    raise
+            attempt += 1
+            await asyncio.sleep(model.config.load_retry_seconds)
+            if not served.retrying:
+                raise ServingError(Code.CANCELLED, "Loading of servable cancelled")
+            self._events.add("load_retry", *served.id, attempt=attempt)
+
+    async def stage(self, model: Model, served: Served) -> StageReport:
+        """A new worker process that has prepared this version, and still has to load it.
+
+        Raises:
+            ServingError: what went wrong; the process is gone.
+        """
+        started = time.monotonic()
+        worker = await self._spawn(served)
+        staging = worker.stage(
+            served.found.path,
+            tags=model.config.tags,
+            intra_op_threads=self._intra_op_threads(model),
+            progress=self._progress(served),
+        )
+        report = await self._bounded(served, staging, "was not staged")
+        # Now, so that it need not be done in the moment in which nothing serves.
+        await self._guarded(served, worker.open_lanes(self._slots() + SPARE_LANES))
+        served.staged_seconds = time.monotonic() - started
+        return report
+
+    async def load(self, model: Model, served: Served) -> Worker:
+        """A worker process that has loaded this version: a new one, or the one that staged it.
+
+        Raises:
+            ServingError: what went wrong; the process is gone.
+        """
+        started = time.monotonic()
+        worker = served.worker
+        if worker is None:
+            worker = await self._spawn(served)
+        loading = worker.load(
+            served.found.path,
+            tags=model.config.tags,
+            intra_op_threads=self._intra_op_threads(model),
+            warm_up=model.config.enable_model_warmup,
+            warm_up_iterations=model.config.num_request_iterations_for_warmup,
+            progress=self._progress(served),
+        )
+        served.report = await self._bounded(served, loading, "did not load")
+        await self._guarded(served, worker.open_lanes(self._slots() + SPARE_LANES))
+        served.load_seconds = served.staged_seconds + time.monotonic() - started
+        return worker
+
+    async def end(self, served: Served) -> None:
+        """End the version's process, if it has one."""
+        worker, served.worker = served.worker, None
+        if worker is not None:
+            await worker.stop()
+
+    async def _spawn(self, served: Served) -> Worker:
+        started = time.monotonic()
+        worker = await Worker.spawn(self._zygote)
+        served.worker = worker
+        served.staged_seconds = 0.0
+        served.spawn_seconds = time.monotonic() - started
+        self._events.add("worker_started", *served.id, pid=worker.pid)
+        return worker
+
+    async def _bounded(self, served: Served, work: Awaitable[T], failing: str) -> T:
+        try:
+            return await self._guarded(served, asyncio.wait_for(work, self._load_seconds))
+        except asyncio.TimeoutError:
+            raise ServingError(
+                Code.DEADLINE_EXCEEDED,
+                f"The model {failing} within {self._load_seconds:.0f} s",
+            ) from None
+
+    async def _guarded(self, served: Served, work: Awaitable[T]) -> T:
+        """Work on a version whose process ends if that fails or is given up."""
+        try:
+            return await work
+        except BaseException:
+            await self.end(served)
+            raise
+
+    def _progress(self, served: Served) -> Progress:
+        def progress(kind: str, data: dict[str, Any]) -> None:
+            self._events.add(kind, *served.id, **data)
+
+        return progress
+
+    def _intra_op_threads(self, model: Model) -> int:
+        return model.config.intra_op_threads or max(1, self._cpus // self._slots())
