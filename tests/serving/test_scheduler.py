@@ -747,3 +747,47 @@ def test_idle_queues_and_idle_memory_are_given_back(monkeypatch: pytest.MonkeyPa
         setting.scheduler.close()
 
     uvloop.run(asyncio.wait_for(test(), 20))
+
+
+@on_loop
+async def test_the_poison_of_a_batch_takes_no_neighbour_along() -> None:
+    """After the death of their worker the requests of a batch run one by one."""
+    setting = Setting(worker=FakeWorker(at_once=False))
+    futures = [setting.submit(x)[1] for x in (1, -1, 2)]
+    dying = setting.worker
+    batch = await dying.batch(0)
+    setting.scheduler.detach(setting.version)
+    batch.finish(WORKER_LOST)
+    sizes = []
+    setting.attach(FakeWorker(at_once=False))
+    for number in (0, 1):
+        batch = await setting.worker.batch(number)
+        # Two slots are free, and yet one of them runs at a time.
+        await asyncio.sleep(0.01)
+        assert len(setting.worker.batches) == number + 1
+        sizes.append(len(batch.inputs["x"]))
+        if batch.inputs["x"][0] > 0:
+            batch.finish()
+    setting.scheduler.detach(setting.version)
+    batch.finish(WORKER_LOST)
+    setting.attach(FakeWorker())
+    assert await answers(futures) == [[2], WORKER_LOST, [4]]
+    assert [*sizes, *setting.worker.sizes()] == [1, 1, 1]
+
+
+@on_loop
+async def test_a_run_that_outlives_all_who_waited_for_it_is_told_of() -> None:
+    setting = Setting(worker=FakeWorker(at_once=False))
+    setting.version.hang_micros = 0
+    told: list[Any] = []
+    setting.scheduler.on_stuck = lambda worker, seconds: told.append(worker)
+    task, _ = setting.submit(1)
+    await setting.worker.batch(0)
+    await asyncio.sleep(0.3)
+    # Somebody waits, so it only takes long.
+    assert told == []
+    setting.scheduler.cancel(task)
+    setting.scheduler._finish(task, None)
+    await asyncio.sleep(0.3)
+    assert told == [setting.worker]
+    setting.worker.batches[0].finish()

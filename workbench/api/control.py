@@ -196,6 +196,7 @@ _SETTINGS: dict[str, tuple[tuple[type, ...], str]] = {
     "tags": ((list,), "a list of strings"),
     "intra_op_threads": ((int, type(None)), "a whole number or null"),
     "version_batching": ((bool,), "true or false"),
+    "hang_seconds": ((int, float), "a number"),
 }
 
 

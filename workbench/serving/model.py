@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.holding import Held
+from workbench.core.quarantine import Record
 from workbench.core.signature import Signature
 from workbench.core.states import Harness, HarnessState, ServableId
 from workbench.core.status import ServingError, invalid_argument
@@ -47,6 +50,8 @@ class ModelConfig:
             executor slots.
         enable_model_warmup: run the version's warm-up requests before it becomes available.
         num_request_iterations_for_warmup: how often each is run; 0 means once.
+        hang_seconds: a run that takes longer, and for which nobody waits any more, hangs: its
+            worker is ended and replaced.
     """
 
     name: str
@@ -63,6 +68,7 @@ class ModelConfig:
     num_request_iterations_for_warmup: int = 0
     automatic_batching: bool = True
     version_batching: bool = False
+    hang_seconds: float = 60.0
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.name):
@@ -91,6 +97,7 @@ class ModelConfig:
             "num_request_iterations_for_warmup": self.num_request_iterations_for_warmup,
             "automatic_batching": self.automatic_batching,
             "version_batching": self.version_batching,
+            "hang_seconds": self.hang_seconds,
         }
 
     @classmethod
@@ -135,7 +142,6 @@ class Served:
         spawn_seconds, load_seconds: what starting it took; without the time in which it was
             staged and waited for its turn.
         staged_seconds: how much of that it took to stage it.
-        deaths: monotonic times at which its worker died of itself.
         retrying: whether another attempt to load may be made.
         recording: the warm-up requests that are, or were, recorded from it.
         replacement: brings up the next worker after one has died.
@@ -150,7 +156,6 @@ class Served:
     load_seconds: float = 0.0
     staged_seconds: float = 0.0
     ready_at: float | None = None
-    deaths: list[float] = field(default_factory=list)
     retrying: bool = True
     replacement: asyncio.Task[None] | None = None
     recording: WarmupRecording | None = None
@@ -208,6 +213,8 @@ class Model:
         # Requests that wait for a version, where the transition holds them.
         self.held = Held()
         self.held_since = 0.0
+        # Versions that have failed, by number.
+        self.failing: dict[int, Record] = {}
         self.polled = False
         self.removed = False
         self.ready: Served | None = None
@@ -216,6 +223,13 @@ class Model:
     @property
     def name(self) -> str:
         return self.config.name
+
+    def record(self, served: Served) -> Record:
+        """What has gone wrong with a version so far."""
+        record = self.failing.get(served.id.version)
+        if record is None or record.fingerprint != served.found.fingerprint:
+            record = self.failing[served.id.version] = Record(served.found.fingerprint)
+        return record
 
     def refresh_ready(self) -> None:
         serving = [s for s in self.versions.values() if s.harness.state is HarnessState.READY]
@@ -229,10 +243,26 @@ class Model:
     def to_json(self) -> dict[str, Any]:
         return {
             **self.config.to_json(),
-            "versions": [served.to_json() for served in self.listed()],
+            "versions": [
+                {**served.to_json(), "quarantine": self._quarantine_json(served.id.version)}
+                for served in self.listed()
+            ],
             "waiting": {str(v): reason for v, reason in sorted(self.waiting.items())},
             "warnings": list(self.warnings),
             "held": len(self.held),
+        }
+
+    def _quarantine_json(self, version: int) -> dict[str, Any] | None:
+        """Why a version is set aside, how often it was, and the seconds until it is tried again
+        (None: not before its files change)."""
+        record, now = self.failing.get(version), time.monotonic()
+        if record is None or record.until is None or not (record.replaced or record.is_aside(now)):
+            return None
+        left = record.until - now
+        return {
+            "reason": record.reason,
+            "failures": record.failures,
+            "seconds": None if math.isinf(left) else max(0.0, left),
         }
 
 

@@ -13,7 +13,7 @@ from a neighbour. Batching is then a matter of speed, never of behaviour.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +34,7 @@ from workbench.serving.tasks import (
     VersionQueues,
     now_micros,
 )
-from workbench.serving.worker import WORKER_LOST, Worker
+from workbench.serving.worker import WORKER_LOST, Lane, Worker
 
 _SWEEP_SECONDS = 0.1
 _IDLE_SECONDS = 1.0
@@ -46,6 +46,8 @@ _MAX_STRING_DIMENSIONS = 32
 
 class _Run(NamedTuple):
     """A batch that holds a slot."""
+
+    lane: Lane
 
     queue: BatchQueue[Task]
     batch: Batch[Task]
@@ -64,6 +66,10 @@ class BatchScheduler:
         self._versions: dict[BatchQueue[Task], VersionQueues] = {}
         self._listed: set[BatchQueue[Task]] = set()
         self._outstanding: dict[Task, None] = {}
+        self._running: dict[Lane, _Run] = {}
+        self.on_stuck: Callable[[Worker, float], None] | None = None
+        """Called with a worker that is inside a run for which nobody waits any more, and the
+        seconds that it is."""
         self._pump_due = False
         self._alarm = Alarm(self._loop, self._pump)
         self.batching = BatchingMeter()
@@ -253,13 +259,14 @@ class BatchScheduler:
             else:
                 signature = version.signatures[first.signature]
                 parts, padding = merge(requests, batch.size, queue.parameters, signature)
-            run = _Run(queue, batch, worker, padding, now, in_flight)
+            run = _Run(lane, queue, batch, worker, padding, now, in_flight)
             lane.run(
                 first.signature,
                 parts,
                 first.outputs,
                 lambda result, micros: self._answered(run, result, micros),
             )
+            self._running[lane] = run
         except Exception as error:
             # Also what nobody foresaw: a slot that is not given back is lost for ever.
             self._slots.finished(queue)
@@ -275,6 +282,7 @@ class BatchScheduler:
 
     def _answered(self, run: _Run, result: Tensors | ServingError, run_micros: int) -> None:
         queue, batch, worker = run.queue, run.batch, run.worker
+        self._running.pop(run.lane, None)
         self._slots.finished(queue)
         alone = queue.parameters is SOLO_PARAMETERS
         if not isinstance(result, ServingError) and not alone:
@@ -338,6 +346,12 @@ class BatchScheduler:
             for task in tasks:
                 task.lost_with = worker
                 task.running = False
+            if version.parameters is None and len(tasks) > 1:
+                # One of them may be what it died of: it must not take its neighbours along again.
+                version.suspects.extend(task for task in tasks if task in self._outstanding)
+                self._next_suspect(version)
+                self._wake()
+                return
             queue.put_back(batch)
             self._wake()
             return
@@ -355,6 +369,13 @@ class BatchScheduler:
             return
         for task in tasks:
             self._finish(task, error)
+
+    def _next_suspect(self, version: VersionQueues) -> None:
+        while version.suspect is None and version.suspects:
+            task = version.suspects.popleft()
+            if task in self._outstanding:
+                version.suspect = task
+                self._run_alone(task)
 
     def _run_alone(self, task: Task) -> None:
         task.rows = 1
@@ -388,6 +409,9 @@ class BatchScheduler:
             meter.add(code, (now_micros() if now is None else now) - task.arrived)
         if version.pending == 0 and version.draining:
             version.drained.set()
+        if version.suspect is task:
+            version.suspect = None
+            self._next_suspect(version)
         answer, task.answer = task.answer, None
         task.inputs = {}
         if answer is not None and result is not None:
@@ -414,12 +438,23 @@ class BatchScheduler:
                     "Run() timeout exceeded while waiting in batching queue",
                 )
             self._finish(task, error)
+        for run in list(self._running.values()):
+            self._check_stuck(run, now)
         for version in set(self._versions.values()):
             if version.worker is not None:
                 for lane in version.worker.lanes:
                     lane.release_if_idle(_IDLE_SECONDS)
             self._forget_idle_queues(version)
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    def _check_stuck(self, run: _Run, now: int) -> None:
+        version = self._versions.get(run.queue)
+        if version is None or run.worker is None or now - run.taken_at < version.hang_micros:
+            return
+        if not any(part.task in self._outstanding for part in run.batch.parts):
+            del self._running[run.lane]
+            if self.on_stuck is not None:
+                self.on_stuck(run.worker, (now - run.taken_at) / 1e6)
 
     def _forget_idle_queues(self, version: VersionQueues) -> None:
         """Requests of ever new shapes must not leave ever more queues behind."""

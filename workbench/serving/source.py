@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from workbench.core.versions import VersionPolicy, parse_version
 from workbench.serving.checkpoint_index import missing_data
@@ -43,11 +45,15 @@ class Poll:
             read), and then whatever is served goes on being served.
         waiting: versions that would be aspired but are not complete yet, with the reason.
         warnings: what a person should know, in words.
+        replaced: versions that the policy would choose and that were avoided for others.
+        present: every version that there is.
     """
 
     aspired: list[Found] | None
     waiting: dict[int, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    replaced: frozenset[int] = frozenset()
+    present: frozenset[int] = frozenset()
 
 
 class FolderSource:
@@ -66,8 +72,19 @@ class FolderSource:
         """This version was put in place by a rename: it is complete, no need to watch it."""
         self._complete.add(version)
 
-    def poll(self, policy: VersionPolicy) -> Poll:
-        """Look at the folder once."""
+    def poll(
+        self,
+        policy: VersionPolicy,
+        avoid: Mapping[int, int] = MappingProxyType({}),
+        probation: Set[int] = frozenset(),
+    ) -> Poll:
+        """Look at the folder once.
+
+        Args:
+            avoid: versions, with their fingerprints, in whose place others are chosen where there
+                are any; one whose files have changed is not avoided.
+            probation: versions beside which is chosen what would be chosen without them.
+        """
         try:
             names = sorted(os.listdir(self.base_path))
         except OSError as error:
@@ -99,7 +116,13 @@ class FolderSource:
         # being copied, the one before it stays the latest.
         looks = {v: self._look(v, os.path.join(self.base_path, n)) for v, n in folders.items()}
         ready = {v: found for v, found in looks.items() if isinstance(found, Found)}
-        poll.aspired = [ready[v] for v in policy.aspired(ready)]
+        good = {v for v, found in ready.items() if avoid.get(v) != found.fingerprint}
+        chosen = set(policy.aspired(good) or policy.aspired(ready))
+        if chosen & probation:
+            chosen |= set(policy.aspired(good - probation))
+        poll.aspired = [ready[v] for v in sorted(chosen)]
+        poll.replaced = frozenset(policy.aspired(ready)) - chosen
+        poll.present = frozenset(folders)
         for version in policy.aspired(folders):
             look = looks[version]
             if not isinstance(look, Found):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
@@ -90,6 +91,10 @@ class VersionQueues:
         draining: whether it accepts no more.
         on_accepted: called with each task that is accepted.
         meters: what was answered, by signature.
+        hang_micros: a run that takes longer, and for which nobody waits any more, hangs.
+        suspects: requests of a merged batch that the worker died of: one of them may be what it
+            died of, so they run one by one.
+        suspect: the one that runs now.
     """
 
     def __init__(
@@ -97,7 +102,11 @@ class VersionQueues:
         signatures: Mapping[str, Signature],
         parameters: BatchingParameters | None,
         automatic: bool = True,
+        hang_seconds: float = 60.0,
     ) -> None:
+        self.hang_micros = round(hang_seconds * 1e6)
+        self.suspects: deque[Task] = deque()
+        self.suspect: Task | None = None
         self.signatures = signatures
         self.parameters = parameters
         self.automatic = automatic

@@ -169,6 +169,7 @@ class Worker:
         pid: its process id.
         lanes: each runs one batch at a time.
         ended: done when the process is gone, with the reason in words.
+        asked_at: when the ping was sent that it has not answered (monotonic seconds).
     """
 
     def __init__(self, pid: int, pidfd: int | None, control: LoopChannel, zygote: Zygote) -> None:
@@ -184,6 +185,8 @@ class Worker:
         self._control = control
         self._pidfd = pidfd
         self._gone = False
+        self._pings = 0
+        self.asked_at: float | None = None
         self._zygote = zygote
         if pidfd is not None:
             loop.add_reader(pidfd, self._on_exit)
@@ -260,6 +263,22 @@ class Worker:
         )
         return await self._loaded
 
+    def ping(self) -> None:
+        """Ask for a sign of life, unless the last one is still outstanding."""
+        if self.asked_at is None and not self._gone:
+            self._pings += 1
+            self.asked_at = time.monotonic()
+            self._control.send({"op": "ping", "number": self._pings})
+
+    def silent_seconds(self) -> float:
+        """How long it has left a ping unanswered."""
+        return 0.0 if self.asked_at is None else time.monotonic() - self.asked_at
+
+    def excuse(self) -> None:
+        """Begin to count its silence anew."""
+        if self.asked_at is not None:
+            self.asked_at = time.monotonic()
+
     async def open_lanes(self, count: int) -> None:
         """Have at least `count` lanes."""
         while len(self.lanes) < count:
@@ -301,7 +320,10 @@ class Worker:
             pass
 
     def _on_frame(self, header: Any) -> None:
-        if "progress" in header:
+        if "pong" in header:
+            if header["pong"] == self._pings:
+                self.asked_at = None
+        elif "progress" in header:
             self._progress(header["progress"], header["data"])
         elif self._awaited.done():
             return
