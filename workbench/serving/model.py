@@ -244,7 +244,7 @@ class Model:
         return {
             **self.config.to_json(),
             "versions": [
-                {**served.to_json(), "quarantine": self._quarantine_json(served.id.version)}
+                {**served.to_json(), "quarantine": self.set_aside(served.id.version)}
                 for served in self.listed()
             ],
             "waiting": {str(v): reason for v, reason in sorted(self.waiting.items())},
@@ -252,7 +252,7 @@ class Model:
             "held": len(self.held),
         }
 
-    def _quarantine_json(self, version: int) -> dict[str, Any] | None:
+    def set_aside(self, version: int) -> dict[str, Any] | None:
         """Why a version is set aside, how often it was, and the seconds until it is tried again
         (None: not before its files change)."""
         record, now = self.failing.get(version), time.monotonic()
