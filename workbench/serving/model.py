@@ -52,6 +52,8 @@ class ModelConfig:
         num_request_iterations_for_warmup: how often each is run; 0 means once.
         hang_seconds: a run that takes longer, and for which nobody waits any more, hangs: its
             worker is ended and replaced.
+        fall_back: where the version that is wanted cannot be loaded and nothing serves, the highest
+            one before it that can be loaded serves.
     """
 
     name: str
@@ -69,6 +71,7 @@ class ModelConfig:
     automatic_batching: bool = True
     version_batching: bool = False
     hang_seconds: float = 60.0
+    fall_back: bool = True
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.name):
@@ -98,6 +101,7 @@ class ModelConfig:
             "automatic_batching": self.automatic_batching,
             "version_batching": self.version_batching,
             "hang_seconds": self.hang_seconds,
+            "fall_back": self.fall_back,
         }
 
     @classmethod

@@ -27,7 +27,9 @@ def look(model: Model, events: EventLog) -> tuple[dict[int, int], frozenset[int]
             del model.failing[version]
         elif record.on_probation(now) or is_due(model, version):
             probation.add(version)
-        elif record.until is not None and (record.returns or _nothing_serves(model, version)):
+        elif record.until is not None and (
+            record.returns or (model.config.fall_back and _nothing_serves(model, version))
+        ):
             avoid[version] = record.fingerprint
     return avoid, frozenset(probation)
 
