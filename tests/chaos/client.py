@@ -29,13 +29,15 @@ _PREDICT = "/tensorflow.serving.PredictionService/Predict"
 class Outcome(NamedTuple):
     """What came of a request; times are monotonic seconds.
 
-    `said` is "fine" or what went wrong: an HTTP status, "connection lost", a gRPC code.
+    `said` is "fine" or what went wrong: an HTTP status, "connection lost", a gRPC code; `why` is
+    the server's own word for it.
     """
 
     interface: str
     sent: float
     done: float
     said: str
+    why: str
 
 
 class Client:
@@ -90,7 +92,8 @@ class Client:
             said = await asyncio.wait_for(work, ANSWER_SECONDS)
         except asyncio.TimeoutError:
             said = NO_ANSWER
-        outcome = Outcome(interface, sent, time.monotonic(), said)
+        said, _, why = said.partition(": ")
+        outcome = Outcome(interface, sent, time.monotonic(), said, why)
         self.outcomes.setdefault(number, []).append(outcome)
 
     def _judge(self, number: int, answer: float) -> str:
@@ -127,7 +130,7 @@ class Client:
             return "answered twice"
         self._idle.append((reader, writer))
         if status != 200:
-            return str(status)
+            return f"{status}: {answer.decode()}"
         return self._judge(number, json.loads(answer)["predictions"][0])
 
     async def _grpc(self, number: int) -> str:
@@ -140,7 +143,7 @@ class Client:
                 metadata=[("authorization", f"Bearer {self._entry.token}")],
             )
         except grpc.aio.AioRpcError as error:
-            return str(error.code().name)
+            return f"{error.code().name}: {error.details()}"
         tensor = decode_tensor(submessage(submessage(response, 1), 2))
         return self._judge(number, float(tensor[0]))
 

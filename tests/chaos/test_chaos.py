@@ -30,13 +30,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 NAME = "chaos"
 RATE = 200.0
 SECONDS = 60.0
-RETURN_SECONDS = 30.0
+RETURN_SECONDS = 90.0
 # x/2 + 2 and x/2 + 3: two models whose answers cannot be told apart by their form.
 OFFSETS = (2.0, 3.0)
 
 
 class Happening(NamedTuple):
-    """What was done to the server, by its name in the table, and when (monotonic seconds)."""
+    """What was done to the server, by its name in the table, from when until it was over (monotonic
+    seconds)."""
 
     what: str
     began: float
@@ -76,11 +77,25 @@ class Chaos:
         with self.note("a version is rolled back, smooth"):
             self.server.rollback()
 
+    def until_the_zygote_is_up(self) -> None:
+        """A new one imports TensorFlow first, which takes as long as the machine is busy."""
+        end = time.monotonic() + RETURN_SECONDS
+        while True:
+            pid = self.server._control.request("GET", "/server")["zygote_pid"]
+            events = self.server._control.request("GET", "/events")["events"]
+            if any(e["kind"] == "zygote_started" and e["data"]["pid"] == pid for e in events):
+                return
+            assert time.monotonic() < end, "no zygote came up"
+            time.sleep(0.1)
+
     def kill_worker(self) -> None:
+        self.until_the_zygote_is_up()
         with self.note("a worker is killed"):
             os.kill(self.pid("worker"), signal.SIGKILL)
 
     def kill_zygote(self) -> None:
+        # A worker that was killed has its successor by then.
+        self.until_it_answers()
         with self.note("the zygote is killed"):
             os.kill(self.pid("zygote"), signal.SIGKILL)
 
@@ -149,7 +164,8 @@ def account(chaos: Chaos, client: Client) -> Counter[str]:
         (outcome,) = outcomes
         count[f"{outcome.interface} {outcome.said}"] += 1
         if outcome.said != "fine":
-            assert _allowed(outcome, chaos.happened, rows), (number, outcome, chaos.happened)
+            near = [h for h in chaos.happened if abs(h.began - outcome.sent) < 10]
+            assert _allowed(outcome, chaos.happened, rows), f"{number}: {outcome}, {near}"
     return count
 
 
@@ -157,7 +173,8 @@ def _allowed(outcome: Outcome, happened: list[Happening], rows: dict[str, table.
     for happening in happened:
         row = rows[happening.what]
         failures = row.rest if outcome.interface == "REST" else row.grpc
-        overlaps = outcome.done >= happening.began and outcome.sent <= happening.began + row.seconds
+        # What was asked before it was over may have met it.
+        overlaps = outcome.done >= happening.began and outcome.sent <= happening.ended
         if outcome.said in failures and overlaps:
             return True
     return False
@@ -178,13 +195,13 @@ def test_smooth_changes_and_dying_workers_cost_nobody_anything(chaos: Chaos) -> 
     with Client(registry.find(NAME), NAME, OFFSETS, RATE) as client:
         start = time.monotonic()
         turn = 0
-        while time.monotonic() < start + SECONDS:
+        while time.monotonic() < start + SECONDS or turn < 16:
             # Each version is killed once at most, so no version dies too often.
             steps: list[Any] = [chaos.publish, chaos.kill_worker, chaos.publish, chaos.kill_zygote]
             steps += [chaos.publish, chaos.kill_worker, chaos.kill_zygote, chaos.roll_back]
             steps[turn % len(steps)]()
             turn += 1
-            wait_until(start + 2.5 * turn)
+            wait_until(start + 3.5 * turn)
         chaos.until_it_answers()
     count = account(chaos, client)
     report("smooth and workers", chaos, count)

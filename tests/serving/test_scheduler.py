@@ -791,3 +791,40 @@ async def test_a_run_that_outlives_all_who_waited_for_it_is_told_of() -> None:
     await asyncio.sleep(0.3)
     assert told == [setting.worker]
     setting.worker.batches[0].finish()
+
+
+@on_loop
+async def test_a_version_has_so_many_requests_waiting_and_no_more() -> None:
+    setting = Setting(worker=FakeWorker(at_once=False))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scheduler, "MAX_PENDING", 2)
+        # Of whatever shapes: each has a queue of its own.
+        futures = [setting.submit(x=np.ones((1, n), np.float32))[1] for n in (1, 2)]
+        with pytest.raises(ServingError) as raised:
+            setting.submit(x=np.ones((1, 3), np.float32))
+        assert raised.value == unavailable("2 requests wait for this version already")
+    assert setting.version.statistics.rejected == 1
+    for number in (0, 1):
+        (await setting.worker.batch(number)).finish({"y": np.zeros(1)})
+    assert await answers(futures) == [[0], [0]]
+
+
+@on_loop
+async def test_alone_a_request_that_would_come_too_late_is_refused_at_once() -> None:
+    setting = Setting(slots=1, worker=FakeWorker(at_once=False))
+    setting.version.solo_micros = 1e6
+    futures = [setting.submit(1, signature="no_batch", seconds=1.5)[1]]
+    await setting.worker.batch(0)
+    futures += [setting.submit(1, signature="no_batch", seconds=1.5)[1]]
+    with pytest.raises(ServingError) as raised:
+        for _ in range(2):
+            futures += [setting.submit(1, signature="no_batch", seconds=1.5)[1]]
+    assert raised.value == unavailable(
+        "2 requests wait for this version already, for about 2.0 s: longer than this one has"
+    )
+    # Whoever has more time may wait.
+    futures += [setting.submit(1, signature="no_batch", seconds=9)[1]]
+    for number in range(len(futures)):
+        (await setting.worker.batch(number)).finish()
+    assert await answers(futures) == [[2]] * 4
+    assert setting.version.solo_micros < 1e6

@@ -110,6 +110,9 @@ class GrpcServer:
             # TensorFlow Serving's limit is the largest message there can be.
             "grpc.max_receive_message_length": -1,
             "grpc.max_send_message_length": -1,
+            # One client cannot have everything, and who says nothing for long makes room.
+            "grpc.max_concurrent_streams": 4096,
+            "grpc.max_connection_idle_ms": 600_000,
             # The supervisor keeps the port with a socket of its own while we are replaced.
             "grpc.so_reuseport": 1,
             **options.channel_arguments,

@@ -27,6 +27,7 @@ from workbench.runtime.frames import Tensors
 from workbench.serving.merge import check_outputs, merge
 from workbench.serving.meters import BatchingMeter, SignatureMeter
 from workbench.serving.tasks import (
+    MAX_PENDING,
     SOLO,
     SOLO_AGAIN,
     SOLO_PARAMETERS,
@@ -113,6 +114,10 @@ class BatchScheduler:
         task.arrived = now_micros()
         key = version.queue_key(task)
         try:
+            if version.pending >= MAX_PENDING:
+                raise unavailable(f"{version.pending} requests wait for this version already")
+            if key == SOLO and len(queue := version.queues.get(key, ())) >= self._slots.slots:
+                self._check_in_time(task, len(queue))
             self._enqueue(task, key)
         except ServingError as error:
             version.statistics.rejected += error.code is Code.UNAVAILABLE
@@ -121,6 +126,20 @@ class BatchScheduler:
         self._outstanding[task] = None
         if version.on_accepted is not None:
             version.on_accepted(task)
+
+    def _check_in_time(self, task: Task, waiting: int) -> None:
+        """Refuse at once what could only be refused later, when its time is over.
+
+        Requests that run alone take the time that such runs have taken lately, one after the other
+        in each slot.
+        """
+        mean = task.version.solo_micros
+        wait = waiting * mean / self._slots.slots
+        if wait > task.deadline - task.arrived:
+            raise unavailable(
+                f"{waiting} requests wait for this version already, for about "
+                f"{wait / 1e6:.1f} s: longer than this one has"
+            )
 
     def _enqueue(self, task: Task, key: Hashable) -> None:
         version = task.version
@@ -308,6 +327,9 @@ class BatchScheduler:
                     run.padding,
                 )
         if alone:
+            if version is not None:
+                # The newest run counts an eighth.
+                version.solo_micros += (run_micros - version.solo_micros) / 8
             self._finish(batch.parts[0].task, result, now)
             return
         row = 0

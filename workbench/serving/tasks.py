@@ -27,6 +27,8 @@ SOLO = "solo"
 SOLO_AGAIN = "solo, again"
 SOLO_PARAMETERS = BatchingParameters(max_batch_size=1, max_enqueued_batches=1000)
 _AUTOMATIC = BatchingParameters()
+MAX_PENDING = 20_000
+"""Requests of a version that may wait or run, over all its queues."""
 
 
 def now_micros() -> int:
@@ -95,6 +97,7 @@ class VersionQueues:
         suspects: requests of a merged batch that the worker died of: one of them may be what it
             died of, so they run one by one.
         suspect: the one that runs now.
+        solo_micros: how long requests that run alone have run lately.
     """
 
     def __init__(
@@ -107,6 +110,7 @@ class VersionQueues:
         self.hang_micros = round(hang_seconds * 1e6)
         self.suspects: deque[Task] = deque()
         self.suspect: Task | None = None
+        self.solo_micros = 0.0
         self.signatures = signatures
         self.parameters = parameters
         self.automatic = automatic
