@@ -8,7 +8,7 @@ import sys
 
 import benchmarks
 
-NOT_BENCHMARKS = {"__main__", "mlp", "peers"}
+NOT_BENCHMARKS = {"__main__", "load_interference_server", "mlp", "peers"}
 
 
 def main() -> int:

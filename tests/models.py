@@ -186,6 +186,40 @@ def main(folder: str) -> None:
             zero = 0 * tf.cast(tf.reduce_sum(rows), tf.float32)
             outputs = {f"y{i}": tf.zeros(shape) + zero for i, shape in enumerate(shapes)}
             signatures[key] = ({"x": rows}, outputs, "")
+        # What JSON cannot carry out: dtypes that it lacks, and an output without rows.
+        floats = v1.placeholder(tf.float32, [None], name="floats")
+        for key, dtype in (("half_out", tf.half), ("complex64_out", tf.complex64)):
+            signatures[key] = ({"x": floats}, {"y": tf.cast(floats, dtype)}, "")
+        signatures["scalar_out"] = ({"x": floats}, {"y": tf.reduce_sum(floats)}, "")
+        # Labels and scores as they are in the examples.
+        examples = v1.placeholder(tf.string, [None], name="examples")
+        features = tf.io.parse_example(
+            examples,
+            {
+                "labels": tf.io.FixedLenFeature([3], tf.string),
+                "scores": tf.io.FixedLenFeature([3], tf.float32),
+            },
+        )
+        outputs = {"classes": features["labels"], "scores": features["scores"]}
+        signatures["labelled"] = ({"inputs": examples}, outputs, "tensorflow/serving/classify")
+        # Wrong in one thing each, for the checks of what a classification or regression gives.
+        doubles = tf.cast(features["scores"], tf.float64)
+        for key, wrong in (
+            ("scores_of_doubles", {"scores": doubles}),
+            ("scores_of_rank_3", {"scores": features["scores"][:, :, None]}),
+            ("regress_to_doubles", {"outputs": doubles[:, 0]}),
+            ("regress_to_matrix", {"outputs": features["scores"]}),
+        ):
+            signatures[key] = ({"inputs": examples}, wrong, "")
+        return signatures
+
+    def inputs() -> Any:
+        """Two signatures for regression that are fed at different tensors."""
+        signatures = {}
+        for key in ("here", "there"):
+            x = v1.placeholder(tf.string, [None], name=key)
+            y = tf.cast(tf.strings.length(x), tf.float32)
+            signatures[key] = ({"inputs": x}, {"outputs": y}, "tensorflow/serving/regress")
         return signatures
 
     def big() -> Any:
@@ -206,6 +240,7 @@ def main(folder: str) -> None:
     export("slow", slow)
     export("identity", identity)
     export("tables", tables)
+    export("inputs", inputs)
     export("big", big)
 
     class Digits(tf.Module):

@@ -120,12 +120,18 @@ def test_the_host_is_checked_on_health_paths_too() -> None:
     ],
 )
 def test_origins(allowed: tuple[str, ...], origin: bytes, passes: bool) -> None:
-    refusal = AccessPolicy(allowed_origins=allowed).check(b"OPTIONS", TARGET, {b"origin": origin})
+    refusal = AccessPolicy(allowed_origins=allowed).check(b"POST", TARGET, {b"origin": origin})
     expected = Refusal(
         403,
         f"Origin {origin.decode()!r} may not call this server. Allow it when starting the server.",
     )
     assert refusal == (None if passes else expected)
+
+
+def test_a_preflight_passes_whoever_asks() -> None:
+    policy = AccessPolicy("s3cret", LOOPBACK_HOSTS)
+    headers = {b"host": b"evil.example", b"origin": b"http://evil.example"}
+    assert policy.check(b"OPTIONS", TARGET, headers) is None
 
 
 def test_the_token_is_never_shown() -> None:

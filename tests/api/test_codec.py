@@ -20,6 +20,7 @@ from tests.descriptors import assert_none_left, open_descriptors
 from workbench.api.body import Spool
 from workbench.api.codec import CodecProcess
 from workbench.api.codec_process import pack, unpack
+from workbench.api.json_request import decode_examples
 from workbench.api.json_response import encode_predict
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import Code, ServingError, not_found, unavailable
@@ -114,6 +115,27 @@ def test_decoding_a_request() -> None:
         assert codec.pid == pid
         await codec.close()
         assert codec.pid is None
+
+    run(scenario())
+
+
+def test_decoding_examples() -> None:
+    async def scenario() -> None:
+        codec = CodecProcess()
+        data = json.dumps(
+            {"signature_name": "s", "examples": [{"x": [0.5, i]} for i in (1.5, 2.5)]}
+        )
+        body = spooled(data.encode())
+        for method in ("classify", "regress"):
+            request = await codec.decode_examples(body, method)
+            assert request == decode_examples(data.encode(), method)
+        body.close()
+        body = spooled(b'{"examples": [1]}')
+        with pytest.raises(ServingError) as refused:
+            await codec.decode_examples(body, "classify")
+        assert refused.value.message == "Example must be JSON object but got JSON Number"
+        body.close()
+        await codec.close()
 
     run(scenario())
 

@@ -15,6 +15,7 @@ from workbench.api.grpc_service import GrpcService
 from workbench.api.grpc_tensors import decode_tensor, encode_tensors
 from workbench.api.metrics import Metrics
 from workbench.api.reload import Reloader
+from workbench.core.events import Event, log_line
 from workbench.core.status import Code, ServingError
 from workbench.runtime.frames import Tensors
 from workbench.runtime.wire import field, submessage, submessages
@@ -86,6 +87,7 @@ def floats(*values: float) -> np.ndarray:
 def client(server: Server, tmp_path: Path) -> Client:
     server.run(server.serve(tmp_path / "half", "half_plus_two", name="half"))
     server.run(server.serve(tmp_path / "multi", "multi", name="multi"))
+    server.run(server.serve(tmp_path / "inputs", "inputs", name="inputs"))
     return Client(server)
 
 
@@ -225,7 +227,13 @@ def test_multi_inference(client: Client) -> None:
 @pytest.mark.parametrize(
     ("tasks", "code", "text"),
     [
-        ([], Code.INVALID_ARGUMENT, "Inference request tasks are empty."),
+        ([], Code.INVALID_ARGUMENT, "ModelSpec has no name specified."),
+        ([("", "regress_x_to_y", "regress")], Code.INVALID_ARGUMENT,
+         "ModelSpec has no name specified."),
+        ([("half", "regress_x_to_y", "regress"), ("", "x", "regress")], Code.INVALID_ARGUMENT,
+         "Found ModelSpec with an empty model name."),
+        ([("inputs", "here", "regress"), ("inputs", "there", "regress")], Code.INVALID_ARGUMENT,
+         "Input tensor must be the same for all Signatures."),
         ([("half", "regress_x_to_y", "regress"), ("multi", "x", "regress")],
          Code.INVALID_ARGUMENT,
          "All ModelSpecs in a MultiInferenceRequest must access the same model name."),
@@ -248,8 +256,116 @@ def test_multi_inference_refusals(client: Client, tasks: Any, code: Code, text: 
         ],
         input={"example_list": {"examples": [example(2)]}},
     )
-    refusal = client.refused(_PREDICTION + "MultiInference", request.SerializeToString())
-    assert refusal == ServingError(code, text)
+    method = _PREDICTION + "MultiInference"
+    assert client.refused(method, request.SerializeToString()) == ServingError(code, text)
+    # Examples are looked at last.
+    request.ClearField("input")
+    assert client.refused(method, request.SerializeToString()) == ServingError(code, text)
+
+
+def test_multi_inference_without_examples(client: Client) -> None:
+    request = message_class("MultiInferenceRequest")(
+        tasks=[
+            {
+                "model_spec": {"name": "half", "signature_name": "regress_x_to_y"},
+                "method_name": "tensorflow/serving/regress",
+            }
+        ]
+    )
+    assert client.refused(
+        _PREDICTION + "MultiInference", request.SerializeToString()
+    ) == ServingError(Code.INVALID_ARGUMENT, "Input is empty.")
+
+
+def test_what_a_reload_did_to_metrics(client: Client, tmp_path: Path) -> None:
+    names = [
+        "/tensorflow/serving/request_count",
+        ":tensorflow:serving:model_warmup_records_read",
+        "/tensorflow/serving/request_latency",
+        "/no/such/metric",
+    ]
+    client.predict(spec("half"), {"x": floats(1)})
+    assert client.metrics.first_value(names[0]) == 1
+    path = str(tmp_path / "half" / "1")
+
+    def warmed_up(event: Event) -> None:
+        # A model that comes with the reload would report so.
+        if event.kind == "models_adding":
+            client.server.core.events.add(
+                "warmup_finished",
+                "half",
+                1,
+                path=f"{path}/assets.extra/tf_serving_warmup_requests",
+                records=7,
+                micros=12,
+            )
+
+    entries = [
+        {"name": n, "base_path": str(tmp_path / n), "model_platform": "tensorflow"}
+        for n in ("half", "multi", "inputs")
+    ]
+    stop = client.server.core.events.listen(warmed_up)
+    answer = client.call(
+        _MODEL + "HandleReloadConfigRequest",
+        "ReloadConfig",
+        config={"model_config_list": {"config": entries}},
+        metric_names=names,
+    )
+    stop()
+    assert answer.HasField("status")
+    assert [(m.name, m.int64_value_increase) for m in answer.metric] == list(
+        zip(names, [0, 7, 0, 0], strict=True)
+    )
+
+
+def test_what_is_logged_of_a_reload(client: Client, tmp_path: Path) -> None:
+    events = client.server.core.events
+    before = events.last_seq
+    entry = {"name": "half", "base_path": "relative", "model_platform": "tensorflow"}
+    request = message_class("ReloadConfigRequest")(
+        config={"model_config_list": {"config": [entry]}}
+    )
+    refusal = client.refused(_MODEL + "HandleReloadConfigRequest", request.SerializeToString())
+    text = "Expected model half to have an absolute path or URI; got base_path()=relative"
+    assert refusal == ServingError(Code.INVALID_ARGUMENT, text)
+    assert [line for e in events.since(before) if (line := log_line(e)) is not None] == [
+        "\nConfig entry\n\tindex : 0\n\tpath : relative\n\tname : half\n\tplatform : tensorflow",
+        f"ReloadConfig failed: {text}",
+    ]
+    before = events.last_seq
+    entry["base_path"] = str(tmp_path / "half")
+    client.call(
+        _MODEL + "HandleReloadConfigRequest",
+        "ReloadConfig",
+        config={"model_config_list": {"config": [entry]}},
+    )
+    lines = [line for e in events.since(before) if (line := log_line(e)) is not None]
+    assert [line for line in lines if line.endswith(("updating models", "updating models."))] == [
+        "Adding/updating models.",
+        "Finished adding/updating models",
+    ]
+
+
+def test_answers_in_tensor_content(client: Client) -> None:
+    service = client._service
+    service._tensor_content = True
+    tensors, answered = client.predict(spec("half"), {"x": floats(1, 2)})
+    assert {name: array.tolist() for name, array in tensors.items()} == {"y": [2.5, 3.0]}
+    assert answered == full_spec("half", 1)
+
+
+def test_requests_without_a_model_spec_are_counted(client: Client) -> None:
+    def counted() -> int:
+        line = ':tensorflow:serving:request_count{model_name="",status="INVALID_ARGUMENT"} '
+        page = client.metrics.page().decode()
+        return int(page.partition(line)[2].partition("\n")[0] or 0)
+
+    before = counted()
+    for method in ("Predict", "Classify", "Regress"):
+        assert client.refused(_PREDICTION + method, b"") == ServingError(
+            Code.INVALID_ARGUMENT, "Missing ModelSpec"
+        )
+    assert counted() == before + 3
 
 
 def test_example_refusals(client: Client) -> None:

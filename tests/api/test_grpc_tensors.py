@@ -60,9 +60,10 @@ def texts(*values: bytes) -> np.ndarray:
     ids=lambda array: f"{array.dtype}{list(array.shape)}",
 )
 def test_there_and_back(array: np.ndarray) -> None:
-    back = decode_tensor(encode_tensor(array))
-    assert (back.dtype, back.shape) == (array.dtype, array.shape)
-    assert back.tolist() == array.tolist()
+    for as_content in (False, True):
+        back = decode_tensor(encode_tensor(array, as_content))
+        assert (back.dtype, back.shape) == (array.dtype, array.shape)
+        assert back.tolist() == array.tolist()
 
 
 def test_the_bytes_of_a_tensor() -> None:
@@ -77,6 +78,12 @@ def test_the_bytes_of_a_tensor() -> None:
     )
     assert encode_tensor(np.array(["\u00e9"])) == field(1, STRING) + shape(1) + field(
         8, b"\xc3\xa9"
+    )
+    assert encode_tensor(np.array([1, 2], np.float32), as_content=True) == (
+        field(1, FLOAT) + shape(2) + field(4, floats(1, 2))
+    )
+    assert encode_tensor(texts(b"a", b"bc"), as_content=True) == (
+        field(1, STRING) + shape(2) + field(4, b"\x01\x02abc")
     )
     tensor = np.zeros((0,), np.float32)
     assert encode_tensors(1, {"y": tensor}) == field(

@@ -18,7 +18,7 @@ from tests.api.conftest import Answer, Planes
 from tests.api.test_grpc_service import Client
 from tests.servers import Server
 from workbench.api.rest import HELD_TOO_LONG
-from workbench.core.holding import MAX_HELD
+from workbench.core.holding import MAX_HELD, MAX_HELD_BYTES
 from workbench.core.status import Code, ServingError
 from workbench.runtime.wire import field
 
@@ -29,19 +29,26 @@ SPEC = field(1, field(1, b"half"))
 class Gap:
     """A model whose version 1 has gone and whose version 2 loads when `close` is called."""
 
-    def __init__(self, server: Server, planes: Planes, base: Path, second: str) -> None:
+    def __init__(
+        self,
+        server: Server,
+        planes: Planes,
+        base: Path,
+        second: str,
+        transition: str = "unload_first+hold",
+    ) -> None:
         self.server = server
         self.planes = planes
         self._gate = asyncio.Event()
         self._callers: list[threading.Thread] = []
         self.answers: list[Answer] = []
-        server.run(self._open(base, second))
+        server.run(self._open(base, second, transition))
         self.model = server.core.manager.models["half"]
 
-    async def _open(self, base: Path, second: str) -> None:
+    async def _open(self, base: Path, second: str, transition: str) -> None:
         server, manager = self.server, self.server.core.manager
         self._original = manager.loader.load
-        await server.serve(base, "half_plus_two", name="half", transition="unload_first+hold")
+        await server.serve(base, "half_plus_two", name="half", transition=transition)
 
         async def gated(model: Any, served: Any) -> Any:
             if served.id.version == 2:
@@ -103,6 +110,17 @@ def test_they_are_answered_by_the_new_version(gap: Gap) -> None:
     assert released.data["requests"] == 3
     assert released.data["seconds"] > 0
     assert gap.planes.control("GET", "/models/half").json["held"] == 0
+
+
+def test_in_the_gap_of_staged_too(server: Server, planes: Planes, tmp_path: Path) -> None:
+    gap = Gap(server, planes, tmp_path / "half", "half_plus_three", "staged+hold")
+    try:
+        gap.ask()
+        assert gap.model.versions[2].harness.state.value == "loading"
+        assert "staged" in [e.kind for e in server.events()]
+        assert [(a.status, a.json) for a in gap.close()] == [(200, {"predictions": [4.0]})]
+    finally:
+        gap.end()
 
 
 def test_over_grpc(gap: Gap) -> None:
@@ -168,6 +186,53 @@ def test_there_is_room_for_so_many(gap: Gap) -> None:
         503,
         f"{MAX_HELD} requests wait already for the next version to serve; try again in a moment",
     )
+
+
+def test_there_is_room_for_so_many_bytes(gap: Gap) -> None:
+    body = b'{"instances": [2.0]}'
+    left = len(body)
+
+    async def fill() -> None:
+        gap.server.core.manager.hold("half", lambda: None, MAX_HELD_BYTES - left)
+
+    gap.server.run(fill())
+    gap.ask("POST", "/v1/models/half:predict", body)
+    assert gap.model.held.size == MAX_HELD_BYTES
+    full = (
+        f"Requests of {MAX_HELD_BYTES} bytes wait already for the next version to serve, and "
+        "{} more would be more than "
+        f"{MAX_HELD_BYTES}; try again in a moment"
+    )
+    answer = gap.planes.ask("POST", "/v1/models/half:predict", body)
+    assert (answer.status, answer.error) == (503, full.format(left))
+    # Also where the body is in a region of its own, and over gRPC.
+    large = b'{"instances": [' + b"1.0, " * 40_000 + b"1.0]}"
+    answer = gap.planes.ask("POST", "/v1/models/half:predict", large)
+    assert (answer.status, answer.error) == (503, full.format(len(large)))
+    inputs = {"x": np.zeros(1000, np.float32)}
+    with pytest.raises(ServingError) as caught:
+        Client(gap.server).predict(SPEC, inputs)
+    assert caught.value.code is Code.UNAVAILABLE
+    assert caught.value.message.startswith(f"Requests of {MAX_HELD_BYTES} bytes wait already")
+    # What is let go gives its room back.
+    assert [(a.status, a.json) for a in gap.close()] == [(200, {"predictions": [4.0]})]
+    assert gap.model.held.size == 0
+
+
+def test_a_grpc_client_that_goes_frees_its_place(gap: Gap) -> None:
+    async def go_away() -> None:
+        service = Client(gap.server)._service
+        call = asyncio.ensure_future(
+            service.methods["/tensorflow.serving.PredictionService/Predict"](SPEC, None)
+        )
+        await gap.server.until(lambda: len(gap.model.held) == 1, "the request is held")
+        # What the gRPC server does when a client cancels its call.
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+    gap.server.run(go_away())
+    assert len(gap.model.held) == 0
 
 
 def test_when_the_version_fails_they_are_refused(

@@ -161,10 +161,10 @@ def test_labels_and_scores_of_a_classification() -> None:
         ({"scores": np.zeros(2, np.float32)},
          "Expected Tensor shape: [batch_size num_classes] but got [2]"),
         ({"classes": texts([b"a"])[:, :, None]},
-         "Expected Tensor shape: [batch_size num_classes] but got [1, 1, 1]"),
-        ({"scores": np.zeros((2, 3))}, "Expected scores Tensor of DT_FLOAT. Got: float64"),
+         "Expected Tensor shape: [batch_size num_classes] but got [1,1,1]"),
+        ({"scores": np.zeros((2, 3))}, "Expected scores Tensor of DT_FLOAT. Got: DT_DOUBLE"),
         ({"classes": np.zeros((2, 3), np.int64)},
-         "Expected classes Tensor of DT_STRING. Got: int64"),
+         "Expected classes Tensor of DT_STRING. Got: DT_INT64"),
         ({"scores": np.zeros((3, 2), np.float32)},
          "Expected scores output batch size of 2. Got: 3"),
         ({"classes": texts([b"a"])}, "Expected classes output batch size of 2. Got: 1"),
@@ -192,9 +192,9 @@ def test_values_of_a_regression(shape: tuple[int, ...]) -> None:
          "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got []"),
         (np.zeros((2, 2), np.float32),
          "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got "
-         "[2, 2]"),
+         "[2,2]"),
         (np.zeros(3, np.float32), "Input batch size did not match output batch size: 2 vs. 3"),
-        (np.zeros(2), "Expected output Tensor of DT_FLOAT.  Got: float64"),
+        (np.zeros(2), "Expected output Tensor of DT_FLOAT.  Got: DT_DOUBLE"),
     ],
 )  # fmt: skip
 def test_outputs_that_are_no_regression(values: Any, message: str) -> None:

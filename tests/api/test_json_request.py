@@ -1,3 +1,4 @@
+import base64
 import contextlib
 import json
 import math
@@ -330,6 +331,16 @@ class TestFastPath:
              {"x": "float", "y": "uint64"}),
             (b'{"inputs": [[1, 2]]}', {"x": "uint32"}),
             (b'{"inputs": {"a": [[1, 2]], "b": 3.5}}', {"a": "float", "b": "double"}),
+            ('{"instances": ["a", "\u00e9\\n\\u0000", ""]}'.encode(), {"x": "string"}),
+            (b'{"instances": [[["a"], ["b"]]], "signature_name": "s"}', {"x": "string"}),
+            (b'{"instances": [[true, false], [false, true]]}', {"x": "bool"}),
+            (b'{"instances": [{"b64": "aGk="}, "plain", {"b64": ""}]}', {"x": "string"}),
+            (b'{"inputs": [[{"b64": "aGk="}]]}', {"x": "string"}),
+            (b'{"instances": [{"s": "a", "x": [1, 2.5], "b": true, "n": -0}, '
+             b'{"n": 7, "b": false, "x": [3, -0], "s": {"b64": "aGk"}}]}',
+             {"s": "string", "x": "float", "b": "bool", "n": "int64"}),
+            (b'{"inputs": {"s": ["a"], "x": 18446744073709551615}}',
+             {"s": "string", "x": "uint64"}),
         ],
     )  # fmt: skip
     def test_takes_plain_requests(self, body: bytes, dtypes: dict[str, str]) -> None:
@@ -367,6 +378,40 @@ class TestFastPath:
     )
     def test_leaves_irregular_members_to_the_exact_reader(self, body: bytes) -> None:
         assert json_fast.read_predict(body, signature(x="float")) is None
+
+    @pytest.mark.parametrize(
+        ("body", "dtypes"),
+        [
+            (b'{"instances": [["a", "b"], ["c"]]}', {"x": "string"}),
+            (b'{"instances": ["a", ["b"]]}', {"x": "string"}),
+            (b'{"instances": ["a", 1]}', {"x": "string"}),
+            (b'{"instances": ["a", null]}', {"x": "string"}),
+            (b'{"instances": ["\xff"]}', {"x": "string"}),
+            (b'{"instances": ["\\ud800"]}', {"x": "string"}),
+            (b'{"instances": ["a"], "inputs": ["a"]}', {"x": "string"}),
+            (b'{"instances": "a"}', {"x": "string"}),
+            (b'{"instances": ["a"]}', {"x": "string", "y": "string"}),
+            (b'{"instances": [true, 1]}', {"x": "bool"}),
+            (b'{"instances": [0, 1]}', {"x": "bool"}),
+            (b'{"instances": [{"b64": "?"}]}', {"x": "string"}),
+            (b'{"instances": [{"b64": 1}]}', {"x": "string"}),
+            (b'{"instances": [{"b64": "aGk=", "b64": "aGk="}]}', {"x": "string"}),
+            (b'{"instances": [{"b64": "aGk=", "b6\\u0034": "aGk="}]}', {"x": "string"}),
+            (b'{"instances": [{"x": "a"}, {"b64": "aGk="}]}', {"x": "string"}),
+            (b'{"instances": [{"x": "a", "x": "b"}]}', {"x": "string"}),
+            (b'{"instances": [{"x": "a", "x": "b"}]}', {"x": "string", "y": "string"}),
+            (b'{"instances": [{"x": "a", "y": 1.5}]}', {"x": "string", "y": "int32"}),
+            (b'{"instances": [{"x": "a", "y": 300}, {"x": "b", "y": 2147483648}]}',
+             {"x": "string", "y": "uint8"}),
+            (b'{"instances": [{"x": "a", "y": -1}]}', {"x": "string", "y": "uint64"}),
+            (b'{"instances": [{"x": "a", "y": 1}]}', {"x": "string", "y": "half"}),
+            (b'{"inputs": {"x": ["a"], "more": 1}}', {"x": "string"}),
+        ],
+    )  # fmt: skip
+    def test_leaves_odd_strings_and_booleans_to_the_exact_reader(
+        self, body: bytes, dtypes: dict[str, str]
+    ) -> None:
+        assert json_fast.read_predict(body, signature(**dtypes)) is None
 
     def test_leaves_repeated_members_to_the_exact_reader(self) -> None:
         body = b'{"instances": [{"x": 1, "x": 2}]}'
@@ -450,6 +495,37 @@ def test_both_readers_agree(body: bytes, x: str, y: str | None) -> None:
     fast = json_fast.read_predict(body, signature(**dtypes))
     if fast is not None:
         assert_same(PredictRequest(*fast), _decode_predict_exactly(body, signature(**dtypes)))
+
+
+_TEXTS = st.one_of(
+    st.text(max_size=4),
+    st.binary(max_size=4).map(lambda raw: {"b64": base64.b64encode(raw).decode()}),
+    st.sampled_from(["b64", {"b64": "?"}, {"b64": "aGk"}, {"x": "a"}, True, False, 1, None, []]),
+)
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(st.data(), st.sampled_from(["string", "bool"]), st.sampled_from([None, *DTYPES, "bool"]))
+def test_both_readers_agree_on_strings_and_booleans(
+    data: st.DataObject, x: str, y: str | None
+) -> None:
+    texts = st.booleans() if x == "bool" and data.draw(st.booleans()) else _TEXTS
+    cell = st.one_of(texts, st.lists(texts, min_size=1, max_size=2))
+    if y is None:
+        value = st.one_of(st.lists(cell, max_size=3), st.lists(st.lists(texts, max_size=2)))
+    else:
+        row = st.fixed_dictionaries({"x": cell, "y": _NUMBERS | st.booleans()})
+        value = st.one_of(st.lists(row, max_size=3), row)
+    key = data.draw(st.sampled_from(["instances", "inputs"]))
+    body = json.dumps({key: data.draw(value)}, ensure_ascii=data.draw(st.booleans()))
+    dtypes = {"x": x} if y is None else {"x": x, "y": y}
+    try:
+        encoded = body.encode()
+    except UnicodeEncodeError:
+        return  # a lone surrogate, which is no text
+    fast = json_fast.read_predict(encoded, signature(**dtypes))
+    if fast is not None:
+        assert_same(PredictRequest(*fast), _decode_predict_exactly(encoded, signature(**dtypes)))
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)

@@ -100,6 +100,11 @@ def test_classify() -> None:
     )
     assert encode_classify(None, scores[:1]) == b'{"results":[[["",0.2],["",0.7]]]}'
     assert encode_classify(labels[:1], None) == b'{"results":[[["car",0.0],["bike",0.0]]]}'
+    odd = np.array([[np.nan, np.inf]], np.float32)
+    assert encode_classify(np.array([[b'a"', b"\xff"]], object), odd) == (
+        b'{"results":[[["a\\"",NaN],["\xff",Infinity]]]}'
+    )
+    assert encode_classify(None, np.zeros((2, 0), np.float32)) == b'{"results":[[],[]]}'
 
 
 def test_regress() -> None:

@@ -11,13 +11,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 
 from tests.api.conftest import TOKEN, Planes
 from tests.servers import Server
+from workbench.api import rest as rest_module
 from workbench.api.access import NEEDS_TOKEN
 from workbench.api.http import NOT_FOUND_PAGE
 from workbench.api.rest import TENSORS
@@ -323,6 +324,50 @@ def test_a_large_answer(planes: Planes, key: str, answered: str) -> None:
     answer = planes.ask("POST", "/v1/models/half:predict", {key: x.tolist()})
     assert (answer.status, answer.json) == (200, {answered: (x / 2 + 3).tolist()})
     assert answer.headers["X-Workbench-Version"] == "2"
+
+
+@pytest.mark.parametrize("count", [1000, 20_000])
+def test_what_is_read_slowly_is_not_read_on_the_loop(
+    planes: Planes, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """Bodies of some size that only the exact reader can tell, and all examples."""
+
+    def refuse(*_: Any) -> NoReturn:
+        raise AssertionError("read on the event loop")
+
+    monkeypatch.setattr(rest_module, "decode_predict", refuse)
+    monkeypatch.setattr(rest_module, "decode_examples", refuse)
+    numbers = ",".join(["1.0"] * count)
+    body = f'{{"instances": [{numbers}, Infinity, 1.0]}}'.encode() + b" " * 8192
+    answer = planes.ask("POST", "/v1/models/half:predict", body)
+    assert (answer.status, len(answer.json["predictions"])) == (200, count + 2)
+    assert answer.json["predictions"][-2:] == [float("inf"), 3.5]
+    for method, result in (("classify", [["", 3.5]]), ("regress", 3.5)):
+        body = json.dumps(
+            {"signature_name": f"{method}_x_to_y", "examples": [{"x": 1.0}] * count}
+        ).encode()
+        answer = planes.ask("POST", f"/v1/models/half:{method}", body)
+        assert (answer.status, answer.json) == (200, {"results": [result] * count})
+        assert answer.headers["X-Workbench-Version"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("place", "rest", "status", "message"),
+    [
+        # Examples are looked at before the model is.
+        ("none", '"examples": [{"x": null}]', 400,
+         "Feature: x has element with unexpected JSON type: Null"),
+        ("none", '"examples": [{"x": 1.0}]', 404, "Servable not found for request: Latest(none)"),
+        ("half", '"signature_name": "nope", "examples": [{"x": 1.0}]', 400,
+         "No signature was found with the name: nope"),
+    ],
+)  # fmt: skip
+def test_large_examples_that_are_wrong(
+    planes: Planes, place: str, rest: str, status: int, message: str
+) -> None:
+    body = f'{{{rest}, "more": "{"x" * 70_000}"}}'.encode()
+    answer = planes.ask("POST", f"/v1/models/{place}:regress", body)
+    assert (answer.status, answer.error) == (status, message)
 
 
 def test_a_codec_process_that_was_killed_costs_one_request_at_most(planes: Planes) -> None:

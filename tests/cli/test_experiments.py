@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import pytest
 
 import workbench as wb
 from workbench.cli.experiments import register
-from workbench.experiments.point import Point
 from workbench.experiments.sweep_result import SweepResult
+from workbench.experiments.tune import TuneResult
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,11 @@ def run(*words: str) -> int:
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> Any:
-    return json.loads(capsys.readouterr().out)
+    return json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+
+
+def by_number(data: dict[str, Any]) -> dict[str, Any]:
+    return {"number": data.pop("number"), "data": data}
 
 
 def test_sweep_writes_json_a_figure_and_history(
@@ -50,7 +55,7 @@ def test_sweep_writes_json_a_figure_and_history(
     assert code == 0
     data = printed(capsys)
     number = data.pop("number")
-    result = SweepResult.from_json(data)
+    result = SweepResult.from_json(data, number)
     assert [p.parameters["batch_timeout_micros"] for p in result.points] == [0, 1000]
     assert figure.read_bytes().startswith(b"\x89PNG")
 
@@ -58,7 +63,7 @@ def test_sweep_writes_json_a_figure_and_history(
     assert [entry["number"] for entry in printed(capsys)] == [number]
     again = tmp_path / "again.svg"
     assert run("history", str(number), "--plot", str(again), "--json") == 0
-    assert SweepResult.from_json(printed(capsys)) == result
+    assert SweepResult.from_json(**by_number(printed(capsys))) == result
     assert "<svg" in again.read_text()
 
 
@@ -66,8 +71,8 @@ def test_tables_for_people(digits: wb.Server, capsys: pytest.CaptureFixture[str]
     assert run("sweep", "--clients", "2", "--seconds", "0.2") == 0
     head = capsys.readouterr().out.splitlines()[0].split()
     assert head == [
-        "batch_timeout_micros", "max_batch_size", "num_batch_threads", "clients", "achieved_per_s",
-        "p50_ms", "p99_ms", "batch_rows", "rejected", "verdict",
+        "batch_timeout_micros", "max_batch_size", "num_batch_threads", "clients", "where",
+        "arrivals", "achieved_per_s", "p50_ms", "p99_ms", "batch_rows", "rejected", "verdict",
     ]  # fmt: skip
     assert run("history") == 0
     assert capsys.readouterr().out.splitlines()[0].split() == [
@@ -80,13 +85,49 @@ def test_load_measures_the_server_as_it_is_set(
     digits: wb.Server, capsys: pytest.CaptureFixture[str], load: tuple[str, str]
 ) -> None:
     assert run("load", "digits", *load, "--seconds", "0.3", "--json") == 0
-    point = Point.from_json(printed(capsys))
+    result = SweepResult.from_json(**by_number(printed(capsys)))
+    (point,) = result.points
     assert point.load == {load[0][2:]: float(load[1])}
     assert point.slots == 2
     assert point.samples > 10
+    assert len(point.distribution) == point.samples
+    if load[0] == "--rate":
+        # So few samples that intervals have no upper bound, which JSON has no word for.
+        assert math.isinf(point.latency["p99"].high)
 
     assert run("load", *load, "--seconds", "0.2") == 0
-    assert capsys.readouterr().out.startswith("engine: offered ")
+    loop = {"--rate": "open loop, poisson", "--clients": "closed loop"}[load[0]]
+    assert capsys.readouterr().out.startswith(f"engine, {loop}: offered ")
+    # Both were kept.
+    assert run("history", "--json") == 0
+    assert [entry["kind"] for entry in printed(capsys)[:2]] == ["load", "load"]
+    assert wb.load_experiment(result.number or 0) == result
+
+
+def test_tune_prints_json_and_history_draws_it(
+    digits: wb.Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("tune", "digits", "--p99-ms", "0.0001", "--rate", "50", "--json") == 1
+    tuned = TuneResult.from_json(**by_number(printed(capsys)))
+    assert (tuned.meets, tuned.applied, len(tuned.measured)) == (False, False, 1)
+    assert tuned.number is not None
+
+    figure = tmp_path / "tune.svg"
+    assert run("history", str(tuned.number), "--plot", str(figure)) == 0
+    assert "<svg" in figure.read_text()
+    assert "predicted_p99_ms" in capsys.readouterr().out.splitlines()[0]
+
+
+def test_history_draws_a_calibration_too(
+    digits: wb.Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    number = digits.calibrate(max_batch_size=2, seconds=0.3).number
+    figure = tmp_path / "calibration.svg"
+    assert run("history", str(number), "--plot", str(figure)) == 0
+    assert "<svg" in figure.read_text()
+    assert capsys.readouterr().out.splitlines()[0].split() == [
+        "in_flight", "rows", "p10_ms", "p50_ms", "p90_ms",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

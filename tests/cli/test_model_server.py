@@ -61,6 +61,35 @@ def test_remarks() -> None:
     ]
 
 
+def test_settings_that_restore_the_original() -> None:
+    names = ("servable_versions_always_present", "retry_all_load_errors", "gpu_memory_fraction")
+
+    def model(*flags: str) -> list[Any]:
+        (one,) = spec("--model_base_path=/m", *flags).models
+        return [one[name] for name in names]
+
+    assert model() == [True, False, 0.0]
+    assert model(
+        "--servable_versions_always_present=false",
+        "--retry_all_load_errors",
+        "--per_process_gpu_memory_fraction=0.25",
+    ) == [False, True, 0.25]
+    assert refusal("--model_base_path=/m", "--per_process_gpu_memory_fraction=2") == ServingError(
+        Code.INVALID_ARGUMENT,
+        "gpu_memory_fraction of model default must be between 0 and 1; was 2.0",
+    )
+    plane = spec(
+        "--model_base_path=/m",
+        "--allowed_hosts=a.example, b.example",
+        "--allowed_origins=*",
+        "--fail_if_zero_versions_at_startup",
+        "--enable_serialization_as_tensor_content",
+    ).data_plane
+    assert plane["allowed_hosts"] == ["a.example", "b.example"]
+    assert plane["allowed_origins"] == ["*"]
+    assert (plane["fail_if_zero_versions"], plane["tensor_content"]) == (True, True)
+
+
 def test_what_is_asked_for_by_default(capsys: pytest.CaptureFixture[str]) -> None:
     asked = spec("--model_base_path=/m")
     assert capsys.readouterr().err == (

@@ -179,8 +179,8 @@ def test_one_missing_base_path_harms_only_its_own_model(server: Server, tmp_path
         lost = server.core.manager.models["lost"]
         await server.until(lambda: lost.polled, "its folder was looked at")
         assert lost.warnings == [
-            f"Could not find base path {tmp_path}/nowhere for servable lost: No such file or "
-            "directory. Create it, or correct the model's base path."
+            f"Could not find base path {tmp_path}/nowhere for servable lost with error "
+            f"NOT_FOUND: {tmp_path}/nowhere not found. Create it, or correct the model's base path."
         ]
 
     server.run(serve())

@@ -68,12 +68,14 @@ def test_every_metric_of_tensorflow_serving_has_its_type_line_sorted_by_name(hal
         f"# TYPE {S}batching_session:processed_batch_size histogram",
         f"# TYPE {S}batching_session:queuing_latency histogram",
         f"# TYPE {S}batching_session:wrapped_run_count counter",
+        f"# TYPE {S}mlmd_map gauge",
         f"# TYPE {S}model_warmup_latency histogram",
         f"# TYPE {S}model_warmup_records_read counter",
         f"# TYPE {S}request_count counter",
         f"# TYPE {S}request_example_count_total counter",
         f"# TYPE {S}request_example_counts histogram",
         f"# TYPE {S}request_latency histogram",
+        f"# TYPE {S}request_log_count counter",
         f"# TYPE {S}runtime_latency histogram",
     ]
     assert page(half).endswith("\n")
@@ -170,6 +172,26 @@ def test_warmup(server: Server, planes: Planes, tmp_path: Path) -> None:  # noqa
     load(server, tmp_path, "half_plus_two", [GOOD, GOOD])
     found = samples(page(planes))
     labels = {"model_path": str(tmp_path / "1"), "status": "OK"}
+    assert value(found, f"{S}model_warmup_records_read", **labels) == 2
+    assert value(found, f"{S}model_warmup_latency_count", **labels) == 1
+
+
+def test_a_warmup_that_failed(server: Server, planes: Planes, tmp_path: Path) -> None:  # noqa: F811
+    from tests.conformance.test_warmup import FILE, GOOD
+    from workbench.serving.warmup_recorder import prediction_log, write_records
+
+    async def fail() -> None:
+        server.put(tmp_path, 1, "half_plus_two")
+        records = [GOOD, GOOD, prediction_log("m", "nope", {}, ())]
+        write_records(str(tmp_path / "1" / FILE), records)
+        model = server.set_model("m", tmp_path)
+        await server.until(
+            lambda: any(s.harness.error is not None for s in model.listed()), "it has failed"
+        )
+
+    server.run(fail())
+    found = samples(page(planes))
+    labels = {"model_path": str(tmp_path / "1"), "status": "FAILED_PRECONDITION"}
     assert value(found, f"{S}model_warmup_records_read", **labels) == 2
     assert value(found, f"{S}model_warmup_latency_count", **labels) == 1
 

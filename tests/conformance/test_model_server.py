@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import http.client
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import threading
@@ -73,19 +76,22 @@ def test_one_model_and_sigterm(half: Path, start: Start) -> None:
         if line[:1].isdigit() and "is not complete yet" not in line
     ]
     assert said == [
+        "Adding/updating models.",
         " (Re-)adding model: default",
         "Successfully reserved resources to load servable {name: default version: 1}",
         "Approving load for servable version {name: default version: 1}",
         "Loading servable version {name: default version: 1}",
         f"Reading SavedModel from: {half}/1",
         "Reading meta graph with tags { serve }",
-        said[6],
+        said[7],
         f"No warmup data file found at {half}/1/assets.extra/tf_serving_warmup_requests",
         "Successfully loaded servable version {name: default version: 1}",
+        "Finished adding/updating models",
+        "Using InsecureServerCredentials",
         f"Running gRPC ModelServer at {server.address} ...",
-        f"Exporting HTTP/REST API at: 127.0.0.1:{server.rest_port}",
+        f"Exporting HTTP/REST API at:localhost:{server.rest_port} ...",
     ]
-    assert said[6].startswith("SavedModel load for tags { serve }; Status: success: OK. Took ")
+    assert said[7].startswith("SavedModel load for tags { serve }; Status: success: OK. Took ")
     assert server.output.splitlines()[:3] == [
         "--num_load_threads has no effect here: each version loads in a process of its own and "
         "blocks no other",
@@ -141,8 +147,9 @@ def test_ports_open_when_the_models_have_loaded(
         assert line in before
     # A wrong base path harms its own model only, and can be mended.
     assert (
-        f"Could not find base path {tmp_path}/missing for servable wrong: No such file or "
-        "directory. Create it, or correct the model's base path."
+        "FileSystemStoragePathSource encountered a filesystem access error: Could not find base "
+        f"path {tmp_path}/missing for servable wrong with error NOT_FOUND: {tmp_path}/missing not "
+        "found. Create it, or correct the model's base path."
     ) in before
     assert server.rest("/v1/models/wrong:predict", '{"instances": [2.0]}')[0] == 404
     put(models / "half_plus_two", tmp_path / "missing", 1)
@@ -230,6 +237,120 @@ def test_version_and_help() -> None:
     assert "  --port=8500\n        TCP port for gRPC; 0: none.\n" in output
 
 
+# Who may call.
+
+
+@pytest.mark.parametrize("cors", [False, True])
+def test_preflight_requests(half: Path, start: Start, cors: bool) -> None:
+    server = start(f"--model_base_path={half}", f"--rest_api_enable_cors_support={cors}".lower())
+    server.wait_for(READY)
+    for host in ("127.0.0.1", "elsewhere.example"):
+        for origin, status in (
+            ("https://lab.example", 200),
+            ("http://lab.example", 200),
+            ("lab.example", 400),
+            (None, 400),
+        ):
+            headers = {"Host": host, **({} if origin is None else {"Origin": origin})}
+            answer, body = ask(server, "OPTIONS", "/v1/models/default:predict", headers)
+            assert (answer.status, body) == (status, b"")
+            allowed = answer.headers["Access-Control-Allow-Origin"]
+            assert allowed == ("*" if cors else None)
+    answer, _ = ask(server, "GET", "/v1/models/default", {"Origin": "https://lab.example"})
+    assert answer.status == (200 if cors else 403)
+
+
+def test_hosts_and_origins_can_be_allowed(half: Path, start: Start) -> None:
+    headers = {"Host": "models.example", "Origin": "https://lab.example"}
+    target = "/v1/models/default"
+    server = start(f"--model_base_path={half}")
+    server.wait_for(READY)
+    answer, body = ask(server, "GET", target, headers)
+    assert (answer.status, json.loads(body)) == (
+        403,
+        {
+            "error": "Host 'models.example' is not one of this server's names. Call it by the "
+            "address it listens on, or allow the name when starting it."
+        },
+    )
+    for hosts, origins in (("models.example", "https://a.example, https://lab.example"), "**"):
+        server = start(
+            f"--model_base_path={half}",
+            f"--allowed_hosts={hosts}",
+            f"--allowed_origins={origins}",
+        )
+        server.wait_for(READY)
+        answer, _ = ask(server, "GET", target, headers)
+        assert answer.status == 200
+        assert answer.headers["Access-Control-Allow-Origin"] is None
+
+
+def ask(
+    server: ModelServer, method: str, target: str, headers: dict[str, str]
+) -> tuple[http.client.HTTPResponse, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=START_SECONDS)
+    try:
+        connection.request(method, target, headers=headers)
+        answer = connection.getresponse()
+        return answer, answer.read()
+    finally:
+        connection.close()
+
+
+# Folders.
+
+
+def test_a_folder_that_is_looked_at_once(models: Path, tmp_path: Path, start: Start) -> None:
+    """A version that was copied a moment ago is not lost, at the start as after a reload."""
+    put(models / "half_plus_two", tmp_path / "half", 1)
+    config = tmp_path / "models.config"
+    config.write_text(config_text(entry("half", tmp_path / "half")))
+    server = start(
+        f"--model_config_file={config}",
+        "--file_system_poll_wait_seconds=0",
+        "--model_config_file_poll_wait_seconds=1",
+    )
+    server.wait_for("Successfully loaded servable version {name: half version: 1}")
+    server.wait_for(READY)
+    put(models / "half_plus_three", tmp_path / "three", 3)
+    config.write_text(
+        config_text(entry("half", tmp_path / "half"), entry("three", tmp_path / "three"))
+    )
+    server.wait_for("Successfully loaded servable version {name: three version: 3}")
+    status, body = server.rest("/v1/models/three:predict", '{"instances": [2.0]}')
+    assert (status, json.loads(body)) == (200, {"predictions": [4.0]})
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_folder_that_became_empty(half: Path, start: Start, kept: bool) -> None:
+    flags = [] if kept else ["--servable_versions_always_present=false"]
+    server = start(f"--model_base_path={half}", *flags)
+    server.wait_for(READY)
+    shutil.rmtree(half / "1")
+    server.wait_for("No versions of servable default found under base path")
+    if kept:
+        server.wait_for("What is served of default goes on being served.")
+    else:
+        server.wait_for("Done unloading servable version {name: default version: 1}")
+    status, _ = server.rest("/v1/models/default:predict", '{"instances": [2.0]}')
+    assert status == (200 if kept else 404)
+
+
+def test_no_version_at_the_start_may_be_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    code, output = run(
+        f"--port={free_port()}",
+        f"--model_base_path={tmp_path}/empty",
+        "--fail_if_zero_versions_at_startup",
+    )
+    assert code == 255
+    assert (
+        "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: "
+        "{{{name: default} due to error: NOT_FOUND: No versions of servable default found under "
+        f"base path {tmp_path}/empty."
+    ) in output
+
+
 # Configuration files.
 
 
@@ -238,6 +359,8 @@ def test_a_bad_config_file(tmp_path: Path) -> None:
     config.write_text("improperly formatted file\n")
     code, output = run(f"--model_config_file={config}")
     assert code == 255
+    parsed = "Error parsing text-format tensorflow.serving.ModelServerConfig: 1:1 : Message type"
+    assert output.splitlines()[-2].startswith(parsed)
     assert output.splitlines()[-1] == (
         f"Failed to start server. Error: INVALID_ARGUMENT: Invalid protobuf file: '{config}' "
         '(1:1 : Message type "tensorflow.serving.ModelServerConfig" has no field named '
@@ -325,6 +448,12 @@ def test_batching_with_parameters_and_monitoring(
         f"--monitoring_config_file={monitoring}",
     )
     server.wait_for(READY)
+    wrapped = "Wrapping session to perform batch processing"
+    assert wrapped in server.output
+    lines = server.output.splitlines()
+    (at,) = [i for i, line in enumerate(lines) if line.endswith(wrapped)]
+    assert "SavedModel load for tags { serve }" in lines[at - 1]
+    assert "No warmup data file found at" in lines[at + 1]
     # One row is padded to three, which each row is told.
     assert rows_of(server, "count", [1.0]) == (200, {"predictions": [{"y": 1.0, "rows": 3}]})
     assert rows_of(server, "count", [1.0] * 5) == (
@@ -438,6 +567,19 @@ def test_a_rest_request_that_takes_too_long(models: Path, tmp_path: Path, start:
     body = '{"instances": [{"x": 1.0, "steps": 4000}]}'
     status, text = server.rest("/v1/models/default:predict", body)
     assert (status, json.loads(text)) == (504, {"error": "Timed out waiting for notification"})
+
+
+def test_serialization_as_tensor_content(half: Path, start: Start, grpc_client: GrpcClient) -> None:
+    """gRPC's answers change their form; REST, which ends the original, does not."""
+    server = start(f"--model_base_path={half}", "--enable_serialization_as_tensor_content")
+    server.wait_for(READY)
+    answer = grpc_client.call(server.address, "Predict", "model_spec { name: 'default' }" + _HALF)
+    output = answer["outputs"]["y"]
+    assert "float_val" not in output
+    content = base64.b64decode(output["tensor_content"])
+    assert struct.unpack("<f", content) == (3.0,)
+    status, body = server.rest("/v1/models/default:predict", '{"instances": [2.0]}')
+    assert (status, json.loads(body)) == (200, {"predictions": [3.0]})
 
 
 def test_tls(half: Path, tmp_path: Path, start: Start, grpc_client: GrpcClient) -> None:

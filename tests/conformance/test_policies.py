@@ -1,4 +1,4 @@
-"""Both transition policies, told by the log and the answers of a real model server.
+"""The transition policies, told by the log and the answers of a real model server.
 
 The decision tables themselves are in `tests/core/test_transitions.py`; here folders come and go
 under a running process, and the order of its log lines shows which row was applied.
@@ -21,6 +21,8 @@ READY = "Exporting HTTP/REST API at"
 WAIT_SECONDS = 60.0
 
 _STEPS = {
+    "Staging servable version": "stage",
+    "Done staging servable version": "staged",
     "Loading servable version": "load",
     "Successfully loaded servable version": "loaded",
     "Encountered an error for servable version": "error",
@@ -59,18 +61,34 @@ def answer(server: ModelServer) -> tuple[int, str]:
     return status, "".join(body.split())
 
 
-def serve(start: Start, base: Path, transition: str) -> ModelServer:
+def serve(start: Start, base: Path, transition: str, *flags: str) -> ModelServer:
     server = start(
         f"--model_base_path={base}",
         f"--transition={transition}",
         "--max_num_load_retries=0",
         "--load_retry_interval_micros=0",
+        *flags,
     )
     server.wait_for(READY)
     return server
 
 
-@pytest.mark.parametrize("transition", ["smooth", "unload_first"])
+def staging(version: int) -> list[str]:
+    return [f"stage {version}", f"staged {version}"]
+
+
+def changing(transition: str, old: int, new: int) -> tuple[list[str], str]:
+    """All steps of a change of version, and the last of them."""
+    if transition == "smooth":
+        # Ready and un-aspired, beside a loading one: nothing; beside a ready one: unload.
+        return loading(new) + unloading(old), f"unloaded {old}"
+    before = staging(new) if transition.startswith("staged") else []
+    return before + unloading(old) + loading(new), f"loaded {new}"
+
+
+@pytest.mark.parametrize(
+    "transition", ["smooth", "unload_first", "unload_first+hold", "staged", "staged+hold"]
+)
 def test_a_new_version_and_back(
     transition: str, models: Path, tmp_path: Path, start: Start
 ) -> None:
@@ -81,23 +99,18 @@ def test_a_new_version_and_back(
     assert answer(server) == (200, '{"predictions":[3.0]}')
 
     two = put(models / "half_plus_three", base, 2)
-    if transition == "smooth":
-        # Ready and un-aspired, beside a loading one: nothing; beside a ready one: unload.
-        assert after(server, 2, "unloaded 1") == loading(2) + unloading(1)
-    else:
-        assert after(server, 2, "loaded 2") == unloading(1) + loading(2)
+    steps_there, last = changing(transition, 1, 2)
+    assert after(server, 2, last) == steps_there
     assert answer(server) == (200, '{"predictions":[4.0]}')
 
     # Rolling back: the folder goes, the version before is aspired again.
     two.rename(tmp_path / "taken-away")
-    if transition == "smooth":
-        assert after(server, 8, "unloaded 2") == loading(1) + unloading(2)
-    else:
-        assert after(server, 8, "loaded 1") == unloading(2) + loading(1)
+    steps_back, last = changing(transition, 2, 1)
+    assert after(server, 2 + len(steps_there), last) == steps_back
     assert answer(server) == (200, '{"predictions":[3.0]}')
 
 
-@pytest.mark.parametrize("transition", ["smooth", "unload_first"])
+@pytest.mark.parametrize("transition", ["smooth", "unload_first", "unload_first+hold", "staged"])
 def test_a_broken_version(transition: str, models: Path, tmp_path: Path, start: Start) -> None:
     base = tmp_path / "half"
     put(models / "half_plus_two", base, 1)
@@ -105,6 +118,10 @@ def test_a_broken_version(transition: str, models: Path, tmp_path: Path, start: 
     put(models / "bad_graph", base, 2)
     if transition == "smooth":
         assert after(server, 2, "error 2") == ["load 2", "error 2"]
+        assert answer(server) == (200, '{"predictions":[3.0]}')
+    elif transition == "staged":
+        # Its graph is read before the old version goes.
+        assert after(server, 2, "error 2") == ["stage 2", "error 2"]
         assert answer(server) == (200, '{"predictions":[3.0]}')
     else:
         assert after(server, 2, "error 2") == [*unloading(1), "load 2", "error 2"]
@@ -114,7 +131,7 @@ def test_a_broken_version(transition: str, models: Path, tmp_path: Path, start: 
         )
     status, body = server.rest("/v1/models/default")
     assert status == 200
-    assert ('"AVAILABLE"' in body) == (transition == "smooth")
+    assert ('"AVAILABLE"' in body) == (transition in ("smooth", "staged"))
 
 
 def test_several_versions_at_once(models: Path, tmp_path: Path, start: Start) -> None:
@@ -148,10 +165,10 @@ def test_several_versions_at_once(models: Path, tmp_path: Path, start: Start) ->
 def test_what_a_base_path_without_versions_means(
     models: Path, tmp_path: Path, start: Start
 ) -> None:
-    """A folder that is away harms nothing; an empty one un-aspires every version."""
+    """A folder that is away harms nothing; an empty one un-aspires every version, if it may."""
     base = tmp_path / "half"
     put(models / "half_plus_two", base, 1)
-    server = serve(start, base, "smooth")
+    server = serve(start, base, "smooth", "--servable_versions_always_present=false")
     base.rename(tmp_path / "away")
     server.wait_for("Could not find base path")
     assert answer(server) == (200, '{"predictions":[3.0]}')

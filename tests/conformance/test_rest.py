@@ -446,7 +446,7 @@ def test_floats_round_trip(process: Process, numbers: list[float]) -> None:
     assert np.array_equal(got, np.array(numbers, np.float32))
 
 
-def test_an_output_dtype_that_json_lacks(process: Process) -> None:
+def test_an_input_dtype_that_json_lacks(process: Process) -> None:
     body = {"signature_name": "complex64", "inputs": [1]}
     answer = process.predict("identity", body)
     assert (answer.status, answer.error) == (

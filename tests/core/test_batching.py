@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from itertools import accumulate
 
 import pytest
 from hypothesis import given, settings
@@ -70,30 +71,50 @@ class _Same:
 # The facts of TensorFlow's shared_batch_scheduler_test.cc.
 
 
+def whole(*sizes: tuple[str, int]) -> list[Part[str]]:
+    """Tasks that are not split, as parts."""
+    return [Part(task, size, 0, size) for task, size in sizes]
+
+
 def test_basic_tasks_of_two_queues_never_mix() -> None:
     first, second = make_queue(10), make_queue(10)
-    offer_sizes(first, 1, 3, 5)
-    offer_sizes(second, 2, 4)
+    for now, (queue, task, size) in enumerate(
+        [(first, "a", 1), (second, "A", 2), (first, "b", 3), (second, "B", 4), (first, "c", 5)]
+    ):
+        queue.offer(task, size, now)
     scheduler: SlotScheduler[str] = SlotScheduler(2)
     scheduler.add(first)
     scheduler.add(second)
-    taken = [scheduler.next(0), scheduler.next(0)]
-    assert [(turn[0], [part.size for part in turn[1].parts]) for turn in taken if turn] == [
-        (first, [1, 3, 5]),
-        (second, [2, 4]),
+    assert [scheduler.next(7), scheduler.next(8), scheduler.next(9)] == [
+        (first, _Same(Batch(0, 0, 9, whole(("a", 1), ("b", 3), ("c", 5)), 7, IDLE))),
+        (second, _Same(Batch(0, 1, 6, whole(("A", 2), ("B", 4)), 8, IDLE))),
+        None,
     ]
 
 
 def test_obeys_the_batch_size_constraint() -> None:
     queue = make_queue(10)
-    offer_sizes(queue, 3, 5, 3, 1, 6)
-    assert taken_sizes(queue) == [[3, 5], [3, 1, 6]]
+    for now, (task, size) in enumerate([("a", 3), ("b", 5), ("c", 3), ("d", 1), ("e", 6)]):
+        queue.offer(task, size, now)
+    # c does not fit, and closes the batch before it; e fills its batch.
+    assert [queue.take(9), queue.take(9), queue.take(9)] == [
+        _Same(Batch(0, 0, 8, whole(("a", 3), ("b", 5)), 2, FULL)),
+        _Same(Batch(1, 2, 10, whole(("c", 3), ("d", 1), ("e", 6)), 4, FULL)),
+        None,
+    ]
 
 
 def test_obeys_the_batch_size_constraint_with_splitting() -> None:
     queue = splitting_queue(10)
-    offer_sizes(queue, 3, 5, 3, 1, 6, 1)
-    assert taken_sizes(queue) == [[3, 5, 2], [1, 1, 6, 1]]
+    tasks = [("a", 3), ("b", 5), ("c", 3), ("d", 1), ("e", 6), ("f", 1)]
+    for now, (task, size) in enumerate(tasks):
+        queue.offer(task, size, now)
+    # Two rows of c fill the batch; its last row opens the next, which nothing fills.
+    assert [queue.take(9), queue.take(9), queue.take(9)] == [
+        _Same(Batch(0, 0, 10, [*whole(("a", 3), ("b", 5)), Part("c", 2, 0, 3)], 2, SPLIT)),
+        _Same(Batch(1, 2, 9, [Part("c", 1, 2, 3), *whole(("d", 1), ("e", 6), ("f", 1))], 9, IDLE)),
+        None,
+    ]
 
 
 def test_obeys_the_timeout_which_counts_from_the_first_task_of_the_open_batch() -> None:
@@ -133,12 +154,12 @@ def test_zero_timeout_runs_as_soon_as_an_executor_is_free() -> None:
 def test_capacity_does_not_count_the_batch_that_is_run(batches: int) -> None:
     queue = make_queue(2, max_enqueued_batches=batches)
     assert queue.scheduling_capacity == 2 * batches
-    offer_sizes(queue, 2)
+    queue.offer("running", 2, 0)
     assert queue.scheduling_capacity == 2 * batches - 2
-    assert queue.take(0) is not None
+    assert queue.take(1) == _Same(Batch(0, 0, 2, whole(("running", 2)), 0, FULL))
     for done in range(2 * batches):
         assert queue.scheduling_capacity == 2 * batches - done
-        queue.offer("t", 1, 0)
+        queue.offer(f"t{done}", 1, 2 + done)
     assert (len(queue), queue.rows, queue.enqueued_batches) == (2 * batches, 2 * batches, batches)
     assert queue.scheduling_capacity == 0
     assert refusal(queue, 1) == unavailable(
@@ -146,6 +167,11 @@ def test_capacity_does_not_count_the_batch_that_is_run(batches: int) -> None:
         f"{batches} batches enqueued and max_enqueued_batches is {batches}"
     )
     assert len(queue) == 2 * batches
+    # Each pair filled its batch when its second task came.
+    for n in range(1, batches + 1):
+        pair = whole((f"t{2 * n - 2}", 1), (f"t{2 * n - 1}", 1))
+        assert queue.take(99) == _Same(Batch(n, 2 * n, 2, pair, 2 * n + 1, FULL))
+    assert queue.take(99) is None
 
 
 def test_a_closed_queue_accepts_nothing_and_gives_everything() -> None:
@@ -362,9 +388,10 @@ parameters_strategy = st.builds(
 class Server(RuleBasedStateMachine):
     """Two queues, a few slots, and everything that can happen to them.
 
-    After every step: each accepted row is in exactly one of answered, failed, cancelled,
-    waiting and running; no batch is larger than was allowed when it was filled; nothing waits
-    past its deadline while a slot is free.
+    After every step: each row of each accepted task, and each task of no rows, is in exactly one
+    of answered, failed, cancelled, waiting and running; no task has joined a batch that it makes
+    larger than was allowed when it arrived; nothing waits longer than its timeout while a slot is
+    free. What is expected is worked out here, from what the machine itself has noted.
     """
 
     @initialize(
@@ -383,12 +410,15 @@ class Server(RuleBasedStateMachine):
         self.queues: list[BatchQueue[int]] = [BatchQueue(each) for each in parameters]
         for queue in self.queues:
             self.scheduler.add(queue)
-        # A batch may be as large as it was allowed to be at any time while it was filled.
-        self.limits = [each.batch_limit for each in parameters]
+        # What was in force when each task arrived.
+        self.limits: dict[int, int] = {}
+        self.arrived: dict[int, int] = {}
         self.sizes: dict[int, int] = {}
         self.accepted: list[list[int]] = [[], []]
         self.ended: Counter[int] = Counter()  # rows answered, failed or cancelled
         self.running: list[tuple[BatchQueue[int], Batch[int]]] = []
+        self.places: Counter[tuple[int, int, int]] = Counter()  # parts that have ended
+        self.slots, self.isolated = slots, isolated
         self.first_runs: list[list[tuple[int, int]]] = [[], []]
         self.taken: list[list[int]] = [[], []]
 
@@ -403,6 +433,8 @@ class Server(RuleBasedStateMachine):
             refused = error
         else:
             self.sizes[task] = size
+            self.arrived[task] = self.now
+            self.limits[task] = queue.parameters.batch_limit
             self.accepted[which].append(task)
             self.dispatch()
             return
@@ -419,13 +451,13 @@ class Server(RuleBasedStateMachine):
 
     @rule(micros=st.integers(1, 60))
     def wait(self, micros: int) -> None:
-        end = self.now + micros
-        while (deadline := self.scheduler.next_deadline()) is not None and deadline <= end:
-            if deadline > self.now:
-                assert self.scheduler.next(deadline - 1) is None
-            self.now = max(self.now, deadline)
-            assert self.dispatch() > 0
-        self.now = end
+        # Asked at every moment, there is a batch exactly when the deadline said so: a server that
+        # sleeps until then misses nothing, and is never woken for nothing.
+        for _ in range(micros):
+            self.now += 1
+            deadline = self.scheduler.next_deadline()
+            assert (self.dispatch() > 0) == (deadline is not None and deadline <= self.now)
+            self.check_waiting()
 
     def dispatch(self) -> int:
         """Start what can start, as the server does after every event."""
@@ -434,10 +466,19 @@ class Server(RuleBasedStateMachine):
             started += 1
             queue, batch = turn
             which = self.queues.index(queue)
-            assert batch.size == sum(part.size for part in batch.parts) <= self.limits[which]
+            assert batch.size == sum(part.size for part in batch.parts)
+            rows = accumulate(part.size for part in batch.parts)
+            for part, filled in zip(batch.parts, rows, strict=True):
+                assert filled <= self.limits[part.task]
             assert batch.parts
             assert batch.closed_at is not None
             assert batch.opened_at <= batch.closed_at <= self.now
+            # A task that was cancelled since may have opened it.
+            assert batch.opened_at in {self.arrived[task] for task in self.accepted[which]}
+            assert batch.opened_at <= self.arrived[batch.parts[0].task]
+            if batch.reason is CloseReason.TIMEOUT and batch.number not in self.taken[which]:
+                waited = batch.closed_at - batch.opened_at
+                assert waited >= queue.parameters.batch_timeout_micros > 0
             if batch.number not in self.taken[which]:
                 self.taken[which].append(batch.number)
                 self.first_runs[which] += [(part.task, part.offset) for part in batch.parts]
@@ -457,6 +498,7 @@ class Server(RuleBasedStateMachine):
     def end(self, batch: Batch[int]) -> None:
         for part in batch.parts:
             self.ended[part.task] += part.size if self.sizes[part.task] else 1
+            self.places[part.task, part.offset, part.size] += 1
 
     @precondition(lambda self: self.running)
     @rule(choice=st.integers(0, 5))
@@ -474,17 +516,17 @@ class Server(RuleBasedStateMachine):
             if self.queues[which].cancel(task):
                 assert task not in self.ended
                 self.ended[task] += max(self.sizes[task], 1)
+                self.places[task, 0, self.sizes[task]] += 1
             self.dispatch()
 
     @rule(which=st.integers(0, 1), parameters=parameters_strategy)
     def reconfigure(self, which: int, parameters: BatchingParameters) -> None:
-        self.limits[which] = max(self.limits[which], parameters.batch_limit)
         self.queues[which].reconfigure(parameters, self.now)
         self.dispatch()
 
     @rule(slots=st.integers(1, 3))
     def change_slots(self, slots: int) -> None:
-        self.scheduler.slots = slots
+        self.scheduler.slots = self.slots = slots
         self.dispatch()
 
     @rule(which=st.integers(0, 1))
@@ -494,16 +536,45 @@ class Server(RuleBasedStateMachine):
 
     @invariant()
     def every_accepted_row_is_in_one_place(self) -> None:
-        running = sum(batch.size for _, batch in self.running)
-        waiting = sum(queue.rows for queue in self.queues)
-        ended = sum(rows for task, rows in self.ended.items() if self.sizes[task])
-        assert sum(self.sizes.values()) == ended + waiting + running
+        places = self.places.copy()
+        batches = [batch for _, batch in self.running]
+        batches += [batch for queue in self.queues for batch in queue.waiting()]
+        places.update(
+            (part.task, part.offset, part.size) for batch in batches for part in batch.parts
+        )
+        assert not places or max(places.values()) == 1
+        # The parts of each task lie side by side; a task of no rows is one part.
+        found: dict[int, list[tuple[int, int]]] = {}
+        for task, offset, size in sorted(places):
+            found.setdefault(task, []).append((offset, size))
+        assert found.keys() == self.sizes.keys()
+        for task, parts in found.items():
+            ends = list(accumulate(size for _, size in parts))
+            assert [offset for offset, _ in parts] == [0, *ends[:-1]]
+            assert ends[-1] == self.sizes[task]
+        for queue in self.queues:
+            waiting = [part.size for batch in queue.waiting() for part in batch.parts]
+            assert (len(queue), queue.rows) == (len(waiting), sum(waiting))
         assert self.scheduler.running == len(self.running)
 
     @invariant()
-    def nothing_waits_past_its_deadline_while_a_slot_is_free(self) -> None:
-        deadline = self.scheduler.next_deadline()
-        assert deadline is None or deadline > self.now
+    def nothing_waits_longer_than_its_timeout_while_a_slot_is_free(self) -> None:
+        self.check_waiting()
+
+    def check_waiting(self) -> None:
+        for which, queue in enumerate(self.queues):
+            using = [q for q, _ in self.running if q is queue or not self.isolated]
+            if len(using) >= self.slots:
+                continue
+            gone = self.ended.copy()
+            for q, batch in self.running:
+                for part in batch.parts if q is queue else ():
+                    gone[part.task] += part.size if self.sizes[part.task] else 1
+            for task in self.accepted[which]:
+                if gone[task] < max(self.sizes[task], 1):
+                    assert not queue.draining
+                    waited = self.now - self.arrived[task]
+                    assert waited < queue.parameters.batch_timeout_micros
 
     @invariant()
     def tasks_first_run_in_the_order_they_arrived(self) -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tests.core.test_transitions import versions
 from workbench.core.holding import Held, worth_waiting
+from workbench.core.states import HarnessState
 from workbench.core.status import ServingError, unavailable
+from workbench.core.transitions import Version
 
 
 @pytest.mark.parametrize(
@@ -81,6 +88,27 @@ def test_there_is_room_for_so_many() -> None:
     assert len(held) == 2
 
 
+def test_there_is_room_for_so_many_bytes() -> None:
+    held, gone = Held(limit_bytes=10), []
+    remove = held.add(lambda: gone.append("a"), 6)
+    held.add(lambda: gone.append("b"), 4)
+    held.add(lambda: gone.append("empty"))
+    with pytest.raises(ServingError) as caught:
+        held.add(lambda: None, 1)
+    assert caught.value == unavailable(
+        "Requests of 10 bytes wait already for the next version to serve, and 1 more would be more "
+        "than 10; try again in a moment"
+    )
+    remove()
+    remove()
+    assert held.size == 4
+    held.add(lambda: gone.append("c"), 6)
+    assert held.size == 10
+    assert held.release() == 3
+    assert gone == ["b", "empty", "c"]
+    assert held.size == 0
+
+
 def test_one_that_is_held_again_waits_for_the_next_time() -> None:
     held, gone = Held(), []
 
@@ -94,3 +122,65 @@ def test_one_that_is_held_again_waits_for_the_next_time() -> None:
     assert (len(held), gone) == (1, ["again"])
     assert held.release() == 1
     assert gone == ["again", "again"]
+
+
+class Holding(RuleBasedStateMachine):
+    """Requests that come, go and are let go while versions change: each is let go on exactly once
+    or taken out, and none waits that need not."""
+
+    LIMIT, LIMIT_BYTES = 4, 20
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = Held(self.LIMIT, self.LIMIT_BYTES)
+        self.state = HarnessState.NEW
+        self.aspired = True
+        self.number = 0
+        self.waiting: dict[int, int] = {}
+        self.removers: dict[int, Callable[[], None]] = {}
+        self.resumed: list[int] = []
+
+    def worth(self) -> bool:
+        return worth_waiting([Version(1, self.state, self.aspired)])
+
+    @rule(size=st.integers(0, 12))
+    def comes(self, size: int) -> None:
+        if not self.worth():
+            return
+        number = self.number = self.number + 1
+        full = len(self.waiting) >= self.LIMIT
+        full = full or sum(self.waiting.values()) + size > self.LIMIT_BYTES
+        try:
+            self.removers[number] = self.held.add(lambda: self.resumed.append(number), size)
+        except ServingError:
+            assert full
+        else:
+            assert not full
+            self.waiting[number] = size
+
+    @rule(data=st.data())
+    def is_taken_out(self, data: st.DataObject) -> None:
+        if self.removers:
+            number = data.draw(st.sampled_from(sorted(self.removers)))
+            self.removers[number]()
+            self.waiting.pop(number, None)
+
+    @rule(state=st.sampled_from(HarnessState), aspired=st.booleans())
+    def version_changes(self, state: HarnessState, aspired: bool) -> None:
+        self.state, self.aspired = state, aspired
+        if not self.worth():
+            before = list(self.waiting)
+            self.resumed.clear()
+            assert self.held.release() == len(before)
+            assert self.resumed == before
+            self.waiting.clear()
+
+    @invariant()
+    def what_is_held_is_what_waits(self) -> None:
+        assert len(self.held) == len(self.waiting)
+        assert self.held.size == sum(self.waiting.values())
+        assert self.worth() or not self.waiting
+
+
+TestHolding = Holding.TestCase
+TestHolding.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)

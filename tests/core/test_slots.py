@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.test_batching import make_queue, offer_sizes, refusal
+from tests.core.test_batching import FULL, TIMEOUT, _Same, make_queue, offer_sizes, refusal, whole
+from workbench.core.batching import Batch
 from workbench.core.slots import SlotScheduler
-from workbench.core.status import Code, ServingError
+from workbench.core.status import ServingError, unavailable
 
 
 def test_fairness_a_waiting_queue_comes_before_a_busy_one_s_second_batch() -> None:
     busy, quiet = make_queue(2, batch_timeout_micros=5), make_queue(2, batch_timeout_micros=5)
-    offer_sizes(busy, 2, 2, 2)
-    offer_sizes(quiet, 1)
+    for now, task in enumerate("abc"):
+        busy.offer(task, 2, now)
+    quiet.offer("q", 1, 0)
     scheduler: SlotScheduler[str] = SlotScheduler(1)
     scheduler.add(busy)
     scheduler.add(quiet)
-    order = []
-    while turn := scheduler.next(5):
-        assert scheduler.next(5) is None  # the one slot is in use
-        order.append(turn[0])
+    turns = []
+    for now in (5, 6, 7, 8):
+        turn = scheduler.next(now)
+        assert turn
+        assert scheduler.next(now) is None  # the one slot is in use
+        turns.append(turn)
         scheduler.finished(turn[0])
-    assert order == [busy, quiet, busy, busy]
+    assert turns == [
+        (busy, _Same(Batch(0, 0, 2, whole(("a", 2)), 0, FULL))),
+        (quiet, _Same(Batch(0, 0, 1, whole(("q", 1)), 6, TIMEOUT))),
+        (busy, _Same(Batch(1, 1, 2, whole(("b", 2)), 1, FULL))),
+        (busy, _Same(Batch(2, 2, 2, whole(("c", 2)), 2, FULL))),
+    ]
+    assert scheduler.next(99) is None
 
 
 def test_one_full_queue_does_not_block_another() -> None:
@@ -30,10 +40,16 @@ def test_one_full_queue_does_not_block_another() -> None:
     scheduler.add(full)
     scheduler.add(other)
     full.offer("a", 1, 0)
-    assert refusal(full, 1).code is Code.UNAVAILABLE
-    other.offer("b", 1, 0)
-    ran = [turn[1].parts[0].task for turn in (scheduler.next(0), scheduler.next(0)) if turn]
-    assert ran == ["a", "b"]
+    assert refusal(full, 1) == unavailable(
+        "The batch scheduling queue to which this task was submitted is full; currently "
+        "1 batches enqueued and max_enqueued_batches is 1"
+    )
+    other.offer("b", 1, 1)
+    assert [scheduler.next(2), scheduler.next(3), scheduler.next(4)] == [
+        (full, _Same(Batch(0, 0, 1, whole(("a", 1)), 0, FULL))),
+        (other, _Same(Batch(0, 1, 1, whole(("b", 1)), 1, FULL))),
+        None,
+    ]
 
 
 def test_slots_bound_the_batches_in_flight() -> None:

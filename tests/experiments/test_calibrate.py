@@ -23,11 +23,24 @@ def test_it_measures_every_size_alone_and_in_company(served_digits: wb.Server) -
     assert (found.service.in_flight, found.slots, found.rows, found.version) == (2, 2, 1, 1)
     assert all(found.service.median(rows, flight) > 0 for rows in (1, 8) for flight in (1, 2))
     assert found.service.arrival_micros > 0
-    assert [line.split(":")[0] for line in said] == [
-        text for n in (1, 2, 4, 8) for text in (f"{n} rows, 2 in flight", f"{n} rows alone")
+    steps = ("{} rows, 2 in flight", "{} rows, 1 in flight", "{} rows after a pause")
+    assert [line.split(":")[0] for line in said[:-1]] == [
+        step.format(n) for n in (1, 2, 4, 8) for step in steps
     ]
-    again = Calibration.from_json(json.loads(json.dumps(found.to_json())))
+    assert said[-1] == (f"{found.service.hiccups.per_second:.1f} hiccups of the machine a second")
+    assert found.service.rested_micros is not None
+    frame = found.frame
+    assert list(frame.columns) == ["in_flight", "rows", "p10_ms", "p50_ms", "p90_ms"]
+    assert frame["in_flight"].tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    again = Calibration.from_json(json.loads(json.dumps(found.to_json(), allow_nan=False)))
     assert again.to_json() == found.to_json()
+    # It was kept.
+    assert found.number is not None
+    kept = wb.load_experiment(found.number)
+    assert (kept.to_json(), kept.number) == (found.to_json(), found.number)
+    assert wb.history("digits")["kind"][found.number] == "calibration"
+    labels = [text.get_text() for text in kept.plot().get_legend().get_texts()]
+    assert labels == ["alone, after a pause", "1 in flight", "2 in flight"]
     # What was measured can be simulated at once.
     result = again.simulate(BatchingParameters(max_batch_size=4), constant(100, count=20))
     assert result.answered.all()
@@ -35,7 +48,8 @@ def test_it_measures_every_size_alone_and_in_company(served_digits: wb.Server) -
 
 def test_tuning_recommends_and_applies_only_when_asked(served_digits: wb.Server) -> None:
     served_digits.batching = None
-    known = calibrate(served_digits, max_batch_size=4, seconds=0.5)
+    known = calibrate(served_digits, max_batch_size=4, seconds=0.5, keep=False)
+    assert known.number is None
 
     found = served_digits.tune(
         p99_ms=1000, rate=200, calibration=known, verify=2, seconds=0.5, progress=False

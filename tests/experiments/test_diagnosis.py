@@ -71,19 +71,29 @@ def test_sixteen_clients_and_batches_of_32(served_digits: wb.Server) -> None:
 
 
 def test_timeout_0_with_eight_threads(served_digits: wb.Server) -> None:
-    """tensorflow/serving issue 1312's configuration, really run."""
-    result = sweep(
-        served_digits,
-        batch_timeout_micros=0,
-        max_batch_size=32,
-        num_batch_threads=8,
-        rate=200,
-        arrivals="constant",
-        seconds=0.5,
-        keep=False,
-        progress=False,
+    """tensorflow/serving issue 1312's configuration, really run: as many clients as threads never
+    wait for each other. With one thread, the same clients share batches."""
+    eight, one = (
+        sweep(
+            served_digits,
+            batch_timeout_micros=0,
+            max_batch_size=32,
+            num_batch_threads=threads,
+            clients=clients,
+            seconds=0.5,
+            keep=False,
+            progress=False,
+        )
+        for threads, clients in ((8, 1), (1, 16))
     )
 
-    assert result.points[0].reasons["executor_idle"] > 0
-    (sentence,) = result.diagnoses()
-    assert sentence.startswith("timeout 0 with 8 threads: singles are taken at once (")
+    (point,) = eight.points
+    assert point.reasons.keys() == {"executor_idle"}
+    assert point.batch_rows == 1
+    assert eight.diagnoses() == [
+        "timeout 0 with 8 threads: singles are taken at once (1.0 rows a batch of 32 possible). "
+        "Cure: lower num_batch_threads, or set batch_timeout_micros to about the run time of a "
+        f"batch, {max(point.run * 1e6, 100):.0f}, if more throughput is wanted."
+    ]
+    assert one.points[0].batch_rows > 2
+    assert not any("singles" in sentence for sentence in one.diagnoses())

@@ -275,17 +275,49 @@ def test_a_stopped_run_does_not_wait_for_answers_that_do_not_come(service: Servi
     assert stopped_before.stopped
 
 
-def test_an_interrupt_ends_the_process(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    started = []
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The generator's processes that are started from now on."""
+    processes: list[Any] = []
     popen = subprocess.Popen
 
     def remember(*args: Any, **settings: Any) -> Any:
         process = popen(*args, **settings)
-        started.append(process)
+        processes.append(process)
         return process
 
     monkeypatch.setattr(generator.subprocess, "Popen", remember)
+    return processes
 
+
+def test_a_generator_that_is_held_up_says_so(service: Service, started: list[Any]) -> None:
+    """It is stopped for 0.4 s of the second: what is late is late because of it."""
+
+    def hold_up(line: generator.Progress) -> None:
+        if line["begun"] >= 20 and timers == []:
+            os.kill(started[0].pid, signal.SIGSTOP)
+            timers.append(threading.Timer(0.4, os.kill, (started[0].pid, signal.SIGCONT)))
+            timers[0].start()
+
+    timers: list[threading.Timer] = []
+    result = run_load(job(service, Schedule("constant", 200, 1.0)), hold_up)
+    timers[0].join()
+
+    assert result.limited
+    assert result.verdict() == "limited by the load generator"
+    assert result.lag_p99_s > 0.3
+    # The server is not to blame, and no request was lost over it.
+    assert set(result.status.tolist()) == {200}
+
+
+def test_more_than_a_generator_can_send_says_so(service: Service) -> None:
+    """A million requests a second: it is busy all the time, and ever later."""
+    result = run_load(job(service, Schedule("constant", 1_000_000, 0.1), timeout_s=2.0))
+
+    assert result.verdict() == "limited by the load generator"
+
+
+def test_an_interrupt_ends_the_process(service: Service, started: list[Any]) -> None:
     def interrupt(line: generator.Progress) -> None:
         raise KeyboardInterrupt
 

@@ -124,9 +124,25 @@ def test_a_later_batch_that_is_larger_counts_as_several() -> None:
 
 def test_a_point_survives_json_with_its_infinite_bounds() -> None:
     point = summary(window(latencies(400)))
-    text = json.dumps(json.loads(json.dumps(point.to_json()), parse_constant=lambda _: None))
+    text = json.dumps(point.to_json(), allow_nan=False)
 
-    again: Any = Point.from_json(json.loads(text))
+    again: Any = Point.from_json(json.loads(text, parse_constant=pytest.fail))
 
     assert again == point
     assert math.isinf(again.latency["p99"].high)
+
+
+def test_a_point_has_all_its_latencies_to_be_merged_with_others() -> None:
+    first, second = (summary(window(latencies(seed=seed))) for seed in (0, 1))
+    both = np.concatenate([latencies(seed=0), latencies(seed=1)])
+
+    merged = first.distribution
+    merged.merge(Point.from_json(second.to_json()).distribution)
+
+    assert len(merged) == 40_000
+    for level in (50, 99, 99.99):
+        exact = np.percentile(both, level, method="inverted_cdf") * 1e6
+        assert merged.percentiles([level])[level] == pytest.approx(exact, rel=0.002)
+    # Points that were kept before there was a histogram have none.
+    old = {name: value for name, value in first.to_json().items() if name != "histogram"}
+    assert len(Point.from_json(old).distribution) == 0

@@ -15,9 +15,9 @@ def test_between_and_beyond_the_measured_sizes_it_is_linear() -> None:
 
 
 def test_noise_does_not_make_more_rows_quicker() -> None:
-    model = ServiceTime.from_samples({(1, 1): [100.0], (1, 2): [90.0]})
+    model = ServiceTime.from_samples({(1, 1): [100.0], (1, 2): [90.0], (1, 4): [120.0]})
 
-    assert model.median(2) == 100
+    assert [model.median(rows) for rows in (1, 2, 4)] == [95, 95, 120]
 
 
 def test_each_number_in_flight_has_its_own_times() -> None:

@@ -12,6 +12,7 @@ from workbench.core.status import ServingError
 from workbench.experiments.service_time import ServiceTime
 from workbench.experiments.simulate import SimulationResult, curve, simulate, simulate_closed
 from workbench.load.arrivals import constant, poisson
+from workbench.load.intervals import group_size, quantile_interval
 
 SINGLES = BatchingParameters(max_batch_size=1, max_enqueued_batches=1_000_000)
 WITHIN = 0.05
@@ -57,22 +58,80 @@ def test_two_slots_are_m_m_2() -> None:
     assert result.queued.mean() == pytest.approx(waits * 1e-3 / (2 * (1 - rho)), rel=WITHIN)
 
 
-@pytest.mark.parametrize("timeout", [0, 5000])
-def test_requests_in_the_system_obey_littles_law(timeout: int) -> None:
-    parameters = BatchingParameters(max_batch_size=16, batch_timeout_micros=timeout)
-    result = simulate(
-        parameters, poisson(4000, seed=2, count=50_000), ServiceTime.linear(800, 60), 2, seed=1
-    )
-
-    assert result.answered.all()
-    # Time-averaged count from the steps at arrivals and answers, without using latencies.
-    times = np.concatenate([result.arrived, result.done])
-    steps = np.repeat([1, -1], len(result.arrived))
+def mean_inside(entered: np.ndarray, left: np.ndarray) -> float:
+    """How many are inside, averaged over time, from the moments at which somebody enters or
+    leaves."""
+    times = np.concatenate([entered, left])
+    steps = np.repeat([1, -1], len(entered))
     order = np.argsort(times, kind="stable")
     inside = np.cumsum(steps[order])[:-1]
-    span = times.max() - times.min()
-    mean_inside = float((inside * np.diff(times[order])).sum() / span)
-    assert mean_inside == pytest.approx(len(result.arrived) / span * result.latency.mean())
+    return float((inside * np.diff(times[order])).sum() / (times.max() - times.min()))
+
+
+def test_slots_held_obey_littles_law() -> None:
+    """Slots in use, counted over time, are the rate that was offered times the mean run time that
+    was given; neither is taken from the result."""
+    rate, mean_seconds = 1400.0, 1e-3
+    result = simulate(
+        SINGLES, poisson(rate, seed=2, count=120_000), ServiceTime.exponential(1000), 2, seed=1
+    )
+
+    assert mean_inside(result.started, result.ended) == pytest.approx(
+        rate * mean_seconds, rel=WITHIN
+    )
+
+
+@pytest.mark.parametrize("size", [2, 16])
+def test_requests_that_wait_for_company_obey_littles_law(size: int) -> None:
+    """Where batches go when they are full and never wait for a slot, the open batch holds from 0 to
+    size - 1 requests, each as often: (size - 1) / 2 of them in the mean, whatever the rate."""
+    rate = 3000.0
+    never = BatchingParameters(max_batch_size=size, batch_timeout_micros=3600 * 10**6)
+    result = simulate(never, poisson(rate, seed=8, count=size * 8000), ServiceTime.linear(50), 64)
+
+    waiting = mean_inside(result.arrived, result.started[result.batch])
+    assert waiting == pytest.approx((size - 1) / 2, rel=WITHIN)
+    # And by Little's law each waits for that number divided by the rate.
+    assert result.queued.mean() == pytest.approx((size - 1) / 2 / rate, rel=WITHIN)
+
+
+@pytest.mark.parametrize("rho", [0.3, 0.7])
+def test_poisson_arrivals_see_time_averages(rho: float) -> None:
+    """PASTA: what an arrival finds is what is there in the mean, and that is rho / (1 - rho) in
+    M/M/1."""
+    result = single_server(ServiceTime.exponential(1000), rho)
+
+    gone = np.searchsorted(np.sort(result.done), result.arrived, side="right")
+    found = np.arange(len(result.arrived)) - gone
+    expected = rho / (1 - rho)
+    assert found.mean() == pytest.approx(expected, rel=0.08)
+    assert mean_inside(result.arrived, result.done) == pytest.approx(expected, rel=0.08)
+    # The share that finds nobody is the share of time in which nobody is there.
+    assert (found == 0).mean() == pytest.approx(1 - rho, rel=WITHIN)
+
+
+def test_intervals_cover_the_truth_of_m_d_1() -> None:
+    """Latencies of a queue are correlated over many requests. Of the intervals that a point would
+    give for the 99th percentile, 95 % must hold the true one; of those for independent requests,
+    not even 60 % do."""
+    rho, runs = 0.7, 60
+
+    def latencies(seed: int, count: int) -> np.ndarray:
+        arrivals = poisson(rho * 1000, seed=seed, count=count)
+        return simulate(SINGLES, arrivals, ServiceTime.linear(1000), 1).latency
+
+    true = np.quantile(latencies(1, 300_000), 0.99)
+    covered = naive = 0
+    for seed in range(runs):
+        sample = latencies(1000 + seed, 5000)
+        numbers = np.arange(len(sample))
+        together = group_size(sample[:1000], numbers[:1000])
+        found = quantile_interval(sample, 0.99, batches=numbers // together, max_batch=together)
+        covered += found.low <= true <= found.high
+        alone = quantile_interval(sample, 0.99)
+        naive += alone.low <= true <= alone.high
+    assert covered >= 0.95 * runs
+    assert naive < 0.6 * runs
 
 
 @pytest.mark.parametrize("rho", [0.2, 0.5, 0.8])

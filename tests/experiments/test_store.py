@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from workbench.core.status import Code, ServingError
+from workbench.experiments import store as store_module
 from workbench.experiments.store import MIGRATIONS, Store, history, load_experiment, store_path
 
 
@@ -77,14 +78,61 @@ def test_history_is_a_data_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert store_path() == tmp_path / "workbench" / "experiments.sqlite"
     assert history().empty
     with Store() as store:
-        number = store.add("load", "m", {})
+        number = store.add("probe", "m", {})
 
     frame = history("m")
 
     assert frame.index.tolist() == [number]
-    assert frame["kind"].tolist() == ["load"]
+    assert frame["kind"].tolist() == ["probe"]
     with pytest.raises(ServingError) as unknown:
         load_experiment(number)
     assert str(unknown.value) == (
-        f"Experiment {number} is a load, which cannot be loaded like this"
+        f"Experiment {number} is a probe, which cannot be loaded like this"
     )
+
+
+def test_a_file_of_an_earlier_version_is_migrated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "experiments.sqlite"
+    with Store(path) as store:
+        number = store.add("sweep", "m", {"a": 1}, "before")
+    added = """
+    ALTER TABLE experiments ADD COLUMN note TEXT NOT NULL DEFAULT 'none';
+    CREATE TABLE labels (label TEXT)
+    """
+    monkeypatch.setattr(store_module, "MIGRATIONS", (*MIGRATIONS, added))
+
+    for _ in range(2):  # the second time there is nothing to do any more
+        with Store(path) as store:
+            assert store.get(number) == ("sweep", {"a": 1})
+            later = store.add("tune", "m", {"b": 2})
+            assert store.get(later) == ("tune", {"b": 2})
+
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS) + 1,)
+    assert connection.execute("SELECT note FROM experiments").fetchall() == [("none",)] * 3
+    assert connection.execute("SELECT * FROM labels").fetchall() == []
+    connection.close()
+    monkeypatch.setattr(store_module, "MIGRATIONS", MIGRATIONS)
+    with pytest.raises(ServingError, match="was written by a later version of the workbench"):
+        Store(path)
+
+
+def test_a_migration_that_fails_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "experiments.sqlite"
+    with Store(path) as store:
+        number = store.add("sweep", "m", {"a": 1})
+    broken = "CREATE TABLE half (a); CREATE TABLE experiments (b)"
+    monkeypatch.setattr(store_module, "MIGRATIONS", (*MIGRATIONS, broken))
+    with pytest.raises(sqlite3.OperationalError, match="table experiments already exists"):
+        Store(path)
+    monkeypatch.setattr(store_module, "MIGRATIONS", MIGRATIONS)
+
+    with Store(path) as store:
+        assert store.get(number) == ("sweep", {"a": 1})
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT name FROM sqlite_master WHERE name = 'half'").fetchall() == []
+    connection.close()

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.experiments.points import interval, point
+from workbench.api.config_files import read_batching_parameters
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.status import Code, ServingError
+from workbench.experiments.calibrate import Calibration
+from workbench.experiments.service_time import ServiceTime
 from workbench.experiments.sweep_plot import knee, lines_of
 from workbench.experiments.sweep_result import SweepResult, batching_text_proto
 from workbench.load.intervals import Interval
@@ -109,6 +112,34 @@ def test_the_figure_has_a_line_for_each_delay_and_the_knee() -> None:
     assert list(lines_of((SLOW, point(size=64)))) == ["5 ms, size 32", "0 ms, size 64"]
 
 
+def test_prediction_and_measurement_are_drawn_together_and_their_disagreement_is_a_number() -> None:
+    calibration = Calibration(ServiceTime.linear(1000, 0), model="m", version=1, slots=2, rows=1)
+    swept = result(
+        # A lone request runs for 1 ms, so it is predicted rightly, and by half.
+        point(load={"rate": 50.0}, achieved=50.0, p99=0.001),
+        point(load={"rate": 50.0}, achieved=100.0, p99=0.002, timeout=1000),
+        point(load={"rate": 60.0}, achieved=1.0, p99=0.1, verdict="saturated"),
+    )
+
+    found = swept.disagreement(calibration)
+
+    assert list(found) == ["achieved", "p50", "p90", "p99"]
+    assert found["achieved"] == pytest.approx(0.25, abs=0.03)  # none, and half
+    assert found["p99"] == pytest.approx(0.0, abs=0.03)
+    closed = result(point(load={"clients": 2}, achieved=1000.0, p99=0.001), arrivals="closed")
+    assert closed.disagreement(calibration)["achieved"] == pytest.approx(1.0, abs=0.01)
+
+    axes = swept.plot(predicted=calibration).axes[0]
+    dotted = [line for line in axes.lines if line.get_linestyle() == ":"]
+    assert [len(line.get_xdata()) for line in dotted] == [2, 1]
+    assert axes.texts[0].get_text().endswith("; dotted: predicted, off by 0% in the median")
+    with pytest.raises(ServingError) as other:
+        result(point(rows=3)).disagreement(calibration)
+    assert str(other.value) == (
+        "The sweep's requests have 3 rows and the calibration's have 1: calibrate with rows=3"
+    )
+
+
 def test_the_parameters_file_is_tensorflow_servings_text_form(tmp_path: Path) -> None:
     path = result(SLOW).to_batching_parameters(tmp_path / "batching.txt")
 
@@ -118,6 +149,7 @@ def test_the_parameters_file_is_tensorflow_servings_text_form(tmp_path: Path) ->
         "max_enqueued_batches { value: 10 }\n"
         "num_batch_threads { value: 2 }\n"
     )
+    assert read_batching_parameters(path) == SLOW.batching
     everything = BatchingParameters(
         max_batch_size=8,
         allowed_batch_sizes=(4, 8),
@@ -125,6 +157,10 @@ def test_the_parameters_file_is_tensorflow_servings_text_form(tmp_path: Path) ->
         enable_large_batch_splitting=True,
         max_execution_batch_size=4,
     )
+    # The server's own reader, of the same text form, finds the same in it.
+    written = tmp_path / "everything.txt"
+    written.write_text(batching_text_proto(everything))
+    assert read_batching_parameters(written) == everything
     assert batching_text_proto(everything).splitlines()[3:] == [
         "allowed_batch_sizes: 4",
         "allowed_batch_sizes: 8",

@@ -50,10 +50,11 @@ UNLOAD_STEPS = [
 
 
 def steps(events: list[Event], name: str = "m") -> list[tuple[str, int | None, Any]]:
-    """Kind, version, and what a state or a decision says, of a model's events in order."""
+    """Kind, version, and what a state or a decision says, of a model's events in order; without
+    those that come whenever a request does."""
     told = []
     for event in events:
-        if event.model == name:
+        if event.model == name and event.kind != "first_run":
             data = event.data or {}
             told.append((event.kind, event.version, data.get("state", data.get("act"))))
     return told
@@ -64,7 +65,7 @@ def of(version: int, rows: list[tuple[str, Any]]) -> list[tuple[str, int, Any]]:
 
 
 def kinds(events: list[Event], name: str = "m") -> list[str]:
-    return [event.kind for event in events if event.model == name]
+    return [e.kind for e in events if e.model == name and e.kind != "first_run"]
 
 
 def long_run(seconds: float = 1.0) -> dict[str, np.ndarray]:
@@ -133,7 +134,13 @@ def test_a_load_reads_like_tensorflow_servings_log(server: Server, tmp_path: Pat
 
     async def test() -> list[Event]:
         before = server.core.events.last_seq
-        await server.serve(base, "half_plus_two", "half_plus_three", name="my_mnist_model")
+        await server.serve(
+            base,
+            "half_plus_two",
+            "half_plus_three",
+            name="my_mnist_model",
+            servable_versions_always_present=False,
+        )
         server.unput(base, 2)
         server.unput(base, 1)
         server.poll("my_mnist_model")
@@ -476,6 +483,7 @@ def test_a_broken_version_leaves_the_old_one_serving_until_it_is_mended(
                 ("load_failed", 2, None),
                 ("state", 2, "END"),
                 ("error", 2, None),
+                ("not_loaded", 2, None),
             ]
             # Looking again changes nothing, until its files do.
             server.poll("m")
@@ -540,11 +548,20 @@ def test_a_load_that_fails_for_a_passing_reason_is_tried_again(
             "load_retry",
             "worker_started",
             "load_failed",
+            "load_retries_exhausted",
             "state",
             "error",
+            "not_loaded",
         ]
-        lines = [log_line(event) for event in server.events(first)]
-        assert "Retrying of Loading servable: {name: m version: 1} retry: 1" in lines
+        servable, why = "{name: m version: 1}", f"UNAVAILABLE: {error.message}"
+        assert [line for e in server.events(first) if (line := log_line(e)) is not None][-6:] == [
+            f"Loading servable: {servable} failed: {why}",
+            f"Retrying of Loading servable: {servable} retry: 1",
+            f"Loading servable: {servable} failed: {why}",
+            f"Retrying of Loading servable: {servable} exhausted max_num_retries: 1",
+            f"Encountered an error for servable version {servable}: {why}",
+            f"Servable {servable} cannot be loaded: {why}",
+        ]
 
     server.run(test())
 
@@ -564,6 +581,24 @@ def test_a_later_attempt_may_succeed(server: Server, tmp_path: Path) -> None:
         with on_event(server, "worker_started", kill_twice):
             await server.serve(base, "half_plus_two", max_load_retries=2)
         assert kinds(server.events(first)).count("load_retry") == 2
+
+    server.run(test())
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_final_failure_is_tried_again_where_that_is_wanted(
+    server: Server, tmp_path: Path, again: bool
+) -> None:
+    async def test() -> None:
+        first = server.core.events.last_seq
+        server.put(tmp_path / "m", 1, "corrupt")
+        server.set_model("m", tmp_path / "m", max_load_retries=1, retry_all_load_errors=again)
+        assert (await failure(server, 1)).code is Code.DATA_LOSS
+        told = kinds(server.events(first))
+        assert (told.count("load_failed"), told.count("load_retry")) == (
+            (2, 1) if again else (1, 0)
+        )
+        assert told.count("load_retries_exhausted") == again
 
     server.run(test())
 
@@ -596,7 +631,9 @@ def test_retrying_ends_when_the_version_is_not_wanted_any_more(
         (ended,) = model.listed()
         assert ended.harness.error is not None
         assert ended.harness.error.code is code
-        assert "load_retry" not in kinds(server.events(first))
+        told = kinds(server.events(first))
+        assert "load_retry" not in told
+        assert told.count("load_retry_cancelled") == 1
 
     server.run(test())
 
@@ -846,13 +883,15 @@ def test_a_base_path_that_goes_away_unloads_nothing_and_an_empty_one_all(
     base = tmp_path / "m"
 
     async def test() -> None:
-        model, one = await server.serve(base, "half_plus_two")
+        model, one = await server.serve(
+            base, "half_plus_two", servable_versions_always_present=False
+        )
         base.rename(tmp_path / "away")
         server.core.manager.poll_soon("m")
         await server.until(lambda: bool(model.warnings), "it was noticed")
         assert model.warnings == [
-            f"Could not find base path {base} for servable m: No such file or directory. Create "
-            "it, or correct the model's base path."
+            f"Could not find base path {base} for servable m with error NOT_FOUND: {base} not "
+            "found. Create it, or correct the model's base path."
         ]
         assert model.ready is one
         (tmp_path / "away").rename(base)
@@ -866,6 +905,31 @@ def test_a_base_path_that_goes_away_unloads_nothing_and_an_empty_one_all(
             f"No versions of servable m found under base path {base}. Did you forget to name your "
             "leaf directory as a number (eg. '/1/')?"
         ]
+
+    server.run(test())
+
+
+def test_what_serves_goes_on_where_its_folder_became_empty(server: Server, tmp_path: Path) -> None:
+    base = tmp_path / "m"
+
+    async def test() -> None:
+        model, one = await server.serve(base, "half_plus_two")
+        server.unput(base, 1)
+        server.core.manager.poll_soon("m")
+        await server.until(lambda: bool(model.warnings), "it was noticed")
+        assert model.warnings == [
+            f"No versions of servable m found under base path {base}. Did you forget to name your "
+            "leaf directory as a number (eg. '/1/')?",
+            "What is served of m goes on being served. Remove the model, or set "
+            "servable_versions_always_present to false, to unload it.",
+        ]
+        assert model.ready is one
+        assert one.harness.aspired
+        # The next version replaces it as ever, and removing that folder rolls nothing back.
+        server.put(base, 2, "half_plus_three")
+        server.poll("m")
+        await server.until(lambda: list(model.versions) == [2], "version 1 is gone")
+        assert model.warnings == []
 
     server.run(test())
 
@@ -1075,9 +1139,20 @@ def test_an_unknown_transition_is_refused_where_it_is_set() -> None:
 
 def test_a_served_version_says_what_it_is(server: Server, tmp_path: Path) -> None:
     async def test() -> None:
+        first = server.core.events.last_seq
         _, served = await server.serve(tmp_path / "m", "half_plus_two")
-        await server.predict("m", {"x": floats(1)})
+        assert served.to_json()["first_run_seconds"] is None
+        for _ in range(2):
+            await server.predict("m", {"x": floats(1)})
         _expect_told(served)
+        (available,) = [e for e in server.events(first) if e.kind == "available"]
+        assert available.data == {
+            "seconds": served.load_seconds,
+            "breakdown": served.to_json()["breakdown_seconds"],
+        }
+        (first_run,) = [e for e in server.events(first) if e.kind == "first_run"]
+        assert first_run.version == 1
+        assert first_run.data == {"seconds": served.to_json()["first_run_seconds"]}
 
     server.run(test())
 
@@ -1088,7 +1163,10 @@ def _expect_told(served: Served) -> None:
     expected = {"version": 1, "state": "AVAILABLE", "harness": "ready", "aspired": True}
     assert {key: told[key] for key in expected} == expected
     assert told["pid"] == served.worker.pid
-    assert told["requests"] == {"pending": 0, "answered": 1, "failed": 0}
-    assert told["batches"]["batches"] == 1
+    assert told["requests"] == {"pending": 0, "answered": 2, "failed": 0}
+    assert told["batches"]["batches"] == 2
     assert sorted(told["signatures"]) == ["classify_x_to_y", "regress_x_to_y", "serving_default"]
-    assert sorted(told["breakdown_seconds"]) == ["graph", "init", "restore", "warmup"]
+    parts = ["graph", "init", "lanes", "restore", "spawn", "warmup"]
+    assert sorted(told["breakdown_seconds"]) == parts
+    assert sum(told["breakdown_seconds"].values()) <= told["load_seconds"]
+    assert told["breakdown_seconds"]["spawn"] == told["spawn_seconds"]

@@ -92,6 +92,19 @@ def test_ragged_inputs_are_padded_with_their_own_first_element() -> None:
     assert joined(parts) == {"x": [[7, 8, 7], [1, 2, 3], [4, 5, 6]]}
 
 
+def test_padding_is_as_in_upstream_s_own_test() -> None:
+    """BatchingSessionTest's example, for half_plus_two: a 2 x 2 beside a 3 x 3."""
+    requests = [
+        {"x": np.array([[[1.0, 2.0], [3.0, 4.0]]])},
+        {"x": np.arange(5.0, 14.0).reshape(1, 3, 3)},
+    ]
+    parts, padding = merge(requests, 2, PAD, SIGNATURE)
+    assert padding == 0
+    first, second = (0.5 * part + 2 for part in parts["x"])
+    assert first.tolist() == [[[2.5, 3, 2.5], [3.5, 4, 2.5], [2.5, 2.5, 2.5]]]
+    assert second.tolist() == [[[4.5, 5, 5.5], [6, 6.5, 7], [7.5, 8, 8.5]]]
+
+
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3)), min_size=2))
 def test_padding_keeps_every_element_in_its_place(shapes: list[tuple[int, int, int]]) -> None:
     arrays = [np.arange(np.prod(s)).reshape(s) + 100 * i for i, s in enumerate(shapes)]

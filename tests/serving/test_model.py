@@ -65,6 +65,14 @@ def test_short_and_full_names_of_transitions_mean_the_same() -> None:
             {"labels": {"stable": "1"}},
             "Labels must map names to version numbers; were {'stable': '1'}",
         ),
+        (
+            {"gpu_memory_fraction": 1.5},
+            "gpu_memory_fraction of model m must be between 0 and 1; was 1.5",
+        ),
+        (
+            {"gpu_memory_fraction": "half"},
+            "gpu_memory_fraction of model m must be between 0 and 1; was 'half'",
+        ),
         ({"labels": [1]}, "Labels must map names to version numbers; were [1]"),
         ({"batching": {"size": 3}}, None),
         ({"version_policy": "newest"}, None),
@@ -132,6 +140,7 @@ def test_versions_are_listed_highest_first_those_that_ended_too(tmp_path: Path) 
         "ready_at": None,
         "spawn_seconds": 0.0,
         "load_seconds": 0.0,
+        "first_run_seconds": None,
     }
     assert {key: first[key] for key in expected} == expected
     assert failed.signatures == {}

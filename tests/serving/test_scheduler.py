@@ -186,6 +186,41 @@ def on_loop(test: Test) -> Callable[[], None]:
 
 
 @on_loop
+async def test_with_slots_of_its_own_a_version_is_not_kept_waiting_by_another() -> None:
+    async def batches_in_flight(isolated: bool) -> tuple[int, int]:
+        parameters = BatchingParameters(max_batch_size=1, batch_timeout_micros=1000)
+        setting = Setting(parameters, slots=1, worker=FakeWorker(at_once=False))
+        if isolated:
+            setting.scheduler.close()
+            setting.scheduler = BatchScheduler(1, per_version_slots=True)
+            setting.attach(setting.worker)
+        other = VersionQueues(SIGNATURES, parameters)
+        other_worker = FakeWorker(at_once=False)
+        setting.scheduler.attach(other, cast(Worker, other_worker))
+        first = setting.submit(1)[1]
+        await setting.worker.batch(0)
+        second: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        task = Task(
+            other,
+            "double",
+            {"x": np.ones(1, np.float32)},
+            (),
+            now_micros() + 60_000_000,
+            lambda result: second.set_result(None),
+        )
+        setting.scheduler.submit(task)
+        await asyncio.sleep(0.01)
+        running = len(setting.worker.batches), len(other_worker.batches)
+        setting.worker.batches[0].finish()
+        (await other_worker.batch(0)).finish()
+        await answers([first, second])
+        return running
+
+    assert await batches_in_flight(isolated=False) == (1, 0)
+    assert await batches_in_flight(isolated=True) == (1, 1)
+
+
+@on_loop
 async def test_requests_of_one_turn_share_a_batch_and_get_their_own_rows() -> None:
     setting = Setting()
     assert await setting.ask([1, 2], [3], [4, 5, 6]) == [[2, 4], [6], [8, 10, 12]]

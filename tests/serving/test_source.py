@@ -66,8 +66,8 @@ def test_a_base_path_that_cannot_be_read_says_nothing_of_versions(tmp_path: Path
         None,
         {},
         [
-            f"Could not find base path {missing} for servable m: No such file or directory. "
-            "Create it, or correct the model's base path."
+            f"Could not find base path {missing} for servable m with error NOT_FOUND: {missing} "
+            "not found. Create it, or correct the model's base path."
         ],
     )
 
@@ -81,7 +81,31 @@ def test_a_base_path_without_versions_is_empty_and_warned_of(tmp_path: Path) -> 
             f"No versions of servable m found under base path {tmp_path}. Did you forget to name "
             "your leaf directory as a number (eg. '/1/')?"
         ],
+        empty=True,
     )
+
+
+@pytest.mark.usefixtures("old_files")
+def test_specific_versions_that_are_not_there_are_warned_of(models: Path, tmp_path: Path) -> None:
+    put(models, tmp_path, "1")
+    folder = FolderSource("m", str(tmp_path))
+    absent = (
+        "Version {} of servable m, which was requested to be served as a 'specific' version in "
+        "the servable's version policy, was not found in the file system"
+    )
+    none = (
+        f"No versions of servable m found under base path {tmp_path}. Did you forget to name your "
+        "leaf directory as a number (eg. '/1/')?"
+    )
+    for versions, warnings in (
+        ((1,), []),
+        ((1, 9), [absent.format(9)]),
+        ((8, 9), [absent.format(8), absent.format(9), none]),
+        ((), ["No specific versions requested for servable m.", none]),
+    ):
+        poll = folder.poll(VersionPolicy("specific", versions=versions))
+        assert (numbers(poll), poll.warnings) == ([v for v in versions if v == 1], warnings)
+        assert not poll.empty
 
 
 @pytest.mark.usefixtures("old_files")

@@ -126,6 +126,38 @@ def test_the_new_version_is_prepared_while_the_old_one_serves(
     server.run(test())
 
 
+@pytest.mark.parametrize("transition", ["unload_first+hold", "staged+hold"])
+def test_requests_of_the_gap_go_on_when_the_new_version_serves(
+    server: Server, tmp_path: Path, transition: str
+) -> None:
+    base = tmp_path / "m"
+
+    async def test() -> None:
+        manager = server.core.manager
+        model, _ = await server.serve(base, "half_plus_two", transition=transition)
+        first = server.core.events.last_seq
+        found: list[int] = []
+
+        def ask(_: Event) -> None:
+            assert manager.hold("m", lambda: found.append(manager.find("m").id.version)) is not None
+
+        # While a version serves, nothing is held; from then on, until the next does.
+        assert manager.hold("m", lambda: None) is None
+        with on_event(server, "quiescing", ask), on_event(server, "loading", ask):
+            server.put(base, 2, "half_plus_three")
+            server.poll("m")
+            await server.until(lambda: len(found) == 2, "both went on")
+        assert found == [2, 2]
+        assert len(model.held) == 0
+        told = [row for row in steps(server.events(first)) if row[0] in ("available", "loading")]
+        assert told == [("loading", 2, None), ("available", 2, None)]
+        (released,) = [e for e in server.events(first) if e.kind == "held_released"]
+        assert (released.data or {})["requests"] == 2
+        assert manager.hold("m", lambda: None) is None
+
+    server.run(test())
+
+
 def test_a_first_version_is_loaded_at_a_stretch(server: Server, tmp_path: Path) -> None:
     async def test() -> None:
         first = server.core.events.last_seq
@@ -283,6 +315,7 @@ def test_a_bad_graph_leaves_the_old_version_serving(server: Server, tmp_path: Pa
             ("load_failed", 2, None),
             ("state", 2, "END"),
             ("error", 2, None),
+            ("not_loaded", 2, None),
         ]
 
     server.run(test())
@@ -292,23 +325,24 @@ def test_bad_weights_are_found_only_when_the_old_version_has_gone(
     server: Server, models: Path, tmp_path: Path
 ) -> None:
     """Then nothing serves, as under unload_first, until its files are mended or it is rolled
-    back."""
+    back, or else falls back by itself."""
     base = tmp_path / "m"
 
     async def test() -> None:
-        model, _ = await server.serve(base, "half_plus_two", transition="staged")
+        model, _ = await server.serve(base, "half_plus_two", transition="staged", fall_back=False)
         first = server.core.events.last_seq
         server.put(base, 2, "corrupt")
         server.poll("m")
         error = await failure(server, 2)
         assert error.code is Code.DATA_LOSS
         assert model.ready is None
-        assert steps(server.events(first))[-5:] == [
+        assert steps(server.events(first))[-6:] == [
             ("reserved", 2, None),
             ("loading", 2, None),
             ("load_failed", 2, None),
             ("state", 2, "END"),
             ("error", 2, None),
+            ("not_loaded", 2, None),
         ]
         shutil.rmtree(base / "2")
         server.poll("m")

@@ -11,25 +11,29 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import psutil
 import pytest
 
+from tests.models import BIG_WEIGHTS_BYTES
 from tests.servers import WAIT_SECONDS, Server, descriptors, floats
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.runtime.frames import Tensors, frame
 from workbench.runtime.processes import ProcessId
-from workbench.serving.worker import WORKER_LOST, Lane, LoadReport, Worker
+from workbench.serving.worker import WORKER_LOST, Lane, LoadReport, StageReport, Worker
 from workbench.serving.zygote import Zygote
+from workbench.worker.quiet import NICENESS
 
 KILLED = "killed by SIGKILL (by someone, or by the system for want of memory)"
 MEBIBYTE = 1024 * 1024
 
 
-async def load(worker: Worker, path: Path) -> LoadReport:
+async def load(worker: Worker, path: Path, quiet: bool = False) -> LoadReport:
     return await asyncio.wait_for(
         worker.load(
             str(path),
             tags=("serve",),
             intra_op_threads=1,
+            quiet=quiet,
             warm_up=False,
             warm_up_iterations=0,
             progress=lambda kind, data: None,
@@ -94,6 +98,149 @@ def test_tells_what_it_has_loaded(server: Server, models: Path) -> None:
         assert sorted(report.seconds) == ["graph", "init", "restore", "warmup"]
         await worker.stop()
         assert await worker.ended == "exit code 0"
+
+    server.run(test())
+
+
+async def stage(worker: Worker, path: Path, quiet: bool = False) -> StageReport:
+    return await asyncio.wait_for(
+        worker.stage(
+            str(path),
+            tags=("serve",),
+            intra_op_threads=1,
+            quiet=quiet,
+            progress=lambda kind, data: None,
+        ),
+        WAIT_SECONDS,
+    )
+
+
+def file_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_load_in_two_halves(server: Server, models: Path, quiet: bool) -> None:
+    """First all but the weights, with the lanes; then the weights, and it answers."""
+
+    async def test() -> None:
+        worker = await Worker.spawn(server.core.zygote)
+        path = models / "lookup"
+        report = await stage(worker, path, quiet)
+        files = file_bytes(path / "variables") + file_bytes(path / "assets")
+        assert report == StageReport(report.seconds, files, files, None)
+        assert sorted(report.seconds) == ["graph"]
+        await worker.open_lanes(1)
+        loaded = await load(worker, path, quiet)
+        assert sorted(loaded.seconds) == ["graph", "init", "restore", "warmup"]
+        assert loaded.seconds["graph"] == report.seconds["graph"]
+        # Its table is filled from an asset when it is initialised.
+        answer = await ask(worker.lanes[0], words=strings(b"version", b"serving", b"other"))
+        assert answer["ids"].tolist() == [2, 0, -1]
+        await worker.stop()
+        assert await worker.ended == "exit code 0"
+
+    server.run(test())
+
+
+def test_a_staged_worker_has_no_weights_and_gives_them_no_memory(
+    server: Server, models: Path
+) -> None:
+    async def test() -> None:
+        worker = await Worker.spawn(server.core.zygote)
+        report = await stage(worker, models / "big")
+        assert report.read_bytes >= BIG_WEIGHTS_BYTES
+        before = psutil.Process(worker.pid).memory_full_info().uss
+        await load(worker, models / "big")
+        grown = psutil.Process(worker.pid).memory_full_info().uss - before
+        assert grown > 0.9 * BIG_WEIGHTS_BYTES
+        await worker.stop()
+
+    server.run(test())
+
+
+def test_what_cannot_be_staged_says_why(server: Server, models: Path) -> None:
+    async def test() -> None:
+        worker = await Worker.spawn(server.core.zygote)
+        with pytest.raises(ServingError) as raised:
+            await stage(worker, models / "bad_graph")
+        assert raised.value.code is Code.NOT_FOUND
+        assert "NoSuchOperation" in raised.value.message
+        await worker.stop()
+
+    server.run(test())
+
+
+def test_weights_that_cannot_be_restored_say_so_after_staging(server: Server, models: Path) -> None:
+    async def test() -> None:
+        worker = await Worker.spawn(server.core.zygote)
+        await stage(worker, models / "corrupt")
+        with pytest.raises(ServingError) as raised:
+            await load(worker, models / "corrupt", quiet=True)
+        assert raised.value.code is Code.DATA_LOSS
+        await worker.stop()
+
+    server.run(test())
+
+
+def test_one_that_is_staged_is_ended_at_once(server: Server, models: Path) -> None:
+    async def test() -> None:
+        worker = await Worker.spawn(server.core.zygote)
+        await stage(worker, models / "half_plus_two")
+        await worker.stop(grace_seconds=3600.0)
+        assert await worker.ended == KILLED
+        with pytest.raises(ServingError) as raised:
+            await load(worker, models / "half_plus_two")
+        assert raised.value == unavailable(
+            f"The worker process died while it loaded the model: {KILLED}"
+        )
+
+    server.run(test())
+
+
+def test_a_death_while_staging_is_its_error(server: Server, models: Path) -> None:
+    async def test() -> None:
+        worker = await Worker.spawn(server.core.zygote)
+        os.kill(worker.pid, signal.SIGSTOP)
+        staging = asyncio.ensure_future(stage(worker, models / "half_plus_two"))
+        await asyncio.sleep(0)
+        os.kill(worker.pid, signal.SIGKILL)
+        with pytest.raises(ServingError) as raised:
+            await staging
+        assert raised.value == unavailable(
+            f"The worker process died while it loaded the model: {KILLED}"
+        )
+
+    server.run(test())
+
+
+def niceness(pid: int) -> set[int]:
+    """That of all of a process's threads."""
+    tasks = Path(f"/proc/{pid}/task")
+    return {os.getpriority(os.PRIO_PROCESS, int(task.name)) for task in tasks.iterdir()}
+
+
+def test_a_quiet_load_leaves_no_thread_of_low_priority(server: Server, models: Path) -> None:
+    """It is in threads of low priority that it loads; what serves later is as any other."""
+
+    async def test() -> None:
+        worker = await Worker.spawn(server.core.zygote)
+        seen: set[int] = set()
+        loading = asyncio.ensure_future(load(worker, models / "big", quiet=True))
+        while not loading.done():
+            try:
+                seen |= niceness(worker.pid)
+            except ProcessLookupError:
+                pass  # a thread has ended between being listed and being looked at
+            await asyncio.sleep(0.001)
+        await loading
+        await worker.open_lanes(2)
+        answer = await ask(worker.lanes[0], x=floats(2))
+        assert answer["y"].tolist() == [2.0]
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        assert seen == {own, max(own, NICENESS)}
+        assert niceness(worker.pid) == {own}
+        await worker.stop()
 
     server.run(test())
 

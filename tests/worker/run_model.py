@@ -32,13 +32,24 @@ class Session:
             self.loaded[name] = LoadedModel(
                 f"{self.folder}/{name}", ("serve",), 1, lambda kind, data: kinds.append(kind)
             )
+            self.loaded[name].read_graph()
             self.loaded[name].finish()
         return self.loaded[name]
 
     def load(self, path: str, tags: tuple[str, ...]) -> Any:
         from workbench.worker.model import LoadedModel
 
-        LoadedModel(path, tags, 1, lambda kind, data: None).finish()
+        model = LoadedModel(path, tags, 1, lambda kind, data: None)
+        model.read_graph()
+        model.finish()
+
+    def gpu_options(self, name: str, fraction: float) -> Any:
+        from workbench.worker.model import LoadedModel
+
+        path = f"{self.folder}/{name}"
+        model = LoadedModel(path, ("serve",), 1, lambda kind, data: None, fraction)
+        options = model._session._config.gpu_options
+        return options.allow_growth, options.per_process_gpu_memory_fraction
 
     def run(self, name: str, signature: str, inputs: dict[str, Any], outputs: Any = ()) -> Any:
         return self.model(name).run(signature, inputs, outputs)

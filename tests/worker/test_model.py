@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import shutil
@@ -289,6 +290,9 @@ def test_what_cannot_be_loaded_says_why(ask: Ask, models: Path, tmp_path: Path) 
     [
         (MemoryError("big"), Code.RESOURCE_EXHAUSTED, "out of memory: big"),
         (FileNotFoundError("gone"), Code.NOT_FOUND, "gone"),
+        (OSError(errno.EIO, "bad disk"), Code.UNAVAILABLE, f"[Errno {errno.EIO}] bad disk"),
+        (OSError(errno.ETIMEDOUT, "slow"), Code.UNAVAILABLE, f"[Errno {errno.ETIMEDOUT}] slow"),
+        (OSError(errno.EACCES, "locked"), Code.NOT_FOUND, f"[Errno {errno.EACCES}] locked"),
         (ValueError(), Code.INVALID_ARGUMENT, "ValueError"),
         (
             UnicodeDecodeError("utf-8", b"bad \xff", 4, 5, "invalid start byte"),
@@ -299,3 +303,8 @@ def test_what_cannot_be_loaded_says_why(ask: Ask, models: Path, tmp_path: Path) 
 )
 def test_other_exceptions_have_codes(ask: Ask, error: Exception, code: Code, message: str) -> None:
     assert ask("translate", error) == (code, message)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.25])
+def test_a_versions_share_of_a_gpus_memory(ask: Ask, fraction: float) -> None:
+    assert ask("gpu_options", "half_plus_two", fraction) == (True, fraction)

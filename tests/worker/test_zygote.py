@@ -71,7 +71,8 @@ class Worker:
     def load(self, path: Path) -> dict[str, Any]:
         """The worker's last word about a load."""
         order = {"op": "load", "path": str(path), "tags": ["serve"], "intra_op_threads": 1}
-        self.control.send({**order, "warm_up": False, "warm_up_iterations": 0})
+        order |= {"quiet": False, "warm_up": False, "warm_up_iterations": 0}
+        self.control.send(order)
         while "progress" in (said := receive(self.control)[0]):
             pass
         return said

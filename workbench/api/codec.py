@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from workbench.api.codec_process import (
     send_message,
     unpack,
 )
-from workbench.api.json_request import PredictRequest
+from workbench.api.json_request import ExamplesRequest, PredictRequest
 from workbench.core.signature import Signature
 from workbench.core.status import ServingError, unavailable
 
@@ -100,6 +100,26 @@ class CodecProcess:
                 inputs=with_inputs,
                 row_format=answer["row_format"],
             )
+
+        return await self._submit(job, body.size)
+
+    async def decode_examples(
+        self, spool: Spool, method: Literal["classify", "regress"]
+    ) -> ExamplesRequest:
+        """The classify or regress request in the JSON text `spool`, which may be closed meanwhile.
+
+        Raises:
+            ServingError: what `json_request.decode_examples` raises; UNAVAILABLE as above.
+            ValueError: `spool` is closed.
+        """
+        body = Spool(os.dup(spool.fd), spool.size)  # ours, whatever becomes of the caller's
+
+        def job() -> ExamplesRequest:
+            message: Message = {"job": "examples", "size": body.size, "method": method}
+            answer, tensors = self._converse(message, body)
+            examples = unpack(answer["tensors"], tensors)["examples"]
+            tensors.close()
+            return ExamplesRequest(answer["signature_name"], examples.tolist())
 
         return await self._submit(job, body.size)
 

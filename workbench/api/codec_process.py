@@ -8,11 +8,13 @@ anonymous memory region (`SCM_RIGHTS`). The parent's side is `workbench.api.code
 Messages to it, each with a region::
 
     {"job": "decode", "size": bytes, "signatures": {name: ...} or "refusal": [code, message]}
+    {"job": "examples", "size": bytes, "method": str}
     {"job": "encode", "size": bytes, "tensors": [...], "row_format": bool}
 
 and from it, with a region, or ``{"refusal": [code, message]}`` without::
 
     {"size": bytes, "tensors": [...], "signature_name": str, "row_format": bool}
+    {"size": bytes, "tensors": [...], "signature_name": str}
     {"size": bytes}
 """
 
@@ -153,6 +155,20 @@ def _decode(message: Message, body: Spool) -> tuple[Message, Spool]:
     }, tensors
 
 
+def _examples(message: Message, body: Spool) -> tuple[Message, Spool]:
+    from workbench.api.json_request import decode_examples
+
+    request = decode_examples(memoryview(body.view()), message["method"])
+    examples = np.empty(len(request.examples), object)
+    examples[:] = request.examples
+    descriptions, tensors = pack({"examples": examples})
+    return {
+        "size": tensors.size,
+        "tensors": descriptions,
+        "signature_name": request.signature_name,
+    }, tensors
+
+
 def _encode(message: Message, tensors: Spool) -> tuple[Message, Spool]:
     from workbench.api.json_response import encode_predict
 
@@ -161,11 +177,14 @@ def _encode(message: Message, tensors: Spool) -> tuple[Message, Spool]:
     return {"size": body.size}, body
 
 
+_JOBS = {"decode": _decode, "examples": _examples, "encode": _encode}
+
+
 def _serve_one(sock: socket.socket) -> None:
     message, region = receive_message(sock)
     assert region is not None
     try:
-        answer, result = (_decode if message["job"] == "decode" else _encode)(message, region)
+        answer, result = _JOBS[message["job"]](message, region)
     except ServingError as error:
         send_message(sock, refusal_of(error))
     except Exception as error:

@@ -8,6 +8,7 @@ SSL                      SSLConfig             keys and certificates of gRPC
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import fields
@@ -21,6 +22,8 @@ from workbench.api.metrics import METRICS_PATH
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.serving.model import ModelConfig
+
+logger = logging.getLogger(__name__)
 
 _OUR_PLATFORM = "tensorflow"
 
@@ -40,6 +43,7 @@ def read_text_proto(path: str | os.PathLike[str], name: str) -> Any:
     try:
         return text_format.Parse(text, message_class(name)())
     except text_format.ParseError as error:
+        logger.error("Error parsing text-format tensorflow.serving.%s: %s", name, error)
         raise invalid_argument(f"Invalid protobuf file: '{path}' ({error})") from error
 
 

@@ -88,6 +88,12 @@ class GrpcServer:
             anonymous[_HEALTH + "Watch"] = grpc.stream_stream_rpc_method_handler(self._watch_all)
         self._router = _Router(handlers, anonymous, token)
 
+    @property
+    def insecure(self) -> bool:
+        """Whether it is offered, and without TLS."""
+        options = self._options
+        return bool(options.port or options.socket_path) and options.tls is None
+
     async def start(self) -> list[str]:
         """Listen.
 

@@ -59,8 +59,17 @@ class ModelSpec(NamedTuple):
     signature_name: str = DEFAULT_SIGNATURE
 
 
+_NO_SPEC = ModelSpec("")
+"""Of a request that has none: refused, and counted without a model's name."""
+
+
 class GrpcService:
-    """The methods of PredictionService and ModelService, by their full names."""
+    """The methods of PredictionService and ModelService, by their full names.
+
+    Args:
+        check_method_names: a signature must have been saved for the method that asks for it.
+        tensor_content: answer Predict with `tensor_content` instead of typed fields.
+    """
 
     def __init__(
         self,
@@ -69,7 +78,9 @@ class GrpcService:
         reloader: Reloader,
         metrics: Metrics,
         check_method_names: bool = False,
+        tensor_content: bool = False,
     ) -> None:
+        self._tensor_content = tensor_content
         self._check_method_names = check_method_names
         self._manager = manager
         self._scheduler = scheduler
@@ -91,7 +102,7 @@ class GrpcService:
 
     async def _predict(self, request: bytes, seconds: float | None) -> bytes:
         spec_bytes, entries, outputs = _read_predict(request)
-        spec = _read_spec(spec_bytes)
+        spec = _NO_SPEC if spec_bytes is None else _read_spec(spec_bytes)
         return await self._counted(
             "Predict", spec, self._predict_with(spec, entries, outputs, seconds)
         )
@@ -99,7 +110,10 @@ class GrpcService:
     async def _predict_with(
         self, spec: ModelSpec, entries: dict[str, bytes], outputs: list[str], seconds: float | None
     ) -> bytes:
-        served = await self._find_or_wait(spec, seconds)
+        if spec is _NO_SPEC:
+            raise invalid_argument("Missing ModelSpec")
+        size = sum(map(len, entries.values()))
+        served = await self._find_or_wait(spec, seconds, size)
         signature = served.signatures.get(spec.signature_name)
         if signature is None:
             raise failed_precondition(f'Serving signature key "{spec.signature_name}" not found.')
@@ -121,7 +135,7 @@ class GrpcService:
             inputs,
             tuple(outputs),
             seconds,
-            lambda tensors: encode_tensors(1, tensors) + spec_field,
+            lambda tensors: encode_tensors(1, tensors, self._tensor_content) + spec_field,
         )
         return answer
 
@@ -181,8 +195,9 @@ class GrpcService:
             raise invalid_argument("ModelSpec has no name specified.")
         return self._manager.find(spec.name, spec.version, spec.label)
 
-    async def _find_or_wait(self, spec: ModelSpec, seconds: float | None) -> Served:
-        """The version that answers; where requests are held, after the gap in which there is none.
+    async def _find_or_wait(self, spec: ModelSpec, seconds: float | None, size: int) -> Served:
+        """The version that answers a request of `size` bytes; where requests are held, after the
+        gap in which there is none.
 
         Raises:
             ServingError: DEADLINE_EXCEEDED, none came in time; or as `_find`.
@@ -195,7 +210,7 @@ class GrpcService:
                 if error.code is not Code.NOT_FOUND or not latest:
                     raise
                 come: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                remove = self._manager.hold(spec.name, partial(_come, come))
+                remove = self._manager.hold(spec.name, partial(_come, come), size)
                 if remove is None:
                     raise
                 try:
@@ -215,13 +230,15 @@ class GrpcService:
 
     async def _examples(self, api: str, request: bytes, seconds: float | None) -> bytes:
         asked = _parse(_KINDS[api] + "Request", request)
-        spec = _spec_of(asked)
+        spec = _to_spec(asked.model_spec) if asked.HasField("model_spec") else _NO_SPEC
         return await self._counted(api, spec, self._examples_with(api, spec, asked.input, seconds))
 
     async def _examples_with(
         self, api: str, spec: ModelSpec, given: Any, seconds: float | None
     ) -> bytes:
-        served = await self._find_or_wait(spec, seconds)
+        if spec is _NO_SPEC:
+            raise invalid_argument("Missing ModelSpec")
+        served = await self._find_or_wait(spec, seconds, given.ByteSize())
         method = api.lower()
         outputs = examples_signature(
             served.signatures, spec.signature_name, method, self._check_method_names
@@ -243,31 +260,11 @@ class GrpcService:
     async def _multi_inference(self, request: bytes, seconds: float | None) -> bytes:
         """Each task is a run of its own, all at once; TensorFlow Serving makes them one run."""
         asked = _parse("MultiInferenceRequest", request)
-        if not asked.tasks:
-            raise invalid_argument("Inference request tasks are empty.")
-        first = asked.tasks[0]
-        served = await self._find_or_wait(_spec_of(first), seconds)
+        # The model is the first task's; without any there is no name to find it by.
+        name = asked.tasks[0].model_spec if asked.tasks else message_class("ModelSpec")()
+        served = await self._find_or_wait(_to_spec(name), seconds, len(request))
+        calls = self._inference_calls(asked.tasks, served)
         examples = _examples_of(asked.input)
-        calls: list[tuple[str, ModelSpec, tuple[str, ...]]] = []
-        for task in asked.tasks:
-            spec = _spec_of(task)
-            if spec.name != first.model_spec.name:
-                raise invalid_argument(
-                    "All ModelSpecs in a MultiInferenceRequest must access the same model name."
-                )
-            if any(spec.signature_name == before.signature_name for _, before, _ in calls):
-                raise invalid_argument(f"Duplicate evaluation of signature: {spec.signature_name}")
-            if spec.signature_name not in served.signatures:
-                raise invalid_argument(
-                    f"Requested signature not found in model graph: {spec.signature_name}"
-                )
-            method = _METHODS.get(task.method_name)
-            if method is None:
-                raise ServingError(
-                    Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}"
-                )
-            outputs = examples_signature(served.signatures, spec.signature_name, method)
-            calls.append((method, spec, outputs))
         self._metrics.examples(served.id.name, len(examples))
         results = await asyncio.gather(
             *(
@@ -291,6 +288,42 @@ class GrpcService:
             _fill_result(method, getattr(result, f"{kind}_result"), tensors, len(examples))
         data: bytes = response.SerializeToString()
         return data
+
+    def _inference_calls(
+        self, tasks: Any, served: Served
+    ) -> list[tuple[str, ModelSpec, tuple[str, ...]]]:
+        """Method, model spec and outputs of each task of a MultiInference request.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT or UNIMPLEMENTED, the tasks do not go together.
+        """
+        calls: list[tuple[str, ModelSpec, tuple[str, ...]]] = []
+        fed = ""
+        for task in tasks:
+            spec = _to_spec(task.model_spec)
+            if not spec.name:
+                raise invalid_argument("Found ModelSpec with an empty model name.")
+            if spec.name != tasks[0].model_spec.name:
+                raise invalid_argument(
+                    "All ModelSpecs in a MultiInferenceRequest must access the same model name."
+                )
+            name = spec.signature_name
+            if any(name == before.signature_name for _, before, _ in calls):
+                raise invalid_argument(f"Duplicate evaluation of signature: {name}")
+            if name not in served.signatures:
+                raise invalid_argument(f"Requested signature not found in model graph: {name}")
+            method = _METHODS.get(task.method_name)
+            if method is None:
+                raise ServingError(
+                    Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}"
+                )
+            outputs = examples_signature(served.signatures, name, method, self._check_method_names)
+            tensor = served.signatures[name].inputs["inputs"].name
+            if fed not in ("", tensor):
+                raise invalid_argument("Input tensor must be the same for all Signatures.")
+            fed = tensor
+            calls.append((method, spec, outputs))
+        return calls
 
     # About the model.
 
@@ -335,13 +368,35 @@ class GrpcService:
     async def _reload(self, request: bytes, seconds: float | None) -> bytes:
         asked = _parse("ReloadConfigRequest", request)
         if asked.config.WhichOneof("config") != "model_config_list":
-            raise invalid_argument(
+            refused = invalid_argument(
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. Only "
                 "ModelConfigList is currently supported"
             )
-        await self._reloader.reload(asked.config)
-        # A status of OK, in which every field has its default, is an empty message.
-        return field(1, b"")
+            self._manager.events.add("reload_failed", message=refused.message)
+            raise refused
+        events, metrics = self._manager.events, self._metrics
+        for index, entry in enumerate(asked.config.model_config_list.config):
+            events.add(
+                "config_entry",
+                index=index,
+                path=entry.base_path,
+                name=entry.name,
+                platform=entry.model_platform,
+            )
+        before = {name: metrics.first_value(name) for name in asked.metric_names}
+        try:
+            await self._reloader.reload(asked.config)
+        except ServingError as error:
+            events.add("reload_failed", message=error.message)
+            raise
+        response = message_class("ReloadConfigResponse")()
+        # A status of OK has the default in every field; but it is there.
+        response.status.SetInParent()
+        for name, value in before.items():
+            increase = metrics.first_value(name) - value
+            response.metric.add(name=name, int64_value_increase=increase)
+        data: bytes = response.SerializeToString()
+        return data
 
 
 # Requests.
@@ -389,10 +444,8 @@ def _read_predict(request: bytes) -> tuple[bytes | None, dict[str, bytes], list[
 
 
 @lru_cache(maxsize=256)
-def _read_spec(data: bytes | None) -> ModelSpec:
+def _read_spec(data: bytes) -> ModelSpec:
     """A serialised `ModelSpec`. Clients repeat theirs, so few are ever read twice."""
-    if data is None:
-        raise invalid_argument("Missing ModelSpec")
     return _to_spec(_parse("ModelSpec", data))
 
 

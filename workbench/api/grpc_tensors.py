@@ -116,16 +116,22 @@ def decode_tensor(message: bytes) -> np.ndarray:
     return array.reshape(shape)
 
 
-def encode_tensor(array: np.ndarray) -> bytes:
-    """A serialised `TensorProto` with every element in its typed field (`AsProtoField`)."""
+def encode_tensor(array: np.ndarray, as_content: bool = False) -> bytes:
+    """A serialised `TensorProto` with every element in its typed field (`AsProtoField`), or all
+    of them together in `tensor_content` (`AsProtoTensorContent`)."""
     name = dtype_name(array.dtype)
     head = field(_DTYPE, _NUMBERS[name]) + field(_SHAPE, _encode_shape(array.shape))
     number, stored = _FIELDS[name]
     if name == STRING:
-        texts = (v if isinstance(v, bytes) else str(v).encode() for v in array.ravel())
+        texts = [v if isinstance(v, bytes) else str(v).encode() for v in array.ravel()]
+        if as_content and texts:
+            lengths = encode_varints(np.array([len(text) for text in texts], np.int64))
+            return head + field(_CONTENT, lengths + b"".join(texts))
         return head + b"".join(field(number, text) for text in texts)
     if array.size == 0:
         return head
+    if as_content:
+        return head + field(_CONTENT, array.tobytes())
     if stored != "varint":
         return head + field(number, array.tobytes())
     if name in ("half", "bfloat16"):
@@ -133,10 +139,12 @@ def encode_tensor(array: np.ndarray) -> bytes:
     return head + field(number, encode_varints(array))
 
 
-def encode_tensors(number: int, tensors: Mapping[str, np.ndarray]) -> bytes:
+def encode_tensors(
+    number: int, tensors: Mapping[str, np.ndarray], as_content: bool = False
+) -> bytes:
     """A `map<string, TensorProto>` field with that number."""
     return b"".join(
-        field(number, field(1, name.encode()) + field(2, encode_tensor(array)))
+        field(number, field(1, name.encode()) + field(2, encode_tensor(array, as_content)))
         for name, array in tensors.items()
     )
 

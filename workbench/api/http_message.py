@@ -73,6 +73,11 @@ class Request:
         self.spool: Spool | None
         self.set_body(body)
 
+    @property
+    def body_size(self) -> int:
+        """Bytes of the body, wherever it is."""
+        return len(self.body) if self.spool is None else self.spool.size
+
     def set_body(self, body: bytes | Spool) -> None:
         if isinstance(body, Spool):
             self.body, self.spool = b"", body

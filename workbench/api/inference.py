@@ -13,6 +13,17 @@ import numpy as np
 
 from workbench.core.signature import Signature
 from workbench.core.status import Code, ServingError, invalid_argument
+from workbench.runtime.dtypes import dtype_name
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """A shape as TensorFlow's `TensorShape::DebugString` writes it: ``[2,3]``."""
+    return f"[{','.join(map(str, shape))}]"
+
+
+def data_type_name(dtype: np.dtype) -> str:
+    """A dtype as TensorFlow's `DataType_Name` writes it: ``DT_DOUBLE``."""
+    return f"DT_{dtype_name(dtype).upper()}"
 
 
 def check_inputs(signature: Signature, inputs: Mapping[str, Any]) -> None:
@@ -143,10 +154,11 @@ def classification(
             continue
         if array.ndim != 2:
             raise invalid_argument(
-                f"Expected Tensor shape: [batch_size num_classes] but got {list(array.shape)}"
+                f"Expected Tensor shape: [batch_size num_classes] but got {shape_text(array.shape)}"
             )
         if array.dtype.kind != kind or (kind == "f" and array.dtype != np.float32):
-            raise invalid_argument(f"Expected {name} Tensor of {dtype}. Got: {array.dtype}")
+            got = data_type_name(array.dtype)
+            raise invalid_argument(f"Expected {name} Tensor of {dtype}. Got: {got}")
         if array.shape[0] != examples:
             raise invalid_argument(
                 f"Expected {name} output batch size of {examples}. Got: {array.shape[0]}"
@@ -165,12 +177,13 @@ def regression(outputs: Mapping[str, np.ndarray], examples: int) -> np.ndarray:
     if values.ndim not in (1, 2) or (values.ndim == 2 and values.shape[1] != 1):
         raise invalid_argument(
             "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got "
-            f"{list(values.shape)}"
+            f"{shape_text(values.shape)}"
         )
     if values.shape[0] != examples:
         raise invalid_argument(
             f"Input batch size did not match output batch size: {examples} vs. {values.shape[0]}"
         )
     if values.dtype != np.float32:
-        raise invalid_argument(f"Expected output Tensor of DT_FLOAT.  Got: {values.dtype}")
+        got = data_type_name(values.dtype)
+        raise invalid_argument(f"Expected output Tensor of DT_FLOAT.  Got: {got}")
     return values.reshape(-1)

@@ -1,11 +1,12 @@
 """The plain predict requests, read at the speed of simdjson.
 
-A request is plain when it is strict JSON, its inputs are numeric, and its lists are regular. Then
+A request is plain when it is strict JSON and its lists are regular. Where all inputs are numeric,
 simdjson copies all numbers into one buffer, which is the tensor. What that copy does not show is
 how the numbers were nested: ``[[1, 2], [3, 4]]`` and ``[[1], [2, 3, 4]]`` give the same buffer. So
 the request's *skeleton*, its text without numbers and white space, is compared with the skeleton
 that the tensor's shape implies: equal texts are equal nests, whatever the rank, at a fraction of
-the cost of walking the lists.
+the cost of walking the lists. Where some input is of strings or booleans, simdjson makes Python's
+lists of it, and these are walked level by level.
 
 Everything else is answered with None, and read again by the exact reader.
 """
@@ -15,13 +16,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 import simdjson
 
+from workbench.api.json_tensors import decode_base64
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature, TensorInfo
-from workbench.runtime.dtypes import numpy_dtype
+from workbench.core.status import ServingError
+from workbench.runtime.dtypes import STRING, numpy_dtype
 
 # simdjson's buffer type for each dtype, and the bounds its values are checked against (rapidjson's
 # `IsInt` for everything up to 32 bits signed; narrower ones wrap).
@@ -100,7 +104,9 @@ def _read(
         raise _NotPlain
 
     value = document["instances" if row_format else "inputs"]
-    if isinstance(value, simdjson.Object) and not row_format:
+    if any(info.dtype not in _BUFFERS for info in infos.values()):
+        inputs = _Walk(body).read(value, infos, row_format)
+    elif isinstance(value, simdjson.Object) and not row_format:
         inputs = _read_columns(value, body, infos)
     elif not isinstance(value, simdjson.Array):
         raise _NotPlain
@@ -173,7 +179,7 @@ def _numbers(values: list[Any], dtype: str) -> tuple[tuple[int, ...], np.ndarray
     As many numbers as that shape implies; that all values have this shape is left to check.
     """
     try:
-        buffer_type, low, high = _BUFFERS[dtype]
+        buffer_type, _, _ = _BUFFERS[dtype]
     except KeyError:
         raise _NotPlain from None
     shape = []
@@ -197,12 +203,104 @@ def _numbers(values: list[Any], dtype: str) -> tuple[tuple[int, ...], np.ndarray
         flat = np.frombuffer(b"".join(parts), element_type)
     if flat.size != len(values) * math.prod(shape):
         raise _NotPlain
+    return tuple(shape), _converted(flat, dtype)
+
+
+def _converted(flat: np.ndarray, dtype: str) -> np.ndarray:
+    """Numbers in the type of simdjson's buffer as ones of `dtype`, if that takes them."""
+    _, low, high = _BUFFERS[dtype]
     if low is not None and (flat.min() < low or flat.max() > high):
         raise _NotPlain
     if dtype == "float":
         with np.errstate(over="ignore"):  # beyond float32's range is infinity
-            return tuple(shape), flat.astype(np.float32)
-    return tuple(shape), flat.astype(numpy_dtype(dtype), copy=False)
+            return flat.astype(np.float32)
+    return flat.astype(numpy_dtype(dtype), copy=False)
+
+
+class _Walk:
+    """Reads inputs of which some are strings or booleans.
+
+    A dictionary does not show that a key came twice. Members of rows are counted; base64 objects
+    are as many as their key is found in the text, which must not have it in another spelling.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._base64_objects = 0
+
+    def read(
+        self, value: Any, infos: Mapping[str, TensorInfo], row_format: bool
+    ) -> dict[str, np.ndarray]:
+        if isinstance(value, simdjson.Object) and not row_format:
+            inputs = self._members(self._members_of(value, infos), infos)
+        elif not isinstance(value, simdjson.Array):
+            raise _NotPlain
+        elif row_format and isinstance(value[0], simdjson.Object) and "b64" not in value[0]:
+            rows = [self._members_of(row, infos) for row in value]
+            inputs = self._members({name: [row[name] for row in rows] for name in infos}, infos)
+        else:
+            ((name, info),) = infos.items()
+            inputs = {name: self._tensor(value.as_list(), info.dtype)}
+        if self._base64_objects and (
+            b"\\" in self._body or self._body.count(b'"b64"') != self._base64_objects
+        ):
+            raise _NotPlain
+        return inputs
+
+    @staticmethod
+    def _members_of(value: Any, infos: Mapping[str, TensorInfo]) -> dict[str, Any]:
+        """The members of an object, which are the inputs and nothing else."""
+        if not isinstance(value, simdjson.Object) or len(value) != len(infos) or "b64" in infos:
+            raise _NotPlain
+        members: dict[str, Any] = value.as_dict()
+        if members.keys() != infos.keys():
+            raise _NotPlain
+        return members
+
+    def _members(
+        self, members: Mapping[str, Any], infos: Mapping[str, TensorInfo]
+    ) -> dict[str, np.ndarray]:
+        return {name: self._tensor(members[name], info.dtype) for name, info in infos.items()}
+
+    def _tensor(self, value: Any, dtype: str) -> np.ndarray:
+        """A regular nest of lists as an array."""
+        shape: list[int] = []
+        flat = [value]
+        while type(flat[0]) is list:
+            size = len(flat[0])
+            if set(map(type, flat)) != {list} or set(map(len, flat)) != {size}:
+                raise _NotPlain
+            shape.append(size)
+            flat = list(chain.from_iterable(flat))
+        return self._leaves(flat, dtype).reshape(shape)
+
+    def _leaves(self, flat: list[Any], dtype: str) -> np.ndarray:
+        types = set(map(type, flat))
+        if dtype == STRING and types <= {str, dict}:
+            array = np.empty(len(flat), object)
+            if dict in types:
+                array[:] = [self._bytes(leaf) for leaf in flat]
+            else:
+                array[:] = [leaf.encode() for leaf in flat]
+            return array
+        if dtype == "bool" and types == {bool}:
+            return np.array(flat, bool)
+        buffer_type, _, _ = _BUFFERS[dtype]
+        if not types <= ({int, float} if buffer_type == "d" else {int}):
+            raise _NotPlain
+        return _converted(np.array(flat, _ELEMENT_TYPES[buffer_type]), dtype)
+
+    def _bytes(self, leaf: Any) -> bytes:
+        if type(leaf) is str:
+            return leaf.encode()
+        text = leaf.get("b64")
+        if len(leaf) != 1 or type(text) is not str:
+            raise _NotPlain
+        self._base64_objects += 1
+        try:
+            return decode_base64(text.encode())
+        except ServingError:
+            raise _NotPlain from None
 
 
 def _text_skeleton(body: bytes, start: int, last: int) -> bytes:

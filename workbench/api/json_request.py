@@ -51,6 +51,16 @@ class ExamplesRequest:
     examples: list[bytes]
 
 
+def decode_plain(body: bytes, signature_of: Callable[[str], Signature]) -> PredictRequest | None:
+    """The predict request that `body` states, where the fast reader can tell; else None.
+
+    Raises:
+        ServingError: from `signature_of`.
+    """
+    fast = json_fast.read_predict(body, signature_of)
+    return None if fast is None else PredictRequest(*fast)
+
+
 def decode_predict(
     body: bytes | bytearray | memoryview, signature_of: Callable[[str], Signature]
 ) -> PredictRequest:
@@ -71,10 +81,7 @@ def decode_predict(
             found.append(signature_of(name))
         return found[0]
 
-    fast = json_fast.read_predict(data, look_up)
-    if fast is not None:
-        return PredictRequest(*fast)
-    return _decode_predict_exactly(data, look_up)
+    return decode_plain(data, look_up) or _decode_predict_exactly(data, look_up)
 
 
 def _decode_predict_exactly(data: bytes, look_up: Callable[[str], Signature]) -> PredictRequest:

@@ -120,9 +120,13 @@ def _with_bare_tokens(array: np.ndarray) -> orjson.Fragment:
 
 
 def _string_json(value: bytes) -> orjson.Fragment:
+    return orjson.Fragment(_string_text(value))
+
+
+def _string_text(value: bytes) -> bytes:
     """A JSON string; bytes that are not UTF-8 pass through unchanged."""
     text = encode_basestring(value.decode("utf-8", "surrogateescape"))
-    return orjson.Fragment(text.encode("utf-8", "surrogateescape"))
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _base64_json(value: bytes) -> dict[str, str]:
@@ -141,18 +145,17 @@ def encode_classify(labels: np.ndarray | None, scores: np.ndarray | None) -> byt
     given = labels if labels is not None else scores
     if given is None or not len(given):
         raise invalid_argument("Cannot convert empty ClassificationResults to JSON")
-    if labels is None:
-        labels = np.full(given.shape, b"", object)
+    count, width = given.shape
+    if not width:
+        return _dumps({"results": [[]] * count})
+    names = [b'""'] * given.size if labels is None else map(_string_text, labels.flat)
     if scores is None:
         scores = np.zeros(given.shape, np.float32)
-    results = [
-        [
-            [_string_json(label), _jsonable("", np.asarray(score))]
-            for label, score in zip(*row, strict=True)
-        ]
-        for row in zip(labels, scores, strict=True)
-    ]
-    return _dumps({"results": results})
+    # All scores are written at once: one at a time costs ten times as much.
+    numbers = _dumps(_jsonable("", scores.reshape(-1)))[1:-1].split(b",")
+    pairs = [b"[%b,%b]" % pair for pair in zip(names, numbers, strict=True)]
+    rows = [b",".join(pairs[at : at + width]) for at in range(0, given.size, width)]
+    return b'{"results":[[' + b"],[".join(rows) + b"]]}"
 
 
 def encode_regress(values: np.ndarray) -> bytes:

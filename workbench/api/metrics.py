@@ -8,6 +8,7 @@ while there is such a model, whatever clients may ask for.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -43,7 +44,8 @@ class Metrics:
         self._latencies: dict[tuple[str, str, str], Histogram] = {}
         self._runtimes: dict[tuple[str, str], Histogram] = {}
         self._examples: dict[str, Histogram] = {}
-        self._warmups: dict[str, tuple[Histogram, int]] = {}
+        # By the folder of the version, and how its warm-up ended.
+        self._warmups: dict[tuple[str, str], tuple[Histogram, int]] = {}
         self._exits: dict[str, int] = {}
         manager.events.listen(self._note)
 
@@ -84,11 +86,12 @@ class Metrics:
         self._examples[model].add(count)
 
     def _note(self, event: Event) -> None:
-        if event.kind == "warmup_finished" and event.data is not None:
+        if event.kind in ("warmup_finished", "warmup_failed") and event.data is not None:
             path = event.data["path"].removesuffix("/assets.extra/tf_serving_warmup_requests")
-            latency, records = self._warmups.get(path, (Histogram(LATENCY_MICROS), 0))
+            key = path, event.data.get("code", "OK")
+            latency, records = self._warmups.get(key, (Histogram(LATENCY_MICROS), 0))
             latency.add(event.data["micros"])
-            self._warmups[path] = latency, records + event.data["records"]
+            self._warmups[key] = latency, records + event.data["records"]
         elif event.kind == "worker_exited" and event.model is not None:
             self._exits[event.model] = self._exits.get(event.model, 0) + 1
 
@@ -96,6 +99,18 @@ class Metrics:
         """Everything, in Prometheus' text format."""
         lines = [*self._tensorflow_serving(), *self._workbench()]
         return ("\n".join(lines) + "\n").encode()
+
+    def first_value(self, name: str) -> int:
+        """The value of a counter's first series; 0 for a metric that is none or has no series.
+
+        Args:
+            name: as TensorFlow has it (``/tensorflow/serving/request_count``), or as on the page.
+        """
+        start = re.sub(r"[^a-zA-Z0-9_]", ":", name) + "{"
+        for line in self.page().decode().splitlines():
+            if line.startswith(start):
+                return int(float(line.rpartition(" ")[2]))
+        return 0
 
     def _tensorflow_serving(self) -> Iterator[str]:
         """In TensorFlow Serving's layout (`prometheus_exporter.cc`): sorted by name, and the
@@ -133,14 +148,16 @@ class Metrics:
         yield from counter(
             "batching_session:wrapped_run_count", [(none, batching.runs)] if used else []
         )
+        # There is no ML Metadata, and no request log: neither has a series.
+        yield f"# TYPE {_SERVING}mlmd_map gauge"
         warmups = sorted(self._warmups.items())
         yield from histogram(
             "model_warmup_latency",
-            [((("model_path", path), ("status", "OK")), w[0]) for path, w in warmups],
+            [((("model_path", path), ("status", s)), w[0]) for (path, s), w in warmups],
         )
         yield from counter(
             "model_warmup_records_read",
-            [((("model_path", path), ("status", "OK")), w[1]) for path, w in warmups],
+            [((("model_path", path), ("status", s)), w[1]) for (path, s), w in warmups],
         )
         yield from counter(
             "request_count",
@@ -162,6 +179,7 @@ class Metrics:
                 for (model, api, entrypoint), h in sorted(self._latencies.items())
             ],
         )
+        yield from counter("request_log_count", [])
         yield from histogram(
             "runtime_latency",
             [

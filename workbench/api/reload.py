@@ -63,6 +63,8 @@ class Reloader:
             check_labels(model, before, self._labels_for_unavailable)
         names = {model.name for model in wanted}
         new = [m.name for m in wanted if m.name not in self._current()]
+        events = self._manager.events
+        events.add("models_adding")
         for name in self._current() - names:
             self._manager.remove_model(name)
         for model in wanted:
@@ -71,6 +73,7 @@ class Reloader:
         failures = await wait_until_settled(self._manager, new)
         if failures:
             raise not_available(failures, "model(s)")
+        events.add("models_added")
 
     def _current(self) -> set[str]:
         return {name for name, model in self._manager.models.items() if not model.removed}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import orjson
@@ -27,7 +27,13 @@ from workbench.api.inference import (
     examples_signature,
     regression,
 )
-from workbench.api.json_request import PredictRequest, decode_examples, decode_predict
+from workbench.api.json_request import (
+    ExamplesRequest,
+    PredictRequest,
+    decode_examples,
+    decode_plain,
+    decode_predict,
+)
 from workbench.api.json_response import (
     VersionStatus,
     encode_classify,
@@ -62,6 +68,9 @@ _RUNTIMES = {"predict": "Predict", "classify": "Classify", "regress": "Regress"}
 _COUNTED = frozenset({*_RUNTIMES, "status", "metadata", ""})
 _OFF_LOOP_BYTES = 256 * 1024
 """Outputs beyond this are encoded in the codec process."""
+_EXACT_BYTES = 8 * 1024
+"""Bodies beyond this that only the exact reader can tell, at up to a millisecond for each
+kilobyte, are decoded in the codec process."""
 
 
 _HELD = frozenset({"predict", "classify", "regress"})
@@ -131,7 +140,7 @@ class RestApi:
             loop.call_soon(self._answer_held, request, reply)
 
         try:
-            taken = self._manager.hold(asked.model, resume)
+            taken = self._manager.hold(asked.model, resume, request.body_size)
         except ServingError as full:
             _refuse(reply, full)
             return True
@@ -164,18 +173,24 @@ class RestApi:
         if request.header("content-type") == TENSORS:
             signature, inputs, wanted = _binary_request(request, target)
             self._submit(target, signature, inputs, wanted, _BinaryAnswer(reply, target))
-        elif request.spool is not None:
-            self._start(
-                self._predict_large(asked, target, request, reply),
-                reply,
-                lambda error: self._held(error, asked, request, reply),
-            )
-        else:
-            decoded = decode_predict(request.body, target)
-            self._run_decoded(target, decoded, reply)
+            return
+        spool = request.spool
+        if spool is None:
+            decoded = decode_plain(request.body, target)
+            if decoded is None and len(request.body) <= _EXACT_BYTES:
+                decoded = decode_predict(request.body, target)
+            if decoded is not None:
+                self._run_decoded(target, decoded, reply)
+                return
+            spool = _spooled(request.body)
+        self._start(
+            self._predict_large(asked, target, spool, reply),
+            reply,
+            lambda error: self._held(error, asked, request, reply),
+        )
 
     async def _predict_large(
-        self, asked: Route, target: _Target, request: Request, reply: _Reply
+        self, asked: Route, target: _Target, spool: Spool, reply: _Reply
     ) -> None:
         """The same with a large body: decoded in another process."""
         known: Mapping[str, Signature] | ServingError
@@ -184,8 +199,7 @@ class RestApi:
         except ServingError as error:
             # Told only where TensorFlow Serving would tell it: after the body was parsed.
             known = error
-        assert request.spool is not None
-        decoded = await self._codec.decode_predict(request.spool, known)
+        decoded = await self._codec.decode_predict(spool, known)
         # The version may have changed while the body was decoded: the name decides again.
         again = _Target(self._manager, asked, self._check_method_names)
         again(decoded.signature_name)
@@ -257,8 +271,21 @@ class RestApi:
             reply.send(200, b'{"status": "ready"}')
 
     def _examples(self, asked: Route, request: Request, reply: _Reply) -> None:
-        body = request.body if request.spool is None else bytes(request.spool.view())
-        decoded = decode_examples(body, "classify" if asked.action == "classify" else "regress")
+        if request.spool is None and len(request.body) <= _EXACT_BYTES:
+            self._run_examples(asked, decode_examples(request.body, _method(asked)), reply)
+            return
+        spool = request.spool or _spooled(request.body)
+        self._start(
+            self._examples_large(asked, spool, reply),
+            reply,
+            lambda error: self._held(error, asked, request, reply),
+        )
+
+    async def _examples_large(self, asked: Route, spool: Spool, reply: _Reply) -> None:
+        decoded = await self._codec.decode_examples(spool, _method(asked))
+        self._run_examples(asked, decoded, reply)
+
+    def _run_examples(self, asked: Route, decoded: ExamplesRequest, reply: _Reply) -> None:
         target = _Target(self._manager, asked, self._check_method_names)
         served = target.find()
         name = decoded.signature_name
@@ -456,6 +483,16 @@ class _ExamplesAnswer:
             _refuse(self.reply, error)
             return
         self.reply.send(200, body, headers=_version_header(self._version))
+
+
+def _method(asked: Route) -> Literal["classify", "regress"]:
+    return "classify" if asked.action == "classify" else "regress"
+
+
+def _spooled(body: bytes) -> Spool:
+    spool = Spool.create()
+    spool.append(body)
+    return spool
 
 
 def _binary_request(request: Request, target: _Target) -> tuple[str, Tensors, tuple[str, ...]]:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 from workbench.client import connect
-from workbench.core.status import invalid_argument
 
 
 def register(commands: Any) -> None:
@@ -28,7 +27,7 @@ def register(commands: Any) -> None:
     one = _command(commands, "tune", "find batching parameters for a latency at a rate", _tune)
     one.add_argument("--p99-ms", type=float, required=True)
     one.add_argument("--rate", type=float, required=True, help="requests a second")
-    one.add_argument("--where", choices=("engine", "rest"), default="engine")
+    one.add_argument("--where", choices=("engine", "rest", "grpc"), default="engine")
     one.add_argument("--rows", type=int, default=1, help="of each request")
     one.add_argument("--apply", action="store_true", help="put the best parameters in force")
 
@@ -58,7 +57,7 @@ def _add_load(one: Any, *, many: bool) -> None:
     each.add_argument(
         "--clients", type=_numbers(int) if many else int, help="of a closed loop, instead"
     )
-    one.add_argument("--where", choices=("engine", "rest"), default="engine")
+    one.add_argument("--where", choices=("engine", "rest", "grpc"), default="engine")
     one.add_argument("--rows", type=int, default=1, help="of each request")
     one.add_argument(
         "--arrivals", choices=("poisson", "constant", "bursty", "ramp"), default="poisson"
@@ -94,11 +93,13 @@ def _sweep(arguments: argparse.Namespace) -> int:
         progress=not arguments.json,
     )
     if arguments.plot:
-        result.plot().savefig(arguments.plot, dpi=150)
+        _save_figure(result, arguments.plot)
     if arguments.json:
-        print(json.dumps({**result.to_json(), "number": result.number}))
+        _print_json(result)
     else:
         _print_frame(result.frame)
+        if result.failure is not None:
+            print(f"Ended early: {result.failure}")
         for sentence in result.diagnoses():
             print(f"- {sentence}")
     if arguments.parameters:
@@ -107,6 +108,8 @@ def _sweep(arguments: argparse.Namespace) -> int:
         )
     if not arguments.json and (arguments.p99_ms is not None or arguments.parameters):
         print(result.recommend(p99_ms=arguments.p99_ms))
+    if result.failure is not None:
+        return 1
     return 130 if result.interrupted else 0
 
 
@@ -123,7 +126,7 @@ def _tune(arguments: argparse.Namespace) -> int:
         progress=not arguments.json,
     )
     if arguments.json:
-        print(json.dumps({**result.to_json(), "number": result.number}))
+        _print_json(result)
     else:
         _print_frame(result.frame)
         print(result)
@@ -131,32 +134,25 @@ def _tune(arguments: argparse.Namespace) -> int:
 
 
 def _load(arguments: argparse.Namespace) -> int:
-    from workbench.experiments.engine import make_payload
-    from workbench.experiments.measure import measure
-    from workbench.experiments.point import summarize
-    from workbench.experiments.settings import in_force
-    from workbench.experiments.sweep import worker_memory
-    from workbench.load.arrivals import Schedule
+    from workbench.experiments.load_server import load_server
 
-    server = connect(arguments.name)
-    payload = make_payload(server, rows=arguments.rows)
-    load: Any = arguments.clients
-    named = {"clients": arguments.clients}
-    if arguments.rate is not None:
-        try:
-            load = Schedule(arguments.arrivals, arguments.rate, arguments.seconds, arguments.seed)
-        except ValueError as error:
-            raise invalid_argument(str(error)) from error
-        named = {"rate": arguments.rate}
-    window = measure(server, payload, load, arguments.seconds, arguments.where)
-    memory = worker_memory(server, max(server.versions.available))
-    point = summarize(in_force(server), named, arguments.rows, [window], memory)
+    result = load_server(
+        connect(arguments.name),
+        rate=arguments.rate,
+        clients=arguments.clients,
+        rows=arguments.rows,
+        where=arguments.where,
+        arrivals=arguments.arrivals,
+        seconds=arguments.seconds,
+        seed=arguments.seed,
+    )
     if arguments.json:
-        print(json.dumps(point.to_json()))
+        _print_json(result)
         return 0
+    (point,) = result.points
     print(
-        f"{arguments.where}: offered {point.offered:.0f}, achieved {point.achieved.estimate:.0f} "
-        f"requests/s: {point.verdict}"
+        f"{result.where}, {result.loop}: offered {point.offered:.0f}, achieved "
+        f"{point.achieved.estimate:.0f} requests/s: {point.verdict}"
     )
     for name, found in point.latency.items():
         low, high = found.low * 1e3, found.high * 1e3
@@ -175,9 +171,9 @@ def _history(arguments: argparse.Namespace) -> int:
     if arguments.number is not None:
         result = load_experiment(arguments.number)
         if arguments.plot:
-            result.plot().savefig(arguments.plot, dpi=150)
+            _save_figure(result, arguments.plot)
         if arguments.json:
-            print(json.dumps(result.to_json()))
+            _print_json(result)
         else:
             _print_frame(result.frame)
         return 0
@@ -195,11 +191,23 @@ def _history(arguments: argparse.Namespace) -> int:
 
 _SHOWN = (
     "batch_timeout_micros", "max_batch_size", "num_batch_threads", "rate", "clients",
-    "achieved_per_s", "p50_ms", "p99_ms", "predicted_p99_ms", "batch_rows", "rejected", "verdict",
+    "where", "arrivals", "achieved_per_s", "p50_ms", "p99_ms", "predicted_p99_ms", "batch_rows",
+    "rejected", "verdict",
 )  # fmt: skip
+
+
+def _print_json(result: Any) -> None:
+    # What is no number in JSON has no place in a result: rather an error than such an output.
+    print(json.dumps({**result.to_json(), "number": result.number}, allow_nan=False))
+
+
+def _save_figure(result: Any, file: str) -> None:
+    drawn = result.plot()
+    # Some results draw a figure, some draw on axes.
+    getattr(drawn, "figure", drawn).savefig(file, dpi=150)
 
 
 def _print_frame(frame: Any) -> None:
     columns = [name for name in _SHOWN if name in frame]
-    shown = frame[columns] if columns else frame
+    shown = frame[columns] if "verdict" in frame else frame
     sys.stdout.write(shown.to_string(index=False, float_format=lambda v: f"{v:.4g}") + "\n")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 class Flag(NamedTuple):
     """A flag; the type of `default` is the type of its values."""
 
-    default: int | str | bool
+    default: float | str | bool
     help: str
 
 
@@ -19,18 +19,33 @@ FLAGS: dict[str, Flag] = {
     "rest_api_timeout_in_ms": Flag(30000, "Time after which a REST request is given up."),
     "rest_api_enable_cors_support": Flag(False, "Let web pages of any origin call the REST API."),
     "bind": Flag("127.0.0.1", "Address to listen on; 0.0.0.0 for all (not in TensorFlow Serving)."),
+    "allowed_hosts": Flag(
+        "", "Further names that the Host header may have; * for any (not in TensorFlow Serving)."
+    ),
+    "allowed_origins": Flag(
+        "", "Origins of web pages that may call; * for any (not in TensorFlow Serving)."
+    ),
     "token": Flag("", "Bearer token that callers must send (not in TensorFlow Serving)."),
     "model_name": Flag("default", "Name of the model; not with --model_config_file."),
     "model_base_path": Flag("", "Folder of its versions; not with --model_config_file."),
     "model_config_file": Flag("", "File with a ModelServerConfig: several models."),
     "model_config_file_poll_wait_seconds": Flag(0, "How often to read that file again; 0: never."),
     "file_system_poll_wait_seconds": Flag(1, "How often to look for new versions; 0: once."),
+    "servable_versions_always_present": Flag(
+        True, "Keep what is served where a base path has become empty (the flag is ours)."
+    ),
+    "fail_if_zero_versions_at_startup": Flag(
+        False, "Do not start where a model has no version (the flag is ours)."
+    ),
     "transition": Flag(
         "smooth",
         "How versions follow each other: smooth, unload_first, staged; the last two also with "
         "+hold (ours).",
     ),
     "max_num_load_retries": Flag(5, "Attempts after a first load that failed."),
+    "retry_all_load_errors": Flag(
+        False, "Try again whatever the failure, as TensorFlow Serving (the flag is ours)."
+    ),
     "load_retry_interval_micros": Flag(60_000_000, "The pause before each."),
     "allow_version_labels_for_unavailable_models": Flag(
         False, "Let a new label name a version that is not there."
@@ -45,10 +60,16 @@ FLAGS: dict[str, Flag] = {
     "enable_signature_method_name_check": Flag(
         False, "Ask a signature only for the method that it was saved for."
     ),
+    "enable_serialization_as_tensor_content": Flag(
+        False, "Answer gRPC's Predict with tensor_content instead of typed fields."
+    ),
     "monitoring_config_file": Flag("", "File with a MonitoringConfig."),
     "saved_model_tags": Flag("serve", "Tags of the meta graph to load, with commas between."),
     "tensorflow_session_parallelism": Flag(0, "Threads one operation may use; 0: automatic."),
     "tensorflow_intra_op_parallelism": Flag(0, "The same; goes before the one above."),
+    "per_process_gpu_memory_fraction": Flag(
+        0.0, "Share of a GPU's memory that each version may take; 0: no limit."
+    ),
     "ssl_config_file": Flag("", "File with an SSLConfig, for gRPC."),
     "grpc_channel_arguments": Flag("", "gRPC's own settings: name=value,name=value."),
     "enable_grpc_healthcheck_service": Flag(False, "Offer grpc.health.v1."),
@@ -66,9 +87,7 @@ IGNORED: dict[str, str] = {
     "flush_filesystem_caches": "a version's files stay cached as long as the system likes",
     "tensorflow_inter_op_parallelism": "a run uses the thread that asks for it",
     "tensorflow_session_config_file": _TUNED,
-    "per_process_gpu_memory_fraction": "device memory grows as it is needed",
     "enable_profiler": "there is no profiler service",
-    "enable_serialization_as_tensor_content": "outputs are always in their typed fields",
     "remove_unused_fields_from_bundle_metagraph": "a loaded graph is kept by its worker alone",
     "prefer_tflite_model": _TFLITE,
     "num_tflite_pools": _TFLITE,

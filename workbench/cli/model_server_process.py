@@ -61,6 +61,8 @@ def supervisor_spec(values: Values) -> SupervisorSpec:
         data_plane={
             "rest_timeout_seconds": values["rest_api_timeout_in_ms"] / 1000,
             "enable_cors": values["rest_api_enable_cors_support"],
+            "allowed_hosts": _listed(values["allowed_hosts"]),
+            "allowed_origins": _listed(values["allowed_origins"]),
             "metrics_path": metrics_path,
             "grpc": {
                 "socket_path": values["grpc_socket_path"],
@@ -70,7 +72,9 @@ def supervisor_spec(values: Values) -> SupervisorSpec:
             },
             "model_defaults": defaults,
             "labels_for_unavailable": values["allow_version_labels_for_unavailable_models"],
+            "fail_if_zero_versions": values["fail_if_zero_versions_at_startup"],
             "check_method_names": values["enable_signature_method_name_check"],
+            "tensor_content": values["enable_serialization_as_tensor_content"],
             "config_file": values["model_config_file"],
             "config_file_seconds": float(values["model_config_file_poll_wait_seconds"]),
         },
@@ -96,9 +100,12 @@ def _model_defaults(values: Values) -> dict[str, Any]:
         "version_batching": values["enable_batching"]
         and values["enable_per_model_batching_parameters"],
         "max_load_retries": values["max_num_load_retries"],
+        "servable_versions_always_present": values["servable_versions_always_present"],
+        "retry_all_load_errors": values["retry_all_load_errors"],
         "load_retry_seconds": values["load_retry_interval_micros"] / 1e6,
         "tags": values["saved_model_tags"].split(","),
         "intra_op_threads": threads or None,
+        "gpu_memory_fraction": values["per_process_gpu_memory_fraction"],
         "transition": values["transition"],
         "enable_model_warmup": values["enable_model_warmup"],
         "num_request_iterations_for_warmup": values["num_request_iterations_for_warmup"],
@@ -125,6 +132,10 @@ def _models(values: Values, defaults: Values) -> list[ModelConfig]:
     return [
         ModelConfig.from_json({**defaults, "name": values["model_name"], "base_path": base_path})
     ]
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _channel_arguments(text: str) -> dict[str, int | str]:

@@ -38,6 +38,7 @@ def serve(
     port: int = 0,
     token: str | None = "",
     num_batch_threads: int | None = None,
+    per_version_slots: bool = False,
     detach: bool = False,
     idle_seconds: float | None = None,
     launcher: Launcher | None = None,
@@ -60,6 +61,9 @@ def serve(
         batching: TensorFlow Serving's parameters; None batches automatically.
         port: 0 lets the system choose.
         token: ``""`` makes a random one; None lets everybody on this machine ask.
+        num_batch_threads: batches that run at a time; without, as many as there are CPUs.
+        per_version_slots: each version may run so many, so that a slow one costs the others
+            nothing; else all versions together, as in TensorFlow Serving.
         detach: the server outlives this process, until it is stopped (or idle for
             `idle_seconds`).
 
@@ -99,6 +103,7 @@ def serve(
         "owner": None if detach else list(ProcessId.me()),
         "idle_seconds": idle_seconds,
         "num_batch_threads": num_batch_threads,
+        "per_version_slots": per_version_slots,
     }
     # The server starts without the model: while it warms up, the model is saved.
     launcher, why = (launcher, "") if launcher is not None else _launcher(detach)

@@ -234,7 +234,7 @@ class BatchQueue(Generic[T]):
         tasks. A batch from which its first task was removed keeps that task's timeout.
         """
         held = [
-            (batch, part) for batch in self._waiting() for part in batch.parts if part.task is task
+            (batch, part) for batch in self.waiting() for part in batch.parts if part.task is task
         ]
         if not held or sum(part.size for _, part in held) < held[0][1].total:
             return False
@@ -263,7 +263,8 @@ class BatchQueue(Generic[T]):
 
     # What it looks like.
 
-    def _waiting(self) -> Iterator[Batch[T]]:
+    def waiting(self) -> Iterator[Batch[T]]:
+        """The batches that wait, in the order in which they will be run."""
         yield from self._returned
         yield from self._closed
         if self._open is not None:
@@ -272,7 +273,7 @@ class BatchQueue(Generic[T]):
     def __len__(self) -> int:
         """Waiting tasks; each part of a split task counts, as in TensorFlow's
         `NumEnqueuedTasks`."""
-        return sum(len(batch.parts) for batch in self._waiting())
+        return sum(len(batch.parts) for batch in self.waiting())
 
     def __bool__(self) -> bool:
         """Whether anything waits."""
@@ -286,7 +287,7 @@ class BatchQueue(Generic[T]):
     @property
     def rows(self) -> int:
         """Rows of the tasks that wait."""
-        return sum(batch.size for batch in self._waiting())
+        return sum(batch.size for batch in self.waiting())
 
     @property
     def enqueued_batches(self) -> int:

@@ -94,6 +94,8 @@ class EventLog:
 
 
 _LINES: dict[str, str] = {
+    "models_adding": "Adding/updating models.",
+    "models_added": "Finished adding/updating models",
     "model_added": " (Re-)adding model: {model}",
     "model_removed": "Removing model: {model}",
     "reserved": "Successfully reserved resources to load servable {id}",
@@ -107,6 +109,7 @@ _LINES: dict[str, str] = {
     "loaded_saved_model": (
         "SavedModel load for tags {{ {tags} }}; Status: success: OK. Took {micros} microseconds."
     ),
+    "session_wrapped": "Wrapping session to perform batch processing",
     "warmup_absent": "No warmup data file found at {path}",
     "warmup_started": (
         "Starting to read warmup data for model at {path} with model-warmup-options {options}"
@@ -118,9 +121,14 @@ _LINES: dict[str, str] = {
     "available": "Successfully loaded servable version {id}",
     "load_failed": "Loading servable: {id} failed: {code}: {message}",
     "load_retry": "Retrying of Loading servable: {id} retry: {attempt}",
+    "load_retries_exhausted": (
+        "Retrying of Loading servable: {id} exhausted max_num_retries: {retries}"
+    ),
+    "load_retry_cancelled": "Retrying of Loading servable: {id} was cancelled.",
     "load_cancelled": "Loading of servable cancelled: {id}",
     "held_released": "{requests} requests that waited for a version of {model} go on",
     "error": "Encountered an error for servable version {id}: {code}: {message}",
+    "not_loaded": "Servable {id} cannot be loaded: {code}: {message}",
     "quiescing": "Quiescing servable version {id}",
     "quiesced": "Done quiescing servable version {id}",
     "unloading": "Unloading servable version {id}",
@@ -134,10 +142,19 @@ _LINES: dict[str, str] = {
     "worker_replaced": "Worker process {pid} now serves servable version {id}",
     "source_waiting": "{message}",
     "source_error": "{message}",
+    "source_unreadable": (
+        "FileSystemStoragePathSource encountered a filesystem access error: {message}"
+    ),
+    "grpc_insecure": "Using InsecureServerCredentials",
     "grpc_ready": "Running gRPC ModelServer at {address} ...",
+    "config_entry": (
+        "\nConfig entry\n\tindex : {index}\n\tpath : {path}\n\tname : {name}"
+        "\n\tplatform : {platform}"
+    ),
+    "reload_failed": "ReloadConfig failed: {message}",
     "config_failed": "{message}",
     "disk_trouble": "{message}",
-    "server_ready": "Exporting HTTP/REST API at: {address}",
+    "server_ready": "Exporting HTTP/REST API at:{address} ...",
     "server_stopping": "Server is stopping: {reason}",
 }
 

@@ -15,6 +15,8 @@ from workbench.core.transitions import Version
 
 MAX_HELD = 1000
 """Requests of one model that may wait at a time."""
+MAX_HELD_BYTES = 256 * 1024 * 1024
+"""What the bodies of those may take in all."""
 
 _ON_ITS_WAY = frozenset(
     {
@@ -41,32 +43,41 @@ def worth_waiting(versions: Sequence[Version]) -> bool:
 class Held:
     """The requests of one model that wait, in the order of their arrival."""
 
-    def __init__(self, limit: int = MAX_HELD) -> None:
+    def __init__(self, limit: int = MAX_HELD, limit_bytes: int = MAX_HELD_BYTES) -> None:
         self._limit = limit
-        self._waiting: dict[int, Callable[[], None]] = {}
+        self._limit_bytes = limit_bytes
+        self._waiting: dict[int, tuple[Callable[[], None], int]] = {}
         self._next = 0
+        self.size = 0
+        """Bytes of all that wait."""
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, resume: Callable[[], None]) -> Callable[[], None]:
-        """Hold a request; `resume` is called once, when it may go on. What is returned takes it
-        out again, for a caller that has gone or whose time is over.
+    def add(self, resume: Callable[[], None], size: int = 0) -> Callable[[], None]:
+        """Hold a request whose body has `size` bytes; `resume` is called once, when it may go on.
+        What is returned takes it out again, for a caller that has gone or whose time is over.
 
         Raises:
-            ServingError: UNAVAILABLE, too many wait already.
+            ServingError: UNAVAILABLE, too many or too large ones wait already.
         """
         if len(self._waiting) >= self._limit:
             raise unavailable(
                 f"{self._limit} requests wait already for the next version to serve; try again "
                 "in a moment"
             )
+        if self.size + size > self._limit_bytes:
+            raise unavailable(
+                f"Requests of {self.size} bytes wait already for the next version to serve, and "
+                f"{size} more would be more than {self._limit_bytes}; try again in a moment"
+            )
         number = self._next
         self._next += 1
-        self._waiting[number] = resume
+        self._waiting[number] = resume, size
+        self.size += size
 
         def remove() -> None:
-            self._waiting.pop(number, None)
+            self.size -= self._waiting.pop(number, (None, 0))[1]
 
         return remove
 
@@ -74,6 +85,7 @@ class Held:
         """Let all go on, oldest first; how many there were. One that is held again by its own
         `resume` waits for the next time."""
         released, self._waiting = self._waiting, {}
-        for resume in released.values():
+        self.size = 0
+        for resume, _ in released.values():
             resume()
         return len(released)

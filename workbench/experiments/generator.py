@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from threading import Event
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +88,9 @@ class LoadJob:
             client.
         timeout_s: a request that is not answered so long after its intended time has failed.
         method: ``GET`` or ``POST``.
+        protocol: ``http`` or ``grpc``. With gRPC the target is a method's full name, bodies are
+            serialised `PredictRequest` messages, headers are metadata, and a status is the one that
+            REST has for the same answer.
     """
 
     address: tuple[str, int] | str
@@ -98,6 +101,7 @@ class LoadJob:
     connections: int = 64
     timeout_s: float = 30.0
     method: str = "POST"
+    protocol: Literal["http", "grpc"] = "http"
 
     def __post_init__(self) -> None:
         if not self.bodies:
@@ -122,6 +126,7 @@ class LoadJob:
             "connections": self.connections,
             "timeout_s": self.timeout_s,
             "owner": ProcessId.me(),
+            "protocol": self.protocol,
         }
         return json.dumps(data).encode() + b"\n"
 

@@ -1,4 +1,4 @@
-"""The load generator's own process: sends HTTP requests at the times a schedule says.
+"""The load generator's own process: sends requests at the times a schedule says.
 
     python -m workbench.experiments.generator_process
 
@@ -29,7 +29,7 @@ from array import array
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Union, cast
 
 import httptools
 import numpy as np
@@ -39,6 +39,9 @@ from workbench.experiments.generator import ARRAYS
 from workbench.load.arrivals import Schedule
 from workbench.runtime.alarm import Alarm
 from workbench.runtime.processes import ProcessId, die_with
+
+if TYPE_CHECKING:
+    from workbench.experiments.generator_grpc import GrpcChannels, GrpcConnection
 
 PROGRESS_SECONDS = 0.1
 SWEEP_SECONDS = 0.02
@@ -70,18 +73,24 @@ class Job:
     connections: int
     timeout_s: float
     owner: ProcessId | None
+    method: str
+    metadata: Mapping[str, str] | None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Job:
+        """The job in `data` (`generator.LoadJob`); `metadata` is of gRPC, and None over HTTP."""
         address = data["address"]
+        grpc = data["protocol"] == "grpc"
+        bodies = [base64.b64decode(body) for body in data["bodies"]]
         schedule = dict(data["schedule"])
         closed = schedule["kind"] == "closed"
         clients = schedule["clients"] if closed else 0
         return cls(
             address=address if isinstance(address, str) else (address[0], address[1]),
-            requests=[
-                _request(data["method"], data["target"], data["headers"], base64.b64decode(body))
-                for body in data["bodies"]
+            requests=bodies
+            if grpc
+            else [
+                _request(data["method"], data["target"], data["headers"], body) for body in bodies
             ],
             schedule=None if closed else Schedule.from_json(schedule),
             clients=clients,
@@ -89,6 +98,8 @@ class Job:
             connections=clients if closed else data["connections"],
             timeout_s=data["timeout_s"],
             owner=ProcessId(*data["owner"]) if data["owner"] else None,
+            method=data["target"],
+            metadata={k: v for k, v in data["headers"].items() if k != "Host"} if grpc else None,
         )
 
 
@@ -112,6 +123,14 @@ class Connection(asyncio.Protocol):
         self.request: int | None = None
         """The number of the request that is in flight or being connected for."""
         self._gave_up = ""  # why the request in flight was abandoned, if it was
+
+    async def connect(self) -> None:
+        """Connect; raises OSError where that is not possible."""
+        address, loop = self._run.address, asyncio.get_running_loop()
+        if isinstance(address, str):
+            await loop.create_unix_connection(lambda: self, address)
+        else:
+            await loop.create_connection(lambda: self, *address)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -164,15 +183,19 @@ class Connection(asyncio.Protocol):
         self._run.lost(self, request, reason)
 
 
+AnyConnection = Union[Connection, "GrpcConnection"]
+
+
 class Run:
     """A run: its connections, the requests that wait for one, and what came of each."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self._loop = asyncio.get_running_loop()
-        self._connections: list[Connection] = []
-        self._idle: deque[Connection] = deque()
-        self._down: deque[Connection] = deque()
+        self._channels: GrpcChannels | None = None
+        self._connections: list[AnyConnection] = []
+        self._idle: deque[AnyConnection] = deque()
+        self._down: deque[AnyConnection] = deque()
         self._waiting: deque[int] = deque()
         self._connecting: set[asyncio.Task[None]] = set()
         self._columns: dict[str, array[Any]] = {name: array(code) for name, code in ARRAYS}
@@ -196,8 +219,14 @@ class Run:
 
     async def execute(self) -> tuple[dict[str, Any], list[memoryview]]:
         """Run to the end; the description of the result, and its arrays as bytes."""
+        if self._job.metadata is not None:
+            from workbench.experiments.generator_grpc import GrpcChannels
+
+            self._channels = GrpcChannels(self.address, self._job.method, self._job.metadata)
         for _ in range(self._job.connections):
-            connection = Connection(self)
+            connection: AnyConnection = (
+                Connection(self) if self._channels is None else self._channels.connection(self)
+            )
             self._connections.append(connection)
             self._down.append(connection)
         # Connections are made beforehand: a first request measures the service, not TCP.
@@ -221,7 +250,13 @@ class Run:
             task.cancel()
         for connection in self._connections:
             connection.abandon("")
+        if self._channels is not None:
+            await self._channels.close()
         return self._describe(started_at)
+
+    @property
+    def address(self) -> tuple[str, int] | str:
+        return self._job.address
 
     def stop(self) -> None:
         """Send nothing any more, and end soon."""
@@ -320,7 +355,7 @@ class Run:
         requests = self._job.requests
         return requests[request % len(requests)]
 
-    def _send(self, connection: Connection, request: int) -> None:
+    def _send(self, connection: AnyConnection, request: int) -> None:
         self._sent[request] = self._now()
         connection.send(request)
 
@@ -348,13 +383,13 @@ class Run:
 
     # Connections.
 
-    def idle(self, connection: Connection) -> None:
+    def idle(self, connection: AnyConnection) -> None:
         if self._waiting:
             self._send(connection, self._waiting.popleft())
         else:
             self._idle.append(connection)
 
-    def lost(self, connection: Connection, request: int | None, reason: str) -> None:
+    def lost(self, connection: AnyConnection, request: int | None, reason: str) -> None:
         try:
             self._idle.remove(connection)
         except ValueError:
@@ -363,28 +398,22 @@ class Run:
             self.failed(request, reason)
         self._is_down(connection)
 
-    def _is_down(self, connection: Connection) -> None:
+    def _is_down(self, connection: AnyConnection) -> None:
         if self._waiting and not self._ended.done():
             self._connect_for(connection, self._waiting.popleft())
         else:
             self._down.append(connection)
 
-    def _connect_for(self, connection: Connection, request: int) -> None:
+    def _connect_for(self, connection: AnyConnection, request: int) -> None:
         connection.request = request
         task = self._loop.create_task(self._connect(connection))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
 
-    async def _connect(self, connection: Connection) -> None:
+    async def _connect(self, connection: AnyConnection) -> None:
         """Connect, and send the request that this is for, if it is for one."""
-        address = self._job.address
-        connecting = (
-            self._loop.create_unix_connection(lambda: connection, address)
-            if isinstance(address, str)
-            else self._loop.create_connection(lambda: connection, *address)
-        )
         try:
-            await asyncio.wait_for(connecting, self._job.timeout_s)
+            await asyncio.wait_for(connection.connect(), self._job.timeout_s)
         except (OSError, asyncio.TimeoutError) as error:
             connection.abandon(type(error).__name__)
             self._is_down(connection)

@@ -10,12 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.client.server import Server
+from workbench.core.status import failed_precondition
 from workbench.experiments.engine import Payload, run_engine
 from workbench.experiments.generator import Closed, LoadJob, run_load
+from workbench.experiments.predict_message import METHOD, predict_request
 from workbench.load.arrivals import Schedule
 
-Where = Literal["engine", "rest"]
+Where = Literal["engine", "rest", "grpc"]
 
+CONNECTIONS, TIMEOUT_SECONDS = 256, 10.0
+"""Of a load over the network: requests in flight at most, and how long each may take."""
 TENSORS = "application/x-workbench-tensors"
 _WARM_UP_SHARE, _WARM_UP_SECONDS = 0.1, 0.2
 _BUSY = 0.95
@@ -69,7 +73,7 @@ def measure(
     if where == "engine":
         window = _engine(server, payload, load, seconds)
     else:
-        window = _rest(server, payload, load, seconds)
+        window = _network(server, payload, load, seconds, where)
     counted = _difference(before, _counters(server))
     return Window(**{**window, "batches": counted})
 
@@ -96,21 +100,10 @@ def _engine(
     }
 
 
-def _rest(server: Server, payload: Payload, load: Schedule | int, seconds: float) -> dict[str, Any]:
-    entry = server._control.entry()
-    headers = {"Content-Type": TENSORS}
-    if entry.token is not None:
-        headers["Authorization"] = f"Bearer {entry.token}"
-    job = LoadJob(
-        address=(entry.host, entry.port),
-        target=f"/v1/models/{server.model}:predict",
-        bodies=payload.encoded(),
-        schedule=Closed(load, seconds) if isinstance(load, int) else load,
-        headers=headers,
-        connections=256,
-        timeout_s=10.0,
-    )
-    result = run_load(job)
+def _network(
+    server: Server, payload: Payload, load: Schedule | int, seconds: float, where: Where
+) -> dict[str, Any]:
+    result = run_load(load_job(server, payload, load, seconds, where))
     kept = result.succeeded & (result.intended >= _warm_up(seconds))
     failures = dict(result.failures)
     for status in np.unique(result.status).tolist():
@@ -130,6 +123,46 @@ def _rest(server: Server, payload: Payload, load: Schedule | int, seconds: float
         "send_delay_p99": float(np.quantile(delays, 0.99)) if len(delays) else 0.0,
         "limited": result.limited,
     }
+
+
+def load_job(
+    server: Server, payload: Payload, load: Schedule | int, seconds: float, where: Where
+) -> LoadJob:
+    """What the load generator's process is to send: over REST, or over gRPC.
+
+    Raises:
+        ServingError: FAILED_PRECONDITION, the server does not offer gRPC.
+    """
+    entry = server._control.entry()
+    headers = {}
+    if entry.token is not None:
+        headers["Authorization"] = f"Bearer {entry.token}"
+    schedule = Closed(load, seconds) if isinstance(load, int) else load
+    if where == "rest":
+        return LoadJob(
+            address=(entry.host, entry.port),
+            target=f"/v1/models/{server.model}:predict",
+            bodies=payload.encoded(),
+            schedule=schedule,
+            headers={**headers, "Content-Type": TENSORS},
+            connections=CONNECTIONS,
+            timeout_s=TIMEOUT_SECONDS,
+        )
+    if entry.grpc_port is None:
+        raise failed_precondition(
+            f"{server.name} does not offer gRPC: serve it with a grpc_port, or measure with "
+            "where='rest'"
+        )
+    return LoadJob(
+        address=(entry.host, entry.grpc_port),
+        target=METHOD,
+        bodies=[predict_request(server.model, payload.signature, i) for i in payload.inputs],
+        schedule=schedule,
+        headers=headers,
+        connections=CONNECTIONS,
+        timeout_s=TIMEOUT_SECONDS,
+        protocol="grpc",
+    )
 
 
 def _warm_up(seconds: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.experiments.measure import Window, add_counters
-from workbench.load.intervals import Interval, quantile_interval
+from workbench.load.histogram import LatencyHistogram
+from workbench.load.intervals import Interval, group_size, quantile_interval
 
 CONFIDENCE = 0.95
 STABLE, SATURATED = "stable", "saturated"
@@ -42,6 +44,8 @@ class Point:
         rejected: share of the requests that found the queue full; `failures`, by reason.
         occupancy: share of the slots' time in which they held a batch.
         memory_bytes: private memory of the model's worker after the load; None if not known.
+        histogram: the latencies as HdrHistogram's text (see `distribution`); empty in points that
+            were kept before there was one.
         verdict: ``stable``, ``saturated``, ``too few samples`` or ``limited by the load
             generator``.
     """
@@ -65,6 +69,13 @@ class Point:
     send_delay_p99: float
     memory_bytes: int | None
     verdict: str
+    histogram: str = field(default="", repr=False)
+
+    @property
+    def distribution(self) -> LatencyHistogram:
+        """All latencies, in microseconds: percentiles at any level, and to be merged with those of
+        other points, which percentiles cannot be."""
+        return LatencyHistogram.from_text(self.histogram) if self.histogram else LatencyHistogram()
 
     @property
     def batching(self) -> BatchingParameters:
@@ -126,8 +137,9 @@ class Point:
         }
 
     def to_json(self) -> dict[str, Any]:
-        data = asdict(self)
-        return {**data, "sizes": {str(size): n for size, n in self.sizes.items()}}
+        """Everything as plain data; bounds that are infinite as null."""
+        data: dict[str, Any] = without_infinity(asdict(self))
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Point:
@@ -139,6 +151,12 @@ class Point:
                 "sizes": {int(size): n for size, n in data["sizes"].items()},
             }
         )
+
+
+def without_infinity(data: Any) -> Any:
+    """`data` as JSON has it: keys are text, and what is no finite number is null."""
+    plain: Any = json.loads(json.dumps(data), parse_constant=lambda _: None)
+    return plain
 
 
 def _interval(data: Mapping[str, Any]) -> Interval:
@@ -208,7 +226,14 @@ def summarize(
         send_delay_p99=max(window.send_delay_p99 for window in windows),
         memory_bytes=memory_bytes,
         verdict=_verdict(load, windows, sent / seconds, achieved, rejected, found),
+        histogram=_histogram(latency),
     )
+
+
+def _histogram(latency: NDArray[np.float64]) -> str:
+    histogram = LatencyHistogram()
+    histogram.record_seconds(latency)
+    return histogram.to_text()
 
 
 def _verdict(
@@ -234,22 +259,22 @@ def _generator_behind(windows: Sequence[Window]) -> bool:
 
 
 def clusters(windows: Sequence[Window]) -> tuple[NDArray[np.int64], int]:
-    """The batch of each latency, numbered over all windows, and the most in one batch.
+    """The cluster of each latency, numbered over all windows, and the most in one cluster.
 
     Requests of one batch share their fate. Where the batch is not known, neighbours in the order
-    of their answers are taken together. The most in one batch is set by the first window, so that
-    it does not depend on what is looked at later: nearly all of its requests were in batches not
-    larger. The few that are larger count as several.
+    of their answers are taken together. And where requests queue, batches share the fate of those
+    before them: then so many in a row are one cluster that clusters hardly do (`group_size`). How
+    many that are, and the most in one cluster, is set by the first window, so that it does not
+    depend on what is looked at later: nearly all of its requests were in batches not larger. The
+    few that are larger count as several.
     """
-    largest = _usual_largest(windows[0])
+    usual = _usual_largest(windows[0])
+    batches = [_batches(window, usual) for window in windows]
+    together = group_size(windows[0].latency, batches[0])
+    largest = usual * together
     members, base = [], 0
-    for window in windows:
-        if len(window.batch) and window.batch[0] >= 0:
-            batch = window.batch - window.batch.min()
-        else:
-            place = np.empty(len(window.ended), np.int64)
-            place[np.argsort(window.ended, kind="stable")] = np.arange(len(window.ended))
-            batch = place // largest
+    for each in batches:
+        batch = each // together
         order = np.argsort(batch, kind="stable")
         ordered = batch[order]
         first = np.searchsorted(ordered, ordered, side="left")
@@ -259,6 +284,16 @@ def clusters(windows: Sequence[Window]) -> tuple[NDArray[np.int64], int]:
         members.append(number + base)
         base += int(number.max(initial=-1)) + 1
     return np.concatenate(members), largest
+
+
+def _batches(window: Window, usual: int) -> NDArray[np.int64]:
+    """The batch of each latency, numbered from 0 in the order of time."""
+    if len(window.batch) and window.batch[0] >= 0:
+        numbers: NDArray[np.int64] = np.unique(window.batch, return_inverse=True)[1]
+        return numbers
+    place = np.empty(len(window.ended), np.int64)
+    place[np.argsort(window.ended, kind="stable")] = np.arange(len(window.ended))
+    return place // usual
 
 
 def _usual_largest(window: Window) -> int:

@@ -35,6 +35,9 @@ CURVE_REQUESTS = 2500
 """Requests for each point of a curve: enough for a 99th percentile to look at, few enough for
 fifteen points in 150 ms."""
 
+PAUSE_MICROS = 50
+"""After a longer time with nothing to do with any batch, caches are cold and threads asleep."""
+
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
 
 _NEVER = 1 << 62
@@ -250,21 +253,34 @@ class _Simulation:
         batches: list[Batch[int]] = []
         started: list[int] = []
         ended: list[int] = []
-        running: list[tuple[int, int]] = []  # (end, number of the batch)
+        running: list[tuple[int, int, int]] = []  # (end, number of the batch, its executor)
+        hiccups = service.hiccups
+        loop = hiccups.timeline(self._random)
+        executors = [hiccups.timeline(self._random) for _ in range(slots)]
+        idle = list(range(slots))
+
+        last_end, ending = -PAUSE_MICROS - 1, False
 
         def start(now: int) -> None:
             found = take(now)
             assert found is not None
             batch = found[1]
             number = len(batches)
-            flight = len(running)
-            micros = table[flight if flight < deepest else deepest - 1][padded[batch.size]][
+            flight = len(running) + 1
+            if flight == 1 and now - last_end > PAUSE_MICROS:
+                flight = 0
+            micros = table[flight if flight < deepest else deepest][padded[batch.size]][
                 draws[number % len(draws)]
             ]
             batches.append(batch)
             started.append(now)
             ended.append(0)
-            heappush(running, (now + micros, number))
+            which = idle.pop()
+            executor = executors[which]
+            end = now + micros
+            if end >= executor.calm_until:
+                end = executor.end_of(now, micros)
+            heappush(running, (end, number, which))
 
         now, coming, known = 0, 0, len(times)
         while True:
@@ -287,6 +303,8 @@ class _Simulation:
                     # The loop was asleep; that it wakes up late for an answer is in the run times.
                     turn += wakes[woken % len(wakes)]
                     woken += 1
+            if turn >= loop.calm_until:
+                turn = loop.end_of(turn, 0)
             if not free:
                 while coming < known and times[coming] <= turn:
                     at = times[coming]
@@ -301,9 +319,11 @@ class _Simulation:
             if turn > now:
                 now = turn
             while running and running[0][0] <= turn:
-                number = heappop(running)[1]
+                _, number, which = heappop(running)
+                idle.append(which)
                 scheduler.finished(queue)
-                ended[number] = now
+                ended[number] = last_end = now
+                ending = True
                 if queue.has_closed:
                     # It runs while the answers of this one are handed out.
                     start(now)
@@ -321,6 +341,9 @@ class _Simulation:
                     _check_full(error, rows, parameters)
                 now += taking[coming]
                 coming += 1
+            if ending:
+                # Only now has the loop nothing left to do with what has ended.
+                last_end, ending = now, False
             # Asking for the deadline first is the same, and cheaper than a look that is in vain.
             while len(running) < slots and (deadline := due()) is not None and deadline <= now:
                 start(now)

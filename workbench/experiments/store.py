@@ -11,16 +11,29 @@ import json
 import sqlite3
 import time
 import zlib
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench.core.status import Code, ServingError, failed_precondition
 
 if TYPE_CHECKING:
     import pandas as pd
 
+T = TypeVar("T", bound=Any)
+
 WAIT_SECONDS = 10.0
+
+RESULTS = {
+    "calibration": ("workbench.experiments.calibrate", "Calibration"),
+    "load": ("workbench.experiments.sweep_result", "SweepResult"),
+    "sweep": ("workbench.experiments.sweep_result", "SweepResult"),
+    "tune": ("workbench.experiments.tune", "TuneResult"),
+}
+"""The class of each kind of experiment, and where it is. It has `to_json()`, and
+`from_json(data, number)`, which gives back what was kept."""
 
 MIGRATIONS = (
     """
@@ -144,6 +157,13 @@ class Store(contextlib.AbstractContextManager["Store"]):
         return [dict(zip(names, row, strict=True)) for row in rows]
 
 
+def keep_result(kind: str, model: str, result: T, summary: str) -> T:
+    """Keep a result, a dataclass with `to_json` and `number`; returns it with its number."""
+    with Store() as store:
+        number = store.add(kind, model, result.to_json(), summary)
+    return replace(result, number=number)
+
+
 def history(model: str | None = None) -> pd.DataFrame:
     """The experiments that were kept, latest first; `load_experiment(number)` gets one back."""
     import pandas as pd
@@ -162,13 +182,11 @@ def load_experiment(number: int) -> Any:
         ServingError: NOT_FOUND, there is none of this number; FAILED_PRECONDITION, it is of a kind
             that only another tool can read.
     """
-    from workbench.experiments.sweep_result import SweepResult
-    from workbench.experiments.tune import TuneResult
-
     with Store() as store:
         kind, data = store.get(number)
-    if kind == "sweep":
-        return SweepResult.from_json(data, number)
-    if kind == "tune":
-        return TuneResult.from_json(data, number)
-    raise failed_precondition(f"Experiment {number} is a {kind}, which cannot be loaded like this")
+    if kind not in RESULTS:
+        raise failed_precondition(
+            f"Experiment {number} is a {kind}, which cannot be loaded like this"
+        )
+    module, name = RESULTS[kind]
+    return getattr(import_module(module), name).from_json(data, number)

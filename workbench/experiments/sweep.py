@@ -17,8 +17,9 @@ from typing import Any
 
 from workbench.client.server import Server
 from workbench.core.batching_parameters import BatchingParameters
-from workbench.core.status import invalid_argument
+from workbench.core.status import ServingError, invalid_argument
 from workbench.experiments.engine import Payload, make_payload
+from workbench.experiments.generator import LoadError
 from workbench.experiments.measure import Where, Window, measure
 from workbench.experiments.point import CONFIDENCE, Point, clusters, summarize
 from workbench.experiments.progress import Progress
@@ -27,9 +28,12 @@ from workbench.experiments.sweep_result import SweepResult
 from workbench.load.arrivals import Kind, Schedule
 from workbench.load.intervals import quantile_interval
 
-WINDOW_SECONDS = {"engine": 0.5, "rest": 1.0}
-OVERHEAD_SECONDS = {"engine": 0.15, "rest": 0.7}
+WINDOW_SECONDS = {"engine": 0.5, "rest": 1.0, "grpc": 1.0}
+OVERHEAD_SECONDS = {"engine": 0.15, "rest": 0.7, "grpc": 0.9}
 """What a window costs beside its load: the setting, the result, and the generator's start."""
+
+_CONTINUOUS = ("bursty", "ramp")
+"""Arrivals that are not the same at all times, so that a window must be long enough to see it."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ def sweep(
     payload: Any = None,
     rows: int = 1,
     where: Where = "engine",
-    arrivals: Kind = "poisson",
+    arrivals: Kind | Schedule = "poisson",
     precision: float = 0.2,
     seconds: float = 2.0,
     seed: int = 0,
@@ -66,9 +70,11 @@ def sweep(
         rate: requests a second of an open loop, in which latency counts from the intended time.
         clients: of a closed loop, each of which waits for its answer; instead of `rate`.
         payload: examples to ask with, as for `predict`; without, zeros. `rows`: of a request.
-        where: ``engine``: inside the server, batching and model alone; ``rest``: over HTTP, from
-            a process of its own.
-        arrivals: ``poisson``, ``constant``, ``bursty`` or ``ramp``.
+        where: ``engine``: inside the server, batching and model alone; ``rest``, ``grpc``: over
+            the network, from a process of its own.
+        arrivals: ``poisson``, ``constant``, ``bursty`` or ``ramp``; or a `Schedule`, of which all
+            but rate, duration and seed is used. Bursts and ramps need time, so they are not cut
+            into windows: such a point lasts `seconds`, at the end of which a ramp has its rate.
         precision: a point is certain enough when the interval of its 99th percentile is not wider
             than this share of it.
         seconds: of load for a point at most; it may end sooner.
@@ -78,22 +84,28 @@ def sweep(
         on_point: called with each point when it is measured.
 
     Returns:
-        The points that were measured; after an interruption those that were finished by then.
+        The points that were measured; after an interruption, or when the server fails at a later
+        point, those that were finished by then.
 
     The server's parameters and slots are afterwards what they were before.
 
     Raises:
         ServingError: INVALID_ARGUMENT, not exactly one of `rate` and `clients`, or values that are
-            not allowed; or what the server refused with.
+            not allowed; or what the server refused with at the first point.
+        LoadError: the load generator failed at the first point.
     """
     if (rate is None) == (clients is None):
         raise invalid_argument("Give either rate (an open loop) or clients (a closed loop)")
     if where not in WINDOW_SECONDS:
-        raise invalid_argument(f"Load can enter at 'engine' or 'rest'; was {where!r}")
+        raise invalid_argument(f"Load can enter at 'engine', 'rest' or 'grpc'; was {where!r}")
+    shape = _shape(arrivals)
     asked = make_payload(server, payload, rows=rows)
     version = max(server.versions.available)
     said = Progress(progress)
-    started, points, interrupted = time.time(), [], False
+    started, interrupted = time.time(), False
+    points: list[Point] = []
+    failure: str | None = None
+    each = seconds if shape.kind in _CONTINUOUS else min(WINDOW_SECONDS[where], seconds)
     with kept_settings(server) as before:
         plans = _plans(
             base or before,
@@ -104,7 +116,7 @@ def sweep(
             [{"rate": r} for r in _listed(rate)] or [{"clients": c} for c in _listed(clients)],
         )
         random.Random(seed).shuffle(plans)
-        most = predicted_seconds(len(plans), seconds, where)
+        most = predicted_seconds(len(plans), seconds, where, each)
         said.say(f"Measuring {len(plans)} points, {where}: {most:.0f} s at most")
         begun = time.monotonic()
         try:
@@ -113,7 +125,7 @@ def sweep(
                 said.update(f"point {number + 1} of {len(plans)}, {left:.0f} s left at most")
                 apply(server, plan.parameters)
                 windows = list(
-                    _windows(server, asked, plan, where, arrivals, precision, seconds, seed)
+                    _windows(server, asked, plan, where, shape, precision, seconds, each, seed)
                 )
                 point = summarize(
                     plan.parameters, plan.load, rows, windows, worker_memory(server, version)
@@ -124,33 +136,48 @@ def sweep(
         except KeyboardInterrupt:
             interrupted = True
             said.say(f"Interrupted: {len(points)} of {len(plans)} points were measured")
+        except (ServingError, LoadError) as error:
+            if not points:
+                raise
+            failure = str(error)
+            said.say(f"{failure}: {len(points)} of {len(plans)} points were measured")
         finally:
             said.close()
     result = SweepResult(
         model=server.model,
         version=version,
         where=where,
-        arrivals=arrivals if rate is not None else "closed",
+        arrivals=shape.kind if rate is not None else "closed",
         seed=seed,
         started_at=started,
         seconds=time.monotonic() - begun,
         predicted_seconds=most,
         interrupted=interrupted,
         points=tuple(sorted(points, key=_order)),
+        failure=failure,
     )
     if keep and points:
-        from workbench.experiments.store import Store
+        from workbench.experiments.store import keep_result
 
         about = f"{len(points)} points, {where}, {result.arrivals}"
-        with Store() as store:
-            number = store.add("sweep", server.model, result.to_json(), about)
-        result = replace(result, number=number)
+        result = keep_result("sweep", server.model, result, about)
     return result
 
 
-def predicted_seconds(points: int, seconds: float, where: str) -> float:
-    """The longest that so many points can take."""
-    windows = max(1, round(seconds / WINDOW_SECONDS[where]))
+def _shape(arrivals: Kind | Schedule) -> Schedule:
+    if isinstance(arrivals, Schedule):
+        return arrivals
+    try:
+        return Schedule(arrivals, 1.0, 1.0)
+    except ValueError as error:
+        raise invalid_argument(str(error)) from error
+
+
+def predicted_seconds(
+    points: int, seconds: float, where: str, window: float | None = None
+) -> float:
+    """The longest that so many points can take, measured in windows of so many seconds."""
+    windows = max(1, round(seconds / (window or WINDOW_SECONDS[where])))
     return points * (seconds + windows * OVERHEAD_SECONDS[where])
 
 
@@ -199,18 +226,23 @@ def _windows(
     payload: Payload,
     plan: _Plan,
     where: Where,
-    arrivals: Kind,
+    shape: Schedule,
     precision: float,
     seconds: float,
+    each: float,
     seed: int,
 ) -> Iterator[Window]:
-    """Windows of load until the point is certain enough or its time is up."""
-    each = min(WINDOW_SECONDS[where], seconds)
+    """Windows of load, `each` so long, until the point is certain enough or its time is up."""
     windows: list[Window] = []
     while sum(window.seconds for window in windows) + each <= seconds + 1e-9:
         load: Schedule | int
         if "rate" in plan.load:
-            load = Schedule(arrivals, plan.load["rate"], each, seed=seed * 1000 + len(windows))
+            load = replace(
+                shape,
+                rate=plan.load["rate"],
+                duration_s=each,
+                seed=seed * 1000 + len(windows),
+            )
         else:
             load = int(plan.load["clients"])
         window = measure(server, payload, load, each, where)

@@ -6,10 +6,12 @@ import math
 from typing import TYPE_CHECKING
 
 from workbench.experiments.point import STABLE, Point
+from workbench.experiments.sweep_predicted import disagreement, predict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from workbench.experiments.calibrate import Calibration
     from workbench.experiments.sweep_result import SweepResult
 
 
@@ -35,13 +37,17 @@ def lines_of(points: tuple[Point, ...]) -> dict[str, list[Point]]:
     return {label: sorted(line, key=lambda p: p.offered) for label, line in lines.items()}
 
 
-def plot_sweep(result: SweepResult, percentile: str) -> Figure:
+def plot_sweep(
+    result: SweepResult, percentile: str, calibration: Calibration | None = None
+) -> Figure:
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.3), layout="constrained")
     axes = figure.add_subplot()
     lines = lines_of(result.points)
+    predicted = [] if calibration is None else predict(result, calibration)
+    found_for = {id(p): each for p, each in zip(result.points, predicted, strict=False)}
     colors = colormaps["viridis"]
     for number, (label, line) in enumerate(lines.items()):
         color = colors(0.85 * number / max(len(lines) - 1, 1))
@@ -49,6 +55,15 @@ def plot_sweep(result: SweepResult, percentile: str) -> Figure:
         x = [p.achieved.estimate for p in shown]
         y = [p.percentile(percentile) * 1e3 for p in shown]
         axes.plot(x, y, color=color, linewidth=1.4, label=label)
+        if predicted:
+            dotted = [found_for[id(point)] for point in line]
+            axes.plot(
+                [each["achieved"] for each in dotted],
+                [each.get(percentile, math.nan) * 1e3 for each in dotted],
+                color=color,
+                linestyle=":",
+                linewidth=1.2,
+            )
         for point in shown:
             found = point.latency[percentile]
             at = (point.achieved.estimate, found.estimate * 1e3)
@@ -74,6 +89,11 @@ def plot_sweep(result: SweepResult, percentile: str) -> Figure:
                 markeredgecolor=color,
                 linestyle="none",
             )
+    note = "bars: 95 % intervals; ring: knee; hollow: not stable"
+    if predicted:
+        off = disagreement(result.points, predicted).get(percentile, math.nan)
+        note += "; dotted: predicted"
+        note += "" if math.isnan(off) else f", off by {off:.0%} in the median"
     heights = [p.percentile(percentile) for p in result.points if percentile in p.latency]
     if heights and max(heights) > 20 * min(heights):
         axes.set_yscale("log")
@@ -90,7 +110,6 @@ def plot_sweep(result: SweepResult, percentile: str) -> Figure:
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(title="batching delay", frameon=False, fontsize=9)
-    note = "bars: 95 % intervals; ring: knee; hollow: not stable"
     axes.text(0.99, 0.02, note, ha="right", fontsize=7, color="0.4", transform=axes.transAxes)
     return figure
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -19,6 +18,8 @@ from workbench.experiments.point import STABLE, Point
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+    from workbench.experiments.calibrate import Calibration
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class SweepResult:
         seconds: it took; `predicted_seconds`: what was said before.
         interrupted: whether points are missing.
         points: sorted by setting and load.
+        failure: what ended it early, where it was no interruption.
         number: in the store; None if it was not kept.
     """
 
@@ -61,6 +63,7 @@ class SweepResult:
     predicted_seconds: float
     interrupted: bool
     points: tuple[Point, ...] = field(repr=False)
+    failure: str | None = None
     number: int | None = None
 
     @property
@@ -68,7 +71,13 @@ class SweepResult:
         """One row a point; see `Point.line`."""
         import pandas as pd
 
-        return pd.DataFrame([point.line() for point in self.points])
+        frame = pd.DataFrame([point.line() for point in self.points])
+        return frame.assign(where=self.where, arrivals=self.arrivals)
+
+    @property
+    def loop(self) -> str:
+        """``closed loop``, or ``open loop`` with the kind of arrivals."""
+        return "closed loop" if self.arrivals == "closed" else f"open loop, {self.arrivals}"
 
     def diagnoses(self) -> list[str]:
         """A sentence on each thing that is wrong at some point, with its cure."""
@@ -128,19 +137,34 @@ class SweepResult:
         target.write_text(batching_text_proto(parameters))
         return target
 
-    def plot(self, percentile: str = "p99") -> Figure:
+    def plot(self, percentile: str = "p99", predicted: Calibration | None = None) -> Figure:
         """Latency against throughput, one line a setting, with the intervals of both; the knee of
-        each line is ringed, and points that are not stable are hollow."""
+        each line is ringed, and points that are not stable are hollow.
+
+        With a calibration as `predicted` the same points as the simulator sees them are drawn too,
+        dotted, and how far it is off is said.
+        """
         from workbench.experiments.sweep_plot import plot_sweep
 
-        return plot_sweep(self, percentile)
+        return plot_sweep(self, percentile, predicted)
+
+    def disagreement(self, calibration: Calibration) -> dict[str, float]:
+        """How far the simulator with this calibration is off: the median absolute relative error of
+        throughput (``achieved``) and of ``p50``, ``p90`` and ``p99``, over the stable points.
+
+        A calibration knows the engine alone: over REST and gRPC the way there and back is an error.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, the calibration is of requests of another size.
+        """
+        from workbench.experiments.sweep_predicted import disagreement, predict
+
+        return disagreement(self.points, predict(self, calibration))
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain data."""
         data = {k: v for k, v in self.__dict__.items() if k not in ("points", "number")}
-        points = [point.to_json() for point in self.points]
-        # Infinite bounds as null: JSON has no infinity.
-        return {**data, "points": json.loads(json.dumps(points), parse_constant=lambda _: None)}
+        return {**data, "points": [point.to_json() for point in self.points]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], number: int | None = None) -> SweepResult:
@@ -155,11 +179,12 @@ class SweepResult:
             for p in self.points
         )
         notes = [*_recommended(self), *self.diagnoses()]
+        if self.failure is not None:
+            notes.insert(0, f"Ended early: {self.failure}")
         listed = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
-        loop = "closed loop" if self.arrivals == "closed" else f"open loop, {self.arrivals}"
         return (
             f"<p><b>Sweep of {html.escape(self.model)}</b>, version {self.version}: "
-            f"{len(self.points)} points, {self.where}, {loop}, {self.seconds:.0f} s"
+            f"{len(self.points)} points, {self.where}, {self.loop}, {self.seconds:.0f} s"
             f"{', interrupted' if self.interrupted else ''}</p>"
             f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><ul>{listed}</ul>"
         )

@@ -1,12 +1,16 @@
-"""Finding batching parameters: thousands of settings simulated, the best few measured.
+"""Finding batching parameters: some fifty settings simulated, the best few measured.
 
 The simulator is quick and nearly right, the server is slow and right. So the simulator ranks
-every setting for the wanted load, and only its best few are measured. Nothing is changed on
-the server unless it is asked for.
+batch sizes of 1, 2, 4 ... and half a dozen timeouts for the wanted load, and only the best few
+are measured. Nothing is changed on the server unless it is asked for.
+
+What is predicted is the engine alone: where the load enters over REST or gRPC, the way there
+and back comes on top, and only the measurement knows of it.
 """
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -18,7 +22,7 @@ from workbench.core.batching_parameters import BatchingParameters
 from workbench.experiments.calibrate import Calibration, calibrate
 from workbench.experiments.diagnosis import diagnose
 from workbench.experiments.measure import Where
-from workbench.experiments.point import STABLE, Point
+from workbench.experiments.point import STABLE, Point, without_infinity
 from workbench.experiments.progress import Progress
 from workbench.experiments.service_time import sizes_up_to
 from workbench.experiments.simulate import simulate
@@ -27,6 +31,7 @@ from workbench.load.arrivals import poisson
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 VERIFIED = 3
 SIMULATED_REQUESTS = 4000
@@ -56,9 +61,10 @@ class TuneResult:
         meets: whether it was measured to keep within the wanted latency, surely.
         p99_ms, rate: what was wanted.
         measured: the settings that were verified, best first, as sweep points.
-        predicted_ms: for each of them, the 99th percentile that was predicted.
+        predicted_ms: for each of them, the 99th percentile that was predicted, of the engine alone.
         limit: in words, what keeps it from being faster.
         applied: whether the server now has the parameters.
+        where: where the load of the measurements entered.
         number: in the store; None if it was not kept.
     """
 
@@ -70,6 +76,7 @@ class TuneResult:
     predicted_ms: tuple[float, ...]
     limit: str
     applied: bool
+    where: str = "engine"
     number: int | None = None
 
     @property
@@ -86,20 +93,59 @@ class TuneResult:
         found = best.latency.get("p99")
         p99 = "unknown" if found is None else f"{found.estimate * 1e3:.3g} ms"
         verb = "meets" if self.meets else "does not meet"
+        alone = "" if self.where == "engine" else f" for the engine, without {self.where}"
         return (
             f"batch_timeout_micros {self.parameters.batch_timeout_micros}, max_batch_size "
             f"{self.parameters.max_batch_size} {verb} {self.p99_ms:g} ms at {self.rate:g} "
-            f"requests/s: measured p99 {p99}, predicted {self.predicted_ms[0]:.3g} ms. "
+            f"requests/s: measured p99 {p99}, predicted {self.predicted_ms[0]:.3g} ms{alone}. "
             f"{self.limit}{' Applied.' if self.applied else ''}"
         )
 
+    def plot(self) -> Figure:
+        """The 99th percentile of each setting that was verified, measured with its interval and
+        predicted, and the limit."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(6, 3.6), layout="constrained")
+        axes = figure.add_subplot()
+        for at, (point, predicted) in enumerate(zip(self.measured, self.predicted_ms, strict=True)):
+            found = point.latency.get("p99")
+            if found is not None:
+                middle, low, high = found.estimate * 1e3, found.low * 1e3, found.high * 1e3
+                axes.plot(at, middle, "o", color="C0", label=None if at else "measured")
+                if math.isfinite(low) and math.isfinite(high):
+                    axes.vlines(at, low, high, color="C0")
+            if math.isfinite(predicted):
+                axes.plot(at, predicted, "x", color="0.3", label=None if at else "predicted")
+        axes.axhline(self.p99_ms, color="C3", linewidth=0.9, linestyle=":", label="limit")
+        axes.set_xticks(range(len(self.measured)), [_short(p) for p in self.measured])
+        axes.set(ylabel="latency, p99 (ms)", ylim=(0, None))
+        axes.set_title(f"{self.rate:g} requests/s, {self.where}", fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=9)
+        return figure
+
+    def _repr_html_(self) -> str:
+        """The sentence and the settings that were verified, readable without kernel or script."""
+        rows = "".join(
+            f"<tr><td>{html.escape(_short(point))}</td><td>{point.percentile('p99') * 1e3:.3g}</td>"
+            f"<td>{predicted:.3g}</td><td>{html.escape(point.verdict)}</td></tr>"
+            for point, predicted in zip(self.measured, self.predicted_ms, strict=True)
+        )
+        return (
+            f"<p>{html.escape(str(self))}</p><table><thead><tr><th>setting</th>"
+            "<th>p99 (ms)</th><th>predicted (ms)</th><th>verdict</th></tr></thead>"
+            f"<tbody>{rows}</tbody></table>"
+        )
+
     def to_json(self) -> dict[str, Any]:
+        """Everything as plain data; what is infinite as null."""
         data = {k: v for k, v in self.__dict__.items() if k != "number"}
         return {
             **data,
             "parameters": self.parameters.to_json(),
             "measured": [point.to_json() for point in self.measured],
-            "predicted_ms": list(self.predicted_ms),
+            "predicted_ms": without_infinity(self.predicted_ms),
         }
 
     @classmethod
@@ -109,7 +155,9 @@ class TuneResult:
                 **data,
                 "parameters": BatchingParameters.from_json(data["parameters"]),
                 "measured": tuple(Point.from_json(each) for each in data["measured"]),
-                "predicted_ms": tuple(data["predicted_ms"]),
+                "predicted_ms": tuple(
+                    math.inf if each is None else each for each in data["predicted_ms"]
+                ),
                 "number": number,
             }
         )
@@ -145,9 +193,9 @@ def tune(
     said = Progress(progress)
     if calibration is None:
         said.say("Calibrating: some 4 s")
-        calibration = calibrate(server, payload, rows=rows, report=said.update)
+        calibration = calibrate(server, payload, rows=rows, report=said.update, keep=False)
     before = server.batching or BatchingParameters()
-    before = replace(before, num_batch_threads=calibration.slots, allowed_batch_sizes=())
+    before = replace(before, num_batch_threads=calibration.slots)
     found = candidates(before, calibration, p99_ms, rate, seed)
     chosen = best_of_each_timeout(rank(found, p99_ms))[:verify]
     said.say(f"Simulated {len(found)} settings; measuring the best {len(chosen)}")
@@ -184,33 +232,29 @@ def tune(
         predicted_ms=tuple(candidate.p99 * 1e3 for _, candidate in pairs),
         limit=explain(best, calibration, p99_ms),
         applied=apply,
+        where=where,
     )
     if keep:
-        from workbench.experiments.store import Store
+        from workbench.experiments.store import keep_result
 
-        with Store() as store:
-            about = f"p99 {p99_ms:g} ms at {rate:g}/s: {'met' if meets else 'not met'}"
-            number = store.add("tune", server.model, tuned.to_json(), about)
-        tuned = replace(tuned, number=number)
+        about = f"p99 {p99_ms:g} ms at {rate:g}/s: {'met' if meets else 'not met'}"
+        tuned = keep_result("tune", server.model, tuned, about)
     return tuned
 
 
 def candidates(
     base: BatchingParameters, calibration: Calibration, p99_ms: float, rate: float, seed: int
 ) -> list[Candidate]:
-    """What the simulator says of every batch size and timeout worth trying."""
+    """What the simulator says of batches of up to 1, 2, 4 ... requests, each with a few timeouts.
+
+    Everything else is as in `base`; see `resized`.
+    """
     largest = int(calibration.service.rows[-1])
     arrivals = poisson(rate, seed=seed, count=SIMULATED_REQUESTS)
     sizes = [size * calibration.rows for size in sizes_up_to(max(1, largest // calibration.rows))]
     found = []
     for size, share in product(sizes, _TIMEOUT_STEPS):
-        parameters = replace(
-            base,
-            max_batch_size=size,
-            batch_timeout_micros=round(share * p99_ms * 1e3),
-            enable_large_batch_splitting=False,
-            max_execution_batch_size=None,
-        )
+        parameters = replace(resized(base, size), batch_timeout_micros=round(share * p99_ms * 1e3))
         result = simulate(
             parameters,
             arrivals,
@@ -229,6 +273,23 @@ def candidates(
             )
         )
     return found
+
+
+def resized(base: BatchingParameters, rows: int) -> BatchingParameters:
+    """`base` with batches of at most `rows` rows.
+
+    Where tasks are split, tasks that were accepted stay accepted. Where batches are padded, they
+    are padded up to the largest.
+    """
+    splitting = base.enable_large_batch_splitting
+    largest = max(rows, base.max_batch_size) if splitting else rows
+    allowed = {size for size in base.allowed_batch_sizes if size < rows} | {rows, largest}
+    return replace(
+        base,
+        max_batch_size=largest,
+        max_execution_batch_size=rows if splitting else None,
+        allowed_batch_sizes=tuple(sorted(allowed)) if base.allowed_batch_sizes else (),
+    )
 
 
 def rank(found: list[Candidate], p99_ms: float) -> list[Candidate]:
@@ -269,7 +330,7 @@ def explain(point: Point, calibration: Calibration, p99_ms: float) -> str:
             f"The model is the limit: a lone request runs for {single:.3g} ms, more than the "
             f"{p99_ms:g} ms allowed."
         )
-    size = point.parameters["max_batch_size"]
+    size = point.batching.batch_limit
     capacity = calibration.service.capacity(size, point.slots, max(1, size // point.rows))
     offered = point.offered * point.rows
     if offered > 0.9 * capacity:
@@ -294,6 +355,10 @@ def explain(point: Point, calibration: Calibration, p99_ms: float) -> str:
         f"Neither waiting nor running: {point.overhead * 1e3:.2f} ms of {_total(point):.2f} ms in "
         "the mean are spent on the way."
     )
+
+
+def _short(point: Point) -> str:
+    return f"{point.parameters['batch_timeout_micros'] / 1e3:g} ms, {point.batching.batch_limit}"
 
 
 def _total(point: Point) -> float:

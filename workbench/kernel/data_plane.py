@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,21 +28,30 @@ class DataPlaneSettings:
     Attributes:
         rest_timeout_seconds: after which a predict request is answered with an error.
         enable_cors: let web pages of any origin call, and read the answers.
+        allowed_hosts: names that the Host header may have on loopback besides loopback's own;
+            ``*`` for any.
+        allowed_origins: of web pages that may call; ``*`` for any.
         metrics_path: where REST shows the page for Prometheus; None for nowhere.
         grpc: fields of `GrpcOptions` but for host and port.
         model_defaults: settings of a model that a `ModelServerConfig` does not speak about.
         labels_for_unavailable: a new label may name a version that is not there.
+        fail_if_zero_versions: a model without any version keeps the server from starting.
         check_method_names: a signature must have been saved for the method that asks for it.
+        tensor_content: gRPC's answers carry `tensor_content` instead of typed fields.
         config_file: a `ModelServerConfig` file to be followed, every `config_file_seconds`.
     """
 
     rest_timeout_seconds: float = 30.0
     enable_cors: bool = False
+    allowed_hosts: Sequence[str] = ()
+    allowed_origins: Sequence[str] = ()
     metrics_path: str | None = METRICS_PATH
     grpc: Mapping[str, Any] = field(default_factory=dict)
     model_defaults: Mapping[str, Any] = field(default_factory=dict)
     labels_for_unavailable: bool = False
+    fail_if_zero_versions: bool = False
     check_method_names: bool = False
+    tensor_content: bool = False
     config_file: str = ""
     config_file_seconds: float = 0.0
 
@@ -85,8 +94,10 @@ class DataPlane:
             replace(limits, max_connections=connections),
             access=AccessPolicy(
                 token,
-                LOOPBACK_HOSTS if loopback else None,
-                ("*",) if settings.enable_cors else (),
+                LOOPBACK_HOSTS.union(settings.allowed_hosts)
+                if loopback and "*" not in settings.allowed_hosts
+                else None,
+                ("*",) if settings.enable_cors else settings.allowed_origins,
             ),
         )
         self._reloader = Reloader(
@@ -98,6 +109,7 @@ class DataPlane:
             self._reloader,
             self._rest.metrics,
             settings.check_method_names,
+            settings.tensor_content,
         )
         options = GrpcOptions(host, grpc_port, **settings.grpc)
         self._grpc = GrpcServer(service.methods, options, token)
@@ -109,12 +121,16 @@ class DataPlane:
         Raises:
             ServingError: FAILED_PRECONDITION, gRPC cannot listen where it should.
         """
+        if self._grpc.insecure:
+            self._core.events.add("grpc_insecure")
         for address in await self._grpc.start():
             self._core.events.add("grpc_ready", address=address)
         if listening is not None:
             await self._http.start(listening)
             host, port = listening.getsockname()[:2]
-            self._core.events.add("server_ready", address=f"{host}:{port}")
+            # As the original, which always writes so; another address is told as it is.
+            near = host in ("127.0.0.1", "::1", "0.0.0.0", "::")
+            self._core.events.add("server_ready", address=f"{'localhost' if near else host}:{port}")
         if self._settings.config_file and self._settings.config_file_seconds > 0:
             self._follower = asyncio.get_running_loop().create_task(
                 follow_config_file(

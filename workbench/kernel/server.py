@@ -72,6 +72,7 @@ class ServerSpec:
     keeper: ProcessId | None = None
     idle_seconds: float | None = None
     num_batch_threads: int | None = None
+    per_version_slots: bool = False
     poll_seconds: float = 1.0
     host: str = "127.0.0.1"
     grpc_port: int | None = None
@@ -99,6 +100,7 @@ class Server:
                 self.desired.get("num_batch_threads", spec.num_batch_threads),
                 spec.poll_seconds,
                 read_batching_parameters,
+                per_version_slots=spec.per_version_slots,
             )
         )
         self.codec = CodecProcess()
@@ -126,6 +128,8 @@ class Server:
             listening = socket.socket(fileno=self.spec.listen_fd)
             host, port = listening.getsockname()[:2]
             self._address = f"{host}:{port}"
+        if self.spec.foreground and not self.desired.get("opened"):
+            self.core.events.add("models_adding")
         for model in self.desired.get("models", []):
             self.core.manager.set_model(ModelConfig.from_json(model))
         self.control.start(self.spec.socket)
@@ -166,9 +170,15 @@ class Server:
             if not settle.done():
                 settle.cancel()
                 return
-            failures = {n: why for n, why in settle.result().items() if manager.models[n].listed()}
+            strict = self.spec.data_plane.get("fail_if_zero_versions", False)
+            failures = {
+                name: why
+                for name, why in settle.result().items()
+                if strict or manager.models[name].listed()
+            }
             if failures:
                 raise not_available(failures, "servable(s)")
+            self.core.events.add("models_added")
         await self.data_plane.open(listening)
         self.desired["opened"] = True
         self._write_desired()

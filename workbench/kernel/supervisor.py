@@ -75,6 +75,7 @@ class SupervisorSpec:
     keeper: ProcessId | None = None
     idle_seconds: float | None = None
     num_batch_threads: int | None = None
+    per_version_slots: bool = False
     poll_seconds: float = 1.0
     models: tuple[dict[str, Any], ...] = ()
     grpc_port: int | None = 0
@@ -285,6 +286,7 @@ class Supervisor:
             "keeper": None if self.spec.keeper is None else list(self.spec.keeper),
             "idle_seconds": self.spec.idle_seconds,
             "num_batch_threads": self.spec.num_batch_threads,
+            "per_version_slots": self.spec.per_version_slots,
             "poll_seconds": self.spec.poll_seconds,
             "host": self.spec.host,
             "grpc_port": _port(self._grpc_port),

@@ -20,6 +20,10 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+_FEWEST_GROUPS = 40
+_HARDLY = 0.25
+"""Groups that are correlated less are taken to be independent."""
+
 BETS = 14
 """Stakes of the mixture: nearly the largest possible one, and halved again and again."""
 
@@ -167,6 +171,36 @@ def _batched_wealth(members: NDArray[np.intp], quantile: float, max_batch: int) 
         return _mean_of_exponentials(np.log1p(np.outer(stakes[side], outcomes)) @ counts)
 
     return wealth_at
+
+
+def group_size(values: ArrayLike, batches: ArrayLike, *, quantile: float = 0.9) -> int:
+    """How many batches in a row must be taken together so that the groups hardly tell of each
+    other.
+
+    Where requests queue, one batch that is late makes the next ones late, so neighbours are no
+    independent samples either. Groups are doubled until the numbers of values above the
+    `quantile` of two neighbouring groups are hardly correlated any more, or too few groups are
+    left to see it.
+
+    Args:
+        values: shape (n,), in any unit.
+        batches: shape (n,), the batch of each value, numbered in the order of time.
+    """
+    sample = np.asarray(values, dtype=np.float64)
+    if not len(sample):
+        return 1
+    members = np.unique(np.asarray(batches), return_inverse=True)[1]
+    above = sample > np.quantile(sample, quantile)
+    sums = np.bincount(members, weights=above - above.mean())
+    size = 1
+    while len(sums) >= _FEWEST_GROUPS:
+        pairs = sums[: len(sums) // 2 * 2].reshape(-1, 2)
+        spread = float((sums * sums).mean())
+        if not spread or float((pairs[:, 0] * pairs[:, 1]).mean()) < _HARDLY * spread:
+            break
+        sums = pairs.sum(axis=1)
+        size *= 2
+    return size
 
 
 def batch_bootstrap(

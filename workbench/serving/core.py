@@ -33,12 +33,14 @@ def schedulable_cpus() -> int:
 class CoreOptions:
     """`num_batch_threads` None: as many executor slots as CPUs; `poll_seconds`: of folders;
     `read_batching`: reads a version's own batching parameters from a file; `load_seconds`: the
-    longest that loading a version may take."""
+    longest that loading a version may take; `per_version_slots`: the slots are of each version, and
+    not of all together."""
 
     num_batch_threads: int | None = None
     poll_seconds: float = 1.0
     read_batching: Callable[[Path], BatchingParameters] | None = None
     load_seconds: float = LOAD_SECONDS
+    per_version_slots: bool = False
 
 
 class ServerCore:
@@ -50,7 +52,9 @@ class ServerCore:
         self.started = time.time()
         self.events = EventLog(lambda: (time.monotonic(), time.time()))
         self.zygote = Zygote(self._zygote_event)
-        self.scheduler = BatchScheduler(options.num_batch_threads or cpus)
+        self.scheduler = BatchScheduler(
+            options.num_batch_threads or cpus, per_version_slots=options.per_version_slots
+        )
         self.manager = Manager(
             self.events,
             self.zygote,

@@ -175,6 +175,7 @@ class Lifecycle:
         batching = model.config.batching
         if model.config.version_batching:
             batching = await self._own_batching(served)
+        served.batched = batching is not None
         worker = await self._loader.load(model, served)
         if not harness.aspired:
             return
@@ -195,7 +196,9 @@ class Lifecycle:
             self._freed(model)
         model.refresh_ready()
         self.tell_state(served)
-        self._events.add("available", *served.id, seconds=served.load_seconds)
+        self._events.add(
+            "available", *served.id, seconds=served.load_seconds, breakdown=dict(served.breakdown)
+        )
 
     def _reserve(self, served: Served, file_bytes: int) -> None:
         """Set aside what these files take in memory; what it really is is measured afterwards."""
@@ -223,6 +226,7 @@ class Lifecycle:
             )
         self.tell_state(served)
         self._events.add("error", *served.id, code=error.code.name, message=error.message)
+        self._events.add("not_loaded", *served.id, code=error.code.name, message=error.message)
         model.refresh_ready()
         self._decide(model)
         if model.ready is None:

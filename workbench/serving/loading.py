@@ -12,6 +12,7 @@ import errno
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from workbench.core.events import EventLog
@@ -25,7 +26,9 @@ T = TypeVar("T")
 LOAD_SECONDS = 600.0
 # A lane whose answer is being handed out cannot take the next batch: that one takes the spare.
 SPARE_LANES = 1
-_PASSING = frozenset({Code.UNAVAILABLE, Code.INTERNAL, Code.UNKNOWN, Code.ABORTED})
+_PASSING = frozenset(
+    {Code.UNAVAILABLE, Code.INTERNAL, Code.UNKNOWN, Code.ABORTED, Code.RESOURCE_EXHAUSTED}
+)
 """Codes of failures that may go away by themselves; others are final until files change."""
 _SCARCE = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.ENOBUFS}
@@ -57,6 +60,7 @@ class Loader:
         slots: how many batches a worker is to run at once.
         cpus: what `intra_op_threads` is divided from.
         load_seconds: the longest that staging, and that loading, may take.
+        quiet: whether somebody serves who should hardly notice a load.
     """
 
     def __init__(
@@ -66,12 +70,14 @@ class Loader:
         slots: Callable[[], int],
         cpus: int,
         load_seconds: float,
+        quiet: Callable[[], bool],
     ) -> None:
         self._events = events
         self._zygote = zygote
         self._slots = slots
         self._cpus = cpus
         self._load_seconds = load_seconds
+        self._quiet = quiet
         # Loading is mostly one thread's work: more at once than CPUs only slows each.
         self._at_once = asyncio.Semaphore(max(2, cpus))
 
@@ -94,13 +100,18 @@ class Loader:
                 self._events.add(
                     "load_failed", *served.id, code=error.code.name, message=error.message
                 )
-                if not served.retrying or not is_passing(error):
+                if not served.retrying:
+                    self._events.add("load_retry_cancelled", *served.id)
+                    raise error from failure
+                if not is_passing(error) and not model.config.retry_all_load_errors:
                     raise error from failure
                 if attempt >= model.config.max_load_retries:
+                    self._events.add("load_retries_exhausted", *served.id, retries=attempt)
                     raise error from failure
             attempt += 1
             await asyncio.sleep(model.config.load_retry_seconds)
             if not served.retrying:
+                self._events.add("load_retry_cancelled", *served.id)
                 raise ServingError(Code.CANCELLED, "Loading of servable cancelled")
             self._events.add("load_retry", *served.id, attempt=attempt)
 
@@ -116,11 +127,13 @@ class Loader:
             served.found.path,
             tags=model.config.tags,
             intra_op_threads=self._intra_op_threads(model),
+            gpu_memory_fraction=model.config.gpu_memory_fraction,
+            quiet=self._quiet(),
             progress=self._progress(served),
         )
         report = await self._bounded(served, staging, "was not staged")
         # Now, so that it need not be done in the moment in which nothing serves.
-        await self._guarded(served, worker.open_lanes(self._slots() + SPARE_LANES))
+        await self._open_lanes(served, worker)
         served.staged_seconds = time.monotonic() - started
         return report
 
@@ -138,13 +151,17 @@ class Loader:
             served.found.path,
             tags=model.config.tags,
             intra_op_threads=self._intra_op_threads(model),
+            gpu_memory_fraction=model.config.gpu_memory_fraction,
+            quiet=self._quiet(),
             warm_up=model.config.enable_model_warmup,
             warm_up_iterations=model.config.num_request_iterations_for_warmup,
             progress=self._progress(served),
         )
         served.report = await self._bounded(served, loading, "did not load")
-        await self._guarded(served, worker.open_lanes(self._slots() + SPARE_LANES))
+        served.breakdown |= served.report.seconds
+        await self._open_lanes(served, worker)
         served.load_seconds = served.staged_seconds + time.monotonic() - started
+        worker.on_first_run = partial(self._first_run, served)
         return worker
 
     async def end(self, served: Served) -> None:
@@ -158,9 +175,21 @@ class Loader:
         worker = await Worker.spawn(self._zygote)
         served.worker = worker
         served.staged_seconds = 0.0
+        served.first_run_seconds = None
         served.spawn_seconds = time.monotonic() - started
+        served.breakdown = {"spawn": served.spawn_seconds}
         self._events.add("worker_started", *served.id, pid=worker.pid)
         return worker
+
+    async def _open_lanes(self, served: Served, worker: Worker) -> None:
+        started = time.monotonic()
+        await self._guarded(served, worker.open_lanes(self._slots() + SPARE_LANES))
+        before = served.breakdown.get("lanes", 0.0)
+        served.breakdown["lanes"] = before + time.monotonic() - started
+
+    def _first_run(self, served: Served, seconds: float) -> None:
+        served.first_run_seconds = seconds
+        self._events.add("first_run", *served.id, seconds=seconds)
 
     async def _bounded(self, served: Served, work: Awaitable[T], failing: str) -> T:
         try:
@@ -182,6 +211,8 @@ class Loader:
     def _progress(self, served: Served) -> Progress:
         def progress(kind: str, data: dict[str, Any]) -> None:
             self._events.add(kind, *served.id, **data)
+            if kind == "loaded_saved_model" and served.batched:
+                self._events.add("session_wrapped", *served.id)
 
         return progress
 

@@ -26,7 +26,7 @@ from workbench.serving.lifecycle import Lifecycle
 from workbench.serving.loading import LOAD_SECONDS, SPARE_LANES, Loader
 from workbench.serving.model import Model, ModelConfig, Served
 from workbench.serving.scheduler import BatchScheduler
-from workbench.serving.source import FolderSource, Found
+from workbench.serving.source import FolderSource, Found, Poll
 from workbench.serving.worker import Worker
 from workbench.serving.zygote import Zygote
 
@@ -35,6 +35,8 @@ _S = HarnessState
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
+_WAITING_POLL_SECONDS = 1.0
+"""How often, at least, a folder with an incomplete version is looked at."""
 _ENDED_KEPT = 16
 _REVIVABLE = frozenset(
     {
@@ -76,7 +78,9 @@ class Manager:
         self._pollers: dict[str, asyncio.Task[None]] = {}
         self._poll_now: dict[str, asyncio.Event] = {}
         self._changed = asyncio.Event()
-        self.loader = Loader(events, zygote, lambda: scheduler.slots, cpus, load_seconds)
+        self.loader = Loader(
+            events, zygote, lambda: scheduler.slots, cpus, load_seconds, quiet=self._any_serves
+        )
         self._lifecycle = Lifecycle(
             events,
             self.loader,
@@ -156,6 +160,9 @@ class Manager:
             model.polled = True
             self._notify()
             pause = min(self._poll_seconds, quarantine.next_change(model))
+            if model.waiting:
+                # Also where folders are looked at once: it was there, and would be lost for good.
+                pause = min(pause, _WAITING_POLL_SECONDS)
             try:
                 await asyncio.wait_for(wake.wait(), pause)
             except asyncio.TimeoutError:
@@ -166,7 +173,14 @@ class Manager:
         poll = await asyncio.to_thread(
             model.source.poll, model.config.version_policy, avoid, probation
         )
-        self._warn(model, poll.warnings)
+        kept = _goes_on(model, poll)
+        if kept:
+            poll.warnings.append(
+                f"What is served of {model.name} goes on being served. Remove the model, or "
+                "set servable_versions_always_present to false, to unload it."
+            )
+        unreadable = poll.aspired is None
+        self._warn(model, poll.warnings, "source_unreadable" if unreadable else "source_error")
         for version, reason in poll.waiting.items():
             if model.waiting.get(version) != reason:
                 self.events.add(
@@ -177,14 +191,14 @@ class Manager:
                     f"waiting: {reason}",
                 )
         model.waiting = poll.waiting
-        if poll.aspired is not None:
+        if poll.aspired is not None and not kept:
             quarantine.note(model, poll, self.events)
             self._aspire(model, poll.aspired)
 
-    def _warn(self, model: Model, warnings: list[str]) -> None:
+    def _warn(self, model: Model, warnings: list[str], kind: str = "source_error") -> None:
         for warning in warnings:
             if warning not in model.warnings:
-                self.events.add("source_error", model.name, message=warning)
+                self.events.add(kind, model.name, message=warning)
         model.warnings = warnings
 
     def _aspire(self, model: Model, wanted: list[Found]) -> None:
@@ -231,6 +245,9 @@ class Manager:
         self._reconcile(model)
 
     # What is done about it.
+
+    def _any_serves(self) -> bool:
+        return any(model.ready is not None for model in self.models.values())
 
     def _flush(self, model: Model) -> None:
         """Forget versions that are not wanted and have nothing loaded."""
@@ -325,18 +342,21 @@ class Manager:
             raise not_found(f"Servable not found for request: Specific({name}, {version})")
         return served
 
-    def hold(self, name: str, resume: Callable[[], None]) -> Callable[[], None] | None:
+    def hold(
+        self, name: str, resume: Callable[[], None], size: int = 0
+    ) -> Callable[[], None] | None:
         """Hold a request for which there is no version just now, if the model's transition does
         that and a version is on its way.
 
         Args:
             resume: called once when the request may look for a version again.
+            size: bytes of its body.
 
         Returns:
             What takes the request out again; None where it is not held.
 
         Raises:
-            ServingError: UNAVAILABLE, too many are held already.
+            ServingError: UNAVAILABLE, too many or too large ones are held already.
         """
         model = self.models.get(name)
         if model is None or self._lifecycle.stopping or not holds(model.config.transition):
@@ -345,7 +365,7 @@ class Manager:
             return None
         if not model.held:
             model.held_since = time.monotonic()
-        return model.held.add(resume)
+        return model.held.add(resume, size)
 
     def status(self, name: str, version: int | None = None) -> list[Served]:
         """All versions of a model, highest first, or the one asked for.
@@ -403,6 +423,16 @@ class Manager:
             await self.loader.end(served)
 
         await asyncio.gather(*(end(s) for s in versions), return_exceptions=True)
+
+
+def _goes_on(model: Model, poll: Poll) -> bool:
+    """Whether what is served goes on although the folder is empty: more often than anybody
+    removes every version, a storage is away."""
+    return (
+        poll.empty
+        and model.config.servable_versions_always_present
+        and any(served.harness.aspired for served in model.versions.values())
+    )
 
 
 def _view(model: Model) -> list[Version]:

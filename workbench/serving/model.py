@@ -43,11 +43,15 @@ class ModelConfig:
         version_batching: each version's `batching_params.pbtxt` says how its requests are batched,
             instead of `batching`; those of a version without one are not.
         labels: names for versions; a label may name a version that is not there yet.
+        servable_versions_always_present: a base path in which there is no version any more ends
+            nothing: what is served goes on.
         max_load_retries: attempts after a first load that failed for a passing reason.
+        retry_all_load_errors: attempt it again whatever the reason.
         load_retry_seconds: the pause before each.
         tags: of the meta graph to load.
         intra_op_threads: threads that one operation may use; None: the CPUs divided by the
             executor slots.
+        gpu_memory_fraction: of a GPU's memory, at most for each version; 0 sets no limit.
         enable_model_warmup: run the version's warm-up requests before it becomes available.
         num_request_iterations_for_warmup: how often each is run; 0 means once.
         hang_seconds: a run that takes longer, and for which nobody waits any more, hangs: its
@@ -72,11 +76,19 @@ class ModelConfig:
     version_batching: bool = False
     hang_seconds: float = 60.0
     fall_back: bool = True
+    servable_versions_always_present: bool = True
+    retry_all_load_errors: bool = False
+    gpu_memory_fraction: float = 0.0
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.name):
             raise invalid_argument(
                 f"Model name {self.name!r} cannot be part of a URL: use letters, digits, '-', '_'"
+            )
+        share = self.gpu_memory_fraction
+        if not isinstance(share, (int, float)) or not 0 <= share <= 1:
+            raise invalid_argument(
+                f"gpu_memory_fraction of model {self.name} must be between 0 and 1; was {share!r}"
             )
         if not os.path.isabs(self.base_path):
             raise invalid_argument(
@@ -102,6 +114,9 @@ class ModelConfig:
             "version_batching": self.version_batching,
             "hang_seconds": self.hang_seconds,
             "fall_back": self.fall_back,
+            "servable_versions_always_present": self.servable_versions_always_present,
+            "retry_all_load_errors": self.retry_all_load_errors,
+            "gpu_memory_fraction": self.gpu_memory_fraction,
         }
 
     @classmethod
@@ -146,6 +161,10 @@ class Served:
         spawn_seconds, load_seconds: what starting it took; without the time in which it was
             staged and waited for its turn.
         staged_seconds: how much of that it took to stage it.
+        breakdown: the same by what it was spent on, in seconds; what is missing from the sum is
+            mostly the way between the processes.
+        first_run_seconds: how long its worker's first batch ran; None before that.
+        batched: whether its requests are merged as its batching parameters say.
         retrying: whether another attempt to load may be made.
         recording: the warm-up requests that are, or were, recorded from it.
         replacement: brings up the next worker after one has died.
@@ -159,7 +178,10 @@ class Served:
     spawn_seconds: float = 0.0
     load_seconds: float = 0.0
     staged_seconds: float = 0.0
+    breakdown: dict[str, float] = field(default_factory=dict)
+    first_run_seconds: float | None = None
     ready_at: float | None = None
+    batched: bool = False
     retrying: bool = True
     replacement: asyncio.Task[None] | None = None
     recording: WarmupRecording | None = None
@@ -188,10 +210,11 @@ class Served:
             "ready_at": self.ready_at,
             "spawn_seconds": self.spawn_seconds,
             "load_seconds": self.load_seconds,
+            "first_run_seconds": self.first_run_seconds,
         }
         if self.report is not None:
             data["signatures"] = {n: s.to_json() for n, s in self.report.signatures.items()}
-            data["breakdown_seconds"] = dict(self.report.seconds)
+            data["breakdown_seconds"] = dict(self.breakdown)
         if self.queues is not None:
             data["requests"] = {
                 "pending": self.queues.pending,

@@ -59,11 +59,12 @@ class _Run(NamedTuple):
 
 
 class BatchScheduler:
-    """Executor slots, shared by the queues of all versions."""
+    """Executor slots, shared by the queues of all versions; with `per_version_slots` each version
+    has as many of its own."""
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, *, per_version_slots: bool = False) -> None:
         self._loop = asyncio.get_running_loop()
-        self._slots: SlotScheduler[Task] = SlotScheduler(slots)
+        self._slots: SlotScheduler[Task] = SlotScheduler(slots, per_version_slots=per_version_slots)
         self._versions: dict[BatchQueue[Task], VersionQueues] = {}
         self._listed: set[BatchQueue[Task]] = set()
         self._outstanding: dict[Task, None] = {}
@@ -235,7 +236,7 @@ class BatchScheduler:
         while (found := self._slots.next(now)) is not None:
             self._run(*found)
         deadline = self._slots.next_deadline()
-        if deadline is not None and self._slots.running < self._slots.slots:
+        if deadline is not None:
             # Exact, where a loop's own timers are late by up to a millisecond.
             self._alarm.at(deadline / 1e6)
 

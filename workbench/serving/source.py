@@ -15,6 +15,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from workbench.core.status import Code
 from workbench.core.versions import VersionPolicy, parse_version
 from workbench.serving.checkpoint_index import missing_data
 from workbench.serving.saved_model_file import NotSavedModel, TruncatedFile, read_outline
@@ -47,6 +48,7 @@ class Poll:
         warnings: what a person should know, in words.
         replaced: versions that the policy would choose and that were avoided for others.
         present: every version that there is.
+        empty: the folder can be read, and there is no version in it, complete or not.
     """
 
     aspired: list[Found] | None
@@ -54,6 +56,7 @@ class Poll:
     warnings: list[str] = field(default_factory=list)
     replaced: frozenset[int] = frozenset()
     present: frozenset[int] = frozenset()
+    empty: bool = False
 
 
 class FolderSource:
@@ -91,8 +94,8 @@ class FolderSource:
             return Poll(
                 None,
                 warnings=[
-                    f"Could not find base path {self.base_path} for servable {self.model}: "
-                    f"{error.strerror}. Create it, or correct the model's base path."
+                    f"Could not find base path {self.base_path} for servable {self.model} with "
+                    f"error {_told(error)}. Create it, or correct the model's base path."
                 ],
             )
         poll = Poll([])
@@ -107,7 +110,10 @@ class FolderSource:
                     f"from {name}, {folders[version]} will be ignored."
                 )
             folders[version] = name
-        if not folders:
+        poll.empty = not folders
+        if policy.kind == "specific":
+            poll.warnings += self._missing_versions(policy, folders)
+        if not policy.aspired(folders):
             poll.warnings.append(
                 f"No versions of servable {self.model} found under base path {self.base_path}. "
                 "Did you forget to name your leaf directory as a number (eg. '/1/')?"
@@ -130,6 +136,17 @@ class FolderSource:
         self._complete &= folders.keys()
         self._found = ready
         return poll
+
+    def _missing_versions(self, policy: VersionPolicy, folders: dict[int, str]) -> list[str]:
+        """What to say of specific versions that there are no folders for."""
+        if not policy.versions:
+            return [f"No specific versions requested for servable {self.model}."]
+        return [
+            f"Version {version} of servable {self.model}, which was requested to be served as a "
+            "'specific' version in the servable's version policy, was not found in the file system"
+            for version in policy.versions
+            if version not in folders
+        ]
 
     def _look(self, version: int, path: str) -> Found | str:
         """The version, if it is complete; else what it still lacks.
@@ -159,6 +176,14 @@ class FolderSource:
         if version not in self._complete and rested < SETTLE_SECONDS:
             return "its files are still changing"
         return Found(version, path, fingerprint, size)
+
+
+def _told(error: OSError) -> str:
+    """What TensorFlow says, with its status, of what the file system says."""
+    if isinstance(error, FileNotFoundError):
+        return f"NOT_FOUND: {error.filename} not found"
+    code = Code.PERMISSION_DENIED if isinstance(error, PermissionError) else Code.UNKNOWN
+    return f"{code.name}: {error.filename}; {error.strerror}"
 
 
 def _measure(path: str) -> tuple[int, int, float]:

@@ -62,10 +62,12 @@ class StageReport:
 
 
 class Lane(asyncio.Protocol):
-    """One batch at a time through one worker thread; `on_lost` is called when it is gone."""
+    """One batch at a time through one worker thread; `on_lost` is called when it is gone, and
+    `on_first` with the microseconds that its first batch ran."""
 
-    def __init__(self, on_lost: Callable[[], None]) -> None:
+    def __init__(self, on_lost: Callable[[], None], on_first: Callable[[int], None]) -> None:
         self._on_lost = on_lost
+        self._on_first: Callable[[int], None] | None = on_first
         self._inputs = Region.create("wb-lane-in")
         self._outputs = Region.create("wb-lane-out")
         self._reader = FrameReader()
@@ -142,6 +144,9 @@ class Lane(asyncio.Protocol):
                 self._answer = None
                 answer(ServingError(Code.INTERNAL, f"The worker's answer is damaged: {error}"), 0)
                 continue
+            if self._on_first is not None:
+                self._on_first(header["us"])
+                self._on_first = None
             try:
                 # The next batch would write over these tensors: until they are handed out, it
                 # has to take another lane.
@@ -170,6 +175,7 @@ class Worker:
         lanes: each runs one batch at a time.
         ended: done when the process is gone, with the reason in words.
         asked_at: when the ping was sent that it has not answered (monotonic seconds).
+        on_first_run: called once with the seconds that its first batch took to run.
     """
 
     def __init__(self, pid: int, pidfd: int | None, control: LoopChannel, zygote: Zygote) -> None:
@@ -181,6 +187,7 @@ class Worker:
         self._loaded: asyncio.Future[LoadReport] = loop.create_future()
         # What the next failure is the failure of.
         self._awaited: asyncio.Future[StageReport] | asyncio.Future[LoadReport] = self._loaded
+        self.on_first_run: Callable[[float], None] | None = None
         self._progress: Progress = lambda kind, data: None
         self._control = control
         self._pidfd = pidfd
@@ -218,10 +225,17 @@ class Worker:
         return worker
 
     async def stage(
-        self, path: str, *, tags: Sequence[str], intra_op_threads: int, progress: Progress
+        self,
+        path: str,
+        *,
+        tags: Sequence[str],
+        intra_op_threads: int,
+        quiet: bool,
+        progress: Progress,
+        gpu_memory_fraction: float = 0.0,
     ) -> StageReport:
         """Prepare the SavedModel at `path` as far as that needs no memory for its weights; `load`
-        does the rest. Once in a worker's life.
+        does the rest. Once in a worker's life. `quiet`: leave the processor to whoever serves.
 
         Raises:
             ServingError: what the worker reports, or UNAVAILABLE where it died of it.
@@ -229,7 +243,14 @@ class Worker:
         self._progress = progress
         self._awaited = self._staged
         self._control.send(
-            {"op": "stage", "path": path, "tags": tags, "intra_op_threads": intra_op_threads}
+            {
+                "op": "stage",
+                "path": path,
+                "tags": tags,
+                "intra_op_threads": intra_op_threads,
+                "quiet": quiet,
+                "gpu_memory_fraction": gpu_memory_fraction,
+            }
         )
         return await self._staged
 
@@ -239,12 +260,14 @@ class Worker:
         *,
         tags: Sequence[str],
         intra_op_threads: int,
+        quiet: bool,
         warm_up: bool,
         warm_up_iterations: int,
         progress: Progress,
+        gpu_memory_fraction: float = 0.0,
     ) -> LoadReport:
         """Load the SavedModel at `path`, all of it or what `stage` has left, and run its warm-up
-        requests; once in a worker's life.
+        requests; once in a worker's life. `quiet`: leave the processor to whoever serves.
 
         Raises:
             ServingError: what the worker reports, or UNAVAILABLE where it died of it.
@@ -257,8 +280,10 @@ class Worker:
                 "path": path,
                 "tags": tags,
                 "intra_op_threads": intra_op_threads,
+                "quiet": quiet,
                 "warm_up": warm_up,
                 "warm_up_iterations": warm_up_iterations,
+                "gpu_memory_fraction": gpu_memory_fraction,
             }
         )
         return await self._loaded
@@ -283,9 +308,15 @@ class Worker:
         """Have at least `count` lanes."""
         while len(self.lanes) < count:
             # A worker without one of its lanes would serve worse for ever: better a new one.
-            lane = Lane(self.kill)
+            lane = Lane(self.kill, self._ran)
             await lane.open(self._control)
             self.lanes.append(lane)
+
+    def _ran(self, micros: int) -> None:
+        """A lane has run its first batch."""
+        told, self.on_first_run = self.on_first_run, None
+        if told is not None:
+            told(micros / 1e6)
 
     def free_lane(self) -> Lane | None:
         for lane in self.lanes:

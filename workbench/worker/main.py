@@ -32,6 +32,7 @@ from workbench.runtime.processes import ProcessId, die_with
 from workbench.runtime.regions import Region
 from workbench.worker.model import LoadedModel, Progress
 from workbench.worker.page_cache import PageCacheReader
+from workbench.worker.quiet import quietly
 from workbench.worker.warmup import warm_up
 
 
@@ -74,7 +75,15 @@ def _progress(channel: Channel) -> Progress:
 
 
 def _read(channel: Channel, order: dict[str, Any]) -> LoadedModel:
-    return LoadedModel(order["path"], order["tags"], order["intra_op_threads"], _progress(channel))
+    model = LoadedModel(
+        order["path"],
+        order["tags"],
+        order["intra_op_threads"],
+        _progress(channel),
+        order["gpu_memory_fraction"],
+    )
+    quietly(order["quiet"], model.read_graph)
+    return model
 
 
 def _stage(channel: Channel, order: dict[str, Any]) -> LoadedModel | None:
@@ -99,11 +108,7 @@ def _load(
     """The whole of a load, or what is left of it after staging."""
     try:
         model = staged or _read(channel, order)
-        model.finish()
-        restored = time.monotonic()
-        if order["warm_up"]:
-            warm_up(model, order["path"], order["warm_up_iterations"], _progress(channel))
-        model.seconds["warmup"] = time.monotonic() - restored
+        quietly(order["quiet"], lambda: _finish(channel, order, model))
     except ServingError as error:
         _failed(channel, error)
         return None
@@ -121,6 +126,14 @@ def _load(
         }
     )
     return model
+
+
+def _finish(channel: Channel, order: dict[str, Any], model: LoadedModel) -> None:
+    model.finish()
+    restored = time.monotonic()
+    if order["warm_up"]:
+        warm_up(model, order["path"], order["warm_up_iterations"], _progress(channel))
+    model.seconds["warmup"] = time.monotonic() - restored
 
 
 def _failed(channel: Channel, error: ServingError) -> None:

@@ -10,6 +10,7 @@ public `Session.run` serves instead.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,15 +27,23 @@ from workbench.worker.state_walk import keepers
 
 Progress = Callable[[str, dict[str, Any]], None]
 
+# What the system says when a file is there and cannot be had just now: a network's file system
+# that is away, a full table of files or of memory.
+_PASSING = frozenset({
+    errno.EIO, errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ENOMEM, errno.EMFILE, errno.ENFILE,
+    errno.ESTALE, errno.ETIMEDOUT, errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET,
+    errno.ECONNRESET, errno.ECONNREFUSED, errno.EHOSTDOWN, errno.EHOSTUNREACH,
+})  # fmt: skip
+
 
 class LoadedModel:
-    """One SavedModel in this process: its graph from the beginning, its variables from `finish`
-    on, and then ready to run its signatures.
+    """One SavedModel in this process: `read_graph`, then `finish`, and it can be run.
 
     Args:
         path: the version's folder.
         tags: the meta graph to load, normally `("serve",)`.
         intra_op_threads: threads one operation may use.
+        gpu_memory_fraction: of a GPU's memory, at most for this version; 0 sets no limit.
         progress: called with an event kind and its data as the load goes on.
 
     Raises:
@@ -42,25 +51,20 @@ class LoadedModel:
     """
 
     def __init__(
-        self, path: str, tags: Sequence[str], intra_op_threads: int, progress: Progress
+        self,
+        path: str,
+        tags: Sequence[str],
+        intra_op_threads: int,
+        progress: Progress,
+        gpu_memory_fraction: float = 0.0,
     ) -> None:
+        import tensorflow as tf
+
         _check_is_saved_model(path)
         self.seconds: dict[str, float] = {}
+        self._path = path
+        self._tags = tags
         self._progress = progress
-        self._tags = " ".join(tags)
-        with _translated():
-            self._read_graph(path, tags, intra_op_threads)
-
-    def _read_graph(self, path: str, tags: Sequence[str], intra_op_threads: int) -> None:
-        import tensorflow as tf
-        from google.protobuf import json_format
-        from tensorflow.python.saved_model import loader_impl
-
-        started = time.monotonic()
-        self._progress("reading_saved_model", {"path": path})
-        loader = loader_impl.SavedModelLoader(path)
-        self._progress("reading_meta_graph", {"tags": self._tags})
-        meta_graph = loader.get_meta_graph_def_from_tags(tags)
         self._graph = tf.Graph()
         config = tf.compat.v1.ConfigProto(
             intra_op_parallelism_threads=intra_op_threads,
@@ -70,7 +74,29 @@ class LoadedModel:
         )
         # By default TensorFlow takes the whole device, and a second version could not load.
         config.gpu_options.allow_growth = True
-        self._session = tf.compat.v1.Session(graph=self._graph, config=config)
+        config.gpu_options.per_process_gpu_memory_fraction = gpu_memory_fraction
+        with _translated():
+            self._session = tf.compat.v1.Session(graph=self._graph, config=config)
+
+    def read_graph(self) -> None:
+        """Everything that needs no memory for the weights; `finish` does the rest.
+
+        Raises:
+            ServingError: whatever TensorFlow reports.
+        """
+        with _translated():
+            self._read_graph(self._path, self._tags)
+
+    def _read_graph(self, path: str, tags: Sequence[str]) -> None:
+        import tensorflow as tf
+        from google.protobuf import json_format
+        from tensorflow.python.saved_model import loader_impl
+
+        started = time.monotonic()
+        self._progress("reading_saved_model", {"path": path})
+        loader = loader_impl.SavedModelLoader(path)
+        self._progress("reading_meta_graph", {"tags": " ".join(tags)})
+        meta_graph = loader.get_meta_graph_def_from_tags(tags)
         with self._graph.as_default():
             saver, _ = loader.load_graph(self._graph, tags, import_scope=None)
             if saver is not None:
@@ -106,12 +132,14 @@ class LoadedModel:
         # What is still to be done needs the names of the files, not the graph's message.
         loader._saved_model = None
 
+        session = _InThisThread(self._session)
+
         def restore() -> None:
-            loader.restore_variables(self._session, saver)
+            loader.restore_variables(session, saver)
 
         def initialise() -> None:
             if init_op is not None:
-                self._session.run([init_op], assets)
+                session.run([init_op], assets)
 
         self._left: tuple[Callable[[], None], Callable[[], None]] | None = (restore, initialise)
         self.seconds["graph"] = time.monotonic() - started
@@ -132,7 +160,7 @@ class LoadedModel:
         ended = time.monotonic()
         self.seconds |= {"restore": restored - started, "init": ended - restored}
         micros = round(sum(self.seconds.values()) * 1e6)
-        self._progress("loaded_saved_model", {"tags": self._tags, "micros": micros})
+        self._progress("loaded_saved_model", {"tags": " ".join(self._tags), "micros": micros})
 
     def run(
         self, signature: str, inputs: Tensors, outputs: Sequence[str] = ()
@@ -209,6 +237,21 @@ class _Call:
         self.copies = copies
 
 
+class _InThisThread:
+    """A session as `Saver.restore` uses it, whose runs take the calling thread: what they start
+    has that thread's priority."""
+
+    def __init__(self, session: Any) -> None:
+        import tensorflow as tf
+
+        self.graph = session.graph
+        self._session = session
+        self._options = tf.compat.v1.RunOptions(inter_op_thread_pool=-1)
+
+    def run(self, fetches: Any, feeds: Any = None) -> Any:
+        return self._session.run(fetches, feeds, options=self._options)
+
+
 SessionRun = Callable[[dict[Any, np.ndarray], list[Any]], list[np.ndarray]]
 
 
@@ -282,6 +325,8 @@ def translate(error: Exception) -> ServingError:
         return ServingError(Code(code), message)
     if isinstance(error, MemoryError):
         return ServingError(Code.RESOURCE_EXHAUSTED, f"out of memory: {message}")
+    if isinstance(error, OSError) and error.errno in _PASSING:
+        return ServingError(Code.UNAVAILABLE, message)
     if isinstance(error, (OSError, KeyError)):
         return ServingError(Code.NOT_FOUND, message)
     return ServingError(Code.INVALID_ARGUMENT, message)

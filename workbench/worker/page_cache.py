@@ -12,6 +12,8 @@ import threading
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from workbench.worker.quiet import lower_priority
+
 _CHUNK_BYTES = 1024 * 1024
 # The least that is left to others; at this niceness the disk, too, serves them first.
 _NICENESS = 19
@@ -40,10 +42,7 @@ class PageCacheReader:
         return self._result
 
     def _read(self) -> None:
-        try:
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
-        except OSError:
-            pass
+        lower_priority(_NICENESS)
         done, total = 0, 0
         try:
             files = list(_files(self._path))

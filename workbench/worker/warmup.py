@@ -78,12 +78,18 @@ def warm_up(model: LoadedModel, path: str, iterations: int, progress: Progress) 
                 raise invalid_argument(
                     f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {file}"
                 )
-    except ServingError:
-        raise
     except Exception as error:
-        raise _failure(error) from error
-    micros = round((time.monotonic() - started) * 1e6)
-    progress("warmup_finished", {"path": file, "records": records, "micros": micros})
+        failure = error if isinstance(error, ServingError) else _failure(error)
+        told = {"path": file, "records": records, "micros": _micros_since(started)}
+        progress("warmup_failed", {**told, "code": failure.code.name})
+        raise failure from error
+    progress(
+        "warmup_finished", {"path": file, "records": records, "micros": _micros_since(started)}
+    )
+
+
+def _micros_since(started: float) -> int:
+    return round((time.monotonic() - started) * 1e6)
 
 
 def decode(record: bytes) -> list[Call]:

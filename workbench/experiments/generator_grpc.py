@@ -1,0 +1,130 @@
+"""How the load generator sends over gRPC: as `generator_process.Connection` does over HTTP.
+
+A *connection* here is a place for one request in flight. Many of them share an HTTP/2 connection,
+as gRPC is meant to be used; its channels are a few, because one alone is a limit of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import grpc
+import grpc.aio
+
+from workbench.experiments.predict_message import answered_version
+
+CHANNELS = 4
+
+_STATUS = {
+    "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
+    "OUT_OF_RANGE": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+    "RESOURCE_EXHAUSTED": 429,
+    "UNIMPLEMENTED": 501,
+    "UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
+}
+
+
+def status_of(code: grpc.StatusCode) -> int:
+    """The HTTP status that the same answer has over REST."""
+    return _STATUS.get(code.name, 500)
+
+
+class Sender(Protocol):
+    """What a connection tells of its requests (`generator_process.Run`)."""
+
+    def bytes_of(self, request: int) -> bytes: ...
+    def answered(self, request: int, status: int, size: int, version: int) -> None: ...
+    def failed(self, request: int, reason: str) -> None: ...
+    def idle(self, connection: GrpcConnection) -> None: ...
+    def lost(self, connection: GrpcConnection, request: int | None, reason: str) -> None: ...
+    def client_is_free(self) -> None: ...
+
+
+class GrpcChannels:
+    """The channels of a run, and the connections on them."""
+
+    def __init__(
+        self, address: tuple[str, int] | str, method: str, metadata: Mapping[str, str]
+    ) -> None:
+        target = f"unix:{address}" if isinstance(address, str) else f"{address[0]}:{address[1]}"
+        # Without a pool of their own, channels to one address share one connection.
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
+        self._channels = [grpc.aio.insecure_channel(target, options) for _ in range(CHANNELS)]
+        self._method = method
+        self._metadata = [(name.lower(), value) for name, value in metadata.items()]
+        self._made = 0
+
+    def connection(self, run: Sender) -> GrpcConnection:
+        channel = self._channels[self._made % CHANNELS]
+        self._made += 1
+        return GrpcConnection(run, channel, self._method, self._metadata)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(channel.close() for channel in self._channels))
+
+
+class GrpcConnection:
+    """At most one request in flight."""
+
+    def __init__(
+        self,
+        run: Sender,
+        channel: grpc.aio.Channel,
+        method: str,
+        metadata: Sequence[tuple[str, str]],
+    ) -> None:
+        self._run = run
+        self._channel = channel
+        self._call: Callable[..., grpc.aio.UnaryUnaryCall] = channel.unary_unary(method)
+        self._metadata = metadata
+        self._asking: asyncio.Task[None] | None = None
+        self.request: int | None = None
+        """The number of the request that is in flight or being connected for."""
+        self._gave_up = ""
+
+    async def connect(self) -> None:
+        await self._channel.channel_ready()
+
+    def send(self, request: int) -> None:
+        self.request = request
+        self._asking = asyncio.get_running_loop().create_task(self._ask(request))
+
+    def abandon(self, reason: str) -> None:
+        """Fail the request in flight; its late answer must not be taken for another's."""
+        if self._asking is not None:
+            self._gave_up = reason
+            self._asking.cancel()
+        elif self.request is not None:  # it goes on connecting, for a later request
+            request, self.request = self.request, None
+            self._run.failed(request, reason)
+
+    async def _ask(self, request: int) -> None:
+        run = self._run
+        try:
+            answer = await self._call(run.bytes_of(request), metadata=self._metadata)
+        except grpc.aio.AioRpcError as error:
+            self._asking = self.request = None
+            # The same code is a server's refusal and a connection's end; after the latter the
+            # channel is not ready any more.
+            ready = self._channel.get_state() is grpc.ChannelConnectivity.READY
+            if error.code() is grpc.StatusCode.UNAVAILABLE and not ready:
+                run.lost(self, request, "ConnectionLost")
+                return
+            run.answered(request, status_of(error.code()), len(error.details() or ""), 0)
+        except asyncio.CancelledError:
+            reason, self._gave_up = self._gave_up, ""
+            self._asking = self.request = None
+            run.lost(self, request, reason)
+            return
+        else:
+            self._asking = self.request = None
+            run.answered(request, 200, len(answer), answered_version(answer))
+        run.idle(self)
+        run.client_is_free()

@@ -1,0 +1,113 @@
+"""How often the machine itself holds everything up, and for how long.
+
+A virtual machine waits for its host, an interrupt takes a CPU, another program gets its turn:
+for some milliseconds a process that is ready to run does not. No setting of a server changes
+that, and yet it is what a 99th percentile is often made of, so a prediction has to know of it.
+It is measured as Gil Tene's jHiccup does it, by somebody who only ever sleeps for a moment and
+notes how late he wakes up; here that is the server's own event loop (`calibrate`).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+SHORTEST_MICROS = 1000.0
+"""What is shorter is the ordinary way of threads and timers, and part of every run time."""
+NEVER = 1 << 62
+_DURATIONS_KEPT = 100
+_DRAWN_AT_ONCE = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Hiccups:
+    """Attributes:
+    per_second: how often a process that is ready is held up.
+    micros: shape (h,), for how long, in microseconds.
+    """
+
+    per_second: float = 0.0
+    micros: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), repr=False)
+
+    def timeline(self, random: np.random.Generator) -> Timeline:
+        """When they come, for one process: as often and as long as measured, independently of
+        all others."""
+        return Timeline(self, random)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"per_second": self.per_second, "micros": np.round(self.micros, 1).tolist()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Hiccups:
+        """Those in `data`; none where it holds nothing."""
+        return cls(data.get("per_second", 0.0), np.array(data.get("micros", []), float))
+
+    @classmethod
+    def from_late(cls, late_micros: ArrayLike, seconds: float) -> Hiccups:
+        """What somebody met who woke up many times in so many seconds, late by so much: each
+        hiccup is in `late_micros` once, and what is shorter than `SHORTEST_MICROS` is none."""
+        late = np.asarray(late_micros, float)
+        late = late[late > SHORTEST_MICROS]
+        count = len(late)
+        if count > _DURATIONS_KEPT:
+            late = np.quantile(late, (np.arange(_DURATIONS_KEPT) + 0.5) / _DURATIONS_KEPT)
+        return cls(count / seconds, late)
+
+
+class Timeline:
+    """The times at which one process is held up; drawn as far as somebody asks.
+
+    Attributes:
+        calm_until: no hiccup begins before, for whoever asks about ever later times; until then
+            there is no need to ask.
+    """
+
+    def __init__(self, hiccups: Hiccups, random: np.random.Generator) -> None:
+        self._hiccups = hiccups
+        self._random = random
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        any_at_all = hiccups.per_second > 0 and len(hiccups.micros)
+        self.calm_until = 0 if any_at_all else NEVER
+
+    def end_of(self, start: int, work: int) -> int:
+        """When `work` microseconds that begin at `start` are done; with no work, when the
+        process could begin."""
+        if self.calm_until == NEVER:
+            return start + work
+        while not self._ends or self._ends[-1] <= start + work:
+            self._draw()
+        at = bisect_right(self._ends, start)
+        end = start + work
+        while self._starts[at] <= end:
+            end += self._ends[at] - max(self._starts[at], start)
+            at += 1
+            if at == len(self._starts):
+                self._draw()
+        self.calm_until = self._starts[at]
+        return end
+
+    def _draw(self) -> None:
+        gaps = self._random.exponential(1e6 / self._hiccups.per_second, _DRAWN_AT_ONCE)
+        lengths = self._random.choice(self._hiccups.micros, _DRAWN_AT_ONCE)
+        at = self._ends[-1] if self._ends else 0
+        for gap, length in zip(gaps.tolist(), lengths.tolist(), strict=True):
+            self._starts.append(at + round(gap))
+            at = self._starts[-1] + max(1, round(length))
+            self._ends.append(at)
+
+
+def uninterrupted(micros: ArrayLike) -> NDArray[np.float64]:
+    """The times of those runs that no hiccup fell into.
+
+    Runs of one kind take much the same time, so one that took more than twice the usual and a
+    hiccup longer was interrupted.
+    """
+    times = np.asarray(micros, float)
+    kept: NDArray[np.float64] = times[times <= 2 * np.median(times) + SHORTEST_MICROS]
+    return kept
