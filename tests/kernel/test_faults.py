@@ -64,7 +64,12 @@ def test_stopped_processes_are_ended_and_replaced(standing: House) -> None:
     os.kill(zygote, signal.SIGSTOP)
     os.kill(standing.pid("worker", "life"), signal.SIGKILL)
     # The fork that does not come ends the zygote; the next one does it.
-    until(lambda: standing.pid("zygote") != zygote, "the zygote is replaced", WAIT_SECONDS)
+    control = standing.server._control
+    until(
+        lambda: control.request("GET", "/server")["zygote_pid"] != zygote,
+        "the zygote is replaced",
+        WAIT_SECONDS,
+    )
     until(standing.answers, "the model is back", WAIT_SECONDS)
     assert not {worker, zygote} & set(standing.processes())
 

@@ -389,13 +389,15 @@ class Supervisor:
             mine = []
             for child in psutil.Process().children():
                 try:
-                    if any(p in " ".join(child.cmdline()) for p in _OUR_PROGRAMS):
-                        mine.append(child)
+                    line = " ".join(child.cmdline())
                 except psutil.ZombieProcess:
-                    if self._is_adopted(child.pid):
-                        mine.append(child)
+                    line = ""
                 except psutil.Error:
                     continue
+                # One that is just ending has no command line any more.
+                ours = any(program in line for program in _OUR_PROGRAMS)
+                if ours or (not line and self._is_adopted(child.pid)):
+                    mine.append(child)
             if not mine:
                 return
             for child in mine:
