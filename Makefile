@@ -17,11 +17,21 @@ help:
 	@echo "make bench        the benchmarks, as ratios within one run"
 	@echo "make screenshots  the pictures of the README and docs"
 
+# Debian's Python has no venv of its own.
+INSTALL_VENV = { package="$$("$(PYTHON)" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"; \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$$package" >/dev/null; \
+	  else echo "Python's venv is needed: apt-get install $$package"; exit 1; fi; }
+
 env: $(READY)
 
-$(READY): pyproject.toml constraints.txt $(wildcard extension/package.json extension/src/*.ts extension/style/*.css)
-	@test -n "$(PYTHON)" || { echo "Python 3.10 or later is needed"; exit 1; }
-	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+$(READY): pyproject.toml constraints.txt $(wildcard extension/package.json extension/src/*.ts extension/src/*/*.ts extension/src/*/*.css extension/style/*.css)
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "Python 3.10 or later is needed: make PYTHON=/path/to/python3 ..."; exit 1; }
+	@# One that was interrupted, or had no pip, is made again.
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || rm -rf $(VENV)
+	@test -d $(VENV) || "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || $(INSTALL_VENV)
+	test -d $(VENV) || "$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip -c constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab,test]"
 	@touch $(READY)
@@ -46,7 +56,12 @@ lint: env
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: env browser lint
+# What of the JupyterLab extension needs no browser, on Node's own test runner.
+.PHONY: test-extension
+test-extension: env
+	cd extension && PATH="$(CURDIR)/$(BIN):$$PATH" node --run test
+
+test: env browser lint test-extension
 	$(BIN)/python -m pytest -m "not slow and not soak and not browser" --cov --cov-report=term:skip-covered --cov-fail-under=95
 	$(BIN)/python -m pytest -m "browser and not slow"
 

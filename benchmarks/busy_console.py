@@ -14,12 +14,14 @@ import json
 import os
 import signal
 import statistics
+import sys
 import tempfile
 
 import numpy as np
 from jupyter_client.blocking import BlockingKernelClient
 
 import workbench as wb
+from benchmarks.limits import Limits
 from benchmarks.mlp import save_mlp
 from workbench.experiments.generator import LoadJob, run_load
 from workbench.load.arrivals import Schedule
@@ -30,7 +32,7 @@ RATE = 300.0
 """Requests a second: far from saturation, as latency is what is asked about."""
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round")
     rounds, seconds = (1, 2.0) if parser.parse_args().quick else (6, 5.0)
@@ -68,12 +70,15 @@ def main() -> None:
             assert reply["content"]["ename"] == "KeyboardInterrupt", reply
         console.stop_channels()
     before, during = statistics.median(idle), statistics.median(busy)
-    print(
-        f"p99 at {RATE:.0f} requests/s beside an endless loop in the console: "
-        f"{during / before:.2f} times ({before * 1e3:.1f} -> {during * 1e3:.1f} ms, medians of "
-        f"{rounds} rounds); at most 1.5 times"
+    limits = Limits()
+    limits.row(
+        f"p99 at {RATE:.0f} requests/s beside a busy console",
+        f"{during / before:.2f} times ({before * 1e3:.1f} -> {during * 1e3:.1f} ms)",
+        f"at most 1.5 times (medians of {rounds} rounds)",
+        during / before <= 1.5,
     )
+    return limits.exit_code()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

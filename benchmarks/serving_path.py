@@ -23,14 +23,16 @@ from contextlib import contextmanager
 import numpy as np
 
 import workbench as wb
+from benchmarks.limits import Limits
 from benchmarks.mlp import save_mlp
 from workbench.experiments.generator import Closed, LoadJob, run_load
 from workbench.load.arrivals import Schedule
 
 CONNECTIONS = 32
+LIMITS = Limits()
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round")
     quick = parser.parse_args().quick
@@ -39,8 +41,9 @@ def main() -> None:
         path = save_mlp(folder)
         start_up(path)
         throughput(path, rounds, seconds)
-        large_body(path, seconds)
+        large_body(path, rounds, seconds)
         memory(path)
+    return LIMITS.exit_code()
 
 
 def start_up(path: str) -> None:
@@ -49,7 +52,7 @@ def start_up(path: str) -> None:
         - _timed(lambda: subprocess.run([sys.executable, "-c", "pass"], check=True))
         for _ in range(5)
     )
-    _row("import workbench", f"{imported:.3f} s", "under 0.3 s")
+    LIMITS.row("import workbench", f"{imported:.3f} s", "under 0.3 s", imported < 0.3)
     x = np.zeros((1, 784), np.float32)
     started = time.monotonic()
     with wb.serve(path, "bench-start") as server:
@@ -61,8 +64,21 @@ def start_up(path: str) -> None:
         warm = time.monotonic() - started
         load = server.versions[2].signatures and server.status()["models"][0]["versions"][0]
         beyond = warm - sum(load["breakdown_seconds"][k] for k in ("graph", "restore", "init"))
-    _row("first start of all, to the first answer", f"{first:.2f} s", "under 6 s")
-    _row("warm: a new version, to its first answer", f"{beyond:.2f} s", "under 1 s beyond its load")
+        # Another server is another house, with a zygote of its own that imports TensorFlow.
+        started = time.monotonic()
+        with wb.serve(path, "bench-second") as other:
+            other.predict(x)
+            second = time.monotonic() - started
+    LIMITS.row("first start of all, to the first answer", f"{first:.2f} s", "under 6 s", first < 6)
+    LIMITS.row(
+        "warm: a new version, to its first answer",
+        f"{beyond:.2f} s",
+        "under 1 s beyond its load",
+        beyond < 1,
+    )
+    LIMITS.row(
+        "a second server beside it, to its first answer", f"{second:.2f} s", "under 6 s", second < 6
+    )
 
 
 def throughput(path: str, rounds: int, seconds: float) -> None:
@@ -92,15 +108,16 @@ def throughput(path: str, rounds: int, seconds: float) -> None:
     to_echo = statistics.median(o / e for o, e in zip(ours, rates["echo"], strict=True))
     to_tornado = statistics.median(o / t for o, t in zip(ours, rates["tornado"], strict=True))
     for name, values in rates.items():
-        _row(
-            f"{name}, {CONNECTIONS} connections", f"{statistics.median(values):,.0f} requests/s", ""
+        LIMITS.row(
+            f"{name}, {CONNECTIONS} connections", f"{statistics.median(values):,.0f} requests/s"
         )
-    _row("of the bare echo", f"{to_echo:.0%}", "at least 15 %")
-    _row("times the tornado server", f"{to_tornado:.1f}", "at least 5")
+    LIMITS.row("of the bare echo", f"{to_echo:.0%}", "at least 15 %", to_echo >= 0.15)
+    LIMITS.row("times the tornado server", f"{to_tornado:.1f}", "at least 5", to_tornado >= 5)
 
 
-def large_body(path: str, seconds: float) -> None:
-    """p99 of small requests alone, and while 50 MB of JSON arrive again and again."""
+def large_body(path: str, rounds: int, seconds: float) -> None:
+    """p99 of small requests alone, and while 50 MB of JSON arrive again and again. Rounds of both
+    alternate, so that a slow minute of the machine harms both alike."""
     small = json.dumps({"instances": np.zeros((1, 784)).tolist()}).encode()
     numbers = np.random.default_rng(0).random((7000, 784)).round(6).tolist()
     large = json.dumps({"instances": numbers}).encode()
@@ -122,31 +139,43 @@ def large_body(path: str, seconds: float) -> None:
             return float(np.percentile(result.latency, 99))
 
         p99(0)
-        alone = p99(1)
-        stop = threading.Event()
-        sent: list[int] = []
+        alone, beside = [], []
+        for seed in range(1, rounds + 1):
+            alone.append(p99(seed))
+            with _sending(entry.port, target, large, headers):
+                beside.append(p99(seed))
+    before, during = statistics.median(alone), statistics.median(beside)
+    LIMITS.row(
+        f"p99 of small requests beside {len(large) / 2**20:.0f} MB bodies",
+        f"{during / before:.1f} times ({before * 1e3:.1f} -> {during * 1e3:.1f} ms)",
+        "at most 2 times",
+        during / before <= 2,
+    )
 
-        def send() -> None:
-            while not stop.is_set():
-                connection = http.client.HTTPConnection("127.0.0.1", entry.port, timeout=60)
-                connection.request("POST", target, large, headers)
-                answer = connection.getresponse()
-                answer.read()
-                sent.append(answer.status)
-                connection.close()
 
-        sender = threading.Thread(target=send)
-        sender.start()
-        beside = p99(1)
+@contextmanager
+def _sending(port: int, target: str, body: bytes, headers: dict[str, str]) -> Iterator[None]:
+    """One body after the other arrives, each over a connection of its own."""
+    stop = threading.Event()
+    answers: list[int] = []
+
+    def send() -> None:
+        while not stop.is_set():
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            connection.request("POST", target, body, headers)
+            answer = connection.getresponse()
+            answer.read()
+            answers.append(answer.status)
+            connection.close()
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        yield
+    finally:
         stop.set()
         sender.join(60)
-        assert set(sent) == {200}, sent
-    size = len(large) / 2**20
-    _row(
-        f"p99 of small requests beside {size:.0f} MB bodies",
-        f"{beside / alone:.1f} times ({alone * 1e3:.1f} -> {beside * 1e3:.1f} ms)",
-        "at most 2 times",
-    )
+    assert set(answers) == {200}, answers
 
 
 def memory(path: str) -> None:
@@ -163,9 +192,25 @@ def memory(path: str) -> None:
             server.predict(np.zeros((1, 784), np.float32))
         time.sleep(0.5)
         after = server.memory()["pss"].sum()
-    _row("server process, PSS", f"{serving / 2**20:.0f} MB", "under 120 MB")
-    _row("worker beyond its weights, USS", f"{worker / 2**20:.0f} MB", "under 60 MB")
-    _row("PSS of all after three changes of version", f"{after / total - 1:+.1%}", "within 5 %")
+    megabytes = {"serving": serving / 2**20, "worker": worker / 2**20}
+    LIMITS.row(
+        "server process, PSS",
+        f"{megabytes['serving']:.0f} MB",
+        "under 120 MB",
+        megabytes["serving"] < 120,
+    )
+    LIMITS.row(
+        "worker beyond its weights, USS",
+        f"{megabytes['worker']:.0f} MB",
+        "under 60 MB",
+        megabytes["worker"] < 60,
+    )
+    LIMITS.row(
+        "PSS of all after three changes of version",
+        f"{after / total - 1:+.1%}",
+        "within 5 %",
+        abs(after / total - 1) <= 0.05,
+    )
 
 
 @contextmanager
@@ -190,9 +235,5 @@ def _timed(call: object) -> float:
     return time.monotonic() - started
 
 
-def _row(what: str, value: str, allowed: str) -> None:
-    print(f"{what:<48} {value:<28} {allowed}", flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -3,7 +3,7 @@
     make screenshots
 
 The figures come from `docs.version_figure` and `docs.transition_figure`, the pictures of JupyterLab
-from its browser tests.
+from its browser tests, light and dark.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> int:
     for command in (versions, policies, tests):
         if subprocess.run(command, cwd=ROOT).returncode:
             return 1
-    for picture in sorted(SCREENSHOTS.glob("*-light.png")):
+    for picture in sorted(SCREENSHOTS.glob("*.png")):
         shutil.copy(picture, IMAGES)
     print(f"{len(list(IMAGES.glob('*.png')))} pictures in {IMAGES}")
     return 0

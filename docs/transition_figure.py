@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import workbench as wb
 from workbench.experiments.digits import load_digits, train_digits
@@ -11,9 +12,13 @@ from workbench.experiments.digits import load_digits, train_digits
 def main(file: str) -> None:
     digits = load_digits()
     with wb.serve(train_digits(), "digits-figure") as server:
-        found = server.compare_transitions(train_digits(hidden=(128, 64)), digits.x_test[:1])
+        found = server.compare_transitions(
+            train_digits(hidden=(128, 64)), digits.x_test[:1], repeats=5, keep=False
+        )
         print(found)
-        found.plot().savefig(file, dpi=100, facecolor="white")
+        # For the page, and for print.
+        found.plot().savefig(file, dpi=220, facecolor="white")
+        found.plot().savefig(Path(file).with_suffix(".pdf"))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import workbench as wb
 from workbench.experiments.digits import load_digits, train_digits
@@ -12,8 +13,10 @@ def main(file: str) -> None:
     digits = load_digits()
     with wb.serve(train_digits(), "digits-figure") as server:
         server.publish(train_digits(hidden=(128, 64)))
-        found = server.compare_versions(1, 2, digits.x_test, digits.y_test, pairs=1000)
-        found.plot().savefig(file, dpi=110, facecolor="white")
+        found = server.compare_versions(1, 2, digits.x_test, digits.y_test, pairs=1000, keep=False)
+        # For the page, and for print.
+        found.plot().savefig(file, dpi=220, facecolor="white")
+        found.plot().savefig(Path(file).with_suffix(".pdf"))
 
 
 if __name__ == "__main__":

@@ -36,8 +36,11 @@ def main(folder: str) -> None:
         name: str,
         build: Callable[[], Mapping[str, tuple[dict[str, Any], dict[str, Any], str]]],
         edit: Callable[[Any], None] = lambda definitions: None,
+        tags: tuple[str, ...] = ("serve",),
+        main_op: Callable[[], Any] = lambda: None,
     ) -> None:
-        """Export what `build` makes: for each signature its inputs, outputs and method name."""
+        """Export what `build` makes: for each signature its inputs, outputs and method name.
+        `main_op` makes what is run when the model is loaded."""
         with tf.Graph().as_default(), v1.Session() as session:
             definitions = {
                 key: v1.saved_model.build_signature_def(
@@ -48,9 +51,12 @@ def main(folder: str) -> None:
                 for key, (inputs, outputs, method) in build().items()
             }
             edit(definitions)
+            initialise = main_op()
             session.run(v1.global_variables_initializer())
             builder = v1.saved_model.Builder(os.path.join(folder, name))
-            builder.add_meta_graph_and_variables(session, ["serve"], definitions)
+            builder.add_meta_graph_and_variables(
+                session, list(tags), definitions, main_op=initialise
+            )
             builder.save()
 
     def half_plus(number: float) -> Callable[[], Any]:
@@ -139,6 +145,14 @@ def main(folder: str) -> None:
         )
         return {"serving_default": ({"x": x, "steps": steps}, {"y": y}, "")}
 
+    def seconds_of_work() -> Any:
+        _, m = tf.while_loop(
+            lambda i, m: i < 40_000,
+            lambda i, m: (i + 1, tf.math.tanh(tf.matmul(m, m))),
+            [tf.constant(0), tf.ones([192, 192]) / 192.0],
+        )
+        return m.op
+
     def identity() -> Any:
         signatures = {}
         for name in DTYPES:
@@ -222,6 +236,75 @@ def main(folder: str) -> None:
             signatures[key] = ({"inputs": x}, {"outputs": y}, "tensorflow/serving/regress")
         return signatures
 
+    def shapes() -> Any:
+        """Classify and regress signatures whose answers are not what they should be, some whose
+        answers are, and one of each that runs too long."""
+        examples = v1.placeholder(tf.string, [None], name="examples")
+        x = tf.io.parse_example(
+            examples, {"x": tf.io.FixedLenFeature([], tf.float32, default_value=0.0)}
+        )["x"]
+        # The answers depend on what is fed, or the graph would be folded away.
+        batch, zero = tf.size(examples), 0 * tf.size(examples)
+
+        def zeros(*dims: Any, dtype: Any = tf.float32) -> Any:
+            return tf.zeros(tf.stack([*dims]), dtype) + tf.cast(zero, dtype)
+
+        def rows(values: Any) -> Any:
+            """The same row for every example."""
+            return tf.tile(tf.constant(values)[None], tf.stack([batch + zero, 1]))
+
+        _, endless = tf.while_loop(
+            lambda i, m: i < 1_000_000,
+            lambda i, m: (i + 1, tf.math.tanh(tf.matmul(m, m))),
+            [tf.constant(0), tf.ones([192, 192]) * x[0]],
+        )
+        late = x + endless[0, 0]
+        numbers = v1.placeholder(tf.float32, [None, 1], name="numbers")
+        labels, scores = rows(["car", "bike", "bus"]), rows([0.2, 0.7, 0.1])
+        classify, regress = "tensorflow/serving/classify", "tensorflow/serving/regress"
+        signatures: dict[str, Any] = {
+            "labelled": ({"inputs": examples}, {"classes": labels, "scores": scores}, classify),
+            "labels": ({"inputs": examples}, {"classes": labels}, classify),
+            "column": ({"inputs": examples}, {"outputs": x[:, None]}, regress),
+            "as_predict_scores": ({"inputs": examples}, {"scores": scores}, ""),
+            "as_predict_outputs": ({"inputs": examples}, {"outputs": x}, ""),
+            "late_scores": ({"inputs": examples}, {"scores": late[:, None]}, classify),
+            "late_outputs": ({"inputs": examples}, {"outputs": late}, regress),
+            "three": (
+                {"inputs": examples},
+                {"classes": labels, "scores": scores, "more": x},
+                classify,
+            ),
+            "other_alias": ({"x": examples}, {"outputs": x}, regress),
+            "two_inputs": (
+                {"inputs": examples, "more": v1.placeholder(tf.float32, [None], name="more")},
+                {"scores": scores},
+                classify,
+            ),
+            "numeric": ({"inputs": numbers}, {"outputs": numbers + 1.0}, regress),
+        }
+        for name, outputs in {
+            "scores_rank_1": {"scores": zeros(batch)},
+            "scores_rank_3": {"scores": zeros(batch, 2, 1)},
+            "classes_rank_1": {"classes": tf.strings.as_string(zeros(batch))},
+            "scores_of_double": {"scores": zeros(batch, 2, dtype=tf.float64)},
+            "classes_of_int32": {"classes": zeros(batch, 2, dtype=tf.int32)},
+            "scores_of_1": {"scores": zeros(1, 2)},
+            "classes_of_1": {"classes": tf.strings.as_string(zeros(1, 2))},
+            "widths": {"classes": labels, "scores": zeros(batch, 2)},
+            "other_outputs": {"y": zeros(batch, 2)},
+        }.items():
+            signatures[name] = ({"inputs": examples}, outputs, classify)
+        for name, values in {
+            "regress_rank_3": zeros(batch, 1, 1),
+            "regress_width_2": zeros(batch, 2),
+            "regress_of_1": zeros(1),
+            "regress_of_double": zeros(batch, dtype=tf.float64),
+        }.items():
+            signatures[name] = ({"inputs": examples}, {"outputs": values}, regress)
+        signatures["regress_other_output"] = ({"inputs": examples}, {"y": x}, regress)
+        return signatures
+
     def big() -> Any:
         weights = v1.get_variable(
             "weights", [BIG_WEIGHTS_BYTES // 4], initializer=tf.ones_initializer()
@@ -231,6 +314,7 @@ def main(folder: str) -> None:
 
     export("half_plus_two", half_plus(2.0))
     export("half_plus_three", half_plus(3.0))
+    export("tagged", half_plus(4.0), tags=("serve", "special"))
     export("half_plus_a_little_more", half_plus(2.001))
     export("counter", counter)
     export("text", text)
@@ -238,8 +322,10 @@ def main(folder: str) -> None:
     export("defaults", multi, b_defaults_to_seven)
     export("rows", rows)
     export("slow", slow)
+    export("slow_to_load", half_plus(3.0), main_op=seconds_of_work)
     export("identity", identity)
     export("tables", tables)
+    export("shapes", shapes)
     export("inputs", inputs)
     export("big", big)
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from workbench.core.status import ServingError
     from workbench.experiments.simulate import simulate
     from workbench.experiments.store import history, load_experiment
+    from workbench.widgets.guess import PredictThenReveal
+    from workbench.widgets.stepper import policy_stepper
 
 __version__ = "0.1.0"
 
@@ -27,16 +29,20 @@ _WHERE = {
     "ServingError": "workbench.core.status",
     "history": "workbench.experiments.store",
     "load_experiment": "workbench.experiments.store",
+    "PredictThenReveal": "workbench.widgets.guess",
+    "policy_stepper": "workbench.widgets.stepper",
     "simulate": "workbench.experiments.simulate",
 }
 
 __all__ = [
     "BatchingParameters",
+    "PredictThenReveal",
     "Server",
     "ServingError",
     "connect",
     "history",
     "load_experiment",
+    "policy_stepper",
     "serve",
     "servers",
     "simulate",

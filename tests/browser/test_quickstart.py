@@ -49,8 +49,18 @@ def test_the_quickstart_and_the_server_it_leaves_behind(lab: Lab, page: Page) ->
     assert outputs[2] == "the model says 2, the label is 2\n"
     (smooth,) = [o for o in outputs if o.startswith("version 2 serves;") and "no version" not in o]
     assert " requests answered, 0 failed\n" in smooth
+    (unload_first,) = [o for o in outputs if "no version for" in o]
+    found = re.fullmatch(
+        r"version 2 serves; (\d+) requests answered, (\d+) failed, no version for (\d+) ms\n",
+        unload_first,
+    )
+    assert found is not None, unload_first
+    assert all(int(number) > 0 for number in found.groups())
     assert sum("image/png" in o for o in outputs) == 2
-    assert outputs[-1] == "text/plain text/html"
+    # The card, live, and what of it outlives the kernel.
+    live, lasting = outputs[-1].splitlines()
+    assert live.split()[-1] == "application/vnd.jupyter.widget-view+json"
+    assert lasting == "text/plain text/html"
 
     # Jupyter lists the kernel that looks after the server, by the server's name.
     sessions = page.evaluate(
@@ -62,17 +72,18 @@ def test_the_quickstart_and_the_server_it_leaves_behind(lab: Lab, page: Page) ->
     section = open_running(page)
     server = section.locator(".wb-RunningServer")
     expect(server.locator(".jp-RunningSessions-itemLabel").first).to_have_text("digits")
-    page.locator(".wb-card").last.scroll_into_view_if_needed()
+    page.locator(".wb-live").last.scroll_into_view_if_needed()
     for theme in ("dark", "light"):
         screenshot(page, "quickstart", theme)
 
     # The notebook's kernel is restarted; the server stays and is found again.
-    found = page.evaluate(
+    told = page.evaluate(
         """async () => {
             const session = jupyterapp.shell.currentWidget.sessionContext.session;
             await session.kernel.restart();
             const future = session.kernel.requestExecute({
-                code: "import workbench as wb; print(wb.connect('digits').versions.available)"
+                code: "import workbench as wb; server = wb.connect('digits'); "
+                    + "print(server.versions.available, server.predict([[0.0] * 64]).shape)"
             });
             let text = '';
             future.onIOPub = message => { text += message.content.text ?? ''; };
@@ -80,7 +91,7 @@ def test_the_quickstart_and_the_server_it_leaves_behind(lab: Lab, page: Page) ->
             return text;
         }"""
     )
-    assert found == "[2]\n"
+    assert told == "[2] (1, 10)\n"
 
     server.first.hover()
     server.first.get_by_title("Stop this server").first.click()

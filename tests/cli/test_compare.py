@@ -18,7 +18,8 @@ X = np.linspace(-1, 1, 50, dtype=np.float32)
 @pytest.fixture(scope="module")
 def half(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[wb.Server]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+        for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR"):
+            patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
         with wb.serve(models / "half_plus_two", name="half") as server:
             server.publish(models / "half_plus_three")
             yield server
@@ -66,6 +67,24 @@ def test_json_and_a_gate(half: wb.Server, data: Path, capsys: pytest.CaptureFixt
     )
 
 
+def test_settings_of_a_comparison(
+    half: wb.Server, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["1", "2", "half", "--data", f"{data}/x.npy", "--pairs", "11", "--json"]
+    settings = ["--output", "y", "--signature", "serving_default", "--alpha", "0.05"]
+    assert main(["compare-versions", *arguments, *settings, "--margin", "0.5"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["latency"]["alpha"], found["latency"]["margin"]) == (0.05, 0.5)
+    assert (found["answer"], "inputs" in found) == ("y", False)
+    assert main(["compare-versions", *arguments, "--output", "z"]) == 1
+    assert "There is no output 'z' in both versions; there are: y" in capsys.readouterr().err
+    # It was kept.
+    assert main(["history", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"] == "half"
+    assert main(["history", "1"]) == 0
+    assert capsys.readouterr().out.startswith("Versions 1 and 2 of half\nBoth give the same answer")
+
+
 def test_transitions(
     half: wb.Server, models: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -73,7 +92,8 @@ def test_transitions(
     (data / "one.json").write_text("[1.0]")
     code = main(
         ["compare-transitions", str(models / "half_plus_two"), "half", "--data",
-         f"{data}/one.json", "--repeats", "1", "--plot", str(figure), "--json"]
+         f"{data}/one.json", "--repeats", "1", "--plot", str(figure), "--json", "--arrivals",
+         "constant", "--rate", "120", "--lead", "0.4", "--disk", "cold", "--precision", "0.2"]
     )  # fmt: skip
     found = json.loads(capsys.readouterr().out)
     assert code == 0
@@ -81,7 +101,10 @@ def test_transitions(
         "smooth": False,
         "unload_first": True,
         "unload_first+hold": False,
+        "staged": True,
     }
+    assert (found["load"]["kind"], found["rate"], found["disks"]) == ("constant", 120, ["cold"])
+    assert "recording" not in found["runs"][0]
     assert figure.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert half.versions.available == [2]
 

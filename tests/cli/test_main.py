@@ -250,8 +250,10 @@ def test_text_is_printed_as_text(
         (["-d", "@/no/file"], "/no/file: No such file or directory"),
         (["-d", '["a"]'], "Input 'x' must be numbers (float[?]), not <U1"),
         (["-d", "[1]", "--model-version", "9"],
-         "Servable not found for request: Specific(half, 9)"),
-        (["-d", "[1]", "--label", "no"], "Unrecognized servable version label: no"),
+         "Servable not found for request: Specific(half, 9); the versions of half are: "
+         "2 failed, 1 AVAILABLE"),
+        (["-d", "[1]", "--label", "no"], "Unrecognized servable version label: no; the labels of "
+         "half are: stable (1)"),
     ],
 )  # fmt: skip
 def test_a_question_that_is_wrong(

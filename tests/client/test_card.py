@@ -11,6 +11,8 @@ from html import unescape
 import pytest
 
 from workbench.client.card import server_card, stopped_card, versions_card
+from workbench.client.card_text import server_text
+from workbench.client.outcomes import Published, Reused
 from workbench.client.views import Versions, VersionView
 from workbench.core.signature import Signature, TensorInfo
 
@@ -57,6 +59,50 @@ def test_a_failed_version_says_why() -> None:
     versions = Versions([view(2, "END", None, "NOT_FOUND: no <file>")], {})
     markup = server_card("m", "http://h:1", [({"name": "m", "transition": "smooth"}, versions)])
     assert "2 failed 0.25 s NOT_FOUND: no &lt;file&gt;" in words(markup)
+
+
+def test_how_the_caller_came_by_it() -> None:
+    outcome = Published("m", "http://h:1/v1/models/m", 2, ("signatures unchanged",))
+    markup = server_card("m", "http://h:1", [], outcome)
+    assert words(markup).split(" as of ")[1][9:] == (
+        "Published version 2 of m at http://h:1/v1/models/m signatures unchanged no models yet"
+    )
+
+
+def test_as_text() -> None:
+    versions = Versions(
+        [
+            view(12, "END", None, "NOT_FOUND: no such op"),
+            view(2, "LOADING", 30 << 20),
+            view(1, "AVAILABLE", 160 << 20),
+        ],
+        {"13": "still copied"},
+    )
+    outcome = Reused("digits", "http://h:1/v1/models/digits", ("labels changed",))
+    about = {"name": "digits", "transition": "smooth"}
+    head, *lines = server_text("digits", "http://h:1", [(about, versions)], outcome).splitlines()
+    assert re.fullmatch(r"digits at http://h:1, as of \d\d:\d\d:\d\d", head)
+    assert lines == [
+        "Reusing digits at http://h:1/v1/models/digits: it runs already and the model is the same",
+        "labels changed",
+        "",
+        "digits, smooth transitions",
+        "  version  state      memory, measured  loaded in",
+        "  12       failed                       0.25 s",
+        "           NOT_FOUND: no such op",
+        "  2        loading    30 MB             0.25 s",
+        "  1        available  160 MB            0.25 s",
+        "  13       waiting: still copied",
+        "",
+        "  serving_default(x: float[?, 64]) -> (y: float[?, 10])",
+        "",
+        "  import workbench as wb",
+        '  wb.connect("digits").predict(x)',
+        "",
+        '  curl -H "Authorization: Bearer $(workbench status digits --token)" \\',
+        f"""       -d '{{"instances": [{[0] * 64}]}}' http://h:1/v1/models/digits:predict""",
+    ]
+    assert server_text("m", "http://h:1", []).splitlines()[1:] == ["no models yet"]
 
 
 def test_no_models_and_stopped() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
+from jupyter_client.manager import KernelManager
 
 from workbench import load_ipython_extension
 from workbench.client.outcomes import Launched, Published, Reused
@@ -62,6 +65,76 @@ def test_a_failure_is_shown_and_not_raised(shell: InteractiveShell, tmp_path: Pa
         "has no saved_model.pb) nor a folder of numbered versions (it has no folder named '1')\n"
     )
     assert "server" not in shell.user_ns
+
+
+def test_a_model_that_does_not_load_shows_its_processs_own_error(
+    shell: InteractiveShell, models: Path
+) -> None:
+    shell.user_ns["path"] = str(models / "bad_graph")
+    with capture_output() as captured:
+        assert shell.run_line_magic("serve", "path --name bad") is None
+    waiting, told = captured.stdout.split("\n", 1)
+    assert waiting == "Serving bad ..."
+    assert told.startswith(
+        "bad is not served: Version 1 of bad did not load: Op type not registered "
+        "'NoSuchOperation' in "
+    )
+    assert "server" not in shell.user_ns
+
+
+def test_in_a_real_kernel_the_outcome_takes_the_place_of_the_waiting(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.delenv("JPY_PARENT_PID", raising=False)
+    manager = KernelManager(kernel_name="python3")
+    manager.start_kernel()
+    client = manager.client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=60)
+
+        def run(code: str) -> list[tuple[str, str]]:
+            """Kind and text of what a cell shows."""
+            shown = []
+
+            def keep(message: Any) -> None:
+                kind, content = message["msg_type"], message["content"]
+                if "data" in content:
+                    html = content["data"].get("text/html", "")
+                    text = re.sub(r"<style>.*?</style>", "", html, flags=re.S)
+                    text = re.sub(r"<[^>]+>", "", text.replace("<pre", "\n<pre"))
+                    shown.append((kind, text or content["data"]["text/plain"]))
+                elif kind in ("stream", "error"):
+                    shown.append((kind, content.get("text") or content["evalue"]))
+
+            reply = client.execute_interactive(code, timeout=90, output_hook=keep)
+            assert reply["content"]["status"] == "ok", shown
+            return shown
+
+        assert run("%load_ext workbench") == []
+        good, bad = str(models / "half_plus_two"), str(models / "bad_graph")
+        shown = run(f"%%serve --name half\nmodel = {good!r}\nmodel")
+        assert [kind for kind, _ in shown] == [
+            "display_data", "update_display_data", "execute_result",
+        ]  # fmt: skip
+        assert shown[0][1] == "Serving half ..."
+        assert shown[1][1].startswith("Serving half at http://127.0.0.1:")
+        assert shown[1][1] in shown[2][1]
+        shown = run("%serve model --name half --transition unload_first")
+        assert shown[1][1].endswith(
+            ": it runs already and the model is the same\n"
+            "transition changed from smooth to unload_first"
+        )
+        shown = run(f"bad = {bad!r}\n%serve bad --name bad")
+        assert [kind for kind, _ in shown] == ["display_data", "update_display_data"]
+        assert "bad is not served: Version 1 of bad did not load: " in shown[1][1]
+        assert run("server.stop()") == []
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert [p.name for p in (tmp_path / "runtime").iterdir() if "half" in p.name] == []
 
 
 def test_wrong_calls_say_how(shell: InteractiveShell) -> None:

@@ -25,7 +25,20 @@ def test_messages() -> None:
     assert str(Published("m", URL, 3, ("signatures unchanged",))) == (
         f"Published version 3 of m at {URL}\nsignatures unchanged"
     )
+    assert str(Published("m", URL, 3, ("signatures unchanged",), ("labels changed",))) == (
+        f"Published version 3 of m at {URL}\nsignatures unchanged\nlabels changed"
+    )
     assert Launched("m", URL).ok
+
+
+def test_in_brief() -> None:
+    assert Launched("m", URL, "why").brief == "launched"
+    assert Reused("m", URL, ("labels changed",)).brief == (
+        "reused, the model is the same; labels changed"
+    )
+    assert Published("m", URL, 3, ("signatures unchanged",)).brief == (
+        "published version 3; signatures unchanged"
+    )
 
 
 def test_refusals_become_outcomes() -> None:

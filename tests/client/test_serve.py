@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import IPython.lib.pretty
 import pytest
 
 import workbench as wb
 from tests.client.trainer import Trainer
-from workbench.client.outcomes import Launched, Reused
+from workbench.client.outcomes import Launched, Published, Reused, TimedOut, outcome_of
 from workbench.core.status import Code, ServingError
 from workbench.runtime import registry
 from workbench.runtime.processes import ProcessId
@@ -33,13 +38,14 @@ def left(runtime: Path, name: str) -> list[str]:
 # A SavedModel.
 
 
-def test_a_saved_model_is_served_where_it_lies(live: wb.Server, models: Path) -> None:
+def test_a_saved_model_is_served(live: wb.Server, models: Path) -> None:
     entry = live._control.entry()
     assert entry.owner == ProcessId.me()
     assert live.outcome == Launched("half", live.url)
     assert [(v.version, v.state) for v in live.versions] == [(1, "AVAILABLE")]
-    # A link, not a copy.
-    assert (live.base_path / "1").resolve() == models / "half_plus_two"
+    # A copy: what lies at that path may change, and the version must not.
+    assert not (live.base_path / "1").is_symlink()
+    assert live.base_path.is_relative_to(live._control.entry().folder)
 
 
 def test_the_same_again_is_reused(live: wb.Server, models: Path) -> None:
@@ -49,6 +55,153 @@ def test_the_same_again_is_reused(live: wb.Server, models: Path) -> None:
         f"Reusing half at {live.url}: it runs already and the model is the same"
     )
     assert again.versions.available == [1]
+    assert repr(again) == (
+        f"<Server half at {live.address}: half 1 AVAILABLE; reused, the model is the same>"
+    )
+    assert f"<div class='wb-outcome'>{again.outcome}</div>" in again._repr_html_()
+    assert str(again.outcome) in pretty(again)
+
+
+def test_a_path_whose_files_have_changed_is_the_next_version(
+    runtime: Path, models: Path, tmp_path: Path
+) -> None:
+    path = shutil.copytree(models / "half_plus_two", tmp_path / "export")
+    with wb.serve(path, "exported") as server:
+        # Exported again, to the same folder.
+        shutil.rmtree(path)
+        shutil.copytree(models / "half_plus_three", path)
+        worker = int(server.memory().query("role == 'worker'")["pid"].iloc[0])
+        os.kill(worker, signal.SIGKILL)
+        # The worker that takes its place loads what version 1 was, and is.
+        assert server.predict([1.0], version=1).tolist() == [2.5]  # type: ignore[union-attr]
+        again = wb.serve(path, "exported")
+        assert isinstance(again.outcome, Published)
+        assert again.outcome.version == 2
+        assert again.predict([1.0]).tolist() == [3.5]  # type: ignore[union-attr]
+
+
+def test_the_same_model_is_the_one_that_answers(models: Path) -> None:
+    """Not the one that was served last: versions come and go in other ways."""
+    one, other = models / "half_plus_two", models / "half_plus_three"
+    with wb.serve(one, "ab") as server:
+        assert server.publish(other) == 2
+        assert wb.serve(other, "ab").outcome == Reused("ab", server.url)
+        again = wb.serve(one, "ab")
+        assert isinstance(again.outcome, Published)
+        assert again.outcome.version == 3
+        assert again.rollback() == 2
+        assert again.outcome is None
+        assert wb.serve(other, "ab").outcome == Reused("ab", server.url)
+        assert again.undo() == 3
+        assert wb.serve(one, "ab").outcome == Reused("ab", server.url)
+        # One that is on its way is waited for.
+        assert server.publish(other, wait=False) == 4
+        assert wb.serve(other, "ab").outcome == Reused("ab", server.url)
+        assert server.versions.available == [4]
+        # And one that somebody else has put there is looked at.
+        shutil.copytree(one, tmp := server.base_path / "5.tmp")
+        tmp.rename(server.base_path / "5")
+        server.wait_for(5)
+        assert wb.serve(one, "ab").outcome == Reused("ab", server.url)
+
+
+def test_settings_of_a_server_that_runs(models: Path) -> None:
+    path = models / "half_plus_two"
+    with wb.serve(path, "settings") as server:
+        again = wb.serve(
+            path,
+            "settings",
+            transition="unload_first",
+            version_policy=2,
+            batching={"max_batch_size": 8, "batch_timeout_micros": 100},
+            labels={"stable": 1},
+            num_batch_threads=3,
+        )
+        assert again.outcome == Reused(
+            "settings",
+            server.url,
+            (
+                "transition changed from smooth to unload_first",
+                "version_policy changed from latest=1 to latest=2",
+                "batching changed from automatic to max_batch_size=8, batch_timeout_micros=100, "
+                "max_enqueued_batches=10, pad_variable_length_inputs=False, "
+                "enable_large_batch_splitting=False",
+                "num_batch_threads changed from 2 to 3",
+                "labels changed from none to stable=1",
+            ),
+        )
+        assert (server.transition, server.labels) == ("unload_first", {"stable": 1})
+        assert server.version_policy == {"latest": 2}
+        assert server.batching == wb.BatchingParameters(max_batch_size=8, batch_timeout_micros=100)
+        assert server.status()["num_batch_threads"] == 3
+        # What is not given stays, and what a running server cannot change is named.
+        entry = server._control.entry()
+        kept = wb.serve(
+            path,
+            "settings",
+            host="127.0.0.2",
+            port=entry.port + 1,
+            token="secret",
+            base_path="/elsewhere",
+            detach=True,
+            idle_seconds=5,
+        )
+        assert str(kept.outcome) == (
+            f"Reusing settings at {server.url}: it runs already and the model is the same\n"
+            f"a running server keeps its host (it is 127.0.0.1), its port (it is {entry.port}), "
+            f"its token, its base_path (it is {server.base_path}), its detach, its idle_seconds: "
+            "stop it first to change that"
+        )
+        assert server.transition == "unload_first"
+        # The same as it is is nothing to speak of, and a label may name the new version.
+        published = wb.serve(
+            models / "half_plus_three",
+            "settings",
+            port=entry.port,
+            token=entry.token,
+            labels={"stable": 1, "new": 2},
+        )
+        assert isinstance(published.outcome, Published)
+        assert published.outcome.settings == ("labels changed from stable=1 to stable=1, new=2",)
+        assert published.predict([1.0], label="new").tolist() == [3.5]  # type: ignore[union-attr]
+        assert refused(lambda: server.predict([1.0], model="setings")) == ServingError(
+            Code.NOT_FOUND,
+            "Could not find model setings; the models of this server are: settings",
+        )
+
+
+def test_what_takes_too_long(models: Path, runtime: Path) -> None:
+    error = refused(lambda: wb.serve(models / "half_plus_two", "late", timeout=0.0))
+    assert error == ServingError(
+        Code.DEADLINE_EXCEEDED, "late is not served after 0 s: it is still loading"
+    )
+    assert isinstance(outcome_of("late", error), TimedOut)
+    assert str(outcome_of("late", error)) == (
+        "late is not served yet: late is not served after 0 s: it is still loading"
+    )
+    assert left(runtime, "late") == []
+
+
+def test_it_needs_no_tensorflow(models: Path) -> None:
+    """In a process of its own, as this one may have it from another test."""
+    code = (
+        "import sys, workbench as wb; path = sys.argv[1]\n"
+        "with wb.serve(path, 'bare') as server:\n"
+        "    server.predict([1.0]); server.publish(path); server.predict([1.0])\n"
+        "    server.versions, server.memory(), repr(server), server._repr_html_()\n"
+        "print([m for m in sys.modules if m.partition('.')[0] in ('tensorflow', 'keras')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(models / "half_plus_two")],
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
+
+
+def pretty(server: wb.Server) -> str:
+    return str(IPython.lib.pretty.pretty(server))
 
 
 def test_connect_and_servers(live: wb.Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,18 +103,27 @@ def test_by_version_and_label(server: wb.Server, put: Put) -> None:
     server.labels = {"stable": 2}
     assert server.predict([1.0], label="stable").tolist() == [3.5]  # type: ignore[union-attr]
     assert refused(lambda: server.predict([1.0], label="new")) == ServingError(
-        Code.INVALID_ARGUMENT, "Unrecognized servable version label: new"
+        Code.INVALID_ARGUMENT,
+        f"Unrecognized servable version label: new; the labels of {server.model} are: stable (2)",
+    )
+    # What the client knew of a version is forgotten when it has gone.
+    server._control.request("PATCH", model_path(server.model), {"version_policy": "latest"})
+    server._wait_gone(1, 30)
+    assert refused(lambda: server.predict([1.0], version=1)) == ServingError(
+        Code.NOT_FOUND,
+        f"Servable not found for request: Specific({server.model}, 1); the versions of "
+        f"{server.model} are: 2 AVAILABLE, 1 END",
     )
 
 
 @pytest.mark.parametrize(
     ("x", "asked", "code", "message"),
     [
-        ([1.0], {"model": "none"}, Code.NOT_FOUND, "Could not find model none"),
         ([1.0], {"version": 7}, Code.NOT_FOUND,
-         "Servable not found for request: Specific(half, 7)"),
+         "Servable not found for request: Specific(half, 7); the versions of half are: "
+         "1 AVAILABLE"),
         ([1.0], {"label": "x"}, Code.INVALID_ARGUMENT,
-         "Unrecognized servable version label: x"),
+         "Unrecognized servable version label: x; the labels of half are: none"),
         ([1.0], {"signature": "x"}, Code.INVALID_ARGUMENT,
          'Serving signature name: "x" not found in signature def; there are: classify_x_to_y, '
          "regress_x_to_y, serving_default"),

@@ -134,9 +134,9 @@ def put(kind: str, base: str, version: int) -> str:
 
 
 def fingerprint(kind: str) -> str:
-    from workbench.client import saving
+    from workbench.client import fingerprint
 
-    return saving.fingerprint(_model(kind))
+    return fingerprint.fingerprint(_model(kind))
 
 
 def serve(kind: str, name: str, **settings: Any) -> str:

@@ -14,6 +14,7 @@ import sys
 from typing import Any
 
 _START_SECONDS = 100
+_HEALTH = ("Check", "Watch")
 _PREDICTION = ("Predict", "Classify", "Regress", "MultiInference", "GetModelMetadata")
 
 
@@ -33,7 +34,10 @@ class GrpcClient:
         """The answer as JSON, or the refusal as `[code, details]`.
 
         Args:
-            how: `metadata` (pairs), `timeout` (seconds), `authority` (PEM of a certificate).
+            method: one of the two services'; or `Check` or `Watch` of grpc.health.v1, for which
+                `request` is the name of a service and the answer a status, for `Watch` its first.
+            how: `metadata` (pairs), `timeout` (seconds), `authority` (PEM of a certificate), and
+                with it `identity` (PEM of the client's own key and certificate).
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -80,34 +84,57 @@ def main() -> None:
         "GetModelStatus": get_model_status_pb2.GetModelStatusRequest,
         "HandleReloadConfigRequest": model_management_pb2.ReloadConfigRequest,
     }
-    channels: dict[tuple[str, str], Any] = {}
+    channels: dict[tuple[str, ...], Any] = {}
     limits = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
     for line in sys.stdin:
         order = json.loads(line)
-        key = (order["address"], order.get("authority", ""))
+        key = (order["address"], order.get("authority", ""), *order.get("identity", []))
         if key not in channels:
             if key[1]:
-                credentials = grpc.ssl_channel_credentials(key[1].encode())
+                credentials = grpc.ssl_channel_credentials(*(pem.encode() for pem in key[1:]))
                 channels[key] = grpc.secure_channel(key[0], credentials, limits)
             else:
                 channels[key] = grpc.insecure_channel(key[0], limits)
         method = order["method"]
+        metadata = [tuple(pair) for pair in order.get("metadata", [])]
+        limit = {"timeout": order.get("timeout", 30.0), "metadata": metadata}
+        if method in _HEALTH:
+            print(json.dumps(_health(channels[key], method, order["request"], limit)), flush=True)
+            continue
         stub = (
             prediction_service_pb2_grpc.PredictionServiceStub(channels[key])
             if method in _PREDICTION
             else model_service_pb2_grpc.ModelServiceStub(channels[key])
         )
         request = text_format.Parse(order["request"], requests[method]())
-        metadata = [tuple(pair) for pair in order.get("metadata", [])]
         try:
-            response = getattr(stub, method)(
-                request, timeout=order.get("timeout", 30.0), metadata=metadata
-            )
+            response = getattr(stub, method)(request, **limit)
         except grpc.RpcError as error:
             answer: Any = [error.code().name, error.details()]
         else:
             answer = json_format.MessageToDict(response, preserving_proto_field_name=True)
         print(json.dumps(answer), flush=True)
+
+
+def _health(channel: Any, method: str, service: str, limit: dict[str, Any]) -> Any:
+    """The status, by its name, of `HealthCheckResponse { ServingStatus status = 1 }`."""
+    import grpc
+
+    path = f"/grpc.health.v1.Health/{method}"
+    # HealthCheckRequest { string service = 1 }
+    name = service.encode()
+    request = b"\x0a" + bytes([len(name)]) + name if name else b""
+    try:
+        if method == "Check":
+            response = channel.unary_unary(path)(request, **limit)
+        else:
+            responses = channel.unary_stream(path)(request, **limit)
+            response = next(responses)
+            responses.cancel()
+    except grpc.RpcError as error:
+        return [error.code().name, error.details()]
+    status = response[1] if response else 0
+    return ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")[status]
 
 
 if __name__ == "__main__":

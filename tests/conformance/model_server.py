@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-START_SECONDS = 60.0
+START_SECONDS = 100.0
 
 
 class ModelServer:
@@ -70,7 +70,7 @@ class ModelServer:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(15)
+            return self.process.wait(START_SECONDS)
         finally:
             self.process.kill()
             self.process.wait()

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.conformance.model_server import ModelServer, config_text, entry, put
+from tests.shared import SHARED
 from workbench.client import connect
 from workbench.client.control import model_path
 from workbench.client.server import Server
 
-UPSTREAM = Path(__file__).parents[3] / "shared" / "tfserving" / "testdata"
+UPSTREAM = SHARED / "tfserving" / "testdata"
 """TensorFlow Serving's own test models: beside the repository, where they are there at all."""
 _SECONDS = 60.0
 _OURS = ("text", "multi", "lookup", "identity")
@@ -33,6 +35,29 @@ class Answer(NamedTuple):
     def error(self) -> str:
         assert list(self.json) == ["error"]
         return str(self.json["error"])
+
+
+def ask(
+    port: int,
+    method: str,
+    target: str,
+    body: Any = None,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """One request to a REST port; `body` is sent as JSON unless it is text or bytes."""
+    if body is not None and not isinstance(body, (str, bytes)):
+        body = json.dumps(body)
+    if isinstance(body, str):
+        body = body.encode()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_SECONDS)
+    try:
+        connection.request(method, target, body, dict(headers or {}))
+        response = connection.getresponse()
+        return Answer(
+            response.status, response.reason, dict(response.getheaders()), response.read()
+        )
+    finally:
+        connection.close()
 
 
 class Process:
@@ -96,19 +121,15 @@ class Process:
         self, method: str, target: str, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
         """One request; `body` is sent as JSON unless it is text or bytes."""
-        if body is not None and not isinstance(body, (str, bytes)):
-            body = json.dumps(body)
-        if isinstance(body, str):
-            body = body.encode()
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=_SECONDS)
-        try:
-            connection.request(method, target, body, dict(headers or {}))
-            response = connection.getresponse()
-            return Answer(
-                response.status, response.reason, dict(response.getheaders()), response.read()
-            )
-        finally:
-            connection.close()
+        return ask(self._port, method, target, body, headers)
+
+    def remove(self, name: str) -> None:
+        """Unload a model, and wait until it is gone."""
+        self.server._control.request("DELETE", model_path(name))
+        end = time.monotonic() + _SECONDS
+        while self.ask("GET", f"/v1/models/{name}").status != 404:
+            assert time.monotonic() < end, f"{name} is still there"
+            time.sleep(0.02)
 
     def predict(self, model: str, body: Any) -> Answer:
         return self.ask("POST", f"/v1/models/{model}:predict", body)

@@ -40,12 +40,14 @@ def serve(start: Start, models: Path, folder: Path, model: str, parameters: str)
 class Caller:
     """A request in a thread of its own; `answer` waits for status and body."""
 
-    def __init__(self, server: ModelServer, signature: str, instances: list[Any]) -> None:
+    def __init__(
+        self, server: ModelServer, signature: str, instances: list[Any], model: str = "default"
+    ) -> None:
         self._answer: tuple[int, Any]
         body = json.dumps({"signature_name": signature, "instances": instances})
 
         def call() -> None:
-            status, text = server.rest("/v1/models/default:predict", body)
+            status, text = server.rest(f"/v1/models/{model}:predict", body)
             self._answer = (status, json.loads(text))
 
         self._thread = threading.Thread(target=call)
@@ -204,14 +206,6 @@ def test_a_full_queue_refuses_and_harms_no_other(
     assert Caller(server, "picky", [1.0, 2.0]).answer() == (200, {"predictions": [1.0, 2.0]})
     assert Caller(server, "count", [1.0]).rows() == [2]
     assert waiting.rows() == [2]
-
-
-def test_a_signature_without_inputs_cannot_be_batched(
-    models: Path, tmp_path: Path, start: Start
-) -> None:
-    server = serve(start, models, tmp_path, "counter", "max_batch_size { value: 2 }")
-    body = '{"signature_name": "get_counter", "inputs": {}}'
-    assert server.rest("/v1/models/default:predict", body)[0] == 400
 
 
 def test_allowed_sizes_must_end_with_the_largest(

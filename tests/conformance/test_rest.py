@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import http.client
-import json
 import math
 import socket
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conformance.process import UPSTREAM, Process
+from tests.conformance.process import Process
 from tests.servers import Server
 from workbench.api.access import AccessPolicy
 from workbench.api.codec import CodecProcess
@@ -206,24 +205,6 @@ def test_status_of_a_version_that_failed(process: Process) -> None:
             "error_message": "Session Bundle is deprecated and removed.",
         },
     }
-
-
-@pytest.mark.parametrize(
-    ("target", "golden", "name"),
-    [
-        ("default", "half_plus_two_model_metadata.json", "default"),
-        (
-            "two/versions/123",
-            "saved_model_half_plus_two_2_versions_metadata.json",
-            "saved_model_half_plus_two_2_versions",
-        ),
-    ],
-)
-def test_golden_metadata(process: Process, target: str, golden: str, name: str) -> None:
-    expected = json.loads((UPSTREAM / golden).read_bytes())
-    assert expected["model_spec"]["name"] == name
-    expected["model_spec"]["name"] = target.partition("/")[0]
-    assert process.ask("GET", f"/v1/models/{target}/metadata").json == expected
 
 
 def test_metadata_of_a_tensorflow_2_model(process: Process) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +32,18 @@ def counter(models: Path, tmp_path: Path) -> Path:
 def count(server: ModelServer) -> tuple[int, str]:
     status, body = server.rest("/v1/models/default:predict", GET)
     return status, "".join(body.split())
+
+
+def samples(page: str) -> dict[tuple[Any, ...], float]:
+    """The page's values by name and sorted labels.
+
+    The parser gives counters the suffix `_total`, which the original's do not have.
+    """
+    return {
+        (sample.name.removesuffix("_total"), *sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    }
 
 
 @pytest.mark.parametrize(
@@ -81,12 +94,7 @@ def test_both_interfaces_are_counted(
 
     status, page = server.rest("/monitoring/prometheus/metrics")
     assert status == 200
-    # The parser gives counters the suffix that the original's do not have.
-    values = {
-        (sample.name.removesuffix("_total"), *sorted(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(page)
-        for sample in family.samples
-    }
+    values = samples(page)
     model, serving = ("model_name", "default"), ":tensorflow:serving:"
     assert values[f"{serving}request_count", model, ("status", "OK")] == 3
     assert values[f"{serving}request_count", model, ("status", "INVALID_ARGUMENT")] == 2

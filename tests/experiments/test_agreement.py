@@ -15,6 +15,7 @@ from workbench.experiments.agreement import (
     classes_of,
     confusion,
     mcnemar,
+    median_interval,
     output_difference,
     paired_latency,
     per_example_equal,
@@ -63,15 +64,28 @@ def test_words(slower: float, word: str) -> None:
     assert str(paired_latency(*pairs(1, slower))).startswith(f"{word} than the first: ")
 
 
-@pytest.mark.parametrize("count", [11, 100, 500, 1500])
+@pytest.mark.parametrize("blocks", [12, 22, 39])
 @pytest.mark.parametrize("alpha", [0.001, 0.05])
-def test_the_interval_is_as_narrow_as_its_confidence_allows(count: int, alpha: float) -> None:
-    first = np.ones(count)
-    second = np.exp(np.arange(count, dtype=float) / count)
+def test_the_interval_is_as_narrow_as_its_confidence_allows(blocks: int, alpha: float) -> None:
+    # As many pairs in a block as there are blocks, all the same.
+    each = blocks
+    first = np.ones(blocks * each)
+    second = np.exp(np.repeat(np.arange(blocks, dtype=float), each) / blocks)
     found = paired_latency(first, second, alpha=alpha)
-    rank = round(math.log(found.low) * count)
-    assert round(math.log(found.high) * count) == count - 1 - rank
-    assert stats.binom.cdf(rank, count, 0.5) <= alpha / 2 < stats.binom.cdf(rank + 1, count, 0.5)
+    rank = round(math.log(found.low) * blocks)
+    assert round(math.log(found.high) * blocks) == blocks - 1 - rank
+    assert stats.binom.cdf(rank, blocks, 0.5) <= alpha / 2 < stats.binom.cdf(rank + 1, blocks, 0.5)
+    assert found.pairs == blocks * each
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_stretch_of_noise_that_hits_one_of_two_equals_is_no_difference(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    first, second = (1e-3 * np.exp(random.normal(0, 0.05, 500)) for _ in range(2))
+    # For two thirds of the time something else runs where the second version does.
+    second[:150] *= 1.2
+    first[300:480] *= 1.2
+    assert paired_latency(first, second).verdict == "not certain"
 
 
 def test_too_few_pairs_are_refused() -> None:
@@ -88,6 +102,24 @@ def test_mcnemar_is_the_binomial_test(first: int, second: int) -> None:
 
 def test_mcnemar_of_many() -> None:
     assert mcnemar(7000, 7400) == pytest.approx(stats.binomtest(7000, 14400).pvalue)
+
+
+def test_the_interval_of_a_median_names_its_confidence() -> None:
+    five = median_interval([5.0, 1.0, 4.0, 2.0, 3.0])
+    assert (five.low, five.estimate, five.high, five.confidence) == (1.0, 3.0, 5.0, 0.9375)
+    twelve = median_interval(list(range(12)))
+    assert (twelve.low, twelve.estimate, twelve.high) == (2.0, 5.5, 9.0)
+    assert twelve.confidence == pytest.approx(1 - 2 * stats.binom.cdf(2, 12, 0.5))
+    assert median_interval([7.0]).confidence == 0.0
+    assert median_interval([1.0, math.nan, math.inf]).high == math.inf
+    assert math.isnan(median_interval([math.nan]).estimate)
+
+
+def test_it_holds_the_median_as_often_as_it_says() -> None:
+    random = np.random.default_rng(5)
+    draws = [median_interval(random.exponential(size=9).tolist()) for _ in range(2000)]
+    inside = np.mean([each.low <= math.log(2) <= each.high for each in draws])
+    assert inside == pytest.approx(draws[0].confidence, abs=0.015)
 
 
 def test_differences_of_numbers() -> None:

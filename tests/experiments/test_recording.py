@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,17 @@ import pandas as pd
 import pytest
 
 import workbench as wb
+from workbench.core.status import ServingError
 from workbench.experiments.generator import LoadResult
-from workbench.experiments.recording import Recording, Span, predict_job, record
+from workbench.experiments.recording import Recording, predict_job, record
+from workbench.experiments.recording_timeline import Decision, Drain, Gap, Span
 from workbench.load.arrivals import Schedule
 
 
-def load(*outcomes: tuple[float, int, int], until: float = 10.0) -> LoadResult:
-    """Requests as (due time, HTTP status, version); each was answered after 10 ms."""
-    due = np.array([o[0] for o in outcomes])
+def load(*outcomes: Any, until: float = 10.0) -> LoadResult:
+    """Requests as (due time, HTTP status, version, and when it was done); without the last, after
+    10 ms."""
+    due = np.array([float(o[0]) for o in outcomes])
     return LoadResult(
         target="POST /v1/models/m:predict",
         schedule={"kind": "poisson"},
@@ -33,7 +38,7 @@ def load(*outcomes: tuple[float, int, int], until: float = 10.0) -> LoadResult:
         limited=False,
         intended=due,
         sent=due,
-        done=due + 0.01,
+        done=np.array([o[3] if len(o) > 3 else o[0] + 0.01 for o in outcomes], float),
         status=np.array([o[1] for o in outcomes], np.int32),
         size=np.zeros(len(outcomes), np.int64),
         version=np.array([o[2] for o in outcomes], np.int64),
@@ -43,22 +48,31 @@ def load(*outcomes: tuple[float, int, int], until: float = 10.0) -> LoadResult:
 def made(
     states: list[tuple[float, int, str]],
     memory: list[tuple[float, int, int]] = (),  # type: ignore[assignment]
-    requests: list[tuple[float, int, int]] = (),  # type: ignore[assignment]
+    requests: list[Any] = (),  # type: ignore[assignment]
+    others: list[tuple[float, int, str, dict[str, Any]]] = (),  # type: ignore[assignment]
 ) -> Recording:
-    """A recording of `states` (time, version, state) and `memory` (time, version, bytes)."""
+    """A recording of `states` (time, version, state), `memory` (time, version, bytes) and `others`
+    (time, version, kind, data)."""
     recording = Recording("by hand", "m")
     recording.load = load(*requests)
     rows = [
         {"seq": i, "kind": "state", "model": "m", "version": v, "data": {"state": s}, "at": at}
         for i, (at, v, s) in enumerate(states)
     ]
-    # What is no change of state, and what is another model's, does not count.
-    rows.append({"kind": "decision", "model": "m", "version": 1, "data": {}, "at": 0.5})
-    rows.append(
-        {"kind": "state", "model": "other", "version": 1, "data": {"state": "END"}, "at": 0.5}
-    )
+    rows += [
+        {"seq": 100 + i, "kind": kind, "model": "m", "version": v, "data": data, "at": at}
+        for i, (at, v, kind, data) in enumerate(others)
+    ]
+    # What is another model's does not count.
+    rows += [
+        {"seq": 200, "kind": kind, "model": "other", "version": 1, "data": data, "at": 0.5}
+        for kind, data in (("state", {"state": "END"}), ("aspired", None))
+    ]
     recording.events = pd.DataFrame(rows)
-    recording.memory = pd.DataFrame(list(memory), columns=["at", "version", "uss"])
+    recording.memory = pd.DataFrame(
+        [(at, "m", v, 2 * size, size, i % 2 == 0) for i, (at, v, size) in enumerate(memory)],
+        columns=["at", "model", "version", "pss", "uss", "measured"],
+    )
     return recording
 
 
@@ -93,12 +107,23 @@ def test_spans_of_states() -> None:
         # Twice away; what is before the first available version is no gap.
         ([(0.0, 1, "LOADING"), (1.0, 1, "AVAILABLE"), (2.0, 1, "UNLOADING"), (3.0, 2, "AVAILABLE"),
           (4.0, 2, "END"), (4.5, 1, "AVAILABLE")], 1.5),
-        # Never back: how long cannot be told.
-        ([(-1.0, 1, "AVAILABLE"), (1.0, 1, "END")], 0.0),
+        # Never back, whatever was tried: that is no gap of 0.
+        ([(-1.0, 1, "AVAILABLE"), (1.0, 1, "UNLOADING"), (1.5, 1, "END"), (2.0, 2, "LOADING"),
+          (3.0, 2, "END")], math.inf),
+        ([(-1.0, 1, "AVAILABLE"), (1.0, 1, "END"), (2.0, 2, "AVAILABLE"), (3.0, 2, "END")],
+         math.inf),
     ],
 )  # fmt: skip
 def test_how_long_nothing_was_available(states: list[Any], gap: float) -> None:
-    assert made(states).gap_seconds == gap
+    recording = made(states)
+    assert recording.gap_seconds == gap
+    assert recording.summary()["gap_ms"] == gap * 1e3
+
+
+def test_gaps() -> None:
+    gone = [(-1.0, 1, "AVAILABLE"), (1.0, 1, "END"), (2.0, 2, "AVAILABLE"), (3.0, 2, "END")]
+    assert made(gone).gaps == [Gap(1.0, 2.0), Gap(3.0, math.inf)]
+    assert made(SMOOTH).gaps == []
 
 
 @pytest.mark.parametrize(
@@ -106,7 +131,7 @@ def test_how_long_nothing_was_available(states: list[Any], gap: float) -> None:
     [
         ([(1.0, 200, 1), (2.0, 200, 1)], 0.0),
         ([(1.0, 200, 1), (2.0, 404, 0), (3.0, 404, 0), (4.0, 200, 2), (5.0, 200, 2)], 2.0),
-        ([(1.0, 200, 1), (2.0, 404, 0), (3.0, 0, 0)], 1.0),
+        ([(1.0, 200, 1), (2.0, 404, 0), (3.0, 0, 0)], math.inf),
     ],
 )
 def test_how_long_callers_were_refused(requests: list[Any], seen: float) -> None:
@@ -154,15 +179,108 @@ def test_the_summary() -> None:
         "requests": 3,
         "answered": 2,
         "failed": 1,
+        "held": 0,
+        "held_wait_ms": 0.0,
         "gap_ms": 2500.0,
         "p50_ms": 10.0,
         "p99_ms": 10.0,
         "memory_overlap_s": 0.0,
         "peak_mb": 1.0,
+        "peak_pss_mb": 2.0,
     }
     assert repr(recording) == f"Recording(by hand: {recording.summary()})"
     nothing = made(SMOOTH).summary()
     assert (nothing["requests"], nothing["p50_ms"], nothing["p99_ms"]) == (0, None, None)
+
+
+HELD = [
+    (2.0, 2, "aspired", None), (2.0, 1, "decision", {"act": "unload", "why": "memory"}),
+    (2.0, 1, "quiescing", {"pending": 2}), (2.6, 1, "quiesced", {"unanswered": 0}),
+    (3.0, 2, "decision", {"act": "load", "why": "none is left"}),
+    (3.6, 2, "warmup_started", {}), (4.0, 2, "warmup_finished", {"records": 3}),
+    (4.5, 2, "held_released", {"requests": 2, "seconds": 2.0}),
+]  # fmt: skip
+
+
+def test_requests_that_were_held() -> None:
+    requests = [
+        (1.0, 200, 1), (1.9, 200, 1, 2.5), (2.5, 200, 2, 4.6), (3.5, 200, 2, 4.7),
+        # Refused at once, and come when they had gone on.
+        (4.0, 503, 0), (4.51, 200, 2),
+    ]  # fmt: skip
+    recording = made(UNLOAD_FIRST, requests=requests, others=HELD)
+    assert recording.held.tolist() == [False, False, True, True, False, False]
+    assert recording.held_wait.tolist() == [0, 0, 2.0, 1.0, 0, 0]
+    summary = recording.summary()
+    assert (summary["failed"], summary["held"], summary["held_wait_ms"]) == (1, 2, 2000.0)
+    assert recording.frame["held_wait"].tolist() == [0, 0, 2.0, 1.0, 0, 0]
+    # The same requests without word of the server are only late.
+    assert not made(UNLOAD_FIRST, requests=requests).held.any()
+
+
+def test_requests_that_the_old_version_still_had() -> None:
+    requests = [(1.0, 200, 1), (1.9, 200, 1, 2.5), (1.95, 200, 1, 2.2), (5.0, 200, 2)]
+    recording = made(UNLOAD_FIRST, requests=requests, others=HELD)
+    assert recording.drains() == [Drain(1, 2.0, 2.6, 2, 0)]
+    assert recording.draining.to_dict("list") == {
+        "at": [2.0, 2.2, 2.5],
+        "version": [1, 1, 1],
+        "requests": [2, 1, 0],
+    }
+    # It never ended.
+    assert made(UNLOAD_FIRST, others=HELD[:3]).drains() == [Drain(1, 2.0, 10.0, 2, 2)]
+
+
+def test_steps_decisions_and_warm_up_on_the_same_axis() -> None:
+    steps = [
+        (1.9, 2, "state", {"state": "START", "harness": "new"}),
+        (2.7, 1, "unloading", {}), (3.0, 1, "state", {"state": "END", "harness": "disabled"}),
+        (3.0, 2, "state", {"state": "LOADING", "harness": "load-approved"}),
+        (3.1, 2, "loading", {}), (4.5, 2, "state", {"state": "AVAILABLE", "harness": "ready"}),
+    ]  # fmt: skip
+    first = (-5.0, 1, "state", {"state": "AVAILABLE", "harness": "ready"})
+    recording = made([], others=[first, *HELD, *steps])
+    assert recording.wanted_at == 2.0
+    assert [(s.version, s.state, s.start, s.end) for s in recording.harness_spans()] == [
+        (1, "ready", -5.0, 2.0),
+        (2, "new", 1.9, 3.0),
+        (1, "unload-requested", 2.0, 2.0),
+        (1, "quiescing", 2.0, 2.6),
+        (1, "quiesced", 2.6, 2.7),
+        (1, "unloading", 2.7, 3.0),
+        (2, "load-requested", 3.0, 3.0),
+        (1, "disabled", 3.0, 10.0),
+        (2, "load-approved", 3.0, 3.1),
+        (2, "loading", 3.1, 4.5),
+        (2, "ready", 4.5, 10.0),
+    ]
+    assert recording.decisions() == [
+        Decision(2.0, 1, "unload", "memory"),
+        Decision(3.0, 2, "load", "none is left"),
+    ]
+    assert recording.warm_ups() == [Span(2, "warm-up", 3.6, 4.0)]
+    table = recording.timeline
+    assert table.columns.tolist() == ["at", "until", "kind", "version", "what"]
+    assert table["at"].is_monotonic_increasing
+    assert {k: int((table["kind"] == k).sum()) for k in sorted(set(table["kind"]))} == {
+        "decision": 2,
+        "drain": 1,
+        "harness": 11,
+        "state": 4,
+        "warm-up": 1,
+    }
+
+
+def test_a_recording_comes_back_from_json() -> None:
+    requests = [(1.0, 200, 1), (2.5, 200, 2, 4.6), (4.0, 503, 0)]
+    recording = made(UNLOAD_FIRST, [(1.0, 1, 2**20), (3.5, 2, 2**21)], requests, HELD)
+    data = json.loads(json.dumps(recording.to_json()))
+    again = Recording.from_json(data)
+    assert again.summary() == recording.summary()
+    assert again.spans() == recording.spans()
+    assert again.frame.equals(recording.frame)
+    assert again.memory["measured"].tolist() == [True, False]
+    assert json.loads(json.dumps(again.to_json())) == data
 
 
 # A real server.
@@ -198,7 +316,7 @@ def test_a_smooth_transition_and_one_that_unloads_first(server: wb.Server, model
     # Both figures that a reader compares are of the same moment.
     assert back.gap_seen_seconds > 0
     figure = back.plot()
-    assert [a.get_ylabel() for a in figure.axes] == ["state", "workers' memory, MB", "latency, ms"]
+    assert [a.get_ylabel() for a in figure.axes] == ["", "memory, MB", "latency, ms"]
 
 
 def test_what_happens_in_the_block_is_not_swallowed(server: wb.Server) -> None:
@@ -208,6 +326,20 @@ def test_what_happens_in_the_block_is_not_swallowed(server: wb.Server) -> None:
     ):
         raise ZeroDivisionError
     assert not hasattr(recording, "load")
+
+
+def test_a_ramp_cannot_be_recorded(server: wb.Server) -> None:
+    with (
+        pytest.raises(ServingError, match="A ramp cannot be recorded: give constant, poisson or"),
+        record(server, [1.0], load=Schedule("ramp", 10.0, 1.0)),
+    ):
+        pytest.fail("it began")
+
+
+def test_any_other_load_can(server: wb.Server) -> None:
+    with record(server, [1.0], load=Schedule("constant", 100.0, 1.0), lead_seconds=0.1) as found:
+        pass
+    assert np.allclose(np.diff(found.load.intended), 0.01)
 
 
 def test_the_requests_carry_the_token(server: wb.Server) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,8 +18,9 @@ import sys
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ import workbench as wb
 from workbench.client.control import model_path
 from workbench.core.status import ServingError
 from workbench.runtime import registry
-from workbench.runtime.launcher import reap_supervisors
+from workbench.runtime.launcher import SubprocessLauncher, reap_supervisors
 from workbench.runtime.processes import ProcessId
 
 MARK = "WORKBENCH_LIFETIME_TEST"
@@ -101,6 +103,33 @@ class House:
                 return int(sample["pid"])
         raise AssertionError(f"there is no {role} of {model}")
 
+    def workers(self) -> set[int]:
+        samples = self.server._control.request("GET", "/memory")["samples"]
+        return {s["pid"] for s in samples if s["role"] == "worker"}
+
+    def descriptors(self) -> Counter[str]:
+        """What the server process holds open of workers: shared regions, sockets, pidfds; and of
+        callers, sockets."""
+        folder = f"/proc/{self.entry.server.pid}/fd"
+        found: Counter[str] = Counter()
+        for fd in os.listdir(folder):
+            try:
+                target = os.readlink(f"{folder}/{fd}")
+            except OSError:
+                continue
+            kind = re.match(r"/memfd:|socket:|anon_inode:\[pidfd\]", target)
+            if kind is not None:
+                found[kind[0]] += 1
+        return found
+
+    def check_descriptors(self, before: Counter[str]) -> None:
+        """A process that was replaced has left nothing in the server process."""
+        until(
+            lambda: self.descriptors() <= before,
+            f"descriptors drop to {before}, from {self.descriptors()}",
+            10,
+        )
+
     def answers(self) -> bool:
         try:
             return self.server.predict([1.0]).tolist() == [2.5]  # type: ignore[union-attr]
@@ -115,6 +144,21 @@ class House:
         self.server._control.request("POST", model_path("slow", "poll"), {"complete": [1]})
         slow.wait_for(1)
         return slow
+
+    @contextmanager
+    def asking_slow(self, steps: int) -> Iterator[list[Any]]:
+        """A request inside a run of the slow model; its answer is there at the end."""
+        answers: list[Any] = []
+
+        def ask() -> None:
+            slow = wb.Server("life", "slow")
+            answers.append(slow.predict({"x": [7.0], "steps": [steps]}).tolist())  # type: ignore[union-attr]
+
+        caller = threading.Thread(target=ask)
+        caller.start()
+        until(lambda: self.outstanding() == 1, "the request is accepted", 30)
+        yield answers
+        caller.join(60)
 
     def outstanding(self) -> int:
         return int(self.server._control.request("GET", "/server")["outstanding"])
@@ -231,38 +275,50 @@ def standing(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator
 
 
 def test_a_worker_is_replaced(standing: House) -> None:
+    assert standing.answers()
+    descriptors = standing.descriptors()
+    assert descriptors["/memfd:"] > 0
     before = standing.pid("worker", "life")
     kill(before)
     # The request waits for the next worker, and is answered.
     assert standing.server.predict([1.0]).tolist() == [2.5]  # type: ignore[union-attr]
     assert standing.pid("worker", "life") != before
     assert before not in standing.processes()
+    standing.check_descriptors(descriptors)
 
 
 def test_a_worker_that_dies_inside_a_run_loses_no_request(standing: House) -> None:
     slow = wb.Server("life", "slow")
-    answers: list[Any] = []
-    asked = {"x": [7.0], "steps": [2000]}
-    caller = threading.Thread(target=lambda: answers.append(slow.predict(asked)))
-    caller.start()
-    until(lambda: standing.outstanding() == 1, "the request is accepted", 30)
-    before = standing.pid("worker", "slow")
-    kill(before)
-    caller.join(60)
-    assert [a.tolist() for a in answers] == [[7.0]]
+    assert slow.predict({"x": [7.0], "steps": [1]}).tolist() == [7.0]  # type: ignore[union-attr]
+    descriptors = standing.descriptors()
+    with standing.asking_slow(2000) as answers:
+        before = standing.pid("worker", "slow")
+        kill(before)
+    assert answers == [[7.0]]
     assert standing.pid("worker", "slow") != before
+    standing.check_descriptors(descriptors)
 
 
-def test_the_zygote_is_replaced_and_harms_no_version(standing: House) -> None:
-    before, worker = standing.pid("zygote"), standing.pid("worker", "life")
-    kill(before)
+@idle_and_busy
+def test_the_zygote_is_replaced_and_harms_no_version(standing: House, busy: bool) -> None:
     assert standing.answers()
-    assert standing.pid("worker", "life") == worker
+    # The latest version only: the next one takes the place of this one.
+    descriptors = standing.descriptors()
+    version = standing.server.versions.available[0]
+    with standing.asking_slow(10_000) if busy else nullcontext([[7.0]]) as answers:
+        zygote, workers = standing.pid("zygote"), standing.workers()
+        kill(zygote)
+        assert standing.outstanding() == int(busy)
+        assert standing.answers()
+    # The run that was going on has gone on, in the same worker.
+    assert answers == [[7.0]]
+    assert standing.workers() == workers
     # The next load waits for the new one.
-    assert standing.server.publish(standing.models / "half_plus_two") == 2
+    assert standing.server.publish(standing.models / "half_plus_two") == version + 1
     assert standing.answers()
-    assert standing.pid("zygote") != before
-    assert before not in standing.processes()
+    assert standing.pid("zygote") != zygote
+    assert zygote not in standing.processes()
+    standing.check_descriptors(descriptors)
 
 
 def test_the_codec_process_is_replaced(standing: House) -> None:
@@ -320,6 +376,63 @@ def test_the_server_process_comes_back(house: House, busy: bool) -> None:
         assert workers & house.processes().keys() == set()
     house.server.stop()
     house.check_nothing_is_left()
+
+
+class QuickLauncher(SubprocessLauncher):
+    """A supervisor that does not pause before it tries again."""
+
+    command = (
+        sys.executable,
+        "-c",
+        "from workbench.kernel import supervisor; supervisor._RESTART_PAUSES = (0.0, 0.01); "
+        "supervisor.main()",
+    )
+
+
+def test_a_server_process_that_cannot_start_is_waited_for(house: House) -> None:
+    """Also after more attempts than anybody has patience for: what is wrong may go by."""
+    house.serve(launcher=QuickLauncher())
+    before = house.entry
+    desired = Path(before.folder) / "desired.json"
+    wanted = desired.read_bytes()
+    desired.write_bytes(b"{")
+    kill(before.server.pid)
+    until(lambda: house.entry.trouble is not None, "the reason is known", 30)
+
+    def failed() -> int:
+        found = re.match(
+            r"it has failed (\d+) times in a row, at last: ", house.entry.trouble or ""
+        )
+        assert found is not None, house.entry.trouble
+        return int(found[1])
+
+    until(lambda: failed() > 5, "it has failed again and again", 60)
+    with pytest.raises(ServingError) as caught:
+        house.server.versions  # noqa: B018
+    assert re.fullmatch(
+        rf"Server 'life' \(pid {before.server.pid}\) does not answer: it has failed \d+ times in "
+        r"a row, at last: The server process did not start: .*JSONDecodeError.*\. It is started "
+        r"again every 0 s, and nothing is lost meanwhile",
+        caught.value.message,
+        re.DOTALL,
+    ), caught.value.message
+    # The models are there, and as soon as it can it goes on with them.
+    assert (Path(before.folder) / "models" / "life" / "1" / "saved_model.pb").exists()
+    desired.write_bytes(wanted)
+    until(house.answers, "the server answers again", max(RETURN_SECONDS, 2 * house.start_seconds))
+    assert (house.entry.port, house.entry.trouble) == (before.port, None)
+    house.server.stop()
+    house.check_nothing_is_left()
+
+
+def test_a_server_that_cannot_start_can_be_stopped(house: House) -> None:
+    house.serve()
+    (Path(house.entry.folder) / "desired.json").write_bytes(b"{")
+    kill(house.entry.server.pid)
+    until(lambda: house.entry.trouble is not None, "the reason is known", 30)
+    house.server.stop()
+    house.check_nothing_is_left()
+    assert not house.server.running
 
 
 # The supervisor or the owner dies: everything goes.

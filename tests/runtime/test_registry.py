@@ -87,6 +87,10 @@ def test_a_new_server_process_is_noted() -> None:
         updated = registry.update_server(entry(), server)
         assert updated == entry(server=server)
         assert registry.read("digits") == updated
+        # Why there is none just now is known until there is one.
+        troubled = registry.update_trouble(updated, "no memory")
+        assert registry.find("digits") == troubled == replace(updated, trouble="no memory")
+        assert registry.update_server(troubled, server) == updated
 
 
 def test_removing_leaves_nothing(runtime: Path, tmp_path: Path) -> None:

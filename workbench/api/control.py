@@ -11,6 +11,7 @@ it is on the network, and no token is needed: the socket's folder is the user's 
     DELETE /models/NAME                  unload all its versions, forget it
     POST   /models/NAME/poll             look at its folder now; {"complete": [versions]}
     GET    /models/NAME/wait?...         wait until a version is available or has failed
+    GET    /models/NAME/pulse?...        what is new of it, for live views: `api.control_pulse`
     .../models/NAME/warmup               recording warm-up requests: `api.control_warmup`
     POST   /models/NAME/engine-load      load from inside the server (see `control_engine`)
     GET    /events?since=N               the event log
@@ -36,6 +37,7 @@ import tornado.websocket
 
 from workbench.api.control_engine import EngineLoadHandler
 from workbench.api.control_handler import Handler
+from workbench.api.control_pulse import PulseRoute
 from workbench.api.control_warmup import WarmupRoute
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.events import log_line
@@ -91,6 +93,7 @@ class ControlPlane:
                 (r"/models/([^/]+)/poll", _Poll, kept),
                 (r"/models/([^/]+)/wait", _Wait, kept),
                 (r"/models/([^/]+)/engine-load", EngineLoadHandler, {"core": self.core}),
+                (r"/models/([^/]+)/pulse", PulseRoute, kept),
                 (r"/models/([^/]+)/warmup", WarmupRoute, kept),
                 (r"/events", _Events, kept),
                 (r"/events/stream", _Stream, kept),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -48,6 +49,10 @@ _SIGNATURE_DEF_MAP = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
 _KINDS = {"Classify": "Classification", "Regress": "Regression"}
 _APIS = {"classify": "Classify", "regress": "Regress"}
 _METHODS = {"tensorflow/serving/classify": "classify", "tensorflow/serving/regress": "regress"}
+
+
+# The version that the request of this task goes to; each request is a task of its own.
+_version: ContextVar[int | None] = ContextVar("version", default=None)
 
 
 class ModelSpec(NamedTuple):
@@ -153,7 +158,8 @@ class GrpcService:
             code = Code.INTERNAL
             raise
         finally:
-            self._metrics.request(spec.name, api, "GRPC", code, now_micros() - started)
+            micros = now_micros() - started
+            self._metrics.request(spec.name, api, "GRPC", code, micros, _version.get())
 
     async def _run(
         self,
@@ -204,7 +210,9 @@ class GrpcService:
         """
         while True:
             try:
-                return self._find(spec)
+                served = self._find(spec)
+                _version.set(served.id.version)
+                return served
             except ServingError as error:
                 latest = spec.version is None and spec.label is None
                 if error.code is not Code.NOT_FOUND or not latest:

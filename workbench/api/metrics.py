@@ -23,6 +23,7 @@ from workbench.serving.meters import (
 )
 from workbench.serving.model import Served
 from workbench.serving.scheduler import BatchScheduler
+from workbench.serving.tasks import now_micros
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
 CONTENT_TYPE = "text/plain"
@@ -49,7 +50,15 @@ class Metrics:
         self._exits: dict[str, int] = {}
         manager.events.listen(self._note)
 
-    def request(self, model: str, api: str, entrypoint: str, code: Code, micros: int) -> None:
+    def request(
+        self,
+        model: str,
+        api: str,
+        entrypoint: str,
+        code: Code,
+        micros: int,
+        version: int | None = None,
+    ) -> None:
         """Count an answered request.
 
         Args:
@@ -57,9 +66,13 @@ class Metrics:
                 empty for a question about the model.
             entrypoint: ``REST`` or ``GRPC``.
             micros: what it took; kept for a success only.
+            version: that it went to; None where none was found.
         """
-        if model not in self._manager.models:
+        known = self._manager.models.get(model)
+        if known is None:
             model = ""
+        elif api:
+            known.traffic.add(now_micros(), version, code, micros)
         counts = self._requests.get(model)
         if counts is None:
             counts = self._requests[model] = [0] * len(Code)

@@ -143,17 +143,21 @@ async def wait_until_settled(manager: Manager, names: Iterable[str]) -> dict[str
 
 def _settled(model: Model, waited: float) -> str | None:
     """ "" for a model that can be asked, why it cannot be, or None while that is open."""
-    if any(s.harness.state in _ON_THE_WAY for s in model.versions.values()):
+    coming = [s for s in model.versions.values() if s.harness.state in _ON_THE_WAY]
+    # One that has failed is tried again beside another that serves: nobody need wait for it.
+    if any(model.ready is None or not s.failed_loads for s in coming):
         return None
     if model.ready is not None:
         return ""
+    if not model.polled:
+        return None
     ended = [s for s in model.listed() if s.harness.state in FINAL_STATES]
     if ended and not model.waiting:
         served = ended[0]
         error = served.harness.error
         told = "OK" if error is None else f"{error.code.name}: {error.message}"
         return f"{{{served.id} due to error: {told}}}"
-    if not model.polled or (model.waiting and waited < FILES_SECONDS):
+    if model.waiting and waited < FILES_SECONDS:
         return None
     reasons = [f"version {v} is not complete: {why}" for v, why in model.waiting.items()]
     why = "; ".join(reasons or model.warnings) or "no version of it is aspired"

@@ -222,6 +222,7 @@ class RestApi:
         task = Task(queues, signature, inputs, outputs, now_micros() + self._timeout_micros, answer)
         self._scheduler.submit(task)
         answer.reply.task = task
+        answer.reply.version = target.served.id.version
         answer.reply.on_abandon(lambda: self._scheduler.cancel(task))
 
     # Everything else.
@@ -343,9 +344,13 @@ class _Reply:
         action, model: what was asked for, once it is known.
         code: what the answer says.
         task: the run of the model that it waits for.
+        version: that it went to.
     """
 
-    __slots__ = ("_cors", "_metrics", "_reply", "action", "code", "model", "started", "task")
+    __slots__ = (
+        *("_cors", "_metrics", "_reply"),
+        *("action", "code", "model", "started", "task", "version"),
+    )
 
     def __init__(self, reply: Reply, metrics: Metrics, cors: _Headers) -> None:
         self._reply = reply
@@ -356,6 +361,7 @@ class _Reply:
         self.model = ""
         self.code = Code.OK
         self.task: Task | None = None
+        self.version: int | None = None
 
     def ran(self) -> None:
         """The model has answered."""
@@ -382,7 +388,7 @@ class _Reply:
         if self.action in _COUNTED:
             api = self.action if self.action in _RUNTIMES else ""
             micros = now_micros() - self.started
-            self._metrics.request(self.model, api, "REST", self.code, micros)
+            self._metrics.request(self.model, api, "REST", self.code, micros, self.version)
 
 
 class _Target:

@@ -167,6 +167,8 @@ def _load(arguments: argparse.Namespace) -> int:
 
 def _history(arguments: argparse.Namespace) -> int:
     from workbench.experiments.store import Store, history, load_experiment
+    from workbench.experiments.transition_comparison import TransitionComparison
+    from workbench.experiments.version_comparison import VersionComparison
 
     if arguments.number is not None:
         result = load_experiment(arguments.number)
@@ -174,6 +176,8 @@ def _history(arguments: argparse.Namespace) -> int:
             _save_figure(result, arguments.plot)
         if arguments.json:
             _print_json(result)
+        elif isinstance(result, (TransitionComparison, VersionComparison)):
+            print(result)
         else:
             _print_frame(result.frame)
         return 0

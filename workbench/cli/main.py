@@ -52,8 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--no-token", action="store_true", help="answer without a bearer token")
     one.add_argument(
         "--transition",
-        default="smooth",
-        help="smooth, unload_first or staged; the last two also with +hold",
+        help="smooth (the default), unload_first or staged; the last two also with +hold",
     )
     one.add_argument(
         "--versions", type=_versions, help="how many of the latest, 'all', or a list like 1,3"

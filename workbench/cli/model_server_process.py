@@ -179,6 +179,6 @@ def run(supervisor: Supervisor) -> int:
             supervisor.stop()
             return 0
     if supervisor.exit_code is None:
-        print(f"The server process died again and again. {supervisor.gave_up or ''}", flush=True)
+        print(f"The server process died again and again. {supervisor.gave_up}", flush=True)
         return 1
     return supervisor.exit_code

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from workbench.client.outcomes import Outcome
 from workbench.client.views import Versions, VersionView
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 
@@ -45,6 +46,7 @@ color:var(--soft);font-size:12px;padding-bottom:0}
 .wb-card .wb-bar{display:inline-block;height:6px;border-radius:3px;background:#0072b2;
 vertical-align:middle;margin-right:8px;min-width:2px}
 .wb-card .wb-why{color:var(--jp-error-color1,#b00020);overflow-wrap:anywhere}
+.wb-card .wb-outcome{padding:8px 14px 0;white-space:pre-line;overflow-wrap:anywhere}
 .wb-card .wb-scroll{overflow-x:auto}
 .wb-card details{border-top:1px solid var(--line);padding:8px 14px}
 .wb-card summary{cursor:pointer;color:var(--soft)}
@@ -67,18 +69,24 @@ _EXAMPLE_VALUES = 100
 
 
 def server_card(
-    name: str, address: str, models: Sequence[tuple[Mapping[str, Any], Versions]]
+    name: str,
+    address: str,
+    models: Sequence[tuple[Mapping[str, Any], Versions]],
+    outcome: Outcome | None = None,
 ) -> str:
     """The card of a running server.
 
     Args:
         models: for each model what the server tells of it, and its versions.
+        outcome: how the caller came by it.
     """
     parts = [
         f"<style>{_STYLE}</style><div class='wb-card'><div class='wb-head'>"
         f"<span class='wb-name'>{_text(name)}</span><span class='wb-soft'>{_text(address)}</span>"
         f"<span class='wb-soft wb-end'>as of {time.strftime('%H:%M:%S')}</span></div>"
     ]
+    if outcome is not None:
+        parts.append(f"<div class='wb-outcome'>{_text(outcome)}</div>")
     for about, versions in models:
         parts.append(versions_table(versions, about))
         parts.append(_snippets(name, address, about["name"], versions))
@@ -146,6 +154,12 @@ def _row(view: VersionView, largest: int) -> str:
 
 
 def _snippets(name: str, address: str, model: str, versions: Versions) -> str:
+    pieces = "".join(f"<pre>{_text(p)}</pre>" for p in how_to_ask(name, address, model, versions))
+    return f"<details><summary>signatures, and how to ask</summary>{pieces}</details>"
+
+
+def how_to_ask(name: str, address: str, model: str, versions: Versions) -> tuple[str, str, str]:
+    """A model's signatures, and how to ask it in Python and with curl."""
     signatures = next((v.signatures for v in versions if v.state == "AVAILABLE"), {})
     about = "\n".join(f"{n}{s}" for n, s in sorted(signatures.items()) if n[:2] != "__")
     url = f"{address}/v1/models/{quote(model, safe='')}:predict"
@@ -154,10 +168,7 @@ def _snippets(name: str, address: str, model: str, versions: Versions) -> str:
         f"     -d {shlex.quote(_example(signatures.get(DEFAULT_SIGNATURE)))} {url}"
     )
     python = f'import workbench as wb\nwb.connect("{name}").predict(x)'
-    return (
-        "<details><summary>signatures, and how to ask</summary>"
-        f"<pre>{_text(about)}</pre><pre>{_text(python)}</pre><pre>{_text(curl)}</pre></details>"
-    )
+    return about, python, curl
 
 
 def _example(signature: Signature | None) -> str:

@@ -61,15 +61,18 @@ class ControlClient:
             response = connection.getresponse()
             data = orjson.loads(response.read() or b"{}")
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise unavailable(
-                f"Server {self.name!r} (pid {entry.server.pid}) does not answer: {error}. "
-                "If it was killed it is back within some seconds."
-            ) from error
+            raise self._unreachable(entry, error) from error
         finally:
             connection.close()
         if response.status >= 400:
             raise ServingError(Code[data.get("code", "UNKNOWN")], data.get("error", "?"))
         return data
+
+    def _unreachable(self, entry: registry.Entry, error: Exception) -> ServingError:
+        # What is wrong may have been found out since.
+        entry = registry.read(self.name) or entry
+        why = entry.trouble or f"{error}. If it was killed it is back within some seconds."
+        return unavailable(f"Server {self.name!r} (pid {entry.server.pid}) does not answer: {why}")
 
 
 def model_path(model: str, *rest: str) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import orjson
 
 from workbench.core.status import Code, ServingError, unavailable
+from workbench.runtime import registry
 from workbench.runtime.registry import Entry
 
 if TYPE_CHECKING:
@@ -98,8 +99,10 @@ class DataClient:
                 # then was the request certainly not looked at, and may be sent again.
                 unread = isinstance(error, (http.client.RemoteDisconnected, BrokenPipeError))
                 if fresh or not unread or attempt == 2:
+                    now = registry.read(entry.name) or entry
                     raise unavailable(
-                        f"Server {entry.name!r} at {entry.url} does not answer: {error}"
+                        f"Server {entry.name!r} at {entry.url} does not answer: "
+                        f"{now.trouble or error}"
                     ) from error
         raise AssertionError("unreachable")
 

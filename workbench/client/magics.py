@@ -36,7 +36,6 @@ class ServingMagics(Magics):  # type: ignore[misc]
     @argument("--name", default="model", help="of the model and its server")
     @argument(
         "--transition",
-        default="smooth",
         help="smooth, unload_first or staged; the last two also with +hold",
     )
     @argument("--base-path", help="the folder for the numbered versions")

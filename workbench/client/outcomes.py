@@ -20,6 +20,11 @@ class Outcome:
     def message(self) -> str:
         raise NotImplementedError
 
+    @property
+    def brief(self) -> str:
+        """A word or two, for where the server is named already."""
+        return type(self).__name__.lower()
+
     def __str__(self) -> str:
         return self.message
 
@@ -55,29 +60,42 @@ class Launched(Outcome):
 
 @dataclass(frozen=True)
 class Reused(Outcome):
-    """The server ran already, and the model is the one it serves."""
+    """The server ran already, and the model is the one it serves; `settings` says which of the
+    call's settings it has now and which it cannot have, a line each."""
 
     name: str
     url: str
+    settings: tuple[str, ...] = ()
 
     @property
     def message(self) -> str:
-        return f"Reusing {self.name} at {self.url}: it runs already and the model is the same"
+        first = f"Reusing {self.name} at {self.url}: it runs already and the model is the same"
+        return "\n".join([first, *self.settings])
+
+    @property
+    def brief(self) -> str:
+        return "; ".join(["reused, the model is the same", *self.settings])
 
 
 @dataclass(frozen=True)
 class Published(Outcome):
-    """The model had changed and became the next version; `changes` says in what, a line each."""
+    """The model had changed and became the next version; `changes` says in what, and `settings`
+    as for `Reused`, a line each."""
 
     name: str
     url: str
     version: int
     changes: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
 
     @property
     def message(self) -> str:
-        lines = [f"Published version {self.version} of {self.name} at {self.url}", *self.changes]
-        return "\n".join(lines)
+        first = f"Published version {self.version} of {self.name} at {self.url}"
+        return "\n".join([first, *self.changes, *self.settings])
+
+    @property
+    def brief(self) -> str:
+        return "; ".join([f"published version {self.version}", *self.changes, *self.settings])
 
 
 @dataclass(frozen=True)

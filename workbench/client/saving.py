@@ -6,7 +6,6 @@ TensorFlow is used only where the caller has it: to save a model that lives in t
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import logging
 import os
@@ -22,6 +21,7 @@ from workbench.core.versions import parse_version
 
 ASIDE = ".rolled-back"
 """Where `rollback` puts version folders; the name is no version number, so it is not served."""
+_FICLONE = 0x40049409  # linux/fs.h
 
 
 def is_saved_model(path: Path) -> bool:
@@ -70,7 +70,7 @@ def put_version(model: Any, base: Path, version: int) -> Path:
             source = Path(model).expanduser().resolve()
             if not is_saved_model(source):
                 raise invalid_argument(f"{source} is no SavedModel: it has no saved_model.pb")
-            shutil.copytree(source, beside)
+            shutil.copytree(source, beside, copy_function=_copy)
         else:
             save(model, beside)
         os.rename(beside, final)
@@ -80,12 +80,18 @@ def put_version(model: Any, base: Path, version: int) -> Path:
     return final
 
 
-def link_version(source: Path, base: Path, version: int) -> Path:
-    """Serve a SavedModel from where it lies: `base/<version>` becomes a link to it."""
-    base.mkdir(parents=True, exist_ok=True)
-    link = base / folder_name(base, version)
-    os.symlink(source, link, target_is_directory=True)
-    return link
+def _copy(source: str, target: str) -> str:
+    """Copy a file with its times; where the file system can (btrfs, xfs), both share their blocks
+    until one of them is written to."""
+    import fcntl
+
+    try:
+        with open(source, "rb") as read, open(target, "wb") as written:
+            fcntl.ioctl(written.fileno(), _FICLONE, read.fileno())
+        shutil.copystat(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+    return target
 
 
 def save(model: Any, path: Path) -> None:
@@ -139,14 +145,20 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _signatures(tf: Any, module: Any) -> Any:
-    """The functions of a module that can be served: those with an input signature."""
+def signature_functions(tf: Any, module: Any) -> dict[str, Any]:
+    """The functions of a module that can be served, by signature name: those with an input
+    signature; a call is the default one."""
     found = {}
     for name in ["__call__", *dir(type(module))]:
         function = getattr(module, name, None) if name == "__call__" or name[0] != "_" else None
         servable = isinstance(function, tf.types.experimental.PolymorphicFunction)
         if servable and getattr(function, "input_signature", None) is not None:
             found["serving_default" if name == "__call__" else name] = function
+    return found
+
+
+def _signatures(tf: Any, module: Any) -> Any:
+    found = signature_functions(tf, module)
     if not found:
         raise invalid_argument(
             f"{type(module).__name__} has no function that can be served: decorate its __call__ "
@@ -155,26 +167,6 @@ def _signatures(tf: Any, module: Any) -> Any:
     if "serving_default" not in found:
         found["serving_default"] = next(iter(found.values()))
     return found
-
-
-def fingerprint(model: Any) -> str:
-    """A digest that changes when a model in memory does: its weights and their names.
-
-    A path's digest is the path: what lies there is the server's to watch.
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    if isinstance(model, (str, os.PathLike)):
-        digest.update(str(Path(model).expanduser().resolve()).encode())
-        return digest.hexdigest()
-    digest.update(type(model).__qualname__.encode())
-    if hasattr(model, "to_json"):
-        with contextlib.suppress(Exception):
-            digest.update(model.to_json().encode())
-    variables = getattr(model, "variables", ())
-    for variable in variables:
-        digest.update(str(variable.name).encode())
-        digest.update(memoryview(variable.numpy()).cast("B"))
-    return digest.hexdigest()
 
 
 def roll_back(base: Path, version: int) -> Path:

@@ -8,16 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from workbench.client import saving
+from workbench.client import fingerprint, saving
 from workbench.client.control import model_path
 from workbench.client.outcomes import Launched, Published, Reused, differences
-from workbench.client.server import LOAD_TIMEOUT_SECONDS, Server, batching_json, labels_json
+from workbench.client.server import LOAD_TIMEOUT_SECONDS, Server
+from workbench.client.settings import DEFAULT_HOST, ModelSettings, ServerSettings
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.status import Code, ServingError, invalid_argument
-from workbench.core.transitions import policy_name
-from workbench.core.versions import VersionPolicy, parse_version
+from workbench.core.versions import parse_version
 from workbench.runtime import paths, registry
 from workbench.runtime.jupyter_launcher import JupyterLauncher
 from workbench.runtime.kernel_launcher import KernelLauncher
@@ -31,10 +29,10 @@ def serve(
     *,
     base_path: str | os.PathLike[str] | None = None,
     version_policy: Any = None,
-    transition: str = "smooth",
+    transition: str | None = None,
     batching: BatchingParameters | Mapping[str, Any] | None = None,
     labels: Mapping[str, int] | None = None,
-    host: str = "127.0.0.1",
+    host: str = DEFAULT_HOST,
     port: int = 0,
     token: str | None = "",
     num_batch_threads: int | None = None,
@@ -46,8 +44,10 @@ def serve(
 ) -> Server:
     """Serve a model, and return the server once it answers.
 
-    Called again under the same name it finds the running server: a model that has not changed
-    is reused, one that has becomes the next version. `Server.outcome` says which it was.
+    Called again under the same name it finds the running server: where the model is the one that
+    it serves, it is reused, else the model becomes the next version. The settings of the model and
+    `num_batch_threads` are changed if they are given. `Server.outcome` says what was done, and
+    what a running server cannot change.
 
     Args:
         model: a Keras model, a `tf.Module`, the path of a SavedModel, or the path of a folder
@@ -55,9 +55,10 @@ def serve(
         name: of the model and of its server.
         base_path: the folder for the numbered versions of a model in memory; without, one that
             goes with the server.
-        version_policy: ``"latest"``, a number of latest versions, ``"all"`` or a list.
-        transition: ``"smooth"``, ``"unload_first"`` or ``"staged"``; the last two also with
-            ``"+hold"``, under which requests wait while no version serves.
+        version_policy: ``"latest"`` (as None is), a number of latest versions, ``"all"`` or a
+            list.
+        transition: ``"smooth"`` (as None is), ``"unload_first"`` or ``"staged"``; the last two
+            also with ``"+hold"``, under which requests wait while no version serves.
         batching: TensorFlow Serving's parameters; None batches automatically.
         port: 0 lets the system choose.
         token: ``""`` makes a random one; None lets everybody on this machine ask.
@@ -76,25 +77,16 @@ def serve(
             f"Port {port!r} cannot be used: give a number from 1 to 65535, or 0 to let the system "
             "choose"
         )
-    transition = policy_name(transition)
-    policy = VersionPolicy.parse(version_policy)
-    batching_data = batching_json(batching)
+    settings = ModelSettings(transition, version_policy, batching, labels, num_batch_threads)
+    fixed = ServerSettings(host, port, token, base_path, detach, idle_seconds)
     reap_supervisors()
     running = registry.read(name)
     if running is not None:
-        return _serve_again(model, name, Path(running.folder), timeout)
+        return _serve_again(model, running, settings, fixed, timeout)
     base, numbered = _base_path(model, name, base_path)
     if not isinstance(model, (str, os.PathLike)):
         # What cannot be saved need not start a server first.
         saving.check_servable(model)
-    config: dict[str, Any] = {
-        "name": name,
-        "base_path": str(base),
-        "version_policy": policy.to_json(),
-        "transition": transition,
-        "batching": batching_data,
-        "labels": labels_json(labels or {}),
-    }
     spec = {
         "name": name,
         "host": host,
@@ -107,13 +99,13 @@ def serve(
     }
     # The server starts without the model: while it warms up, the model is saved.
     launcher, why = (launcher, "") if launcher is not None else _launcher(detach)
-    entry = launcher.launch(spec)
+    launcher.launch(spec)
     server = Server(name, name)
     try:
-        trusted = [] if numbered else [_first_version(model, base)]
+        trusted = [] if numbered else [_first_version(server, model, base)]
+        config = {"name": name, "base_path": str(base), **settings.for_new()}
         server._control.request("PUT", model_path(name), config)
         server._control.request("POST", model_path(name, "poll"), {"complete": trusted})
-        _remember(Path(entry.folder), model)
         _wait_until_served(server, timeout)
     except BaseException:
         server.stop()
@@ -174,28 +166,57 @@ def _server_of(entry: registry.Entry) -> Server:
     return server
 
 
-def _serve_again(model: Any, name: str, folder: Path, timeout: float) -> Server:
+def _serve_again(
+    model: Any,
+    entry: registry.Entry,
+    settings: ModelSettings,
+    fixed: ServerSettings,
+    timeout: float,
+) -> Server:
     """The server runs already: reuse it, or publish what has changed."""
-    server = connect(name)
-    if _remembered(folder) == saving.fingerprint(model):
-        server.outcome = Reused(name, server.url)
-        return server
-    if isinstance(model, (str, os.PathLike)) and not saving.is_saved_model(
-        Path(model).expanduser()
-    ):
+    server = connect(entry.name)
+    base = server.base_path
+    path = Path(model).expanduser().resolve() if isinstance(model, (str, os.PathLike)) else None
+    numbered = path is not None and not saving.is_saved_model(path)
+    if numbered and path != base:
         raise ServingError(
             Code.ALREADY_EXISTS,
-            f"A server named {name!r} is running already, for {server.base_path}: stop it first "
-            f"(wb.connect({name!r}).stop()), or choose another name",
+            f"A server named {entry.name!r} is running already, for {base}: stop it first "
+            f"(wb.connect({entry.name!r}).stop()), or choose another name",
         )
+    kept = fixed.unlike(entry, base)
+    changed = settings.change(server, "transition", "version_policy", "batching")
+    # A server process that has just been replaced has loaded nothing yet.
+    server._control.request(
+        "GET", model_path(server.model, "wait"), timeout=timeout + 30, wait_seconds=timeout
+    )
     before = server._describe(server.model)["versions"]
+    version = None
+    if not numbered:
+        version = _version_of(model, entry.folder, server.model, before)
+    if numbered or version is not None:
+        if version is not None:
+            server.wait_for(version, timeout)
+        changed += settings.change(server, "labels")
+        server.outcome = Reused(entry.name, server.url, changed + kept)
+        return server
     version = server.publish(model, timeout=timeout)
-    _remember(folder, model)
+    changed += settings.change(server, "labels")
     after = {v["version"]: v for v in server._describe(server.model)["versions"]}
     served = [v for v in before if v["state"] == "AVAILABLE"]
     changes = differences(served[0], after[version]) if served else ()
-    server.outcome = Published(name, server.url, version, changes)
+    server.outcome = Published(entry.name, server.url, version, changes, changed + kept)
     return server
+
+
+def _version_of(model: Any, folder: str, name: str, versions: list[dict[str, Any]]) -> int | None:
+    """The version that answers, or is about to, if it was made from this very model."""
+    for v in versions:
+        if v["state"] in ("START", "LOADING", "AVAILABLE"):
+            number = int(v["version"])
+            made_from = fingerprint.of_version(folder, name, number, Path(v["path"]))
+            return number if made_from == fingerprint.fingerprint(model) else None
+    return None
 
 
 def _base_path(
@@ -221,16 +242,15 @@ def _base_path(
     return paths.server_folder(name) / "models" / name, False
 
 
-def _first_version(model: Any, base: Path) -> int:
+def _first_version(server: Server, model: Any, base: Path) -> int:
+    """Write a model's first version; a SavedModel is copied, as what lies in its folder may change
+    and a version must not."""
+    version = None
     if isinstance(model, (str, os.PathLike)):
-        source = Path(model).expanduser().resolve()
-        version = parse_version(source.name)
-        if version is None or version in saving.version_folders(base):
-            version = saving.next_version(base)
-        saving.link_version(source, base, version)
-        return version
-    version = saving.next_version(base)
-    saving.put_version(model, base, version)
+        version = parse_version(Path(model).expanduser().resolve().name)
+    if version is None or version in saving.version_folders(base):
+        version = saving.next_version(base)
+    server._remember(model, version, saving.put_version(model, base, version))
     return version
 
 
@@ -252,15 +272,3 @@ def _wait_until_served(server: Server, timeout: float) -> None:
         f"{server.model} is not served after {timeout:.0f} s: "
         + ("; ".join(reasons) or "it is still loading"),
     )
-
-
-def _remember(folder: Path, model: Any) -> None:
-    data = {"fingerprint": saving.fingerprint(model)}
-    paths.write_private(folder / "published.json", orjson.dumps(data))
-
-
-def _remembered(folder: Path) -> str | None:
-    try:
-        return str(orjson.loads((folder / "published.json").read_bytes())["fingerprint"])
-    except (OSError, ValueError, KeyError):
-        return None

@@ -5,22 +5,24 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
-from workbench.client import card, saving
+from workbench.client import card, card_text, fingerprint, lookup, saving
 from workbench.client.control import ControlClient, model_path
 from workbench.client.data import DataClient
 from workbench.client.outcomes import Failed, Outcome
+from workbench.client.settings import batching_json, labels_json
 from workbench.client.tensors import to_inputs
-from workbench.client.views import Versions, VersionView
+from workbench.client.views import Versions, versions_of
 from workbench.client.warmup import WarmupRecording
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
-from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
+from workbench.core.status import Code, ServingError, failed_precondition
+from workbench.core.versions import VersionPolicy
 from workbench.runtime import registry
 from workbench.runtime.jupyter_launcher import JupyterLauncher
 from workbench.runtime.launcher import reap_supervisors
@@ -36,9 +38,11 @@ EXPERIMENTS = {
     "compare_versions": "workbench.experiments.compare_versions",
     "sweep": "workbench.experiments.sweep",
     "tune": "workbench.experiments.tune",
+    "card": "workbench.widgets.card",
+    "timeline": "workbench.widgets.timeline",
 }
-"""Methods of `Server` that are experiments: functions of that name, in these modules, which take
-the server first. A client needs none of them, so it imports one only when it is called."""
+"""Methods of `Server` that are experiments or widgets: functions of that name, in these modules,
+which take the server first. A client needs none of them: each is imported when it is called."""
 
 LOAD_TIMEOUT_SECONDS = 300.0
 _STOP_SECONDS = 10.0
@@ -121,15 +125,22 @@ class Server:
         """
         model = model or self.model
         described = self._signature(model, version, label, signature)
-        answered, tensors = self._data.predict(
-            self._control.entry(),
-            model,
-            to_inputs(described, x),
-            version=version,
-            label=label,
-            signature=signature,
-            outputs=outputs or (),
-        )
+        try:
+            answered, tensors = self._data.predict(
+                self._control.entry(),
+                model,
+                to_inputs(described, x),
+                version=version,
+                label=label,
+                signature=signature,
+                outputs=outputs or (),
+            )
+        except ServingError as error:
+            if error.code is Code.NOT_FOUND:
+                # What was known of its versions is not so any more; it says what there is now.
+                self._signatures.clear()
+                self._signature(model, version, label, signature)
+            raise
         if answered not in self._signatures:
             self._signatures.clear()
         if len(tensors) == 1:
@@ -143,28 +154,14 @@ class Server:
         if label is None and cached and (version in cached or version is None):
             known = cached
         else:
-            data = self._describe(model)
-            known = {
-                v["version"]: {n: Signature.from_json(s) for n, s in v["signatures"].items()}
-                for v in data["versions"]
-                if v["state"] == "AVAILABLE" and "signatures" in v
-            }
+            data = self._describe_named(model)
             if version is None and label is not None:
-                version = data["labels"].get(label)
-                if version is None:
-                    raise invalid_argument(f"Unrecognized servable version label: {label}")
+                version = lookup.labelled(data, label)
+            lookup.check_available(data, version)
+            known = lookup.available_signatures(data)
             if model == self.model:
                 self._signatures = known
-        if not known or (version is not None and version not in known):
-            wanted = f"Specific({model}, {version})" if version is not None else f"Latest({model})"
-            raise ServingError(Code.NOT_FOUND, f"Servable not found for request: {wanted}")
-        signatures = known[max(known) if version is None else version]
-        if name not in signatures:
-            raise invalid_argument(
-                f'Serving signature name: "{name}" not found in signature def; there are: '
-                f"{', '.join(sorted(signatures))}"
-            )
-        return signatures[name]
+        return lookup.named(known[max(known) if version is None else version], name)
 
     # Its versions.
 
@@ -172,7 +169,7 @@ class Server:
     def versions(self) -> Versions:
         """The model's versions now, highest first, with their measured memory."""
         samples = self._control.request("GET", "/memory")["samples"]
-        return _versions(self._describe(self.model), samples)
+        return versions_of(self._describe(self.model), samples)
 
     @property
     def base_path(self) -> Path:
@@ -203,11 +200,19 @@ class Server:
         """
         base = self.base_path
         number = saving.next_version(base) if version is None else version
-        saving.put_version(model, base, number)
+        path = saving.put_version(model, base, number)
         self._control.request("POST", model_path(self.model, "poll"), {"complete": [number]})
+        self._remember(model, number, path)
+        self.outcome = None
         if wait:
             self.wait_for(number, timeout)
         return number
+
+    def _remember(self, model: Any, version: int, path: Path) -> None:
+        """What a version was made from, so that `serve` knows it again."""
+        made_from = path if isinstance(model, (str, os.PathLike)) else model
+        digest = fingerprint.fingerprint(made_from)
+        fingerprint.remember(self._control.entry().folder, self.model, version, path, digest)
 
     def wait_for(self, version: int, timeout: float = LOAD_TIMEOUT_SECONDS) -> None:
         """Wait until a version is available.
@@ -262,6 +267,7 @@ class Server:
                 "to roll back to"
             )
         saving.roll_back(base, version)
+        self.outcome = None
         self._control.request("POST", model_path(self.model, "poll"), {"complete": sorted(earlier)})
         self._wait_gone(version, timeout)
         return self._latest_available()
@@ -269,6 +275,7 @@ class Server:
     def undo(self, timeout: float = LOAD_TIMEOUT_SECONDS) -> int:
         """Bring back the version that was rolled back last, and wait until it is available."""
         version, _ = saving.undo_roll_back(self.base_path)
+        self.outcome = None
         self._control.request("POST", model_path(self.model, "poll"), {"complete": [version]})
         self.wait_for(version, timeout)
         return version
@@ -358,6 +365,17 @@ class Server:
     @labels.setter
     def labels(self, labels: Mapping[str, int]) -> None:
         self._control.request("PATCH", model_path(self.model), {"labels": labels_json(labels)})
+
+    @property
+    def version_policy(self) -> dict[str, Any]:
+        """Which versions are served: ``{"latest": n}``, ``{"all": True}`` or
+        ``{"specific": [...]}``. May be assigned, also as `serve` takes it."""
+        return dict(self._describe(self.model)["version_policy"])
+
+    @version_policy.setter
+    def version_policy(self, policy: Any) -> None:
+        data = VersionPolicy.parse(policy).to_json()
+        self._control.request("PATCH", model_path(self.model), {"version_policy": data})
 
     # What it knows.
 
@@ -450,51 +468,43 @@ class Server:
         except ServingError as error:
             return f"<Server {self.name} at {entry.url}: {error}>"
         states = ", ".join(f"{v['version']} {v['state']}" for v in versions) or "no versions"
-        return f"<Server {self.name} at {entry.url}: {self.model} {states}>"
+        came = "" if self.outcome is None else f"; {self.outcome.brief}"
+        return f"<Server {self.name} at {entry.url}: {self.model} {states}{came}>"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        try:
+            printer.text(self._drawn(card_text.server_text))
+        except ServingError:
+            printer.text(repr(self))
+
+    def _ipython_display_(self) -> None:
+        # The live card stands above the client, as experiments do.
+        import_module("workbench.widgets.card").show(self)
 
     def _repr_html_(self) -> str:
-        entry = registry.read(self.name)
-        if entry is None:
+        if not self.running:
             return card.stopped_card(self.name)
         try:
-            memory = self._control.request("GET", "/memory")["samples"]
-            models = self._control.request("GET", "/models")["models"]
+            return self._drawn(card.server_card)
         except ServingError as error:
             return Failed(self.name, error)._repr_html_()
-        return card.server_card(
-            self.name, entry.url, [(about, _versions(about, memory)) for about in models]
-        )
+
+    def _drawn(self, draw: Callable[..., str]) -> str:
+        memory = self._control.request("GET", "/memory")["samples"]
+        models = self._control.request("GET", "/models")["models"]
+        shown = [(about, versions_of(about, memory)) for about in models]
+        return draw(self.name, self._control.entry().url, shown, self.outcome)
 
     def _describe(self, model: str) -> dict[str, Any]:
         data: dict[str, Any] = self._control.request("GET", model_path(model))
         return data
 
-
-def _versions(about: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> Versions:
-    """A model's versions as the server describes them, with what the ledger measured."""
-    memory = {s["version"]: s["uss"] for s in samples if s["model"] == about["name"]}
-    views = [VersionView.from_json(v, memory) for v in about["versions"]]
-    return Versions(views, about["waiting"])
-
-
-def batching_json(
-    parameters: BatchingParameters | Mapping[str, Any] | None,
-) -> dict[str, Any] | None:
-    """Batching parameters as plain data, checked here so that the error is the caller's."""
-    if parameters is None:
-        return None
-    if isinstance(parameters, Mapping):
-        parameters = BatchingParameters.from_json(parameters)
-    if not isinstance(parameters, BatchingParameters):
-        raise invalid_argument(
-            f"Batching {parameters!r} is not understood: give BatchingParameters, a dictionary of "
-            "them, or None for automatic batching"
-        )
-    return parameters.to_json()
-
-
-def labels_json(labels: Mapping[str, int]) -> dict[str, int]:
-    """Labels as plain data."""
-    if not isinstance(labels, Mapping):
-        raise invalid_argument(f"Labels must map names to version numbers; were {labels!r}")
-    return dict(labels)
+    def _describe_named(self, model: str) -> dict[str, Any]:
+        """The same for a name that the caller gives, and may have mistyped."""
+        try:
+            return self._describe(model)
+        except ServingError as error:
+            if error.code is not Code.NOT_FOUND or not self.running:
+                raise
+            there = self._control.request("GET", "/server")["models"]
+            raise lookup.unknown_model(model, there) from None

@@ -99,3 +99,10 @@ class Versions(Sequence[VersionView]):
         from workbench.client.card import versions_card
 
         return versions_card(self)
+
+
+def versions_of(about: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> Versions:
+    """A model's versions as the server describes them, with what the ledger measured."""
+    memory = {s["version"]: s["uss"] for s in samples if s["model"] == about["name"]}
+    views = [VersionView.from_json(v, memory) for v in about["versions"]]
+    return Versions(views, about["waiting"])

@@ -6,12 +6,15 @@ Everything here is a function of arrays; what asks the models is `experiments.co
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from workbench.load.intervals import Interval
 
 ALPHA = 0.001
 """How often two equally fast versions may be called different."""
@@ -66,31 +69,39 @@ def paired_latency(
     alpha: float = ALPHA,
     margin: float = MARGIN,
 ) -> PairedLatency:
-    """Compare latencies (seconds, [pairs]) measured back to back, pair by pair.
+    """Compare latencies (seconds, [pairs]) measured back to back, in that order, pair by pair.
 
-    The interval of the median ratio comes from order statistics, so it holds whatever the
-    latencies' distribution; it is meant for one look at a number of pairs fixed beforehand.
+    Pairs that follow one another share what the machine was doing just then, and are not
+    independent. So the medians of blocks of them are compared, about as many blocks as a block
+    has pairs (batch medians). The interval comes from order statistics over the blocks, so it
+    holds whatever the latencies' distribution; it is meant for one look at a number of pairs
+    fixed beforehand.
 
     Raises:
         ValueError: there are too few pairs for an interval at this `alpha`.
     """
-    ratios = np.sort(np.log(second) - np.log(first))
-    rank = _lower_rank(len(ratios), alpha)
-    if rank < 0:
-        raise ValueError(f"{len(ratios)} pairs are too few to be certain at alpha {alpha:g}")
+    least = 1
+    while lower_rank(least, alpha) < 0:
+        least += 1
+    pairs = len(first)
+    if pairs < least:
+        raise ValueError(f"{pairs} pairs are too few to be certain at alpha {alpha:g}")
+    blocks = np.array_split(np.log(second) - np.log(first), max(least, round(math.sqrt(pairs))))
+    ratios = np.sort([np.median(block) for block in blocks])
+    rank = lower_rank(len(ratios), alpha)
     return PairedLatency(
         ratio=math.exp(float(np.median(ratios))),
         low=math.exp(float(ratios[rank])),
         high=math.exp(float(ratios[-1 - rank])),
         first=float(np.median(first)),
         second=float(np.median(second)),
-        pairs=len(ratios),
+        pairs=pairs,
         alpha=alpha,
         margin=margin,
     )
 
 
-def _lower_rank(count: int, alpha: float) -> int:
+def lower_rank(count: int, alpha: float) -> int:
     """The highest rank, from 0, below which the median lies with a probability of at most
     `alpha` / 2; -1 where there is none."""
     below, ways, rank = 0, 1, -1
@@ -100,6 +111,22 @@ def _lower_rank(count: int, alpha: float) -> int:
         below += ways
         ways = ways * (count - rank) // (rank + 1)
     return rank
+
+
+def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
+    """The median of a few measurements and the interval that holds the true one, from order
+    statistics, for one look. What is no number is left out.
+
+    Five measurements hold it between their least and greatest with 94 %: where there are too few
+    for `confidence`, the interval is their whole range, and names the confidence that it has.
+    """
+    ranked = sorted(value for value in values if not math.isnan(value))
+    if not ranked:
+        return Interval(math.nan, math.nan, math.nan, confidence)
+    rank = max(0, lower_rank(len(ranked), 1 - confidence))
+    outside = sum(math.comb(len(ranked), k) for k in range(rank + 1)) / 2 ** (len(ranked) - 1)
+    middle = (ranked[(len(ranked) - 1) // 2] + ranked[len(ranked) // 2]) / 2
+    return Interval(ranked[rank], middle, ranked[-1 - rank], 1 - outside)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 
 LARGEST = 256
 FEWEST_BATCHES = 8
-QUIET, QUIET_MICROS = 3.0, 2000.0
-_PROBES_A_SECOND = 5000.0
+QUIET, QUIET_LOOP, QUIET_MICROS = 3.0, 8.0, 2000.0
+"""A pause is so many times as long as a batch runs, and as the loop needs for its requests, and at
+least so long."""
+_PROBES_A_SECOND, _PROBED = 5000.0, 16
 _FULL_ONLY = BatchingParameters(batch_timeout_micros=300_000, max_enqueued_batches=100)
 """Batches are closed when they are full; only the very last one waits for its timeout."""
 
@@ -164,8 +166,8 @@ def calibrate(
                         loop_costs.append(loop_cost)
                 report(f"{size} rows, {flight} in flight: {np.median(held) / 1e3:.2f} ms")
             # One batch every few of its run times, so that each finds the server asleep.
-            spent = max(float(np.median(samples[slots, size])), loop_cost * size / rows)
-            period = max(QUIET * spent, QUIET_MICROS) / 1e6
+            spent = float(np.median(samples[slots, size]))
+            period = max(QUIET * spent, QUIET_LOOP * loop_cost * size / rows, QUIET_MICROS) / 1e6
             schedule = Schedule("constant", size / rows / period, max(each, 12 * period))
             wait = round(max(4e6 * period, _FULL_ONLY.batch_timeout_micros))
             apply(server, replace(server.batching or _FULL_ONLY, batch_timeout_micros=wait))
@@ -173,8 +175,11 @@ def calibrate(
             samples[0, size] = quiet.batches["slot_micros"][_settled(quiet, size, 1)]
             wakes.append(_wakes(quiet))
             report(f"{size} rows after a pause: {np.median(samples[0, size]) / 1e3:.2f} ms")
-        # At most half of what the model can do, in batches as large as were measured.
-        most = size / rows / max(float(np.median(samples[slots, size])) / slots, spent) * 1e6
+        # At most half of what the model can do, in batches whose answers do not take the loop long.
+        size = max(s for s in sizes if s <= _PROBED * rows)
+        apply(server, replace(_FULL_ONLY, max_batch_size=size, num_batch_threads=slots))
+        busy_micros = max(float(np.median(samples[slots, size])) / slots, loop_cost * size / rows)
+        most = size / rows / busy_micros * 1e6
         probe = Schedule("constant", min(_PROBES_A_SECOND, most / 2), seconds / 2)
         probed = run_engine(server, asked, probe, probe.duration_s)
         hiccups = Hiccups.from_late(_wakes(probed), probe.duration_s)
@@ -218,6 +223,9 @@ def _measure(
         if found >= FEWEST_BATCHES:
             return result
         seconds *= 3
+        if schedule is not None and result.failures:
+            # A machine that is busy with something else cannot do what it could a moment ago.
+            schedule = replace(schedule, rate=schedule.rate / 3)
     if result.failures:
         raise failed_precondition(
             f"{server.model} failed {sum(result.failures.values())} requests "

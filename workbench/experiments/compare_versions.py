@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,9 @@ from workbench.experiments.version_comparison import VersionComparison, VersionF
 
 _CHUNK_ROWS = 256
 _WARM_UP_PAIRS = 20
+_PAIRS_BEFORE_REST = 20
+_REST_SECONDS = 0.05
+_PUT_BACK_SECONDS = 60.0
 
 Inputs = Mapping[str, np.ndarray]
 
@@ -48,6 +52,7 @@ def compare_versions(
     rtol: float = 1e-5,
     atol: float = 1e-6,
     seed: int = 0,
+    keep: bool = True,
     progress: bool = True,
 ) -> VersionComparison:
     """Compare two versions of a model: answers, latency, memory, size, load time, signatures.
@@ -66,6 +71,7 @@ def compare_versions(
             as good as equal (0.05 is 5 %).
         rtol, atol: numbers nearer than `atol` + `rtol` times the first's are equal.
         seed: of the order of requests.
+        keep: whether the result goes into the store (`wb.history()`).
 
     Raises:
         ServingError: INVALID_ARGUMENT, this cannot be compared; NOT_FOUND, there is no such
@@ -78,7 +84,9 @@ def compare_versions(
             f"At least 11 pairs are needed to be certain of anything; had {pairs}"
         )
     with _both_served(server, (first, second)):
-        inputs = _inputs(server, first, signature, x)
+        # Each with its own names: two versions may call one input differently.
+        inputs, others = (_inputs(server, v, signature, x) for v in (first, second))
+        both = (inputs, others)
         count = _examples(inputs)
         labels = None if y is None else np.asarray(y).reshape(-1)
         if labels is not None and len(labels) != count:
@@ -87,8 +95,8 @@ def compare_versions(
             )
         shown = Progress(progress)
         try:
-            answers = _answers(server, (first, second), inputs, signature, shown)
-            seconds = _latencies(server, (first, second), inputs, signature, pairs, seed, shown)
+            answers = _answers(server, (first, second), both, signature, seed, shown)
+            seconds = _latencies(server, (first, second), both, signature, pairs, seed, shown)
         finally:
             shown.close()
         latency = paired_latency(seconds[:, 0], seconds[:, 1], alpha, margin)
@@ -108,7 +116,7 @@ def compare_versions(
             f"There is no output {output!r} in both versions; there are: "
             f"{', '.join(each.name for each in outputs)}"
         )
-    return VersionComparison(
+    found = VersionComparison(
         model=server.model,
         versions=(first, second),
         inputs=inputs,
@@ -123,6 +131,13 @@ def compare_versions(
         rtol=rtol,
         atol=atol,
     )
+    if not keep:
+        return found
+    from workbench.experiments.store import Store
+
+    with Store() as store:
+        number = store.add("versions", found.model, found.to_json(), found.sentences()[0])
+    return replace(found, number=number)
 
 
 @contextlib.contextmanager
@@ -152,6 +167,10 @@ def _both_served(server: Server, versions: Sequence[int]) -> Iterator[None]:
         yield
     finally:
         server._control.request("PATCH", path, {"version_policy": about["version_policy"]})
+        # Until they are gone, the next comparison would take them for served.
+        end = time.monotonic() + _PUT_BACK_SECONDS
+        while set(server.versions.available) - available and time.monotonic() < end:
+            time.sleep(0.02)
 
 
 def _inputs(server: Server, version: int, signature: str, x: Any) -> Inputs:
@@ -183,22 +202,29 @@ def _ask(server: Server, version: int, inputs: Inputs, signature: str) -> dict[s
 
 
 def _answers(
-    server: Server, versions: tuple[int, int], inputs: Inputs, signature: str, shown: Progress
+    server: Server,
+    versions: tuple[int, int],
+    inputs: tuple[Inputs, Inputs],
+    signature: str,
+    seed: int,
+    shown: Progress,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """What both say to all examples, asked in turn."""
-    count = _examples(inputs)
+    """What both say to all examples, asked in turn; which is asked first is drawn."""
+    count = _examples(inputs[0])
+    random = np.random.default_rng(seed)
     gathered: list[list[dict[str, np.ndarray]]] = [[], []]
     for start in range(0, count, _CHUNK_ROWS):
-        rows = _rows(inputs, slice(start, start + _CHUNK_ROWS))
+        rows = slice(start, start + _CHUNK_ROWS)
+        leader = int(random.integers(2))
+        for i in (leader, 1 - leader):
+            gathered[i].append(_ask(server, versions[i], _rows(inputs[i], rows), signature))
         for i, version in enumerate(versions):
-            answer = _ask(server, version, rows, signature)
-            for name, array in answer.items():
+            for name, array in gathered[i][-1].items():
                 if array.ndim == 0 or len(array) != min(_CHUNK_ROWS, count - start):
                     raise invalid_argument(
                         f"Output {name!r} of version {version} does not follow the examples: its "
                         f"shape is {array.shape}"
                     )
-            gathered[i].append(answer)
         shown.update(f"Asked both versions about {min(start + _CHUNK_ROWS, count)} of {count}")
     one, two = ({n: np.concatenate([a[n] for a in each]) for n in each[0]} for each in gathered)
     return one, two
@@ -207,23 +233,26 @@ def _answers(
 def _latencies(
     server: Server,
     versions: tuple[int, int],
-    inputs: Inputs,
+    inputs: tuple[Inputs, Inputs],
     signature: str,
     pairs: int,
     seed: int,
     shown: Progress,
 ) -> np.ndarray:
     """Seconds of one-example requests, [pairs, 2]; which version is asked first is drawn."""
-    count = _examples(inputs)
+    count = _examples(inputs[0])
     random = np.random.default_rng(seed)
     examples = random.integers(count, size=_WARM_UP_PAIRS + pairs)
     order = random.integers(2, size=_WARM_UP_PAIRS + pairs)
     seconds = np.zeros((_WARM_UP_PAIRS + pairs, 2))
     for pair, (example, leader) in enumerate(zip(examples, order, strict=True)):
-        one = _rows(inputs, slice(example, example + 1))
+        if pair % _PAIRS_BEFORE_REST == 0:
+            # A moment later the machine does something else: what it did is not the versions'.
+            time.sleep(_REST_SECONDS)
+        ones = [_rows(each, slice(example, example + 1)) for each in inputs]
         for i in (leader, 1 - leader):
             started = time.perf_counter()
-            server.predict(one, version=versions[i], signature=signature)
+            server.predict(ones[i], version=versions[i], signature=signature)
             seconds[pair, i] = time.perf_counter() - started
         shown.update(f"Timed {max(0, pair - _WARM_UP_PAIRS)} of {pairs} pairs of requests")
     return seconds[_WARM_UP_PAIRS:]

@@ -62,10 +62,10 @@ def _run(output: Path, base: Path) -> int:
 
         server.transition = "unload_first"
         with (
-            _step("Undoing that, unload-first"),
+            _step("Publishing it again, as version 3, unload-first"),
             record(server, digits.x_test[:1], rate=RATE, title="unload-first") as unload_first,
         ):
-            server.undo()
+            server.publish(second)
             _settle(server)
         _report(unload_first)
         print(server.versions)

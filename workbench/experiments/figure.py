@@ -9,6 +9,32 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 _DOTS_PER_INCH = 110
+PAGE_WIDTH = 7.0
+"""Inches between the margins of a book's page."""
+INK = "#333333"
+PRINT_STYLE: Any = {
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 7.5,
+    "hatch.linewidth": 0.7,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": "#BBBBBB",
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "text.color": INK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    # Letters stay letters, to be searched and set in another typeface.
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+}
+"""For `matplotlib.rc_context`: readable in print at the figure's own size."""
 
 
 class Picture(Figure):

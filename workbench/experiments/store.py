@@ -30,7 +30,9 @@ RESULTS = {
     "calibration": ("workbench.experiments.calibrate", "Calibration"),
     "load": ("workbench.experiments.sweep_result", "SweepResult"),
     "sweep": ("workbench.experiments.sweep_result", "SweepResult"),
+    "transitions": ("workbench.experiments.transition_comparison", "TransitionComparison"),
     "tune": ("workbench.experiments.tune", "TuneResult"),
+    "versions": ("workbench.experiments.version_comparison", "VersionComparison"),
 }
 """The class of each kind of experiment, and where it is. It has `to_json()`, and
 `from_json(data, number)`, which gives back what was kept."""

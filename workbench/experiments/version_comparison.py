@@ -20,8 +20,10 @@ from workbench.experiments.agreement import (
     classes_of,
     confusion,
     mcnemar,
+    output_difference,
     per_example_equal,
 )
+from workbench.experiments.packed_arrays import pack, unpack
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 _SIGNIFICANT = 0.05
 _WORST_SHOWN = 10
+_KEPT_BYTES = 32 * 10**6
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class VersionComparison:
         latency: the paired comparison; `seconds`: its measurements, [pairs, 2].
         facts: size, memory and load time of both; `changes`: their signatures', in words.
         rtol, atol: within which two numbers are equal.
+        number: in the store; None if it was not kept.
     """
 
     model: str
@@ -69,6 +73,7 @@ class VersionComparison:
     changes: tuple[str, ...]
     rtol: float
     atol: float
+    number: int | None = None
 
     # The answer, and how the two compare in it.
 
@@ -188,7 +193,8 @@ class VersionComparison:
         rows["99th percentile of latency (ms)"] = (float(p99[0]), float(p99[1]))
         rows["memory of its worker (MB)"] = (_megabytes(one), _megabytes(two))
         rows["size on disk (MB)"] = (one.size_bytes / 2**20, two.size_bytes / 2**20)
-        rows["load time (s)"] = (one.load_seconds, two.load_seconds)
+        # One load each, beside whatever else went on then: it is told, and not compared.
+        rows["load time, of one load (s)"] = (one.load_seconds, two.load_seconds)
         return pd.DataFrame.from_dict(
             rows, orient="index", columns=[f"version {v}" for v in self.versions]
         )
@@ -291,8 +297,9 @@ class VersionComparison:
 
         return plot_comparison(self)
 
-    def to_json(self) -> dict[str, Any]:
-        """All that was found, as plain data without the inputs and answers."""
+    def to_json(self, arrays: bool = True) -> dict[str, Any]:
+        """All that was found, as plain data; with the arrays it can be had back. Inputs beyond
+        32 MB are left out: what needs them, the pictures, is missing then."""
         data = {
             "model": self.model,
             "versions": list(self.versions),
@@ -313,7 +320,49 @@ class VersionComparison:
         }
         # What is no number as null: JSON has neither NaN nor infinity.
         plain: dict[str, Any] = json.loads(json.dumps(data), parse_constant=lambda _: None)
-        return plain
+        if not arrays:
+            return plain
+        small = sum(array.nbytes for array in self.inputs.values()) <= _KEPT_BYTES
+        return {
+            **plain,
+            "output": self.output,
+            "rtol": self.rtol,
+            "atol": self.atol,
+            "inputs": {name: pack(array) for name, array in self.inputs.items() if small},
+            "answers": [
+                {name: pack(array) for name, array in answer.items()} for answer in self.answers
+            ],
+            "labels": None if self.labels is None else pack(self.labels),
+            "seconds": pack(self.seconds),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], number: int | None = None) -> VersionComparison:
+        """What `to_json` gave, to look at and plot again."""
+        first, second = data["versions"]
+        one, two = ({n: unpack(a) for n, a in each.items()} for each in data["answers"])
+        rtol, atol = data["rtol"], data["atol"]
+        latency = {k: v for k, v in data["latency"].items() if k != "verdict"}
+        facts = tuple(VersionFacts(**each) for each in data["facts"])
+        return cls(
+            model=data["model"],
+            versions=(first, second),
+            inputs={name: unpack(array) for name, array in data["inputs"].items()},
+            answers=(one, two),
+            labels=None if data["labels"] is None else unpack(data["labels"]),
+            outputs=tuple(
+                output_difference(name, one[name], two[name], rtol, atol)
+                for name in (each["name"] for each in data["outputs"])
+            ),
+            output=data["output"],
+            latency=PairedLatency(**latency),
+            seconds=unpack(data["seconds"]),
+            facts=(facts[0], facts[1]),
+            changes=tuple(data["changes"]),
+            rtol=rtol,
+            atol=atol,
+            number=number,
+        )
 
     def __str__(self) -> str:
         return "\n".join(
@@ -335,15 +384,39 @@ class VersionComparison:
             f'<img alt="{html.escape(" ".join(self.sentences()))}" style="max-width:100%" '
             f'src="data:image/png;base64,{picture}">',
         ]
+        if self.labels is not None and self.classes is not None:
+            tables = "".join(
+                f'<td style="vertical-align:top">{self.confusion(v).to_html(border=0)}</td>'
+                for v in self.versions
+            )
+            parts.append(f"<p>Confusion, a row a label:</p><table><tr>{tables}</tr></table>")
         if len(self.disagreements):
+            shown = min(_WORST_SHOWN, len(self.disagreements))
             parts += [
                 f"<p>Answered differently, the furthest apart first "
-                f"({min(_WORST_SHOWN, len(self.disagreements))} of {len(self.disagreements)}):</p>",
-                self.disagreements.head(_WORST_SHOWN).to_html(
-                    float_format="{:.4g}".format, border=0, index=False
-                ),
+                f"({shown} of {len(self.disagreements)}):</p>",
+                self._disagreements_html(shown),
             ]
         return "".join(parts)
+
+    def _disagreements_html(self, count: int) -> str:
+        """The first of them as a table, with the inputs drawn where they are images."""
+        from workbench.experiments.version_plot import example_png, images_of
+
+        table = self.disagreements.head(count)
+        cells = table.map(lambda v: html.escape(f"{v:.4g}" if isinstance(v, float) else str(v)))
+        images = images_of(self)
+        if images is not None:
+            drawn = [
+                base64.b64encode(example_png(images[place])).decode("ascii")
+                for place in table["example"]
+            ]
+            cells.insert(
+                1,
+                "input",
+                [f'<img alt="" height="40" src="data:image/png;base64,{one}">' for one in drawn],
+            )
+        return str(cells.to_html(border=0, index=False, escape=False))
 
 
 def _megabytes(facts: VersionFacts) -> float:

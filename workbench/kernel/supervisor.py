@@ -24,8 +24,9 @@ from typing import Any, NoReturn
 
 import orjson
 
-from workbench.core.status import Code, ServingError, failed_precondition, unavailable
+from workbench.core.status import Code, ServingError, unavailable
 from workbench.kernel.keeping import open_private
+from workbench.kernel.ports import listening_socket, port_of, reserved_socket
 from workbench.runtime import paths, registry
 from workbench.runtime.processes import (
     ProcessId,
@@ -37,9 +38,12 @@ from workbench.runtime.processes import (
 
 START_SECONDS = 30.0
 STOP_SECONDS = 4.0
-# Pauses before the attempts to restart a server process that dies again and again.
-_RESTART_PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0)
+# Pauses before the attempts to restart a server process that dies again and again; the last one
+# for as long as it takes.
+_RESTART_PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 _STABLE_SECONDS = 30.0
+# In the foreground, somebody who starts the whole command again is told sooner.
+_FOREGROUND_FAILURES = 5
 EXIT_REFUSED = 255
 """How a server process ends whose models cannot be loaded (TensorFlow Serving's exit code)."""
 _BACKLOG = 1024
@@ -98,7 +102,8 @@ class Supervisor:
     def __init__(self, spec: SupervisorSpec) -> None:
         self.spec = spec
         self.entry: registry.Entry | None = None
-        self.gave_up: str | None = None
+        self.gave_up = ""
+        """Why there is no server any more, where it was given up."""
         self.ended = threading.Event()
         """Set when the server has ended for good: stopped, idle, or given up."""
         self._folder = paths.server_folder(paths.check_name(spec.name))
@@ -108,7 +113,7 @@ class Supervisor:
         self._listening: socket.socket | None = None
         self._grpc_port: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._stopping = False
+        self._stopping = threading.Event()
         self._lock = threading.Lock()
 
     def start(self) -> registry.Entry:
@@ -126,10 +131,17 @@ class Supervisor:
             )
         resumed = self._resumed()
         if self.spec.rest:
-            self._listening = self._listen(resumed.get("port", 0))
+            self._listening = listening_socket(
+                self.spec.host,
+                self.spec.port,
+                resumed.get("port", 0),
+                None if self.spec.foreground else _BACKLOG,
+            )
         try:
             if self.spec.grpc_port is not None:
-                self._grpc_port = self._reserve(self.spec.grpc_port, resumed.get("grpc_port", 0))
+                self._grpc_port = reserved_socket(
+                    self.spec.host, self.spec.grpc_port, resumed.get("grpc_port", 0)
+                )
         except BaseException:
             self._close_ports()
             raise
@@ -145,14 +157,18 @@ class Supervisor:
         try:
             process = self._spawn()
         except BaseException:
-            self._clean_up()
+            if resumed:
+                # The models that were published from memory are there for the next attempt.
+                self._close_ports()
+            else:
+                self._clean_up()
             raise
         self.entry = registry.Entry(
             name=self.spec.name,
             supervisor=ProcessId.me(),
             server=process,
             host=self.spec.host,
-            port=_port(self._listening) or 0,
+            port=port_of(self._listening) or 0,
             token=self._token,
             socket=str(self._socket),
             folder=str(self._folder),
@@ -160,7 +176,8 @@ class Supervisor:
             kernel_id=self.spec.kernel_id,
             keeper=self.spec.keeper,
             created=time.time(),
-            grpc_port=_port(self._grpc_port),
+            grpc_port=port_of(self._grpc_port),
+            idle_seconds=self.spec.idle_seconds,
         )
         registry.write(self.entry)
         threading.Thread(target=self._watch, name="server-watch", daemon=True).start()
@@ -172,7 +189,7 @@ class Supervisor:
         With `keep` the files stay, for a supervisor that goes on where this one ends.
         """
         with self._lock:
-            self._stopping = True
+            self._stopping.set()
             process = self._process
         if not keep:
             # Should we be killed before the end, the server process must not wait for a successor.
@@ -192,51 +209,6 @@ class Supervisor:
         self.ended.set()
 
     # Starting.
-
-    def _listen(self, last_port: int) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self.spec.host else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        port = self.spec.port or last_port
-        try:
-            try:
-                sock.bind((self.spec.host, port))
-            except OSError:
-                if self.spec.port:
-                    raise
-                sock.bind((self.spec.host, 0))
-            if not self.spec.foreground:
-                sock.listen(_BACKLOG)
-        except OSError as error:
-            sock.close()
-            raise self._unusable(self.spec.port, error) from error
-        return sock
-
-    def _reserve(self, port: int, last_port: int) -> socket.socket:
-        """A bound socket that keeps a port, so that whatever server process there is finds it
-        free; the server process's own socket shares it (SO_REUSEPORT) and gets all callers."""
-        family = socket.AF_INET6 if ":" in self.spec.host else socket.AF_INET
-        for candidate in (port,) if port else (last_port, 0):
-            sock = socket.socket(family, socket.SOCK_STREAM)
-            try:
-                with socket.socket(family, socket.SOCK_STREAM) as probe:
-                    # Sharing would not tell that another server of ours has the port.
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    probe.bind((self.spec.host, candidate))
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                sock.bind((self.spec.host, candidate))
-                return sock
-            except OSError as error:
-                sock.close()
-                refusal = error
-        raise self._unusable(port, refusal) from refusal
-
-    def _unusable(self, port: int, error: OSError) -> ServingError:
-        where = f"Port {port} of {self.spec.host}" if port else self.spec.host
-        cure = "port, or 0 to let the system choose" if port else "host"
-        return failed_precondition(
-            f"{where} cannot be used: {error.strerror}. Choose another {cure}."
-        )
 
     def _close_ports(self) -> None:
         for sock in (self._listening, self._grpc_port):
@@ -289,21 +261,17 @@ class Supervisor:
             "per_version_slots": self.spec.per_version_slots,
             "poll_seconds": self.spec.poll_seconds,
             "host": self.spec.host,
-            "grpc_port": _port(self._grpc_port),
+            "grpc_port": port_of(self._grpc_port),
             "foreground": self.spec.foreground,
             "data_plane": self.spec.data_plane,
         }
-        with open(open_private(self._folder / "server.log"), "ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "workbench.kernel.server"],
-                stdin=subprocess.PIPE,
-                stdout=None if self.spec.foreground else log,
-                stderr=None if self.spec.foreground else log,
-                pass_fds=fds,
-                # Its own session: a terminal's signals are for the owner.
-                start_new_session=True,
-            )
-        os.close(ready_write)
+        try:
+            process = self._popen(fds)
+        except BaseException:
+            os.close(ready_read)
+            raise
+        finally:
+            os.close(ready_write)
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(orjson.dumps(spec))
@@ -323,13 +291,26 @@ class Supervisor:
                 "kernel_id": self.spec.kernel_id,
                 "server": list(identity),
                 "token": self._token,
-                "port": _port(self._listening),
-                "grpc_port": _port(self._grpc_port),
+                "port": port_of(self._listening),
+                "grpc_port": port_of(self._grpc_port),
             }
             paths.write_private(self._resume_file, orjson.dumps(resume))
-        with self._lock:
-            self._process = process
         return identity
+
+    def _popen(self, fds: list[int]) -> subprocess.Popen[bytes]:
+        with open(open_private(self._folder / "server.log"), "ab") as log, self._lock:
+            if self._stopping.is_set():
+                raise unavailable("The server is being stopped")
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "workbench.kernel.server"],
+                stdin=subprocess.PIPE,
+                stdout=None if self.spec.foreground else log,
+                stderr=None if self.spec.foreground else log,
+                pass_fds=fds,
+                # Its own session: a terminal's signals are for the owner.
+                start_new_session=True,
+            )
+            return self._process
 
     def _log_tail(self) -> str:
         try:
@@ -346,7 +327,7 @@ class Supervisor:
             assert process is not None
             started = time.monotonic()
             code = process.wait()
-            if self._stopping:
+            if self._stopping.is_set():
                 return
             self._end_orphans()
             if code in (0, EXIT_REFUSED):
@@ -357,27 +338,58 @@ class Supervisor:
                 self.ended.set()
                 return
             failures = 0 if time.monotonic() - started > _STABLE_SECONDS else failures + 1
-            if not self._restart(failures):
+            failures = self._restart(failures, self._last_words(code))
+            if self._stopping.is_set():
                 return
 
-    def _restart(self, failures: int) -> bool:
-        while failures < len(_RESTART_PAUSES):
-            time.sleep(_RESTART_PAUSES[failures])
-            if self._stopping:
-                return False
+    def _restart(self, failures: int, reason: str) -> int:
+        """Start a server process, again and again until one is ready, with growing pauses: what is
+        wrong may go by (a full disk, too little memory), and until then nothing is lost.
+
+        Returns:
+            How often in a row it has failed.
+        """
+        while True:
+            pause = _RESTART_PAUSES[min(failures, len(_RESTART_PAUSES) - 1)]
+            if self.spec.foreground and failures >= _FOREGROUND_FAILURES:
+                self._give_up(reason)
+                return failures
+            if failures > 1:
+                self._tell(f"it has failed {failures} times in a row, at last: {reason}")
+            if self._stopping.wait(pause):
+                return failures
             try:
                 server = self._spawn()
             except (ServingError, OSError) as error:
-                self.gave_up = str(error)
                 failures += 1
+                reason = error.message if isinstance(error, ServingError) else str(error)
                 continue
             assert self.entry is not None
-            self.entry = registry.update_server(self.entry, server)
-            self.gave_up = None
-            return True
+            with self._lock:
+                if not self._stopping.is_set():
+                    self.entry = registry.update_server(self.entry, server)
+            return failures
+
+    def _tell(self, trouble: str) -> None:
+        """Say in the registry why the server is not there."""
+        assert self.entry is not None
+        seconds = _RESTART_PAUSES[-1]
+        trouble += f". It is started again every {seconds:.0f} s, and nothing is lost meanwhile"
+        with self._lock:
+            if not self._stopping.is_set():
+                self.entry = registry.update_trouble(self.entry, trouble)
+
+    def _give_up(self, reason: str) -> None:
+        self.gave_up = reason
+        self._stopping.set()
         self._clean_up()
         self.ended.set()
-        return False
+
+    def _last_words(self, code: int) -> str:
+        """How a server process ended, and the last line of its log where it could say why."""
+        status = -code if code < 0 else code << 8
+        said = self._log_tail().strip().splitlines() if code > 0 else []
+        return ": ".join([describe_exit(status), *said[-1:]])
 
     def _end_orphans(self) -> None:
         """End what a killed server process left behind: workers end by themselves within
@@ -421,13 +433,6 @@ class Supervisor:
             registry.remove(self.entry)
         else:
             shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _port(sock: socket.socket | None) -> int | None:
-    if sock is None:
-        return None
-    port: int = sock.getsockname()[1]
-    return port
 
 
 def _read_line(fd: int, timeout: float) -> dict[str, Any]:

@@ -38,9 +38,11 @@ class Launcher(Protocol):
 class SubprocessLauncher:
     """The supervisor is a process of its own."""
 
+    command = (sys.executable, "-m", "workbench.kernel.supervisor")
+
     def launch(self, spec: Mapping[str, Any]) -> registry.Entry:
         process = subprocess.Popen(
-            [sys.executable, "-m", "workbench.kernel.supervisor"],
+            list(self.command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,

@@ -35,6 +35,8 @@ class Entry:
         keeper: the Jupyter Server that starts that kernel again when it dies.
         created: seconds since the epoch.
         grpc_port: of the data plane (gRPC); None where there is none.
+        idle_seconds: after which it ends where nobody uses it; None: never.
+        trouble: why the server process is not there, where it has died again and again.
     """
 
     name: str
@@ -50,6 +52,8 @@ class Entry:
     keeper: ProcessId | None = None
     created: float = 0.0
     grpc_port: int | None = None
+    idle_seconds: float | None = None
+    trouble: str | None = None
 
     @property
     def url(self) -> str:
@@ -98,7 +102,14 @@ def write(entry: Entry) -> None:
 
 def update_server(entry: Entry, server: ProcessId) -> Entry:
     """The entry with a new server process, written."""
-    entry = replace(entry, server=server)
+    entry = replace(entry, server=server, trouble=None)
+    write(entry)
+    return entry
+
+
+def update_trouble(entry: Entry, trouble: str) -> Entry:
+    """The entry with the reason why there is no server process now, written."""
+    entry = replace(entry, trouble=trouble)
     write(entry)
     return entry
 

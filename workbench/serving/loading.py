@@ -97,6 +97,7 @@ class Loader:
                     return await step(model, served)
             except Exception as failure:
                 error = as_serving_error(failure)
+                served.failed_loads += 1
                 self._events.add(
                     "load_failed", *served.id, code=error.code.name, message=error.message
                 )

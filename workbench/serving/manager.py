@@ -117,6 +117,7 @@ class Manager:
         else:
             # Also a model that was removed and still has versions to unload.
             model.removed = False
+            model.polled = False
             self.events.add("model_added", config.name, config=config.to_json())
             self._poll_now[config.name] = asyncio.Event()
             self._pollers[config.name] = self._lifecycle.start(self._poll(model))
@@ -151,13 +152,13 @@ class Manager:
         while True:
             wake.clear()
             try:
-                await self._poll_once(model)
+                model.polled = await self._poll_once(model)
             except Exception as error:
                 # Whatever it was, the folder is looked at again: a poller that ended would leave
                 # the model as it is for ever.
                 logger.exception("Looking at the folder of %s failed", model.name)
                 self._warn(model, [f"The folder of {model.name} could not be read: {error!r}"])
-            model.polled = True
+                model.polled = True
             self._notify()
             pause = min(self._poll_seconds, quarantine.next_change(model))
             if model.waiting:
@@ -168,7 +169,8 @@ class Manager:
             except asyncio.TimeoutError:
                 pass
 
-    async def _poll_once(self, model: Model) -> None:
+    async def _poll_once(self, model: Model) -> bool:
+        """Look at a model's folder; whether what it wants has been taken up."""
         avoid, probation = quarantine.look(model, self.events)
         poll = await asyncio.to_thread(
             model.source.poll, model.config.version_policy, avoid, probation
@@ -193,7 +195,8 @@ class Manager:
         model.waiting = poll.waiting
         if poll.aspired is not None and not kept:
             quarantine.note(model, poll, self.events)
-            self._aspire(model, poll.aspired)
+            return self._aspire(model, poll.aspired)
+        return True
 
     def _warn(self, model: Model, warnings: list[str], kind: str = "source_error") -> None:
         for warning in warnings:
@@ -201,8 +204,11 @@ class Manager:
                 self.events.add(kind, model.name, message=warning)
         model.warnings = warnings
 
-    def _aspire(self, model: Model, wanted: list[Found]) -> None:
-        """The source's word: exactly these versions; all others are not aspired any more."""
+    def _aspire(self, model: Model, wanted: list[Found]) -> bool:
+        """The source's word: exactly these versions; all others are not aspired any more.
+
+        False, and nothing changes, while one of them must be gone first to come back.
+        """
         by_version = {found.version: found for found in wanted}
         self._flush(model)
         for version in by_version.keys() & model.versions.keys():
@@ -211,7 +217,7 @@ class Manager:
                 # It is being unloaded and wanted back. As in TensorFlow Serving, all of this is
                 # put off until it is gone: else, meanwhile, no version would be aspired, and a
                 # policy that preserves availability would unload the one that serves.
-                return
+                return False
         for version, served in model.versions.items():
             found = by_version.get(version)
             if served.harness.aspired and found is None:
@@ -243,6 +249,7 @@ class Manager:
                 quarantine.try_again(model, found, self.events)
                 self._lifecycle.tell_state(served)
         self._reconcile(model)
+        return True
 
     # What is done about it.
 

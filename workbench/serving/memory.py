@@ -141,6 +141,19 @@ class MemoryLedger:
         """Samples later than `since` (monotonic seconds), oldest first."""
         return [s for s in tuple(self._samples) if s.monotonic > since]
 
+    def recent(self, since: float) -> list[Sample]:
+        """The same, for a reader who asks often: looks at no more than what is new."""
+        found = []
+        try:
+            for sample in reversed(self._samples):
+                if sample.monotonic <= since:
+                    break
+                found.append(sample)
+        except RuntimeError:
+            # The sampling thread has added one just now; it can be seen the next time.
+            return [s for s in tuple(self._samples) if s.monotonic > since]
+        return found[::-1]
+
     def _run(self) -> None:
         exact_due = workers_due = 0.0
         while not self._stop.is_set():

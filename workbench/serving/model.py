@@ -21,6 +21,7 @@ from workbench.core.transitions import policy_name
 from workbench.core.versions import VersionPolicy
 from workbench.serving.source import FolderSource, Found
 from workbench.serving.tasks import VersionQueues
+from workbench.serving.traffic import Traffic
 from workbench.serving.worker import LoadReport, Worker
 
 if TYPE_CHECKING:
@@ -166,6 +167,7 @@ class Served:
         first_run_seconds: how long its worker's first batch ran; None before that.
         batched: whether its requests are merged as its batching parameters say.
         retrying: whether another attempt to load may be made.
+        failed_loads: attempts to load it that have failed.
         recording: the warm-up requests that are, or were, recorded from it.
         replacement: brings up the next worker after one has died.
     """
@@ -183,6 +185,7 @@ class Served:
     ready_at: float | None = None
     batched: bool = False
     retrying: bool = True
+    failed_loads: int = 0
     replacement: asyncio.Task[None] | None = None
     recording: WarmupRecording | None = None
 
@@ -242,6 +245,8 @@ class Model:
         self.held_since = 0.0
         # Versions that have failed, by number.
         self.failing: dict[int, Record] = {}
+        self.traffic = Traffic()
+        # Whether what the folder was last seen to want has been taken up.
         self.polled = False
         self.removed = False
         self.ready: Served | None = None

@@ -35,6 +35,14 @@ _PASSING = frozenset({
     errno.ECONNRESET, errno.ECONNREFUSED, errno.EHOSTDOWN, errno.EHOSTUNREACH,
 })  # fmt: skip
 
+# What the system says when a file is there and cannot be had just now: a network's file system
+# that is away, a full table of files or of memory.
+_PASSING = frozenset({
+    errno.EIO, errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ENOMEM, errno.EMFILE, errno.ENFILE,
+    errno.ESTALE, errno.ETIMEDOUT, errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET,
+    errno.ECONNRESET, errno.ECONNREFUSED, errno.EHOSTDOWN, errno.EHOSTUNREACH,
+})  # fmt: skip
+
 
 class LoadedModel:
     """One SavedModel in this process: `read_graph`, then `finish`, and it can be run.

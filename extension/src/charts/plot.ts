@@ -1,0 +1,206 @@
+/** One plot of a column of plots that share their time axis: uPlot, with the page's colours. */
+
+import uPlot from 'uplot';
+
+import { onThemeChange, themeOf, type ITheme } from './theme';
+
+export interface IPlotOptions {
+  height: number;
+  label: string;
+  /** Values of the vertical axis in words. */
+  values?: (value: number) => string;
+  logarithmic?: boolean;
+  /** What its values are multiples of (2^20: bytes, read in MB). */
+  step?: number;
+  /** Whether the time axis is written below it. */
+  times?: (seconds: number) => string;
+  /** Where the time axis is labelled; without, at round times. */
+  splits?: number[];
+  /** Draw what is no line: bars, areas, dots. Colours come from the theme of the moment. */
+  draw: (plot: uPlot, context: CanvasRenderingContext2D, theme: ITheme) => void;
+  onCursor?: (time: number | null) => void;
+  /** The range of the vertical axis for what is seen now. */
+  range: () => [number, number];
+  axis?: boolean;
+  syncKey: string;
+}
+
+const AXIS_WIDTH = 64;
+const FONT = '11px system-ui, sans-serif';
+
+/** Round values in a range: a few, at multiples of 1, 2 or 5 of `unit`'s powers of ten. */
+export function rounds([low, high]: [number, number], unit: number): number[] {
+  const [least, most] = [Math.min(low, high) / unit, Math.max(low, high) / unit];
+  const rough = Math.max((most - least) / 3, 1e-9);
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map(f => f * power).find(s => s >= rough) ?? 10 * power;
+  const found: number[] = [];
+  for (let i = Math.ceil(least / step); i * step <= most; i += 1) {
+    found.push(i * step * unit);
+  }
+  return found;
+}
+
+/** The powers of ten in a range. */
+export function decades([low, high]: [number, number]): number[] {
+  const found: number[] = [];
+  for (let power = Math.ceil(Math.log10(low)); 10 ** power <= high; power += 1) {
+    found.push(10 ** power);
+  }
+  return found;
+}
+
+export class Plot {
+  readonly node: HTMLElement;
+  private readonly _plot: uPlot;
+  private readonly _ends: (() => void)[] = [];
+
+  constructor(host: HTMLElement, private readonly _options: IPlotOptions) {
+    this.node = document.createElement('div');
+    this.node.className = 'wb-plot';
+    this.node.setAttribute('role', 'img');
+    this.node.setAttribute('aria-label', _options.label);
+    host.append(this.node);
+    const ink = () => themeOf(this.node).soft;
+    const grid = () => themeOf(this.node).grid;
+    this._plot = new uPlot(
+      {
+        width: Math.max(240, host.clientWidth || 640),
+        height: _options.height,
+        legend: { show: false },
+        // The lowest label is as tall below its line as above it.
+        padding: [6, 10, _options.times === undefined ? 8 : 0, 0],
+        cursor: {
+          drag: { x: false, y: false },
+          points: { show: false },
+          y: false,
+          sync: { key: _options.syncKey }
+        },
+        scales: {
+          x: { time: false, auto: false },
+          y: {
+            auto: false,
+            distr: _options.logarithmic ? 3 : 1,
+            range: () => _options.range()
+          }
+        },
+        axes: [
+          {
+            show: _options.times !== undefined,
+            stroke: ink,
+            grid: { stroke: grid, width: 1 },
+            ticks: { stroke: grid, width: 1 },
+            font: FONT,
+            space: 80,
+            size: 26,
+            ...(_options.splits === undefined ? {} : { splits: () => _options.splits ?? [] }),
+            values: (_, splits) => splits.map(split => _options.times?.(split) ?? '')
+          },
+          {
+            stroke: ink,
+            grid: { stroke: grid, width: 1, show: _options.axis !== false },
+            ticks: { show: false },
+            font: FONT,
+            size: AXIS_WIDTH,
+            space: 24,
+            splits: _options.logarithmic
+              ? () => decades(_options.range())
+              : () => rounds(_options.range(), _options.step ?? 1),
+            label: _options.label,
+            labelSize: 18,
+            labelFont: FONT,
+            values: (_, splits) =>
+              splits.map(split =>
+                split === null ? '' : (_options.values?.(split) ?? String(split))
+              )
+          }
+        ],
+        series: [{}, { show: true, stroke: 'transparent', points: { show: false } }],
+        hooks: {
+          draw: [
+            plot => {
+              const context = plot.ctx;
+              context.save();
+              context.beginPath();
+              context.rect(plot.bbox.left, plot.bbox.top, plot.bbox.width, plot.bbox.height);
+              context.clip();
+              _options.draw(plot, context, themeOf(this.node));
+              context.restore();
+            }
+          ],
+          setCursor: [
+            plot => {
+              const left = plot.cursor.left ?? -1;
+              _options.onCursor?.(left < 0 ? null : plot.posToVal(left, 'x'));
+            }
+          ]
+        }
+      },
+      [
+        [0, 1],
+        [null, null]
+      ],
+      this.node
+    );
+    const observer = new ResizeObserver(entries => {
+      const width = Math.floor(entries[0].contentRect.width);
+      if (width > 0 && width !== this._plot.width) {
+        this._plot.setSize({ width, height: _options.height });
+      }
+    });
+    observer.observe(host);
+    this._ends.push(() => observer.disconnect());
+    this._ends.push(onThemeChange(() => this._plot.redraw(false, true)));
+  }
+
+  /** Show the times from `start` to `end`. */
+  show(start: number, end: number): void {
+    this._plot.batch(() => {
+      this._plot.setData(
+        [
+          [start, end],
+          [null, null]
+        ],
+        false
+      );
+      this._plot.setScale('x', { min: start, max: end });
+      const [min, max] = this._options.range();
+      this._plot.setScale('y', { min, max });
+    });
+  }
+
+  describe(text: string): void {
+    this.node.setAttribute('aria-label', text);
+  }
+
+  /** The time below a point of the page. */
+  timeAt(clientX: number): number {
+    const left = clientX - this._plot.over.getBoundingClientRect().left;
+    return this._plot.posToVal(left, 'x');
+  }
+
+  /** The values below a point of the page. */
+  pointAt(clientX: number, clientY: number): { x: number; y: number } {
+    const box = this._plot.over.getBoundingClientRect();
+    return {
+      x: this._plot.posToVal(clientX - box.left, 'x'),
+      y: this._plot.posToVal(clientY - box.top, 'y')
+    };
+  }
+
+  redraw(): void {
+    this._plot.redraw(false, false);
+  }
+
+  get plotWidth(): number {
+    return this._plot.over.clientWidth;
+  }
+
+  dispose(): void {
+    for (const end of this._ends) {
+      end();
+    }
+    this._plot.destroy();
+    this.node.remove();
+  }
+}

@@ -1,0 +1,25 @@
+/** Numbers in words, as all charts and tables write them. */
+
+export { formatBytes as bytesText } from '../describe';
+
+/** 0.42 ms, 12 ms, 1.5 s. */
+export function durationText(micros: number): string {
+  const millis = micros / 1e3;
+  if (millis >= 1000) {
+    return `${(millis / 1e3).toFixed(millis < 10_000 ? 1 : 0)} s`;
+  }
+  return `${millis < 1 ? millis.toFixed(2) : millis < 10 ? millis.toFixed(1) : millis.toFixed(0)} ms`;
+}
+
+/** 950, 1.2 k, 34 k. */
+export function countText(count: number): string {
+  if (count < 1000) {
+    return count < 10 && count % 1 ? count.toFixed(1) : count.toFixed(0);
+  }
+  return count < 10_000 ? `${(count / 1e3).toFixed(1)} k` : `${(count / 1e3).toFixed(0)} k`;
+}
+
+/** 14:03:22 of a time in seconds since the epoch. */
+export function clockText(wall: number): string {
+  return new Date(wall * 1e3).toTimeString().slice(0, 8);
+}

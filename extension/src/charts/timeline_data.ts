@@ -1,0 +1,216 @@
+/** What a transition timeline shows, gathered from what a server tells piece by piece.
+ *
+ * All times are in seconds on the server's monotonic clock. Nothing here touches the page, so
+ * that it is tested alone.
+ */
+
+/** An event as the server's log has it. */
+export interface IEvent {
+  seq: number;
+  kind: string;
+  monotonic: number;
+  wall: number;
+  version?: number;
+  data?: Record<string, unknown>;
+  line?: string | null;
+}
+
+/** When, whose process (`server`, `zygote`, `worker` ...), which version, PSS, USS, measured. */
+export type MemorySample = [number, string, number | null, number, number, boolean];
+
+/** Second, version, answered, failed, p50 and p99 in microseconds. */
+export type Second = [number, number | null, number, number, number | null, number | null];
+
+/** When, microseconds, version, status code (0: answered), how many requests it stands for. */
+export type Dot = [number, number, number | null, number, number];
+
+export interface IPulse {
+  now: number;
+  wall: number;
+  seq: number;
+  events: IEvent[];
+  memory: MemorySample[];
+  seconds: Second[];
+  dots: Dot[];
+}
+
+/** A version was in a state from `start` to `end`; it still is where that is null. */
+export interface ISpan {
+  version: number;
+  state: string;
+  harness: string;
+  start: number;
+  end: number | null;
+}
+
+export interface ILine {
+  at: number;
+  wall: number;
+  text: string;
+  kind: string;
+}
+
+/** Ten minutes: what a view can be scrubbed back over. */
+export const KEPT_SECONDS = 600;
+
+const DOTS_KEPT = 20_000;
+
+export class TimelineData {
+  spans: ISpan[] = [];
+  lines: ILine[] = [];
+  /** Of each version's worker: when, and its private memory in bytes. */
+  memory = new Map<number, { at: number[]; bytes: number[]; measured: boolean[] }>();
+  /** What each version did in each second. */
+  seconds = new Map<string, Second>();
+  dots: Dot[] = [];
+  now = 0;
+  wall = 0;
+
+  private _seq = 0;
+
+  /** The versions that there is anything to show of, lowest first. */
+  get versions(): number[] {
+    const found = new Set(this.spans.map(span => span.version));
+    for (const version of this.memory.keys()) {
+      found.add(version);
+    }
+    return [...found].sort((a, b) => a - b);
+  }
+
+  add(pulse: IPulse): void {
+    if (pulse.now < this.now) {
+      // The server process was replaced: its clock is the machine's, but its log began anew.
+      this._seq = 0;
+    }
+    this.now = pulse.now;
+    this.wall = pulse.wall;
+    for (const event of pulse.events) {
+      if (event.seq > this._seq) {
+        this._seq = event.seq;
+        this._addEvent(event);
+      }
+    }
+    for (const [at, role, version, , uss, measured] of pulse.memory) {
+      if (role === 'worker' && version !== null) {
+        let series = this.memory.get(version);
+        if (series === undefined) {
+          series = { at: [], bytes: [], measured: [] };
+          this.memory.set(version, series);
+        }
+        series.at.push(at);
+        series.bytes.push(uss);
+        series.measured.push(measured);
+      }
+    }
+    for (const second of pulse.seconds) {
+      this.seconds.set(`${second[0]}/${second[1]}`, second);
+    }
+    for (const dot of pulse.dots) {
+      this.dots.push(dot);
+    }
+    this._forget(this.now - KEPT_SECONDS);
+  }
+
+  private _addEvent(event: IEvent): void {
+    if (event.kind === 'state' && event.version !== undefined) {
+      const version = event.version;
+      for (const span of this.spans) {
+        if (span.version === version && span.end === null) {
+          span.end = event.monotonic;
+        }
+      }
+      const state = String(event.data?.state ?? '');
+      if (state !== 'END') {
+        const harness = String(event.data?.harness ?? '');
+        this.spans.push({ version, state, harness, start: event.monotonic, end: null });
+      }
+    }
+    const text =
+      event.line ??
+      (event.kind === 'decision'
+        ? `Policy: ${String(event.data?.act)} version ${event.version}, ${String(event.data?.why)}`
+        : null);
+    if (text !== null) {
+      this.lines.push({ at: event.monotonic, wall: event.wall, text, kind: event.kind });
+    }
+  }
+
+  private _forget(before: number): void {
+    this.spans = this.spans.filter(span => span.end === null || span.end > before);
+    this.lines = this.lines.filter(line => line.at > before);
+    for (const [version, series] of this.memory) {
+      const gone = series.at.findIndex(at => at > before);
+      if (gone < 0) {
+        this.memory.delete(version);
+      } else if (gone > 0) {
+        series.at.splice(0, gone);
+        series.bytes.splice(0, gone);
+        series.measured.splice(0, gone);
+      }
+    }
+    for (const [key, second] of this.seconds) {
+      if (second[0] < before) {
+        this.seconds.delete(key);
+      }
+    }
+    const first = this.dots.findIndex(dot => dot[0] > before);
+    const surplus = Math.max(first < 0 ? this.dots.length : first, this.dots.length - DOTS_KEPT);
+    if (surplus > 0) {
+      this.dots.splice(0, surplus);
+    }
+  }
+
+  /** The memory of each version's worker at each of `times`: what it was when last seen. */
+  memoryAt(times: readonly number[]): Map<number, number[]> {
+    const table = new Map<number, number[]>();
+    for (const version of this.versions) {
+      const series = this.memory.get(version);
+      const alive = this.spans.filter(s => s.version === version && s.state !== 'START');
+      if (series === undefined) {
+        continue;
+      }
+      let index = -1;
+      table.set(
+        version,
+        times.map(time => {
+          while (index + 1 < series.at.length && series.at[index + 1] <= time) {
+            index += 1;
+          }
+          const there = alive.some(s => s.start <= time && (s.end === null || time < s.end));
+          return there && index >= 0 ? series.bytes[index] : 0;
+        })
+      );
+    }
+    return table;
+  }
+
+  /** Requests a second, answered (by version) and failed, in the whole seconds of a range. */
+  ratesIn(start: number, end: number): { at: number[]; by: Map<number, number[]>; failed: number[] } {
+    const first = Math.floor(start);
+    const count = Math.max(0, Math.ceil(end) - first);
+    const at = Array.from({ length: count }, (_, i) => first + i);
+    const by = new Map<number, number[]>();
+    const failed = new Array<number>(count).fill(0);
+    for (const [second, version, answered, refused] of this.seconds.values()) {
+      const index = second - first;
+      if (index < 0 || index >= count) {
+        continue;
+      }
+      failed[index] += refused;
+      if (version !== null) {
+        let counts = by.get(version);
+        if (counts === undefined) {
+          counts = new Array<number>(count).fill(0);
+          by.set(version, counts);
+        }
+        counts[index] += answered;
+      }
+    }
+    return { at, by, failed };
+  }
+
+  /** What happened around a moment: the lines of the log within `reach` seconds of it. */
+  linesAt(time: number, reach: number): ILine[] {
+    return this.lines.filter(line => Math.abs(line.at - time) <= reach);
+  }
+}

@@ -1,0 +1,361 @@
+/** The server card: what a server is and does now, and the handles to change that. */
+
+import { button, make } from '../charts/elements';
+import { Sparkline } from '../charts/sparkline';
+import { bytesText, clockText, countText, durationText } from '../charts/text';
+import { TimelineData, type IPulse, type Second } from '../charts/timeline_data';
+import { themeOf, versionColour } from '../charts/theme';
+import { Latest, Link, type IModel } from './link';
+
+interface IVersionAbout {
+  version: number;
+  state: string;
+  error: { code: string; message: string } | null;
+  load_seconds: number | null;
+}
+
+interface IBatching {
+  max_batch_size: number | null;
+  batch_timeout_micros: number | null;
+}
+
+interface IModelAbout {
+  name: string;
+  transition: string;
+  batching: IBatching | null;
+  versions: IVersionAbout[];
+  waiting: Record<string, string>;
+  held: number;
+}
+
+interface ICardPulse extends IPulse {
+  model: IModelAbout;
+  outstanding: number;
+  held: number;
+}
+
+const SPARK_SECONDS = 60;
+const SPARK_WIDTH = 120;
+/** A delay of 0.1 ms to 1 s on a slider of equal ratios; its left end is 0. */
+const DELAY_STEPS = 40;
+
+export function delayOfStep(step: number): number {
+  return step === 0 ? 0 : Math.round(100 * 10 ** ((step - 1) / ((DELAY_STEPS - 1) / 4)));
+}
+
+export function stepOfDelay(micros: number): number {
+  return micros < 100 ? 0 : Math.round(1 + Math.log10(micros / 100) * ((DELAY_STEPS - 1) / 4));
+}
+
+/** Requests a second and p99 of the last whole seconds, all versions together. */
+export function recentTraffic(
+  seconds: Iterable<Second>,
+  now: number
+): { rates: number[]; p99: (number | null)[]; failed: number } {
+  const last = Math.floor(now) - 1;
+  const rates = new Array<number>(SPARK_SECONDS).fill(0);
+  const p99 = new Array<number | null>(SPARK_SECONDS).fill(null);
+  let failed = 0;
+  for (const [second, , answered, refused, , high] of seconds) {
+    const index = SPARK_SECONDS - 1 - (last - second);
+    if (index >= 0 && index < SPARK_SECONDS) {
+      rates[index] += answered + refused;
+      failed += refused;
+      if (high !== null) {
+        p99[index] = Math.max(p99[index] ?? 0, high);
+      }
+    }
+  }
+  return { rates, p99, failed };
+}
+
+export class Card {
+  private readonly _data = new TimelineData();
+  private readonly _link: Link;
+  private readonly _rows = make('tbody');
+  private readonly _asOf = make('span', { class: 'wb-soft wb-end', role: 'status' });
+  private readonly _address = make('span', { class: 'wb-soft' });
+  private readonly _message = make('p', { class: 'wb-message', role: 'status' });
+  private readonly _rate = new Sparkline(SPARK_WIDTH, () => themeOf(this._node).soft);
+  private readonly _p99 = new Sparkline(SPARK_WIDTH, () => themeOf(this._node).soft);
+  private readonly _rateText = make('span', { class: 'wb-figure' });
+  private readonly _p99Text = make('span', { class: 'wb-figure' });
+  private readonly _transition = make('select', { 'aria-label': 'transition' });
+  private readonly _automatic = make('input', { type: 'checkbox' });
+  private readonly _size = make('input', { type: 'number', min: '1', step: '1' });
+  private readonly _delay = make('input', { type: 'range', min: '0', max: String(DELAY_STEPS) });
+  private readonly _delayText = make('output', { class: 'wb-figure' });
+  private readonly _buttons: HTMLButtonElement[];
+  private readonly _batching = new Latest((value: IBatching | null) =>
+    this._do('batching', { value }, 'batching')
+  );
+  private readonly _snippets = make('div');
+  private _wall = 0;
+  private _ended = '';
+  private _stopAsked = 0;
+
+  constructor(private readonly _node: HTMLElement, model: IModel) {
+    const face = model.get('about') as {
+      name: string;
+      address: string;
+      outcome: string;
+      snippets: [string, string][];
+      transitions: string[];
+    };
+    this._address.textContent = face.address;
+    for (const name of face.transitions) {
+      this._transition.append(make('option', { value: name }, name));
+    }
+    const publish = make('input', {
+      type: 'text',
+      placeholder: 'folder of a SavedModel',
+      'aria-label': 'folder of a SavedModel'
+    });
+    this._buttons = [
+      button('Publish', 'Make this folder the next version', () => {
+        void this._do('publish', { path: publish.value }, 'publishing').then(() => {
+          publish.value = '';
+        });
+      }),
+      button('Roll back', 'Move the latest version aside; the one before serves again', () =>
+        void this._do('rollback', {}, 'rolling back')
+      ),
+      button('Undo', 'Bring back the version that was rolled back last', () =>
+        void this._do('undo', {}, 'bringing it back')
+      ),
+      button('Stop', 'End this server', () => this._stop(), 'wb-button wb-danger')
+    ];
+    for (const [title, text] of face.snippets) {
+      const copy = button('Copy', `Copy ${title}`, () => {
+        void navigator.clipboard.writeText(text).then(() => {
+          copy.textContent = 'Copied';
+          setTimeout(() => {
+            copy.textContent = 'Copy';
+          }, 1500);
+        });
+      });
+      this._snippets.append(make('pre', { 'aria-label': title }, text, copy));
+    }
+    _node.append(
+      make(
+        'div',
+        { class: 'wb-head' },
+        make('span', { class: 'wb-name' }, face.name),
+        this._address,
+        this._asOf
+      ),
+      ...(face.outcome === '' ? [] : [make('div', { class: 'wb-section wb-soft' }, face.outcome)]),
+      make(
+        'div',
+        { class: 'wb-section wb-scroll' },
+        make(
+          'table',
+          { class: 'wb-versions' },
+          make(
+            'thead',
+            {},
+            make(
+              'tr',
+              {},
+              ...['version', 'state', 'memory, measured', 'loaded in'].map(text =>
+                make('th', { scope: 'col' }, text)
+              )
+            )
+          ),
+          this._rows
+        )
+      ),
+      make(
+        'div',
+        { class: 'wb-section wb-controls' },
+        make('span', {}, this._rate.node, this._rateText),
+        make('span', {}, this._p99.node, this._p99Text)
+      ),
+      make(
+        'div',
+        { class: 'wb-section' },
+        make(
+          'div',
+          { class: 'wb-controls' },
+          make('label', {}, 'transition', this._transition),
+          make('label', {}, this._automatic, 'automatic batching'),
+          make('label', {}, 'max_batch_size', this._size),
+          make('label', {}, 'delay', this._delay, this._delayText)
+        ),
+        make('div', { class: 'wb-controls', style: 'margin-top:8px' }, publish, ...this._buttons),
+        this._message
+      ),
+      make('details', {}, make('summary', {}, 'how to ask it'), this._snippets)
+    );
+    this._listen();
+    this._link = new Link(model, _node);
+    this._link.onNews = message => this._news(message);
+    this._link.onSilence = silent => this._tell(silent);
+  }
+
+  dispose(): void {
+    this._link.dispose();
+  }
+
+  private _listen(): void {
+    this._transition.addEventListener('change', () => {
+      void this._do('transition', { value: this._transition.value }, 'transition');
+    });
+    const push = () => {
+      const values = {
+        max_batch_size: Math.max(1, Math.round(Number(this._size.value) || 1)),
+        batch_timeout_micros: delayOfStep(Number(this._delay.value))
+      };
+      this._showBatching(this._automatic.checked ? null : values);
+      this._batching.push(this._automatic.checked ? null : values);
+    };
+    this._automatic.addEventListener('change', push);
+    this._size.addEventListener('change', push);
+    this._delay.addEventListener('input', push);
+  }
+
+  private _news(message: Record<string, unknown>): void {
+    if (message.kind === 'ended') {
+      this._ended = String(message.text);
+      this._tell(false);
+      return;
+    }
+    if (message.kind !== 'pulse') {
+      return;
+    }
+    const pulse = message.pulse as ICardPulse;
+    this._ended = '';
+    this._data.add(pulse);
+    this._wall = pulse.wall;
+    this._tell(false);
+    this._draw(pulse);
+  }
+
+  /** The truth about how fresh this is. */
+  private _tell(silent: boolean): void {
+    const time = this._wall === 0 ? '' : `as of ${clockText(this._wall)}`;
+    const end = this._ended || (silent ? 'no news from the notebook’s kernel since' : '');
+    this._asOf.textContent = [time, end].filter(text => text !== '').join(', ');
+    this._asOf.classList.toggle('wb-stale', end !== '');
+    const dead = this._ended !== '' || silent;
+    for (const control of [
+      ...this._buttons,
+      this._transition,
+      this._automatic,
+      this._size,
+      this._delay
+    ]) {
+      control.disabled = dead;
+    }
+    if (!dead) {
+      this._showBatchingEnabled();
+    }
+  }
+
+  private _showBatchingEnabled(): void {
+    this._size.disabled = this._delay.disabled = this._automatic.checked;
+  }
+
+  private _showBatching(batching: IBatching | null): void {
+    this._automatic.checked = batching === null;
+    this._size.value = String(batching?.max_batch_size ?? 1000);
+    const micros = batching?.batch_timeout_micros ?? 0;
+    this._delay.value = String(stepOfDelay(micros));
+    this._delayText.textContent = durationText(micros);
+    this._showBatchingEnabled();
+  }
+
+  private _draw(pulse: ICardPulse): void {
+    const { dark } = themeOf(this._node);
+    const times = [pulse.now];
+    const memory = this._data.memoryAt(times);
+    const most = Math.max(1, ...[...memory.values()].map(bytes => bytes[0]));
+    const rows: HTMLElement[] = [];
+    for (const about of pulse.model.versions) {
+      if (about.state === 'END' && about.error === null) {
+        continue;
+      }
+      const bytes = memory.get(about.version)?.[0] ?? 0;
+      rows.push(this._row(about, bytes, most, dark));
+      if (about.error !== null) {
+        const text = `${about.error.code}: ${about.error.message}`;
+        rows.push(make('tr', {}, make('td'), make('td', { class: 'wb-why', colspan: '3' }, text)));
+      }
+    }
+    for (const [version, reason] of Object.entries(pulse.model.waiting)) {
+      rows.push(
+        make(
+          'tr',
+          {},
+          make('td', {}, version),
+          make('td', {}, make('span', { class: 'wb-dot wb-ended' }), 'waiting'),
+          make('td', { class: 'wb-soft', colspan: '2' }, reason)
+        )
+      );
+    }
+    this._rows.replaceChildren(...rows);
+    const { rates, p99, failed } = recentTraffic(this._data.seconds.values(), pulse.now);
+    const rate = rates[rates.length - 1];
+    const high = p99[p99.length - 1];
+    const held = pulse.model.held > 0 ? `, ${pulse.model.held} held` : '';
+    const lost = failed > 0 ? `, ${countText(failed)} failed in the last minute` : '';
+    this._rateText.textContent = `${countText(rate)} requests/s${held}${lost}`;
+    this._p99Text.textContent = high === null ? 'no latency yet' : `p99 ${durationText(high)}`;
+    this._rate.draw(rates, `requests a second over the last minute, now ${countText(rate)}`);
+    this._p99.draw(p99, `99th percentile of latency over the last minute, now ${this._p99Text.textContent}`);
+    if (document.activeElement !== this._transition) {
+      this._transition.value = pulse.model.transition;
+    }
+    const used = [this._size, this._delay] as (Element | null)[];
+    if (!used.includes(document.activeElement)) {
+      this._showBatching(pulse.model.batching);
+    }
+  }
+
+  private _row(about: IVersionAbout, bytes: number, most: number, dark: boolean): HTMLElement {
+    const failed = about.error !== null;
+    const look = failed
+      ? 'wb-failed'
+      : about.state === 'AVAILABLE'
+        ? 'wb-serving'
+        : about.state === 'END'
+          ? 'wb-ended'
+          : 'wb-changing';
+    const bar = make('span', { class: 'wb-membar' }, make('span'));
+    const fill = bar.firstElementChild as HTMLElement;
+    fill.style.width = `${(100 * bytes) / most}%`;
+    fill.style.background = versionColour(about.version, dark);
+    const loaded = about.load_seconds ? `${about.load_seconds.toFixed(2)} s` : '';
+    return make(
+      'tr',
+      {},
+      make('td', {}, String(about.version)),
+      make('td', {}, make('span', { class: `wb-dot ${look}` }), failed ? 'failed' : about.state.toLowerCase()),
+      bytes > 0 ? make('td', {}, bar, bytesText(bytes)) : make('td'),
+      make('td', {}, loaded)
+    );
+  }
+
+  private async _do(op: string, values: Record<string, unknown>, doing: string): Promise<void> {
+    this._say(`${doing} …`, true);
+    const { ok, text } = await this._link.order(op, values);
+    this._say(text, ok);
+  }
+
+  private _say(text: string, ok: boolean): void {
+    this._message.textContent = text;
+    this._message.classList.toggle('wb-bad', !ok);
+  }
+
+  /** Ending a server is asked for twice. */
+  private _stop(): void {
+    const now = performance.now();
+    if (now - this._stopAsked > 4000) {
+      this._stopAsked = now;
+      this._say('Press Stop again to end this server and all of its versions.', false);
+      return;
+    }
+    this._stopAsked = 0;
+    void this._do('stop', {}, 'stopping');
+  }
+}

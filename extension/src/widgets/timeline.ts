@@ -1,0 +1,57 @@
+/** The transition timeline as a widget: live from a server, or as it was in a recording. */
+
+import { make } from '../charts/elements';
+import { clockText } from '../charts/text';
+import { Timeline } from '../charts/timeline';
+import { TimelineData, type IPulse } from '../charts/timeline_data';
+import { Link, type IModel } from './link';
+
+export class TimelineView {
+  private readonly _data = new TimelineData();
+  private readonly _chart: Timeline;
+  private readonly _link: Link;
+  private readonly _asOf = make('span', { class: 'wb-soft wb-end', role: 'status' });
+  private _ended = '';
+
+  constructor(node: HTMLElement, model: IModel) {
+    const about = model.get('about') as { name: string; note: string };
+    const body = make('div', { class: 'wb-section' });
+    node.append(
+      make(
+        'div',
+        { class: 'wb-head' },
+        make('span', { class: 'wb-name' }, about.name),
+        make('span', { class: 'wb-soft' }, about.note),
+        this._asOf
+      ),
+      body
+    );
+    this._chart = new Timeline(body, this._data);
+    this._link = new Link(model, node);
+    this._link.onNews = message => this._news(message);
+    this._link.onSilence = silent => this._tell(silent);
+  }
+
+  dispose(): void {
+    this._link.dispose();
+    this._chart.dispose();
+  }
+
+  private _news(message: Record<string, unknown>): void {
+    if (message.kind === 'ended') {
+      this._ended = String(message.text);
+    } else if (message.kind === 'pulse') {
+      this._ended = '';
+      this._data.add(message.pulse as IPulse);
+      this._chart.update();
+    }
+    this._tell(false);
+  }
+
+  private _tell(silent: boolean): void {
+    const time = this._data.wall === 0 ? '' : `as of ${clockText(this._data.wall)}`;
+    const end = this._ended || (silent ? 'no news from the notebook’s kernel since' : '');
+    this._asOf.textContent = [time, end].filter(text => text !== '').join(', ');
+    this._asOf.classList.toggle('wb-stale', end !== '');
+  }
+}

@@ -1,0 +1,146 @@
+"""`workbench lab` as a process: JupyterLab on the quickstart, an example beside it, its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import workbench as wb
+from workbench.cli.lab import EXAMPLE, QUICKSTART
+from workbench.cli.main import main
+from workbench.core.status import ServingError
+
+pytestmark = pytest.mark.timeout(240)
+
+MARK = "WORKBENCH_LAB_TEST"
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+_START_SECONDS = 150.0
+_GONE_SECONDS = 20.0
+
+
+def until(holds: Callable[[], bool], what: str, seconds: float, log: Path) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, f"waited {seconds} s until {what}:\n{log.read_text()}"
+        time.sleep(0.1)
+
+
+def status_of(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+    except OSError:
+        return 0
+
+
+def test_lab_serves_the_quickstart_and_an_example_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark, runtime, log = uuid.uuid4().hex, tmp_path / "runtime", tmp_path / "lab.log"
+    (tmp_path / "files" / "notebooks").mkdir(parents=True)
+    shutil.copy(NOTEBOOKS / QUICKSTART, tmp_path / "files" / "notebooks")
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+    homes = {
+        name: str(tmp_path / name.lower())
+        for name in ("HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")
+    }
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(runtime))
+    for folder in (*homes.values(), str(tmp_path / "temporary")):
+        Path(folder).mkdir()
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            [sys.executable, "-m", "workbench.cli.main", "lab", "--no-browser",
+             "--port", str(port), "--folder", str(tmp_path / "files")],
+            env={**os.environ, **homes, MARK: mark, "TMPDIR": str(tmp_path / "temporary")},
+            stdout=output,
+            stderr=output,
+        ) as process,
+    ):  # fmt: skip
+        try:
+            # The token is in a file that only its user can read.
+            until(lambda: bool(list(runtime.glob("jpserver-*.json"))), "it runs", 60, log)
+            page = f"http://127.0.0.1:{port}/lab/tree/notebooks/{QUICKSTART}"
+            until(lambda: status_of(page + token(runtime)) == 200, "its page is there", 60, log)
+            assert f"127.0.0.1:{port}/lab/tree/notebooks/{QUICKSTART}?token=" in log.read_text()
+
+            until(answers, "the example answers", _START_SECONDS, log)
+            until(
+                lambda: "Press Ctrl-C to stop JupyterLab and the example." in log.read_text(),
+                "it says so",
+                10,
+                log,
+            )
+            assert [server.name for server in wb.servers()] == [EXAMPLE]
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0, log.read_text()
+        finally:
+            process.kill()
+            gone = tmp_path / "gone.log"
+            gone.write_text("")
+            until(lambda: marked(mark) == {}, "no process is left", _GONE_SECONDS, gone)
+    assert {p.name for p in runtime.iterdir()} <= {"jupyter_cookie_secret"}
+    assert os.listdir(tmp_path / "temporary") == []
+
+
+def token(runtime: Path) -> str:
+    """The query with the running JupyterLab's token."""
+    for path in runtime.glob("jpserver-*.json"):
+        try:
+            return f"?token={json.loads(path.read_text())['token']}"
+        except ValueError:
+            pass  # It is written just now.
+    return ""
+
+
+def answers() -> bool:
+    try:
+        return wb.connect(EXAMPLE).predict([[0.0] * 64]).shape == (1, 10)  # type: ignore[union-attr]
+    except ServingError:
+        return False
+
+
+def marked(mark: str) -> dict[int, str]:
+    """All living processes with our mark in their environment, with their command lines."""
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if f"{MARK}={mark}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                line = Path(f"/proc/{pid}/cmdline").read_bytes()
+                found[int(pid)] = line.replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+    return found
+
+
+def test_a_folder_without_the_quickstart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wb, "__file__", str(tmp_path / "workbench" / "__init__.py"))
+    assert main(["lab", "--no-browser", "--folder", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"workbench: This installation has no {QUICKSTART}\n"
+    # One that is installed brings it along, and the reader works on a copy.
+    shipped = tmp_path / "workbench" / "notebooks" / QUICKSTART
+    shipped.parent.mkdir(parents=True)
+    shipped.write_text("{}")
+    from workbench.cli.lab import _quickstart
+
+    assert _quickstart(tmp_path) == tmp_path / QUICKSTART
+    assert (tmp_path / QUICKSTART).read_text() == "{}"

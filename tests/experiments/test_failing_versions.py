@@ -1,0 +1,134 @@
+"""Versions that are no good, published under each policy on a real server."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import workbench as wb
+from docs.failing_table import run, to_markdown
+from workbench.core.status import ServingError
+from workbench.core.transitions import ALIASES
+from workbench.experiments.failing_versions import Outcome, Trial, failing_versions
+
+NOT_FOUND = r"404: Servable not found for request: Latest\(failing\)"
+
+
+class Cell(NamedTuple):
+    """What a cell of the table says: texts are regular expressions."""
+
+    serves: str
+    away: str
+    failed: bool
+    held: bool
+    callers: str
+
+
+UNHARMED = Cell("the old version", "never", False, False, "")
+AWAY = Cell("nothing", "and not back", True, False, NOT_FOUND)
+WAITED_IN_VAIN = Cell("nothing", "and not back", True, True, NOT_FOUND)
+STILL_WAITING = Cell("nothing", "and not back", False, True, "nothing within 5 s|")
+WRONG = r"400: Failed to process element: 0 of 'instances' list\. Error: INVALID_ARGUMENT"
+TAKES_OVER = Cell("the new version", r"\d+ ms", True, False, WRONG)
+
+PUBLISHED = {
+    "bad graph": r"NOT_FOUND: Version \d+ of failing did not load: Op type not registered ",
+    "corrupt weights": r"DATA_LOSS: Version \d+ of failing did not load: ",
+    "too big": r"(RESOURCE_EXHAUSTED|UNAVAILABLE): Version \d+ of failing did not load: ",
+    "too slow": r"DEADLINE_EXCEEDED: Version \d+ of failing is not available after 3 s: it is ",
+    "half copied": r"DEADLINE_EXCEEDED: Version \d+ of failing is not available after 3 s: "
+    "variables/variables.data-00000-of-00001 has 4 of 8 bytes",
+    "wrong signature": "it is available",
+}
+FAILS_LATE = {
+    "smooth": UNHARMED,
+    "unload_first": AWAY,
+    "unload_first+hold": WAITED_IN_VAIN,
+    "staged": AWAY,
+    "staged+hold": WAITED_IN_VAIN,
+}
+CELLS = {
+    # What shows when the graph is read shows while the old version still serves.
+    "bad graph": {**FAILS_LATE, "staged": UNHARMED, "staged+hold": UNHARMED},
+    "corrupt weights": FAILS_LATE,
+    "too big": FAILS_LATE,
+    "too slow": {
+        **FAILS_LATE,
+        "unload_first+hold": STILL_WAITING,
+        "staged+hold": STILL_WAITING,
+    },
+    "half copied": dict.fromkeys(ALIASES, UNHARMED),
+    "wrong signature": {
+        "smooth": TAKES_OVER._replace(away="never"),
+        "unload_first": TAKES_OVER,
+        "unload_first+hold": TAKES_OVER._replace(held=True),
+        "staged": TAKES_OVER,
+        "staged+hold": TAKES_OVER._replace(held=True),
+    },
+}
+
+
+def check(outcome: Outcome, cell: Cell) -> None:
+    """The outcome is what the cell says."""
+    where = (outcome.trial, outcome.policy)
+    assert (where, outcome.served_by) == (where, cell.serves)
+    assert re.fullmatch(cell.away, outcome.away), (where, outcome.away)
+    assert (where, outcome.failed > 0) == (where, cell.failed)
+    # How many wait depends on how long the gap is: under staged it may be a moment only.
+    assert (where, outcome.held > 0) == (where, cell.held), outcome.recording
+    assert re.match(cell.callers, outcome.callers), (where, outcome.callers)
+    assert re.match(PUBLISHED[outcome.trial], outcome.published), (where, outcome.published)
+
+
+@pytest.fixture
+def failing(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> wb.Server:
+    for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    return wb.serve(models / "half_plus_two", name="failing")
+
+
+def test_a_broken_graph(failing: wb.Server, models: Path) -> None:
+    trials = [Trial("bad graph", models / "bad_graph")]
+    policies = ("smooth", "unload_first+hold")
+    with failing as server:
+        found = failing_versions(server, trials, [1.0], policies=policies)
+        assert (server.versions.available, server.transition) == ([1], "smooth")
+        assert [p.name for p in server.base_path.iterdir() if p.name.isdigit()] == ["1"]
+        server.publish(models / "half_plus_three")
+        server._control.request("PATCH", "/models/failing", {"version_policy": "all"})
+        server.wait_for(1)
+        with pytest.raises(ServingError, match="One version of failing must serve, and no more"):
+            failing_versions(server, trials, [1.0])
+    for policy in policies:
+        check(found.of("bad graph", policy), CELLS["bad graph"][policy])
+    table = found.frame
+    assert table["serves afterwards"].tolist() == ["the old version", "nothing"]
+    assert table["callers are told"].tolist()[0] == "the answer"
+    written = to_markdown(found, str(models))
+    lines = written.splitlines()
+    assert lines[0] == "## Bad graph"
+    assert lines[2].startswith(
+        "The publisher is told `NOT_FOUND: Version N of failing did not load: Op type not"
+    )
+    assert lines[4] == "| policy | serves afterwards | away | failed | held | callers are told |"
+    assert str(models) not in written
+    with pytest.raises(KeyError):
+        found.of("bad graph", "staged")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_every_cell_of_the_table(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    found = run(models, progress=False)
+    assert {(o.trial, o.policy) for o in found.outcomes} == {
+        (trial, policy) for trial in CELLS for policy in ALIASES
+    }
+    for outcome in found.outcomes:
+        check(outcome, CELLS[outcome.trial][outcome.policy])

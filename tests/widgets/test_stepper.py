@@ -1,0 +1,43 @@
+"""The policy stepper's controls."""
+
+from __future__ import annotations
+
+import pytest
+
+from workbench.core.status import ServingError
+from workbench.widgets.stepper import policy_stepper
+
+
+def test_buttons_and_words() -> None:
+    stepper = policy_stepper()
+    assert "answers requests: <b>1</b>" in stepper._said.value
+    stepper.step_button.click()
+    stepper.step_button.click()
+
+    assert [step.decided for step in stepper.steps] == [True, False]
+    assert repr(stepper) == "<PolicyStepper smooth: 1 ready un-aspired, 2 ready>"
+    assert "<li><b>policy</b>: load 2: highest aspired version not loaded yet</li>" in (
+        stepper._said.value
+    )
+    stepper.add_button.click()
+    assert repr(stepper) == (
+        "<PolicyStepper smooth: 1 ready un-aspired, 2 ready un-aspired, 3 new>"
+    )
+    stepper.reset_button.click()
+    assert repr(stepper) == "<PolicyStepper smooth: 1 ready un-aspired, 2 new>"
+    assert stepper.steps == []
+
+
+def test_an_edited_row_and_another_policy() -> None:
+    stepper = policy_stepper()
+    stepper.policy.value = "unload_first"
+    _, wanted = stepper._rows.children[0].children
+    wanted.value = True
+    assert stepper.step().why == "load 2: highest aspired, and no un-aspired version is left"
+    stepper.reset()
+    assert stepper.step().why == "unload 1: not aspired: its memory is needed first"
+
+
+def test_an_unknown_policy() -> None:
+    with pytest.raises(ServingError, match=r"Unknown transition 'sideways'"):
+        policy_stepper("sideways")

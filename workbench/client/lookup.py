@@ -1,0 +1,80 @@
+"""Which of a model's versions and signatures a request means; what there is where it means none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from workbench.core.signature import Signature
+from workbench.core.status import invalid_argument, not_found
+
+Signatures = dict[int, dict[str, Signature]]
+"""By version and name."""
+
+
+def available_signatures(data: Mapping[str, Any]) -> Signatures:
+    """The signatures of the versions that answer, of a model as the server describes it."""
+    return {
+        v["version"]: {n: Signature.from_json(s) for n, s in v["signatures"].items()}
+        for v in data["versions"]
+        if v["state"] == "AVAILABLE" and "signatures" in v
+    }
+
+
+def labelled(data: Mapping[str, Any], label: str) -> int:
+    """The version with that label.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, naming the labels that there are.
+    """
+    labels: Mapping[str, int] = data["labels"]
+    if label not in labels:
+        there = ", ".join(f"{name} ({version})" for name, version in sorted(labels.items()))
+        raise invalid_argument(
+            f"Unrecognized servable version label: {label}; the labels of {data['name']} are: "
+            f"{there or 'none'}"
+        )
+    return labels[label]
+
+
+def check_available(data: Mapping[str, Any], version: int | None) -> None:
+    """Whether a version (None: any) answers.
+
+    Raises:
+        ServingError: NOT_FOUND, with the state of those that there are.
+    """
+    states = {v["version"]: v["state"] for v in data["versions"]}
+    if "AVAILABLE" in states.values() if version is None else states.get(version) == "AVAILABLE":
+        return
+    name = data["name"]
+    wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+    there = [
+        f"{v['version']} failed" if v["error"] else f"{v['version']} {v['state']}"
+        for v in data["versions"]
+    ]
+    there += [f"{v} waiting" for v in data["waiting"]]
+    raise not_found(
+        f"Servable not found for request: {wanted}; the versions of {name} are: "
+        f"{', '.join(there) or 'none'}"
+    )
+
+
+def unknown_model(model: str, there: Sequence[str]) -> Exception:
+    """NOT_FOUND, naming the models that a server has."""
+    return not_found(
+        f"Could not find model {model}; the models of this server are: {', '.join(there) or 'none'}"
+    )
+
+
+def named(signatures: Mapping[str, Signature], name: str) -> Signature:
+    """The signature of that name.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, naming those that there are.
+    """
+    if name not in signatures:
+        raise invalid_argument(
+            f'Serving signature name: "{name}" not found in signature def; there are: '
+            f"{', '.join(sorted(signatures))}"
+        )
+    return signatures[name]

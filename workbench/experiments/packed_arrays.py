@@ -1,0 +1,35 @@
+"""Arrays as plain data, for results that are kept: numbers compressed, all else as a list."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+
+def pack(array: np.ndarray) -> dict[str, Any]:
+    """The array as data that JSON can hold; bytes in it are kept as such."""
+    about = {"dtype": array.dtype.str, "shape": list(array.shape)}
+    if array.dtype.hasobject:
+        items = [
+            {"bytes": base64.b64encode(item).decode("ascii")} if isinstance(item, bytes) else item
+            for item in array.reshape(-1).tolist()
+        ]
+        return {**about, "items": items}
+    packed = zlib.compress(np.ascontiguousarray(array).tobytes())
+    return {**about, "data": base64.b64encode(packed).decode("ascii")}
+
+
+def unpack(data: Mapping[str, Any]) -> np.ndarray:
+    """What `pack` was given."""
+    shape = tuple(data["shape"])
+    if "items" not in data:
+        raw = zlib.decompress(base64.b64decode(data["data"]))
+        return np.frombuffer(raw, np.dtype(data["dtype"])).reshape(shape).copy()
+    array = np.empty(len(data["items"]), object)
+    for place, item in enumerate(data["items"]):
+        array[place] = base64.b64decode(item["bytes"]) if isinstance(item, dict) else item
+    return array.reshape(shape)

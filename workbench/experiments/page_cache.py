@@ -1,0 +1,90 @@
+"""Which part of a folder's files lies in memory, and how to send it back to the disk.
+
+A version that was just written, or loaded before, is read from the page cache; after a reboot, or
+on a machine that is short of memory, it comes from the disk. Only the pages of the files that are
+asked about are let go: the rest of the machine keeps its cache.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+_PIECE_BYTES = 2**20
+
+
+def evict(folder: str | os.PathLike[str]) -> None:
+    """Write what is new in the folder's files to the disk, and let their pages go.
+
+    The kernel takes this as advice: pages that a process has mapped stay. `cached_share` tells
+    what came of it.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    for path in _files(folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            # Pages that are not on the disk yet cannot be let go.
+            os.fsync(descriptor)
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
+
+
+def bring_in(folder: str | os.PathLike[str]) -> None:
+    """Read the folder's files, so that they are in the page cache as far as there is room.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    for path in _files(folder):
+        with open(path, "rb", buffering=0) as file:
+            while file.read(_PIECE_BYTES):
+                pass
+
+
+def cached_share(folder: str | os.PathLike[str]) -> float | None:
+    """The share of the bytes of the folder's files that is in the page cache, from 0 to 1; None
+    where this cannot be told. Looking changes nothing: no page is touched.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    resident = pages = 0
+    for path in _files(folder):
+        found = _resident_pages(path)
+        if found is None:
+            return None
+        resident += found[0]
+        pages += found[1]
+    return resident / pages if pages else None
+
+
+def _files(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    # A version's folder may be a link to where the files are.
+    return (path for path in sorted(Path(folder).resolve().rglob("*")) if path.is_file())
+
+
+def _resident_pages(path: Path) -> tuple[int, int] | None:
+    """How many of a file's pages are in memory, and how many there are (`mincore`)."""
+    if not sys.platform.startswith("linux"):
+        return None
+    size = path.stat().st_size
+    if not size:
+        return 0, 0
+    pages = -(-size // mmap.PAGESIZE)
+    states = (ctypes.c_ubyte * pages)()
+    # A private mapping that is never written to: only so does ctypes give its address.
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY) as view:
+        start = ctypes.c_char.from_buffer(view)
+        failed = ctypes.CDLL(None).mincore(
+            ctypes.c_void_p(ctypes.addressof(start)), ctypes.c_size_t(size), states
+        )
+        del start
+    return None if failed else (sum(state & 1 for state in bytes(states)), pages)

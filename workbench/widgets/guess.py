@@ -1,0 +1,187 @@
+"""Predict, then reveal: draw the curve you expect, then have it measured, and compare.
+
+    guess = wb.PredictThenReveal(
+        "Throughput against batching delay?", delays, measure, x_label="ms",
+        y_label="requests/s", y_range=(0, 20_000),
+    )
+    guess
+
+What is compared is the learner's curve with the learner's own measurement, on this machine.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import numpy as np
+import traitlets
+from numpy.typing import NDArray
+
+from workbench.widgets.live import MODULE
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+Report = Callable[[str], None]
+Measure = Callable[[Report], Sequence[float]]
+NEAR = 0.15
+"""A guess within so much of the measured range is a good one."""
+_ALIKE = 0.7
+
+
+class PredictThenReveal(anywidget.AnyWidget):
+    """A question about a curve.
+
+    Attributes:
+        guess: what was drawn, one value for each of `xs`; empty before it is revealed.
+        truth: what was measured, the same way.
+    """
+
+    _esm = MODULE
+    face = traitlets.Unicode("guess").tag(sync=True)
+    about = traitlets.Dict().tag(sync=True)
+
+    def __init__(
+        self,
+        question: str,
+        xs: Sequence[float],
+        measure: Measure,
+        *,
+        x_label: str,
+        y_label: str,
+        y_range: tuple[float, float],
+    ) -> None:
+        if len(xs) < 2 or list(xs) != sorted(set(xs)):
+            raise ValueError(f"xs must be two or more ascending numbers; were {list(xs)!r}")
+        if not y_range[0] < y_range[1]:
+            raise ValueError(f"y_range must be a lower and a higher number; was {y_range!r}")
+        about = {
+            "question": question,
+            "xs": [float(x) for x in xs],
+            "xLabel": x_label,
+            "yLabel": y_label,
+            "yRange": [float(y) for y in y_range],
+        }
+        super().__init__(about=about)
+        self.guess: list[float] = []
+        self.truth: list[float] = []
+        self._measure = measure
+        self.on_msg(self._on_message)
+
+    def reveal(self, guess: Sequence[float], report: Report = print) -> str:
+        """Measure, and compare with `guess`; also what the button does.
+
+        Args:
+            guess: one value for each of the places that were asked for.
+
+        Returns:
+            How far the guess was off, in words.
+
+        Raises:
+            ValueError: there are not as many values as places.
+        """
+        places = len(self.about["xs"])
+        if len(guess) != places or any(value is None for value in guess):
+            raise ValueError(f"Guess {places} values, one for each place; there were {len(guess)}")
+        self.guess = [float(value) for value in guess]
+        truth = [float(value) for value in self._measure(report)]
+        if len(truth) != places:
+            raise ValueError(f"{places} values were to be measured; there were {len(truth)}")
+        self.truth = truth
+        text = self.verdict
+        self.send({"kind": "truth", "values": truth, "guess": self.guess, "text": text})
+        return text
+
+    @property
+    def verdict(self) -> str:
+        """How far the guess was off, and where most."""
+        if not self.truth:
+            return "not revealed yet"
+        truth, guess = np.array(self.truth), np.array(self.guess)
+        span = float(np.ptp(truth)) or abs(float(truth[0])) or 1.0
+        off = np.abs(guess - truth) / span
+        worst = int(off.argmax())
+        unit, place = self.about["xLabel"], self.about["xs"][worst]
+        mean = float(off.mean())
+        if mean <= NEAR:
+            said = "You saw it coming"
+        elif _alike(guess, truth):
+            said = "The shape is right, the size is not"
+        else:
+            said = "It is not as you thought"
+        way = "above" if guess[worst] > truth[worst] else "below"
+        return (
+            f"{said}: on average {mean:.0%} of the measured range off, most at {place:g} {unit}, "
+            f"where you were {way} ({guess[worst]:.3g} instead of {truth[worst]:.3g})."
+        )
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The guess and what was measured: one row a place."""
+        import pandas as pd
+
+        places = self.about["xs"]
+        empty = [float("nan")] * len(places)
+        return pd.DataFrame(
+            {
+                self.about["xLabel"]: places,
+                "guessed": self.guess or empty,
+                "measured": self.truth or empty,
+            }
+        )
+
+    def plot(self) -> Figure:
+        """Both curves: a figure that lasts."""
+        from workbench.experiments.figure import Picture
+
+        figure = Picture(figsize=(6.0, 3.2), layout="constrained")
+        axes = figure.subplots()
+        places = range(len(self.about["xs"]))
+        if self.guess:
+            axes.plot(places, self.guess, "o--", color="#0072B2", label="guessed", markersize=4)
+        if self.truth:
+            axes.plot(places, self.truth, "o-", color="#B00020", label="measured", markersize=4)
+            axes.legend(frameon=False)
+        axes.set_xticks(places, [f"{x:g}" for x in self.about["xs"]])
+        axes.set_xlabel(self.about["xLabel"])
+        axes.set_ylabel(self.about["yLabel"])
+        axes.set_title(self.about["question"], loc="left", fontsize=11)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        return figure
+
+    def _on_message(self, _widget: Any, message: Mapping[str, Any], _buffers: Any) -> None:
+        if message.get("op") == "hello" and self.truth:
+            self.send(
+                {"kind": "truth", "values": self.truth, "guess": self.guess, "text": self.verdict}
+            )
+        elif message.get("op") == "reveal":
+            # Measuring takes a while, and other widgets want to be answered meanwhile.
+            threading.Thread(
+                target=self._reveal, args=(message,), name="widget-reveal", daemon=True
+            ).start()
+
+    def _reveal(self, message: Mapping[str, Any]) -> None:
+        try:
+            text, ok = self.reveal(message["guess"], self._report), True
+        except Exception as error:
+            # Whatever it is, the one who pressed the button is told.
+            text, ok = str(error) or type(error).__name__, False
+        self.send({"kind": "done", "id": message.get("id"), "ok": ok, "text": text})
+
+    def _report(self, text: str) -> None:
+        self.send({"kind": "progress", "text": text})
+
+    def __repr__(self) -> str:
+        return f"<PredictThenReveal {self.about['question']!r}: {self.verdict}>"
+
+
+def _alike(guess: NDArray[np.float64], truth: NDArray[np.float64]) -> bool:
+    """Whether both go up and down together."""
+    if not np.ptp(guess) or not np.ptp(truth):
+        return False
+    return float(np.corrcoef(guess, truth)[0, 1]) > _ALIKE

@@ -1,0 +1,176 @@
+"""What all live widgets share: news for those that are looked at, orders, and an output that lasts.
+
+One thread of the notebook's kernel asks the servers for what is new, only for widgets that somebody
+sees, and only as often as they want it. Orders from a widget (publish, roll back ...) run in a
+thread each, one after the other, so that the page stays alive meanwhile. The chart itself is drawn
+in the browser; the kernel only passes on what the server tells.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from workbench.client.control import ControlClient, model_path
+from workbench.core.status import Code, ServingError
+
+MODULE = Path(__file__).parents[1] / "static" / "widgets.js"
+"""All widgets' part in the browser; built from `extension/src/widgets`."""
+
+BACKLOG_SECONDS = 600.0
+_BACKLOG_EVENTS = 2000
+_AGAIN_SECONDS = 1.0
+_ASK_SECONDS = 5.0
+
+
+class LiveWidget(anywidget.AnyWidget):
+    """A view of one model of a server that goes on while it is looked at.
+
+    Args:
+        face: which view the browser's module draws.
+        about: what it needs to know from the beginning, as plain data without secrets.
+        orders: what it may ask for, by name: each gets the message's values, and what it returns
+            is told in the widget.
+        interval_seconds: how often it wants news.
+    """
+
+    _esm = MODULE
+    face = traitlets.Unicode().tag(sync=True)
+    about = traitlets.Dict().tag(sync=True)
+
+    def __init__(
+        self,
+        server: str,
+        model: str,
+        face: str,
+        about: Mapping[str, Any],
+        orders: Mapping[str, Callable[[Mapping[str, Any]], str]] | None = None,
+        interval_seconds: float = 0.5,
+    ) -> None:
+        super().__init__(face=face, about=dict(about))
+        self.interval_seconds = interval_seconds
+        self._path = model_path(model, "pulse")
+        self._control = ControlClient(server)
+        self._orders = dict(orders or {})
+        self._turn = threading.Lock()
+        self._seen: set[bool] = set()
+        self._marks: dict[str, Any] = {}
+        self._ended = ""
+        self.on_msg(self._on_message)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody looks at it."""
+        return bool(self._seen)
+
+    def pulse(self) -> None:
+        """Ask for what is new and send it to the browser; called by the thread of news."""
+        asked: dict[str, Any] = self._marks or {"events": 0, "memory": 0, "traffic": 0}
+        try:
+            news = self._control.request("GET", self._path, timeout=_ASK_SECONDS, **asked)
+        except ServingError as error:
+            gone = error.code is Code.NOT_FOUND
+            self._say_ended("server stopped" if gone else "the server does not answer")
+            self._marks = {}
+            return
+        if not self._marks:
+            news = _backlog(news)
+        self._marks = {"events": news["seq"], "memory": news["now"], "traffic": news["now"]}
+        self._ended = ""
+        self.send({"kind": "pulse", "pulse": news})
+
+    def _say_ended(self, text: str) -> None:
+        if text != self._ended:
+            self._ended = text
+        self.send({"kind": "ended", "text": text})
+
+    def _on_message(self, _widget: Any, message: Any, _buffers: Any) -> None:
+        op = message.get("op")
+        if op == "hello":
+            # A new view of it knows nothing yet.
+            self._marks = {}
+            self._seen.add(True)
+            _NEWS.look_at(self)
+        elif op == "seen":
+            if message.get("value"):
+                self._seen.add(True)
+                _NEWS.look_at(self)
+            else:
+                self._seen.clear()
+        elif op in self._orders:
+            threading.Thread(
+                target=self._obey, args=(op, message), name=f"widget-{op}", daemon=True
+            ).start()
+
+    def _obey(self, op: str, message: Mapping[str, Any]) -> None:
+        with self._turn:
+            try:
+                text, ok = self._orders[op](message), True
+            except Exception as error:
+                # Whatever it is, the one who pressed the button is told.
+                text, ok = str(error) or type(error).__name__, False
+        self.send({"kind": "done", "id": message.get("id"), "ok": ok, "text": text})
+        _NEWS.look_at(self)
+
+
+def _backlog(news: dict[str, Any]) -> dict[str, Any]:
+    """Of everything that the server remembers, what a new view needs: the last minutes, and the
+    states before them that still hold."""
+    since = news["now"] - BACKLOG_SECONDS
+    last: dict[Any, Any] = {}
+    for event in news["events"]:
+        if event["kind"] == "state" and event["monotonic"] <= since:
+            last[event.get("version")] = event
+    recent = [e for e in news["events"] if e["monotonic"] > since][-_BACKLOG_EVENTS:]
+    standing = [e for e in last.values() if e["data"]["state"] != "END"]
+    memory = [s for s in news["memory"] if s[0] > since]
+    return {**news, "events": standing + recent, "memory": memory}
+
+
+class _News:
+    """The thread that asks; it runs while any widget is looked at."""
+
+    def __init__(self) -> None:
+        self._widgets: weakref.WeakSet[LiveWidget] = weakref.WeakSet()
+        self._due: weakref.WeakKeyDictionary[LiveWidget, float] = weakref.WeakKeyDictionary()
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def look_at(self, widget: LiveWidget) -> None:
+        """Have the widget get news at once, and from now on."""
+        with self._lock:
+            self._widgets.add(widget)
+            self._due[widget] = 0.0
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="widget-news", daemon=True)
+                self._thread.start()
+        self._wake.set()
+
+    def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            with self._lock:
+                looked_at = [w for w in self._widgets if w.wanted]
+                if not looked_at:
+                    self._thread = None
+                    return
+            now = time.monotonic()
+            for widget in looked_at:
+                if self._due.get(widget, 0.0) <= now:
+                    widget.pulse()
+                    pause = _AGAIN_SECONDS if widget._ended else widget.interval_seconds
+                    self._due[widget] = time.monotonic() + pause
+            soonest = min(self._due.get(w, 0.0) for w in looked_at)
+            del looked_at
+            self._wake.wait(max(0.02, soonest - time.monotonic()))
+
+
+_NEWS = _News()
