@@ -548,15 +548,106 @@ def test_a_client_that_disconnects_abandons_its_requests() -> None:
 def test_a_connection_beyond_the_limit_is_told_so() -> None:
     async def scenario() -> None:
         limits = HttpLimits(max_connections=1)
-        async with serving(limits=limits) as (_, port), client(port) as first:
-            first.send(post(b"1"))
-            await first.exactly(ok(b"POST / 1"))
+        held = Held()
+        async with serving(held, limits) as (_, port), client(port) as first:
+            first.send(post(b"1", CLOSE))
+            await held.arrival(1)
             async with client(port) as second:
                 assert await second.to_end() == refused(
                     b"503 Service Unavailable", b"This server has its limit of 1 connections."
                 )
-            first.send(post(b"2", CLOSE))
-            assert await first.to_end() == ok(b"POST / 2", CLOSE)
+            echo(*held.calls[0])
+            assert await first.to_end() == ok(b"POST / 1", CLOSE)
+
+    run(scenario())
+
+
+def test_at_the_limit_the_connection_that_was_idle_longest_makes_room() -> None:
+    async def scenario() -> None:
+        limits = HttpLimits(max_connections=2)
+        async with (
+            serving(limits=limits) as (server, port),
+            client(port) as first,
+            client(port) as second,
+        ):
+            first.send(post(b"1"))
+            await first.exactly(ok(b"POST / 1"))
+            server.now += 1.0
+            second.send(post(b"2"))
+            await second.exactly(ok(b"POST / 2"))
+            server.now += 1.0
+            async with client(port) as third:
+                third.send(post(b"3", CLOSE))
+                assert await third.to_end() == ok(b"POST / 3", CLOSE)
+            assert await first.to_end() == b""
+            second.send(post(b"4", CLOSE))
+            assert await second.to_end() == ok(b"POST / 4", CLOSE)
+
+    run(scenario())
+
+
+def test_who_has_not_been_let_in_is_not_waited_for_as_long() -> None:
+    async def scenario() -> None:
+        limits = HttpLimits(strange_s=0.1, keep_alive_s=60.0)
+        async with (
+            serving(limits=limits, access=AccessPolicy("token")) as (_, port),
+            client(port) as known,
+            client(port) as stranger,
+        ):
+            known.send(post(b"1", b"Authorization: Bearer token\r\n"))
+            await known.exactly(ok(b"POST / 1"))
+            assert await stranger.to_end() == b""
+            known.send(post(b"2", b"Authorization: Bearer token\r\n" + CLOSE))
+            assert await known.to_end() == ok(b"POST / 2", CLOSE)
+
+    run(scenario())
+
+
+def test_more_requests_than_are_taken_on_at_a_time_are_refused_at_once() -> None:
+    async def scenario() -> None:
+        held = Held()
+        async with serving(held) as (server, port), client(port) as first, client(port) as other:
+            server.admission.max_requests = 1
+            first.send(post(b"1", CLOSE))
+            await held.arrival(1)
+            other.send(post(b"2"))
+            assert await other.to_end() == refused(
+                b"503 Service Unavailable",
+                b"This server has its limit of 1 requests in progress.",
+                b"Retry-After: 1\r\n",
+            )
+            echo(*held.calls[0])
+            assert await first.to_end() == ok(b"POST / 1", CLOSE)
+            assert (server.admission.requests, server.admission.bytes) == (0, 0)
+            assert server.admission.refused == 1
+
+    run(scenario())
+
+
+def test_bodies_take_so_much_memory_and_no_more() -> None:
+    async def scenario() -> None:
+        held = Held()
+        async with serving(held) as (server, port), client(port) as first, client(port) as other:
+            server.admission.max_bytes = 100
+            first.send(post(b"x" * 90, CLOSE))
+            await held.arrival(1)
+            assert server.admission.bytes == 90
+            other.send(post(b"y" * 11))
+            assert await other.to_end() == refused(
+                b"503 Service Unavailable",
+                b"This server holds 90 bytes of requests in progress; 11 more would be beyond its "
+                b"limit of 100.",
+                b"Retry-After: 1\r\n",
+            )
+            async with client(port) as third:
+                third.send(
+                    b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n"
+                    + b"z" * 11 + b"\r\n"
+                )  # fmt: skip
+                assert b"11 more would be beyond" in await third.to_end()
+            echo(*held.calls[0])
+            assert await first.to_end() == ok(b"POST / " + b"x" * 90, CLOSE)
+            assert server.admission.bytes == 0
 
     run(scenario())
 

@@ -237,3 +237,11 @@ def test_blocking_frames_over_a_socket() -> None:
     theirs.close()
     with pytest.raises(ConnectionLost, match="Bad file descriptor"):
         receive_frame(theirs)
+
+
+def test_strings_of_more_dimensions_than_numpys_iterators_take() -> None:
+    deep = np.empty((1,) * 50 + (2,), object)
+    deep.fill(b"word")
+    _, tensors = decode_message(encode_message({}, {"x": deep}))
+    assert tensors["x"].shape == deep.shape
+    assert tensors["x"].ravel().tolist() == [b"word", b"word"]

@@ -701,7 +701,7 @@ def test_requests_of_a_worker_that_dies_are_answered_by_the_next(
     server: Server, tmp_path: Path
 ) -> None:
     async def test() -> None:
-        _, served = await server.serve(tmp_path / "m", "slow")
+        model, served = await server.serve(tmp_path / "m", "slow")
         futures = [server.submit("m", long_run())[1] for _ in range(2)]
         await running(server)
         futures.append(server.submit("m", {**long_run(0.01), "x": floats(7)})[1])
@@ -709,7 +709,7 @@ def test_requests_of_a_worker_that_dies_are_answered_by_the_next(
         os.kill(served.worker.pid, signal.SIGKILL)
         answers = await asyncio.wait_for(asyncio.gather(*futures), WAIT_SECONDS)
         assert [answer["y"].tolist() for answer in answers] == [[1.0], [1.0], [7.0]]
-        assert len(served.deaths) == 1
+        assert len(model.failing[1].deaths) == 1
 
     server.run(test())
 
@@ -731,7 +731,7 @@ def test_three_deaths_are_too_many(server: Server, tmp_path: Path) -> None:
             dying = served.worker
             os.kill(dying.pid, signal.SIGKILL)
             await server.until(lambda: served.worker is not dying, "its death was noticed")  # noqa: B023
-            if len(served.deaths) == 2:
+            if len(model.failing[1].deaths) == 2:
                 # The request has had its second try; another waits for a worker.
                 with pytest.raises(ServingError) as raised:
                     await lost

@@ -283,6 +283,21 @@ def test_what_has_no_rows_of_its_own_runs_alone(
 
 
 @on_loop
+async def test_strings_of_more_dimensions_than_tensorflow_can_read_are_refused() -> None:
+    """It would not refuse them itself: its process would be gone."""
+    setting = Setting()
+    for shape in ((1,) * 33, (0,) * 50):
+        strings = {"x": np.empty(shape, object)}
+        task = Task(setting.version, "double", strings, (), 2**62, lambda result: None)
+        with pytest.raises(ServingError) as raised:
+            setting.scheduler.submit(task)
+        assert raised.value == invalid_argument(
+            f"Input 'x' has {len(shape)} dimensions; a tensor of strings can have 32"
+        )
+    assert (setting.version.pending, setting.scheduler.outstanding) == (0, 0)
+
+
+@on_loop
 async def test_automatically_nobody_suffers_from_a_bad_neighbour() -> None:
     setting = Setting()
     assert await setting.ask([1], [-1], [2, 3]) == [[2], BAD, [4, 6]]
@@ -767,3 +782,84 @@ def test_idle_queues_and_idle_memory_are_given_back(monkeypatch: pytest.MonkeyPa
         setting.scheduler.close()
 
     uvloop.run(asyncio.wait_for(test(), 20))
+
+
+@on_loop
+async def test_the_poison_of_a_batch_takes_no_neighbour_along() -> None:
+    """After the death of their worker the requests of a batch run one by one."""
+    setting = Setting(worker=FakeWorker(at_once=False))
+    futures = [setting.submit(x)[1] for x in (1, -1, 2)]
+    dying = setting.worker
+    batch = await dying.batch(0)
+    setting.scheduler.detach(setting.version)
+    batch.finish(WORKER_LOST)
+    sizes = []
+    setting.attach(FakeWorker(at_once=False))
+    for number in (0, 1):
+        batch = await setting.worker.batch(number)
+        # Two slots are free, and yet one of them runs at a time.
+        await asyncio.sleep(0.01)
+        assert len(setting.worker.batches) == number + 1
+        sizes.append(len(batch.inputs["x"]))
+        if batch.inputs["x"][0] > 0:
+            batch.finish()
+    setting.scheduler.detach(setting.version)
+    batch.finish(WORKER_LOST)
+    setting.attach(FakeWorker())
+    assert await answers(futures) == [[2], WORKER_LOST, [4]]
+    assert [*sizes, *setting.worker.sizes()] == [1, 1, 1]
+
+
+@on_loop
+async def test_a_run_that_outlives_all_who_waited_for_it_is_told_of() -> None:
+    setting = Setting(worker=FakeWorker(at_once=False))
+    setting.version.hang_micros = 0
+    told: list[Any] = []
+    setting.scheduler.on_stuck = lambda worker, seconds: told.append(worker)
+    task, _ = setting.submit(1)
+    await setting.worker.batch(0)
+    await asyncio.sleep(0.3)
+    # Somebody waits, so it only takes long.
+    assert told == []
+    setting.scheduler.cancel(task)
+    setting.scheduler._finish(task, None)
+    await asyncio.sleep(0.3)
+    assert told == [setting.worker]
+    setting.worker.batches[0].finish()
+
+
+@on_loop
+async def test_a_version_has_so_many_requests_waiting_and_no_more() -> None:
+    setting = Setting(worker=FakeWorker(at_once=False))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scheduler, "MAX_PENDING", 2)
+        # Of whatever shapes: each has a queue of its own.
+        futures = [setting.submit(x=np.ones((1, n), np.float32))[1] for n in (1, 2)]
+        with pytest.raises(ServingError) as raised:
+            setting.submit(x=np.ones((1, 3), np.float32))
+        assert raised.value == unavailable("2 requests wait for this version already")
+    assert setting.version.statistics.rejected == 1
+    for number in (0, 1):
+        (await setting.worker.batch(number)).finish({"y": np.zeros(1)})
+    assert await answers(futures) == [[0], [0]]
+
+
+@on_loop
+async def test_alone_a_request_that_would_come_too_late_is_refused_at_once() -> None:
+    setting = Setting(slots=1, worker=FakeWorker(at_once=False))
+    setting.version.solo_micros = 1e6
+    futures = [setting.submit(1, signature="no_batch", seconds=1.5)[1]]
+    await setting.worker.batch(0)
+    futures += [setting.submit(1, signature="no_batch", seconds=1.5)[1]]
+    with pytest.raises(ServingError) as raised:
+        for _ in range(2):
+            futures += [setting.submit(1, signature="no_batch", seconds=1.5)[1]]
+    assert raised.value == unavailable(
+        "2 requests wait for this version already, for about 2.0 s: longer than this one has"
+    )
+    # Whoever has more time may wait.
+    futures += [setting.submit(1, signature="no_batch", seconds=9)[1]]
+    for number in range(len(futures)):
+        (await setting.worker.batch(number)).finish()
+    assert await answers(futures) == [[2]] * 4
+    assert setting.version.solo_micros < 1e6

@@ -304,3 +304,26 @@ def test_a_complete_version_whose_files_change_stays_what_it_was(
     assert folder.poll(ALL) == first
     shutil.rmtree(tmp_path / "1")
     assert numbers(folder.poll(ALL)) == []
+
+
+@pytest.mark.usefixtures("old_files")
+def test_a_folder_inside_that_cannot_be_listed_is_not_taken_for_an_empty_one(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For the system's superuser nothing is unreadable, so the refusal is played."""
+    put(models, tmp_path, "1", "2", export="half_plus_two")
+    folder = FolderSource("m", str(tmp_path))
+    served = folder.poll(VersionPolicy())
+    assert numbers(served) == [2]
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("/variables"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    # What served goes on as it was: an unreadable folder is not a changed one.
+    assert folder.poll(VersionPolicy()).aspired == served.aspired
+    fresh = FolderSource("m", str(tmp_path)).poll(VersionPolicy())
+    assert (fresh.aspired, fresh.waiting) == ([], {2: "it cannot be read: Permission denied"})

@@ -315,6 +315,7 @@ def test_a_bad_graph_leaves_the_old_version_serving(server: Server, tmp_path: Pa
             ("load_failed", 2, None),
             ("state", 2, "END"),
             ("error", 2, None),
+            ("not_loaded", 2, None),
         ]
 
     server.run(test())
@@ -324,23 +325,24 @@ def test_bad_weights_are_found_only_when_the_old_version_has_gone(
     server: Server, models: Path, tmp_path: Path
 ) -> None:
     """Then nothing serves, as under unload_first, until its files are mended or it is rolled
-    back."""
+    back, or else falls back by itself."""
     base = tmp_path / "m"
 
     async def test() -> None:
-        model, _ = await server.serve(base, "half_plus_two", transition="staged")
+        model, _ = await server.serve(base, "half_plus_two", transition="staged", fall_back=False)
         first = server.core.events.last_seq
         server.put(base, 2, "corrupt")
         server.poll("m")
         error = await failure(server, 2)
         assert error.code is Code.DATA_LOSS
         assert model.ready is None
-        assert steps(server.events(first))[-5:] == [
+        assert steps(server.events(first))[-6:] == [
             ("reserved", 2, None),
             ("loading", 2, None),
             ("load_failed", 2, None),
             ("state", 2, "END"),
             ("error", 2, None),
+            ("not_loaded", 2, None),
         ]
         shutil.rmtree(base / "2")
         server.poll("m")

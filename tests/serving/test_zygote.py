@@ -45,6 +45,8 @@ def test_a_zygote_that_cannot_import_tensorflow_is_tried_again_and_says_why(
 
     async def test() -> None:
         zygote = Zygote(lambda kind, data: events.append((kind, data)))
+        # It is given no time at all, and is to go on all the same.
+        monkeypatch.setattr(zygote, "_kill", lambda: None)
         assert zygote.pid is None
         zygote.start()
         zygote.check()  # nothing is known against it yet
@@ -119,6 +121,38 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
 def test_a_zygote_that_never_forks_is_not_waited_for_for_ever(
     stand_in: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    stand_in("os.close(fds[0])")
+    monkeypatch.setattr(module, "_FORK_SECONDS", 0.0)
+
+    events: list[Any] = []
+
+    async def test() -> None:
+        zygote = Zygote(lambda kind, data: events.append((kind, data.get("code"))))
+        zygote.start()
+        ours, theirs = socket_pair()
+        with pytest.raises(ServingError) as raised:
+            await zygote.fork(theirs.fileno())
+        assert raised.value == unavailable("The zygote did not fork a worker in time")
+        # It does not do its work, so it is ended, and another takes its place.
+        theirs.close()
+        ours.setblocking(False)
+        end = asyncio.get_running_loop().sock_recv(ours, 1)
+        assert await asyncio.wait_for(end, 10) == b""
+        await until(lambda: len(events) == 3)
+        await zygote.stop()
+        ours.close()
+
+    uvloop.run(asyncio.wait_for(test(), 60))
+    assert events == [
+        ("zygote_started", None),
+        ("zygote_exited", -signal.SIGKILL),
+        ("zygote_started", None),
+    ]
+
+
+def test_an_answer_that_comes_too_late_leaves_no_descriptor(
+    stand_in: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     stand_in(
         "channel.send({'forked': order['fork'], 'pid': 1, 'fds': 1}, fds=fds); os.close(fds[0])"
     )
@@ -126,12 +160,11 @@ def test_a_zygote_that_never_forks_is_not_waited_for_for_ever(
 
     async def test() -> None:
         zygote = Zygote(lambda kind, data: None)
+        monkeypatch.setattr(zygote, "_kill", lambda: None)
         zygote.start()
         ours, theirs = socket_pair()
-        with pytest.raises(ServingError) as raised:
+        with pytest.raises(ServingError, match="did not fork a worker in time"):
             await zygote.fork(theirs.fileno())
-        assert raised.value == unavailable("The zygote did not fork a worker in time")
-        # An answer that comes too late leaves no descriptor behind.
         theirs.close()
         ours.setblocking(False)
         end = asyncio.get_running_loop().sock_recv(ours, 1)
@@ -140,6 +173,53 @@ def test_a_zygote_that_never_forks_is_not_waited_for_for_ever(
         ours.close()
 
     uvloop.run(asyncio.wait_for(test(), 60))
+
+
+def test_a_zygote_that_hangs_in_its_import_is_replaced(
+    fake_tensorflow: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_tensorflow.write_text("import time\ntime.sleep(1000)\n")
+    monkeypatch.setattr(module, "_START_SECONDS", 0.0)
+    events: list[Any] = []
+
+    async def test() -> None:
+        zygote = Zygote(lambda kind, data: events.append((kind, data.get("code"))))
+        zygote.start()
+        with pytest.raises(ServingError, match="TensorFlow is still being imported"):
+            await zygote.fork(0)
+        await until(lambda: events)
+        await zygote.stop()
+
+    uvloop.run(asyncio.wait_for(test(), 60))
+    assert events == [("zygote_exited", -signal.SIGKILL)]
+
+
+def test_a_zygote_that_cannot_be_started_just_now_is_tried_again(
+    stand_in: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No descriptor and no process to be had are troubles that pass."""
+    stand_in("pass")
+    monkeypatch.setattr(module, "_RETRY_SECONDS", (0.0,) * 5)
+    pairs = iter([OSError(24, "Too many open files")])
+    events: list[Any] = []
+
+    def crowded() -> Any:
+        if (error := next(pairs, None)) is not None:
+            raise error
+        return socket_pair()
+
+    async def test() -> None:
+        zygote = Zygote(lambda kind, data: events.append(kind))
+        zygote.start()
+        await until(lambda: events == ["zygote_started"])
+        monkeypatch.setattr(module, "socket_pair", crowded)
+        assert zygote.pid is not None
+        os.kill(zygote.pid, signal.SIGKILL)
+        await until(lambda: len(events) == 3)
+        await zygote.stop()
+
+    uvloop.run(asyncio.wait_for(test(), 60))
+    assert events == ["zygote_started", "zygote_exited", "zygote_started"]
 
 
 def test_a_zygote_that_dies_while_it_forks_is_replaced(stand_in: Callable[[str], None]) -> None:

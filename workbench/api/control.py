@@ -217,6 +217,7 @@ _SETTINGS: dict[str, tuple[tuple[type, ...], str]] = {
     "device": ((str,), "a string"),
     "memory_limit_bytes": ((int, type(None)), "a number of bytes or null"),
     "gpu_memory_limit_bytes": ((int, type(None)), "a number of bytes or null"),
+    "hang_seconds": ((int, float), "a number"),
 }
 
 
@@ -258,6 +259,9 @@ class _Wait(Handler):
                 done = int(gone) not in model.versions
             elif version >= 0:
                 served = model.versions.get(int(version))
+                if served is None and int(version) in model.failing:
+                    # It has failed, and another has been chosen in its place.
+                    served = model.ended.get(int(version))
                 done = served is not None and served.harness.state in _SETTLED
             else:
                 wanted = [s for s in model.versions.values() if s.harness.aspired]

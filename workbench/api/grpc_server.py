@@ -80,10 +80,13 @@ class GrpcServer:
         self._server: grpc.aio.Server | None = None
         self.draining = False
         handlers = {name: _unary(method) for name, method in methods.items()}
+        anonymous: dict[str, Any] = {}
         if options.health:
             handlers[_HEALTH + "Check"] = _unary(self._check_health)
             handlers[_HEALTH + "Watch"] = grpc.unary_stream_rpc_method_handler(self._watch_health)
-        self._router = _Router(handlers, token)
+            anonymous[_HEALTH + "Check"] = grpc.stream_unary_rpc_method_handler(self._check_all)
+            anonymous[_HEALTH + "Watch"] = grpc.stream_stream_rpc_method_handler(self._watch_all)
+        self._router = _Router(handlers, anonymous, token)
 
     @property
     def insecure(self) -> bool:
@@ -113,6 +116,9 @@ class GrpcServer:
             # TensorFlow Serving's limit is the largest message there can be.
             "grpc.max_receive_message_length": -1,
             "grpc.max_send_message_length": -1,
+            # One client cannot have everything, and who says nothing for long makes room.
+            "grpc.max_concurrent_streams": 4096,
+            "grpc.max_connection_idle_ms": 600_000,
             # The supervisor keeps the port with a socket of its own while we are replaced.
             "grpc.so_reuseport": 1,
             **options.channel_arguments,
@@ -152,6 +158,13 @@ class GrpcServer:
             raise ServingError(Code.NOT_FOUND, "unknown service")
         return _health_response(status)
 
+    async def _check_all(self, requests: Any, context: Any) -> bytes:
+        """For callers without the token, whose request is not read: the health of everything."""
+        return _health_response(self._health(b""))
+
+    async def _watch_all(self, requests: Any, context: Any) -> None:
+        await self._watch_health(b"", context)
+
     async def _watch_health(self, request: bytes, context: Any) -> None:
         told = 0
         while True:
@@ -163,16 +176,24 @@ class GrpcServer:
 
 
 class _Router(grpc.GenericRpcHandler):  # type: ignore[misc]
-    """Finds the handler of a method; refuses callers without the token."""
+    """Finds the handler of a method; refuses callers without the token.
 
-    def __init__(self, handlers: Mapping[str, Any], token: str | None) -> None:
+    `anonymous` are the handlers for those.
+    """
+
+    def __init__(
+        self, handlers: Mapping[str, Any], anonymous: Mapping[str, Any], token: str | None
+    ) -> None:
+        self._anonymous = anonymous
         self._handlers = handlers
         self._token = None if token is None else f"Bearer {token}".encode()
-        self._refusal = grpc.unary_unary_rpc_method_handler(_refuse)
+        # A handler of streams reads nothing until it asks: what a caller without the token sends
+        # is not even buffered.
+        self._refusal = grpc.stream_unary_rpc_method_handler(_refuse)
 
     def service(self, call: Any) -> Any:
         handler = self._handlers.get(call.method)
-        if handler is None or self._token is None:
+        if self._token is None:
             return handler
         for key, value in call.invocation_metadata:
             if key == "authorization":
@@ -180,10 +201,10 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[misc]
                 if hmac.compare_digest(given, self._token):
                     return handler
         # Health has no secrets, and those who check it seldom can be given one.
-        return handler if call.method.startswith(_HEALTH) else self._refusal
+        return self._anonymous.get(call.method, self._refusal)
 
 
-async def _refuse(request: bytes, context: Any) -> bytes:
+async def _refuse(requests: Any, context: Any) -> bytes:
     await context.abort(grpc.StatusCode.UNAUTHENTICATED, NEEDS_TOKEN)
     raise AssertionError
 

@@ -123,7 +123,7 @@ def encode_tensor(array: np.ndarray, as_content: bool = False) -> bytes:
     head = field(_DTYPE, _NUMBERS[name]) + field(_SHAPE, _encode_shape(array.shape))
     number, stored = _FIELDS[name]
     if name == STRING:
-        texts = [v if isinstance(v, bytes) else str(v).encode() for v in array.flat]
+        texts = [v if isinstance(v, bytes) else str(v).encode() for v in array.ravel()]
         if as_content and texts:
             lengths = encode_varints(np.array([len(text) for text in texts], np.int64))
             return head + field(_CONTENT, lengths + b"".join(texts))

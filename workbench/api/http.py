@@ -10,11 +10,14 @@ a future each.
 from __future__ import annotations
 
 import asyncio
+import heapq
 import socket
 from email.utils import formatdate
 
 from workbench.api.access import AccessPolicy
-from workbench.api.http_connection import Connection, HttpLimits
+from workbench.api.admission import Admission
+from workbench.api.http_connection import Connection
+from workbench.api.http_limits import HttpLimits
 from workbench.api.http_message import (
     NOT_FOUND_PAGE,
     Handler,
@@ -45,9 +48,15 @@ class HttpServer:
         limits: HttpLimits | None = None,
         access: AccessPolicy | None = None,
     ) -> None:
+        """
+        Args:
+            limits: what one client may ask.
+            access: who may ask at all.
+        """
         self.handler = handler
         self.limits = limits or HttpLimits()
         self.access = access or AccessPolicy()
+        self.admission = Admission()
         self.connections: set[Connection] = set()
         self.now = 0.0
         """The loop's time at the last sweep: what connections measure their patience by."""
@@ -96,6 +105,14 @@ class HttpServer:
         self.connections.discard(connection)
         if not self.connections:
             self._emptied.set()
+
+    def make_room(self, newcomer: Connection) -> bool:
+        """Close the connections that have been idle for longest, a hundredth of all at a time;
+        whether there were any."""
+        idle = [c for c in self.connections if c.is_idle and c is not newcomer]
+        for connection in heapq.nsmallest(1 + len(idle) // 100, idle, key=lambda c: c.since):
+            connection.abort()
+        return bool(idle)
 
     def _sweep(self) -> None:
         """One timer for all connections, so that a request costs none."""

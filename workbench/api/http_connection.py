@@ -11,13 +11,14 @@ import asyncio
 import functools
 import logging
 from collections import deque
-from dataclasses import dataclass
 from typing import Protocol, cast
 
 import httptools
 
 from workbench.api.access import AccessPolicy, Refusal
+from workbench.api.admission import RETRY_AFTER, Admission
 from workbench.api.body import BodyTooLarge, BodyWriter, Spool, inflate
+from workbench.api.http_limits import HttpLimits, body_too_large, head_too_large
 from workbench.api.http_message import Handler, Reply, Request, error_page
 
 logger = logging.getLogger(__name__)
@@ -32,25 +33,6 @@ _METHODS = {
 _LINGER_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class HttpLimits:
-    """What one client may ask of the server; sizes in bytes, times in seconds."""
-
-    max_body_bytes: int = 256 * 2**20
-    max_header_bytes: int = 64 * 2**10
-    header_timeout_s: float = 10.0
-    """From the first byte of a request to the end of its head."""
-    body_idle_timeout_s: float = 30.0
-    """Between two pieces of a body that arrives, or of an answer that is not taken."""
-    keep_alive_s: float = 75.0
-    max_connections: int = 10_000
-    max_pipelined: int = 64
-    """Requests of one connection in progress; beyond, nothing more is read from it."""
-    spool_threshold_bytes: int = 64 * 2**10
-    max_inflated_bytes: int = 100 * 2**20
-    """Size of a gzip body once inflated; 100 MiB is TensorFlow Serving's limit."""
-
-
 class Server(Protocol):
     """What a connection needs of the server it belongs to."""
 
@@ -62,6 +44,10 @@ class Server(Protocol):
     now: float
     date_line: bytes
     draining: bool
+    admission: Admission
+
+    def make_room(self, newcomer: Connection) -> bool:
+        """Close connections that are idle for a newcomer; whether there were any."""
 
     def forget(self, connection: Connection) -> None:
         """The connection is closed."""
@@ -85,10 +71,12 @@ class Connection(asyncio.Protocol):
         "_head_offset_bytes",
         "_headers",
         "_input_closed",
+        "_known",
         "_loop",
         "_parser",
         "_pieces",
         "_progress",
+        "_read_bytes",
         "_reading",
         "_replies",
         "_request_headers",
@@ -128,6 +116,9 @@ class Connection(asyncio.Protocol):
         self._replies: deque[Reply] = deque()
         self._undispatched: deque[tuple[Request, Reply]] = deque()
         self._flushing = False
+        # Whether anybody has been let in here; bytes of a body that is being read.
+        self._known = False
+        self._read_bytes = 0
         # Flow control.
         self._reading = True
         self._resting = False
@@ -142,7 +133,7 @@ class Connection(asyncio.Protocol):
         server = self._server
         server.connections.add(self)
         limit = server.limits.max_connections
-        if len(server.connections) > limit:
+        if len(server.connections) > limit and not server.make_room(self):
             self._refuse(Refusal(503, f"This server has its limit of {limit} connections."))
             self._transport.close()
 
@@ -152,6 +143,7 @@ class Connection(asyncio.Protocol):
         self._undispatched.clear()
         if self._writer is not None:
             self._writer.discard()
+        self._forget_body()
         replies, self._replies = self._replies, deque()
         for reply in replies:
             reply.abandon()
@@ -176,7 +168,7 @@ class Connection(asyncio.Protocol):
             # The next head may have begun anywhere in this piece.
             self._head_offset_bytes = len(data) if self._stage == _HEAD else 0
         elif self._silent_bytes > self._server.limits.max_header_bytes:
-            self._refuse(_head_too_large(self._server.limits))  # an endless header or trailer
+            self._refuse(head_too_large(self._server.limits))  # an endless header or trailer
         if self._reading and len(self._replies) >= self._server.limits.max_pipelined:
             self._regulate_reading()
 
@@ -218,7 +210,7 @@ class Connection(asyncio.Protocol):
             self._silent_bytes + self._head_offset_bytes > limits.max_header_bytes
             and self._head_size() > limits.max_header_bytes
         ):
-            self._refuse(_head_too_large(limits))
+            self._refuse(head_too_large(limits))
             raise _StopParsing
         if method not in _METHODS:
             self._refuse_with(501, error_page(501), "text/html")
@@ -230,7 +222,11 @@ class Connection(asyncio.Protocol):
             refusal = Refusal(400, "Host header is missing.")
         expected = int(headers.get(b"content-length", 0))
         if refusal is None and expected > limits.max_body_bytes:
-            refusal = _body_too_large(limits)
+            refusal = body_too_large(limits)
+        if refusal is None:
+            self._known = True
+            if (full := self._server.admission.refusal(expected)) is not None:
+                refusal = Refusal(503, full, RETRY_AFTER)
         coding = headers.get(b"transfer-encoding")
         if refusal is None and coding is not None and coding.lower() != b"chunked":
             refusal = Refusal(501, "The only transfer coding this server knows is chunked.")
@@ -261,14 +257,19 @@ class Connection(asyncio.Protocol):
     def on_body(self, piece: bytes) -> None:
         self._progress = True
         self._since = self._server.now
-        writer = self._writer
+        writer, admission = self._writer, self._server.admission
+        if writer is not None and (full := admission.refusal(len(piece))) is not None:
+            self._refuse(Refusal(503, full, RETRY_AFTER))
+            raise _StopParsing
+        self._read_bytes += len(piece)
+        admission.bytes += len(piece)
         if writer is None:
             self._pieces.append(piece)
             return
         try:
             writer.add(piece)
         except BodyTooLarge:
-            self._refuse(_body_too_large(self._server.limits))
+            self._refuse(body_too_large(self._server.limits))
             raise _StopParsing from None
         except OSError as error:
             self._refuse(Refusal(503, f"No memory for the request's body: {error.strerror}."))
@@ -305,7 +306,12 @@ class Connection(asyncio.Protocol):
             persistence = b"Connection: keep-alive\r\n"
         method = _METHODS[parser.get_method()]
         request = Request(method, self._url.decode("latin-1"), headers, body)
-        reply = Reply(self, request, keep_alive, persistence, method == "HEAD")
+        admission = self._server.admission
+        admission.enter()
+        reply = Reply(
+            self, request, keep_alive, persistence, method == "HEAD", admission, self._read_bytes
+        )
+        self._read_bytes = 0
         self._replies.append(reply)
         if len(self._replies) > self._server.limits.max_pipelined:
             self._undispatched.append((request, reply))
@@ -400,9 +406,15 @@ class Connection(asyncio.Protocol):
         self._continue_due = False
         if self._writer is not None:
             self._writer.discard()
+        self._forget_body()
         reply = Reply(self, None, keep_alive=False, without_body=without_body)
         self._replies.append(reply)
         reply.send(status, body, content_type, headers)
+
+    def _forget_body(self) -> None:
+        """What has been read of a body will not be handed on."""
+        self._server.admission.bytes -= self._read_bytes
+        self._read_bytes = 0
 
     def _refuse_unparsable(self, error: httptools.HttpParserError) -> None:
         cause = error.__context__
@@ -475,8 +487,18 @@ class Connection(asyncio.Protocol):
             self._refuse(Refusal(408, "The request's head took too long to arrive."))
         elif self._stage == _BODY and waited > limits.body_idle_timeout_s:
             self._refuse(Refusal(408, "The request's body stopped arriving."))
-        elif self._stage == _IDLE and not self._replies and waited > limits.keep_alive_s:
+        elif self.is_idle and waited > (limits.keep_alive_s if self._known else limits.strange_s):
             self._transport.close()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is being read or answered."""
+        return self._stage == _IDLE and not self._replies and not self._input_closed
+
+    @property
+    def since(self) -> float:
+        """When it began to do what it does now."""
+        return self._since
 
     def drain(self) -> None:
         """The server stops: answer what has been read or is being read, then close."""
@@ -490,11 +512,3 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         self._transport.abort()
-
-
-def _head_too_large(limits: HttpLimits) -> Refusal:
-    return Refusal(431, f"The request's head is larger than {limits.max_header_bytes} bytes.")
-
-
-def _body_too_large(limits: HttpLimits) -> Refusal:
-    return Refusal(413, f"The request's body is larger than {limits.max_body_bytes} bytes.")

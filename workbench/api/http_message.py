@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeAlias
 
+from workbench.api.admission import Admission
 from workbench.api.body import Spool
 
 logger = logging.getLogger(__name__)
@@ -103,8 +104,10 @@ class Reply:
     """
 
     __slots__ = (
+        "_admission",
         "_connection",
         "_request",
+        "_size",
         "_without_body",
         "answer",
         "closed",
@@ -120,9 +123,14 @@ class Reply:
         keep_alive: bool,
         persistence: bytes = b"",
         without_body: bool = False,
+        admission: Admission | None = None,
+        size: int = 0,
     ) -> None:
         """Made by the connection; `persistence` is the header line that an HTTP/1.0 client
-        needs to be told that its connection stays open."""
+        needs to be told that its connection stays open. `admission` counts it, with a body of
+        `size` bytes, until it is answered."""
+        self._admission = admission
+        self._size = size
         self._connection = connection
         self._request = request
         self._without_body = without_body
@@ -190,6 +198,9 @@ class Reply:
         return (head + body,) if size <= _JOINED_BYTES else (head, body)
 
     def _close_request_body(self) -> None:
+        admission, self._admission = self._admission, None
+        if admission is not None:
+            admission.leave(self._size)
         request, self._request = self._request, None
         if request is not None and request.spool is not None:
             request.spool.close()

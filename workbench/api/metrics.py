@@ -230,6 +230,17 @@ class Metrics:
             ],
         )
         yield from family(
+            "version_quarantined",
+            "gauge",
+            "1 for a version that keeps failing and is set aside.",
+            [
+                ((("model", model.name), ("version", str(version))), 1)
+                for model in self._manager.models.values()
+                for version in sorted(model.failing)
+                if model.set_aside(version) is not None
+            ],
+        )
+        yield from family(
             "requests_total",
             "counter",
             "Requests answered by a version, by signature and status code.",

@@ -148,7 +148,8 @@ def _row(view: VersionView, largest: int) -> str:
         f"<td class='wb-num'>{memory}</td><td class='wb-num'>{loaded}</td></tr>"
     )
     if view.error:
-        row += f"<tr><td></td><td colspan='3' class='wb-why'>{_text(view.error)}</td></tr>"
+        why = view.error if view.quarantine is None else f"{view.error} ({view.quarantine})"
+        row += f"<tr><td></td><td colspan='3' class='wb-why'>{_text(why)}</td></tr>"
     return row
 
 

@@ -18,6 +18,8 @@ class VersionView:
         error: why it failed, in words; None where it did not.
         memory_bytes: private memory (USS) of its worker, measured; None where it has none.
         load_seconds: from starting its worker to being ready.
+        quarantine: when a version that has failed is tried again, in words; None where it is not
+            set aside.
     """
 
     version: int
@@ -28,6 +30,7 @@ class VersionView:
     memory_bytes: int | None
     load_seconds: float
     signatures: Mapping[str, Signature]
+    quarantine: str | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], memory: Mapping[int, int]) -> VersionView:
@@ -43,12 +46,22 @@ class VersionView:
             signatures={
                 name: Signature.from_json(s) for name, s in data.get("signatures", {}).items()
             },
+            quarantine=_quarantine(data.get("quarantine")),
         )
 
     def __str__(self) -> str:
         memory = "" if self.memory_bytes is None else f"  {self.memory_bytes / 2**20:.0f} MB"
         error = "" if self.error is None else f"  {self.error}"
-        return f"version {self.version}: {self.state}{memory}{error}"
+        aside = "" if self.quarantine is None else f" ({self.quarantine})"
+        return f"version {self.version}: {self.state}{memory}{error}{aside}"
+
+
+def _quarantine(data: Mapping[str, Any] | None) -> str | None:
+    if data is None:
+        return None
+    if data["seconds"] is None:
+        return "set aside until its files change"
+    return f"set aside, to be tried again in {data['seconds']:.0f} s"
 
 
 class Versions(Sequence[VersionView]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from workbench.api.access import LOOPBACK_HOSTS, AccessPolicy
@@ -13,10 +13,12 @@ from workbench.api.codec import CodecProcess
 from workbench.api.grpc_server import GrpcOptions, GrpcServer
 from workbench.api.grpc_service import GrpcService
 from workbench.api.http import HttpServer
+from workbench.api.http_limits import HttpLimits
 from workbench.api.metrics import METRICS_PATH
 from workbench.api.metrics_memory import memory_lines
 from workbench.api.reload import Reloader, follow_config_file
 from workbench.api.rest import RestApi
+from workbench.kernel.descriptors import connections_for, raise_limit
 from workbench.serving.core import ServerCore
 
 
@@ -87,8 +89,11 @@ class DataPlane:
             settings.check_method_names,
         )
         self._rest.metrics.more.append(lambda: memory_lines(core.ledger, core.reservations.budget))
+        limits = HttpLimits()
+        connections = connections_for(raise_limit(), limits.max_connections)
         self._http = HttpServer(
             self._rest,
+            replace(limits, max_connections=connections),
             access=AccessPolicy(
                 token,
                 LOOPBACK_HOSTS.union(settings.allowed_hosts)

@@ -32,16 +32,17 @@ from workbench.core.events import Event, log_line
 from workbench.core.states import PublicState
 from workbench.core.status import ServingError
 from workbench.kernel.data_plane import DataPlane, DataPlaneSettings
+from workbench.kernel.keeping import DesiredState, EventsFile, bound_log, say
 from workbench.kernel.supervisor import EXIT_REFUSED
 from workbench.runtime import jupyter_launcher, paths, registry
-from workbench.runtime.processes import ProcessId, wait_for_end
+from workbench.runtime.processes import ProcessId, become_subreaper, wait_for_end
 from workbench.serving.core import CoreOptions, ServerCore
 from workbench.serving.model import ModelConfig
 from workbench.serving.reservations import MemorySettings
 
 DRAIN_SECONDS = 1.5
 """Below the half of five seconds after which Jupyter ends a kernel that shuts down by force."""
-_EVENTS_ON_DISK_BYTES = 4 * 1024 * 1024
+_HOUSEKEEPING_SECONDS = 5.0
 
 logger = logging.getLogger("workbench")
 
@@ -68,7 +69,7 @@ class ServerSpec:
     listen_fd: int | None
     ready_fd: int
     supervisor: ProcessId
-    token: str | None
+    token: str | None = field(repr=False)
     loopback: bool
     keeper: ProcessId | None = None
     idle_seconds: float | None = None
@@ -95,7 +96,8 @@ class Server:
     def __init__(self, spec: ServerSpec) -> None:
         self.spec = spec
         self.folder = Path(spec.folder)
-        self.desired = self._read_desired()
+        self._kept = DesiredState(self.folder / "desired.json", self._disk_trouble)
+        self.desired = self._kept.read()
         self.core = ServerCore(
             CoreOptions(
                 self.desired.get("num_batch_threads", spec.num_batch_threads),
@@ -120,7 +122,7 @@ class Server:
         self.control = ControlPlane(self.core, self._describe, self._write_desired, self.end)
         self.ending = asyncio.Event()
         self._address = ""
-        self._events_file = (self.folder / "events.jsonl").open("ab", buffering=0)
+        self._events_file = EventsFile(self.folder / "events.jsonl", self._disk_trouble)
 
     async def run(self) -> None:
         """Serve until somebody asks for the end, then drain."""
@@ -144,6 +146,7 @@ class Server:
         _say(self.spec.ready_fd, {"ready": {"pid": os.getpid()}})
         idle = asyncio.get_running_loop().create_task(self._watch_idleness())
         tracker = asyncio.get_running_loop().create_task(self._track_codec())
+        keeper = asyncio.get_running_loop().create_task(self._keep_house())
         try:
             if self.spec.foreground:
                 await self._open_when_loaded(listening)
@@ -151,6 +154,7 @@ class Server:
         finally:
             idle.cancel()
             tracker.cancel()
+            keeper.cancel()
             await self._stop()
 
     async def _open_when_loaded(self, listening: socket.socket | None) -> None:
@@ -200,13 +204,6 @@ class Server:
 
     # What is wanted, on disk.
 
-    def _read_desired(self) -> dict[str, Any]:
-        try:
-            data: dict[str, Any] = orjson.loads((self.folder / "desired.json").read_bytes())
-        except FileNotFoundError:
-            return {}
-        return data
-
     def _write_desired(self) -> None:
         manager = self.core.manager
         wanted = {
@@ -215,8 +212,12 @@ class Server:
             "models": [m.config.to_json() for m in manager.models.values() if not m.removed],
             "opened": self.desired.get("opened", False),
         }
-        paths.write_private(
-            self.folder / "desired.json", orjson.dumps(wanted, option=orjson.OPT_INDENT_2)
+        self._kept.write(wanted)
+
+    def _disk_trouble(self, message: str) -> None:
+        # Later: it may be told from inside an event, whose other listeners come first.
+        asyncio.get_running_loop().call_soon(
+            lambda: self.core.events.add("disk_trouble", message=message)
         )
 
     def _describe(self) -> dict[str, Any]:
@@ -233,9 +234,8 @@ class Server:
         line = log_line(event)
         if line is not None:
             stamp = time.strftime("%H:%M:%S", time.localtime(event.wall))
-            print(f"{stamp}.{int(event.wall % 1 * 1000):03d} {line}", file=sys.stderr, flush=True)
-        if self._events_file.tell() < _EVENTS_ON_DISK_BYTES:
-            self._events_file.write(orjson.dumps(event.to_json()) + b"\n")
+            say(f"{stamp}.{int(event.wall % 1 * 1000):03d} {line}")
+        self._events_file.add(event)
 
     async def _watch_idleness(self) -> None:
         """A detached server that nobody uses any more ends itself."""
@@ -270,6 +270,13 @@ class Server:
             if served.queues is not None
         )
 
+    async def _keep_house(self) -> None:
+        while True:
+            await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+            self._kept.retry()
+            if not self.spec.foreground:
+                await asyncio.to_thread(bound_log, self.folder / "server.log")
+
     async def _track_codec(self) -> None:
         while True:
             self.core.extra_processes["codec"] = self.codec.pid
@@ -284,6 +291,8 @@ def main() -> NoReturn:
     spec = ServerSpec.from_json(orjson.loads(sys.stdin.buffer.read()))
     # The terminal's Ctrl-C goes to everybody in it; ours is to wait for the supervisor's word.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Workers whose zygote has died come to us, who are told how they ended and reap them.
+    become_subreaper()
     code = 1
     try:
         uvloop.run(_serve(spec))

@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 import orjson
 
 from workbench.core.status import Code, ServingError, unavailable
+from workbench.kernel.keeping import open_private
 from workbench.kernel.ports import listening_socket, port_of, reserved_socket
 from workbench.runtime import paths, registry
 from workbench.runtime.processes import (
@@ -73,7 +74,7 @@ class SupervisorSpec:
     name: str
     host: str = "127.0.0.1"
     port: int = 0
-    token: str | None = ""
+    token: str | None = field(default="", repr=False)
     owner: ProcessId | None = None
     kernel_id: str | None = None
     keeper: ProcessId | None = None
@@ -300,7 +301,7 @@ class Supervisor:
         return identity
 
     def _popen(self, fds: list[int]) -> subprocess.Popen[bytes]:
-        with (self._folder / "server.log").open("ab") as log, self._lock:
+        with open(open_private(self._folder / "server.log"), "ab") as log, self._lock:
             if self._stopping.is_set():
                 raise unavailable("The server is being stopped")
             self._process = subprocess.Popen(
@@ -403,12 +404,15 @@ class Supervisor:
             mine = []
             for child in psutil.Process().children():
                 try:
-                    if any(p in " ".join(child.cmdline()) for p in _OUR_PROGRAMS) or (
-                        child.status() == psutil.STATUS_ZOMBIE and self._is_adopted(child.pid)
-                    ):
-                        mine.append(child)
+                    line = " ".join(child.cmdline())
+                except psutil.ZombieProcess:
+                    line = ""
                 except psutil.Error:
                     continue
+                # One that is just ending has no command line any more.
+                ours = any(program in line for program in _OUR_PROGRAMS)
+                if ours or (not line and self._is_adopted(child.pid)):
+                    mine.append(child)
             if not mine:
                 return
             for child in mine:

@@ -102,7 +102,7 @@ def unpack(descriptors: Sequence[Any], payload: memoryview, region: Region | Non
 
 
 def _pack_strings(arrays: Sequence[np.ndarray]) -> bytes:
-    values = [v if isinstance(v, bytes) else str(v).encode() for a in arrays for v in a.flat]
+    values = [v if isinstance(v, bytes) else str(v).encode() for a in arrays for v in a.ravel()]
     lengths = np.fromiter(map(len, values), np.uint32, len(values))
     return lengths.tobytes() + b"".join(values)
 

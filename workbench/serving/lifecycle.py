@@ -7,6 +7,7 @@ asked again. A version's state is moved at once where the policy's next decision
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -14,11 +15,12 @@ from typing import Any
 
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.events import EventLog
+from workbench.core.quarantine import DEATH_WINDOW_SECONDS, MAX_DEATHS
 from workbench.core.states import FINAL_STATES, HarnessState
 from workbench.core.status import Code, ServingError, unavailable
-from workbench.serving.loading import Loader
+from workbench.serving.loading import Loader, as_serving_error, is_passing
 from workbench.serving.model import Model, Served
-from workbench.serving.reservations import Reservations
+from workbench.serving.reservations import Reservations, is_refused
 from workbench.serving.scheduler import BatchScheduler
 from workbench.serving.tasks import VersionQueues
 from workbench.serving.worker import StageReport, Worker
@@ -26,8 +28,8 @@ from workbench.serving.worker import StageReport, Worker
 _S = HarnessState
 
 DRAIN_SECONDS = 30.0
-# A version whose workers die this often in that time is not started again.
-_MAX_DEATHS, _DEATH_WINDOW_SECONDS = 3, 60.0
+# Before each attempt to replace a worker process that has died.
+_REPLACEMENT_PAUSES = (0.0, 0.2, 1.0)
 
 
 class Lifecycle:
@@ -35,7 +37,8 @@ class Lifecycle:
 
     Args:
         decide: asks the model's policy what to do now.
-        freed: called when a version of a model has given back what it held.
+        freed: called when a version of a model has given back what it held, or anything else may
+            have changed what is wanted.
         notify: called whenever any version may have changed.
         read_batching: reads the parameters that a version's folder has for itself.
     """
@@ -118,7 +121,7 @@ class Lifecycle:
         )
         worker = served.worker
         assert worker is not None
-        worker.ended.add_done_callback(lambda _: self._staged_ended(served, worker))
+        worker.ended.add_done_callback(lambda _: self._staged_ended(model, served, worker))
         self._notify()
         self._decide(model)
 
@@ -131,11 +134,11 @@ class Lifecycle:
             self._events.add("staging", *served.id, path=served.found.path)
         return await self._loader.stage(model, served)
 
-    def _staged_ended(self, served: Served, worker: Worker) -> None:
+    def _staged_ended(self, model: Model, served: Served, worker: Worker) -> None:
         """The worker of a staged version has ended before its turn came: loading will start from
         the beginning."""
         if served.harness.state is _S.STAGED and served.worker is worker and not self.stopping:
-            self._note_death(served, worker)
+            self._note_death(model, served, worker)
 
     # Loading.
 
@@ -183,11 +186,18 @@ class Lifecycle:
         self._watch(model, served, worker)
         assert served.report is not None
         served.queues = VersionQueues(
-            served.report.signatures, batching, model.config.automatic_batching
+            served.report.signatures,
+            batching,
+            model.config.automatic_batching,
+            model.config.hang_seconds,
         )
         self._scheduler.attach(served.queues, worker)
         harness.move(_S.READY)
         served.ready_at = time.time()
+        record = model.failing.get(served.id.version)
+        if record is not None:
+            record.serves(time.monotonic())
+            self._freed(model)
         model.refresh_ready()
         self.tell_state(served)
         self._events.add(
@@ -212,6 +222,11 @@ class Lifecycle:
     def refuse(self, model: Model, served: Served, error: ServingError) -> None:
         """Do not even begin to load a version."""
         served.harness.fail(error)
+        # A version for which there is no memory has done nothing wrong: it waits for memory.
+        if error.code is not Code.CANCELLED and not is_refused(served):
+            model.record(served).set_aside(
+                time.monotonic(), error.message, final=not is_passing(error)
+            )
         self.tell_state(served)
         self._events.add("error", *served.id, code=error.code.name, message=error.message)
         self._events.add("not_loaded", *served.id, code=error.code.name, message=error.message)
@@ -220,6 +235,9 @@ class Lifecycle:
         self.refuse(model, served, error)
         model.refresh_ready()
         self._decide(model)
+        if model.ready is None:
+            # Perhaps there is an older version that can serve in its place.
+            self._freed(model)
 
     # Unloading.
 
@@ -275,45 +293,81 @@ class Lifecycle:
         """A worker that nobody asked to end has ended: its version gets another."""
         if served.worker is not worker or self.stopping:
             return
-        reason = self._note_death(served, worker)
+        reason, too_many = self._note_death(model, served, worker)
         assert served.queues is not None
         self._scheduler.detach(served.queues)
-        served.replacement = self.start(self._replace_worker(model, served, reason))
+        error = self._too_many(model, served, reason) if too_many else None
+        served.replacement = self.start(self._replace_worker(model, served, error))
 
-    def _note_death(self, served: Served, worker: Worker) -> str:
+    def _note_death(self, model: Model, served: Served, worker: Worker) -> tuple[str, bool]:
         served.worker = None
         reason = worker.ended.result()
         self._events.add("worker_exited", *served.id, pid=worker.pid, reason=reason)
-        now = time.monotonic()
-        served.deaths = [t for t in served.deaths if now - t < _DEATH_WINDOW_SECONDS] + [now]
-        return reason
+        return reason, model.record(served).died(time.monotonic())
 
-    async def _replace_worker(self, model: Model, served: Served, reason: str) -> None:
-        """Another worker for a version that serves, or that still has requests to answer."""
+    def _too_many(self, model: Model, served: Served, reason: str) -> ServingError:
+        deaths = len(model.record(served).deaths)
+        if deaths < MAX_DEATHS:
+            return unavailable(f"Its worker process died soon after its new start: {reason}")
+        return unavailable(
+            f"Its worker process died {deaths} times within {DEATH_WINDOW_SECONDS:.0f} s, "
+            f"last: {reason}"
+        )
+
+    async def _replace_worker(
+        self, model: Model, served: Served, error: ServingError | None
+    ) -> None:
+        """Another worker for a version that serves, or that still has requests to answer; or
+        none, where there is an `error` already."""
         queues = served.queues
         assert queues is not None
-        try:
-            if len(served.deaths) >= _MAX_DEATHS:
-                raise unavailable(
-                    f"Its worker process died {len(served.deaths)} times within "
-                    f"{_DEATH_WINDOW_SECONDS:.0f} s, last: {reason}"
-                )
-            worker = await self._loader.load(model, served)
-        except ServingError as error:
-            if served.harness.state is not _S.READY:
-                # It is being unloaded: those who still wait need not wait longer.
-                await self._scheduler.drain(queues, 0.0)
+        for attempt in itertools.count():
+            if error is not None:
+                await self._give_up(model, served, error)
                 return
-            self._events.add("quarantined", *served.id, message=error.message)
-            served.harness.fail(error)
-            model.refresh_ready()
-            await self._scheduler.drain(queues, 0.0)
-            self.tell_state(served)
-            self._events.add("error", *served.id, code=error.code.name, message=error.message)
-            self._decide(model)
-            return
+            await asyncio.sleep(_REPLACEMENT_PAUSES[min(attempt, len(_REPLACEMENT_PAUSES) - 1)])
+            try:
+                worker = await self._loader.load(model, served)
+                break
+            except Exception as failure:
+                # The replacement may itself be unlucky: that is one death more, no end.
+                failed = as_serving_error(failure)
+                self._events.add(
+                    "load_failed", *served.id, code=failed.code.name, message=failed.message
+                )
+                too_many = model.record(served).died(time.monotonic())
+                if not is_passing(failed) or served.harness.state is not _S.READY:
+                    error = failed
+                elif too_many:
+                    error = self._too_many(model, served, failed.message)
         self._watch(model, served, worker)
         self._scheduler.attach(queues, worker)
         self._events.add("worker_replaced", *served.id, pid=worker.pid)
         self.start(self._reservations.loaded(model, served, worker))
         self._notify()
+
+    async def _give_up(self, model: Model, served: Served, error: ServingError) -> None:
+        """Set aside a version that cannot be kept alive."""
+        assert served.queues is not None
+        if served.harness.state is not _S.READY:
+            # It is being unloaded: those who still wait need not wait longer.
+            await self._scheduler.drain(served.queues, 0.0)
+            return
+        record, now = model.record(served), time.monotonic()
+        record.set_aside(now, error.message)
+        record.served = True
+        assert record.until is not None
+        self._events.add(
+            "quarantined",
+            *served.id,
+            message=error.message,
+            seconds=record.until - now,
+            until=time.time() + record.until - now,
+        )
+        served.harness.fail(error)
+        model.refresh_ready()
+        await self._scheduler.drain(served.queues, 0.0)
+        self.tell_state(served)
+        self._events.add("error", *served.id, code=error.code.name, message=error.message)
+        self._decide(model)
+        self._freed(model)

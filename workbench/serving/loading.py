@@ -8,13 +8,15 @@ for its turn takes neither.
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
 from workbench.core.events import EventLog
-from workbench.core.status import Code, ServingError
+from workbench.core.status import Code, ServingError, unavailable
 from workbench.serving.model import Model, Served
 from workbench.serving.reservations import Reservations
 from workbench.serving.worker import Progress, StageReport, Worker
@@ -29,6 +31,27 @@ _PASSING = frozenset(
     {Code.UNAVAILABLE, Code.INTERNAL, Code.UNKNOWN, Code.ABORTED, Code.RESOURCE_EXHAUSTED}
 )
 """Codes of failures that may go away by themselves; others are final until files change."""
+_SCARCE = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.ENOBUFS}
+)
+
+logger = logging.getLogger(__name__)
+
+
+def is_passing(error: ServingError) -> bool:
+    """Whether a failure may go away by itself."""
+    return error.code in _PASSING
+
+
+def as_serving_error(error: Exception) -> ServingError:
+    """Whatever went wrong with a version, as what is told of it: also an exception that nobody
+    foresaw must not leave the version in the middle of its load for ever."""
+    if isinstance(error, ServingError):
+        return error
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _SCARCE):
+        return unavailable(f"The server has not what loading takes: {error}")
+    logger.error("Loading a version failed", exc_info=error)
+    return ServingError(Code.INTERNAL, f"Loading failed: {error!r}")
 
 
 class Loader:
@@ -76,19 +99,20 @@ class Loader:
             try:
                 async with self._at_once:
                     return await step(model, served)
-            except ServingError as error:
+            except Exception as failure:
+                error = as_serving_error(failure)
                 served.failed_loads += 1
                 self._events.add(
                     "load_failed", *served.id, code=error.code.name, message=error.message
                 )
                 if not served.retrying:
                     self._events.add("load_retry_cancelled", *served.id)
-                    raise
-                if error.code not in _PASSING and not model.config.retry_all_load_errors:
-                    raise
+                    raise error from failure
+                if not is_passing(error) and not model.config.retry_all_load_errors:
+                    raise error from failure
                 if attempt >= model.config.max_load_retries:
                     self._events.add("load_retries_exhausted", *served.id, retries=attempt)
-                    raise
+                    raise error from failure
             attempt += 1
             await asyncio.sleep(model.config.load_retry_seconds)
             if not served.retrying:

@@ -8,8 +8,9 @@ Models do not wait for each other; a slow or failing load concerns its own model
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,16 +21,21 @@ from workbench.core.holding import worth_waiting
 from workbench.core.states import FINAL_STATES, Harness, HarnessState, ServableId
 from workbench.core.status import invalid_argument, not_found
 from workbench.core.transitions import Act, Version, holds, policy_named
+from workbench.serving import quarantine
 from workbench.serving.gpu import Gpus
+from workbench.serving.heartbeat import Heartbeat
 from workbench.serving.lifecycle import Lifecycle
 from workbench.serving.loading import LOAD_SECONDS, SPARE_LANES, Loader
 from workbench.serving.model import Model, ModelConfig, Served
 from workbench.serving.reservations import MemorySettings, Reservations, is_refused
 from workbench.serving.scheduler import BatchScheduler
 from workbench.serving.source import FolderSource, Found, Poll
+from workbench.serving.worker import Worker
 from workbench.serving.zygote import Zygote
 
 _S = HarnessState
+
+logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 _WAITING_POLL_SECONDS = 1.0
@@ -105,6 +111,8 @@ class Manager:
             notify=self._notify,
             read_batching=read_batching,
         )
+        self._heartbeat = Heartbeat(self._serving, events)
+        scheduler.on_stuck = self._end_stuck
 
     # What is wanted.
 
@@ -165,42 +173,59 @@ class Manager:
         wake = self._poll_now[model.name]
         while True:
             wake.clear()
-            poll = await asyncio.to_thread(model.source.poll, model.config.version_policy)
-            kept = _goes_on(model, poll)
-            if kept:
-                poll.warnings.append(
-                    f"What is served of {model.name} goes on being served. Remove the model, or "
-                    "set servable_versions_always_present to false, to unload it."
-                )
-            kind = "source_unreadable" if poll.aspired is None else "source_error"
-            for warning in poll.warnings:
-                if warning not in model.warnings:
-                    self.events.add(kind, model.name, message=warning)
-            model.warnings = poll.warnings
-            for version, reason in poll.waiting.items():
-                if model.waiting.get(version) != reason:
-                    self.events.add(
-                        "source_waiting",
-                        model.name,
-                        version,
-                        message=f"Version {version} of {model.name} is not complete yet, "
-                        f"waiting: {reason}",
-                    )
-            model.waiting = poll.waiting
-            if poll.aspired is not None and not kept:
-                await self.reservations.look(model.config, poll.aspired)
-                model.polled = self._aspire(model, poll.aspired)
-            else:
+            try:
+                model.polled = await self._poll_once(model)
+            except Exception as error:
+                # Whatever it was, the folder is looked at again: a poller that ended would leave
+                # the model as it is for ever.
+                logger.exception("Looking at the folder of %s failed", model.name)
+                self._warn(model, [f"The folder of {model.name} could not be read: {error!r}"])
                 model.polled = True
             self._notify()
-            seconds = self._poll_seconds
-            if poll.waiting:
+            pause = min(self._poll_seconds, quarantine.next_change(model))
+            if model.waiting:
                 # Also where folders are looked at once: it was there, and would be lost for good.
-                seconds = min(seconds, _WAITING_POLL_SECONDS)
+                pause = min(pause, _WAITING_POLL_SECONDS)
             try:
-                await asyncio.wait_for(wake.wait(), seconds)
+                await asyncio.wait_for(wake.wait(), pause)
             except asyncio.TimeoutError:
                 pass
+
+    async def _poll_once(self, model: Model) -> bool:
+        """Look at a model's folder; whether what it wants has been taken up."""
+        avoid, probation = quarantine.look(model, self.events)
+        poll = await asyncio.to_thread(
+            model.source.poll, model.config.version_policy, avoid, probation
+        )
+        kept = _goes_on(model, poll)
+        if kept:
+            poll.warnings.append(
+                f"What is served of {model.name} goes on being served. Remove the model, or "
+                "set servable_versions_always_present to false, to unload it."
+            )
+        unreadable = poll.aspired is None
+        self._warn(model, poll.warnings, "source_unreadable" if unreadable else "source_error")
+        for version, reason in poll.waiting.items():
+            if model.waiting.get(version) != reason:
+                self.events.add(
+                    "source_waiting",
+                    model.name,
+                    version,
+                    message=f"Version {version} of {model.name} is not complete yet, "
+                    f"waiting: {reason}",
+                )
+        model.waiting = poll.waiting
+        if poll.aspired is not None and not kept:
+            quarantine.note(model, poll, self.events)
+            await self.reservations.look(model.config, poll.aspired)
+            return self._aspire(model, poll.aspired)
+        return True
+
+    def _warn(self, model: Model, warnings: list[str], kind: str = "source_error") -> None:
+        for warning in warnings:
+            if warning not in model.warnings:
+                self.events.add(kind, model.name, message=warning)
+        model.warnings = warnings
 
     def _aspire(self, model: Model, wanted: list[Found]) -> bool:
         """The source's word: exactly these versions; all others are not aspired any more.
@@ -230,9 +255,12 @@ class Manager:
             elif (
                 found is not None
                 and served.harness.state is _S.ERROR
-                and found.fingerprint != served.found.fingerprint
+                and (
+                    found.fingerprint != served.found.fingerprint
+                    or quarantine.is_due(model, version)
+                )
             ):
-                # Somebody has mended its files: it gets another chance.
+                # Somebody has mended its files, or its pause is over: it gets another chance.
                 served.harness.aspired = False
         self._flush(model)
         for version, found in sorted(by_version.items()):
@@ -241,6 +269,7 @@ class Manager:
                 model.versions[version] = served
                 model.ended.pop(version, None)
                 self.events.add("aspired", model.name, version, path=found.path)
+                quarantine.try_again(model, found, self.events)
                 self._lifecycle.tell_state(served)
         self._reconcile(model)
         return True
@@ -329,6 +358,26 @@ class Manager:
             waited = time.monotonic() - model.held_since
             released = model.held.release()
             self.events.add("held_released", model.name, requests=released, seconds=waited)
+
+    def _serving(self) -> Iterator[Served]:
+        """Versions whose worker serves; one that loads has no time to answer."""
+        for model in self.models.values():
+            for served in model.versions.values():
+                queues = served.queues
+                if queues is not None and queues.worker is served.worker:
+                    yield served
+
+    def _end_stuck(self, worker: Worker, seconds: float) -> None:
+        for served in self._serving():
+            if served.worker is worker:
+                self.events.add(
+                    "worker_hung",
+                    *served.id,
+                    pid=worker.pid,
+                    reason=f"a run takes {seconds:.0f} s already, and nobody waits for it",
+                )
+                worker.kill()
+                return
 
     def _look_again(self, model: Model) -> None:
         """A version is gone: what the source wanted in the meantime may have been put off."""
@@ -427,6 +476,7 @@ class Manager:
     async def stop(self, drain_seconds: float) -> None:
         """End every version: requests that wait are answered first, as far as time allows."""
         self._lifecycle.stopping = True
+        self._heartbeat.close()
         for model in self.models.values():
             model.held.release()
         await self._lifecycle.stop()

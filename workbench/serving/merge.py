@@ -96,7 +96,7 @@ def _pad_to_common_shape(arrays: list[np.ndarray]) -> list[np.ndarray]:
         if array.size == 0:
             raise invalid_argument("Got empty tensor in batch of non-empty tensors.")
         # TensorFlow Serving fills with the tensor's first element.
-        wider = np.full((array.shape[0], *shape), array.flat[0], array.dtype)
+        wider = np.full((array.shape[0], *shape), array.reshape(-1)[0], array.dtype)
         wider[tuple(slice(0, n) for n in array.shape)] = array
         padded.append(wider)
     return padded

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.holding import Held
+from workbench.core.quarantine import Record
 from workbench.core.signature import Signature
 from workbench.core.states import Harness, HarnessState, ServableId
 from workbench.core.status import ServingError, invalid_argument
@@ -57,6 +60,10 @@ class ModelConfig:
         device: ``auto`` (the GPU with the most room, else the CPU), ``cpu``, or ``gpu:N``.
         memory_limit_bytes: the most that one of its workers may take of the host.
         gpu_memory_limit_bytes: the same for the GPU's memory.
+        hang_seconds: a run that takes longer, and for which nobody waits any more, hangs: its
+            worker is ended and replaced.
+        fall_back: where the version that is wanted cannot be loaded and nothing serves, the highest
+            one before it that can be loaded serves.
     """
 
     name: str
@@ -76,6 +83,8 @@ class ModelConfig:
     device: str = "auto"
     memory_limit_bytes: int | None = None
     gpu_memory_limit_bytes: int | None = None
+    hang_seconds: float = 60.0
+    fall_back: bool = True
     servable_versions_always_present: bool = True
     retry_all_load_errors: bool = False
     gpu_memory_fraction: float = 0.0
@@ -125,6 +134,8 @@ class ModelConfig:
             "device": self.device,
             "memory_limit_bytes": self.memory_limit_bytes,
             "gpu_memory_limit_bytes": self.gpu_memory_limit_bytes,
+            "hang_seconds": self.hang_seconds,
+            "fall_back": self.fall_back,
             "servable_versions_always_present": self.servable_versions_always_present,
             "retry_all_load_errors": self.retry_all_load_errors,
             "gpu_memory_fraction": self.gpu_memory_fraction,
@@ -175,7 +186,6 @@ class Served:
         breakdown: the same by what it was spent on, in seconds; what is missing from the sum is
             mostly the way between the processes.
         first_run_seconds: how long its worker's first batch ran; None before that.
-        deaths: monotonic times at which its worker died of itself.
         batched: whether its requests are merged as its batching parameters say.
         retrying: whether another attempt to load may be made.
         failed_loads: attempts to load it that have failed.
@@ -195,7 +205,6 @@ class Served:
     breakdown: dict[str, float] = field(default_factory=dict)
     first_run_seconds: float | None = None
     ready_at: float | None = None
-    deaths: list[float] = field(default_factory=list)
     batched: bool = False
     retrying: bool = True
     failed_loads: int = 0
@@ -259,6 +268,8 @@ class Model:
         # Requests that wait for a version, where the transition holds them.
         self.held = Held()
         self.held_since = 0.0
+        # Versions that have failed, by number.
+        self.failing: dict[int, Record] = {}
         self.traffic = Traffic()
         # Whether what the folder was last seen to want has been taken up.
         self.polled = False
@@ -272,6 +283,13 @@ class Model:
     def name(self) -> str:
         return self.config.name
 
+    def record(self, served: Served) -> Record:
+        """What has gone wrong with a version so far."""
+        record = self.failing.get(served.id.version)
+        if record is None or record.fingerprint != served.found.fingerprint:
+            record = self.failing[served.id.version] = Record(served.found.fingerprint)
+        return record
+
     def refresh_ready(self) -> None:
         serving = [s for s in self.versions.values() if s.harness.state is HarnessState.READY]
         self.ready = max(serving, key=lambda s: s.id.version, default=None)
@@ -284,10 +302,26 @@ class Model:
     def to_json(self) -> dict[str, Any]:
         return {
             **self.config.to_json(),
-            "versions": [served.to_json() for served in self.listed()],
+            "versions": [
+                {**served.to_json(), "quarantine": self.set_aside(served.id.version)}
+                for served in self.listed()
+            ],
             "waiting": {str(v): reason for v, reason in sorted(self.waiting.items())},
             "warnings": list(self.warnings),
             "held": len(self.held),
+        }
+
+    def set_aside(self, version: int) -> dict[str, Any] | None:
+        """Why a version is set aside, how often it was, and the seconds until it is tried again
+        (None: not before its files change)."""
+        record, now = self.failing.get(version), time.monotonic()
+        if record is None or record.until is None or not (record.replaced or record.is_aside(now)):
+            return None
+        left = record.until - now
+        return {
+            "reason": record.reason,
+            "failures": record.failures,
+            "seconds": None if math.isinf(left) else max(0.0, left),
         }
 
 

@@ -13,7 +13,7 @@ from a neighbour. Batching is then a matter of speed, never of behaviour.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 import numpy as np
@@ -21,12 +21,13 @@ import numpy as np
 from workbench.core.batching import Batch, BatchQueue
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.slots import SlotScheduler
-from workbench.core.status import Code, ServingError, unavailable
+from workbench.core.status import Code, ServingError, invalid_argument, unavailable
 from workbench.runtime.alarm import Alarm
 from workbench.runtime.frames import Tensors
 from workbench.serving.merge import check_outputs, merge
 from workbench.serving.meters import BatchingMeter, SignatureMeter
 from workbench.serving.tasks import (
+    MAX_PENDING,
     SOLO,
     SOLO_AGAIN,
     SOLO_PARAMETERS,
@@ -34,15 +35,20 @@ from workbench.serving.tasks import (
     VersionQueues,
     now_micros,
 )
-from workbench.serving.worker import WORKER_LOST, Worker
+from workbench.serving.worker import WORKER_LOST, Lane, Worker
 
 _SWEEP_SECONDS = 0.1
 _IDLE_SECONDS = 1.0
 _NO_LANE_SECONDS = 0.005
+# TensorFlow reads strings through a NumPy iterator that has room for so many; one more and the
+# worker is gone with everything it runs.
+_MAX_STRING_DIMENSIONS = 32
 
 
 class _Run(NamedTuple):
     """A batch that holds a slot."""
+
+    lane: Lane
 
     queue: BatchQueue[Task]
     batch: Batch[Task]
@@ -62,6 +68,10 @@ class BatchScheduler:
         self._versions: dict[BatchQueue[Task], VersionQueues] = {}
         self._listed: set[BatchQueue[Task]] = set()
         self._outstanding: dict[Task, None] = {}
+        self._running: dict[Lane, _Run] = {}
+        self.on_stuck: Callable[[Worker, float], None] | None = None
+        """Called with a worker that is inside a run for which nobody waits any more, and the
+        seconds that it is."""
         self._pump_due = False
         self._alarm = Alarm(self._loop, self._pump)
         self.batching = BatchingMeter()
@@ -96,9 +106,19 @@ class BatchScheduler:
         version = task.version
         if version.draining:
             raise unavailable("The version is being unloaded")
+        for name, array in task.inputs.items():
+            if array.ndim > _MAX_STRING_DIMENSIONS and array.dtype == object:
+                raise invalid_argument(
+                    f"Input {name!r} has {array.ndim} dimensions; a tensor of strings can have "
+                    f"{_MAX_STRING_DIMENSIONS}"
+                )
         task.arrived = now_micros()
         key = version.queue_key(task)
         try:
+            if version.pending >= MAX_PENDING:
+                raise unavailable(f"{version.pending} requests wait for this version already")
+            if key == SOLO and len(queue := version.queues.get(key, ())) >= self._slots.slots:
+                self._check_in_time(task, len(queue))
             self._enqueue(task, key)
         except ServingError as error:
             version.statistics.rejected += error.code is Code.UNAVAILABLE
@@ -107,6 +127,20 @@ class BatchScheduler:
         self._outstanding[task] = None
         if version.on_accepted is not None:
             version.on_accepted(task)
+
+    def _check_in_time(self, task: Task, waiting: int) -> None:
+        """Refuse at once what could only be refused later, when its time is over.
+
+        Requests that run alone take the time that such runs have taken lately, one after the other
+        in each slot.
+        """
+        mean = task.version.solo_micros
+        wait = waiting * mean / self._slots.slots
+        if wait > task.deadline - task.arrived:
+            raise unavailable(
+                f"{waiting} requests wait for this version already, for about "
+                f"{wait / 1e6:.1f} s: longer than this one has"
+            )
 
     def _enqueue(self, task: Task, key: Hashable) -> None:
         version = task.version
@@ -245,13 +279,14 @@ class BatchScheduler:
             else:
                 signature = version.signatures[first.signature]
                 parts, padding = merge(requests, batch.size, queue.parameters, signature)
-            run = _Run(queue, batch, worker, padding, now, in_flight)
+            run = _Run(lane, queue, batch, worker, padding, now, in_flight)
             lane.run(
                 first.signature,
                 parts,
                 first.outputs,
                 lambda result, micros: self._answered(run, result, micros),
             )
+            self._running[lane] = run
         except Exception as error:
             # Also what nobody foresaw: a slot that is not given back is lost for ever.
             self._slots.finished(queue)
@@ -267,6 +302,7 @@ class BatchScheduler:
 
     def _answered(self, run: _Run, result: Tensors | ServingError, run_micros: int) -> None:
         queue, batch, worker = run.queue, run.batch, run.worker
+        self._running.pop(run.lane, None)
         self._slots.finished(queue)
         alone = queue.parameters is SOLO_PARAMETERS
         if not isinstance(result, ServingError) and not alone:
@@ -292,6 +328,9 @@ class BatchScheduler:
                     run.padding,
                 )
         if alone:
+            if version is not None:
+                # The newest run counts an eighth.
+                version.solo_micros += (run_micros - version.solo_micros) / 8
             self._finish(batch.parts[0].task, result, now)
             return
         row = 0
@@ -330,6 +369,12 @@ class BatchScheduler:
             for task in tasks:
                 task.lost_with = worker
                 task.running = False
+            if version.parameters is None and len(tasks) > 1:
+                # One of them may be what it died of: it must not take its neighbours along again.
+                version.suspects.extend(task for task in tasks if task in self._outstanding)
+                self._next_suspect(version)
+                self._wake()
+                return
             queue.put_back(batch)
             self._wake()
             return
@@ -347,6 +392,13 @@ class BatchScheduler:
             return
         for task in tasks:
             self._finish(task, error)
+
+    def _next_suspect(self, version: VersionQueues) -> None:
+        while version.suspect is None and version.suspects:
+            task = version.suspects.popleft()
+            if task in self._outstanding:
+                version.suspect = task
+                self._run_alone(task)
 
     def _run_alone(self, task: Task) -> None:
         task.rows = 1
@@ -380,6 +432,9 @@ class BatchScheduler:
             meter.add(code, (now_micros() if now is None else now) - task.arrived)
         if version.pending == 0 and version.draining:
             version.drained.set()
+        if version.suspect is task:
+            version.suspect = None
+            self._next_suspect(version)
         answer, task.answer = task.answer, None
         task.inputs = {}
         if answer is not None and result is not None:
@@ -406,12 +461,23 @@ class BatchScheduler:
                     "Run() timeout exceeded while waiting in batching queue",
                 )
             self._finish(task, error)
+        for run in list(self._running.values()):
+            self._check_stuck(run, now)
         for version in set(self._versions.values()):
             if version.worker is not None:
                 for lane in version.worker.lanes:
                     lane.release_if_idle(_IDLE_SECONDS)
             self._forget_idle_queues(version)
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    def _check_stuck(self, run: _Run, now: int) -> None:
+        version = self._versions.get(run.queue)
+        if version is None or run.worker is None or now - run.taken_at < version.hang_micros:
+            return
+        if not any(part.task in self._outstanding for part in run.batch.parts):
+            del self._running[run.lane]
+            if self.on_stuck is not None:
+                self.on_stuck(run.worker, (now - run.taken_at) / 1e6)
 
     def _forget_idle_queues(self, version: VersionQueues) -> None:
         """Requests of ever new shapes must not leave ever more queues behind."""

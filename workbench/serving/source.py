@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from workbench.core.status import Code
 from workbench.core.versions import VersionPolicy, parse_version
@@ -44,12 +46,16 @@ class Poll:
             read), and then whatever is served goes on being served.
         waiting: versions that would be aspired but are not complete yet, with the reason.
         warnings: what a person should know, in words.
+        replaced: versions that the policy would choose and that were avoided for others.
+        present: every version that there is.
         empty: the folder can be read, and there is no version in it, complete or not.
     """
 
     aspired: list[Found] | None
     waiting: dict[int, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    replaced: frozenset[int] = frozenset()
+    present: frozenset[int] = frozenset()
     empty: bool = False
 
 
@@ -69,8 +75,19 @@ class FolderSource:
         """This version was put in place by a rename: it is complete, no need to watch it."""
         self._complete.add(version)
 
-    def poll(self, policy: VersionPolicy) -> Poll:
-        """Look at the folder once."""
+    def poll(
+        self,
+        policy: VersionPolicy,
+        avoid: Mapping[int, int] = MappingProxyType({}),
+        probation: Set[int] = frozenset(),
+    ) -> Poll:
+        """Look at the folder once.
+
+        Args:
+            avoid: versions, with their fingerprints, in whose place others are chosen where there
+                are any; one whose files have changed is not avoided.
+            probation: versions beside which is chosen what would be chosen without them.
+        """
         try:
             names = sorted(os.listdir(self.base_path))
         except OSError as error:
@@ -105,7 +122,13 @@ class FolderSource:
         # being copied, the one before it stays the latest.
         looks = {v: self._look(v, os.path.join(self.base_path, n)) for v, n in folders.items()}
         ready = {v: found for v, found in looks.items() if isinstance(found, Found)}
-        poll.aspired = [ready[v] for v in policy.aspired(ready)]
+        good = {v for v, found in ready.items() if avoid.get(v) != found.fingerprint}
+        chosen = set(policy.aspired(good) or policy.aspired(ready))
+        if chosen & probation:
+            chosen |= set(policy.aspired(good - probation))
+        poll.aspired = [ready[v] for v in sorted(chosen)]
+        poll.replaced = frozenset(policy.aspired(ready)) - chosen
+        poll.present = frozenset(folders)
         for version in policy.aspired(folders):
             look = looks[version]
             if not isinstance(look, Found):
@@ -173,7 +196,7 @@ def _measure(path: str) -> tuple[int, int, float]:
     entries: list[tuple[str, int, int]] = []
     newest = 0.0
     total = 0
-    for folder, subfolders, files in os.walk(path):
+    for folder, subfolders, files in os.walk(path, onerror=_raise_unless_gone):
         subfolders.sort()
         for name in files:
             try:
@@ -185,6 +208,13 @@ def _measure(path: str) -> tuple[int, int, float]:
             newest = max(newest, stat.st_ctime)
     entries.sort()
     return hash(tuple(entries)), total, newest
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    """A folder that cannot be read must not look like an empty one; one that has just been
+    removed is no loss."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _missing(path: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,8 @@ SOLO = "solo"
 SOLO_AGAIN = "solo, again"
 SOLO_PARAMETERS = BatchingParameters(max_batch_size=1, max_enqueued_batches=1000)
 _AUTOMATIC = BatchingParameters()
+MAX_PENDING = 20_000
+"""Requests of a version that may wait or run, over all its queues."""
 
 
 def now_micros() -> int:
@@ -90,6 +93,11 @@ class VersionQueues:
         draining: whether it accepts no more.
         on_accepted: called with each task that is accepted.
         meters: what was answered, by signature.
+        hang_micros: a run that takes longer, and for which nobody waits any more, hangs.
+        suspects: requests of a merged batch that the worker died of: one of them may be what it
+            died of, so they run one by one.
+        suspect: the one that runs now.
+        solo_micros: how long requests that run alone have run lately.
     """
 
     def __init__(
@@ -97,7 +105,12 @@ class VersionQueues:
         signatures: Mapping[str, Signature],
         parameters: BatchingParameters | None,
         automatic: bool = True,
+        hang_seconds: float = 60.0,
     ) -> None:
+        self.hang_micros = round(hang_seconds * 1e6)
+        self.suspects: deque[Task] = deque()
+        self.suspect: Task | None = None
+        self.solo_micros = 0.0
         self.signatures = signatures
         self.parameters = parameters
         self.automatic = automatic

@@ -174,6 +174,7 @@ class Worker:
         pid: its process id.
         lanes: each runs one batch at a time.
         ended: done when the process is gone, with the reason in words.
+        asked_at: when the ping was sent that it has not answered (monotonic seconds).
         on_first_run: called once with the seconds that its first batch took to run.
         on_context: called when it has made its CUDA context, and nothing else on the GPU.
         on_gpu_memory: called with the bytes that TensorFlow uses of the GPU, now and at most.
@@ -196,6 +197,8 @@ class Worker:
         self._control = control
         self._pidfd = pidfd
         self._gone = False
+        self._pings = 0
+        self.asked_at: float | None = None
         self._zygote = zygote
         if pidfd is not None:
             loop.add_reader(pidfd, self._on_exit)
@@ -294,6 +297,22 @@ class Worker:
         )
         return await self._loaded
 
+    def ping(self) -> None:
+        """Ask for a sign of life, unless the last one is still outstanding."""
+        if self.asked_at is None and not self._gone:
+            self._pings += 1
+            self.asked_at = time.monotonic()
+            self._control.send({"op": "ping", "number": self._pings})
+
+    def silent_seconds(self) -> float:
+        """How long it has left a ping unanswered."""
+        return 0.0 if self.asked_at is None else time.monotonic() - self.asked_at
+
+    def excuse(self) -> None:
+        """Begin to count its silence anew."""
+        if self.asked_at is not None:
+            self.asked_at = time.monotonic()
+
     async def open_lanes(self, count: int) -> None:
         """Have at least `count` lanes."""
         while len(self.lanes) < count:
@@ -343,7 +362,10 @@ class Worker:
             pass
 
     def _on_frame(self, header: Any) -> None:
-        if "progress" in header:
+        if "pong" in header:
+            if header["pong"] == self._pings:
+                self.asked_at = None
+        elif "progress" in header:
             self._progress(header["progress"], header["data"])
         elif "context" in header:
             self.on_context()

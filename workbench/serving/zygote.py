@@ -10,6 +10,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,7 @@ class Zygote:
         self._failures = 0
         self._restart: asyncio.Task[None] | None = None
         self._stopping = False
+        self._started = 0.0
 
     @property
     def pid(self) -> int | None:
@@ -49,21 +51,27 @@ class Zygote:
     def start(self) -> None:
         """Start the process; it is of use some seconds later, when TensorFlow is imported."""
         ours, theirs = socket_pair()
-        me = ProcessId.me()
-        self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "workbench.worker.zygote",
-                str(theirs.fileno()),
-                str(me.pid),
-                str(me.started),
-            ],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, **_environment()},
-        )
-        theirs.close()
+        self._started = time.monotonic()
+        try:
+            me = ProcessId.me()
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "workbench.worker.zygote",
+                    str(theirs.fileno()),
+                    str(me.pid),
+                    str(me.started),
+                ],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **_environment()},
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
         self._channel = LoopChannel(ours, self._on_frame, self._on_lost)
 
     async def fork(self, control_fd: int) -> tuple[int, int | None]:
@@ -78,6 +86,8 @@ class Zygote:
         try:
             await asyncio.wait_for(self._ready.wait(), _START_SECONDS)
         except asyncio.TimeoutError:
+            if time.monotonic() - self._started > _START_SECONDS:
+                self._kill()
             raise unavailable(
                 f"No worker could be started within {_START_SECONDS:.0f} s: "
                 f"{self._failure or 'TensorFlow is still being imported'}"
@@ -91,6 +101,8 @@ class Zygote:
         try:
             return await asyncio.wait_for(future, _FORK_SECONDS)
         except asyncio.TimeoutError:
+            # It hangs: left alone it would make every later load wait in vain as well.
+            self._kill()
             raise unavailable("The zygote did not fork a worker in time") from None
         finally:
             self._forks.pop(request, None)
@@ -133,6 +145,11 @@ class Zygote:
         elif "failed" in header:
             self._failure = header["failed"]
 
+    def _kill(self) -> None:
+        """End a process that does not do its work; another one is started as after any death."""
+        if self._process is not None:
+            self._process.kill()
+
     def _on_lost(self) -> None:
         self._ready.clear()
         if self._stopping:
@@ -155,7 +172,17 @@ class Zygote:
         delay = _RETRY_SECONDS[min(self._failures, len(_RETRY_SECONDS) - 1)]
         self._failures += 1
         await asyncio.sleep(delay)
-        self.start()
+        while not self._started_again():
+            await asyncio.sleep(_RETRY_SECONDS[2])
+
+    def _started_again(self) -> bool:
+        try:
+            self.start()
+        except OSError as error:
+            # No descriptor or no process is to be had now; that may pass.
+            self._failure = f"{error.strerror} (starting the zygote)"
+            return False
+        return True
 
     def check(self) -> None:
         """Raise what keeps workers from starting, if anything is known to.

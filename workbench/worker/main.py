@@ -65,6 +65,8 @@ def _obey(channel: Channel) -> None:
             assert model is not None
             thread = threading.Thread(target=_run_lane, args=(model, *fds), daemon=True)
             thread.start()
+        elif order["op"] == "ping":
+            channel.send({"pong": order["number"]})
         elif order["op"] == "quit":
             return
 

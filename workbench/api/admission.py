@@ -1,0 +1,48 @@
+"""How much a server takes on at a time, over all connections: beyond that it refuses at once.
+
+A server that accepts whatever comes answers everybody late. What is bounded is what has been
+accepted and not been answered: requests, and the bytes of their bodies.
+"""
+
+from __future__ import annotations
+
+RETRY_AFTER = (("Retry-After", "1"),)
+
+
+class Admission:
+    """Counts requests in progress and the bytes that are kept for them.
+
+    Args:
+        max_requests, max_bytes: the most there may be at a time.
+    """
+
+    __slots__ = ("bytes", "max_bytes", "max_requests", "refused", "requests")
+
+    def __init__(self, max_requests: int = 20_000, max_bytes: int = 2 * 2**30) -> None:
+        self.max_requests = max_requests
+        self.max_bytes = max_bytes
+        self.requests = 0
+        self.bytes = 0
+        self.refused = 0
+
+    def refusal(self, size: int = 0) -> str | None:
+        """Why a request that brings `size` bytes more is not taken on; None where it is."""
+        if self.requests >= self.max_requests:
+            self.refused += 1
+            return f"This server has its limit of {self.max_requests} requests in progress."
+        if size and self.bytes + size > self.max_bytes:
+            self.refused += 1
+            return (
+                f"This server holds {self.bytes} bytes of requests in progress; {size} more would "
+                f"be beyond its limit of {self.max_bytes}."
+            )
+        return None
+
+    def enter(self) -> None:
+        """A request is in progress from now on."""
+        self.requests += 1
+
+    def leave(self, size: int) -> None:
+        """It has been answered, and its `size` bytes are gone."""
+        self.requests -= 1
+        self.bytes -= size

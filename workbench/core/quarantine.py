@@ -1,0 +1,91 @@
+"""A version that keeps failing: when it is given up for a while, and when it is tried again.
+
+A process that dies is replaced; one death is an accident. A version whose processes die again and
+again, or that cannot be loaded at all, is set aside so that the last good version can serve. After
+a pause it gets another chance, beside the good one; the pause doubles each time it fails again.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+MAX_DEATHS = 3
+DEATH_WINDOW_SECONDS = 60.0
+FIRST_PAUSE_SECONDS = 10.0
+LONGEST_PAUSE_SECONDS = 600.0
+PROBATION_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Record:
+    """What has gone wrong with one version, its files being what `fingerprint` says. Times are in
+    monotonic seconds.
+
+    Attributes:
+        deaths: of its processes, within the last `DEATH_WINDOW_SECONDS`.
+        reason: why it was set aside last, in words.
+        failures: how often it has been set aside.
+        until: when it is tried again; infinity for "not before its files change"; None while it
+            is not set aside.
+        probation: it has been tried again and has still to prove itself, until this time; infinity
+            before it serves.
+        replaced: another version has been chosen in its place.
+        served: it has been available before it failed. One that has never been, and that nothing
+            replaces, is not tried again: its failure is its last word.
+    """
+
+    fingerprint: int
+    deaths: list[float] = field(default_factory=list)
+    reason: str = ""
+    failures: int = 0
+    until: float | None = None
+    probation: float | None = None
+    replaced: bool = False
+    served: bool = False
+
+    @property
+    def returns(self) -> bool:
+        """Whether it is tried again by itself."""
+        return self.served or self.replaced
+
+    def died(self, now: float) -> bool:
+        """Note the death of a process; whether that is one too many."""
+        self.deaths = [t for t in self.deaths if now - t < DEATH_WINDOW_SECONDS] + [now]
+        return self.on_probation(now) or len(self.deaths) >= MAX_DEATHS
+
+    def set_aside(self, now: float, reason: str, final: bool = False) -> None:
+        """Not to be served for a while; for a `final` failure, before its files have changed."""
+        pause = min(FIRST_PAUSE_SECONDS * 2**self.failures, LONGEST_PAUSE_SECONDS)
+        self.until = math.inf if final else now + pause
+        self.failures += 1
+        self.reason = reason
+        self.probation = None
+        self.deaths = []
+
+    def is_aside(self, now: float) -> bool:
+        return self.until is not None and now < self.until
+
+    def is_due(self, now: float) -> bool:
+        """Whether its pause is over and it has not been tried again."""
+        return self.until is not None and now >= self.until
+
+    def try_again(self) -> None:
+        self.until = None
+        self.probation = math.inf
+
+    def serves(self, now: float) -> None:
+        """It is available: from now on its time of probation runs."""
+        if self.probation is not None:
+            self.probation = now + PROBATION_SECONDS
+
+    def on_probation(self, now: float) -> bool:
+        return self.probation is not None and now < self.probation
+
+    def is_proven(self, now: float) -> bool:
+        """Whether it has come through its probation: what was is forgotten."""
+        return self.probation is not None and now >= self.probation
+
+    def next_change(self) -> float:
+        """When, without anything happening, something about it changes."""
+        return min(self.until or math.inf, self.probation or math.inf)
