@@ -84,7 +84,7 @@ def _read(channel: Channel, order: dict[str, Any]) -> LoadedModel:
         order["intra_op_threads"],
         _progress(channel),
         # The tighter of what the model may have and of what the budget had left.
-        min(filter(None, (fraction, order["gpu_memory_fraction"])), default=0.0),
+        min(filter(None, (fraction, order.get("gpu_memory_fraction"))), default=0.0),
     )
     if device != "host":
         channel.send({"context": device})
