@@ -181,7 +181,7 @@ def test_requests_during_a_change(reloading: Reloading, monkeypatch: pytest.Monk
     reloading.put("slow", "busy", 1)
     assert reloading.reload(reloading.entry("busy")) == {"status": {}}
     answers: list[Any] = []
-    body = {"instances": [{"x": 1.0, "steps": 12000}]}
+    body = {"instances": [{"x": 1.0, "steps": 60000}]}
     caller = threading.Thread(target=lambda: answers.append(reloading.predict("busy", body)))
     caller.start()
     try:

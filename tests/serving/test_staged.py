@@ -110,10 +110,9 @@ def test_the_new_version_is_prepared_while_the_old_one_serves(
         assert staged.pop("seconds") > 0
         assert staged == {"cached_bytes": files, "total_bytes": files, "skipped": None}
         graph, everything = data(events, "reserved", 2)
-        assert graph["bytes"] == round(1.2 * (base / "2" / "saved_model.pb").stat().st_size)
-        assert everything["bytes"] == round(
-            1.2 * sum(f.stat().st_size for f in (base / "2").rglob("*") if f.is_file())
-        )
+        # What is staged needs no room for the weights.
+        assert graph["bytes"] > (base / "2" / "saved_model.pb").stat().st_size
+        assert everything["bytes"] >= graph["bytes"] + files
         servable = "{name: m version: 2}"
         lines = [log_line(e) for e in events if e.kind in ("staging", "staged", "loading")]
         assert lines == [

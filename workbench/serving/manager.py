@@ -198,6 +198,9 @@ class Manager:
             model.source.poll, model.config.version_policy, avoid, probation
         )
         kept = _goes_on(model, poll)
+        if poll.aspired is not None and not kept:
+            # Before anything is told: from here on all is done in one turn of the loop.
+            await self.reservations.look(model.config, poll.aspired)
         if kept:
             poll.warnings.append(
                 f"What is served of {model.name} goes on being served. Remove the model, or "
@@ -217,7 +220,6 @@ class Manager:
         model.waiting = poll.waiting
         if poll.aspired is not None and not kept:
             quarantine.note(model, poll, self.events)
-            await self.reservations.look(model.config, poll.aspired)
             return self._aspire(model, poll.aspired)
         return True
 
