@@ -235,11 +235,28 @@ def test_a_grpc_client_that_goes_frees_its_place(gap: Gap) -> None:
     assert len(gap.model.held) == 0
 
 
-def test_when_the_version_fails_they_are_refused(
+def test_when_the_version_fails_the_one_before_answers(
     server: Server, planes: Planes, tmp_path: Path
 ) -> None:
     gap = Gap(server, planes, tmp_path / "half", "bad_graph")
     try:
+        gap.ask()
+        (answer,) = gap.close()
+        assert (answer.status, answer.headers.get("X-Workbench-Version")) == (200, "1")
+    finally:
+        gap.end()
+
+
+def test_where_nothing_takes_its_place_they_are_refused(
+    server: Server, planes: Planes, tmp_path: Path
+) -> None:
+    gap = Gap(server, planes, tmp_path / "half", "bad_graph")
+    try:
+
+        async def stay() -> None:
+            server.core.manager.update("half", fall_back=False)
+
+        server.run(stay())
         gap.ask()
         (answer,) = gap.close()
         assert (answer.status, answer.error) == (

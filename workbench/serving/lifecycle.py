@@ -234,6 +234,12 @@ class Lifecycle:
     def _fail(self, model: Model, served: Served, error: ServingError) -> None:
         self.refuse(model, served, error)
         model.refresh_ready()
+        model.falling_back = (
+            model.ready is None
+            and model.config.fall_back
+            and error.code is not Code.CANCELLED
+            and model.source.knows_others(served.id.version)
+        )
         self._decide(model)
         if model.ready is None:
             # Perhaps there is an older version that can serve in its place.

@@ -173,6 +173,7 @@ class Manager:
         wake = self._poll_now[model.name]
         while True:
             wake.clear()
+            looked = time.monotonic()
             try:
                 model.polled = await self._poll_once(model)
             except Exception as error:
@@ -181,8 +182,11 @@ class Manager:
                 logger.exception("Looking at the folder of %s failed", model.name)
                 self._warn(model, [f"The folder of {model.name} could not be read: {error!r}"])
                 model.polled = True
+            if model.falling_back:
+                model.falling_back = False
+                self._release_held(model)
             self._notify()
-            pause = min(self._poll_seconds, quarantine.next_change(model))
+            pause = min(self._poll_seconds, quarantine.next_change(model, looked))
             if model.waiting:
                 # Also where folders are looked at once: it was there, and would be lost for good.
                 pause = min(pause, _WAITING_POLL_SECONDS)
@@ -235,6 +239,7 @@ class Manager:
         False, and nothing changes, while one of them must be gone first to come back.
         """
         by_version = {found.version: found for found in wanted}
+        model.falling_back = False
         self._flush(model)
         for version in by_version.keys() & model.versions.keys():
             harness = model.versions[version].harness
@@ -356,7 +361,7 @@ class Manager:
 
     def _release_held(self, model: Model) -> None:
         """Let requests go on for which a version has come, or will not."""
-        if model.held and (self._lifecycle.stopping or not worth_waiting(_view(model))):
+        if model.held and (self._lifecycle.stopping or not _worth_waiting(model)):
             waited = time.monotonic() - model.held_since
             released = model.held.release()
             self.events.add("held_released", model.name, requests=released, seconds=waited)
@@ -428,7 +433,7 @@ class Manager:
         model = self.models.get(name)
         if model is None or self._lifecycle.stopping or not holds(model.config.transition):
             return None
-        if not worth_waiting(_view(model)):
+        if not _worth_waiting(model):
             return None
         if not model.held:
             model.held_since = time.monotonic()
@@ -500,6 +505,10 @@ def _goes_on(model: Model, poll: Poll) -> bool:
         and model.config.servable_versions_always_present
         and any(served.harness.aspired for served in model.versions.values())
     )
+
+
+def _worth_waiting(model: Model) -> bool:
+    return worth_waiting(_view(model)) or model.falling_back
 
 
 def _view(model: Model) -> list[Version]:

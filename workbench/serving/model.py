@@ -270,6 +270,9 @@ class Model:
         self.held_since = 0.0
         # Versions that have failed, by number.
         self.failing: dict[int, Record] = {}
+        # Whether an older version may be on its way back, as far as is known: requests that are
+        # held then wait for that.
+        self.falling_back = False
         self.traffic = Traffic()
         # Whether what the folder was last seen to want has been taken up.
         self.polled = False

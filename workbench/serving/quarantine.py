@@ -74,11 +74,12 @@ def try_again(model: Model, found: Found, events: EventLog) -> None:
         events.add("quarantine_retry", model.name, found.version, attempt=record.failures)
 
 
-def next_change(model: Model) -> float:
-    """Seconds until the record of some version says something else than now."""
-    now = time.monotonic()
-    changes = [r.next_change() - now for r in model.failing.values() if r.returns]
-    return max(_LEAST_SECONDS, min((c for c in changes if c > 0), default=float("inf")))
+def next_change(model: Model, looked: float) -> float:
+    """Seconds until the record of some version says something else than it did when it was
+    `looked` at (monotonic seconds): what has changed since then is not missed."""
+    changes = (record.next_change() for record in model.failing.values() if record.returns)
+    soonest = min((at for at in changes if at > looked), default=float("inf"))
+    return max(_LEAST_SECONDS, soonest - time.monotonic())
 
 
 def _nothing_serves(model: Model, version: int) -> bool:

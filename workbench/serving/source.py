@@ -75,6 +75,10 @@ class FolderSource:
         """This version was put in place by a rename: it is complete, no need to watch it."""
         self._complete.add(version)
 
+    def knows_others(self, version: int) -> bool:
+        """Whether, when it was last looked at, there were other complete versions."""
+        return any(known != version for known in self._found)
+
     def poll(
         self,
         policy: VersionPolicy,

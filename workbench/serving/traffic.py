@@ -8,6 +8,7 @@ generator can know.
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator
@@ -21,9 +22,12 @@ BOUNDS_MICROS = exponential(50, 1.1, 150)
 """Upper bounds of what is told apart: a percentile is up to 10 % above the true one."""
 
 SECONDS_KEPT = 900
-_DOTS_KEPT = 6000
+_DOTS_KEPT = 4000
 _DOTS_A_SLOT = 40
 _SLOT_MICROS = 100_000
+
+
+_NONE_YET = bytes(4 * (len(BOUNDS_MICROS) + 1))
 
 
 @dataclass(slots=True)
@@ -34,7 +38,7 @@ class Slice:
     version: int | None
     answered: int = 0
     failed: int = 0
-    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_MICROS) + 1))
+    counts: array[int] = field(default_factory=lambda: array("I", _NONE_YET))
 
     def percentile_micros(self, share: float) -> float | None:
         """An upper bound of the latency that `share` (of 1) of the answered requests kept."""
@@ -69,7 +73,7 @@ class Traffic:
         self._slices: deque[Slice] = deque(maxlen=SECONDS_KEPT)
         self._now: dict[int | None, Slice] = {}
         self._second = -1
-        self._dots: deque[tuple[int, int, int | None, int, int]] = deque(maxlen=_DOTS_KEPT)
+        self._dots = _Dots()
         self._slot = -1
         self._in_slot = 0
         self._stride = 1
@@ -95,10 +99,10 @@ class Traffic:
             slice_.answered += 1
             slice_.counts[bisect_left(BOUNDS_MICROS, micros)] += 1
             if self._in_slot % self._stride == 0:
-                self._dots.append((now, micros, version, 0, self._stride))
+                self._dots.add(now, micros, version, 0, self._stride)
         else:
             slice_.failed += 1
-            self._dots.append((now, micros, version, int(code), 1))
+            self._dots.add(now, micros, version, int(code), 1)
 
     def seconds(self, since: float) -> list[list[Any]]:
         """What happened in each second that ended after `since` (monotonic seconds); the present
@@ -108,8 +112,31 @@ class Traffic:
     def dots(self, since: float) -> list[list[Any]]:
         """Single requests finished after `since`: when (seconds), how long (microseconds), by
         which version, its code (0: answered), and how many it stands for."""
-        micros = since * 1e6
-        return [[d[0] / 1e6, *d[1:]] for d in _newest(self._dots, lambda d: d[0] > micros)]
+        return self._dots.since(round(since * 1e6))
+
+
+class _Dots:
+    """The last single requests, in a ring of plain numbers: it takes the same memory always."""
+
+    def __init__(self) -> None:
+        self._ring = array("q", bytes(8 * 5 * _DOTS_KEPT))
+        self._count = 0
+
+    def add(self, now: int, micros: int, version: int | None, code: int, weight: int) -> None:
+        at = 5 * (self._count % _DOTS_KEPT)
+        known = -1 if version is None else version
+        self._ring[at : at + 5] = array("q", (now, micros, known, code, weight))
+        self._count += 1
+
+    def since(self, now: int) -> list[list[Any]]:
+        found: list[list[Any]] = []
+        for i in range(self._count - 1, max(-1, self._count - 1 - _DOTS_KEPT), -1):
+            at = 5 * (i % _DOTS_KEPT)
+            when, micros, version, code, weight = self._ring[at : at + 5]
+            if when <= now:
+                break
+            found.append([when / 1e6, micros, None if version < 0 else version, code, weight])
+        return found[::-1]
 
 
 def _newest(items: deque[Any], wanted: Any) -> list[Any]:
