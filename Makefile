@@ -69,7 +69,7 @@ test-full: env browser
 	$(BIN)/python -m pytest -m slow
 
 soak: env
-	$(BIN)/python -m pytest tests/soak -m soak
+	$(BIN)/python -m pytest -m soak
 
 bench: env
 	$(BIN)/python -m benchmarks

@@ -29,7 +29,8 @@ class Cell(NamedTuple):
 
 UNHARMED = Cell("the old version", "never", False, False, "")
 AWAY = Cell("nothing", "and not back", True, False, NOT_FOUND)
-WAITED_IN_VAIN = Cell("nothing", "and not back", True, True, NOT_FOUND)
+COMES_BACK = Cell("the old version", r"\d+ ms", True, False, "")
+WAITED_FOR_IT = Cell("the old version", r"\d+ ms", False, True, "")
 STILL_WAITING = Cell("nothing", "and not back", False, True, "nothing within 5 s|")
 WRONG = r"400: Failed to process element: 0 of 'instances' list\. Error: INVALID_ARGUMENT"
 TAKES_OVER = Cell("the new version", r"\d+ ms", True, False, WRONG)
@@ -43,23 +44,28 @@ PUBLISHED = {
     "variables/variables.data-00000-of-00001 has 4 of 8 bytes",
     "wrong signature": "it is available",
 }
+# The old version has gone by the time the new one fails, and comes back then.
 FAILS_LATE = {
     "smooth": UNHARMED,
+    "unload_first": COMES_BACK,
+    "unload_first+hold": WAITED_FOR_IT,
+    "staged": COMES_BACK,
+    "staged+hold": WAITED_FOR_IT,
+}
+# It is tried again for longer than is looked at.
+NOT_YET = {
+    "smooth": UNHARMED,
     "unload_first": AWAY,
-    "unload_first+hold": WAITED_IN_VAIN,
+    "unload_first+hold": STILL_WAITING,
     "staged": AWAY,
-    "staged+hold": WAITED_IN_VAIN,
+    "staged+hold": STILL_WAITING,
 }
 CELLS = {
     # What shows when the graph is read shows while the old version still serves.
     "bad graph": {**FAILS_LATE, "staged": UNHARMED, "staged+hold": UNHARMED},
     "corrupt weights": FAILS_LATE,
-    "too big": FAILS_LATE,
-    "too slow": {
-        **FAILS_LATE,
-        "unload_first+hold": STILL_WAITING,
-        "staged+hold": STILL_WAITING,
-    },
+    "too big": NOT_YET,
+    "too slow": NOT_YET,
     "half copied": dict.fromkeys(ALIASES, UNHARMED),
     "wrong signature": {
         "smooth": TAKES_OVER._replace(away="never"),
@@ -105,7 +111,7 @@ def test_a_broken_graph(failing: wb.Server, models: Path) -> None:
     for policy in policies:
         check(found.of("bad graph", policy), CELLS["bad graph"][policy])
     table = found.frame
-    assert table["serves afterwards"].tolist() == ["the old version", "nothing"]
+    assert table["serves afterwards"].tolist() == ["the old version", "the old version"]
     assert table["callers are told"].tolist()[0] == "the answer"
     written = to_markdown(found, str(models))
     lines = written.splitlines()
@@ -119,7 +125,8 @@ def test_a_broken_graph(failing: wb.Server, models: Path) -> None:
         found.of("bad graph", "staged")
 
 
-@pytest.mark.slow
+# Its loads take as long as the machine is slow, and it waits for each of them.
+@pytest.mark.soak
 @pytest.mark.timeout(1500)
 def test_every_cell_of_the_table(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

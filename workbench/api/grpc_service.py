@@ -9,6 +9,8 @@ those of TensorFlow Serving (`predict_util.cc`, `classifier.cc`, `regressor.cc`,
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from functools import lru_cache, partial
@@ -51,6 +53,9 @@ _APIS = {"classify": "Classify", "regress": "Regress"}
 _METHODS = {"tensorflow/serving/classify": "classify", "tensorflow/serving/regress": "regress"}
 
 
+_RELOADS_TOLD = 20
+"""How many reload requests are told in the event log a second, at most."""
+
 # The version that the request of this task goes to; each request is a task of its own.
 _version: ContextVar[int | None] = ContextVar("version", default=None)
 
@@ -85,6 +90,7 @@ class GrpcService:
         check_method_names: bool = False,
         tensor_content: bool = False,
     ) -> None:
+        self._reloads_told: deque[float] = deque(maxlen=_RELOADS_TOLD)
         self._tensor_content = tensor_content
         self._check_method_names = check_method_names
         self._manager = manager
@@ -380,10 +386,11 @@ class GrpcService:
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. Only "
                 "ModelConfigList is currently supported"
             )
-            self._manager.events.add("reload_failed", message=refused.message)
+            if self._may_tell():
+                self._manager.events.add("reload_failed", message=refused.message)
             raise refused
-        events, metrics = self._manager.events, self._metrics
-        for index, entry in enumerate(asked.config.model_config_list.config):
+        events, metrics, tell = self._manager.events, self._metrics, self._may_tell()
+        for index, entry in enumerate(asked.config.model_config_list.config if tell else ()):
             events.add(
                 "config_entry",
                 index=index,
@@ -395,7 +402,8 @@ class GrpcService:
         try:
             await self._reloader.reload(asked.config)
         except ServingError as error:
-            events.add("reload_failed", message=error.message)
+            if tell:
+                events.add("reload_failed", message=error.message)
             raise
         response = message_class("ReloadConfigResponse")()
         # A status of OK has the default in every field; but it is there.
@@ -405,6 +413,15 @@ class GrpcService:
             response.metric.add(name=name, int64_value_increase=increase)
         data: bytes = response.SerializeToString()
         return data
+
+    def _may_tell(self) -> bool:
+        """Whether this reload is told in the event log: a flood of them must not push out of it
+        what has happened to versions."""
+        now, told = time.monotonic(), self._reloads_told
+        if len(told) == _RELOADS_TOLD and now - told[0] < 1.0:
+            return False
+        told.append(now)
+        return True
 
 
 # Requests.
