@@ -124,9 +124,11 @@ def test_the_end_of_the_server_is_told(
         page.say(op="hello")
         page.wait(lambda m: m["kind"] == "pulse")
         server.stop()
-        assert page.wait(lambda m: m["kind"] == "ended") == {
-            "kind": "ended",
-            "text": "server stopped",
+        # A question that was under way when it stopped may go unanswered; the next one knows.
+        page.wait(lambda m: m == {"kind": "ended", "text": "server stopped"})
+        assert {m["text"] for m in page.sent if m["kind"] == "ended"} <= {
+            "the server does not answer",
+            "server stopped",
         }
         page.say(op="seen", value=False)
 
