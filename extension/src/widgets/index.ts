@@ -2,7 +2,7 @@
 
 import uplotStyle from 'uplot/dist/uPlot.min.css';
 
-import { Card } from './card';
+import { CardView } from './card';
 import { GuessView } from './guess';
 import type { IModel } from './link';
 import style from './style.css';
@@ -13,7 +13,7 @@ interface IView {
 }
 
 const FACES: Record<string, new (node: HTMLElement, model: IModel) => IView> = {
-  card: Card,
+  card: CardView,
   guess: GuessView,
   timeline: TimelineView
 };
