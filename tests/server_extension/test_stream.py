@@ -99,7 +99,9 @@ async def test_a_page_is_told_of_servers_and_of_the_model_it_follows(
     back = Page(await jp_ws_fetch("workbench/api/stream"))
     marks = {"events": first["seq"], "memory": first["now"], "traffic": first["now"]}
     await back.say(op="follow", server="halves", model="halves", marks=marks)
-    missed = (await back.hear(lambda m: m["kind"] == "pulse"))["pulse"]["events"]
+    caught_up = await back.hear(lambda m: m["kind"] == "pulse")
+    assert not caught_up["fresh"]
+    missed = caught_up["pulse"]["events"]
     assert missed[0]["seq"] == first["seq"] + 1
     assert "Quiescing servable version {name: halves version: 1}" in [
         e["line"] for e in missed if "line" in e

@@ -7,7 +7,8 @@ The page sends
     {"op": "leave", "server": S, "model": M}
 
 and gets `{"kind": "servers", "servers": [...]}` whenever something about them has changed,
-`{"kind": "pulse", "server": S, "model": M, "pulse": {...}}` for each model that it follows,
+`{"kind": "pulse", "server": S, "model": M, "pulse": {...}}` for each model that it follows (with
+`fresh`: everything that the server remembers, whatever was told before),
 `{"kind": "ended", ..., "state": ..., "text": ...}` where there is none, and `refused` for a message
 that is not understood. A page that comes back gives the marks of the last pulse it had, and gets
 what it has missed. Nothing is asked of any server while no page looks.
@@ -194,10 +195,11 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: 
                 await self.send({"kind": "ended", **about, **self._why(server, error)})
                 await asyncio.sleep(_AGAIN_SECONDS)
                 continue
-            if marks is None:
+            fresh = marks is None
+            if fresh:
                 news = backlog(news)
             marks = marks_of(news)
-            await self.send({"kind": "pulse", **about, "pulse": news})
+            await self.send({"kind": "pulse", **about, "fresh": fresh, "pulse": news})
             await asyncio.sleep(pause)
 
     def _why(self, server: str, error: ServingError) -> dict[str, str]:

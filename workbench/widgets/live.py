@@ -19,7 +19,7 @@ import anywidget
 import traitlets
 
 from workbench.client.control import ControlClient, model_path
-from workbench.client.pulse import FIRST, backlog, marks_of
+from workbench.client.pulse import backlog as _backlog
 from workbench.core.status import Code, ServingError
 
 MODULE = Path(__file__).parents[1] / "static" / "widgets.js"
@@ -71,7 +71,7 @@ class LiveWidget(anywidget.AnyWidget):
 
     def pulse(self) -> None:
         """Ask for what is new and send it to the browser; called by the thread of news."""
-        asked: Mapping[str, Any] = self._marks or FIRST
+        asked: dict[str, Any] = self._marks or {"events": 0, "memory": 0, "traffic": 0}
         try:
             news = self._control.request("GET", self._path, timeout=_ASK_SECONDS, **asked)
         except ServingError as error:
@@ -80,8 +80,8 @@ class LiveWidget(anywidget.AnyWidget):
             self._marks = {}
             return
         if not self._marks:
-            news = backlog(news)
-        self._marks = marks_of(news)
+            news = _backlog(news)
+        self._marks = {"events": news["seq"], "memory": news["now"], "traffic": news["now"]}
         self._ended = ""
         self.send({"kind": "pulse", "pulse": news})
 

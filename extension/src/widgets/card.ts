@@ -78,7 +78,7 @@ export function recentTraffic(
   return { rates, p99, failed };
 }
 
-export class Card {
+export class ServerCard {
   private readonly _data = new TimelineData();
   private readonly _rows = make('tbody');
   private readonly _asOf = make('span', { class: 'wb-soft wb-end', role: 'status' });
@@ -229,6 +229,9 @@ export class Card {
     }
     const pulse = message.pulse as ICardPulse;
     this._ended = '';
+    if (message.fresh === true) {
+      this._data.clear();
+    }
     this._data.add(pulse);
     this._wall = pulse.wall;
     this._tell(false);
@@ -365,7 +368,7 @@ export class Card {
 }
 
 /** The card in a notebook. */
-export class CardView extends Card {
+export class Card extends ServerCard {
   constructor(node: HTMLElement, model: IModel) {
     super(node, model.get('about') as ICardAbout, new Link(model, node));
   }

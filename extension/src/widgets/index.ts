@@ -2,7 +2,7 @@
 
 import uplotStyle from 'uplot/dist/uPlot.min.css';
 
-import { CardView } from './card';
+import { Card } from './card';
 import { GuessView } from './guess';
 import type { IModel } from './link';
 import style from './style.css';
@@ -13,7 +13,7 @@ interface IView {
 }
 
 const FACES: Record<string, new (node: HTMLElement, model: IModel) => IView> = {
-  card: CardView,
+  card: Card,
   guess: GuessView,
   timeline: TimelineView
 };
