@@ -167,6 +167,7 @@ async def test_what_cannot_be_started(api: Api, folder: Path, jp_root_dir: Path)
     assert registry.entries() == []
 
 
+@pytest.mark.slow
 async def test_a_model_that_does_not_load_leaves_nothing(
     api: Api, folder: Path, jp_serverapp: Any
 ) -> None:
@@ -178,6 +179,7 @@ async def test_a_model_that_does_not_load_leaves_nothing(
     assert list(jp_serverapp.kernel_manager.list_kernel_ids()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can make a file somebody else's")
 async def test_what_is_not_ones_own_needs_trust(api: Api, folder: Path) -> None:
     os.chown(folder / "1" / "saved_model.pb", 1000, 1000)

@@ -114,6 +114,7 @@ async def test_a_page_is_told_of_servers_and_of_the_model_it_follows(
     await back.say(op="leave", server="halves", model="halves")
 
 
+@pytest.mark.slow
 async def test_a_killed_server_is_told_of_as_dead(
     jp_ws_fetch: Any, jp_serverapp: Any, served: wb.Server
 ) -> None:
