@@ -74,14 +74,17 @@ test('few sizes have a bar each, many share them', () => {
 });
 
 test('the diagnosis names what closes most batches', () => {
-  const of = (batches: number, rows: number, reason: string) => {
+  const mixed = { '6': 5, '10': 5 };
+  const of = (batches: number, rows: number, reason: string, sizes = mixed as object) => {
     const history = new BatchHistory();
+    const more = { reasons: { [reason]: batches }, sizes: sizes as Record<string, number> };
     history.add(0, [{ version: 1, batches: counts(0, 0) }]);
-    history.add(5, [{ version: 1, batches: counts(batches, rows, { reasons: { [reason]: batches } }) }]);
+    history.add(5, [{ version: 1, batches: counts(batches, rows, more) }]);
     return diagnosis(history.within(60));
   };
   assert.match(of(10, 640, 'full'), /64\.0 rows.*larger max_batch_size/);
   assert.match(of(10, 80, 'timeout'), /longer one makes larger/);
+  assert.match(of(10, 80, 'timeout', { '8': 10 }), /how many ask at a time/);
   assert.match(of(10, 11, 'timeout'), /shorter one costs nothing/);
   assert.match(of(10, 11, 'executor_idle'), /nothing waits/);
   assert.equal(diagnosis(new BatchHistory().within(60)), 'No batch was run of late.');

@@ -295,10 +295,11 @@ def test_jupyterlab_can_open_with_the_dashboard(page: Page, tmp_path: Path) -> N
     lab.url = f"http://127.0.0.1:{lab.port}/user/ada/"
     try:
         lab.start(ServerApp__base_url="/user/ada/", WorkbenchExtension__open_dashboard=True)
-        lab.open(page)
+        (lab.root / "notes.txt").write_text("what is open")
+        lab.open(page, path="notes.txt")
         expect(dashboard(page).locator(".wb-Servers-none")).to_be_visible()
         # It came beside what was open, and the stream is there.
-        expect(page.locator(".jp-LauncherCard").first).to_be_visible()
+        expect(page.locator(".jp-FileEditor")).to_contain_text("what is open")
         said = page.evaluate(
             """() => new Promise(resolve => {
                 const { wsUrl, token } = jupyterapp.serviceManager.serverSettings;
