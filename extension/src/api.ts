@@ -22,9 +22,15 @@ export interface IServer {
   readonly name: string;
   /** The data plane's address; requests to it carry a token that is not told here. */
   readonly url: string;
-  /** Unreachable: its server process does not answer now, and its supervisor restarts it. */
-  readonly state: 'running' | 'unreachable';
+  /** The Jupyter kernel that supervises it; null where none does. */
+  readonly kernel_id: string | null;
+  /** Unreachable: its server process does not answer now, and its supervisor restarts it. Dead: it
+   * was killed, and nobody does. */
+  readonly state: 'running' | 'unreachable' | 'dead';
   readonly memory_bytes: number | null;
+  /** What its versions may have of the host's memory together; null where that is not known. */
+  readonly budget_bytes: number | null;
+  readonly requests_per_second: number;
   readonly models: readonly IModel[];
 }
 
@@ -54,13 +60,156 @@ export async function ensureQuickstart(settings: ServerConnection.ISettings): Pr
   return (await request<{ path: string }>(settings, 'quickstart', 'POST')).path;
 }
 
+/** What was done, in a sentence; `path` is the folder that was named, to a program elsewhere. */
+export interface IDone {
+  readonly message: string;
+  readonly path?: string;
+}
+
+/** What a folder of the user's files holds that could be served. */
+export interface IFolder {
+  readonly kind: 'saved_model' | 'versions' | null;
+  /** A name that its server could have. */
+  readonly name: string;
+  readonly versions: readonly number[];
+  /** Why it may not be the user's own work; null where it is. */
+  readonly foreign: string | null;
+}
+
+export async function lookAtFolder(
+  settings: ServerConnection.ISettings,
+  path: string
+): Promise<IFolder> {
+  return request(settings, `folder?path=${encodeURIComponent(path)}`);
+}
+
+/** Serve a folder; resolves when it answers. */
+export async function startServer(
+  settings: ServerConnection.ISettings,
+  asked: { path: string; name: string; trusted: boolean }
+): Promise<IDone> {
+  return request(settings, 'servers', 'POST', asked);
+}
+
+/** Start a server again that was killed; resolves when it answers. */
+export async function restartServer(
+  settings: ServerConnection.ISettings,
+  name: string
+): Promise<IDone> {
+  return request(settings, `servers/${encodeURIComponent(name)}/restart`, 'POST', {});
+}
+
+/** A model's settings, and how to ask it. */
+export interface IModelAbout {
+  readonly address: string;
+  readonly snippets: Readonly<Record<string, string>>;
+}
+
+export async function aboutModel(
+  settings: ServerConnection.ISettings,
+  server: string,
+  model: string
+): Promise<IModelAbout> {
+  return request(settings, `${modelRoute(server, model)}?no_track_activity=1`);
+}
+
+const CHANGES = ['transition', 'batching', 'labels'];
+
+/** Have something done to a model: change a setting, or `publish`, `rollback`, `undo`. */
+export async function orderModel(
+  settings: ServerConnection.ISettings,
+  server: string,
+  model: string,
+  op: string,
+  values: Readonly<Record<string, unknown>>
+): Promise<IDone> {
+  const route = modelRoute(server, model);
+  return CHANGES.includes(op)
+    ? request(settings, route, 'PATCH', { [op]: values.value })
+    : request(settings, `${route}/${op}`, 'POST', values);
+}
+
+function modelRoute(server: string, model: string): string {
+  return `servers/${encodeURIComponent(server)}/models/${encodeURIComponent(model)}`;
+}
+
+export interface ICell {
+  readonly device: string;
+  readonly owner: string;
+  readonly kind: string;
+  readonly bytes: number;
+  readonly how: 'measured' | 'estimated';
+  readonly model: string | null;
+  readonly version: number | null;
+}
+
+export interface ILedger {
+  readonly machines: readonly { device: string; total: number; free: number; scope: string }[];
+  readonly cells: readonly ICell[];
+  readonly notes: readonly string[];
+  /** By device, in bytes. */
+  readonly budget: Readonly<Record<string, { limit: number; reserved: number; free: number }>>;
+}
+
+export async function readLedger(
+  settings: ServerConnection.ISettings,
+  server: string
+): Promise<ILedger> {
+  return request(settings, `servers/${encodeURIComponent(server)}/memory?no_track_activity=1`);
+}
+
+export interface ILogEvent {
+  readonly seq: number;
+  readonly kind: string;
+  readonly wall: number;
+  readonly model?: string;
+  readonly version?: number;
+  readonly line?: string;
+}
+
+export interface ILog {
+  readonly last_seq: number;
+  readonly events: readonly ILogEvent[];
+}
+
+/** The server's events after the number `since`. */
+export async function readLog(
+  settings: ServerConnection.ISettings,
+  server: string,
+  since: number
+): Promise<ILog> {
+  const route = `servers/${encodeURIComponent(server)}/events`;
+  return request(settings, `${route}?since=${since}&no_track_activity=1`);
+}
+
+export interface IExperiment {
+  readonly number: number;
+  readonly kind: string;
+  readonly model: string;
+  readonly saved_at: number;
+  readonly summary: string;
+}
+
+/** What was measured, latest first. */
+export async function listExperiments(
+  settings: ServerConnection.ISettings
+): Promise<readonly IExperiment[]> {
+  const answer = await request<{ experiments: IExperiment[] }>(
+    settings,
+    'experiments?no_track_activity=1'
+  );
+  return answer.experiments;
+}
+
 async function request<T>(
   settings: ServerConnection.ISettings,
   route: string,
-  method = 'GET'
+  method = 'GET',
+  body?: unknown
 ): Promise<T> {
   const url = URLExt.join(settings.baseUrl, 'workbench/api', route);
-  const response = await ServerConnection.makeRequest(url, { method }, settings);
+  const init = body === undefined ? { method } : { method, body: JSON.stringify(body) };
+  const response = await ServerConnection.makeRequest(url, init, settings);
   if (!response.ok) {
     throw await ServerConnection.ResponseError.create(response);
   }

@@ -33,18 +33,6 @@ export function formatBytes(bytes: number): string {
   return `${giga < 10 ? giga.toFixed(1) : giga.toFixed(0)} GB`;
 }
 
-/** `Version 2`, or `digits 2` where the server's name does not say which model it is. */
-export function versionLabel(
-  server: IServer,
-  model: IModel,
-  version: IVersion,
-  trans: ITexts
-): string {
-  return server.models.length === 1 && model.name === server.name
-    ? trans.__('Version %1', version.version)
-    : `${model.name} ${version.version}`;
-}
-
 /** `AVAILABLE · 36 MB`, with the state in TensorFlow Serving's own word. */
 export function versionDetail(version: IVersion, trans: ITexts): string {
   const state = version.error === null ? version.state : trans.__('failed');
@@ -61,12 +49,15 @@ export function serverDetail(server: IServer, stopping: boolean, trans: ITexts):
   if (server.state === 'unreachable') {
     return trans.__('not answering');
   }
+  if (server.state === 'dead') {
+    return trans.__('dead');
+  }
   return server.memory_bytes === null ? '' : formatBytes(server.memory_bytes);
 }
 
 /** A server on one line by itself: each model's versions with their states. */
 export function serverSummary(server: IServer, stopping: boolean, trans: ITexts): string {
-  if (stopping || server.state === 'unreachable') {
+  if (stopping || server.state !== 'running') {
     return serverDetail(server, stopping, trans);
   }
   const models = server.models.map(model => {
@@ -82,6 +73,9 @@ export function serverSummary(server: IServer, stopping: boolean, trans: ITexts)
 /** All there is to know about a server, on lines of their own: for its tooltip. */
 export function serverTitle(server: IServer, trans: ITexts): string {
   const lines = [trans.__('Model server %1', server.name), server.url];
+  if (server.state === 'dead') {
+    lines.push(trans.__('It was killed; the dashboard can start it again.'));
+  }
   for (const model of server.models) {
     for (const version of shown(model)) {
       const error = version.error === null ? '' : `: ${version.error}`;
@@ -89,4 +83,47 @@ export function serverTitle(server: IServer, trans: ITexts): string {
     }
   }
   return lines.join('\n');
+}
+
+/** How all servers are, at a glance. */
+export interface IOverview {
+  /** The worst of them; null where there is none. */
+  readonly status: Status | null;
+  /** `2 servers · 150 requests/s · 340 MB of 12 GB`. */
+  readonly text: string;
+}
+
+export function overview(servers: readonly IServer[], trans: ITexts): IOverview {
+  if (servers.length === 0) {
+    return { status: null, text: '' };
+  }
+  const versions = servers.flatMap(server => server.models.flatMap(model => shown(model)));
+  const failed =
+    servers.some(server => server.state === 'dead') || versions.some(v => statusOf(v) === 'failed');
+  const changing =
+    servers.some(server => server.state === 'unreachable') ||
+    versions.some(v => statusOf(v) === 'changing');
+  const sum = (of: (server: IServer) => number | null) =>
+    servers.reduce((total, server) => total + (of(server) ?? 0), 0);
+  const parts = [trans._n('%1 server', '%1 servers', servers.length, servers.length)];
+  parts.push(trans.__('%1 requests/s', rateText(sum(server => server.requests_per_second))));
+  const memory = sum(server => server.memory_bytes);
+  // All servers are on one machine: what one may have is no more than what all may.
+  const budget = Math.max(...servers.map(server => server.budget_bytes ?? 0));
+  if (memory > 0) {
+    parts.push(
+      budget > 0
+        ? trans.__('%1 of %2', formatBytes(memory), formatBytes(budget))
+        : formatBytes(memory)
+    );
+  }
+  return { status: failed ? 'failed' : changing ? 'changing' : 'serving', text: parts.join(' · ') };
+}
+
+/** 0, 0.4, 12, 340, 1.2 k. */
+export function rateText(rate: number): string {
+  if (rate >= 1000) {
+    return `${(rate / 1000).toFixed(rate < 10_000 ? 1 : 0)} k`;
+  }
+  return rate > 0 && rate < 10 ? rate.toFixed(1) : rate.toFixed(0);
 }

@@ -1,16 +1,26 @@
 /** The plugins. Each is small, and works where what it can do without is missing. */
 
-import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import {
+  ILayoutRestorer,
+  type JupyterFrontEnd,
+  type JupyterFrontEndPlugin
+} from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';
+import { PageConfig } from '@jupyterlab/coreutils';
+import { IDefaultFileBrowser } from '@jupyterlab/filebrowser';
 import { ILauncher } from '@jupyterlab/launcher';
 import { IRunningSessionManagers } from '@jupyterlab/running';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
+import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { addServerCommands } from './commands';
+import { addDashboard } from './dashboard/open';
 import { addQuickstartCommand } from './quickstart';
 import { modelServersSection } from './running';
+import { addServeCommand } from './serve';
 import { ModelServers, REFRESH_SECONDS } from './servers';
+import { StatusItem } from './status';
 import { CommandIDs, IModelServers } from './tokens';
 
 export { CommandIDs, IModelServers };
@@ -52,7 +62,12 @@ const servers: JupyterFrontEndPlugin<IModelServers> = {
       })
       .catch(error => console.warn(`Settings of ${servers.id} cannot be read`, error));
     addServerCommands(app, model, trans);
-    for (const command of [CommandIDs.stopServer, CommandIDs.refresh]) {
+    for (const command of [
+      CommandIDs.stopServer,
+      CommandIDs.restartServer,
+      CommandIDs.openConsole,
+      CommandIDs.refresh
+    ]) {
       palette?.addItem({ command, category: trans.__('Serving'), args: { isPalette: true } });
     }
     return model;
@@ -94,8 +109,90 @@ const running: JupyterFrontEndPlugin<void> = {
     const stop = async (name: string) => {
       await app.commands.execute(CommandIDs.stopServer, { name });
     };
-    managers.add(modelServersSection(model, stop, bundle(translator)));
+    const open = (server: string, ofModel?: string) => {
+      // Without the dashboard's plugin there is nothing to open.
+      if (app.commands.hasCommand(CommandIDs.openDashboard)) {
+        const args = ofModel === undefined ? { server } : { server, model: ofModel };
+        void app.commands.execute(CommandIDs.openDashboard, args);
+      }
+    };
+    managers.add(modelServersSection(model, { stop, open }, bundle(translator)));
   }
 };
 
-export default [servers, quickstart, running];
+const dashboard: JupyterFrontEndPlugin<void> = {
+  id: `${NAME}:dashboard`,
+  description: 'The dashboard of model servers, from the launcher, the palette and `workbench lab`.',
+  autoStart: true,
+  requires: [IModelServers],
+  optional: [ILauncher, ICommandPalette, ILayoutRestorer, ITranslator],
+  activate: (
+    app: JupyterFrontEnd,
+    model: IModelServers,
+    launcher: ILauncher | null,
+    palette: ICommandPalette | null,
+    restorer: ILayoutRestorer | null,
+    translator: ITranslator | null
+  ) => {
+    const trans = bundle(translator);
+    const category = trans.__('Serving');
+    const command = CommandIDs.openDashboard;
+    const tracker = addDashboard(app, model, restorer, trans);
+    launcher?.add({ command, category, rank: 0, categoryRank: LAUNCHER_RANK });
+    palette?.addItem({ command, category, args: { isPalette: true } });
+    if (PageConfig.getOption('workbenchDashboard') === 'open') {
+      void app.restored.then(() => {
+        if (tracker.size === 0) {
+          return app.commands.execute(command, { beside: true });
+        }
+      });
+    }
+  }
+};
+
+const serve: JupyterFrontEndPlugin<void> = {
+  id: `${NAME}:serve`,
+  description: 'Serves folders of the user\'s files, from the file browser and the palette.',
+  autoStart: true,
+  requires: [IModelServers],
+  optional: [IDefaultFileBrowser, ICommandPalette, ITranslator],
+  activate: (
+    app: JupyterFrontEnd,
+    model: IModelServers,
+    browser: IDefaultFileBrowser | null,
+    palette: ICommandPalette | null,
+    translator: ITranslator | null
+  ) => {
+    const trans = bundle(translator);
+    addServeCommand(app, model, browser, trans);
+    const command = CommandIDs.serveFolder;
+    palette?.addItem({ command, category: trans.__('Serving'), args: { isPalette: true } });
+  }
+};
+
+const status: JupyterFrontEndPlugin<void> = {
+  id: `${NAME}:status`,
+  description: 'Servers, requests a second and memory in the status bar.',
+  autoStart: true,
+  requires: [IStatusBar, IModelServers],
+  optional: [ITranslator],
+  activate: (
+    app: JupyterFrontEnd,
+    bar: IStatusBar,
+    model: IModelServers,
+    translator: ITranslator | null
+  ) => {
+    const open = () => {
+      if (app.commands.hasCommand(CommandIDs.openDashboard)) {
+        void app.commands.execute(CommandIDs.openDashboard);
+      }
+    };
+    bar.registerStatusItem(status.id, {
+      item: new StatusItem(model, open, bundle(translator)),
+      align: 'left',
+      rank: 20
+    });
+  }
+};
+
+export default [servers, quickstart, dashboard, serve, running, status];

@@ -7,6 +7,26 @@ export function tell(what: string, error: unknown): void {
   Notification.error(`${what}: ${why}`, { autoClose: false });
 }
 
+/** Tell that something is under way, and then how it went; resolves to whether it went well. */
+export async function starting(
+  what: string,
+  work: Promise<unknown>,
+  trans: TranslationBundle
+): Promise<boolean> {
+  Notification.promise(work as Promise<null>, {
+    pending: { message: what },
+    success: { message: () => trans.__('It answers.'), options: { autoClose: 3000 } },
+    error: {
+      message: reason => (reason instanceof Error ? reason.message : String(reason)),
+      options: { autoClose: false }
+    }
+  });
+  return work.then(
+    () => true,
+    () => false
+  );
+}
+
 /** The argument that all commands of the palette take, for `describedBy`. */
 export function isPalette(trans: TranslationBundle) {
   return {

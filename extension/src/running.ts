@@ -1,43 +1,47 @@
-/** The section "Model servers" of the Running panel: server, and below it its versions. */
+/** The section "Model servers" of the Running panel: server, its models, their versions. */
 
 import type { IRunningSessions } from '@jupyterlab/running';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { closeIcon } from '@jupyterlab/ui-components';
 import type { ISignal } from '@lumino/signaling';
 
-import type { IServer } from './api';
+import type { IModel, IServer } from './api';
 import {
   serverDetail,
   serverSummary,
   serverTitle,
   shown,
   statusOf,
-  versionDetail,
-  versionLabel
+  versionDetail
 } from './describe';
 import { statusIcons, workbenchIcon } from './icons';
 import type { IModelServers } from './tokens';
 
-/**
- * @param stop - stops the server of that name and tells the user where that fails.
- */
+/** What a click in the section does. */
+export interface ISectionActions {
+  /** Stops the server of that name and tells the user where that fails. */
+  stop(name: string): Promise<void>;
+  /** Opens the dashboard at a server, or at one of its models. */
+  open(server: string, model?: string): void;
+}
+
 export function modelServersSection(
   servers: IModelServers,
-  stop: (name: string) => Promise<void>,
+  actions: ISectionActions,
   trans: TranslationBundle
 ): IRunningSessions.IManager {
   return {
     name: trans.__('Model servers'),
     supportsMultipleViews: true,
     running: ({ mode }) =>
-      servers.servers.map(server => serverItem(server, servers, stop, trans, mode)),
+      servers.servers.map(server => serverItem(server, servers, actions, trans, mode)),
     refreshRunning: () => void servers.refresh(),
     runningChanged: servers.changed as ISignal<unknown, unknown>,
     shutdownItemIcon: closeIcon,
     shutdownLabel: item => trans.__('Stop this server: %1', String(item.label())),
     shutdownAll: () => {
       for (const server of servers.servers) {
-        void stop(server.name);
+        void actions.stop(server.name);
       }
     },
     shutdownAllLabel: trans.__('Stop All'),
@@ -56,15 +60,16 @@ export function modelServersSection(
 function serverItem(
   server: IServer,
   servers: IModelServers,
-  stop: (name: string) => Promise<void>,
+  actions: ISectionActions,
   trans: TranslationBundle,
   mode: 'tree' | 'list'
 ): IRunningSessions.IRunningItem {
   const stopping = servers.isStopping(server.name);
   const item: IRunningSessions.IRunningItem = {
-    className: `wb-RunningServer${stopping ? ' wb-mod-stopping' : ''}`,
+    className: `wb-RunningServer wb-mod-${stopping ? 'stopping' : server.state}`,
     context: 'workbench-server',
-    icon: () => workbenchIcon,
+    icon: () => (server.state === 'dead' ? statusIcons.failed : workbenchIcon),
+    open: () => actions.open(server.name),
     label: () => server.name,
     labelTitle: () => serverTitle(server, trans),
     detail: () =>
@@ -73,26 +78,52 @@ function serverItem(
         : serverDetail(server, stopping, trans)
   };
   if (!stopping) {
-    item.shutdown = () => void stop(server.name);
+    item.shutdown = () => void actions.stop(server.name);
   }
   if (mode === 'tree') {
-    item.children = versionItems(server, trans);
+    // A model that has the server's name and is alone needs no line of its own.
+    const [first] = server.models;
+    item.children =
+      server.models.length === 1 && first.name === server.name
+        ? versionItems(server, first, actions, trans)
+        : server.models.map(model => modelItem(server, model, actions, trans));
   }
   return item;
 }
 
-function versionItems(server: IServer, trans: TranslationBundle): IRunningSessions.IRunningItem[] {
-  return server.models.flatMap(model =>
-    shown(model).map(version => {
-      const status = statusOf(version);
-      return {
-        className: `wb-RunningVersion wb-mod-${status}`,
-        context: 'workbench-version',
-        icon: () => statusIcons[status],
-        label: () => versionLabel(server, model, version, trans),
-        labelTitle: () => version.error ?? `${server.url}/v1/models/${model.name}`,
-        detail: () => versionDetail(version, trans)
-      };
-    })
-  );
+function modelItem(
+  server: IServer,
+  model: IModel,
+  actions: ISectionActions,
+  trans: TranslationBundle
+): IRunningSessions.IRunningItem {
+  return {
+    className: 'wb-RunningModel',
+    context: 'workbench-model',
+    icon: () => workbenchIcon,
+    open: () => actions.open(server.name, model.name),
+    label: () => model.name,
+    labelTitle: () => `${server.url}/v1/models/${model.name}`,
+    children: versionItems(server, model, actions, trans)
+  };
+}
+
+function versionItems(
+  server: IServer,
+  model: IModel,
+  actions: ISectionActions,
+  trans: TranslationBundle
+): IRunningSessions.IRunningItem[] {
+  return shown(model).map(version => {
+    const status = statusOf(version);
+    return {
+      className: `wb-RunningVersion wb-mod-${status}`,
+      context: 'workbench-version',
+      icon: () => statusIcons[status],
+      open: () => actions.open(server.name, model.name),
+      label: () => trans.__('Version %1', version.version),
+      labelTitle: () => version.error ?? `${server.url}/v1/models/${model.name}`,
+      detail: () => versionDetail(version, trans)
+    };
+  });
 }

@@ -1,27 +1,27 @@
-/** The running model servers, kept up to date by asking the Jupyter server again and again. */
+/** The model servers, kept up to date by what the Jupyter server tells of them. */
 
 import type { ServerConnection } from '@jupyterlab/services';
 import { JSONExt, type ReadonlyPartialJSONValue } from '@lumino/coreutils';
 import type { IDisposable } from '@lumino/disposable';
-import { Poll } from '@lumino/polling';
 import { type ISignal, Signal } from '@lumino/signaling';
 
-import { type IServer, listServers, stopServer } from './api';
+import { type IServer, listServers, restartServer, stopServer } from './api';
+import { Stream } from './stream';
 import type { IModelServers } from './tokens';
 
 /** Seconds between two looks; also the default of the setting. */
 export const REFRESH_SECONDS = 3;
-const MAX_BACKOFF_MS = 60_000;
+const WISH = 'servers';
 
 export class ModelServers implements IModelServers, IDisposable {
   constructor(settings: ServerConnection.ISettings) {
     this._settings = settings;
-    this._poll = new Poll({
-      name: 'serving-workbench-lab:servers',
-      factory: () => this._look(),
-      frequency: { interval: REFRESH_SECONDS * 1000, backoff: true, max: MAX_BACKOFF_MS },
-      standby: 'when-hidden'
+    this._stream = new Stream(settings, message => {
+      if (message.kind === 'servers') {
+        this._set(message.servers as IServer[]);
+      }
     });
+    this.refreshSeconds = REFRESH_SECONDS;
   }
 
   get servers(): readonly IServer[] {
@@ -33,12 +33,12 @@ export class ModelServers implements IModelServers, IDisposable {
   }
 
   get isDisposed(): boolean {
-    return this._poll.isDisposed;
+    return this._stream.isDisposed;
   }
 
   /** Seconds between two looks while the page is visible. */
   set refreshSeconds(seconds: number) {
-    this._poll.frequency = { interval: seconds * 1000, backoff: true, max: MAX_BACKOFF_MS };
+    this._stream.wish(WISH, () => ({ op: 'watch', value: true, seconds }));
   }
 
   isStopping(name: string): boolean {
@@ -46,8 +46,7 @@ export class ModelServers implements IModelServers, IDisposable {
   }
 
   async refresh(): Promise<void> {
-    await this._poll.refresh();
-    await this._poll.tick;
+    this._set(await listServers(this._settings));
   }
 
   async stop(name: string): Promise<void> {
@@ -65,15 +64,16 @@ export class ModelServers implements IModelServers, IDisposable {
     }
   }
 
-  dispose(): void {
-    if (!this.isDisposed) {
-      this._poll.dispose();
-      Signal.clearData(this);
-    }
+  async restart(name: string): Promise<void> {
+    await restartServer(this._settings, name);
+    await this.refresh();
   }
 
-  private async _look(): Promise<void> {
-    this._set(await listServers(this._settings));
+  dispose(): void {
+    if (!this.isDisposed) {
+      this._stream.dispose();
+      Signal.clearData(this);
+    }
   }
 
   private _set(servers: readonly IServer[]): void {
@@ -85,7 +85,7 @@ export class ModelServers implements IModelServers, IDisposable {
   }
 
   private readonly _settings: ServerConnection.ISettings;
-  private readonly _poll: Poll;
+  private readonly _stream: Stream;
   private readonly _changed = new Signal<this, void>(this);
   private readonly _stopping = new Set<string>();
   private _servers: readonly IServer[] = [];

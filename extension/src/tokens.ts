@@ -15,8 +15,10 @@ export interface IModelServers {
   isStopping(name: string): boolean;
   /** Look again now. */
   refresh(): Promise<void>;
-  /** Stop a server; resolves when it has ended. */
+  /** Stop a server, or forget one that is dead; resolves when it has ended. */
   stop(name: string): Promise<void>;
+  /** Start a server again that is dead; resolves when it answers. */
+  restart(name: string): Promise<void>;
 }
 
 export const IModelServers = new Token<IModelServers>(
@@ -26,6 +28,10 @@ export const IModelServers = new Token<IModelServers>(
 
 export namespace CommandIDs {
   export const openQuickstart = 'workbench:open-quickstart';
+  export const openDashboard = 'workbench:open-dashboard';
+  export const openConsole = 'workbench:open-console';
+  export const serveFolder = 'workbench:serve-folder';
   export const stopServer = 'workbench:stop-server';
+  export const restartServer = 'workbench:restart-server';
   export const refresh = 'workbench:refresh';
 }

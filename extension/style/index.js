@@ -1,1 +1,4 @@
+import 'uplot/dist/uPlot.min.css';
+import '../src/widgets/style.css';
 import './base.css';
+import './dashboard.css';

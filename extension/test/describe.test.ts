@@ -8,7 +8,8 @@ import * as describe from '../src/describe.ts';
 const trans = {
   __: (text: string, ...args: unknown[]) =>
     text.replace(/%(\d)/g, (_, n) => String(args[Number(n) - 1])),
-  _n: (one: string, many: string, count: number) => (count === 1 ? one : many)
+  _n: (one: string, many: string, count: number, ...args: unknown[]): string =>
+    trans.__(count === 1 ? one : many, ...args)
 };
 
 const version = (number: number, state: string, rest = {}): any => ({
@@ -64,11 +65,34 @@ test('a version that has ended in peace is not shown; one that failed is', () =>
   );
 });
 
-test('a version is named with its model where the server does not say which', () => {
-  const [, v2] = digits.versions;
-  assert.equal(describe.versionLabel(server([digits]), digits, v2, trans), 'Version 2');
-  assert.equal(describe.versionLabel(server([digits, other]), digits, v2, trans), 'digits 2');
-  assert.equal(describe.versionLabel(server([other]), other, v2, trans), 'other 2');
+test('all servers at a glance: the worst of them, requests, memory', () => {
+  const well = server([{ name: 'digits', versions: [version(1, 'AVAILABLE')] }], {
+    budget_bytes: 12 * 2 ** 30,
+    requests_per_second: 1234
+  });
+  assert.deepEqual(describe.overview([], trans), { status: null, text: '' });
+  assert.deepEqual(describe.overview([well], trans), {
+    status: 'serving',
+    text: '1 server · 1.2 k requests/s · 340 MB of 12 GB'
+  });
+  const loading = server([{ name: 'digits', versions: [version(2, 'LOADING')] }]);
+  assert.equal(describe.overview([well, { ...loading, requests_per_second: 0 }], trans).status, 'changing');
+  const dead = server([], { state: 'dead', memory_bytes: null, requests_per_second: 0 });
+  assert.equal(describe.overview([well, dead], trans).status, 'failed');
+  assert.equal(describe.serverDetail(dead, false, trans), 'dead');
+  assert.equal(describe.serverSummary(dead, false, trans), 'dead');
+});
+
+test('rates are short', () => {
+  assert.deepEqual([0, 0.42, 9.96, 12.4, 999, 1234, 56_000].map(describe.rateText), [
+    '0',
+    '0.4',
+    '10.0',
+    '12',
+    '999',
+    '1.2 k',
+    '56 k'
+  ]);
 });
 
 test('a version in a few words', () => {

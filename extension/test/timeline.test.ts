@@ -37,6 +37,18 @@ test('an event that comes twice counts once', () => {
   assert.equal(data.spans.length, 1);
 });
 
+test('what is told anew counts anew', () => {
+  const data = new TimelineData();
+  data.add(pulse(2, { events: [state(1, 1, 1, 'AVAILABLE'), state(2, 2, 2, 'LOADING')] }));
+  data.clear();
+  data.add(pulse(9, { events: [state(1, 8, 1, 'LOADING')] }));
+
+  assert.deepEqual(
+    data.spans.map(s => [s.version, s.state, s.start]),
+    [[1, 'LOADING', 8]]
+  );
+});
+
 test('memory is what was seen last, while there is a worker', () => {
   const data = new TimelineData();
   data.add(

@@ -130,6 +130,11 @@ class Lab:
         if not path:
             page.locator(".jp-LauncherCard").first.wait_for()
 
+    def workspace(self, name: str) -> str:
+        """What JupyterLab has kept of a workspace's layout, as text; empty where it has not yet."""
+        kept = [path.read_text() for path in self._workspaces.glob("*.jupyterlab-workspace")]
+        return next((text for text in kept if json.loads(text)["metadata"]["id"] == name), "")
+
     def _answers(self) -> bool:
         request = urllib.request.Request(
             f"{self.url}api/status", headers={"Authorization": f"token {self.token}"}
@@ -160,7 +165,8 @@ def set_theme(page: Page, theme: str) -> None:
 def open_running(page: Page) -> Locator:
     """The Running panel's section of model servers, with the panel open."""
     execute(page, "tabsmenu:activate-by-id", {"id": "jp-running-sessions"})
-    title = page.get_by_role("heading", name=re.compile("^model servers", re.IGNORECASE))
+    panel = page.locator("#jp-running-sessions")
+    title = panel.get_by_role("heading", name=re.compile("^model servers", re.IGNORECASE))
     title.wait_for()
     return page.locator(".jp-RunningSessions-section", has=page.locator(".wb-RunningServer"))
 

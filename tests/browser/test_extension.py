@@ -39,8 +39,8 @@ def halves(lab: Lab, models: Path) -> Iterator[str]:
 
 def test_the_card_opens_the_quickstart(lab: Lab, page: Page) -> None:
     lab.open(page)
-    card = page.locator(CARD)
-    expect(card).to_have_text("Serving quickstart")
+    expect(page.locator(CARD)).to_have_text(["Model servers", "Serving quickstart"])
+    card = page.locator(CARD, has_text="Serving quickstart")
     expect(card).to_have_attribute(
         "title", "Open a notebook that serves, updates and rolls back a model"
     )
@@ -97,6 +97,20 @@ def test_commands_describe_themselves(lab: Lab, page: Page) -> None:
     )
     assert told == [
         [
+            "workbench:open-console",
+            "Open a Console on a Model Server…",
+            True,
+            ["isPalette", "name", "isContextMenu"],
+            False,
+        ],
+        [
+            "workbench:open-dashboard",
+            "Open the Dashboard of Model Servers",
+            True,
+            ["isPalette", "cwd", "server", "model", "served", "beside"],
+            True,
+        ],
+        [
             "workbench:open-quickstart",
             "Open the Serving Quickstart",
             True,
@@ -104,6 +118,20 @@ def test_commands_describe_themselves(lab: Lab, page: Page) -> None:
             True,
         ],
         ["workbench:refresh", "Refresh Model Servers", True, ["isPalette"], True],
+        [
+            "workbench:restart-server",
+            "Start a Killed Model Server Again…",
+            True,
+            ["isPalette", "name"],
+            False,
+        ],
+        [
+            "workbench:serve-folder",
+            "Serve a Model Folder…",
+            True,
+            ["isPalette", "path", "name"],
+            True,
+        ],
         ["workbench:stop-server", "Stop a Model Server…", True, ["isPalette", "name"], False],
     ]
     execute(page, "workbench:refresh")

@@ -41,7 +41,7 @@ def run_all_cells(page: Page) -> list[str]:
 def test_the_quickstart_and_the_server_it_leaves_behind(lab: Lab, page: Page) -> None:
     (lab.root / "00-quickstart.ipynb").unlink(missing_ok=True)
     lab.open(page)
-    page.locator(".jp-LauncherCard[data-category='Serving']").click()
+    page.locator(".jp-LauncherCard", has_text="Serving quickstart").click()
     page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for()
 
     outputs = run_all_cells(page)

@@ -17,12 +17,27 @@ from tests.server_extension.conftest import NOTEBOOK
 from workbench.runtime import paths, registry
 from workbench.runtime.processes import ProcessId
 from workbench.server_extension import handlers
+from workbench.server_extension.stream import StreamHandler
 
+_MODEL = "workbench/api/servers/digits/models/digits"
 ROUTES = [
     ("GET", "workbench/api/servers"),
+    ("POST", "workbench/api/servers"),
+    ("GET", "workbench/api/servers/digits"),
     ("DELETE", "workbench/api/servers/digits"),
+    ("POST", "workbench/api/servers/digits/restart"),
+    ("GET", "workbench/api/servers/digits/memory"),
+    ("GET", "workbench/api/servers/digits/events"),
+    ("GET", "workbench/api/servers/digits/models"),
+    ("GET", _MODEL),
+    ("PATCH", _MODEL),
+    ("GET", f"{_MODEL}/versions"),
+    ("POST", f"{_MODEL}/publish"),
+    ("GET", "workbench/api/folder"),
+    ("GET", "workbench/api/experiments"),
     ("POST", "workbench/api/quickstart"),
 ]
+CHANGING = [route for route in ROUTES if route[0] != "GET"]
 
 
 @pytest.fixture
@@ -59,7 +74,7 @@ async def _refusal(jp_fetch: Any, *args: Any, **kwargs: Any) -> tuple[int, dict[
 
 
 def _body(method: str) -> dict[str, Any]:
-    return {"body": ""} if method == "POST" else {}
+    return {"body": ""} if method in ("POST", "PATCH") else {}
 
 
 async def test_nothing_runs(jp_fetch: Any) -> None:
@@ -73,11 +88,15 @@ async def test_a_server_is_listed_and_stopped(jp_fetch: Any, served: wb.Server) 
     (version,) = model["versions"]
     assert version["memory_bytes"] > 0
     assert listed["memory_bytes"] > version["memory_bytes"]
+    assert listed["budget_bytes"] > listed["memory_bytes"]
     assert listed == {
         "name": "halves",
         "url": served.address,
+        "kernel_id": None,
         "state": "running",
         "memory_bytes": listed["memory_bytes"],
+        "budget_bytes": listed["budget_bytes"],
+        "requests_per_second": 0.0,
         "models": [
             {
                 "name": "halves",
@@ -109,8 +128,11 @@ async def test_a_server_that_does_not_answer_is_listed_as_unreachable(
             {
                 "name": "mute",
                 "url": "http://127.0.0.1:1",
+                "kernel_id": None,
                 "state": "unreachable",
                 "memory_bytes": None,
+                "budget_bytes": None,
+                "requests_per_second": 0.0,
                 "models": [],
             }
         ]
@@ -203,16 +225,40 @@ async def test_every_route_asks_for_authorisation(
 
 
 def test_every_route_is_tested_above() -> None:
-    verbs = {
-        (verb.upper(), pattern.removeprefix("/").replace("([^/]+)", "digits"))
-        for pattern, handler in handlers.HANDLERS
-        for verb in ("get", "post", "put", "patch", "delete")
-        if verb in vars(handler)
-    }
+    groups = (("([^/]+)", "digits"), ("(publish|rollback|undo)", "publish"))
+    verbs = set()
+    for pattern, handler in handlers.HANDLERS:
+        if issubclass(handler, StreamHandler):
+            continue  # `test_stream` has it.
+        for group, example in groups:
+            pattern = pattern.replace(group, example)
+        verbs |= {(verb, pattern.removeprefix("/")) for verb in _verbs(handler)}
     assert verbs == set(ROUTES)
 
 
-@pytest.mark.parametrize(("method", "route"), ROUTES[1:])
+def _verbs(handler: type) -> set[str]:
+    names = ("get", "head", "post", "put", "patch", "delete")
+    return {verb.upper() for verb in names if verb in vars(handler)}
+
+
+async def test_no_handler_of_ours_lets_anybody_in_unasked(jp_serverapp: Any) -> None:
+    """What Jupyter Server itself would complain about, over all handlers that are registered."""
+    ours = [
+        rule.target
+        for router in jp_serverapp.web_app.default_router.rules
+        for rule in getattr(router.target, "rules", [])
+        if getattr(rule.target, "__module__", "").startswith("workbench.")
+    ]
+    assert {handler for _, handler in handlers.HANDLERS} <= set(ours)
+    for handler in ours:
+        for verb in _verbs(handler):
+            method = getattr(handler, verb.lower())
+            assert not getattr(method, "__allow_unauthenticated", False), (handler, verb)
+            # Both decorators wrap: what is within is the handler's own.
+            assert getattr(method, "__wrapped__", None) is not None, (handler, verb)
+
+
+@pytest.mark.parametrize(("method", "route"), CHANGING)
 async def test_a_cookie_alone_changes_nothing(
     jp_fetch: Any, jp_serverapp: Any, method: str, route: str
 ) -> None:
@@ -233,11 +279,11 @@ async def test_a_cookie_alone_changes_nothing(
     assert (code, answer["message"]) == (403, "XSRF cookie does not match POST argument")
 
     headers["X-XSRFToken"] = "a0b1c2d3"
-    if method == "POST":
+    if route.endswith("quickstart"):
         assert (await jp_fetch(route, method=method, headers=headers, body="")).code == 201
     else:
-        code, _ = await _refusal(jp_fetch, route, method=method, headers=headers)
-        assert code == 404
+        code, _ = await _refusal(jp_fetch, route, method=method, headers=headers, **_body(method))
+        assert code in (400, 404)
 
 
 async def test_an_internal_error_keeps_its_words(

@@ -1,4 +1,4 @@
-"""`workbench lab`: JupyterLab, open on the quickstart, with a model being served beside it."""
+"""`workbench lab`: JupyterLab, open on quickstart and dashboard, with a model being served."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STOP_SECONDS = 15.0
 
 def register(commands: Any) -> None:
     """Add the command to the parser's subparsers."""
-    one = commands.add_parser("lab", help="open JupyterLab on the quickstart")
+    one = commands.add_parser("lab", help="open JupyterLab on the quickstart and the dashboard")
     one.add_argument("--folder", default=".", help="JupyterLab's folder (default: this one)")
     one.add_argument("--no-browser", action="store_true", help="print the address only")
     one.add_argument("--no-example", action="store_true", help="serve no example model")
@@ -46,6 +46,7 @@ def lab(arguments: argparse.Namespace) -> int:
         "jupyterlab",
         f"--ServerApp.root_dir={folder}",
         f"--LabApp.default_url=/lab/tree/{notebook.relative_to(folder).as_posix()}",
+        "--WorkbenchExtension.open_dashboard=True",
     ]
     if arguments.no_browser:
         command.append("--no-browser")

@@ -7,6 +7,7 @@ alive, and removes what a killed server has left behind.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,16 @@ def remove(entry: Entry) -> None:
         shutil.rmtree(socket.parent, ignore_errors=True)
 
 
+_killed_listeners: list[Callable[[Entry], None]] = []
+
+
+def on_killed(listener: Callable[[Entry], None]) -> Callable[[], None]:
+    """Call `listener` with the entry of each server that this process finds killed, just before all
+    that it has left is removed; in the thread that has found it. What is returned ends that."""
+    _killed_listeners.append(listener)
+    return lambda: _killed_listeners.remove(listener)
+
+
 def read(name: str) -> Entry | None:
     """The entry of a server that is looked after; a stale one is removed."""
     path = paths.entry_path(name)
@@ -140,18 +151,21 @@ def read(name: str) -> Entry | None:
     kept = entry.keeper is not None and entry.keeper.alive()
     if not entry.server.alive() and not kept:
         # All were killed: nobody else is left to clean up.
+        for listener in tuple(_killed_listeners):
+            listener(entry)
         remove(entry)
     return None
 
 
-def _is_kept(name: str) -> bool:
+def is_kept(name: str) -> bool:
     """Whether a server is not looked after just now, but will be again."""
     try:
         entry = Entry.from_bytes(paths.entry_path(name).read_bytes())
     except (OSError, ValueError, TypeError, KeyError):
         return False
     return (
-        entry.keeper is not None
+        not entry.alive()
+        and entry.keeper is not None
         and entry.keeper.alive()
         and paths.resume_path(entry.folder).exists()
     )
@@ -175,7 +189,7 @@ def find(name: str) -> Entry:
     """
     entry = read(paths.check_name(name))
     if entry is None:
-        if _is_kept(name):
+        if is_kept(name):
             raise unavailable(
                 f"Server {name!r} is being restarted by Jupyter: it is back within some seconds"
             )

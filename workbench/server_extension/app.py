@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 from jupyter_server.extension.application import ExtensionApp
-from traitlets import Float, Int, TraitError, Unicode, default, validate
+from traitlets import Bool, Float, Int, List, TraitError, Unicode, default, validate
 
 import workbench
+from workbench.server_extension.handler import Rooms
 from workbench.server_extension.handlers import HANDLERS
+from workbench.server_extension.lifecycle import SCHEMA_FILE, Lifecycle
+from workbench.server_extension.listing import Lister
+from workbench.server_extension.stream import Hub
 
 
 class WorkbenchExtension(ExtensionApp):
@@ -21,11 +24,28 @@ class WorkbenchExtension(ExtensionApp):
     notebooks_dir = Unicode(
         help="The folder that the quickstart notebook is copied from.", config=True
     )
+    model_folders = List(
+        Unicode(),
+        help="Folders beside the Jupyter Server's own files whose models may be served from the "
+        "browser.",
+        config=True,
+    )
+    open_dashboard = Bool(
+        False, help="Whether JupyterLab opens with the dashboard of model servers.", config=True
+    )
     control_seconds = Float(
         2.0, help="Seconds that a model server has for an answer about itself.", config=True
     )
+    watch_seconds = Float(
+        1.0,
+        help="Seconds between two looks at all model servers, while a page wants to know of them.",
+        config=True,
+    )
     concurrency = Int(
-        8, help="How many model servers are asked or stopped at the same time.", config=True
+        8,
+        help="How many questions to model servers are under way at the same time, and how many of "
+        "the deeds that take long (starting, loading, stopping).",
+        config=True,
     )
 
     @default("notebooks_dir")
@@ -35,7 +55,7 @@ class WorkbenchExtension(ExtensionApp):
         inside = package / "notebooks"
         return str(inside if inside.is_dir() else package.parent / "notebooks")
 
-    @validate("control_seconds", "concurrency")
+    @validate("control_seconds", "watch_seconds", "concurrency")
     def _positive(self, proposal: dict[str, Any]) -> float:
         value: float = proposal["value"]
         if value <= 0:
@@ -43,11 +63,36 @@ class WorkbenchExtension(ExtensionApp):
         return value
 
     def initialize_settings(self) -> None:
+        server: Any = self.serverapp
+        server.event_logger.register_event_schema(SCHEMA_FILE)
+        lifecycle = Lifecycle(server.event_logger)
+        self._rooms = Rooms(self.concurrency, self.concurrency)
+        self._lister = lister = Lister(
+            self._rooms, self.control_seconds, self._is_given_up, lifecycle.tell
+        )
+        self._hub = Hub(lister, self.watch_seconds)
+        if self.open_dashboard:
+            # What the page's own configuration tells the front end.
+            page: dict[str, Any] = server.web_app.settings.setdefault("page_config_data", {})
+            page["workbenchDashboard"] = "open"
         self.settings.update(
             workbench_notebooks=Path(self.notebooks_dir),
-            workbench_control_seconds=self.control_seconds,
-            workbench_slots=asyncio.Semaphore(self.concurrency),
+            workbench_folders=list(self.model_folders),
+            workbench_rooms=self._rooms,
+            workbench_lister=lister,
+            workbench_hub=self._hub,
         )
 
     def initialize_handlers(self) -> None:
         self.handlers.extend(HANDLERS)
+
+    async def stop_extension(self) -> None:
+        self._hub.close()
+        self._lister.close()
+        self._rooms.close()
+
+    def _is_given_up(self, kernel_id: str) -> bool:
+        kernels: Any = getattr(self.serverapp, "kernel_manager", None)
+        if kernel_id not in kernels:
+            return False
+        return bool(kernels.kernel_model(kernel_id)["execution_state"] == "dead")

@@ -1,8 +1,17 @@
-"""The routes: named questions about this user's servers, no way through to an arbitrary port.
+"""The routes over servers: named questions and deeds, no way through to an arbitrary port.
 
-    GET    workbench/api/servers         all running servers
-    DELETE workbench/api/servers/NAME    stop one; 204 when it has ended
-    POST   workbench/api/quickstart      the quickstart notebook's path in the user's files
+    GET    workbench/api/servers                  all servers
+    POST   workbench/api/servers                  serve a folder; 201 when it answers
+    GET    workbench/api/servers/NAME             one
+    DELETE workbench/api/servers/NAME             stop one; 204 when it has ended
+    POST   workbench/api/servers/NAME/restart     start one again that was killed
+    GET    workbench/api/servers/NAME/memory      its ledger
+    GET    workbench/api/servers/NAME/events      its event log
+    .../servers/NAME/models...                    its models: `model_handlers`
+    GET    workbench/api/folder?path=             what could be served there, and by whom it is
+    GET    workbench/api/experiments              what was measured
+    POST   workbench/api/quickstart               the quickstart notebook's path
+    GET    workbench/api/stream                   the WebSocket: `stream`
 
 All ask for authentication and authorisation (resource ``workbench``) and, where a browser's
 cookie is what authenticates, for the XSRF token. A refusal is JSON with a `message`.
@@ -11,76 +20,185 @@ cookie is what authenticates, for the XSRF token. A refusal is JSON with a `mess
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import nbformat
 from jupyter_core.utils import ensure_async
 from jupyter_server.auth.decorator import authorized
-from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
 from tornado import web
 
 from workbench.client import Server
-from workbench.core.status import Code, ServingError
+from workbench.client.control import ControlClient
+from workbench.core.status import not_found
+from workbench.experiments.store import Store
 from workbench.runtime import registry
-from workbench.server_extension.listing import describe
+from workbench.server_extension import folders, starting
+from workbench.server_extension.handler import Handler, check_model, check_server
+from workbench.server_extension.listing import Lister
+from workbench.server_extension.model_handlers import MODEL_HANDLERS
+from workbench.server_extension.starting import KernelManagerLauncher
+from workbench.server_extension.stream import StreamHandler
 
 QUICKSTART = "00-quickstart.ipynb"
 # Where it is looked for in the user's files: in a clone of the project it lies in its folder.
 _PLACES = (f"notebooks/{QUICKSTART}", QUICKSTART)
 
-_STATUS = {Code.INVALID_ARGUMENT: 400, Code.NOT_FOUND: 404, Code.UNAVAILABLE: 503}
+_EVENTS_AT_MOST = 2000
+_EXPERIMENTS_AT_MOST = 1000
 
-T = TypeVar("T")
 
+class _Handler(Handler):
+    @property
+    def lister(self) -> Lister:
+        lister: Lister = self.settings["workbench_lister"]
+        return lister
 
-class _Handler(APIHandler):
-    auth_resource = "workbench"
+    def launcher(self) -> KernelManagerLauncher:
+        return KernelManagerLauncher(
+            self.session_manager, self.kernel_manager, asyncio.get_running_loop()
+        )
 
-    async def blocking(self, call: Callable[..., T], *args: Any) -> T:
-        """Run a call that blocks in a thread, a bounded number of them at a time."""
-        async with self.settings["workbench_slots"]:
-            return await asyncio.to_thread(call, *args)
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        error = kwargs.get("exc_info", (None, None))[1]
-        if isinstance(error, ServingError) and error.code in _STATUS:
-            self.set_status(_STATUS[error.code])
-            self.finish({"code": error.code.name, "message": error.message})
-        else:
-            # Jupyter Server names the status and keeps an exception's own words in its log.
-            super().write_error(status_code, **kwargs)
-
-    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        if not (isinstance(value, ServingError) and value.code in _STATUS):
-            super().log_exception(typ, value, tb)
+    def created(self, name: str, message: str) -> None:
+        self.set_status(201)
+        self.set_header("Location", url_path_join(self.base_url, "workbench/api/servers", name))
+        self.finish({"name": name, "message": message})
 
 
 class ServersHandler(_Handler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """All running servers, oldest first: ``{"servers": [...]}``, see `describe`."""
-        timeout = self.settings["workbench_control_seconds"]
-        entries = await self.blocking(registry.entries)
-        servers = await asyncio.gather(*(self.blocking(describe, e, timeout) for e in entries))
-        self.finish({"servers": servers})
+        """All servers, oldest first: ``{"servers": [...]}``, see `listing.describe`."""
+        self.finish({"servers": await self.lister.look()})
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Serve the folder `path` as `name` (without: the folder's), with a `transition`.
+
+        201 with `name` and `message` when it answers; 409 where it is not the user's own and is
+        not `trusted`, or where a server of that name runs.
+        """
+        asked = self.body("path", "name", "transition", "trusted")
+        folder = await self.ask(self.find_folder, asked.get("path"))
+        about = await self.ask(folders.look, folder)
+        name = check_server(asked.get("name") or about["name"])
+        await self.ask(folders.check_trusted, folder, asked.get("trusted"))
+        message = await self.rooms.do(
+            starting.start, self.launcher(), name, folder, asked.get("transition")
+        )
+        await self.news()
+        self.created(name, message)
 
 
 class ServerHandler(_Handler):
     @web.authenticated
     @authorized
+    async def get(self, name: str) -> None:
+        """One server, as in the list; 404 where no server of that name runs."""
+        check_server(name)
+        for server in await self.lister.look():
+            if server["name"] == name:
+                self.finish(server)
+                return
+        raise not_found(f"No server named {name!r} is running")
+
+    @web.authenticated
+    @authorized
     async def delete(self, name: str) -> None:
-        """Stop a server: 204 when it has ended, 404 where no server of that name runs."""
-        entry = await self.blocking(registry.find, name)
+        """Stop a server: 204 when it has ended, 404 where no server of that name runs. One that
+        was killed is forgotten."""
+        check_server(name)
+        dead = self.lister.is_dead(name)
+        if dead:
+            entry = self.lister.killed(name).entry
+        else:
+            entry = await self.ask(registry.find, name)
         if entry.kernel_id is not None and entry.kernel_id in self.kernel_manager:
             # Its supervisor is a kernel of ours, which would be restarted if it ended unasked.
             await ensure_async(self.kernel_manager.shutdown_kernel(entry.kernel_id))
-        await self.blocking(Server(entry.name, entry.name).stop)
+        if not dead:
+            await self.rooms.do(Server(name, name).stop)
+        self.lister.forget(name)
+        await self.news()
         self.set_status(204)
         self.finish()
+
+
+class RestartHandler(_Handler):
+    @web.authenticated
+    @authorized
+    async def post(self, name: str) -> None:
+        """Start a server again that was killed: 201 with `message` when it answers."""
+        self.body()
+        check_server(name)
+        known = self.lister.killed(name)
+        old = known.entry.kernel_id
+        if old is not None and old in self.kernel_manager:
+            # Jupyter has given up on it; it must not begin again beside the new one.
+            await ensure_async(self.kernel_manager.shutdown_kernel(old))
+        message = await self.rooms.do(starting.start_again, self.launcher(), known)
+        await self.news()
+        self.created(name, message)
+
+
+class LedgerHandler(_Handler):
+    @web.authenticated
+    @authorized
+    async def get(self, name: str) -> None:
+        """Who holds what of each device: `cells`, `machines`, `notes` and `budget`."""
+        check_server(name)
+        self.finish(await self.ask(ControlClient(name).request, "GET", "/memory/ledger"))
+
+
+class EventsHandler(_Handler):
+    @web.authenticated
+    @authorized
+    async def get(self, name: str) -> None:
+        """The event log after the number `since`: its last events, with their `line` in TensorFlow
+        Serving's wording where they have one; `missed` is how many were left out before them."""
+        check_server(name)
+        since = self.number("since", 0)
+        self.finish(await self.ask(_events, name, since))
+
+
+def _events(name: str, since: int) -> dict[str, Any]:
+    answer = ControlClient(name).request("GET", "/events", since=since)
+    if since > answer["last_seq"]:
+        # It is from before a restart of the server: the log has begun anew.
+        answer = ControlClient(name).request("GET", "/events", since=0)
+    events = answer["events"][-_EVENTS_AT_MOST:]
+    missed = events[0]["seq"] - since - 1 if events else 0
+    return {"last_seq": answer["last_seq"], "missed": max(0, missed), "events": events}
+
+
+class FolderHandler(_Handler):
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """What the folder `path` of the user's files holds; see `folders.look`."""
+        folder = await self.ask(self.find_folder, self.get_query_argument("path", ""))
+        self.finish(await self.ask(folders.look, folder))
+
+
+class ExperimentsHandler(_Handler):
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """What was measured (of `model`), latest first: ``{"experiments": [...]}``, each with
+        `number`, `kind`, `model`, `saved_at` (seconds since the epoch) and `summary`."""
+        model = self.get_query_argument("model", None)
+        if model is not None:
+            check_model(model)
+        limit = min(self.number("limit", 100), _EXPERIMENTS_AT_MOST)
+        self.finish({"experiments": await self.ask(_experiments, model, limit)})
+
+
+def _experiments(model: str | None, limit: int) -> list[dict[str, Any]]:
+    with Store() as store:
+        return store.list(model, limit)
 
 
 class QuickstartHandler(_Handler):
@@ -97,7 +215,7 @@ class QuickstartHandler(_Handler):
             if await ensure_async(contents.file_exists(path)):
                 self.finish({"path": path})
                 return
-        notebook = await self.blocking(_read_notebook, self.settings["workbench_notebooks"])
+        notebook = await self.ask(_read_notebook, self.settings["workbench_notebooks"])
         model = {"type": "notebook", "format": "json", "content": notebook}
         await ensure_async(contents.save(model, QUICKSTART))
         self.set_status(201)
@@ -114,5 +232,12 @@ def _read_notebook(folder: Path) -> dict[str, Any]:
 HANDLERS = [
     (r"/workbench/api/servers", ServersHandler),
     (r"/workbench/api/servers/([^/]+)", ServerHandler),
+    (r"/workbench/api/servers/([^/]+)/restart", RestartHandler),
+    (r"/workbench/api/servers/([^/]+)/memory", LedgerHandler),
+    (r"/workbench/api/servers/([^/]+)/events", EventsHandler),
+    *MODEL_HANDLERS,
+    (r"/workbench/api/folder", FolderHandler),
+    (r"/workbench/api/experiments", ExperimentsHandler),
     (r"/workbench/api/quickstart", QuickstartHandler),
+    (r"/workbench/api/stream", StreamHandler),
 ]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from functools import partial
 
 from workbench.client.card import how_to_ask
+from workbench.client.orders import ORDERS
 from workbench.client.server import Server
 from workbench.core.status import ServingError
 from workbench.core.transitions import ALIASES
@@ -28,40 +28,7 @@ def card(server: Server) -> LiveWidget:
         "transitions": list(ALIASES),
     }
 
-    def transition(asked: Mapping[str, Any]) -> str:
-        server.transition = asked["value"]
-        return f"The next change of version will be {server.transition}."
-
-    def batching(asked: Mapping[str, Any]) -> str:
-        value = asked["value"]
-        if value is None:
-            server.batching = None
-            return "Batching is automatic."
-        known = server.batching
-        kept = {} if known is None else known.to_json()
-        server.batching = {**kept, **value}
-        return (
-            f"Batches of up to {value['max_batch_size']} rows wait "
-            f"{value['batch_timeout_micros'] / 1e3:g} ms at most."
-        )
-
-    def publish(asked: Mapping[str, Any]) -> str:
-        path = str(asked["path"]).strip()
-        if not path:
-            raise ValueError("Name the folder of a SavedModel to publish.")
-        return f"Version {server.publish(path)} serves."
-
-    def rollback(_: Mapping[str, Any]) -> str:
-        return f"Version {server.rollback()} serves again; Undo brings the other back."
-
-    def undo(_: Mapping[str, Any]) -> str:
-        return f"Version {server.undo()} is back."
-
-    def stop(_: Mapping[str, Any]) -> str:
-        server.stop()
-        return "The server has ended; nothing of it is left."
-
-    orders = {f.__name__: f for f in (transition, batching, publish, rollback, undo, stop)}
+    orders = {name: partial(order, server) for name, order in ORDERS.items()}
     return LiveWidget(server.name, server.model, "card", about, orders)
 
 

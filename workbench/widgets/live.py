@@ -19,13 +19,12 @@ import anywidget
 import traitlets
 
 from workbench.client.control import ControlClient, model_path
+from workbench.client.pulse import backlog as _backlog
 from workbench.core.status import Code, ServingError
 
 MODULE = Path(__file__).parents[1] / "static" / "widgets.js"
 """All widgets' part in the browser; built from `extension/src/widgets`."""
 
-BACKLOG_SECONDS = 600.0
-_BACKLOG_EVENTS = 2000
 _AGAIN_SECONDS = 1.0
 _ASK_SECONDS = 5.0
 
@@ -118,20 +117,6 @@ class LiveWidget(anywidget.AnyWidget):
                 text, ok = str(error) or type(error).__name__, False
         self.send({"kind": "done", "id": message.get("id"), "ok": ok, "text": text})
         _NEWS.look_at(self)
-
-
-def _backlog(news: dict[str, Any]) -> dict[str, Any]:
-    """Of everything that the server remembers, what a new view needs: the last minutes, and the
-    states before them that still hold."""
-    since = news["now"] - BACKLOG_SECONDS
-    last: dict[Any, Any] = {}
-    for event in news["events"]:
-        if event["kind"] == "state" and event["monotonic"] <= since:
-            last[event.get("version")] = event
-    recent = [e for e in news["events"] if e["monotonic"] > since][-_BACKLOG_EVENTS:]
-    standing = [e for e in last.values() if e["data"]["state"] != "END"]
-    memory = [s for s in news["memory"] if s[0] > since]
-    return {**news, "events": standing + recent, "memory": memory}
 
 
 class _News:

@@ -77,6 +77,16 @@ export class TimelineData {
     return [...found].sort((a, b) => a - b);
   }
 
+  /** Forget everything: all of it is told anew. */
+  clear(): void {
+    this.spans = [];
+    this.lines = [];
+    this.dots = [];
+    this.memory.clear();
+    this.seconds.clear();
+    this.now = this.wall = this._seq = 0;
+  }
+
   add(pulse: IPulse): void {
     if (pulse.now < this.now) {
       // The server process was replaced: its clock is the machine's, but its log began anew.

@@ -5,7 +5,7 @@ import { Sparkline } from '../charts/sparkline';
 import { bytesText, clockText, countText, durationText } from '../charts/text';
 import { TimelineData, type IPulse, type Second } from '../charts/timeline_data';
 import { themeOf, versionColour } from '../charts/theme';
-import { Latest, Link, type IModel } from './link';
+import { Latest, Link, type IModel, type IWire } from './link';
 
 interface IVersionAbout {
   version: number;
@@ -32,6 +32,15 @@ interface ICardPulse extends IPulse {
   model: IModelAbout;
   outstanding: number;
   held: number;
+}
+
+/** What a card knows from the beginning. */
+export interface ICardAbout {
+  name: string;
+  address: string;
+  outcome: string;
+  snippets: [string, string][];
+  transitions: string[];
 }
 
 const SPARK_SECONDS = 60;
@@ -69,9 +78,8 @@ export function recentTraffic(
   return { rates, p99, failed };
 }
 
-export class Card {
+export class ServerCard {
   private readonly _data = new TimelineData();
-  private readonly _link: Link;
   private readonly _rows = make('tbody');
   private readonly _asOf = make('span', { class: 'wb-soft wb-end', role: 'status' });
   private readonly _address = make('span', { class: 'wb-soft' });
@@ -94,14 +102,11 @@ export class Card {
   private _ended = '';
   private _stopAsked = 0;
 
-  constructor(private readonly _node: HTMLElement, model: IModel) {
-    const face = model.get('about') as {
-      name: string;
-      address: string;
-      outcome: string;
-      snippets: [string, string][];
-      transitions: string[];
-    };
+  constructor(
+    private readonly _node: HTMLElement,
+    face: ICardAbout,
+    private readonly _link: IWire
+  ) {
     this._address.textContent = face.address;
     for (const name of face.transitions) {
       this._transition.append(make('option', { value: name }, name));
@@ -188,7 +193,6 @@ export class Card {
       make('details', {}, make('summary', {}, 'how to ask it'), this._snippets)
     );
     this._listen();
-    this._link = new Link(model, _node);
     this._link.onNews = message => this._news(message);
     this._link.onSilence = silent => this._tell(silent);
   }
@@ -225,6 +229,9 @@ export class Card {
     }
     const pulse = message.pulse as ICardPulse;
     this._ended = '';
+    if (message.fresh === true) {
+      this._data.clear();
+    }
     this._data.add(pulse);
     this._wall = pulse.wall;
     this._tell(false);
@@ -234,7 +241,7 @@ export class Card {
   /** The truth about how fresh this is. */
   private _tell(silent: boolean): void {
     const time = this._wall === 0 ? '' : `as of ${clockText(this._wall)}`;
-    const end = this._ended || (silent ? 'no news from the notebook’s kernel since' : '');
+    const end = this._ended || (silent ? this._link.silence : '');
     this._asOf.textContent = [time, end].filter(text => text !== '').join(', ');
     this._asOf.classList.toggle('wb-stale', end !== '');
     const dead = this._ended !== '' || silent;
@@ -357,5 +364,12 @@ export class Card {
     }
     this._stopAsked = 0;
     void this._do('stop', {}, 'stopping');
+  }
+}
+
+/** The card in a notebook. */
+export class Card extends ServerCard {
+  constructor(node: HTMLElement, model: IModel) {
+    super(node, model.get('about') as ICardAbout, new Link(model, node));
   }
 }

@@ -7,10 +7,25 @@ export interface IModel {
   send(content: unknown): void;
 }
 
+/** What a live view of a model hangs on: news in, orders out, and whether anybody is still there.
+ * A notebook's widget has a kernel at the other end (`Link`), the dashboard the Jupyter server. */
+export interface IWire {
+  /** Called with each message that is no answer to an order. */
+  onNews: (message: Record<string, unknown>) => void;
+  /** Called when the other end falls silent, and when it is heard again. */
+  onSilence: (silent: boolean) => void;
+  /** What it means when it is silent, in words that a time follows or none. */
+  readonly silence: string;
+  /** Have something done; the promise is kept when it is said how that went. */
+  order(op: string, values?: Record<string, unknown>): Promise<{ ok: boolean; text: string }>;
+  dispose(): void;
+}
+
 /** Without any news for so long the kernel is busy, or gone. */
 const SILENT_MILLIS = 4000;
 
-export class Link {
+export class Link implements IWire {
+  readonly silence = 'no news from the notebook’s kernel since';
   private readonly _ends: (() => void)[] = [];
   private _heard = performance.now();
   private _silent = false;

@@ -4,17 +4,19 @@ import { make } from '../charts/elements';
 import { clockText } from '../charts/text';
 import { Timeline } from '../charts/timeline';
 import { TimelineData, type IPulse } from '../charts/timeline_data';
-import { Link, type IModel } from './link';
+import { Link, type IModel, type IWire } from './link';
 
-export class TimelineView {
+export class LiveTimeline {
   private readonly _data = new TimelineData();
   private readonly _chart: Timeline;
-  private readonly _link: Link;
   private readonly _asOf = make('span', { class: 'wb-soft wb-end', role: 'status' });
   private _ended = '';
 
-  constructor(node: HTMLElement, model: IModel) {
-    const about = model.get('about') as { name: string; note: string };
+  constructor(
+    node: HTMLElement,
+    about: { name: string; note: string },
+    private readonly _link: IWire
+  ) {
     const body = make('div', { class: 'wb-section' });
     node.append(
       make(
@@ -27,7 +29,6 @@ export class TimelineView {
       body
     );
     this._chart = new Timeline(body, this._data);
-    this._link = new Link(model, node);
     this._link.onNews = message => this._news(message);
     this._link.onSilence = silent => this._tell(silent);
   }
@@ -42,6 +43,9 @@ export class TimelineView {
       this._ended = String(message.text);
     } else if (message.kind === 'pulse') {
       this._ended = '';
+      if (message.fresh === true) {
+        this._data.clear();
+      }
       this._data.add(message.pulse as IPulse);
       this._chart.update();
     }
@@ -50,8 +54,15 @@ export class TimelineView {
 
   private _tell(silent: boolean): void {
     const time = this._data.wall === 0 ? '' : `as of ${clockText(this._data.wall)}`;
-    const end = this._ended || (silent ? 'no news from the notebook’s kernel since' : '');
+    const end = this._ended || (silent ? this._link.silence : '');
     this._asOf.textContent = [time, end].filter(text => text !== '').join(', ');
     this._asOf.classList.toggle('wb-stale', end !== '');
+  }
+}
+
+/** The timeline in a notebook. */
+export class TimelineView extends LiveTimeline {
+  constructor(node: HTMLElement, model: IModel) {
+    super(node, model.get('about') as { name: string; note: string }, new Link(model, node));
   }
 }

@@ -1,0 +1,263 @@
+/** The dashboard: all servers on the left, one of their models on the right. */
+
+import { Clipboard, Dialog, showDialog } from '@jupyterlab/apputils';
+import type { ServerConnection } from '@jupyterlab/services';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import type { Message as LuminoMessage } from '@lumino/messaging';
+import { type ISignal, Signal } from '@lumino/signaling';
+import { Widget } from '@lumino/widgets';
+
+import type { IServer } from '../api';
+import { button, make } from '../charts/elements';
+import { Stream } from '../stream';
+import type { IModelServers } from '../tokens';
+import { codeOf, type IDeed } from './code';
+import { Detail } from './detail';
+import { ServerList } from './list';
+
+/** Which model is looked at; kept over a reload of the page. */
+export interface ISelection {
+  readonly server: string;
+  readonly model: string;
+}
+
+export interface IDashboardActions {
+  serve(): void;
+  restart(server: string): void;
+  console(server: IServer): void;
+  /** Puts a cell into the notebook that is seen; false where there is none. */
+  insert(code: string): Promise<boolean>;
+}
+
+export class Dashboard extends Widget {
+  constructor(
+    private readonly _servers: IModelServers,
+    private readonly _settings: ServerConnection.ISettings,
+    private readonly _actions: IDashboardActions,
+    private readonly _trans: TranslationBundle
+  ) {
+    super();
+    this.addClass('wb-Dashboard');
+    this._stream = new Stream(_settings, message => this._detail?.receive(message));
+    this._list = new ServerList(
+      {
+        select: (server, model) => this.select({ server, model }),
+        serve: () => _actions.serve(),
+        restart: server => _actions.restart(server),
+        forget: server => void _servers.stop(server),
+        console: server => _actions.console(server)
+      },
+      _trans
+    );
+    this._deedBar.hidden = true;
+    this._banner.hidden = true;
+    this._body.append(this._banner, this._deedBar, this._empty);
+    this.node.append(this._list.node, this._body, this._said);
+    _servers.changed.connect(this._onServers, this);
+    this._onServers();
+  }
+
+  get selection(): ISelection | null {
+    return this._selection;
+  }
+
+  /** Emitted when another model is looked at. */
+  get selectionChanged(): ISignal<this, void> {
+    return this._selectionChanged;
+  }
+
+  /** Look at a model; one that is not there yet is waited for. */
+  select(selection: ISelection): void {
+    const same =
+      this._selection?.server === selection.server && this._selection.model === selection.model;
+    if (!same) {
+      this._selection = selection;
+      this._clear();
+      this._selectionChanged.emit();
+    }
+    this._onServers();
+  }
+
+  /** Look at the first model of a server. */
+  selectServer(server: string): void {
+    if (this._selection?.server !== server) {
+      const found = this._servers.servers.find(other => other.name === server);
+      this.select({ server, model: found?.models[0]?.name ?? server });
+    }
+  }
+
+  dispose(): void {
+    if (!this.isDisposed) {
+      this._servers.changed.disconnect(this._onServers, this);
+      this._clear();
+      this._stream.dispose();
+      super.dispose();
+    }
+  }
+
+  /** What was done by hand, and its cell. */
+  tellDeed(deed: IDeed, done: { ok: boolean; text: string }): void {
+    this._say(done.text);
+    const code = done.ok ? codeOf(deed) : null;
+    if (code === null) {
+      return;
+    }
+    const trans = this._trans;
+    const insert = button(
+      trans.__('Insert into notebook'),
+      trans.__('Put the cell that does the same below the active one'),
+      () => void this._insert(code)
+    );
+    this._deedBar.replaceChildren(
+      make('span', {}, done.text),
+      button(trans.__('Copy as code'), trans.__('Copy the notebook cell that does the same'), () => {
+        Clipboard.copyToSystem(code);
+        this._say(trans.__('Copied.'));
+      }),
+      insert,
+      button('×', trans.__('Hide this'), () => {
+        this._deedBar.hidden = true;
+      })
+    );
+    this._deedBar.title = code;
+    this._deedBar.hidden = false;
+  }
+
+  protected onAfterShow(message: LuminoMessage): void {
+    super.onAfterShow(message);
+    this._detail?.show();
+  }
+
+  protected onAfterAttach(message: LuminoMessage): void {
+    super.onAfterAttach(message);
+    if (this.isVisible) {
+      this._detail?.show();
+    }
+  }
+
+  protected onBeforeHide(message: LuminoMessage): void {
+    this._detail?.hide();
+    super.onBeforeHide(message);
+  }
+
+  private _onServers(): void {
+    const { servers } = this._servers;
+    if (this._selection === null) {
+      const first = servers.find(server => server.models.length > 0);
+      if (first !== undefined) {
+        this.select({ server: first.name, model: first.models[0].name });
+        return;
+      }
+    }
+    const selected = this._selection;
+    const server = servers.find(other => other.name === selected?.server);
+    this._list.show(servers, selected, name => this._servers.isStopping(name));
+    if (selected !== null && server !== undefined && server.state === 'running') {
+      this._open(selected);
+    }
+    this._empty.hidden = this._detail !== null;
+    this._empty.textContent =
+      selected === null
+        ? this._trans.__('No model is served.')
+        : this._trans.__('Server %1 does not run.', selected.server);
+    this._showState(server);
+  }
+
+  private _open(selection: ISelection): void {
+    if (this._detail !== null) {
+      return;
+    }
+    this._detail = new Detail(selection.server, selection.model, {
+      settings: this._settings,
+      stream: this._stream,
+      trans: this._trans,
+      onDeed: (deed, done) => this.tellDeed(deed, done),
+      trust: why => askForTrust(why, this._trans),
+      insert: code => void this._insert(code)
+    });
+    this._body.append(this._detail.node);
+    if (this.isVisible) {
+      this._detail.show();
+    }
+  }
+
+  /** Above all else: a server that is not well. */
+  private _showState(server: IServer | undefined): void {
+    const trans = this._trans;
+    const name = this._selection?.server ?? '';
+    const state =
+      server?.state ?? (this._detail !== null && this._selection !== null ? 'ended' : 'running');
+    if (state === this._state) {
+      return;
+    }
+    this._state = state;
+    this._banner.hidden = state === 'running';
+    this._banner.dataset.state = state;
+    const words: Record<string, string> = {
+      dead: trans.__('Server %1 is dead: its processes were killed. What it served is known.', name),
+      unreachable: trans.__('Server %1 does not answer; it is being restarted.', name),
+      ended: trans.__('Server %1 has ended.', name)
+    };
+    this._banner.replaceChildren(make('span', {}, words[state] ?? ''));
+    if (state === 'dead') {
+      this._banner.append(
+        button(trans.__('Start again'), trans.__('Serve the same models on the same address'), () =>
+          this._actions.restart(name)
+        )
+      );
+    }
+    if (state !== 'running') {
+      this._say(words[state]);
+    }
+  }
+
+  private async _insert(code: string): Promise<void> {
+    if (await this._actions.insert(code)) {
+      this._say(this._trans.__('The cell has been inserted.'));
+    } else {
+      Clipboard.copyToSystem(code);
+      this._say(this._trans.__('No notebook is open: the cell has been copied instead.'));
+    }
+  }
+
+  private _clear(): void {
+    this._detail?.dispose();
+    this._detail = null;
+    this._deedBar.hidden = true;
+  }
+
+  /** For those who listen. */
+  private _say(text: string): void {
+    this._said.textContent = text;
+  }
+
+  private readonly _stream: Stream;
+  private readonly _list: ServerList;
+  private readonly _body = make('div', { class: 'wb-Dashboard-body' });
+  private readonly _banner = make('div', { class: 'wb-Dashboard-banner', role: 'alert' });
+  private readonly _deedBar = make('div', { class: 'wb-Dashboard-deed' });
+  private readonly _empty = make('p', { class: 'wb-Dashboard-empty' });
+  private readonly _said = make('div', { class: 'wb-Dashboard-said', role: 'status' });
+  private readonly _selectionChanged = new Signal<this, void>(this);
+  private _selection: ISelection | null = null;
+  private _detail: Detail | null = null;
+  private _state = '';
+}
+
+/** Whether a folder is to be served that is not the user's own. */
+export async function askForTrust(why: string, trans: TranslationBundle): Promise<boolean> {
+  const answer = await showDialog({
+    title: trans.__('Do you trust this model?'),
+    body: trans.__(
+      '%1 A SavedModel is a program: served, it runs with your rights.',
+      // What the server has said ends with its own advice.
+      why.replace(/\. A SavedModel is a program.*$/s, '.')
+    ),
+    buttons: [
+      Dialog.cancelButton(),
+      Dialog.warnButton({ label: trans.__('Serve it') })
+    ],
+    defaultButton: 0
+  });
+  return answer.button.accept;
+}

@@ -1,0 +1,157 @@
+/** The dashboard's right side: one model of one server, all that there is to see and to do. */
+
+import type { ServerConnection } from '@jupyterlab/services';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import { Poll } from '@lumino/polling';
+
+import { aboutModel, type IModelAbout, listExperiments, readLedger, readLog } from '../api';
+import { make } from '../charts/elements';
+import type { Message, Stream } from '../stream';
+import { ServerCard } from '../widgets/card';
+import { LiveTimeline } from '../widgets/timeline';
+import type { IBatchVersion } from '../charts/batches_data';
+import type { IDeed } from './code';
+import { Feed } from './feed';
+import { BatchesPanel, ExperimentsPanel, LedgerPanel, LogPanel } from './panels';
+
+const PULSE_SECONDS = 0.2;
+const LOOK_MILLIS = 2000;
+const MAX_BACKOFF_MILLIS = 30_000;
+const TRANSITIONS = [
+  'smooth',
+  'unload_first',
+  'unload_first+hold',
+  'staged',
+  'staged+hold'
+];
+const NOTE = 'latency from when the server accepted a request, a wait for a version included';
+
+export interface IDetailOptions {
+  settings: ServerConnection.ISettings;
+  stream: Stream;
+  trans: TranslationBundle;
+  /** Called when something has been done by hand. */
+  onDeed: (deed: IDeed, done: { ok: boolean; text: string }) => void;
+  /** Whether a folder is to be served that is not the user's own. */
+  trust: (why: string) => Promise<boolean>;
+  /** Puts a cell into the notebook. */
+  insert: (code: string) => void;
+}
+
+export class Detail {
+  readonly node = make('div', { class: 'wb-Dashboard-grid' });
+  private readonly _feed: Feed;
+  private readonly _batches: BatchesPanel;
+  private readonly _ledger: LedgerPanel;
+  private readonly _log: LogPanel;
+  private readonly _experiments: ExperimentsPanel;
+  private readonly _poll: Poll;
+  private readonly _views: { dispose(): void }[] = [];
+  private readonly _left = make('div', { class: 'wb-Dashboard-column' });
+  private readonly _right = make('div', { class: 'wb-Dashboard-column' });
+  private _disposed = false;
+  private _shown = false;
+
+  constructor(
+    readonly server: string,
+    readonly model: string,
+    private readonly _options: IDetailOptions
+  ) {
+    const { settings, stream, trans, onDeed, trust, insert } = _options;
+    this._feed = new Feed(stream, settings, server, model, PULSE_SECONDS, onDeed, trust);
+    this._batches = new BatchesPanel(trans);
+    this._ledger = new LedgerPanel(trans);
+    this._log = new LogPanel(model, trans);
+    this._experiments = new ExperimentsPanel(insert, trans);
+    const watch = this._feed.wire();
+    watch.onNews = message => {
+      if (message.kind === 'pulse') {
+        const pulse = message.pulse as { now: number; model: { versions: IBatchVersion[] } };
+        this._batches.add(pulse.now, pulse.model.versions);
+      } else if (message.kind === 'ended') {
+        this._log.clear();
+      }
+    };
+    this._poll = new Poll({
+      auto: false,
+      name: 'serving-workbench-lab:dashboard',
+      factory: () => this._look(),
+      frequency: { interval: LOOK_MILLIS, backoff: true, max: MAX_BACKOFF_MILLIS },
+      standby: () => !this._shown || document.hidden
+    });
+    this.node.append(this._left, this._right);
+    void aboutModel(settings, server, model)
+      .catch((): IModelAbout => ({ address: '', snippets: {} }))
+      .then(about => this._build(about));
+  }
+
+  /** News of the stream, whichever model they are of. */
+  receive(message: Message): void {
+    this._feed.receive(message);
+  }
+
+  /** Somebody looks. */
+  show(): void {
+    this._shown = true;
+    if (this._views.length > 0) {
+      this._feed.follow();
+      void this._poll.start();
+    }
+  }
+
+  /** Nobody looks: nothing is asked. */
+  hide(): void {
+    this._shown = false;
+    this._feed.rest();
+    void this._poll.stop();
+  }
+
+  dispose(): void {
+    this._disposed = true;
+    this._poll.dispose();
+    this._feed.dispose();
+    for (const view of this._views) {
+      view.dispose();
+    }
+    this.node.remove();
+  }
+
+  private _build(about: IModelAbout): void {
+    if (this._disposed) {
+      return;
+    }
+    const name = this.model === this.server ? this.model : `${this.model} on ${this.server}`;
+    const card = make('div', { class: 'wb-live wb-Panel wb-Panel-card' });
+    const timeline = make('div', { class: 'wb-live wb-Panel wb-Panel-timeline' });
+    this._left.append(card, this._batches.node, this._ledger.node);
+    this._right.append(timeline, this._log.node, this._experiments.node);
+    const face = {
+      name,
+      address: about.address,
+      outcome: '',
+      snippets: Object.entries(about.snippets),
+      transitions: TRANSITIONS
+    };
+    this._views.push(
+      new ServerCard(card, face, this._feed.wire()),
+      new LiveTimeline(timeline, { name: 'Transitions', note: NOTE }, this._feed.wire())
+    );
+    if (this._shown) {
+      this.show();
+    }
+  }
+
+  private async _look(): Promise<void> {
+    const { settings } = this._options;
+    const [ledger, log, experiments] = await Promise.all([
+      readLedger(settings, this.server),
+      readLog(settings, this.server, this._log.seq),
+      listExperiments(settings)
+    ]);
+    if (!this._disposed) {
+      this._ledger.show(ledger);
+      this._log.add(log.events, log.last_seq);
+      this._experiments.show(experiments);
+    }
+  }
+}

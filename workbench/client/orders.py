@@ -1,0 +1,77 @@
+"""What a view of a server may be asked to do, each with the sentence that tells how it went.
+
+The notebook's card and JupyterLab's dashboard have the same handles and say the same words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from workbench.client.server import Server
+from workbench.core.status import invalid_argument
+
+Order = Callable[[Server, Mapping[str, Any]], str]
+
+
+def transition(server: Server, asked: Mapping[str, Any]) -> str:
+    """Set how one version replaces another to `value`."""
+    server.transition = asked["value"]
+    return f"The next change of version will be {server.transition}."
+
+
+def batching(server: Server, asked: Mapping[str, Any]) -> str:
+    """Set the batching parameters in `value` and keep the others; None: automatic."""
+    value = asked["value"]
+    if value is None:
+        server.batching = None
+        return "Batching is automatic."
+    if not isinstance(value, Mapping):
+        raise invalid_argument(f"Batching must be an object of parameters or null; was {value!r}")
+    known = server.batching
+    kept = {} if known is None else known.to_json()
+    server.batching = {**kept, **value}
+    now = server.batching
+    assert now is not None
+    return (
+        f"Batches of up to {now.max_batch_size} rows wait "
+        f"{now.batch_timeout_micros / 1e3:g} ms at most."
+    )
+
+
+def labels(server: Server, asked: Mapping[str, Any]) -> str:
+    """Set the labels to `value`."""
+    server.labels = asked["value"]
+    named = ", ".join(f"{name} is version {v}" for name, v in sorted(server.labels.items()))
+    return f"{named}." if named else "No version has a label."
+
+
+def publish(server: Server, asked: Mapping[str, Any]) -> str:
+    """Make the SavedModel in `path` the next version."""
+    path = str(asked["path"]).strip()
+    if not path:
+        raise invalid_argument("Name the folder of a SavedModel to publish.")
+    return f"Version {server.publish(path)} serves."
+
+
+def rollback(server: Server, asked: Mapping[str, Any]) -> str:
+    """Move `version` (the latest) aside."""
+    return (
+        f"Version {server.rollback(asked.get('version'))} serves again; Undo brings the other back."
+    )
+
+
+def undo(server: Server, _: Mapping[str, Any]) -> str:
+    """Bring back the version that was rolled back last."""
+    return f"Version {server.undo()} is back."
+
+
+def stop(server: Server, _: Mapping[str, Any]) -> str:
+    """End the server."""
+    server.stop()
+    return "The server has ended; nothing of it is left."
+
+
+ORDERS: Mapping[str, Order] = {
+    order.__name__: order for order in (transition, batching, labels, publish, rollback, undo, stop)
+}

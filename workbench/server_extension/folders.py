@@ -1,0 +1,127 @@
+"""Which folders may be served: inside the user's files, and one's own unless the user trusts it.
+
+A SavedModel is a program. The browser names folders relative to the contents root; links that
+lead out of it are followed before it is looked whether they do.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from workbench.client import saving
+from workbench.core.status import (
+    Code,
+    ServingError,
+    failed_precondition,
+    invalid_argument,
+    not_found,
+)
+
+# A folder of models has few files; one that has more is not looked through for its owners.
+_MOST_FILES = 10_000
+
+
+def resolve(path: Any, root: str | None, others: Iterable[str] = ()) -> Path:
+    """The folder that the browser means.
+
+    Args:
+        path: relative to `root`, or absolute.
+        root: the folder of the user's files; None where these are on no disk of this machine.
+        others: further folders whose models may be served.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, it is no path; NOT_FOUND, there is no such folder;
+            PERMISSION_DENIED, it lies outside of those folders.
+    """
+    if not isinstance(path, str) or not path.strip() or "\0" in path:
+        raise invalid_argument(f"'path' must name a folder; was {str(path)[:80]!r}")
+    if root is None:
+        raise failed_precondition(
+            "The files of this Jupyter Server are not in a folder of this machine, so no model "
+            "among them can be served from here"
+        )
+    # The browser's paths begin with a slash or without; a folder of this machine is named whole.
+    allowed = [Path(each).expanduser().resolve() for each in (root, *others)]
+    named = Path(path.strip()).expanduser()
+    beneath = (allowed[0] / path.strip().lstrip("/")).resolve()
+    found = named.resolve() if named.is_absolute() and not beneath.exists() else beneath
+    if not any(found == folder or folder in found.parents for folder in allowed):
+        raise ServingError(
+            Code.PERMISSION_DENIED,
+            f"{path} lies outside the folder that this Jupyter Server shows ({allowed[0]}); name "
+            "another one in WorkbenchExtension.model_folders to serve models from there",
+        )
+    if not found.is_dir():
+        raise not_found(f"There is no folder {path}")
+    return found
+
+
+def look(folder: Path) -> dict[str, Any]:
+    """What a folder holds.
+
+    Returns:
+        `kind`: ``saved_model``, ``versions`` (a folder of numbered versions) or None; `name`, one
+        that its server could have; `versions`, their numbers; `foreign`: why it is not the user's
+        own, None where it is.
+    """
+    versions: list[int] = []
+    kind = None
+    if saving.is_saved_model(folder):
+        kind = "saved_model"
+    else:
+        inside = saving.version_folders(folder)
+        versions = sorted(v for v, path in inside.items() if saving.is_saved_model(path))
+        kind = "versions" if versions else None
+    return {
+        "kind": kind,
+        "name": _name(folder),
+        "versions": versions,
+        "foreign": None if kind is None else foreign(folder),
+    }
+
+
+def _name(folder: Path) -> str:
+    """The folder's own name, or its parent's where that is a number, as a server may have it."""
+    name = folder.parent.name if folder.name.isdigit() else folder.name
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in name)
+    return kept.lstrip("._-")[:64] or "model"
+
+
+def foreign(folder: Path) -> str | None:
+    """Why a folder's contents may not be the user's own work; None where they are."""
+    me = os.getuid()
+    seen = 0
+    for where, folders, files in os.walk(folder):
+        for name in (".", *folders, *files):
+            path = os.path.join(where, name)
+            about = os.lstat(path)
+            shown = os.path.normpath(path)
+            if about.st_uid != me:
+                return f"{shown} belongs to another user"
+            # A link's own mode says nothing.
+            if not stat.S_ISLNK(about.st_mode) and about.st_mode & stat.S_IWOTH:
+                return f"{shown} can be written to by every user of this machine"
+            seen += 1
+        if seen > _MOST_FILES:
+            return f"{folder} holds more than {_MOST_FILES} files"
+    return None
+
+
+def check_trusted(folder: Path, trusted: Any) -> None:
+    """Refuse a folder that is not the user's own, unless the user trusts it.
+
+    Raises:
+        ServingError: FAILED_PRECONDITION, saying why it is not, and what to do.
+    """
+    if trusted is True:
+        return
+    why = foreign(folder)
+    if why is not None:
+        raise failed_precondition(
+            f"{why}. A SavedModel is a program that would run as you: serve it only if you trust "
+            "where it comes from (and then say so: trusted)"
+        )

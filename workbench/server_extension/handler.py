@@ -1,0 +1,153 @@
+"""What all routes have in common: who may use them, where they block, and how they refuse."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from jupyter_server.base.handlers import APIHandler
+
+from workbench.core.status import Code, ServingError, invalid_argument
+from workbench.runtime import paths
+from workbench.server_extension import folders
+
+RESOURCE = "workbench"
+"""The name under which authorisers know these routes."""
+
+_STATUS = {
+    Code.INVALID_ARGUMENT: 400,
+    Code.OUT_OF_RANGE: 400,
+    Code.PERMISSION_DENIED: 403,
+    Code.NOT_FOUND: 404,
+    Code.ALREADY_EXISTS: 409,
+    Code.FAILED_PRECONDITION: 409,
+    Code.ABORTED: 409,
+    Code.RESOURCE_EXHAUSTED: 429,
+    Code.UNAVAILABLE: 503,
+    Code.DEADLINE_EXCEEDED: 504,
+}
+# A refusal of the model server's own, such as a version that does not load, is no fault here.
+_REFUSED_BY_SERVER = 502
+
+_MODEL = re.compile(r"[^/:\s\x00][^/:\n\x00]{0,254}\Z")
+
+T = TypeVar("T")
+
+
+class Rooms:
+    """Two sets of threads for what blocks: short questions never wait for long deeds.
+
+    Args:
+        asks, deeds: how many threads each has at most.
+    """
+
+    def __init__(self, asks: int, deeds: int) -> None:
+        self._asks = ThreadPoolExecutor(asks, "workbench-ask")
+        self._deeds = ThreadPoolExecutor(deeds, "workbench-deed")
+        self._closed = False
+
+    async def ask(self, call: Callable[..., T], *args: Any) -> T:
+        """Run a call that takes a few seconds at most."""
+        return await self._run(self._asks, call, *args)
+
+    async def do(self, call: Callable[..., T], *args: Any) -> T:
+        """Run a call that may take minutes: starting, loading, stopping."""
+        return await self._run(self._deeds, call, *args)
+
+    async def _run(self, pool: ThreadPoolExecutor, call: Callable[..., T], *args: Any) -> T:
+        if self._closed:
+            # The Jupyter Server is ending, and whoever still asks with it.
+            raise asyncio.CancelledError
+        return await asyncio.get_running_loop().run_in_executor(pool, call, *args)
+
+    def close(self) -> None:
+        """Take nothing new; what runs is not waited for."""
+        self._closed = True
+        self._asks.shutdown(wait=False, cancel_futures=True)
+        self._deeds.shutdown(wait=False, cancel_futures=True)
+
+
+def check_model(name: str) -> str:
+    """The name itself.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, it cannot be a model's.
+    """
+    if not _MODEL.match(name):
+        raise invalid_argument(
+            f"Model name {name[:80]!r} cannot be used: it needs 1 to 255 characters, without '/', "
+            "':' or line breaks, and must not begin with a space"
+        )
+    return name
+
+
+class Handler(APIHandler):
+    """A route whose refusals are JSON with a `code` and a `message`."""
+
+    auth_resource = RESOURCE
+
+    @property
+    def rooms(self) -> Rooms:
+        rooms: Rooms = self.settings["workbench_rooms"]
+        return rooms
+
+    async def news(self) -> None:
+        """Something has been done: tell all pages, and who listens to events, what has changed."""
+        await self.settings["workbench_hub"].look()
+
+    async def ask(self, call: Callable[..., T], *args: Any) -> T:
+        return await self.rooms.ask(call, *args)
+
+    def find_folder(self, path: Any) -> Path:
+        """The folder that the browser means; blocks, and raises what `folders.resolve` does."""
+        root = getattr(self.contents_manager, "root_dir", None)
+        return folders.resolve(path, root, self.settings["workbench_folders"])
+
+    def body(self, *allowed: str) -> dict[str, Any]:
+        """The request's JSON object; {} where there is none.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, it is no object, or has other fields than `allowed`.
+        """
+        data = self.get_json_body()
+        if data is None:
+            return {}
+        if not isinstance(data, dict):
+            raise invalid_argument("The body must be a JSON object")
+        unknown = sorted(set(data) - set(allowed))
+        if unknown:
+            raise invalid_argument(
+                f"Unknown field {unknown[0]!r}: known are {', '.join(allowed) or 'none'}"
+            )
+        return data
+
+    def number(self, name: str, default: int) -> int:
+        """A whole number from the query."""
+        text = self.get_query_argument(name, None)
+        if text is None:
+            return default
+        if not re.fullmatch(r"[0-9]{1,15}", text):
+            raise invalid_argument(f"Query argument {name!r} must be a whole number; was {text!r}")
+        return int(text)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info", (None, None))[1]
+        if isinstance(error, ServingError):
+            self.set_status(_STATUS.get(error.code, _REFUSED_BY_SERVER))
+            self.finish({"code": error.code.name, "message": error.message})
+        else:
+            # Jupyter Server names the status and keeps an exception's own words in its log.
+            super().write_error(status_code, **kwargs)
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        if not isinstance(value, ServingError):
+            super().log_exception(typ, value, tb)
+
+
+def check_server(name: str) -> str:
+    """The name itself; raises INVALID_ARGUMENT where it cannot be a server's."""
+    return paths.check_name(name)

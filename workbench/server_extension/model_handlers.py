@@ -1,0 +1,120 @@
+"""The routes over one model of a server.
+
+    GET    workbench/api/servers/NAME/models                  all models
+    GET    .../models/MODEL                                   one, with its settings and versions
+    PATCH  .../models/MODEL    {transition, batching, labels} change what is named
+    GET    .../models/MODEL/versions                          its versions, highest first
+    POST   .../models/MODEL/publish     {path, trusted}       make a SavedModel the next version
+    POST   .../models/MODEL/rollback    {version}             move one (the latest) aside
+    POST   .../models/MODEL/undo                              bring back what was rolled back last
+
+What changes something answers ``{"message": ...}``, one sentence, when it has happened.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jupyter_server.auth.decorator import authorized
+from tornado import web
+
+from workbench.client import Server
+from workbench.client.card import how_to_ask
+from workbench.client.control import ControlClient, model_path
+from workbench.client.orders import ORDERS
+from workbench.core.status import invalid_argument
+from workbench.server_extension import folders
+from workbench.server_extension.handler import Handler, check_model, check_server
+
+_SETTINGS = ("transition", "batching", "labels")
+_FIELDS = {"publish": ("path", "trusted"), "rollback": ("version",), "undo": ()}
+
+
+class _ModelHandler(Handler):
+    def check(self, server: str, model: str) -> None:
+        check_server(server)
+        check_model(model)
+
+    async def order(self, server: str, model: str, name: str, asked: dict[str, Any]) -> str:
+        """Have something done to a model; returns how it went, in words."""
+        return await self.rooms.do(ORDERS[name], Server(server, model), asked)
+
+
+class ModelsHandler(_ModelHandler):
+    @web.authenticated
+    @authorized
+    async def get(self, server: str) -> None:
+        """All models as the server tells them: ``{"models": [...]}``."""
+        self.check(server, "any")
+        self.finish(await self.ask(ControlClient(server).request, "GET", "/models"))
+
+
+class ModelHandler(_ModelHandler):
+    @web.authenticated
+    @authorized
+    async def get(self, server: str, model: str) -> None:
+        """One model, with its `address` and `snippets`: how to ask it, by name."""
+        self.check(server, model)
+        self.finish(await self.ask(_describe, server, model))
+
+    @web.authenticated
+    @authorized
+    async def patch(self, server: str, model: str) -> None:
+        """Change the settings that are named; parameters of batching that are not keep theirs."""
+        self.check(server, model)
+        asked = self.body(*_SETTINGS)
+        if not asked:
+            raise invalid_argument(f"Nothing is to be changed: name one of {', '.join(_SETTINGS)}")
+        said = [
+            await self.order(server, model, name, {"value": asked[name]})
+            for name in _SETTINGS
+            if name in asked
+        ]
+        self.finish({"message": " ".join(said)})
+
+
+def _describe(name: str, model: str) -> dict[str, Any]:
+    about: dict[str, Any] = ControlClient(name).request("GET", model_path(model))
+    server = Server(name, model)
+    _, python, curl = how_to_ask(name, server.address, model, server.versions)
+    return {**about, "address": server.address, "snippets": {"Python": python, "curl": curl}}
+
+
+class VersionsHandler(_ModelHandler):
+    @web.authenticated
+    @authorized
+    async def get(self, server: str, model: str) -> None:
+        """Its versions, highest first, and why others wait: `versions`, `waiting`."""
+        self.check(server, model)
+        about = await self.ask(ControlClient(server).request, "GET", model_path(model))
+        self.finish({"versions": about["versions"], "waiting": about["waiting"]})
+
+
+class OrderHandler(_ModelHandler):
+    @web.authenticated
+    @authorized
+    async def post(self, server: str, model: str, name: str) -> None:
+        """Publish, roll back or bring back a version; answers when it serves."""
+        self.check(server, model)
+        asked = self.body(*_FIELDS[name])
+        if name == "publish":
+            folder = await self.ask(self.find_folder, asked.get("path"))
+            await self.ask(folders.check_trusted, folder, asked.get("trusted"))
+            asked = {"path": str(folder)}
+        version = asked.get("version")
+        if version is not None and (type(version) is not int or version < 0):
+            raise invalid_argument(f"'version' must be a version's number; was {version!r}")
+        message = await self.order(server, model, name, asked)
+        await self.news()
+        # Where a path was named, what it is to a program that runs elsewhere.
+        self.finish({"message": message, **{k: v for k, v in asked.items() if k == "path"}})
+
+
+_MODEL = r"/workbench/api/servers/([^/]+)/models/([^/]+)"
+
+MODEL_HANDLERS = [
+    (r"/workbench/api/servers/([^/]+)/models", ModelsHandler),
+    (_MODEL, ModelHandler),
+    (rf"{_MODEL}/versions", VersionsHandler),
+    (rf"{_MODEL}/(publish|rollback|undo)", OrderHandler),
+]

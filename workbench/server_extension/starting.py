@@ -1,0 +1,133 @@
+"""Starting servers as Jupyter kernels of this very Jupyter Server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jupyter_core.utils import ensure_async
+
+from workbench.client.control import ControlClient, model_path
+from workbench.client.saving import version_folders
+from workbench.client.serve import serve
+from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
+from workbench.runtime import jupyter_launcher, registry
+from workbench.server_extension.listing import Known
+
+_KERNEL_SECONDS = 60.0
+_LOAD_SECONDS = 300.0
+
+
+class KernelManagerLauncher:
+    """Starts a serving kernel through this process's own kernel manager; see
+    `runtime.launcher.Launcher`. To be used from a thread, while the event loop runs.
+
+    Args:
+        sessions, kernels: the Jupyter Server's session manager and kernel manager.
+    """
+
+    def __init__(self, sessions: Any, kernels: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._sessions = sessions
+        self._kernels = kernels
+        self._loop = loop
+        self._kernel_id: str | None = None
+
+    def launch(self, spec: Mapping[str, Any]) -> registry.Entry:
+        name = str(spec["name"])
+        # The kernel is the owner, and Jupyter the kernel's.
+        jupyter_launcher.leave_wishes(name, {k: v for k, v in spec.items() if k != "owner"})
+        try:
+            kernel_id = self._wait(self._start(name))
+            self._kernel_id = kernel_id
+            return jupyter_launcher.wait_for_entry(name, kernel_id)
+        except BaseException:
+            self.undo(name)
+            raise
+
+    async def _start(self, name: str) -> str:
+        session = await ensure_async(
+            self._sessions.create_session(
+                path=f"workbench-{name}",
+                name=name,
+                type="console",
+                kernel_name=jupyter_launcher.KERNEL_NAME,
+            )
+        )
+        kernel_id: str = session["kernel"]["id"]
+        return kernel_id
+
+    def undo(self, name: str) -> None:
+        """End what was started; nothing happens where it has ended already."""
+        jupyter_launcher.forget(name)
+        kernel_id, self._kernel_id = self._kernel_id, None
+        if kernel_id is not None and kernel_id in self._kernels:
+            self._wait(ensure_async(self._kernels.shutdown_kernel(kernel_id)))
+
+    def _wait(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_KERNEL_SECONDS)
+
+
+def start(launcher: KernelManagerLauncher, name: str, path: Path, transition: Any) -> str:
+    """Serve a folder under a new name, and wait until it answers; what was done, in words.
+
+    Raises:
+        ServingError: ALREADY_EXISTS, a server of that name runs; or why it cannot be served.
+    """
+    if transition is not None and not isinstance(transition, str):
+        raise invalid_argument(f"'transition' must be a string; was {transition!r}")
+    if registry.read(name) is not None:
+        raise ServingError(
+            Code.ALREADY_EXISTS, f"A server named {name!r} is running already: choose another name"
+        )
+    try:
+        return str(serve(path, name, transition=transition, launcher=launcher).outcome)
+    except BaseException:
+        launcher.undo(name)
+        raise
+
+
+def start_again(launcher: KernelManagerLauncher, known: Known) -> str:
+    """Start a killed server with what it served, on its old address, and wait until it answers.
+
+    Raises:
+        ServingError: FAILED_PRECONDITION, what it served is not there any more.
+    """
+    entry = known.entry
+    for config in known.configs:
+        if not version_folders(Path(config["base_path"])):
+            raise failed_precondition(
+                f"Server {entry.name!r} cannot be started again: the versions of {config['name']} "
+                f"in {config['base_path']} are gone. Serve the model anew."
+            )
+    spec = {
+        "name": entry.name,
+        "host": entry.host,
+        "port": entry.port,
+        "token": entry.token,
+        "idle_seconds": None,
+    }
+    try:
+        launcher.launch(spec)
+    except ServingError:
+        # Somebody else may have its port by now.
+        launcher.launch({**spec, "port": 0})
+    control = ControlClient(entry.name)
+    try:
+        for config in known.configs:
+            path = model_path(config["name"])
+            control.request("PUT", path, config)
+            complete = sorted(version_folders(Path(config["base_path"])))
+            control.request("POST", f"{path}/poll", {"complete": complete})
+        for config in known.configs:
+            control.request(
+                "GET",
+                model_path(config["name"], "wait"),
+                timeout=_LOAD_SECONDS + 30,
+                wait_seconds=_LOAD_SECONDS,
+            )
+    except BaseException:
+        launcher.undo(entry.name)
+        raise
+    return f"Server {entry.name} is back at {registry.find(entry.name).url}."
