@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help env lab demo test test-full lint soak bench screenshots clean
+.PHONY: help env lab demo test test-full lint soak bench screenshots docs clean
 
 help:
 	@echo "make lab          JupyterLab, open on the quickstart, with a model being served"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-full    what takes longer: chaos, fuzzing, all notebooks, all browser tours"
 	@echo "make soak         twenty minutes of load and version changes"
 	@echo "make bench        the benchmarks, as ratios within one run"
+	@echo "make docs         the documentation as a site, in out/site"
 	@echo "make screenshots  the pictures of the README and docs"
 
 # Debian's Python has no venv of its own.
@@ -33,7 +34,7 @@ $(READY): pyproject.toml constraints.txt $(wildcard extension/package.json exten
 	@test -d $(VENV) || "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || $(INSTALL_VENV)
 	test -d $(VENV) || "$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip -c constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab,test]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab,test,docs]"
 	@touch $(READY)
 
 # Chromium drives the browser tests. Only root may install it; others are told how.
@@ -76,6 +77,9 @@ bench: env
 
 screenshots: env browser
 	$(BIN)/python -m docs.screenshots
+
+docs: env
+	$(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) build dist out workbench/labextension workbench/static extension/node_modules extension/lib

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from workbench.client import Server, connect, serve, servers
     from workbench.core.batching_parameters import BatchingParameters
     from workbench.core.status import ServingError
+    from workbench.experiments import faults
     from workbench.experiments.simulate import simulate
     from workbench.experiments.store import history, load_experiment
     from workbench.widgets.guess import PredictThenReveal
@@ -40,6 +41,7 @@ __all__ = [
     "Server",
     "ServingError",
     "connect",
+    "faults",
     "history",
     "load_experiment",
     "policy_stepper",
@@ -63,12 +65,14 @@ def load_ipython_extension(shell: Any) -> None:
 
 def __getattr__(name: str) -> Any:
     # Imported when used: `import workbench` itself costs next to nothing.
-    if name in _WHERE:
-        from importlib import import_module
+    from importlib import import_module
 
+    if name == "faults":
+        return import_module("workbench.experiments.faults")
+    if name in _WHERE:
         return getattr(import_module(_WHERE[name]), name)
     raise AttributeError(f"module 'workbench' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_WHERE])
+    return sorted([*globals(), *_WHERE, "faults"])

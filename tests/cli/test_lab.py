@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -19,7 +20,7 @@ from pathlib import Path
 import pytest
 
 import workbench as wb
-from workbench.cli.lab import EXAMPLE, QUICKSTART
+from workbench.cli.lab import EXAMPLE, QUICKSTART, _quickstart
 from workbench.cli.main import main
 from workbench.core.status import ServingError
 
@@ -136,11 +137,42 @@ def test_a_folder_without_the_quickstart(
     monkeypatch.setattr(wb, "__file__", str(tmp_path / "workbench" / "__init__.py"))
     assert main(["lab", "--no-browser", "--folder", str(tmp_path)]) == 1
     assert capsys.readouterr().err == f"workbench: This installation has no {QUICKSTART}\n"
-    # One that is installed brings it along, and the reader works on a copy.
-    shipped = tmp_path / "workbench" / "notebooks" / QUICKSTART
-    shipped.parent.mkdir(parents=True)
-    shipped.write_text("{}")
-    from workbench.cli.lab import _quickstart
+    # One that is installed brings all along, and the reader works on copies.
+    shipped = tmp_path / "workbench" / "notebooks"
+    shipped.mkdir(parents=True)
+    for name in (QUICKSTART, "01-one.ipynb", "README.md"):
+        (shipped / name).write_text("{}")
+    mine = tmp_path / "notebooks" / "01-one.ipynb"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    assert _quickstart(tmp_path) == tmp_path / "notebooks" / QUICKSTART
+    assert sorted(os.listdir(tmp_path / "notebooks")) == [QUICKSTART, "01-one.ipynb", "README.md"]
+    assert mine.read_text() == "mine"
 
-    assert _quickstart(tmp_path) == tmp_path / QUICKSTART
-    assert (tmp_path / QUICKSTART).read_text() == "{}"
+
+def test_labs_are_listed_with_a_tick_for_those_that_were_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["labs", "--folder", str(tmp_path)]) == 1
+    assert "There are no labs in" in capsys.readouterr().err
+
+    def write(name: str, title: str, count: int | None, outputs: list[dict[str, str]]) -> None:
+        code = {"cell_type": "code", "execution_count": count, "outputs": outputs, "source": []}
+        first = {"cell_type": "markdown", "source": [f"# {title}\n", "text"]}
+        (tmp_path / name).write_text(json.dumps({"cells": [first, code]}))
+
+    write(QUICKSTART, "Quickstart", 4, [{"output_type": "stream"}])
+    write("01-one.ipynb", "One", None, [])
+    write("02-two.ipynb", "Two", 7, [{"output_type": "error"}])
+    (tmp_path / "03-three.ipynb").write_text("{")
+    assert main(["labs", "--folder", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == (
+        "[x] 00  Quickstart\n[ ] 01  One\n[ ] 02  Two\n[ ] 03  03-three.ipynb cannot be read\n"
+    )
+
+
+def test_the_list_of_labs_names_each() -> None:
+    text = (NOTEBOOKS / "README.md").read_text()
+    assert re.findall(r"\((\d\d-.*?\.ipynb)\)", text) == [
+        path.name for path in sorted(NOTEBOOKS.glob("*.ipynb"))
+    ]

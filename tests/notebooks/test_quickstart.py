@@ -91,9 +91,3 @@ def test_a_page_made_of_it_shows_card_and_figures(executed: nbformat.NotebookNod
     assert '<span class="wb-name">digits</span>' in page
     assert "</span>available</td>" in page
     assert page.count("data:image/png;base64,") >= 3
-
-
-def test_the_notebook_is_committed_without_outputs() -> None:
-    notebook = nbformat.read(NOTEBOOKS / "00-quickstart.ipynb", as_version=4)
-    nbformat.validate(notebook)
-    assert all(not c.outputs for c in notebook.cells if c.cell_type == "code")

@@ -1,10 +1,12 @@
-"""`workbench lab`: JupyterLab, open on quickstart and dashboard, with a model being served."""
+"""`workbench lab`: JupyterLab, open on quickstart and dashboard, with a model being served; and
+`workbench labs`: the labs in order, with a tick for each that was run."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -19,6 +21,7 @@ from workbench.core.status import ServingError, failed_precondition
 
 EXAMPLE = "digits-example"
 QUICKSTART = "00-quickstart.ipynb"
+_NUMBERED = "[0-9][0-9]-*.ipynb"
 _STOP_SECONDS = 15.0
 
 
@@ -30,6 +33,9 @@ def register(commands: Any) -> None:
     one.add_argument("--no-example", action="store_true", help="serve no example model")
     one.add_argument("--port", type=int, help="JupyterLab's port")
     one.set_defaults(command=lab)
+    one = commands.add_parser("labs", help="list the labs, with a tick for those that were run")
+    one.add_argument("--folder", default=".", help="where they are (default: this folder)")
+    one.set_defaults(command=labs)
 
 
 def lab(arguments: argparse.Namespace) -> int:
@@ -71,15 +77,53 @@ def lab(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def labs(arguments: argparse.Namespace) -> int:
+    """List the labs in order; one is ticked when its last cell was run and no cell failed."""
+    folder = Path(arguments.folder).resolve()
+    found = _notebooks(folder)
+    if found is None:
+        raise failed_precondition(
+            f"There are no labs in {folder}: `workbench lab` puts them there, or give --folder"
+        )
+    for path in sorted(found.glob(_NUMBERED)):
+        title, finished = _read(path)
+        print(f"[{'x' if finished else ' '}] {path.stem[:2]}  {title}")
+    return 0
+
+
+def _read(path: Path) -> tuple[str, bool]:
+    """A lab's title, and whether it was run to its end, as it was saved last."""
+    try:
+        cells = json.loads(path.read_text())["cells"]
+        titles = [line for cell in cells for line in "".join(cell["source"]).splitlines()]
+        title = next((line[2:] for line in titles if line.startswith("# ")), path.stem)
+        code = [cell for cell in cells if cell["cell_type"] == "code"]
+        failed = any(out["output_type"] == "error" for cell in code for out in cell["outputs"])
+        return title, bool(code) and code[-1]["execution_count"] is not None and not failed
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"{path.name} cannot be read", False
+
+
+def _notebooks(folder: Path) -> Path | None:
+    """The folder with the labs: below `folder`, or itself."""
+    places = (folder / "notebooks", folder)
+    return next((place for place in places if (place / QUICKSTART).exists()), None)
+
+
 def _quickstart(folder: Path) -> Path:
-    for place in (folder / "notebooks" / QUICKSTART, folder / QUICKSTART):
-        if place.exists():
-            return place
-    # Installed, the notebooks are part of the package; the reader works on a copy.
-    shipped = Path(workbench.__file__).parent / "notebooks" / QUICKSTART
-    if not shipped.exists():
+    found = _notebooks(folder)
+    if found is not None:
+        return found / QUICKSTART
+    # Installed, the notebooks are part of the package; the reader works on copies.
+    shipped = Path(workbench.__file__).parent / "notebooks"
+    if not (shipped / QUICKSTART).exists():
         raise failed_precondition(f"This installation has no {QUICKSTART}")
-    return Path(shutil.copy(shipped, folder / QUICKSTART))
+    target = folder / "notebooks"
+    target.mkdir(exist_ok=True)
+    for path in [*shipped.glob(_NUMBERED), *shipped.glob("README.md")]:
+        if not (target / path.name).exists():
+            shutil.copy(path, target)
+    return target / QUICKSTART
 
 
 def _serve_example(cleanup: contextlib.ExitStack) -> None:
