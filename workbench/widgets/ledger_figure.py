@@ -7,10 +7,9 @@ from typing import Any
 
 from workbench.core.budget import size
 from workbench.experiments.figure import INK, PAGE_WIDTH, Picture
+from workbench.widgets.colours import version_colour
 from workbench.widgets.ledger_parts import Device, Part
 
-# Okabe and Ito's, in the order of versions, as in the browser (`charts/theme.ts`).
-_VERSIONS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d00", "#56b4e9")
 _SHADES = {"weights": 1.0, "activations": 0.7, "allocator": 0.7, "runtime": 0.45, "context": 0.45}
 _ROLES = {"server": 1.0, "supervisor": 0.75, "zygote": 0.55}
 _OURS, _OTHERS = "#6e7781", "#c4cad1"
@@ -128,7 +127,7 @@ def _look(part: Part) -> dict[str, Any]:
     if part.kind == "reserved":
         return {"facecolor": "white", "edgecolor": INK, "linewidth": 0.4, "hatch": "...."}
     if part.version is not None:
-        colour = _VERSIONS[(part.version - 1) % len(_VERSIONS)]
+        colour = version_colour(part.version)
     else:
         colour = _OTHERS if part.kind == "unattributed" else _OURS
     shade = _SHADES.get(part.kind, 0.3 if part.version is not None else 0.8)

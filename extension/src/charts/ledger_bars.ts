@@ -240,6 +240,11 @@ export class LedgerBars {
       // A hair of the ground between neighbours, where there is room for one.
       const gap = right - left > 3 ? 1 : 0;
       paint(context, part, theme, [left, top, right - left - gap, height]);
+      if (theme.contrast) {
+        context.strokeStyle = theme.ink;
+        context.lineWidth = 1;
+        context.strokeRect(left + 0.5, top + 0.5, right - left, height - 1);
+      }
       if (part.label === this._selected) {
         context.strokeStyle = theme.ink;
         context.lineWidth = 2;

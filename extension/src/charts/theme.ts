@@ -14,8 +14,8 @@ export interface ITheme {
 /** After Okabe and Ito, in the order of versions, for light and for dark grounds. The tests hold
  * each to its contrast with the ground, and all to be told apart by colour-blind readers. */
 export const VERSIONS = {
-  light: ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#8c6d00', '#56b4e9'],
-  dark: ['#56b4e9', '#ff9f43', '#2bd4a4', '#e6a3c6', '#f0e442', '#8ab8ff']
+  light: ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#882255', '#5c4700'],
+  dark: ['#56b4e9', '#ff9f43', '#2bd4a4', '#e85d9e', '#f0e442', '#ffffff']
 };
 
 export const FAILED = { light: '#b00020', dark: '#ff6b81' };

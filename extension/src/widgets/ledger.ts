@@ -256,10 +256,10 @@ export class LedgerView {
     });
     const head = ['transition', '', 'memory', 'what would help'];
     this._answer.replaceChildren(
+      make('p', { class: 'wb-soft wb-wrap' }, `${fit.head}. The dashed frame is that much.`),
       make(
         'table',
         { class: 'wb-data wb-fit' },
-        make('caption', {}, `${fit.head}. The dashed frame is that much.`),
         make('thead', {}, make('tr', {}, ...head.map(text => make('th', { scope: 'col' }, text)))),
         make('tbody', {}, ...rows)
       )
