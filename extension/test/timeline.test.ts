@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { Dots } from '../src/charts/dots.ts';
 import { KEPT_SECONDS, TimelineData, type IEvent, type IPulse } from '../src/charts/timeline_data.ts';
 
 function state(seq: number, at: number, version: number, name: string): IEvent {
@@ -13,7 +14,7 @@ function pulse(now: number, parts: Partial<IPulse> = {}): IPulse {
 }
 
 test('a state lasts until the next of its version', () => {
-  const data = new TimelineData();
+  const data = new TimelineData(new Dots(100));
   data.add(pulse(10, { events: [state(1, 1, 1, 'LOADING'), state(2, 3, 1, 'AVAILABLE')] }));
   data.add(pulse(20, { events: [state(3, 12, 2, 'LOADING'), state(4, 15, 1, 'END')] }));
 
@@ -29,7 +30,7 @@ test('a state lasts until the next of its version', () => {
 });
 
 test('an event that comes twice counts once', () => {
-  const data = new TimelineData();
+  const data = new TimelineData(new Dots(100));
   const events = [state(1, 1, 1, 'LOADING')];
   data.add(pulse(2, { events }));
   data.add(pulse(3, { events }));
@@ -50,7 +51,7 @@ test('what is told anew counts anew', () => {
 });
 
 test('memory is what was seen last, while there is a worker', () => {
-  const data = new TimelineData();
+  const data = new TimelineData(new Dots(100));
   data.add(
     pulse(10, {
       events: [state(1, 1, 1, 'LOADING'), state(2, 2, 1, 'AVAILABLE'), state(3, 8, 1, 'END')],
@@ -66,7 +67,7 @@ test('memory is what was seen last, while there is a worker', () => {
 });
 
 test('requests by version, and those that failed', () => {
-  const data = new TimelineData();
+  const data = new TimelineData(new Dots(100));
   data.add(pulse(10, { seconds: [[7, 1, 5, 0, 1, 2]] }));
   data.add(pulse(11, { seconds: [[7, 1, 6, 1, 1, 2], [8, 2, 3, 0, 1, 2], [8, null, 0, 4, null, null]] }));
 
@@ -77,7 +78,7 @@ test('requests by version, and those that failed', () => {
 });
 
 test('what is too old is forgotten, a state that holds is not', () => {
-  const data = new TimelineData();
+  const data = new TimelineData(new Dots(100));
   data.add(
     pulse(10, {
       events: [state(1, 1, 1, 'LOADING'), state(2, 2, 1, 'AVAILABLE')],
@@ -89,14 +90,27 @@ test('what is too old is forgotten, a state that holds is not', () => {
   data.add(pulse(20 + KEPT_SECONDS));
 
   assert.deepEqual(data.spans.map(s => s.state), ['AVAILABLE']);
-  assert.equal(data.seconds.size + data.dots.length + data.memory.size, 0);
+  assert.equal(data.seconds.size + data.dots.size + data.memory.size, 0);
 });
 
 test('a decision is a line of the log, with its reason', () => {
-  const data = new TimelineData();
+  const data = new TimelineData(new Dots(100));
   const decision = { seq: 1, kind: 'decision', monotonic: 4, wall: 4, version: 2, line: null };
   data.add(pulse(5, { events: [{ ...decision, data: { act: 'load', why: 'it is wanted' } }] }));
 
   assert.deepEqual(data.linesAt(4.2, 0.5).map(l => l.text), ['Policy: load version 2, it is wanted']);
   assert.deepEqual(data.linesAt(6, 0.5), []);
+});
+
+test('what is told again does not count twice, and a fresh start forgets what was', () => {
+  const data = new TimelineData(new Dots(100));
+  const memory: IPulse['memory'] = [[2, 'worker', 1, 0, 100, true]];
+  data.add(pulse(3, { events: [state(1, 1, 1, 'AVAILABLE')], memory }));
+  data.add(pulse(4, { memory }));
+  assert.equal(data.memory.get(1)?.at.length, 1);
+
+  data.clear();
+  assert.deepEqual([data.spans, data.memory.size, data.now], [[], 0, 0]);
+  data.add(pulse(5, { events: [state(1, 1, 1, 'AVAILABLE')], memory }));
+  assert.equal(data.spans.length, 1);
 });

@@ -90,3 +90,22 @@ def test_places_and_ranges_are_checked() -> None:
         PredictThenReveal("?", [2, 1], lambda report: [], y_range=(0, 1), **labels)
     with pytest.raises(ValueError, match=r"^y_range must be a lower and a higher number"):
         PredictThenReveal("?", [1, 2], lambda report: [], y_range=(1, 1), **labels)
+
+
+def test_what_lasts_is_written_anew_when_it_is_revealed(monkeypatch: pytest.MonkeyPatch) -> None:
+    widget, _ = asked(monkeypatch)
+    published: list[tuple[dict[str, Any], bool]] = []
+
+    def publish(data: dict[str, Any], metadata: Any = None, **more: Any) -> None:
+        published.append((data, more.get("update", False)))
+
+    monkeypatch.setattr("IPython.display.publish_display_data", publish)
+    monkeypatch.setattr("workbench.widgets.guess.in_notebook", lambda: True)
+    widget._ipython_display_()
+    assert [update for _, update in published] == [False, False]
+    widget.reveal([0, 10, 20], lambda text: None)
+    data, update = published[-1]
+    assert update
+    assert data["text/plain"] == repr(widget)
+    assert "You saw it coming" in data["text/html"]
+    assert data["image/png"].startswith("iVBOR")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from workbench.core.status import ServingError
@@ -41,3 +43,21 @@ def test_an_edited_row_and_another_policy() -> None:
 def test_an_unknown_policy() -> None:
     with pytest.raises(ServingError, match=r"Unknown transition 'sideways'"):
         policy_stepper("sideways")
+
+
+def test_buttons_in_a_subshell_and_steps_in_a_cell_at_once() -> None:
+    stepper = policy_stepper()
+
+    def press() -> None:
+        for _ in range(10):
+            stepper.add_button.click()
+            stepper.step_button.click()
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    for _ in range(10):
+        stepper.step()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert len(stepper.steps) == 20
+    assert len(stepper._rows.children) == len(stepper.table.rows) == 12

@@ -40,6 +40,7 @@ EXPERIMENTS = {
     "sweep": "workbench.experiments.sweep",
     "tune": "workbench.experiments.tune",
     "card": "workbench.widgets.card",
+    "ledger": "workbench.widgets.ledger",
     "timeline": "workbench.widgets.timeline",
 }
 """Methods of `Server` that are experiments or widgets: functions of that name, in these modules,

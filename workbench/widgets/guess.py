@@ -20,11 +20,13 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
+from workbench.widgets.durable import Lasting, Output, display_live, in_notebook, lasting
 from workbench.widgets.live import MODULE
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
+
+    from workbench.experiments.figure import Picture
 
 Report = Callable[[str], None]
 Measure = Callable[[Report], Sequence[float]]
@@ -70,6 +72,9 @@ class PredictThenReveal(anywidget.AnyWidget):
         self.guess: list[float] = []
         self.truth: list[float] = []
         self._measure = measure
+        self._output: Output | None = None
+        # The button and a cell may ask at once.
+        self._turn = threading.Lock()
         self.on_msg(self._on_message)
 
     def reveal(self, guess: Sequence[float], report: Report = print) -> str:
@@ -84,6 +89,10 @@ class PredictThenReveal(anywidget.AnyWidget):
         Raises:
             ValueError: there are not as many values as places.
         """
+        with self._turn:
+            return self._revealed(guess, report)
+
+    def _revealed(self, guess: Sequence[float], report: Report) -> str:
         places = len(self.about["xs"])
         if len(guess) != places or any(value is None for value in guess):
             raise ValueError(f"Guess {places} values, one for each place; there were {len(guess)}")
@@ -93,6 +102,9 @@ class PredictThenReveal(anywidget.AnyWidget):
             raise ValueError(f"{places} values were to be measured; there were {len(truth)}")
         self.truth = truth
         text = self.verdict
+        if self._output is not None:
+            kept = self.lasting()
+            self._output.show(kept, update=True)
         self.send({"kind": "truth", "values": truth, "guess": self.guess, "text": text})
         return text
 
@@ -134,7 +146,7 @@ class PredictThenReveal(anywidget.AnyWidget):
             }
         )
 
-    def plot(self) -> Figure:
+    def plot(self) -> Picture:
         """Both curves: a figure that lasts."""
         from workbench.experiments.figure import Picture
 
@@ -153,6 +165,17 @@ class PredictThenReveal(anywidget.AnyWidget):
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         return figure
+
+    def lasting(self) -> Lasting:
+        """What is left of it when the kernel has gone."""
+        return lasting(self.about["question"], repr(self), self.frame, self.plot())
+
+    def _ipython_display_(self) -> None:
+        if not in_notebook():
+            print(repr(self))
+            return
+        kept = self.lasting()
+        self._output = display_live(self, kept.html, kept.text, kept.png)
 
     def _on_message(self, _widget: Any, message: Mapping[str, Any], _buffers: Any) -> None:
         if message.get("op") == "hello" and self.truth:

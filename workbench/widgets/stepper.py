@@ -7,6 +7,7 @@ policy_stepper()
 from __future__ import annotations
 
 import html
+import threading
 from typing import Any
 
 import ipywidgets as ipw
@@ -27,6 +28,8 @@ class PolicyStepper(ipw.VBox):  # type: ignore[misc]
     """
 
     def __init__(self, table: PolicyTable | None = None) -> None:
+        # A cell may step it while its buttons, in a subshell, do so too.
+        self._turn = threading.RLock()
         self.table = table or PolicyTable.example()
         self.steps: list[Step] = []
         names = [name for name in ALIASES if not name.endswith(_HELD_BACK)]
@@ -47,31 +50,35 @@ class PolicyStepper(ipw.VBox):  # type: ignore[misc]
 
     def step(self) -> Step:
         """Let the policy decide, or time pass."""
-        step = self.table.step()
-        self.steps.append(step)
-        self.refresh()
-        return step
+        with self._turn:
+            step = self.table.step()
+            self.steps.append(step)
+            self.refresh()
+            return step
 
     def add_version(self) -> None:
         """A higher version appears in the folder: under *latest 1*, only it is wanted then."""
-        number = max(self.table.rows, default=0) + 1
-        for version in self.table.rows:
-            self.table.set(version, aspired=False)
-        self.table.rows[number] = Version(number, HarnessState.NEW, True)
-        self.refresh()
+        with self._turn:
+            number = max(self.table.rows, default=0) + 1
+            for version in self.table.rows:
+                self.table.set(version, aspired=False)
+            self.table.rows[number] = Version(number, HarnessState.NEW, True)
+            self.refresh()
 
     def reset(self) -> None:
         """Back to version 1 serving and version 2 just there."""
-        self.table = PolicyTable.example(self.policy.value)
-        self.steps = []
-        self.refresh()
+        with self._turn:
+            self.table = PolicyTable.example(self.policy.value)
+            self.steps = []
+            self.refresh()
 
     def refresh(self) -> None:
         """Show the table as it is now."""
-        self._quiet = True
-        self._rows.children = [self._row(row) for row in self.table.rows.values()]
-        self._quiet = False
-        self._said.value = self._words()
+        with self._turn:
+            self._quiet = True
+            self._rows.children = [self._row(row) for row in self.table.rows.values()]
+            self._quiet = False
+            self._said.value = self._words()
 
     def _row(self, row: Version) -> ipw.HBox:
         state = ipw.Dropdown(
@@ -82,7 +89,9 @@ class PolicyStepper(ipw.VBox):  # type: ignore[misc]
         wanted = ipw.Checkbox(value=row.aspired, description="aspired", indent=False)
 
         def edit(_: Any) -> None:
-            if not self._quiet:
+            with self._turn:
+                if self._quiet:
+                    return
                 self.table.set(row.version, state.value, wanted.value)
                 self._said.value = self._words()
 

@@ -2,14 +2,82 @@
 
 from __future__ import annotations
 
+import time
+from typing import TYPE_CHECKING, Any
+
 from workbench.client.server import Server
+from workbench.widgets.durable import Lasting, Output, display_live, in_notebook, lasting
 from workbench.widgets.live import LiveWidget
+from workbench.widgets.timeline_figure import frame_of, plot_timeline, text_of, title_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.experiments.figure import Picture
 
 _FRAME_SECONDS = 0.1
+_SETTLED_SECONDS = 3.0
 NOTE = "latency from when the server accepted a request, a wait for a version included"
 
 
-def timeline(server: Server) -> LiveWidget:
+class TimelineWidget(LiveWidget):
+    """What happens to a model's versions, memory and traffic, as it happens; and, whenever
+    versions have changed, what has happened, as an output that lasts."""
+
+    def __init__(self, server: Server) -> None:
+        self._name = f"{server.model} on {server.name}"
+        self._output: Output | None = None
+        self._changed: float | None = None
+        about = {"name": self._name, "note": NOTE}
+        super().__init__(
+            server.name, server.model, "timeline", about, interval_seconds=_FRAME_SECONDS
+        )
+
+    def news(self, marks: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        message, known = super().news(marks)
+        if any(event["kind"] == "state" for event in message["pulse"]["events"]):
+            self._changed = time.monotonic()
+        if (
+            self._output is not None
+            and self._changed is not None
+            and time.monotonic() - self._changed > _SETTLED_SECONDS
+        ):
+            # A change is over: what there was to see of it is kept.
+            self._changed = None
+            self._output.show(self.lasting(), update=True)
+        return message, known
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The last change of version until now: a row a version."""
+        return frame_of(self._history())
+
+    def plot(self) -> Picture:
+        """The last change of version until now: a figure that lasts."""
+        news = self._history()
+        return plot_timeline(news, title_of(self._name, news))
+
+    def lasting(self) -> Lasting:
+        """What is left of it when the kernel has gone."""
+        news = self._history()
+        title = title_of(self._name, news)
+        return lasting(title, text_of(news, title), frame_of(news), plot_timeline(news, title))
+
+    def _history(self) -> dict[str, Any]:
+        message, _ = super().news({})
+        news: dict[str, Any] = message["pulse"]
+        return news
+
+    def _ipython_display_(self) -> None:
+        if not in_notebook():
+            news = self._history()
+            print(text_of(news, title_of(self._name, news)))
+            return
+        kept = self.lasting()
+        self._output = display_live(self, kept.html, kept.text, kept.png)
+
+
+def timeline(server: Server) -> TimelineWidget:
     """What happens to a model's versions, memory and traffic, as it happens.
 
     Drag to scrub back, Ctrl and the wheel (or + and -) to zoom, space to pause. What a caller
@@ -19,5 +87,4 @@ def timeline(server: Server) -> LiveWidget:
         ServingError: NOT_FOUND, the server has ended.
     """
     server.status()
-    about = {"name": f"{server.model} on {server.name}", "note": NOTE}
-    return LiveWidget(server.name, server.model, "timeline", about, interval_seconds=_FRAME_SECONDS)
+    return TimelineWidget(server)

@@ -3,6 +3,7 @@
 import type uPlot from 'uplot';
 
 import { button, dataTable, make } from './elements';
+import type { Dot } from './dots';
 import { Plot, type IPlotOptions } from './plot';
 import { bytesText, clockText, countText, durationText } from './text';
 import { failedColour, faded, versionColour, type ITheme } from './theme';
@@ -345,7 +346,7 @@ export class Timeline {
         context.lineTo(plot.valToPos(times[i], 'x', true), plot.valToPos(below[i], 'y', true));
       }
       context.closePath();
-      context.fillStyle = faded(colour, 0.55);
+      context.fillStyle = faded(colour, theme.contrast ? 1 : 0.55);
       context.fill();
       bytes.forEach((value, i) => {
         below[i] += value;
@@ -387,29 +388,25 @@ export class Timeline {
     });
   }
 
+  private _dots(): { tiles: Dot[][]; least: number; most: number } {
+    // The range of the axis is asked for before the plots are there.
+    const columns = this._plots?.[0].plotWidth ?? STEPS;
+    return this._data.dots.visible(this._start, this._end, columns);
+  }
+
   private _latencies(): [number, number] {
-    let least = 1000;
-    let most = 10_000;
-    for (const dot of this._data.dots) {
-      if (dot[0] >= this._start && dot[0] <= this._end && dot[3] === 0) {
-        least = Math.min(least, dot[1]);
-        most = Math.max(most, dot[1]);
-      }
-    }
-    return [least / 1.5, most * 2];
+    const { least, most } = this._dots();
+    return [Math.min(1000, least) / 1.5, Math.max(10_000, most) * 2];
   }
 
   private _drawDots(plot: uPlot, context: CanvasRenderingContext2D, theme: ITheme): void {
     const ratio = devicePixelRatio || 1;
     const size = 2.5 * ratio;
     const top = plot.bbox.top + 6 * ratio;
-    for (const [at, micros, version, code] of this._data.dots) {
-      if (at < this._start || at > this._end) {
-        continue;
-      }
+    context.strokeStyle = failedColour(theme.dark);
+    for (const [at, micros, version, code] of this._dots().tiles.flat()) {
       const x = plot.valToPos(at, 'x', true);
       if (code !== 0) {
-        context.strokeStyle = failedColour(theme.dark);
         context.beginPath();
         context.moveTo(x - size, top - size);
         context.lineTo(x + size, top + size);
@@ -418,7 +415,7 @@ export class Timeline {
         context.stroke();
         continue;
       }
-      context.fillStyle = faded(versionColour(version ?? 0, theme.dark), 0.6);
+      context.fillStyle = faded(versionColour(version ?? 0, theme.dark), theme.contrast ? 1 : 0.6);
       context.fillRect(x - size / 2, plot.valToPos(micros, 'y', true) - size / 2, size, size);
     }
   }

@@ -4,6 +4,8 @@
  * that it is tested alone.
  */
 
+import type { Dot, Dots } from './dots';
+
 /** An event as the server's log has it. */
 export interface IEvent {
   seq: number;
@@ -20,9 +22,6 @@ export type MemorySample = [number, string, number | null, number, number, boole
 
 /** Second, version, answered, failed, p50 and p99 in microseconds. */
 export type Second = [number, number | null, number, number, number | null, number | null];
-
-/** When, microseconds, version, status code (0: answered), how many requests it stands for. */
-export type Dot = [number, number, number | null, number, number];
 
 export interface IPulse {
   now: number;
@@ -53,7 +52,8 @@ export interface ILine {
 /** Ten minutes: what a view can be scrubbed back over. */
 export const KEPT_SECONDS = 600;
 
-const DOTS_KEPT = 20_000;
+/** Of requests, the latest. */
+export const DOTS_KEPT = 100_000;
 
 export class TimelineData {
   spans: ISpan[] = [];
@@ -62,11 +62,15 @@ export class TimelineData {
   memory = new Map<number, { at: number[]; bytes: number[]; measured: boolean[] }>();
   /** What each version did in each second. */
   seconds = new Map<string, Second>();
-  dots: Dot[] = [];
+  readonly dots: Dots;
   now = 0;
   wall = 0;
 
   private _seq = 0;
+
+  constructor(dots: Dots) {
+    this.dots = dots;
+  }
 
   /** The versions that there is anything to show of, lowest first. */
   get versions(): number[] {
@@ -81,7 +85,7 @@ export class TimelineData {
   clear(): void {
     this.spans = [];
     this.lines = [];
-    this.dots = [];
+    this.dots.clear();
     this.memory.clear();
     this.seconds.clear();
     this.now = this.wall = this._seq = 0;
@@ -107,16 +111,19 @@ export class TimelineData {
           series = { at: [], bytes: [], measured: [] };
           this.memory.set(version, series);
         }
-        series.at.push(at);
-        series.bytes.push(uss);
-        series.measured.push(measured);
+        // A server that did not answer for a moment tells again what is known already.
+        if (series.at.length === 0 || at > series.at[series.at.length - 1]) {
+          series.at.push(at);
+          series.bytes.push(uss);
+          series.measured.push(measured);
+        }
       }
     }
     for (const second of pulse.seconds) {
       this.seconds.set(`${second[0]}/${second[1]}`, second);
     }
     for (const dot of pulse.dots) {
-      this.dots.push(dot);
+      this.dots.add(dot);
     }
     this._forget(this.now - KEPT_SECONDS);
   }
@@ -163,11 +170,7 @@ export class TimelineData {
         this.seconds.delete(key);
       }
     }
-    const first = this.dots.findIndex(dot => dot[0] > before);
-    const surplus = Math.max(first < 0 ? this.dots.length : first, this.dots.length - DOTS_KEPT);
-    if (surplus > 0) {
-      this.dots.splice(0, surplus);
-    }
+    this.dots.forget(before);
   }
 
   /** The memory of each version's worker at each of `times`: what it was when last seen. */

@@ -1,9 +1,10 @@
 /** The server card: what a server is and does now, and the handles to change that. */
 
+import { Dots } from '../charts/dots';
 import { button, make } from '../charts/elements';
 import { Sparkline } from '../charts/sparkline';
 import { bytesText, clockText, countText, durationText } from '../charts/text';
-import { TimelineData, type IPulse, type Second } from '../charts/timeline_data';
+import { DOTS_KEPT, TimelineData, type IPulse, type Second } from '../charts/timeline_data';
 import { themeOf, versionColour } from '../charts/theme';
 import { Latest, Link, type IModel, type IWire } from './link';
 
@@ -79,7 +80,7 @@ export function recentTraffic(
 }
 
 export class ServerCard {
-  private readonly _data = new TimelineData();
+  private readonly _data = new TimelineData(new Dots(DOTS_KEPT));
   private readonly _rows = make('tbody');
   private readonly _asOf = make('span', { class: 'wb-soft wb-end', role: 'status' });
   private readonly _address = make('span', { class: 'wb-soft' });

@@ -1,13 +1,14 @@
 /** The transition timeline as a widget: live from a server, or as it was in a recording. */
 
 import { make } from '../charts/elements';
+import { Dots } from '../charts/dots';
 import { clockText } from '../charts/text';
 import { Timeline } from '../charts/timeline';
-import { TimelineData, type IPulse } from '../charts/timeline_data';
+import { DOTS_KEPT, TimelineData, type IPulse } from '../charts/timeline_data';
 import { Link, type IModel, type IWire } from './link';
 
 export class LiveTimeline {
-  private readonly _data = new TimelineData();
+  private readonly _data = new TimelineData(new Dots(DOTS_KEPT));
   private readonly _chart: Timeline;
   private readonly _asOf = make('span', { class: 'wb-soft wb-end', role: 'status' });
   private _ended = '';

@@ -1,0 +1,238 @@
+"""The timeline as a figure, a table and text that last: what a server told of the last minutes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from workbench.experiments.figure import INK, PAGE_WIDTH, Picture
+from workbench.widgets.colours import FAILED, version_colour
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LONGEST_SECONDS = 120.0
+_SHORTEST_SECONDS = 5.0
+_MARGIN_SECONDS = 2.0
+_APART_SECONDS = 20.0
+_LOOK: dict[str, dict[str, Any]] = {
+    "START": {"alpha": 0.15},
+    "LOADING": {"alpha": 0.35, "hatch": "/////"},
+    "AVAILABLE": {"alpha": 1.0},
+    "UNLOADING": {"alpha": 0.35, "hatch": "....."},
+}
+
+
+@dataclass(frozen=True)
+class Span:
+    """A version was in a state from `start` to `end`, in seconds on the server's clock."""
+
+    version: int
+    state: str
+    start: float
+    end: float
+
+
+def spans_of(news: Mapping[str, Any]) -> list[Span]:
+    """The states that the events of a pulse tell; one that still holds ends now."""
+    began: dict[int, tuple[str, float]] = {}
+    found = []
+    for event in news["events"]:
+        if event["kind"] != "state" or event.get("version") is None:
+            continue
+        version, at = event["version"], event["monotonic"]
+        if version in began:
+            found.append(Span(version, *began.pop(version), at))
+        if event["data"]["state"] != "END":
+            began[version] = (event["data"]["state"], at)
+    found += [Span(v, state, at, news["now"]) for v, (state, at) in began.items()]
+    return sorted(found, key=lambda span: (span.version, span.start))
+
+
+def window(news: Mapping[str, Any]) -> tuple[float, float]:
+    """What is worth showing: from shortly before the last change of version until now, two minutes
+    at most."""
+    now = news["now"]
+    start = now - _SHORTEST_SECONDS
+    changes = sorted(e["monotonic"] for e in news["events"] if e["kind"] == "state")
+    # A change is told in several steps: all of them belong into the picture.
+    for at in reversed(changes):
+        if at < now - LONGEST_SECONDS or (at < start - _APART_SECONDS and at != changes[-1]):
+            break
+        start = min(start, at - _MARGIN_SECONDS)
+    return start, now
+
+
+def frame_of(news: Mapping[str, Any]) -> pd.DataFrame:
+    """A row for each version that was there: its state, memory, and what it did since `window`."""
+    import pandas as pd
+
+    start, end = window(news)
+    spans = [s for s in spans_of(news) if s.end > start]
+    rows = []
+    for version in sorted({span.version for span in spans}):
+        last = [span for span in spans if span.version == version][-1]
+        mine = [s for s in news["seconds"] if s[1] == version and s[0] >= int(start)]
+        memory = [m[4] for m in news["memory"] if m[1] == "worker" and m[2] == version]
+        high = [s[5] for s in mine if s[5] is not None]
+        rows.append(
+            {
+                "version": version,
+                "state": last.state.lower() if last.end >= end else "gone",
+                "memory, most (MB)": max(memory, default=0) / 2**20,
+                "answered": sum(s[2] for s in mine),
+                "failed": sum(s[3] for s in mine),
+                "p99 up to, most (ms)": max(high) / 1e3 if high else float("nan"),
+            }
+        )
+    columns = [
+        "version",
+        "state",
+        "memory, most (MB)",
+        "answered",
+        "failed",
+        "p99 up to, most (ms)",
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def text_of(news: Mapping[str, Any], title: str) -> str:
+    """For a terminal: the versions, then the last lines of the log."""
+    lines = [e["line"] for e in news["events"] if e.get("line")][-8:]
+    table = frame_of(news).to_string(index=False, float_format="{:.4g}".format, na_rep="-")
+    return "\n".join([title, table, *lines])
+
+
+def title_of(name: str, news: Mapping[str, Any]) -> str:
+    when = time.strftime("%H:%M:%S", time.localtime(news["wall"]))
+    return f"Timeline of {name}, as of {when}"
+
+
+def plot_timeline(news: Mapping[str, Any], title: str) -> Picture:
+    """States, memory, requests and latencies on one time axis, whose zero is now.
+
+    It is drawn in the thread of news, so matplotlib's global settings are left alone.
+    """
+    start, now = window(news)
+    spans = [s for s in spans_of(news) if s.end > start]
+    versions = sorted({span.version for span in spans})
+    figure = Picture(figsize=(PAGE_WIDTH, 4.6), layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=9, fontweight="bold")
+    lanes, memory, requests, latency = figure.subplots(
+        4, 1, sharex=True, height_ratios=(0.7, 1, 1, 1.2)
+    )
+    for axes, label in (
+        (lanes, "version"),
+        (memory, "memory, MB"),
+        (requests, "requests/s"),
+        (latency, "latency, ms"),
+    ):
+        axes.set_ylabel(label, fontsize=8, color=INK)
+        axes.tick_params(labelsize=7.5, colors=INK)
+        axes.spines[["top", "right"]].set_visible(False)
+    _lanes(lanes, spans, versions, start, now)
+    _memory(memory, news, spans, versions, start, now)
+    _requests(requests, news, versions, start, now)
+    _latency(latency, news, start, now)
+    latency.set_xlim(start - now, 0)
+    latency.set_xlabel("seconds before that", fontsize=8, color=INK)
+    return figure
+
+
+def _lanes(
+    axes: Any, spans: Sequence[Span], versions: Sequence[int], start: float, now: float
+) -> None:
+    for span in spans:
+        left = max(span.start, start) - now
+        width = span.end - now - left
+        look = {"alpha": 0.15, **_LOOK.get(span.state, {})}
+        axes.barh(
+            versions.index(span.version), width, left=left, height=0.7, edgecolor="white",
+            linewidth=0, facecolor=version_colour(span.version), **look,
+        )  # fmt: skip
+        if width > 0.12 * (now - start):
+            ink = "white" if span.state == "AVAILABLE" else INK
+            axes.text(
+                left + 0.005 * (now - start), versions.index(span.version), span.state.lower(),
+                va="center", fontsize=7.5, color=ink,
+            )  # fmt: skip
+    axes.set_yticks(range(len(versions)), [f"v{version}" for version in versions])
+    axes.set_ylim(max(0.5, len(versions) - 0.5), -0.5)
+
+
+def _memory(
+    axes: Any,
+    news: Mapping[str, Any],
+    spans: Sequence[Span],
+    versions: Sequence[int],
+    start: float,
+    now: float,
+) -> None:
+    import numpy as np
+
+    times = np.linspace(start, now, 400)
+    below = np.zeros(len(times))
+    for version in versions:
+        samples = [m for m in news["memory"] if m[1] == "worker" and m[2] == version]
+        if not samples:
+            continue
+        place = np.searchsorted([m[0] for m in samples], times, side="right") - 1
+        held = np.where(place >= 0, np.array([m[4] for m in samples])[np.maximum(place, 0)], 0)
+        alive = np.zeros(len(times), bool)
+        for span in spans:
+            if span.version == version and span.state != "START":
+                alive |= (times >= span.start) & (times <= span.end)
+        top = below + np.where(alive, held, 0) / 2**20
+        axes.fill_between(
+            times - now, below, top, color=version_colour(version), alpha=0.6, linewidth=0
+        )
+        below = top
+    axes.set_ylim(bottom=0)
+
+
+def _requests(
+    axes: Any, news: Mapping[str, Any], versions: Sequence[int], start: float, now: float
+) -> None:
+    # The second that is going on is not over yet.
+    seconds = [s for s in news["seconds"] if start <= s[0] <= now - 1]
+    below: dict[int, int] = {}
+    for version in [*versions, None]:
+        for second, whose, answered, failed, *_ in seconds:
+            for colour, count in (
+                (version_colour(version or 1), answered if version is not None else 0),
+                (FAILED, failed),
+            ):
+                if whose == version and count:
+                    base = below.get(second, 0)
+                    axes.bar(
+                        second - now, count, width=0.9, bottom=base, align="edge", color=colour
+                    )
+                    below[second] = base + count
+    axes.set_ylim(bottom=0)
+
+
+def _latency(axes: Any, news: Mapping[str, Any], start: float, now: float) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    dots = [d for d in news["dots"] if d[0] >= start]
+    good = [d for d in dots if d[3] == 0 and d[1] > 0]
+    axes.scatter(
+        [d[0] - now for d in good], [d[1] / 1e3 for d in good], s=4, linewidths=0,
+        c=[version_colour(d[2] or 1) for d in good], alpha=0.7,
+    )  # fmt: skip
+    axes.set_yscale("log")
+    if good:
+        low, high = min(d[1] for d in good) / 1e3, max(d[1] for d in good) / 1e3
+        axes.set_ylim(low / 1.5, high * 2)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter("{x:g}")
+    bad = [d[0] - now for d in dots if d[3] != 0]
+    if bad:
+        axes.plot(
+            bad, [0.95] * len(bad), "x", color=FAILED, markersize=4, label="failed",
+            transform=axes.get_xaxis_transform(),
+        )  # fmt: skip
+        axes.legend(frameon=False, fontsize=7.5, loc="upper left")
