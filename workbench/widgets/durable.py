@@ -7,9 +7,17 @@ hides it while the widget is alive, and hides the widget's place once it is not.
 
 from __future__ import annotations
 
-from typing import Any
+import base64
+import html as markup
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from workbench.widgets.live import LiveWidget
+if TYPE_CHECKING:
+    import anywidget
+    import pandas as pd
+
+    from workbench.experiments.figure import Picture
 
 # JupyterLab and Notebook 7; where the rule means nothing, both are shown, which is no harm.
 _RULE = (
@@ -19,23 +27,80 @@ _RULE = (
 )
 
 
-def display_live(widget: LiveWidget, html: str, text: str, png: bytes | None = None) -> None:
+@dataclass(frozen=True)
+class Lasting:
+    """What is left of a widget.
+
+    Attributes:
+        html: without scripts; text: for a terminal, and for a screen reader.
+        png: a figure, where there is one.
+    """
+
+    html: str
+    text: str
+    png: bytes | None = None
+
+    def bundle(self) -> dict[str, Any]:
+        """As an output of a notebook."""
+        data: dict[str, Any] = {
+            "text/plain": self.text,
+            "text/html": f"<div class='wb-durable'><style>{_RULE}</style>{self.html}</div>",
+        }
+        if self.png is not None:
+            data["image/png"] = base64.b64encode(self.png).decode("ascii")
+        return data
+
+
+def lasting(title: str, text: str, table: pd.DataFrame, figure: Picture) -> Lasting:
+    """A figure, a table and text, as one.
+
+    Args:
+        title: above the figure; text: also what a screen reader says of the figure.
+    """
+    png = figure._repr_png_()
+    drawn = base64.b64encode(png).decode("ascii")
+    rows = table.to_html(border=0, index=False, float_format="{:.4g}".format, na_rep="–")
+    page = (
+        f"<p><b>{markup.escape(title)}</b></p>"
+        f'<img alt="{markup.escape(text)}" style="max-width:100%" '
+        f'src="data:image/png;base64,{drawn}">'
+        f"<details><summary>the same as a table</summary>{rows}</details>"
+    )
+    return Lasting(page, text, png)
+
+
+class Output:
+    """The lasting output of one display, which can be brought up to date."""
+
+    def __init__(self) -> None:
+        self._transient = {"display_id": uuid.uuid4().hex}
+
+    def show(self, what: Lasting, update: bool = False) -> None:
+        """Write it; with `update`, in place of what was written before. From any thread."""
+        from IPython.display import publish_display_data
+
+        publish_display_data(  # type: ignore[no-untyped-call]
+            what.bundle(), transient=self._transient, update=update
+        )
+
+
+def display_live(
+    widget: anywidget.AnyWidget, html: str, text: str, png: bytes | None = None
+) -> Output:
     """Show a widget and, after it, what remains of it when its kernel has gone.
 
     Args:
         html: the same without scripts; text: for a terminal, and for a screen reader.
         png: a figure, where there is one.
     """
-    from IPython.display import display, publish_display_data
+    from IPython.display import publish_display_data
 
-    display(widget)  # type: ignore[no-untyped-call]
-    data: dict[str, Any] = {
-        "text/plain": text,
-        "text/html": f"<div class='wb-durable'><style>{_RULE}</style>{html}</div>",
-    }
-    if png is not None:
-        data["image/png"] = png
-    publish_display_data(data)  # type: ignore[no-untyped-call]
+    data, metadata = widget._repr_mimebundle_()  # type: ignore[misc]
+    data["text/plain"] = text
+    publish_display_data(data, metadata)  # type: ignore[no-untyped-call]
+    output = Output()
+    output.show(Lasting(html, text, png))
+    return output
 
 
 def in_notebook() -> bool:

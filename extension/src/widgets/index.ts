@@ -6,6 +6,7 @@ import { Card } from './card';
 import { GuessView } from './guess';
 import type { IModel } from './link';
 import style from './style.css';
+import { SweepExplorerView } from './sweep';
 import { TimelineView } from './timeline';
 
 interface IView {
@@ -15,6 +16,7 @@ interface IView {
 const FACES: Record<string, new (node: HTMLElement, model: IModel) => IView> = {
   card: Card,
   guess: GuessView,
+  sweep: SweepExplorerView,
   timeline: TimelineView
 };
 
@@ -28,10 +30,19 @@ function addStyle(): void {
   }
 }
 
+/** A key that a slider or a list of choices uses is no shortcut of the notebook around it. */
+function keepKeys(event: KeyboardEvent): void {
+  const plain = !event.ctrlKey && !event.metaKey && !event.altKey && event.key !== 'Escape';
+  if (plain && (event.target as Element).matches('input, select')) {
+    event.stopPropagation();
+  }
+}
+
 function render({ model, el }: { model: IModel; el: HTMLElement }): () => void {
   addStyle();
   const node = document.createElement('div');
   node.className = 'wb-live';
+  node.addEventListener('keydown', keepKeys);
   el.append(node);
   const view = new FACES[model.get('face') as string](node, model);
   return () => view.dispose();
