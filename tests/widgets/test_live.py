@@ -3,44 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import workbench as wb
-from workbench.widgets.live import LiveWidget
-
-WAIT_SECONDS = 30.0
-
-
-class Page:
-    """A browser's end of a widget: what was sent to it, and what it says."""
-
-    def __init__(self, widget: LiveWidget, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.widget = widget
-        self.sent: list[dict[str, Any]] = []
-        monkeypatch.setattr(widget, "send", self.sent.append)
-
-    def say(self, **message: Any) -> None:
-        self.widget._on_message(self.widget, message, [])
-
-    def wait(self, found: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """The first message, of all there were and will be, for which `found` holds."""
-        end = time.monotonic() + WAIT_SECONDS
-        while True:
-            for message in list(self.sent):
-                if found(message):
-                    return message
-            assert time.monotonic() < end, self.sent[-3:]
-            time.sleep(0.02)
-
-    def order(self, op: str, **values: Any) -> tuple[bool, str]:
-        number = len(self.sent) + 1
-        self.say(op=op, id=number, **values)
-        done = self.wait(lambda m: m["kind"] == "done" and m["id"] == number)
-        return done["ok"], done["text"]
+from tests.widgets.pages import Page
 
 
 @pytest.fixture
@@ -136,3 +105,34 @@ def test_the_end_of_the_server_is_told(
 def test_what_is_displayed_holds_no_token(live: wb.Server) -> None:
     assert live.token is not None
     assert live.token not in str(live.card().about)
+
+
+def test_each_view_speaks_for_itself(page: Page) -> None:
+    page.say(op="hello", view="a")
+    page.say(op="hello", view="b")
+    page.say(op="seen", view="a", value=False)
+    assert page.widget.wanted
+    page.say(op="seen", view="b", value=False)
+    assert not page.widget.wanted
+
+
+def test_a_view_that_comes_while_news_are_fetched_is_told_everything(page: Page) -> None:
+    """In a subshell its message is taken in the middle of a question to the server."""
+    page.say(op="hello", view="a")
+    page.wait(lambda m: m["kind"] == "pulse")
+    page.say(op="seen", view="a", value=False)
+    ask = page.widget.news
+
+    def meanwhile(marks: dict) -> tuple[dict, dict]:
+        found = ask(marks)
+        if marks:
+            page.widget._on_message(page.widget, {"op": "hello", "view": "b"}, [])
+        return found
+
+    page.widget.news = meanwhile
+    page.sent.clear()
+    page.widget.pulse()
+    page.widget.news = ask
+    fresh = page.wait(lambda m: m["kind"] == "pulse" and m["fresh"])
+    assert any(e["kind"] == "state" for e in fresh["pulse"]["events"])
+    page.say(op="seen", view="b", value=False)

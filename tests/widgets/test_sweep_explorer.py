@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 import workbench as wb
+from tests.widgets.pages import Page
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.status import ServingError
 from workbench.experiments.calibrate import Calibration, calibrate
@@ -20,30 +20,15 @@ from workbench.experiments.settings import kept_settings, slots_of
 from workbench.widgets import sweep_explorer as module
 from workbench.widgets.sweep_explorer import Cancelled, SweepExplorer
 
-WAIT_SECONDS = 30.0
 CALIBRATION = Calibration(ServiceTime.linear(500.0, 5.0), "half", 1, 2, 1)
 SETTING = Setting(1000, 8, 2, 200.0)
 
 
-class Page:
-    """A browser's end of an explorer."""
+class ExplorerPage(Page):
+    """A browser's end of an explorer, which does not wait for each answer."""
 
     def __init__(self, explorer: SweepExplorer, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.widget = explorer._widget
-        self.sent: list[dict[str, Any]] = []
-        monkeypatch.setattr(self.widget, "send", self.sent.append)
-
-    def say(self, **message: Any) -> None:
-        self.widget._on_message(self.widget, message, [])
-
-    def wait(self, found: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        end = time.monotonic() + WAIT_SECONDS
-        while True:
-            for message in list(self.sent):
-                if found(message):
-                    return message
-            assert time.monotonic() < end, self.sent[-3:]
-            time.sleep(0.01)
+        super().__init__(explorer._widget, monkeypatch)
 
     def done(self, number: int) -> tuple[bool, str]:
         found = self.wait(lambda m: m["kind"] == "done" and m["id"] == number)
@@ -83,7 +68,7 @@ def test_calibrate_drag_measure_and_export(
     explorer: SweepExplorer, live: wb.Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(module, "run_calibration", partial(calibrate, seconds=0.5))
-    page = Page(explorer, monkeypatch)
+    page = ExplorerPage(explorer, monkeypatch)
     page.say(op="hello")
     page.say(op="seen", value=False)
     assert page.sent[0]["calibration"] is None
@@ -147,7 +132,7 @@ def test_cancel_ends_a_measurement_and_the_server_is_as_before(
     # So certain no point ever is, so that it goes on until it is cancelled.
     long = live.sweep_explorer(CALIBRATION, rate=50.0, seconds=600.0)
     monkeypatch.setattr(module, "sweep", partial(module.sweep, precision=1e-9))
-    page = Page(long, monkeypatch)
+    page = ExplorerPage(long, monkeypatch)
     page.say(op="measure", id=1, setting=SETTING.to_json())
     page.wait(lambda m: m["kind"] == "progress" and (m["share"] or 0) > 0)
     # The page stays alive meanwhile, and another experiment on the server is refused.
@@ -178,7 +163,7 @@ def test_a_flood_of_curves_leaves_the_last_one(
     live: wb.Server, explorer: SweepExplorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flooded = live.sweep_explorer(CALIBRATION, rate=200.0)
-    page = Page(flooded, monkeypatch)
+    page = ExplorerPage(flooded, monkeypatch)
     for number in range(200):
         setting = Setting(number * 100, 8, 2, 200.0)
         page.say(op="curve", id=number, setting=setting.to_json(), axis="batch_timeout_micros")
@@ -194,7 +179,7 @@ def test_a_flood_of_curves_leaves_the_last_one(
 def test_what_cannot_be_simulated_says_why(
     live: wb.Server, explorer: SweepExplorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = Page(live.sweep_explorer(CALIBRATION), monkeypatch)
+    page = ExplorerPage(live.sweep_explorer(CALIBRATION), monkeypatch)
     page.say(op="curve", id=1, setting={**SETTING.to_json(), "rate": -1}, axis="rate")
     assert page.done(1) == (False, "rate must be a number of at least 1; was -1")
     with pytest.raises(ServingError, match="requests of 1 rows, and those here have 2"):
@@ -204,7 +189,7 @@ def test_what_cannot_be_simulated_says_why(
 def test_a_server_that_has_ended(models: Path, live: wb.Server, monkeypatch: Any) -> None:
     with wb.serve(models / "half_plus_two", "brief") as server:
         explorer = server.sweep_explorer(CALIBRATION)
-        page = Page(explorer, monkeypatch)
+        page = ExplorerPage(explorer, monkeypatch)
     page.say(op="measure", id=1, setting=SETTING.to_json())
     ok, text = page.done(1)
     assert not ok

@@ -46,7 +46,12 @@ class LedgerHandler(Handler):
         ledger = self.core.ledger
         budget = self.core.reservations.budget.to_json()
         await self.answer_from_thread(
-            lambda: {"now": time.monotonic(), "budget": budget, **ledger.account().to_json()}
+            lambda: {
+                "now": time.monotonic(),
+                "wall": time.time(),
+                "budget": budget,
+                **ledger.account().to_json(),
+            }
         )
 
 

@@ -41,6 +41,7 @@ EXPERIMENTS = {
     "sweep_explorer": "workbench.widgets.sweep_explorer",
     "tune": "workbench.experiments.tune",
     "card": "workbench.widgets.card",
+    "ledger": "workbench.widgets.ledger",
     "timeline": "workbench.widgets.timeline",
 }
 """Methods of `Server` that are experiments or widgets: functions of that name, in these modules,

@@ -118,6 +118,7 @@ def compare_versions(
         )
     found = VersionComparison(
         model=server.model,
+        server=server.name,
         versions=(first, second),
         inputs=inputs,
         answers=answers,

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,6 +59,7 @@ class VersionComparison:
         facts: size, memory and load time of both; `changes`: their signatures', in words.
         rtol, atol: within which two numbers are equal.
         number: in the store; None if it was not kept.
+        server: the server's name; None where that was not kept.
     """
 
     model: str
@@ -74,6 +76,7 @@ class VersionComparison:
     rtol: float
     atol: float
     number: int | None = None
+    server: str | None = None
 
     # The answer, and how the two compare in it.
 
@@ -200,6 +203,18 @@ class VersionComparison:
         )
 
     @cached_property
+    def by_class(self) -> pd.DataFrame:
+        """A row for each class (of the labels, or else what the first version says): how many
+        examples, the share that both answer alike, and with labels the share each gets right.
+
+        Raises:
+            ValueError: the answer is no class.
+        """
+        from workbench.experiments.version_slices import by_class
+
+        return by_class(self)
+
+    @cached_property
     def disagreements(self) -> pd.DataFrame:
         """The examples that are answered differently, the furthest apart first: their place in
         x, both answers, the label if there is one, and the largest difference."""
@@ -302,6 +317,7 @@ class VersionComparison:
         32 MB are left out: what needs them, the pictures, is missing then."""
         data = {
             "model": self.model,
+            "server": self.server,
             "versions": list(self.versions),
             "examples": len(self._equal),
             "answer": self.answer,
@@ -362,7 +378,15 @@ class VersionComparison:
             rtol=rtol,
             atol=atol,
             number=number,
+            server=data.get("server"),
         )
+
+    def _ipython_display_(self) -> None:
+        # The live view stands above the experiments.
+        import_module("workbench.widgets.comparison").show(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
 
     def __str__(self) -> str:
         return "\n".join(

@@ -60,50 +60,76 @@ class LiveWidget(anywidget.AnyWidget):
         self._control = ControlClient(server)
         self._orders = dict(orders or {})
         self._turn = threading.Lock()
-        self._seen: set[bool] = set()
+        # Messages come in the kernel's main thread or, while a cell runs, in a subshell's; news
+        # are sent from a third.
+        self._state = threading.Lock()
+        self._seen: set[str] = set()
         self._marks: dict[str, Any] = {}
+        self._hellos = 0
+        self._told = 0
         self._ended = ""
         self.on_msg(self._on_message)
 
     @property
     def wanted(self) -> bool:
         """Whether somebody looks at it."""
-        return bool(self._seen)
+        with self._state:
+            return bool(self._seen)
 
     def pulse(self) -> None:
         """Ask for what is new and send it to the browser; called by the thread of news."""
-        asked: dict[str, Any] = self._marks or {"events": 0, "memory": 0, "traffic": 0}
+        with self._state:
+            marks, hellos = self._marks, self._hellos
         try:
-            news = self._control.request("GET", self._path, timeout=_ASK_SECONDS, **asked)
+            message, marks = self.news(marks)
         except ServingError as error:
             gone = error.code is Code.NOT_FOUND
             self._say_ended("server stopped" if gone else "the server does not answer")
-            self._marks = {}
+            with self._state:
+                self._marks = {}
             return
-        if not self._marks:
-            news = _backlog(news)
-        self._marks = {"events": news["seq"], "memory": news["now"], "traffic": news["now"]}
+        with self._state:
+            if hellos == self._hellos:
+                self._marks = marks
         self._ended = ""
-        self.send({"kind": "pulse", "pulse": news})
+        # To a view that is new this is everything; to one that was there before, it is again.
+        message["fresh"] = hellos != self._told
+        self._told = hellos
+        self.send(message)
+
+    def news(self, marks: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What is new since `marks` (empty: everything), as a message to the browser, and the
+        marks to ask with the next time.
+
+        Raises:
+            ServingError: NOT_FOUND, the server has ended; UNAVAILABLE, it does not answer.
+        """
+        asked: dict[str, Any] = marks or {"events": 0, "memory": 0, "traffic": 0}
+        news = self._control.request("GET", self._path, timeout=_ASK_SECONDS, **asked)
+        if not marks:
+            news = _backlog(news)
+        marks = {"events": news["seq"], "memory": news["now"], "traffic": news["now"]}
+        return {"kind": "pulse", "pulse": news}, marks
 
     def _say_ended(self, text: str) -> None:
-        if text != self._ended:
-            self._ended = text
+        self._ended = text
         self.send({"kind": "ended", "text": text})
 
     def _on_message(self, _widget: Any, message: Any, _buffers: Any) -> None:
         op = message.get("op")
+        view = str(message.get("view", ""))
         if op == "hello":
-            # A new view of it knows nothing yet.
-            self._marks = {}
-            self._seen.add(True)
+            with self._state:
+                # A new view of it knows nothing yet.
+                self._marks = {}
+                self._hellos += 1
+                self._seen.add(view)
             _NEWS.look_at(self)
         elif op == "seen":
+            with self._state:
+                (self._seen.add if message.get("value") else self._seen.discard)(view)
             if message.get("value"):
-                self._seen.add(True)
                 _NEWS.look_at(self)
-            else:
-                self._seen.clear()
         elif op in self._orders:
             threading.Thread(
                 target=self._obey, args=(op, message), name=f"widget-{op}", daemon=True

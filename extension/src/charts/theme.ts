@@ -2,6 +2,8 @@
 
 export interface ITheme {
   dark: boolean;
+  /** A high-contrast theme, or colours that the reader's system forces upon pages. */
+  contrast: boolean;
   /** Text and axes. */
   ink: string;
   soft: string;
@@ -9,28 +11,46 @@ export interface ITheme {
   surface: string;
 }
 
-/** Okabe and Ito's palette, in the order of versions; the second is for dark backgrounds. */
-const VERSIONS = {
+/** After Okabe and Ito, in the order of versions, for light and for dark grounds. The tests hold
+ * each to its contrast with the ground, and all to be told apart by colour-blind readers. */
+export const VERSIONS = {
   light: ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#8c6d00', '#56b4e9'],
   dark: ['#56b4e9', '#ff9f43', '#2bd4a4', '#e6a3c6', '#f0e442', '#8ab8ff']
 };
 
-const FAILED = { light: '#b00020', dark: '#ff6b81' };
-const HELD = { light: '#7a5195', dark: '#c9a6e8' };
+export const FAILED = { light: '#b00020', dark: '#ff6b81' };
+export const HELD = { light: '#7a5195', dark: '#c9a6e8' };
+
+const FORCED = '(forced-colors: active)';
+const MORE = '(prefers-contrast: more)';
+const DARK = '(prefers-color-scheme: dark)';
 
 export function themeOf(element: Element): ITheme {
   const style = getComputedStyle(element);
   const value = (name: string, fallback: string) =>
     style.getPropertyValue(name).trim() || fallback;
-  const named = document.body.dataset.jpThemeLight;
-  const dark =
-    named !== undefined
-      ? named === 'false'
-      : matchMedia('(prefers-color-scheme: dark)').matches;
+  const { jpThemeLight: named, jpThemeName: name } = document.body.dataset;
+  const forced = matchMedia(FORCED).matches;
+  // Where colours are forced, the page's own theme is not what is seen.
+  const dark = named !== undefined && !forced ? named === 'false' : matchMedia(DARK).matches;
+  if (forced) {
+    // A canvas is not repainted by the browser, so it takes the system's colours itself.
+    return {
+      dark,
+      contrast: true,
+      ink: 'CanvasText',
+      soft: 'CanvasText',
+      grid: 'GrayText',
+      surface: 'Canvas'
+    };
+  }
+  const ink = value('--jp-ui-font-color1', dark ? '#e6e6e6' : '#1f2328');
+  const contrast = /high.contrast/i.test(name ?? '') || matchMedia(MORE).matches;
   return {
     dark,
-    ink: value('--jp-ui-font-color1', dark ? '#e6e6e6' : '#1f2328'),
-    soft: value('--jp-ui-font-color2', dark ? '#a0a0a0' : '#656d76'),
+    contrast,
+    ink,
+    soft: contrast ? ink : value('--jp-ui-font-color2', dark ? '#a0a0a0' : '#656d76'),
     grid: value('--jp-border-color2', dark ? '#424242' : '#e3e6ea'),
     surface: value('--jp-layout-color1', dark ? '#111111' : '#ffffff')
   };
@@ -56,17 +76,31 @@ export function faded(colour: string, opacity: number): string {
   return `rgba(${value >> 16}, ${(value >> 8) & 255}, ${value & 255}, ${opacity})`;
 }
 
-/** Call `redraw` when the page changes between light and dark; returns what ends that. */
+/** JupyterLab names its new theme while the page is hidden for a frame. */
+const SETTLED_MILLIS = 100;
+
+/** Call `redraw` when the page changes its colours; returns what ends that. */
 export function onThemeChange(redraw: () => void): () => void {
-  const observer = new MutationObserver(redraw);
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const change = () => {
+    redraw();
+    clearTimeout(timer);
+    timer = setTimeout(redraw, SETTLED_MILLIS);
+  };
+  const observer = new MutationObserver(change);
   observer.observe(document.body, {
     attributes: true,
     attributeFilter: ['data-jp-theme-name', 'data-jp-theme-light', 'class']
   });
-  const media = matchMedia('(prefers-color-scheme: dark)');
-  media.addEventListener('change', redraw);
+  const medias = [FORCED, MORE, DARK].map(query => matchMedia(query));
+  for (const media of medias) {
+    media.addEventListener('change', change);
+  }
   return () => {
+    clearTimeout(timer);
     observer.disconnect();
-    media.removeEventListener('change', redraw);
+    for (const media of medias) {
+      media.removeEventListener('change', change);
+    }
   };
 }

@@ -77,6 +77,16 @@ export class TimelineData {
     return [...found].sort((a, b) => a - b);
   }
 
+  /** Forget everything: all of it is told anew. */
+  clear(): void {
+    this.spans = [];
+    this.lines = [];
+    this.dots = [];
+    this.memory.clear();
+    this.seconds.clear();
+    this.now = this.wall = this._seq = 0;
+  }
+
   add(pulse: IPulse): void {
     if (pulse.now < this.now) {
       // The server process was replaced: its clock is the machine's, but its log began anew.
@@ -97,9 +107,12 @@ export class TimelineData {
           series = { at: [], bytes: [], measured: [] };
           this.memory.set(version, series);
         }
-        series.at.push(at);
-        series.bytes.push(uss);
-        series.measured.push(measured);
+        // A server that did not answer for a moment tells again what is known already.
+        if (series.at.length === 0 || at > series.at[series.at.length - 1]) {
+          series.at.push(at);
+          series.bytes.push(uss);
+          series.measured.push(measured);
+        }
       }
     }
     for (const second of pulse.seconds) {

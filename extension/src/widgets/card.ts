@@ -225,6 +225,9 @@ export class Card {
     }
     const pulse = message.pulse as ICardPulse;
     this._ended = '';
+    if (message.fresh === true) {
+      this._data.clear();
+    }
     this._data.add(pulse);
     this._wall = pulse.wall;
     this._tell(false);

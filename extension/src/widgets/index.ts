@@ -3,7 +3,9 @@
 import uplotStyle from 'uplot/dist/uPlot.min.css';
 
 import { Card } from './card';
+import { ComparisonView } from './comparison';
 import { GuessView } from './guess';
+import { LedgerView } from './ledger';
 import type { IModel } from './link';
 import style from './style.css';
 import { SweepExplorerView } from './sweep';
@@ -15,7 +17,9 @@ interface IView {
 
 const FACES: Record<string, new (node: HTMLElement, model: IModel) => IView> = {
   card: Card,
+  comparison: ComparisonView,
   guess: GuessView,
+  ledger: LedgerView,
   sweep: SweepExplorerView,
   timeline: TimelineView
 };

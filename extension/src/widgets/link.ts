@@ -28,11 +28,12 @@ export class Link {
     this._ends.push(() => this._model.off('msg:custom', receive));
     const timer = setInterval(() => this._check(), 1000);
     this._ends.push(() => clearInterval(timer));
-    // What nobody looks at costs nothing.
+    // What nobody looks at costs nothing. A widget may have several views: each speaks for itself.
+    const view = `${Math.random()}`;
     let seen = true;
     const say = () => {
       this._heard = performance.now();
-      this._model.send({ op: 'seen', value: seen && !document.hidden });
+      this._model.send({ op: 'seen', view, value: seen && !document.hidden });
     };
     const observer = new IntersectionObserver(entries => {
       const now = entries[entries.length - 1].isIntersecting;
@@ -46,9 +47,10 @@ export class Link {
     this._ends.push(() => {
       observer.disconnect();
       document.removeEventListener('visibilitychange', say);
+      this._model.send({ op: 'seen', view, value: false });
     });
     this._isSeen = () => seen && !document.hidden;
-    this._model.send({ op: 'hello' });
+    this._model.send({ op: 'hello', view });
   }
 
   private readonly _isSeen: () => boolean;

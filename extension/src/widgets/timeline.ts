@@ -42,6 +42,9 @@ export class TimelineView {
       this._ended = String(message.text);
     } else if (message.kind === 'pulse') {
       this._ended = '';
+      if (message.fresh === true) {
+        this._data.clear();
+      }
       this._data.add(message.pulse as IPulse);
       this._chart.update();
     }

@@ -1,0 +1,142 @@
+"""The memory ledger, live: who holds what of each device, and whether one more would fit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from workbench.client.memory import Fit
+from workbench.client.server import Server
+from workbench.widgets.durable import Lasting, Output, display_live, in_notebook, lasting
+from workbench.widgets.ledger_figure import plot_ledger
+from workbench.widgets.ledger_parts import devices_of, frame_of, text_of
+from workbench.widgets.live import LiveWidget
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.experiments.figure import Picture
+
+# Each is an exact reading, which walks page tables.
+_INTERVAL_SECONDS = 2.0
+
+
+class LedgerWidget(LiveWidget):
+    """A server's memory ledger, and what one more SavedModel would need.
+
+    Attributes:
+        fit: the last answer to *Will it fit?*; None before the first.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.fit: Fit | None = None
+        self._account: Mapping[str, Any] = {}
+        self._output: Output | None = None
+        self._shown: object = None
+        about = {
+            "name": f"{server.model} on {server.name}",
+            "model": server.model,
+            "transition": server.transition,
+        }
+        orders = {"fit": self._asked}
+        super().__init__(server.name, server.model, "ledger", about, orders, _INTERVAL_SECONDS)
+        self._read()
+
+    def news(self, marks: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        self._read()
+        self._keep()
+        message: dict[str, Any] = {
+            "kind": "ledger",
+            "wall": self._account["wall"],
+            "devices": [device.to_json() for device in devices_of(self._account)],
+            "notes": self._account["notes"],
+        }
+        if not marks and self.fit is not None:
+            message["fit"] = _fit_json(self.fit)
+        return message, {"told": True}
+
+    def will_it_fit(self, path: str) -> Fit:
+        """What the SavedModel in a folder would take as the model's next version, under each
+        transition; also what the button does. Nothing is loaded.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, there is no SavedModel.
+        """
+        self.fit = self.server.will_it_fit(path)
+        self.send({"kind": "fit", "fit": _fit_json(self.fit)})
+        return self.fit
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The parts as of the last news: device, part, bytes, share of the device, measured."""
+        return frame_of(devices_of(self._account))
+
+    def plot(self) -> Picture:
+        """The bars as of the last news: a figure that lasts."""
+        return plot_ledger(devices_of(self._account), self._title())
+
+    def lasting(self) -> Lasting:
+        """What is left of it when the kernel has gone."""
+        found = lasting(self._title(), str(self), self.frame, self.plot())
+        if self.fit is None:
+            return found
+        return Lasting(found.html + self.fit._repr_html_(), found.text, found.png)
+
+    def _asked(self, message: Mapping[str, Any]) -> str:
+        path = str(message["path"]).strip()
+        if not path:
+            raise ValueError("Name the folder of a SavedModel.")
+        fit = self.will_it_fit(path)
+        self._keep()
+        return f"{'It fits' if fit else 'It does not fit'} under {fit.transition}."
+
+    def _read(self) -> None:
+        self._account = self._control.request("GET", "/memory/ledger")
+
+    def _title(self) -> str:
+        when = time.strftime("%H:%M:%S", time.localtime(self._account["wall"]))
+        return f"Memory of {self.server.name}, as of {when}"
+
+    def _keep(self) -> None:
+        """Bring up to date what lasts, where versions or the last answer are others."""
+        shown = (
+            self.fit,
+            sorted({(c["model"] or "", c["version"] or 0) for c in self._account["cells"]}),
+        )
+        if self._output is not None and shown != self._shown:
+            self._shown = shown
+            self._output.show(self.lasting(), update=True)
+
+    def _ipython_display_(self) -> None:
+        if not in_notebook():
+            print(self)
+            return
+        kept = self.lasting()
+        self._output = display_live(self, kept.html, kept.text, kept.png)
+
+    def __repr__(self) -> str:
+        parts = text_of(devices_of(self._account), self._account["notes"])
+        return "\n".join([self._title(), parts, *([] if self.fit is None else [repr(self.fit)])])
+
+
+def ledger(server: Server) -> LedgerWidget:
+    """Who holds what of the machine's memory, live, with the budget; *Will it fit?* answers for
+    any SavedModel under each transition, without loading it.
+
+    Raises:
+        ServingError: NOT_FOUND, the server has ended.
+    """
+    return LedgerWidget(server)
+
+
+def _fit_json(fit: Fit) -> dict[str, Any]:
+    return {
+        "head": fit._head(),
+        "device": fit.device,
+        "fits": fit.fits,
+        "peak": dict(fit.peak),
+        "transition": fit.transition,
+        "transitions": [dict(each.__dict__) for each in fit.transitions.values()],
+    }

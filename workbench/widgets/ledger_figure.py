@@ -1,0 +1,151 @@
+"""The memory ledger as a figure that lasts: a bar a device, what is ours magnified below it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from workbench.core.budget import size
+from workbench.experiments.figure import INK, PAGE_WIDTH, Picture
+from workbench.widgets.ledger_parts import Device, Part
+
+# Okabe and Ito's, in the order of versions, as in the browser (`charts/theme.ts`).
+_VERSIONS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d00", "#56b4e9")
+_SHADES = {"weights": 1.0, "activations": 0.7, "allocator": 0.7, "runtime": 0.45, "context": 0.45}
+_ROLES = {"server": 1.0, "supervisor": 0.75, "zygote": 0.55}
+_OURS, _OTHERS = "#6e7781", "#c4cad1"
+_MARGIN = 1.04
+_NEAR = 2.5
+_WIDE = 0.5
+_LINE_INCHES, _BAR_INCHES = 0.16, 0.62
+
+
+def plot_ledger(devices: Sequence[Device], title: str) -> Picture:
+    """Each device whole, and magnified the part of it that this server has.
+
+    It is drawn in the thread of news, so matplotlib's global settings are left alone.
+    """
+    heights = [1.85 * _BAR_INCHES + _LINE_INCHES * (len(d.parts) + 1.5) for d in devices]
+    figure = Picture(figsize=(PAGE_WIDTH, sum(heights) + 0.3))
+    figure.text(0.02, 1 - 0.2 / (sum(heights) + 0.3), title, fontsize=9, fontweight="bold")
+    top = sum(heights)
+    for device, height in zip(devices, heights, strict=True):
+        _device(figure, device, top, sum(heights) + 0.3)
+        top -= height
+    return figure
+
+
+def magnified_to(device: Device) -> int | None:
+    """Up to how many bytes the lower bar goes; None where the upper one shows it well enough."""
+    ours = sum(max(0, p.bytes) for p in device.parts if p.kind not in ("unattributed", "free"))
+    end = ours * _MARGIN
+    budget_at = device.budget_at()
+    if budget_at is not None and ours < budget_at < _NEAR * ours:
+        end = budget_at * _MARGIN
+    return None if not ours or end > _WIDE * device.total else round(end)
+
+
+def _device(figure: Any, device: Device, top: float, whole: float) -> None:
+    def axes(up: float, height: float) -> Any:
+        made = figure.add_axes((0.02, (top - up - height) / whole, 0.96, height / whole))
+        made.set_axis_off()
+        return made
+
+    end = magnified_to(device)
+    bar = axes(0.22, 0.2)
+    _bar(bar, device, device.total, above=True)
+    bar.set_title(
+        f"{device.device}, {size(device.total)} by the {device.scope}",
+        loc="left", fontsize=8, color=INK, pad=3,
+    )  # fmt: skip
+    below = 0.55
+    if end is not None:
+        lower = axes(0.72, 0.3)
+        _bar(lower, device, end, above=False)
+        # The two lines that say: this is that stretch.
+        bar.plot([0, 0], [0, -1.5], color="#999999", linewidth=0.6, clip_on=False)
+        bar.plot([end, device.total], [0, -1.5], color="#999999", linewidth=0.6, clip_on=False)
+        at = device.budget_at()
+        # Opposite the budget's words.
+        right = at is None or at > end or at < end / 2
+        lower.text(
+            end if right else 0, -0.12, f"magnified, up to {size(end)}",
+            ha="right" if right else "left", va="top", fontsize=7, color=INK,
+        )  # fmt: skip
+        below = 1.25
+    legend = axes(below, _LINE_INCHES * len(device.parts))
+    legend.set_xlim(0, 1)
+    legend.set_ylim(len(device.parts), 0)
+    for row, part in enumerate(device.parts):
+        # In the order of the axes: the swatch is as wide as it is tall.
+        legend.barh(row + 0.5, 0.02, height=0.62, **_look(part))
+        words = {"fontsize": 7.5, "color": INK, "va": "center"}
+        legend.text(0.03, row + 0.5, part.label, **words)
+        amount = size(part.bytes) if part.bytes >= 0 else f"-{size(-part.bytes)}"
+        legend.text(0.5, row + 0.5, amount, ha="right", **words)
+        legend.text(0.52, row + 0.5, part.how, **words)
+
+
+def _bar(axes: Any, device: Device, end: int, above: bool) -> None:
+    """The parts up to `end` bytes, and the budget's line where its place is best seen here: its
+    words stand above the bar, or else below."""
+    axes.set_xlim(0, end)
+    axes.set_ylim(0, 1)
+    start = 0
+    for part in device.parts:
+        if part.bytes <= 0 or start >= end:
+            continue
+        width = min(part.bytes, end - start)
+        axes.barh(0.5, width, left=start, height=1.0, **_look(part))
+        start += width
+    axes.plot([0, end, end, 0, 0], [0, 0, 1, 1, 0], color="#999999", linewidth=0.8, clip_on=False)
+    at = device.budget_at()
+    if at is None or not 0 <= at <= end:
+        return
+    magnified = magnified_to(device)
+    if above and magnified is not None and at <= magnified:
+        return
+    axes.plot([at, at], [-0.15, 1.15], color=INK, linewidth=1.6, clip_on=False)
+    axes.text(
+        at, 1.2 if above else -0.12, budget_words(device), ha="right" if at > end / 2 else "left",
+        va="bottom" if above else "top", fontsize=7, color=INK,
+    )  # fmt: skip
+
+
+def budget_words(device: Device) -> str:
+    """What the budget's line says."""
+    assert device.limit is not None
+    left = device.limit - device.reserved
+    said = f"{size(left)} left" if left >= 0 else f"{size(-left)} beyond"
+    return f"budget {size(device.limit)}, {said}"
+
+
+def _look(part: Part) -> dict[str, Any]:
+    """Colour says whose it is, hatching that it is estimated."""
+    if part.kind == "free":
+        return {"facecolor": "white", "edgecolor": "#bbbbbb", "linewidth": 0.4}
+    hatch = "/////" if part.how == "estimated" else None
+    if part.kind == "reserved":
+        return {"facecolor": "white", "edgecolor": INK, "linewidth": 0.4, "hatch": "...."}
+    if part.version is not None:
+        colour = _VERSIONS[(part.version - 1) % len(_VERSIONS)]
+    else:
+        colour = _OTHERS if part.kind == "unattributed" else _OURS
+    shade = _SHADES.get(part.kind, 0.3 if part.version is not None else 0.8)
+    if part.kind == "process":
+        shade = _ROLES.get(part.label, 0.35)
+    return {
+        "facecolor": _over_white(colour, shade),
+        "edgecolor": "white",
+        "linewidth": 0.3,
+        "hatch": hatch,
+    }
+
+
+def _over_white(colour: str, opacity: float) -> tuple[float, float, float]:
+    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return (
+        1 - opacity * (1 - red),
+        1 - opacity * (1 - green),
+        1 - opacity * (1 - blue),
+    )

@@ -1,0 +1,207 @@
+"""The memory ledger as a picture needs it: parts in the order in which a bar stacks them.
+
+Versions come first, then what is promised to them and not taken yet: the budget's line stands
+behind them, as far off as there is room left in the budget. Then the server's own processes, what
+nobody of ours holds, and what is free.
+
+What a process holds counts its share of what it has in common with others (PSS), such as
+TensorFlow's own code; the budget counts only what each version has for itself. So the two are not
+compared: what is left of the budget is what the line shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from workbench.core.budget import size
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_OF_A_VERSION = ("weights", "activations", "allocator", "runtime", "context", "shared regions")
+_OF_THE_MACHINE = ("unattributed", "free")
+_WORDS = {
+    "reserved": "reserved, not taken yet",
+    "unattributed": "not of this server",
+    "free": "free",
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One stretch of a device's bar.
+
+    Attributes:
+        label: whose it is and what for.
+        kind: as in the ledger's cells; `how`: ``measured`` or ``estimated``.
+        bytes: below 0 only where memory was counted twice (`unattributed`).
+    """
+
+    label: str
+    kind: str
+    bytes: int
+    how: str
+    model: str | None = None
+    version: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(self.__dict__)
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device and its parts, whose bytes add up to `total`.
+
+    Attributes:
+        scope: whose limit `total` is.
+        limit: bytes that versions may have together; `reserved`: what they have of it.
+    """
+
+    device: str
+    total: int
+    scope: str
+    limit: int | None
+    reserved: int
+    parts: tuple[Part, ...]
+
+    def held(self) -> int:
+        """Bytes that versions hold."""
+        return sum(part.bytes for part in self.parts if part.version is not None)
+
+    def taken(self) -> int:
+        """Bytes that versions hold or have been promised."""
+        return self.held() + self.of_kind("reserved")
+
+    def budget_at(self) -> int | None:
+        """Up to how many bytes of the bar versions may grow; None without a budget."""
+        return None if self.limit is None else self.taken() + self.limit - self.reserved
+
+    def of_kind(self, kind: str) -> int:
+        return sum(part.bytes for part in self.parts if part.kind == kind)
+
+    @property
+    def summary(self) -> str:
+        """The bar in words."""
+        processes = sum(
+            part.bytes
+            for part in self.parts
+            if part.version is None and part.kind in ("process", "shared regions")
+        )
+        said = [
+            f"{self.device}, {size(self.total)} by the {self.scope}: versions hold "
+            f"{size(self.held())}"
+        ]
+        if self.limit is not None:
+            said.append(f"{size(self.reserved)} reserved of a budget of {size(self.limit)}")
+        for text, nbytes in (
+            ("the server's own processes", processes),
+            ("reserved and not taken yet", self.of_kind("reserved")),
+            ("not of this server", self.of_kind("unattributed")),
+            ("free", self.of_kind("free")),
+        ):
+            if nbytes:
+                said.append(f"{text} {size(nbytes)}" if nbytes > 0 else f"{text} {nbytes} bytes")
+        return ", ".join(said)
+
+    def to_json(self) -> dict[str, Any]:
+        data = {**self.__dict__, "parts": [part.to_json() for part in self.parts]}
+        return {
+            **data,
+            "taken": self.taken(),
+            "budget_at": self.budget_at(),
+            "summary": self.summary,
+        }
+
+
+def devices_of(account: Mapping[str, Any]) -> list[Device]:
+    """A ledger as `GET /memory/ledger` tells it, device by device."""
+    return [
+        Device(
+            device=machine["device"],
+            total=machine["total"],
+            scope=machine["scope"],
+            limit=account["budget"].get(machine["device"], {}).get("limit"),
+            reserved=account["budget"].get(machine["device"], {}).get("reserved", 0),
+            parts=tuple(_parts([c for c in account["cells"] if c["device"] == machine["device"]])),
+        )
+        for machine in account["machines"]
+    ]
+
+
+def _parts(cells: Sequence[Mapping[str, Any]]) -> list[Part]:
+    """Cells of one device in their order, those of one version and kind (or one role) as one."""
+    sums: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for cell in sorted(cells, key=_place):
+        if cell["version"] is not None:
+            key: tuple[Any, ...] = (cell["model"], cell["version"], cell["kind"])
+        else:
+            key = (cell["owner"], cell["kind"])
+        sums.setdefault(key, []).append(cell)
+    models = {cell["model"] for cell in cells if cell["version"] is not None}
+    found = []
+    for same in sums.values():
+        nbytes = sum(cell["bytes"] for cell in same)
+        first = same[0]
+        # An empty stretch says nothing; that nothing is free, and what is not ours, are facts.
+        if nbytes == 0 and first["kind"] not in _OF_THE_MACHINE:
+            continue
+        measured = all(cell["how"] == "measured" for cell in same)
+        found.append(
+            Part(
+                label=_label(first, several=len(models) > 1),
+                kind=first["kind"],
+                bytes=nbytes,
+                how="measured" if measured else "estimated",
+                model=first["model"],
+                version=first["version"],
+            )
+        )
+    return found
+
+
+def _place(cell: Mapping[str, Any]) -> tuple[Any, ...]:
+    kind = cell["kind"]
+    if cell["version"] is not None:
+        order = _OF_A_VERSION.index(kind) if kind in _OF_A_VERSION else len(_OF_A_VERSION)
+        return 0, str(cell["model"]), cell["version"], order
+    if kind == "reserved":
+        return 1, "", 0, 0
+    if kind in _OF_THE_MACHINE:
+        return 3, "", 0, _OF_THE_MACHINE.index(kind)
+    return 2, cell["owner"], 0, kind
+
+
+def _label(cell: Mapping[str, Any], several: bool) -> str:
+    if cell["version"] is not None:
+        whose = f"{cell['model']} " if several else ""
+        return f"{whose}version {cell['version']}: {cell['kind']}"
+    if cell["kind"] in _WORDS:
+        return _WORDS[cell["kind"]]
+    return cell["owner"] if cell["kind"] == "process" else f"{cell['owner']}: {cell['kind']}"
+
+
+def frame_of(devices: Sequence[Device]) -> pd.DataFrame:
+    """A row a part: device, whose and what for, bytes, share of the device, measured or not."""
+    import pandas as pd
+
+    rows = [
+        (d.device, p.label, p.bytes, p.bytes / d.total, p.how) for d in devices for p in d.parts
+    ]
+    return pd.DataFrame(rows, columns=["device", "part", "bytes", "share", "how"])
+
+
+def text_of(devices: Sequence[Device], notes: Sequence[str] = ()) -> str:
+    """For a terminal: each device in words, then its parts with a bar each."""
+    lines = []
+    for device in devices:
+        lines.append(device.summary)
+        most = max((p.bytes for p in device.parts if p.kind not in _OF_THE_MACHINE), default=1)
+        wide = max((len(p.label) for p in device.parts), default=0)
+        for part in device.parts:
+            ours = part.kind not in _OF_THE_MACHINE
+            bar = "█" * max(1, round(20 * part.bytes / most)) if ours and part.bytes > 0 else ""
+            amount = size(part.bytes) if part.bytes >= 0 else f"-{size(-part.bytes)}"
+            lines.append(f"  {part.label:<{wide}}  {amount:>8}  {part.how:<9}  {bar}".rstrip())
+    return "\n".join([*lines, *notes])
