@@ -109,7 +109,7 @@ def one_round(peer: Peer, name: str, rate: float, seconds: float, seed: int) -> 
     peer.do("unload")
     if result.limited:
         print("(the generator itself was late)", flush=True)
-    began, ended = (wall - result.started_at for wall in times[0])
+    began, ended = (moment - result.start_monotonic for moment in times[0])
     # The first second finds everything cold.
     kept = (result.intended >= 1.0) & (result.intended < ended)
     within = result.intended >= began

@@ -89,7 +89,7 @@ async def obey(load: Load, unload: Callable[[], Awaitable[None]], core: ServerCo
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while line := (await lines.readline()).decode().split():
-        times: list[float] = [time.time()]
+        times: list[float] = [time.monotonic()]
         if line[0] == "load":
             await load(line[1])
         elif line[0] == "unload":
@@ -97,7 +97,7 @@ async def obey(load: Load, unload: Callable[[], Awaitable[None]], core: ServerCo
         elif core is not None:
             quiet = line[0] == "quiet"
             core.manager.loader._quiet = lambda quiet=quiet: quiet  # type: ignore[misc]
-        print(json.dumps([*times, time.time()]), flush=True)
+        print(json.dumps([*times, time.monotonic()]), flush=True)
 
 
 async def workers(folder: str) -> None:

@@ -657,6 +657,7 @@ def test_bodies_take_so_much_memory_and_no_more() -> None:
 QUICK = HttpLimits(header_timeout_s=0.05, body_idle_timeout_s=0.05, keep_alive_s=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "answer"),
     [

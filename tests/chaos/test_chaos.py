@@ -109,6 +109,30 @@ class Chaos:
         with self.note(what), pytest.raises(ServingError):
             self.server.publish(str(self.models / name))
 
+    def fill_budget(self) -> None:
+        """No memory is left for one more version; then there is again."""
+        # Nobody loses what he has; nobody gets anything.
+        self.server.budget = 1
+        name = ("half_plus_three", "half_plus_two")[self.flips % 2]
+        self.flips += 1
+        with (
+            self.note("a version beyond the memory budget is published"),
+            pytest.raises(ServingError, match="Insufficient resources to load servable"),
+        ):
+            self.server.publish(str(self.models / name))
+        with self.note("a version is published, smooth"):
+            self.server.budget = None
+            self.until_the_newest_serves()
+
+    def until_the_newest_serves(self) -> None:
+        end = time.monotonic() + RETURN_SECONDS
+        while True:
+            newest = max(self.server.versions, key=lambda v: v.version)
+            if newest.state == "AVAILABLE":
+                return
+            assert time.monotonic() < end, f"the newest version does not serve: {newest}"
+            time.sleep(0.05)
+
     def publish_and_kill(self) -> None:
         """The worker of the new version is killed as soon as there is one."""
         since = self.server._control.request("GET", "/server")["last_seq"]
@@ -195,10 +219,10 @@ def test_smooth_changes_and_dying_workers_cost_nobody_anything(chaos: Chaos) -> 
     with Client(registry.find(NAME), NAME, OFFSETS, RATE) as client:
         start = time.monotonic()
         turn = 0
-        while time.monotonic() < start + SECONDS or turn < 16:
-            # Each version is killed once at most, so no version dies too often.
-            steps: list[Any] = [chaos.publish, chaos.kill_worker, chaos.publish, chaos.kill_zygote]
-            steps += [chaos.publish, chaos.kill_worker, chaos.kill_zygote, chaos.roll_back]
+        # Each version is killed once at most, so no version dies too often.
+        steps: list[Any] = [chaos.publish, chaos.kill_worker, chaos.publish, chaos.kill_zygote]
+        steps += [chaos.fill_budget, chaos.kill_worker, chaos.kill_zygote, chaos.roll_back]
+        while time.monotonic() < start + SECONDS or turn < 2 * len(steps):
             steps[turn % len(steps)]()
             turn += 1
             wait_until(start + 3.5 * turn)
@@ -221,6 +245,7 @@ def test_whatever_else_happens_is_accounted_for(chaos: Chaos) -> None:
         chaos.publish_broken("corrupt")
         chaos.publish_broken("bad_graph")
         chaos.publish_and_kill()
+        chaos.fill_budget()
         wait_until(start + 22)
         chaos.server.transition = "unload_first"
         chaos.publish("unload_first")
@@ -246,5 +271,6 @@ def test_whatever_else_happens_is_accounted_for(chaos: Chaos) -> None:
         "the server process is killed",
         "a version is published, unload_first",
         "a version that cannot be loaded is published",
+        "a version beyond the memory budget is published",
         "a version whose worker dies while it loads is published",
     }

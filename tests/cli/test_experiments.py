@@ -104,6 +104,7 @@ def test_load_measures_the_server_as_it_is_set(
     assert wb.load_experiment(result.number or 0) == result
 
 
+@pytest.mark.slow
 def test_tune_prints_json_and_history_draws_it(
     digits: wb.Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -265,6 +265,7 @@ def test_preflight_requests(half: Path, start: Start, cors: bool) -> None:
     assert answer.status == (200 if cors else 403)
 
 
+@pytest.mark.slow
 def test_hosts_and_origins_can_be_allowed(half: Path, start: Start) -> None:
     headers = {"Host": "models.example", "Origin": "https://lab.example"}
     target = "/v1/models/default"

@@ -46,6 +46,7 @@ def found(half: wb.Server, models: Path) -> TransitionComparison:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_smooth_loses_nothing_and_unload_first_holds_nothing_twice(
     found: TransitionComparison,
 ) -> None:
@@ -67,6 +68,7 @@ def test_smooth_loses_nothing_and_unload_first_holds_nothing_twice(
         ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_with_hold_those_of_the_gap_wait_for_the_new_version(found: TransitionComparison) -> None:
     for run in found.of("unload_first+hold"):
         assert run.figures["failed requests"] == 0
@@ -90,6 +92,7 @@ def test_with_hold_those_of_the_gap_wait_for_the_new_version(found: TransitionCo
     assert released
 
 
+@pytest.mark.slow
 def test_the_gap_is_that_of_the_events(found: TransitionComparison) -> None:
     for run in found.of("unload_first"):
         events = run.recording.events
@@ -102,6 +105,7 @@ def test_the_gap_is_that_of_the_events(found: TransitionComparison) -> None:
         assert run.figures["gap (ms)"] == pytest.approx(gap * 1e3, rel=0.05)
 
 
+@pytest.mark.slow
 def test_every_failed_request_was_due_in_the_gap(found: TransitionComparison) -> None:
     for run in found.of("unload_first"):
         load = run.recording.load
@@ -112,6 +116,7 @@ def test_every_failed_request_was_due_in_the_gap(found: TransitionComparison) ->
         assert failed.max() < end
 
 
+@pytest.mark.slow
 def test_every_run_has_the_same_arrivals(found: TransitionComparison) -> None:
     first, *others = [run.recording.load.intended for run in found.runs]
     for other in others:
@@ -120,6 +125,7 @@ def test_every_run_has_the_same_arrivals(found: TransitionComparison) -> None:
         assert np.array_equal(first[:count], other[:count])
 
 
+@pytest.mark.slow
 def test_the_server_is_as_it_was(half: wb.Server, found: TransitionComparison) -> None:
     half._wait_gone(2, 30)
     assert half.versions.available == [1]
@@ -129,6 +135,7 @@ def test_the_server_is_as_it_was(half: wb.Server, found: TransitionComparison) -
     assert os.listdir(half.base_path / ".rolled-back") == []
 
 
+@pytest.mark.slow
 def test_faces(found: TransitionComparison) -> None:
     table = found.frame
     assert table.loc["failed requests", ("smooth", "high")] == 0
@@ -158,6 +165,7 @@ def test_faces(found: TransitionComparison) -> None:
     assert "Of the new version's files 100% to 100% were in the page cache at the start." in page
 
 
+@pytest.mark.slow
 def test_the_figure_has_the_same_axes_for_all(found: TransitionComparison) -> None:
     figure = found.plot()
     assert figure.get_size_inches()[0] == 7.0
@@ -173,6 +181,7 @@ def test_the_figure_has_the_same_axes_for_all(found: TransitionComparison) -> No
     assert len({x for x, _ in grid}) == 2
 
 
+@pytest.mark.slow
 def test_it_was_kept_and_comes_back(found: TransitionComparison) -> None:
     assert found.number is not None
     again = wb.load_experiment(found.number)
@@ -183,6 +192,7 @@ def test_it_was_kept_and_comes_back(found: TransitionComparison) -> None:
     assert (kept["kind"], kept["summary"]) == ("transitions", found.advice)
 
 
+@pytest.mark.slow
 def test_before_and_after_are_told_apart(found: TransitionComparison) -> None:
     for run in found.runs:
         figures = run.figures

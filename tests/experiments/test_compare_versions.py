@@ -235,6 +235,7 @@ def with_keras(script: str, tmp_path: Path, *arguments: str, timeout: float = 11
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_numbers_are_those_of_keras_and_scikit_learn(tmp_path: Path) -> None:
     figure = tmp_path / "figure.png"
     told = with_keras(DIRECT, tmp_path, str(figure))

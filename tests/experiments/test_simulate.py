@@ -110,6 +110,7 @@ def test_poisson_arrivals_see_time_averages(rho: float) -> None:
     assert (found == 0).mean() == pytest.approx(1 - rho, rel=WITHIN)
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_of_m_d_1() -> None:
     """Latencies of a queue are correlated over many requests. Of the intervals that a point would
     give for the 99th percentile, 95 % must hold the true one; of those for independent requests,

@@ -187,10 +187,12 @@ def test_an_interrupt_within_a_window_leaves_the_server_as_it_was(
 ) -> None:
     served_digits.batching = None
     finished: list[Point] = []
+    here = threading.get_ident()
 
     def interrupt_the_second(point: Point) -> None:
         finished.append(point)
-        threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
+        # To this very thread, as the terminal does: so that it ends its waiting.
+        threading.Timer(0.5, signal.pthread_kill, [here, signal.SIGINT]).start()
 
     result = sweep(
         served_digits,

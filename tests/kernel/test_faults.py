@@ -74,6 +74,7 @@ def test_stopped_processes_are_ended_and_replaced(standing: House) -> None:
     assert not {worker, zygote} & set(standing.processes())
 
 
+@pytest.mark.slow
 def test_without_descriptors_it_waits_until_there_are_some(standing: House) -> None:
     server = standing.pid("server")
     soft, hard = resource.prlimit(server, resource.RLIMIT_NOFILE)
@@ -130,6 +131,7 @@ def test_ten_thousand_idle_connections_shut_nobody_out(standing: House) -> None:
     assert ask(standing) == [2.5]
 
 
+@pytest.mark.slow
 def test_a_model_folder_that_is_gone_serves_on_and_comes_back(models: Path, tmp_path: Path) -> None:
     with a_house(tmp_path, models) as house:
         house.serve()

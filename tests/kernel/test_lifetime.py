@@ -130,6 +130,12 @@ class House:
             10,
         )
 
+    def settings(self) -> tuple[Any, ...]:
+        """What somebody has set, and a restart must not change."""
+        server = self.server
+        slots = server.status()["num_batch_threads"]
+        return server.transition, server.labels, server.batching, server.version_policy, slots
+
     def answers(self) -> bool:
         try:
             return self.server.predict([1.0]).tolist() == [2.5]  # type: ignore[union-attr]
@@ -360,7 +366,10 @@ def test_the_server_process_comes_back(house: House, busy: bool) -> None:
             house.keep_busy(cleanup)
         else:
             house.add_slow()
-        before = house.entry
+        house.server.transition = "unload_first+hold"
+        house.server.labels = {"stable": 1}
+        house.server.batching = {"max_batch_size": 16, "num_batch_threads": 3}
+        before, settings = house.entry, house.settings()
         workers = {house.pid("worker", "life"), house.pid("worker", "slow"), house.pid("zygote")}
         kill(before.server.pid)
         # Nobody is refused meanwhile: the port is kept. Its zygote imports TensorFlow first, which
@@ -370,6 +379,8 @@ def test_the_server_process_comes_back(house: House, busy: bool) -> None:
         after = house.entry
         assert (after.server != before.server, after.supervisor) == (True, before.supervisor)
         assert (after.host, after.port, after.token) == (before.host, before.port, before.token)
+        assert after.grpc_port == before.grpc_port is not None
+        assert house.settings() == settings
         slow = wb.Server("life", "slow")
         slow.wait_for(1, timeout=seconds)
         assert slow.predict({"x": [1.0], "steps": [1]}).tolist() == [1.0]  # type: ignore[union-attr]
@@ -389,6 +400,7 @@ class QuickLauncher(SubprocessLauncher):
     )
 
 
+@pytest.mark.slow
 def test_a_server_process_that_cannot_start_is_waited_for(house: House) -> None:
     """Also after more attempts than anybody has patience for: what is wrong may go by."""
     house.serve(launcher=QuickLauncher())

@@ -227,6 +227,7 @@ def callers(server: Server) -> Iterator[list[BaseException]]:
     assert not any(thread.is_alive() for thread in threads)
 
 
+@pytest.mark.slow
 def test_it_is_not_culled_where_other_kernels_are(jupyter: Jupyter, served: Server) -> None:
     """Neither with callers nor without: the server's kernel sees nothing of its traffic."""
     for calling in (callers(served), contextlib.nullcontext([])):
@@ -383,7 +384,11 @@ def swallow(server: Server) -> None:
         server.predict({"x": np.zeros(1, np.float32), "steps": [1_000_000]})
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "terminated"])
+@pytest.mark.parametrize(
+    "how",
+    [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)],
+    ids=["killed", "terminated"],
+)
 def test_everything_ends_with_the_jupyter_server(
     tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch, how: signal.Signals
 ) -> None:

@@ -40,6 +40,7 @@ def outputs(notebook: nbformat.NotebookNode, containing: str) -> list[nbformat.N
     return list(cell.outputs)
 
 
+@pytest.mark.slow
 def test_the_page_is_kept_with_its_figures(executed: nbformat.NotebookNode) -> None:
     kept = nbformat.read(KEPT / NAME, as_version=4)
     nbformat.validate(kept)
@@ -48,6 +49,7 @@ def test_the_page_is_kept_with_its_figures(executed: nbformat.NotebookNode) -> N
     )
 
 
+@pytest.mark.slow
 def test_it_asks_for_less_than_a_minute(executed: nbformat.NotebookNode) -> None:
     """What the page waits for whatever the machine: the load it asks for. The rest (training,
     starting, drawing) is work, some 15 s of it; a busy machine is not the page's fault."""
@@ -57,6 +59,7 @@ def test_it_asks_for_less_than_a_minute(executed: nbformat.NotebookNode) -> None
     assert float(said[1]) + calibrating + stuck < MOST_SECONDS / 2
 
 
+@pytest.mark.slow
 def test_what_is_promised_is_shown(executed: nbformat.NotebookNode) -> None:
     for cell in ("calibration.plot()", "result.plot("):
         assert "image/png" in outputs(executed, cell)[-1].data

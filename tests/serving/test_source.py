@@ -234,6 +234,21 @@ def test_a_new_folder_must_rest_before_it_counts(
     assert (numbers(poll), poll.waiting) == ([1], {})
 
 
+def test_a_clock_that_is_set_ahead_does_not_pass_for_rest(
+    models: Path, tmp_path: Path, clock: Clock
+) -> None:
+    put(models, tmp_path, "1")
+    clock.wall = (tmp_path / "1" / "saved_model.pb").stat().st_ctime + 0.1
+    folder = FolderSource("m", str(tmp_path))
+    assert folder.poll(ALL).waiting == CHANGING
+    for jump in (3600.0, -7200.0):
+        clock.wall += jump
+        clock.now += 0.3
+        assert folder.poll(ALL).waiting == CHANGING
+    clock.now += 0.4
+    assert numbers(folder.poll(ALL)) == [1]
+
+
 def test_a_folder_that_has_long_been_there_counts_at_once(
     models: Path, tmp_path: Path, clock: Clock
 ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,18 @@ import pytest
 
 import workbench as wb
 from workbench.client.server import Server
+from workbench.experiments.engine import Payload
 from workbench.experiments.generator import LoadResult, run_load
-from workbench.experiments.recording import predict_job
+from workbench.experiments.measure import load_job
 from workbench.load.arrivals import Schedule
 from workbench.runtime import registry
 
 FLIP_SECONDS = 3.0
-RATE = 200.0
+LOAD = 0.7
+"""Of what the model can do, measured before."""
+
+INPUTS = {"x": np.ones(1, np.float32), "steps": np.full(1, 20, np.int32)}
+"""Some milliseconds of work a request, so that the model is what is busy."""
 
 
 def state(server: Server) -> dict[str, float]:
@@ -51,20 +57,29 @@ def regions(pid: int) -> int:
     return held
 
 
+def capacity(server: Server) -> float:
+    """Requests a second that are answered when there is always one more waiting."""
+    result = run_load(load_job(server, Payload([INPUTS], 1), 16, 3.0, "rest"))
+    assert result.succeeded.all(), result.summary()
+    return len(result.intended) / result.sent_until_s
+
+
 def soak(models: Path, runtime: Path, seconds: float, patch: pytest.MonkeyPatch) -> None:
     patch.setenv("JUPYTER_RUNTIME_DIR", str(runtime))
-    with wb.serve(str(models / "half_plus_two"), "soak") as server:
+    model = str(models / "slow")
+    with wb.serve(model, "soak") as server:
         # The first changes fill caches and pools; what counts is what comes after them.
         for _ in range(3):
-            server.publish(str(models / "half_plus_two"))
-        server.predict(np.ones(1, np.float32))
+            server.publish(model)
+        rate = LOAD * capacity(server)
         time.sleep(1.0)
         before = state(server)
 
         stop = threading.Event()
         results: list[LoadResult] = []
-        schedule = Schedule("poisson", rate=RATE, duration_s=seconds + 60, seed=1)
-        job = predict_job(server, [1.0], schedule)
+        schedule = Schedule("poisson", rate=rate, duration_s=seconds + 60, seed=1)
+        job = load_job(server, Payload([INPUTS], 1), schedule, seconds + 60, "rest")
+        job = replace(job, timeout_s=30.0)
         load = threading.Thread(target=lambda: results.append(run_load(job, None, stop)))
         load.start()
         end = time.monotonic() + seconds
@@ -73,7 +88,7 @@ def soak(models: Path, runtime: Path, seconds: float, patch: pytest.MonkeyPatch)
             if flips % 2:
                 server.rollback()
             else:
-                server.publish(str(models / "half_plus_two"))
+                server.publish(model)
             flips += 1
             time.sleep(FLIP_SECONDS)
         stop.set()
@@ -81,7 +96,6 @@ def soak(models: Path, runtime: Path, seconds: float, patch: pytest.MonkeyPatch)
         (result,) = results
         assert result.succeeded.all(), result.summary()
 
-        server.predict(np.ones(1, np.float32))
         time.sleep(1.0)
         after = state(server)
     assert flips > 2

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import orjson
 
+from workbench.api.admission import RETRY_AFTER
 from workbench.api.body import Spool
 from workbench.api.codec import CodecProcess
 from workbench.api.http import NOT_FOUND_PAGE, Reply, Request
@@ -536,4 +537,6 @@ def _version_status(served: Served) -> VersionStatus:
 def _refuse(reply: _Reply, error: ServingError) -> None:
     if not reply.closed:
         reply.code = error.code
-        reply.send(HTTP_STATUS[error.code], encode_error(error.message))
+        # What is unavailable is so just now: a full queue, a worker that has died.
+        later = RETRY_AFTER if error.code is Code.UNAVAILABLE else ()
+        reply.send(HTTP_STATUS[error.code], encode_error(error.message), headers=later)

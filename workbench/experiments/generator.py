@@ -140,7 +140,9 @@ class LoadResult:
         target: what was asked.
         schedule: of the load, as data (`Schedule.to_json`, or of kind ``closed``).
         connections: at most so many requests were in flight.
-        started_at: wall-clock time of the start, seconds since the epoch.
+        started_at: wall-clock time of the start, seconds since the epoch; for people.
+        start_monotonic: the same moment on this machine's monotonic clock, in seconds, which the
+            servers' events have too: a wall clock may be set while somebody measures.
         sent_until_s: the end of sending: the duration, or when the run was stopped.
         stopped: whether it was stopped early.
         failures: how many requests failed without an answer, by reason.
@@ -171,6 +173,7 @@ class LoadResult:
     status: NDArray[np.int32] = field(repr=False)
     size: NDArray[np.int64] = field(repr=False)
     version: NDArray[np.int64] = field(repr=False)
+    start_monotonic: float = 0.0
 
     @property
     def open_loop(self) -> bool:

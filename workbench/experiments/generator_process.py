@@ -231,7 +231,7 @@ class Run:
             self._down.append(connection)
         # Connections are made beforehand: a first request measures the service, not TCP.
         await asyncio.gather(*(self._connect(self._down.popleft()) for _ in self._connections))
-        started_at = time.time()
+        self._started_at = time.time()
         self._start, self._busy_before = time.monotonic(), _busy_seconds()
         alarm = Alarm(self._loop, self._send_due)
         self._alarm = alarm
@@ -252,7 +252,7 @@ class Run:
             connection.abandon("")
         if self._channels is not None:
             await self._channels.close()
-        return self._describe(started_at)
+        return self._describe()
 
     @property
     def address(self) -> tuple[str, int] | str:
@@ -425,14 +425,15 @@ class Run:
 
     # The result.
 
-    def _describe(self, started_at: float) -> tuple[dict[str, Any], list[memoryview]]:
+    def _describe(self) -> tuple[dict[str, Any], list[memoryview]]:
         lag_p99 = float(np.quantile(self._lag, 0.99)) if self._lag else 0.0
         latencies = np.asarray(self._done) - np.asarray(self._intended)
         latency_p99 = float(np.quantile(latencies, 0.99)) if len(latencies) else 0.0
         late = lag_p99 > max(LAG_LIMIT_SECONDS, LAG_LIMIT_SHARE * latency_p99)
         description = {
             "requests": len(self._intended),
-            "started_at": started_at,
+            "started_at": self._started_at,
+            "start_monotonic": self._start,
             "sent_until_s": self._sent_until,
             "stopped": self._stopped,
             "failures": dict(self._failures),

@@ -370,7 +370,7 @@ def record(
     if not isinstance(result, LoadResult):
         raise result if result is not None else RuntimeError("the load did not end in time")
     recording.load = result
-    start = result.started_at
+    start = result.start_monotonic
     # Versions that served before the recording began: their last state is where they start.
     import pandas as pd
 
@@ -378,9 +378,9 @@ def record(
     standing = states.drop_duplicates("version", keep="last")
     standing = standing[[d["state"] != "END" for d in standing["data"]]]
     events = pd.concat([standing, server.events(first_seq)], ignore_index=True)
-    events = events.drop_duplicates("seq").assign(at=lambda e: e["wall"] - start)
+    events = events.drop_duplicates("seq").assign(at=lambda e: e["monotonic"] - start)
     recording.events = events
-    memory = server.memory_history().assign(at=lambda m: m["wall"] - start)
+    memory = server.memory_history().assign(at=lambda m: m["monotonic"] - start)
     inside = (memory["at"] > -1.1) & (memory["at"] < recording.end + 0.1)
     recording.memory = memory[inside & (memory["model"] == server.model)].copy()
 

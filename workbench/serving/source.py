@@ -169,15 +169,15 @@ class FolderSource:
         except OSError as error:
             return f"it cannot be read: {error.strerror}"
         now = time.monotonic()
-        before, since = self._seen.get(path, (None, now))
+        # A folder that was here before us need not be watched where its files are old. From then
+        # on its rest is measured by a clock that nobody sets.
+        before, since = self._seen.get(path, (fingerprint, now - max(0.0, time.time() - newest)))
         if before != fingerprint:
             since = now
         self._seen[path] = fingerprint, since
         if missing is not None:
             return missing
-        # A folder that was here before us need not be watched where its files are old.
-        rested = max(now - since, time.time() - newest)
-        if version not in self._complete and rested < SETTLE_SECONDS:
+        if version not in self._complete and now - since < SETTLE_SECONDS:
             return "its files are still changing"
         return Found(version, path, fingerprint, size)
 

@@ -335,11 +335,11 @@ class Worker:
 
     async def stop(self, grace_seconds: float = 2.0) -> None:
         """End the process; kill it if it has not ended by itself in time."""
-        self._control.send({"op": "quit"})
         try:
             # One that is still loading would not look at its orders for a while; one that is
             # staged has nothing to end in order.
             if self._loaded.done():
+                self._control.send({"op": "quit"})
                 await asyncio.wait_for(asyncio.shield(self.ended), grace_seconds)
         except asyncio.TimeoutError:
             pass

@@ -1,0 +1,38 @@
+"""Nothing is measured by the wall clock, which may be set at any time: it is for people."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+DATED = {
+    "api/control_pulse.py": "what a page shows news as of",
+    "kernel/supervisor.py": "when a server was made",
+    "serving/core.py": "when it was started, and when an event happened",
+    "serving/lifecycle.py": "since when a version serves, and until when one is set aside",
+    "serving/memory.py": "when a sample was taken",
+    "serving/source.py": "how old the files are of a folder that is seen for the first time",
+    "experiments/generator_process.py": "when a load began",
+    "experiments/load_server.py": "when a measurement began",
+    "experiments/store.py": "when an experiment was kept",
+    "experiments/sweep.py": "when a sweep began",
+}
+
+
+def readings(path: Path) -> int:
+    """How often a module reads the wall clock."""
+    names = {"time.time", "time.time_ns", "datetime.now", "datetime.datetime.now"}
+    calls = (
+        node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
+    )
+    return sum(ast.unparse(function) in names for function in calls)
+
+
+def test_the_wall_clock_is_only_read_to_date_things() -> None:
+    package = ROOT / "workbench"
+    found = {
+        path.relative_to(package).as_posix() for path in package.rglob("*.py") if readings(path) > 0
+    }
+    assert found == set(DATED)
