@@ -142,12 +142,14 @@ def predicted_curve(
     """
     if axis not in AXES:
         raise invalid_argument(f"A curve is drawn against {', '.join(AXES)}; not against {axis!r}")
-    return [
-        predicted_point(
-            calibration, base, replace(setting, **{axis: value}), requests=requests, seed=seed
+    found = []
+    for value in values:
+        change: dict[str, Any] = {axis: value}
+        point = predicted_point(
+            calibration, base, replace(setting, **change), requests=requests, seed=seed
         )
-        for value in values
-    ]
+        found.append(point)
+    return found
 
 
 def predicted_point(
