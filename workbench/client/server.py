@@ -38,6 +38,7 @@ EXPERIMENTS = {
     "compare_transitions": "workbench.experiments.compare_transitions",
     "compare_versions": "workbench.experiments.compare_versions",
     "sweep": "workbench.experiments.sweep",
+    "sweep_explorer": "workbench.widgets.sweep_explorer",
     "tune": "workbench.experiments.tune",
     "card": "workbench.widgets.card",
     "ledger": "workbench.widgets.ledger",

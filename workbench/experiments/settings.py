@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 from workbench.client.server import Server
 from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.status import failed_precondition
+
+_IN_USE: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
+"""By the server's name: what one experiment puts back, another must not have changed meanwhile."""
 
 
 def slots_of(server: Server) -> int:
@@ -33,10 +39,23 @@ def in_force(server: Server) -> BatchingParameters:
 def kept_settings(server: Server) -> Iterator[BatchingParameters]:
     """Within this block batching may be changed; after it, whatever has happened, the server has
     the parameters and slots that it had before. Gives those `in_force` before.
+
+    Raises:
+        ServingError: FAILED_PRECONDITION, an experiment in another thread of this process (a
+            widget's, or a cell's) is doing the same.
     """
-    batching, slots = server.batching, slots_of(server)
+    turn = _IN_USE[server.name]
+    if not turn.acquire(blocking=False):
+        raise failed_precondition(
+            f"Another experiment is changing the batching of {server.name} just now: wait for its "
+            "end, or interrupt it"
+        )
     try:
-        yield in_force(server)
+        batching, slots = server.batching, slots_of(server)
+        try:
+            yield in_force(server)
+        finally:
+            server.batching = batching
+            set_slots(server, slots)
     finally:
-        server.batching = batching
-        set_slots(server, slots)
+        turn.release()

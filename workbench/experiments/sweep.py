@@ -61,6 +61,7 @@ def sweep(
     keep: bool = True,
     progress: bool = True,
     on_point: Callable[[Point], None] | None = None,
+    on_window: Callable[[int, float], None] | None = None,
 ) -> SweepResult:
     """Measure every combination of settings and loads.
 
@@ -82,6 +83,9 @@ def sweep(
         base: the other parameters; without, those in force.
         keep: whether the result goes into the store (`wb.history()`).
         on_point: called with each point when it is measured.
+        on_window: called after each window of load with the number of points that were measured
+            before, and how many seconds of load this one has had. A `KeyboardInterrupt` that
+            either of these raises is an interruption.
 
     Returns:
         The points that were measured; after an interruption, or when the server fails at a later
@@ -124,9 +128,13 @@ def sweep(
                 left = most * (1 - number / len(plans))
                 said.update(f"point {number + 1} of {len(plans)}, {left:.0f} s left at most")
                 apply(server, plan.parameters)
-                windows = list(
-                    _windows(server, asked, plan, where, shape, precision, seconds, each, seed)
-                )
+                windows: list[Window] = []
+                for window in _windows(
+                    server, asked, plan, where, shape, precision, seconds, each, seed
+                ):
+                    windows.append(window)
+                    if on_window is not None:
+                        on_window(number, sum(one.seconds for one in windows))
                 point = summarize(
                     plan.parameters, plan.load, rows, windows, worker_memory(server, version)
                 )

@@ -8,6 +8,7 @@ import { GuessView } from './guess';
 import { LedgerView } from './ledger';
 import type { IModel } from './link';
 import style from './style.css';
+import { SweepExplorerView } from './sweep';
 import { TimelineView } from './timeline';
 
 interface IView {
@@ -19,6 +20,7 @@ const FACES: Record<string, new (node: HTMLElement, model: IModel) => IView> = {
   comparison: ComparisonView,
   guess: GuessView,
   ledger: LedgerView,
+  sweep: SweepExplorerView,
   timeline: TimelineView
 };
 
@@ -32,10 +34,19 @@ function addStyle(): void {
   }
 }
 
+/** A key that a slider or a list of choices uses is no shortcut of the notebook around it. */
+function keepKeys(event: KeyboardEvent): void {
+  const plain = !event.ctrlKey && !event.metaKey && !event.altKey && event.key !== 'Escape';
+  if (plain && (event.target as Element).matches('input, select')) {
+    event.stopPropagation();
+  }
+}
+
 function render({ model, el }: { model: IModel; el: HTMLElement }): () => void {
   addStyle();
   const node = document.createElement('div');
   node.className = 'wb-live';
+  node.addEventListener('keydown', keepKeys);
   el.append(node);
   const view = new FACES[model.get('face') as string](node, model);
   return () => view.dispose();

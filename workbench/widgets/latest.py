@@ -1,0 +1,48 @@
+"""The last of many: what is left out of a flood of questions, each of which makes the one before
+meaningless."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Latest(Generic[T]):
+    """Does one thing at a time, in a thread of its own; of what comes meanwhile, only the last.
+
+    Args:
+        do: what is done with a value.
+        skip: told of each value that is left out, from the thread that pushed the next.
+        name: of the thread, which ends when there is nothing left to do.
+    """
+
+    def __init__(self, do: Callable[[T], None], skip: Callable[[T], None], name: str) -> None:
+        self._do = do
+        self._skip = skip
+        self._name = name
+        self._lock = threading.Lock()
+        self._next: list[T] = []
+        self._busy = False
+
+    def push(self, value: T) -> None:
+        """Have it done, unless another comes before its turn."""
+        with self._lock:
+            left_out, self._next = self._next, [value]
+            start = not self._busy
+            self._busy = True
+        if start:
+            threading.Thread(target=self._run, name=self._name, daemon=True).start()
+        for each in left_out:
+            self._skip(each)
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._next:
+                    self._busy = False
+                    return
+                value = self._next.pop()
+            self._do(value)

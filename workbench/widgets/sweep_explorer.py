@@ -1,0 +1,443 @@
+"""The sweep explorer: drag a setting, see what the simulator makes of it, measure it, apply it.
+
+    explorer = server.sweep_explorer()
+    explorer                            # the sliders, in a notebook
+    explorer.calibrate()                # everything that a button does can be called as well
+    explorer.measure()
+    explorer.export("batching.txt")
+
+What is measured is the engine, batching and model alone, which is what the simulator knows of; the
+way over REST or gRPC comes on top (`server.sweep(where="rest")`).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.client.server import Server
+from workbench.core.status import failed_precondition, invalid_argument
+from workbench.experiments.calibrate import Calibration
+from workbench.experiments.calibrate import calibrate as run_calibration
+from workbench.experiments.explore import (
+    Setting,
+    curve_values,
+    point_figures,
+    predicted_curve,
+    scales,
+)
+from workbench.experiments.point import Point
+from workbench.experiments.settings import in_force
+from workbench.experiments.sweep import sweep
+from workbench.experiments.sweep_result import SweepResult, batching_text_proto
+from workbench.widgets.durable import Lasting, Output, display_live, in_notebook
+from workbench.widgets.latest import Latest
+from workbench.widgets.live import LiveWidget
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.experiments.figure import Picture
+
+Report = Callable[[str, float | None], None]
+"""Gets a line about how far something is, and the share that is done where that is known."""
+
+RATE, SECONDS = 500.0, 2.0
+_NEWS_SECONDS = 1.0
+
+
+class Cancelled(Exception):
+    """Somebody pressed Cancel."""
+
+
+class SweepExplorer:
+    """Sliders over batching and load of one server's model.
+
+    Attributes:
+        server: the server; its batching changes while it is calibrated or measured, and is put
+            back afterwards.
+        setting: where the sliders are.
+        axis: against which of `explore.AXES` the curve is drawn.
+        calibration: what the curve is simulated with; None before there is one.
+        points: what was measured, in order, of the version that was measured last. Each is kept
+            in the store too (`wb.history()`).
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        calibration: Calibration | None = None,
+        *,
+        payload: Any = None,
+        rows: int = 1,
+        rate: float = RATE,
+        seconds: float = SECONDS,
+    ) -> None:
+        self.server = server
+        self.calibration = calibration
+        self.axis = "batch_timeout_micros"
+        self.points: list[Point] = []
+        self._payload = payload
+        self._rows = rows
+        self._seconds = seconds
+        self._base = in_force(server)
+        self.setting = Setting.of(self._base, rate)
+        self._scales = scales(self.setting, rows)
+        self._result: SweepResult | None = None
+        self._busy = ""
+        self._cancel = threading.Event()
+        self._output: Output | None = None
+        self._widget = _Face(self)
+
+    # What the buttons do.
+
+    def calibrate(self, report: Report = lambda text, share: None) -> str:
+        """Measure the model's run times, which loads the server for some 6 s; what was measured
+        before stays.
+
+        Returns:
+            What was found, in words.
+
+        Raises:
+            ServingError: as `server.calibrate`, or another experiment is running.
+            Cancelled: by `cancel`.
+        """
+
+        def told(text: str) -> None:
+            if self._cancel.is_set():
+                raise Cancelled("Cancelled: the server has its parameters back.")
+            report(text, None)
+
+        with self._occupied("calibrating"):
+            self._base = in_force(self.server)
+            self.calibration = run_calibration(
+                self.server, self._payload, rows=self._rows, report=told
+            )
+        self._renew()
+        return self._about_calibration()
+
+    def curve(self, setting: Setting, axis: str) -> list[Point]:
+        """What the simulator says along `axis`, with everything else as in `setting`, which is
+        one of the points. The sliders are there from now on.
+
+        Raises:
+            ServingError: FAILED_PRECONDITION, nothing is calibrated yet; or as
+                `explore.predicted_curve`.
+        """
+        if self.calibration is None:
+            raise failed_precondition("Calibrate first: the simulator knows no run times yet")
+        values = curve_values(self._scales.get(axis, [1]), getattr(setting, axis, 1))
+        found = predicted_curve(self.calibration, self._base, setting, axis, values)
+        self.setting, self.axis = setting, axis
+        return found
+
+    def measure(
+        self, setting: Setting | None = None, report: Report = lambda text, share: None
+    ) -> Point:
+        """Load the server with a setting for real, and put its parameters back.
+
+        Args:
+            setting: without, that of the sliders.
+
+        Raises:
+            ServingError: as `server.sweep`, or another experiment is running.
+            Cancelled: by `cancel`.
+        """
+        chosen = setting or self.setting
+
+        def told(_: int, seconds: float) -> None:
+            if self._cancel.is_set():
+                raise KeyboardInterrupt
+            report(f"measured {seconds:g} of at most {self._seconds:g} s", seconds / self._seconds)
+
+        with self._occupied("measuring"):
+            self._base = in_force(self.server)
+            report(f"measuring for at most {self._seconds:g} s", 0.0)
+            found = sweep(
+                self.server,
+                rate=chosen.rate,
+                base=chosen.parameters(self._base),
+                payload=self._payload,
+                rows=self._rows,
+                seconds=self._seconds,
+                progress=False,
+                on_window=told,
+            )
+            if not found.points:
+                raise Cancelled("Cancelled: the server has its parameters back.")
+            self.setting = chosen
+            self._keep(found)
+        self._renew()
+        return found.points[0]
+
+    def cancel(self) -> None:
+        """End a calibration or a measurement that is running; it takes half a second."""
+        self._cancel.set()
+
+    def apply(self, setting: Setting | None = None) -> str:
+        """Put a setting, or that of the sliders, in force on the server.
+
+        Raises:
+            ServingError: the server refuses it, or has ended.
+        """
+        chosen = setting or self.setting
+        parameters = chosen.parameters(in_force(self.server))
+        self.server.batching = parameters
+        self._base = parameters
+        return f"In force: {chosen}."
+
+    def batching_parameters(self, setting: Setting | None = None) -> str:
+        """The text of a `--batching_parameters_file` for TensorFlow Serving."""
+        return batching_text_proto((setting or self.setting).parameters(self._base))
+
+    def export(self, path: str | os.PathLike[str], setting: Setting | None = None) -> Path:
+        """Write a `--batching_parameters_file` with a setting, or with that of the sliders."""
+        target = Path(path)
+        target.write_text(self.batching_parameters(setting))
+        return target
+
+    # What was measured.
+
+    @property
+    def result(self) -> SweepResult | None:
+        """All measured points as one sweep, with its recommendation and diagnoses; None before
+        there is one."""
+        return self._result
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row for each measured point."""
+        import pandas as pd
+
+        return pd.DataFrame([point.line() for point in self.points])
+
+    def plot(self) -> Picture | None:
+        """Latency and throughput along the axis: the simulated curve of the sliders' setting, and
+        what was measured with its intervals. None where there is neither."""
+        if self.calibration is None and not self.points:
+            return None
+        from workbench.widgets.sweep_explorer_figure import draw
+
+        predicted = [] if self.calibration is None else self.curve(self.setting, self.axis)
+        return draw(self.server.model, self.setting, self.axis, predicted, self.points)
+
+    def __str__(self) -> str:
+        lines = [f"Sweep explorer of {self.server.model} on {self.server.name}"]
+        lines.append(self._about_calibration())
+        if self._result is None:
+            lines.append("Nothing is measured yet.")
+        else:
+            columns = [
+                *("batch_timeout_micros", "max_batch_size", "num_batch_threads", "rate"),
+                *("achieved_per_s", "p50_ms", "p99_ms", "p99_low", "p99_high", "verdict"),
+            ]
+            lines.append(self.frame[columns].round(3).to_string(index=False))
+            lines += self._result.diagnoses()
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        known = "not calibrated" if self.calibration is None else "calibrated"
+        return f"<SweepExplorer {self.server.model}: {known}, {len(self.points)} points measured>"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+    def _ipython_display_(self) -> None:
+        if not (in_notebook() and self.server.running):
+            raise NotImplementedError
+        remains = self._lasting()
+        self._output = display_live(self._widget, remains.html, remains.text, remains.png)
+
+    def _lasting(self) -> Lasting:
+        from workbench.widgets.sweep_explorer_figure import page
+
+        picture = self.plot()
+        png = None if picture is None else picture._repr_png_()
+        return Lasting(page(str(self), self._result, png), str(self), png)
+
+    # What goes on behind.
+
+    def _about_calibration(self) -> str:
+        found = self.calibration
+        if found is None:
+            return "Not calibrated: the simulator knows no run times yet."
+        service = found.service
+        size = int(service.rows[-1])
+        most = service.capacity(size, found.slots, max(1, size // found.rows))
+        return (
+            f"Calibrated with version {found.version}: one row runs {service.median(1) / 1e3:.2g} "
+            f"ms, {size} rows {service.median(size) / 1e3:.2g} ms; {found.slots} threads answer "
+            f"some {most / found.rows:.0f} requests/s at most."
+        )
+
+    def _occupied(self, doing: str) -> _Occupied:
+        return _Occupied(self, doing)
+
+    def _keep(self, found: SweepResult) -> None:
+        if self._result is None or self._result.version != found.version:
+            self.points = []
+        self.points = [*self.points, *found.points]
+        self._result = SweepResult(
+            model=found.model,
+            version=found.version,
+            where=found.where,
+            arrivals=found.arrivals,
+            seed=found.seed,
+            started_at=found.started_at if self._result is None else self._result.started_at,
+            seconds=sum(point.seconds for point in self.points),
+            predicted_seconds=self._seconds * len(self.points),
+            interrupted=False,
+            points=tuple(self.points),
+        )
+
+    def _renew(self) -> None:
+        """What outlives the kernel shows what is known now."""
+        if self._output is not None:
+            self._output.show(self._lasting(), update=True)
+
+    def _state(self) -> dict[str, Any]:
+        """Everything that a page needs to begin, or to go on."""
+        found = self.calibration
+        return {
+            "kind": "state",
+            "scales": self._scales,
+            "setting": self.setting.to_json(),
+            "axis": self.axis,
+            "seconds": self._seconds,
+            "busy": self._busy,
+            "calibration": None
+            if found is None
+            else {"text": self._about_calibration(), "version": found.version},
+            "points": [point_figures(point) for point in self.points],
+        }
+
+
+class _Occupied:
+    """While it lasts, the page shows what is being done, and Cancel ends it."""
+
+    def __init__(self, explorer: SweepExplorer, doing: str) -> None:
+        self._explorer = explorer
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        explorer = self._explorer
+        if explorer._busy:
+            raise failed_precondition(
+                f"It is {explorer._busy} already: wait for that, or cancel it"
+            )
+        explorer._cancel.clear()
+        explorer._busy = self._doing
+        explorer._widget.send(explorer._state())
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._explorer._busy = ""
+        self._explorer._widget.send(self._explorer._state())
+
+
+class _Face(LiveWidget):
+    """The explorer in the browser.
+
+    Curves are no orders: of a flood of them only the last is simulated, and that goes on while
+    something is measured.
+    """
+
+    def __init__(self, explorer: SweepExplorer) -> None:
+        self._explorer = explorer
+        self._curves: Latest[Mapping[str, Any]] = Latest(
+            self._curve, lambda message: self._done(message, True, ""), "widget-curve"
+        )
+        orders = {
+            "calibrate": lambda _: explorer.calibrate(self._progress),
+            "measure": self._measure,
+            "apply": lambda asked: explorer.apply(Setting.from_json(asked["setting"])),
+            "export": lambda asked: explorer.batching_parameters(
+                Setting.from_json(asked["setting"])
+            ),
+        }
+        server = explorer.server
+        about = {"name": f"{server.model} on {server.name}"}
+        super().__init__(server.name, server.model, "sweep", about, orders, _NEWS_SECONDS)
+
+    def _measure(self, asked: Mapping[str, Any]) -> str:
+        point = self._explorer.measure(Setting.from_json(asked["setting"]), self._progress)
+        p99 = point.latency.get("p99")
+        latency = "" if p99 is None else f", p99 {p99.estimate * 1e3:.3g} ms"
+        return (
+            f"Measured {point.achieved.estimate:.0f} requests/s{latency}: {point.verdict}. "
+            "The server has its parameters back."
+        )
+
+    def _progress(self, text: str, share: float | None) -> None:
+        self.send({"kind": "progress", "text": text, "share": share})
+
+    def _curve(self, asked: Mapping[str, Any]) -> None:
+        begun = time.perf_counter()
+        try:
+            setting, axis = Setting.from_json(asked["setting"]), asked["axis"]
+            points = self._explorer.curve(setting, axis)
+        except Exception as error:
+            # Whatever it is, the one who dragged is told.
+            self._done(asked, False, str(error) or type(error).__name__)
+            return
+        self.send(
+            {
+                "kind": "curve",
+                "setting": setting.to_json(),
+                "axis": axis,
+                "points": [point_figures(point) for point in points],
+                "millis": 1e3 * (time.perf_counter() - begun),
+            }
+        )
+        self._done(asked, True, "")
+
+    def _done(self, asked: Mapping[str, Any], ok: bool, text: str) -> None:
+        self.send({"kind": "done", "id": asked.get("id"), "ok": ok, "text": text})
+
+    def _on_message(self, widget: Any, message: Any, buffers: Any) -> None:
+        op = message.get("op")
+        if op == "curve":
+            self._curves.push(message)
+            return
+        if op == "cancel":
+            self._explorer.cancel()
+            self._done(message, True, "cancelling …")
+            return
+        if op == "hello":
+            self.send(self._explorer._state())
+        super()._on_message(widget, message, buffers)
+
+
+def sweep_explorer(
+    server: Server,
+    calibration: Calibration | None = None,
+    *,
+    payload: Any = None,
+    rows: int = 1,
+    rate: float = RATE,
+    seconds: float = SECONDS,
+) -> SweepExplorer:
+    """Sliders for delay, batch size, threads and offered rate: the simulator's curve follows them,
+    and a button measures the real thing.
+
+    Args:
+        calibration: of this model on this machine, as `server.calibrate` gives it; without, a
+            button of the explorer makes one.
+        payload: examples to ask with, as for `predict`; without, zeros. `rows`: of a request.
+        rate: requests a second at which the slider begins.
+        seconds: of load for each measured point at most.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, the rate cannot be, or the calibration is of requests of
+            another size; NOT_FOUND, the server has ended.
+    """
+    if calibration is not None and calibration.rows != rows:
+        raise invalid_argument(
+            f"The calibration is of requests of {calibration.rows} rows, and those here have {rows}"
+        )
+    return SweepExplorer(
+        server, calibration, payload=payload, rows=rows, rate=rate, seconds=seconds
+    )
