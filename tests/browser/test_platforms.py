@@ -1,5 +1,5 @@
-"""Where the live views are shown: JupyterLab without this package's extension, under high contrast,
-and in Notebook 7."""
+"""Where the live views are shown: JupyterLab while a cell runs, without this package's extension,
+under high contrast, and in Notebook 7."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ from tests.browser.test_widgets import notebook
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(240)]
 
 _CHANGE_MS = 60_000
+_WAIT = """
+import time
+end = time.monotonic() + 90
+while server.transition != "staged" and time.monotonic() < end:
+    time.sleep(0.05)
+print("the cell saw", server.transition)
+"""
 
 
 def serve(models: Path, name: str) -> str:
@@ -44,6 +51,30 @@ def expect_alive(page: Page) -> None:
     expect(timeline.locator(".wb-summary")).to_have_text("version 1 available")
     for durable in page.locator(".wb-durable").all():
         expect(durable).to_be_hidden()
+
+
+def test_widgets_answer_while_a_cell_runs(lab: Lab, page: Page, models: Path) -> None:
+    """The cell ends only when the card, meanwhile, has changed what it waits for."""
+    notebook(lab, "busy.ipynb", serve(models, "busy"), "server", _WAIT)
+    lab.open(page, path="busy.ipynb")
+    page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for()
+    page.evaluate(
+        """async () => {
+            const panel = jupyterapp.shell.currentWidget;
+            await panel.context.ready;
+            await panel.sessionContext.ready;
+            void jupyterapp.commands.execute('notebook:run-all-cells');
+        }"""
+    )
+    card = page.locator(".wb-live")
+    expect(card.locator("tbody tr")).to_have_text([re.compile("1available")], timeout=_CHANGE_MS)
+    # The third cell runs by now, or is about to.
+    card.get_by_label("transition").select_option("staged")
+    expect(card.locator(".wb-message")).to_have_text(
+        "The next change of version will be staged.", timeout=_CHANGE_MS
+    )
+    expect(page.get_by_text("the cell saw staged")).to_be_visible(timeout=_CHANGE_MS)
+    lab.run("import workbench as wb\nwb.connect('busy').stop()")
 
 
 def test_high_contrast(lab: Lab, page: Page, models: Path) -> None:

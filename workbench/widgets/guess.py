@@ -21,7 +21,7 @@ import traitlets
 from numpy.typing import NDArray
 
 from workbench.widgets.durable import Lasting, Output, display_live, in_notebook, lasting
-from workbench.widgets.live import MODULE
+from workbench.widgets.live import MODULE, answer_in_subshells
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,6 +69,7 @@ class PredictThenReveal(anywidget.AnyWidget):
             "yRange": [float(y) for y in y_range],
         }
         super().__init__(about=about)
+        answer_in_subshells(self)
         self.guess: list[float] = []
         self.truth: list[float] = []
         self._measure = measure

@@ -29,6 +29,16 @@ _AGAIN_SECONDS = 1.0
 _ASK_SECONDS = 5.0
 
 
+def answer_in_subshells(widget: anywidget.AnyWidget) -> None:
+    """Have a widget's messages taken in the subshell that the page sends them to.
+
+    ipykernel from 7.4 on takes them where the widget itself last spoke from, which is the main
+    shell, and so they would wait for the cell that runs there. Other kernels know nothing of it.
+    """
+    if hasattr(widget.comm, "_reply_subshell_for"):
+        widget.comm._reply_subshell_for = lambda data, default: default
+
+
 class LiveWidget(anywidget.AnyWidget):
     """A view of one model of a server that goes on while it is looked at.
 
@@ -54,6 +64,7 @@ class LiveWidget(anywidget.AnyWidget):
         interval_seconds: float = 0.5,
     ) -> None:
         super().__init__(face=face, about=dict(about))
+        answer_in_subshells(self)
         self.interval_seconds = interval_seconds
         self._path = model_path(model, "pulse")
         self._control = ControlClient(server)

@@ -1,0 +1,74 @@
+"""While a cell runs, a widget's message is taken in a subshell, and acts on the server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from jupyter_client.blocking import BlockingKernelClient
+from jupyter_client.manager import KernelManager
+
+import workbench as wb
+
+_WAIT_SECONDS = 60.0
+_WIDGET = """
+import time
+import workbench as wb
+server = wb.connect("half")
+card = server.card()
+print(card.comm.comm_id)
+"""
+_CELL = """
+print("the cell runs")
+end = time.monotonic() + 60
+while server.transition != "staged" and time.monotonic() < end:
+    time.sleep(0.02)
+print("the cell saw", server.transition)
+"""
+
+
+@pytest.fixture
+def kernel(live: wb.Server) -> Iterator[BlockingKernelClient]:
+    """A notebook's kernel that finds `live` by its name."""
+    manager = KernelManager(kernel_name="python3")
+    manager.start_kernel()
+    client = manager.blocking_client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=_WAIT_SECONDS)
+        yield client
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+def heard(kernel: BlockingKernelClient, found: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The content of the next message from the kernel for which `found` holds."""
+    end = time.monotonic() + _WAIT_SECONDS
+    while True:
+        content: dict[str, Any] = kernel.get_iopub_msg(timeout=end - time.monotonic())["content"]
+        if found(content):
+            return content
+
+
+def test_a_button_acts_while_a_cell_waits_for_it(
+    live: wb.Server, kernel: BlockingKernelClient
+) -> None:
+    kernel.execute(_WIDGET)
+    comm = heard(kernel, lambda c: c.get("name") == "stdout")["text"].strip()
+    kernel.control_channel.send(kernel.session.msg("create_subshell_request"))
+    subshell = kernel.get_control_msg(timeout=_WAIT_SECONDS)["content"]["subshell_id"]
+    kernel.execute(_CELL)
+    heard(kernel, lambda c: "the cell runs" in c.get("text", ""))
+
+    order = {"op": "transition", "value": "staged", "id": 7}
+    content = {"comm_id": comm, "data": {"method": "custom", "content": order}}
+    message = kernel.session.msg("comm_msg", content)
+    message["header"]["subshell_id"] = subshell
+    kernel.shell_channel.send(message)
+    try:
+        heard(kernel, lambda c: "the cell saw staged" in c.get("text", ""))
+    finally:
+        live.transition = "smooth"
