@@ -39,7 +39,7 @@ test('an event that comes twice counts once', () => {
 });
 
 test('what is told anew counts anew', () => {
-  const data = new TimelineData();
+  const data = new TimelineData(new Dots(100));
   data.add(pulse(2, { events: [state(1, 1, 1, 'AVAILABLE'), state(2, 2, 2, 'LOADING')] }));
   data.clear();
   data.add(pulse(9, { events: [state(1, 8, 1, 'LOADING')] }));
