@@ -229,7 +229,9 @@ export class Timeline {
   private _tick = (): void => {
     this._frame = requestAnimationFrame(this._tick);
     const time = performance.now();
-    if (this._following && time - this._drawnAt >= FRAME_MILLIS && this.node.isConnected) {
+    const due = this._following && time - this._drawnAt >= FRAME_MILLIS;
+    // In a tab that is behind another it has no place on the page.
+    if (due && this.node.offsetParent !== null) {
       this._drawnAt = time;
       this._draw();
     }
