@@ -69,10 +69,10 @@ test: env browser lint test-extension
 test-full: env browser
 	$(BIN)/python -m pytest -m slow
 
-soak: env
+soak: env browser
 	$(BIN)/python -m pytest -m soak
 
-bench: env
+bench: env browser
 	$(BIN)/python -m benchmarks
 
 screenshots: env browser

@@ -10,8 +10,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.browser.lab import Lab
 
 # Debian's Chromium; it asks nobody beyond this machine, and root has to do without its sandbox.
-_CHROMIUM = "/usr/bin/chromium"
-_FLAGS = [
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
     "--no-sandbox",
     "--disable-background-networking",
     "--disable-component-update",
@@ -38,7 +38,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=_FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
 
