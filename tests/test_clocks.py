@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 DATED = {
+    "api/control_memory.py": "what a page shows the ledger as of",
     "api/control_pulse.py": "what a page shows news as of",
     "kernel/supervisor.py": "when a server was made",
     "serving/core.py": "when it was started, and when an event happened",
