@@ -362,13 +362,48 @@ def test_no_memory_for_a_batch_is_the_batchs_error(
                 raise MemoryError("no more pages")
 
             with monkeypatch.context() as patch:
-                patch.setattr("workbench.serving.worker.pack", refuse)
+                patch.setattr("workbench.serving.worker.lay_out", refuse)
                 with pytest.raises(ServingError) as raised:
                     await ask(lane, x=floats(1))
             assert raised.value == ServingError(
                 Code.RESOURCE_EXHAUSTED, "No memory for the tensors of a batch: no more pages"
             )
             assert (await ask(lane, x=floats(2)))["y"].tolist() == [3.0]
+
+    server.run(test())
+
+
+def test_a_large_batch_that_cannot_be_copied_is_its_own_error(
+    server: Server, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        async with loaded(server, models / "half_plus_two") as worker:
+            (lane,) = worker.lanes
+
+            def refuse(copies: Any) -> None:
+                raise ValueError("the pages are gone")
+
+            with monkeypatch.context() as patch:
+                patch.setattr("workbench.runtime.frames.Copies.run", refuse)
+                with pytest.raises(ServingError) as raised:
+                    await ask(lane, x=np.ones(2 * MEBIBYTE, np.float32))
+            assert raised.value == ServingError(
+                Code.INTERNAL, "A batch could not be laid out: the pages are gone"
+            )
+            assert (await ask(lane, x=floats(2)))["y"].tolist() == [3.0]
+
+    server.run(test())
+
+
+def test_a_death_while_a_large_batch_is_copied_is_told_once(server: Server, models: Path) -> None:
+    async def test() -> None:
+        async with loaded(server, models / "half_plus_two") as worker:
+            (lane,) = worker.lanes
+            asked = send(lane, x=np.ones(16 * MEBIBYTE, np.float32))
+            worker.kill()
+            with pytest.raises(ServingError) as raised:
+                await asked
+            assert raised.value == WORKER_LOST
 
     server.run(test())
 

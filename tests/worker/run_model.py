@@ -64,9 +64,8 @@ class Session:
         private_run, before = pywrap_tf_session.TF_SessionRun_wrapper, loaded._session_run
         # Away only while the model looks for it: `Session.run` itself needs it.
         del pywrap_tf_session.TF_SessionRun_wrapper
-        probe = loaded._graph.get_tensor_by_name("workbench_probe:0")
         try:
-            loaded._session_run = module._session_run(loaded._session, probe)
+            loaded._session_run = module._session_run(loaded._session)
         finally:
             pywrap_tf_session.TF_SessionRun_wrapper = private_run
         try:
@@ -87,6 +86,27 @@ class Session:
 
     def copies(self, name: str, signature: str) -> Any:
         return self.model(name)._prepare(signature, ()).copies
+
+    def for_serving(self, name: str, edit: str = "pass") -> Any:
+        """What is left of a saved graph, after `edit` has been done to `meta`: whether it is
+        another, its nodes by operation, and its functions; and all nodes and functions that it
+        names must be there."""
+        from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+        from workbench.worker.pruning import for_serving
+
+        with open(f"{self.folder}/{name}/saved_model.pb", "rb") as file:
+            (meta,) = SavedModel.FromString(file.read()).meta_graphs
+        exec(edit, {"meta": meta})
+        found = for_serving(meta)
+        graph = found.graph_def
+        names = {node.name for node in graph.node}
+        for node in graph.node:
+            assert {i.removeprefix("^").split(":")[0] for i in node.input} <= names
+        assert found.signature_def == meta.signature_def
+        assert found.saver_def == meta.saver_def
+        functions = sorted(f.signature.name for f in graph.library.function)
+        return found is not meta, sorted(node.op for node in graph.node), functions
 
     def translate(self, error: Exception) -> Any:
         from workbench.worker.model import translate

@@ -14,6 +14,8 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 
+from workbench.runtime import aside
+
 _PIECE_BYTES = 256 * 1024
 _GZIP = 16 + zlib.MAX_WBITS  # zlib's way of asking for a gzip header and trailer
 
@@ -67,7 +69,11 @@ class Spool:
 
     def close(self) -> None:
         fd, self._fd = self._fd, -1
-        if fd >= 0:
+        if fd < 0:
+            return
+        if self.size >= aside.LARGE_BYTES:
+            aside.close(fd)
+        else:
             os.close(fd)
 
     def __del__(self) -> None:

@@ -48,6 +48,7 @@ from workbench.api.metrics import CONTENT_TYPE, METRICS_PATH, Metrics
 from workbench.api.routes import Route, UnreadableVersion, route
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import Code, ServingError, invalid_argument
+from workbench.runtime import aside
 from workbench.runtime.frames import Tensors, decode_message, encode_message
 from workbench.serving.manager import Manager
 from workbench.serving.model import Served
@@ -204,10 +205,16 @@ class RestApi:
         # The version may have changed while the body was decoded: the name decides again.
         again = _Target(self._manager, asked, self._check_method_names)
         again(decoded.signature_name)
-        self._run_decoded(again, decoded, reply)
+        self._run_decoded(again, decoded, reply, large=decoded.inputs)
 
-    def _run_decoded(self, target: _Target, decoded: PredictRequest, reply: _Reply) -> None:
-        answer = _JsonAnswer(reply, target, decoded.row_format, self)
+    def _run_decoded(
+        self,
+        target: _Target,
+        decoded: PredictRequest,
+        reply: _Reply,
+        large: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        answer = _JsonAnswer(reply, target, decoded.row_format, self, large)
         self._submit(target, decoded.signature_name, decoded.inputs, (), answer)
 
     def _submit(
@@ -426,17 +433,31 @@ class _Answer(Protocol):
 
 
 class _JsonAnswer:
-    """Encodes a predict answer while the outputs are still in shared memory."""
+    """Encodes a predict answer while the outputs are still in shared memory.
 
-    __slots__ = ("_api", "_row", "_version", "reply")
+    `large` are inputs that take long to be given back, once they are no longer needed.
+    """
 
-    def __init__(self, reply: _Reply, target: _Target, row: bool, api: RestApi) -> None:
+    __slots__ = ("_api", "_large", "_row", "_version", "reply")
+
+    def __init__(
+        self,
+        reply: _Reply,
+        target: _Target,
+        row: bool,
+        api: RestApi,
+        large: Mapping[str, np.ndarray] | None,
+    ) -> None:
         self.reply = reply
+        self._large = large
         self._version = target.served.id.version
         self._row = row
         self._api = api
 
     def __call__(self, result: Tensors | ServingError) -> None:
+        if self._large is not None:
+            aside.let_go(self._large)
+            self._large = None
         if isinstance(result, ServingError):
             _refuse(self.reply, result)
             return

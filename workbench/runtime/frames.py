@@ -32,9 +32,42 @@ class ConnectionLost(Exception):
     """The other process has closed its end: it has ended, or is ending."""
 
 
+class Copies:
+    """What is still to be copied into a region, which may be done in a thread: numpy copies
+    without the interpreter's lock, and the views keep their memory, whatever becomes of the region.
+
+    Attributes:
+        nbytes: how much that is.
+    """
+
+    def __init__(self) -> None:
+        self.nbytes = 0
+        self._jobs: list[tuple[np.ndarray, Sequence[np.ndarray]]] = []
+
+    def add(self, target: np.ndarray, arrays: Sequence[np.ndarray]) -> None:
+        self.nbytes += target.nbytes
+        self._jobs.append((target, arrays))
+
+    def run(self) -> None:
+        for target, arrays in self._jobs:
+            if len(arrays) == 1:
+                target[...] = arrays[0]
+            else:
+                np.concatenate(arrays, out=target)
+
+
 def pack(
     parts: Mapping[str, Sequence[np.ndarray]], region: Region | None
 ) -> tuple[list[Any], bytes]:
+    """Lay tensors out for the other side, and copy them; see `lay_out`."""
+    descriptors, payload, copies = lay_out(parts, region)
+    copies.run()
+    return descriptors, payload
+
+
+def lay_out(
+    parts: Mapping[str, Sequence[np.ndarray]], region: Region | None
+) -> tuple[list[Any], bytes, Copies]:
     """Lay tensors out for the other side, joining each one's parts along dimension 0.
 
     Args:
@@ -43,10 +76,12 @@ def pack(
         region: where large tensors go; None puts everything into the payload.
 
     Returns:
-        Descriptors `[name, dtype, shape, offset or -1 for inline, nbytes]` and the payload.
+        Descriptors `[name, dtype, shape, offset or -1 for inline, nbytes]`, the payload, and what
+        must be copied into the region before the other side is told.
     """
     descriptors: list[Any] = []
     payload = bytearray()
+    copies = Copies()
     offset = 0
     for name, arrays in parts.items():
         first = arrays[0]
@@ -67,13 +102,10 @@ def pack(
             continue
         region.grow(offset + nbytes)
         target = np.frombuffer(region.view(offset, nbytes), first.dtype).reshape(shape)
-        if len(arrays) == 1:
-            target[...] = first
-        else:
-            np.concatenate(arrays, out=target)
+        copies.add(target, arrays)
         descriptors.append([name, dtype, shape, offset, nbytes])
         offset += -(-nbytes // _ALIGN) * _ALIGN
-    return descriptors, bytes(payload)
+    return descriptors, bytes(payload), copies
 
 
 def unpack(descriptors: Sequence[Any], payload: memoryview, region: Region | None) -> Tensors:

@@ -20,13 +20,14 @@ import numpy as np
 from workbench.core.signature import Signature
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.runtime.channel import LoopChannel, socket_pair
-from workbench.runtime.frames import FrameReader, Tensors, frame, pack, unpack
+from workbench.runtime.frames import FrameReader, Tensors, frame, lay_out, unpack
 from workbench.runtime.processes import describe_exit
 from workbench.runtime.regions import Region
 from workbench.serving.zygote import Zygote
 
 # Shared pages beyond this are given back when a lane has been idle for a while.
 _KEEP_REGION_BYTES = 4 * 1024 * 1024
+_COPIED_AT_ONCE_BYTES = 1024 * 1024
 
 Progress = Callable[[str, dict[str, Any]], None]
 Answer = Callable[["Tensors | ServingError", int], None]
@@ -103,13 +104,31 @@ class Lane(asyncio.Protocol):
         assert self._answer is None
         assert self._transport is not None
         try:
-            descriptors, payload = pack(parts, self._inputs)
+            descriptors, payload, copies = lay_out(parts, self._inputs)
         except (MemoryError, OSError) as error:
             raise ServingError(
                 Code.RESOURCE_EXHAUSTED, f"No memory for the tensors of a batch: {error}"
             ) from error
         self._answer = answer
-        self._transport.write(frame({"s": signature, "o": outputs, "t": descriptors}, payload))
+        batch = frame({"s": signature, "o": outputs, "t": descriptors}, payload)
+        if copies.nbytes <= _COPIED_AT_ONCE_BYTES:
+            copies.run()
+            self._transport.write(batch)
+            return
+        # Some milliseconds, which are not to be everybody's.
+        copying = asyncio.get_running_loop().run_in_executor(None, copies.run)
+        copying.add_done_callback(lambda done: self._copied(done, batch))
+
+    def _copied(self, done: asyncio.Future[None], batch: bytes) -> None:
+        # Whoever asked knows it already if the worker has died meanwhile.
+        if self._transport is None or self._answer is None or done.cancelled():
+            return
+        error = done.exception()
+        if error is None:
+            self._transport.write(batch)
+            return
+        answer, self._answer = self._answer, None
+        answer(ServingError(Code.INTERNAL, f"A batch could not be laid out: {error}"), 0)
 
     def release_if_idle(self, seconds: float) -> None:
         """Give back the pages of large tensors if nothing was run for that long."""

@@ -23,6 +23,7 @@ from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import Code, ServingError
 from workbench.runtime.frames import Tensors
 from workbench.runtime.wire import field
+from workbench.worker.pruning import for_serving
 from workbench.worker.state_walk import keepers
 
 Progress = Callable[[str, dict[str, Any]], None]
@@ -96,15 +97,16 @@ class LoadedModel:
         self._progress("reading_saved_model", {"path": path})
         loader = loader_impl.SavedModelLoader(path)
         self._progress("reading_meta_graph", {"tags": " ".join(tags)})
-        meta_graph = loader.get_meta_graph_def_from_tags(tags)
+        meta_graph = for_serving(loader.get_meta_graph_def_from_tags(tags))
+        # This is what is loaded, and nothing keeps the rest.
+        loader._saved_model = type(loader._saved_model)(meta_graphs=[meta_graph])
         with self._graph.as_default():
             saver, _ = loader.load_graph(self._graph, tags, import_scope=None)
             if saver is not None:
                 saver.saver_def = _copy(saver.saver_def)
-            probe = tf.constant(1.0, name="workbench_probe")
+            anything = tf.constant(1.0, name="workbench_probe")
             init_op = loader_impl.get_init_op(meta_graph)
             assets = loader_impl.get_asset_tensors(path, meta_graph)
-        self._session_run = _session_run(self._session, probe)
 
         definitions = {name: _copy(d) for name, d in meta_graph.signature_def.items()}
         self.signatures = {name: _describe(d) for name, d in definitions.items()}
@@ -140,6 +142,10 @@ class LoadedModel:
         def initialise() -> None:
             if init_op is not None:
                 session.run([init_op], assets)
+            if saver is None and init_op is None:
+                # With its first public run a session takes over the graph, in several copies.
+                session.run(anything)
+            self._session_run = _session_run(self._session)
 
         self._left: tuple[Callable[[], None], Callable[[], None]] | None = (restore, initialise)
         self.seconds["graph"] = time.monotonic() - started
@@ -255,9 +261,9 @@ class _InThisThread:
 SessionRun = Callable[[dict[Any, np.ndarray], list[Any]], list[np.ndarray]]
 
 
-def _session_run(session: Any, probe: Any) -> SessionRun:
-    """The fastest way to run this session: TensorFlow's private call if fetching the tensor
-    `probe` through it works, else the public one."""
+def _session_run(session: Any) -> SessionRun:
+    """The fastest way to run this session: TensorFlow's private call if it works in another, small
+    one, else the public call."""
     import tensorflow as tf
 
     # The calling thread runs the graph: no hand-over to a pool, which costs more than a small
@@ -266,25 +272,28 @@ def _session_run(session: Any, probe: Any) -> SessionRun:
     try:
         from tensorflow.python.client import pywrap_tf_session as private
 
-        handle = session._session
         buffer = private.TF_NewBufferFromString(options.SerializeToString())
         private_run = private.TF_SessionRun_wrapper
 
-        def run(feeds: dict[Any, np.ndarray], fetches: list[Any]) -> list[np.ndarray]:
-            results: list[np.ndarray] = private_run(
-                handle,
-                buffer,
-                {t._as_tf_output(): v for t, v in feeds.items()},
-                [t._as_tf_output() for t in fetches],
-                [],
-                None,
-            )
-            return results
+        def runs(handle: Any) -> SessionRun:
+            def run(feeds: dict[Any, np.ndarray], fetches: list[Any]) -> list[np.ndarray]:
+                results: list[np.ndarray] = private_run(
+                    handle,
+                    buffer,
+                    {t._as_tf_output(): v for t, v in feeds.items()},
+                    [t._as_tf_output() for t in fetches],
+                    [],
+                    None,
+                )
+                return results
 
-        # The public call makes the session take over what was added to the graph.
-        session.run(probe)
-        run({}, [probe])
-        return run
+            return run
+
+        with tf.Graph().as_default(), tf.compat.v1.Session(config=session._config) as trial:
+            probe = tf.constant(1.0)
+            trial.run(probe)
+            runs(trial._session)({}, [probe])
+        return runs(session._session)
     except Exception:
         return lambda feeds, fetches: session.run(fetches, feeds, options=options)
 
