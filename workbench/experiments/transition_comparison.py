@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -152,15 +153,24 @@ class TransitionComparison:
         """For each policy its typical run on the same axes; 0 is when the version was wanted."""
         from workbench.experiments.recording_figure import draw
 
+        return draw(
+            [run.recording for run in self.typical()], titles=self.titles(), view=self.view()
+        )
+
+    def titles(self) -> list[str]:
+        """What the typical runs are called."""
+        return [
+            run.policy if len(self.disks) == 1 else f"{run.policy}, {run.disk} disk"
+            for run in self.typical()
+        ]
+
+    def view(self) -> tuple[float, float]:
+        """The change and what surrounds it, as far as all recordings go: from when to when, in
+        seconds since the version was wanted."""
         runs = self.typical()
         longest = max(run.window[1] - run.window[0] for run in runs)
-        titles = [
-            run.policy if len(self.disks) == 1 else f"{run.policy}, {run.disk} disk" for run in runs
-        ]
-        # The change and what surrounds it, as far as all recordings go.
         recorded = min(run.recording.end - run.window[0] for run in runs)
-        view = (-0.35 * longest - 0.05, max(longest, min(1.75 * longest + 0.1, recorded)))
-        return draw([run.recording for run in runs], titles=titles, view=view)
+        return -0.35 * longest - 0.05, max(longest, min(1.75 * longest + 0.1, recorded))
 
     def to_json(self, recordings: bool = True) -> dict[str, Any]:
         """All figures of all runs, as plain data; with the recordings it can be had back."""
@@ -243,6 +253,13 @@ class TransitionComparison:
                 "page cache at the start."
             )
         return " ".join(told)
+
+    def _ipython_display_(self) -> None:
+        # The live view stands above the experiments.
+        import_module("workbench.widgets.transitions").show(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
 
     def _repr_html_(self) -> str:
         """Advice, tables and figure; needs neither kernel nor script to be looked at."""

@@ -47,7 +47,7 @@ export function sizeHistogram(simulated: IPoint | null, measured: IPoint | null)
     'figure',
     { class: 'wb-histogram', role: 'img', 'aria-label': `Batch sizes: ${words || 'nothing yet'}` },
     make('figcaption', {}, 'rows of a batch'),
-    make('div', { class: 'wb-columns' }, ...columns),
+    make('div', { class: 'wb-sizes' }, ...columns),
     make('div', { class: 'wb-ends' }, make('span', {}, '1'), make('span', {}, String(largest)))
   );
 }

@@ -7,21 +7,14 @@ import type { Dot } from './dots';
 import { Plot, type IPlotOptions } from './plot';
 import { bytesText, clockText, countText, durationText } from './text';
 import { failedColour, faded, versionColour, type ITheme } from './theme';
-import { KEPT_SECONDS, type ILine, type ISpan, type TimelineData } from './timeline_data';
+import { KEPT_SECONDS, type ILine, type TimelineData } from './timeline_data';
+import { drawFailed, drawState } from './version_marks';
 
 const FRAME_MILLIS = 100;
 const WINDOW_SECONDS = 30;
 const SHORTEST_WINDOW = 0.5;
 const LANE = 22;
 const STEPS = 240;
-
-/** How a state looks: how much of the version's colour, and whether it is hatched. */
-const LOOK: Record<string, { opacity: number; hatch: boolean }> = {
-  START: { opacity: 0.12, hatch: false },
-  LOADING: { opacity: 0.3, hatch: true },
-  AVAILABLE: { opacity: 1, hatch: false },
-  UNLOADING: { opacity: 0.3, hatch: true }
-};
 
 let made = 0;
 
@@ -279,45 +272,7 @@ export class Timeline {
       const left = plot.valToPos(Math.max(span.start, this._start), 'x', true);
       const right = plot.valToPos(Math.min(end, this._end), 'x', true);
       const middle = plot.valToPos(versions.indexOf(span.version), 'y', true);
-      this._drawSpan(context, theme, span, left, right, middle, height);
-    }
-  }
-
-  private _drawSpan(
-    context: CanvasRenderingContext2D,
-    theme: ITheme,
-    span: ISpan,
-    left: number,
-    right: number,
-    middle: number,
-    height: number
-  ): void {
-    const colour = versionColour(span.version, theme.dark);
-    const look = LOOK[span.state] ?? LOOK.START;
-    const top = middle - height / 2;
-    const width = Math.max(1, right - left);
-    context.fillStyle = faded(colour, look.opacity);
-    context.fillRect(left, top, width, height);
-    if (look.hatch) {
-      context.save();
-      context.beginPath();
-      context.rect(left, top, width, height);
-      context.clip();
-      context.strokeStyle = faded(colour, 0.7);
-      context.beginPath();
-      const rising = span.state === 'LOADING';
-      for (let x = left - height; x < right; x += 7) {
-        context.moveTo(x, rising ? top + height : top);
-        context.lineTo(x + height, rising ? top : top + height);
-      }
-      context.stroke();
-      context.restore();
-    }
-    const word = span.state.toLowerCase();
-    if (context.measureText(word).width + 12 < width) {
-      const onColour = theme.dark ? '#111111' : '#ffffff';
-      context.fillStyle = span.state === 'AVAILABLE' ? onColour : theme.ink;
-      context.fillText(word, left + 6, middle + 1);
+      drawState(context, theme, span, [left, right], middle, height);
     }
   }
 
@@ -405,16 +360,10 @@ export class Timeline {
     const ratio = devicePixelRatio || 1;
     const size = 2.5 * ratio;
     const top = plot.bbox.top + 6 * ratio;
-    context.strokeStyle = failedColour(theme.dark);
     for (const [at, micros, version, code] of this._dots().tiles.flat()) {
       const x = plot.valToPos(at, 'x', true);
       if (code !== 0) {
-        context.beginPath();
-        context.moveTo(x - size, top - size);
-        context.lineTo(x + size, top + size);
-        context.moveTo(x - size, top + size);
-        context.lineTo(x + size, top - size);
-        context.stroke();
+        drawFailed(context, theme, x, top, size);
         continue;
       }
       context.fillStyle = faded(versionColour(version ?? 0, theme.dark), theme.contrast ? 1 : 0.6);

@@ -10,6 +10,7 @@ import type { IModel } from './link';
 import style from './style.css';
 import { SweepExplorerView } from './sweep';
 import { TimelineView } from './timeline';
+import { TransitionsView } from './transitions';
 
 interface IView {
   dispose(): void;
@@ -21,7 +22,8 @@ const FACES: Record<string, new (node: HTMLElement, model: IModel) => IView> = {
   guess: GuessView,
   ledger: LedgerView,
   sweep: SweepExplorerView,
-  timeline: TimelineView
+  timeline: TimelineView,
+  transitions: TransitionsView
 };
 
 function addStyle(): void {

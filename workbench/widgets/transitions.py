@@ -1,0 +1,144 @@
+"""Transitions compared, to look into: the policies side by side on shared axes.
+
+Everything goes to the browser once; from then on neither the kernel nor the server is needed.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import anywidget
+import numpy as np
+import traitlets
+from numpy.typing import NDArray
+
+from workbench.experiments.recording import Recording
+from workbench.experiments.transition_comparison import TransitionComparison
+from workbench.experiments.transition_run import Run
+from workbench.widgets.durable import display_live, in_notebook
+from workbench.widgets.live import MODULE
+
+MOST_DOTS = 4000
+"""Answered requests that are drawn of one run, evenly chosen; held and failed ones all are."""
+_ANSWERED, _HELD, _FAILED = 0, 1, 2
+
+
+class TransitionsView(anywidget.AnyWidget):
+    """A comparison of transitions as it is seen.
+
+    Attributes:
+        found: the comparison.
+    """
+
+    _esm = MODULE
+    face = traitlets.Unicode("transitions").tag(sync=True)
+    about = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, found: TransitionComparison) -> None:
+        self.found = found
+        super().__init__(about=about(found))
+
+    def __repr__(self) -> str:
+        return f"<TransitionsView {self.found.model}: {', '.join(self.found.policies)}>"
+
+
+def about(found: TransitionComparison) -> dict[str, Any]:
+    """What the view shows, as plain data: times are seconds since the new version was wanted,
+    memory is in bytes, latencies are in microseconds."""
+    return {
+        "title": found._title(),
+        "advice": found.advice,
+        "view": list(found.view()),
+        "runs": [
+            {**run_data(run), "title": title}
+            for run, title in zip(found.typical(), found.titles(), strict=True)
+        ],
+        "tables": [
+            {
+                "heading": heading,
+                "columns": list(one.measured),
+                "rows": [[str(name), *map(str, row)] for name, *row in one._table().itertuples()],
+                "footnote": one._footnote(),
+            }
+            for heading, one in found._apart()
+        ],
+    }
+
+
+def run_data(run: Run) -> dict[str, Any]:
+    """One run: states, gaps, decisions, memory and requests."""
+    recording = run.recording
+    zero, end = recording.wanted_at, recording.end
+
+    def seconds(at: float) -> float:
+        return round(min(at, end) - zero, 6)
+
+    table = recording.memory_by_version()
+    return {
+        "head": head(recording),
+        "old": run.old,
+        "new": run.new,
+        "start": seconds(0.0),
+        "end": seconds(end),
+        "spans": [
+            {
+                "version": s.version,
+                "state": s.state,
+                "start": seconds(s.start),
+                "end": seconds(s.end),
+            }
+            for s in recording.spans()
+        ],
+        "gaps": [[seconds(gap.start), seconds(gap.end)] for gap in recording.gaps],
+        "decisions": [
+            {"at": seconds(d.at), "text": f"{d.act} version {d.version}: {d.why}"}
+            for d in recording.decisions()
+        ],
+        "memory": {
+            "at": [seconds(float(at)) for at in table.index],
+            "by": [
+                [int(str(v)), table[v].astype(np.int64).tolist()] for v in sorted(table.columns)
+            ],
+        },
+        "dots": dots(recording),
+    }
+
+
+def dots(recording: Recording) -> list[list[float]]:
+    """Requests as (due, microseconds, version, 0 answered | 1 held | 2 failed), by time. A failed
+    request has no latency, and what it took until it failed."""
+    load = recording.load
+    held = recording.held & load.succeeded
+    kinds = np.where(load.succeeded, np.where(held, _HELD, _ANSWERED), _FAILED)
+    kept: NDArray[np.bool_] = kinds != _ANSWERED
+    usual = np.flatnonzero(~kept)
+    kept[usual[:: max(1, math.ceil(len(usual) / MOST_DOTS))]] = True
+    micros = np.nan_to_num(load.done - load.intended, nan=0.0, posinf=0.0) * 1e6
+    due = load.intended - recording.wanted_at
+    return [
+        [round(float(due[i]), 6), round(float(micros[i])), int(load.version[i]), int(kinds[i])]
+        for i in np.flatnonzero(kept)
+    ]
+
+
+def head(recording: Recording) -> str:
+    """What became of requests and service, in a line."""
+    gap, held = recording.gap_seconds, int(recording.held.sum())
+    parts = ["none failed" if recording.failed == 0 else f"{recording.failed:,} failed"]
+    parts += [f"{held:,} held"] if held else []
+    away = "never away" if gap == 0 else f"away {gap * 1e3:.0f} ms"
+    parts.append("away and not back" if math.isinf(gap) else away)
+    return f"{', '.join(parts)}; peak {recording.peak_bytes() / 2**20:,.0f} MB"
+
+
+def show(found: TransitionComparison) -> None:
+    """Display a comparison: to look into in a notebook, and lasting in its file.
+
+    Raises:
+        NotImplementedError: there is no notebook; IPython then shows text or plain HTML.
+    """
+    if not (in_notebook() and found.runs):
+        raise NotImplementedError
+    png = found.plot()._repr_png_()
+    display_live(TransitionsView(found), found._repr_html_(), str(found), png)
