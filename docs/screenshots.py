@@ -2,8 +2,8 @@
 
     make screenshots
 
-The figures come from `docs.version_figure` and `docs.transition_figure`, the pictures of JupyterLab
-from its browser tests, light and dark.
+The figures come from `docs.version_figure`, `docs.transition_figure` and
+`docs.transition_animation`, the pictures of JupyterLab from its browser tests, light and dark.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ def main() -> int:
     IMAGES.mkdir(parents=True, exist_ok=True)
     versions = [sys.executable, "-m", "docs.version_figure", str(IMAGES / "versions.png")]
     policies = [sys.executable, "-m", "docs.transition_figure", str(IMAGES / "policies.png")]
+    moving = [sys.executable, "-m", "docs.transition_animation", str(IMAGES / "transition.gif")]
     tests = [sys.executable, "-m", "pytest", "-q", "tests/browser"]
-    for command in (versions, policies, tests):
+    for command in (versions, policies, moving, tests):
         if subprocess.run(command, cwd=ROOT).returncode:
             return 1
     for picture in sorted(SCREENSHOTS.glob("*.png")):

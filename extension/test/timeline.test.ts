@@ -114,3 +114,12 @@ test('what is told again does not count twice, and a fresh start forgets what wa
   data.add(pulse(5, { events: [state(1, 1, 1, 'AVAILABLE')], memory }));
   assert.equal(data.spans.length, 1);
 });
+
+test('what happened last is an event or a request, and not that time goes on', () => {
+  const data = new TimelineData(new Dots(100));
+  data.add(pulse(10, { events: [state(1, 3, 1, 'AVAILABLE')], seconds: [[7, 1, 0, 0, null, null]] }));
+  assert.equal(data.happened, 3);
+  data.add(pulse(20, { seconds: [[12, 1, 5, 0, 1, 2]] }));
+  data.add(pulse(30, { seconds: [[25, null, 0, 0, null, null]] }));
+  assert.equal(data.happened, 13);
+});

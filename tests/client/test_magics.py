@@ -19,6 +19,7 @@ from workbench.client.server import Server
 
 pytestmark = pytest.mark.timeout(120)
 
+_WIDGET = "application/vnd.jupyter.widget-view+json"
 _SHOWN = ("display_data", "update_display_data", "execute_result")
 
 
@@ -104,6 +105,8 @@ def test_in_a_real_kernel_the_outcome_takes_the_place_of_the_waiting(
             def keep(message: Any) -> None:
                 kind, content = message["msg_type"], message["content"]
                 if kind in _SHOWN:
+                    if _WIDGET in content["data"]:
+                        kind = "widget"
                     html = content["data"].get("text/html", "")
                     text = re.sub(r"<style>.*?</style>", "", html, flags=re.S)
                     text = re.sub(r"<[^>]+>", "", text.replace("<pre", "\n<pre"))
@@ -120,11 +123,11 @@ def test_in_a_real_kernel_the_outcome_takes_the_place_of_the_waiting(
         shown = run(f"%%serve --name half\nmodel = {good!r}\nmodel")
         # The last two are the server: its live card, and what of it outlives the kernel.
         assert [kind for kind, _ in shown] == [
-            "display_data", "update_display_data", "display_data", "display_data",
+            "display_data", "update_display_data", "widget", "display_data",
         ]  # fmt: skip
         assert shown[0][1] == "Serving half ..."
         assert shown[1][1].startswith("Serving half at http://127.0.0.1:")
-        assert "LiveWidget" in shown[2][1]
+        assert re.match(r"half at http://127\.0\.0\.1:\d+, as of ", shown[2][1])
         assert shown[1][1] in shown[3][1]
         shown = run("%serve model --name half --transition unload_first")
         assert shown[1][1].endswith(

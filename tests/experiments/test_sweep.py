@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -182,6 +183,15 @@ def test_when_the_server_fails_at_a_later_point_the_others_are_kept(
         sweep(served_digits, **asked)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell's background jobs are started with interrupts ignored, and tests may be one."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_within_a_window_leaves_the_server_as_it_was(
     served_digits: wb.Server,
 ) -> None:

@@ -11,6 +11,9 @@ import { KEPT_SECONDS, type ILine, type TimelineData } from './timeline_data';
 import { drawFailed, drawState } from './version_marks';
 
 const FRAME_MILLIS = 100;
+/** Where nothing happens only time goes on, and a page that is left open costs next to nothing. */
+const QUIET_FRAME_MILLIS = 1000;
+const QUIET_SECONDS = 10;
 const WINDOW_SECONDS = 30;
 const SHORTEST_WINDOW = 0.5;
 const LANE = 22;
@@ -30,8 +33,9 @@ export class Timeline {
   private _span = WINDOW_SECONDS;
   private _end = 0;
   private _cursor: number | null = null;
-  private _drawnAt = 0;
   private _frame = 0;
+  private _timer: ReturnType<typeof setTimeout> | undefined;
+  private _quiet = false;
   /** The server's clock when the page's clock was `_readAt`. */
   private _readAt = 0;
 
@@ -123,7 +127,14 @@ export class Timeline {
     if (this._end === 0) {
       this._end = this._data.now;
     }
-    this._summary.textContent = this._words();
+    const words = this._words();
+    if (words !== this._summary.textContent) {
+      this._summary.textContent = words;
+    }
+    if (this._quiet && this._data.now - this._data.happened <= QUIET_SECONDS) {
+      clearTimeout(this._timer);
+      this._tick();
+    }
   }
 
   /** Follow the present, or stand still. */
@@ -155,6 +166,7 @@ export class Timeline {
   }
 
   dispose(): void {
+    clearTimeout(this._timer);
     cancelAnimationFrame(this._frame);
     for (const end of this._ends) {
       end();
@@ -220,14 +232,13 @@ export class Timeline {
   }
 
   private _tick = (): void => {
-    this._frame = requestAnimationFrame(this._tick);
-    const time = performance.now();
-    const due = this._following && time - this._drawnAt >= FRAME_MILLIS;
     // In a tab that is behind another it has no place on the page.
-    if (due && this.node.offsetParent !== null) {
-      this._drawnAt = time;
-      this._draw();
+    const drawn = this._following && this.node.offsetParent !== null;
+    if (drawn) {
+      this._frame = requestAnimationFrame(() => this._draw());
     }
+    this._quiet = !drawn || this._data.now - this._data.happened > QUIET_SECONDS;
+    this._timer = setTimeout(this._tick, this._quiet ? QUIET_FRAME_MILLIS : FRAME_MILLIS);
   };
 
   private _draw(): void {

@@ -65,6 +65,8 @@ export class TimelineData {
   readonly dots: Dots;
   now = 0;
   wall = 0;
+  /** When something last happened: an event, or a request. */
+  happened = 0;
 
   private _seq = 0;
 
@@ -88,7 +90,7 @@ export class TimelineData {
     this.dots.clear();
     this.memory.clear();
     this.seconds.clear();
-    this.now = this.wall = this._seq = 0;
+    this.now = this.wall = this.happened = this._seq = 0;
   }
 
   add(pulse: IPulse): void {
@@ -102,6 +104,7 @@ export class TimelineData {
       if (event.seq > this._seq) {
         this._seq = event.seq;
         this._addEvent(event);
+        this.happened = Math.max(this.happened, event.monotonic);
       }
     }
     for (const [at, role, version, , uss, measured] of pulse.memory) {
@@ -121,6 +124,9 @@ export class TimelineData {
     }
     for (const second of pulse.seconds) {
       this.seconds.set(`${second[0]}/${second[1]}`, second);
+      if (second[2] + second[3] > 0) {
+        this.happened = Math.max(this.happened, second[0] + 1);
+      }
     }
     for (const dot of pulse.dots) {
       this.dots.add(dot);

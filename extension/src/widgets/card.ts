@@ -48,6 +48,7 @@ const SPARK_SECONDS = 60;
 const SPARK_WIDTH = 120;
 /** A delay of 0.1 ms to 1 s on a slider of equal ratios; its left end is 0. */
 const DELAY_STEPS = 40;
+const STALE_MILLIS = 1000;
 
 export function delayOfStep(step: number): number {
   return step === 0 ? 0 : Math.round(100 * 10 ** ((step - 1) / ((DELAY_STEPS - 1) / 4)));
@@ -95,13 +96,16 @@ export class ServerCard {
   private readonly _delay = make('input', { type: 'range', min: '0', max: String(DELAY_STEPS) });
   private readonly _delayText = make('output', { class: 'wb-figure' });
   private readonly _buttons: HTMLButtonElement[];
-  private readonly _batching = new Latest((value: IBatching | null) =>
-    this._do('batching', { value }, 'batching')
-  );
+  private readonly _batching = new Latest(async (value: IBatching | null) => {
+    await this._do('batching', { value }, 'batching');
+    this._ownUntil = performance.now() + STALE_MILLIS;
+  });
   private readonly _snippets = make('div');
   private _wall = 0;
   private _ended = '';
   private _stopAsked = 0;
+  /** Until then news may be older than what was set here. */
+  private _ownUntil = 0;
 
   constructor(
     private readonly _node: HTMLElement,
@@ -211,6 +215,7 @@ export class ServerCard {
         max_batch_size: Math.max(1, Math.round(Number(this._size.value) || 1)),
         batch_timeout_micros: delayOfStep(Number(this._delay.value))
       };
+      this._ownUntil = Infinity;
       this._showBatching(this._automatic.checked ? null : values);
       this._batching.push(this._automatic.checked ? null : values);
     };
@@ -315,7 +320,7 @@ export class ServerCard {
       this._transition.value = pulse.model.transition;
     }
     const used = [this._size, this._delay] as (Element | null)[];
-    if (!used.includes(document.activeElement)) {
+    if (!used.includes(document.activeElement) && performance.now() > this._ownUntil) {
       this._showBatching(pulse.model.batching);
     }
   }
