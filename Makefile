@@ -64,7 +64,7 @@ test-extension: env
 
 test: env browser lint test-extension
 	$(BIN)/python -m pytest -m "not slow and not soak and not browser" --cov --cov-report=term:skip-covered --cov-fail-under=95
-	$(BIN)/python -m pytest -m "browser and not slow"
+	$(BIN)/python -m pytest -m "browser and not slow and not soak"
 
 test-full: env browser
 	$(BIN)/python -m pytest -m slow
