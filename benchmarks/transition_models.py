@@ -3,8 +3,8 @@
     python -m benchmarks.transition_models KIND FOLDER
 
 `weights` has 240 MiB of weights in five tensors, two of them above 64 MiB, and a small graph;
-`graph` is a ResNet-50 with random weights: 90 MiB in hundreds of tensors, and thousands of
-operations.
+`graph` is a ResNet-50 with random weights: 180 MiB (Keras exports each variable twice) in
+hundreds of tensors, and thousands of operations.
 """
 
 from __future__ import annotations

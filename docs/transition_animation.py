@@ -57,17 +57,19 @@ def pictures(figure: Figure) -> list[Image]:
     panels = [axes for axes in figure.axes if axes.get_visible()]
     begin, end = VIEW_SECONDS
     figure.canvas.draw()
-    # The first placing of the panels holds for all frames.
+    # The first placing of the panels holds for all frames, and so do their ends.
     figure.set_layout_engine("none")
+    for axes in panels:
+        axes.set_xlim(VIEW_SECONDS)
     found = []
     for frame in range(FRAMES + 1):
         now = begin + (end - begin) * frame / FRAMES
         marks = []
         for axes in panels:
-            marks.append(axes.axvspan(now, end, color="white", linewidth=0, zorder=50))
+            marks.append(axes.axvspan(now, 2 * end, color="white", linewidth=0, zorder=50))
             marks.append(axes.axvline(now, color="#333333", linewidth=0.8, zorder=51))
         data = io.BytesIO()
-        figure.savefig(data, dpi=DPI, facecolor="white")
+        figure.savefig(data, dpi=DPI, facecolor="white", bbox_inches="tight", pad_inches=0.08)
         found.append(Image.open(data).convert("P", palette=Image.Palette.ADAPTIVE, colors=64))
         for mark in marks:
             mark.remove()
