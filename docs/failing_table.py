@@ -26,7 +26,7 @@ MODELS = {
     "bad graph": "bad_graph",
     "corrupt weights": "corrupt",
     "too big": "big",
-    "too slow": "never_loads",
+    "too slow": "slow_to_load",
     "wrong signature": "text",
 }
 

@@ -125,7 +125,7 @@ def test_a_broken_graph(failing: wb.Server, models: Path) -> None:
         found.of("bad graph", "staged")
 
 
-# Thirty versions under live traffic: some minutes.
+# Its loads take as long as the machine is slow, and it waits for each of them.
 @pytest.mark.soak
 @pytest.mark.timeout(1500)
 def test_every_cell_of_the_table(
