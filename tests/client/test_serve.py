@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from workbench.client.outcomes import Launched, Published, Reused, TimedOut, out
 from workbench.core.status import Code, ServingError
 from workbench.runtime import registry
 from workbench.runtime.processes import ProcessId
+from workbench.serving.source import SETTLE_SECONDS
 
 Put = Callable[[Path, int, str], Path]
 
@@ -170,8 +172,11 @@ def test_settings_of_a_server_that_runs(models: Path) -> None:
         )
 
 
-def test_what_takes_too_long(models: Path, runtime: Path) -> None:
-    error = refused(lambda: wb.serve(models / "half_plus_two", "late", timeout=0.0))
+def test_what_takes_too_long(models: Path, runtime: Path, tmp_path: Path) -> None:
+    shutil.copytree(models / "half_plus_two", tmp_path / "late" / "1")
+    # Files at rest: what there is to wait for is the load, whenever the server first looks.
+    time.sleep(SETTLE_SECONDS)
+    error = refused(lambda: wb.serve(tmp_path / "late", "late", timeout=0.0))
     assert error == ServingError(
         Code.DEADLINE_EXCEEDED, "late is not served after 0 s: it is still loading"
     )
