@@ -7,10 +7,8 @@ import resource
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -160,56 +158,3 @@ def _answers(server: wb.Server, asked: dict[str, Any]) -> bool:
     except ServingError:
         return False
     return bool(answer.tolist() == [7.0])
-
-
-@contextmanager
-def small_disk(folder: Path) -> Iterator[Callable[[], Path]]:
-    """A file system of half a megabyte; what is yielded fills it and gives the filler."""
-    folder.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=512k,mode=0700", "none", str(folder)], check=False
-    )
-    if done.returncode:
-        pytest.skip("a file system for a test cannot be mounted here")
-
-    def fill() -> Path:
-        filler = folder / "filler"
-        with filler.open("wb", buffering=0) as file:
-            try:
-                while True:
-                    file.write(b"x" * 4096)
-            except OSError:
-                return filler
-
-    try:
-        yield fill
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a small file system")
-def test_on_a_full_disk_it_serves_and_changes_and_says_so(
-    models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    with tempfile.TemporaryDirectory() as outside, a_house(tmp_path, models) as house:
-        disk = Path(outside) / "disk"
-        with small_disk(disk) as fill:
-            monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(disk))
-            house.serve(base_path=tmp_path / "versions")
-            filler = fill()
-            # It goes on: a worker dies and is replaced, settings change, requests are answered.
-            os.kill(house.pid("worker", "life"), signal.SIGKILL)
-            assert ask(house) == [2.5]
-            house.server.transition = "unload_first"
-            until(lambda: len(events(house, "disk_trouble")) >= 1, "it says so", WAIT_SECONDS)
-            filler.unlink()
-            until(lambda: b"unload_first" in desired(disk), "the settings are kept", WAIT_SECONDS)
-            messages = [event["data"]["message"] for event in events(house, "disk_trouble")]
-            assert any("could not be written" in message for message in messages)
-            assert any("have been written" in message for message in messages)
-            assert ask(house) == [2.5]
-            house.server.stop()
-
-
-def desired(disk: Path) -> bytes:
-    return (disk / "workbench-life" / "desired.json").read_bytes()
