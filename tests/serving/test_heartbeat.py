@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ import pytest
 from tests.servers import Server, floats
 from tests.serving.test_manager import failure, long_run, on_event, running
 from workbench.core.events import Event, EventLog
-from workbench.core.states import HarnessState
 from workbench.core.status import Code, ServingError
 from workbench.serving import heartbeat
 from workbench.serving.heartbeat import Heartbeat
@@ -111,6 +111,7 @@ def stopped_at(server: Server, kind: str, version: int) -> Iterator[list[int]]:
     ],
     ids=["load", "graph", "staging", "warm-up"],
 )
+@pytest.mark.slow
 def test_a_worker_that_is_stopped_while_it_loads_is_ended(
     server: Server, tmp_path: Path, kind: str, transition: str, message: str
 ) -> None:
@@ -146,36 +147,40 @@ def test_a_worker_that_is_stopped_while_it_loads_is_ended(
     server.run(test())
 
 
-def test_a_staged_worker_that_hangs_is_made_up_for_before_its_turn(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("transition", "kind"),
+    [("smooth", "worker_started"), ("staged", "worker_started"), ("staged", "staged")],
+)
+def test_a_worker_that_hangs_before_it_begins_is_made_up_for(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transition: str, kind: str
 ) -> None:
-    """Its turn is when the old version has answered what it has; then nothing serves."""
+    """A staged one begins again when the old version has gone: nothing serves in that time."""
     monkeypatch.setattr(heartbeat, "SILENT_SECONDS", 0.5)
     base = tmp_path / "m"
 
     async def test() -> None:
-        _, one = await server.serve(base, "slow", transition="staged")
+        model, _ = await server.serve(base, "half_plus_two", transition=transition)
+        model.config = replace(model.config, load_retry_seconds=0.0)
         first = server.core.events.last_seq
-        _, answer = server.submit("m", long_run(4.0))
-        await running(server)
-        with stopped_at(server, "staged", 2) as pids:
+        stopped: list[int] = []
+
+        def stop(event: Event) -> None:
+            worker = model.versions[2].worker if event.version == 2 else None
+            if worker is not None and not stopped:
+                stopped.append(worker.pid)
+                os.kill(worker.pid, signal.SIGSTOP)
+
+        with on_event(server, kind, stop):
             server.put(base, 2, "half_plus_three")
             server.poll("m")
-            await server.until(lambda: bool(pids), "it is staged, and stopped")
-        two = server.core.manager.models["m"].versions[2]
-        await server.until(lambda: two.worker is None, "its worker is ended")
-        assert two.harness.state is HarnessState.STAGED
-        assert one.worker is not None
-        assert (await answer)["y"].tolist() == [1.0]
-        await server.available("m", 2)
+            await server.available("m", 2)
         assert (await server.predict("m", {"x": floats(1)}))["y"].tolist() == [3.5]
-        told = [e for e in server.events(first) if e.kind.startswith("worker_") and e.version == 2]
-        assert [e.kind for e in told] == [
-            "worker_started",
-            "worker_hung",
-            "worker_exited",
-            "worker_started",
-        ]
+        told = [e for e in server.events(first) if e.version == 2]
+        (hung,) = [e for e in told if e.kind == "worker_hung"]
+        assert hung.data is not None
+        assert [hung.data["pid"]] == stopped
+        assert [e.kind for e in told].count("worker_started") == 2
+        assert stopped[0] not in psutil.pids()
 
     server.run(test())
 
