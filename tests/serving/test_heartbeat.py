@@ -198,15 +198,21 @@ def test_a_worker_that_is_stopped_while_it_drains(
         first = server.core.events.last_seq
         stopped = one.worker
         assert stopped is not None
-        answer = server.submit("m", long_run(1.0))[1] if asked else None
-        if asked:
-            await running(server)
-        with on_event(server, "quiescing", lambda _: os.kill(stopped.pid, signal.SIGSTOP)):
+        answers: list[asyncio.Future[Any]] = []
+
+        def ask(event: Event) -> None:
+            """The last request that it is given, as the next version takes over."""
+            if event.version == 2 and asked:
+                answers.append(server.submit("m", long_run(1.0), version=1)[1])
+
+        def stop(_: Event) -> None:
+            os.kill(stopped.pid, signal.SIGSTOP)
+
+        with on_event(server, "available", ask), on_event(server, "quiescing", stop):
             server.put(base, 2, "half_plus_three")
             server.poll("m")
             await server.until(lambda: list(model.versions) == [2], "version 1 is gone")
-        if answer is not None:
-            assert (await answer)["y"].tolist() == [1.0]
+        assert [(await answer)["y"].tolist() for answer in answers] == [[1.0]] * asked
         assert stopped.ended.done()
         told = [e.kind for e in server.events(first) if e.version == 1]
         assert [kind for kind in told if kind.startswith("worker_")] == (
