@@ -211,7 +211,7 @@ class Server:
         self._remember(model, number, path)
         self.outcome = None
         if wait:
-            self.wait_for(number, timeout)
+            self._wait_for(number, timeout, there=True)
         return number
 
     def _remember(self, model: Any, version: int, path: Path) -> None:
@@ -227,9 +227,12 @@ class Server:
             ServingError: it failed, with its own error; DEADLINE_EXCEEDED, it took too long;
                 CANCELLED, its folder was taken away meanwhile.
         """
+        self._wait_for(version, timeout, version in saving.version_folders(self.base_path))
+
+    def _wait_for(self, version: int, timeout: float, there: bool) -> None:
+        """`there`: whether its folder is known to have been there, however soon it is gone."""
         end = time.monotonic() + timeout
         base = self.base_path
-        there = version in saving.version_folders(base)
         while True:
             left = end - time.monotonic()
             step = max(0.0, min(_WAIT_STEP_SECONDS, left))
@@ -292,7 +295,7 @@ class Server:
         version, _ = saving.undo_roll_back(self.base_path)
         self.outcome = None
         self._control.request("POST", model_path(self.model, "poll"), {"complete": [version]})
-        self.wait_for(version, timeout)
+        self._wait_for(version, timeout, there=True)
         return version
 
     def _wait_gone(self, version: int, timeout: float) -> None:
