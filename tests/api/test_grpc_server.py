@@ -74,6 +74,19 @@ def test_bytes_in_and_out_with_the_time_left(tmp_path: Path) -> None:
     with_server(work, tmp_path)
 
 
+@pytest.mark.parametrize("said", [b"", b"PRI * HTTP/2.0\r\n"], ids=["nothing", "half a preface"])
+def test_a_connection_that_does_not_speak_is_closed(said: bytes, tmp_path: Path) -> None:
+    async def work(server: GrpcServer, channel: grpc.aio.Channel) -> None:
+        reader, writer = await asyncio.open_unix_connection(f"{tmp_path}/s")
+        writer.write(said)
+        # What the server says first is its settings; then it waits for ours, and ends that.
+        await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        assert await channel.unary_unary("/s/Echo")(b"a") == b"a none"
+
+    with_server(work, tmp_path, channel_arguments={"grpc.server_handshake_timeout_ms": 300})
+
+
 @pytest.mark.parametrize("code", [code for code in Code if code is not Code.OK])
 def test_every_code_and_long_texts(code: Code, tmp_path: Path) -> None:
     async def work(server: GrpcServer, channel: grpc.aio.Channel) -> None:

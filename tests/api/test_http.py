@@ -9,6 +9,7 @@ import re
 import socket
 import struct
 from collections.abc import AsyncIterator, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -682,6 +683,29 @@ def test_a_slow_client_is_not_waited_for(data: bytes, answer: bytes) -> None:
     async def scenario() -> None:
         async with serving(limits=QUICK) as (_, port):
             assert await exchange(port, data) == answer
+
+    run(scenario())
+
+
+def test_a_head_that_drips_has_its_time_and_no_more() -> None:
+    """Each byte comes soon after the one before: a slow-loris client."""
+
+    async def scenario() -> None:
+        limits = replace(QUICK, header_timeout_s=0.3)
+        async with serving(limits=limits) as (server, port), contextlib.AsyncExitStack() as stack:
+            crowd = [await stack.enter_async_context(client(port)) for _ in range(100)]
+            began = server.now
+            dripped = 0
+            while server.connections and server.now - began < 20.0:
+                for caller in crowd:
+                    with contextlib.suppress(OSError):
+                        caller.send(b"GET / HTTP/1.1\r\nX: " if not dripped else b"x")
+                dripped += 1
+                # Meanwhile others are answered.
+                assert await exchange(port, post(b"a", CLOSE)) == ok(b"POST / a", CLOSE)
+                await asyncio.sleep(0.02)
+            assert dripped > 2
+            assert not server.connections
 
     run(scenario())
 

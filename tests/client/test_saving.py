@@ -97,9 +97,14 @@ def test_a_copy_that_fails_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "rename", full)
-    with pytest.raises(OSError, match="No space left"):
-        saving.put_version(models / "text", tmp_path / "base", 1)
-    assert names(tmp_path / "base") == []
+    base = tmp_path / "base"
+    error = refused(lambda: saving.put_version(models / "text", base, 1))
+    assert error == ServingError(
+        Code.RESOURCE_EXHAUSTED,
+        f"Version 1 could not be written to {base}: No space left on device. Nothing of it is "
+        "left there, and what is served goes on being served",
+    )
+    assert names(base) == []
 
 
 @pytest.mark.parametrize("model", [5, None, b"bytes", {"a": 1}])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 import workbench as wb
 from tests.models import BIG_WEIGHTS_BYTES
+from workbench.client import saving
 from workbench.client.control import ControlClient, model_path
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.status import Code, ServingError
@@ -187,6 +189,24 @@ def test_publish_and_roll_back_and_undo(server: wb.Server, models: Path) -> None
     assert server.predict([1.0]).tolist() == [3.5]  # type: ignore[union-attr]
     # The number of a version that was rolled back is not given to another.
     server.rollback()
+    assert server.publish(models / "half_plus_three") == 3
+
+
+def test_a_version_that_is_taken_away_is_not_waited_for(server: wb.Server, models: Path) -> None:
+    """Somebody else rolls back what is just being published."""
+    base = server.base_path
+    # It is never complete, so it is waited for until it goes.
+    (base / "2").mkdir()
+    taker = threading.Timer(0.3, lambda: saving.roll_back(base, 2))
+    taker.start()
+    with pytest.raises(ServingError) as raised:
+        server.wait_for(2)
+    taker.join()
+    assert raised.value == ServingError(
+        Code.CANCELLED,
+        f"Version 2 of {server.model} is not there any more: its folder was rolled back, or "
+        f"removed from {base}, before it was available",
+    )
     assert server.publish(models / "half_plus_three") == 3
 
 

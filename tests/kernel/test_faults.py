@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
+import psutil
 import pytest
 
 import workbench as wb
@@ -76,18 +78,45 @@ def test_stopped_processes_are_ended_and_replaced(standing: House) -> None:
 
 @pytest.mark.slow
 def test_without_descriptors_it_waits_until_there_are_some(standing: House) -> None:
+    """Who has a connection is answered on it, others are refused at once; and it does not spin."""
     server = standing.pid("server")
+    entry = standing.entry
+    old = http.client.HTTPConnection(entry.host, entry.port, timeout=WAIT_SECONDS)
+    assert over(old, entry.token) == b'{"predictions":[2.5]}'
     soft, hard = resource.prlimit(server, resource.RLIMIT_NOFILE)
     in_use = len(os.listdir(f"/proc/{server}/fd"))
     worker = standing.pid("worker", "life")
     resource.prlimit(server, resource.RLIMIT_NOFILE, (in_use, hard))
     try:
+        assert over(old, entry.token) == b'{"predictions":[2.5]}'
+        for _ in range(5):
+            with socket.create_connection((entry.host, entry.port), WAIT_SECONDS) as refused:
+                refused.sendall(b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+                assert ended(refused)
+        assert psutil.Process(server).cpu_percent(1.0) < 50
         os.kill(worker, signal.SIGKILL)
         time.sleep(2.0)
     finally:
         resource.prlimit(server, resource.RLIMIT_NOFILE, (soft, hard))
     until(standing.answers, "it answers again", WAIT_SECONDS)
+    assert over(old, entry.token) == b'{"predictions":[2.5]}'
     assert standing.pid("server") == server
+    old.close()
+
+
+def over(connection: http.client.HTTPConnection, token: str | None) -> bytes:
+    """What a request over this very connection is answered with."""
+    headers = {"Authorization": f"Bearer {token}"}
+    connection.request("POST", "/v1/models/life:predict", b'{"instances": [1.0]}', headers)
+    return b"".join(connection.getresponse().read().split())
+
+
+def ended(sock: socket.socket) -> bool:
+    """Whether the server has closed a connection, without a word."""
+    try:
+        return sock.recv(1000) == b""
+    except ConnectionResetError:
+        return True
 
 
 def test_the_server_takes_as_many_descriptors_as_it_may(standing: House) -> None:
@@ -113,10 +142,11 @@ sys.stdin.read()
 
 
 @pytest.mark.slow
-def test_ten_thousand_idle_connections_shut_nobody_out(standing: House) -> None:
+@pytest.mark.parametrize("interface", ["port", "grpc_port"])
+def test_ten_thousand_idle_connections_shut_nobody_out(standing: House, interface: str) -> None:
     entry = standing.entry
     with subprocess.Popen(
-        [sys.executable, "-c", IDLE, entry.host, str(entry.port), "10000"],
+        [sys.executable, "-c", IDLE, entry.host, str(getattr(entry, interface)), "10000"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -126,6 +156,9 @@ def test_ten_thousand_idle_connections_shut_nobody_out(standing: House) -> None:
             assert crowd.stdout.readline() == "connected\n"
             for _ in range(20):
                 assert ask(standing) == [2.5]
+            with grpc.insecure_channel(str(entry.grpc_address)) as channel:
+                check = channel.unary_unary("/grpc.health.v1.Health/Check")
+                assert check(b"", timeout=WAIT_SECONDS) == b"\x08\x01"
         finally:
             crowd.kill()
     assert ask(standing) == [2.5]
@@ -162,54 +195,54 @@ def _answers(server: wb.Server, asked: dict[str, Any]) -> bool:
     return bool(answer.tolist() == [7.0])
 
 
-@contextmanager
-def small_disk(folder: Path) -> Iterator[Callable[[], Path]]:
-    """A file system of half a megabyte; what is yielded fills it and gives the filler."""
-    folder.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=512k,mode=0700", "none", str(folder)], check=False
-    )
-    if done.returncode:
-        pytest.skip("a file system for a test cannot be mounted here")
-
-    def fill() -> Path:
-        filler = folder / "filler"
-        with filler.open("wb", buffering=0) as file:
-            try:
-                while True:
-                    file.write(b"x" * 4096)
-            except OSError:
-                return filler
-
+CLOCK = """
+import os, time
+real = time.time
+def jumping():
     try:
-        yield fill
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
+        with open(os.environ["WORKBENCH_TEST_CLOCK"]) as file:
+            return real() + float(file.read() or 0)
+    except OSError:
+        return real()
+time.time = jumping
+time.time_ns = lambda: int(jumping() * 1e9)
+"""
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a small file system")
-def test_on_a_full_disk_it_serves_and_changes_and_says_so(
-    models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.slow
+def test_a_clock_that_jumps_disturbs_nobody(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with tempfile.TemporaryDirectory() as outside, a_house(tmp_path, models) as house:
-        disk = Path(outside) / "disk"
-        with small_disk(disk) as fill:
-            monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(disk))
-            house.serve(base_path=tmp_path / "versions")
-            filler = fill()
-            # It goes on: a worker dies and is replaced, settings change, requests are answered.
+    """The clock of all of the server's processes, set days ahead and back while it serves, loads
+    and changes (the machine's own would be everybody's)."""
+    clock = tmp_path / "clock"
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(CLOCK)
+    monkeypatch.setenv("WORKBENCH_TEST_CLOCK", str(clock))
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    with a_house(tmp_path, models) as house:
+        house.serve(base_path=tmp_path / "versions")
+        supervisor, server = house.entry.supervisor, house.pid("server")
+        for turn, days in enumerate((30, -30, 3650, 0)):
+            clock.write_text(str(days * 86400))
+            until(lambda days=days: moved(house, days), "its clock has jumped", WAIT_SECONDS)  # type: ignore[misc]
+            assert ask(house) == [2.5 + turn % 2]
+            began = time.monotonic()
+            house.server.publish(models / ("half_plus_three", "half_plus_two")[turn % 2])
+            assert ask(house) == [3.5 - turn % 2]
             os.kill(house.pid("worker", "life"), signal.SIGKILL)
-            assert ask(house) == [2.5]
-            house.server.transition = "unload_first"
-            until(lambda: len(events(house, "disk_trouble")) >= 1, "it says so", WAIT_SECONDS)
-            filler.unlink()
-            until(lambda: b"unload_first" in desired(disk), "the settings are kept", WAIT_SECONDS)
-            messages = [event["data"]["message"] for event in events(house, "disk_trouble")]
-            assert any("could not be written" in message for message in messages)
-            assert any("have been written" in message for message in messages)
-            assert ask(house) == [2.5]
-            house.server.stop()
+            assert ask(house) == [3.5 - turn % 2]
+            assert time.monotonic() - began < 30
+        assert house.pid("server") == server
+        assert house.entry.supervisor == supervisor
+        assert events(house, "worker_hung") == []
+        house.server.stop()
+        house.check_nothing_is_left()
 
 
-def desired(disk: Path) -> bytes:
-    return (disk / "workbench-life" / "desired.json").read_bytes()
+def moved(house: House, days: float) -> bool:
+    """Whether what the server dates now is that many days from our own time."""
+    house.server.labels = {}
+    told = house.server._control.request("GET", "/events")["events"]
+    return abs(float(told[-1]["wall"]) - time.time() - days * 86400) < 3600

@@ -81,18 +81,6 @@ def test_its_address_and_what_it_shows() -> None:
     assert repr(one) == f"Entry(digits at http://127.0.0.1:8501, server pid {one.server.pid})"
 
 
-def test_a_new_server_process_is_noted() -> None:
-    registry.write(entry())
-    with process() as server:
-        updated = registry.update_server(entry(), server)
-        assert updated == entry(server=server)
-        assert registry.read("digits") == updated
-        # Why there is none just now is known until there is one.
-        troubled = registry.update_trouble(updated, "no memory")
-        assert registry.find("digits") == troubled == replace(updated, trouble="no memory")
-        assert registry.update_server(troubled, server) == updated
-
-
 def test_removing_leaves_nothing(runtime: Path, tmp_path: Path) -> None:
     registry.write(entry())
     registry.remove(entry())

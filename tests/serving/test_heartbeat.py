@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.servers import Server, floats
-from tests.serving.test_manager import long_run, running
-from workbench.core.events import EventLog
+from tests.serving.test_manager import failure, long_run, on_event, running
+from workbench.core.events import Event, EventLog
 from workbench.core.status import Code, ServingError
 from workbench.serving import heartbeat
 from workbench.serving.heartbeat import Heartbeat
+from workbench.serving.warmup_recorder import prediction_log, write_records
 
 
 def test_a_stopped_worker_is_replaced_and_its_requests_are_answered(
@@ -77,6 +82,143 @@ def test_a_run_for_which_nobody_waits_any_more_is_ended(server: Server, tmp_path
         assert hung.data is not None
         assert hung.data["reason"].endswith("already, and nobody waits for it")
         assert (await server.predict("m", long_run(0.01)))["y"].tolist() == [1.0]
+
+    server.run(test())
+
+
+@contextmanager
+def stopped_at(server: Server, kind: str, version: int) -> Iterator[list[int]]:
+    """Stop the worker of a version in the moment of an event of its load; gives its pid."""
+    pids: list[int] = []
+
+    def stop(event: Event) -> None:
+        served = server.core.manager.models["m"].versions[version]
+        if event.version == version and served.worker is not None:
+            pids.append(served.worker.pid)
+            os.kill(served.worker.pid, signal.SIGSTOP)
+
+    with on_event(server, kind, stop):
+        yield pids
+
+
+@pytest.mark.parametrize(
+    ("kind", "transition", "message"),
+    [
+        ("worker_started", "smooth", "The model did not load within 1 s"),
+        ("reading_meta_graph", "smooth", "The model did not load within 1 s"),
+        ("worker_started", "staged", "The model was not staged within 1 s"),
+        ("loaded_saved_model", "smooth", "The model did not load within 1 s"),
+    ],
+    ids=["load", "graph", "staging", "warm-up"],
+)
+@pytest.mark.slow
+def test_a_worker_that_is_stopped_while_it_loads_is_ended(
+    server: Server, tmp_path: Path, kind: str, transition: str, message: str
+) -> None:
+    """The version before it goes on, and the next attempt is not in its way."""
+    base = tmp_path / "m"
+
+    async def test() -> None:
+        loader = server.core.manager.loader
+        model, one = await server.serve(base, "half_plus_two", transition=transition)
+        server.put(tmp_path, 2, "slow")
+        # Some seconds of warm-up, so that it is in the midst of it.
+        write_records(
+            str(tmp_path / "2" / "assets.extra" / "tf_serving_warmup_requests"),
+            [prediction_log("m", "serving_default", long_run(30.0), [])],
+        )
+        before, loader._load_seconds = loader._load_seconds, 1.0
+        try:
+            with stopped_at(server, kind, 2) as pids:
+                (tmp_path / "2").rename(base / "2")
+                server.poll("m")
+                error = await failure(server, 2)
+        finally:
+            loader._load_seconds = before
+        assert error == ServingError(Code.DEADLINE_EXCEEDED, message)
+        assert len(pids) == 1
+        assert pids[0] not in psutil.pids()
+        assert (await server.predict("m", {"x": floats(1)}))["y"].tolist() == [2.5]
+        assert model.ready is one
+        server.put(base, 3, "half_plus_three")
+        server.poll("m")
+        await server.available("m", 3)
+
+    server.run(test())
+
+
+@pytest.mark.parametrize(
+    ("transition", "kind"),
+    [("smooth", "worker_started"), ("staged", "worker_started"), ("staged", "staged")],
+)
+def test_a_worker_that_hangs_before_it_begins_is_made_up_for(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transition: str, kind: str
+) -> None:
+    """A staged one begins again when the old version has gone: nothing serves in that time."""
+    monkeypatch.setattr(heartbeat, "SILENT_SECONDS", 0.5)
+    base = tmp_path / "m"
+
+    async def test() -> None:
+        model, _ = await server.serve(base, "half_plus_two", transition=transition)
+        model.config = replace(model.config, load_retry_seconds=0.0)
+        first = server.core.events.last_seq
+        stopped: list[int] = []
+
+        def stop(event: Event) -> None:
+            worker = model.versions[2].worker if event.version == 2 else None
+            if worker is not None and not stopped:
+                stopped.append(worker.pid)
+                os.kill(worker.pid, signal.SIGSTOP)
+
+        with on_event(server, kind, stop):
+            server.put(base, 2, "half_plus_three")
+            server.poll("m")
+            await server.available("m", 2)
+        assert (await server.predict("m", {"x": floats(1)}))["y"].tolist() == [3.5]
+        told = [e for e in server.events(first) if e.version == 2]
+        (hung,) = [e for e in told if e.kind == "worker_hung"]
+        assert hung.data is not None
+        assert [hung.data["pid"]] == stopped
+        assert [e.kind for e in told].count("worker_started") == 2
+        assert stopped[0] not in psutil.pids()
+
+    server.run(test())
+
+
+@pytest.mark.parametrize("asked", [True, False], ids=["with a request", "idle"])
+def test_a_worker_that_is_stopped_while_it_drains(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    """What it was asked is answered by another in its place; without, it is ended."""
+    monkeypatch.setattr(heartbeat, "SILENT_SECONDS", 0.5)
+    base = tmp_path / "m"
+
+    async def test() -> None:
+        model, one = await server.serve(base, "slow")
+        first = server.core.events.last_seq
+        stopped = one.worker
+        assert stopped is not None
+        answers: list[asyncio.Future[Any]] = []
+
+        def ask(event: Event) -> None:
+            """The last request that it is given, as the next version takes over."""
+            if event.version == 2 and asked:
+                answers.append(server.submit("m", long_run(1.0), version=1)[1])
+
+        def stop(_: Event) -> None:
+            os.kill(stopped.pid, signal.SIGSTOP)
+
+        with on_event(server, "available", ask), on_event(server, "quiescing", stop):
+            server.put(base, 2, "half_plus_three")
+            server.poll("m")
+            await server.until(lambda: list(model.versions) == [2], "version 1 is gone")
+        assert [(await answer)["y"].tolist() for answer in answers] == [[1.0]] * asked
+        assert stopped.ended.done()
+        told = [e.kind for e in server.events(first) if e.version == 1]
+        assert [kind for kind in told if kind.startswith("worker_")] == (
+            ["worker_hung", "worker_exited", "worker_started", "worker_replaced"] if asked else []
+        )
+        assert (await server.predict("m", {"x": floats(1)}))["y"].tolist() == [3.5]
 
     server.run(test())
 

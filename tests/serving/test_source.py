@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -339,6 +340,12 @@ def test_a_folder_inside_that_cannot_be_listed_is_not_taken_for_an_empty_one(
 
     monkeypatch.setattr(os, "scandir", refuse)
     # What served goes on as it was: an unreadable folder is not a changed one.
-    assert folder.poll(VersionPolicy()).aspired == served.aspired
+    again = folder.poll(VersionPolicy())
+    assert again.aspired == served.aspired
     fresh = FolderSource("m", str(tmp_path)).poll(VersionPolicy())
-    assert (fresh.aspired, fresh.waiting) == ([], {2: "it cannot be read: Permission denied"})
+    hidden = tmp_path / "2" / "variables"
+    reason = (
+        f"{hidden} cannot be read: Permission denied. Let user {getpass.getuser()}, as whom the "
+        "server runs, read it and enter the folders above it."
+    )
+    assert (fresh.aspired, fresh.waiting) == ([], {2: reason})

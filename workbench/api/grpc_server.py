@@ -119,6 +119,8 @@ class GrpcServer:
             # One client cannot have everything, and who says nothing for long makes room.
             "grpc.max_concurrent_streams": 4096,
             "grpc.max_connection_idle_ms": 600_000,
+            # Of a connection on which nothing has been said that is gRPC (otherwise 120 s).
+            "grpc.server_handshake_timeout_ms": 10_000,
             # The supervisor keeps the port with a socket of its own while we are replaced.
             "grpc.so_reuseport": 1,
             **options.channel_arguments,

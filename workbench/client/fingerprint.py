@@ -71,12 +71,15 @@ def _graphs(model: Any) -> Iterator[bytes]:
 def remember(folder: str, model: str, version: int, path: Path, digest: str) -> None:
     """Record that `path`, a version of the model, was made from what has that digest.
 
+    Where the disk is full, the version's files tell what it is.
+
     Args:
         folder: the server's.
     """
     record = _read(folder)
     record[f"{model}/{version}"] = [_stamp(path), digest]
-    paths.write_private(Path(folder) / _RECORD, orjson.dumps(record))
+    with contextlib.suppress(OSError):
+        paths.write_private(Path(folder) / _RECORD, orjson.dumps(record))
 
 
 def of_version(folder: str, model: str, version: int, path: Path) -> str:

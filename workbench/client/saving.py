@@ -6,6 +6,7 @@ TensorFlow is used only where the caller has it: to save a model that lives in t
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import logging
 import os
@@ -16,12 +17,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from workbench.core.status import invalid_argument
+from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.core.versions import parse_version
 
 ASIDE = ".rolled-back"
 """Where `rollback` puts version folders; the name is no version number, so it is not served."""
 _FICLONE = 0x40049409  # linux/fs.h
+_FULL = os.strerror(errno.ENOSPC)
 
 
 def is_saved_model(path: Path) -> bool:
@@ -55,9 +57,13 @@ def put_version(model: Any, base: Path, version: int) -> Path:
     """Write `model` (in memory, or the path of a SavedModel) as `base/<version>`.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, it is nothing that can be saved, or the version exists.
+        ServingError: INVALID_ARGUMENT, it is nothing that can be saved, or the version exists;
+            RESOURCE_EXHAUSTED or UNAVAILABLE, the disk is full, or does not take it.
     """
-    base.mkdir(parents=True, exist_ok=True)
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_written(version, base, error) from error
     if version in version_folders(base):
         raise invalid_argument(
             f"Version {version} exists already in {base}: a version never changes its contents; "
@@ -74,10 +80,24 @@ def put_version(model: Any, base: Path, version: int) -> Path:
         else:
             save(model, beside)
         os.rename(beside, final)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(beside, ignore_errors=True)
+        # TensorFlow has an exception of its own for what the file system says.
+        if isinstance(error, OSError) or _FULL in str(error):
+            raise _not_written(version, base, error) from error
         raise
     return final
+
+
+def _not_written(version: int, base: Path, error: BaseException) -> ServingError:
+    """Why a version is not there; of several files that could not be copied, the first says it."""
+    said = str(error.args[0][0][2]) if isinstance(error, shutil.Error) else str(error)
+    full = _FULL in said
+    return ServingError(
+        Code.RESOURCE_EXHAUSTED if full else Code.UNAVAILABLE,
+        f"Version {version} could not be written to {base}: {_FULL if full else said}. Nothing of "
+        "it is left there, and what is served goes on being served",
+    )
 
 
 def _copy(source: str, target: str) -> str:

@@ -50,6 +50,9 @@ which take the server first. A client needs none of them: each is imported when 
 LOAD_TIMEOUT_SECONDS = 300.0
 _STOP_SECONDS = 10.0
 
+_WAIT_STEP_SECONDS = 2.0
+"""How long, at most, a version's folder is not looked at while the version is waited for."""
+
 
 class Server:
     """One running server. It holds no connection that could break: it finds the server by its
@@ -208,7 +211,7 @@ class Server:
         self._remember(model, number, path)
         self.outcome = None
         if wait:
-            self.wait_for(number, timeout)
+            self._wait_for(number, timeout, there=True)
         return number
 
     def _remember(self, model: Any, version: int, path: Path) -> None:
@@ -221,12 +224,18 @@ class Server:
         """Wait until a version is available.
 
         Raises:
-            ServingError: it failed, with its own error; DEADLINE_EXCEEDED, it took too long.
+            ServingError: it failed, with its own error; DEADLINE_EXCEEDED, it took too long;
+                CANCELLED, its folder was taken away meanwhile.
         """
+        self._wait_for(version, timeout, version in saving.version_folders(self.base_path))
+
+    def _wait_for(self, version: int, timeout: float, there: bool) -> None:
+        """`there`: whether its folder is known to have been there, however soon it is gone."""
         end = time.monotonic() + timeout
+        base = self.base_path
         while True:
             left = end - time.monotonic()
-            step = max(0.0, min(20.0, left))
+            step = max(0.0, min(_WAIT_STEP_SECONDS, left))
             data = self._control.request(
                 "GET",
                 model_path(self.model, "wait"),
@@ -242,6 +251,12 @@ class Server:
                     )
                 if v["version"] == version and v["state"] == "AVAILABLE":
                     return
+            if there and base.is_dir() and version not in saving.version_folders(base):
+                raise ServingError(
+                    Code.CANCELLED,
+                    f"Version {version} of {self.model} is not there any more: its folder was "
+                    f"rolled back, or removed from {base}, before it was available",
+                )
             if left <= 0:
                 reason = data["waiting"].get(str(version), "it is still loading")
                 raise ServingError(
@@ -280,7 +295,7 @@ class Server:
         version, _ = saving.undo_roll_back(self.base_path)
         self.outcome = None
         self._control.request("POST", model_path(self.model, "poll"), {"complete": [version]})
-        self.wait_for(version, timeout)
+        self._wait_for(version, timeout, there=True)
         return version
 
     def _wait_gone(self, version: int, timeout: float) -> None:

@@ -11,7 +11,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -138,11 +138,9 @@ def compare_transitions(
 
 
 def _kept(found: TransitionComparison) -> TransitionComparison:
-    from workbench.experiments.store import Store
+    from workbench.experiments.store import keep_result
 
-    with Store() as store:
-        number = store.add("transitions", found.model, found.to_json(), found.advice)
-    return replace(found, number=number)
+    return keep_result("transitions", found.model, found, found.advice)
 
 
 @dataclass

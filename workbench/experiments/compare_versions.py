@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -134,11 +133,9 @@ def compare_versions(
     )
     if not keep:
         return found
-    from workbench.experiments.store import Store
+    from workbench.experiments.store import keep_result
 
-    with Store() as store:
-        number = store.add("versions", found.model, found.to_json(), found.sentences()[0])
-    return replace(found, number=number)
+    return keep_result("versions", found.model, found, found.sentences()[0])
 
 
 @contextlib.contextmanager

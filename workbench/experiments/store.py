@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sqlite3
 import time
+import warnings
 import zlib
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from workbench.core.status import Code, ServingError, failed_precondition
+from workbench.core.status import Code, ServingError, failed_precondition, unavailable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound=Any)
 
 WAIT_SECONDS = 10.0
+_DISK = re.compile("disk|unable to open|readonly")
+"""In SQLite's errors about files, and in none about statements (codes come with Python 3.11)."""
 
 RESULTS = {
     "calibration": ("workbench.experiments.calibrate", "Calibration"),
@@ -65,20 +70,38 @@ class Store(contextlib.AbstractContextManager["Store"]):
     """The experiments in one file, which is made where it is not there.
 
     Raises:
-        ServingError: FAILED_PRECONDITION, a later workbench has written the file.
+        ServingError: FAILED_PRECONDITION, a later workbench has written the file; UNAVAILABLE, the
+            disk is full, or does not take the file for another reason.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or store_path()
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)
+        with self._told():
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(
+                self.path, timeout=WAIT_SECONDS, isolation_level=None
+            )
         try:
-            self._write_ahead()
-            self._connection.execute("PRAGMA synchronous=NORMAL")
-            self._migrate()
+            with self._told():
+                self._write_ahead()
+                self._connection.execute("PRAGMA synchronous=NORMAL")
+                self._migrate()
         except BaseException:
             self._connection.close()
             raise
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the file system refuses, in words for a person."""
+        try:
+            yield
+        except (sqlite3.OperationalError, OSError) as error:
+            if not isinstance(error, OSError) and not _DISK.search(str(error)):
+                raise
+            raise unavailable(
+                f"The experiments in {self.path} cannot be read or written: "
+                f"{getattr(error, 'strerror', None) or error}"
+            ) from error
 
     def _write_ahead(self) -> None:
         # SQLite waits for other writers everywhere but here: two processes that make the file at
@@ -94,6 +117,10 @@ class Store(contextlib.AbstractContextManager["Store"]):
             time.sleep(0.01)
 
     def _migrate(self) -> None:
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version == len(MIGRATIONS):
+            # Nothing to write: what there is can be read on a full disk too.
+            return
         # The lock is taken before the version is read: of two processes that open an old file
         # at once, the second finds it migrated.
         self._connection.execute("BEGIN IMMEDIATE")
@@ -122,12 +149,18 @@ class Store(contextlib.AbstractContextManager["Store"]):
         self._connection.close()
 
     def add(self, kind: str, model: str, data: dict[str, Any], summary: str = "") -> int:
-        """Keep an experiment; returns its number."""
+        """Keep an experiment; returns its number.
+
+        Raises:
+            ServingError: UNAVAILABLE, the disk is full; nothing of it is kept.
+        """
         packed = zlib.compress(json.dumps(data).encode())
-        cursor = self._connection.execute(
-            "INSERT INTO experiments (kind, model, saved_at, summary, data) VALUES (?, ?, ?, ?, ?)",
-            (kind, model, time.time(), summary, packed),
-        )
+        with self._told():
+            cursor = self._connection.execute(
+                "INSERT INTO experiments (kind, model, saved_at, summary, data) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (kind, model, time.time(), summary, packed),
+            )
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
@@ -160,9 +193,21 @@ class Store(contextlib.AbstractContextManager["Store"]):
 
 
 def keep_result(kind: str, model: str, result: T, summary: str) -> T:
-    """Keep a result, a dataclass with `to_json` and `number`; returns it with its number."""
-    with Store() as store:
-        number = store.add(kind, model, result.to_json(), summary)
+    """Keep a result, a dataclass with `to_json` and `number`; returns it with its number.
+
+    What was measured is not lost where it cannot be kept (a full disk): the result comes back
+    without a number, and a warning says why.
+    """
+    try:
+        with Store() as store:
+            number = store.add(kind, model, result.to_json(), summary)
+    except ServingError as error:
+        warnings.warn(
+            f"This result is not kept: {error.message}. It is returned all the same; its "
+            "to_json() is what would have been kept.",
+            stacklevel=3,
+        )
+        return result
     return replace(result, number=number)
 
 

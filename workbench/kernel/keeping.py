@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from workbench.core.events import Event
-from workbench.runtime import paths
+from workbench.runtime import paths, registry
 
 EVENTS_BYTES = 4 * 1024 * 1024
 LOG_BYTES = 8 * 1024 * 1024
@@ -163,6 +163,50 @@ class DesiredState:
     def retry(self) -> None:
         if self._unwritten is not None:
             self.write(self._unwritten)
+
+
+class EntryFiles:
+    """A server's entry in the registry; and, for a server in a Jupyter kernel, what that kernel
+    goes on with when it is started again.
+
+    Args:
+        tell: told when they cannot be kept, and when they have been after all.
+    """
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self.unwritten = False
+        """Whether what is on disk is older than what `keep` was given."""
+
+    def write(self, entry: registry.Entry) -> None:
+        """Raises OSError where the disk does not take them."""
+        if entry.keeper is not None:
+            resume = {
+                "kernel_id": entry.kernel_id,
+                "server": list(entry.server),
+                "token": entry.token,
+                "port": entry.port or None,
+                "grpc_port": entry.grpc_port,
+            }
+            paths.write_private(paths.resume_path(entry.folder), orjson.dumps(resume))
+        registry.write(entry)
+
+    def keep(self, entry: registry.Entry) -> None:
+        """Write them, or say that they could not be written."""
+        path = paths.entry_path(entry.name)
+        try:
+            self.write(entry)
+        except OSError as error:
+            if not self.unwritten:
+                self._tell(
+                    f"The registry's entry {path} could not be written: {error.strerror or error}. "
+                    "The server goes on; it is written as soon as that is possible."
+                )
+            self.unwritten = True
+            return
+        if self.unwritten:
+            self.unwritten = False
+            self._tell(f"The registry's entry {path} has been written")
 
 
 def _beside(path: Path) -> Path:

@@ -18,14 +18,14 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import orjson
 
 from workbench.core.status import Code, ServingError, unavailable
-from workbench.kernel.keeping import open_private
+from workbench.kernel.keeping import EntryFiles, open_private, say
 from workbench.kernel.ports import listening_socket, port_of, reserved_socket
 from workbench.runtime import paths, registry
 from workbench.runtime.processes import (
@@ -42,6 +42,8 @@ STOP_SECONDS = 4.0
 # for as long as it takes.
 _RESTART_PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 _STABLE_SECONDS = 30.0
+# Between attempts to write what the disk has not taken.
+_UNWRITTEN_SECONDS = 2.0
 # In the foreground, somebody who starts the whole command again is told sooner.
 _FOREGROUND_FAILURES = 5
 EXIT_REFUSED = 255
@@ -117,6 +119,7 @@ class Supervisor:
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
         self._lock = threading.Lock()
+        self._files = EntryFiles(say)
 
     def start(self) -> registry.Entry:
         """Start the server process and enter it in the registry.
@@ -147,6 +150,31 @@ class Supervisor:
         except BaseException:
             self._close_ports()
             raise
+        try:
+            self.entry = self._begin(resumed)
+        except BaseException as error:
+            self._end_process()
+            if resumed:
+                # The models that were published from memory are there for the next attempt.
+                self._close_ports()
+            else:
+                self._clean_up()
+            if isinstance(error, OSError):
+                raise unavailable(
+                    f"The server's files could not be written below {self._folder.parent}: "
+                    f"{error.strerror or error}"
+                ) from error
+            raise
+        threading.Thread(target=self._watch, name="server-watch", daemon=True).start()
+        return self.entry
+
+    def _begin(self, resumed: dict[str, Any]) -> registry.Entry:
+        """The server's folder, its process and its entry.
+
+        Raises:
+            ServingError: the process did not start.
+            OSError: some file could not be written.
+        """
         if not resumed:
             shutil.rmtree(self._folder, ignore_errors=True)
         paths.make_private(self._folder)
@@ -156,19 +184,10 @@ class Supervisor:
         if self._token == "":
             self._token = secrets.token_urlsafe(24)
         self._socket = paths.socket_path(self._folder)
-        try:
-            process = self._spawn()
-        except BaseException:
-            if resumed:
-                # The models that were published from memory are there for the next attempt.
-                self._close_ports()
-            else:
-                self._clean_up()
-            raise
-        self.entry = registry.Entry(
+        entry = registry.Entry(
             name=self.spec.name,
             supervisor=ProcessId.me(),
-            server=process,
+            server=self._spawn(),
             host=self.spec.host,
             port=port_of(self._listening) or 0,
             token=self._token,
@@ -181,9 +200,8 @@ class Supervisor:
             grpc_port=port_of(self._grpc_port),
             idle_seconds=self.spec.idle_seconds,
         )
-        registry.write(self.entry)
-        threading.Thread(target=self._watch, name="server-watch", daemon=True).start()
-        return self.entry
+        self._files.write(entry)
+        return entry
 
     def stop(self, keep: bool = False) -> None:
         """End the server process, drained as far as time allows, and remove all its files.
@@ -209,6 +227,13 @@ class Supervisor:
         else:
             self._clean_up()
         self.ended.set()
+
+    def _end_process(self) -> None:
+        """End a server process of which nobody will know."""
+        process = self._process
+        if process is not None:
+            process.kill()
+            process.wait()
 
     # Starting.
 
@@ -289,15 +314,6 @@ class Supervisor:
             process.wait()
             reason = answer.get("failed") or self._log_tail() or describe_exit(None)
             raise unavailable(f"The server process did not start: {reason}")
-        if self.spec.keeper is not None:
-            resume = {
-                "kernel_id": self.spec.kernel_id,
-                "server": list(identity),
-                "token": self._token,
-                "port": port_of(self._listening),
-                "grpc_port": port_of(self._grpc_port),
-            }
-            paths.write_private(self._resume_file, orjson.dumps(resume))
         return identity
 
     def _popen(self, fds: list[int]) -> subprocess.Popen[bytes]:
@@ -329,7 +345,7 @@ class Supervisor:
             process = self._process
             assert process is not None
             started = time.monotonic()
-            code = process.wait()
+            code = self._wait(process)
             if self._stopping.is_set():
                 return
             self._end_orphans()
@@ -368,9 +384,7 @@ class Supervisor:
                 reason = error.message if isinstance(error, ServingError) else str(error)
                 continue
             assert self.entry is not None
-            with self._lock:
-                if not self._stopping.is_set():
-                    self.entry = registry.update_server(self.entry, server)
+            self._enter(replace(self.entry, server=server, trouble=None))
             return failures
 
     def _tell(self, trouble: str) -> None:
@@ -378,9 +392,23 @@ class Supervisor:
         assert self.entry is not None
         seconds = _RESTART_PAUSES[-1]
         trouble += f". It is started again every {seconds:.0f} s, and nothing is lost meanwhile"
+        self._enter(replace(self.entry, trouble=trouble))
+
+    def _enter(self, entry: registry.Entry) -> None:
         with self._lock:
             if not self._stopping.is_set():
-                self.entry = registry.update_trouble(self.entry, trouble)
+                self.entry = entry
+                self._files.keep(entry)
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> int:
+        """Wait for the end of a server process, and look after its files meanwhile."""
+        while self._files.unwritten:
+            try:
+                return process.wait(_UNWRITTEN_SECONDS)
+            except subprocess.TimeoutExpired:
+                assert self.entry is not None
+                self._enter(self.entry)
+        return process.wait()
 
     def _give_up(self, reason: str) -> None:
         self.gave_up = reason

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -99,20 +99,6 @@ class Entry:
 
 def write(entry: Entry) -> None:
     paths.write_private(paths.entry_path(entry.name), entry.to_bytes())
-
-
-def update_server(entry: Entry, server: ProcessId) -> Entry:
-    """The entry with a new server process, written."""
-    entry = replace(entry, server=server, trouble=None)
-    write(entry)
-    return entry
-
-
-def update_trouble(entry: Entry, trouble: str) -> Entry:
-    """The entry with the reason why there is no server process now, written."""
-    entry = replace(entry, trouble=trouble)
-    write(entry)
-    return entry
 
 
 def remove(entry: Entry) -> None:

@@ -7,6 +7,7 @@ large each data file must be once it is complete, and how much memory the weight
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from collections.abc import Iterator
@@ -141,7 +142,7 @@ def missing_data(variables: str) -> str | None:
     """What the folder `variables` still lacks according to its index, in words; or None.
 
     Raises:
-        OSError: the folder cannot be read.
+        OSError: the folder, or a file that is needed, cannot be read.
     """
     path = os.path.join(variables, "variables.index")
     if not os.path.exists(path):
@@ -154,11 +155,19 @@ def missing_data(variables: str) -> str | None:
         return None
     for shard in range(index.shards):
         name = f"variables.data-{shard:05d}-of-{index.shards:05d}"
+        file = os.path.join(variables, name)
         try:
-            have = os.path.getsize(os.path.join(variables, name))
+            have = os.path.getsize(file)
         except FileNotFoundError:
             return f"variables/{name} is missing"
+        require_readable(file)
         need = index.shard_bytes.get(shard, 0)
         if have < need:
             return f"variables/{name} has {have} of {need} bytes"
     return None
+
+
+def require_readable(path: str) -> None:
+    """Raise PermissionError where a file that is there may not be read."""
+    if not os.access(path, os.R_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)

@@ -129,6 +129,8 @@ class Loader:
         """
         started = time.monotonic()
         worker = await self._spawn(model, served)
+        # It answers before it begins: one that is silent now is ended by the heartbeat.
+        worker.ping()
         staging = worker.stage(
             served.found.path,
             tags=model.config.tags,
@@ -154,6 +156,7 @@ class Loader:
         worker = served.worker
         if worker is None:
             worker = await self._spawn(model, served)
+        worker.ping()
         loading = worker.load(
             served.found.path,
             tags=model.config.tags,

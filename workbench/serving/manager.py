@@ -355,11 +355,14 @@ class Manager:
             self.events.add("held_released", model.name, requests=released, seconds=waited)
 
     def _serving(self) -> Iterator[Served]:
-        """Versions whose worker serves; one that loads has no time to answer."""
+        """Versions whose worker serves, or is staged and waits, or was asked before it began to
+        load; in the midst of that it has no time to answer."""
         for model in self.models.values():
             for served in model.versions.values():
                 queues = served.queues
-                if queues is not None and queues.worker is served.worker:
+                serves = queues is not None and queues.worker is served.worker
+                asked = served.worker is not None and served.worker.asked_at is not None
+                if serves or asked or served.harness.state is _S.STAGED:
                     yield served
 
     def _end_stuck(self, worker: Worker, seconds: float) -> None:

@@ -10,6 +10,8 @@ Everything here blocks on the file system, so it is called from a thread.
 from __future__ import annotations
 
 import os
+import pwd
+import stat
 import time
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
@@ -17,7 +19,7 @@ from types import MappingProxyType
 
 from workbench.core.status import Code
 from workbench.core.versions import VersionPolicy, parse_version
-from workbench.serving.checkpoint_index import missing_data
+from workbench.serving.checkpoint_index import missing_data, require_readable
 from workbench.serving.saved_model_file import NotSavedModel, TruncatedFile, read_outline
 
 # A folder that changed this recently may still be growing, however complete it looks.
@@ -70,6 +72,8 @@ class FolderSource:
         self._complete: set[int] = set()
         # Versions as they were when they were complete and at rest.
         self._found: dict[int, Found] = {}
+        # Of those, the ones that could not be read the last time, and why.
+        self._unreadable: dict[int, str] = {}
 
     def trust(self, version: int) -> None:
         """This version was put in place by a rename: it is complete, no need to watch it."""
@@ -99,7 +103,7 @@ class FolderSource:
                 None,
                 warnings=[
                     f"Could not find base path {self.base_path} for servable {self.model} with "
-                    f"error {_told(error)}. Create it, or correct the model's base path."
+                    f"error {_told(error)}. {_cure(error)}"
                 ],
             )
         poll = Poll([])
@@ -124,6 +128,7 @@ class FolderSource:
             )
         # Incomplete versions are left out before the policy chooses: while a new version is
         # being copied, the one before it stays the latest.
+        self._unreadable = {}
         looks = {v: self._look(v, os.path.join(self.base_path, n)) for v, n in folders.items()}
         ready = {v: found for v, found in looks.items() if isinstance(found, Found)}
         good = {v for v, found in ready.items() if avoid.get(v) != found.fingerprint}
@@ -131,6 +136,10 @@ class FolderSource:
         if chosen & probation:
             chosen |= set(policy.aspired(good - probation))
         poll.aspired = [ready[v] for v in sorted(chosen)]
+        poll.warnings += [
+            f"Version {v} of servable {self.model} stays as it is: {self._unreadable[v]}"
+            for v in sorted(chosen & self._unreadable.keys())
+        ]
         poll.replaced = frozenset(policy.aspired(ready)) - chosen
         poll.present = frozenset(folders)
         for version in policy.aspired(folders):
@@ -158,16 +167,23 @@ class FolderSource:
         A version that was complete goes on being what it was while its files change: as in
         TensorFlow Serving, only a folder that is gone takes its version away.
         """
-        look = self._look_now(version, path)
         known = self._found.get(version)
-        return known if isinstance(look, str) and known is not None and known.path == path else look
+        if known is not None and known.path != path:
+            known = None
+        try:
+            look = self._look_now(version, path)
+        except OSError as error:
+            look = f"it cannot be read: {error.strerror}"
+            if isinstance(error, PermissionError):
+                look = f"{error.filename} cannot be read: {error.strerror}. {_cure(error)}"
+            if known is not None:
+                self._unreadable[version] = look
+        return known if isinstance(look, str) and known is not None else look
 
     def _look_now(self, version: int, path: str) -> Found | str:
-        try:
-            fingerprint, size, newest = _measure(path)
-            missing = None if version in self._complete else _missing(path)
-        except OSError as error:
-            return f"it cannot be read: {error.strerror}"
+        """Raises OSError: some of it cannot be read."""
+        fingerprint, size, newest = _measure(path)
+        missing = None if version in self._complete else _missing(path)
         now = time.monotonic()
         # A folder that was here before us need not be watched where its files are old. From then
         # on its rest is measured by a clock that nobody sets.
@@ -190,26 +206,43 @@ def _told(error: OSError) -> str:
     return f"{code.name}: {error.filename}; {error.strerror}"
 
 
+def _cure(error: OSError) -> str:
+    """What a person can do about a path that cannot be read."""
+    if not isinstance(error, PermissionError):
+        return "Create it, or correct the model's base path."
+    return f"Let {_user()}, as whom the server runs, read it and enter the folders above it."
+
+
+def _user() -> str:
+    try:
+        return f"user {pwd.getpwuid(os.geteuid()).pw_name}"
+    except KeyError:
+        return f"user {os.geteuid()}"
+
+
 def _measure(path: str) -> tuple[int, int, float]:
     """Fingerprint, size in bytes and time of the last change (epoch seconds) of a tree.
 
-    It is the inode's change time, which a copy that keeps modification times cannot set.
+    It is the inode's change time, which a copy that keeps modification times cannot set. The
+    fingerprint knows also who may read the files: a version that failed for that is tried again.
     """
-    if not os.path.isdir(path):
+    if not stat.S_ISDIR(os.stat(path).st_mode):
         raise NotADirectoryError(0, "it is not a folder", path)
-    entries: list[tuple[str, int, int]] = []
+    entries: list[tuple[str | int, ...]] = []
     newest = 0.0
     total = 0
     for folder, subfolders, files in os.walk(path, onerror=_raise_unless_gone):
         subfolders.sort()
         for name in files:
+            file = os.path.join(folder, name)
             try:
-                stat = os.stat(os.path.join(folder, name))
+                now = os.stat(file)
             except FileNotFoundError:
                 continue
-            entries.append((os.path.join(folder, name), stat.st_size, stat.st_mtime_ns))
-            total += stat.st_size
-            newest = max(newest, stat.st_ctime)
+            readable = (now.st_mode, now.st_uid, now.st_gid)
+            entries.append((file, now.st_size, now.st_mtime_ns, *readable))
+            total += now.st_size
+            newest = max(newest, now.st_ctime)
     entries.sort()
     return hash(tuple(entries)), total, newest
 
@@ -242,6 +275,7 @@ def _missing(path: str) -> str | None:
     for asset in outline.assets:
         if not os.path.exists(os.path.join(path, "assets", asset)):
             return f"assets/{asset} is missing"
+        require_readable(os.path.join(path, "assets", asset))
     if outline.has_variables:
         return missing_data(os.path.join(path, "variables"))
     return None

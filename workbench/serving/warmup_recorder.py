@@ -9,6 +9,7 @@ time before it becomes available. A request that failed is not kept: it would fa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import struct
 import tempfile
@@ -173,6 +174,16 @@ def write_records(path: str, records: Iterable[bytes]) -> None:
     """
     folder = os.path.dirname(path)
     os.makedirs(folder, exist_ok=True)
+    try:
+        _write_records(folder, path, records)
+    except BaseException:
+        # A folder that is only there for what could not be written.
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
+        raise
+
+
+def _write_records(folder: str, path: str, records: Iterable[bytes]) -> None:
     handle, beside = tempfile.mkstemp(dir=folder, prefix=".warmup-")
     try:
         with os.fdopen(handle, "wb") as file:
