@@ -138,5 +138,7 @@ def test_predict_then_reveal_and_the_stepper(lab: Lab, page: Page) -> None:
     expect(said).to_have_count(2)
     # What outlives the kernel is hidden as long as there is one.
     lasting = page.locator(".wb-durable", has_text="The policy smooth, step by step")
-    expect(lasting.locator("img")).to_have_attribute("alt", re.compile(r"\n2\. version 2 has loaded"))
+    expect(lasting.locator("img")).to_have_attribute(
+        "alt", re.compile(r"\n2\. version 2 has loaded")
+    )
     expect(lasting).to_be_hidden()
