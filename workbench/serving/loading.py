@@ -91,8 +91,7 @@ class Loader:
         """Take a step of loading, again and again while it fails for passing reasons.
 
         Raises:
-            ServingError: that of the last attempt, or CANCELLED where the version was not wanted
-                any more by the time of the next.
+            ServingError: that of the last attempt.
         """
         attempt = 0
         while True:
@@ -105,8 +104,7 @@ class Loader:
                 self._events.add(
                     "load_failed", *served.id, code=error.code.name, message=error.message
                 )
-                if not served.retrying:
-                    self._events.add("load_retry_cancelled", *served.id)
+                if not served.harness.aspired:
                     raise error from failure
                 if not is_passing(error) and not model.config.retry_all_load_errors:
                     raise error from failure
@@ -115,9 +113,6 @@ class Loader:
                     raise error from failure
             attempt += 1
             await asyncio.sleep(model.config.load_retry_seconds)
-            if not served.retrying:
-                self._events.add("load_retry_cancelled", *served.id)
-                raise ServingError(Code.CANCELLED, "Loading of servable cancelled")
             self._events.add("load_retry", *served.id, attempt=attempt)
 
     async def stage(self, model: Model, served: Served) -> StageReport:
