@@ -168,7 +168,7 @@ def _run(page: Page, clone: Path, name: str, last: str) -> None:
     title = "".join(cells[0]["source"]).splitlines()[0].removeprefix("# ")
     heading = panel.locator(".jp-MarkdownOutput h1", has_text=title)
     heading.wait_for()
-    page.get_by_text("| Idle").wait_for()
+    page.get_by_text("| Idle").first.wait_for()
     heading.click()
     for _ in range(at + 1):
         page.keyboard.press("Shift+Enter")
