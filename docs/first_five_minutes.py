@@ -138,8 +138,8 @@ def in_jupyterlab(place: Path) -> Clock:
             )
             browser.close()
     finally:
-        # As Ctrl-C in the terminal.
-        os.killpg(process.pid, signal.SIGINT)
+        # Ctrl-C would do, but is ignored by what a shell has put into the background.
+        os.killpg(process.pid, signal.SIGTERM)
         process.wait(_STEP_SECONDS)
     return clock
 
