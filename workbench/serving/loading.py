@@ -43,6 +43,12 @@ def is_passing(error: ServingError) -> bool:
     return error.code in _PASSING
 
 
+def _worth_another(error: ServingError) -> bool:
+    """Whether the next attempt may do better. Memory is not soon to be had where it was not:
+    TensorFlow's allocator has waited ten seconds for it, and perhaps nobody serves meanwhile."""
+    return is_passing(error) and error.code is not Code.RESOURCE_EXHAUSTED
+
+
 def as_serving_error(error: Exception) -> ServingError:
     """Whatever went wrong with a version, as what is told of it: also an exception that nobody
     foresaw must not leave the version in the middle of its load for ever."""
@@ -106,7 +112,7 @@ class Loader:
                 )
                 if not served.harness.aspired:
                     raise error from failure
-                if not is_passing(error) and not model.config.retry_all_load_errors:
+                if not _worth_another(error) and not model.config.retry_all_load_errors:
                     raise error from failure
                 if attempt >= model.config.max_load_retries:
                     self._events.add("load_retries_exhausted", *served.id, retries=attempt)
