@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 .PHONY: help env lab demo test test-full lint soak bench screenshots docs clean
 
 help:
-	@echo "make lab          JupyterLab, open on the quickstart, with a model being served"
+	@echo "make lab          JupyterLab, open on the labs and the quickstart, with a model being served"
 	@echo "make demo         the same job in a terminal; the figure goes to out/demo.png"
 	@echo "make test         everything a change must pass"
 	@echo "make test-full    what takes longer: chaos, fuzzing, all notebooks, all browser tours"

@@ -2,22 +2,29 @@
 
     python -m docs.first_five_minutes
 
-does it once, in an empty folder, and writes the times into `docs/first-five-minutes.md`. What is
-downloaded comes from wherever this machine's pip and npm look.
+does it twice, each in an empty folder: in JupyterLab (`make lab`, and Chromium for a reader) and in
+a shell. It writes the times into `docs/first-five-minutes.md`. What is downloaded comes from
+wherever this machine's pip and npm look.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import signal
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
+from playwright.sync_api import Page, sync_playwright
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "first-five-minutes.md"
-START, END = "<!-- measured -->", "<!-- end of measured -->"
+CHROMIUM = "/usr/bin/chromium"
+_STEP_SECONDS = 900.0
+_STEP_MS = 300_000
 
 TRAIN = """
 import workbench as wb
@@ -40,44 +47,155 @@ server.stop()
 """
 
 
+class Clock:
+    """The steps taken so far, each with its time."""
+
+    def __init__(self) -> None:
+        self.rows: list[str] = []
+        self._began = self._last = time.monotonic()
+
+    def step(self, what: str) -> None:
+        """A step is done now."""
+        now = time.monotonic()
+        self.rows.append(f"| {what} | {now - self._last:.1f} | {now - self._began:.1f} |")
+        print(self.rows[-1], flush=True)
+        self._last = now
+
+    @property
+    def table(self) -> str:
+        return "\n".join(
+            ["| step | seconds | since the beginning |", "| --- | --- | --- |", *self.rows]
+        )
+
+
+def _environ(place: Path) -> dict[str, str]:
+    """Nothing of this user's is used but pip's and npm's own caches and settings."""
+    own = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "JPY"))}
+    for name in ("runtime", "data", "config"):
+        own[f"JUPYTER_{name.upper()}_DIR"] = str(place / name)
+    # The page is opened here, as a browser would; there may be no screen for one.
+    return {**own, "BROWSER": "true"}
+
+
+def _clone(place: Path) -> Path:
+    clone = place / "serving-workbench"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    return clone
+
+
+def in_a_shell(place: Path) -> tuple[Clock, float]:
+    """The steps, and how many bytes the environment takes."""
+    clock = Clock()
+    clone = _clone(place)
+    clock.step("`git clone`")
+    python = str(clone / ".venv" / "bin" / "python")
+    for what, command in (
+        ("`make env`: the environment and the extension", ["make", "env"]),
+        ("train a model, serve it, first prediction", [python, "-c", TRAIN]),
+        ("first measured sweep, four points", [python, "-c", SWEEP]),
+    ):
+        subprocess.run(
+            command, cwd=clone, env=_environ(place), check=True, timeout=_STEP_SECONDS,
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        clock.step(what)
+    files = (f for f in (clone / ".venv").rglob("*") if not f.is_symlink())
+    return clock, float(sum(f.stat().st_size for f in files))
+
+
+def in_jupyterlab(place: Path) -> Clock:
+    """The steps of somebody who types `make lab` and goes on with mouse and keyboard."""
+    clock = Clock()
+    clone = _clone(place)
+    clock.step("`git clone`")
+    process = subprocess.Popen(
+        ["make", "lab"], cwd=clone, env=_environ(place), stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        address = _address(place / "runtime", process)
+        clock.step(
+            "`make lab`: the environment and the extension, until JupyterLab's address is told"
+        )
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+            page = browser.new_page(viewport={"width": 1280, "height": 800})
+            page.set_default_timeout(_STEP_MS)
+            page.goto(address)
+            page.locator(".wb-Lab").first.wait_for()
+            page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for()
+            clock.step("the page is there: the labs, and the quickstart beside them")
+            page.locator(".wb-Welcome-icon .wb-icon-serving").wait_for()
+            clock.step("the example is being served")
+            _run(page, clone, "00-quickstart.ipynb", "server.predict(")
+            clock.step(
+                "the quickstart's cells run, up to the first prediction of a model of one's own"
+            )
+            page.locator(".wb-Lab", has_text="Batching").click()
+            _run(page, clone, "07-batching-sweep.ipynb", "server.sweep(")
+            clock.step(
+                "lab 07 opened and its cells run, up to the first measured sweep, nine points"
+            )
+            browser.close()
+    finally:
+        # Ctrl-C would do, but is ignored by what a shell has put into the background.
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(_STEP_SECONDS)
+    return clock
+
+
+def _address(runtime: Path, process: subprocess.Popen[bytes]) -> str:
+    """The quickstart's page, once the Jupyter Server has told where it is."""
+    end = time.monotonic() + _STEP_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        for path in runtime.glob("jpserver-*.json"):
+            try:
+                told = json.loads(path.read_text())
+            except ValueError:
+                continue  # It is written just now.
+            return f"{told['url']}lab/tree/notebooks/00-quickstart.ipynb?token={told['token']}"
+        time.sleep(0.1)
+    raise RuntimeError("JupyterLab did not start")
+
+
+def _run(page: Page, clone: Path, name: str, last: str) -> None:
+    """Run a notebook's cells in order until the first that has `last` in it is done."""
+    cells = json.loads((clone / "notebooks" / name).read_text())["cells"]
+    at = next(
+        i for i, c in enumerate(cells) if c["cell_type"] == "code" and last in "".join(c["source"])
+    )
+    panel = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+    title = "".join(cells[0]["source"]).splitlines()[0].removeprefix("# ")
+    heading = panel.locator(".jp-MarkdownOutput h1", has_text=title)
+    heading.wait_for()
+    page.get_by_text("| Idle").first.wait_for()
+    heading.click()
+    for _ in range(at + 1):
+        page.keyboard.press("Shift+Enter")
+    cell = panel.locator(f".jp-Cell[data-windowed-list-index='{at}']")
+    cell.locator(".jp-OutputArea-output").first.wait_for(state="attached")
+    if cell.locator("[data-mime-type='application/vnd.jupyter.stderr']").count():
+        raise RuntimeError(cell.inner_text())
+
+
+def _put(text: str, name: str, measured: str) -> str:
+    """The page with what stands between two marks put anew."""
+    start, end = f"<!-- measured: {name} -->", f"<!-- end of {name} -->"
+    return f"{text.partition(start)[0]}{start}\n{measured}\n{end}{text.partition(end)[2]}"
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        clone = place / "serving-workbench"
-        python = clone / ".venv" / "bin" / "python"
-        # Nothing of this user's is used but pip's and npm's own caches and settings.
-        home = {
-            "JUPYTER_RUNTIME_DIR": str(place / "runtime"),
-            "JUPYTER_DATA_DIR": str(place / "data"),
-        }
-        steps = [
-            ("`git clone`", ["git", "clone", "--quiet", str(ROOT), str(clone)], place),
-            ("`make env`: the environment and the extension", ["make", "env"], clone),
-            ("train a model, serve it, first prediction", [str(python), "-c", TRAIN], clone),
-            ("first measured sweep, four points", [str(python), "-c", SWEEP], clone),
-        ]
-        rows, total = [], 0.0
-        for what, command, where in steps:
-            started = time.monotonic()
-            subprocess.run(
-                command, cwd=where, env={**os.environ, **home}, check=True, timeout=900,
-                stdout=subprocess.DEVNULL,
-            )  # fmt: skip
-            seconds = time.monotonic() - started
-            total += seconds
-            rows.append(f"| {what} | {seconds:.1f} | {total:.1f} |")
-            print(rows[-1], flush=True)
-        size = sum(f.stat().st_size for f in (clone / ".venv").rglob("*") if not f.is_symlink())
+        lab = in_jupyterlab(Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        shell, size = in_a_shell(Path(folder))
     machine = (
         f"{os.cpu_count()} CPUs, Python {platform.python_version()}, {platform.system()} "
         f"{platform.machine()}; {time.strftime('%Y-%m-%d', time.gmtime())}. The environment takes "
         f"{size / 2**30:.1f} GB of disk."
     )
-    head = "| step | seconds | since the beginning |\n| --- | --- | --- |"
-    text = PAGE.read_text()
-    before, after = text.partition(START)[0], text.partition(END)[2]
-    table = "\n".join([head, *rows])
-    PAGE.write_text(f"{before}{START}\n{table}\n\n{machine}\n{END}{after}")
+    text = _put(PAGE.read_text(), "lab", lab.table)
+    PAGE.write_text(_put(text, "shell", f"{shell.table}\n\n{machine}"))
 
 
 if __name__ == "__main__":

@@ -201,7 +201,8 @@ export async function listExperiments(
   return answer.experiments;
 }
 
-async function request<T>(
+/** Ask one of the server extension's routes; a refusal is thrown with its own message. */
+export async function request<T>(
   settings: ServerConnection.ISettings,
   route: string,
   method = 'GET',

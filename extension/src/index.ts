@@ -22,6 +22,7 @@ import { addServeCommand } from './serve';
 import { ModelServers, REFRESH_SECONDS } from './servers';
 import { StatusItem } from './status';
 import { CommandIDs, IModelServers } from './tokens';
+import { addWelcome } from './welcome/open';
 
 export { CommandIDs, IModelServers };
 
@@ -150,6 +151,37 @@ const dashboard: JupyterFrontEndPlugin<void> = {
   }
 };
 
+const welcome: JupyterFrontEndPlugin<void> = {
+  id: `${NAME}:welcome`,
+  description: 'The page of the labs, from the launcher, the palette and `workbench lab`.',
+  autoStart: true,
+  requires: [IModelServers],
+  optional: [ILauncher, ICommandPalette, ILayoutRestorer, ITranslator],
+  activate: (
+    app: JupyterFrontEnd,
+    model: IModelServers,
+    launcher: ILauncher | null,
+    palette: ICommandPalette | null,
+    restorer: ILayoutRestorer | null,
+    translator: ITranslator | null
+  ) => {
+    const trans = bundle(translator);
+    const category = trans.__('Serving');
+    const command = CommandIDs.openWelcome;
+    const tracker = addWelcome(app, model, restorer, trans);
+    launcher?.add({ command, category, rank: 2, categoryRank: LAUNCHER_RANK });
+    palette?.addItem({ command, category, args: { isPalette: true } });
+    if (PageConfig.getOption('workbenchWelcome') === 'open') {
+      void app.restored.then(() => {
+        if (tracker.size === 0) {
+          const beside = PageConfig.getOption('treePath');
+          return app.commands.execute(command, beside === '' ? {} : { beside });
+        }
+      });
+    }
+  }
+};
+
 const serve: JupyterFrontEndPlugin<void> = {
   id: `${NAME}:serve`,
   description: 'Serves folders of the user\'s files, from the file browser and the palette.',
@@ -195,4 +227,4 @@ const status: JupyterFrontEndPlugin<void> = {
   }
 };
 
-export default [servers, quickstart, dashboard, serve, running, status];
+export default [servers, quickstart, dashboard, welcome, serve, running, status];

@@ -28,6 +28,7 @@ export const IModelServers = new Token<IModelServers>(
 
 export namespace CommandIDs {
   export const openQuickstart = 'workbench:open-quickstart';
+  export const openWelcome = 'workbench:open-welcome';
   export const openDashboard = 'workbench:open-dashboard';
   export const openConsole = 'workbench:open-console';
   export const serveFolder = 'workbench:serve-folder';

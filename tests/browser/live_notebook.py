@@ -24,12 +24,17 @@ RATE = 100.0
 FRAME_MS = 20.0
 """Of scripting in a frame: with no more than that, fifty frames a second are possible."""
 
+_HEIGHT = 6600
 _SERVE = """
 import numpy as np
 import workbench as wb
 server = wb.serve({first}, name="every")
-server.publish({second})
 x = np.linspace(-4, 4, 50, dtype=np.float32)
+changed = server.compare_transitions(
+    {second}, x[:1], rate=100, repeats=1, lead_seconds=0.6, keep=False, progress=False
+)
+server.publish({second})
+calibration = server.calibrate(x[:1], max_batch_size=16, seconds=1.0, keep=False)
 found = server.compare_versions(1, 2, x, pairs=50, keep=False, progress=False)
 """
 _GUESS = (
@@ -88,15 +93,20 @@ class EveryView:
         )
         cells = (
             _SERVE.format(first=first, second=second), "server", "server.timeline()",
-            "server.ledger()", "found", _GUESS, "wb.policy_stepper()",
+            "server.ledger()", "found", "changed", "server.sweep_explorer(calibration)", _GUESS,
+            "wb.policy_stepper()",
         )  # fmt: skip
         notebook(lab, "every.ipynb", *cells)
-        page.set_viewport_size({"width": 1280, "height": 4200})
+        page.set_viewport_size({"width": 1280, "height": _HEIGHT})
         before = _kernels()
         lab.open(page, path="every.ipynb")
         page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for()
         run_all_cells(page)
-        expect(page.locator(".wb-live")).to_have_count(5)
+        expect(page.locator(".wb-live")).to_have_count(7)
+        # All of it is in sight, and so all of it is live.
+        bottom = page.locator(".wb-stepper").bounding_box()
+        assert bottom is not None
+        assert bottom["y"] + bottom["height"] < _HEIGHT
         expect(page.locator(".wb-timeline .wb-summary")).to_have_text("version 2 available")
         (self.kernel,) = [p for p in _kernels() if p not in before]
         self._lab, self._browser, self._page = lab, browser, page

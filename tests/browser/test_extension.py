@@ -39,7 +39,7 @@ def halves(lab: Lab, models: Path) -> Iterator[str]:
 
 def test_the_card_opens_the_quickstart(lab: Lab, page: Page) -> None:
     lab.open(page)
-    expect(page.locator(CARD)).to_have_text(["Model servers", "Serving quickstart"])
+    expect(page.locator(CARD)).to_have_text(["Model servers", "Serving quickstart", "Serving labs"])
     card = page.locator(CARD, has_text="Serving quickstart")
     expect(card).to_have_attribute(
         "title", "Open a notebook that serves, updates and rolls back a model"
@@ -115,6 +115,13 @@ def test_commands_describe_themselves(lab: Lab, page: Page) -> None:
             "Open the Serving Quickstart",
             True,
             ["isPalette", "cwd"],
+            True,
+        ],
+        [
+            "workbench:open-welcome",
+            "Open the Labs on Serving",
+            True,
+            ["isPalette", "cwd", "beside"],
             True,
         ],
         ["workbench:refresh", "Refresh Model Servers", True, ["isPalette"], True],

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.lab import Lab, open_running, screenshot
+from tests.browser.lab import DARK, LIGHT, Lab, open_running, screenshot, set_theme
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -72,8 +72,10 @@ def test_the_quickstart_and_the_server_it_leaves_behind(lab: Lab, page: Page) ->
     section = open_running(page)
     server = section.locator(".wb-RunningServer")
     expect(server.locator(".jp-RunningSessions-itemLabel").first).to_have_text("digits")
-    page.locator(".wb-live").last.scroll_into_view_if_needed()
     for theme in ("dark", "light"):
+        set_theme(page, DARK if theme == "dark" else LIGHT)
+        # All of the card is in the picture, also where the theme has moved it.
+        page.locator(".wb-live").last.evaluate("node => node.scrollIntoView({ block: 'end' })")
         screenshot(page, "quickstart", theme)
 
     # The notebook's kernel is restarted; the server stays and is found again.

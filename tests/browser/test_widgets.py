@@ -104,7 +104,7 @@ guess
 
 
 def test_predict_then_reveal_and_the_stepper(lab: Lab, page: Page) -> None:
-    notebook(lab, "teach.ipynb", _GUESS, "wb.policy_stepper()")
+    notebook(lab, "teach.ipynb", _GUESS, "stepper = wb.policy_stepper()\nstepper")
     lab.open(page, path="teach.ipynb")
     page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for()
     run_all_cells(page)
@@ -127,3 +127,18 @@ def test_predict_then_reveal_and_the_stepper(lab: Lab, page: Page) -> None:
     page.get_by_role("button", name="Step").click()
     said = page.locator(".jupyter-widgets ol li")
     expect(said).to_have_text(["policy: load 2: highest aspired version not loaded yet"])
+    # While a cell waits for it, it is stepped all the same.
+    page.evaluate(
+        "code => { window.cell = jupyterapp.shell.currentWidget.sessionContext.session.kernel"
+        ".requestExecute({ code }).done; }",
+        "import time\nwhile len(stepper.steps) < 2: time.sleep(0.02)",
+    )
+    page.get_by_role("button", name="Step").click()
+    assert page.evaluate("async () => (await window.cell).content.status") == "ok"
+    expect(said).to_have_count(2)
+    # What outlives the kernel is hidden as long as there is one.
+    lasting = page.locator(".wb-durable", has_text="The policy smooth, step by step")
+    expect(lasting.locator("img")).to_have_attribute(
+        "alt", re.compile(r"\n2\. version 2 has loaded")
+    )
+    expect(lasting).to_be_hidden()

@@ -6,6 +6,7 @@ import html
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -163,6 +164,12 @@ def test_faces(found: TransitionComparison) -> None:
         "runs."
     ) in page
     assert "Of the new version's files 100% to 100% were in the page cache at the start." in page
+
+    # One run of each has no interval, and so no confidence either.
+    once = replace(found, runs=tuple(found.of(policy)[0] for policy in POLICIES))
+    page = html.unescape(once._repr_html_())
+    assert "confidence" not in page
+    assert "One run of each says nothing of how much they differ." in page
 
 
 @pytest.mark.slow

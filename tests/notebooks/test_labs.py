@@ -199,7 +199,10 @@ def test_smooth_or_unload_first(tmp_path: Path) -> None:
     told = [line.partition("ms  ")[2] for line in text(executed, "event.line").splitlines()]
     assert [line for line in told if line in order] == order
     assert re.search(
-        r"100 requests fail at about \d+ requests a second", text(executed, "server.stop()")
+        r"^100 requests fail at about \d+ requests a second\n"
+        r"staged: [1-9]\d* failed, slowest answer \d+ ms \(unload-first with hold: \d+ ms\)\n"
+        r"staged\+hold: 0 failed, slowest answer \d+ ms \(unload-first with hold: \d+ ms\)\n$",
+        text(executed, "server.stop()"),
     )
 
 

@@ -27,6 +27,20 @@ while server.transition != "staged" and time.monotonic() < end:
     time.sleep(0.02)
 print("the cell saw", server.transition)
 """
+_STEPPER = """
+import time
+import workbench as wb
+stepper = wb.policy_stepper()
+stepper._ipython_display_()
+print(stepper.step_button.comm.comm_id)
+"""
+_STEPPED = """
+print("the cell runs")
+end = time.monotonic() + 60
+while not stepper.steps and time.monotonic() < end:
+    time.sleep(0.02)
+print("the cell saw", stepper.steps[0].why)
+"""
 
 
 @pytest.fixture
@@ -53,22 +67,43 @@ def heard(kernel: BlockingKernelClient, found: Callable[[dict[str, Any]], bool])
             return content
 
 
+def subshell_of(kernel: BlockingKernelClient) -> str:
+    kernel.control_channel.send(kernel.session.msg("create_subshell_request"))
+    subshell: str = kernel.get_control_msg(timeout=_WAIT_SECONDS)["content"]["subshell_id"]
+    return subshell
+
+
+def send(kernel: BlockingKernelClient, comm: str, content: dict[str, Any], subshell: str) -> None:
+    """A widget's own message, as the page sends it."""
+    data = {"comm_id": comm, "data": {"method": "custom", "content": content}}
+    message = kernel.session.msg("comm_msg", data)
+    message["header"]["subshell_id"] = subshell
+    kernel.shell_channel.send(message)
+
+
 def test_a_button_acts_while_a_cell_waits_for_it(
     live: wb.Server, kernel: BlockingKernelClient
 ) -> None:
     kernel.execute(_WIDGET)
     comm = heard(kernel, lambda c: c.get("name") == "stdout")["text"].strip()
-    kernel.control_channel.send(kernel.session.msg("create_subshell_request"))
-    subshell = kernel.get_control_msg(timeout=_WAIT_SECONDS)["content"]["subshell_id"]
+    subshell = subshell_of(kernel)
     kernel.execute(_CELL)
     heard(kernel, lambda c: "the cell runs" in c.get("text", ""))
-
-    order = {"op": "transition", "value": "staged", "id": 7}
-    content = {"comm_id": comm, "data": {"method": "custom", "content": order}}
-    message = kernel.session.msg("comm_msg", content)
-    message["header"]["subshell_id"] = subshell
-    kernel.shell_channel.send(message)
+    send(kernel, comm, {"op": "transition", "value": "staged", "id": 7}, subshell)
     try:
         heard(kernel, lambda c: "the cell saw staged" in c.get("text", ""))
     finally:
         live.transition = "smooth"
+
+
+def test_the_policy_is_stepped_while_a_cell_waits_for_it(kernel: BlockingKernelClient) -> None:
+    kernel.execute(_STEPPER)
+    comm = heard(kernel, lambda c: c.get("name") == "stdout")["text"].strip()
+    subshell = subshell_of(kernel)
+    kernel.execute(_STEPPED)
+    heard(kernel, lambda c: "the cell runs" in c.get("text", ""))
+    send(kernel, comm, {"event": "click"}, subshell)
+    heard(
+        kernel,
+        lambda c: c.get("text") == "the cell saw load 2: highest aspired version not loaded yet\n",
+    )

@@ -1,4 +1,4 @@
-"""`workbench lab`: JupyterLab, open on quickstart and dashboard, with a model being served; and
+"""`workbench lab`: JupyterLab, open on the labs and the quickstart, with a model being served; and
 `workbench labs`: the labs in order, with a tick for each that was run."""
 
 from __future__ import annotations
@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.util
-import json
 import os
 import shutil
 import signal
@@ -16,18 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import workbench
+from workbench.client import labs as lessons
 from workbench.client import serve
+from workbench.client.labs import NUMBERED, QUICKSTART
 from workbench.core.status import ServingError, failed_precondition
 
 EXAMPLE = "digits-example"
-QUICKSTART = "00-quickstart.ipynb"
-_NUMBERED = "[0-9][0-9]-*.ipynb"
 _STOP_SECONDS = 15.0
 
 
 def register(commands: Any) -> None:
     """Add the command to the parser's subparsers."""
-    one = commands.add_parser("lab", help="open JupyterLab on the quickstart and the dashboard")
+    one = commands.add_parser("lab", help="open JupyterLab on the labs and the quickstart")
     one.add_argument("--folder", default=".", help="JupyterLab's folder (default: this one)")
     one.add_argument("--no-browser", action="store_true", help="print the address only")
     one.add_argument("--no-example", action="store_true", help="serve no example model")
@@ -52,7 +51,7 @@ def lab(arguments: argparse.Namespace) -> int:
         "jupyterlab",
         f"--ServerApp.root_dir={folder}",
         f"--LabApp.default_url=/lab/tree/{notebook.relative_to(folder).as_posix()}",
-        "--WorkbenchExtension.open_dashboard=True",
+        "--WorkbenchExtension.open_welcome=True",
     ]
     if arguments.no_browser:
         command.append("--no-browser")
@@ -85,23 +84,10 @@ def labs(arguments: argparse.Namespace) -> int:
         raise failed_precondition(
             f"There are no labs in {folder}: `workbench lab` puts them there, or give --folder"
         )
-    for path in sorted(found.glob(_NUMBERED)):
-        title, finished = _read(path)
-        print(f"[{'x' if finished else ' '}] {path.stem[:2]}  {title}")
+    for name in lessons.names(found):
+        title, state = lessons.read_file(found / name)
+        print(f"[{'x' if state == 'done' else ' '}] {name[:2]}  {title}")
     return 0
-
-
-def _read(path: Path) -> tuple[str, bool]:
-    """A lab's title, and whether it was run to its end, as it was saved last."""
-    try:
-        cells = json.loads(path.read_text())["cells"]
-        titles = [line for cell in cells for line in "".join(cell["source"]).splitlines()]
-        title = next((line[2:] for line in titles if line.startswith("# ")), path.stem)
-        code = [cell for cell in cells if cell["cell_type"] == "code"]
-        failed = any(out["output_type"] == "error" for cell in code for out in cell["outputs"])
-        return title, bool(code) and code[-1]["execution_count"] is not None and not failed
-    except (OSError, ValueError, KeyError, TypeError):
-        return f"{path.name} cannot be read", False
 
 
 def _notebooks(folder: Path) -> Path | None:
@@ -120,7 +106,7 @@ def _quickstart(folder: Path) -> Path:
         raise failed_precondition(f"This installation has no {QUICKSTART}")
     target = folder / "notebooks"
     target.mkdir(exist_ok=True)
-    for path in [*shipped.glob(_NUMBERED), *shipped.glob("README.md")]:
+    for path in [*shipped.glob(NUMBERED), *shipped.glob("README.md")]:
         if not (target / path.name).exists():
             shutil.copy(path, target)
     return target / QUICKSTART

@@ -244,7 +244,11 @@ class TransitionComparison:
         sure = {found[GAP].confidence for found in self.measured.values()}
         low, high = min(sure), max(sure)
         text = f"{low:.0%}" if f"{low:.0%}" == f"{high:.0%}" else f"{low:.0%} to {high:.0%}"
-        told = [f"In brackets: what holds the true median with {text} confidence."]
+        told = [
+            f"In brackets: what holds the true median with {text} confidence."
+            if high > 0
+            else "One run of each says nothing of how much they differ."
+        ]
         told += [f"{policy}: {verdict}." for policy, verdict in self.verdicts.items()]
         shares = [run.cached for run in self.runs if run.cached is not None]
         if shares:

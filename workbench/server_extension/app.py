@@ -21,9 +21,7 @@ class WorkbenchExtension(ExtensionApp):
 
     name = "workbench"
 
-    notebooks_dir = Unicode(
-        help="The folder that the quickstart notebook is copied from.", config=True
-    )
+    notebooks_dir = Unicode(help="The folder that the labs are copied from.", config=True)
     model_folders = List(
         Unicode(),
         help="Folders beside the Jupyter Server's own files whose models may be served from the "
@@ -32,6 +30,9 @@ class WorkbenchExtension(ExtensionApp):
     )
     open_dashboard = Bool(
         False, help="Whether JupyterLab opens with the dashboard of model servers.", config=True
+    )
+    open_welcome = Bool(
+        False, help="Whether JupyterLab opens with the page of the labs.", config=True
     )
     control_seconds = Float(
         2.0, help="Seconds that a model server has for an answer about itself.", config=True
@@ -71,12 +72,15 @@ class WorkbenchExtension(ExtensionApp):
             self._rooms, self.control_seconds, self._is_given_up, lifecycle.tell
         )
         self._hub = Hub(lister, self.watch_seconds)
+        # What the page's own configuration tells the front end.
+        page: dict[str, Any] = server.web_app.settings.setdefault("page_config_data", {})
         if self.open_dashboard:
-            # What the page's own configuration tells the front end.
-            page: dict[str, Any] = server.web_app.settings.setdefault("page_config_data", {})
             page["workbenchDashboard"] = "open"
+        if self.open_welcome:
+            page["workbenchWelcome"] = "open"
         self.settings.update(
             workbench_notebooks=Path(self.notebooks_dir),
+            workbench_labs_read={},
             workbench_folders=list(self.model_folders),
             workbench_rooms=self._rooms,
             workbench_lister=lister,

@@ -10,7 +10,7 @@
     .../servers/NAME/models...                    its models: `model_handlers`
     GET    workbench/api/folder?path=             what could be served there, and by whom it is
     GET    workbench/api/experiments              what was measured
-    POST   workbench/api/quickstart               the quickstart notebook's path
+    .../labs, .../quickstart                      the labs: `lab_handlers`
     GET    workbench/api/stream                   the WebSocket: `stream`
 
 All ask for authentication and authorisation (resource ``workbench``) and, where a browser's
@@ -20,10 +20,8 @@ cookie is what authenticates, for the XSRF token. A refusal is JSON with a `mess
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
-import nbformat
 from jupyter_core.utils import ensure_async
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.utils import url_path_join
@@ -36,14 +34,11 @@ from workbench.experiments.store import Store
 from workbench.runtime import registry
 from workbench.server_extension import folders, starting
 from workbench.server_extension.handler import Handler, check_model, check_server
+from workbench.server_extension.lab_handlers import LAB_HANDLERS
 from workbench.server_extension.listing import Lister
 from workbench.server_extension.model_handlers import MODEL_HANDLERS
 from workbench.server_extension.starting import KernelManagerLauncher
 from workbench.server_extension.stream import StreamHandler
-
-QUICKSTART = "00-quickstart.ipynb"
-# Where it is looked for in the user's files: in a clone of the project it lies in its folder.
-_PLACES = (f"notebooks/{QUICKSTART}", QUICKSTART)
 
 _EVENTS_AT_MOST = 2000
 _EXPERIMENTS_AT_MOST = 1000
@@ -201,34 +196,6 @@ def _experiments(model: str | None, limit: int) -> list[dict[str, Any]]:
         return store.list(model, limit)
 
 
-class QuickstartHandler(_Handler):
-    @web.authenticated
-    @authorized
-    async def post(self) -> None:
-        """See to it that the notebook lies in the user's files: ``{"path": ...}``.
-
-        200 where it is there already, which is left as it is; 201 where it has been put at the
-        root.
-        """
-        contents: Any = self.contents_manager
-        for path in _PLACES:
-            if await ensure_async(contents.file_exists(path)):
-                self.finish({"path": path})
-                return
-        notebook = await self.ask(_read_notebook, self.settings["workbench_notebooks"])
-        model = {"type": "notebook", "format": "json", "content": notebook}
-        await ensure_async(contents.save(model, QUICKSTART))
-        self.set_status(201)
-        self.set_header("Location", url_path_join(self.base_url, "api/contents", QUICKSTART))
-        self.finish({"path": QUICKSTART})
-
-
-def _read_notebook(folder: Path) -> dict[str, Any]:
-    source = folder / QUICKSTART
-    notebook: dict[str, Any] = nbformat.read(source, as_version=4)  # type: ignore[no-untyped-call]
-    return notebook
-
-
 HANDLERS = [
     (r"/workbench/api/servers", ServersHandler),
     (r"/workbench/api/servers/([^/]+)", ServerHandler),
@@ -238,6 +205,6 @@ HANDLERS = [
     *MODEL_HANDLERS,
     (r"/workbench/api/folder", FolderHandler),
     (r"/workbench/api/experiments", ExperimentsHandler),
-    (r"/workbench/api/quickstart", QuickstartHandler),
+    *LAB_HANDLERS,
     (r"/workbench/api/stream", StreamHandler),
 ]

@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import anywidget
+    import ipywidgets as ipw
     import pandas as pd
 
     from workbench.experiments.figure import Picture
 
 # JupyterLab and Notebook 7; where the rule means nothing, both are shown, which is no harm.
 _RULE = (
-    ".jp-OutputArea-child:has(.wb-live)+.jp-OutputArea-child:has(.wb-durable){display:none}"
-    ".jp-OutputArea-child:has(>.jupyter-widgets):not(:has(.wb-live)):"
+    ".jp-OutputArea-child:has(.wb-live,.wb-stepper)+"
+    ".jp-OutputArea-child:has(.wb-durable){display:none}"
+    ".jp-OutputArea-child:has(>.jupyter-widgets):not(:has(.wb-live,.wb-stepper)):"
     "has(+.jp-OutputArea-child .wb-durable){display:none}"
 )
 
@@ -84,9 +85,7 @@ class Output:
         )
 
 
-def display_live(
-    widget: anywidget.AnyWidget, html: str, text: str, png: bytes | None = None
-) -> Output:
+def display_live(widget: ipw.DOMWidget, html: str, text: str, png: bytes | None = None) -> Output:
     """Show a widget and, after it, what remains of it when its kernel has gone.
 
     Args:
@@ -95,7 +94,9 @@ def display_live(
     """
     from IPython.display import publish_display_data
 
-    data, metadata = widget._repr_mimebundle_()  # type: ignore[misc]
+    shown = widget._repr_mimebundle_()
+    # anywidget tells metadata, too; ipywidgets' own parts have none.
+    data, metadata = shown if isinstance(shown, tuple) else (shown, {})
     data["text/plain"] = text
     publish_display_data(data, metadata)  # type: ignore[no-untyped-call]
     output = Output()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import anywidget
+import ipywidgets as ipw
 import traitlets
 
 from workbench.client.control import ControlClient, model_path
@@ -29,7 +30,7 @@ _AGAIN_SECONDS = 1.0
 _ASK_SECONDS = 5.0
 
 
-def answer_in_subshells(widget: anywidget.AnyWidget) -> None:
+def answer_in_subshells(widget: ipw.Widget) -> None:
     """Have a widget's messages taken in the subshell that the page sends them to.
 
     ipykernel from 7.4 on takes them where the widget itself last spoke from, which is the main

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import html
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import ipywidgets as ipw
 
 from workbench.core.states import HarnessState
 from workbench.core.transitions import ALIASES, Version, policy_name
+from workbench.widgets.durable import Lasting, Output, display_live, in_notebook, lasting
+from workbench.widgets.latest import Latest
+from workbench.widgets.live import answer_in_subshells
 from workbench.widgets.policy_table import EDITABLE, PolicyTable, Step
+from workbench.widgets.stepper_figure import Moment, figure_of, frame_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.experiments.figure import Picture
 
 _HELD_BACK = ("+hold",)
 
@@ -24,7 +33,8 @@ class PolicyStepper(ipw.VBox):  # type: ignore[misc]
 
     Attributes:
         table: what is shown; it may be stepped from Python too (then `refresh()`).
-        steps: what has happened since the last edit, in order.
+        steps: what has happened since it was begun, in order.
+        moments: the table at the beginning, and after each step and edit.
     """
 
     def __init__(self, table: PolicyTable | None = None) -> None:
@@ -32,6 +42,10 @@ class PolicyStepper(ipw.VBox):  # type: ignore[misc]
         self._turn = threading.RLock()
         self.table = table or PolicyTable.example()
         self.steps: list[Step] = []
+        self.moments: list[Moment] = []
+        self._output: Output | None = None
+        # A figure takes longer than a click: of many, the last one counts.
+        self._changed: Latest[None] = Latest(self._keep, lambda _: None, "widget-stepper")
         names = [name for name in ALIASES if not name.endswith(_HELD_BACK)]
         self.policy = ipw.Dropdown(options=names, value=self.table.transition, description="policy")
         self.step_button = ipw.Button(description="Step", button_style="primary")
@@ -46,6 +60,11 @@ class PolicyStepper(ipw.VBox):  # type: ignore[misc]
         self._quiet = False
         buttons = ipw.HBox([self.step_button, self.add_button, self.reset_button])
         super().__init__([self.policy, self._rows, buttons, self._said])
+        # By this the page knows that it is alive; see `durable`.
+        self.add_class("wb-stepper")
+        for control in (self.policy, self.step_button, self.add_button, self.reset_button):
+            answer_in_subshells(control)
+        self._remember("you", "it begins")
         self.refresh()
 
     def step(self) -> Step:
@@ -53,6 +72,8 @@ class PolicyStepper(ipw.VBox):  # type: ignore[misc]
         with self._turn:
             step = self.table.step()
             self.steps.append(step)
+            if step.version is not None:
+                self._remember("policy" if step.decided else "time", step.why)
             self.refresh()
             return step
 
@@ -63,6 +84,7 @@ class PolicyStepper(ipw.VBox):  # type: ignore[misc]
             for version in self.table.rows:
                 self.table.set(version, aspired=False)
             self.table.rows[number] = Version(number, HarnessState.NEW, True)
+            self._remember("you", f"version {number} appears")
             self.refresh()
 
     def reset(self) -> None:
@@ -70,6 +92,8 @@ class PolicyStepper(ipw.VBox):  # type: ignore[misc]
         with self._turn:
             self.table = PolicyTable.example(self.policy.value)
             self.steps = []
+            self.moments = []
+            self._remember("you", "it begins")
             self.refresh()
 
     def refresh(self) -> None:
@@ -78,7 +102,46 @@ class PolicyStepper(ipw.VBox):  # type: ignore[misc]
             self._quiet = True
             self._rows.children = [self._row(row) for row in self.table.rows.values()]
             self._quiet = False
-            self._said.value = self._words()
+            self._tell()
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row for each moment: who did what, and the state of each version then."""
+        with self._turn:
+            return frame_of(self.moments)
+
+    def plot(self) -> Picture:
+        """The latest moments, a lane for each version: a figure that lasts."""
+        with self._turn:
+            return figure_of(f"The policy {self.table.transition}, step by step", self.moments)
+
+    def lasting(self) -> Lasting:
+        """What is left of it when the kernel has gone."""
+        with self._turn:
+            said = [f"{at}. {moment.why}" for at, moment in enumerate(self.moments) if at]
+            text = "\n".join([repr(self), *said])
+            title = f"The policy {self.table.transition}, step by step"
+            return lasting(title, text, self.frame, self.plot())
+
+    def _ipython_display_(self) -> None:
+        if not in_notebook():
+            print(repr(self))
+            return
+        kept = self.lasting()
+        self._output = display_live(self, kept.html, kept.text, kept.png)
+
+    def _remember(self, by: Literal["policy", "time", "you"], why: str) -> None:
+        self.moments.append(Moment(by, why, tuple(self.table.rows.values())))
+
+    def _tell(self) -> None:
+        """Say where things stand, here and in the output that lasts."""
+        self._said.value = self._words()
+        if self._output is not None:
+            self._changed.push(None)
+
+    def _keep(self, _: None) -> None:
+        if self._output is not None:
+            self._output.show(self.lasting(), update=True)
 
     def _row(self, row: Version) -> ipw.HBox:
         state = ipw.Dropdown(
@@ -93,15 +156,22 @@ class PolicyStepper(ipw.VBox):  # type: ignore[misc]
                 if self._quiet:
                     return
                 self.table.set(row.version, state.value, wanted.value)
-                self._said.value = self._words()
+                after = self.table.rows[row.version]
+                wish = "" if after.aspired else ", not aspired"
+                self._remember("you", f"version {row.version} is set: {after.state.value}{wish}")
+                self._tell()
 
         state.observe(edit, "value")
         wanted.observe(edit, "value")
+        answer_in_subshells(state)
+        answer_in_subshells(wanted)
         return ipw.HBox([state, wanted])
 
     def _on_policy(self, _: Any) -> None:
-        self.table.transition = self.policy.value
-        self._said.value = self._words()
+        with self._turn:
+            self.table.transition = self.policy.value
+            self._remember("you", f"the policy is {self.policy.value}")
+            self._tell()
 
     def _words(self) -> str:
         serving = ", ".join(map(str, self.table.serving)) or "nobody"

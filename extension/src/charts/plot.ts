@@ -50,6 +50,10 @@ export function decades([low, high]: [number, number]): number[] {
   return found;
 }
 
+/** Beside the chart, in pixels, and how wide a letter of a label is. */
+const RIGHT = 10;
+const LETTER = 6.6;
+
 export class Plot {
   readonly node: HTMLElement;
   private readonly _plot: uPlot;
@@ -69,7 +73,7 @@ export class Plot {
         height: _options.height,
         legend: { show: false },
         // The lowest label is as tall below its line as above it.
-        padding: [6, 10, _options.times === undefined ? 8 : 0, 0],
+        padding: [6, RIGHT, _options.times === undefined ? 8 : 0, 0],
         cursor: {
           drag: { x: false, y: false },
           points: { show: false },
@@ -94,7 +98,15 @@ export class Plot {
             space: 80,
             size: 26,
             ...(_options.splits === undefined ? {} : { splits: () => _options.splits ?? [] }),
-            values: (_, splits) => splits.map(split => _options.times?.(split) ?? '')
+            values: (plot, splits) => {
+              // A label that the edge would cut is left out.
+              const room = plot.bbox.width / (devicePixelRatio || 1) + RIGHT;
+              return splits.map(split => {
+                const text = _options.times?.(split) ?? '';
+                const end = plot.valToPos(split, 'x') + (text.length * LETTER) / 2;
+                return end > room ? '' : text;
+              });
+            }
           },
           {
             stroke: ink,

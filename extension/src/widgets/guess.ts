@@ -30,6 +30,11 @@ export class GuessView {
   private readonly _said = make('p', { class: 'wb-message', role: 'status' });
   private readonly _twin = make('div', { class: 'wb-twin', hidden: '' });
   private readonly _reveal: HTMLButtonElement;
+  // Which line is whose: in the colours of the chart.
+  private readonly _keys = {
+    guessed: make('span', { class: 'wb-key', 'data-line': 'dashed' }, 'your guess'),
+    measured: make('span', { class: 'wb-key', 'data-line': 'full' }, 'measured')
+  };
   private _truth: (number | null)[] | null = null;
   private _place = 0;
 
@@ -51,7 +56,12 @@ export class GuessView {
         'Draw what you expect. Left and right choose a place, up and down set its value.'
     });
     node.append(
-      make('div', { class: 'wb-head' }, make('span', { class: 'wb-name' }, this._about.question)),
+      make(
+        'div',
+        { class: 'wb-head' },
+        make('span', { class: 'wb-name' }, this._about.question),
+        make('span', { class: 'wb-keys' }, this._keys.guessed, this._keys.measured)
+      ),
       make(
         'div',
         { class: 'wb-section' },
@@ -193,12 +203,14 @@ export class GuessView {
 
   private _draw(plot: uPlot, context: CanvasRenderingContext2D, theme: ITheme): void {
     const ratio = devicePixelRatio || 1;
-    this._curve(plot, context, this._guess.values, faded(versionColour(1, theme.dark), 0.9), [
-      6 * ratio,
-      4 * ratio
-    ]);
+    const mine = versionColour(1, theme.dark);
+    const real = failedColour(theme.dark);
+    this._keys.guessed.style.setProperty('--wb-key', mine);
+    this._keys.measured.style.setProperty('--wb-key', real);
+    this._keys.measured.hidden = this._truth === null;
+    this._curve(plot, context, this._guess.values, faded(mine, 0.9), [6 * ratio, 4 * ratio]);
     if (this._truth !== null) {
-      this._curve(plot, context, this._truth, failedColour(theme.dark), []);
+      this._curve(plot, context, this._truth, real, []);
     }
   }
 

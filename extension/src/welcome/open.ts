@@ -1,0 +1,103 @@
+/** The command that opens the welcome page, and what brings it back after a reload. */
+
+import type { ILayoutRestorer, JupyterFrontEnd } from '@jupyterlab/application';
+import { MainAreaWidget, WidgetTracker } from '@jupyterlab/apputils';
+import type { TranslationBundle } from '@jupyterlab/translation';
+
+import { workbenchIcon } from '../icons';
+import { isPalette, tell } from '../messages';
+import { CommandIDs, type IModelServers } from '../tokens';
+import { ensureLab } from './labs';
+import { Welcome } from './page';
+
+const ID = 'workbench-welcome';
+
+export function addWelcome(
+  app: JupyterFrontEnd,
+  servers: IModelServers,
+  restorer: ILayoutRestorer | null,
+  trans: TranslationBundle
+): WidgetTracker<MainAreaWidget<Welcome>> {
+  const { commands, serviceManager, shell } = app;
+  const tracker = new WidgetTracker<MainAreaWidget<Welcome>>({ namespace: ID });
+
+  const open = async (name: string) => {
+    try {
+      const path = await ensureLab(serviceManager.serverSettings, name);
+      // Beside this page, so that the list stays in sight: with what is there already, if anything.
+      const there = [...shell.widgets('main')].find(each => each.id !== ID && each.isVisible);
+      const options =
+        there === undefined
+          ? { mode: 'split-right', ref: ID }
+          : { mode: 'tab-after', ref: there.id };
+      await commands.execute('docmanager:open', { path, options });
+    } catch (error) {
+      tell(trans.__('The lab cannot be opened'), error);
+    }
+  };
+
+  const make = (): MainAreaWidget<Welcome> => {
+    const content = new Welcome(
+      serviceManager.serverSettings,
+      serviceManager.contents,
+      servers,
+      {
+        open: name => void open(name),
+        dashboard: commands.hasCommand(CommandIDs.openDashboard)
+          ? () => void commands.execute(CommandIDs.openDashboard)
+          : null
+      },
+      trans
+    );
+    const widget = new MainAreaWidget({ content });
+    widget.id = ID;
+    widget.title.label = trans.__('Labs');
+    widget.title.caption = trans.__('The labs of the Serving Workbench');
+    widget.title.icon = workbenchIcon;
+    widget.title.closable = true;
+    widget.toolbar.hide();
+    return widget;
+  };
+
+  commands.addCommand(CommandIDs.openWelcome, {
+    label: args =>
+      args['isPalette'] ? trans.__('Open the Labs on Serving') : trans.__('Serving labs'),
+    caption: trans.__('Twelve labs on serving models, with a tick for each that you have run'),
+    icon: args => (args['isPalette'] ? undefined : workbenchIcon),
+    describedBy: {
+      args: {
+        type: 'object',
+        properties: {
+          ...isPalette(trans),
+          cwd: { type: 'string', description: trans.__('Given by the launcher; it plays no part') },
+          beside: {
+            type: 'string',
+            description: trans.__('A file of the user that is opened beside it, and is the one in front')
+          }
+        }
+      }
+    },
+    execute: async args => {
+      const { beside } = args;
+      let widget = tracker.find(() => true);
+      if (widget === undefined) {
+        widget = make();
+        void tracker.add(widget);
+        shell.add(widget, 'main', typeof beside === 'string' ? { mode: 'split-left' } : {});
+        void widget.content.refresh();
+      }
+      shell.activateById(widget.id);
+      if (typeof beside === 'string') {
+        // Whoever else opens that file, now or later, finds it here.
+        const options = { mode: 'split-right', ref: ID };
+        await commands.execute('docmanager:open', { path: beside, options });
+      }
+      return widget;
+    }
+  });
+
+  if (restorer !== null) {
+    void restorer.restore(tracker, { command: CommandIDs.openWelcome, name: () => ID });
+  }
+  return tracker;
+}

@@ -1,0 +1,139 @@
+"""The routes of the labs: which there are, which were run, and a copy of one to work on.
+
+    GET    workbench/api/labs          all labs in order, with how far each was run
+    POST   workbench/api/labs          a lab's path, which is put there if it has to be
+    POST   workbench/api/quickstart    the quickstart notebook's path
+
+The notebooks that come with the package are never written to; the reader works on copies among the
+files that the Jupyter Server shows.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from jupyter_core.utils import ensure_async
+from jupyter_server.auth.decorator import authorized
+from jupyter_server.utils import url_path_join
+from tornado import web
+
+from workbench.client import labs
+from workbench.client.labs import QUICKSTART
+from workbench.core.status import invalid_argument, not_found
+from workbench.server_extension.handler import Handler
+
+# Where a lab lies in a clone of the project, and where `workbench lab` puts it.
+_FOLDER = "notebooks"
+
+
+class _Labs(Handler):
+    @property
+    def shipped(self) -> Path:
+        folder: Path = self.settings["workbench_notebooks"]
+        return folder
+
+    async def place(self, name: str) -> str | None:
+        """Where the user has a lab; None where there is no copy yet."""
+        contents: Any = self.contents_manager
+        for path in (f"{_FOLDER}/{name}", name):
+            if await ensure_async(contents.file_exists(path)):
+                return path
+        return None
+
+    async def provide(self, name: str, path: str) -> None:
+        """Answer with a lab's path: 200 where the user has it already, which is left as it is; 201
+        where it has been put at `path`."""
+        found = await self.place(name)
+        if found is not None:
+            self.finish({"path": found})
+            return
+        contents: Any = self.contents_manager
+        notebook = await self.ask(_read_notebook, self.shipped / name)
+        folder = path.rpartition("/")[0]
+        if folder and not await ensure_async(contents.dir_exists(folder)):
+            await ensure_async(contents.save({"type": "directory"}, folder))
+        model = {"type": "notebook", "format": "json", "content": notebook}
+        await ensure_async(contents.save(model, path))
+        self.set_status(201)
+        self.set_header("Location", url_path_join(self.base_url, "api/contents", path))
+        self.finish({"path": path})
+
+
+class LabsHandler(_Labs):
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """``{"labs": [...]}``: of each `name`, `title`, `idea`, `path` (null where the user has no
+        copy) and `state`, as in `labs.State`."""
+        self.finish({"labs": [await self._one(lab) for lab in await self.ask(self._shipped)]})
+
+    def _shipped(self) -> list[dict[str, Any]]:
+        """All as they come with the package."""
+        folder = self.shipped
+        ideas = labs.ideas(folder)
+        return [
+            {
+                "name": name,
+                "title": labs.read_file(folder / name)[0],
+                "idea": ideas.get(name, ""),
+                "path": None,
+                "state": "new",
+            }
+            for name in labs.names(folder)
+        ]
+
+    async def _one(self, lab: dict[str, Any]) -> dict[str, Any]:
+        """A lab with how far the user's copy was run."""
+        path = await self.place(lab["name"])
+        if path is None:
+            return lab
+        contents: Any = self.contents_manager
+        about = await ensure_async(contents.get(path, content=False))
+        # One that was run holds pictures: it is read again only after it was saved again.
+        known: dict[str, tuple[Any, labs.State]] = self.settings["workbench_labs_read"]
+        saved = about["last_modified"]
+        if path not in known or known[path][0] != saved:
+            known[path] = saved, await self._state(path)
+        return {**lab, "path": path, "state": known[path][1]}
+
+    async def _state(self, path: str) -> labs.State:
+        contents: Any = self.contents_manager
+        try:
+            file = await ensure_async(contents.get(path, type="file", format="text"))
+        except web.HTTPError:
+            return "unreadable"
+        return (await self.ask(labs.read, file["content"], path))[1]
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """See to it that the lab `name` lies in the user's files: ``{"path": ...}``; 201 where it
+        has been put there, into the folder ``notebooks``."""
+        name = self.body("name").get("name")
+        if not isinstance(name, str):
+            raise invalid_argument("'name' must name a lab")
+        if name not in await self.ask(labs.names, self.shipped):
+            raise not_found(f"There is no lab {name[:80]!r}")
+        await self.provide(name, f"{_FOLDER}/{name}")
+
+
+class QuickstartHandler(_Labs):
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """See to it that the quickstart lies in the user's files: ``{"path": ...}``; 201 where it
+        has been put at their root."""
+        await self.provide(QUICKSTART, QUICKSTART)
+
+
+def _read_notebook(source: Path) -> dict[str, Any]:
+    notebook: dict[str, Any] = nbformat.read(source, as_version=4)  # type: ignore[no-untyped-call]
+    return notebook
+
+
+LAB_HANDLERS = [
+    (r"/workbench/api/labs", LabsHandler),
+    (r"/workbench/api/quickstart", QuickstartHandler),
+]

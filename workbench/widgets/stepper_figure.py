@@ -1,0 +1,105 @@
+"""What was stepped, as a figure, a table and text that last: one column for each moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from workbench.core.states import HarnessState
+from workbench.core.transitions import Version
+from workbench.experiments.figure import INK, PAGE_WIDTH, Picture
+from workbench.widgets.colours import FAILED, version_colour
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = 12
+"""Moments in the figure, the latest; the table has all."""
+_S = HarnessState
+# As in the timeline: full where it answers, hatched where it comes or goes.
+_LOOK: dict[HarnessState, dict[str, Any]] = {
+    _S.LOADING: {"alpha": 0.35, "hatch": "/////"},
+    _S.STAGING: {"alpha": 0.2, "hatch": "/////"},
+    _S.STAGED: {"alpha": 0.2},
+    _S.READY: {"alpha": 1.0},
+    _S.QUIESCING: {"alpha": 0.35, "hatch": "....."},
+    _S.UNLOADING: {"alpha": 0.35, "hatch": "....."},
+}
+_PALE: dict[str, Any] = {"alpha": 0.06}
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The table after something happened.
+
+    Attributes:
+        by: who did it: the policy decided, time passed, or the user edited.
+        why: what happened, in words.
+        rows: the versions then.
+    """
+
+    by: Literal["policy", "time", "you"]
+    why: str
+    rows: tuple[Version, ...]
+
+
+def frame_of(moments: Sequence[Moment]) -> pd.DataFrame:
+    """One row a moment: who did what, and the state of each version then."""
+    import pandas as pd
+
+    versions = sorted({row.version for moment in moments for row in moment.rows})
+    found = []
+    for moment in moments:
+        states = {row.version: _words(row) for row in moment.rows}
+        row = {"by": moment.by, "what happened": moment.why}
+        row |= {f"version {version}": states.get(version, "") for version in versions}
+        found.append(row)
+    return pd.DataFrame(found)
+
+
+def _words(row: Version) -> str:
+    return row.state.value + ("" if row.aspired else ", not aspired")
+
+
+def figure_of(title: str, moments: Sequence[Moment]) -> Picture:
+    """A lane for each version, a column for each of the latest moments."""
+    from matplotlib.patches import Rectangle
+
+    first = max(0, len(moments) - SHOWN)
+    shown = moments[first:]
+    versions = sorted({row.version for moment in shown for row in moment.rows}, reverse=True)
+    lanes = {version: at for at, version in enumerate(versions)}
+    width = max(PAGE_WIDTH * 0.6, min(PAGE_WIDTH * 1.5, 1.5 + 0.85 * len(shown)))
+    figure = Picture(figsize=(width, 1.1 + 0.5 * len(versions)), layout="constrained")
+    axes = figure.subplots()
+    for place, moment in enumerate(shown):
+        for row in moment.rows:
+            failed = row.state is _S.ERROR
+            colour = FAILED if failed else version_colour(row.version)
+            look = _LOOK.get(row.state, _PALE)
+            box = Rectangle((place + 0.03, lanes[row.version] - 0.38), 0.94, 0.76)
+            box.set(facecolor=colour, edgecolor=colour, linewidth=0.6, **look)
+            axes.add_patch(box)
+            plain = look.get("alpha") != 1.0
+            axes.text(
+                place + 0.5, lanes[row.version], row.state.value.replace("_", "\n"),
+                ha="center", va="center", fontsize=7.5, color=INK if plain else "white",
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1} if plain else None,
+            )  # fmt: skip
+            if not row.aspired:
+                # Not wanted any more: struck out below.
+                ends = [place + 0.1, place + 0.9]
+                axes.plot(ends, [lanes[row.version] - 0.44] * 2, color=colour, ls=":", lw=1.2)
+    axes.set_xlim(0, max(1, len(shown)))
+    axes.set_ylim(-0.6, len(versions) - 0.4)
+    axes.set_yticks(range(len(versions)), [f"version {version}" for version in versions])
+    labels = [f"{first + at}\n{moment.by}" for at, moment in enumerate(shown)]
+    labels[0] = "begin" if first == 0 else labels[0]
+    axes.set_xticks([at + 0.5 for at in range(len(shown))], labels, fontsize=8)
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.set_xlabel("step, and who took it; dotted: not aspired", fontsize=8)
+    axes.tick_params(length=0)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    return figure
