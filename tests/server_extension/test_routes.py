@@ -35,6 +35,8 @@ ROUTES = [
     ("POST", f"{_MODEL}/publish"),
     ("GET", "workbench/api/folder"),
     ("GET", "workbench/api/experiments"),
+    ("GET", "workbench/api/experiments/1"),
+    ("POST", "workbench/api/experiments/running/1/cancel"),
     ("POST", "workbench/api/quickstart"),
 ]
 CHANGING = [route for route in ROUTES if route[0] != "GET"]

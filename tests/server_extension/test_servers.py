@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import workbench as wb
+from tests.experiments.test_face import kept_sweep
 from tests.server_extension.conftest import Api, until
 from workbench.experiments.store import Store
 from workbench.runtime import registry
@@ -201,8 +202,52 @@ async def test_experiments_are_listed(api: Api, jp_environ: None) -> None:
     _, answer = await api("GET", "experiments", model="digits")
     (kept,) = answer["experiments"]
     assert (kept["kind"], kept["summary"]) == ("sweep", "a sweep of digits")
+    assert answer["running"] == []
     code, answer = await api("GET", "experiments", limit="many")
     assert (code, answer["message"]) == (
         400,
         "Query argument 'limit' must be a whole number; was 'many'",
     )
+
+
+async def test_an_experiment_is_looked_at(api: Api, jp_environ: None) -> None:
+    number = kept_sweep()
+    code, found = await api("GET", f"experiments/{number}")
+    assert (code, found["kind"], found["summary"]) == (200, "sweep", "2 points")
+    assert found["tables"][0]["columns"][0] == "max_batch_size"
+    assert found["picture"]
+    with Store() as store:
+        other = store.add("something", "digits", {})
+    assert await api("GET", f"experiments/{other}") == (
+        409,
+        {
+            "code": "FAILED_PRECONDITION",
+            "message": f"Experiment {other} is a something, which cannot be loaded like this",
+        },
+    )
+    code, answer = await api("GET", "experiments/77")
+    assert (code, answer["message"]) == (404, "There is no experiment 77: see wb.history()")
+    code, answer = await api("GET", f"experiments/{10**18 * 9 + 10**18 - 1}")
+    assert (code, answer["code"]) == (400, "INVALID_ARGUMENT")
+
+
+async def test_an_experiment_under_way_is_cancelled(api: Api, jp_environ: None) -> None:
+    with Store() as store:
+        number = store.begin("tune", "digits", "desk")
+        store.tell(number, "measured 1 of 3", 0.4)
+        _, answer = await api("GET", "experiments", model="faces")
+        assert answer["running"] == []
+        _, answer = await api("GET", "experiments")
+        (told,) = answer["running"]
+        assert (told["text"], told["share"], told["cancelled"]) == ("measured 1 of 3", 0.4, False)
+        assert await api("POST", f"experiments/running/{number}/cancel") == (
+            200,
+            {
+                "message": "It ends when what it measures just now is measured; the server is put "
+                "back as it was."
+            },
+        )
+        assert store.is_cancelled(number)
+        store.end(number)
+    code, answer = await api("POST", f"experiments/running/{number}/cancel")
+    assert (code, answer["message"]) == (404, f"No experiment numbered {number} is under way")

@@ -12,7 +12,8 @@ import { LiveTimeline } from '../widgets/timeline';
 import type { IBatchVersion } from '../charts/batches_data';
 import type { IDeed } from './code';
 import { Feed } from './feed';
-import { BatchesPanel, ExperimentsPanel, LedgerPanel, LogPanel } from './panels';
+import { ExperimentsPanel } from './experiments';
+import { BatchesPanel, LedgerPanel, LogPanel } from './panels';
 
 const PULSE_SECONDS = 0.2;
 const LOOK_MILLIS = 2000;
@@ -62,7 +63,7 @@ export class Detail {
     this._batches = new BatchesPanel(trans);
     this._ledger = new LedgerPanel(trans);
     this._log = new LogPanel(model, trans);
-    this._experiments = new ExperimentsPanel(insert, trans);
+    this._experiments = new ExperimentsPanel(settings, insert, trans);
     const watch = this._feed.wire();
     watch.onNews = message => {
       if (message.kind === 'pulse') {
