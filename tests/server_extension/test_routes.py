@@ -227,7 +227,11 @@ async def test_every_route_asks_for_authorisation(
 
 
 def test_every_route_is_tested_above() -> None:
-    groups = (("([^/]+)", "digits"), ("(publish|rollback|undo)", "publish"))
+    groups = (
+        ("([^/]+)", "digits"),
+        ("([0-9]{1,19})", "1"),
+        ("(publish|rollback|undo)", "publish"),
+    )
     verbs = set()
     for pattern, handler in handlers.HANDLERS:
         if issubclass(handler, StreamHandler):

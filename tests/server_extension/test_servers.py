@@ -97,6 +97,13 @@ async def test_a_server_from_its_start_to_its_end(
     )
     code, answer = await api("POST", f"{MODEL}/rollback")
     assert answer == {"message": "Version 1 serves again; Undo brings the other back."}
+    await api("POST", f"{MODEL}/undo")
+    code, answer = await api("POST", f"{MODEL}/rollback", {"to": 1})
+    assert answer == {
+        "message": "Version 1 serves again; Undo brings the others back, the latest first."
+    }
+    code, answer = await api("POST", f"{MODEL}/rollback", {"to": "1"})
+    assert (code, answer["message"]) == (400, "'to' must be a version's number; was '1'")
     code, answer = await api("POST", f"{MODEL}/undo")
     assert answer == {"message": "Version 2 is back."}
     _, answer = await api("GET", f"{MODEL}/versions")

@@ -151,14 +151,16 @@ export class ExperimentsPanel {
       () => this._insert(`import workbench as wb\n\nwb.load_experiment(${found.number})`)
     );
     const what = trans.__('Experiment %1: %2 of %3', found.number, found.kind, found.model);
+    const when = whenText(found);
+    const told = found.sentences.join(' ');
     this._one.replaceChildren(
       make('div', { class: 'wb-controls' }, back, insert),
       make('h3', {}, what),
-      make('p', { class: 'wb-soft' }, `${whenText(found)}, ${found.summary}`),
+      make('p', { class: 'wb-soft' }, told.includes(found.summary) ? when : `${when}, ${found.summary}`),
       ...found.sentences.map(text => make('p', {}, text)),
       make('img', {
         src: `data:image/png;base64,${found.picture}`,
-        alt: [found.summary, ...found.sentences].join(' ')
+        alt: told || found.summary
       }),
       ...found.tables.map(({ title, columns, rows }) =>
         make(
