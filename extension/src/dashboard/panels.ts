@@ -40,6 +40,7 @@ export class BatchesPanel {
   private readonly _reasons = make('div', { class: 'wb-Reasons' });
   private readonly _figures = make('p', { class: 'wb-soft' });
   private readonly _words = make('p', { class: 'wb-Diagnosis' });
+  private _drawn = '';
 
   constructor(trans: TranslationBundle) {
     this.node = panel(
@@ -59,6 +60,13 @@ export class BatchesPanel {
   }
 
   private _show(batches: IBatches): void {
+    // At rest there is nothing to be laid out again.
+    const { sizes, reasons: why, ...others } = batches;
+    const drawn = JSON.stringify([[...sizes], [...why], others]);
+    if (drawn === this._drawn) {
+      return;
+    }
+    this._drawn = drawn;
     const found = bins(batches.sizes);
     const most = Math.max(1, ...found.map(bin => bin.count));
     this._bars.replaceChildren(
@@ -103,6 +111,7 @@ export class BatchesPanel {
 export class LedgerPanel {
   readonly node: HTMLElement;
   private readonly _body = make('div');
+  private _drawn = '';
 
   constructor(private readonly _trans: TranslationBundle) {
     this.node = panel(_trans.__('Memory ledger'), 'ledger', this._body);
@@ -110,6 +119,14 @@ export class LedgerPanel {
 
   show(ledger: ILedger): void {
     const trans = this._trans;
+    const { dark } = themeOf(this._body);
+    const told = ledger.cells.map(cell => [whose(cell), cell.kind, bytesText(cell.bytes), cell.how]);
+    const limits = Object.values(ledger.budget).map(each => Object.values(each).map(bytesText));
+    const drawn = JSON.stringify([told, limits, ledger.notes, dark]);
+    if (drawn === this._drawn) {
+      return;
+    }
+    this._drawn = drawn;
     const parts: Node[] = [];
     for (const machine of ledger.machines) {
       const cells = ledger.cells.filter(cell => cell.device === machine.device);

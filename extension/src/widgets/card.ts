@@ -1,7 +1,7 @@
 /** The server card: what a server is and does now, and the handles to change that. */
 
 import { Dots } from '../charts/dots';
-import { button, make } from '../charts/elements';
+import { button, make, say } from '../charts/elements';
 import { Sparkline } from '../charts/sparkline';
 import { clockText, countText, durationText } from '../charts/text';
 import { DOTS_KEPT, TimelineData, type IPulse, type Second } from '../charts/timeline_data';
@@ -235,7 +235,7 @@ export class ServerCard {
   private _tell(silent: boolean): void {
     const time = this._wall === 0 ? '' : `as of ${clockText(this._wall)}`;
     const end = this._ended || (silent ? this._link.silence : '');
-    this._asOf.textContent = [time, end].filter(text => text !== '').join(', ');
+    say(this._asOf, [time, end].filter(text => text !== '').join(', '));
     this._asOf.classList.toggle('wb-stale', end !== '');
     const dead = this._ended !== '' || silent;
     this._rows.off = dead;
@@ -259,10 +259,16 @@ export class ServerCard {
 
   private _showBatching(batching: IBatching | null): void {
     this._automatic.checked = batching === null;
-    this._size.value = String(batching?.max_batch_size ?? 1000);
+    const size = String(batching?.max_batch_size ?? 1000);
+    if (this._size.value !== size) {
+      this._size.value = size;
+    }
     const micros = batching?.batch_timeout_micros ?? 0;
-    this._delay.value = String(stepOfDelay(micros));
-    this._delayText.textContent = durationText(micros);
+    const step = String(stepOfDelay(micros));
+    if (this._delay.value !== step) {
+      this._delay.value = step;
+    }
+    say(this._delayText, durationText(micros));
     this._showBatchingEnabled();
   }
 
@@ -277,11 +283,11 @@ export class ServerCard {
     const high = p99[p99.length - 1];
     const held = pulse.model.held > 0 ? `, ${pulse.model.held} held` : '';
     const lost = failed > 0 ? `, ${countText(failed)} failed in the last minute` : '';
-    this._rateText.textContent = `${countText(rate)} requests/s${held}${lost}`;
-    this._p99Text.textContent = high === null ? 'no latency yet' : `p99 ${durationText(high)}`;
+    say(this._rateText, `${countText(rate)} requests/s${held}${lost}`);
+    say(this._p99Text, high === null ? 'no latency yet' : `p99 ${durationText(high)}`);
     this._rate.draw(rates, `requests a second over the last minute, now ${countText(rate)}`);
     this._p99.draw(p99, `99th percentile of latency over the last minute, now ${this._p99Text.textContent}`);
-    if (document.activeElement !== this._transition) {
+    if (document.activeElement !== this._transition && this._transition.value !== pulse.model.transition) {
       this._transition.value = pulse.model.transition;
     }
     const used = [this._size, this._delay] as (Element | null)[];
