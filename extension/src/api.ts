@@ -27,6 +27,8 @@ export interface IServer {
   /** Unreachable: its server process does not answer now, and its supervisor restarts it. Dead: it
    * was killed, and nobody does. */
   readonly state: 'running' | 'unreachable' | 'dead';
+  /** Of a dead one: why it cannot be started again; null where it can. */
+  readonly cannot_restart?: string | null;
   readonly memory_bytes: number | null;
   /** What its versions may have of the host's memory together; null where that is not known. */
   readonly budget_bytes: number | null;

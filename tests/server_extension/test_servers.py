@@ -15,6 +15,8 @@ from tests.experiments.test_face import kept_sweep
 from tests.server_extension.conftest import Api, until
 from workbench.experiments.store import Store
 from workbench.runtime import registry
+from workbench.runtime.launcher import reap_supervisors
+from workbench.runtime.processes import wait_gone
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -156,6 +158,61 @@ async def test_a_killed_server_is_dead_and_comes_back(
     assert served.predict([2.0]).tolist() == [3.0]
     code, answer = await api("POST", "servers/halves/restart")
     assert (code, answer["code"]) == (404, "NOT_FOUND")
+
+
+async def test_a_server_that_somebody_else_found_killed(
+    api: Api, folder: Path, jp_environ: None
+) -> None:
+    """Started outside of Jupyter, killed, and its remains removed by another, before this Jupyter
+    Server has looked even once."""
+    wb.serve(folder, "halves")
+    before = registry.find("halves")
+    before.supervisor.kill()
+    before.server.kill()
+    assert wait_gone(before.server, 10.0)
+    reap_supervisors()
+    assert wb.servers() == []
+
+    _, answer = await api("GET", "servers")
+    (dead,) = answer["servers"]
+    assert (dead["name"], dead["state"], dead["cannot_restart"]) == ("halves", "dead", None)
+    assert [model["name"] for model in dead["models"]] == ["halves"]
+    aside = folder.with_name("aside")
+    shutil.move(folder, aside)
+    _, answer = await api("GET", "servers")
+    gone = f"The versions of halves in {folder} are gone."
+    assert answer["servers"][0]["cannot_restart"] == gone
+    code, answer = await api("POST", "servers/halves/restart")
+    assert (code, answer["message"]) == (
+        409,
+        f"Server 'halves' cannot be started again. {gone} Serve the model anew.",
+    )
+    shutil.move(aside, folder)
+    code, answer = await api("POST", "servers/halves/restart")
+    assert code == 201
+    _, answer = await api("GET", "servers")
+    assert [server["state"] for server in answer["servers"]] == ["running"]
+
+
+@pytest.mark.slow
+async def test_a_kernel_that_jupyter_gave_up_on_is_dead(
+    api: Api, folder: Path, jp_serverapp: Any
+) -> None:
+    await api("POST", "servers", {"path": "models/halves"})
+    entry = registry.find("halves")
+    await api("GET", "servers")
+    kernels = jp_serverapp.kernel_manager
+    kernels.get_kernel(entry.kernel_id)._restarter.restart_limit = 0
+    entry.supervisor.kill()
+
+    async def dead() -> bool:
+        _, answer = await api("GET", "servers")
+        return [s["state"] for s in answer["servers"]] == ["dead"]
+
+    await until(dead, "the server is shown as dead")
+    code, _ = await api("POST", "servers/halves/restart")
+    assert code == 201
+    assert registry.find("halves").kernel_id != entry.kernel_id
 
 
 async def test_what_cannot_be_started(api: Api, folder: Path, jp_root_dir: Path) -> None:

@@ -91,10 +91,14 @@ export class ServerList {
     );
     const item = make('li', { class: `wb-Server wb-mod-${server.state}` }, head);
     if (server.state === 'dead') {
+      if (!server.cannot_restart) {
+        head.append(
+          this._button('again', server, trans.__('Start again'), () =>
+            this._actions.restart(server.name)
+          )
+        );
+      }
       head.append(
-        this._button('again', server, trans.__('Start again'), () =>
-          this._actions.restart(server.name)
-        ),
         this._button('forget', server, trans.__('Dismiss'), () => this._actions.forget(server.name))
       );
     } else if (server.kernel_id !== null) {
