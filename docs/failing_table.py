@@ -26,7 +26,7 @@ MODELS = {
     "bad graph": "bad_graph",
     "corrupt weights": "corrupt",
     "too big": "big",
-    "too slow": "slow_to_load",
+    "too slow": "never_loads",
     "wrong signature": "text",
 }
 

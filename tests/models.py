@@ -153,6 +153,12 @@ def main(folder: str) -> None:
         )
         return m.op
 
+    def waiting_for_somebody() -> Any:
+        """Reads what nobody writes: a load that lasts, on any machine, until its process ends."""
+        pipe = os.path.join(folder, "nobody_writes")
+        os.mkfifo(pipe)
+        return tf.io.read_file(pipe).op
+
     def identity() -> Any:
         signatures = {}
         for name in DTYPES:
@@ -323,6 +329,7 @@ def main(folder: str) -> None:
     export("rows", rows)
     export("slow", slow)
     export("slow_to_load", half_plus(3.0), main_op=seconds_of_work)
+    export("never_loads", half_plus(3.0), main_op=waiting_for_somebody)
     export("identity", identity)
     export("tables", tables)
     export("shapes", shapes)

@@ -9,6 +9,7 @@ import pytest
 from workbench.core.states import (
     FINAL_STATES,
     LEGAL_MOVES,
+    RISING_STATES,
     Harness,
     HarnessState,
     PublicState,
@@ -34,7 +35,7 @@ STAGED_LIFE = [*WHOLE_LIFE[:3], S.STAGING, S.STAGED, *WHOLE_LIFE[3:]]
 LEGAL = {
     *itertools.pairwise(WHOLE_LIFE),
     *itertools.pairwise(STAGED_LIFE),
-    *((state, S.UNLOADING) for state in (S.STAGING, S.STAGED, S.LOADING)),
+    *((state, S.UNLOADING) for state in STAGED_LIFE[1:6]),
     *((state, S.ERROR) for state in STAGED_LIFE),
 }
 
@@ -102,6 +103,7 @@ def test_public_states_have_the_numbers_of_get_model_status() -> None:
         "END": 50,
     }
     assert {state for state in S if public_state(state) is PublicState.END} == FINAL_STATES
+    assert set(STAGED_LIFE[1:6]) == RISING_STATES
 
 
 def test_a_failure_keeps_its_reason_and_is_final() -> None:

@@ -236,6 +236,25 @@ def test_waiting_for_a_connection_counts_against_the_time_limit(service: Service
     assert np.all(result.latency >= 0.3)
 
 
+# The generator's own time limit is seconds.
+@pytest.mark.slow
+def test_a_connection_that_the_service_may_be_closing_is_not_used(service: Service) -> None:
+    """The one that was used last is used next; those that nobody needs are closed in good time, and
+    made again when they are needed."""
+    open_then: list[int] = []
+
+    def answer(number: int) -> bytes | None:
+        open_then.append(len(service._transports))
+        return response()
+
+    service.answer = answer
+    result = run_load(job(service, Schedule("constant", 20, 7.0), connections=20))
+    assert (result.failures, result.waited) == ({}, 0)
+    assert open_then[0] == 20
+    assert 1 <= open_then[-1] <= 5
+    assert result.status.tolist() == [200] * 140
+
+
 def test_a_unix_socket_is_served_as_well(tmp_path: Path) -> None:
     with Service(str(tmp_path / "s")) as service:
         result = run_load(job(service, Schedule("constant", 50, 0.1), method="GET", bodies=[b""]))

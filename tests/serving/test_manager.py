@@ -399,7 +399,7 @@ def test_a_version_that_comes_back_before_it_was_to_go_just_goes_on(
     server.run(test())
 
 
-def test_un_aspired_while_loading_is_unloaded_at_once(server: Server, tmp_path: Path) -> None:
+def test_un_aspired_while_loading_is_given_up_at_once(server: Server, tmp_path: Path) -> None:
     base = tmp_path / "m"
 
     async def test() -> None:
@@ -416,7 +416,6 @@ def test_un_aspired_while_loading_is_unloaded_at_once(server: Server, tmp_path: 
             *of(1, LOAD_STEPS[:5]),
             ("model_removed", None, None),
             ("unaspired", 1, None),
-            *of(1, LOAD_STEPS[5:9]),
             ("load_cancelled", 1, None),
             ("state", 1, "UNLOADING"),
             ("state", 1, "END"),
@@ -424,6 +423,44 @@ def test_un_aspired_while_loading_is_unloaded_at_once(server: Server, tmp_path: 
         (ended,) = model.listed()
         assert ended.harness.error == ServingError(Code.CANCELLED, "Loading of servable cancelled")
         assert "m" not in server.core.manager.models
+
+    server.run(test())
+
+
+@pytest.mark.parametrize("transition", ["smooth", "unload_first", "staged"])
+def test_a_load_without_end_ends_when_it_is_not_wanted_any_more(
+    server: Server, tmp_path: Path, transition: str
+) -> None:
+    """And what served before serves, whether it still does or is loaded again."""
+    base = tmp_path / "m"
+
+    async def test() -> None:
+        model, _ = await server.serve(base, "half_plus_two", transition=transition)
+        first = server.core.events.last_seq
+        server.put(base, 2, "never_loads")
+        server.poll("m")
+        await server.until(
+            lambda: 2 in model.versions and model.versions[2].harness.state is HarnessState.LOADING,
+            "2 is loading",
+        )
+        await server.until(
+            lambda: "reading_meta_graph" in kinds(server.events(first)), "it has read its graph"
+        )
+        worker = model.versions[2].worker
+        assert worker is not None
+        server.core.manager.update("m", version_policy=VersionPolicy("specific", versions=(1,)))
+        await server.until(
+            lambda: list(model.versions) == [1] and model.ready is not None, "only 1 is there"
+        )
+        assert ProcessId.of(worker.pid) is None
+        told = [row for row in steps(server.events(first)) if row[1] == 2]
+        assert told[-4:] == [
+            ("unaspired", 2, None),
+            ("load_cancelled", 2, None),
+            ("state", 2, "UNLOADING"),
+            ("state", 2, "END"),
+        ]
+        assert (await server.predict("m", {"x": floats(1)}))["y"].tolist() == [2.5]
 
     server.run(test())
 
@@ -603,11 +640,9 @@ def test_a_final_failure_is_tried_again_where_that_is_wanted(
     server.run(test())
 
 
-@pytest.mark.parametrize(
-    ("in_the_pause", "code"), [(False, Code.UNAVAILABLE), (True, Code.CANCELLED)]
-)
+@pytest.mark.parametrize("in_the_pause", [False, True])
 def test_retrying_ends_when_the_version_is_not_wanted_any_more(
-    server: Server, tmp_path: Path, in_the_pause: bool, code: Code
+    server: Server, tmp_path: Path, in_the_pause: bool
 ) -> None:
     base = tmp_path / "m"
 
@@ -629,11 +664,18 @@ def test_retrying_ends_when_the_version_is_not_wanted_any_more(
         ):
             await server.until(lambda: model.removed and not model.versions, "it is gone")
         (ended,) = model.listed()
-        assert ended.harness.error is not None
-        assert ended.harness.error.code is code
+        assert ended.harness.error == ServingError(Code.CANCELLED, "Loading of servable cancelled")
         told = kinds(server.events(first))
         assert "load_retry" not in told
-        assert told.count("load_retry_cancelled") == 1
+        assert told[told.index("load_failed") :] == [
+            "load_failed",
+            "model_removed",
+            "unaspired",
+            "load_retry_cancelled",
+            "load_cancelled",
+            "state",
+            "state",
+        ]
 
     server.run(test())
 

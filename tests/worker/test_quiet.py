@@ -32,7 +32,7 @@ def test_quiet_work_has_low_priority_and_so_have_the_threads_it_starts() -> None
 
     assert quietly(True, work) == [low, low]
     assert niceness() == own
-    assert "quiet-load" not in [thread.name for thread in threading.enumerate()]
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("quiet")]
 
 
 @pytest.mark.parametrize("quiet", [False, True])

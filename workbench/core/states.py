@@ -53,12 +53,11 @@ class PublicState(enum.IntEnum):
 _S = HarnessState
 LEGAL_MOVES: dict[HarnessState, tuple[HarnessState, ...]] = {
     _S.NEW: (_S.LOAD_REQUESTED, _S.ERROR),
-    _S.LOAD_REQUESTED: (_S.LOAD_APPROVED, _S.ERROR),
-    _S.LOAD_APPROVED: (_S.LOADING, _S.STAGING, _S.ERROR),
-    # One that is no longer wanted is unloaded, though it never was loaded.
+    # One that is no longer wanted is given up at once, however far its load got.
+    _S.LOAD_REQUESTED: (_S.LOAD_APPROVED, _S.UNLOADING, _S.ERROR),
+    _S.LOAD_APPROVED: (_S.LOADING, _S.STAGING, _S.UNLOADING, _S.ERROR),
     _S.STAGING: (_S.STAGED, _S.UNLOADING, _S.ERROR),
     _S.STAGED: (_S.LOADING, _S.UNLOADING, _S.ERROR),
-    # A version that is no longer wanted when its load ends is unloaded at once.
     _S.LOADING: (_S.READY, _S.UNLOADING, _S.ERROR),
     _S.READY: (_S.UNLOAD_REQUESTED, _S.ERROR),
     _S.UNLOAD_REQUESTED: (_S.QUIESCING, _S.ERROR),
@@ -70,6 +69,8 @@ LEGAL_MOVES: dict[HarnessState, tuple[HarnessState, ...]] = {
 }
 
 FINAL_STATES = frozenset({_S.DISABLED, _S.ERROR})
+# On the way to serving; what is no longer wanted here is given up.
+RISING_STATES = frozenset({_S.LOAD_REQUESTED, _S.LOAD_APPROVED, _S.STAGING, _S.STAGED, _S.LOADING})
 
 _PUBLIC: dict[HarnessState, PublicState] = {
     _S.NEW: PublicState.START,

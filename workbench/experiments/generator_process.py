@@ -50,6 +50,11 @@ SWEEP_SECONDS = 0.02
 RETRY_SECONDS = 0.05
 """How long a closed-loop client waits after a request that failed without an answer."""
 
+IDLE_SECONDS = 5.0
+"""A connection that has not been used for so long is not used again: servers close idle connections
+(this one after 10 s, if nothing ever came over them), and a request that is sent in that moment is
+lost for no reason that says anything of the service."""
+
 GRACE_SECONDS = 0.5
 """How long a stopped run waits for the answers that are still missing."""
 
@@ -194,7 +199,8 @@ class Run:
         self._loop = asyncio.get_running_loop()
         self._channels: GrpcChannels | None = None
         self._connections: list[AnyConnection] = []
-        self._idle: deque[AnyConnection] = deque()
+        # Since when each has been idle, the longest first. The last is used first.
+        self._idle: dict[AnyConnection, float] = {}
         self._down: deque[AnyConnection] = deque()
         self._waiting: deque[int] = deque()
         self._connecting: set[asyncio.Task[None]] = set()
@@ -297,6 +303,7 @@ class Run:
             if now >= report_at:
                 report_at = now + PROGRESS_SECONDS
                 self._report(now)
+                self._close_idle(now - IDLE_SECONDS)
 
     def _fail_all(self, reason: str) -> None:
         while self._waiting:
@@ -344,7 +351,7 @@ class Run:
         self._version.append(0)
         self._open += 1
         if self._idle:
-            self._send(self._idle.popleft(), request)
+            self._send(self._idle.popitem()[0], request)
         elif self._down:
             self._connect_for(self._down.popleft(), request)
         else:
@@ -387,13 +394,20 @@ class Run:
         if self._waiting:
             self._send(connection, self._waiting.popleft())
         else:
-            self._idle.append(connection)
+            self._idle[connection] = self._now()
+
+    def _close_idle(self, before: float) -> None:
+        """Close connections that have been idle since before then; each is made again when there is
+        a request for it. Channels of gRPC see to that themselves."""
+        while self._channels is None and self._idle:
+            connection, since = next(iter(self._idle.items()))
+            if since >= before:
+                return
+            del self._idle[connection]
+            connection.abandon("")
 
     def lost(self, connection: AnyConnection, request: int | None, reason: str) -> None:
-        try:
-            self._idle.remove(connection)
-        except ValueError:
-            pass
+        self._idle.pop(connection, None)
         if request is not None:
             self.failed(request, reason)
         self._is_down(connection)

@@ -98,7 +98,7 @@ class Lifecycle:
     def stage(self, model: Model, served: Served) -> None:
         """Prepare a version in a worker process, short of its weights."""
         served.harness.move(_S.LOAD_REQUESTED)
-        self.start(self._stage(model, served))
+        served.loading = self.start(self._stage(model, served))
 
     async def _stage(self, model: Model, served: Served) -> None:
         harness = served.harness
@@ -107,8 +107,7 @@ class Lifecycle:
         except ServingError as error:
             self._fail(model, served, error)
             return
-        if not harness.aspired:
-            self.cancel(model, served)
+        if harness.state is _S.UNLOADING:
             return
         harness.move(_S.STAGED)
         self._events.add(
@@ -148,7 +147,7 @@ class Lifecycle:
             served.harness.move(_S.LOADING)
         else:
             served.harness.move(_S.LOAD_REQUESTED)
-        self.start(self._load(model, served))
+        served.loading = self.start(self._load(model, served))
 
     async def _load(self, model: Model, served: Served) -> None:
         try:
@@ -161,10 +160,6 @@ class Lifecycle:
             # One that was staged and found no memory for its weights has a process still.
             await self._loader.end(served)
             self._fail(model, served, error)
-            return
-        if not served.harness.aspired:
-            # Not wanted any more by the time it was ready.
-            self.cancel(model, served)
             return
         self._decide(model)
 
@@ -181,7 +176,7 @@ class Lifecycle:
             batching = await self._own_batching(served)
         served.batched = batching is not None
         worker = await self._loader.load(model, served)
-        if not harness.aspired:
+        if harness.state is _S.UNLOADING:
             return
         self._watch(model, served, worker)
         assert served.report is not None
@@ -232,6 +227,8 @@ class Lifecycle:
         self._events.add("not_loaded", *served.id, code=error.code.name, message=error.message)
 
     def _fail(self, model: Model, served: Served, error: ServingError) -> None:
+        if served.harness.state is _S.UNLOADING:
+            return
         self.refuse(model, served, error)
         model.refresh_ready()
         model.falling_back = (
@@ -276,13 +273,20 @@ class Lifecycle:
         self._decide(model)
 
     def cancel(self, model: Model, served: Served) -> None:
-        """Give up a version that is not wanted any more and has never served."""
+        """Give up a version that is not wanted any more and has never served. Its process is
+        ended in the middle of whatever it does: a load can last, and nobody waits for this one."""
+        if served.failed_loads:
+            self._events.add("load_retry_cancelled", *served.id)
         self._events.add("load_cancelled", *served.id)
         served.harness.move(_S.UNLOADING)
         self.tell_state(served)
         self.start(self._cancel(model, served))
 
     async def _cancel(self, model: Model, served: Served) -> None:
+        if served.loading is not None:
+            # It may be done in this very moment, and has then seen that it is given up.
+            served.loading.cancel()
+            await asyncio.wait([served.loading])
         await self._loader.end(served)
         served.harness.error = ServingError(Code.CANCELLED, "Loading of servable cancelled")
         served.harness.move(_S.DISABLED)

@@ -43,6 +43,12 @@ def is_passing(error: ServingError) -> bool:
     return error.code in _PASSING
 
 
+def _worth_another(error: ServingError) -> bool:
+    """Whether the next attempt may do better. Memory is not soon to be had where it was not:
+    TensorFlow's allocator has waited ten seconds for it, and perhaps nobody serves meanwhile."""
+    return is_passing(error) and error.code is not Code.RESOURCE_EXHAUSTED
+
+
 def as_serving_error(error: Exception) -> ServingError:
     """Whatever went wrong with a version, as what is told of it: also an exception that nobody
     foresaw must not leave the version in the middle of its load for ever."""
@@ -91,8 +97,7 @@ class Loader:
         """Take a step of loading, again and again while it fails for passing reasons.
 
         Raises:
-            ServingError: that of the last attempt, or CANCELLED where the version was not wanted
-                any more by the time of the next.
+            ServingError: that of the last attempt.
         """
         attempt = 0
         while True:
@@ -105,19 +110,15 @@ class Loader:
                 self._events.add(
                     "load_failed", *served.id, code=error.code.name, message=error.message
                 )
-                if not served.retrying:
-                    self._events.add("load_retry_cancelled", *served.id)
+                if not served.harness.aspired:
                     raise error from failure
-                if not is_passing(error) and not model.config.retry_all_load_errors:
+                if not _worth_another(error) and not model.config.retry_all_load_errors:
                     raise error from failure
                 if attempt >= model.config.max_load_retries:
                     self._events.add("load_retries_exhausted", *served.id, retries=attempt)
                     raise error from failure
             attempt += 1
             await asyncio.sleep(model.config.load_retry_seconds)
-            if not served.retrying:
-                self._events.add("load_retry_cancelled", *served.id)
-                raise ServingError(Code.CANCELLED, "Loading of servable cancelled")
             self._events.add("load_retry", *served.id, attempt=attempt)
 
     async def stage(self, model: Model, served: Served) -> StageReport:

@@ -18,7 +18,7 @@ from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.budget import family
 from workbench.core.events import EventLog
 from workbench.core.holding import worth_waiting
-from workbench.core.states import FINAL_STATES, Harness, HarnessState, ServableId
+from workbench.core.states import FINAL_STATES, RISING_STATES, Harness, HarnessState, ServableId
 from workbench.core.status import invalid_argument, not_found
 from workbench.core.transitions import Act, Version, holds, policy_named
 from workbench.serving import quarantine
@@ -41,17 +41,7 @@ POLL_SECONDS = 1.0
 _WAITING_POLL_SECONDS = 1.0
 """How often, at least, a folder with an incomplete version is looked at."""
 _ENDED_KEPT = 16
-_REVIVABLE = frozenset(
-    {
-        _S.NEW,
-        _S.LOAD_REQUESTED,
-        _S.LOAD_APPROVED,
-        _S.STAGING,
-        _S.STAGED,
-        _S.LOADING,
-        _S.READY,
-    }
-)
+_REVIVABLE = frozenset({_S.NEW, _S.READY})
 
 
 class Manager:
@@ -252,12 +242,10 @@ class Manager:
             found = by_version.get(version)
             if served.harness.aspired and found is None:
                 served.harness.aspired = False
-                served.retrying = False
                 self.events.add("unaspired", model.name, version)
             elif found is not None and not served.harness.aspired:
                 # It comes back before it was gone: a version that still serves just goes on.
                 served.harness.aspired = True
-                served.retrying = True
                 self.events.add("aspired", model.name, version)
             elif (
                 found is not None
@@ -302,7 +290,7 @@ class Manager:
         """Ask the policy until it has nothing more to say for now."""
         policy = policy_named(model.config.transition)
         for served in model.versions.values():
-            if served.harness.state is _S.STAGED and not served.harness.aspired:
+            if served.harness.state in RISING_STATES and not served.harness.aspired:
                 # No policy would ask for it: it has nothing that others wait for.
                 self._lifecycle.cancel(model, served)
         while not self._lifecycle.stopping:

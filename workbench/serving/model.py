@@ -187,7 +187,7 @@ class Served:
             mostly the way between the processes.
         first_run_seconds: how long its worker's first batch ran; None before that.
         batched: whether its requests are merged as its batching parameters say.
-        retrying: whether another attempt to load may be made.
+        loading: the work of staging or loading it; None before it has begun.
         failed_loads: attempts to load it that have failed.
         recording: the warm-up requests that are, or were, recorded from it.
         replacement: brings up the next worker after one has died.
@@ -206,7 +206,7 @@ class Served:
     first_run_seconds: float | None = None
     ready_at: float | None = None
     batched: bool = False
-    retrying: bool = True
+    loading: asyncio.Task[None] | None = None
     failed_loads: int = 0
     replacement: asyncio.Task[None] | None = None
     recording: WarmupRecording | None = None

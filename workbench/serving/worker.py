@@ -355,9 +355,9 @@ class Worker:
     async def stop(self, grace_seconds: float = 2.0) -> None:
         """End the process; kill it if it has not ended by itself in time."""
         try:
-            # One that is still loading would not look at its orders for a while; one that is
-            # staged has nothing to end in order.
-            if self._loaded.done():
+            # One that is still loading, though nobody may wait for it any more, would not look at
+            # its orders for a while; one that is staged has nothing to end in order.
+            if self._loaded.done() and not self._loaded.cancelled():
                 self._control.send({"op": "quit"})
                 await asyncio.wait_for(asyncio.shield(self.ended), grace_seconds)
         except asyncio.TimeoutError:

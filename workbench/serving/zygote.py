@@ -104,6 +104,13 @@ class Zygote:
             # It hangs: left alone it would make every later load wait in vain as well.
             self._kill()
             raise unavailable("The zygote did not fork a worker in time") from None
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                # The worker came in the same moment; it ends as its socket is closed.
+                _, pidfd = future.result()
+                if pidfd is not None:
+                    os.close(pidfd)
+            raise
         finally:
             self._forks.pop(request, None)
 

@@ -1,10 +1,10 @@
-"""Loading beside a version that serves: the processor is its, and loading takes what is left.
+"""Long work beside small requests: the processor is theirs, and the work takes what is left.
 
 A load keeps a processor busy for as long as it lasts, and more than one where restoring starts
-threads of its own. Who serves at the same time should hardly notice. So all of this can be done in
-a thread of low priority: the threads that it starts inherit that, and it ends with it, as a process
-may lower a priority and not raise it again. Threads that outlive the load, those of a session, must
-have been started before.
+threads of its own; so does a batch of many megabytes. Who serves at the same time should hardly
+notice. So all of this can be done in a thread of low priority: the threads that it starts inherit
+that, and it ends with it, as a process may lower a priority and not raise it again. Threads that
+outlive the work, those of a session, must have been started before.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -20,26 +21,31 @@ T = TypeVar("T")
 NICENESS = 10
 
 
+class QuietThread:
+    """A thread of low priority, there from its first piece of work on."""
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(
+            1, "quiet", initializer=lower_priority, initargs=(NICENESS,)
+        )
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Do some work there, and wait for it; what it raises is raised here."""
+        return self._executor.submit(work).result()
+
+    def close(self) -> None:
+        self._executor.shutdown()
+
+
 def quietly(quiet: bool, work: Callable[[], T]) -> T:
     """Do some work; where `quiet`, in a thread of low priority."""
     if not quiet:
         return work()
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        lower_priority(NICENESS)
-        try:
-            results.append(work())
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=run, name="quiet-load")
-    thread.start()
-    thread.join()
-    for error in errors:
-        raise error
-    return results[0]
+    thread = QuietThread()
+    try:
+        return thread.run(work)
+    finally:
+        thread.close()
 
 
 def lower_priority(niceness: int) -> None:
