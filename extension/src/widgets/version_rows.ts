@@ -24,6 +24,7 @@ export class VersionRows {
   private readonly _body = make('tbody');
   private readonly _rows = new Map<string, Row>();
   private _off = false;
+  private _drawn = '';
 
   constructor(private readonly _actions: IVersionActions) {
     const head = HEAD.map(text => make('th', { scope: 'col' }, text));
@@ -54,13 +55,16 @@ export class VersionRows {
       row.wait(version, reason);
       wanted.set(row.key, row);
     }
-    const keys = [...wanted.keys()].join();
-    if (keys !== [...this._rows.keys()].join()) {
+    const drawn = [...wanted.values()].map(row => `${row.key}${row.why.hidden ? '' : ' why'}`).join();
+    if (drawn !== this._drawn) {
+      this._drawn = drawn;
       this._rows.clear();
       wanted.forEach((row, key) => this._rows.set(key, row));
       // What is moved loses the focus.
       const focused = document.activeElement as HTMLElement | null;
-      this._body.replaceChildren(...[...wanted.values()].flatMap(row => [row.node, row.why]));
+      this._body.replaceChildren(
+        ...[...wanted.values()].flatMap(row => (row.why.hidden ? [row.node] : [row.node, row.why]))
+      );
       if (focused !== null && this._body.contains(focused)) {
         focused.focus();
       }
