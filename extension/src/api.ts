@@ -27,6 +27,8 @@ export interface IServer {
   /** Unreachable: its server process does not answer now, and its supervisor restarts it. Dead: it
    * was killed, and nobody does. */
   readonly state: 'running' | 'unreachable' | 'dead';
+  /** Of a dead one: why it cannot be started again; null where it can. */
+  readonly cannot_restart?: string | null;
   readonly memory_bytes: number | null;
   /** What its versions may have of the host's memory together; null where that is not known. */
   readonly budget_bytes: number | null;
@@ -190,15 +192,57 @@ export interface IExperiment {
   readonly summary: string;
 }
 
-/** What was measured, latest first. */
+/** An experiment under way, in whichever notebook or terminal. */
+export interface IRunning {
+  /** Among those under way: another than it will have when it is kept. */
+  readonly number: number;
+  readonly kind: string;
+  readonly model: string;
+  readonly server: string;
+  readonly started_at: number;
+  /** How far it is, in words and from 0 to 1; null where that is not known. */
+  readonly text: string;
+  readonly share: number | null;
+  readonly cancelled: boolean;
+}
+
+export interface IExperiments {
+  /** What was measured, latest first. */
+  readonly experiments: readonly IExperiment[];
+  readonly running: readonly IRunning[];
+}
+
 export async function listExperiments(
   settings: ServerConnection.ISettings
-): Promise<readonly IExperiment[]> {
-  const answer = await request<{ experiments: IExperiment[] }>(
-    settings,
-    'experiments?no_track_activity=1'
-  );
-  return answer.experiments;
+): Promise<IExperiments> {
+  return request(settings, 'experiments?no_track_activity=1');
+}
+
+/** What an experiment found. */
+export interface IFound extends IExperiment {
+  readonly sentences: readonly string[];
+  readonly tables: readonly {
+    readonly title: string;
+    readonly columns: readonly string[];
+    readonly rows: readonly (readonly string[])[];
+  }[];
+  /** A PNG in base64. */
+  readonly picture: string;
+}
+
+export async function readExperiment(
+  settings: ServerConnection.ISettings,
+  number: number
+): Promise<IFound> {
+  return request(settings, `experiments/${number}`);
+}
+
+/** Have an experiment end that is under way. */
+export async function cancelExperiment(
+  settings: ServerConnection.ISettings,
+  number: number
+): Promise<IDone> {
+  return request(settings, `experiments/running/${number}/cancel`, 'POST', {});
 }
 
 /** Ask one of the server extension's routes; a refusal is thrown with its own message. */

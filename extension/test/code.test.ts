@@ -19,6 +19,7 @@ test('each deed has its cell', () => {
   assert.equal(cell('publish', { path: '/m/2' }), `${head}server.publish("/m/2")`);
   assert.equal(cell('rollback'), `${head}server.rollback()`);
   assert.equal(cell('rollback', { version: 3 }), `${head}server.rollback(3)`);
+  assert.equal(cell('rollback', { to: 1 }), `${head}server.rollback(to=1)`);
   assert.equal(cell('undo', {}, 'faces'), `${head}server.model = "faces"\nserver.undo()`);
   assert.equal(
     cell('serve', { path: 'models/digits' }),

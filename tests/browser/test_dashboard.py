@@ -75,7 +75,7 @@ def dashboard(page: Page) -> Locator:
 
 def say(page: Page) -> Locator:
     """The card's own sentence on how the last order went."""
-    return dashboard(page).locator(".wb-message")
+    return dashboard(page).locator(".wb-Panel-card .wb-message")
 
 
 def test_from_the_file_browser_to_a_rollback(

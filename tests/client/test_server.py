@@ -210,6 +210,29 @@ def test_a_version_that_is_taken_away_is_not_waited_for(server: wb.Server, model
     assert server.publish(models / "half_plus_three") == 3
 
 
+def test_roll_back_to_an_earlier_version(server: wb.Server, models: Path) -> None:
+    server.publish(models / "half_plus_three")
+    server.publish(models / "half_plus_two")
+    assert server.rollback(to=1) == 1
+    assert server.versions.available == [1]
+    assert sorted(os.listdir(server.base_path)) == [".rolled-back", "1"]
+    # None of those between was loaded on the way.
+    events = server.events()
+    states = events[(events["kind"] == "state") & (events["model"] == server.model)]
+    started = states[[data["state"] == "LOADING" for data in states["data"]]]
+    assert started["version"].tolist() == [1, 2, 3, 1]
+    assert (server.undo(), server.undo()) == (3, 2)
+    with pytest.raises(ServingError) as latest:
+        server.rollback(to=3)
+    assert latest.value.message == f"Version 3 of {server.model} is the latest already"
+    with pytest.raises(ServingError) as unknown:
+        server.rollback(to=9)
+    assert unknown.value.message == f"There is no version 9 in {server.base_path} to go back to"
+    with pytest.raises(ServingError) as both:
+        server.rollback(3, to=1)
+    assert both.value.message == ("Name either the version to move aside or the one to go back to")
+
+
 def test_roll_back_under_unload_first(server: wb.Server, models: Path) -> None:
     server.transition = "unload_first"
     server.publish(models / "half_plus_three")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import stat
 import subprocess
 import sys
@@ -99,9 +100,32 @@ def test_removing_leaves_nothing(runtime: Path, tmp_path: Path) -> None:
 
 
 def test_a_server_without_processes_is_stale_and_removed(runtime: Path) -> None:
-    registry.write(entry(supervisor=GONE, server=GONE))
+    dead = entry(supervisor=GONE, server=GONE)
+    registry.write(dead)
+    wanted = '{"models": [{"name": "digits", "base_path": "/models/digits"}]}'
+    (Path(dead.folder) / "desired.json").write_text(wanted)
     assert registry.read("digits") is None
-    assert left(runtime) == []
+    # That it was killed, and what it served, is known until there is another of its name.
+    assert left(runtime) == ["workbench-killed"]
+    models = ({"name": "digits", "base_path": "/models/digits"},)
+    assert registry.killed() == [registry.Killed(dead, models)]
+    note = paths.killed_path("digits")
+    assert stat.S_IMODE(note.stat().st_mode) == 0o600
+    registry.write(entry())
+    assert registry.killed() == []
+
+
+def test_a_note_of_a_killed_server_is_kept_for_a_day(runtime: Path) -> None:
+    registry.note_killed(entry())
+    assert registry.read_killed("digits") == registry.Killed(entry(), ())
+    registry.forget_killed("digits")
+    assert registry.read_killed("digits") is None
+    registry.note_killed(entry())
+    os.utime(paths.killed_path("digits"), (0, 0))
+    assert registry.killed() == []
+    paths.killed_path("digits").write_text("{")
+    assert registry.killed() == []
+    assert list(paths.killed_folder().iterdir()) == []
 
 
 def test_a_server_that_is_just_ending_keeps_its_files(runtime: Path) -> None:
@@ -121,7 +145,7 @@ def test_a_pid_that_was_used_again_is_another_process(runtime: Path) -> None:
     earlier = ProcessId(me.pid, me.started - 1)
     registry.write(entry(supervisor=earlier, server=earlier))
     assert registry.entries() == []
-    assert left(runtime) == []
+    assert left(runtime) == ["workbench-killed"]
 
 
 @pytest.mark.parametrize(

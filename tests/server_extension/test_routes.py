@@ -35,6 +35,8 @@ ROUTES = [
     ("POST", f"{_MODEL}/publish"),
     ("GET", "workbench/api/folder"),
     ("GET", "workbench/api/experiments"),
+    ("GET", "workbench/api/experiments/1"),
+    ("POST", "workbench/api/experiments/running/1/cancel"),
     ("GET", "workbench/api/labs"),
     ("POST", "workbench/api/labs"),
     ("POST", "workbench/api/quickstart"),
@@ -227,7 +229,11 @@ async def test_every_route_asks_for_authorisation(
 
 
 def test_every_route_is_tested_above() -> None:
-    groups = (("([^/]+)", "digits"), ("(publish|rollback|undo)", "publish"))
+    groups = (
+        ("([^/]+)", "digits"),
+        ("([0-9]{1,19})", "1"),
+        ("(publish|rollback|undo)", "publish"),
+    )
     verbs = set()
     for pattern, handler in handlers.HANDLERS:
         if issubclass(handler, StreamHandler):

@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 import workbench as wb
+from tests.experiments.test_face import kept_sweep
 from tests.server_extension.conftest import Api, until
 from workbench.experiments.store import Store
 from workbench.runtime import registry
+from workbench.runtime.launcher import reap_supervisors
+from workbench.runtime.processes import wait_gone
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -96,6 +99,13 @@ async def test_a_server_from_its_start_to_its_end(
     )
     code, answer = await api("POST", f"{MODEL}/rollback")
     assert answer == {"message": "Version 1 serves again; Undo brings the other back."}
+    await api("POST", f"{MODEL}/undo")
+    code, answer = await api("POST", f"{MODEL}/rollback", {"to": 1})
+    assert answer == {
+        "message": "Version 1 serves again; Undo brings the others back, the latest first."
+    }
+    code, answer = await api("POST", f"{MODEL}/rollback", {"to": "1"})
+    assert (code, answer["message"]) == (400, "'to' must be a version's number; was '1'")
     code, answer = await api("POST", f"{MODEL}/undo")
     assert answer == {"message": "Version 2 is back."}
     _, answer = await api("GET", f"{MODEL}/versions")
@@ -150,6 +160,61 @@ async def test_a_killed_server_is_dead_and_comes_back(
     assert (code, answer["code"]) == (404, "NOT_FOUND")
 
 
+async def test_a_server_that_somebody_else_found_killed(
+    api: Api, folder: Path, jp_environ: None
+) -> None:
+    """Started outside of Jupyter, killed, and its remains removed by another, before this Jupyter
+    Server has looked even once."""
+    wb.serve(folder, "halves")
+    before = registry.find("halves")
+    before.supervisor.kill()
+    before.server.kill()
+    assert wait_gone(before.server, 10.0)
+    reap_supervisors()
+    assert wb.servers() == []
+
+    _, answer = await api("GET", "servers")
+    (dead,) = answer["servers"]
+    assert (dead["name"], dead["state"], dead["cannot_restart"]) == ("halves", "dead", None)
+    assert [model["name"] for model in dead["models"]] == ["halves"]
+    aside = folder.with_name("aside")
+    shutil.move(folder, aside)
+    _, answer = await api("GET", "servers")
+    gone = f"The versions of halves in {folder} are gone."
+    assert answer["servers"][0]["cannot_restart"] == gone
+    code, answer = await api("POST", "servers/halves/restart")
+    assert (code, answer["message"]) == (
+        409,
+        f"Server 'halves' cannot be started again. {gone} Serve the model anew.",
+    )
+    shutil.move(aside, folder)
+    code, answer = await api("POST", "servers/halves/restart")
+    assert code == 201
+    _, answer = await api("GET", "servers")
+    assert [server["state"] for server in answer["servers"]] == ["running"]
+
+
+@pytest.mark.slow
+async def test_a_kernel_that_jupyter_gave_up_on_is_dead(
+    api: Api, folder: Path, jp_serverapp: Any
+) -> None:
+    await api("POST", "servers", {"path": "models/halves"})
+    entry = registry.find("halves")
+    await api("GET", "servers")
+    kernels = jp_serverapp.kernel_manager
+    kernels.get_kernel(entry.kernel_id)._restarter.restart_limit = 0
+    entry.supervisor.kill()
+
+    async def dead() -> bool:
+        _, answer = await api("GET", "servers")
+        return [s["state"] for s in answer["servers"]] == ["dead"]
+
+    await until(dead, "the server is shown as dead")
+    code, _ = await api("POST", "servers/halves/restart")
+    assert code == 201
+    assert registry.find("halves").kernel_id != entry.kernel_id
+
+
 async def test_what_cannot_be_started(api: Api, folder: Path, jp_root_dir: Path) -> None:
     (jp_root_dir / "notes").mkdir()
     code, answer = await api("POST", "servers", {"path": "notes"})
@@ -201,8 +266,52 @@ async def test_experiments_are_listed(api: Api, jp_environ: None) -> None:
     _, answer = await api("GET", "experiments", model="digits")
     (kept,) = answer["experiments"]
     assert (kept["kind"], kept["summary"]) == ("sweep", "a sweep of digits")
+    assert answer["running"] == []
     code, answer = await api("GET", "experiments", limit="many")
     assert (code, answer["message"]) == (
         400,
         "Query argument 'limit' must be a whole number; was 'many'",
     )
+
+
+async def test_an_experiment_is_looked_at(api: Api, jp_environ: None) -> None:
+    number = kept_sweep()
+    code, found = await api("GET", f"experiments/{number}")
+    assert (code, found["kind"], found["summary"]) == (200, "sweep", "2 points")
+    assert found["tables"][0]["columns"][0] == "max_batch_size"
+    assert found["picture"]
+    with Store() as store:
+        other = store.add("something", "digits", {})
+    assert await api("GET", f"experiments/{other}") == (
+        409,
+        {
+            "code": "FAILED_PRECONDITION",
+            "message": f"Experiment {other} is a something, which cannot be loaded like this",
+        },
+    )
+    code, answer = await api("GET", "experiments/77")
+    assert (code, answer["message"]) == (404, "There is no experiment 77: see wb.history()")
+    code, answer = await api("GET", f"experiments/{10**18 * 9 + 10**18 - 1}")
+    assert (code, answer["code"]) == (400, "INVALID_ARGUMENT")
+
+
+async def test_an_experiment_under_way_is_cancelled(api: Api, jp_environ: None) -> None:
+    with Store() as store:
+        number = store.begin("tune", "digits", "desk")
+        store.tell(number, "measured 1 of 3", 0.4)
+        _, answer = await api("GET", "experiments", model="faces")
+        assert answer["running"] == []
+        _, answer = await api("GET", "experiments")
+        (told,) = answer["running"]
+        assert (told["text"], told["share"], told["cancelled"]) == ("measured 1 of 3", 0.4, False)
+        assert await api("POST", f"experiments/running/{number}/cancel") == (
+            200,
+            {
+                "message": "It ends when what it measures just now is measured; the server is put "
+                "back as it was."
+            },
+        )
+        assert store.is_cancelled(number)
+        store.end(number)
+    code, answer = await api("POST", f"experiments/running/{number}/cancel")
+    assert (code, answer["message"]) == (404, f"No experiment numbered {number} is under way")

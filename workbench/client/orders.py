@@ -55,7 +55,10 @@ def publish(server: Server, asked: Mapping[str, Any]) -> str:
 
 
 def rollback(server: Server, asked: Mapping[str, Any]) -> str:
-    """Move `version` (the latest) aside."""
+    """Move `version` (the latest) aside, or all after `to`."""
+    if asked.get("to") is not None:
+        now = server.rollback(to=asked["to"])
+        return f"Version {now} serves again; Undo brings the others back, the latest first."
     return (
         f"Version {server.rollback(asked.get('version'))} serves again; Undo brings the other back."
     )

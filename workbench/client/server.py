@@ -22,7 +22,7 @@ from workbench.client.views import Versions, versions_of
 from workbench.client.warmup import WarmupRecording
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
-from workbench.core.status import Code, ServingError, failed_precondition
+from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
 from workbench.core.versions import VersionPolicy
 from workbench.runtime import registry
 from workbench.runtime.jupyter_launcher import JupyterLauncher
@@ -265,17 +265,27 @@ class Server:
                     f"{reason}",
                 )
 
-    def rollback(self, version: int | None = None, timeout: float = LOAD_TIMEOUT_SECONDS) -> int:
-        """Go back: move the folder of `version` (the latest) aside, as removing it would do.
+    def rollback(
+        self,
+        version: int | None = None,
+        timeout: float = LOAD_TIMEOUT_SECONDS,
+        *,
+        to: int | None = None,
+    ) -> int:
+        """Go back: move the folder of `version` (the latest) aside, as removing it would do; or
+        those of all versions after `to`. Of several, `undo` brings back the latest first.
 
         Returns:
             The version that serves now.
 
         Raises:
-            ServingError: FAILED_PRECONDITION, no earlier version is left to go back to.
+            ServingError: FAILED_PRECONDITION, no earlier version is left to go back to;
+                INVALID_ARGUMENT, there is no version `to`, or none after it.
         """
         base = self.base_path
         folders = saving.version_folders(base)
+        if to is not None:
+            return self._roll_back_to(base, folders, version, to, timeout)
         if version is None:
             version = max(folders, default=0)
         earlier = [v for v in folders if v != version]
@@ -288,6 +298,31 @@ class Server:
         self.outcome = None
         self._control.request("POST", model_path(self.model, "poll"), {"complete": sorted(earlier)})
         self._wait_gone(version, timeout)
+        return self._latest_available()
+
+    def _roll_back_to(
+        self,
+        base: Path,
+        folders: Mapping[int, Path],
+        version: int | None,
+        to: int,
+        timeout: float,
+    ) -> int:
+        if version is not None:
+            raise invalid_argument("Name either the version to move aside or the one to go back to")
+        if to not in folders:
+            raise invalid_argument(f"There is no version {to} in {base} to go back to")
+        later = sorted(v for v in folders if v > to)
+        if not later:
+            raise invalid_argument(f"Version {to} of {self.model} is the latest already")
+        # The latest goes last, so that none between is loaded for a moment.
+        for each in later:
+            saving.roll_back(base, each)
+        self.outcome = None
+        kept = sorted(v for v in folders if v <= to)
+        self._control.request("POST", model_path(self.model, "poll"), {"complete": kept})
+        for each in later:
+            self._wait_gone(each, timeout)
         return self._latest_available()
 
     def undo(self, timeout: float = LOAD_TIMEOUT_SECONDS) -> int:

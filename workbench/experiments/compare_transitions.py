@@ -25,6 +25,7 @@ from workbench.experiments.generator import Closed, run_load
 from workbench.experiments.page_cache import bring_in, cached_share, evict
 from workbench.experiments.progress import Progress
 from workbench.experiments.recording import LEAD_SECONDS, predict_job, record
+from workbench.experiments.running import Running
 from workbench.experiments.transition_comparison import TransitionComparison, is_certain
 from workbench.experiments.transition_run import Disk, Run
 from workbench.load.arrivals import Schedule
@@ -107,14 +108,19 @@ def compare_transitions(
     interrupted = False
     # Only smooth needs both at a time: where it is not asked for, there may be no room for both.
     back = "smooth" if set(names) == {"smooth"} else "unload_first"
-    with _on_trial(server, new, old[0], back) as (version, seconds):
+    with (
+        Running("transitions", server, keep, shown) as running,
+        _on_trial(server, new, old[0], back) as (version, seconds),
+    ):
         least, most = plan.limits
         each = seconds + 2 * lead_seconds + _WARM_UP_SECONDS + 1
         many = f"{least}" if least == most else f"{least} to {most}"
         shown.say(f"{many} changes of version, at most {each * most:.0f} s")
         try:
             for name, on in plan.turns(runs):
-                shown.update(f"Change {len(runs) + 1} of {many}: {name}, {on} disk")
+                running.tell(
+                    f"Change {len(runs) + 1} of {many}: {name}, {on} disk", len(runs) / most
+                )
                 runs.append(
                     _run(server, (old[0], version), name, on, back, x, arrivals, lead_seconds)
                 )

@@ -25,6 +25,7 @@ from workbench.experiments.agreement import (
     paired_latency,
 )
 from workbench.experiments.progress import Progress
+from workbench.experiments.running import Running
 from workbench.experiments.version_comparison import VersionComparison, VersionFacts
 
 _CHUNK_ROWS = 256
@@ -82,7 +83,11 @@ def compare_versions(
         raise invalid_argument(
             f"At least 11 pairs are needed to be certain of anything; had {pairs}"
         )
-    with _both_served(server, (first, second)):
+    shown = Progress(progress)
+    with (
+        Running("versions", server, keep, shown) as running,
+        _both_served(server, (first, second)),
+    ):
         # Each with its own names: two versions may call one input differently.
         inputs, others = (_inputs(server, v, signature, x) for v in (first, second))
         both = (inputs, others)
@@ -92,10 +97,9 @@ def compare_versions(
             raise invalid_argument(
                 f"x has {count} examples and y {len(labels)}: give one label for each example"
             )
-        shown = Progress(progress)
         try:
-            answers = _answers(server, (first, second), both, signature, seed, shown)
-            seconds = _latencies(server, (first, second), both, signature, pairs, seed, shown)
+            answers = _answers(server, (first, second), both, signature, seed, running)
+            seconds = _latencies(server, (first, second), both, signature, pairs, seed, running)
         finally:
             shown.close()
         latency = paired_latency(seconds[:, 0], seconds[:, 1], alpha, margin)
@@ -205,7 +209,7 @@ def _answers(
     inputs: tuple[Inputs, Inputs],
     signature: str,
     seed: int,
-    shown: Progress,
+    running: Running,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """What both say to all examples, asked in turn; which is asked first is drawn."""
     count = _examples(inputs[0])
@@ -223,7 +227,8 @@ def _answers(
                         f"Output {name!r} of version {version} does not follow the examples: its "
                         f"shape is {array.shape}"
                     )
-        shown.update(f"Asked both versions about {min(start + _CHUNK_ROWS, count)} of {count}")
+        done = min(start + _CHUNK_ROWS, count)
+        running.tell(f"Asked both versions about {done} of {count}", 0.5 * done / count)
     one, two = ({n: np.concatenate([a[n] for a in each]) for n in each[0]} for each in gathered)
     return one, two
 
@@ -235,7 +240,7 @@ def _latencies(
     signature: str,
     pairs: int,
     seed: int,
-    shown: Progress,
+    running: Running,
 ) -> np.ndarray:
     """Seconds of one-example requests, [pairs, 2]; which version is asked first is drawn."""
     count = _examples(inputs[0])
@@ -252,7 +257,8 @@ def _latencies(
             started = time.perf_counter()
             server.predict(ones[i], version=versions[i], signature=signature)
             seconds[pair, i] = time.perf_counter() - started
-        shown.update(f"Timed {max(0, pair - _WARM_UP_PAIRS)} of {pairs} pairs of requests")
+        timed = max(0, pair - _WARM_UP_PAIRS)
+        running.tell(f"Timed {timed} of {pairs} pairs of requests", 0.5 + 0.5 * timed / pairs)
     return seconds[_WARM_UP_PAIRS:]
 
 

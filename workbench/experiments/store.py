@@ -20,7 +20,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from workbench.core.status import Code, ServingError, failed_precondition, unavailable
+from workbench.core.status import (
+    Code,
+    ServingError,
+    failed_precondition,
+    not_found,
+    unavailable,
+)
+from workbench.runtime.processes import ProcessId
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,6 +60,21 @@ MIGRATIONS = (
         data BLOB NOT NULL
     );
     CREATE INDEX experiments_by_model ON experiments (model, saved_at);
+    """,
+    """
+    CREATE TABLE running (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        kind TEXT NOT NULL,
+        model TEXT NOT NULL,
+        server TEXT NOT NULL,
+        pid INTEGER NOT NULL,
+        process_started REAL NOT NULL,
+        started_at REAL NOT NULL,
+        told_at REAL NOT NULL,
+        text TEXT NOT NULL,
+        share REAL,
+        cancelled INTEGER NOT NULL DEFAULT 0
+    );
     """,
 )
 """What makes a file of version n one of version n + 1 (`PRAGMA user_version`). Only ever added
@@ -181,15 +203,80 @@ class Store(contextlib.AbstractContextManager["Store"]):
         """Forget an experiment; nothing happens where there is none of this number."""
         self._connection.execute("DELETE FROM experiments WHERE id = ?", (number,))
 
-    def list(self, model: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
-        """The experiments, latest first, without their data."""
+    def begin(self, kind: str, model: str, server: str) -> int:
+        """An experiment of this process is under way; returns its number among those."""
+        me, now = ProcessId.me(), time.time()
+        cursor = self._connection.execute(
+            "INSERT INTO running (kind, model, server, pid, process_started, started_at, told_at, "
+            "text) VALUES (?, ?, ?, ?, ?, ?, ?, '')",
+            (kind, model, server, me.pid, me.started, now, now),
+        )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def tell(self, running: int, text: str, share: float | None) -> bool:
+        """How far one is, in words and from 0 to 1; returns whether it is to end."""
+        self._connection.execute(
+            "UPDATE running SET text = ?, share = ?, told_at = ? WHERE id = ?",
+            (text, share, time.time(), running),
+        )
+        return self.is_cancelled(running)
+
+    def is_cancelled(self, running: int) -> bool:
+        row = self._connection.execute(
+            "SELECT cancelled FROM running WHERE id = ?", (running,)
+        ).fetchone()
+        return row is not None and bool(row[0])
+
+    def end(self, running: int) -> None:
+        """It is over."""
+        self._connection.execute("DELETE FROM running WHERE id = ?", (running,))
+
+    def cancel(self, running: int) -> None:
+        """Have one end at the next place where it can.
+
+        Raises:
+            ServingError: NOT_FOUND, none of this number is under way.
+        """
+        known = [each["number"] for each in self.running()]
+        if running not in known:
+            raise not_found(f"No experiment numbered {running} is under way")
+        self._connection.execute("UPDATE running SET cancelled = 1 WHERE id = ?", (running,))
+
+    def running(self) -> list[dict[str, Any]]:
+        """The experiments under way, oldest first; what a killed process has left is removed."""
+        rows = self._connection.execute(
+            "SELECT id, kind, model, server, started_at, told_at, text, share, cancelled, pid, "
+            "process_started FROM running ORDER BY id"
+        ).fetchall()
+        names = ("number", "kind", "model", "server", "started_at", "told_at", "text", "share")
+        found = []
+        for *values, cancelled, pid, started in rows:
+            if ProcessId(pid, started).alive():
+                found.append({**dict(zip(names, values, strict=True)), "cancelled": cancelled == 1})
+            else:
+                self.end(values[0])
+        return found
+
+    def _select(self, where: str, value: str | int | None, limit: int) -> list[dict[str, Any]]:
         rows = self._connection.execute(
             "SELECT id, kind, model, saved_at, summary FROM experiments "
-            "WHERE ?1 IS NULL OR model = ?1 ORDER BY id DESC LIMIT ?2",
-            (model, limit),
+            f"WHERE {where} ORDER BY id DESC LIMIT ?2",
+            (value, limit),
         )
         names = ("number", "kind", "model", "saved_at", "summary")
         return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def about(self, number: int) -> dict[str, Any]:
+        """An experiment as in `list`; raises as `get`."""
+        rows = self._select("id = ?1", number, 1)
+        if not rows:
+            raise ServingError(Code.NOT_FOUND, f"There is no experiment {number}: see wb.history()")
+        return rows[0]
+
+    def list(self, model: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
+        """The experiments, latest first, without their data."""
+        return self._select("?1 IS NULL OR model = ?1", model, limit)
 
 
 def keep_result(kind: str, model: str, result: T, summary: str) -> T:

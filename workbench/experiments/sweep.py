@@ -23,6 +23,7 @@ from workbench.experiments.generator import LoadError
 from workbench.experiments.measure import Where, Window, measure
 from workbench.experiments.point import CONFIDENCE, Point, clusters, summarize
 from workbench.experiments.progress import Progress
+from workbench.experiments.running import Running
 from workbench.experiments.settings import apply, kept_settings
 from workbench.experiments.sweep_result import SweepResult
 from workbench.load.arrivals import Kind, Schedule
@@ -88,8 +89,8 @@ def sweep(
             either of these raises is an interruption.
 
     Returns:
-        The points that were measured; after an interruption, or when the server fails at a later
-        point, those that were finished by then.
+        The points that were measured; after an interruption (also from the dashboard), or when
+        the server fails at a later point, those that were finished by then.
 
     The server's parameters and slots are afterwards what they were before.
 
@@ -110,7 +111,7 @@ def sweep(
     points: list[Point] = []
     failure: str | None = None
     each = seconds if shape.kind in _CONTINUOUS else min(WINDOW_SECONDS[where], seconds)
-    with kept_settings(server) as before:
+    with Running("sweep", server, keep, said) as running, kept_settings(server) as before:
         plans = _plans(
             base or before,
             before.num_batch_threads,
@@ -125,16 +126,18 @@ def sweep(
         begun = time.monotonic()
         try:
             for number, plan in enumerate(plans):
-                left = most * (1 - number / len(plans))
-                said.update(f"point {number + 1} of {len(plans)}, {left:.0f} s left at most")
+                running.tell(_far(number, len(plans), 0.0, most), number / len(plans))
                 apply(server, plan.parameters)
                 windows: list[Window] = []
                 for window in _windows(
                     server, asked, plan, where, shape, precision, seconds, each, seed
                 ):
                     windows.append(window)
+                    loaded = sum(one.seconds for one in windows)
+                    done = min(1.0, loaded / seconds)
+                    running.tell(_far(number, len(plans), done, most), (number + done) / len(plans))
                     if on_window is not None:
-                        on_window(number, sum(one.seconds for one in windows))
+                        on_window(number, loaded)
                 point = summarize(
                     plan.parameters, plan.load, rows, windows, worker_memory(server, version)
                 )
@@ -170,6 +173,12 @@ def sweep(
         about = f"{len(points)} points, {where}, {result.arrivals}"
         result = keep_result("sweep", server.model, result, about)
     return result
+
+
+def _far(number: int, plans: int, done: float, most: float) -> str:
+    """How far a sweep is that has measured `number` points, and a share of the next."""
+    left = most * (1 - (number + done) / plans)
+    return f"point {number + 1} of {plans}, {left:.0f} s left at most"
 
 
 def _shape(arrivals: Kind | Schedule) -> Schedule:

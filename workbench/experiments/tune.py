@@ -24,6 +24,7 @@ from workbench.experiments.diagnosis import diagnose
 from workbench.experiments.measure import Where
 from workbench.experiments.point import STABLE, Point, without_infinity
 from workbench.experiments.progress import Progress
+from workbench.experiments.running import Running
 from workbench.experiments.service_time import sizes_up_to
 from workbench.experiments.simulate import simulate
 from workbench.experiments.sweep import sweep
@@ -191,32 +192,45 @@ def tune(
         ServingError: as `calibrate` and `sweep`.
     """
     said = Progress(progress)
-    if calibration is None:
-        said.say("Calibrating: some 4 s")
-        calibration = calibrate(server, payload, rows=rows, report=said.update, keep=False)
-    before = server.batching or BatchingParameters()
-    before = replace(before, num_batch_threads=calibration.slots)
-    found = candidates(before, calibration, p99_ms, rate, seed)
-    chosen = best_of_each_timeout(rank(found, p99_ms))[:verify]
-    said.say(f"Simulated {len(found)} settings; measuring the best {len(chosen)}")
-    pairs = []
-    for candidate in chosen:
-        result = sweep(
-            server,
-            rate=rate,
-            payload=payload,
-            rows=rows,
-            where=where,
-            base=candidate.parameters,
-            seconds=seconds,
-            seed=seed,
-            keep=False,
-            progress=False,
-        )
-        if result.interrupted:
-            raise KeyboardInterrupt
-        pairs.append((result.points[0], candidate))
-        said.update(f"measured {len(pairs)} of {len(chosen)}")
+    with Running("tune", server, keep, said) as running:
+        if calibration is None:
+            said.say("Calibrating: some 4 s")
+            calibration = calibrate(
+                server,
+                payload,
+                rows=rows,
+                report=lambda text: running.tell(f"calibrating: {text}"),
+                keep=False,
+            )
+        before = server.batching or BatchingParameters()
+        before = replace(before, num_batch_threads=calibration.slots)
+        found = candidates(before, calibration, p99_ms, rate, seed)
+        chosen = best_of_each_timeout(rank(found, p99_ms))[:verify]
+        said.say(f"Simulated {len(found)} settings; measuring the best {len(chosen)}")
+        pairs: list[tuple[Point, Candidate]] = []
+
+        def on_window(_: int, loaded: float) -> None:
+            share = (len(pairs) + min(1.0, loaded / seconds)) / len(chosen)
+            running.tell(f"measured {len(pairs)} of {len(chosen)}", share)
+
+        for candidate in chosen:
+            result = sweep(
+                server,
+                rate=rate,
+                payload=payload,
+                rows=rows,
+                where=where,
+                base=candidate.parameters,
+                seconds=seconds,
+                seed=seed,
+                keep=False,
+                progress=False,
+                on_window=on_window,
+            )
+            if result.interrupted:
+                raise KeyboardInterrupt
+            pairs.append((result.points[0], candidate))
+            said.update(f"measured {len(pairs)} of {len(chosen)}")
     said.close()
     pairs.sort(key=lambda pair: _cost(pair[0], p99_ms))
     best = pairs[0][0]

@@ -50,6 +50,15 @@ def server_folder(name: str) -> Path:
     return runtime_folder() / f"workbench-{name}"
 
 
+def killed_folder() -> Path:
+    """Where it is noted which servers were killed."""
+    return runtime_folder() / "workbench-killed"
+
+
+def killed_path(name: str) -> Path:
+    return killed_folder() / f"{name}.json"
+
+
 def resume_path(folder: str | os.PathLike[str]) -> Path:
     """What a killed Jupyter kernel's server goes on with when Jupyter starts the kernel again;
     there only while that is wanted."""

@@ -7,7 +7,7 @@ alive, and removes what a killed server has left behind.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from workbench.core.status import not_found, unavailable
 from workbench.runtime import paths
 from workbench.runtime.processes import ProcessId
 
+_KILLED_SECONDS = 24 * 3600.0
 _PROCESSES = ("supervisor", "server", "owner", "keeper")
 
 
@@ -99,6 +100,7 @@ class Entry:
 
 def write(entry: Entry) -> None:
     paths.write_private(paths.entry_path(entry.name), entry.to_bytes())
+    forget_killed(entry.name)
 
 
 def remove(entry: Entry) -> None:
@@ -112,14 +114,57 @@ def remove(entry: Entry) -> None:
         shutil.rmtree(socket.parent, ignore_errors=True)
 
 
-_killed_listeners: list[Callable[[Entry], None]] = []
+@dataclass(frozen=True)
+class Killed:
+    """A server all of whose processes were killed, so that none could clean up.
+
+    Attributes:
+        models: the settings of the models it served, as the control plane takes them.
+    """
+
+    entry: Entry
+    models: tuple[dict[str, Any], ...]
 
 
-def on_killed(listener: Callable[[Entry], None]) -> Callable[[], None]:
-    """Call `listener` with the entry of each server that this process finds killed, just before all
-    that it has left is removed; in the thread that has found it. What is returned ends that."""
-    _killed_listeners.append(listener)
-    return lambda: _killed_listeners.remove(listener)
+def note_killed(entry: Entry) -> None:
+    """Note what is known of a killed server: whoever finds its remains removes them, and others
+    want to know of it, too. Notes are kept for a day."""
+    try:
+        wanted = orjson.loads((Path(entry.folder) / "desired.json").read_bytes())
+        models = list(wanted["models"])
+    except (OSError, ValueError, TypeError, KeyError):
+        models = []
+    path = paths.killed_path(entry.name)
+    paths.make_private(path.parent)
+    note = {"entry": orjson.loads(entry.to_bytes()), "models": models}
+    paths.write_private(path, orjson.dumps(note))
+
+
+def read_killed(name: str) -> Killed | None:
+    """What is known of a killed server; None where none of that name was killed."""
+    path = paths.killed_path(name)
+    try:
+        if time.time() - path.stat().st_mtime > _KILLED_SECONDS:
+            path.unlink(missing_ok=True)
+            return None
+        note = orjson.loads(path.read_bytes())
+        return Killed(Entry.from_bytes(orjson.dumps(note["entry"])), tuple(note["models"]))
+    except OSError:
+        return None
+    except (ValueError, TypeError, KeyError):
+        path.unlink(missing_ok=True)
+        return None
+
+
+def killed() -> list[Killed]:
+    """All servers that were killed of late and have not been started again, by name."""
+    found = (read_killed(path.stem) for path in sorted(paths.killed_folder().glob("*.json")))
+    return [each for each in found if each is not None]
+
+
+def forget_killed(name: str) -> None:
+    """Nobody wants to hear of it any more."""
+    paths.killed_path(name).unlink(missing_ok=True)
 
 
 def read(name: str) -> Entry | None:
@@ -137,8 +182,7 @@ def read(name: str) -> Entry | None:
     kept = entry.keeper is not None and entry.keeper.alive()
     if not entry.server.alive() and not kept:
         # All were killed: nobody else is left to clean up.
-        for listener in tuple(_killed_listeners):
-            listener(entry)
+        note_killed(entry)
         remove(entry)
     return None
 

@@ -9,6 +9,8 @@ from jupyter_server.extension.application import ExtensionApp
 from traitlets import Bool, Float, Int, List, TraitError, Unicode, default, validate
 
 import workbench
+from workbench.runtime.processes import ProcessId
+from workbench.runtime.registry import Entry
 from workbench.server_extension.handler import Rooms
 from workbench.server_extension.handlers import HANDLERS
 from workbench.server_extension.lifecycle import SCHEMA_FILE, Lifecycle
@@ -92,11 +94,11 @@ class WorkbenchExtension(ExtensionApp):
 
     async def stop_extension(self) -> None:
         self._hub.close()
-        self._lister.close()
         self._rooms.close()
 
-    def _is_given_up(self, kernel_id: str) -> bool:
+    def _is_given_up(self, entry: Entry) -> bool:
         kernels: Any = getattr(self.serverapp, "kernel_manager", None)
-        if kernel_id not in kernels:
-            return False
-        return bool(kernels.kernel_model(kernel_id)["execution_state"] == "dead")
+        if entry.kernel_id in kernels:
+            return bool(kernels.kernel_model(entry.kernel_id)["execution_state"] == "dead")
+        # One of ours that is not there any more is not started again; of others we do not know.
+        return entry.keeper == ProcessId.me()

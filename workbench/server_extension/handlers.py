@@ -9,7 +9,7 @@
     GET    workbench/api/servers/NAME/events      its event log
     .../servers/NAME/models...                    its models: `model_handlers`
     GET    workbench/api/folder?path=             what could be served there, and by whom it is
-    GET    workbench/api/experiments              what was measured
+    .../experiments...                            what was measured: `experiment_handlers`
     .../labs, .../quickstart                      the labs: `lab_handlers`
     GET    workbench/api/stream                   the WebSocket: `stream`
 
@@ -30,10 +30,10 @@ from tornado import web
 from workbench.client import Server
 from workbench.client.control import ControlClient
 from workbench.core.status import not_found
-from workbench.experiments.store import Store
 from workbench.runtime import registry
 from workbench.server_extension import folders, starting
-from workbench.server_extension.handler import Handler, check_model, check_server
+from workbench.server_extension.experiment_handlers import EXPERIMENT_HANDLERS
+from workbench.server_extension.handler import Handler, check_server
 from workbench.server_extension.lab_handlers import LAB_HANDLERS
 from workbench.server_extension.listing import Lister
 from workbench.server_extension.model_handlers import MODEL_HANDLERS
@@ -41,7 +41,6 @@ from workbench.server_extension.starting import KernelManagerLauncher
 from workbench.server_extension.stream import StreamHandler
 
 _EVENTS_AT_MOST = 2000
-_EXPERIMENTS_AT_MOST = 1000
 
 
 class _Handler(Handler):
@@ -178,24 +177,6 @@ class FolderHandler(_Handler):
         self.finish(await self.ask(folders.look, folder))
 
 
-class ExperimentsHandler(_Handler):
-    @web.authenticated
-    @authorized
-    async def get(self) -> None:
-        """What was measured (of `model`), latest first: ``{"experiments": [...]}``, each with
-        `number`, `kind`, `model`, `saved_at` (seconds since the epoch) and `summary`."""
-        model = self.get_query_argument("model", None)
-        if model is not None:
-            check_model(model)
-        limit = min(self.number("limit", 100), _EXPERIMENTS_AT_MOST)
-        self.finish({"experiments": await self.ask(_experiments, model, limit)})
-
-
-def _experiments(model: str | None, limit: int) -> list[dict[str, Any]]:
-    with Store() as store:
-        return store.list(model, limit)
-
-
 HANDLERS = [
     (r"/workbench/api/servers", ServersHandler),
     (r"/workbench/api/servers/([^/]+)", ServerHandler),
@@ -204,7 +185,7 @@ HANDLERS = [
     (r"/workbench/api/servers/([^/]+)/events", EventsHandler),
     *MODEL_HANDLERS,
     (r"/workbench/api/folder", FolderHandler),
-    (r"/workbench/api/experiments", ExperimentsHandler),
+    *EXPERIMENT_HANDLERS,
     *LAB_HANDLERS,
     (r"/workbench/api/stream", StreamHandler),
 ]

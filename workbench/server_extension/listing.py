@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from workbench.client.control import ControlClient
+from workbench.client.saving import version_folders
 from workbench.core.status import ServingError, not_found
 from workbench.runtime import registry
 from workbench.server_extension.handler import Rooms
@@ -45,7 +47,7 @@ class Lister:
 
     Args:
         timeout: seconds that a server has for each answer.
-        is_given_up: whether Jupyter has given up starting the kernel of that id again.
+        is_given_up: whether nobody will start that server's kernel again.
         on_look: told of all servers whenever they have been looked at.
     """
 
@@ -53,7 +55,7 @@ class Lister:
         self,
         rooms: Rooms,
         timeout: float,
-        is_given_up: Callable[[str], bool],
+        is_given_up: Callable[[registry.Entry], bool],
         on_look: Callable[[list[dict[str, Any]]], None],
     ) -> None:
         self._rooms = rooms
@@ -61,8 +63,7 @@ class Lister:
         self._is_given_up = is_given_up
         self._on_look = on_look
         self._known: dict[str, Known] = {}
-        self._killed: dict[str, registry.Entry] = {}
-        self._end = registry.on_killed(self._on_killed)
+        self._given_up: dict[str, registry.Entry] = {}
 
     async def look(self) -> list[dict[str, Any]]:
         """All servers, oldest first, then those that are dead; see `describe`."""
@@ -79,10 +80,21 @@ class Lister:
         for entry, (about, models) in zip(entries, told, strict=True):
             self._remember(entry, about, models)
         alive = {entry.name for entry in entries}
-        gone = [(name, known) for name, known in before if name not in alive]
-        kept = await self._rooms.ask(_kept, [name for name, _ in gone])
-        away = [self._away(name, known, name in kept) for name, known in gone]
-        return [about for about, _ in told] + [about for about in away if about is not None]
+        gone = {name: known for name, known in before if name not in alive}
+        kept = await self._rooms.ask(_kept, list(gone))
+        killed = {each.entry.name: each for each in await self._rooms.ask(registry.killed)}
+        for name in killed.keys() - alive - gone.keys():
+            # It was killed before this process has seen it, or while another was looking.
+            gone[name] = self._known[name] = _known(killed[name])
+        away = [
+            self._away(name, known, name in kept, name in killed) for name, known in gone.items()
+        ]
+        listed = [about for about in away if about is not None]
+        for about in listed:
+            if about["state"] == "dead":
+                configs = gone[about["name"]].configs
+                about["cannot_restart"] = await self._rooms.ask(obstacle, configs)
+        return [about for about, _ in told] + listed
 
     def killed(self, name: str) -> Known:
         """What is known of a dead server.
@@ -90,32 +102,29 @@ class Lister:
         Raises:
             ServingError: NOT_FOUND, no server of that name is known to be dead.
         """
+        noted = registry.read_killed(name)
+        if name not in self._known and noted is not None:
+            self._known[name] = _known(noted)
         if not self.is_dead(name):
             raise not_found(f"No server named {name!r} is known to have been killed")
         return self._known[name]
 
     def is_dead(self, name: str) -> bool:
-        return name in self._killed and name in self._known
+        return name in self._given_up or registry.read_killed(name) is not None
 
     def forget(self, name: str) -> None:
         """It has been ended on purpose, or nobody wants to hear of it any more."""
         self._known.pop(name, None)
-        self._killed.pop(name, None)
-
-    def close(self) -> None:
-        self._end()
-
-    def _on_killed(self, entry: registry.Entry) -> None:
-        # In whichever thread has found it; a dictionary takes that.
-        self._killed[entry.name] = entry
+        self._given_up.pop(name, None)
+        registry.forget_killed(name)
 
     def _remember(
         self, entry: registry.Entry, about: dict[str, Any], models: list[dict[str, Any]] | None
     ) -> None:
         known = self._known.get(entry.name)
-        killed = self._killed.get(entry.name)
-        if killed is not None and killed.supervisor != entry.supervisor:
-            self._killed.pop(entry.name, None)
+        given_up = self._given_up.get(entry.name)
+        if given_up is not None and given_up.supervisor != entry.supervisor:
+            self._given_up.pop(entry.name, None)
             known = None
         if known is None:
             known = self._known[entry.name] = Known(entry, about, [])
@@ -139,14 +148,13 @@ class Lister:
         known.total, known.at = total, now
         about["requests_per_second"] = known.rate
 
-    def _away(self, name: str, known: Known, kept: bool) -> dict[str, Any] | None:
+    def _away(self, name: str, known: Known, kept: bool, killed: bool) -> dict[str, Any] | None:
         """What is told of a server that is not looked after; None where it has ended in order."""
-        kernel = known.entry.kernel_id
-        if kept and kernel is not None and self._is_given_up(kernel):
-            self._killed[name] = known.entry
+        if kept and self._is_given_up(known.entry):
+            self._given_up[name] = known.entry
         elif kept:
             return {**_away_from(known.told), "state": "unreachable"}
-        if name in self._killed:
+        if killed or name in self._given_up:
             return {**_away_from(known.told), "state": "dead"}
         self.forget(name)
         return None
@@ -154,6 +162,25 @@ class Lister:
 
 def _kept(names: list[str]) -> set[str]:
     return {name for name in names if registry.is_kept(name)}
+
+
+def _known(killed: registry.Killed) -> Known:
+    """A server that was never looked at while it lived."""
+    entry = killed.entry
+    models = [{"name": str(model["name"]), "versions": []} for model in killed.models]
+    told = {"name": entry.name, "url": entry.url, "kernel_id": entry.kernel_id, "models": models}
+    return Known(entry, told, list(killed.models))
+
+
+def obstacle(configs: Sequence[Mapping[str, Any]]) -> str | None:
+    """Why what a killed server served cannot be served again, a sentence; None where it can. Looks
+    at the disk."""
+    if not configs:
+        return "What it served is not known."
+    for config in configs:
+        if not version_folders(Path(config["base_path"])):
+            return f"The versions of {config['name']} in {config['base_path']} are gone."
+    return None
 
 
 def _away_from(told: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,7 +205,8 @@ def describe(
     Returns:
         `name`; `url`, the data plane's address; `kernel_id` of the Jupyter kernel that supervises
         it, or None; `state`, ``running`` or ``unreachable`` (its server process does not answer
-        just now; in a list also ``dead``); `memory_bytes` of all its processes (PSS) and
+        just now; in a list also ``dead``, with `cannot_restart`: None, or why it cannot be started
+        again); `memory_bytes` of all its processes (PSS) and
         `budget_bytes`, what its versions may have of the host together, None where they cannot be
         known; `requests_per_second` since it was looked at before; and `models`, each with its
         `name` and `versions`, highest first: `version`, `state`, `error` in words or None,

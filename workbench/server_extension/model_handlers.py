@@ -5,7 +5,8 @@
     PATCH  .../models/MODEL    {transition, batching, labels} change what is named
     GET    .../models/MODEL/versions                          its versions, highest first
     POST   .../models/MODEL/publish     {path, trusted}       make a SavedModel the next version
-    POST   .../models/MODEL/rollback    {version}             move one (the latest) aside
+    POST   .../models/MODEL/rollback    {version} or {to}     move one (the latest) aside, or all
+                                                              that came after one
     POST   .../models/MODEL/undo                              bring back what was rolled back last
 
 What changes something answers ``{"message": ...}``, one sentence, when it has happened.
@@ -27,7 +28,7 @@ from workbench.server_extension import folders
 from workbench.server_extension.handler import Handler, check_model, check_server
 
 _SETTINGS = ("transition", "batching", "labels")
-_FIELDS = {"publish": ("path", "trusted"), "rollback": ("version",), "undo": ()}
+_FIELDS = {"publish": ("path", "trusted"), "rollback": ("version", "to"), "undo": ()}
 
 
 class _ModelHandler(Handler):
@@ -101,9 +102,10 @@ class OrderHandler(_ModelHandler):
             folder = await self.ask(self.find_folder, asked.get("path"))
             await self.ask(folders.check_trusted, folder, asked.get("trusted"))
             asked = {"path": str(folder)}
-        version = asked.get("version")
-        if version is not None and (type(version) is not int or version < 0):
-            raise invalid_argument(f"'version' must be a version's number; was {version!r}")
+        for field in ("version", "to"):
+            version = asked.get(field)
+            if version is not None and (type(version) is not int or version < 0):
+                raise invalid_argument(f"{field!r} must be a version's number; was {version!r}")
         message = await self.order(server, model, name, asked)
         await self.news()
         # Where a path was named, what it is to a program that runs elsewhere.

@@ -14,7 +14,7 @@ from workbench.client.saving import version_folders
 from workbench.client.serve import serve
 from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
 from workbench.runtime import jupyter_launcher, registry
-from workbench.server_extension.listing import Known
+from workbench.server_extension.listing import Known, obstacle
 
 _KERNEL_SECONDS = 60.0
 _LOAD_SECONDS = 300.0
@@ -95,12 +95,11 @@ def start_again(launcher: KernelManagerLauncher, known: Known) -> str:
         ServingError: FAILED_PRECONDITION, what it served is not there any more.
     """
     entry = known.entry
-    for config in known.configs:
-        if not version_folders(Path(config["base_path"])):
-            raise failed_precondition(
-                f"Server {entry.name!r} cannot be started again: the versions of {config['name']} "
-                f"in {config['base_path']} are gone. Serve the model anew."
-            )
+    why_not = obstacle(known.configs)
+    if why_not is not None:
+        raise failed_precondition(
+            f"Server {entry.name!r} cannot be started again. {why_not} Serve the model anew."
+        )
     spec = {
         "name": entry.name,
         "host": entry.host,

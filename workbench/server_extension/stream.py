@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -40,6 +41,9 @@ _MOST_FOLLOWED = 64
 _MESSAGE_BYTES = 16 * 1024
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 0.1, 60.0
 _AGAIN_SECONDS = 1.0
+# Where nothing has happened for a while a server is asked once a second, and the page is told every
+# two that it is still so.
+_QUIET_AFTER_SECONDS, _QUIET_ASK_SECONDS, _QUIET_TELL_SECONDS = 10.0, 1.0, 1.9
 _ASK_SECONDS = 5.0
 
 
@@ -186,6 +190,7 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: 
         control = ControlClient(server)
         path = model_path(model, "pulse")
         about = {"server": server, "model": model}
+        busy_at = told_at = time.monotonic()
         while True:
             asked: dict[str, Any] = {**(marks or FIRST), "timeout": _ASK_SECONDS}
             try:
@@ -198,9 +203,14 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: 
             fresh = marks is None
             if fresh:
                 news = backlog(news)
-            marks = marks_of(news)
-            await self.send({"kind": "pulse", **about, "fresh": fresh, "pulse": news})
-            await asyncio.sleep(pause)
+            now = time.monotonic()
+            if fresh or _is_busy(news):
+                busy_at = now
+            quiet = now - busy_at > _QUIET_AFTER_SECONDS
+            if not quiet or now - told_at > _QUIET_TELL_SECONDS:
+                marks, told_at = marks_of(news), now
+                await self.send({"kind": "pulse", **about, "fresh": fresh, "pulse": news})
+            await asyncio.sleep(max(pause, _QUIET_ASK_SECONDS) if quiet else pause)
 
     def _why(self, server: str, error: ServingError) -> dict[str, str]:
         if self._lister.is_dead(server):
@@ -210,6 +220,11 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: 
         if error.message.startswith("Could not find model"):
             return {"state": "gone", "text": "the server has no such model any more"}
         return {"state": "stopped", "text": "server stopped"}
+
+
+def _is_busy(news: Mapping[str, Any]) -> bool:
+    """Whether anything has happened: an event, or a request."""
+    return bool(news["events"]) or any(second[2] + second[3] > 0 for second in news["seconds"])
 
 
 def _seconds(asked: Mapping[str, Any]) -> float:

@@ -16,6 +16,13 @@ export function make<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
+/** Say something, unless it says so already: a page at rest is not laid out again. */
+export function say(node: HTMLElement, text: string): void {
+  if (node.textContent !== text) {
+    node.textContent = text;
+  }
+}
+
 /** A button that says what it does, and does it. */
 export function button(
   label: string,

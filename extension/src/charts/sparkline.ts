@@ -6,6 +6,7 @@ const HEIGHT = 24;
 
 export class Sparkline {
   readonly node = document.createElement('canvas');
+  private _drawn = '';
 
   constructor(
     readonly width: number,
@@ -20,6 +21,11 @@ export class Sparkline {
   /** Draw `values` (null: nothing was measured); `summary` is what a screen reader says. */
   draw(values: readonly (number | null)[], summary: string): void {
     const ratio = window.devicePixelRatio || 1;
+    const drawn = JSON.stringify([values, summary, ratio, document.body.dataset.jpThemeName]);
+    if (drawn === this._drawn) {
+      return;
+    }
+    this._drawn = drawn;
     this.node.width = this.width * ratio;
     this.node.height = HEIGHT * ratio;
     this.node.setAttribute('aria-label', summary);

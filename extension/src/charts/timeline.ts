@@ -11,8 +11,11 @@ import { KEPT_SECONDS, type ILine, type TimelineData } from './timeline_data';
 import { drawFailed, drawState } from './version_marks';
 
 const FRAME_MILLIS = 100;
-/** Where nothing happens only time goes on, and a page that is left open costs next to nothing. */
-const QUIET_FRAME_MILLIS = 1000;
+/** Where nothing happens only time goes on, and a page that is left open costs next to nothing: a
+ * frame of four plots is most of what it costs. */
+const QUIET_FRAME_MILLIS = 5500;
+/** News that come at rest are drawn in the frame that they cause anyway, but no more often. */
+const QUIET_NEWS_MILLIS = 4800;
 const QUIET_SECONDS = 10;
 const WINDOW_SECONDS = 30;
 const SHORTEST_WINDOW = 0.5;
@@ -36,6 +39,7 @@ export class Timeline {
   private _frame = 0;
   private _timer: ReturnType<typeof setTimeout> | undefined;
   private _quiet = false;
+  private _tickedAt = 0;
   /** The server's clock when the page's clock was `_readAt`. */
   private _readAt = 0;
 
@@ -131,7 +135,9 @@ export class Timeline {
     if (words !== this._summary.textContent) {
       this._summary.textContent = words;
     }
-    if (this._quiet && this._data.now - this._data.happened <= QUIET_SECONDS) {
+    const happens = this._data.now - this._data.happened <= QUIET_SECONDS;
+    const due = performance.now() - this._tickedAt >= QUIET_NEWS_MILLIS;
+    if (this._quiet && (happens || due)) {
       clearTimeout(this._timer);
       this._tick();
     }
@@ -234,6 +240,7 @@ export class Timeline {
   private _tick = (): void => {
     // In a tab that is behind another it has no place on the page.
     const drawn = this._following && this.node.offsetParent !== null;
+    this._tickedAt = performance.now();
     if (drawn) {
       this._frame = requestAnimationFrame(() => this._draw());
     }

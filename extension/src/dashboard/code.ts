@@ -51,8 +51,9 @@ export function codeOf(deed: IDeed): string | null {
       lines.push(`server.publish(${python(deed.values.path)})`);
       break;
     case 'rollback': {
-      const version = deed.values.version;
-      lines.push(`server.rollback(${version === undefined ? '' : python(version)})`);
+      const { version, to } = deed.values;
+      const which = to !== undefined ? `to=${python(to)}` : version === undefined ? '' : python(version);
+      lines.push(`server.rollback(${which})`);
       break;
     }
     case 'undo':

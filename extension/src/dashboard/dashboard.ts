@@ -194,12 +194,14 @@ export class Dashboard extends Widget {
     this._banner.hidden = state === 'running';
     this._banner.dataset.state = state;
     const words: Record<string, string> = {
-      dead: trans.__('Server %1 is dead: its processes were killed. What it served is known.', name),
+      dead: server?.cannot_restart
+        ? trans.__('Server %1 is dead and cannot be started again. %2', name, server.cannot_restart)
+        : trans.__('Server %1 is dead: its processes were killed. What it served is known.', name),
       unreachable: trans.__('Server %1 does not answer; it is being restarted.', name),
       ended: trans.__('Server %1 has ended.', name)
     };
     this._banner.replaceChildren(make('span', {}, words[state] ?? ''));
-    if (state === 'dead') {
+    if (state === 'dead' && !server?.cannot_restart) {
       this._banner.append(
         button(trans.__('Start again'), trans.__('Serve the same models on the same address'), () =>
           this._actions.restart(name)

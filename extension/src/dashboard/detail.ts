@@ -12,10 +12,14 @@ import { LiveTimeline } from '../widgets/timeline';
 import type { IBatchVersion } from '../charts/batches_data';
 import type { IDeed } from './code';
 import { Feed } from './feed';
-import { BatchesPanel, ExperimentsPanel, LedgerPanel, LogPanel } from './panels';
+import { ExperimentsPanel } from './experiments';
+import { BatchesPanel, LedgerPanel, LogPanel } from './panels';
 
 const PULSE_SECONDS = 0.2;
 const LOOK_MILLIS = 2000;
+/** Where nothing happens. */
+const QUIET_LOOK_MILLIS = 5000;
+const QUIET_SECONDS = 10;
 const MAX_BACKOFF_MILLIS = 30_000;
 const TRANSITIONS = [
   'smooth',
@@ -25,6 +29,16 @@ const TRANSITIONS = [
   'staged+hold'
 ];
 const NOTE = 'latency from when the server accepted a request, a wait for a version included';
+
+interface INews {
+  now: number;
+  seq: number;
+  events: unknown[];
+  seconds: number[][];
+  model: { versions: IBatchVersion[] };
+}
+
+const every = (interval: number) => ({ interval, backoff: true, max: MAX_BACKOFF_MILLIS });
 
 export interface IDetailOptions {
   settings: ServerConnection.ISettings;
@@ -50,6 +64,9 @@ export class Detail {
   private readonly _left = make('div', { class: 'wb-Dashboard-column' });
   private readonly _right = make('div', { class: 'wb-Dashboard-column' });
   private _disposed = false;
+  private _happened = performance.now();
+  /** The number of the server's last event. */
+  private _seq = -1;
   private _shown = false;
 
   constructor(
@@ -62,11 +79,13 @@ export class Detail {
     this._batches = new BatchesPanel(trans);
     this._ledger = new LedgerPanel(trans);
     this._log = new LogPanel(model, trans);
-    this._experiments = new ExperimentsPanel(insert, trans);
+    this._experiments = new ExperimentsPanel(settings, insert, trans);
     const watch = this._feed.wire();
     watch.onNews = message => {
       if (message.kind === 'pulse') {
-        const pulse = message.pulse as { now: number; model: { versions: IBatchVersion[] } };
+        const pulse = message.pulse as INews;
+        this._seq = pulse.seq;
+        this._hasHappened(pulse);
         this._batches.add(pulse.now, pulse.model.versions);
       } else if (message.kind === 'ended') {
         this._log.clear();
@@ -76,7 +95,7 @@ export class Detail {
       auto: false,
       name: 'serving-workbench-lab:dashboard',
       factory: () => this._look(),
-      frequency: { interval: LOOK_MILLIS, backoff: true, max: MAX_BACKOFF_MILLIS },
+      frequency: every(LOOK_MILLIS),
       standby: () => !this._shown || document.hidden
     });
     this.node.append(this._left, this._right);
@@ -116,6 +135,19 @@ export class Detail {
     this.node.remove();
   }
 
+  /** Something has happened: it is looked at now, if it was looked at seldom. */
+  private _hasHappened(pulse: INews): void {
+    const requests = pulse.seconds.some(([, , answered, failed]) => answered + failed > 0);
+    if (pulse.events.length === 0 && !requests) {
+      return;
+    }
+    this._happened = performance.now();
+    if (this._poll.frequency.interval === QUIET_LOOK_MILLIS && this._shown) {
+      this._poll.frequency = every(LOOK_MILLIS);
+      void this._poll.refresh();
+    }
+  }
+
   private _build(about: IModelAbout): void {
     if (this._disposed) {
       return;
@@ -145,13 +177,19 @@ export class Detail {
     const { settings } = this._options;
     const [ledger, log, experiments] = await Promise.all([
       readLedger(settings, this.server),
-      readLog(settings, this.server, this._log.seq),
+      this._seq === this._log.seq ? null : readLog(settings, this.server, this._log.seq),
       listExperiments(settings)
     ]);
     if (!this._disposed) {
       this._ledger.show(ledger);
-      this._log.add(log.events, log.last_seq);
+      if (log !== null) {
+        this._log.add(log.events, log.last_seq);
+      }
       this._experiments.show(experiments);
+      const quiet =
+        experiments.running.length === 0 &&
+        performance.now() - this._happened > QUIET_SECONDS * 1e3;
+      this._poll.frequency = every(quiet ? QUIET_LOOK_MILLIS : LOOK_MILLIS);
     }
   }
 }

@@ -52,7 +52,11 @@ export class ServerList {
     selected: { server: string; model: string } | null,
     isStopping: (name: string) => boolean
   ): void {
-    const drawn = JSON.stringify([servers, selected, servers.map(s => isStopping(s.name))]);
+    // What is told is compared as it is shown: memory is another with every look.
+    const told = servers.map(server => [server, isStopping(server.name)]);
+    const drawn = JSON.stringify([told, selected], (key, value: unknown) =>
+      key === 'memory_bytes' && typeof value === 'number' ? formatBytes(value) : value
+    );
     if (drawn === this._drawn) {
       return;
     }
@@ -87,10 +91,14 @@ export class ServerList {
     );
     const item = make('li', { class: `wb-Server wb-mod-${server.state}` }, head);
     if (server.state === 'dead') {
+      if (!server.cannot_restart) {
+        head.append(
+          this._button('again', server, trans.__('Start again'), () =>
+            this._actions.restart(server.name)
+          )
+        );
+      }
       head.append(
-        this._button('again', server, trans.__('Start again'), () =>
-          this._actions.restart(server.name)
-        ),
         this._button('forget', server, trans.__('Dismiss'), () => this._actions.forget(server.name))
       );
     } else if (server.kernel_id !== null) {

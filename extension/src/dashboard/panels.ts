@@ -1,8 +1,8 @@
-/** The dashboard's panels beside card and timeline: batches, memory, log, experiments. */
+/** The dashboard's panels beside card and timeline: batches, memory, log. */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import type { ICell, IExperiment, ILedger, ILogEvent } from '../api';
+import type { ICell, ILedger, ILogEvent } from '../api';
 import {
   BatchHistory,
   bins,
@@ -11,7 +11,7 @@ import {
   type IBatchVersion,
   REASONS
 } from '../charts/batches_data';
-import { button, dataTable, make } from '../charts/elements';
+import { dataTable, make } from '../charts/elements';
 import { bytesText, clockText, countText, durationText } from '../charts/text';
 import { themeOf, versionColour } from '../charts/theme';
 
@@ -40,6 +40,7 @@ export class BatchesPanel {
   private readonly _reasons = make('div', { class: 'wb-Reasons' });
   private readonly _figures = make('p', { class: 'wb-soft' });
   private readonly _words = make('p', { class: 'wb-Diagnosis' });
+  private _drawn = '';
 
   constructor(trans: TranslationBundle) {
     this.node = panel(
@@ -59,6 +60,13 @@ export class BatchesPanel {
   }
 
   private _show(batches: IBatches): void {
+    // At rest there is nothing to be laid out again.
+    const { sizes, reasons: why, ...others } = batches;
+    const drawn = JSON.stringify([[...sizes], [...why], others]);
+    if (drawn === this._drawn) {
+      return;
+    }
+    this._drawn = drawn;
     const found = bins(batches.sizes);
     const most = Math.max(1, ...found.map(bin => bin.count));
     this._bars.replaceChildren(
@@ -103,6 +111,7 @@ export class BatchesPanel {
 export class LedgerPanel {
   readonly node: HTMLElement;
   private readonly _body = make('div');
+  private _drawn = '';
 
   constructor(private readonly _trans: TranslationBundle) {
     this.node = panel(_trans.__('Memory ledger'), 'ledger', this._body);
@@ -110,6 +119,14 @@ export class LedgerPanel {
 
   show(ledger: ILedger): void {
     const trans = this._trans;
+    const { dark } = themeOf(this._body);
+    const told = ledger.cells.map(cell => [whose(cell), cell.kind, bytesText(cell.bytes), cell.how]);
+    const limits = Object.values(ledger.budget).map(each => Object.values(each).map(bytesText));
+    const drawn = JSON.stringify([told, limits, ledger.notes, dark]);
+    if (drawn === this._drawn) {
+      return;
+    }
+    this._drawn = drawn;
     const parts: Node[] = [];
     for (const machine of ledger.machines) {
       const cells = ledger.cells.filter(cell => cell.device === machine.device);
@@ -252,63 +269,5 @@ export class LogPanel {
     if (atEnd) {
       this._lines.scrollTop = this._lines.scrollHeight;
     }
-  }
-}
-
-/** What was measured, and how to look at it again. */
-export class ExperimentsPanel {
-  readonly node: HTMLElement;
-  private readonly _body = make('div', { class: 'wb-scroll' });
-  private _shown = '';
-
-  /** @param insert - puts a cell into the notebook. */
-  constructor(
-    private readonly _insert: (code: string) => void,
-    private readonly _trans: TranslationBundle
-  ) {
-    this.node = panel(_trans.__('Experiments'), 'experiments', this._body);
-  }
-
-  show(experiments: readonly IExperiment[]): void {
-    const known = experiments.map(experiment => experiment.number).join();
-    if (known === this._shown && this._body.hasChildNodes()) {
-      return;
-    }
-    this._shown = known;
-    const trans = this._trans;
-    if (experiments.length === 0) {
-      const text = trans.__('None yet: server.sweep(x) or server.compare_versions(1, 2, x) in a notebook.');
-      this._body.replaceChildren(make('p', { class: 'wb-soft' }, text));
-      return;
-    }
-    const rows = experiments.map(experiment =>
-      make(
-        'tr',
-        {},
-        make('td', {}, String(experiment.number)),
-        make('td', {}, experiment.kind),
-        make('td', {}, experiment.model),
-        make('td', {}, new Date(experiment.saved_at * 1000).toLocaleString()),
-        make('td', { class: 'wb-Experiments-summary' }, experiment.summary),
-        make(
-          'td',
-          {},
-          button(trans.__('Look'), trans.__('Put a cell that loads it into a notebook'), () =>
-            this._insert(
-              `import workbench as wb\n\nwb.load_experiment(${experiment.number}).plot()`
-            )
-          )
-        )
-      )
-    );
-    const head = ['', trans.__('kind'), trans.__('model'), trans.__('when'), trans.__('what came out'), ''];
-    this._body.replaceChildren(
-      make(
-        'table',
-        {},
-        make('thead', {}, make('tr', {}, ...head.map(text => make('th', { scope: 'col' }, text)))),
-        make('tbody', {}, ...rows)
-      )
-    );
   }
 }

@@ -1,31 +1,24 @@
 /** The server card: what a server is and does now, and the handles to change that. */
 
 import { Dots } from '../charts/dots';
-import { button, make } from '../charts/elements';
+import { button, make, say } from '../charts/elements';
 import { Sparkline } from '../charts/sparkline';
-import { bytesText, clockText, countText, durationText } from '../charts/text';
+import { clockText, countText, durationText } from '../charts/text';
 import { DOTS_KEPT, TimelineData, type IPulse, type Second } from '../charts/timeline_data';
-import { themeOf, versionColour } from '../charts/theme';
+import { themeOf } from '../charts/theme';
+import { latestOf } from '../charts/versions_data';
 import { Latest, Link, type IModel, type IWire } from './link';
-
-interface IVersionAbout {
-  version: number;
-  state: string;
-  error: { code: string; message: string } | null;
-  load_seconds: number | null;
-}
+import { type IVersionsAbout, LabelForm, VersionRows } from './version_rows';
 
 interface IBatching {
   max_batch_size: number | null;
   batch_timeout_micros: number | null;
 }
 
-interface IModelAbout {
+interface IModelAbout extends IVersionsAbout {
   name: string;
   transition: string;
   batching: IBatching | null;
-  versions: IVersionAbout[];
-  waiting: Record<string, string>;
   held: number;
 }
 
@@ -49,6 +42,7 @@ const SPARK_WIDTH = 120;
 /** A delay of 0.1 ms to 1 s on a slider of equal ratios; its left end is 0. */
 const DELAY_STEPS = 40;
 const STALE_MILLIS = 1000;
+const CONFIRM_MILLIS = 4000;
 
 export function delayOfStep(step: number): number {
   return step === 0 ? 0 : Math.round(100 * 10 ** ((step - 1) / ((DELAY_STEPS - 1) / 4)));
@@ -82,7 +76,12 @@ export function recentTraffic(
 
 export class ServerCard {
   private readonly _data = new TimelineData(new Dots(DOTS_KEPT));
-  private readonly _rows = make('tbody');
+  private readonly _rows = new VersionRows({
+    backTo: version => this._backTo(version),
+    label: version => this._form.open(version, Object.keys(this._model?.labels ?? {})),
+    unlabel: name => this._unlabel(name)
+  });
+  private readonly _form = new LabelForm((name, version) => this._label(name, version));
   private readonly _asOf = make('span', { class: 'wb-soft wb-end', role: 'status' });
   private readonly _address = make('span', { class: 'wb-soft' });
   private readonly _message = make('p', { class: 'wb-message', role: 'status' });
@@ -103,7 +102,9 @@ export class ServerCard {
   private readonly _snippets = make('div');
   private _wall = 0;
   private _ended = '';
-  private _stopAsked = 0;
+  private _model: IModelAbout | null = null;
+  private _asked = '';
+  private _askedAt = 0;
   /** Until then news may be older than what was set here. */
   private _ownUntil = 0;
 
@@ -158,22 +159,7 @@ export class ServerCard {
       make(
         'div',
         { class: 'wb-section wb-scroll' },
-        make(
-          'table',
-          { class: 'wb-versions' },
-          make(
-            'thead',
-            {},
-            make(
-              'tr',
-              {},
-              ...['version', 'state', 'memory, measured', 'loaded in'].map(text =>
-                make('th', { scope: 'col' }, text)
-              )
-            )
-          ),
-          this._rows
-        )
+        this._rows.node
       ),
       make(
         'div',
@@ -193,6 +179,7 @@ export class ServerCard {
           make('label', {}, 'delay', this._delay, this._delayText)
         ),
         make('div', { class: 'wb-controls', style: 'margin-top:8px' }, publish, ...this._buttons),
+        this._form.node,
         this._message
       ),
       make('details', {}, make('summary', {}, 'how to ask it'), this._snippets)
@@ -248,9 +235,10 @@ export class ServerCard {
   private _tell(silent: boolean): void {
     const time = this._wall === 0 ? '' : `as of ${clockText(this._wall)}`;
     const end = this._ended || (silent ? this._link.silence : '');
-    this._asOf.textContent = [time, end].filter(text => text !== '').join(', ');
+    say(this._asOf, [time, end].filter(text => text !== '').join(', '));
     this._asOf.classList.toggle('wb-stale', end !== '');
     const dead = this._ended !== '' || silent;
+    this._rows.off = dead;
     for (const control of [
       ...this._buttons,
       this._transition,
@@ -271,10 +259,16 @@ export class ServerCard {
 
   private _showBatching(batching: IBatching | null): void {
     this._automatic.checked = batching === null;
-    this._size.value = String(batching?.max_batch_size ?? 1000);
+    const size = String(batching?.max_batch_size ?? 1000);
+    if (this._size.value !== size) {
+      this._size.value = size;
+    }
     const micros = batching?.batch_timeout_micros ?? 0;
-    this._delay.value = String(stepOfDelay(micros));
-    this._delayText.textContent = durationText(micros);
+    const step = String(stepOfDelay(micros));
+    if (this._delay.value !== step) {
+      this._delay.value = step;
+    }
+    say(this._delayText, durationText(micros));
     this._showBatchingEnabled();
   }
 
@@ -282,71 +276,24 @@ export class ServerCard {
     const { dark } = themeOf(this._node);
     const times = [pulse.now];
     const memory = this._data.memoryAt(times);
-    const most = Math.max(1, ...[...memory.values()].map(bytes => bytes[0]));
-    const rows: HTMLElement[] = [];
-    for (const about of pulse.model.versions) {
-      if (about.state === 'END' && about.error === null) {
-        continue;
-      }
-      const bytes = memory.get(about.version)?.[0] ?? 0;
-      rows.push(this._row(about, bytes, most, dark));
-      if (about.error !== null) {
-        const text = `${about.error.code}: ${about.error.message}`;
-        rows.push(make('tr', {}, make('td'), make('td', { class: 'wb-why', colspan: '3' }, text)));
-      }
-    }
-    for (const [version, reason] of Object.entries(pulse.model.waiting)) {
-      rows.push(
-        make(
-          'tr',
-          {},
-          make('td', {}, version),
-          make('td', {}, make('span', { class: 'wb-dot wb-ended' }), 'waiting'),
-          make('td', { class: 'wb-soft', colspan: '2' }, reason)
-        )
-      );
-    }
-    this._rows.replaceChildren(...rows);
+    this._model = pulse.model;
+    this._rows.show(pulse.model, version => memory.get(version)?.[0] ?? 0, dark);
     const { rates, p99, failed } = recentTraffic(this._data.seconds.values(), pulse.now);
     const rate = rates[rates.length - 1];
     const high = p99[p99.length - 1];
     const held = pulse.model.held > 0 ? `, ${pulse.model.held} held` : '';
     const lost = failed > 0 ? `, ${countText(failed)} failed in the last minute` : '';
-    this._rateText.textContent = `${countText(rate)} requests/s${held}${lost}`;
-    this._p99Text.textContent = high === null ? 'no latency yet' : `p99 ${durationText(high)}`;
+    say(this._rateText, `${countText(rate)} requests/s${held}${lost}`);
+    say(this._p99Text, high === null ? 'no latency yet' : `p99 ${durationText(high)}`);
     this._rate.draw(rates, `requests a second over the last minute, now ${countText(rate)}`);
     this._p99.draw(p99, `99th percentile of latency over the last minute, now ${this._p99Text.textContent}`);
-    if (document.activeElement !== this._transition) {
+    if (document.activeElement !== this._transition && this._transition.value !== pulse.model.transition) {
       this._transition.value = pulse.model.transition;
     }
     const used = [this._size, this._delay] as (Element | null)[];
     if (!used.includes(document.activeElement) && performance.now() > this._ownUntil) {
       this._showBatching(pulse.model.batching);
     }
-  }
-
-  private _row(about: IVersionAbout, bytes: number, most: number, dark: boolean): HTMLElement {
-    const failed = about.error !== null;
-    const look = failed
-      ? 'wb-failed'
-      : about.state === 'AVAILABLE'
-        ? 'wb-serving'
-        : about.state === 'END'
-          ? 'wb-ended'
-          : 'wb-changing';
-    const bar = make('span', { class: 'wb-membar' }, make('span'));
-    const fill = bar.firstElementChild as HTMLElement;
-    fill.style.width = `${(100 * bytes) / most}%`;
-    fill.style.background = versionColour(about.version, dark);
-    const loaded = about.load_seconds ? `${about.load_seconds.toFixed(2)} s` : '';
-    return make(
-      'tr',
-      {},
-      make('td', {}, String(about.version)),
-      make('td', {}, make('span', { class: `wb-dot ${look}` }), failed ? 'failed' : about.state.toLowerCase()),
-      bytes > 0 ? make('td', {}, bar, bytesText(bytes)) : make('td'),
-      make('td', {}, loaded)
-    );
   }
 
   private async _do(op: string, values: Record<string, unknown>, doing: string): Promise<void> {
@@ -360,16 +307,56 @@ export class ServerCard {
     this._message.classList.toggle('wb-bad', !ok);
   }
 
-  /** Ending a server is asked for twice. */
   private _stop(): void {
-    const now = performance.now();
-    if (now - this._stopAsked > 4000) {
-      this._stopAsked = now;
-      this._say('Press Stop again to end this server and all of its versions.', false);
+    this._twice('Press Stop again to end this server and all of its versions.', () =>
+      this._do('stop', {}, 'stopping')
+    );
+  }
+
+  private _backTo(version: number): void {
+    const later = latestOf(this._model?.versions ?? []);
+    this._twice(
+      `Press again to go back to version ${version}: requests for the latest go there, and version ${later} is moved aside.`,
+      () => this._do('rollback', { to: version }, `going back to version ${version}`)
+    );
+  }
+
+  private _label(name: string, version: number): void {
+    const labels = this._model?.labels ?? {};
+    const act = async () => {
+      this._form.close();
+      await this._do('labels', { value: { ...labels, [name]: version } }, `labelling version ${version}`);
+    };
+    const before = labels[name];
+    if (before === undefined || before === version) {
+      void act();
       return;
     }
-    this._stopAsked = 0;
-    void this._do('stop', {}, 'stopping');
+    this._twice(
+      `Press again to move ${name} from version ${before} to ${version}: requests for ${name} go there.`,
+      act
+    );
+  }
+
+  private _unlabel(name: string): void {
+    const { [name]: version, ...rest } = this._model?.labels ?? {};
+    this._twice(
+      `Press again to remove ${name} from version ${version}: requests for ${name} will fail.`,
+      () => this._do('labels', { value: rest }, `removing ${name}`)
+    );
+  }
+
+  /** What changes where requests go is asked for twice; `question` says what it will do. */
+  private _twice(question: string, act: () => Promise<void>): void {
+    const now = performance.now();
+    if (this._asked !== question || now - this._askedAt > CONFIRM_MILLIS) {
+      this._asked = question;
+      this._askedAt = now;
+      this._say(question, false);
+      return;
+    }
+    this._asked = '';
+    void act();
   }
 }
 

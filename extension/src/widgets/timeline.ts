@@ -1,6 +1,6 @@
 /** The transition timeline as a widget: live from a server, or as it was in a recording. */
 
-import { make } from '../charts/elements';
+import { make, say } from '../charts/elements';
 import { Dots } from '../charts/dots';
 import { clockText } from '../charts/text';
 import { Timeline } from '../charts/timeline';
@@ -56,7 +56,7 @@ export class LiveTimeline {
   private _tell(silent: boolean): void {
     const time = this._data.wall === 0 ? '' : `as of ${clockText(this._data.wall)}`;
     const end = this._ended || (silent ? this._link.silence : '');
-    this._asOf.textContent = [time, end].filter(text => text !== '').join(', ');
+    say(this._asOf, [time, end].filter(text => text !== '').join(', '));
     this._asOf.classList.toggle('wb-stale', end !== '');
   }
 }

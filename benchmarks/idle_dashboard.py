@@ -1,0 +1,101 @@
+"""What an open dashboard costs while nothing happens: CPU of the page's process and of the Jupyter
+server with its extension, over half a minute; beside it JupyterLab without a dashboard.
+
+    python -m benchmarks.idle_dashboard [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+from benchmarks.limits import Limits
+from tests.browser.conftest import CHROMIUM, FLAGS
+from tests.browser.lab import Lab, execute
+
+CPU = 0.02
+_SETTLE_MS = 20_000
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="ten seconds each")
+    seconds = 10.0 if parser.parse_args().quick else 30.0
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        models = Path(folder) / "models"
+        command = [sys.executable, "-m", "tests.models", str(models)]
+        subprocess.run(command, check=True, capture_output=True)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page()
+        lab = Lab(Path(folder))
+        try:
+            lab.start()
+            base = lab.root / "shop"
+            base.mkdir()
+            shutil.copytree(models / "half_plus_two", base / "1")
+            lab.run(
+                f"import workbench as wb; wb.serve({str(base)!r}, 'shop', detach=True, "
+                "idle_seconds=600)"
+            )
+            lab.open(page)
+            page.wait_for_timeout(_SETTLE_MS)
+            without = _cpu(browser, lab, seconds)
+            execute(page, "workbench:open-dashboard", {"server": "shop"})
+            page.locator(".wb-timeline .wb-summary", has_text="available").wait_for()
+            page.wait_for_timeout(_SETTLE_MS)
+            seen = _cpu(browser, lab, seconds)
+            page.locator(".lm-TabBar-tab", has_text="Launcher").click()
+            page.wait_for_timeout(_SETTLE_MS)
+            behind = _cpu(browser, lab, seconds)
+        finally:
+            lab.run("import workbench as wb; [server.stop() for server in wb.servers()]")
+            browser.close()
+            lab.stop()
+    limits = Limits()
+    for name, (renderer, jupyter) in (
+        ("JupyterLab without a dashboard", without),
+        ("with the dashboard open", seen),
+        ("with the dashboard behind another tab", behind),
+    ):
+        print(f"{name}: page {renderer:.2%}, Jupyter server {jupyter:.2%} of a core")
+    limits.row(
+        "page and Jupyter server with an idle dashboard",
+        f"{sum(seen):.1%} of a core, JupyterLab's own included",
+        f"less than {CPU:.0%}",
+        sum(seen) < CPU,
+    )
+    return limits.exit_code()
+
+
+def _cpu(browser: Browser, lab: Lab, seconds: float) -> tuple[float, float]:
+    """Shares of a core that the pages' processes and the Jupyter server take."""
+    assert lab._process is not None
+    session = browser.new_browser_cdp_session()
+    told = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    session.detach()
+    pages = [each["id"] for each in told if each["type"] == "renderer"]
+    before = [sum(map(_seconds, pages)), _seconds(lab._process.pid)]
+    began = time.monotonic()
+    time.sleep(seconds)
+    after = [sum(map(_seconds, pages)), _seconds(lab._process.pid)]
+    took = time.monotonic() - began
+    renderer, jupyter = ((b - a) / took for a, b in zip(before, after, strict=True))
+    return renderer, jupyter
+
+
+def _seconds(pid: int) -> float:
+    """Processor time that a process has had."""
+    fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""The face of an experiment that was kept, as plain data: sentences, a table and a figure.
+
+    python -m workbench.experiments.face NUMBER
+
+writes it as JSON, for who must not import matplotlib: the Jupyter Server shows experiments, and
+stays small and quick. A refusal is JSON too, with its `code` and `message`, and the exit status 1.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+import sys
+from typing import TYPE_CHECKING, Any
+
+from workbench.core.status import ServingError
+from workbench.experiments.calibrate import Calibration
+from workbench.experiments.store import Store, load_experiment
+from workbench.experiments.sweep_result import SweepResult
+from workbench.experiments.transition_comparison import TransitionComparison
+from workbench.experiments.tune import TuneResult
+from workbench.experiments.version_comparison import VersionComparison
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_DOTS_PER_INCH = 110
+_SWEEP_COLUMNS = (
+    "max_batch_size", "batch_timeout_micros", "num_batch_threads", "rate", "clients",
+    "achieved_per_s", "p50_ms", "p99_ms", "batch_rows", "verdict",
+)  # fmt: skip
+_TUNE_COLUMNS = (
+    "max_batch_size", "batch_timeout_micros", "predicted_p99_ms", "p99_ms", "verdict",
+)  # fmt: skip
+
+
+def face(number: int) -> dict[str, Any]:
+    """What an experiment found: as in the history, and `sentences`, `tables` (each with a `title`,
+    `columns` and `rows` of texts), `picture` (a PNG in base64).
+
+    Raises:
+        ServingError: as `load_experiment`.
+    """
+    result = load_experiment(number)
+    with Store() as store:
+        about = store.about(number)
+    sentences, tables = _found(result)
+    return {**about, "sentences": sentences, "tables": tables, "picture": _picture(result.plot())}
+
+
+def _found(result: Any) -> tuple[list[str], list[dict[str, Any]]]:
+    if isinstance(result, TransitionComparison):
+        apart = result._apart()
+        notes = [one._footnote() for _, one in apart]
+        tables = [_table(title, one._table().reset_index(names="")) for title, one in apart]
+        return [result._title(), result.advice, *notes], tables
+    if isinstance(result, VersionComparison):
+        return result.sentences(), [_table("", result.frame.reset_index(names=""))]
+    if isinstance(result, TuneResult):
+        return [str(result)], [_table("", _columns(result.frame, _TUNE_COLUMNS))]
+    if isinstance(result, SweepResult):
+        ended = [f"Ended early: {result.failure}"] if result.failure else []
+        if result.interrupted:
+            ended.append("It was interrupted: what had been measured by then was kept.")
+        try:
+            advice = [f"The most throughput: {result.recommend()}."]
+        except ServingError as error:
+            advice = [f"{error.message}."]
+        said = [*ended, *advice, *result.diagnoses()]
+        return said, [_table("", _columns(result.frame, _SWEEP_COLUMNS))]
+    assert isinstance(result, Calibration)
+    return [], [_table("", result.frame)]
+
+
+def _columns(frame: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
+    known = [name for name in names if name in frame and frame[name].notna().any()]
+    return frame[known]
+
+
+def _table(title: str, frame: pd.DataFrame) -> dict[str, Any]:
+    rows = [[_text(value) for value in row] for row in frame.itertuples(index=False)]
+    return {"title": title, "columns": [str(name) for name in frame.columns], "rows": rows}
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        # Whole numbers lose none of their digits.
+        short = f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+        return "–" if math.isnan(value) else short
+    return str(value)
+
+
+def _picture(drawn: Any) -> str:
+    figure = getattr(drawn, "figure", None) or drawn
+    buffer = io.BytesIO()
+    # White behind it also where the page is dark: the ink is dark.
+    figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, facecolor="white")
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def main(arguments: list[str]) -> int:
+    # There is no display where a Jupyter Server runs.
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    try:
+        answer = face(int(arguments[0]))
+    except ServingError as error:
+        print(json.dumps({"code": error.code.name, "message": error.message}))
+        return 1
+    print(json.dumps(answer))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
