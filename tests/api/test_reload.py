@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,21 @@ def test_all_models_are_replaced(server: Server, tmp_path: Path) -> None:
     # Nothing set is no change.
     server.run(reloader(server).reload(message_class("ModelServerConfig")()))
     assert served(server) == ["b"]
+
+
+def test_what_the_message_cannot_say_of_a_model_stays(server: Server, tmp_path: Path) -> None:
+    server.put(tmp_path / "a", 1, "half_plus_two")
+    server.run(reloader(server).reload(config(entry("a", tmp_path / "a"))))
+    server.core.manager.update("a", transition="staged", labels={"old": 1})
+    before = server.core.manager.models["a"].config
+    labels = "version_labels { key: 'stable' value: 1 }"
+    server.run(reloader(server).reload(config(entry("a", tmp_path / "a", labels))))
+    assert server.core.manager.models["a"].config == replace(before, labels={"stable": 1})
+    # A model that was away begins anew.
+    server.put(tmp_path / "b", 1, "half_plus_two")
+    server.run(reloader(server).reload(config(entry("b", tmp_path / "b"))))
+    server.run(reloader(server).reload(config(entry("a", tmp_path / "a"))))
+    assert server.core.manager.models["a"].config == replace(before, labels={}, transition="smooth")
 
 
 def test_a_refused_configuration_leaves_no_trace(server: Server, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from workbench.api.config_files import model_configs, read_text_proto
@@ -57,7 +58,7 @@ class Reloader:
         """
         if config.WhichOneof("config") is None:
             return
-        wanted = model_configs(config, self._defaults)
+        wanted = [self._kept(model) for model in model_configs(config, self._defaults)]
         for model in wanted:
             before = self._manager.models.get(model.name)
             check_labels(model, before, self._labels_for_unavailable)
@@ -74,6 +75,18 @@ class Reloader:
         if failures:
             raise not_available(failures, "model(s)")
         events.add("models_added")
+
+    def _kept(self, asked: ModelConfig) -> ModelConfig:
+        """What such a message cannot say of a model, its transition for one, stays as it is."""
+        model = self._manager.models.get(asked.name)
+        if model is None or model.removed:
+            return asked
+        return replace(
+            model.config,
+            base_path=asked.base_path,
+            version_policy=asked.version_policy,
+            labels=asked.labels,
+        )
 
     def _current(self) -> set[str]:
         return {name for name, model in self._manager.models.items() if not model.removed}
