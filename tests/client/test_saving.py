@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +107,28 @@ def test_a_copy_that_fails_leaves_nothing(
         "left there, and what is served goes on being served",
     )
     assert names(base) == []
+
+
+def test_what_a_killed_publisher_left_is_removed_by_the_next(tmp_path: Path, models: Path) -> None:
+    """And what a living one is writing is not."""
+    code = (
+        "import sys, time; from pathlib import Path; from workbench.client import saving\n"
+        "saving._copy = lambda source, target: (print(flush=True), time.sleep(60))\n"
+        "saving.put_version(sys.argv[1], Path(sys.argv[2]), 1)"
+    )
+    publisher = subprocess.Popen(
+        [sys.executable, "-c", code, str(models / "half_plus_two"), str(tmp_path)],
+        stdout=subprocess.PIPE,
+    )
+    with publisher:
+        assert publisher.stdout is not None
+        publisher.stdout.readline()
+        saving.put_version(models / "half_plus_two", tmp_path, 2)
+        beside = [name for name in os.listdir(tmp_path) if name.startswith(".1.")]
+        assert (len(beside), sorted(os.listdir(tmp_path))) == (1, [*beside, "2"])
+        publisher.kill()
+    saving.put_version(models / "half_plus_two", tmp_path, 3)
+    assert sorted(os.listdir(tmp_path)) == ["2", "3"]
 
 
 @pytest.mark.parametrize("model", [5, None, b"bytes", {"a": 1}])

@@ -10,6 +10,7 @@ import errno
 import io
 import logging
 import os
+import re
 import shutil
 import sys
 import uuid
@@ -22,6 +23,7 @@ from workbench.core.versions import parse_version
 
 ASIDE = ".rolled-back"
 """Where `rollback` puts version folders; the name is no version number, so it is not served."""
+_BESIDE = re.compile(r"\.\d+\.[0-9a-f]{8}")
 _FICLONE = 0x40049409  # linux/fs.h
 _FULL = os.strerror(errno.ENOSPC)
 
@@ -70,23 +72,66 @@ def put_version(model: Any, base: Path, version: int) -> Path:
             "publish the next one, or remove that folder first"
         )
     final = base / folder_name(base, version)
-    beside = base / f".{version}.{uuid.uuid4().hex[:8]}"
     try:
-        if isinstance(model, (str, os.PathLike)):
-            source = Path(model).expanduser().resolve()
-            if not is_saved_model(source):
-                raise invalid_argument(f"{source} is no SavedModel: it has no saved_model.pb")
-            shutil.copytree(source, beside, copy_function=_copy)
-        else:
-            save(model, beside)
-        os.rename(beside, final)
+        with _beside(base, version) as beside:
+            if isinstance(model, (str, os.PathLike)):
+                source = Path(model).expanduser().resolve()
+                if not is_saved_model(source):
+                    raise invalid_argument(f"{source} is no SavedModel: it has no saved_model.pb")
+                shutil.copytree(source, beside, copy_function=_copy, dirs_exist_ok=True)
+            else:
+                save(model, beside)
+            os.rename(beside, final)
     except BaseException as error:
-        shutil.rmtree(beside, ignore_errors=True)
         # TensorFlow has an exception of its own for what the file system says.
         if isinstance(error, OSError) or _FULL in str(error):
             raise _not_written(version, base, error) from error
         raise
     return final
+
+
+@contextlib.contextmanager
+def _beside(base: Path, version: int) -> Iterator[Path]:
+    """A folder to write a version into, gone at the end unless it has been renamed.
+
+    It is locked for as long as somebody writes there. A lock ends with its process, so the next
+    one who publishes knows, and removes, what one that was killed has left.
+    """
+    for left in base.iterdir():
+        if _BESIDE.fullmatch(left.name):
+            lock = _locked(left)
+            if lock is not None:
+                shutil.rmtree(left, ignore_errors=True)
+                os.close(lock)
+    while True:
+        beside = base / f".{version}.{uuid.uuid4().hex[:8]}"
+        beside.mkdir()
+        lock = _locked(beside)
+        if beside.exists():  # else it was taken for a left one before it was locked
+            break
+    try:
+        yield beside
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _locked(folder: Path) -> int | None:
+    """The descriptor of a folder that is locked now; None where another holds the lock, or the
+    file system has none."""
+    import fcntl
+
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def _not_written(version: int, base: Path, error: BaseException) -> ServingError:
