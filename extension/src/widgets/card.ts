@@ -3,10 +3,11 @@
 import { Dots } from '../charts/dots';
 import { button, make, say } from '../charts/elements';
 import { Sparkline } from '../charts/sparkline';
-import { clockText, countText, durationText } from '../charts/text';
+import { countText, durationText } from '../charts/text';
 import { DOTS_KEPT, TimelineData, type IPulse, type Second } from '../charts/timeline_data';
 import { themeOf } from '../charts/theme';
 import { latestOf } from '../charts/versions_data';
+import { AsOf } from './as_of';
 import { Latest, Link, type IModel, type IWire } from './link';
 import { type IVersionsAbout, LabelForm, VersionRows } from './version_rows';
 
@@ -82,7 +83,7 @@ export class ServerCard {
     unlabel: name => this._unlabel(name)
   });
   private readonly _form = new LabelForm((name, version) => this._label(name, version));
-  private readonly _asOf = make('span', { class: 'wb-soft wb-end', role: 'status' });
+  private readonly _asOf = new AsOf();
   private readonly _address = make('span', { class: 'wb-soft' });
   private readonly _message = make('p', { class: 'wb-message', role: 'status' });
   private readonly _rate = new Sparkline(SPARK_WIDTH, () => themeOf(this._node).soft);
@@ -153,7 +154,7 @@ export class ServerCard {
         { class: 'wb-head' },
         make('span', { class: 'wb-name' }, face.name),
         this._address,
-        this._asOf
+        this._asOf.node
       ),
       ...(face.outcome === '' ? [] : [make('div', { class: 'wb-section wb-soft' }, face.outcome)]),
       make(
@@ -233,10 +234,8 @@ export class ServerCard {
 
   /** The truth about how fresh this is. */
   private _tell(silent: boolean): void {
-    const time = this._wall === 0 ? '' : `as of ${clockText(this._wall)}`;
     const end = this._ended || (silent ? this._link.silence : '');
-    say(this._asOf, [time, end].filter(text => text !== '').join(', '));
-    this._asOf.classList.toggle('wb-stale', end !== '');
+    this._asOf.show(this._wall, end);
     const dead = this._ended !== '' || silent;
     this._rows.off = dead;
     for (const control of [

@@ -6,8 +6,8 @@ import type uPlot from 'uplot';
 import { button, dataTable, make } from '../charts/elements';
 import { Plot } from '../charts/plot';
 import { oneTwoFives } from '../charts/scales';
-import { clockText } from '../charts/text';
 import { onThemeChange, themeOf, versionColour, type ITheme } from '../charts/theme';
+import { AsOf } from './as_of';
 import { Link, type IModel } from './link';
 
 interface IItem {
@@ -65,7 +65,7 @@ export class ComparisonView {
   private readonly _link: Link;
   private readonly _plot: Plot;
   private readonly _endTheme: () => void;
-  private readonly _asOf = make('span', { class: 'wb-soft wb-end', role: 'status' });
+  private readonly _asOf = new AsOf();
   private readonly _measures = make('div', { class: 'wb-scroll' });
   private readonly _slices = make('div', { class: 'wb-scroll' });
   private readonly _gallery = make('div', { class: 'wb-gallery' });
@@ -120,7 +120,7 @@ export class ComparisonView {
         'div',
         { class: 'wb-head' },
         make('span', { class: 'wb-name' }, this._about.title),
-        this._asOf
+        this._asOf.node
       ),
       make('div', { class: 'wb-section' }, make('ul', { class: 'wb-said' }, ...said)),
       make(
@@ -205,10 +205,8 @@ export class ComparisonView {
   }
 
   private _tell(silent: boolean): void {
-    const time = this._wall === 0 ? '' : `as of ${clockText(this._wall)}`;
     const end = this._ended || (silent ? 'no news from the notebook’s kernel since' : '');
-    this._asOf.textContent = [time, end].filter(text => text !== '').join(', ');
-    this._asOf.classList.toggle('wb-stale', end !== '');
+    this._asOf.show(this._wall, end);
     const dead = end !== '' || this._busy || this._told === null;
     for (const control of [...this._acts, this._label]) {
       control.disabled = dead;

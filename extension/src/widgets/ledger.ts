@@ -3,8 +3,9 @@
 import { button, dataTable, make } from '../charts/elements';
 import { LedgerBars, paint } from '../charts/ledger_bars';
 import type { IDevice, IPart } from '../charts/ledger_data';
-import { bytesText, clockText } from '../charts/text';
+import { bytesText } from '../charts/text';
 import { onThemeChange, themeOf } from '../charts/theme';
+import { AsOf } from './as_of';
 import { Link, type IModel } from './link';
 
 interface ITransition {
@@ -30,7 +31,7 @@ function amount(bytes: number): string {
 
 export class LedgerView {
   private readonly _link: Link;
-  private readonly _asOf = make('span', { class: 'wb-soft wb-end', role: 'status' });
+  private readonly _asOf = new AsOf();
   private readonly _devices = make('div', { class: 'wb-section' });
   private readonly _bars = new Map<
     string,
@@ -78,7 +79,7 @@ export class LedgerView {
         { class: 'wb-head' },
         make('span', { class: 'wb-name' }, 'Memory'),
         make('span', { class: 'wb-soft' }, about.name),
-        this._asOf
+        this._asOf.node
       ),
       make(
         'div',
@@ -138,10 +139,8 @@ export class LedgerView {
   }
 
   private _tell(silent: boolean): void {
-    const time = this._wall === 0 ? '' : `as of ${clockText(this._wall)}`;
     const end = this._ended || (silent ? 'no news from the notebook’s kernel since' : '');
-    this._asOf.textContent = [time, end].filter(text => text !== '').join(', ');
-    this._asOf.classList.toggle('wb-stale', end !== '');
+    this._asOf.show(this._wall, end);
     this._ask.disabled = this._path.disabled = end !== '' || this._asking;
   }
 

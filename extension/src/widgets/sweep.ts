@@ -13,7 +13,7 @@ import {
   type IPoint,
   type Setting
 } from '../charts/sweep_data';
-import { clockText } from '../charts/text';
+import { AsOf } from './as_of';
 import { Latest, Link, type IModel } from './link';
 
 interface IState {
@@ -39,7 +39,7 @@ export class SweepExplorerView {
   private readonly _data = new SweepData();
   private readonly _chart: SweepChart;
   private readonly _link: Link;
-  private readonly _asOf = make('span', { class: 'wb-soft wb-end', role: 'status' });
+  private readonly _asOf = new AsOf();
   private readonly _known = make('span', { class: 'wb-soft wb-known' });
   private readonly _sliders = new Map<Axis, HTMLInputElement>();
   private readonly _values = new Map<Axis, HTMLOutputElement>();
@@ -96,7 +96,7 @@ export class SweepExplorerView {
         { class: 'wb-head' },
         make('span', { class: 'wb-name' }, about.name),
         this._known,
-        this._asOf
+        this._asOf.node
       ),
       make(
         'div',
@@ -261,10 +261,8 @@ export class SweepExplorerView {
 
   /** How fresh this is, what can be done now, and what is in force. */
   private _tell(): void {
-    const time = this._pulse === null ? '' : `as of ${clockText(this._pulse.wall)}`;
     const end = this._ended || (this._silent ? 'no news from the notebook’s kernel since' : '');
-    this._asOf.textContent = [time, end].filter(text => text !== '').join(', ');
-    this._asOf.classList.toggle('wb-stale', end !== '');
+    this._asOf.show(this._pulse?.wall ?? 0, end);
     this._known.textContent = this._inForce();
     const busy = this._state?.busy ?? '';
     const idle = end === '' && busy === '' && this._state !== null;

@@ -1,16 +1,16 @@
 /** The transition timeline as a widget: live from a server, or as it was in a recording. */
 
-import { make, say } from '../charts/elements';
+import { make } from '../charts/elements';
 import { Dots } from '../charts/dots';
-import { clockText } from '../charts/text';
 import { Timeline } from '../charts/timeline';
 import { DOTS_KEPT, TimelineData, type IPulse } from '../charts/timeline_data';
+import { AsOf } from './as_of';
 import { Link, type IModel, type IWire } from './link';
 
 export class LiveTimeline {
   private readonly _data = new TimelineData(new Dots(DOTS_KEPT));
   private readonly _chart: Timeline;
-  private readonly _asOf = make('span', { class: 'wb-soft wb-end', role: 'status' });
+  private readonly _asOf = new AsOf();
   private _ended = '';
 
   constructor(
@@ -25,7 +25,7 @@ export class LiveTimeline {
         { class: 'wb-head' },
         make('span', { class: 'wb-name' }, about.name),
         make('span', { class: 'wb-soft' }, about.note),
-        this._asOf
+        this._asOf.node
       ),
       body
     );
@@ -54,10 +54,8 @@ export class LiveTimeline {
   }
 
   private _tell(silent: boolean): void {
-    const time = this._data.wall === 0 ? '' : `as of ${clockText(this._data.wall)}`;
     const end = this._ended || (silent ? this._link.silence : '');
-    say(this._asOf, [time, end].filter(text => text !== '').join(', '));
-    this._asOf.classList.toggle('wb-stale', end !== '');
+    this._asOf.show(this._data.wall, end);
   }
 }
 
