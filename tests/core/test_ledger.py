@@ -23,6 +23,7 @@ def holdings(draw: st.DrawFn) -> Holding:
         version=version,
         weights=draw(SIZES),
         shared=draw(SIZES),
+        common=draw(SIZES),
         overhead=draw(SIZES),
         overhead_measured=draw(st.booleans()),
         reserved=draw(SIZES),
@@ -56,20 +57,23 @@ def test_cells_of_a_device_add_up_to_its_own_number(
 def test_a_worker_is_split_and_the_rest_is_named() -> None:
     server = Holding("host", "server", 30, pid=1, shared=4)
     worker = Holding(
-        "host", "worker", 500, True, "m", 2, 7, weights=400, shared=10, overhead=3, reserved=600
-    )
+        "host", "worker", 500, True, "m", 2, 7,
+        weights=400, shared=10, common=60, overhead=3, reserved=600,
+    )  # fmt: skip
     cells = reconcile([Machine("host", 2000, 900)], [server, worker], [("host", 50)])
     assert cells == [
         Cell("host", "server", "shared regions", 4, "measured", pid=1),
         Cell("host", "server", "process", 26, "measured", pid=1),
         Cell("host", "worker", "shared regions", 10, "measured", "m", 2, 7),
+        Cell("host", "worker", "shared runtime", 60, "measured", "m", 2, 7),
         Cell("host", "worker", "runtime", 3, "measured", "m", 2, 7),
         Cell("host", "worker", "weights", 400, "estimated", "m", 2, 7),
-        Cell("host", "worker", "activations", 87, "estimated", "m", 2, 7),
+        Cell("host", "worker", "activations", 27, "estimated", "m", 2, 7),
         Cell("host", "machine", "unattributed", 570, "measured"),
-        # 100 that the worker may still take, and 50 for a version without a process.
-        Cell("host", "machine", "reserved", 150, "estimated"),
-        Cell("host", "machine", "free", 750, "estimated"),
+        # 160 that the worker may still take, as what all have in common is not reserved for it,
+        # and 50 for a version without a process.
+        Cell("host", "machine", "reserved", 210, "estimated"),
+        Cell("host", "machine", "free", 690, "estimated"),
     ]
     assert cells[2].to_json() == {
         "device": "host", "owner": "worker", "kind": "shared regions", "bytes": 10,
@@ -102,6 +106,7 @@ def test_what_is_not_there_yet_is_not_counted_twice() -> None:
     cells = reconcile([Machine("host", 1000, 950)], [worker])
     assert [(c.kind, c.bytes) for c in cells] == [
         ("shared regions", 0),
+        ("shared runtime", 0),
         ("runtime", 30),
         ("weights", 70),
         ("activations", 0),

@@ -326,11 +326,14 @@ class Server:
         return self._latest_available()
 
     def undo(self, timeout: float = LOAD_TIMEOUT_SECONDS) -> int:
-        """Bring back the version that was rolled back last, and wait until it is available."""
+        """Bring back the version that was rolled back last, and wait until it is available, where
+        the version policy wants it: not beside a later one, if only the latest is served."""
         version, _ = saving.undo_roll_back(self.base_path)
         self.outcome = None
         self._control.request("POST", model_path(self.model, "poll"), {"complete": [version]})
-        self._wait_for(version, timeout, there=True)
+        policy = VersionPolicy.parse(self.version_policy)
+        if version in policy.aspired(saving.version_folders(self.base_path)):
+            self._wait_for(version, timeout, there=True)
         return version
 
     def _wait_gone(self, version: int, timeout: float) -> None:

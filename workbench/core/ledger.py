@@ -39,6 +39,8 @@ class Holding:
         measured: whether `total` was read exactly just now.
         weights: of its version, by the checkpoint's index; 0 where there is no version.
         shared: in regions that it shares with the server, over which tensors travel.
+        common: its share of what all workers have in common: TensorFlow's code, and what the
+            zygote had made of it when they were forked.
         overhead: what it held before its version was loaded (on a GPU: its CUDA context).
         overhead_measured: or else a constant.
         reserved: what the budget keeps for its version.
@@ -53,6 +55,7 @@ class Holding:
     pid: int | None = None
     weights: int = 0
     shared: int = 0
+    common: int = 0
     overhead: int = 0
     overhead_measured: bool = True
     reserved: int = 0
@@ -60,8 +63,9 @@ class Holding:
 
 class Cell(NamedTuple):
     """One number of the ledger. `kind`: ``weights``, ``runtime`` (before any version),
-    ``activations`` (the rest of a worker), ``shared regions``, ``context`` and ``allocator`` (of a
-    GPU), ``process`` (of who holds no version), ``unattributed``, ``reserved``, ``free``.
+    ``shared runtime``, ``activations`` (the rest of a worker), ``shared regions``, ``context`` and
+    ``allocator`` (of a GPU), ``process`` (of who holds no version), ``unattributed``,
+    ``reserved``, ``free``.
     `how`: ``measured`` or ``estimated``."""
 
     device: str
@@ -104,7 +108,7 @@ def reconcile(
             cells.extend(_parts(holding))
         # Reserved and not taken up yet is still free to the machine, but not to the next version.
         promised = waits[machine.device]
-        promised += sum(max(0, h.reserved - max(0, h.total)) for h in mine)
+        promised += sum(max(0, h.reserved - max(0, h.total - h.common)) for h in mine)
         reserved = min(promised, machine.free)
         ours = sum(max(0, h.total) for h in mine)
         exact = MEASURED if all(h.measured for h in mine) else ESTIMATED
@@ -146,6 +150,7 @@ def _parts(holding: Holding) -> Iterator[Cell]:
     host = holding.device == HOST
     if host:
         yield cell("shared regions", holding.shared, MEASURED)
+        yield cell("shared runtime", holding.common, MEASURED)
     yield cell(
         "runtime" if host else "context",
         holding.overhead,

@@ -346,6 +346,7 @@ def _holding(sample: Sample) -> Holding:
         pid=process.pid,
         weights=process.weights if on_host else 0,
         shared=sample.shmem,
+        common=max(0, sample.pss - sample.uss - sample.shmem),
         overhead=process.runtime or 0,
         reserved=dict(process.reserved).get("host", 0),
     )

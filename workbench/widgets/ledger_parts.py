@@ -20,7 +20,15 @@ from workbench.core.budget import size
 if TYPE_CHECKING:
     import pandas as pd
 
-_OF_A_VERSION = ("weights", "activations", "allocator", "runtime", "context", "shared regions")
+_OF_A_VERSION = (
+    "weights",
+    "activations",
+    "allocator",
+    "runtime",
+    "context",
+    "shared regions",
+    "shared runtime",
+)
 _OF_THE_MACHINE = ("unattributed", "free")
 _WORDS = {
     "reserved": "reserved, not taken yet",

@@ -26,7 +26,8 @@ const SHADES: Record<string, number> = {
   allocator: 0.7,
   runtime: 0.45,
   context: 0.45,
-  'shared regions': 0.3
+  'shared regions': 0.3,
+  'shared runtime': 0.2
 };
 const ROLES: Record<string, number> = { server: 0.9, supervisor: 0.7, zygote: 0.55 };
 
