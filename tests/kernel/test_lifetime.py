@@ -482,7 +482,8 @@ def test_an_owner_that_ends_in_peace_takes_its_server_along(house: House) -> Non
 
 
 def test_all_at_once(house: House) -> None:
-    """Nobody is left to tidy up: the next who looks at the registry does."""
+    """Nobody is left to tidy up: the next who looks at the registry does, and notes it for others
+    who want to know."""
     house.serve()
     entry = house.entry
     os.kill(entry.supervisor.pid, signal.SIGSTOP)
@@ -491,6 +492,8 @@ def test_all_at_once(house: House) -> None:
     until(lambda: not house.processes(), "no process is left", GONE_SECONDS)
     assert registry.entries() == []
     reap_supervisors()
+    assert [killed.entry.server for killed in registry.killed()] == [entry.server]
+    registry.forget_killed(entry.name)
     house.check_nothing_is_left()
 
 

@@ -116,7 +116,7 @@ def test_smooth_is_refused_with_the_cure_which_then_cures(server: Server, tmp_pa
         # What served before serves on, and is asked nothing.
         assert model.ready is first
         assert [e.kind for e in server.events() if e.version == 2][-5:] == [
-            "load_failed", "load_retries_exhausted", "state", "error", "not_loaded",
+            "decision", "load_failed", "state", "error", "not_loaded",
         ]  # fmt: skip
         server.core.manager.update("m", transition="unload_first")
         second = await let_in(server, 2)

@@ -95,9 +95,9 @@ class DataClient:
                 return response.status, response.read()
             except (OSError, http.client.HTTPException) as error:
                 self.close()
-                # A kept connection may have been closed by the server while it lay idle; only
-                # then was the request certainly not looked at, and may be sent again.
-                unread = isinstance(error, (http.client.RemoteDisconnected, BrokenPipeError))
+                # A kept connection may have been closed by the server while it lay idle, or as
+                # the request came: then the request is sent again, as every HTTP client does.
+                unread = isinstance(error, (ConnectionResetError, BrokenPipeError))
                 if fresh or not unread or attempt == 2:
                     now = registry.read(entry.name) or entry
                     raise unavailable(

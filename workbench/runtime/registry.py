@@ -6,6 +6,7 @@ alive, and removes what a killed server has left behind.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from dataclasses import dataclass
@@ -135,9 +136,11 @@ def note_killed(entry: Entry) -> None:
     except (OSError, ValueError, TypeError, KeyError):
         models = []
     path = paths.killed_path(entry.name)
-    paths.make_private(path.parent)
     note = {"entry": orjson.loads(entry.to_bytes()), "models": models}
-    paths.write_private(path, orjson.dumps(note))
+    # A full disk must not keep anybody from finding the servers that live.
+    with contextlib.suppress(OSError):
+        paths.make_private(path.parent)
+        paths.write_private(path, orjson.dumps(note))
 
 
 def read_killed(name: str) -> Killed | None:
@@ -165,6 +168,9 @@ def killed() -> list[Killed]:
 def forget_killed(name: str) -> None:
     """Nobody wants to hear of it any more."""
     paths.killed_path(name).unlink(missing_ok=True)
+    # The last one takes the folder along.
+    with contextlib.suppress(OSError):
+        paths.killed_folder().rmdir()
 
 
 def read(name: str) -> Entry | None:
