@@ -73,6 +73,11 @@ def dashboard(page: Page) -> Locator:
     return page.locator(".wb-Dashboard")
 
 
+def pictures(page: Page, name: str) -> None:
+    for theme in ("light", "dark"):
+        screenshot(page, name, theme)
+
+
 def say(page: Page) -> Locator:
     """The card's own sentence on how the last order went."""
     return dashboard(page).locator(".wb-Panel-card .wb-message")
@@ -96,6 +101,7 @@ def test_from_the_file_browser_to_a_rollback(
     expect(board.locator(".wb-Dashboard-deed")).to_have_attribute(
         "title", 'import workbench as wb\n\nserver = wb.serve("shop", name="shop")'
     )
+    pictures(page, "dashboard-served")
 
     put(models, "half_plus_three", shop, 2)
     expect(lanes).to_have_text("version 2 available", timeout=_CHANGE_MS)
@@ -105,8 +111,7 @@ def test_from_the_file_browser_to_a_rollback(
     expect(log.locator("li")).to_have_count(2)
     expect(board.locator(".wb-Panel-ledger table")).to_contain_text("unattributed")
     board.locator(".wb-Panel-card").scroll_into_view_if_needed()
-    for theme in ("light", "dark"):
-        screenshot(page, "dashboard", theme)
+    pictures(page, "dashboard")
 
     board.get_by_role("button", name="Roll back").click()
     expect(say(page)).to_have_text(
@@ -116,6 +121,7 @@ def test_from_the_file_browser_to_a_rollback(
     expect(board.locator(".wb-Dashboard-deed")).to_have_attribute(
         "title", 'import workbench as wb\n\nserver = wb.connect("shop")\nserver.rollback()'
     )
+    pictures(page, "dashboard-rolled-back")
     expect(page.locator(".wb-Status")).to_contain_text("1 server")
 
     server = open_running(page).locator(".wb-RunningServer").first
@@ -125,6 +131,7 @@ def test_from_the_file_browser_to_a_rollback(
         "Server shop has ended.", timeout=_CHANGE_MS
     )
     expect(page.locator(".wb-Status")).to_be_hidden()
+    pictures(page, "dashboard-ended")
 
 
 @pytest.mark.slow
@@ -171,8 +178,7 @@ def test_a_longer_delay_makes_larger_batches(
         page.set_viewport_size({"width": 1760, "height": 1100})
         execute(page, "application:toggle-left-area")
         page.wait_for_timeout(5000)
-        for theme in ("light", "dark"):
-            screenshot(page, "dashboard-load", theme)
+        pictures(page, "dashboard-load")
     finally:
         load.kill()
         load.wait()
@@ -202,6 +208,7 @@ def test_a_reload_in_the_middle_of_a_transition_loses_nothing(
         "Done unloading servable version {name: shop version: 1}",
     ):
         expect(log).to_contain_text(line, timeout=_CHANGE_MS)
+    pictures(page, "dashboard-reloaded")
 
 
 @pytest.mark.slow
@@ -220,8 +227,7 @@ def test_a_killed_server_is_dead_and_started_again(lab: Lab, page: Page, shop: P
     expect(banner).to_contain_text("Server shop is dead", timeout=_CHANGE_MS)
     expect(board.get_by_role("button", name="Roll back")).to_be_disabled()
     expect(page.locator(".wb-Status")).to_have_attribute("data-status", "failed")
-    for theme in ("light", "dark"):
-        screenshot(page, "dashboard-dead", theme)
+    pictures(page, "dashboard-dead")
     banner.get_by_role("button", name="Start again").click()
     expect(banner).to_be_hidden(timeout=_CHANGE_MS)
     expect(lanes).to_have_text("version 1 available", timeout=_CHANGE_MS)

@@ -136,6 +136,8 @@ def test_predict_then_reveal_and_the_stepper(lab: Lab, page: Page) -> None:
     page.get_by_role("button", name="Step").click()
     assert page.evaluate("async () => (await window.cell).content.status") == "ok"
     expect(said).to_have_count(2)
+    for theme in ("dark", "light"):
+        picture(page, page.locator(".wb-stepper"), f"stepper-{theme}", theme)
     # What outlives the kernel is hidden as long as there is one.
     lasting = page.locator(".wb-durable", has_text="The policy smooth, step by step")
     expect(lasting.locator("img")).to_have_attribute(

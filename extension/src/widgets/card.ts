@@ -43,6 +43,8 @@ const SPARK_WIDTH = 120;
 /** A delay of 0.1 ms to 1 s on a slider of equal ratios; its left end is 0. */
 const DELAY_STEPS = 40;
 const STALE_MILLIS = 1000;
+/** News of labels that were set here may be so late. */
+const LABELS_MILLIS = 5000;
 const CONFIRM_MILLIS = 4000;
 
 export function delayOfStep(step: number): number {
@@ -79,7 +81,7 @@ export class ServerCard {
   private readonly _data = new TimelineData(new Dots(DOTS_KEPT));
   private readonly _rows = new VersionRows({
     backTo: version => this._backTo(version),
-    label: version => this._form.open(version, Object.keys(this._model?.labels ?? {})),
+    label: version => this._form.open(version, Object.keys(this._labels)),
     unlabel: name => this._unlabel(name)
   });
   private readonly _form = new LabelForm((name, version) => this._label(name, version));
@@ -108,6 +110,8 @@ export class ServerCard {
   private _askedAt = 0;
   /** Until then news may be older than what was set here. */
   private _ownUntil = 0;
+  private _ownLabels: Record<string, number> | null = null;
+  private _ownLabelsUntil = 0;
 
   constructor(
     private readonly _node: HTMLElement,
@@ -276,6 +280,9 @@ export class ServerCard {
     const times = [pulse.now];
     const memory = this._data.memoryAt(times);
     this._model = pulse.model;
+    if (this._ownLabels !== null && same(this._ownLabels, pulse.model.labels)) {
+      this._ownLabels = null;
+    }
     this._rows.show(pulse.model, version => memory.get(version)?.[0] ?? 0, dark);
     const { rates, p99, failed } = recentTraffic(this._data.seconds.values(), pulse.now);
     const rate = rates[rates.length - 1];
@@ -295,10 +302,11 @@ export class ServerCard {
     }
   }
 
-  private async _do(op: string, values: Record<string, unknown>, doing: string): Promise<void> {
+  private async _do(op: string, values: Record<string, unknown>, doing: string): Promise<boolean> {
     this._say(`${doing} …`, true);
     const { ok, text } = await this._link.order(op, values);
     this._say(text, ok);
+    return ok;
   }
 
   private _say(text: string, ok: boolean): void {
@@ -320,11 +328,24 @@ export class ServerCard {
     );
   }
 
+  /** The labels: those that were set here, until the news tell of them. */
+  private get _labels(): Record<string, number> {
+    const own = performance.now() < this._ownLabelsUntil ? this._ownLabels : null;
+    return own ?? this._model?.labels ?? {};
+  }
+
+  private async _setLabels(labels: Record<string, number>, doing: string): Promise<void> {
+    if (await this._do('labels', { value: labels }, doing)) {
+      this._ownLabels = labels;
+      this._ownLabelsUntil = performance.now() + LABELS_MILLIS;
+    }
+  }
+
   private _label(name: string, version: number): void {
-    const labels = this._model?.labels ?? {};
+    const labels = this._labels;
     const act = async () => {
       this._form.close();
-      await this._do('labels', { value: { ...labels, [name]: version } }, `labelling version ${version}`);
+      await this._setLabels({ ...labels, [name]: version }, `labelling version ${version}`);
     };
     const before = labels[name];
     if (before === undefined || before === version) {
@@ -338,15 +359,15 @@ export class ServerCard {
   }
 
   private _unlabel(name: string): void {
-    const { [name]: version, ...rest } = this._model?.labels ?? {};
+    const { [name]: version, ...rest } = this._labels;
     this._twice(
       `Press again to remove ${name} from version ${version}: requests for ${name} will fail.`,
-      () => this._do('labels', { value: rest }, `removing ${name}`)
+      () => this._setLabels(rest, `removing ${name}`)
     );
   }
 
   /** What changes where requests go is asked for twice; `question` says what it will do. */
-  private _twice(question: string, act: () => Promise<void>): void {
+  private _twice(question: string, act: () => Promise<unknown>): void {
     const now = performance.now();
     if (this._asked !== question || now - this._askedAt > CONFIRM_MILLIS) {
       this._asked = question;
@@ -357,6 +378,11 @@ export class ServerCard {
     this._asked = '';
     void act();
   }
+}
+
+function same(a: Record<string, number>, b: Record<string, number>): boolean {
+  const names = Object.keys(a);
+  return names.length === Object.keys(b).length && names.every(name => a[name] === b[name]);
 }
 
 /** The card in a notebook. */
