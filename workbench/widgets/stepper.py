@@ -49,7 +49,7 @@ class PolicyStepper(ipw.VBox):  # type: ignore[misc]
         names = [name for name in ALIASES if not name.endswith(_HELD_BACK)]
         self.policy = ipw.Dropdown(options=names, value=self.table.transition, description="policy")
         self.step_button = ipw.Button(description="Step", button_style="primary")
-        self.add_button = ipw.Button(description="Next version appears")
+        self.add_button = ipw.Button(description="Next version appears", layout={"width": "auto"})
         self.reset_button = ipw.Button(description="Start again")
         self.policy.observe(self._on_policy, "value")
         self.step_button.on_click(lambda _: self.step())
