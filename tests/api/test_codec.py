@@ -24,6 +24,7 @@ from workbench.api.json_request import decode_examples
 from workbench.api.json_response import encode_predict
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import Code, ServingError, not_found, unavailable
+from workbench.runtime.quiet import LOWEST
 
 SIGNATURES = {
     "serving_default": Signature(
@@ -212,6 +213,20 @@ def test_a_failure_in_the_child_is_told_and_survived() -> None:
         assert (await codec.decode_predict(body, SIGNATURES)).inputs["n"].tolist() == [1, 2, 3]
         assert codec.pid == pid
         assert refused.value.code in (Code.INTERNAL, Code.UNIMPLEMENTED)
+        body.close()
+        await codec.close()
+
+    run(scenario())
+
+
+def test_the_child_has_a_low_priority() -> None:
+    async def scenario() -> None:
+        codec = CodecProcess()
+        body = spooled(IDS)
+        await codec.decode_predict(body, SIGNATURES)
+        assert codec.pid is not None
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getpriority(os.PRIO_PROCESS, codec.pid) == max(own, LOWEST)
         body.close()
         await codec.close()
 

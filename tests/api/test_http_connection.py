@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import itertools
 import re
+from collections.abc import Callable
 
 import uvloop
 from hypothesis import given, settings
@@ -125,3 +126,40 @@ def test_byte_by_byte() -> None:
 def without_continue(sent: bytes) -> bytes:
     """A body that is there already may spare its client the interim answer."""
     return sent.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")
+
+
+class Clock:
+    """The loop as a connection sees it: what is to be called at once, and what after a while."""
+
+    def __init__(self) -> None:
+        self.soon: list[Callable[[], None]] = []
+        self.later: list[tuple[float, Callable[[], None]]] = []
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self.soon.append(callback)
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> None:
+        self.later.append((delay, callback))
+
+
+def test_a_large_body_is_read_in_pieces_with_rests_where_others_are_connected() -> None:
+    server, clock = HttpServer(later, LIMITS, AccessPolicy()), Clock()
+    server.loop = clock  # type: ignore[assignment]
+    wire, connection = Wire(), Connection(server)
+    connection.connection_made(wire)  # type: ignore[arg-type]
+    connection.data_received(
+        b"POST /large HTTP/1.1\r\n" + HOST + b"Content-Length: 400\r\n\r\n" + b"x" * 100
+    )
+    assert (wire.reading, len(clock.soon), clock.later) == (False, 1, [])
+    clock.soon.pop()()
+    assert wire.reading
+
+    other_wire, other = Wire(), Connection(server)
+    other.connection_made(other_wire)  # type: ignore[arg-type]
+    connection.data_received(b"x" * 100)
+    assert (wire.reading, clock.soon, [delay for delay, _ in clock.later]) == (False, [], [0.001])
+    assert other_wire.reading
+    clock.later.pop()[1]()
+    assert wire.reading
+    connection.connection_lost(None)
+    other.connection_lost(None)

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from workbench.runtime.quiet import LOWEST
 from workbench.serving import memory
 from workbench.serving.memory import MemoryLedger, Process, Sample
 from workbench.serving.memory_reading import Cheap, Reading, read_cheap, read_exact
@@ -234,8 +235,10 @@ def test_a_thread_samples_finely_while_something_changes(
     readings = Readings(monkeypatch)
     readings.exact, readings.cheap = {1: (7, 5)}, {1: 9}
     enough = threading.Event()
+    niceness = set()
 
     def fine() -> bool:
+        niceness.add(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
         if len(ledger.history()) > 3:
             enough.set()
         return True
@@ -245,6 +248,7 @@ def test_a_thread_samples_finely_while_something_changes(
     assert enough.wait(30)
     ledger.close()
     assert not ledger._thread.is_alive()
+    assert niceness == {max(os.getpriority(os.PRIO_PROCESS, 0), LOWEST)}
     assert told(ledger.history())[:2] == [(1, 7, 5, True), (1, 7, 5, False)]
 
 

@@ -19,9 +19,9 @@ from tests.servers import WAIT_SECONDS, Server, descriptors, floats
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.runtime.frames import Tensors, frame
 from workbench.runtime.processes import ProcessId
+from workbench.runtime.quiet import NICENESS
 from workbench.serving.worker import WORKER_LOST, Lane, LoadReport, StageReport, Worker
 from workbench.serving.zygote import Zygote
-from workbench.worker.quiet import NICENESS
 
 KILLED = "killed by SIGKILL (by someone, or by the system for want of memory)"
 MEBIBYTE = 1024 * 1024

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -30,6 +29,7 @@ from workbench.api.codec_process import (
 from workbench.api.json_request import ExamplesRequest, PredictRequest
 from workbench.core.signature import Signature
 from workbench.core.status import ServingError, unavailable
+from workbench.runtime.quiet import quiet_executor
 
 _Result = TypeVar("_Result")
 
@@ -60,7 +60,7 @@ class CodecProcess:
         self._waiting_bytes = 0
         self._idle_timer: asyncio.TimerHandle | None = None
         self._closed = False
-        self._thread = ThreadPoolExecutor(1, "codec")
+        self._thread = quiet_executor("codec")
         # The child and our end of its socket: the thread's own.
         self._child: subprocess.Popen[bytes] | None = None
         self._sock: socket.socket | None = None

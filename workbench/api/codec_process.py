@@ -34,11 +34,9 @@ from workbench.api.body import Spool
 from workbench.core.signature import Signature
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.runtime.dtypes import STRING, dtype_name, numpy_dtype
+from workbench.runtime.quiet import LOWEST, lower_priority
 
 Message = dict[str, Any]
-
-NICENESS = 10
-"""A tenth of a processor where others want all of it."""
 
 _ALIGNMENT = 64
 """Bytes; what TensorFlow wants of a tensor that it uses without copying."""
@@ -203,7 +201,7 @@ def _serve_one(sock: socket.socket) -> None:
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
     # Who sends tens of megabytes waits for a while; those with small requests are not to notice.
-    os.nice(NICENESS)
+    lower_priority(LOWEST)
     with socket.socket(fileno=int(sys.argv[1])) as sock:
         try:
             while True:

@@ -32,6 +32,10 @@ _METHODS = {
 # resets it, and the client could lose the answer that tells it why.
 _LINGER_S = 1.0
 
+# How long the next piece of a large body is left unread where others are connected. A piece of
+# 256 KiB takes a third of that: who sends quickly gets a fourth of the processor.
+_REST_S = 0.001
+
 
 class Server(Protocol):
     """What a connection needs of the server it belongs to."""
@@ -275,9 +279,12 @@ class Connection(asyncio.Protocol):
             self._refuse(Refusal(503, f"No memory for the request's body: {error.strerror}."))
             raise _StopParsing from None
         if writer.spool is not None and not self._resting:
-            # One piece a turn of the loop, so that a large body holds up nobody.
+            # A piece at a time, so that a large body holds up nobody.
             self._resting = True
-            self._loop.call_soon(self._rested)
+            if len(self._server.connections) > 1:
+                self._loop.call_later(_REST_S, self._rested)
+            else:
+                self._loop.call_soon(self._rested)
             self._regulate_reading()
 
     def on_message_complete(self) -> None:

@@ -8,13 +8,14 @@ the interpreter's lock, so in a thread it disturbs nobody.
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+from workbench.runtime.quiet import quiet_executor
 
 LARGE_BYTES = 2**20
 """From here on it is worth handing over."""
 
-_thread = ThreadPoolExecutor(1, "giving-back")
+_thread = quiet_executor("giving-back")
 
 
 def let_go(thing: Any) -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workbench.core.ledger import Cell, Holding, Machine, reconcile
+from workbench.runtime.quiet import LOWEST, lower_priority
 from workbench.serving.gpu import Gpus
 from workbench.serving.memory_reading import (
     Cheap,
@@ -243,6 +244,8 @@ class MemoryLedger:
         return found[::-1]
 
     def _run(self) -> None:
+        # Reading a large process takes milliseconds inside the kernel.
+        lower_priority(LOWEST)
         tick_due = workers_due = 0.0
         while not self._stop.is_set():
             try:

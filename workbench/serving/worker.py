@@ -22,12 +22,15 @@ from workbench.core.status import Code, ServingError, unavailable
 from workbench.runtime.channel import LoopChannel, socket_pair
 from workbench.runtime.frames import FrameReader, Tensors, frame, lay_out, unpack
 from workbench.runtime.processes import describe_exit
+from workbench.runtime.quiet import quiet_executor
 from workbench.runtime.regions import Region
 from workbench.serving.zygote import Zygote
 
 # Shared pages beyond this are given back when a lane has been idle for a while.
 _KEEP_REGION_BYTES = 4 * 1024 * 1024
 _COPIED_AT_ONCE_BYTES = 1024 * 1024
+
+_copier = quiet_executor("copier")
 
 Progress = Callable[[str, dict[str, Any]], None]
 Answer = Callable[["Tensors | ServingError", int], None]
@@ -116,7 +119,7 @@ class Lane(asyncio.Protocol):
             self._transport.write(batch)
             return
         # Some milliseconds, which are not to be everybody's.
-        copying = asyncio.get_running_loop().run_in_executor(None, copies.run)
+        copying = asyncio.get_running_loop().run_in_executor(_copier, copies.run)
         copying.add_done_callback(lambda done: self._copied(done, batch))
 
     def _copied(self, done: asyncio.Future[None], batch: bytes) -> None:

@@ -29,11 +29,11 @@ from workbench.runtime.frames import (
     unpack,
 )
 from workbench.runtime.processes import ProcessId, die_with
+from workbench.runtime.quiet import LOWEST, QuietThread, quietly
 from workbench.runtime.regions import Region
 from workbench.worker.device import report_allocator, show_device
 from workbench.worker.model import LoadedModel, Progress
 from workbench.worker.page_cache import PageCacheReader
-from workbench.worker.quiet import QuietThread, quietly
 from workbench.worker.warmup import warm_up
 
 LARGE_BYTES = 8 * 2**20
@@ -158,7 +158,7 @@ def _run_lane(model: LoadedModel, sock_fd: int, inputs_fd: int, outputs_fd: int)
     sock = socket.socket(fileno=sock_fd)
     sock.setblocking(True)
     inputs, outputs = Region(inputs_fd), Region(outputs_fd)
-    aside = QuietThread()
+    aside = QuietThread(LOWEST)
 
     def run() -> tuple[dict[str, Any], bytes]:
         started = time.perf_counter()

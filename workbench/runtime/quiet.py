@@ -1,10 +1,16 @@
 """Long work beside small requests: the processor is theirs, and the work takes what is left.
 
 A load keeps a processor busy for as long as it lasts, and more than one where restoring starts
-threads of its own; so does a batch of many megabytes. Who serves at the same time should hardly
-notice. So all of this can be done in a thread of low priority: the threads that it starts inherit
-that, and it ends with it, as a process may lower a priority and not raise it again. Threads that
-outlive the work, those of a session, must have been started before.
+threads of its own; so does a batch of many megabytes, or reading how much memory a process has.
+Who serves at the same time should hardly notice. So all of this can be done in a thread of low
+priority: the threads that it starts inherit that, and it ends with it, as a process may lower a
+priority and not raise it again. Threads that outlive the work, those of a session, must have been
+started before.
+
+Low priority is a share, and Linux gives it in pieces of a timer's tick, up to four milliseconds
+during which whoever was woken waits. A share of a tenth is therefore met by one small request in
+a hundred on a busy processor: it is what p99 consists of. `LOWEST` is met by one in several
+hundred.
 """
 
 from __future__ import annotations
@@ -17,17 +23,18 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# A tenth of what others get where they want all; lower, and a busy server would never load.
 NICENESS = 10
+"""A tenth of what others get where they want all; lower, and a busy server would never load."""
+
+LOWEST = 15
+"""A thirtieth, for what comes often and is short: half a second becomes fifteen at worst."""
 
 
 class QuietThread:
     """A thread of low priority, there from its first piece of work on."""
 
-    def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(
-            1, "quiet", initializer=lower_priority, initargs=(NICENESS,)
-        )
+    def __init__(self, niceness: int = NICENESS) -> None:
+        self._executor = quiet_executor("quiet", niceness)
 
     def run(self, work: Callable[[], T]) -> T:
         """Do some work there, and wait for it; what it raises is raised here."""
@@ -35,6 +42,11 @@ class QuietThread:
 
     def close(self) -> None:
         self._executor.shutdown()
+
+
+def quiet_executor(name: str, niceness: int = LOWEST) -> ThreadPoolExecutor:
+    """One thread of low priority, and what waits for it."""
+    return ThreadPoolExecutor(1, name, initializer=lower_priority, initargs=(niceness,))
 
 
 def quietly(quiet: bool, work: Callable[[], T]) -> T:

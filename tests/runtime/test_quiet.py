@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from workbench.worker.quiet import NICENESS, quietly
+from workbench.runtime.quiet import LOWEST, NICENESS, QuietThread, quiet_executor, quietly
 
 
 def niceness() -> int:
@@ -33,6 +33,14 @@ def test_quiet_work_has_low_priority_and_so_have_the_threads_it_starts() -> None
     assert quietly(True, work) == [low, low]
     assert niceness() == own
     assert not [t.name for t in threading.enumerate() if t.name.startswith("quiet")]
+
+
+def test_what_is_short_and_frequent_has_the_lowest() -> None:
+    thread, executor = QuietThread(LOWEST), quiet_executor("aside")
+    lowest = max(niceness(), LOWEST)
+    assert (thread.run(niceness), executor.submit(niceness).result()) == (lowest, lowest)
+    thread.close()
+    executor.shutdown()
 
 
 @pytest.mark.parametrize("quiet", [False, True])
