@@ -7,7 +7,7 @@ import { consoleIcon, refreshIcon, stopIcon } from '@jupyterlab/ui-components';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import type { IServer } from './api';
-import { isPalette, starting, tell } from './messages';
+import { starting, takes, tell } from './messages';
 import { CommandIDs, type IModelServers } from './tokens';
 
 export function addServerCommands(
@@ -25,15 +25,7 @@ export function addServerCommands(
     caption: trans.__('End a model server; requests in progress are answered first'),
     icon: args => (args['isPalette'] ? undefined : stopIcon),
     isEnabled: () => servers.servers.length > 0,
-    describedBy: {
-      args: {
-        type: 'object',
-        properties: {
-          ...isPalette(trans),
-          ...name(trans)
-        }
-      }
-    },
+    describedBy: takes(trans, name(trans)),
     execute: async args => {
       const name = await named(args, servers.servers, trans.__('Stop'), trans);
       if (name === null) {
@@ -55,7 +47,7 @@ export function addServerCommands(
     caption: trans.__('Serve what a killed server served, on its address'),
     icon: args => (args['isPalette'] ? undefined : refreshIcon),
     isEnabled: () => dead(servers).length > 0,
-    describedBy: { args: { type: 'object', properties: { ...isPalette(trans), ...name(trans) } } },
+    describedBy: takes(trans, name(trans)),
     execute: async args => {
       const chosen = await named(args, dead(servers), trans.__('Start'), trans);
       if (chosen !== null) {
@@ -72,19 +64,13 @@ export function addServerCommands(
     caption: trans.__('A console in the kernel that supervises a server: `server` is the server'),
     icon: args => (args['isPalette'] ? undefined : consoleIcon),
     isEnabled: () => kernels(servers).length > 0,
-    describedBy: {
-      args: {
-        type: 'object',
-        properties: {
-          ...isPalette(trans),
-          ...name(trans),
-          isContextMenu: {
-            type: 'boolean',
-            description: trans.__('Whether the server is the one below the context menu')
-          }
-        }
+    describedBy: takes(trans, {
+      ...name(trans),
+      isContextMenu: {
+        type: 'boolean',
+        description: trans.__('Whether the server is the one below the context menu')
       }
-    },
+    }),
     execute: async args => {
       const below = args['isContextMenu'] ? serverBelowMenu(app) : null;
       const given = below === null ? args : { name: below };
@@ -106,7 +92,7 @@ export function addServerCommands(
     label: trans.__('Refresh Model Servers'),
     caption: trans.__('Look again which model servers run'),
     icon: args => (args['isPalette'] ? undefined : refreshIcon),
-    describedBy: { args: { type: 'object', properties: isPalette(trans) } },
+    describedBy: takes(trans),
     execute: () => servers.refresh()
   });
 

@@ -1,5 +1,6 @@
 import { Notification } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
+import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 /** Tell the user what went wrong, in the words of whoever knows. */
 export function tell(what: string, error: unknown): void {
@@ -27,12 +28,25 @@ export async function starting(
   );
 }
 
-/** The argument that all commands of the palette take, for `describedBy`. */
-export function isPalette(trans: TranslationBundle) {
+/** What a command takes, for `describedBy`: what all commands of the palette do, and more. */
+export function takes(trans: TranslationBundle, more: ReadonlyPartialJSONObject = {}) {
   return {
-    isPalette: {
-      type: 'boolean',
-      description: trans.__('Whether the command is shown in the command palette')
+    args: {
+      type: 'object',
+      properties: {
+        isPalette: {
+          type: 'boolean',
+          description: trans.__('Whether the command is shown in the command palette')
+        },
+        ...more
+      }
     }
+  };
+}
+
+/** The argument that the launcher gives to all that it starts. */
+export function cwd(trans: TranslationBundle) {
+  return {
+    cwd: { type: 'string', description: trans.__('Given by the launcher; it plays no part') }
   };
 }

@@ -5,7 +5,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 
 import { ensureQuickstart } from './api';
 import { workbenchIcon } from './icons';
-import { isPalette, tell } from './messages';
+import { cwd, takes, tell } from './messages';
 import { CommandIDs } from './tokens';
 
 export function addQuickstartCommand(app: JupyterFrontEnd, trans: TranslationBundle): void {
@@ -14,18 +14,7 @@ export function addQuickstartCommand(app: JupyterFrontEnd, trans: TranslationBun
       args['isPalette'] ? trans.__('Open the Serving Quickstart') : trans.__('Serving quickstart'),
     caption: trans.__('Open a notebook that serves, updates and rolls back a model'),
     icon: args => (args['isPalette'] ? undefined : workbenchIcon),
-    describedBy: {
-      args: {
-        type: 'object',
-        properties: {
-          ...isPalette(trans),
-          cwd: {
-            type: 'string',
-            description: trans.__('Given by the launcher; the notebook lies at the root all the same')
-          }
-        }
-      }
-    },
+    describedBy: takes(trans, cwd(trans)),
     execute: async () => {
       try {
         const path = await ensureQuickstart(app.serviceManager.serverSettings);

@@ -8,7 +8,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { lookAtFolder, startServer } from './api';
 import { askForTrust } from './dashboard/dashboard';
 import { workbenchIcon } from './icons';
-import { isPalette, starting, tell } from './messages';
+import { starting, takes, tell } from './messages';
 import { CommandIDs, type IModelServers } from './tokens';
 
 export function addServeCommand(
@@ -56,24 +56,18 @@ export function addServeCommand(
       args['isPalette'] ? trans.__('Serve a Model Folder…') : trans.__('Serve This Model'),
     caption: trans.__('Serve a SavedModel, or a folder of its numbered versions'),
     icon: args => (args['isPalette'] ? undefined : workbenchIcon),
-    describedBy: {
-      args: {
-        type: 'object',
-        properties: {
-          ...isPalette(trans),
-          path: {
-            type: 'string',
-            description: trans.__(
-              'The folder, below the root of the file browser; without it the one selected there'
-            )
-          },
-          name: {
-            type: 'string',
-            description: trans.__("The server's name; without it the folder's")
-          }
-        }
+    describedBy: takes(trans, {
+      path: {
+        type: 'string',
+        description: trans.__(
+          'The folder, below the root of the file browser; without it the one selected there'
+        )
+      },
+      name: {
+        type: 'string',
+        description: trans.__("The server's name; without it the folder's")
       }
-    },
+    }),
     execute: async args => {
       const { path, name } = args;
       const given = typeof path === 'string' ? path : args['isPalette'] ? null : selected();

@@ -6,7 +6,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import { workbenchIcon } from '../icons';
-import { isPalette } from '../messages';
+import { cwd, takes } from '../messages';
 import { CommandIDs, type IModelServers } from '../tokens';
 import { Dashboard } from './dashboard';
 import { insertCell } from './insert';
@@ -52,28 +52,22 @@ export function addDashboard(
       args['isPalette'] ? trans.__('Open the Dashboard of Model Servers') : trans.__('Model servers'),
     caption: trans.__('Versions, transitions, batches and memory of the model servers, live'),
     icon: args => (args['isPalette'] ? undefined : workbenchIcon),
-    describedBy: {
-      args: {
-        type: 'object',
-        properties: {
-          ...isPalette(trans),
-          cwd: { type: 'string', description: trans.__('Given by the launcher; it plays no part') },
-          server: { type: 'string', description: trans.__('The server to look at') },
-          model: {
-            type: 'string',
-            description: trans.__("The model to look at; without it the server's first")
-          },
-          served: {
-            type: 'string',
-            description: trans.__('The folder that this server was just started from, if it was')
-          },
-          beside: {
-            type: 'boolean',
-            description: trans.__('Whether it opens beside what is open')
-          }
-        }
+    describedBy: takes(trans, {
+      ...cwd(trans),
+      server: { type: 'string', description: trans.__('The server to look at') },
+      model: {
+        type: 'string',
+        description: trans.__("The model to look at; without it the server's first")
+      },
+      served: {
+        type: 'string',
+        description: trans.__('The folder that this server was just started from, if it was')
+      },
+      beside: {
+        type: 'boolean',
+        description: trans.__('Whether it opens beside what is open')
       }
-    },
+    }),
     execute: args => {
       const { server, model, served } = args;
       let widget = tracker.find(() => true);

@@ -5,7 +5,7 @@ import { MainAreaWidget, WidgetTracker } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 import { workbenchIcon } from '../icons';
-import { isPalette, tell } from '../messages';
+import { cwd, takes, tell } from '../messages';
 import { CommandIDs, type IModelServers } from '../tokens';
 import { ensureLab } from './labs';
 import { Welcome } from './page';
@@ -64,19 +64,13 @@ export function addWelcome(
       args['isPalette'] ? trans.__('Open the Labs on Serving') : trans.__('Serving labs'),
     caption: trans.__('Twelve labs on serving models, with a tick for each that you have run'),
     icon: args => (args['isPalette'] ? undefined : workbenchIcon),
-    describedBy: {
-      args: {
-        type: 'object',
-        properties: {
-          ...isPalette(trans),
-          cwd: { type: 'string', description: trans.__('Given by the launcher; it plays no part') },
-          beside: {
-            type: 'string',
-            description: trans.__('A file of the user that is opened beside it, and is the one in front')
-          }
-        }
+    describedBy: takes(trans, {
+      ...cwd(trans),
+      beside: {
+        type: 'string',
+        description: trans.__('A file of the user that is opened beside it, and is the one in front')
       }
-    },
+    }),
     execute: async args => {
       const { beside } = args;
       let widget = tracker.find(() => true);
