@@ -12,10 +12,13 @@ import { ILauncher } from '@jupyterlab/launcher';
 import { IRunningSessionManagers } from '@jupyterlab/running';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStatusBar } from '@jupyterlab/statusbar';
-import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+import { ITranslator, nullTranslator, type TranslationBundle } from '@jupyterlab/translation';
+import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
+import type { Widget } from '@lumino/widgets';
 
 import { addServerCommands } from './commands';
 import { addDashboard } from './dashboard/open';
+import type { MainView } from './main_view';
 import { addQuickstartCommand } from './quickstart';
 import { modelServersSection } from './running';
 import { addServeCommand } from './serve';
@@ -33,6 +36,68 @@ const LAUNCHER_RANK = 50;
 
 function bundle(translator: ITranslator | null) {
   return (translator ?? nullTranslator).load('serving_workbench_lab');
+}
+
+/** Offer a command in the palette, and in the launcher where one is given. */
+function offer(
+  command: string,
+  trans: TranslationBundle,
+  palette: ICommandPalette | null,
+  launcher: ILauncher | null = null,
+  rank = 0
+): void {
+  const category = trans.__('Serving');
+  palette?.addItem({ command, category, args: { isPalette: true } });
+  launcher?.add({ command, category, rank, categoryRank: LAUNCHER_RANK });
+}
+
+interface IViewOptions {
+  name: string;
+  description: string;
+  command: string;
+  /** Its place in the launcher, among ours. */
+  rank: number;
+  add(
+    app: JupyterFrontEnd,
+    model: IModelServers,
+    restorer: ILayoutRestorer | null,
+    trans: TranslationBundle
+  ): MainView<Widget>;
+  /** The option of the page by which `workbench lab` has it opened at the start. */
+  option: string;
+  /** What its command is given then. */
+  args(): ReadonlyPartialJSONObject;
+}
+
+/** The plugin of a view of the main area. */
+function viewPlugin(options: IViewOptions): JupyterFrontEndPlugin<void> {
+  const { name, description, command, rank, add, option, args } = options;
+  return {
+    id: `${NAME}:${name}`,
+    description,
+    autoStart: true,
+    requires: [IModelServers],
+    optional: [ILauncher, ICommandPalette, ILayoutRestorer, ITranslator],
+    activate: (
+      app: JupyterFrontEnd,
+      model: IModelServers,
+      launcher: ILauncher | null,
+      palette: ICommandPalette | null,
+      restorer: ILayoutRestorer | null,
+      translator: ITranslator | null
+    ) => {
+      const trans = bundle(translator);
+      const view = add(app, model, restorer, trans);
+      offer(command, trans, palette, launcher, rank);
+      if (PageConfig.getOption(option) === 'open') {
+        void app.restored.then(() => {
+          if (!view.isOpen) {
+            return app.commands.execute(command, args());
+          }
+        });
+      }
+    }
+  };
 }
 
 const servers: JupyterFrontEndPlugin<IModelServers> = {
@@ -69,7 +134,7 @@ const servers: JupyterFrontEndPlugin<IModelServers> = {
       CommandIDs.openConsole,
       CommandIDs.refresh
     ]) {
-      palette?.addItem({ command, category: trans.__('Serving'), args: { isPalette: true } });
+      offer(command, trans, palette);
     }
     return model;
   }
@@ -87,11 +152,8 @@ const quickstart: JupyterFrontEndPlugin<void> = {
     translator: ITranslator | null
   ) => {
     const trans = bundle(translator);
-    const category = trans.__('Serving');
-    const command = CommandIDs.openQuickstart;
     addQuickstartCommand(app, trans);
-    launcher?.add({ command, category, rank: 1, categoryRank: LAUNCHER_RANK });
-    palette?.addItem({ command, category, args: { isPalette: true } });
+    offer(CommandIDs.openQuickstart, trans, palette, launcher, 1);
   }
 };
 
@@ -121,66 +183,28 @@ const running: JupyterFrontEndPlugin<void> = {
   }
 };
 
-const dashboard: JupyterFrontEndPlugin<void> = {
-  id: `${NAME}:dashboard`,
+const dashboard = viewPlugin({
+  name: 'dashboard',
   description: 'The dashboard of model servers, from the launcher, the palette and `workbench lab`.',
-  autoStart: true,
-  requires: [IModelServers],
-  optional: [ILauncher, ICommandPalette, ILayoutRestorer, ITranslator],
-  activate: (
-    app: JupyterFrontEnd,
-    model: IModelServers,
-    launcher: ILauncher | null,
-    palette: ICommandPalette | null,
-    restorer: ILayoutRestorer | null,
-    translator: ITranslator | null
-  ) => {
-    const trans = bundle(translator);
-    const category = trans.__('Serving');
-    const command = CommandIDs.openDashboard;
-    const tracker = addDashboard(app, model, restorer, trans);
-    launcher?.add({ command, category, rank: 0, categoryRank: LAUNCHER_RANK });
-    palette?.addItem({ command, category, args: { isPalette: true } });
-    if (PageConfig.getOption('workbenchDashboard') === 'open') {
-      void app.restored.then(() => {
-        if (tracker.size === 0) {
-          return app.commands.execute(command, { beside: true });
-        }
-      });
-    }
-  }
-};
+  command: CommandIDs.openDashboard,
+  rank: 0,
+  add: addDashboard,
+  option: 'workbenchDashboard',
+  args: () => ({ beside: true })
+});
 
-const welcome: JupyterFrontEndPlugin<void> = {
-  id: `${NAME}:welcome`,
+const welcome = viewPlugin({
+  name: 'welcome',
   description: 'The page of the labs, from the launcher, the palette and `workbench lab`.',
-  autoStart: true,
-  requires: [IModelServers],
-  optional: [ILauncher, ICommandPalette, ILayoutRestorer, ITranslator],
-  activate: (
-    app: JupyterFrontEnd,
-    model: IModelServers,
-    launcher: ILauncher | null,
-    palette: ICommandPalette | null,
-    restorer: ILayoutRestorer | null,
-    translator: ITranslator | null
-  ) => {
-    const trans = bundle(translator);
-    const category = trans.__('Serving');
-    const command = CommandIDs.openWelcome;
-    const tracker = addWelcome(app, model, restorer, trans);
-    launcher?.add({ command, category, rank: 2, categoryRank: LAUNCHER_RANK });
-    palette?.addItem({ command, category, args: { isPalette: true } });
-    if (PageConfig.getOption('workbenchWelcome') === 'open') {
-      void app.restored.then(() => {
-        if (tracker.size === 0) {
-          const beside = PageConfig.getOption('treePath');
-          return app.commands.execute(command, beside === '' ? {} : { beside });
-        }
-      });
-    }
+  command: CommandIDs.openWelcome,
+  rank: 2,
+  add: addWelcome,
+  option: 'workbenchWelcome',
+  args: () => {
+    const beside = PageConfig.getOption('treePath');
+    return beside === '' ? {} : { beside };
   }
-};
+});
 
 const serve: JupyterFrontEndPlugin<void> = {
   id: `${NAME}:serve`,
@@ -197,8 +221,7 @@ const serve: JupyterFrontEndPlugin<void> = {
   ) => {
     const trans = bundle(translator);
     addServeCommand(app, model, browser, trans);
-    const command = CommandIDs.serveFolder;
-    palette?.addItem({ command, category: trans.__('Serving'), args: { isPalette: true } });
+    offer(CommandIDs.serveFolder, trans, palette);
   }
 };
 

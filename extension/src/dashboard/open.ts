@@ -1,30 +1,27 @@
 /** The command that opens the dashboard, and what brings it back after a reload. */
 
 import type { ILayoutRestorer, JupyterFrontEnd } from '@jupyterlab/application';
-import { MainAreaWidget, WidgetTracker } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import { workbenchIcon } from '../icons';
+import { MainView } from '../main_view';
 import { cwd, takes } from '../messages';
 import { CommandIDs, type IModelServers } from '../tokens';
 import { Dashboard } from './dashboard';
 import { insertCell } from './insert';
-
-const ID = 'workbench-dashboard';
 
 export function addDashboard(
   app: JupyterFrontEnd,
   servers: IModelServers,
   restorer: ILayoutRestorer | null,
   trans: TranslationBundle
-): WidgetTracker<MainAreaWidget<Dashboard>> {
+): MainView<Dashboard> {
   const { commands, shell } = app;
-  const tracker = new WidgetTracker<MainAreaWidget<Dashboard>>({ namespace: ID });
+  const run = (command: string, args: ReadonlyPartialJSONObject) =>
+    void commands.execute(command, args);
 
-  const make = (): MainAreaWidget<Dashboard> => {
-    const run = (command: string, args: ReadonlyPartialJSONObject) =>
-      void commands.execute(command, args);
+  const make = (): Dashboard => {
     const content = new Dashboard(
       servers,
       app.serviceManager.serverSettings,
@@ -36,16 +33,18 @@ export function addDashboard(
       },
       trans
     );
-    const widget = new MainAreaWidget({ content });
-    widget.id = ID;
-    widget.title.label = trans.__('Model servers');
-    widget.title.caption = trans.__('The dashboard of model servers');
-    widget.title.icon = workbenchIcon;
-    widget.title.closable = true;
-    widget.toolbar.hide();
-    content.selectionChanged.connect(() => void tracker.save(widget));
-    return widget;
+    content.selectionChanged.connect(() => view.keep());
+    return content;
   };
+
+  const view = new MainView(app, restorer, {
+    id: 'workbench-dashboard',
+    label: trans.__('Model servers'),
+    caption: trans.__('The dashboard of model servers'),
+    command: CommandIDs.openDashboard,
+    make,
+    args: content => ({ ...(content.selection ?? {}) })
+  });
 
   commands.addCommand(CommandIDs.openDashboard, {
     label: args =>
@@ -70,12 +69,7 @@ export function addDashboard(
     }),
     execute: args => {
       const { server, model, served } = args;
-      let widget = tracker.find(() => true);
-      if (widget === undefined) {
-        widget = make();
-        void tracker.add(widget);
-        shell.add(widget, 'main', args['beside'] ? { mode: 'split-right', activate: false } : {});
-      }
+      const widget = view.show(args['beside'] ? { mode: 'split-right', activate: false } : {});
       const { content } = widget;
       if (typeof server === 'string') {
         if (typeof model === 'string') {
@@ -95,12 +89,5 @@ export function addDashboard(
     }
   });
 
-  if (restorer !== null) {
-    void restorer.restore(tracker, {
-      command: CommandIDs.openDashboard,
-      args: widget => ({ ...(widget.content.selection ?? {}) }),
-      name: () => ID
-    });
-  }
-  return tracker;
+  return view;
 }

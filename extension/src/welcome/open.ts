@@ -1,10 +1,10 @@
 /** The command that opens the welcome page, and what brings it back after a reload. */
 
 import type { ILayoutRestorer, JupyterFrontEnd } from '@jupyterlab/application';
-import { MainAreaWidget, WidgetTracker } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 import { workbenchIcon } from '../icons';
+import { MainView } from '../main_view';
 import { cwd, takes, tell } from '../messages';
 import { CommandIDs, type IModelServers } from '../tokens';
 import { ensureLab } from './labs';
@@ -17,9 +17,8 @@ export function addWelcome(
   servers: IModelServers,
   restorer: ILayoutRestorer | null,
   trans: TranslationBundle
-): WidgetTracker<MainAreaWidget<Welcome>> {
+): MainView<Welcome> {
   const { commands, serviceManager, shell } = app;
-  const tracker = new WidgetTracker<MainAreaWidget<Welcome>>({ namespace: ID });
 
   const open = async (name: string) => {
     try {
@@ -36,7 +35,7 @@ export function addWelcome(
     }
   };
 
-  const make = (): MainAreaWidget<Welcome> => {
+  const make = (): Welcome => {
     const content = new Welcome(
       serviceManager.serverSettings,
       serviceManager.contents,
@@ -49,15 +48,17 @@ export function addWelcome(
       },
       trans
     );
-    const widget = new MainAreaWidget({ content });
-    widget.id = ID;
-    widget.title.label = trans.__('Labs');
-    widget.title.caption = trans.__('The labs of the Serving Workbench');
-    widget.title.icon = workbenchIcon;
-    widget.title.closable = true;
-    widget.toolbar.hide();
-    return widget;
+    void content.refresh();
+    return content;
   };
+
+  const view = new MainView(app, restorer, {
+    id: ID,
+    label: trans.__('Labs'),
+    caption: trans.__('The labs of the Serving Workbench'),
+    command: CommandIDs.openWelcome,
+    make
+  });
 
   commands.addCommand(CommandIDs.openWelcome, {
     label: args =>
@@ -73,13 +74,7 @@ export function addWelcome(
     }),
     execute: async args => {
       const { beside } = args;
-      let widget = tracker.find(() => true);
-      if (widget === undefined) {
-        widget = make();
-        void tracker.add(widget);
-        shell.add(widget, 'main', typeof beside === 'string' ? { mode: 'split-left' } : {});
-        void widget.content.refresh();
-      }
+      const widget = view.show(typeof beside === 'string' ? { mode: 'split-left' } : {});
       shell.activateById(widget.id);
       if (typeof beside === 'string') {
         // Whoever else opens that file, now or later, finds it here.
@@ -90,8 +85,5 @@ export function addWelcome(
     }
   });
 
-  if (restorer !== null) {
-    void restorer.restore(tracker, { command: CommandIDs.openWelcome, name: () => ID });
-  }
-  return tracker;
+  return view;
 }
