@@ -48,6 +48,7 @@ export class MainView<T extends Widget> {
     }
     const { id, label, caption, make } = this._options;
     const content = make();
+    content.addClass('wb-MainView');
     const widget = new MainAreaWidget({ content });
     widget.id = id;
     widget.title.label = label;
