@@ -8,10 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,17 +18,20 @@ import psutil
 import pytest
 
 from tests.security.house import NAME, House, house
+from tests.security.nobody import (
+    NOBODY,
+    ONLY_ROOT,
+    SECONDS,
+    as_nobody,
+    public_python,
+    script_of_nobody,
+)
 from workbench.api.grpc_server import NEEDS_TOKEN
 from workbench.runtime import registry
 
-pytestmark = [
-    pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user"),
-    pytest.mark.skipif(sys.platform != "linux", reason="what is tried here is Linux's"),
-]
+pytestmark = ONLY_ROOT
 
-NOBODY = 65534
 TOKEN = "the-token-of-the-first-user"
-SECONDS = 60
 ROUTES = [
     ["GET", "/v1/models"],
     ["GET", f"/v1/models/{NAME}"],
@@ -55,44 +54,6 @@ GRPC_METHODS = [
     }.items()
     for method in methods
 ]  # fmt: skip
-
-
-def become_nobody() -> None:
-    os.setgroups([])
-    os.setgid(NOBODY)
-    os.setuid(NOBODY)
-
-
-def as_nobody(command: list[str], stdin: str, **settings: Any) -> str:
-    """Run a command as the other user; what it prints."""
-    done = subprocess.run(
-        command,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        preexec_fn=become_nobody,
-        cwd="/",
-        **settings,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def public_python(*imports: str, path: str = "") -> str:
-    """A Python that the other user can run, and in which these modules can be imported."""
-    ours = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    system = [shutil.which(name, path="/usr/bin") for name in (ours, "python3")]
-    code = "".join(f"import {name}\n" for name in imports)
-    for candidate in filter(None, [sys.executable, *system]):
-        try:
-            as_nobody([candidate, "-c", code], "", env={"PYTHONPATH": path})
-            return candidate
-        except (AssertionError, OSError):
-            continue
-    pytest.skip(
-        f"another user of this machine has no Python with {', '.join(imports) or 'nothing'}"
-    )
 
 
 @pytest.fixture(scope="module")
@@ -167,11 +128,11 @@ def test_no_grpc_method_answers_without_the_token(guarded: House, method: str) -
 
 SECOND_USER = """
 import json, os, sys
-sys.executable = sys.argv[1]
 import workbench as wb
 from workbench.runtime import registry
-with wb.serve(sys.argv[2], sys.argv[3], timeout=50) as server:
-    entry = registry.find(sys.argv[3])
+home, name = sys.argv[1:]
+with wb.serve(home + "/model", name, timeout=50) as server:
+    entry = registry.find(name)
     print(json.dumps({"uid": os.getuid(), "servers": [str(s.name) for s in wb.servers()],
           "port": entry.port, "said": server.predict([3.0]).tolist()}), flush=True)
     sys.stdin.readline()
@@ -181,46 +142,12 @@ with wb.serve(sys.argv[2], sys.argv[3], timeout=50) as server:
 @contextmanager
 def a_second_user(models: Path) -> Iterator[dict[str, Any]]:
     """The other user's own server of the same name, while the block runs."""
-    packages = [path for path in sys.path if path.endswith("site-packages")]
-    path = os.pathsep.join([str(Path(__file__).parents[2]), *packages])
-    python = public_python("workbench", "numpy", "uvloop", "grpc", "tensorflow", path=path)
-    home = Path(tempfile.mkdtemp(prefix="wb-second-"))
-    try:
-        shutil.copytree(models / "half_plus_two", home / "model")
-        for each in (home, *home.rglob("*")):
-            os.chown(each, NOBODY, NOBODY)
-        environment = {
-            "PYTHONPATH": path,
-            "HOME": str(home),
-            "TMPDIR": str(home),
-            "PATH": "/usr/bin:/bin",
-            "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
-            "CUDA_VISIBLE_DEVICES": "",
-        }
-        with subprocess.Popen(
-            [python, "-c", SECOND_USER, python, str(home / "model"), NAME],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-            preexec_fn=become_nobody,
-            cwd=home,
-        ) as script:
-            assert script.stdin is not None
-            assert script.stdout is not None
-            assert script.stderr is not None
-            try:
-                line = script.stdout.readline()
-                assert line, script.stderr.read()
-                yield json.loads(line)
-                script.stdin.write("\n")
-                script.stdin.close()
-                assert script.wait(SECONDS) == 0
-            finally:
-                script.kill()
-    finally:
-        shutil.rmtree(home)
+    export = models / "half_plus_two"
+    with script_of_nobody(export, "model", SECOND_USER, NAME) as (_, script):
+        assert script.stdout is not None
+        line = script.stdout.readline()
+        assert line, "the script has ended"
+        yield json.loads(line)
 
 
 def test_two_users_have_servers_of_one_name(guarded: House, models: Path) -> None:

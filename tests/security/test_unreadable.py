@@ -7,11 +7,8 @@ tests are for `root`, who takes the right to read away and gives it back.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,21 +16,16 @@ from typing import Any
 
 import pytest
 
-from tests.security.test_other_user import NOBODY, SECONDS, become_nobody, public_python
+from tests.security.nobody import ONLY_ROOT, SECONDS, script_of_nobody
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user"),
-    pytest.mark.skipif(sys.platform != "linux", reason="what is tried here is Linux's"),
-]
+pytestmark = [pytest.mark.slow, *ONLY_ROOT]
 
 CURE = "Let user nobody, as whom the server runs, read it and enter the folders above it."
 
 SCRIPT = """
 import json, os, signal, sys
-sys.executable = sys.argv[1]
 import workbench as wb
-with wb.serve(sys.argv[2], "unreadable", timeout=50) as server:
+with wb.serve(sys.argv[1] + "/base", "unreadable", timeout=50) as server:
     for line in sys.stdin:
         if line == "kill\\n":
             samples = server._control.request("GET", "/memory")["samples"]
@@ -84,39 +76,8 @@ class Foreign:
 
 @pytest.fixture(scope="module")
 def foreign(models: Path) -> Iterator[Foreign]:
-    packages = [path for path in sys.path if path.endswith("site-packages")]
-    path = os.pathsep.join([str(Path(__file__).parents[2]), *packages])
-    python = public_python("workbench", "numpy", "uvloop", "grpc", "tensorflow", path=path)
-    home = Path(tempfile.mkdtemp(prefix="wb-unreadable-"))
-    try:
-        shutil.copytree(models / "half_plus_two", home / "base" / "1")
-        for each in (home, *home.rglob("*")):
-            os.chown(each, NOBODY, NOBODY)
-        with subprocess.Popen(
-            [python, "-c", SCRIPT, python, str(home / "base")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={
-                "PYTHONPATH": path,
-                "HOME": str(home),
-                "TMPDIR": str(home),
-                "PATH": "/usr/bin:/bin",
-                "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
-                "CUDA_VISIBLE_DEVICES": "",
-            },
-            preexec_fn=become_nobody,
-            cwd=home,
-        ) as script:
-            try:
-                yield Foreign(home / "base", script)
-                assert script.stdin is not None
-                script.stdin.close()
-                assert script.wait(SECONDS) == 0
-            finally:
-                script.kill()
-    finally:
-        shutil.rmtree(home)
+    with script_of_nobody(models / "half_plus_two", "base/1", SCRIPT) as (home, script):
+        yield Foreign(home / "base", script)
 
 
 def put(foreign: Foreign, models: Path, export: str, version: int, unreadable: str) -> Path:
