@@ -9,7 +9,15 @@ import sys
 import benchmarks
 
 NOT_BENCHMARKS = frozenset(
-    ["__main__", "limits", "load_interference_server", "mlp", "peers", "transition_models"]
+    [
+        "__main__",
+        "lab_page",
+        "limits",
+        "load_interference_server",
+        "mlp",
+        "peers",
+        "transition_models",
+    ]
 )
 
 

@@ -11,16 +11,14 @@ import argparse
 import os
 import shutil
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
+from benchmarks.lab_page import lab_page
 from benchmarks.limits import Limits
-from tests.browser.conftest import CHROMIUM, FLAGS
 from tests.browser.lab import Lab, execute
 
 CPU = 0.02
@@ -35,15 +33,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="ten seconds each")
     seconds = 10.0 if parser.parse_args().quick else 30.0
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        models = Path(folder) / "models"
-        command = [sys.executable, "-m", "tests.models", str(models)]
-        subprocess.run(command, check=True, capture_output=True)
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page()
-        lab = Lab(Path(folder))
+    with lab_page() as (lab, browser, page, models):
         try:
-            lab.start()
             base = lab.root / "shop"
             base.mkdir()
             shutil.copytree(models / "half_plus_two", base / "1")
@@ -67,8 +58,6 @@ def main() -> int:
             behind = _cpu(browser, lab, seconds)
         finally:
             lab.run("import workbench as wb; [server.stop() for server in wb.servers()]")
-            browser.close()
-            lab.stop()
     limits = Limits()
     limits.row(
         "dashboard drawn after the page is loaded again, beyond JupyterLab's own start",

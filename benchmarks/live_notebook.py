@@ -7,17 +7,12 @@ tracing, and the CPU of the notebook's kernel.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 import numpy as np
-from playwright.sync_api import sync_playwright
 
+from benchmarks.lab_page import lab_page
 from benchmarks.limits import Limits
-from tests.browser.conftest import CHROMIUM, FLAGS
-from tests.browser.lab import Lab
 from tests.browser.live_notebook import RATE, EveryView, traffic
 
 FRAMES = 50.0
@@ -28,23 +23,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="five seconds")
     seconds = 5.0 if parser.parse_args().quick else 20.0
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        models = Path(folder) / "models"
-        command = [sys.executable, "-m", "tests.models", str(models)]
-        subprocess.run(command, check=True, capture_output=True)
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page()
-        lab = Lab(Path(folder))
-        try:
-            lab.start()
-            every = EveryView(lab, browser, page, models)
-            with traffic(lab, seconds + 60):
-                page.wait_for_timeout(10_000)
-                cost = every.watch(seconds)
-            every.close()
-        finally:
-            browser.close()
-            lab.stop()
+    with lab_page() as (lab, browser, page, models):
+        every = EveryView(lab, browser, page, models)
+        with traffic(lab, seconds + 60):
+            page.wait_for_timeout(10_000)
+            cost = every.watch(seconds)
+        every.close()
     limits = Limits()
     middle, high = np.percentile(cost.scripting_ms, [50, 99])
     print(f"{cost.frames} frames in {seconds:.0f} s, {RATE:.0f} requests/s")
