@@ -9,23 +9,16 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from tests.fuzz.http_requests import request
+from tests.fuzz.hundred_thousand import AT_ONCE, hundred_thousand, some
 from tests.fuzz.target import Remote
 
-EXAMPLES, REQUESTS = 2000, 50
 WARM_UP = 400
-GROWTH = 1.05
 _HEAD = re.compile(rb"HTTP/1\.1 (\d\d\d) [^\r\n]*((?:\r\n[^\r\n]+)*)\r\n\r\n")
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: (\d+)")
-
-seeds = st.lists(st.integers(0, 2**32 - 1), min_size=REQUESTS, max_size=REQUESTS)
 
 
 def statuses(sent: bytes) -> list[int]:
@@ -61,12 +54,6 @@ def streams(numbers: list[int]) -> list[list[bytes]]:
     return found
 
 
-@pytest.fixture(scope="module")
-def remote(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
-    with Remote(models, tmp_path_factory.mktemp("fuzz") / "http") as remote:
-        yield remote
-
-
 def check(remote: Remote, numbers: list[int]) -> Counter[int]:
     """Ask, and fail for whatever may not happen."""
     asked = streams(numbers)
@@ -81,45 +68,13 @@ def check(remote: Remote, numbers: list[int]) -> Counter[int]:
 
 
 def test_some_requests_of_each_kind(remote: Remote) -> None:
-    """The same in short: also the generator must reach what it is meant to reach."""
-    told: Counter[int] = Counter()
-    for first in range(0, 40 * REQUESTS, REQUESTS):
-        told += check(remote, list(range(first, first + REQUESTS)))
+    told = some(remote, check)
     assert told.keys() >= {200, 400, 401, 403, 404, 408, 417, 431, 501}
     assert told[200] > 150
-    assert check(remote, [0] * REQUESTS) == {200: REQUESTS}
+    assert check(remote, [0] * AT_ONCE) == {200: AT_ONCE}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_hundred_thousand_requests(remote: Remote) -> None:
-    told: Counter[int] = Counter()
-    for first in range(WARM_UP):
-        check(remote, [first * REQUESTS + i for i in range(REQUESTS)])
-    before = remote.ask("memory")
-    asked = 0
-
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        database=None,
-        suppress_health_check=[HealthCheck.data_too_large, HealthCheck.too_slow],
-    )
-    @given(seeds)
-    def fuzz(numbers: list[int]) -> None:
-        nonlocal asked, told
-        told += check(remote, numbers)
-        asked += len(numbers)
-
-    fuzz()
-    # The generator may repeat itself a little and then has less to say than it was allowed to.
-    for extra in range(asked, EXAMPLES * REQUESTS, REQUESTS):
-        told += check(remote, [2**32 + extra + i for i in range(REQUESTS)])
-        asked += REQUESTS
-    after = remote.ask("memory")
-    print(f"\n{asked} requests: {dict(sorted(told.items()))}; {before} -> {after}")
-    assert asked >= EXAMPLES * REQUESTS
-    assert (after["exits"], after["outstanding"]) == ([], 0)
-    assert after["descriptors"] <= before["descriptors"] + 2, (before, after)
-    for part in ("server", "workers"):
-        assert after[part] <= before[part] * GROWTH, (part, before, after)
+    hundred_thousand(remote, check, WARM_UP)
