@@ -408,7 +408,7 @@ def test_everything_ends_with_the_jupyter_server(
     left = {p.name for p in jupyter.runtime.rglob("*")}
     if how == signal.SIGKILL:
         # What Jupyter itself has no time to remove.
-        left = {n for n in left if not n.startswith(("jpserver-", "kernel-", "jupyter_cookie"))}
+        left = {n for n in left if not n.startswith(("jpserver-", "jupyter_cookie"))}
     assert left <= {"jupyter_cookie_secret"}
 
 

@@ -26,7 +26,7 @@ from workbench.core.status import ServingError
 from workbench.kernel.supervisor import Supervisor, SupervisorSpec
 from workbench.runtime import jupyter_launcher
 from workbench.runtime.jupyter_launcher import JupyterLauncher
-from workbench.runtime.processes import ProcessId
+from workbench.runtime.processes import ProcessId, die_with
 
 _READY_SECONDS = 30.0
 
@@ -83,6 +83,8 @@ class ServingKernel(IPythonKernel):  # type: ignore[misc]
             return
         if spec.keeper is None:
             jupyter_launcher.forget(self._name)
+            # Whoever started it would remove this, but may have been killed.
+            IPKernelApp.instance().cleanup_connection_file()
             os._exit(0)
         try:
             JupyterLauncher.of_server(spec.keeper.pid).shut_down(spec.kernel_id)
@@ -111,6 +113,17 @@ class ServingKernel(IPythonKernel):  # type: ignore[misc]
         return await answer if asyncio.iscoroutine(answer) else answer
 
 
+class ServingKernelApp(IPKernelApp):  # type: ignore[misc]
+    """Ends with its parent, as any kernel does, but leaves no connection file."""
+
+    def init_poller(self) -> None:
+        parent = ProcessId.of(os.getppid())
+        if parent is None or parent.pid != self.parent_handle:
+            super().init_poller()  # started in some other way, or orphaned already
+        else:
+            die_with(parent, self.cleanup_connection_file)
+
+
 def _server_name() -> str:
     named = os.environ.get("WORKBENCH_SERVER")
     if named is None:
@@ -133,4 +146,4 @@ def _kernel_id() -> str:
 
 
 if __name__ == "__main__":
-    IPKernelApp.launch_instance(kernel_class=ServingKernel)
+    ServingKernelApp.launch_instance(kernel_class=ServingKernel)
