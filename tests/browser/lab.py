@@ -31,6 +31,21 @@ _SETTINGS = {
 }
 
 
+_NOTE_OPENED_PATH = """
+const waiting = setInterval(() => {
+    if (window.jupyterapp === undefined) {
+        return;
+    }
+    clearInterval(waiting);
+    jupyterapp.commands.commandExecuted.connect((_, { id, result }) => {
+        if (id === 'filebrowser:open-path') {
+            void result.then(() => { window.pathIsOpen = true; });
+        }
+    });
+}, 5);
+"""
+
+
 class Lab:
     """A JupyterLab that shares nothing with the user's: home, settings, runtime, port, token.
 
@@ -122,12 +137,16 @@ class Lab:
     def open(self, page: Page, workspace: str = "test", path: str = "") -> None:
         """Open it in an empty workspace (at a file's `path`), and wait until it is all there."""
         tree = f"/tree/{path}" if path else ""
+        page.add_init_script(_NOTE_OPENED_PATH)
         page.goto(f"{self.url}lab/workspaces/{workspace}{tree}?reset&token={self.token}")
         # Before the page's code has run there is no splash screen either.
         page.wait_for_function("() => window.jupyterapp !== undefined", timeout=_OPEN_MS)
         page.locator("#jupyterlab-splash").wait_for(state="detached", timeout=_OPEN_MS)
         page.evaluate("async () => { await jupyterapp.restored; }")
-        if not path:
+        if path:
+            # JupyterLab brings this file to the front a while after all is there.
+            page.wait_for_function("() => window.pathIsOpen", timeout=_OPEN_MS)
+        else:
             page.locator(".jp-LauncherCard").first.wait_for()
 
     def workspace(self, name: str) -> str:

@@ -26,6 +26,7 @@ def run_all_cells(page: Page) -> list[str]:
             const panel = jupyterapp.shell.currentWidget;
             await panel.context.ready;
             await panel.sessionContext.ready;
+            await panel.sessionContext.session.kernel.info;
             await jupyterapp.commands.execute('notebook:run-all-cells');
             const cells = [...panel.context.model.cells].filter(cell => cell.type === 'code');
             return cells.map(cell => cell.outputs.toJSON().map(output =>
