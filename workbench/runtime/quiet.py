@@ -24,7 +24,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 NICENESS = 10
-"""A tenth of what others get where they want all; lower, and a busy server would never load."""
+"""A tenth of what others get where they want all; lower, and a busy server would never load, nor
+answer where all requests are large."""
 
 LOWEST = 15
 """A thirtieth, for what comes often and is short: half a second becomes fifteen at worst."""
@@ -33,8 +34,8 @@ LOWEST = 15
 class QuietThread:
     """A thread of low priority, there from its first piece of work on."""
 
-    def __init__(self, niceness: int = NICENESS) -> None:
-        self._executor = quiet_executor("quiet", niceness)
+    def __init__(self) -> None:
+        self._executor = quiet_executor("quiet", NICENESS)
 
     def run(self, work: Callable[[], T]) -> T:
         """Do some work there, and wait for it; what it raises is raised here."""

@@ -29,7 +29,7 @@ from workbench.runtime.frames import (
     unpack,
 )
 from workbench.runtime.processes import ProcessId, die_with
-from workbench.runtime.quiet import LOWEST, QuietThread, quietly
+from workbench.runtime.quiet import QuietThread, quietly
 from workbench.runtime.regions import Region
 from workbench.worker.device import report_allocator, show_device
 from workbench.worker.model import LoadedModel, Progress
@@ -158,7 +158,7 @@ def _run_lane(model: LoadedModel, sock_fd: int, inputs_fd: int, outputs_fd: int)
     sock = socket.socket(fileno=sock_fd)
     sock.setblocking(True)
     inputs, outputs = Region(inputs_fd), Region(outputs_fd)
-    aside = QuietThread(LOWEST)
+    aside = QuietThread()
 
     def run() -> tuple[dict[str, Any], bytes]:
         started = time.perf_counter()
