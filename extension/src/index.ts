@@ -66,7 +66,7 @@ interface IViewOptions {
   /** The option of the page by which `workbench lab` has it opened at the start. */
   option: string;
   /** What its command is given then. */
-  args(): ReadonlyPartialJSONObject;
+  args(app: JupyterFrontEnd): Promise<ReadonlyPartialJSONObject>;
 }
 
 /** The plugin of a view of the main area. */
@@ -90,14 +90,25 @@ function viewPlugin(options: IViewOptions): JupyterFrontEndPlugin<void> {
       const view = add(app, model, restorer, trans);
       offer(command, trans, palette, launcher, rank);
       if (PageConfig.getOption(option) === 'open') {
-        void app.restored.then(() => {
+        void app.restored.then(async () => {
           if (!view.isOpen) {
-            return app.commands.execute(command, args());
+            await app.commands.execute(command, await args(app));
           }
         });
       }
     }
   };
+}
+
+/** The file that the page was opened at, if it was at one: a folder or nothing gives ''. */
+async function fileOfTheAddress(app: JupyterFrontEnd): Promise<string> {
+  const path = PageConfig.getOption('treePath');
+  try {
+    const { type } = await app.serviceManager.contents.get(path, { content: false });
+    return type === 'directory' ? '' : path;
+  } catch {
+    return '';
+  }
 }
 
 const servers: JupyterFrontEndPlugin<IModelServers> = {
@@ -190,7 +201,14 @@ const dashboard = viewPlugin({
   rank: 0,
   add: addDashboard,
   option: 'workbenchDashboard',
-  args: () => ({ beside: true })
+  args: async app => {
+    // JupyterLab opens the file of the address later, and finds it then: else it would cover this.
+    const path = await fileOfTheAddress(app);
+    if (path !== '') {
+      await app.commands.execute('docmanager:open', { path });
+    }
+    return { beside: true };
+  }
 });
 
 const welcome = viewPlugin({
@@ -200,8 +218,8 @@ const welcome = viewPlugin({
   rank: 2,
   add: addWelcome,
   option: 'workbenchWelcome',
-  args: () => {
-    const beside = PageConfig.getOption('treePath');
+  args: async app => {
+    const beside = await fileOfTheAddress(app);
     return beside === '' ? {} : { beside };
   }
 });
