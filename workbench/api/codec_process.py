@@ -34,7 +34,7 @@ from workbench.api.body import Spool
 from workbench.core.signature import Signature
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.runtime.dtypes import STRING, dtype_name, numpy_dtype
-from workbench.runtime.quiet import LOWEST, lower_priority
+from workbench.runtime.quiet import LOWEST
 
 Message = dict[str, Any]
 
@@ -201,7 +201,8 @@ def _serve_one(sock: socket.socket) -> None:
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
     # Who sends tens of megabytes waits for a while; those with small requests are not to notice.
-    lower_priority(LOWEST)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    os.setpriority(os.PRIO_PROCESS, 0, max(own, LOWEST))
     with socket.socket(fileno=int(sys.argv[1])) as sock:
         try:
             while True:
