@@ -73,6 +73,7 @@ class Lane:
         parts: Mapping[str, Sequence[np.ndarray]],
         outputs: Sequence[str],
         answer: Answer,
+        quiet: bool = False,
     ) -> None:
         if self.worker.refusal is not None:
             raise self.worker.refusal

@@ -10,11 +10,13 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.events import EventLog
+from workbench.core.merging import Merging
 from workbench.core.quarantine import DEATH_WINDOW_SECONDS, MAX_DEATHS
 from workbench.core.states import FINAL_STATES, HarnessState
 from workbench.core.status import Code, ServingError, unavailable
@@ -23,6 +25,7 @@ from workbench.serving.model import Model, Served
 from workbench.serving.reservations import Reservations, is_refused
 from workbench.serving.scheduler import BatchScheduler
 from workbench.serving.tasks import VersionQueues
+from workbench.serving.trial import Trial, TrialResult
 from workbench.serving.worker import StageReport, Worker
 
 _S = HarnessState
@@ -176,16 +179,20 @@ class Lifecycle:
             batching = await self._own_batching(served)
         served.batched = batching is not None
         worker = await self._loader.load(model, served)
+        assert served.report is not None
+        served.trial = await self._try(model, served, worker, batching)
         if harness.state is _S.UNLOADING:
             return
         self._watch(model, served, worker)
-        assert served.report is not None
         served.queues = VersionQueues(
             served.report.signatures,
             batching,
-            model.config.automatic_batching,
+            served.trial.merging,
             model.config.hang_seconds,
+            model.recent,
+            served.id.version,
         )
+        served.queues.on_merging = partial(self._merging, served)
         self._scheduler.attach(served.queues, worker)
         harness.move(_S.READY)
         served.ready_at = time.time()
@@ -200,6 +207,46 @@ class Lifecycle:
         )
         # Not before it serves: looking at a large process takes its time.
         self.start(self._reservations.loaded(model, served, worker))
+
+    async def _try(
+        self, model: Model, served: Served, worker: Worker, batching: BatchingParameters | None
+    ) -> TrialResult:
+        """Ask a version that is loaded each of its signatures, before anybody else does.
+
+        Raises:
+            ServingError: it can never answer; its process is gone.
+        """
+        config, report, before = model.config, served.report, model.predecessor(served)
+        assert report is not None
+        trial = Trial(
+            config.probe,
+            report,
+            worker,
+            model.recent,
+            automatic=config.automatic_batching,
+            sizes=() if batching is None else batching.allowed_batch_sizes,
+            seconds=config.hang_seconds,
+            quiet=model.ready is not None,
+        )
+        try:
+            result = await trial.run(before, batching is not None)
+        except BaseException:
+            await self._loader.end(served)
+            raise
+        served.breakdown["trial"] = result.seconds
+        served.load_seconds += result.seconds
+        self._events.add(
+            "tried",
+            *served.id,
+            **result.to_json(),
+            merging={name: str(merging) for name, merging in result.merging.items()},
+        )
+        return result
+
+    def _merging(self, served: Served, signature: str, merging: Merging) -> None:
+        """Something else is decided about a signature of a version that serves."""
+        self._events.add("merging", *served.id, signature=signature, **merging.to_json())
+        self._notify()
 
     def _approve(self, served: Served) -> None:
         served.harness.move(_S.LOAD_APPROVED)

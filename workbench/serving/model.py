@@ -23,12 +23,14 @@ from workbench.serving.estimates import Measured, VersionMemory
 from workbench.serving.source import FolderSource, Found
 from workbench.serving.tasks import VersionQueues
 from workbench.serving.traffic import Traffic
+from workbench.serving.trial import Recent, TrialResult
 from workbench.serving.worker import LoadReport, Worker
 
 if TYPE_CHECKING:
     from workbench.serving.warmup_recorder import WarmupRecording
 
 _DEVICE = re.compile(r"(auto|cpu|gpu:\d{1,3})\Z")
+PROBES = ("refuse", "warn", "off")
 _NAME = re.compile(r"[^/:\s][^/:\n]*\Z")
 
 
@@ -62,6 +64,8 @@ class ModelConfig:
         gpu_memory_limit_bytes: the same for the GPU's memory.
         hang_seconds: a run that takes longer, and for which nobody waits any more, hangs: its
             worker is ended and replaced.
+        probe: what becomes of a version that turns out, when each of its signatures is asked once
+            before it is available, unable to answer: ``refuse``, ``warn``; ``off`` asks nothing.
         fall_back: where the version that is wanted cannot be loaded and nothing serves, the highest
             one before it that can be loaded serves.
     """
@@ -85,6 +89,7 @@ class ModelConfig:
     gpu_memory_limit_bytes: int | None = None
     hang_seconds: float = 60.0
     fall_back: bool = True
+    probe: str = "refuse"
     servable_versions_always_present: bool = True
     retry_all_load_errors: bool = False
     gpu_memory_fraction: float = 0.0
@@ -100,6 +105,10 @@ class ModelConfig:
                 raise invalid_argument(
                     f"{name} must be a number of bytes above 0, or None; was {limit!r}"
                 )
+        if self.probe not in PROBES:
+            raise invalid_argument(
+                f"probe of model {self.name} must be one of {', '.join(PROBES)}; was {self.probe!r}"
+            )
         if not _NAME.match(self.name):
             raise invalid_argument(
                 f"Model name {self.name!r} cannot be part of a URL: use letters, digits, '-', '_'"
@@ -136,6 +145,7 @@ class ModelConfig:
             "gpu_memory_limit_bytes": self.gpu_memory_limit_bytes,
             "hang_seconds": self.hang_seconds,
             "fall_back": self.fall_back,
+            "probe": self.probe,
             "servable_versions_always_present": self.servable_versions_always_present,
             "retry_all_load_errors": self.retry_all_load_errors,
             "gpu_memory_fraction": self.gpu_memory_fraction,
@@ -192,6 +202,7 @@ class Served:
         recording: the warm-up requests that are, or were, recorded from it.
         replacement: brings up the next worker after one has died.
         memory: what is known of it and reserved for it.
+        trial: what came of asking it before it was available; None before that.
     """
 
     harness: Harness
@@ -211,6 +222,7 @@ class Served:
     replacement: asyncio.Task[None] | None = None
     recording: WarmupRecording | None = None
     memory: VersionMemory | None = None
+    trial: TrialResult | None = None
 
     @property
     def id(self) -> ServableId:
@@ -243,7 +255,10 @@ class Served:
         if self.report is not None:
             data["signatures"] = {n: s.to_json() for n, s in self.report.signatures.items()}
             data["breakdown_seconds"] = dict(self.breakdown)
+        if self.trial is not None:
+            data["probe"] = self.trial.to_json()
         if self.queues is not None:
+            data["merging"] = {n: m.to_json() for n, m in self.queues.merging.items()}
             data["requests"] = {
                 "pending": self.queues.pending,
                 "answered": self.queues.answered,
@@ -279,6 +294,8 @@ class Model:
         self.removed = False
         self.measured: Measured | None = None
         """What its last load took of the host: the next is estimated by it."""
+        # The last requests, for the trial of the next version.
+        self.recent = Recent()
         self.ready: Served | None = None
         """The highest version that serves: the answer to a request that names none."""
 
@@ -292,6 +309,14 @@ class Model:
         if record is None or record.fingerprint != served.found.fingerprint:
             record = self.failing[served.id.version] = Record(served.found.fingerprint)
         return record
+
+    def predecessor(self, served: Served) -> Mapping[str, Signature]:
+        """The signatures of the version that a client may have asked before this one."""
+        earlier = [self.ready] if self.ready is not None else list(self.ended.values())
+        for other in reversed([s for s in earlier if s is not None]):
+            if other.id != served.id and other.report is not None:
+                return other.report.signatures
+        return {}
 
     def refresh_ready(self) -> None:
         serving = [s for s in self.versions.values() if s.harness.state is HarnessState.READY]

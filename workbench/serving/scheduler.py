@@ -13,7 +13,7 @@ from a neighbour. Batching is then a matter of speed, never of behaviour.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,15 +31,18 @@ from workbench.serving.tasks import (
     SOLO,
     SOLO_AGAIN,
     SOLO_PARAMETERS,
+    Answer,
     Task,
     VersionQueues,
     now_micros,
 )
+from workbench.serving.trial.checks import Checks
 from workbench.serving.worker import WORKER_LOST, Lane, Worker
 
 _SWEEP_SECONDS = 0.1
 _IDLE_SECONDS = 1.0
 _NO_LANE_SECONDS = 0.005
+_PRIVATE_MICROS = 60_000_000
 # TensorFlow reads strings through a NumPy iterator that has room for so many; one more and the
 # worker is gone with everything it runs.
 _MAX_STRING_DIMENSIONS = 32
@@ -75,6 +78,7 @@ class BatchScheduler:
         self._pump_due = False
         self._alarm = Alarm(self._loop, self._pump)
         self.batching = BatchingMeter()
+        self._checks = Checks(self._run_privately)
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
 
     @property
@@ -285,6 +289,7 @@ class BatchScheduler:
                 parts,
                 first.outputs,
                 lambda result, micros: self._answered(run, result, micros),
+                first.private,
             )
             self._running[lane] = run
         except Exception as error:
@@ -318,7 +323,7 @@ class BatchScheduler:
         else:
             self._wake()
         version = self._versions.get(queue)
-        if version is not None:
+        if version is not None and not batch.parts[0].task.private:
             version.statistics.add(batch, run.padding, run_micros, run.taken_at, now, run.in_flight)
             if version.parameters is not None:
                 self.batching.add(
@@ -328,20 +333,48 @@ class BatchScheduler:
                     run.padding,
                 )
         if alone:
-            if version is not None:
+            task = batch.parts[0].task
+            if version is not None and not task.private:
                 # The newest run counts an eighth.
                 version.solo_micros += (run_micros - version.solo_micros) / 8
-            self._finish(batch.parts[0].task, result, now)
+                self._checks.ran_alone(version, task, result, now)
+            self._finish(task, result, now)
             return
+        several = len(batch.parts) > 1
         row = 0
         for part in batch.parts:
             end = row + part.size
             rows = {name: a[row:end] for name, a in result.items()}
             row = end
             if part.size == part.total:
+                if version is not None:
+                    self._checks.ran_merged(version, part.task, rows, now, several)
                 self._finish(part.task, rows, now)
             else:
                 self._finish_part(part.task, part.offset, rows)
+
+    def _run_privately(
+        self,
+        version: VersionQueues,
+        signature: str,
+        inputs: Tensors,
+        outputs: Sequence[str],
+        answer: Answer,
+    ) -> None:
+        """Run a request of the server's own, alone and at low priority."""
+        now = now_micros()
+        task = Task(version, signature, inputs, outputs, now + _PRIVATE_MICROS, answer)
+        task.private = True
+        task.arrived, task.rows = now, 1
+        try:
+            if version.draining:
+                raise unavailable("The version is being unloaded")
+            self._enqueue(task, SOLO)
+        except ServingError as error:
+            answer(error)
+            return
+        version.pending += 1
+        self._outstanding[task] = None
 
     def _finish_part(self, task: Task, offset: int, rows: Tensors) -> None:
         if task.parts is None:
@@ -420,11 +453,10 @@ class BatchScheduler:
         del self._outstanding[task]
         version = task.version
         version.pending -= 1
-        if isinstance(result, ServingError):
-            version.failed += 1
-        else:
-            version.answered += 1
-        if result is not None:
+        if not task.private:
+            version.failed += isinstance(result, ServingError)
+            version.answered += not isinstance(result, ServingError)
+        if result is not None and not task.private:
             meter = version.meters.get(task.signature)
             if meter is None:
                 meter = version.meters[task.signature] = SignatureMeter()

@@ -12,12 +12,16 @@ import numpy as np
 
 from workbench.core.batching import BatchQueue
 from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.merging import Merging, has_batch_dimension
 from workbench.core.signature import Signature
 from workbench.core.status import ServingError
 from workbench.runtime.frames import Tensors
 from workbench.serving.batch_records import BatchStatistics
 from workbench.serving.merge import batch_rows
 from workbench.serving.meters import SignatureMeter
+from workbench.serving.trial.audit import Audit
+from workbench.serving.trial.recent import Recent
+from workbench.serving.trial.witness import Witness
 from workbench.serving.worker import Worker
 
 Answer = Callable[["Tensors | ServingError"], None]
@@ -41,6 +45,8 @@ class Task:
     Attributes:
         deadline: monotonic microseconds after which the caller is answered with an error.
         lost_with: the worker that died while it ran this request; one such death is forgiven.
+        private: it is the server's own, to check answers: it is counted nowhere, and runs at low
+            priority.
     """
 
     __slots__ = (
@@ -51,6 +57,7 @@ class Task:
         "lost_with",
         "outputs",
         "parts",
+        "private",
         "queue",
         "rows",
         "running",
@@ -80,6 +87,7 @@ class Task:
         self.queue: BatchQueue[Task] | None = None
         # Answers of the parts of a split task, by their first row.
         self.parts: dict[int, Tensors] | None = None
+        self.private = False
 
 
 class VersionQueues:
@@ -87,7 +95,12 @@ class VersionQueues:
 
     Attributes:
         parameters: batching as asked for; None means automatic.
-        automatic: without parameters, whether requests are merged at all.
+        merging: without parameters, whether requests of a signature are merged.
+        witnesses, audits: what checks that while the version serves; `watched` is False where
+            nothing is to.
+        recent: where requests and their answers are kept for the next version; None: nowhere.
+        number: the version's.
+        on_merging: called with a signature about which something else is decided now.
         worker: who runs the batches; None while there is none, and then tasks wait.
         pending: requests accepted and not answered.
         draining: whether it accepts no more.
@@ -104,8 +117,10 @@ class VersionQueues:
         self,
         signatures: Mapping[str, Signature],
         parameters: BatchingParameters | None,
-        automatic: bool = True,
+        merging: Mapping[str, Merging] | None = None,
         hang_seconds: float = 60.0,
+        recent: Recent | None = None,
+        number: int = 0,
     ) -> None:
         self.hang_micros = round(hang_seconds * 1e6)
         self.suspects: deque[Task] = deque()
@@ -113,7 +128,13 @@ class VersionQueues:
         self.solo_micros = 0.0
         self.signatures = signatures
         self.parameters = parameters
-        self.automatic = automatic
+        self.watched = merging is not None
+        self.merging = dict(merging) if merging is not None else _by_shape(signatures)
+        self.witnesses: dict[str, Witness] = {}
+        self.audits: dict[str, Audit] = {}
+        self.recent = recent
+        self.number = number
+        self.on_merging: Callable[[str, Merging], None] | None = None
         self.worker: Worker | None = None
         self.pending = 0
         self.answered = 0
@@ -124,7 +145,6 @@ class VersionQueues:
         self.drained = asyncio.Event()
         self.on_accepted: Callable[[Task], None] | None = None
         self.meters: dict[str, SignatureMeter] = {}
-        self._mergeable: dict[str, bool] = {}
 
     def queue_key(self, task: Task) -> Hashable:
         """Which queue a task belongs to; sets its `rows`.
@@ -139,7 +159,7 @@ class VersionQueues:
             if len(dtypes) > 1:
                 dtypes.sort(key=_by_name)
             return (task.signature, tuple(task.outputs), *dtypes)
-        if self.automatic and self._can_merge(task.signature):
+        if self.merging[task.signature].merged:
             shapes = []
             rows = -1
             for name, array in task.inputs.items():
@@ -149,27 +169,44 @@ class VersionQueues:
                 rows = shape[0]
                 shapes.append((name, array.dtype, shape[1:]))
             else:
-                if 0 < rows <= _AUTOMATIC.max_batch_size:
+                if 0 < rows <= self._automatic(task.signature).max_batch_size:
                     task.rows = rows
                     return (task.signature, tuple(task.outputs), tuple(shapes))
         task.rows = 1
         return SOLO
 
-    def _can_merge(self, signature: str) -> bool:
-        known = self._mergeable.get(signature)
-        if known is None:
-            described = self.signatures[signature]
-            tensors = [*described.inputs.values(), *described.outputs.values()]
-            known = bool(described.inputs) and all(
-                t.shape is not None and len(t.shape) > 0 and t.shape[0] == -1 for t in tensors
-            )
-            self._mergeable[signature] = known
-        return known
+    def decide(self, signature: str, merging: Merging) -> None:
+        """Merge a signature's requests from now on, or do not; what waits already is left as it
+        is."""
+        self.merging[signature] = merging
+        if self.on_merging is not None:
+            self.on_merging(signature, merging)
+
+    def _automatic(self, signature: str) -> BatchingParameters:
+        sizes = self.merging[signature].batch_sizes
+        if not sizes:
+            return _AUTOMATIC
+        return BatchingParameters(
+            max_batch_size=sizes[-1],
+            allowed_batch_sizes=sizes,
+            # As many rows may wait as where batches are not padded.
+            max_enqueued_batches=_AUTOMATIC.max_enqueued_batches
+            * _AUTOMATIC.max_batch_size
+            // sizes[-1],
+        )
 
     def parameters_of(self, key: Hashable) -> BatchingParameters:
-        if key in (SOLO, SOLO_AGAIN):
+        if not isinstance(key, tuple):
             return SOLO_PARAMETERS
-        return self.parameters or _AUTOMATIC
+        return self.parameters or self._automatic(key[0])
+
+
+def _by_shape(signatures: Mapping[str, Signature]) -> dict[str, Merging]:
+    """Where nothing else is known: what has a batch dimension is merged."""
+    return {
+        name: Merging(has_batch_dimension(signature), "shape")
+        for name, signature in signatures.items()
+    }
 
 
 def _by_name(item: tuple[str, Any]) -> str:

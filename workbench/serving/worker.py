@@ -12,12 +12,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
 
 from workbench.core.signature import Signature
+from workbench.core.signature_facts import SignatureFacts
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.runtime.channel import LoopChannel, socket_pair
 from workbench.runtime.frames import FrameReader, Tensors, frame, lay_out, unpack
@@ -43,13 +44,16 @@ class LoadReport:
     """What a worker says of the model that it has loaded. Times are in seconds.
 
     `metadata` is what REST shows of its signatures, `signature_def_map` the same as a serialised
-    `SignatureDefMap` message.
+    `SignatureDefMap` message. `facts` is what the graph says of each signature;
+    `warmed` names those that the warm-up file has asked.
     """
 
     signatures: Mapping[str, Signature]
     metadata: Mapping[str, Any]
     seconds: Mapping[str, float]
     signature_def_map: bytes = b""
+    facts: Mapping[str, SignatureFacts] = field(default_factory=dict)
+    warmed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -98,8 +102,10 @@ class Lane(asyncio.Protocol):
         parts: Mapping[str, Sequence[np.ndarray]],
         outputs: Sequence[str],
         answer: Answer,
+        quiet: bool = False,
     ) -> None:
-        """Send a batch; `answer` is called once, later, from the loop.
+        """Send a batch; `answer` is called once, later, from the loop. A `quiet` one runs at low
+        priority.
 
         Raises:
             ServingError: RESOURCE_EXHAUSTED, there is no memory to lay the batch out in.
@@ -113,7 +119,10 @@ class Lane(asyncio.Protocol):
                 Code.RESOURCE_EXHAUSTED, f"No memory for the tensors of a batch: {error}"
             ) from error
         self._answer = answer
-        batch = frame({"s": signature, "o": outputs, "t": descriptors}, payload)
+        header: dict[str, Any] = {"s": signature, "o": outputs, "t": descriptors}
+        if quiet:
+            header["q"] = 1
+        batch = frame(header, payload)
         if copies.nbytes <= _COPIED_AT_ONCE_BYTES:
             copies.run()
             self._transport.write(batch)
@@ -407,6 +416,8 @@ class Worker:
                     report["metadata"],
                     report["seconds"],
                     base64.b64decode(report["signature_def_map"]),
+                    {n: SignatureFacts.from_json(f) for n, f in report["facts"].items()},
+                    frozenset(report["warmed"]),
                 )
             )
 

@@ -132,6 +132,8 @@ def _load(
                 "metadata": model.metadata,
                 "signature_def_map": base64.b64encode(model.signature_def_map).decode(),
                 "seconds": model.seconds,
+                "warmed": model.asked,
+                "facts": {n: facts.to_json() for n, facts in model.facts.items()},
             }
         }
     )
@@ -173,7 +175,7 @@ def _run_lane(model: LoadedModel, sock_fd: int, inputs_fd: int, outputs_fd: int)
             header, payload = receive_frame(sock)
             try:
                 large = sum(nbytes for *_, nbytes in header["t"]) > LARGE_BYTES
-                answer = aside.run(run) if large else run()
+                answer = aside.run(run) if large or "q" in header else run()
             except ServingError as error:
                 send_frame(sock, {"code": int(error.code), "message": error.message})
                 continue

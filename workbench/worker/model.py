@@ -24,6 +24,7 @@ from workbench.core.status import Code, ServingError
 from workbench.runtime.frames import Tensors
 from workbench.runtime.wire import field
 from workbench.worker.pruning import for_serving
+from workbench.worker.rows import signature_facts
 from workbench.worker.state_walk import keepers
 
 Progress = Callable[[str, dict[str, Any]], None]
@@ -131,6 +132,9 @@ class LoadedModel:
             (info.name.split(":")[0] for d in definitions.values() for info in d.outputs.values()),
         )
         self._calls: dict[tuple[str, tuple[str, ...]], _Call] = {}
+        walked = time.monotonic()
+        self.facts = signature_facts(meta_graph)
+        self.seconds["facts"] = time.monotonic() - walked
         # What is still to be done needs the names of the files, not the graph's message.
         loader._saved_model = None
 
@@ -148,7 +152,7 @@ class LoadedModel:
             self._session_run = _session_run(self._session)
 
         self._left: tuple[Callable[[], None], Callable[[], None]] | None = (restore, initialise)
-        self.seconds["graph"] = time.monotonic() - started
+        self.seconds["graph"] = time.monotonic() - started - self.seconds["facts"]
 
     def finish(self) -> None:
         """Restore the variables and run what initialises the rest; after that it can be run.
@@ -167,6 +171,11 @@ class LoadedModel:
         self.seconds |= {"restore": restored - started, "init": ended - restored}
         micros = round(sum(self.seconds.values()) * 1e6)
         self._progress("loaded_saved_model", {"tags": " ".join(self._tags), "micros": micros})
+
+    @property
+    def asked(self) -> list[str]:
+        """The signatures that were run so far."""
+        return sorted({signature for signature, _ in self._calls})
 
     def run(
         self, signature: str, inputs: Tensors, outputs: Sequence[str] = ()

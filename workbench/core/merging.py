@@ -1,0 +1,96 @@
+"""Whether requests of a signature share a batch without being asked to, and who decided that.
+
+Merging must change nothing but speed: each output row has to depend on its own input row alone.
+That takes two witnesses. The graph is one: every operation on the way keeps rows apart. A run is
+the other: the same rows together, alone and in another order give the same answers. Where inputs
+cannot be made up, the first live requests are the second witness, and run alone until then. While
+a version serves, an audit runs one of many merged requests again alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from workbench.core.signature import Signature
+from workbench.core.signature_facts import SignatureFacts
+
+COMPILED_BATCH_SIZES = (1, 4, 16, 64)
+"""Rows that batches of a compiled signature are padded to: each size is compiled once, before the
+version is available, and none while a request waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merging:
+    """What was decided about a signature.
+
+    Attributes:
+        merged: whether its requests share batches; None while that waits for live requests.
+        by: who decided: ``graph``, ``run``, ``requests``, ``audit``, ``state`` (it changes a state
+            that later requests see), ``shape`` (its inputs and outputs have no batch dimension),
+            or ``settings``.
+        operation: the type of the operation that decided it; empty where it was none.
+        reason: in words, to be read after the operation.
+        batch_sizes: rows that its batches are padded to; empty: they are not padded.
+    """
+
+    merged: bool | None
+    by: str
+    operation: str = ""
+    reason: str = ""
+    batch_sizes: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        if self.merged is None:
+            said = "runs alone until live requests have shown that rows do not mix"
+        elif self.merged:
+            said = "merged"
+        else:
+            said = "runs alone"
+        why = ": ".join(filter(None, (self.operation, self.reason)))
+        return f"{said} ({self.by}{': ' + why if why else ''})"
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "batch_sizes": list(self.batch_sizes)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Merging:
+        return cls(**{**data, "batch_sizes": tuple(data["batch_sizes"])})
+
+
+def has_batch_dimension(signature: Signature) -> bool:
+    """Whether all inputs and outputs have a first dimension that may be of any size."""
+    tensors = [*signature.inputs.values(), *signature.outputs.values()]
+    return bool(signature.inputs) and all(
+        t.shape is not None and len(t.shape) > 0 and t.shape[0] == -1 for t in tensors
+    )
+
+
+def by_graph(signature: Signature, facts: SignatureFacts, automatic: bool) -> Merging:
+    """What the graph alone decides: not merged, or (merged is None) not decided yet.
+
+    Args:
+        automatic: whether requests may be merged without being asked to.
+    """
+    if not automatic:
+        return Merging(False, "settings", reason="automatic batching is switched off")
+    if facts.effect:
+        return Merging(False, "state", facts.effect, facts.reason)
+    if not has_batch_dimension(signature):
+        return Merging(False, "shape", reason="not all of its tensors have a batch dimension")
+    if not facts.rows_apart:
+        return Merging(False, "graph", facts.operation, facts.reason)
+    sizes = COMPILED_BATCH_SIZES if facts.compiled else ()
+    return Merging(None, "requests", batch_sizes=sizes)
+
+
+def mixing_warning(name: str, facts: SignatureFacts) -> str | None:
+    """What is said where requests are merged as asked although that changes answers."""
+    if facts.rows_apart or not (facts.certain or facts.effect):
+        return None
+    return (
+        f"Requests of signature {name!r} are merged as its batching parameters say, and "
+        f"{facts.operation} joins the rows of a batch ({facts.reason}), so callers change each "
+        "other's answers: set batching to None to run each request alone"
+    )

@@ -1,0 +1,56 @@
+"""The second witness of row independence: the same rows together, alone, and in another order."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import numpy as np
+
+from workbench.core.merging import Merging
+from workbench.runtime.frames import Tensors
+from workbench.serving.trial.compare import Agreement, agreement
+from workbench.serving.trial.inputs import Inputs, joined
+
+# Rows by their number. Equal ones are there too, and more than most kernels handle at once.
+_BATCHES = ((0, 1, 2, 0), (2, 0, 0, 1), (1,) * 3 + (0, 2) * 4 + (0,) * 6)
+
+Run = Callable[[Mapping[str, Sequence[np.ndarray]]], Awaitable[Tensors]]
+
+_SUSPICIONS = 2
+
+
+async def independent(run: Run, requests: Sequence[Inputs], undecided: Merging) -> Merging:
+    """Whether rows that are run together are answered as they are alone.
+
+    Args:
+        run: runs a batch, given as parts for each input.
+        requests: of one row each, different ones.
+        undecided: what the graph has left to this.
+
+    Raises:
+        ServingError: the model refused one of them.
+    """
+    alone = [await run(joined([request])) for request in requests]
+    suspicions = 0
+    for batch in _BATCHES:
+        rows = [row % len(requests) for row in batch]
+        together = await run(joined([requests[row] for row in rows]))
+        for at, row in enumerate(rows):
+            if not _has_rows(together, len(rows)):
+                return _refused(undecided, "a batch of several rows is not answered row by row")
+            mine = {name: array[at : at + 1] for name, array in together.items()}
+            found = agreement(alone[row], mine)
+            suspicions += found is Agreement.SUSPICIOUS
+            if found is Agreement.DIFFERENT or suspicions >= _SUSPICIONS:
+                return _refused(
+                    undecided, "rows that are run together are answered otherwise than alone"
+                )
+    return Merging(True, "run", batch_sizes=undecided.batch_sizes)
+
+
+def _has_rows(outputs: Tensors, rows: int) -> bool:
+    return all(array.ndim and array.shape[0] == rows for array in outputs.values())
+
+
+def _refused(undecided: Merging, reason: str) -> Merging:
+    return Merging(False, "run", undecided.operation, reason)

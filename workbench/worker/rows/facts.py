@@ -1,0 +1,65 @@
+"""What the graph of a SavedModel says of each of its signatures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from workbench.core.signature_facts import SignatureFacts
+from workbench.worker.rows.dimensions import ROWS
+from workbench.worker.rows.reach import reached
+from workbench.worker.rows.values import Kind, Value, request_rows
+from workbench.worker.rows.walk import Walk
+
+
+def signature_facts(meta_graph: Any) -> dict[str, SignatureFacts]:
+    """The facts of each signature of a `MetaGraphDef`, by its name.
+
+    A graph that breaks a rule's expectations is not proven: whatever goes wrong here must not
+    keep a version from serving.
+    """
+    walk = Walk(meta_graph.graph_def)
+    return {
+        name: _facts(meta_graph.graph_def, walk, definition)
+        for name, definition in meta_graph.signature_def.items()
+    }
+
+
+def _facts(graph_def: Any, walk: Walk, definition: Any) -> SignatureFacts:
+    outputs = [info.name for info in definition.outputs.values() if info.name]
+    touched = reached(graph_def, (name.split(":")[0] for name in outputs))
+    facts = SignatureFacts(
+        False,
+        effect=touched.effect,
+        lost_function=touched.python,
+        compiled=touched.compiled,
+    )
+    if touched.effect:
+        reason = "it changes a state that later requests see"
+        return replace(facts, operation=touched.effect, reason=reason)
+    inputs = {info.name: _input(info) for info in definition.inputs.values() if info.name}
+    try:
+        values = walk.signature(inputs, outputs)
+    except Exception as error:
+        return replace(facts, reason=f"its graph could not be followed ({error!r})")
+    for value in values:
+        if value.kind is Kind.MIXED and value.reason is not None:
+            why = value.reason
+            return replace(
+                facts,
+                operation=why.operation,
+                node=why.node,
+                reason=why.text,
+                certain=why.certain,
+            )
+        if value.kind is not Kind.ROWS or value.axis != 0 or not value.shape:
+            return replace(facts, reason="an output has no row for each row fed")
+        if value.shape[0] != ROWS:
+            return replace(facts, reason="an output has not one row for each fed")
+    return replace(facts, rows_apart=bool(values))
+
+
+def _input(info: Any) -> Value:
+    if info.tensor_shape.unknown_rank:
+        return request_rows(None)
+    return request_rows([dim.size for dim in info.tensor_shape.dim])
