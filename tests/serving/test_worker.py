@@ -95,7 +95,7 @@ def test_tells_what_it_has_loaded(server: Server, models: Path) -> None:
             "probabilities: float[?, 10])"
         }
         assert sorted(report.metadata) == ["signature_def"]
-        assert sorted(report.seconds) == ["graph", "init", "restore", "warmup"]
+        assert sorted(report.seconds) == ["facts", "graph", "init", "restore", "warmup"]
         await worker.stop()
         assert await worker.ended == "exit code 0"
 
@@ -129,10 +129,10 @@ def test_a_load_in_two_halves(server: Server, models: Path, quiet: bool) -> None
         report = await stage(worker, path, quiet)
         files = file_bytes(path / "variables") + file_bytes(path / "assets")
         assert report == StageReport(report.seconds, files, files, None)
-        assert sorted(report.seconds) == ["graph"]
+        assert sorted(report.seconds) == ["facts", "graph"]
         await worker.open_lanes(1)
         loaded = await load(worker, path, quiet)
-        assert sorted(loaded.seconds) == ["graph", "init", "restore", "warmup"]
+        assert sorted(loaded.seconds) == ["facts", "graph", "init", "restore", "warmup"]
         assert loaded.seconds["graph"] == report.seconds["graph"]
         # Its table is filled from an asset when it is initialised.
         answer = await ask(worker.lanes[0], words=strings(b"version", b"serving", b"other"))

@@ -53,7 +53,7 @@ def test_describes_its_signatures_as_tensorflow_serving_does(ask: Ask) -> None:
         "method_name": "tensorflow/serving/predict",
         "defaults": {},
     }
-    assert seconds == ["graph", "init", "restore"]
+    assert seconds == ["facts", "graph", "init", "restore"]
     assert progress == ["reading_saved_model", "reading_meta_graph", "loaded_saved_model"]
 
 
