@@ -138,9 +138,7 @@ def convolution_over_rows(tf: Any) -> Any:
 
 @mixing(inputs=X, mixes="FFT|Transpose")
 def spectrum_over_rows(tf: Any) -> Any:
-    return lambda x: tf.abs(
-        tf.transpose(tf.signal.fft(tf.transpose(tf.cast(x, tf.complex64))))
-    )
+    return lambda x: tf.abs(tf.transpose(tf.signal.fft(tf.transpose(tf.cast(x, tf.complex64)))))
 
 
 @mixing(inputs=X, mixes="While|TensorList|ExpandDims|Reshape|Transpose")
@@ -222,9 +220,7 @@ def rows_by_their_number(tf: Any) -> Any:
         mixes="CropAndResize")  # fmt: skip
 def boxes_of_images(tf: Any) -> Any:
     """The index of a box's image counts from the first image of the batch."""
-    return lambda image, box, index: tf.image.crop_and_resize(
-        image, tf.sigmoid(box), index, [2, 2]
-    )
+    return lambda image, box, index: tf.image.crop_and_resize(image, tf.sigmoid(box), index, [2, 2])
 
 
 # Text.

@@ -33,9 +33,7 @@ def steps_until_all_rows_are_small(tf: Any) -> Any:
     """The rows are only coupled by the condition that ends the loop."""
 
     def serve(x: Any) -> Any:
-        return tf.while_loop(
-            lambda x: tf.reduce_max(tf.abs(x)) > 0.5, lambda x: (x * 0.7,), [x]
-        )[0]
+        return tf.while_loop(lambda x: tf.reduce_max(tf.abs(x)) > 0.5, lambda x: (x * 0.7,), [x])[0]
 
     return serve
 
@@ -121,6 +119,32 @@ def only_equal_rows(tf: Any) -> Any:
     def serve(x: Any) -> Any:
         rough = tf.round(x[:, :1])
         return tf.reduce_sum(tf.cast(rough == tf.transpose(rough), tf.int32), axis=1)
+
+    return serve
+
+
+@mixing(inputs=X, mixes="Max")
+def outliers_reach_everybody(tf: Any) -> Any:
+    """Only values above 3, one in 700, reach other rows."""
+    return lambda x: x + tf.reduce_max(tf.nn.relu(x - 3.0), axis=0)
+
+
+@mixing(inputs={"text": texts()}, mixes="If|Any|[Cc]ond|Equal")
+def one_text_changes_all(tf: Any) -> Any:
+    """No text that is made up meets the only one that changes the answers to others."""
+
+    def serve(text: Any) -> Any:
+        length = tf.strings.length(text)
+        found = tf.reduce_any(text == b"broken on arrival")
+        return tf.cond(found, lambda: -length, lambda: length)
+
+    return serve
+
+
+@mixing(inputs=X, mixes="If|[Cc]ond|Shape|Size|Mean|StridedSlice")
+def more_than_24_rows(tf: Any) -> Any:
+    def serve(x: Any) -> Any:
+        return tf.cond(tf.shape(x)[0] > 24, lambda: x - tf.reduce_mean(x, 0), lambda: x)
 
     return serve
 

@@ -9,7 +9,9 @@ import os
 import sys
 import time
 
+from tests.zoo.breaking import GOOD
 from tests.zoo.broken import BROKEN
+from tests.zoo.broken_graphs import BROKEN_GRAPHS
 from tests.zoo.exporting import export
 from tests.zoo.mixing import MIXING
 from tests.zoo.mixing_hidden import MIXING_HIDDEN
@@ -22,10 +24,10 @@ def main(folder: str, names: list[str]) -> None:
     """Write the models with these names, or all of them, below `folder`."""
     import tensorflow as tf
 
-    specimens = by_name(MIXING, MIXING_HIDDEN, ROWWISE, ROWWISE_KERAS)
+    specimens = by_name(MIXING, MIXING_HIDDEN, ROWWISE, ROWWISE_KERAS, GOOD)
     builders = {
         **{s.name: lambda path, s=s: export(tf, s, path) for s in specimens.values()},
-        **{b.name: lambda path, b=b: b.build(tf, path) for b in BROKEN},
+        **{b.name: lambda path, b=b: b.build(tf, path) for b in [*BROKEN, *BROKEN_GRAPHS]},
     }
     for name in names or builders:
         started = time.monotonic()

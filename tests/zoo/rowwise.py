@@ -151,7 +151,11 @@ def columns_apart_and_together(tf: Any) -> Any:
         a, b = tf.split(x, 2, axis=1)
         columns = tf.unstack(x, axis=1)
         padded = tf.pad(tf.concat([b, a], axis=1), [[0, 0], [1, 2]])
-        return {"y": padded, "stacked": tf.stack(columns[::-1], axis=1), "tiled": tf.tile(a, [1, 3])}
+        return {
+            "y": padded,
+            "stacked": tf.stack(columns[::-1], axis=1),
+            "tiled": tf.tile(a, [1, 3]),
+        }
 
     return serve
 
