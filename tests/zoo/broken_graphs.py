@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from tests.zoo.breaking import KERNEL, Versions, linear, one_node, rewrite_checkpoint, rewrite_graph
+from tests.zoo.breaking import (
+    KERNEL,
+    Versions,
+    linear,
+    one_node,
+    rewrite_checkpoint,
+    rewrite_graph,
+    serving,
+)
 from tests.zoo.exporting import Export, tf1
 
 _all = Versions()

@@ -24,6 +24,9 @@ from tests.zoo.rowwise import ROWWISE
 from tests.zoo.rowwise_keras import ROWWISE_KERAS
 from tests.zoo.specimens import Specimen
 
+# The first test of a session waits for the export of the zoo.
+pytestmark = pytest.mark.timeout(300)
+
 # A model whose made-up inputs are refused is first asked alone, and is merged from then on.
 _MERGED_WITHIN_SECONDS = 15.0
 _WITNESSES = {"graph", "run", "requests", "audit", "settings", "state"}

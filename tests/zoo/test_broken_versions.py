@@ -24,10 +24,13 @@ from workbench.core.states import FINAL_STATES, HarnessState
 from workbench.runtime.frames import Tensors
 from workbench.serving.model import Model, Served
 
+# The first test of a session waits for the export of the zoo.
+pytestmark = pytest.mark.timeout(300)
+
 _VERSIONS = [*BROKEN, *BROKEN_GRAPHS]
 _CLIENTS = 4
 _REQUESTS = 16
-_REQUEST_SECONDS = 10.0
+_REQUEST_SECONDS = 5.0
 _PAUSE_SECONDS = 0.002
 # The clients go on for that long after the version was refused.
 _AFTERWARDS_SECONDS = 0.25
@@ -51,6 +54,7 @@ class Clients:
         if broken.base is GOOD_NUMBERS:
             self._signatures.append(OTHER_SIGNATURE)
         self._tasks: list[asyncio.Task[None]] = []
+        self._ended = False
         self.asked = 0
         self.wrong: list[str] = []
 
@@ -61,7 +65,7 @@ class Clients:
 
     async def _ask(self, number: int) -> None:
         signature = self._signatures[number % len(self._signatures)]
-        while True:
+        while not self._ended:
             which = self.asked % _REQUESTS
             try:
                 answer = await self._server.predict(
@@ -76,8 +80,8 @@ class Clients:
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def end(self) -> None:
-        for task in self._tasks:
-            task.cancel()
+        """Ask no more, and wait for what was asked."""
+        self._ended = True
         await asyncio.wait(self._tasks)
 
 
