@@ -37,9 +37,10 @@ _POLL_SECONDS = 3600.0
 class Server:
     """A `ServerCore` with two executor slots, and what tests do with it."""
 
-    def __init__(self, models: Path, poll_seconds: float = _POLL_SECONDS) -> None:
+    def __init__(self, models: Path, poll_seconds: float = _POLL_SECONDS, **options: Any) -> None:
+        """`options`: more of the fields of `CoreOptions`."""
         self._models = models
-        self._options = CoreOptions(num_batch_threads=2, poll_seconds=poll_seconds)
+        self._options = CoreOptions(num_batch_threads=2, poll_seconds=poll_seconds, **options)
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="test-server")
         self._cleared = 0
