@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 _names = itertools.count(1)
+_SHARE = "share"
 
 
 class Dimension(NamedTuple):
@@ -46,6 +47,22 @@ class Dimension(NamedTuple):
 ROWS_SYMBOL = "rows"
 ROWS = Dimension(1, (ROWS_SYMBOL,))
 ONE = Dimension(1)
+
+
+def is_rows(dimension: Dimension) -> bool:
+    """Whether this is the number of rows, or will be seen not to be when the batch is answered: the
+    server looks whether there are as many rows of answers as were asked."""
+    others = [symbol for symbol in dimension.symbols if not symbol.startswith(_SHARE)]
+    return dimension.number == 1 and others == [ROWS_SYMBOL]
+
+
+def share() -> Dimension:
+    """How often a row's elements fill what they are reshaped to: once, in a model that works."""
+    return Dimension(1, (f"{_SHARE}{next(_names)}",))
+
+
+def has_share(dimension: Dimension) -> bool:
+    return any(symbol.startswith(_SHARE) for symbol in dimension.symbols)
 
 
 def unknown() -> Dimension:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from workbench.core.signature_facts import SignatureFacts
-from workbench.worker.rows.dimensions import ROWS
+from workbench.worker.rows.dimensions import is_rows
 from workbench.worker.rows.reach import reached
 from workbench.worker.rows.values import Kind, Value, request_rows
 from workbench.worker.rows.walk import Walk
@@ -54,7 +54,7 @@ def _facts(graph_def: Any, walk: Walk, definition: Any) -> SignatureFacts:
             )
         if value.kind is not Kind.ROWS or value.axis != 0 or not value.shape:
             return replace(facts, reason="an output has no row for each row fed")
-        if value.shape[0] != ROWS:
+        if not is_rows(value.shape[0]):
             return replace(facts, reason="an output has not one row for each fed")
     return replace(facts, rows_apart=bool(values))
 

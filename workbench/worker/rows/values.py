@@ -25,6 +25,7 @@ class Kind(enum.Enum):
     # A loop over the rows that was unrolled into operations on all of them (`vectorized_map`).
     ROW_NUMBERS = "the numbers of all rows, in order"
     MANY_ROWS = "whether there is more than one row"
+    SPREAD = "the rows, taken apart into as many smaller images each, by `source`"
     # Rows of different lengths, laid one after the other.
     FLAT = "the elements of all rows, one row after the other"
     COORDINATES = "the places of these elements: row and place in the row"

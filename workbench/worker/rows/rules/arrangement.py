@@ -3,7 +3,7 @@ and that no element of one row comes into the place of another."""
 
 from __future__ import annotations
 
-from workbench.worker.rows.dimensions import ONE, Dimension, product
+from workbench.worker.rows.dimensions import ONE, ROWS, Dimension, has_share, product, share
 from workbench.worker.rows.rules import rule
 from workbench.worker.rows.values import Kind, Shape, Value, free, numbers, rows
 from workbench.worker.rows.walk import Operation
@@ -32,9 +32,13 @@ def reshape(operation: Operation) -> Value:
         return operation.unproven("the shape of its input is not known")
     if wanted.kind not in (Kind.FREE, Kind.SIZED):
         return operation.unproven("its shape depends on the request")
-    shape = _target(value.shape, wanted)
+    if has_share(value.shape[value.axis]):
+        return operation.unproven("how many elements each row has is not known")
+    shape = _target(value.shape, wanted) or _share_of_each(value, wanted)
     if shape is None:
         return operation.unproven("its shape is not known")
+    if has_share(shape[0]):
+        return operation.rows(0, shape)
     axis = _rows_after(value.shape, value.axis, shape)
     if axis is None:
         return operation.mixes(_TAKEN_APART)
@@ -55,6 +59,18 @@ def _target(shape: Shape | None, wanted: Value) -> Shape | None:
     if rest is None:
         return None
     return tuple(rest if d is None or d.known == -1 else d for d in wanted.content)
+
+
+def _share_of_each(value: Value, wanted: Value) -> Shape | None:
+    """``[-1, 8]`` for rows of a length that is not known: one row each, if a row has 8 elements.
+    Whether it has is seen when a batch is answered, as long as nothing reshapes that again."""
+    content = wanted.content
+    if value.axis != 0 or not content or content[0] is None or content[0].known != -1:
+        return None
+    rest = tuple(d for d in content[1:] if d is not None)
+    if len(rest) < len(content) - 1 or any(d.known is None or d.known < 1 for d in rest):
+        return None
+    return (ROWS.times(share()), *rest)
 
 
 def _rows_after(before: Shape, axis: int, after: Shape) -> int | None:

@@ -120,10 +120,29 @@ def _labels(term: str, rank: int) -> list[str]:
 def on_images(operation: Operation) -> Value:
     """Each image by itself; filters and sizes are the same for all."""
     image, *others = operation.inputs
+    if image.kind is Kind.SPREAD and all(value.is_free for value in others):
+        return image
     if image.kind is not Kind.ROWS or image.axis != 0:
         return operation.unproven("the batch is not its first dimension")
     if not all(value.is_free for value in others):
         return operation.unproven("its filter, or its size, is of the request")
+    return operation.image_of(image)
+
+
+@rule("SpaceToBatchND")
+def space_to_batch(operation: Operation) -> Value:
+    """How a dilated filter is applied: to smaller images, which `BatchToSpaceND` joins again."""
+    image, block, _ = operation.inputs
+    if image.kind is not Kind.ROWS or image.axis != 0 or block.whole_numbers is None:
+        return operation.unproven("the batch is not its first dimension")
+    return Value(Kind.SPREAD, image.shape, source=str(block.whole_numbers))
+
+
+@rule("BatchToSpaceND")
+def batch_to_space(operation: Operation) -> Value:
+    image, block, _ = operation.inputs
+    if image.kind is not Kind.SPREAD or image.source != str(block.whole_numbers):
+        return operation.unproven("it joins rows that nothing has taken apart before")
     return operation.image_of(image)
 
 

@@ -181,6 +181,8 @@ def broadcast(operation: Operation, inputs: Sequence[Value]) -> Value:
         return _flat(operation, inputs)
     if kinds & _LOOP_KINDS:
         return operation.unproven("it computes with the number of a row")
+    if Kind.ROW_NUMBERS in kinds:
+        return operation.mixes("it computes with the place of each row in the batch")
     if Kind.ROW in kinds:
         return operation.mixes("in a loop over the rows, it joins one row with all")
     if Kind.SIZED in kinds:

@@ -157,6 +157,8 @@ def strided_slice(operation: Operation) -> Value:
         return _numbers_between(operation, value)
     if value.kind in (Kind.FREE, Kind.SIZED):
         return Value(value.kind, operation.shape())
+    if value.kind is Kind.ROW_NUMBERS:
+        return operation.mixes("it computes with the place of each row in the batch")
     if value.kind is not Kind.ROWS or value.shape is None:
         return operation.unproven("what it picks is not known")
     return _slice_rows(operation, value, begin, end, strides)

@@ -65,7 +65,8 @@ def shapes(operation: Operation) -> list[Value]:
 
 
 def _shape_of(operation: Operation, value: Value) -> Value:
-    if value.kind in (Kind.FREE, Kind.SIZED, Kind.ROWS, Kind.ROW) and value.shape is not None:
+    known = (Kind.FREE, Kind.SIZED, Kind.ROWS, Kind.ROW, Kind.ROW_NUMBERS)
+    if value.kind in known and value.shape is not None:
         return numbers(value.shape, (Dimension(len(value.shape)),))
     if value.kind is Kind.FREE:
         return operation.free()
