@@ -36,6 +36,8 @@ _PAUSE_SECONDS = 0.002
 _AFTERWARDS_SECONDS = 0.25
 _DECIDED_SECONDS = 45.0
 _TOLERANCE = 1e-5
+# A request that takes longer hangs; none of those that do not takes a tenth of it.
+_HANG_SECONDS = 8.0
 
 
 class Clients:
@@ -127,7 +129,9 @@ async def replace(
         The model, its version 2 as soon as that is decided, and the clients, who still ask.
     """
     publish(zoo, broken.base.name, base, 1)
-    model = server.set_model("m", base, transition="smooth", max_load_retries=0, device="cpu")
+    model = server.set_model(
+        "m", base, transition="smooth", max_load_retries=0, device="cpu", hang_seconds=_HANG_SECONDS
+    )
     await server.available("m", 1)
     clients = Clients(server, broken)
     await clients.begin()

@@ -37,6 +37,10 @@ from workbench.serving.worker import LoadReport, Worker
 
 _MOST_TEXT = 300
 _INIT = "__saved_model_init_op"
+_NO_SIGNATURE = (
+    "The model has no signature, so there is nothing that it can be asked: save it with "
+    "tf.saved_model.save(model, path, signatures=...)"
+)
 _CURES = {
     Code.FAILED_PRECONDITION: "save the model again with every variable and table that it uses "
     "tracked by it (as an attribute of the module, or in a layer)",
@@ -45,6 +49,14 @@ _CURES = {
     Code.UNIMPLEMENTED: "save it for the device that it is served on",
     Code.RESOURCE_EXHAUSTED: "it needs more memory than there is for one request",
 }
+
+
+class _Refused(Exception):
+    """The version can never answer; `error` says why."""
+
+    def __init__(self, error: ServingError) -> None:
+        super().__init__(error.message)
+        self.error = error
 
 
 @dataclass
@@ -121,8 +133,16 @@ class Trial:
         Raises:
             ServingError: the version can never answer; one sentence with the cure.
         """
+        try:
+            return await self._run_all(before, as_asked)
+        except _Refused as refused:
+            raise refused.error from None
+
+    async def _run_all(self, before: Mapping[str, Signature], as_asked: bool) -> TrialResult:
         started = time.monotonic()
         result = self._result
+        if self._mode != "off" and not self._report.signatures.keys() - {_INIT}:
+            self._refuse(_NO_SIGNATURE, Code.FAILED_PRECONDITION)
         for name, signature in sorted(self._report.signatures.items()):
             facts = self._report.facts.get(name, SignatureFacts(False))
             decided = by_graph(signature, facts, self._automatic)
@@ -236,7 +256,7 @@ class Trial:
 
     def _refuse(self, message: str, code: Code, gone: bool = False) -> None:
         if self._mode == "refuse" or gone:
-            raise ServingError(code, message)
+            raise _Refused(ServingError(code, message))
         self._result.warnings.append(message)
 
 
