@@ -107,7 +107,7 @@ def vocabulary_without_a_name(tf: Any, folder: str) -> None:
 # The graph's file.
 
 
-@damaged("(?i)data.?loss|corrupt|parse|damaged")
+@damaged("(?i)data.?loss|corrupt|damaged")
 def graph_file_of_a_bad_disk(tf: Any, folder: str) -> None:
     with open(f"{folder}/saved_model.pb", "r+b") as file:
         size = os.path.getsize(file.name)

@@ -196,6 +196,11 @@ def counts_of_equal(tf: Any) -> Any:
     return serve
 
 
+@mixing(inputs={"ids": integers(6, dtype="int32")}, mixes="[Bb]incount")
+def histogram_of_ids(tf: Any) -> Any:
+    return lambda ids: tf.gather(tf.math.bincount(ids, minlength=6), ids)
+
+
 @mixing(inputs={"x": floats(4), "group": integers(3)}, mixes="Segment")
 def sums_by_group(tf: Any) -> Any:
     return lambda x, group: tf.gather(tf.math.unsorted_segment_sum(x, group, 3), group)

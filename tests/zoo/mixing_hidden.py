@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.zoo.specimens import Collection, floats, integers, texts
+from tests.zoo.specimens import Collection, example, floats, integers, strings, texts
 
 _all = Collection()
 mixing = _all.add
@@ -125,8 +125,8 @@ def only_equal_rows(tf: Any) -> Any:
 
 @mixing(inputs=X, mixes="Max")
 def outliers_reach_everybody(tf: Any) -> Any:
-    """Only values above 3, one in 700, reach other rows."""
-    return lambda x: x + tf.reduce_max(tf.nn.relu(x - 3.0), axis=0)
+    """Only values above 2.5, six in a thousand, reach other rows."""
+    return lambda x: x + tf.reduce_max(tf.nn.relu(x - 2.5), axis=0)
 
 
 @mixing(inputs={"text": texts()}, mixes="If|Any|[Cc]ond|Equal")
@@ -194,6 +194,35 @@ def running_mean(tf: Any) -> Any:
 
     module.serve = serve
     return module
+
+
+@mixing(inputs=X, mixes="[Rr]andom|Shuffle|[Ss]tate", repeats=False)
+def shuffled_rows(tf: Any) -> Any:
+    return lambda x: tf.random.shuffle(x, seed=3)
+
+
+# Behind inputs that cannot be made up.
+
+
+@mixing(inputs={"examples": strings(example)}, mixes="Mean")
+def examples_minus_their_mean(tf: Any) -> Any:
+    spec = {"x": tf.io.FixedLenFeature([3], tf.float32)}
+
+    def serve(examples: Any) -> Any:
+        x = tf.io.parse_example(examples, spec)["x"]
+        return x - tf.reduce_mean(x, axis=0)
+
+    return serve
+
+
+@mixing(inputs={"raw": strings(lambda rng: rng.normal(size=3).astype("float32").tobytes())},
+        mixes="Max")  # fmt: skip
+def raw_numbers_by_the_largest(tf: Any) -> Any:
+    def serve(raw: Any) -> Any:
+        x = tf.reshape(tf.io.decode_raw(raw, tf.float32), [-1, 3])
+        return x / tf.reduce_max(tf.abs(x), axis=0)
+
+    return serve
 
 
 # In one of several inputs or outputs.
