@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -12,12 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.servers import Server
-from workbench.serving.core import CoreOptions
 
 # It takes 15 seconds of a quiet machine.
 _EXPORT_SECONDS = 240
 # For versions that hang: long enough for a busy machine, short enough for a test.
-_PROBE_SECONDS = 3.0
 
 
 @pytest.fixture(scope="session")
@@ -39,10 +36,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def zoo_server(zoo: Path) -> Iterator[Server]:
     """The one server of the zoo: its zygote is started once."""
-    # How long a version may take to answer its first request, where the server has such a limit.
-    known = {field.name for field in dataclasses.fields(CoreOptions)}
-    options = {"probe_seconds": _PROBE_SECONDS} if "probe_seconds" in known else {}
-    with Server(zoo, **options) as server:
+    with Server(zoo) as server:
         yield server
 
 

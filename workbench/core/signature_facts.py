@@ -21,7 +21,9 @@ class SignatureFacts:
     certain: whether the rows are joined for certain, and not only perhaps.
     effect: the type of an operation that changes something outside of the answer (assigns a
         variable, fills a queue); empty where there is none.
-    lost_function: the type of an operation that calls a Python function, which no SavedModel keeps.
+    lacking: the type of an operation that can never be run where the model is served, such as one
+        that calls a Python function; empty where there is none.
+    lacks: why not, to be read after its type.
     compiled: whether it is compiled (XLA) for each shape of its inputs.
     """
 
@@ -31,7 +33,8 @@ class SignatureFacts:
     reason: str = ""
     certain: bool = False
     effect: str = ""
-    lost_function: str = ""
+    lacking: str = ""
+    lacks: str = ""
     compiled: bool = False
 
     def to_json(self) -> dict[str, Any]:

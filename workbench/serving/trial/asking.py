@@ -80,5 +80,11 @@ NEVER = frozenset(
         Code.DATA_LOSS,
     }
 )
-"""Codes with which a model says that it lacks something, whatever it is asked; any other refusal of
-an input that was made up says only that the input was not to its liking."""
+"""Codes with which a model says that it lacks something, whatever it is asked."""
+_NEVER_TEXTS = ("No OpKernel was registered", "Op type not registered")
+
+
+def can_never(error: ServingError) -> bool:
+    """Whether a model that refuses an input that was made up would refuse any other, too; else it
+    was only this input that it did not like."""
+    return error.code in NEVER or any(text in error.message for text in _NEVER_TEXTS)

@@ -94,5 +94,5 @@ def _numbers_changed(name: str, old: np.ndarray, new: np.ndarray) -> list[str]:
     length = float(np.linalg.norm(old.reshape(-1)))
     distance = float(np.linalg.norm((new - old).reshape(-1)))
     if length > 0 and distance > _FAR_APART * length:
-        return [f"output {name!r} is further from what it was than that was from zero"]
+        return [f"output {name!r} is far from what it was, by more than its own size"]
     return []

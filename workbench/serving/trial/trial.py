@@ -22,7 +22,7 @@ from workbench.core.signature import Signature
 from workbench.core.signature_facts import SignatureFacts
 from workbench.core.status import Code, ServingError
 from workbench.runtime.frames import Tensors
-from workbench.serving.trial.asking import NEVER, CannotAnswer, ask
+from workbench.serving.trial.asking import NEVER, CannotAnswer, ask, can_never
 from workbench.serving.trial.compare import changes
 from workbench.serving.trial.inputs import (
     UNKNOWN_SIZES,
@@ -152,8 +152,8 @@ class Trial:
                 result.warnings.append(warning)
             if self._mode == "off" or name == _INIT or not signature.outputs:
                 continue
-            if facts.lost_function:
-                self._refuse(_lost_function(name, facts.lost_function), Code.FAILED_PRECONDITION)
+            if facts.lacking:
+                self._refuse(_lacking(name, facts), Code.FAILED_PRECONDITION)
             elif not facts.effect:
                 result.merging[name] = await self._try(name, signature, facts, decided)
         result.warnings += compared(before, self._report.signatures)
@@ -197,7 +197,7 @@ class Trial:
                 await self._run(name, joined(requests[:1]))
                 return requests
             except ServingError as error:
-                if error.code in NEVER and not answered and name not in self._report.warmed:
+                if can_never(error) and not answered and name not in self._report.warmed:
                     self._refuse(_cannot(name, error.message, error.code), error.code)
                     return None
         return answered
@@ -317,8 +317,9 @@ def _cannot(name: str, how: str, code: Code | None = None) -> str:
     )
 
 
-def _lost_function(name: str, operation: str) -> str:
+def _lacking(name: str, facts: SignatureFacts) -> str:
     return (
-        f"Signature {name!r} calls a Python function ({operation}), which no SavedModel keeps: "
-        "write it with TensorFlow's operations instead of tf.py_function or tf.numpy_function"
+        f"Signature {name!r} cannot answer because of its operation {facts.lacking} "
+        f"({facts.lacks}): write it with operations that need nothing but its inputs and the "
+        "model's own variables and tables"
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from workbench.core.signature_facts import SignatureFacts
 from workbench.worker.rows.dimensions import is_rows
-from workbench.worker.rows.reach import reached
+from workbench.worker.rows.reach import Reach
 from workbench.worker.rows.values import Kind, Value, request_rows
 from workbench.worker.rows.walk import Walk
 
@@ -18,20 +18,21 @@ def signature_facts(meta_graph: Any) -> dict[str, SignatureFacts]:
     A graph that breaks a rule's expectations is not proven: whatever goes wrong here must not
     keep a version from serving.
     """
-    walk = Walk(meta_graph.graph_def)
+    walk, reach = Walk(meta_graph.graph_def), Reach(meta_graph.graph_def)
     return {
-        name: _facts(meta_graph.graph_def, walk, definition)
+        name: _facts(reach, walk, definition)
         for name, definition in meta_graph.signature_def.items()
     }
 
 
-def _facts(graph_def: Any, walk: Walk, definition: Any) -> SignatureFacts:
+def _facts(reach: Reach, walk: Walk, definition: Any) -> SignatureFacts:
     outputs = [info.name for info in definition.outputs.values() if info.name]
-    touched = reached(graph_def, (name.split(":")[0] for name in outputs))
+    touched = reach.of(name.split(":")[0] for name in outputs)
     facts = SignatureFacts(
         False,
         effect=touched.effect,
-        lost_function=touched.python,
+        lacking=touched.lacking,
+        lacks=touched.lacks,
         compiled=touched.compiled,
     )
     if touched.effect:

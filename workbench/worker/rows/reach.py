@@ -4,9 +4,11 @@ may be called on the way. Functions are looked at whole, as all that has an effe
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any, NamedTuple
 
-# Stateful operations that only read, draw numbers, check, print, or call functions.
+# Stateful operations that only read, draw numbers, check, print, or call functions; the last ones
+# change nothing that is there afterwards.
 # fmt: off
 _WITHOUT_EFFECT = frozenset({
     "VarHandleOp", "VarIsInitializedOp", "ReadVariableOp", "ResourceGather", "ResourceGatherNd",
@@ -17,67 +19,96 @@ _WITHOUT_EFFECT = frozenset({
     "RandomShuffle", "ParameterizedTruncatedNormal", "RandomGamma", "RandomPoissonV2",
     "Placeholder", "PlaceholderWithDefault", "Assert", "Print", "PrintV2", "XlaCallModule",
     "DummySeedGenerator", "BoostedTreesEnsembleResourceHandleOp", "DecisionTreeResourceHandleOp",
-    "SimpleMLInferenceOpWithHandle",
+    "SimpleMLInferenceOpWithHandle", "FIFOQueueV2", "PaddingFIFOQueueV2", "RandomShuffleQueueV2",
+    "IteratorV2", "OneShotIterator", "CudnnRNN", "CudnnRNNV2", "CudnnRNNV3", "Abort",
 })
-_PYTHON = frozenset({"EagerPyFunc", "PyFunc", "PyFuncStateless"})
+# What an operation needs that no SavedModel has: another that fills what it reads, or nothing that
+# there could be (None).
+_LACKING: dict[str, tuple[str | None, str]] = {
+    **dict.fromkeys(
+        ("EagerPyFunc", "PyFunc", "PyFuncStateless"),
+        (None, "it calls a Python function, which no SavedModel keeps"),
+    ),
+    **dict.fromkeys(
+        ("QueueDequeueV2", "QueueDequeueManyV2", "QueueDequeueUpToV2", "QueueDequeue",
+         "QueueDequeueMany", "QueueDequeueUpTo"),
+        ("QueueEnqueue", "it waits for a queue that nothing fills"),
+    ),
+    "IteratorGetNext": ("MakeIterator", "it reads an iterator that nothing initialises"),
+}
 # fmt: on
 _COMPILED_CALLS = frozenset({"XlaCallModule", "XlaLaunch", "XlaLaunchV2"})
 
 
 class Reached(NamedTuple):
-    """The first operation of each kind that was found, by its type; empty where there is none."""
+    """What was found: the first operation with an effect and the first that can never be run, by
+    their types, and whether something is compiled."""
 
     effect: str = ""
-    python: str = ""
+    lacking: str = ""
+    lacks: str = ""
     compiled: bool = False
 
 
-def reached(graph_def: Any, tensors: Iterable[str]) -> Reached:
-    """What computing `tensors` (names of nodes) of a graph does besides."""
-    nodes = {node.name: node for node in graph_def.node}
-    functions = {f.signature.name: f for f in graph_def.library.function}
-    found = Reached()
-    seen: set[str] = set()
-    called: list[str] = []
-    pending = list(tensors)
-    while pending:
-        name = pending.pop()
-        if name in seen or name not in nodes:
-            continue
-        seen.add(name)
-        found = _look(nodes[name], found, called)
-        pending += [each.removeprefix("^").split(":")[0] for each in nodes[name].input]
-    entered: set[str] = set()
-    while called:
-        name = called.pop()
-        if name in entered or name not in functions:
-            continue
-        entered.add(name)
-        function = functions[name]
-        if "_XlaMustCompile" in function.attr and function.attr["_XlaMustCompile"].b:
-            found = found._replace(compiled=True)
-        for node in function.node_def:
-            found = _look(node, found, called)
-    return found
+class Reach:
+    """A graph with its functions."""
 
+    def __init__(self, graph_def: Any) -> None:
+        self._nodes = {node.name: node for node in graph_def.node}
+        self._functions = {f.signature.name: f for f in graph_def.library.function}
 
-def _look(node: Any, found: Reached, called: list[str]) -> Reached:
-    from tensorflow.python.framework import op_def_registry
+    @cached_property
+    def _types(self) -> frozenset[str]:
+        """The types of all operations that there are."""
+        inner = (node.op for function in self._functions.values() for node in function.node_def)
+        return frozenset(node.op for node in self._nodes.values()) | frozenset(inner)
 
-    called.append(node.op)
-    for name, attribute in node.attr.items():
-        if attribute.HasField("func"):
-            called.append(attribute.func.name)
-        elif attribute.list.func:
-            called.extend(f.name for f in attribute.list.func)
-        elif name == "_XlaMustCompile" and attribute.b:
-            found = found._replace(compiled=True)
-    if node.op in _COMPILED_CALLS:
-        found = found._replace(compiled=True)
-    if node.op in _PYTHON:
-        found = found._replace(python=found.python or node.op)
-    elif node.op not in _WITHOUT_EFFECT and not found.effect:
-        definition = op_def_registry.get(node.op)
-        if definition is not None and definition.is_stateful:
-            found = found._replace(effect=node.op)
-    return found
+    def of(self, tensors: Iterable[str]) -> Reached:
+        """What computing `tensors` (names of nodes) does besides."""
+        found = Reached()
+        seen: set[str] = set()
+        called: list[str] = []
+        pending = list(tensors)
+        while pending:
+            name = pending.pop()
+            if name in seen or name not in self._nodes:
+                continue
+            seen.add(name)
+            node = self._nodes[name]
+            found = self._look(node, found, called)
+            pending += [each.removeprefix("^").split(":")[0] for each in node.input]
+        entered: set[str] = set()
+        while called:
+            name = called.pop()
+            if name in entered or name not in self._functions:
+                continue
+            entered.add(name)
+            function = self._functions[name]
+            if "_XlaMustCompile" in function.attr and function.attr["_XlaMustCompile"].b:
+                found = found._replace(compiled=True)
+            for node in function.node_def:
+                found = self._look(node, found, called)
+        return found
+
+    def _look(self, node: Any, found: Reached, called: list[str]) -> Reached:
+        from tensorflow.python.framework import op_def_registry
+
+        called.append(node.op)
+        for name, attribute in node.attr.items():
+            if attribute.HasField("func"):
+                called.append(attribute.func.name)
+            elif attribute.list.func:
+                called.extend(f.name for f in attribute.list.func)
+            elif name == "_XlaMustCompile" and attribute.b:
+                found = found._replace(compiled=True)
+        if node.op in _COMPILED_CALLS:
+            return found._replace(compiled=True)
+        if node.op in _LACKING:
+            needed, why = _LACKING[node.op]
+            if needed is None or not any(name.startswith(needed) for name in self._types):
+                return found._replace(lacking=node.op, lacks=why)
+        if node.op not in _WITHOUT_EFFECT and not found.effect:
+            definition = op_def_registry.get(node.op)
+            if definition is not None and definition.is_stateful:
+                return found._replace(effect=node.op)
+        return found
