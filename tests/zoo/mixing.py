@@ -196,7 +196,7 @@ def counts_of_equal(tf: Any) -> Any:
     return serve
 
 
-@mixing(inputs={"ids": integers(6, dtype="int32")}, mixes="[Bb]incount")
+@mixing(inputs={"ids": integers(6, dtype="int32")}, mixes="[Bb]incount|Max")
 def histogram_of_ids(tf: Any) -> Any:
     return lambda ids: tf.gather(tf.math.bincount(ids, minlength=6), ids)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,11 +19,20 @@ def signature_facts(meta_graph: Any) -> dict[str, SignatureFacts]:
     A graph that breaks a rule's expectations is not proven: whatever goes wrong here must not
     keep a version from serving.
     """
-    walk, reach = Walk(meta_graph.graph_def), Reach(meta_graph.graph_def)
+    walk = Walk(meta_graph.graph_def)
+    reach = Reach(meta_graph.graph_def, _run(meta_graph))
     return {
         name: _facts(reach, walk, definition)
         for name, definition in meta_graph.signature_def.items()
     }
+
+
+def _run(meta_graph: Any) -> Iterator[str]:
+    """The names of all nodes that are ever run."""
+    for collection in meta_graph.collection_def.values():
+        yield from (name.split(":")[0] for name in collection.node_list.value)
+    for definition in meta_graph.signature_def.values():
+        yield from (info.name.split(":")[0] for info in definition.outputs.values())
 
 
 def _facts(reach: Reach, walk: Walk, definition: Any) -> SignatureFacts:

@@ -3,7 +3,7 @@ may be called on the way. Functions are looked at whole, as all that has an effe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -51,21 +51,31 @@ class Reached(NamedTuple):
 
 
 class Reach:
-    """A graph with its functions."""
+    """A graph with its functions.
 
-    def __init__(self, graph_def: Any) -> None:
+    Args:
+        run: the names of all nodes that are ever run: of the signatures, and of what initialises.
+    """
+
+    def __init__(self, graph_def: Any, run: Iterable[str]) -> None:
         self._nodes = {node.name: node for node in graph_def.node}
         self._functions = {f.signature.name: f for f in graph_def.library.function}
-
-    @cached_property
-    def _types(self) -> frozenset[str]:
-        """The types of all operations that there are."""
-        inner = (node.op for function in self._functions.values() for node in function.node_def)
-        return frozenset(node.op for node in self._nodes.values()) | frozenset(inner)
+        self._run = list(run)
 
     def of(self, tensors: Iterable[str]) -> Reached:
         """What computing `tensors` (names of nodes) does besides."""
         found = Reached()
+        for node in self._behind(tensors):
+            found = self._look(node, found)
+        return found
+
+    @cached_property
+    def _types(self) -> frozenset[str]:
+        """The types of all operations that are ever run."""
+        return frozenset(node.op for node in self._behind(self._run))
+
+    def _behind(self, tensors: Iterable[str]) -> Iterator[Any]:
+        """The nodes that are run for these, those of functions after those of the graph."""
         seen: set[str] = set()
         called: list[str] = []
         pending = list(tensors)
@@ -75,7 +85,8 @@ class Reach:
                 continue
             seen.add(name)
             node = self._nodes[name]
-            found = self._look(node, found, called)
+            yield node
+            called += _called(node)
             pending += [each.removeprefix("^").split(":")[0] for each in node.input]
         entered: set[str] = set()
         while called:
@@ -83,26 +94,15 @@ class Reach:
             if name in entered or name not in self._functions:
                 continue
             entered.add(name)
-            function = self._functions[name]
-            if "_XlaMustCompile" in function.attr and function.attr["_XlaMustCompile"].b:
-                found = found._replace(compiled=True)
-            for node in function.node_def:
-                found = self._look(node, found, called)
-        return found
+            for node in self._functions[name].node_def:
+                yield node
+                called += _called(node)
 
-    def _look(self, node: Any, found: Reached, called: list[str]) -> Reached:
+    def _look(self, node: Any, found: Reached) -> Reached:
         from tensorflow.python.framework import op_def_registry
 
-        called.append(node.op)
-        for name, attribute in node.attr.items():
-            if attribute.HasField("func"):
-                called.append(attribute.func.name)
-            elif attribute.list.func:
-                called.extend(f.name for f in attribute.list.func)
-            elif name == "_XlaMustCompile" and attribute.b:
-                found = found._replace(compiled=True)
-        if node.op in _COMPILED_CALLS:
-            return found._replace(compiled=True)
+        if node.op in _COMPILED_CALLS or self._is_compiled(node):
+            found = found._replace(compiled=True)
         if node.op in _LACKING:
             needed, why = _LACKING[node.op]
             if needed is None or not any(name.startswith(needed) for name in self._types):
@@ -112,3 +112,19 @@ class Reach:
             if definition is not None and definition.is_stateful:
                 return found._replace(effect=node.op)
         return found
+
+    def _is_compiled(self, node: Any) -> bool:
+        """Whether a node calls a function that must be compiled."""
+        marked = [node.attr]
+        marked += [self._functions[n].attr for n in _called(node) if n in self._functions]
+        return any("_XlaMustCompile" in attr and attr["_XlaMustCompile"].b for attr in marked)
+
+
+def _called(node: Any) -> list[str]:
+    """The functions that a node may call."""
+    called = [node.op]
+    for attribute in node.attr.values():
+        if attribute.HasField("func"):
+            called.append(attribute.func.name)
+        called += [function.name for function in attribute.list.func]
+    return called

@@ -114,6 +114,8 @@ class Walk:
         self._graph = Body(graph_def.node)
         self._definitions = {f.signature.name: f for f in graph_def.library.function}
         self._functions: dict[str, Function] = {}
+        # Signatures often call the same function, and loops theirs again and again.
+        self._results: dict[tuple[str, tuple[Value, ...]], list[Value]] = {}
 
     def signature(self, inputs: Mapping[str, Value], outputs: Sequence[str]) -> list[Value]:
         """What the tensors `outputs` are made of where those named in `inputs` are fed."""
@@ -131,8 +133,13 @@ class Walk:
         function = self._functions.get(name)
         if function is None:
             function = self._functions[name] = Function(self._definitions[name])
-        known = {a: [v] for a, v in zip(function.arguments, arguments, strict=False)}
-        return self._evaluate(function, function.results, known, operation.depth + 1)
+        key = (name, tuple(arguments))
+        results = self._results.get(key)
+        if results is None:
+            known = {a: [v] for a, v in zip(function.arguments, arguments, strict=False)}
+            results = self._evaluate(function, function.results, known, operation.depth + 1)
+            self._results[key] = results
+        return results
 
     def _evaluate(
         self, body: Body, wanted: Sequence[str], known: dict[str, list[Value]], depth: int

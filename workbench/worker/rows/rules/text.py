@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 from workbench.worker.rows.dimensions import ROWS, Dimension, unknown
 from workbench.worker.rows.rules import rule
 from workbench.worker.rows.values import Kind, Value, free, numbers, rows
 from workbench.worker.rows.walk import Operation
 
+# A function may be called for one text and then for another.
+_calls = itertools.count(1)
 _LONGEST = "it pads each row to the longest of the batch"
 
 
@@ -16,7 +20,7 @@ def split_text(operation: Operation) -> list[Value]:
     one_row = given.kind is Kind.ROWS and given.shape is not None and len(given.shape) == 1
     if not one_row or not separator.is_free or given.shape is None:
         return [operation.unproven("it splits text that is not one for each row")] * 3
-    source = operation.node.name
+    source = f"{operation.node.name} {next(_calls)}"
     # How many words the longest row has depends on all rows.
     longest = [given.shape[0], None]
     return [
