@@ -2,7 +2,7 @@
 
 Run once per session in a process of its own, so that the tests never import TensorFlow. Most
 are exported the TensorFlow 1 way, which gives exact control over names, shapes and operations;
-`digits`, `keeper` and `lookup` are TensorFlow 2 modules.
+`digits`, `keeper`, `lookup` and `compiled` are TensorFlow 2 modules.
 """
 
 from __future__ import annotations
@@ -144,6 +144,14 @@ def main(folder: str) -> None:
             [tf.constant(0), tf.ones([192, 192]) / 192.0, x],
         )
         return {"serving_default": ({"x": x, "steps": steps}, {"y": y}, "")}
+
+    def picky_steps() -> Any:
+        """Takes what `slow` takes, and refuses every request that is one."""
+        x = v1.placeholder(tf.float32, [None], name="x")
+        steps = v1.placeholder(tf.int32, [None], name="steps")
+        negative = v1.Assert(tf.reduce_all(steps < 0), ["steps must be negative"])
+        with tf.control_dependencies([negative]):
+            return {"serving_default": ({"x": x, "steps": steps}, {"y": tf.identity(x)}, "")}
 
     def seconds_of_work() -> Any:
         _, m = tf.while_loop(
@@ -328,6 +336,7 @@ def main(folder: str) -> None:
     export("defaults", multi, b_defaults_to_seven)
     export("rows", rows)
     export("slow", slow)
+    export("picky_steps", picky_steps)
     export("slow_to_load", half_plus(3.0), main_op=seconds_of_work)
     export("never_loads", half_plus(3.0), main_op=waiting_for_somebody)
     export("identity", identity)
@@ -385,6 +394,15 @@ def main(folder: str) -> None:
         def ids(self, words: Any) -> Any:
             return {"ids": self.table.lookup(words)}
 
+    class Compiled(tf.Module):
+        """Compiled by XLA, once for each size of a batch."""
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, "x")], jit_compile=True)
+        def double(self, x: Any) -> Any:
+            return {"y": 2.0 * x + 1.0}
+
+    compiled = Compiled()
+    tf.saved_model.save(compiled, f"{folder}/compiled", {"serving_default": compiled.double})
     digits, keeper = Digits(), Keeper()
     tf.saved_model.save(digits, f"{folder}/digits", {"serving_default": digits.classify})
     tf.saved_model.save(keeper, f"{folder}/keeper", {"keep": keeper.keep, "recall": keeper.recall})

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.signature import Signature
 from workbench.core.signature_facts import SignatureFacts
 
@@ -57,6 +58,20 @@ class Merging:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Merging:
         return cls(**{**data, "batch_sizes": tuple(data["batch_sizes"])})
+
+
+def automatic_parameters(batch_sizes: tuple[int, ...] = ()) -> BatchingParameters:
+    """How requests are merged that may be, without being asked to; padded to `batch_sizes`, where
+    there are any. As many rows may wait in either case."""
+    plain = BatchingParameters()
+    if not batch_sizes:
+        return plain
+    waiting = plain.max_enqueued_batches * plain.max_batch_size
+    return BatchingParameters(
+        max_batch_size=batch_sizes[-1],
+        allowed_batch_sizes=batch_sizes,
+        max_enqueued_batches=waiting // batch_sizes[-1],
+    )
 
 
 def has_batch_dimension(signature: Signature) -> bool:

@@ -148,7 +148,9 @@ def calibrate(
     with kept_settings(server) as before:
         slots = before.num_batch_threads or 1
         largest = max_batch_size or min(before.batch_limit, LARGEST)
-        sizes = [s * rows for s in sizes_up_to(max(1, largest // rows))]
+        # A compiled model runs in these sizes alone, to which its batches are padded.
+        sizes = [s for s in before.allowed_batch_sizes if s <= largest and s % rows == 0]
+        sizes = sizes or [s * rows for s in sizes_up_to(max(1, largest // rows))]
         flights = sorted({1, slots}, reverse=True)
         each = seconds / (len(sizes) * (len(flights) + 1))
         samples: dict[tuple[int, int], NDArray[np.int64]] = {}

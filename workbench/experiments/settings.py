@@ -10,6 +10,8 @@ from dataclasses import replace
 
 from workbench.client.server import Server
 from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.merging import automatic_parameters
+from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.core.status import failed_precondition
 
 _IN_USE: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
@@ -30,9 +32,20 @@ def apply(server: Server, parameters: BatchingParameters) -> None:
     server.batching = parameters
 
 
+def automatic(server: Server) -> BatchingParameters:
+    """What automatic batching amounts to: the defaults; for a model that is compiled, with the
+    sizes that its batches are padded to."""
+    for version in server._describe(server.model)["versions"]:
+        if version["state"] == "AVAILABLE":
+            decided = version.get("merging", {}).get(DEFAULT_SIGNATURE)
+            return automatic_parameters(tuple(decided["batch_sizes"]) if decided else ())
+    return automatic_parameters()
+
+
 def in_force(server: Server) -> BatchingParameters:
-    """The parameters in force, or the defaults where batching is automatic, with the slots."""
-    return replace(server.batching or BatchingParameters(), num_batch_threads=slots_of(server))
+    """The parameters in force, or what stands for them where batching is automatic, with the
+    slots."""
+    return replace(server.batching or automatic(server), num_batch_threads=slots_of(server))
 
 
 @contextmanager

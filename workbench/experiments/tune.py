@@ -26,6 +26,7 @@ from workbench.experiments.point import STABLE, Point, without_infinity
 from workbench.experiments.progress import Progress
 from workbench.experiments.running import Running
 from workbench.experiments.service_time import sizes_up_to
+from workbench.experiments.settings import automatic
 from workbench.experiments.simulate import simulate
 from workbench.experiments.sweep import sweep
 from workbench.load.arrivals import poisson
@@ -202,7 +203,7 @@ def tune(
                 report=lambda text: running.tell(f"calibrating: {text}"),
                 keep=False,
             )
-        before = server.batching or BatchingParameters()
+        before = server.batching or automatic(server)
         before = replace(before, num_batch_threads=calibration.slots)
         found = candidates(before, calibration, p99_ms, rate, seed)
         chosen = best_of_each_timeout(rank(found, p99_ms))[:verify]

@@ -12,7 +12,7 @@ import numpy as np
 
 from workbench.core.batching import BatchQueue
 from workbench.core.batching_parameters import BatchingParameters
-from workbench.core.merging import Merging, has_batch_dimension
+from workbench.core.merging import Merging, automatic_parameters, has_batch_dimension
 from workbench.core.signature import Signature
 from workbench.core.status import ServingError
 from workbench.runtime.frames import Tensors
@@ -30,7 +30,7 @@ Answer = Callable[["Tensors | ServingError"], None]
 SOLO = "solo"
 SOLO_AGAIN = "solo, again"
 SOLO_PARAMETERS = BatchingParameters(max_batch_size=1, max_enqueued_batches=1000)
-_AUTOMATIC = BatchingParameters()
+_AUTOMATIC = automatic_parameters()
 MAX_PENDING = 20_000
 """Requests of a version that may wait or run, over all its queues."""
 
@@ -184,16 +184,7 @@ class VersionQueues:
 
     def _automatic(self, signature: str) -> BatchingParameters:
         sizes = self.merging[signature].batch_sizes
-        if not sizes:
-            return _AUTOMATIC
-        return BatchingParameters(
-            max_batch_size=sizes[-1],
-            allowed_batch_sizes=sizes,
-            # As many rows may wait as where batches are not padded.
-            max_enqueued_batches=_AUTOMATIC.max_enqueued_batches
-            * _AUTOMATIC.max_batch_size
-            // sizes[-1],
-        )
+        return automatic_parameters(sizes) if sizes else _AUTOMATIC
 
     def parameters_of(self, key: Hashable) -> BatchingParameters:
         if not isinstance(key, tuple):
