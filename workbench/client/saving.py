@@ -53,6 +53,7 @@ def put_version(model: Servable, base: Path, version: int) -> Path:
         ServingError: INVALID_ARGUMENT, it cannot be saved, or the version exists;
             RESOURCE_EXHAUSTED or UNAVAILABLE, the disk is full, or does not take it.
     """
+    model.prepare()
     try:
         base.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -63,7 +64,6 @@ def put_version(model: Servable, base: Path, version: int) -> Path:
             "publish the next one"
         )
     final = base / folder_name(base, version)
-    model.prepare()
     try:
         with _beside(base, version) as beside:
             model.write(beside, _copy)

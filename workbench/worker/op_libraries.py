@@ -46,7 +46,7 @@ def _missing(name: str, error: Exception) -> ServingError:
         text = f"The library of operations {name} cannot be loaded: {why}; correct --op_libraries"
     else:
         text = (
-            f"This version needs the TensorFlow operations of package {name!r}, which the server's "
-            f"Python ({sys.executable}) cannot import: {why}; install the package there"
+            f"The TensorFlow operations of package {name!r} are needed, which the server's Python "
+            f"({sys.executable}) cannot import: {why}; install the package there"
         )
     return ServingError(Code.FAILED_PRECONDITION, text)
