@@ -61,6 +61,12 @@ def keras_called() -> Any:
     return model
 
 
+def keras_plain() -> Any:
+    import keras
+
+    return keras.Sequential([keras.Input((2,), name="x"), _ones(keras)])
+
+
 def keras_bfloat16() -> Any:
     import keras
 
@@ -189,7 +195,7 @@ def keras2_unbuilt() -> Any:
 # Modules.
 
 
-def _module(model: Any = None, spec: Any = None, **attributes: Any) -> Any:
+def _module(compute: Any, spec: Any = None, **attributes: Any) -> Any:
     import tensorflow as tf
 
     class Holder(tf.Module):
@@ -200,7 +206,7 @@ def _module(model: Any = None, spec: Any = None, **attributes: Any) -> Any:
 
         @tf.function(input_signature=[spec or tf.TensorSpec([None, 2], tf.float32, "x")])
         def __call__(self, x: Any) -> Any:
-            return {"y": model(x)}
+            return {"y": compute(x)}
 
     return Holder()
 

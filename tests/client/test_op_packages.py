@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -97,20 +98,33 @@ def test_operations_of_no_package_are_refused_before_they_are_lost(
     runtime: Path, library: str, tmp_path: Path
 ) -> None:
     """A library that a notebook has loaded by its path: no worker could find it."""
+    own = shutil.copy(library, tmp_path / "my_ops.so")
+    # A process of its own: one can register an operation once.
     alone = Trainer()
     try:
         with pytest.raises(ServingError) as refused:
-            alone.put_with_library(library, str(tmp_path / "base"))
+            alone.put_with_library(str(own), str(tmp_path / "base"))
     finally:
         alone.close()
     assert refused.value == ServingError(
         Code.INVALID_ARGUMENT,
-        "The model uses the TensorFlow operation 'TFText>WhitespaceTokenizeWithOffsetsV2' of a "
-        "library that this process has loaded, which belongs to no Python package: load the "
-        "library in a package of its own, so that the process that serves can import it (workbench "
-        "model-server also takes --op_libraries)",
+        "The model uses the TensorFlow operation 'TFText>WhitespaceTokenizeWithOffsetsV2' of "
+        f"{own}, which belongs to no Python package: load the library in a package of its own, so "
+        "that the process that serves can import it (workbench model-server also takes "
+        "--op_libraries)",
     )
     assert not (tmp_path / "base").exists()
+
+
+def test_a_library_is_known_by_the_package_that_it_lies_in(
+    runtime: Path, library: str, tmp_path: Path
+) -> None:
+    alone = Trainer()
+    try:
+        version = alone.put_with_library(library, str(tmp_path / "base"))
+    finally:
+        alone.close()
+    assert record(version)["packages"] == ["tensorflow_text"]
 
 
 @pytest.mark.parametrize("by", ["package", "path"])

@@ -364,7 +364,7 @@ def test_what_cannot_be_saved_starts_no_server(runtime: Path) -> None:
     [
         ({"name": "a b"},
          "Server name 'a b' cannot be used: it needs 1 to 64 letters, digits, '.', '_' or '-', and "
-         "must begin with a letter or digit"),
+         "must begin with a letter or digit; 'a-b' can be used"),
         ({"port": 80000},
          "Port 80000 cannot be used: give a number from 1 to 65535, or 0 to let the system choose"),
         ({"port": "8501"},

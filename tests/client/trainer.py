@@ -180,8 +180,8 @@ def put_with_library(library: str, base: str) -> str:
     class Splitter(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "x")])
         def __call__(self, x: Any) -> Any:
-            split = operations.tf_text_whitespace_tokenize_with_offsets_v2
-            return {"y": split(input_values=x, input_config=tf.constant(b""))[0]}
+            split = operations.TFText_WhitespaceTokenizeWithOffsetsV2
+            return {"y": split(input_values=x, input_config=b"")[0]}
 
     return str(saving.put_version(servable(Splitter()), Path(base), 1))
 

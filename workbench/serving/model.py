@@ -180,7 +180,9 @@ class ModelConfig:
             raise invalid_argument(f"Labels must map names to version numbers; were {labels!r}")
         values["labels"] = dict(labels)
         values["tags"] = tuple(data.get("tags") or ("serve",))
-        values["op_libraries"] = tuple(data.get("op_libraries") or ())
+        libraries = data.get("op_libraries") or ()
+        # A text is a sequence as well: of its letters.
+        values["op_libraries"] = (libraries,) if isinstance(libraries, str) else tuple(libraries)
         return cls(**values)
 
 

@@ -48,7 +48,7 @@ def _cure(path: Path, error: Exception) -> str:
         )
     if "custom_objects" in text or "registered" in text or "Unknown layer" in text:
         return f"{said(error)}; load it with {call}, custom_objects=...) and serve the model"
-    return f"{said(error)}; load it with {call}) and serve the model"
+    return f"{said(error)}; load the model in another way, or build it anew, and serve that"
 
 
 def _keras_version(path: Path) -> str:
