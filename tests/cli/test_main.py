@@ -72,11 +72,14 @@ def test_serving_the_same_again_reuses_it(capsys: Output, served: wb.Server, mod
     ("arguments", "message"),
     [
         (["/no/such/path"],
-         "There is no /no/such/path: give the path of a SavedModel or of a folder of numbered "
-         "versions"),
+         "There is no /no/such/path: give the path of a SavedModel, of a .keras file, or of a "
+         "folder of numbered versions"),
+        (["gs://bucket/digits"],
+         "gs://bucket/digits cannot be read: gs: is not a folder of this machine; copy the model "
+         "to a local folder, or mount the store, and give that path"),
         (["/", "--name", "a b"],
          "Server name 'a b' cannot be used: it needs 1 to 64 letters, digits, '.', '_' or '-', and "
-         "must begin with a letter or digit"),
+         "must begin with a letter or digit; 'a-b' can be used"),
         (["/no", "--port", "99999"],
          "Port 99999 cannot be used: give a number from 1 to 65535, or 0 to let the system choose"),
         (["/no", "--transition", "abrupt"],

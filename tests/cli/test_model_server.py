@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,7 @@ def test_what_flags_change(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         "--grpc_channel_arguments=grpc.max_concurrent_streams=5,grpc.name=x",
         "--tensorflow_intra_op_parallelism=2",
         "--saved_model_tags=serve,gpu",
+        "--op_libraries=tensorflow_text, my/ops.so",
         "--file_system_poll_wait_seconds=0",
         "--rest_api_timeout_in_ms=1500",
     )
@@ -152,6 +154,7 @@ def test_what_flags_change(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     (model,) = asked.models
     assert model["batching"]["max_batch_size"] == 9
     assert (model["intra_op_threads"], model["tags"]) == (2, ["serve", "gpu"])
+    assert model["op_libraries"] == ["tensorflow_text", os.path.abspath("my/ops.so")]
     assert asked.data_plane["metrics_path"] == "/monitoring/prometheus/metrics"
     assert asked.data_plane["rest_timeout_seconds"] == 1.5
     assert asked.data_plane["grpc"]["channel_arguments"] == {

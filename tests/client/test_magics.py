@@ -65,7 +65,8 @@ def test_a_failure_is_shown_and_not_raised(shell: InteractiveShell, tmp_path: Pa
         assert shell.run_line_magic("serve", "path --name nothing") is None
     assert captured.stdout == (
         f"Serving nothing ...\nnothing is not served: {tmp_path}/empty is neither a SavedModel (it "
-        "has no saved_model.pb) nor a folder of numbered versions (it has no folder named '1')\n"
+        "has no saved_model.pb), nor a .keras file, nor a folder of numbered versions (it has no "
+        "folder named '1')\n"
     )
     assert "server" not in shell.user_ns
 

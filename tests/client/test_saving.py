@@ -11,11 +11,16 @@ import pytest
 
 from tests.client.trainer import Trainer
 from workbench.client import saving
+from workbench.client.models.servable import is_saved_model, servable
 from workbench.core.status import Code, ServingError
 
 
 def names(folder: Path) -> list[str]:
     return sorted(os.listdir(folder))
+
+
+def put_version(model: Any, base: Path, version: int) -> Path:
+    return saving.put_version(servable(model), base, version)
 
 
 def folders(base: Path, *versions: str) -> Path:
@@ -57,7 +62,7 @@ def test_a_folder_is_named_like_the_others(
 
 
 def test_a_saved_model_is_copied_whole(tmp_path: Path, models: Path) -> None:
-    final = saving.put_version(models / "lookup", tmp_path / "base", 3)
+    final = put_version(models / "lookup", tmp_path / "base", 3)
     assert final == tmp_path / "base" / "3"
     assert names(tmp_path / "base") == ["3"]
     assert names(final) == names(models / "lookup")
@@ -66,7 +71,7 @@ def test_a_saved_model_is_copied_whole(tmp_path: Path, models: Path) -> None:
 
 def test_a_copy_shares_nothing_that_can_change(tmp_path: Path, models: Path) -> None:
     source = shutil.copytree(models / "half_plus_two", tmp_path / "source")
-    final = saving.put_version(source, tmp_path / "base", 1)
+    final = put_version(source, tmp_path / "base", 1)
     before = (final / "saved_model.pb").read_bytes()
     # As an export into the same folder does: the file stays, its contents change.
     (source / "saved_model.pb").write_bytes(b"another graph")
@@ -75,20 +80,20 @@ def test_a_copy_shares_nothing_that_can_change(tmp_path: Path, models: Path) -> 
 
 def test_what_is_no_saved_model_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     source = folders(tmp_path, "source") / "source"
-    error = refused(lambda: saving.put_version(source, tmp_path / "base", 1))
+    error = refused(lambda: put_version(source, tmp_path / "base", 1))
     assert error == ServingError(
         Code.INVALID_ARGUMENT, f"{source} is no SavedModel: it has no saved_model.pb"
     )
-    assert names(tmp_path / "base") == []
+    assert not (tmp_path / "base").exists()
 
 
 def test_a_version_never_changes(tmp_path: Path, models: Path) -> None:
     base = folders(tmp_path / "base", "0001")
-    error = refused(lambda: saving.put_version(models / "text", base, 1))
+    error = refused(lambda: put_version(models / "text", base, 1))
     assert error == ServingError(
         Code.INVALID_ARGUMENT,
         f"Version 1 exists already in {base}: a version never changes its contents; publish the "
-        "next one, or remove that folder first",
+        "next one",
     )
 
 
@@ -100,7 +105,7 @@ def test_a_copy_that_fails_leaves_nothing(
 
     monkeypatch.setattr(os, "rename", full)
     base = tmp_path / "base"
-    error = refused(lambda: saving.put_version(models / "text", base, 1))
+    error = refused(lambda: put_version(models / "text", base, 1))
     assert error == ServingError(
         Code.RESOURCE_EXHAUSTED,
         f"Version 1 could not be written to {base}: No space left on device. Nothing of it is "
@@ -113,8 +118,9 @@ def test_what_a_killed_publisher_left_is_removed_by_the_next(tmp_path: Path, mod
     """And what a living one is writing is not."""
     code = (
         "import sys, time; from pathlib import Path; from workbench.client import saving\n"
+        "from workbench.client.models.servable import servable\n"
         "saving._copy = lambda source, target: (print(flush=True), time.sleep(60))\n"
-        "saving.put_version(sys.argv[1], Path(sys.argv[2]), 1)"
+        "saving.put_version(servable(sys.argv[1]), Path(sys.argv[2]), 1)"
     )
     publisher = subprocess.Popen(
         [sys.executable, "-c", code, str(models / "half_plus_two"), str(tmp_path)],
@@ -123,23 +129,24 @@ def test_what_a_killed_publisher_left_is_removed_by_the_next(tmp_path: Path, mod
     with publisher:
         assert publisher.stdout is not None
         publisher.stdout.readline()
-        saving.put_version(models / "half_plus_two", tmp_path, 2)
+        put_version(models / "half_plus_two", tmp_path, 2)
         beside = [name for name in os.listdir(tmp_path) if name.startswith(".1.")]
         assert (len(beside), sorted(os.listdir(tmp_path))) == (1, [*beside, "2"])
         publisher.kill()
-    saving.put_version(models / "half_plus_two", tmp_path, 3)
+    put_version(models / "half_plus_two", tmp_path, 3)
     assert sorted(os.listdir(tmp_path)) == ["2", "3"]
 
 
 @pytest.mark.parametrize("model", [5, None, b"bytes", {"a": 1}])
 def test_what_is_no_model(tmp_path: Path, model: Any) -> None:
-    error = refused(lambda: saving.put_version(model, tmp_path / "base", 1))
+    error = refused(lambda: put_version(model, tmp_path / "base", 1))
     assert error == ServingError(
         Code.INVALID_ARGUMENT,
         f"An object of type {type(model).__name__} cannot be served: give a Keras model, a "
-        "tf.Module, the path of a SavedModel, or the path of a folder of numbered versions",
+        "tf.Module, the path of a SavedModel or of a .keras file, or the path of a folder of "
+        "numbered versions",
     )
-    assert names(tmp_path / "base") == []
+    assert not (tmp_path / "base").exists()
 
 
 # Rolling back and undoing it.
@@ -191,7 +198,7 @@ def test_models_in_memory_are_saved(trainer: Trainer, tmp_path: Path, kind: str)
     final = trainer.put(kind, str(tmp_path / "base"), 1)
     assert final == str(tmp_path / "base" / "1")
     assert names(tmp_path / "base") == ["1"]
-    assert saving.is_saved_model(Path(final))
+    assert is_saved_model(Path(final))
 
 
 @pytest.mark.parametrize(
@@ -205,7 +212,7 @@ def test_models_in_memory_are_saved(trainer: Trainer, tmp_path: Path, kind: str)
          "@tf.function(input_signature=[tf.TensorSpec([None, ...], tf.float32)])"),
         ("int",
          "An object of type int cannot be served: give a Keras model, a tf.Module, the path of a "
-         "SavedModel, or the path of a folder of numbered versions"),
+         "SavedModel or of a .keras file, or the path of a folder of numbered versions"),
     ],
 )  # fmt: skip
 def test_models_that_cannot_be_saved(
@@ -213,4 +220,4 @@ def test_models_that_cannot_be_saved(
 ) -> None:
     error = refused(lambda: trainer.put(kind, str(tmp_path / "base"), 1))
     assert error == ServingError(Code.INVALID_ARGUMENT, message)
-    assert names(tmp_path / "base") == []
+    assert not (tmp_path / "base").exists()

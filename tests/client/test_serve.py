@@ -354,7 +354,7 @@ def test_what_cannot_be_saved_starts_no_server(runtime: Path) -> None:
     assert error == ServingError(
         Code.INVALID_ARGUMENT,
         "An object of type object cannot be served: give a Keras model, a tf.Module, the path of "
-        "a SavedModel, or the path of a folder of numbered versions",
+        "a SavedModel or of a .keras file, or the path of a folder of numbered versions",
     )
     assert left(runtime, "thing") == []
 
@@ -364,7 +364,7 @@ def test_what_cannot_be_saved_starts_no_server(runtime: Path) -> None:
     [
         ({"name": "a b"},
          "Server name 'a b' cannot be used: it needs 1 to 64 letters, digits, '.', '_' or '-', and "
-         "must begin with a letter or digit"),
+         "must begin with a letter or digit; 'a-b' can be used"),
         ({"port": 80000},
          "Port 80000 cannot be used: give a number from 1 to 65535, or 0 to let the system choose"),
         ({"port": "8501"},
@@ -396,13 +396,14 @@ def test_paths_that_are_no_model(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
     assert refused(lambda: wb.serve(missing, "never")) == ServingError(
         Code.INVALID_ARGUMENT,
-        f"There is no {missing}: give the path of a SavedModel or of a folder of numbered versions",
+        f"There is no {missing}: give the path of a SavedModel, of a .keras file, or of a folder "
+        "of numbered versions",
     )
     (tmp_path / "one").mkdir()
     assert refused(lambda: wb.serve(tmp_path, "never")) == ServingError(
         Code.INVALID_ARGUMENT,
-        f"{tmp_path} is neither a SavedModel (it has no saved_model.pb) nor a folder of numbered "
-        "versions (it has no folder named '1')",
+        f"{tmp_path} is neither a SavedModel (it has no saved_model.pb), nor a .keras file, nor a "
+        "folder of numbered versions (it has no folder named '1')",
     )
 
 

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.client import strangers
 from workbench.core.status import ServingError
 
 _ENVIRONMENT = {
@@ -76,6 +77,8 @@ def main() -> None:
 @functools.cache
 def _model(kind: str) -> Any:
     """One model of each kind; those with a number multiply by it."""
+    if kind in strangers.MODELS:
+        return strangers.build(kind)
     import keras
     import tensorflow as tf
 
@@ -122,21 +125,22 @@ def _model(kind: str) -> Any:
 
 
 def save(kind: str, path: str) -> None:
-    from workbench.client import saving
+    from workbench.client.models.servable import servable
 
-    saving.save(_model(kind), Path(path))
+    servable(_model(kind)).write(Path(path))
 
 
 def put(kind: str, base: str, version: int) -> str:
     from workbench.client import saving
+    from workbench.client.models.servable import servable
 
-    return str(saving.put_version(_model(kind), Path(base), version))
+    return str(saving.put_version(servable(_model(kind)), Path(base), version))
 
 
 def fingerprint(kind: str) -> str:
-    from workbench.client import fingerprint
+    from workbench.client.models.servable import servable
 
-    return fingerprint.fingerprint(_model(kind))
+    return servable(_model(kind)).digest()
 
 
 def serve(kind: str, name: str, **settings: Any) -> str:
@@ -151,7 +155,57 @@ def publish(name: str, kind: str) -> int:
     return wb.connect(name).publish(_model(kind))
 
 
+def put_path(path: str, base: str, version: int) -> str:
+    from workbench.client import saving
+    from workbench.client.models.servable import servable
+
+    return str(saving.put_version(servable(path), Path(base), version))
+
+
+def serve_path(path: str) -> str:
+    import workbench as wb
+
+    return str(wb.serve(path).outcome)
+
+
+def put_with_library(library: str, base: str) -> str:
+    """A model with an operation of a library that is loaded by its path, as a notebook does."""
+    import tensorflow as tf
+
+    from workbench.client import saving
+    from workbench.client.models.servable import servable
+
+    operations = tf.load_op_library(library)
+
+    class Splitter(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "x")])
+        def __call__(self, x: Any) -> Any:
+            split = operations.TFText_WhitespaceTokenizeWithOffsetsV2
+            return {"y": split(input_values=x, input_config=b"")[0]}
+
+    return str(saving.put_version(servable(Splitter()), Path(base), 1))
+
+
+def save_plainly(kind: str, path: str) -> str:
+    """As TensorFlow alone does it."""
+    import tensorflow as tf
+
+    model = _model(kind)
+    tf.saved_model.save(model, path, signatures=model.__call__)
+    return path
+
+
+def rebuilt_fingerprint(kind: str) -> str:
+    """Of a model that is built anew, as by a cell that is run again."""
+    from workbench.client.models.servable import servable
+
+    return servable(strangers.build(kind)).digest()
+
+
 _FUNCTIONS = {f.__name__: f for f in (save, put, fingerprint, serve, publish)}
+_MORE = (put_path, put_with_library, serve_path, save_plainly, rebuilt_fingerprint)
+_FUNCTIONS |= {f.__name__: f for f in _MORE}
+_FUNCTIONS["save_as"] = strangers.save_as
 
 if __name__ == "__main__":
     main()

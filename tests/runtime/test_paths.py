@@ -29,16 +29,43 @@ def test_names_that_can_be_used(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "x" * 65, "a/b", "../a", ".a", "-a", "_a", "a b", "é", "a\n", "a\0", None, 5]
-)
-def test_names_that_cannot(name: Any) -> None:
+    ("name", "clean"),
+    [("", ""), ("x" * 65, "x" * 64), ("a/b", "a-b"), ("../a", "a"), (".a", "a"), ("-a", "a"),
+     ("_a", "a"), ("a b", "a-b"), ("é", "e"), ("a\n", "a"), ("a\0", "a"), (None, ""), (5, ""),
+     ("my model (final).v2", "my-model-final-.v2"), ("长度", "")],
+)  # fmt: skip
+def test_names_that_cannot(name: Any, clean: str) -> None:
     with pytest.raises(ServingError) as refused:
         paths.check_name(name)
     assert refused.value == ServingError(
         Code.INVALID_ARGUMENT,
         f"Server name {name!r} cannot be used: it needs 1 to 64 letters, digits, '.', '_' or '-', "
-        "and must begin with a letter or digit",
+        "and must begin with a letter or digit" + (f"; {clean!r} can be used" if clean else ""),
     )
+    if clean:
+        assert paths.check_name(clean) == paths.clean_name(name)
+
+
+@pytest.mark.parametrize(
+    ("path", "scheme"),
+    [("gs://bucket/digits", "gs"), ("s3://bucket/digits/1", "s3"), ("hdfs://host:9000/m", "hdfs"),
+     (Path("gs://bucket/digits"), "gs")],
+)  # fmt: skip
+def test_a_store_that_is_no_folder_of_this_machine(path: Any, scheme: str) -> None:
+    with pytest.raises(ServingError) as refused:
+        paths.check_local(path)
+    assert refused.value == ServingError(
+        Code.INVALID_ARGUMENT,
+        f"{path} cannot be read: {scheme}: is not a folder of this machine; copy the model to a "
+        "local folder, or mount the store, and give that path",
+    )
+
+
+def test_a_file_url_is_a_path_in_disguise() -> None:
+    with pytest.raises(ServingError, match="give the path without it"):
+        paths.check_local("file:///models/digits")
+    paths.check_local("/models/a:b/digits")
+    paths.check_local("models")
 
 
 def test_the_runtime_folder_is_jupyters_and_is_made(runtime: Path) -> None:

@@ -73,7 +73,7 @@ def test_what_a_folder_holds(root: Path) -> None:
     assert about == {"kind": "saved_model", "name": "digits", "versions": [], "foreign": None}
     assert folders.look(root)["kind"] is None
     (root / ".my model!").mkdir()
-    assert folders.look(root / ".my model!")["name"] == "my-model-"
+    assert folders.look(root / ".my model!")["name"] == "my-model"
 
 
 def test_what_everybody_can_write_to_is_not_ones_own(root: Path) -> None:

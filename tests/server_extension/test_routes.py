@@ -150,9 +150,18 @@ async def test_stopping_an_unknown_server(jp_fetch: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["../../secret", "..", ".hidden", "a\0b", "a b", "x" * 65])
+@pytest.mark.parametrize(
+    ("name", "clean"),
+    [("../../secret", "secret"), ("..", ""), (".hidden", "hidden"), ("a\0b", "a-b"),
+     ("a b", "a-b"), ("x" * 65, "x" * 64)],
+)  # fmt: skip
 async def test_a_name_that_is_no_name_touches_no_file(
-    http_server_client: Any, jp_auth_header: Any, jp_base_url: str, jp_fetch: Any, name: str
+    http_server_client: Any,
+    jp_auth_header: Any,
+    jp_base_url: str,
+    jp_fetch: Any,
+    name: str,
+    clean: str,
 ) -> None:
     outside = paths.runtime_folder().parent / "secret.json"
     outside.write_text("not an entry: who reads it as one removes it")
@@ -166,7 +175,8 @@ async def test_a_name_that_is_no_name_touches_no_file(
         {
             "code": "INVALID_ARGUMENT",
             "message": f"Server name {name!r} cannot be used: it needs 1 to 64 letters, digits, "
-            "'.', '_' or '-', and must begin with a letter or digit",
+            "'.', '_' or '-', and must begin with a letter or digit"
+            + (f"; {clean!r} can be used" if clean else ""),
         },
     )
     assert outside.exists()

@@ -62,6 +62,21 @@ def test_short_and_full_names_of_transitions_mean_the_same() -> None:
             "Expected model m to have an absolute path or URI; got base_path()=models/m",
         ),
         (
+            {"base_path": "gs://bucket/m"},
+            "gs://bucket/m cannot be read: gs: is not a folder of this machine; copy the model to "
+            "a local folder, or mount the store, and give that path",
+        ),
+        (
+            {"op_libraries": ["tensorflow_text", "ops.so"]},
+            "op_libraries of model m has 'ops.so': give the names of Python packages, and absolute "
+            "paths of shared libraries",
+        ),
+        (
+            {"op_libraries": "a-b"},
+            "op_libraries of model m has 'a-b': give the names of Python packages, and absolute "
+            "paths of shared libraries",
+        ),
+        (
             {"labels": {"stable": "1"}},
             "Labels must map names to version numbers; were {'stable': '1'}",
         ),

@@ -13,6 +13,7 @@ from typing import Any
 import workbench
 from workbench.cli import compare, experiments, lab, model_server
 from workbench.client import Server, connect, serve, servers
+from workbench.client.serve import default_name
 from workbench.core.status import ServingError
 from workbench.runtime import registry
 
@@ -45,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     one = commands.add_parser("serve", help="serve a SavedModel or a folder of numbered versions")
-    one.add_argument("path", help="a SavedModel, or a folder of numbered versions")
+    one.add_argument("path", help="a SavedModel, a .keras file, or a folder of numbered versions")
     one.add_argument("--name", help="of the model and its server (default: the folder's name)")
     one.add_argument("--host", default="127.0.0.1", help="address to listen on")
     one.add_argument("--port", type=int, default=0, help="0 lets the system choose")
@@ -118,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    name = arguments.name or os.path.basename(os.path.abspath(arguments.path))
+    name = arguments.name or default_name(arguments.path)
     server = serve(
         arguments.path,
         name,

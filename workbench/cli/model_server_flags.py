@@ -65,6 +65,11 @@ FLAGS: dict[str, Flag] = {
     ),
     "monitoring_config_file": Flag("", "File with a MonitoringConfig."),
     "saved_model_tags": Flag("serve", "Tags of the meta graph to load, with commas between."),
+    "op_libraries": Flag(
+        "",
+        "Python packages, and paths of shared libraries, that register further TensorFlow "
+        "operations, with commas between (not in TensorFlow Serving).",
+    ),
     "tensorflow_session_parallelism": Flag(0, "Threads one operation may use; 0: automatic."),
     "tensorflow_intra_op_parallelism": Flag(0, "The same; goes before the one above."),
     "per_process_gpu_memory_fraction": Flag(

@@ -19,6 +19,7 @@ from workbench.api.config_files import (
 from workbench.api.reload import check_labels
 from workbench.core.status import invalid_argument
 from workbench.kernel.supervisor import Supervisor, SupervisorSpec
+from workbench.runtime.version_record import is_package_name
 from workbench.serving.model import ModelConfig
 
 _ONCE_SECONDS = 365 * 86400.0
@@ -105,6 +106,7 @@ def _model_defaults(values: Values) -> dict[str, Any]:
         "load_retry_seconds": values["load_retry_interval_micros"] / 1e6,
         "tags": values["saved_model_tags"].split(","),
         "intra_op_threads": threads or None,
+        "op_libraries": _op_libraries(values["op_libraries"]),
         "gpu_memory_fraction": values["per_process_gpu_memory_fraction"],
         "transition": values["transition"],
         "enable_model_warmup": values["enable_model_warmup"],
@@ -136,6 +138,14 @@ def _models(values: Values, defaults: Values) -> list[ModelConfig]:
 
 def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _op_libraries(text: str) -> list[str]:
+    """Packages by their names, and libraries by absolute paths: the server works elsewhere."""
+    return [
+        each if is_package_name(each) else os.path.abspath(os.path.expanduser(each))
+        for each in _listed(text)
+    ]
 
 
 def _channel_arguments(text: str) -> dict[str, int | str]:

@@ -1,71 +1,103 @@
 """Whether a model is the one that is served already: digests, and a record of them.
 
 A version's digest is kept in the server's own folder when the version is written. A version that
-somebody else has put there has none, and is looked at itself.
+somebody else has put there has none, and is looked at itself. The record also says which numbers
+were ever used: a number is not given to other contents, also where its folder was removed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 
-from workbench.client.saving import signature_functions
+from workbench.client.models import captures
+from workbench.client.models.endpoints import Endpoint
+from workbench.client.models.graph_form import graph_form
 from workbench.runtime import paths
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _RECORD = "published.json"
 _PIECE_BYTES = 1 << 20
 
+Piece: TypeAlias = "bytes | memoryview"
 
-def fingerprint(model: Any) -> str:
-    """A digest that changes when a model does: its kind, structure, weights and, where it is a
-    `tf.Module`, its graphs; of a SavedModel's path, the names and contents of its files.
 
-    Reads all of a model: a second for each gigabyte, about.
+def of_path(path: Path) -> str:
+    """The digest of a file's contents, or of the names and contents of a folder's files."""
+    return _digest(_contents(path))
+
+
+def of_endpoints(tf: Any, kind: str, endpoints: Sequence[Endpoint]) -> str:
+    """The digest of functions: what they compute, and the values that they use for it.
+
+    Reads all variables of a model: a second for each gigabyte, about.
     """
-    digest = hashlib.blake2b(digest_size=16)
-    if isinstance(model, (str, os.PathLike)):
-        for piece in _contents(Path(model).expanduser().resolve()):
-            digest.update(piece)
-        return digest.hexdigest()
-    digest.update(type(model).__qualname__.encode())
-    if hasattr(model, "to_json"):
+
+    def pieces() -> Iterator[Piece]:
+        yield kind.encode()
+        for endpoint in endpoints:
+            yield repr((endpoint.names, endpoint.concrete.structured_input_signature)).encode()
+            yield repr(tf.nest.map_structure(_spec, endpoint.concrete.structured_outputs)).encode()
+            yield from graph_form(endpoint.concrete.graph.as_graph_def())
+            for value in captures.values(tf, endpoint):
+                yield from array_bytes(value)
+
+    return _digest(pieces())
+
+
+def of_keras(model: Any) -> str:
+    """The digest of a Keras model by its configuration and its variables."""
+
+    def pieces() -> Iterator[Piece]:
+        yield type(model).__qualname__.encode()
+        # A subclassed model need not have a configuration.
         with contextlib.suppress(Exception):
-            digest.update(model.to_json().encode())
-    for variable in getattr(model, "variables", ()):
-        digest.update(str(variable.name).encode())
-        digest.update(memoryview(variable.numpy()).cast("B"))
-    for piece in _graphs(model):
+            yield model.to_json().encode()
+        for variable in model.variables:
+            yield from array_bytes(variable.numpy())
+
+    return _digest(pieces())
+
+
+def array_bytes(value: Any) -> Iterator[Piece]:
+    """The dtype, shape and contents of an array; any dtype, also those that only TensorFlow has."""
+    import numpy as np
+
+    array: np.ndarray = np.asarray(value)
+    yield f"{array.dtype}{array.shape}".encode()
+    if array.dtype == object:
+        yield repr(array.tolist()).encode()
+    elif array.size:
+        yield np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+def _spec(output: Any) -> Any:
+    return getattr(output, "dtype", None), str(getattr(output, "shape", None))
+
+
+def _digest(pieces: Iterable[Piece]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for piece in pieces:
         digest.update(piece)
     return digest.hexdigest()
 
 
-def _contents(folder: Path) -> Iterator[bytes]:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            size = path.stat().st_size
-            yield f"{path.relative_to(folder).as_posix()}\0{size}\0".encode()
-            with path.open("rb") as file:
-                while piece := file.read(_PIECE_BYTES):
+def _contents(path: Path) -> Iterator[bytes]:
+    files = [path] if path.is_file() else sorted(path.rglob("*"))
+    for file in files:
+        if file.is_file():
+            name = file.relative_to(path).as_posix()
+            yield f"{name}\0{file.stat().st_size}\0".encode()
+            with file.open("rb") as opened:
+                while piece := opened.read(_PIECE_BYTES):
                     yield piece
-
-
-def _graphs(model: Any) -> Iterator[bytes]:
-    """What a module computes: two may have the same variables, or none."""
-    tf, keras = sys.modules.get("tensorflow"), sys.modules.get("keras")
-    if tf is None or not isinstance(model, tf.Module):
-        return
-    if keras is not None and isinstance(model, keras.Model):
-        return
-    for name, function in sorted(signature_functions(tf, model).items()):
-        graph = function.get_concrete_function().graph.as_graph_def()
-        yield name.encode() + graph.SerializeToString(deterministic=True)
 
 
 def remember(folder: str, model: str, version: int, path: Path, digest: str) -> None:
@@ -85,7 +117,17 @@ def remember(folder: str, model: str, version: int, path: Path, digest: str) -> 
 def of_version(folder: str, model: str, version: int, path: Path) -> str:
     """The digest of what a version was made from; without a record that fits, of its files."""
     stamp, digest = _read(folder).get(f"{model}/{version}", (None, ""))
-    return digest if stamp == _stamp(path) else fingerprint(path)
+    return digest if digest and stamp == _stamp(path) else of_path(path)
+
+
+def numbers(folder: str, model: str) -> list[int]:
+    """The versions of a model that were ever published to the server with that folder."""
+    found = []
+    for key in _read(folder):
+        name, _, version = key.rpartition("/")
+        if name == model and version.isdecimal():
+            found.append(int(version))
+    return found
 
 
 def _read(folder: str) -> dict[str, Any]:

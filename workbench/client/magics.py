@@ -20,7 +20,7 @@ from IPython.core.magic_arguments import argument, magic_arguments, parse_argstr
 from IPython.display import display
 
 from workbench.client.outcomes import Outcome, outcome_of
-from workbench.client.serve import serve
+from workbench.client.serve import default_name, serve
 from workbench.client.server import Server
 from workbench.core.status import ServingError
 
@@ -33,7 +33,7 @@ class ServingMagics(Magics):  # type: ignore[misc]
 
     @magic_arguments()
     @argument("model", nargs="?", help="the model: a variable or any expression without spaces")
-    @argument("--name", default="model", help="of the model and its server")
+    @argument("--name", help="of the model and its server")
     @argument(
         "--transition",
         help="smooth, unload_first or staged; the last two also with +hold",
@@ -44,16 +44,17 @@ class ServingMagics(Magics):  # type: ignore[misc]
         """Serve a model: `%serve MODEL`, or a cell whose last line is the model."""
         arguments = parse_argstring(ServingMagics.serve, line)
         model = self._model(arguments.model, cell)
-        shown = display(_Waiting(arguments.name), display_id=True)
+        name = arguments.name or default_name(model)
+        shown = display(_Waiting(name), display_id=True)
         try:
             server = serve(
                 model,
-                arguments.name,
+                name,
                 transition=arguments.transition,
                 base_path=arguments.base_path,
             )
         except ServingError as error:
-            _replace(shown, outcome_of(arguments.name, error))
+            _replace(shown, outcome_of(name, error))
             return None
         if server.outcome is not None:
             _replace(shown, server.outcome)

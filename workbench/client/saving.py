@@ -1,23 +1,17 @@
-"""Getting a model into a numbered folder: saved beside, then renamed, so never half there.
-
-TensorFlow is used only where the caller has it: to save a model that lives in the caller.
-"""
+"""Getting a model into a numbered folder: saved beside, then renamed, so never half there."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import io
-import logging
 import os
 import re
 import shutil
-import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
+from workbench.client.models.servable import Servable
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.core.versions import parse_version
 
@@ -26,10 +20,6 @@ ASIDE = ".rolled-back"
 _BESIDE = re.compile(r"\.\d+\.[0-9a-f]{8}")
 _FICLONE = 0x40049409  # linux/fs.h
 _FULL = os.strerror(errno.ENOSPC)
-
-
-def is_saved_model(path: Path) -> bool:
-    return (path / "saved_model.pb").exists() or (path / "saved_model.pbtxt").exists()
 
 
 def version_folders(base: Path) -> dict[int, Path]:
@@ -43,9 +33,10 @@ def version_folders(base: Path) -> dict[int, Path]:
     return found
 
 
-def next_version(base: Path) -> int:
-    """One above every version there is, and above those that were rolled back."""
-    taken = [*version_folders(base), *version_folders(base / ASIDE)]
+def next_version(base: Path, used: Iterable[int] = ()) -> int:
+    """One above every version there is, above those that were rolled back, and above those that
+    were `used` before and whose folders are gone."""
+    taken = [*version_folders(base), *version_folders(base / ASIDE), *used]
     return max(taken, default=0) + 1
 
 
@@ -55,13 +46,14 @@ def folder_name(base: Path, version: int) -> str:
     return str(version).zfill(max(widths) if len(widths) == 1 else 1)
 
 
-def put_version(model: Any, base: Path, version: int) -> Path:
-    """Write `model` (in memory, or the path of a SavedModel) as `base/<version>`.
+def put_version(model: Servable, base: Path, version: int) -> Path:
+    """Write a model as `base/<version>`.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, it is nothing that can be saved, or the version exists;
+        ServingError: INVALID_ARGUMENT, it cannot be saved, or the version exists;
             RESOURCE_EXHAUSTED or UNAVAILABLE, the disk is full, or does not take it.
     """
+    model.prepare()
     try:
         base.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -69,22 +61,17 @@ def put_version(model: Any, base: Path, version: int) -> Path:
     if version in version_folders(base):
         raise invalid_argument(
             f"Version {version} exists already in {base}: a version never changes its contents; "
-            "publish the next one, or remove that folder first"
+            "publish the next one"
         )
     final = base / folder_name(base, version)
     try:
         with _beside(base, version) as beside:
-            if isinstance(model, (str, os.PathLike)):
-                source = Path(model).expanduser().resolve()
-                if not is_saved_model(source):
-                    raise invalid_argument(f"{source} is no SavedModel: it has no saved_model.pb")
-                shutil.copytree(source, beside, copy_function=_copy, dirs_exist_ok=True)
-            else:
-                save(model, beside)
+            model.write(beside, _copy)
             os.rename(beside, final)
     except BaseException as error:
-        # TensorFlow has an exception of its own for what the file system says.
-        if isinstance(error, OSError) or _FULL in str(error):
+        # TensorFlow has exceptions of its own for what the file system says.
+        own = type(error).__module__.startswith("tensorflow.python.framework.errors")
+        if isinstance(error, OSError) or own or _FULL in str(error):
             raise _not_written(version, base, error) from error
         raise
     return final
@@ -157,81 +144,6 @@ def _copy(source: str, target: str) -> str:
     except OSError:
         shutil.copy2(source, target)
     return target
-
-
-def save(model: Any, path: Path) -> None:
-    """Save a Keras model or a `tf.Module` as a SavedModel.
-
-    Raises:
-        ServingError: INVALID_ARGUMENT, saying what is missing and how to add it.
-    """
-    signatures = check_servable(model)
-    with _quiet():
-        if signatures is None:
-            model.export(str(path), verbose=False)
-        else:
-            sys.modules["tensorflow"].saved_model.save(model, str(path), signatures=signatures)
-
-
-def check_servable(model: Any) -> Any:
-    """The signatures of a `tf.Module` that can be saved; None for a Keras model, which knows its
-    own.
-
-    Raises:
-        ServingError: INVALID_ARGUMENT, saying what is missing and how to add it.
-    """
-    tf = sys.modules.get("tensorflow")
-    keras = sys.modules.get("keras")
-    if keras is not None and isinstance(model, keras.Model):
-        if not model.built:
-            raise invalid_argument(
-                f"Keras model {model.name!r} has no input shape yet: call it once, or begin it "
-                "with keras.Input, so that its signature is known"
-            )
-        return None
-    if tf is not None and isinstance(model, tf.Module):
-        return _signatures(tf, model)
-    raise invalid_argument(
-        f"An object of type {type(model).__name__} cannot be served: give a Keras model, a "
-        "tf.Module, the path of a SavedModel, or the path of a folder of numbered versions"
-    )
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Saving prints a page about itself; the caller has asked for a served model."""
-    logger = logging.getLogger("tensorflow")
-    before = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(before)
-
-
-def signature_functions(tf: Any, module: Any) -> dict[str, Any]:
-    """The functions of a module that can be served, by signature name: those with an input
-    signature; a call is the default one."""
-    found = {}
-    for name in ["__call__", *dir(type(module))]:
-        function = getattr(module, name, None) if name == "__call__" or name[0] != "_" else None
-        servable = isinstance(function, tf.types.experimental.PolymorphicFunction)
-        if servable and getattr(function, "input_signature", None) is not None:
-            found["serving_default" if name == "__call__" else name] = function
-    return found
-
-
-def _signatures(tf: Any, module: Any) -> Any:
-    found = signature_functions(tf, module)
-    if not found:
-        raise invalid_argument(
-            f"{type(module).__name__} has no function that can be served: decorate its __call__ "
-            "with @tf.function(input_signature=[tf.TensorSpec([None, ...], tf.float32)])"
-        )
-    if "serving_default" not in found:
-        found["serving_default"] = next(iter(found.values()))
-    return found
 
 
 def roll_back(base: Path, version: int) -> Path:

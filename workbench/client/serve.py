@@ -11,6 +11,8 @@ from typing import Any
 from workbench.client import fingerprint, saving
 from workbench.client.control import model_path
 from workbench.client.memory import parse_bytes
+from workbench.client.models.keras_file import is_keras_file
+from workbench.client.models.servable import Servable, is_saved_model, servable
 from workbench.client.outcomes import Launched, Published, Reused, differences
 from workbench.client.server import LOAD_TIMEOUT_SECONDS, Server
 from workbench.client.settings import DEFAULT_HOST, ModelSettings, ServerSettings
@@ -23,10 +25,13 @@ from workbench.runtime.kernel_launcher import KernelLauncher
 from workbench.runtime.launcher import Launcher, SubprocessLauncher, reap_supervisors
 from workbench.runtime.processes import ProcessId
 
+_NAME = "model"
+"""Of a model in memory that was given none."""
+
 
 def serve(
     model: Any,
-    name: str = "model",
+    name: str | None = None,
     *,
     base_path: str | os.PathLike[str] | None = None,
     version_policy: Any = None,
@@ -54,9 +59,10 @@ def serve(
     what a running server cannot change.
 
     Args:
-        model: a Keras model, a `tf.Module`, the path of a SavedModel, or the path of a folder
-            of numbered versions.
-        name: of the model and of its server.
+        model: a Keras model (Keras 3 or `tf_keras`), a `tf.Module`, the path of a SavedModel, of a
+            ``.keras`` or ``.h5`` file, or of a folder of numbered versions.
+        name: of the model and of its server; without, that of the path (of the folder above it,
+            where the path is a numbered version), or ``"model"`` for a model in memory.
         base_path: the folder for the numbered versions of a model in memory; without, one that
             goes with the server.
         version_policy: ``"latest"`` (as None is), a number of latest versions, ``"all"`` or a
@@ -79,6 +85,8 @@ def serve(
     Raises:
         ServingError: why the model cannot be served, in the words of whoever knows.
     """
+    if name is None:
+        name = default_name(model)
     paths.check_name(name)
     if type(port) is not int or not 0 <= port < 2**16:
         raise invalid_argument(
@@ -94,12 +102,20 @@ def serve(
     fixed = ServerSettings(host, port, token, base_path, detach, idle_seconds)
     reap_supervisors()
     running = registry.read(name)
+    numbered = _numbered(model)
+    given = servable(model) if numbered is None else None
     if running is not None:
-        return _serve_again(model, running, settings, fixed, timeout)
-    base, numbered = _base_path(model, name, base_path)
-    if not isinstance(model, (str, os.PathLike)):
+        return _serve_again(given, numbered, running, settings, fixed, timeout)
+    if numbered is not None:
+        base = numbered
+    elif base_path is not None:
+        paths.check_local(base_path)
+        base = Path(base_path).expanduser().resolve()
+    else:
+        base = paths.server_folder(name) / "models" / name
+    if given is not None:
         # What cannot be saved need not start a server first.
-        saving.check_servable(model)
+        given.prepare()
     spec = {
         "name": name,
         "host": host,
@@ -115,7 +131,7 @@ def serve(
     launcher.launch(spec)
     server = Server(name, name)
     try:
-        trusted = [] if numbered else [_first_version(server, model, base)]
+        trusted = [] if given is None else [_first_version(server, given, base)]
         config = {"name": name, "base_path": str(base), **memory, **settings.for_new()}
         server._control.request("PUT", model_path(name), config)
         server._control.request("POST", model_path(name, "poll"), {"complete": trusted})
@@ -180,7 +196,8 @@ def _server_of(entry: registry.Entry) -> Server:
 
 
 def _serve_again(
-    model: Any,
+    model: Servable | None,
+    numbered: Path | None,
     entry: registry.Entry,
     settings: ModelSettings,
     fixed: ServerSettings,
@@ -189,9 +206,7 @@ def _serve_again(
     """The server runs already: reuse it, or publish what has changed."""
     server = connect(entry.name)
     base = server.base_path
-    path = Path(model).expanduser().resolve() if isinstance(model, (str, os.PathLike)) else None
-    numbered = path is not None and not saving.is_saved_model(path)
-    if numbered and path != base:
+    if numbered is not None and numbered != base:
         raise ServingError(
             Code.ALREADY_EXISTS,
             f"A server named {entry.name!r} is running already, for {base}: stop it first "
@@ -204,16 +219,14 @@ def _serve_again(
         "GET", model_path(server.model, "wait"), timeout=timeout + 30, wait_seconds=timeout
     )
     before = server._describe(server.model)["versions"]
-    version = None
-    if not numbered:
-        version = _version_of(model, entry.folder, server.model, before)
-    if numbered or version is not None:
+    version = None if model is None else _version_of(model, entry.folder, server.model, before)
+    if model is None or version is not None:
         if version is not None:
             server.wait_for(version, timeout)
         changed += settings.change(server, "labels")
         server.outcome = Reused(entry.name, server.url, changed + kept)
         return server
-    version = server.publish(model, timeout=timeout)
+    version = server._publish(model, None, True, timeout)
     changed += settings.change(server, "labels")
     after = {v["version"]: v for v in server._describe(server.model)["versions"]}
     served = [v for v in before if v["state"] == "AVAILABLE"]
@@ -222,45 +235,58 @@ def _serve_again(
     return server
 
 
-def _version_of(model: Any, folder: str, name: str, versions: list[dict[str, Any]]) -> int | None:
+def _version_of(
+    model: Servable, folder: str, name: str, versions: list[dict[str, Any]]
+) -> int | None:
     """The version that answers, or is about to, if it was made from this very model."""
     for v in versions:
         if v["state"] in ("START", "LOADING", "AVAILABLE"):
             number = int(v["version"])
             made_from = fingerprint.of_version(folder, name, number, Path(v["path"]))
-            return number if made_from == fingerprint.fingerprint(model) else None
+            return number if made_from == model.digest() else None
     return None
 
 
-def _base_path(
-    model: Any, name: str, base_path: str | os.PathLike[str] | None
-) -> tuple[Path, bool]:
-    """Where the versions lie, and whether they lie there already."""
-    if isinstance(model, (str, os.PathLike)):
-        path = Path(model).expanduser().resolve()
-        if not path.exists():
-            raise invalid_argument(
-                f"There is no {path}: give the path of a SavedModel or of a "
-                "folder of numbered versions"
-            )
-        if not saving.is_saved_model(path):
-            if not saving.version_folders(path):
-                raise invalid_argument(
-                    f"{path} is neither a SavedModel (it has no saved_model.pb) nor a folder of "
-                    "numbered versions (it has no folder named '1')"
-                )
-            return path, True
-    if base_path is not None:
-        return Path(base_path).expanduser().resolve(), False
-    return paths.server_folder(name) / "models" / name, False
+def default_name(model: Any) -> str:
+    """What a model is called where no name is given: as the folder or file that its path names, or
+    as the folder above a numbered version."""
+    if not isinstance(model, (str, os.PathLike)):
+        return _NAME
+    path = Path(model).expanduser().resolve()
+    name = path.stem if is_keras_file(path) else path.name
+    if parse_version(name) is not None:
+        name = path.parent.name
+    return paths.clean_name(name) or _NAME
 
 
-def _first_version(server: Server, model: Any, base: Path) -> int:
-    """Write a model's first version; a SavedModel is copied, as what lies in its folder may change
-    and a version must not."""
-    version = None
-    if isinstance(model, (str, os.PathLike)):
-        version = parse_version(Path(model).expanduser().resolve().name)
+def _numbered(model: Any) -> Path | None:
+    """The folder, where a model is the path of one with numbered versions.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, the path is that of nothing that can be served.
+    """
+    if not isinstance(model, (str, os.PathLike)):
+        return None
+    paths.check_local(model)
+    path = Path(model).expanduser().resolve()
+    if not path.exists():
+        raise invalid_argument(
+            f"There is no {path}: give the path of a SavedModel, of a .keras file, or of a "
+            "folder of numbered versions"
+        )
+    if is_saved_model(path) or is_keras_file(path):
+        return None
+    if not saving.version_folders(path):
+        raise invalid_argument(
+            f"{path} is neither a SavedModel (it has no saved_model.pb), nor a .keras file, nor a "
+            "folder of numbered versions (it has no folder named '1')"
+        )
+    return path
+
+
+def _first_version(server: Server, model: Servable, base: Path) -> int:
+    """Write a model's first version; a SavedModel in a numbered folder keeps its number."""
+    version = None if model.path is None else parse_version(model.path.name)
     if version is None or version in saving.version_folders(base):
         version = saving.next_version(base)
     server._remember(model, version, saving.put_version(model, base, version))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -15,6 +16,7 @@ from workbench.client import card, card_text, fingerprint, lookup, memory, savin
 from workbench.client.control import ControlClient, model_path
 from workbench.client.data import DataClient
 from workbench.client.memory import Fit
+from workbench.client.models.servable import SavedModelFolder, Servable, servable
 from workbench.client.outcomes import Failed, Outcome
 from workbench.client.settings import batching_json, labels_json
 from workbench.client.tensors import to_inputs
@@ -46,6 +48,8 @@ EXPERIMENTS = {
 }
 """Methods of `Server` that are experiments or widgets: functions of that name, in these modules,
 which take the server first. A client needs none of them: each is imported when it is called."""
+
+logger = logging.getLogger(__name__)
 
 LOAD_TIMEOUT_SECONDS = 300.0
 _STOP_SECONDS = 10.0
@@ -193,8 +197,8 @@ class Server:
         """Make `model` the next version: written beside, then renamed into place.
 
         Args:
-            model: a Keras model, a `tf.Module`, or the path of a SavedModel.
-            version: its number; without, one above all there were.
+            model: as `serve` takes it, except a folder of numbered versions.
+            version: its number; without, one above all that the server ever had.
             wait: until it is available.
 
         Returns:
@@ -204,8 +208,15 @@ class Server:
             ServingError: why it could not be saved, or why it failed to load; what served
                 before goes on serving then.
         """
+        return self._publish(servable(model), version, wait, timeout)
+
+    def _publish(self, model: Servable, version: int | None, wait: bool, timeout: float) -> int:
+        # Whatever keeps it from being served is known before a number is given away.
+        model.prepare()
         base = self.base_path
-        number = saving.next_version(base) if version is None else version
+        number = self._next_version(base) if version is None else version
+        if version is not None:
+            self._check_unused(version)
         path = saving.put_version(model, base, number)
         self._control.request("POST", model_path(self.model, "poll"), {"complete": [number]})
         self._remember(model, number, path)
@@ -214,11 +225,33 @@ class Server:
             self._wait_for(number, timeout, there=True)
         return number
 
-    def _remember(self, model: Any, version: int, path: Path) -> None:
-        """What a version was made from, so that `serve` knows it again."""
-        made_from = path if isinstance(model, (str, os.PathLike)) else model
-        digest = fingerprint.fingerprint(made_from)
-        fingerprint.remember(self._control.entry().folder, self.model, version, path, digest)
+    def _next_version(self, base: Path) -> int:
+        """Above every number that the server ever had: what answered under it may be cached
+        somewhere, or still serve though its folder is gone."""
+        had = [v["version"] for v in self._describe(self.model)["versions"]]
+        published = fingerprint.numbers(self._control.entry().folder, self.model)
+        return saving.next_version(base, [*had, *published])
+
+    def _check_unused(self, version: int) -> None:
+        """Refuse a number under which other contents have answered."""
+        for v in self._describe(self.model)["versions"]:
+            if v["version"] == version and v["error"] is None:
+                raise invalid_argument(
+                    f"Version {version} of {self.model} was served already, though its folder is "
+                    "gone: a version never changes its contents; publish the next one"
+                )
+
+    def _remember(self, model: Servable, version: int, path: Path) -> None:
+        """What a version was made from, so that `serve` knows it again. Where that cannot be
+        said, the version is there all the same, and is told from others by its files."""
+        folder = self._control.entry().folder
+        try:
+            copied = isinstance(model, SavedModelFolder)
+            digest = fingerprint.of_path(path) if copied else model.digest()
+        except Exception:
+            logger.warning("Version %s of %s has no digest", version, self.model, exc_info=True)
+            digest = ""
+        fingerprint.remember(folder, self.model, version, path, digest)
 
     def wait_for(self, version: int, timeout: float = LOAD_TIMEOUT_SECONDS) -> None:
         """Wait until a version is available.

@@ -49,20 +49,26 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A named way of calling a model; `defaults` names the inputs that may be left out."""
+    """A named way of calling a model; `defaults` names the inputs that may be left out.
+
+    `originals` has, for each input that is served under another name than the model gave it, the
+    model's own name (a column of a table, such as ``sepal length (cm)``).
+    """
 
     inputs: Mapping[str, TensorInfo]
     outputs: Mapping[str, TensorInfo]
     method_name: str = ""
     defaults: frozenset[str] = field(default_factory=frozenset)
+    originals: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        data: dict[str, Any] = {
             "inputs": {name: info.to_json() for name, info in self.inputs.items()},
             "outputs": {name: info.to_json() for name, info in self.outputs.items()},
             "method_name": self.method_name,
             "defaults": sorted(self.defaults),
         }
+        return {**data, "originals": dict(self.originals)} if self.originals else data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Signature:
@@ -71,6 +77,7 @@ class Signature:
             outputs={n: TensorInfo.from_json(o) for n, o in data["outputs"].items()},
             method_name=data["method_name"],
             defaults=frozenset(data["defaults"]),
+            originals=data.get("originals", {}),
         )
 
     def __str__(self) -> str:

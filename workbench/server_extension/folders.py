@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from workbench.client import saving
+from workbench.client.models.servable import is_saved_model
+from workbench.client.saving import version_folders
 from workbench.core.status import (
     Code,
     ServingError,
@@ -20,6 +21,7 @@ from workbench.core.status import (
     invalid_argument,
     not_found,
 )
+from workbench.runtime import paths
 
 # A folder of models has few files; one that has more is not looked through for its owners.
 _MOST_FILES = 10_000
@@ -70,11 +72,11 @@ def look(folder: Path) -> dict[str, Any]:
     """
     versions: list[int] = []
     kind = None
-    if saving.is_saved_model(folder):
+    if is_saved_model(folder):
         kind = "saved_model"
     else:
-        inside = saving.version_folders(folder)
-        versions = sorted(v for v, path in inside.items() if saving.is_saved_model(path))
+        inside = version_folders(folder)
+        versions = sorted(v for v, path in inside.items() if is_saved_model(path))
         kind = "versions" if versions else None
     return {
         "kind": kind,
@@ -87,8 +89,7 @@ def look(folder: Path) -> dict[str, Any]:
 def _name(folder: Path) -> str:
     """The folder's own name, or its parent's where that is a number, as a server may have it."""
     name = folder.parent.name if folder.name.isdigit() else folder.name
-    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in name)
-    return kept.lstrip("._-")[:64] or "model"
+    return paths.clean_name(name) or "model"
 
 
 def foreign(folder: Path) -> str | None:

@@ -19,6 +19,8 @@ from workbench.core.states import Harness, HarnessState, ServableId
 from workbench.core.status import ServingError, invalid_argument
 from workbench.core.transitions import policy_name
 from workbench.core.versions import VersionPolicy
+from workbench.runtime import paths
+from workbench.runtime.version_record import is_package_name
 from workbench.serving.estimates import Measured, VersionMemory
 from workbench.serving.source import FolderSource, Found
 from workbench.serving.tasks import VersionQueues
@@ -66,6 +68,8 @@ class ModelConfig:
             worker is ended and replaced.
         probe: what becomes of a version that turns out, when each of its signatures is asked once
             before it is available, unable to answer: ``refuse``, ``warn``; ``off`` asks nothing.
+        op_libraries: Python packages, and paths of shared libraries, whose TensorFlow operations
+            the model's graphs may need.
         fall_back: where the version that is wanted cannot be loaded and nothing serves, the highest
             one before it that can be loaded serves.
     """
@@ -93,6 +97,7 @@ class ModelConfig:
     servable_versions_always_present: bool = True
     retry_all_load_errors: bool = False
     gpu_memory_fraction: float = 0.0
+    op_libraries: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.device, str) or not _DEVICE.match(self.device):
@@ -118,6 +123,13 @@ class ModelConfig:
             raise invalid_argument(
                 f"gpu_memory_fraction of model {self.name} must be between 0 and 1; was {share!r}"
             )
+        for library in self.op_libraries:
+            if not is_package_name(library) and not str(library).startswith("/"):
+                raise invalid_argument(
+                    f"op_libraries of model {self.name} has {library!r}: give the names of Python "
+                    "packages, and absolute paths of shared libraries"
+                )
+        paths.check_local(self.base_path)
         if not os.path.isabs(self.base_path):
             raise invalid_argument(
                 f"Expected model {self.name} to have an absolute path or URI; got "
@@ -149,6 +161,7 @@ class ModelConfig:
             "servable_versions_always_present": self.servable_versions_always_present,
             "retry_all_load_errors": self.retry_all_load_errors,
             "gpu_memory_fraction": self.gpu_memory_fraction,
+            "op_libraries": list(self.op_libraries),
         }
 
     @classmethod
@@ -177,6 +190,9 @@ class ModelConfig:
             raise invalid_argument(f"Labels must map names to version numbers; were {labels!r}")
         values["labels"] = dict(labels)
         values["tags"] = tuple(data.get("tags") or ("serve",))
+        libraries = data.get("op_libraries") or ()
+        # A text is a sequence as well: of its letters.
+        values["op_libraries"] = (libraries,) if isinstance(libraries, str) else tuple(libraries)
         return cls(**values)
 
 

@@ -270,6 +270,7 @@ class Worker:
         progress: Progress,
         device: tuple[str, float] = ("host", 0.0),
         gpu_memory_fraction: float = 0.0,
+        op_libraries: Sequence[str] = (),
     ) -> StageReport:
         """Prepare the SavedModel at `path` as far as that needs no memory for its weights; `load`
         does the rest. Once in a worker's life. `quiet`: leave the processor to whoever serves.
@@ -288,6 +289,7 @@ class Worker:
                 "quiet": quiet,
                 "device": device,
                 "gpu_memory_fraction": gpu_memory_fraction,
+                "op_libraries": op_libraries,
             }
         )
         return await self._staged
@@ -304,6 +306,7 @@ class Worker:
         progress: Progress,
         device: tuple[str, float] = ("host", 0.0),
         gpu_memory_fraction: float = 0.0,
+        op_libraries: Sequence[str] = (),
     ) -> LoadReport:
         """Load the SavedModel at `path`, all of it or what `stage` has left, and run its warm-up
         requests; once in a worker's life. `quiet`: leave the processor to whoever serves.
@@ -324,6 +327,7 @@ class Worker:
                 "warm_up": warm_up,
                 "warm_up_iterations": warm_up_iterations,
                 "gpu_memory_fraction": gpu_memory_fraction,
+                "op_libraries": op_libraries,
             }
         )
         return await self._loaded

@@ -89,6 +89,7 @@ def _read(channel: Channel, order: dict[str, Any]) -> LoadedModel:
         _progress(channel),
         # The tighter of what the model may have and of what the budget had left.
         min(filter(None, (fraction, order.get("gpu_memory_fraction"))), default=0.0),
+        order.get("op_libraries", ()),
     )
     if device != "host":
         channel.send({"context": device})

@@ -13,8 +13,9 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,9 @@ import numpy as np
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import Code, ServingError
 from workbench.runtime.frames import Tensors
+from workbench.runtime.version_record import read_record
 from workbench.runtime.wire import field
+from workbench.worker.op_libraries import load_operations
 from workbench.worker.pruning import for_serving
 from workbench.worker.rows import signature_facts
 from workbench.worker.state_walk import keepers
@@ -46,6 +49,8 @@ class LoadedModel:
         tags: the meta graph to load, normally `("serve",)`.
         intra_op_threads: threads one operation may use.
         gpu_memory_fraction: of a GPU's memory, at most for this version; 0 sets no limit.
+        op_libraries: packages and shared libraries whose operations the graph may need, besides
+            those that are recorded with the version.
         progress: called with an event kind and its data as the load goes on.
 
     Raises:
@@ -59,10 +64,12 @@ class LoadedModel:
         intra_op_threads: int,
         progress: Progress,
         gpu_memory_fraction: float = 0.0,
+        op_libraries: Sequence[str] = (),
     ) -> None:
         import tensorflow as tf
 
         _check_is_saved_model(path)
+        self._op_libraries = op_libraries
         self.seconds: dict[str, float] = {}
         self._path = path
         self._tags = tags
@@ -96,6 +103,8 @@ class LoadedModel:
 
         started = time.monotonic()
         self._progress("reading_saved_model", {"path": path})
+        record = read_record(Path(path))
+        load_operations([*self._op_libraries, *record.packages])
         loader = loader_impl.SavedModelLoader(path)
         self._progress("reading_meta_graph", {"tags": " ".join(tags)})
         meta_graph = for_serving(loader.get_meta_graph_def_from_tags(tags))
@@ -110,7 +119,7 @@ class LoadedModel:
             assets = loader_impl.get_asset_tensors(path, meta_graph)
 
         definitions = {name: _copy(d) for name, d in meta_graph.signature_def.items()}
-        self.signatures = {name: _describe(d) for name, d in definitions.items()}
+        self.signatures = {name: _describe(d, record.columns) for name, d in definitions.items()}
         self.metadata = {
             "signature_def": {
                 name: json_format.MessageToDict(
@@ -364,12 +373,13 @@ def _check_is_saved_model(path: str) -> None:
     )
 
 
-def _describe(definition: Any) -> Signature:
+def _describe(definition: Any, columns: Mapping[str, str]) -> Signature:
     return Signature(
         inputs={alias: _tensor_info(info) for alias, info in definition.inputs.items()},
         outputs={alias: _tensor_info(info) for alias, info in definition.outputs.items()},
         method_name=definition.method_name,
         defaults=frozenset(definition.defaults),
+        originals={alias: columns[alias] for alias in definition.inputs if alias in columns},
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.servers import Server, floats
+from workbench.api.tf_example import Feature, encode_example
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.merging import COMPILED_BATCH_SIZES, Merging
 from workbench.core.states import HarnessState
@@ -25,9 +26,7 @@ def queues_of(served: Served) -> VersionQueues:
 
 def example(x: float) -> bytes:
     """A serialised `tf.train.Example` with the feature x."""
-    from workbench.api.tf_example import encode_example
-
-    return encode_example({b"x": [x]})
+    return encode_example({b"x": Feature("float", [x])})
 
 
 async def together(server: Server, inputs: list[dict[str, Any]], signature: str) -> list[Any]:

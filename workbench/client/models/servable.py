@@ -1,0 +1,276 @@
+"""Whatever a caller may give to be served: checked at once, told apart, written as a SavedModel.
+
+TensorFlow and Keras are used only where the caller has them, or gives a file of Keras.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from workbench.client import fingerprint
+from workbench.client.models import (
+    captures,
+    keras_file,
+    keras_model,
+    module_model,
+    op_packages,
+)
+from workbench.client.models.aliases import Aliases
+from workbench.client.models.endpoints import Draft, Endpoint, endpoints, said
+from workbench.core.status import ServingError, invalid_argument
+from workbench.runtime import paths
+from workbench.runtime.version_record import VersionRecord, read_record
+
+Copy = Callable[[str, str], str]
+
+
+class Servable(Protocol):
+    """A model that can be a version.
+
+    Attributes:
+        path: where it lies; None for a model in memory.
+    """
+
+    path: Path | None
+
+    def prepare(self) -> None:
+        """Find out whatever keeps it from being served.
+
+        Raises:
+            ServingError: why, in one sentence with the cure.
+        """
+
+    def digest(self) -> str:
+        """Changes when the model does, and only then (see `fingerprint`)."""
+
+    def write(self, folder: Path, copy: Copy = shutil.copy2) -> None:
+        """Write it as a SavedModel, with its record, into an empty folder.
+
+        Raises:
+            ServingError: why it cannot be saved.
+            OSError: the disk does not take it.
+        """
+
+
+def servable(model: Any) -> Servable:
+    """A model as something that can be written.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, it is nothing that can be served.
+    """
+    if isinstance(model, (str, os.PathLike)):
+        paths.check_local(model)
+        path = Path(model).expanduser().resolve()
+        if keras_file.is_keras_file(path):
+            return KerasFile(path)
+        if not is_saved_model(path):
+            raise invalid_argument(f"{path} is no SavedModel: it has no saved_model.pb")
+        return SavedModelFolder(path)
+    if keras_model.is_keras_model(model):
+        return TensorFlowModel(model) if keras_model.on_tensorflow(model) else OtherKeras(model)
+    tf = sys.modules.get("tensorflow")
+    if tf is not None and module_model.is_module(tf, model):
+        return TensorFlowModel(model)
+    raise invalid_argument(_no_model(model))
+
+
+def is_saved_model(path: Path) -> bool:
+    return (path / "saved_model.pb").exists() or (path / "saved_model.pbtxt").exists()
+
+
+class SavedModelFolder:
+    """A SavedModel that is there: copied, as what lies there may change and a version must not."""
+
+    def __init__(self, path: Path) -> None:
+        self.path: Path | None = path
+        self._folder = path
+        self._record: VersionRecord | None = None
+
+    def prepare(self) -> None:
+        """What it needs is recorded where it was saved. Where it has none, this process may have
+        the packages of its operations."""
+        record = read_record(self._folder)
+        tf = sys.modules.get("tensorflow")
+        if record.packages or tf is None or not op_packages.any_loaded():
+            return
+        operations: set[str] = set()
+        with contextlib.suppress(Exception):
+            from tensorflow.core.protobuf import saved_model_pb2
+
+            # One that cannot be read is refused by its worker, with the reason.
+            data = (self._folder / "saved_model.pb").read_bytes()
+            for meta in saved_model_pb2.SavedModel.FromString(data).meta_graphs:
+                operations |= op_packages.operations_of(meta.graph_def)
+        packages = op_packages.packages_for(tf, operations)
+        if packages:
+            self._record = VersionRecord(record.columns, packages)
+
+    def digest(self) -> str:
+        return fingerprint.of_path(self._folder)
+
+    def write(self, folder: Path, copy: Copy = shutil.copy2) -> None:
+        shutil.copytree(self._folder, folder, copy_function=copy, dirs_exist_ok=True)
+        if self._record is not None:
+            self._record.write(folder)
+
+
+class KerasFile:
+    """A `.keras` or `.h5` file; Keras reads it when it is needed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path: Path | None = path
+        self._file = path
+        self._model: Servable | None = None
+
+    def prepare(self) -> None:
+        if self._model is None:
+            model = servable(keras_file.load(self._file))
+            model.prepare()
+            self._model = model
+
+    def digest(self) -> str:
+        return fingerprint.of_path(self._file)
+
+    def write(self, folder: Path, copy: Copy = shutil.copy2) -> None:
+        self.prepare()
+        assert self._model is not None
+        self._model.write(folder, copy)
+
+
+class TensorFlowModel:
+    """A `tf.Module`, or a Keras model that is made of TensorFlow's operations."""
+
+    path: Path | None = None
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._tf: Any = None
+        self._aliases = Aliases()
+        self._endpoints: list[Endpoint] = []
+        self._object: Any = None
+        self._packages: tuple[str, ...] = ()
+
+    def prepare(self) -> None:
+        if self._endpoints:
+            return
+        import tensorflow as tf
+
+        with _quiet(), tf.init_scope():
+            found = endpoints(tf, self._drafts(tf), self._aliases)
+            is_keras = keras_model.is_keras_model(self._model)
+            self._object = captures.to_save(tf, None if is_keras else self._model, found)
+            operations: set[str] = set()
+            for endpoint in found:
+                operations |= op_packages.operations_of(endpoint.concrete.graph.as_graph_def())
+            self._packages = op_packages.packages_for(tf, operations)
+        self._tf, self._endpoints = tf, found
+
+    def _drafts(self, tf: Any) -> list[Draft]:
+        if keras_model.is_keras_model(self._model):
+            return keras_model.drafts(tf, self._model)
+        return module_model.drafts(tf, self._model)
+
+    def digest(self) -> str:
+        self.prepare()
+        return fingerprint.of_endpoints(self._tf, type(self._model).__qualname__, self._endpoints)
+
+    def write(self, folder: Path, copy: Copy = shutil.copy2) -> None:
+        self.prepare()
+        signatures = {name: e.function for e in self._endpoints for name in e.names}
+        with _saving(self._model), _quiet():
+            self._tf.saved_model.save(self._object, str(folder), signatures=signatures)
+        VersionRecord(self._aliases.columns, self._packages).write(folder)
+
+
+class OtherKeras:
+    """A Keras 3 model on JAX or PyTorch. Keras exports it, and refuses some only then, so that it
+    is exported beside first."""
+
+    path: Path | None = None
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._exported: Path | None = None
+
+    def prepare(self) -> None:
+        if self._exported is not None:
+            return
+        aliases = Aliases()
+        folder = Path(tempfile.mkdtemp(prefix="wb-"))
+        weakref.finalize(self, shutil.rmtree, folder, True)
+        with _quiet():
+            keras_model.exported_by_keras(self._model, folder, aliases)
+        VersionRecord(aliases.columns).write(folder)
+        self._exported = folder
+
+    def digest(self) -> str:
+        return fingerprint.of_keras(self._model)
+
+    def write(self, folder: Path, copy: Copy = shutil.copy2) -> None:
+        self.prepare()
+        assert self._exported is not None
+        shutil.copytree(self._exported, folder, copy_function=copy, dirs_exist_ok=True)
+
+
+def _no_model(model: Any) -> str:
+    kind = type(model).__name__
+    start = f"An object of type {kind} cannot be served: "
+    roots = {each.__module__.partition(".")[0] for each in type(model).__mro__}
+    if keras_model.is_keras_layer(model):
+        return (
+            f"{start}a layer is no model yet: make one, keras.Sequential([keras.Input(...), layer])"
+        )
+    if roots & {"sklearn", "torch", "xgboost", "lightgbm", "jax", "flax"}:
+        return (
+            f"{start}only TensorFlow runs here: write what it computes as a tf.Module or a Keras "
+            "model, or export it as a SavedModel and give its path"
+        )
+    if callable(model) and not isinstance(model, type):
+        return (
+            f"{start}a function has no inputs that are known before it is called: make it a method "
+            "of a tf.Module, decorated with "
+            "@tf.function(input_signature=[tf.TensorSpec([None, ...], tf.float32)])"
+        )
+    return (
+        f"{start}give a Keras model, a tf.Module, the path of a SavedModel or of a .keras file, or "
+        "the path of a folder of numbered versions"
+    )
+
+
+@contextlib.contextmanager
+def _saving(model: Any) -> Iterator[None]:
+    """What TensorFlow says of a model that it cannot save, in a sentence."""
+    try:
+        yield
+    except (ServingError, OSError):
+        raise
+    except Exception as error:
+        # Its exceptions for files are no OSError; the caller knows them by their text.
+        if type(error).__module__.startswith("tensorflow.python.framework.errors"):
+            raise
+        raise invalid_argument(
+            f"{type(model).__name__} cannot be saved as a SavedModel: {said(error)}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Saving prints a page about itself; the caller has asked for a served model."""
+    logger = logging.getLogger("tensorflow")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(before)

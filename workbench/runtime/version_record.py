@@ -1,0 +1,83 @@
+"""What is recorded with a version besides its SavedModel: `assets.extra/workbench.json`.
+
+The client writes it when it saves a version, and the worker reads it before it loads the graph.
+The file goes along wherever the folder is copied; TensorFlow Serving ignores it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from workbench.core.status import ServingError, invalid_argument
+
+_FORMAT = 1
+_MOST_BYTES = 2**20
+_PACKAGE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
+
+
+@dataclass(frozen=True)
+class VersionRecord:
+    """
+    Attributes:
+        columns: the original names of inputs that are served under another name, by that name.
+        packages: Python packages whose TensorFlow operations the graph needs; each is imported
+            before the graph is read.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    packages: tuple[str, ...] = ()
+
+    def write(self, folder: Path) -> None:
+        """Write the record into a version's folder; an empty record needs no file."""
+        if self.columns or self.packages:
+            file = record_file(folder)
+            file.parent.mkdir(exist_ok=True)
+            data = {"format": _FORMAT, "columns": self.columns, "packages": self.packages}
+            file.write_bytes(orjson.dumps(data, option=orjson.OPT_INDENT_2))
+
+
+def record_file(folder: Path) -> Path:
+    return folder / "assets.extra" / "workbench.json"
+
+
+def read_record(folder: Path) -> VersionRecord:
+    """The record of a version; an empty one where there is no file.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, the file is damaged, or of a later format.
+    """
+    file = record_file(folder)
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(_MOST_BYTES + 1)
+    except FileNotFoundError:
+        return VersionRecord()
+    try:
+        record = orjson.loads(data if len(data) <= _MOST_BYTES else b"")
+    except ValueError:
+        raise _damaged(file, "it is not JSON of at most 1 MiB") from None
+    if not isinstance(record, dict) or record.get("format") != _FORMAT:
+        raise _damaged(file, f"it is not an object with format {_FORMAT}")
+    columns, packages = record.get("columns", {}), record.get("packages", [])
+    if not isinstance(columns, dict) or not all(isinstance(v, str) for v in columns.values()):
+        raise _damaged(file, "its columns do not map names to names")
+    if not isinstance(packages, list) or not all(is_package_name(name) for name in packages):
+        raise _damaged(file, "its packages are not a list of importable package names")
+    return VersionRecord(columns, tuple(packages))
+
+
+def is_package_name(name: Any) -> bool:
+    """Whether this is the name of a top-level Python package, and nothing that could be a path."""
+    return isinstance(name, str) and _PACKAGE.match(name) is not None
+
+
+def _damaged(file: Path, why: str) -> ServingError:
+    return invalid_argument(
+        f"{file} cannot be read: {why}; remove the file, or publish the model again"
+    )

@@ -1,0 +1,52 @@
+"""Libraries of operations that TensorFlow has not itself: loaded before a graph is read."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from workbench.core.status import Code, ServingError
+
+_loaded: set[str] = set()
+
+
+def load_operations(names: Sequence[str]) -> None:
+    """Load libraries of operations, each once in a process.
+
+    Args:
+        names: Python packages that register their operations when they are imported
+            (``tensorflow_text``), and paths of shared libraries.
+
+    Raises:
+        ServingError: FAILED_PRECONDITION, naming the library that is not to be had here.
+    """
+    for name in names:
+        if name not in _loaded:
+            try:
+                if is_library(name):
+                    import tensorflow as tf
+
+                    tf.load_op_library(name)
+                else:
+                    importlib.import_module(name)
+            except Exception as error:
+                raise _missing(name, error) from error
+            _loaded.add(name)
+
+
+def is_library(name: str) -> bool:
+    """Whether this is the path of a shared library rather than the name of a package."""
+    return name.startswith("/")
+
+
+def _missing(name: str, error: Exception) -> ServingError:
+    why = str(error).strip().partition("\n")[0] or type(error).__name__
+    if is_library(name):
+        text = f"The library of operations {name} cannot be loaded: {why}; correct --op_libraries"
+    else:
+        text = (
+            f"The TensorFlow operations of package {name!r} are needed, which the server's Python "
+            f"({sys.executable}) cannot import: {why}; install the package there"
+        )
+    return ServingError(Code.FAILED_PRECONDITION, text)
