@@ -8,7 +8,6 @@ statuses, health checks, and draining.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,14 +16,16 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from workbench.api.access import TOKEN_HEADER, Token
 from workbench.api.grpc_messages import message_class
 from workbench.core.status import Code, ServingError, failed_precondition
 
 logger = logging.getLogger(__name__)
 
 NEEDS_TOKEN = (
-    "This server needs its bearer token: send the metadata 'authorization: Bearer <token>' "
-    "(server.token in Python, `workbench status --token NAME` in a terminal)."
+    "This server needs its bearer token: send the metadata 'authorization: Bearer <token>' or "
+    "'x-workbench-token: <token>' (server.token in Python, `workbench status --token NAME` in a "
+    "terminal)."
 )
 _STATUS: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 _ERROR_CHARACTERS = 1024
@@ -188,7 +189,7 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[misc]
     ) -> None:
         self._anonymous = anonymous
         self._handlers = handlers
-        self._token = None if token is None else f"Bearer {token}".encode()
+        self._token = None if token is None else Token(token)
         # A handler of streams reads nothing until it asks: what a caller without the token sends
         # is not even buffered.
         self._refusal = grpc.stream_unary_rpc_method_handler(_refuse)
@@ -198,10 +199,11 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[misc]
         if self._token is None:
             return handler
         for key, value in call.invocation_metadata:
-            if key == "authorization":
-                given = value if isinstance(value, bytes) else value.encode()
-                if hmac.compare_digest(given, self._token):
-                    return handler
+            given = value if isinstance(value, bytes) else value.encode()
+            if key == "authorization" and self._token.carried(given, None):
+                return handler
+            if key == TOKEN_HEADER and self._token.carried(None, given):
+                return handler
         # Health has no secrets, and those who check it seldom can be given one.
         return self._anonymous.get(call.method, self._refusal)
 

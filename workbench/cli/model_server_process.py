@@ -19,6 +19,7 @@ from workbench.api.config_files import (
 from workbench.api.reload import check_labels
 from workbench.core.status import invalid_argument
 from workbench.kernel.supervisor import Supervisor, SupervisorSpec
+from workbench.runtime.hosts import host_names
 from workbench.serving.model import ModelConfig
 
 _ONCE_SECONDS = 365 * 86400.0
@@ -61,7 +62,7 @@ def supervisor_spec(values: Values) -> SupervisorSpec:
         data_plane={
             "rest_timeout_seconds": values["rest_api_timeout_in_ms"] / 1000,
             "enable_cors": values["rest_api_enable_cors_support"],
-            "allowed_hosts": _listed(values["allowed_hosts"]),
+            "allowed_hosts": host_names(_listed(values["allowed_hosts"]), "--allowed_hosts"),
             "allowed_origins": _listed(values["allowed_origins"]),
             "metrics_path": metrics_path,
             "grpc": {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.core.versions import parse_version
 from workbench.runtime import paths, registry
+from workbench.runtime.hosts import host_names
 from workbench.runtime.jupyter_launcher import JupyterLauncher
 from workbench.runtime.kernel_launcher import KernelLauncher
 from workbench.runtime.launcher import Launcher, SubprocessLauncher, reap_supervisors
@@ -36,6 +37,7 @@ def serve(
     host: str = DEFAULT_HOST,
     port: int = 0,
     token: str | None = "",
+    allowed_hosts: Sequence[str] = (),
     num_batch_threads: int | None = None,
     per_version_slots: bool = False,
     detach: bool = False,
@@ -69,7 +71,11 @@ def serve(
             the CPU), ``"cpu"``, or ``"gpu:1"``.
         memory_limit: the most that one version may take of the host: bytes, or ``"1.5 GB"``.
         gpu_memory_limit: the same for the GPU.
-        token: ``""`` makes a random one; None lets everybody on this machine ask.
+        token: ``""`` makes a random one; None lets everybody on this machine ask. Callers send it
+            as ``Authorization: Bearer TOKEN``, or as ``X-Workbench-Token: TOKEN`` through a proxy
+            that takes `Authorization` for itself.
+        allowed_hosts: names by which callers may reach a server on loopback besides loopback's own,
+            without port: those of a proxy in front of it, such as ``["hub.example.org"]``.
         num_batch_threads: batches that run at a time; without, as many as there are CPUs.
         per_version_slots: each version may run so many, so that a slow one costs the others
             nothing; else all versions together, as in TensorFlow Serving.
@@ -91,7 +97,8 @@ def serve(
         "gpu_memory_limit_bytes": parse_bytes(gpu_memory_limit, "gpu_memory_limit"),
     }
     settings = ModelSettings(transition, version_policy, batching, labels, num_batch_threads)
-    fixed = ServerSettings(host, port, token, base_path, detach, idle_seconds)
+    hosts = host_names(allowed_hosts)
+    fixed = ServerSettings(host, port, token, base_path, detach, idle_seconds, hosts)
     reap_supervisors()
     running = registry.read(name)
     if running is not None:
@@ -109,6 +116,7 @@ def serve(
         "idle_seconds": idle_seconds,
         "num_batch_threads": num_batch_threads,
         "per_version_slots": per_version_slots,
+        "data_plane": {"allowed_hosts": list(hosts)},
     }
     # The server starts without the model: while it warms up, the model is saved.
     launcher, why = (launcher, "") if launcher is not None else _launcher(detach)

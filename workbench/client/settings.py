@@ -116,6 +116,7 @@ class ServerSettings:
     base_path: str | os.PathLike[str] | None
     detach: bool
     idle_seconds: float | None
+    allowed_hosts: tuple[str, ...]
 
     def unlike(self, entry: Entry, base_path: Path) -> tuple[str, ...]:
         """What is otherwise on a running server, a line; the token itself is never named."""
@@ -132,6 +133,9 @@ class ServerSettings:
             other.append("detach")
         if self.idle_seconds not in (None, entry.idle_seconds):
             other.append("idle_seconds")
+        if self.allowed_hosts and set(self.allowed_hosts) != set(entry.allowed_hosts):
+            there = ", ".join(entry.allowed_hosts) or "none"
+            other.append(f"allowed_hosts (they are: {there})")
         if not other:
             return ()
         return (f"a running server keeps its {', its '.join(other)}: stop it first to change that",)
