@@ -1,4 +1,4 @@
-"""A server behind a hub's proxy: called by the hub's name, with the token in a header of its own."""
+"""A server behind a hub's proxy: called by the hub's name, with the token in its own header."""
 
 from __future__ import annotations
 

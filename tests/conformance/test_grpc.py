@@ -518,8 +518,8 @@ def test_a_token_is_asked_for(
     refused = [
         "UNAUTHENTICATED",
         "This server needs its bearer token: send the metadata 'authorization: Bearer <token>' or "
-        "'x-workbench-token: <token>' (server.token in Python, `workbench status --token NAME` in a "
-        "terminal).",
+        "'x-workbench-token: <token>' (server.token in Python, `workbench status --token NAME` in "
+        "a terminal).",
     ]
     assert grpc_client.call(server.address, "Predict", request) == refused
     wrong = [["authorization", "Bearer wrong"]]

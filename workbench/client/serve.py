@@ -13,8 +13,14 @@ from workbench.client.control import model_path
 from workbench.client.memory import parse_bytes
 from workbench.client.outcomes import Launched, Published, Reused, differences
 from workbench.client.server import LOAD_TIMEOUT_SECONDS, Server
-from workbench.client.settings import DEFAULT_HOST, ModelSettings, ServerSettings
+from workbench.client.settings import (
+    DEFAULT_HOST,
+    ModelSettings,
+    ServerSettings,
+    plain_setting,
+)
 from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.settings import number, truth
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.core.versions import parse_version
 from workbench.runtime import paths, registry
@@ -91,8 +97,10 @@ def serve(
             f"Port {port!r} cannot be used: give a number from 1 to 65535, or 0 to let the system "
             "choose"
         )
+    truth().check("per_version_slots", per_version_slots)
+    number(0, unit="seconds").check("timeout", timeout)
     memory = {
-        "device": device,
+        "device": plain_setting("device", device),
         "memory_limit_bytes": parse_bytes(memory_limit, "memory_limit"),
         "gpu_memory_limit_bytes": parse_bytes(gpu_memory_limit, "gpu_memory_limit"),
     }
@@ -114,7 +122,7 @@ def serve(
         "token": token,
         "owner": None if detach else list(ProcessId.me()),
         "idle_seconds": idle_seconds,
-        "num_batch_threads": num_batch_threads,
+        "num_batch_threads": settings.slots,
         "per_version_slots": per_version_slots,
         "data_plane": {"allowed_hosts": list(hosts)},
     }

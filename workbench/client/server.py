@@ -16,7 +16,7 @@ from workbench.client.control import ControlClient, model_path
 from workbench.client.data import DataClient
 from workbench.client.memory import Fit
 from workbench.client.outcomes import Failed, Outcome
-from workbench.client.settings import batching_json, labels_json
+from workbench.client.settings import plain_setting
 from workbench.client.tensors import to_inputs
 from workbench.client.views import Versions, versions_of
 from workbench.client.warmup import WarmupRecording
@@ -406,7 +406,7 @@ class Server:
 
     @batching.setter
     def batching(self, parameters: BatchingParameters | Mapping[str, Any] | None) -> None:
-        data = batching_json(parameters)
+        data = plain_setting("batching", parameters)
         self._control.request("PATCH", model_path(self.model), {"batching": data})
         if data is not None and data["num_batch_threads"] is not None:
             self._control.request(
@@ -420,7 +420,9 @@ class Server:
 
     @labels.setter
     def labels(self, labels: Mapping[str, int]) -> None:
-        self._control.request("PATCH", model_path(self.model), {"labels": labels_json(labels)})
+        self._control.request(
+            "PATCH", model_path(self.model), {"labels": plain_setting("labels", labels)}
+        )
 
     @property
     def version_policy(self) -> dict[str, Any]:
@@ -430,7 +432,7 @@ class Server:
 
     @version_policy.setter
     def version_policy(self, policy: Any) -> None:
-        data = VersionPolicy.parse(policy).to_json()
+        data = plain_setting("version_policy", policy)
         self._control.request("PATCH", model_path(self.model), {"version_policy": data})
 
     # What it knows.
