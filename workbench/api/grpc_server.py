@@ -2,7 +2,7 @@
 
 Handlers get a request's bytes and give back the answer's; what these mean is the business of
 `grpc_service`. Here is what every method shares: the bearer token, deadlines, errors as gRPC
-statuses, health checks, and draining.
+statuses, health checks, reflection, and draining.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import grpc.aio
 
 from workbench.api.access import TOKEN_HEADER, Token
 from workbench.api.grpc_messages import message_class
+from workbench.api.grpc_reflection import REFLECTION_METHODS, reflect
 from workbench.core.status import Code, ServingError, failed_precondition
 
 logger = logging.getLogger(__name__)
@@ -87,6 +88,9 @@ class GrpcServer:
             handlers[_HEALTH + "Watch"] = grpc.unary_stream_rpc_method_handler(self._watch_health)
             anonymous[_HEALTH + "Check"] = grpc.stream_unary_rpc_method_handler(self._check_all)
             anonymous[_HEALTH + "Watch"] = grpc.stream_stream_rpc_method_handler(self._watch_all)
+        self._services = sorted({name.split("/")[1] for name in (*handlers, *REFLECTION_METHODS)})
+        for name in REFLECTION_METHODS:
+            handlers[name] = grpc.stream_stream_rpc_method_handler(self._reflect)
         self._router = _Router(handlers, anonymous, token)
 
     @property
@@ -160,6 +164,14 @@ class GrpcServer:
         if status == _SERVICE_UNKNOWN:
             raise ServingError(Code.NOT_FOUND, "unknown service")
         return _health_response(status)
+
+    async def _reflect(self, requests: Any, context: Any) -> None:
+        async for request in requests:
+            try:
+                answer = reflect(request, self._services)
+            except ServingError as error:
+                await context.abort(_STATUS[error.code], error.message)
+            await context.write(answer)
 
     async def _check_all(self, requests: Any, context: Any) -> bytes:
         """For callers without the token, whose request is not read: the health of everything."""
