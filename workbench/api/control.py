@@ -45,6 +45,7 @@ from workbench.core.events import log_line
 from workbench.core.model_settings import ModelConfig, read_changes
 from workbench.core.states import HarnessState
 from workbench.core.status import invalid_argument, not_found
+from workbench.core.versions import is_version
 from workbench.serving.core import ServerCore
 from workbench.serving.reservations import MemorySettings
 
@@ -185,7 +186,7 @@ class _Model(Handler):
 class _Poll(Handler):
     def post(self, name: str) -> None:
         complete = self.body().get("complete", [])
-        if not isinstance(complete, list) or any(type(v) is not int for v in complete):
+        if not isinstance(complete, list) or not all(map(is_version, complete)):
             raise invalid_argument(f"'complete' must be a list of versions; was {complete!r}")
         self.manager.poll_soon(name, complete)
         self.answer({})
@@ -199,8 +200,8 @@ class _Wait(Handler):
     """
 
     async def get(self, name: str) -> None:
-        version = self.number("version", -1)
-        gone = self.number("gone", -1)
+        version = self.whole("version", -1)
+        gone = self.whole("gone", -1)
         timeout = min(self.number("wait_seconds", 60.0), MAX_WAIT_SECONDS)
         end = time.monotonic() + timeout
         while True:
@@ -209,12 +210,12 @@ class _Wait(Handler):
             if model is None:
                 raise not_found(f"Could not find model {name}")
             if gone >= 0:
-                done = int(gone) not in model.versions
+                done = gone not in model.versions
             elif version >= 0:
-                served = model.versions.get(int(version))
-                if served is None and int(version) in model.failing:
+                served = model.versions.get(version)
+                if served is None and version in model.failing:
                     # It has failed, and another has been chosen in its place.
-                    served = model.ended.get(int(version))
+                    served = model.ended.get(version)
                 done = served is not None and served.harness.state in _SETTLED
             else:
                 wanted = [s for s in model.versions.values() if s.harness.aspired]

@@ -22,7 +22,7 @@ from workbench.client.settings import (
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.settings import number, truth
 from workbench.core.status import Code, ServingError, invalid_argument
-from workbench.core.versions import parse_version
+from workbench.core.versions import check_version, parse_version
 from workbench.runtime import paths, registry
 from workbench.runtime.hosts import host_names
 from workbench.runtime.jupyter_launcher import JupyterLauncher
@@ -278,7 +278,7 @@ def _first_version(server: Server, model: Any, base: Path) -> int:
     if isinstance(model, (str, os.PathLike)):
         version = parse_version(Path(model).expanduser().resolve().name)
     if version is None or version in saving.version_folders(base):
-        version = saving.next_version(base)
+        version = check_version(saving.next_version(base))
     server._remember(model, version, saving.put_version(model, base, version))
     return version
 

@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from types import MethodType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from workbench.client import card, card_text, fingerprint, lookup, memory, saving
 from workbench.client.control import ControlClient, model_path
@@ -17,13 +18,14 @@ from workbench.client.data import DataClient
 from workbench.client.memory import Fit
 from workbench.client.outcomes import Failed, Outcome
 from workbench.client.settings import plain_setting
+from workbench.client.tables import table_of
 from workbench.client.tensors import to_inputs
 from workbench.client.views import Versions, versions_of
 from workbench.client.warmup import WarmupRecording
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
-from workbench.core.versions import VersionPolicy
+from workbench.core.versions import VersionPolicy, check_version
 from workbench.runtime import registry
 from workbench.runtime.jupyter_launcher import JupyterLauncher
 from workbench.runtime.launcher import reap_supervisors
@@ -75,7 +77,7 @@ class Server:
     @property
     def url(self) -> str:
         """Where requests go: the model's address over REST."""
-        return f"{self._control.entry().url}/v1/models/{self.model}"
+        return f"{self._control.entry().url}/v1/models/{quote(self.model, safe='')}"
 
     @property
     def address(self) -> str:
@@ -205,7 +207,7 @@ class Server:
                 before goes on serving then.
         """
         base = self.base_path
-        number = saving.next_version(base) if version is None else version
+        number = check_version(saving.next_version(base) if version is None else version)
         path = saving.put_version(model, base, number)
         self._control.request("POST", model_path(self.model, "poll"), {"complete": [number]})
         self._remember(model, number, path)
@@ -481,7 +483,7 @@ class Server:
 
         events = self._control.request("GET", "/events", since=since)["events"]
         columns = ["seq", "monotonic", "wall", "kind", "model", "version", "data", "line"]
-        frame = pd.DataFrame(events, columns=columns).astype({"version": "Int64"})
+        frame = table_of(events, columns)
         frame["time"] = pd.to_datetime(frame["wall"], unit="s", utc=True)
         return frame
 

@@ -36,6 +36,20 @@ def parse_version(folder_name: str) -> int | None:
     return number if number in _INT64 and number >= 0 else None
 
 
+def check_version(value: Any) -> int:
+    """The same number, which a version may have.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, it is none.
+    """
+    if not is_version(value):
+        raise invalid_argument(
+            f"A version must be a whole number, at least 0 and at most {_VERSIONS[-1]}; was "
+            f"{value!r}"
+        )
+    return int(value)
+
+
 @dataclass(frozen=True, slots=True)
 class VersionPolicy:
     """`latest` with a number, `all`, or `specific` with a list; the default is latest 1."""
