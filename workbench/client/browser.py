@@ -41,14 +41,14 @@ def _exact(data: Any) -> Any:
 
 
 def version_of(value: Any, name: str = "version") -> int:
-    """The version that a page means: a number, or its digits.
+    """The version that a page means: a number, or the digits of one that it would round.
 
     Raises:
         ServingError: INVALID_ARGUMENT, naming the field `name` and the value.
     """
     number = value
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _DIGITS:
-        number = int(value)
+        number = int(value) if int(value) > _SAFE else None
     if not is_version(number):
         raise invalid_argument(f"{name!r} must be a version's number; was {value!r}")
     return int(number)
