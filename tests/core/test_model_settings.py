@@ -17,7 +17,7 @@ from workbench.core.model_settings import (
     check_setting,
     read_changes,
 )
-from workbench.core.settings import one_of
+from workbench.core.setting_kinds import one_of
 from workbench.core.status import ServingError, invalid_argument
 
 BIGGEST = 2**63 - 1

@@ -12,7 +12,7 @@ import orjson
 import tornado.web
 
 from workbench.api.http_status import HTTP_STATUS
-from workbench.core.settings import INT64_MAX
+from workbench.core.setting_kinds import INT64_MAX
 from workbench.core.status import ServingError, invalid_argument
 
 if TYPE_CHECKING:

@@ -177,6 +177,8 @@ class Connection(asyncio.Protocol):
                 return
         if self._chunk is not None and (missing := self._chunk.missing(data)):
             self._check_chunk(missing)
+            if self._input_closed:
+                return
         if self._progress:
             self._silent_bytes = 0
             # The next head may have begun anywhere in this piece.

@@ -20,7 +20,7 @@ from workbench.client.settings import (
     plain_setting,
 )
 from workbench.core.batching_parameters import BatchingParameters
-from workbench.core.settings import number, truth
+from workbench.core.setting_kinds import number, truth
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.core.versions import check_version, parse_version
 from workbench.runtime import paths, registry

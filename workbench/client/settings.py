@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.model_settings import MODEL_SETTINGS, check_setting
-from workbench.core.settings import number, optional, text, truth, whole
+from workbench.core.setting_kinds import number, optional, text, truth, whole
 from workbench.core.status import invalid_argument
 from workbench.core.versions import VersionPolicy
 from workbench.runtime.registry import Entry

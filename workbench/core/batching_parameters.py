@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workbench.core.settings import (
+from workbench.core.setting_kinds import (
     INT64_MAX,
     Kind,
     check_fields,

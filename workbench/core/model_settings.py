@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workbench.core.batching_parameters import BatchingParameters
-from workbench.core.settings import (
+from workbench.core.setting_kinds import (
     INT64_MAX,
     Kind,
     check_fields,
