@@ -365,8 +365,7 @@ def test_a_failure_of_our_own_is_told_without_its_details(
 @pytest.mark.parametrize(
     ("target", "name", "text"),
     [("/events?since=x", "since", "x"), ("/events?since=nan", "since", "nan"),
-     ("/memory?since=inf", "since", "inf"), ("/models/m/wait?version=1e999", "version", "1e999"),
-     ("/models/m/wait?gone=one", "gone", "one"),
+     ("/memory?since=inf", "since", "inf"),
      ("/models/m/wait?wait_seconds=", "wait_seconds", "")],
 )  # fmt: skip
 def test_a_number_that_is_none(planes: Planes, target: str, name: str, text: str) -> None:
@@ -375,6 +374,35 @@ def test_a_number_that_is_none(planes: Planes, target: str, name: str, text: str
         400,
         refusal("INVALID_ARGUMENT", f"Query argument {name!r} must be a number; was {text!r}"),
     )
+
+
+@pytest.mark.parametrize("name", ["version", "gone"])
+@pytest.mark.parametrize("text", ["one", "1e3", "1.0", str(2**63), "9" * 5000])
+def test_what_is_no_version_cannot_be_waited_for(planes: Planes, name: str, text: str) -> None:
+    answer = planes.control("GET", f"/models/m/wait?{name}={text}")
+    assert (answer.status, answer.json) == (
+        400,
+        refusal(
+            "INVALID_ARGUMENT",
+            f"Query argument {name!r} must be a whole number, at most {2**63 - 1}; was {text!r}",
+        ),
+    )
+
+
+def test_the_very_version_is_waited_for(planes: Planes, base: Path) -> None:
+    last = 2**63 - 1
+    planes.control("PUT", "/models/m", {"base_path": str(base)})
+    publish(planes, base, last, "half_plus_two")
+    told = planes.control("GET", f"/models/m/wait?version={last}&wait_seconds=60").json
+    assert (told["done"], [v["version"] for v in told["versions"]]) == (True, [last])
+    for asked, done in ((f"version={last - 1}", False), (f"gone={last - 1}", True)):
+        told = planes.control("GET", f"/models/m/wait?{asked}&wait_seconds=0.1").json
+        assert told["done"] is done
+    told = planes.control("GET", f"/models/m/wait?gone={last}&wait_seconds=0.1").json
+    assert told["done"] is False
+    for complete in ([2**63], [-1], [True], [1.0]):
+        answer = planes.control("POST", "/models/m/poll", {"complete": complete})
+        assert answer.status == 400
 
 
 # Waiting.
