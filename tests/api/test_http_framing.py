@@ -157,7 +157,7 @@ REFUSED = {
         refused(b"431 Client Error", b"The request has more than 256 headers."),
     ),
     "too many trailers": (
-        POST + CHUNKED + b"\r\n1\r\nx\r\n0\r\n" + b"a:\r\n" * 256 + b"\r\n",
+        POST + CHUNKED + b"\r\n1\r\nx\r\n0\r\n" + b"a:\r\n" * 258 + b"\r\n",
         refused(b"431 Client Error", b"The request has more than 256 headers."),
     ),
     "HTTP/2.0 in a request line": (

@@ -20,6 +20,7 @@ LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 TOKEN_FREE_PATHS = frozenset({b"/health/live", b"/health/ready"})
 TOKEN_HEADER = "x-workbench-token"
 """In lower case, as HTTP headers are looked up and as gRPC's metadata keys are written."""
+_TOKEN_HEADER = TOKEN_HEADER.encode()
 _SEEN_HOSTS = 16  # Host headers found to be good that are remembered: mostly it is the same one
 
 NEEDS_TOKEN = (
@@ -64,12 +65,12 @@ class Token:
 
     def carried(self, authorization: bytes | None, header: bytes | None) -> bool:
         """Whether the value of `Authorization`, or of `X-Workbench-Token`, carries the token."""
+        if authorization is not None and hmac.compare_digest(authorization, self._bearer):
+            return True
         if header is not None and hmac.compare_digest(header.strip(), self._token):
             return True
         if authorization is None:
             return False
-        if hmac.compare_digest(authorization, self._bearer):
-            return True
         scheme, _, given = authorization.partition(b" ")
         return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), self._token)
 
@@ -125,13 +126,11 @@ class AccessPolicy:
             return None
         if self._hosts is not None:
             # Without Host it is HTTP/1.0, which no browser speaks.
-            for host in (authority, headers.get(b"host")):
-                if host is not None and not self._knows(host, self._hosts):
-                    return Refusal(
-                        403,
-                        f"Host {_shown(host)} is not one of this server's names. Call it by the "
-                        "address it listens on, or allow the name when starting it.",
-                    )
+            host = headers.get(b"host")
+            if authority is not None and not self._knows(authority, self._hosts):
+                return _unknown_host(authority)
+            if host is not None and not self._knows(host, self._hosts):
+                return _unknown_host(host)
         origin = headers.get(b"origin")
         if origin is not None and origin not in self._origins and b"*" not in self._origins:
             return Refusal(
@@ -139,8 +138,9 @@ class AccessPolicy:
                 f"Origin {_shown(origin)} may not call this server. "
                 "Allow it when starting the server.",
             )
-        if self._token is None or self._token.carried(
-            headers.get(b"authorization"), headers.get(TOKEN_HEADER.encode())
+        token = self._token
+        if token is None or token.carried(
+            headers.get(b"authorization"), headers.get(_TOKEN_HEADER)
         ):
             return None
         if target.partition(b"?")[0] in TOKEN_FREE_PATHS:
@@ -155,6 +155,14 @@ class AccessPolicy:
         if len(self._seen_hosts) < _SEEN_HOSTS:
             self._seen_hosts.add(host)
         return True
+
+
+def _unknown_host(host: bytes) -> Refusal:
+    return Refusal(
+        403,
+        f"Host {_shown(host)} is not one of this server's names. Call it by the address it listens "
+        "on, or allow the name when starting it.",
+    )
 
 
 def _without_port(host: bytes) -> bytes:

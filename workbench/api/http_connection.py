@@ -78,7 +78,6 @@ class Connection(asyncio.Protocol):
         "_dropped_upgrade",
         "_flushing",
         "_head_offset_bytes",
-        "_header_lines",
         "_headers",
         "_input_closed",
         "_known",
@@ -88,6 +87,7 @@ class Connection(asyncio.Protocol):
         "_progress",
         "_read_bytes",
         "_reading",
+        "_repeated_headers",
         "_replies",
         "_request_headers",
         "_resting",
@@ -113,7 +113,7 @@ class Connection(asyncio.Protocol):
         self._since = server.now
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
-        self._header_lines = 0
+        self._repeated_headers = 0
         self._request_headers = self._headers
         self._pieces: list[bytes] = []
         self._writer: BodyWriter | None = None
@@ -205,7 +205,7 @@ class Connection(asyncio.Protocol):
         self._since = self._server.now
         self._url = b""
         self._headers = {}
-        self._header_lines = 0
+        self._repeated_headers = 0
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -213,11 +213,11 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
         headers = self._headers
-        self._header_lines += 1
-        if self._header_lines > self._server.limits.max_headers:
-            self._refuse(too_many_headers(self._server.limits))
-            raise _StopParsing
         if name in headers:
+            self._repeated_headers += 1
+            if self._repeated_headers > self._server.limits.max_headers:
+                self._refuse(too_many_headers(self._server.limits))
+                raise _StopParsing
             value = headers[name] + b", " + value
         headers[name] = value
 
@@ -232,6 +232,9 @@ class Connection(asyncio.Protocol):
             and self._head_size() > limits.max_header_bytes
         ):
             self._refuse(head_too_large(limits))
+            raise _StopParsing
+        if len(headers) + self._repeated_headers > limits.max_headers:
+            self._refuse(too_many_headers(limits))
             raise _StopParsing
         if method not in _METHODS:
             self._refuse_with(501, error_page(501), "text/html")

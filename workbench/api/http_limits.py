@@ -14,7 +14,7 @@ class HttpLimits:
     max_body_bytes: int = 256 * 2**20
     max_header_bytes: int = 64 * 2**10
     max_headers: int = 256
-    """Header lines of one request, its trailers included: each costs more than its bytes."""
+    """Header lines of one request: each costs more than its bytes."""
     header_timeout_s: float = 10.0
     """From the first byte of a request to the end of its head."""
     body_idle_timeout_s: float = 30.0
