@@ -2,7 +2,7 @@
 
 Run once per session in a process of its own, so that the tests never import TensorFlow. Most
 are exported the TensorFlow 1 way, which gives exact control over names, shapes and operations;
-`digits`, `keeper`, `lookup` and `compiled` are TensorFlow 2 modules.
+`digits`, `keeper`, `heads`, `lookup` and `compiled` are TensorFlow 2 modules.
 """
 
 from __future__ import annotations
@@ -403,6 +403,31 @@ def main(folder: str) -> None:
 
     compiled = Compiled()
     tf.saved_model.save(compiled, f"{folder}/compiled", {"serving_default": compiled.double})
+
+    class Heads(tf.Module):
+        """Two heads on the same examples, each a signature with a placeholder of its own."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = tf.Variable(2.0)
+
+        def _x(self, examples: Any) -> Any:
+            feature = tf.io.FixedLenFeature([], tf.float32, default_value=0.0)
+            return tf.io.parse_example(examples, {"x": feature})["x"]
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
+        def classify(self, inputs: Any) -> Any:
+            x = self._x(inputs)
+            return {"scores": tf.stack([x, self.weight * x], 1)}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
+        def regress(self, inputs: Any) -> Any:
+            return {"outputs": self._x(inputs) + self.weight}
+
+    heads = Heads()
+    tf.saved_model.save(
+        heads, f"{folder}/heads", {"classify": heads.classify, "regress": heads.regress}
+    )
     digits, keeper = Digits(), Keeper()
     tf.saved_model.save(digits, f"{folder}/digits", {"serving_default": digits.classify})
     tf.saved_model.save(keeper, f"{folder}/keeper", {"keep": keeper.keep, "recall": keeper.recall})

@@ -2,10 +2,11 @@
 
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
+import type { Version } from './charts/version';
 
 /** A version as the server sees it; memory is in bytes, null where nobody has measured it. */
 export interface IVersion {
-  readonly version: number;
+  readonly version: Version;
   readonly state: 'START' | 'LOADING' | 'AVAILABLE' | 'UNLOADING' | 'END';
   /** Why it failed to load; null where it did not. */
   readonly error: string | null;
@@ -73,7 +74,7 @@ export interface IFolder {
   readonly kind: 'saved_model' | 'versions' | null;
   /** A name that its server could have. */
   readonly name: string;
-  readonly versions: readonly number[];
+  readonly versions: readonly Version[];
   /** Why it may not be the user's own work; null where it is. */
   readonly foreign: string | null;
 }
@@ -142,7 +143,7 @@ export interface ICell {
   readonly bytes: number;
   readonly how: 'measured' | 'estimated';
   readonly model: string | null;
-  readonly version: number | null;
+  readonly version: Version | null;
 }
 
 export interface ILedger {
@@ -165,7 +166,7 @@ export interface ILogEvent {
   readonly kind: string;
   readonly wall: number;
   readonly model?: string;
-  readonly version?: number;
+  readonly version?: Version;
   readonly line?: string;
 }
 

@@ -22,5 +22,5 @@ test('what has ended is shown where it can be gone back to, the last few of it',
   );
   // Where nothing serves there is nothing to go back from.
   const gone = [version(2, 'LOADING'), version(1, 'END')];
-  assert.deepEqual([latestOf(gone), shownVersions(gone)], [-1, [version(2, 'LOADING')]]);
+  assert.deepEqual([latestOf(gone), shownVersions(gone)], [null, [version(2, 'LOADING')]]);
 });

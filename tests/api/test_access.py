@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from workbench.api.access import LOOPBACK_HOSTS, NEEDS_TOKEN, AccessPolicy, Refusal
+from workbench.api.access import LOOPBACK_HOSTS, NEEDS_TOKEN, AccessPolicy, Refusal, Token
 
 TARGET = b"/v1/models/m:predict"
 NO_TOKEN = Refusal(401, NEEDS_TOKEN, (("WWW-Authenticate", "Bearer"),))
@@ -41,9 +41,37 @@ def test_without_the_token_the_cure_is_named(headers: dict[bytes, bytes]) -> Non
     assert refusal == NO_TOKEN
     assert refusal.body == (
         b'{\n    "error": "This server needs its bearer token: send the header '
-        b"'Authorization: Bearer <token>' (server.token in Python, "
+        b"'Authorization: Bearer <token>', or 'X-Workbench-Token: <token>' through a proxy that "
+        b"takes Authorization for itself (server.token in Python, "
         b'`workbench status --token NAME` in a terminal)."\n}'
     )
+
+
+@pytest.mark.parametrize(
+    ("headers", "passes"),
+    [
+        ({b"x-workbench-token": b"s3cret"}, True),
+        ({b"x-workbench-token": b" s3cret "}, True),
+        # A hub's proxy has its own token in the usual header.
+        ({b"x-workbench-token": b"s3cret", b"authorization": b"token hub"}, True),
+        ({b"x-workbench-token": b"wrong", b"authorization": b"Bearer s3cret"}, True),
+        ({b"x-workbench-token": b"Bearer s3cret"}, False),
+        ({b"x-workbench-token": b"s3cret, s3cret"}, False),
+        ({b"x-workbench-token": b""}, False),
+        ({b"x-workbench-token": b"wrong"}, False),
+    ],
+)
+def test_the_token_opens_in_a_header_of_its_own(headers: dict[bytes, bytes], passes: bool) -> None:
+    assert AccessPolicy("s3cret").check(b"POST", TARGET, headers) == (None if passes else NO_TOKEN)
+
+
+def test_the_second_header_is_no_way_around_host_and_origin() -> None:
+    policy = AccessPolicy("s3cret", LOOPBACK_HOSTS)
+    for name in (b"host", b"origin"):
+        headers = {b"x-workbench-token": b"s3cret", name: b"evil.example"}
+        refusal = policy.check(b"POST", TARGET, headers)
+        assert refusal is not None
+        assert refusal.status == 403
 
 
 def test_an_empty_token_is_still_a_token() -> None:
@@ -138,4 +166,5 @@ def test_the_token_is_never_shown() -> None:
     policy = AccessPolicy("s3cret", LOOPBACK_HOSTS)
     assert repr(policy).startswith("AccessPolicy(token required, hosts ")
     assert "s3cret" not in repr(policy)
+    assert repr(Token("s3cret")) == "Token(...)"
     assert "s3cret" not in repr(policy.check(b"POST", TARGET, {b"authorization": b"Bearer no"}))

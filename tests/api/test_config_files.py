@@ -83,7 +83,8 @@ _BOTH = "ModelServerConfig::model_type (deprecated) and ModelServerConfig::model
         ([f'name: "m" base_path: "/m" {_TF} logging_config {{ }}'],
          "No request-logger-creator provided."),
         ([f'base_path: "/m" {_TF}'],
-         "Model name '' cannot be part of a URL: use letters, digits, '-', '_'"),
+         "Setting 'name' must be text that does not begin with a blank and has no control "
+             "characters; was ''"),
     ],
 )  # fmt: skip
 def test_models_that_cannot_be(entries: list[str], text: str) -> None:

@@ -115,6 +115,10 @@ def test_the_token(tmp_path: Path) -> None:
         assert await refused(echo(b"")) == needs
         assert await refused(echo(b"", metadata=(("authorization", "Bearer no"),))) == needs
         assert await echo(b"a", metadata=(("authorization", "Bearer secret"),)) == b"a none"
+        assert await refused(echo(b"", metadata=(("x-workbench-token", "no"),))) == needs
+        assert await echo(b"a", metadata=(("x-workbench-token", "secret"),)) == b"a none"
+        both = (("authorization", "token hub"), ("x-workbench-token", "secret"))
+        assert await echo(b"a", metadata=both) == b"a none"
         health = channel.unary_unary(_HEALTH + "Check")
         assert (
             message_class("grpc.health.v1.HealthCheckResponse").FromString(await health(b"")).status

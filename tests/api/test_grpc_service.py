@@ -224,6 +224,23 @@ def test_multi_inference(client: Client) -> None:
     assert ':tensorflow:serving:request_example_count_total{model="half"} 1\n' in page
 
 
+def test_multi_inference_of_signatures_with_inputs_of_their_own(client: Client) -> None:
+    answer = client.call(
+        _PREDICTION + "MultiInference",
+        "MultiInference",
+        tasks=[
+            {
+                "model_spec": {"name": "inputs", "signature_name": name},
+                "method_name": "tensorflow/serving/regress",
+            }
+            for name in ("here", "there")
+        ],
+        input={"example_list": {"examples": [b"", b"abc"]}},
+    )
+    values = [[r.value for r in one.regression_result.regressions] for one in answer.results]
+    assert values == [[0.0, 3.0], [0.0, 3.0]]
+
+
 @pytest.mark.parametrize(
     ("tasks", "code", "text"),
     [
@@ -232,8 +249,6 @@ def test_multi_inference(client: Client) -> None:
          "ModelSpec has no name specified."),
         ([("half", "regress_x_to_y", "regress"), ("", "x", "regress")], Code.INVALID_ARGUMENT,
          "Found ModelSpec with an empty model name."),
-        ([("inputs", "here", "regress"), ("inputs", "there", "regress")], Code.INVALID_ARGUMENT,
-         "Input tensor must be the same for all Signatures."),
         ([("half", "regress_x_to_y", "regress"), ("multi", "x", "regress")],
          Code.INVALID_ARGUMENT,
          "All ModelSpecs in a MultiInferenceRequest must access the same model name."),

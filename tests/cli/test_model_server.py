@@ -77,7 +77,7 @@ def test_settings_that_restore_the_original() -> None:
     ) == [False, True, 0.25]
     assert refusal("--model_base_path=/m", "--per_process_gpu_memory_fraction=2") == ServingError(
         Code.INVALID_ARGUMENT,
-        "gpu_memory_fraction of model default must be between 0 and 1; was 2.0",
+        "Setting 'gpu_memory_fraction' must be a number, at least 0 and at most 1; was 2.0",
     )
     plane = spec(
         "--model_base_path=/m",

@@ -378,9 +378,38 @@ def test_what_cannot_be_saved_starts_no_server(runtime: Path) -> None:
          "or a list of version numbers"),
         ({"batching": {"max_batch_size": 0}}, "max_batch_size must be positive; was 0"),
         ({"batching": 5},
-         "Batching 5 is not understood: give BatchingParameters, a dictionary of them, or None for "
-         "automatic batching"),
-        ({"labels": ["stable"]}, "Labels must map names to version numbers; were ['stable']"),
+         "Setting 'batching' must be an object of batching parameters, or None for automatic "
+         "batching; was 5"),
+        ({"num_batch_threads": 0},
+         "Setting 'num_batch_threads' must be a whole number, at least 1, or None for as many as "
+         "there are CPUs; was 0"),
+        ({"num_batch_threads": True},
+         "Setting 'num_batch_threads' must be a whole number, at least 1, or None for as many as "
+         "there are CPUs; was True"),
+        ({"device": "tpu"},
+         "Setting 'device' must be 'auto', 'cpu', or a GPU like 'gpu:0'; was 'tpu'"),
+        ({"labels": {1: 1}},
+         "Setting 'labels' must be an object of labels with version numbers, from 0 to "
+         "9223372036854775807; was {1: 1}"),
+        ({"version_policy": [True]},
+         "Version policy [True] is not understood: use 'latest', a number of versions, 'all', "
+         "or a list of version numbers"),
+        ({"per_version_slots": "no"},
+         "Setting 'per_version_slots' must be true or false; was 'no'"),
+        ({"detach": 1}, "Setting 'detach' must be true or false; was 1"),
+        ({"idle_seconds": float("nan")},
+         "Setting 'idle_seconds' must be a number of seconds, above 0, or None for no limit; was "
+         "nan"),
+        ({"timeout": "x"}, "Setting 'timeout' must be a number of seconds, at least 0; was 'x'"),
+        ({"host": 1}, "Setting 'host' must be an address, or the name of one; was 1"),
+        ({"token": b"s3cret"},
+         "Setting 'token' must be visible ASCII characters, or None for no token; it is not "
+         "shown"),
+        (
+            {"labels": ["stable"]},
+            "Setting 'labels' must be an object of labels with version numbers, from 0 to "
+            "9223372036854775807; was ['stable']",
+        ),
     ],
 )  # fmt: skip
 def test_a_setting_that_cannot_be(

@@ -414,12 +414,15 @@ def test_batching_can_be_changed(server: wb.Server) -> None:
     ("name", "value", "message"),
     [
         ("batching", 5,
-         "Batching 5 is not understood: give BatchingParameters, a dictionary of them, or None for "
-         "automatic batching"),
+         "Setting 'batching' must be an object of batching parameters, or None for automatic "
+         "batching; was 5"),
         ("batching", {"max_batch_size": 0}, "max_batch_size must be positive; was 0"),
-        ("labels", ["stable"], "Labels must map names to version numbers; were ['stable']"),
+        ("labels", ["stable"],
+         "Setting 'labels' must be an object of labels with version numbers, from 0 to "
+         "9223372036854775807; was ['stable']"),
         ("labels", {"stable": "1"},
-         "Labels must map names to version numbers; were {'stable': '1'}"),
+         "Setting 'labels' must be an object of labels with version numbers, from 0 to "
+         "9223372036854775807; was {'stable': '1'}"),
     ],
 )  # fmt: skip
 def test_a_setting_that_cannot_be(live: wb.Server, name: str, value: Any, message: str) -> None:

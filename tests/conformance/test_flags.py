@@ -95,7 +95,8 @@ def test_rest_asks_for_the_token(
     assert (answer.status, answer.headers["WWW-Authenticate"], answer.error) == (
         401,
         "Bearer",
-        "This server needs its bearer token: send the header 'Authorization: Bearer <token>' "
+        "This server needs its bearer token: send the header 'Authorization: Bearer <token>', or "
+        "'X-Workbench-Token: <token>' through a proxy that takes Authorization for itself "
         "(server.token in Python, `workbench status --token NAME` in a terminal).",
     )
 

@@ -517,8 +517,9 @@ def test_a_token_is_asked_for(
     request = _SPEC.format("m", "") + floats("x", 2)
     refused = [
         "UNAUTHENTICATED",
-        "This server needs its bearer token: send the metadata 'authorization: Bearer <token>' "
-        "(server.token in Python, `workbench status --token NAME` in a terminal).",
+        "This server needs its bearer token: send the metadata 'authorization: Bearer <token>' or "
+        "'x-workbench-token: <token>' (server.token in Python, `workbench status --token NAME` in "
+        "a terminal).",
     ]
     assert grpc_client.call(server.address, "Predict", request) == refused
     wrong = [["authorization", "Bearer wrong"]]

@@ -552,6 +552,19 @@ def test_cors(server: Server) -> None:
             assert answer.status == status
             assert {k: answer.headers[k] for k in expected} == expected
             assert body == b"" or method == "GET"
+        # As in the original, these are no answers of the API.
+        for target, status in (
+            ("/monitoring/prometheus/metrics", 200),
+            ("/monitoring/prometheus/metrics?x", 400),
+            ("/elsewhere", 404),
+        ):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            connection.request("GET", target, headers={"Origin": "https://lab.example"})
+            answer = connection.getresponse()
+            answer.read()
+            connection.close()
+            assert answer.status == status
+            assert [name for name in answer.headers if name.startswith("Access-Control")] == []
     finally:
         server.run(http_server.stop(0))
         server.run(codec.close())

@@ -213,7 +213,21 @@ def test_a_removed_model(reloading: Reloading) -> None:
         404,
         {"error": "Servable not found for request: Latest(leaving)"},
     )
+    # As in the original its versions have ended, and that is told of them from now on.
+    reloading.until_states("leaving", v1="END")
+    ended = {"version": "1", "state": "END", "status": {}}
+    status = reloading.call("GetModelStatus", "model_spec { name: 'leaving' }")
+    assert status == {"model_version_status": [ended]}
+    assert (
+        reloading.call("GetModelStatus", "model_spec { name: 'leaving' version { value: 2 } }")[0]
+        == "NOT_FOUND"
+    )
+    assert reloading.predict("leaving")[0] == 404
+    # A version of another number comes beside it when the model is added again.
+    reloading.put("half_plus_three", "leaving", 2)
     assert reloading.reload(reloading.entry("leaving")) == {"status": {}}
+    reloading.until_states("leaving", v1="END", v2="AVAILABLE")
+    reloading.unput("leaving", 2)
     reloading.until_states("leaving", v1="AVAILABLE")
     assert json.loads(reloading.server.rest("/v1/models/leaving")[1])["model_version_status"]
 

@@ -73,7 +73,8 @@ def test_next_allowed_batch_size(size: int, allowed: tuple[int, ...], expected: 
         ),
         (
             {"allowed_batch_sizes": "12"},
-            "Batching parameter 'allowed_batch_sizes' must be a list of integers; was '12'",
+            "Batching parameter 'allowed_batch_sizes' must be a list of positive integers; was "
+            "'12'",
         ),
     ],
 )
@@ -105,3 +106,45 @@ def test_parameters_as_json() -> None:
     }
     assert parameters.to_json() == data
     assert BatchingParameters.from_json(data) == parameters
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_batch_size": 1.5}, "'max_batch_size' must be an integer; was 1.5"),
+        ({"max_batch_size": 2**63}, f"'max_batch_size' must be an integer; was {2**63}"),
+        ({"batch_timeout_micros": False}, "'batch_timeout_micros' must be an integer; was False"),
+        (
+            {"num_batch_threads": True},
+            "'num_batch_threads' must be an integer, or None for as many as there are schedulable "
+            "CPUs; was True",
+        ),
+        (
+            {"allowed_batch_sizes": (-2, 1000)},
+            "'allowed_batch_sizes' must be a list of positive integers; was (-2, 1000)",
+        ),
+        (
+            {"allowed_batch_sizes": (True, 1000)},
+            "'allowed_batch_sizes' must be a list of positive integers; was (True, 1000)",
+        ),
+        (
+            {"enable_large_batch_splitting": "no"},
+            "'enable_large_batch_splitting' must be true or false; was 'no'",
+        ),
+    ],
+)
+def test_types_are_checked_however_they_are_made(settings: dict[str, object], message: str) -> None:
+    for make in (lambda: BatchingParameters(**settings), lambda: _from_json(settings)):  # type: ignore[arg-type]
+        with pytest.raises(ServingError) as raised:
+            make()
+        assert raised.value == invalid_argument(f"Batching parameter {message}")
+
+
+def _from_json(settings: dict[str, object]) -> BatchingParameters:
+    return BatchingParameters.from_json(settings)
+
+
+def test_what_is_no_object_is_refused() -> None:
+    with pytest.raises(ServingError) as raised:
+        BatchingParameters.from_json([1])  # type: ignore[arg-type]
+    assert raised.value == invalid_argument("Batching parameters must be an object; were [1]")

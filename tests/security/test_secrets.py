@@ -59,6 +59,9 @@ def cause_trouble(opened: House) -> None:
     right = {"Authorization": f"Bearer {TOKEN}"}
     assert ask("GET", "/v1/models", right) == 200
     assert ask("GET", "/v1/models", {}) == 401
+    assert ask("GET", "/v1/models", {"X-Workbench-Token": TOKEN}) == 200
+    assert ask("GET", "/v1/models", {"X-Workbench-Token": f"{TOKEN}x"}) == 401
+    assert ask("GET", "/v1/models", {"X-Workbench-Token": TOKEN, "Host": "evil.example"}) == 403
     assert ask("GET", "/v1/models", {"Authorization": f"Bearer {TOKEN}x"}) == 401
     assert ask("GET", "/v1/models", {**right, "Host": "evil.example"}) == 403
     assert ask("GET", "/v1/models", {**right, "Origin": "https://evil.example"}) == 403
@@ -71,7 +74,13 @@ def cause_trouble(opened: House) -> None:
     entry = registry.find(NAME)
     with grpc.insecure_channel(str(entry.grpc_address)) as channel:
         predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
-        for metadata in ([], [("authorization", f"Bearer {TOKEN}")], [("authorization", TOKEN)]):
+        for metadata in (
+            [],
+            [("authorization", f"Bearer {TOKEN}")],
+            [("authorization", TOKEN)],
+            [("x-workbench-token", TOKEN)],
+            [("x-workbench-token", f"{TOKEN}x")],
+        ):
             error = predict.future(b"\xff", metadata=metadata, timeout=WAIT_SECONDS).exception()
             assert TOKEN not in str(error).replace(str(metadata), "")
     for role in ("worker", "zygote", "server"):

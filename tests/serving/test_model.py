@@ -29,6 +29,12 @@ CONFIG = ModelConfig(
 )
 
 
+LABELS = (
+    "Setting 'labels' must be an object of labels with version numbers, from 0 to "
+    "9223372036854775807"
+)
+
+
 def served(version: int, state: HarnessState = HarnessState.READY) -> Served:
     harness = Harness(ServableId("m", version))
     harness.state = state
@@ -53,10 +59,15 @@ def test_short_and_full_names_of_transitions_mean_the_same() -> None:
         ({"name": None}, "A model needs its name, a string"),
         ({"base_path": 3}, "A model needs its base_path, a string"),
         (
-            {"name": "a/b"},
-            "Model name 'a/b' cannot be part of a URL: use letters, digits, '-', '_'",
+            {"name": ""},
+            "Setting 'name' must be text that does not begin with a blank and has no control "
+            "characters; was ''",
         ),
-        ({"name": ""}, "Model name '' cannot be part of a URL: use letters, digits, '-', '_'"),
+        (
+            {"name": "a\n"},
+            "Setting 'name' must be text that does not begin with a blank and has no control "
+            "characters; was 'a\\n'",
+        ),
         (
             {"base_path": "models/m"},
             "Expected model m to have an absolute path or URI; got base_path()=models/m",
@@ -78,17 +89,17 @@ def test_short_and_full_names_of_transitions_mean_the_same() -> None:
         ),
         (
             {"labels": {"stable": "1"}},
-            "Labels must map names to version numbers; were {'stable': '1'}",
+            LABELS + "; was {'stable': '1'}",
         ),
         (
             {"gpu_memory_fraction": 1.5},
-            "gpu_memory_fraction of model m must be between 0 and 1; was 1.5",
+            "Setting 'gpu_memory_fraction' must be a number, at least 0 and at most 1; was 1.5",
         ),
         (
             {"gpu_memory_fraction": "half"},
-            "gpu_memory_fraction of model m must be between 0 and 1; was 'half'",
+            "Setting 'gpu_memory_fraction' must be a number, at least 0 and at most 1; was 'half'",
         ),
-        ({"labels": [1]}, "Labels must map names to version numbers; were [1]"),
+        ({"labels": [1]}, f"{LABELS}; was [1]"),
         ({"batching": {"size": 3}}, None),
         ({"version_policy": "newest"}, None),
         ({"transition": "quick"}, None),

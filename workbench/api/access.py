@@ -3,6 +3,10 @@
 Three checks, each with its own attacker in mind: the bearer token (another user of the same
 machine), the Host header (a web page that rebinds its own name to 127.0.0.1), the Origin
 header (a web page that calls this server directly).
+
+The token is accepted in two headers. `Authorization: Bearer TOKEN` is the usual one. Behind a proxy
+that takes `Authorization` for itself, `X-Workbench-Token: TOKEN` carries it. gRPC's metadata have
+the same two names.
 """
 
 from __future__ import annotations
@@ -14,10 +18,14 @@ from dataclasses import dataclass
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 TOKEN_FREE_PATHS = frozenset({b"/health/live", b"/health/ready"})
+TOKEN_HEADER = "x-workbench-token"
+"""In lower case, as HTTP headers are looked up and as gRPC's metadata keys are written."""
+_TOKEN_HEADER = TOKEN_HEADER.encode()
 _SEEN_HOSTS = 16  # Host headers found to be good that are remembered: mostly it is the same one
 
 NEEDS_TOKEN = (
-    "This server needs its bearer token: send the header 'Authorization: Bearer <token>' "
+    "This server needs its bearer token: send the header 'Authorization: Bearer <token>', or "
+    "'X-Workbench-Token: <token>' through a proxy that takes Authorization for itself "
     "(server.token in Python, `workbench status --token NAME` in a terminal)."
 )
 
@@ -39,10 +47,38 @@ class Refusal:
 _NO_TOKEN = Refusal(401, NEEDS_TOKEN, (("WWW-Authenticate", "Bearer"),))
 
 
+class Token:
+    """A server's token; compares what a caller sends with it in constant time, and never shows it.
+
+    Its two headers are independent of each other: one good token is enough, so that whatever a
+    proxy makes of `Authorization` does no harm.
+    """
+
+    __slots__ = ("_bearer", "_token")
+
+    def __init__(self, token: str) -> None:
+        self._token = token.encode()
+        self._bearer = b"Bearer " + self._token
+
+    def __repr__(self) -> str:
+        return "Token(...)"
+
+    def carried(self, authorization: bytes | None, header: bytes | None) -> bool:
+        """Whether the value of `Authorization`, or of `X-Workbench-Token`, carries the token."""
+        if authorization is not None and hmac.compare_digest(authorization, self._bearer):
+            return True
+        if header is not None and hmac.compare_digest(header.strip(), self._token):
+            return True
+        if authorization is None:
+            return False
+        scheme, _, given = authorization.partition(b" ")
+        return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), self._token)
+
+
 class AccessPolicy:
     """Checks the head of every request; holds the token, and never shows it."""
 
-    __slots__ = ("_hosts", "_origins", "_seen_hosts", "_token", "_usual_authorization")
+    __slots__ = ("_hosts", "_origins", "_seen_hosts", "_token")
 
     def __init__(
         self,
@@ -58,8 +94,7 @@ class AccessPolicy:
             allowed_origins: origins of web pages that may call (``https://lab.example``);
                 ``"*"`` among them accepts all. A request without Origin is no web page's.
         """
-        self._token = None if token is None else token.encode()
-        self._usual_authorization = b"Bearer " + (self._token or b"")
+        self._token = None if token is None else Token(token)
         self._hosts = (
             None
             if allowed_hosts is None
@@ -72,8 +107,17 @@ class AccessPolicy:
         token = "none" if self._token is None else "required"
         return f"AccessPolicy(token {token}, hosts {self._hosts}, origins {self._origins})"
 
-    def check(self, method: bytes, target: bytes, headers: Mapping[bytes, bytes]) -> Refusal | None:
+    def check(
+        self,
+        method: bytes,
+        target: bytes,
+        headers: Mapping[bytes, bytes],
+        authority: bytes | None = None,
+    ) -> Refusal | None:
         """None if the request may pass; `headers` has lower-case names, `target` is undecoded.
+
+        `authority` is the host of a target in absolute form (``GET http://host/path``): it goes
+        before the Host header (RFC 9112, 3.2.2), so both must be names of this server.
 
         OPTIONS passes: it does nothing, a browser's preflight request cannot carry a token, and
         without the headers of CORS in the answer the browser keeps its page from going on.
@@ -81,14 +125,12 @@ class AccessPolicy:
         if method == b"OPTIONS":
             return None
         if self._hosts is not None:
-            host = headers.get(b"host")
             # Without Host it is HTTP/1.0, which no browser speaks.
+            host = headers.get(b"host")
+            if authority is not None and not self._knows(authority, self._hosts):
+                return _unknown_host(authority)
             if host is not None and not self._knows(host, self._hosts):
-                return Refusal(
-                    403,
-                    f"Host {_shown(host)} is not one of this server's names. Call it by the "
-                    "address it listens on, or allow the name when starting it.",
-                )
+                return _unknown_host(host)
         origin = headers.get(b"origin")
         if origin is not None and origin not in self._origins and b"*" not in self._origins:
             return Refusal(
@@ -96,7 +138,10 @@ class AccessPolicy:
                 f"Origin {_shown(origin)} may not call this server. "
                 "Allow it when starting the server.",
             )
-        if self._token is None or self._carries_token(headers.get(b"authorization")):
+        token = self._token
+        if token is None or token.carried(
+            headers.get(b"authorization"), headers.get(_TOKEN_HEADER)
+        ):
             return None
         if target.partition(b"?")[0] in TOKEN_FREE_PATHS:
             return None
@@ -111,13 +156,13 @@ class AccessPolicy:
             self._seen_hosts.add(host)
         return True
 
-    def _carries_token(self, authorization: bytes | None) -> bool:
-        if authorization is None or self._token is None:
-            return False
-        if hmac.compare_digest(authorization, self._usual_authorization):
-            return True
-        scheme, _, given = authorization.partition(b" ")
-        return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), self._token)
+
+def _unknown_host(host: bytes) -> Refusal:
+    return Refusal(
+        403,
+        f"Host {_shown(host)} is not one of this server's names. Call it by the address it listens "
+        "on, or allow the name when starting it.",
+    )
 
 
 def _without_port(host: bytes) -> bytes:

@@ -41,14 +41,12 @@ from workbench.api.control_handler import Handler
 from workbench.api.control_memory import FitHandler, LedgerHandler, MemoryHandler
 from workbench.api.control_pulse import PulseRoute
 from workbench.api.control_warmup import WarmupRoute
-from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.events import log_line
+from workbench.core.model_settings import ModelConfig, read_changes
 from workbench.core.states import HarnessState
 from workbench.core.status import invalid_argument, not_found
-from workbench.core.transitions import policy_name
-from workbench.core.versions import VersionPolicy
+from workbench.core.versions import is_version
 from workbench.serving.core import ServerCore
-from workbench.serving.model import ModelConfig
 from workbench.serving.reservations import MemorySettings
 
 MAX_WAIT_SECONDS = 600.0
@@ -167,7 +165,7 @@ class _Model(Handler):
         self.answer(model.to_json())
 
     def put(self, name: str) -> None:
-        data = _checked(self.body())
+        data = self.body()
         if data.setdefault("name", name) != name:
             raise invalid_argument(f"The body names model {data['name']!r}, the URL {name!r}")
         self.manager.set_model(ModelConfig.from_json(data))
@@ -175,27 +173,7 @@ class _Model(Handler):
         self.get(name)
 
     def patch(self, name: str) -> None:
-        changes: dict[str, Any] = {}
-        for key, value in _checked(self.body()).items():
-            if key == "version_policy":
-                changes[key] = VersionPolicy.parse(value)
-            elif key == "transition":
-                changes[key] = policy_name(value)
-            elif key == "batching":
-                changes[key] = None if value is None else BatchingParameters.from_json(value)
-            elif key in ("device", "memory_limit_bytes", "gpu_memory_limit_bytes"):
-                # For workers that are started from now on.
-                changes[key] = value
-            elif key == "labels":
-                changes[key] = ModelConfig.from_json(
-                    {"name": name, "base_path": "/", "labels": value}
-                ).labels
-            else:
-                raise invalid_argument(
-                    f"Setting {key!r} cannot be changed; these can: version_policy, transition, "
-                    "batching, labels, device, memory_limit_bytes, gpu_memory_limit_bytes"
-                )
-        self.manager.update(name, **changes)
+        self.manager.update(name, **read_changes(self.body()))
         self.plane.on_change()
         self.get(name)
 
@@ -205,34 +183,10 @@ class _Model(Handler):
         self.answer({})
 
 
-_SETTINGS: dict[str, tuple[tuple[type, ...], str]] = {
-    "transition": ((str,), "a string"),
-    "batching": ((dict, type(None)), "an object, or null for automatic batching"),
-    "labels": ((dict, type(None)), "an object of version numbers"),
-    "max_load_retries": ((int,), "a whole number"),
-    "load_retry_seconds": ((int, float), "a number"),
-    "tags": ((list,), "a list of strings"),
-    "intra_op_threads": ((int, type(None)), "a whole number or null"),
-    "version_batching": ((bool,), "true or false"),
-    "device": ((str,), "a string"),
-    "memory_limit_bytes": ((int, type(None)), "a number of bytes or null"),
-    "gpu_memory_limit_bytes": ((int, type(None)), "a number of bytes or null"),
-    "hang_seconds": ((int, float), "a number"),
-}
-
-
-def _checked(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings as they came, each of the JSON type that its reader relies on."""
-    for name, (types, meant) in _SETTINGS.items():
-        if name in settings and type(settings[name]) not in types:
-            raise invalid_argument(f"Setting {name!r} must be {meant}; was {settings[name]!r}")
-    return settings
-
-
 class _Poll(Handler):
     def post(self, name: str) -> None:
         complete = self.body().get("complete", [])
-        if not isinstance(complete, list) or any(type(v) is not int for v in complete):
+        if not isinstance(complete, list) or not all(map(is_version, complete)):
             raise invalid_argument(f"'complete' must be a list of versions; was {complete!r}")
         self.manager.poll_soon(name, complete)
         self.answer({})
@@ -246,8 +200,8 @@ class _Wait(Handler):
     """
 
     async def get(self, name: str) -> None:
-        version = self.number("version", -1)
-        gone = self.number("gone", -1)
+        version = self.whole("version", -1)
+        gone = self.whole("gone", -1)
         timeout = min(self.number("wait_seconds", 60.0), MAX_WAIT_SECONDS)
         end = time.monotonic() + timeout
         while True:
@@ -256,12 +210,12 @@ class _Wait(Handler):
             if model is None:
                 raise not_found(f"Could not find model {name}")
             if gone >= 0:
-                done = int(gone) not in model.versions
+                done = gone not in model.versions
             elif version >= 0:
-                served = model.versions.get(int(version))
-                if served is None and int(version) in model.failing:
+                served = model.versions.get(version)
+                if served is None and version in model.failing:
                     # It has failed, and another has been chosen in its place.
-                    served = model.ended.get(int(version))
+                    served = model.ended.get(version)
                 done = served is not None and served.harness.state in _SETTLED
             else:
                 wanted = [s for s in model.versions.values() if s.harness.aspired]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import orjson
 import tornado.web
 
 from workbench.api.http_status import HTTP_STATUS
+from workbench.core.setting_kinds import INT64_MAX
 from workbench.core.status import ServingError, invalid_argument
 
 if TYPE_CHECKING:
@@ -47,6 +49,17 @@ class Handler(tornado.web.RequestHandler):
         if not math.isfinite(number):
             raise invalid_argument(f"Query argument {name!r} must be a number; was {text!r}")
         return number
+
+    def whole(self, name: str, default: int) -> int:
+        """A whole number of up to 64 bits, which a float could not hold."""
+        text = self.get_query_argument(name, None)
+        if text is None:
+            return default
+        if not re.fullmatch(r"-?[0-9]{1,19}", text) or abs(int(text)) > INT64_MAX:
+            raise invalid_argument(
+                f"Query argument {name!r} must be a whole number, at most {INT64_MAX}; was {text!r}"
+            )
+        return int(text)
 
     def answer(self, data: Any) -> None:
         self.set_header("Content-Type", "application/json")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from workbench.api.control_handler import Handler
 from workbench.core.status import invalid_argument, not_found
+from workbench.core.versions import is_version
 from workbench.serving.warmup_recorder import WarmupRecording, record_warmup
 
 
@@ -20,7 +21,7 @@ class WarmupRoute(Handler):
         requests, version = data.get("requests"), data.get("version")
         if type(requests) is not int:
             raise invalid_argument(f"'requests' must be a number; was {requests!r}")
-        if version is not None and type(version) is not int:
+        if version is not None and not is_version(version):
             raise invalid_argument(f"'version' must be a number; was {version!r}")
         served = self.manager.find(name, version)
         self.answer(record_warmup(served, requests).to_json())

@@ -94,6 +94,23 @@ message SSLConfig: string server_key = 1; string server_cert = 2; string custom_
 package grpc.health.v1
 message HealthCheckRequest: string service = 1
 message HealthCheckResponse: int32 status = 1
+
+package grpc.reflection.v1
+message ExtensionRequest: string containing_type = 1; int32 extension_number = 2
+message ServerReflectionRequest: string host = 1; oneof message_request {
+  string file_by_filename = 3; string file_containing_symbol = 4;
+  ExtensionRequest file_containing_extension = 5; string all_extension_numbers_of_type = 6;
+  string list_services = 7 }
+message FileDescriptorResponse: repeated bytes file_descriptor_proto = 1
+message ExtensionNumberResponse: string base_type_name = 1; repeated int32 extension_number = 2
+message ServiceResponse: string name = 1
+message ListServiceResponse: repeated ServiceResponse service = 1
+message ErrorResponse: int32 error_code = 1; string error_message = 2
+message ServerReflectionResponse: string valid_host = 1;
+  ServerReflectionRequest original_request = 2; oneof message_response {
+  FileDescriptorResponse file_descriptor_response = 4;
+  ExtensionNumberResponse all_extension_numbers_response = 5;
+  ListServiceResponse list_services_response = 6; ErrorResponse error_response = 7 }
 """
 _DECLARATION = re.compile(r"^(message|enum) (\w+):(.*?)(?=^(?:message|enum) |\Z)", re.M | re.S)
 _FIELD = re.compile(

@@ -2,13 +2,12 @@
 
 Handlers get a request's bytes and give back the answer's; what these mean is the business of
 `grpc_service`. Here is what every method shares: the bearer token, deadlines, errors as gRPC
-statuses, health checks, and draining.
+statuses, health checks, reflection, and draining.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,14 +16,17 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from workbench.api.access import TOKEN_HEADER, Token
 from workbench.api.grpc_messages import message_class
+from workbench.api.grpc_reflection import REFLECTION_METHODS, reflect
 from workbench.core.status import Code, ServingError, failed_precondition
 
 logger = logging.getLogger(__name__)
 
 NEEDS_TOKEN = (
-    "This server needs its bearer token: send the metadata 'authorization: Bearer <token>' "
-    "(server.token in Python, `workbench status --token NAME` in a terminal)."
+    "This server needs its bearer token: send the metadata 'authorization: Bearer <token>' or "
+    "'x-workbench-token: <token>' (server.token in Python, `workbench status --token NAME` in a "
+    "terminal)."
 )
 _STATUS: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 _ERROR_CHARACTERS = 1024
@@ -86,6 +88,9 @@ class GrpcServer:
             handlers[_HEALTH + "Watch"] = grpc.unary_stream_rpc_method_handler(self._watch_health)
             anonymous[_HEALTH + "Check"] = grpc.stream_unary_rpc_method_handler(self._check_all)
             anonymous[_HEALTH + "Watch"] = grpc.stream_stream_rpc_method_handler(self._watch_all)
+        self._services = sorted({name.split("/")[1] for name in (*handlers, *REFLECTION_METHODS)})
+        for name in REFLECTION_METHODS:
+            handlers[name] = grpc.stream_stream_rpc_method_handler(self._reflect)
         self._router = _Router(handlers, anonymous, token)
 
     @property
@@ -160,6 +165,14 @@ class GrpcServer:
             raise ServingError(Code.NOT_FOUND, "unknown service")
         return _health_response(status)
 
+    async def _reflect(self, requests: Any, context: Any) -> None:
+        async for request in requests:
+            try:
+                answer = reflect(request, self._services)
+            except ServingError as error:
+                await context.abort(_STATUS[error.code], error.message)
+            await context.write(answer)
+
     async def _check_all(self, requests: Any, context: Any) -> bytes:
         """For callers without the token, whose request is not read: the health of everything."""
         return _health_response(self._health(b""))
@@ -188,7 +201,7 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[misc]
     ) -> None:
         self._anonymous = anonymous
         self._handlers = handlers
-        self._token = None if token is None else f"Bearer {token}".encode()
+        self._token = None if token is None else Token(token)
         # A handler of streams reads nothing until it asks: what a caller without the token sends
         # is not even buffered.
         self._refusal = grpc.stream_unary_rpc_method_handler(_refuse)
@@ -198,10 +211,11 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[misc]
         if self._token is None:
             return handler
         for key, value in call.invocation_metadata:
-            if key == "authorization":
-                given = value if isinstance(value, bytes) else value.encode()
-                if hmac.compare_digest(given, self._token):
-                    return handler
+            given = value if isinstance(value, bytes) else value.encode()
+            if key == "authorization" and self._token.carried(given, None):
+                return handler
+            if key == TOKEN_HEADER and self._token.carried(None, given):
+                return handler
         # Health has no secrets, and those who check it seldom can be given one.
         return self._anonymous.get(call.method, self._refusal)
 

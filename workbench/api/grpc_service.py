@@ -272,7 +272,11 @@ class GrpcService:
         return answer
 
     async def _multi_inference(self, request: bytes, seconds: float | None) -> bytes:
-        """Each task is a run of its own, all at once; TensorFlow Serving makes them one run."""
+        """Each task is a run of its own, all at once; TensorFlow Serving makes them one run.
+
+        The signatures of a TensorFlow 2 SavedModel have placeholders of their own: each is fed the
+        same examples, as the original's one run does.
+        """
         asked = _parse("MultiInferenceRequest", request)
         # The model is the first task's; without any there is no name to find it by.
         name = asked.tasks[0].model_spec if asked.tasks else message_class("ModelSpec")()
@@ -312,7 +316,6 @@ class GrpcService:
             ServingError: INVALID_ARGUMENT or UNIMPLEMENTED, the tasks do not go together.
         """
         calls: list[tuple[str, ModelSpec, tuple[str, ...]]] = []
-        fed = ""
         for task in tasks:
             spec = _to_spec(task.model_spec)
             if not spec.name:
@@ -332,10 +335,6 @@ class GrpcService:
                     Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}"
                 )
             outputs = examples_signature(served.signatures, name, method, self._check_method_names)
-            tensor = served.signatures[name].inputs["inputs"].name
-            if fed not in ("", tensor):
-                raise invalid_argument("Input tensor must be the same for all Signatures.")
-            fed = tensor
             calls.append((method, spec, outputs))
         return calls
 

@@ -18,7 +18,8 @@ import httptools
 from workbench.api.access import AccessPolicy, Refusal
 from workbench.api.admission import RETRY_AFTER, Admission
 from workbench.api.body import BodyTooLarge, BodyWriter, Spool, inflate
-from workbench.api.http_limits import HttpLimits, body_too_large, head_too_large
+from workbench.api.http_framing import OpenChunk, misframed, split_absolute, wrong_version
+from workbench.api.http_limits import HttpLimits, body_too_large, head_too_large, too_many_headers
 from workbench.api.http_message import Handler, Reply, Request, error_page
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,9 @@ class Server(Protocol):
 _IDLE, _HEAD, _BODY, _LINGER = range(4)
 
 
+_SLASH = ord("/")
+
+
 class _StopParsing(Exception):
     """Raised in a parser's callback: nothing after this point will be looked at."""
 
@@ -69,6 +73,7 @@ class Connection(asyncio.Protocol):
     """One client: parses requests, hands them to the handler, sends answers in their order."""
 
     __slots__ = (
+        "_chunk",
         "_continue_due",
         "_dropped_upgrade",
         "_flushing",
@@ -82,6 +87,7 @@ class Connection(asyncio.Protocol):
         "_progress",
         "_read_bytes",
         "_reading",
+        "_repeated_headers",
         "_replies",
         "_request_headers",
         "_resting",
@@ -107,9 +113,11 @@ class Connection(asyncio.Protocol):
         self._since = server.now
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
+        self._repeated_headers = 0
         self._request_headers = self._headers
         self._pieces: list[bytes] = []
         self._writer: BodyWriter | None = None
+        self._chunk: OpenChunk | None = None
         self._continue_due = False
         self._dropped_upgrade = False
         self._progress = False
@@ -167,6 +175,10 @@ class Connection(asyncio.Protocol):
             except httptools.HttpParserError as error:
                 self._refuse_unparsable(error)
                 return
+        if self._chunk is not None and (missing := self._chunk.missing(data)):
+            self._check_chunk(missing)
+            if self._input_closed:
+                return
         if self._progress:
             self._silent_bytes = 0
             # The next head may have begun anywhere in this piece.
@@ -193,6 +205,7 @@ class Connection(asyncio.Protocol):
         self._since = self._server.now
         self._url = b""
         self._headers = {}
+        self._repeated_headers = 0
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -201,6 +214,10 @@ class Connection(asyncio.Protocol):
         name = name.lower()
         headers = self._headers
         if name in headers:
+            self._repeated_headers += 1
+            if self._repeated_headers > self._server.limits.max_headers:
+                self._refuse(too_many_headers(self._server.limits))
+                raise _StopParsing
             value = headers[name] + b", " + value
         headers[name] = value
 
@@ -216,14 +233,22 @@ class Connection(asyncio.Protocol):
         ):
             self._refuse(head_too_large(limits))
             raise _StopParsing
+        if len(headers) + self._repeated_headers > limits.max_headers:
+            self._refuse(too_many_headers(limits))
+            raise _StopParsing
         if method not in _METHODS:
             self._refuse_with(501, error_page(501), "text/html")
             raise _StopParsing
-        if self._url[0] != 47 and b"://" in self._url:
-            self._url = b"/" + self._url.partition(b"://")[2].partition(b"/")[2]
-        refusal = self._server.access.check(method, self._url, headers)
-        if refusal is None and b"host" not in headers and parser.get_http_version() == "1.1":
-            refusal = Refusal(400, "Host header is missing.")
+        version = parser.get_http_version()
+        if version != "1.1" and version != "1.0":
+            self._refuse_version(version)
+            raise _StopParsing
+        authority = None
+        if self._url[0] != _SLASH and b"://" in self._url:
+            authority, self._url = split_absolute(self._url)
+        refusal = misframed(headers, version)
+        if refusal is None:
+            refusal = self._server.access.check(method, self._url, headers, authority)
         expected = int(headers.get(b"content-length", 0))
         if refusal is None and expected > limits.max_body_bytes:
             refusal = body_too_large(limits)
@@ -247,10 +272,11 @@ class Connection(asyncio.Protocol):
             self._dropped_upgrade = True
             return
         if coding is not None:
+            self._chunk = OpenChunk()
             self._headers = {}  # for trailers, which nothing here needs
         if expected > limits.spool_threshold_bytes or coding is not None:
             self._writer = BodyWriter(limits.max_body_bytes, limits.spool_threshold_bytes, expected)
-        if expect is not None and parser.get_http_version() == "1.1":
+        if expect is not None and version == "1.1":
             self._continue_due = True
             self._send_continue()
 
@@ -258,9 +284,28 @@ class Connection(asyncio.Protocol):
         """About the bytes of a complete head (four a header for ': ' and the line's end)."""
         return len(self._url) + sum(len(n) + len(v) + 4 for n, v in self._headers.items())
 
+    def on_chunk_header(self) -> None:
+        if self._chunk is not None:
+            self._chunk.begin()
+
+    def on_chunk_complete(self) -> None:
+        if self._chunk is not None:
+            self._chunk.end()
+
+    def _check_chunk(self, missing: int) -> None:
+        """Refuse a chunk that declares more than may come, as such a Content-Length is."""
+        if self._input_closed:
+            return
+        if self._read_bytes + missing > self._server.limits.max_body_bytes:
+            self._refuse(body_too_large(self._server.limits))
+        elif (full := self._server.admission.refusal(missing)) is not None:
+            self._refuse(Refusal(503, full, RETRY_AFTER))
+
     def on_body(self, piece: bytes) -> None:
         self._progress = True
         self._since = self._server.now
+        if self._chunk is not None:
+            self._chunk.add(len(piece))
         writer, admission = self._writer, self._server.admission
         if writer is not None and (full := admission.refusal(len(piece))) is not None:
             self._refuse(Refusal(503, full, RETRY_AFTER))
@@ -292,6 +337,7 @@ class Connection(asyncio.Protocol):
             return
         self._progress = True
         self._continue_due = False
+        self._chunk = None
         parser, writer, pieces = self._parser, self._writer, self._pieces
         headers = self._request_headers
         assert parser is not None
@@ -417,6 +463,13 @@ class Connection(asyncio.Protocol):
         reply = Reply(self, None, keep_alive=False, without_body=without_body)
         self._replies.append(reply)
         reply.send(status, body, content_type, headers)
+
+    def _refuse_version(self, version: str) -> None:
+        """A client of HTTP/0.9 would take everything that is sent for the content it asked for, so
+        it gets a status line alone."""
+        refusal = wrong_version(version)
+        body = b"" if version == "0.9" else refusal.body
+        self._refuse_with(refusal.status, body, "application/json")
 
     def _forget_body(self) -> None:
         """What has been read of a body will not be handed on."""

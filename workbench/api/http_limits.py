@@ -13,6 +13,8 @@ class HttpLimits:
 
     max_body_bytes: int = 256 * 2**20
     max_header_bytes: int = 64 * 2**10
+    max_headers: int = 256
+    """Header lines of one request: each costs more than its bytes."""
     header_timeout_s: float = 10.0
     """From the first byte of a request to the end of its head."""
     body_idle_timeout_s: float = 30.0
@@ -30,6 +32,10 @@ class HttpLimits:
 
 def head_too_large(limits: HttpLimits) -> Refusal:
     return Refusal(431, f"The request's head is larger than {limits.max_header_bytes} bytes.")
+
+
+def too_many_headers(limits: HttpLimits) -> Refusal:
+    return Refusal(431, f"The request has more than {limits.max_headers} headers.")
 
 
 def body_too_large(limits: HttpLimits) -> Refusal:

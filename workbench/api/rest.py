@@ -392,7 +392,10 @@ class _Reply:
         content_type: str = "application/json",
         headers: _Headers = (),
     ) -> None:
-        self._reply.send(status, body, content_type, headers + self._cors)
+        # As in the original, CORS is for the API: neither for the metrics page nor for pages that
+        # are not there.
+        cors = () if self.action == "page not found" else self._cors
+        self._reply.send(status, body, content_type, headers + cors)
         if self.action in _COUNTED:
             api = self.action if self.action in _RUNTIMES else ""
             micros = now_micros() - self.started

@@ -52,6 +52,13 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--port", type=int, default=0, help="0 lets the system choose")
     one.add_argument("--no-token", action="store_true", help="answer without a bearer token")
     one.add_argument(
+        "--allowed-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name that the Host header may have besides loopback's; may be given several times",
+    )
+    one.add_argument(
         "--transition",
         help="smooth (the default), unload_first or staged; the last two also with +hold",
     )
@@ -126,6 +133,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         host=arguments.host,
         port=arguments.port,
         token=None if arguments.no_token else "",
+        allowed_hosts=arguments.allowed_host,
         transition=arguments.transition,
         version_policy=arguments.versions,
         batching=arguments.batching,

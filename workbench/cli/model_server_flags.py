@@ -25,7 +25,11 @@ FLAGS: dict[str, Flag] = {
     "allowed_origins": Flag(
         "", "Origins of web pages that may call; * for any (not in TensorFlow Serving)."
     ),
-    "token": Flag("", "Bearer token that callers must send (not in TensorFlow Serving)."),
+    "token": Flag(
+        "",
+        "Token that callers must send, as Authorization: Bearer TOKEN or X-Workbench-Token: TOKEN "
+        "(not in TensorFlow Serving).",
+    ),
     "model_name": Flag("default", "Name of the model; not with --model_config_file."),
     "model_base_path": Flag("", "Folder of its versions; not with --model_config_file."),
     "model_config_file": Flag("", "File with a ModelServerConfig: several models."),

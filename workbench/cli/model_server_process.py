@@ -17,9 +17,10 @@ from workbench.api.config_files import (
     read_text_proto,
 )
 from workbench.api.reload import check_labels
+from workbench.core.model_settings import is_package_name
 from workbench.core.status import invalid_argument
 from workbench.kernel.supervisor import Supervisor, SupervisorSpec
-from workbench.runtime.version_record import is_package_name
+from workbench.runtime.hosts import host_names
 from workbench.serving.model import ModelConfig
 
 _ONCE_SECONDS = 365 * 86400.0
@@ -62,7 +63,7 @@ def supervisor_spec(values: Values) -> SupervisorSpec:
         data_plane={
             "rest_timeout_seconds": values["rest_api_timeout_in_ms"] / 1000,
             "enable_cors": values["rest_api_enable_cors_support"],
-            "allowed_hosts": _listed(values["allowed_hosts"]),
+            "allowed_hosts": list(host_names(_listed(values["allowed_hosts"]), "--allowed_hosts")),
             "allowed_origins": _listed(values["allowed_origins"]),
             "metrics_path": metrics_path,
             "grpc": {
@@ -110,7 +111,8 @@ def _model_defaults(values: Values) -> dict[str, Any]:
         "gpu_memory_fraction": values["per_process_gpu_memory_fraction"],
         "transition": values["transition"],
         "enable_model_warmup": values["enable_model_warmup"],
-        "num_request_iterations_for_warmup": values["num_request_iterations_for_warmup"],
+        # As the original, which uses it only where it is positive.
+        "num_request_iterations_for_warmup": max(0, values["num_request_iterations_for_warmup"]),
     }
 
 

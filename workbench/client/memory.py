@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.client.control import ControlClient, model_path
+from workbench.client.tables import table_of
 from workbench.core.budget import size
 from workbench.core.status import invalid_argument
 
@@ -29,16 +30,12 @@ def frame(control: ControlClient, by: str) -> pd.DataFrame:
     Raises:
         ServingError: INVALID_ARGUMENT, `by` is neither.
     """
-    import pandas as pd
-
     if by == "process":
         samples = control.request("GET", "/memory")["samples"]
-        found = pd.DataFrame(samples, columns=list(_PROCESS_COLUMNS))
-        return found.astype({"version": "Int64"})
+        return table_of(samples, _PROCESS_COLUMNS)
     if by == "kind":
         account = control.request("GET", "/memory/ledger")
-        found = pd.DataFrame(account["cells"], columns=list(_KIND_COLUMNS))
-        found = found.astype({"version": "Int64", "pid": "Int64"})
+        found = table_of(account["cells"], _KIND_COLUMNS, ("version", "pid"))
         found.attrs = {"machines": account["machines"], "notes": account["notes"]}
         return found
     raise invalid_argument(f"Memory by {by!r} is not known: use 'process' or 'kind'")
@@ -46,14 +43,11 @@ def frame(control: ControlClient, by: str) -> pd.DataFrame:
 
 def history(control: ControlClient, since: float, points: int | None) -> pd.DataFrame:
     """Memory over time, a row a process and sample."""
-    import pandas as pd
-
     asked: dict[str, Any] = {"since": since, "columns": 1}
     if points is not None:
         asked["points"] = points
     columns = control.request("GET", "/memory", **asked)["columns"]
-    found = pd.DataFrame(columns, columns=["monotonic", "wall", *_PROCESS_COLUMNS])
-    return found.astype({"version": "Int64"})
+    return table_of(columns, ["monotonic", "wall", *_PROCESS_COLUMNS])
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from workbench.client.browser import version_of
 from workbench.client.server import Server
 from workbench.core.status import invalid_argument
 
@@ -41,7 +42,10 @@ def batching(server: Server, asked: Mapping[str, Any]) -> str:
 
 def labels(server: Server, asked: Mapping[str, Any]) -> str:
     """Set the labels to `value`."""
-    server.labels = asked["value"]
+    value = asked["value"]
+    if isinstance(value, Mapping):
+        value = {label: version_of(version, label) for label, version in value.items()}
+    server.labels = value
     named = ", ".join(f"{name} is version {v}" for name, v in sorted(server.labels.items()))
     return f"{named}." if named else "No version has a label."
 
@@ -57,11 +61,11 @@ def publish(server: Server, asked: Mapping[str, Any]) -> str:
 def rollback(server: Server, asked: Mapping[str, Any]) -> str:
     """Move `version` (the latest) aside, or all after `to`."""
     if asked.get("to") is not None:
-        now = server.rollback(to=asked["to"])
+        now = server.rollback(to=version_of(asked["to"], "to"))
         return f"Version {now} serves again; Undo brings the others back, the latest first."
-    return (
-        f"Version {server.rollback(asked.get('version'))} serves again; Undo brings the other back."
-    )
+    version = asked.get("version")
+    now = server.rollback(None if version is None else version_of(version))
+    return f"Version {now} serves again; Undo brings the other back."
 
 
 def undo(server: Server, _: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,19 @@ from workbench.client.models.keras_file import is_keras_file
 from workbench.client.models.servable import Servable, is_saved_model, servable
 from workbench.client.outcomes import Launched, Published, Reused, differences
 from workbench.client.server import LOAD_TIMEOUT_SECONDS, Server
-from workbench.client.settings import DEFAULT_HOST, ModelSettings, ServerSettings
+from workbench.client.settings import (
+    DEFAULT_HOST,
+    ModelSettings,
+    ServerSettings,
+    plain_setting,
+)
 from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.local_path import check_local
+from workbench.core.setting_kinds import number, truth
 from workbench.core.status import Code, ServingError, invalid_argument
-from workbench.core.versions import parse_version
+from workbench.core.versions import check_version, parse_version
 from workbench.runtime import paths, registry
+from workbench.runtime.hosts import host_names
 from workbench.runtime.jupyter_launcher import JupyterLauncher
 from workbench.runtime.kernel_launcher import KernelLauncher
 from workbench.runtime.launcher import Launcher, SubprocessLauncher, reap_supervisors
@@ -41,6 +49,7 @@ def serve(
     host: str = DEFAULT_HOST,
     port: int = 0,
     token: str | None = "",
+    allowed_hosts: Sequence[str] = (),
     num_batch_threads: int | None = None,
     per_version_slots: bool = False,
     detach: bool = False,
@@ -75,7 +84,11 @@ def serve(
             the CPU), ``"cpu"``, or ``"gpu:1"``.
         memory_limit: the most that one version may take of the host: bytes, or ``"1.5 GB"``.
         gpu_memory_limit: the same for the GPU.
-        token: ``""`` makes a random one; None lets everybody on this machine ask.
+        token: ``""`` makes a random one; None lets everybody on this machine ask. Callers send it
+            as ``Authorization: Bearer TOKEN``, or as ``X-Workbench-Token: TOKEN`` through a proxy
+            that takes `Authorization` for itself.
+        allowed_hosts: names by which callers may reach a server on loopback besides loopback's own,
+            without port: those of a proxy in front of it, such as ``["hub.example.org"]``.
         num_batch_threads: batches that run at a time; without, as many as there are CPUs.
         per_version_slots: each version may run so many, so that a slow one costs the others
             nothing; else all versions together, as in TensorFlow Serving.
@@ -93,13 +106,16 @@ def serve(
             f"Port {port!r} cannot be used: give a number from 1 to 65535, or 0 to let the system "
             "choose"
         )
+    truth().check("per_version_slots", per_version_slots)
+    number(0, unit="seconds").check("timeout", timeout)
     memory = {
-        "device": device,
+        "device": plain_setting("device", device),
         "memory_limit_bytes": parse_bytes(memory_limit, "memory_limit"),
         "gpu_memory_limit_bytes": parse_bytes(gpu_memory_limit, "gpu_memory_limit"),
     }
     settings = ModelSettings(transition, version_policy, batching, labels, num_batch_threads)
-    fixed = ServerSettings(host, port, token, base_path, detach, idle_seconds)
+    hosts = host_names(allowed_hosts)
+    fixed = ServerSettings(host, port, token, base_path, detach, idle_seconds, hosts)
     reap_supervisors()
     running = registry.read(name)
     numbered = _numbered(model)
@@ -109,7 +125,7 @@ def serve(
     if numbered is not None:
         base = numbered
     elif base_path is not None:
-        paths.check_local(base_path)
+        check_local(base_path)
         base = Path(base_path).expanduser().resolve()
     else:
         base = paths.server_folder(name) / "models" / name
@@ -123,8 +139,9 @@ def serve(
         "token": token,
         "owner": None if detach else list(ProcessId.me()),
         "idle_seconds": idle_seconds,
-        "num_batch_threads": num_batch_threads,
+        "num_batch_threads": settings.slots,
         "per_version_slots": per_version_slots,
+        "data_plane": {"allowed_hosts": list(hosts)},
     }
     # The server starts without the model: while it warms up, the model is saved.
     launcher, why = (launcher, "") if launcher is not None else _launcher(detach)
@@ -267,7 +284,7 @@ def _numbered(model: Any) -> Path | None:
     """
     if not isinstance(model, (str, os.PathLike)):
         return None
-    paths.check_local(model)
+    check_local(model)
     path = Path(model).expanduser().resolve()
     if not path.exists():
         raise invalid_argument(
@@ -288,7 +305,7 @@ def _first_version(server: Server, model: Servable, base: Path) -> int:
     """Write a model's first version; a SavedModel in a numbered folder keeps its number."""
     version = None if model.path is None else parse_version(model.path.name)
     if version is None or version in saving.version_folders(base):
-        version = saving.next_version(base)
+        version = check_version(saving.next_version(base))
     server._remember(model, version, saving.put_version(model, base, version))
     return version
 

@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from types import MethodType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from workbench.client import card, card_text, fingerprint, lookup, memory, saving
 from workbench.client.control import ControlClient, model_path
@@ -18,14 +19,15 @@ from workbench.client.data import DataClient
 from workbench.client.memory import Fit
 from workbench.client.models.servable import SavedModelFolder, Servable, servable
 from workbench.client.outcomes import Failed, Outcome
-from workbench.client.settings import batching_json, labels_json
+from workbench.client.settings import plain_setting
+from workbench.client.tables import table_of
 from workbench.client.tensors import to_inputs
 from workbench.client.views import Versions, versions_of
 from workbench.client.warmup import WarmupRecording
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
-from workbench.core.versions import VersionPolicy
+from workbench.core.versions import VersionPolicy, check_version
 from workbench.runtime import registry
 from workbench.runtime.jupyter_launcher import JupyterLauncher
 from workbench.runtime.launcher import reap_supervisors
@@ -79,7 +81,7 @@ class Server:
     @property
     def url(self) -> str:
         """Where requests go: the model's address over REST."""
-        return f"{self._control.entry().url}/v1/models/{self.model}"
+        return f"{self._control.entry().url}/v1/models/{quote(self.model, safe='')}"
 
     @property
     def address(self) -> str:
@@ -214,7 +216,7 @@ class Server:
         # Whatever keeps it from being served is known before a number is given away.
         model.prepare()
         base = self.base_path
-        number = self._next_version(base) if version is None else version
+        number = check_version(self._next_version(base) if version is None else version)
         if version is not None:
             self._check_unused(version)
         path = saving.put_version(model, base, number)
@@ -439,7 +441,7 @@ class Server:
 
     @batching.setter
     def batching(self, parameters: BatchingParameters | Mapping[str, Any] | None) -> None:
-        data = batching_json(parameters)
+        data = plain_setting("batching", parameters)
         self._control.request("PATCH", model_path(self.model), {"batching": data})
         if data is not None and data["num_batch_threads"] is not None:
             self._control.request(
@@ -453,7 +455,9 @@ class Server:
 
     @labels.setter
     def labels(self, labels: Mapping[str, int]) -> None:
-        self._control.request("PATCH", model_path(self.model), {"labels": labels_json(labels)})
+        self._control.request(
+            "PATCH", model_path(self.model), {"labels": plain_setting("labels", labels)}
+        )
 
     @property
     def version_policy(self) -> dict[str, Any]:
@@ -463,7 +467,7 @@ class Server:
 
     @version_policy.setter
     def version_policy(self, policy: Any) -> None:
-        data = VersionPolicy.parse(policy).to_json()
+        data = plain_setting("version_policy", policy)
         self._control.request("PATCH", model_path(self.model), {"version_policy": data})
 
     # What it knows.
@@ -512,7 +516,7 @@ class Server:
 
         events = self._control.request("GET", "/events", since=since)["events"]
         columns = ["seq", "monotonic", "wall", "kind", "model", "version", "data", "line"]
-        frame = pd.DataFrame(events, columns=columns).astype({"version": "Int64"})
+        frame = table_of(events, columns)
         frame["time"] = pd.to_datetime(frame["wall"], unit="s", utc=True)
         return frame
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.model_settings import MODEL_SETTINGS, check_setting
+from workbench.core.setting_kinds import number, optional, text, truth, whole
 from workbench.core.status import invalid_argument
-from workbench.core.transitions import policy_name
 from workbench.core.versions import VersionPolicy
 from workbench.runtime.registry import Entry
 
@@ -21,27 +20,14 @@ DEFAULT_TRANSITION = "smooth"
 DEFAULT_HOST = "127.0.0.1"
 
 
-def batching_json(
-    parameters: BatchingParameters | Mapping[str, Any] | None,
-) -> dict[str, Any] | None:
-    """Batching parameters as plain data, checked here so that the error is the caller's."""
-    if parameters is None:
-        return None
-    if isinstance(parameters, Mapping):
-        parameters = BatchingParameters.from_json(parameters)
-    if not isinstance(parameters, BatchingParameters):
-        raise invalid_argument(
-            f"Batching {parameters!r} is not understood: give BatchingParameters, a dictionary of "
-            "them, or None for automatic batching"
-        )
-    return parameters.to_json()
+def plain_setting(name: str, value: Any) -> Any:
+    """A model's setting as the control plane takes it, checked here so that the error is the
+    caller's.
 
-
-def labels_json(labels: Mapping[str, int]) -> dict[str, int]:
-    """Labels as plain data."""
-    if not isinstance(labels, Mapping):
-        raise invalid_argument(f"Labels must map names to version numbers; were {labels!r}")
-    return dict(labels)
+    Raises:
+        ServingError: INVALID_ARGUMENT, naming the setting, its value, and what is allowed.
+    """
+    return MODEL_SETTINGS[name].kind.plain(check_setting(name, value))
 
 
 class ModelSettings:
@@ -52,19 +38,21 @@ class ModelSettings:
     """
 
     def __init__(
-        self, transition: Any, version_policy: Any, batching: Any, labels: Any, slots: int | None
+        self, transition: Any, version_policy: Any, batching: Any, labels: Any, slots: Any
     ) -> None:
-        self.slots = slots
-        self.asked: dict[str, Any] = {}
+        self.slots = optional(whole(1), "for as many as there are CPUs").check(
+            "num_batch_threads", slots
+        )
+        given = {
+            "transition": transition,
+            "version_policy": version_policy,
+            "batching": batching,
+            "labels": labels,
+        }
+        self.asked: dict[str, Any] = {
+            name: plain_setting(name, value) for name, value in given.items() if value is not None
+        }
         """As the control plane takes them, by name."""
-        if transition is not None:
-            self.asked["transition"] = policy_name(transition)
-        if version_policy is not None:
-            self.asked["version_policy"] = VersionPolicy.parse(version_policy).to_json()
-        if batching is not None:
-            self.asked["batching"] = batching_json(batching)
-        if labels is not None:
-            self.asked["labels"] = labels_json(labels)
 
     def for_new(self) -> dict[str, Any]:
         """The settings of a model that is served for the first time."""
@@ -106,9 +94,22 @@ def _words(value: Any) -> str:
     return ", ".join(f"{k}={v}" for k, v in value.items() if v not in (None, [])) or "none"
 
 
+_SERVER_SETTINGS = {
+    "host": text(r"\S+", "an address, or the name of one"),
+    "detach": truth(),
+    "idle_seconds": optional(number(0, above=True, unit="seconds"), "for no limit"),
+}
+_TOKEN = optional(text(r"[\x21-\x7e]*", "visible ASCII characters"), "for no token")
+
+
 @dataclass(frozen=True)
 class ServerSettings:
-    """What `serve` is told about a server, which has it from its start to its end."""
+    """What `serve` is told about a server, which has it from its start to its end.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, naming the setting, its value (but for the token), and what
+            is allowed.
+    """
 
     host: str
     port: int
@@ -116,6 +117,13 @@ class ServerSettings:
     base_path: str | os.PathLike[str] | None
     detach: bool
     idle_seconds: float | None
+    allowed_hosts: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name, kind in _SERVER_SETTINGS.items():
+            kind.check(name, getattr(self, name))
+        if not _TOKEN.accepts(self.token):
+            raise invalid_argument(f"Setting 'token' must be {_TOKEN.allowed}; it is not shown")
 
     def unlike(self, entry: Entry, base_path: Path) -> tuple[str, ...]:
         """What is otherwise on a running server, a line; the token itself is never named."""
@@ -132,6 +140,9 @@ class ServerSettings:
             other.append("detach")
         if self.idle_seconds not in (None, entry.idle_seconds):
             other.append("idle_seconds")
+        if self.allowed_hosts and set(self.allowed_hosts) != set(entry.allowed_hosts):
+            there = ", ".join(entry.allowed_hosts) or "none"
+            other.append(f"allowed_hosts (they are: {there})")
         if not other:
             return ()
         return (f"a running server keeps its {', its '.join(other)}: stop it first to change that",)

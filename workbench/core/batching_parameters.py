@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
+from workbench.core.setting_kinds import (
+    INT64_MAX,
+    Kind,
+    check_fields,
+    is_whole,
+    listed,
+    optional,
+    plain_fields,
+    setting,
+    settings_of,
+    truth,
+)
 from workbench.core.status import invalid_argument
+
+# The ranges are TensorFlow Serving's, and refused with its texts.
+_INTEGER = Kind("an integer", lambda value: is_whole(value) and abs(value) <= INT64_MAX, int)
+_WHAT = "Batching parameter"
+_BATCH_SIZES = listed(
+    "a list of positive integers", lambda size: is_whole(size) and 0 < size <= INT64_MAX, int
+)
 
 
 def next_allowed_batch_size(size: int, allowed: Sequence[int]) -> int:
@@ -23,32 +42,42 @@ class BatchingParameters:
     """The settings of one queue, under the names and defaults of TensorFlow Serving's
     `BatchingParameters`.
 
-    Attributes:
-        max_batch_size: rows of the largest task that is accepted, and of the largest batch.
-        batch_timeout_micros: how long a free executor leaves a batch open that is not full,
-            counted from the arrival of its first task. 0: not at all.
-        max_enqueued_batches: batches that may wait; 0 means 1 where tasks are not split.
-        num_batch_threads: executor slots; None: as many as there are schedulable CPUs.
-        allowed_batch_sizes: a batch is padded to the next of these; empty: never padded.
-        pad_variable_length_inputs: pad the other dimensions of the tensors of one batch.
-        enable_large_batch_splitting: split a task that does not fit into the open batch.
-        max_execution_batch_size: rows of the largest batch where tasks are split; None:
-            `max_batch_size`.
-
     Raises:
         ServingError: INVALID_ARGUMENT, with TensorFlow Serving's text.
     """
 
-    max_batch_size: int = 1000
-    batch_timeout_micros: int = 0
-    max_enqueued_batches: int = 10
-    num_batch_threads: int | None = None
-    allowed_batch_sizes: tuple[int, ...] = ()
-    pad_variable_length_inputs: bool = False
-    enable_large_batch_splitting: bool = False
-    max_execution_batch_size: int | None = None
+    max_batch_size: int = setting(
+        1000, _INTEGER, "rows of the largest task that is accepted, and of the largest batch"
+    )
+    batch_timeout_micros: int = setting(
+        0,
+        _INTEGER,
+        "how long a free executor leaves a batch open that is not full, counted from the arrival "
+        "of its first task; 0: not at all",
+    )
+    max_enqueued_batches: int = setting(
+        10, _INTEGER, "batches that may wait; 0 means 1 where tasks are not split"
+    )
+    num_batch_threads: int | None = setting(
+        None, optional(_INTEGER, "for as many as there are schedulable CPUs"), "executor slots"
+    )
+    allowed_batch_sizes: tuple[int, ...] = setting(
+        (), _BATCH_SIZES, "a batch is padded to the next of these; empty: never padded"
+    )
+    pad_variable_length_inputs: bool = setting(
+        False, truth(), "pad the other dimensions of the tensors of one batch"
+    )
+    enable_large_batch_splitting: bool = setting(
+        False, truth(), "split a task that does not fit into the open batch"
+    )
+    max_execution_batch_size: int | None = setting(
+        None,
+        optional(_INTEGER, "for `max_batch_size`"),
+        "rows of the largest batch where tasks are split",
+    )
 
     def __post_init__(self) -> None:
+        check_fields(self, _WHAT)
         for name in ("max_batch_size", "num_batch_threads", "max_execution_batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -81,8 +110,7 @@ class BatchingParameters:
 
     def to_json(self) -> dict[str, Any]:
         """All settings as plain data, for `from_json`."""
-        data = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {**data, "allowed_batch_sizes": list(self.allowed_batch_sizes)}
+        return plain_fields(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> BatchingParameters:
@@ -91,27 +119,12 @@ class BatchingParameters:
         Raises:
             ServingError: INVALID_ARGUMENT, for an unknown name or a value that is not allowed.
         """
-        names = [each.name for each in fields(cls)]
-        for name, value in data.items():
-            if name not in names:
+        if not isinstance(data, Mapping):
+            raise invalid_argument(f"Batching parameters must be an object; were {data!r}")
+        known = settings_of(cls)
+        for name in data:
+            if name not in known:
                 raise invalid_argument(
-                    f"Unknown batching parameter '{name}'; the parameters are {', '.join(names)}"
+                    f"Unknown batching parameter {name!r}; the parameters are {', '.join(known)}"
                 )
-            _check_type(name, value)
-        settings = dict(data)
-        if "allowed_batch_sizes" in settings:
-            settings["allowed_batch_sizes"] = tuple(settings["allowed_batch_sizes"])
-        return cls(**settings)
-
-
-def _check_type(name: str, value: object) -> None:
-    if name in ("pad_variable_length_inputs", "enable_large_batch_splitting"):
-        wanted, right = "true or false", isinstance(value, bool)
-    elif name == "allowed_batch_sizes":
-        wanted = "a list of integers"
-        right = isinstance(value, list | tuple) and all(type(entry) is int for entry in value)
-    else:
-        optional = name in ("num_batch_threads", "max_execution_batch_size")
-        wanted, right = "an integer", type(value) is int or (optional and value is None)
-    if not right:
-        raise invalid_argument(f"Batching parameter '{name}' must be {wanted}; was {value!r}")
+        return cls(**data)

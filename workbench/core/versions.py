@@ -16,6 +16,13 @@ from workbench.core.status import invalid_argument
 
 _NUMBER = re.compile(r"\s*[+-]?\d+\s*\Z", re.ASCII)
 _INT64 = range(-(2**63), 2**63)
+_VERSIONS = range(2**63)
+_UINT32_MAX = 2**32 - 1
+
+
+def is_version(value: Any) -> bool:
+    """Whether `value` is a version number: a whole one from 0 to 2^63 - 1, and no boolean."""
+    return type(value) is int and value in _VERSIONS
 
 
 def parse_version(folder_name: str) -> int | None:
@@ -27,6 +34,20 @@ def parse_version(folder_name: str) -> int | None:
         return None
     number = int(folder_name)
     return number if number in _INT64 and number >= 0 else None
+
+
+def check_version(value: Any) -> int:
+    """The same number, which a version may have.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, it is none.
+    """
+    if not is_version(value):
+        raise invalid_argument(
+            f"A version must be a whole number, at least 0 and at most {_VERSIONS[-1]}; was "
+            f"{value!r}"
+        )
+    return int(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +67,17 @@ class VersionPolicy:
             raise invalid_argument(
                 f"Version policy latest({self.num_versions}): at least 1 version must be aspired"
             )
+        if self.num_versions > _UINT32_MAX:
+            raise invalid_argument(
+                f"Version policy latest({self.num_versions}): at most {_UINT32_MAX} versions can "
+                "be aspired; use 'all' for all of them"
+            )
+        for version in self.versions:
+            if not is_version(version):
+                raise invalid_argument(
+                    f"Version policy specific: version {version!r} is not a whole number from 0 to "
+                    "2^63 - 1"
+                )
 
     def aspired(self, found: Iterable[int]) -> list[int]:
         """The versions to serve out of those found, in ascending order, without repeats."""
@@ -83,13 +115,13 @@ class VersionPolicy:
             return cls("all")
         if isinstance(value, int) and not isinstance(value, bool):
             return cls("latest", num_versions=value)
-        if isinstance(value, (list, tuple)) and all(isinstance(v, int) for v in value):
+        if isinstance(value, (list, tuple)) and all(type(v) is int for v in value):
             return cls("specific", versions=tuple(value))
         if isinstance(value, Mapping) and len(value) == 1:
             ((key, arg),) = value.items()
-            if key == "latest" and isinstance(arg, int):
+            if key == "latest" and type(arg) is int:
                 return cls("latest", num_versions=arg)
-            if key == "all":
+            if key == "all" and arg is True:
                 return cls("all")
             if key == "specific" and isinstance(arg, (list, tuple)):
                 return cls("specific", versions=tuple(arg))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,7 +142,7 @@ def load_job(
     if where == "rest":
         return LoadJob(
             address=(entry.host, entry.port),
-            target=f"/v1/models/{server.model}:predict",
+            target=f"/v1/models/{quote(server.model, safe='')}:predict",
             bodies=payload.encoded(),
             schedule=schedule,
             headers={**headers, "Content-Type": TENSORS},

@@ -18,11 +18,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.client.server import Server
+from workbench.client.tables import table_of
 from workbench.core.status import invalid_argument
 from workbench.experiments import recording_timeline as timeline
 from workbench.experiments.generator import Closed, LoadJob, LoadResult, run_load
@@ -283,14 +285,10 @@ class Recording:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Recording:
         """What `to_json` gave, to look at and plot again."""
-        import pandas as pd
-
         recording = cls(data["title"], data["model"])
         recording.load = LoadResult.from_json(data["load"])
-        events = pd.DataFrame(data["events"], columns=_EVENT_COLUMNS)
-        memory = pd.DataFrame(data["memory"], columns=_MEMORY_COLUMNS)
-        recording.events = events.astype({"version": "Int64"})
-        recording.memory = memory.astype({"version": "Int64"})
+        recording.events = table_of(data["events"], _EVENT_COLUMNS)
+        recording.memory = table_of(data["memory"], _MEMORY_COLUMNS)
         return recording
 
     def plot(self) -> Figure:
@@ -398,7 +396,7 @@ def predict_job(
     rate = 0.0 if isinstance(schedule, Closed) else schedule.rate
     return LoadJob(
         address=(entry.host, entry.port),
-        target=f"/v1/models/{server.model}:predict",
+        target=f"/v1/models/{quote(server.model, safe='')}:predict",
         bodies=[json.dumps({"instances": instances}).encode()],
         schedule=schedule,
         headers=headers,

@@ -199,6 +199,7 @@ class Supervisor:
             created=time.time(),
             grpc_port=port_of(self._grpc_port),
             idle_seconds=self.spec.idle_seconds,
+            allowed_hosts=tuple(self.spec.data_plane.get("allowed_hosts", ())),
         )
         self._files.write(entry)
         return entry

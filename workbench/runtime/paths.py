@@ -17,7 +17,6 @@ from workbench.core.status import failed_precondition, invalid_argument
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _NAME_CHARACTERS = 64
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 # sockaddr_un holds 108 bytes with the closing zero (104 on macOS).
 _SOCKET_PATH_BYTES = 103
 
@@ -43,24 +42,6 @@ def clean_name(text: str) -> str:
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     dashed = re.sub(r"[^A-Za-z0-9._]+", "-", plain).lstrip("._-")
     return dashed[:_NAME_CHARACTERS].rstrip("._-")
-
-
-def check_local(path: str | os.PathLike[str]) -> None:
-    """Refuse the address of a store that is not a folder of this machine.
-
-    Raises:
-        ServingError: INVALID_ARGUMENT, with what to do instead.
-    """
-    scheme = _SCHEME.match(os.fspath(path))
-    if scheme is not None:
-        how = (
-            "give the path without it"
-            if scheme[1].lower() == "file"
-            else ("copy the model to a local folder, or mount the store, and give that path")
-        )
-        raise invalid_argument(
-            f"{os.fspath(path)} cannot be read: {scheme[1]}: is not a folder of this machine; {how}"
-        )
 
 
 def runtime_folder() -> Path:

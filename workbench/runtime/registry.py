@@ -39,6 +39,7 @@ class Entry:
         created: seconds since the epoch.
         grpc_port: of the data plane (gRPC); None where there is none.
         idle_seconds: after which it ends where nobody uses it; None: never.
+        allowed_hosts: names that callers may use besides loopback's (`runtime.hosts`).
         trouble: why the server process is not there, where it has died again and again.
     """
 
@@ -56,6 +57,7 @@ class Entry:
     created: float = 0.0
     grpc_port: int | None = None
     idle_seconds: float | None = None
+    allowed_hosts: tuple[str, ...] = ()
     trouble: str | None = None
 
     @property
@@ -96,6 +98,7 @@ class Entry:
             if data[name] is not None:
                 pid, started = data[name]
                 data[name] = ProcessId(int(pid), float(started))
+        data["allowed_hosts"] = tuple(data.get("allowed_hosts", ()))
         return cls(**data)
 
 

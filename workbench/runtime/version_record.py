@@ -6,19 +6,17 @@ The file goes along wherever the folder is copied; TensorFlow Serving ignores it
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import orjson
 
+from workbench.core.model_settings import is_package_name
 from workbench.core.status import ServingError, invalid_argument
 
 _FORMAT = 1
 _MOST_BYTES = 2**20
-_PACKAGE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
 
 
 @dataclass(frozen=True)
@@ -70,11 +68,6 @@ def read_record(folder: Path) -> VersionRecord:
     if not isinstance(packages, list) or not all(is_package_name(name) for name in packages):
         raise _damaged(file, "its packages are not a list of importable package names")
     return VersionRecord(columns, tuple(packages))
-
-
-def is_package_name(name: Any) -> bool:
-    """Whether this is the name of a top-level Python package, and nothing that could be a path."""
-    return isinstance(name, str) and _PACKAGE.match(name) is not None
 
 
 def _damaged(file: Path, why: str) -> ServingError:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from jupyter_server.base.handlers import APIHandler
 
+from workbench.client.browser import exact
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.runtime import paths
 from workbench.server_extension import folders
@@ -33,7 +34,7 @@ _STATUS = {
 # A refusal of the model server's own, such as a version that does not load, is no fault here.
 _REFUSED_BY_SERVER = 502
 
-_MODEL = re.compile(r"[^/:\s\x00][^/:\n\x00]{0,254}\Z")
+_MODEL = re.compile(r"[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]{0,254}\Z")
 
 T = TypeVar("T")
 
@@ -79,8 +80,8 @@ def check_model(name: str) -> str:
     """
     if not _MODEL.match(name):
         raise invalid_argument(
-            f"Model name {name[:80]!r} cannot be used: it needs 1 to 255 characters, without '/', "
-            "':' or line breaks, and must not begin with a space"
+            f"Model name {name[:80]!r} cannot be used: it needs 1 to 255 characters, no control "
+            "characters among them, and must not begin with a blank"
         )
     return name
 
@@ -94,6 +95,10 @@ class Handler(APIHandler):
     def rooms(self) -> Rooms:
         rooms: Rooms = self.settings["workbench_rooms"]
         return rooms
+
+    def finish(self, chunk: Any = None) -> Any:
+        """End the answer; pages get versions in it exactly."""
+        return super().finish(exact(chunk) if isinstance(chunk, dict) else chunk)
 
     async def news(self) -> None:
         """Something has been done: tell all pages, and who listens to events, what has changed."""

@@ -20,6 +20,7 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from workbench.client import Server
+from workbench.client.browser import version_of
 from workbench.client.card import how_to_ask
 from workbench.client.control import ControlClient, model_path
 from workbench.client.orders import ORDERS
@@ -103,9 +104,8 @@ class OrderHandler(_ModelHandler):
             await self.ask(folders.check_trusted, folder, asked.get("trusted"))
             asked = {"path": str(folder)}
         for field in ("version", "to"):
-            version = asked.get(field)
-            if version is not None and (type(version) is not int or version < 0):
-                raise invalid_argument(f"{field!r} must be a version's number; was {version!r}")
+            if asked.get(field) is not None:
+                asked[field] = version_of(asked[field], field)
         message = await self.order(server, model, name, asked)
         await self.news()
         # Where a path was named, what it is to a program that runs elsewhere.

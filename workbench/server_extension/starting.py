@@ -106,6 +106,7 @@ def start_again(launcher: KernelManagerLauncher, known: Known) -> str:
         "port": entry.port,
         "token": entry.token,
         "idle_seconds": None,
+        "data_plane": {"allowed_hosts": list(entry.allowed_hosts)},
     }
     try:
         launcher.launch(spec)

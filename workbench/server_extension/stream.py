@@ -31,6 +31,7 @@ from jupyter_server.base.websocket import WebSocketMixin
 from tornado import web
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
+from workbench.client.browser import exact
 from workbench.client.control import ControlClient, model_path
 from workbench.client.pulse import FIRST, backlog, marks_of
 from workbench.core.status import Code, ServingError, invalid_argument
@@ -141,7 +142,7 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: 
     async def send(self, data: Mapping[str, Any]) -> None:
         """Send, and wait until the page takes it: one that is slow is told less often."""
         try:
-            await self.write_message(orjson.dumps(data).decode())
+            await self.write_message(orjson.dumps(exact(data)).decode())
         except WebSocketClosedError:
             pass
 

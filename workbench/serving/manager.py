@@ -41,6 +41,8 @@ POLL_SECONDS = 1.0
 _WAITING_POLL_SECONDS = 1.0
 """How often, at least, a folder with an incomplete version is looked at."""
 _ENDED_KEPT = 16
+_REMOVED_KEPT = 1000
+"""Models that are removed, whose versions are still reported as ended; the latest of them."""
 _REVIVABLE = frozenset({_S.NEW, _S.READY})
 
 
@@ -69,6 +71,8 @@ class Manager:
         memory: MemorySettings | None = None,
     ) -> None:
         self.models: dict[str, Model] = {}
+        # What is left to say of models that have been removed: their versions have ended.
+        self._removed: dict[str, dict[int, Served]] = {}
         self.events = events
         self.reservations = Reservations(
             events,
@@ -312,7 +316,19 @@ class Manager:
         self._release_held(model)
         if model.removed and not model.versions:
             self.models.pop(model.name, None)
+            self._remember_removed(model)
         self._notify()
+
+    def _remember_removed(self, model: Model) -> None:
+        """Keep the final word on its versions, without what they held."""
+        ended = self._removed.pop(model.name, {})
+        ended.update((v, Served(s.harness, s.found)) for v, s in model.ended.items())
+        while len(ended) > _ENDED_KEPT:
+            del ended[next(iter(ended))]
+        if ended:
+            self._removed[model.name] = ended
+        while len(self._removed) > _REMOVED_KEPT:
+            del self._removed[next(iter(self._removed))]
 
     def _in_vain(self, model: Model) -> bool:
         """Whether unloading, or staging, would lead to nothing, because all versions that are
@@ -433,11 +449,17 @@ class Manager:
     def status(self, name: str, version: int | None = None) -> list[Served]:
         """All versions of a model, highest first, or the one asked for.
 
+        As in TensorFlow Serving those of a model that has been removed have ended, and stay so,
+        also when it is added again, until a version of the same number is loaded.
+
         Raises:
             ServingError: NOT_FOUND, with TensorFlow Serving's text.
         """
         model = self.models.get(name)
-        listed = model.listed() if model is not None else []
+        known = dict(self._removed.get(name, {}))
+        if model is not None:
+            known.update((served.id.version, served) for served in model.listed())
+        listed = [known[v] for v in sorted(known, reverse=True)]
         if version is None:
             if not listed:
                 raise not_found(f"Could not find any versions of model {name}")

@@ -1,26 +1,20 @@
-"""A model under management: its settings, its versions, and what each of them is doing."""
+"""A model under management: its versions, and what each of them is doing."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-import os
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.holding import Held
+from workbench.core.model_settings import ModelConfig as ModelConfig
 from workbench.core.quarantine import Record
 from workbench.core.signature import Signature
 from workbench.core.states import Harness, HarnessState, ServableId
-from workbench.core.status import ServingError, invalid_argument
-from workbench.core.transitions import policy_name
-from workbench.core.versions import VersionPolicy
-from workbench.runtime import paths
-from workbench.runtime.version_record import is_package_name
+from workbench.core.status import ServingError
 from workbench.serving.estimates import Measured, VersionMemory
 from workbench.serving.source import FolderSource, Found
 from workbench.serving.tasks import VersionQueues
@@ -30,170 +24,6 @@ from workbench.serving.worker import LoadReport, Worker
 
 if TYPE_CHECKING:
     from workbench.serving.warmup_recorder import WarmupRecording
-
-_DEVICE = re.compile(r"(auto|cpu|gpu:\d{1,3})\Z")
-PROBES = ("refuse", "warn", "off")
-_NAME = re.compile(r"[^/:\s][^/:\n]*\Z")
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """What is wanted of a model; kept on disk as the server's desired state.
-
-    Attributes:
-        base_path: the absolute path of the folder that holds the numbered version folders.
-        version_policy: which of the versions found are aspired.
-        transition: `smooth`, `unload_first` or `staged`; the last two also with `+hold`.
-        batching: as TensorFlow Serving's `BatchingSession`; None means automatic.
-        automatic_batching: without `batching`, whether requests may be merged where that changes
-            nothing but speed; False runs each alone.
-        version_batching: each version's `batching_params.pbtxt` says how its requests are batched,
-            instead of `batching`; those of a version without one are not.
-        labels: names for versions; a label may name a version that is not there yet.
-        servable_versions_always_present: a base path in which there is no version any more ends
-            nothing: what is served goes on.
-        max_load_retries: attempts after a first load that failed for a passing reason.
-        retry_all_load_errors: attempt it again whatever the reason.
-        load_retry_seconds: the pause before each.
-        tags: of the meta graph to load.
-        intra_op_threads: threads that one operation may use; None: the CPUs divided by the
-            executor slots.
-        gpu_memory_fraction: of a GPU's memory, at most for each version; 0 sets no limit.
-        enable_model_warmup: run the version's warm-up requests before it becomes available.
-        num_request_iterations_for_warmup: how often each is run; 0 means once.
-        device: ``auto`` (the GPU with the most room, else the CPU), ``cpu``, or ``gpu:N``.
-        memory_limit_bytes: the most that one of its workers may take of the host.
-        gpu_memory_limit_bytes: the same for the GPU's memory.
-        hang_seconds: a run that takes longer, and for which nobody waits any more, hangs: its
-            worker is ended and replaced.
-        probe: what becomes of a version that turns out, when each of its signatures is asked once
-            before it is available, unable to answer: ``refuse``, ``warn``; ``off`` asks nothing.
-        op_libraries: Python packages, and paths of shared libraries, whose TensorFlow operations
-            the model's graphs may need.
-        fall_back: where the version that is wanted cannot be loaded and nothing serves, the highest
-            one before it that can be loaded serves.
-    """
-
-    name: str
-    base_path: str
-    version_policy: VersionPolicy = field(default_factory=VersionPolicy)
-    transition: str = "smooth"
-    batching: BatchingParameters | None = None
-    labels: Mapping[str, int] = field(default_factory=dict)
-    max_load_retries: int = 2
-    load_retry_seconds: float = 1.0
-    tags: tuple[str, ...] = ("serve",)
-    intra_op_threads: int | None = None
-    enable_model_warmup: bool = True
-    num_request_iterations_for_warmup: int = 0
-    automatic_batching: bool = True
-    version_batching: bool = False
-    device: str = "auto"
-    memory_limit_bytes: int | None = None
-    gpu_memory_limit_bytes: int | None = None
-    hang_seconds: float = 60.0
-    fall_back: bool = True
-    probe: str = "refuse"
-    servable_versions_always_present: bool = True
-    retry_all_load_errors: bool = False
-    gpu_memory_fraction: float = 0.0
-    op_libraries: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.device, str) or not _DEVICE.match(self.device):
-            raise invalid_argument(
-                f"Unknown device {self.device!r}: use 'auto', 'cpu', or 'gpu:0', 'gpu:1' ..."
-            )
-        for name in ("memory_limit_bytes", "gpu_memory_limit_bytes"):
-            limit = getattr(self, name)
-            if limit is not None and (type(limit) is not int or limit < 1):
-                raise invalid_argument(
-                    f"{name} must be a number of bytes above 0, or None; was {limit!r}"
-                )
-        if self.probe not in PROBES:
-            raise invalid_argument(
-                f"probe of model {self.name} must be one of {', '.join(PROBES)}; was {self.probe!r}"
-            )
-        if not _NAME.match(self.name):
-            raise invalid_argument(
-                f"Model name {self.name!r} cannot be part of a URL: use letters, digits, '-', '_'"
-            )
-        share = self.gpu_memory_fraction
-        if not isinstance(share, (int, float)) or not 0 <= share <= 1:
-            raise invalid_argument(
-                f"gpu_memory_fraction of model {self.name} must be between 0 and 1; was {share!r}"
-            )
-        for library in self.op_libraries:
-            if not is_package_name(library) and not str(library).startswith("/"):
-                raise invalid_argument(
-                    f"op_libraries of model {self.name} has {library!r}: give the names of Python "
-                    "packages, and absolute paths of shared libraries"
-                )
-        paths.check_local(self.base_path)
-        if not os.path.isabs(self.base_path):
-            raise invalid_argument(
-                f"Expected model {self.name} to have an absolute path or URI; got "
-                f"base_path()={self.base_path}"
-            )
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "base_path": self.base_path,
-            "version_policy": self.version_policy.to_json(),
-            "transition": self.transition,
-            "batching": None if self.batching is None else self.batching.to_json(),
-            "labels": dict(self.labels),
-            "max_load_retries": self.max_load_retries,
-            "load_retry_seconds": self.load_retry_seconds,
-            "tags": list(self.tags),
-            "intra_op_threads": self.intra_op_threads,
-            "enable_model_warmup": self.enable_model_warmup,
-            "num_request_iterations_for_warmup": self.num_request_iterations_for_warmup,
-            "automatic_batching": self.automatic_batching,
-            "version_batching": self.version_batching,
-            "device": self.device,
-            "memory_limit_bytes": self.memory_limit_bytes,
-            "gpu_memory_limit_bytes": self.gpu_memory_limit_bytes,
-            "hang_seconds": self.hang_seconds,
-            "fall_back": self.fall_back,
-            "probe": self.probe,
-            "servable_versions_always_present": self.servable_versions_always_present,
-            "retry_all_load_errors": self.retry_all_load_errors,
-            "gpu_memory_fraction": self.gpu_memory_fraction,
-            "op_libraries": list(self.op_libraries),
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> ModelConfig:
-        """Read what a client sends; what it leaves out has its default.
-
-        Raises:
-            ServingError: INVALID_ARGUMENT, naming what is wrong.
-        """
-        known = set(cls.__dataclass_fields__)
-        unknown = sorted(set(data) - known)
-        if unknown:
-            raise invalid_argument(
-                f"Unknown model setting {unknown[0]!r}: known are {', '.join(sorted(known))}"
-            )
-        for required in ("name", "base_path"):
-            if not isinstance(data.get(required), str):
-                raise invalid_argument(f"A model needs its {required}, a string")
-        values = dict(data)
-        values["version_policy"] = VersionPolicy.parse(data.get("version_policy"))
-        values["transition"] = policy_name(data.get("transition", "smooth"))
-        batching = data.get("batching")
-        values["batching"] = None if batching is None else BatchingParameters.from_json(batching)
-        labels = data.get("labels") or {}
-        if not isinstance(labels, Mapping) or any(type(v) is not int for v in labels.values()):
-            raise invalid_argument(f"Labels must map names to version numbers; were {labels!r}")
-        values["labels"] = dict(labels)
-        values["tags"] = tuple(data.get("tags") or ("serve",))
-        libraries = data.get("op_libraries") or ()
-        # A text is a sequence as well: of its letters.
-        values["op_libraries"] = (libraries,) if isinstance(libraries, str) else tuple(libraries)
-        return cls(**values)
 
 
 @dataclass(eq=False)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from workbench.client import saving
+from workbench.client.browser import version_of
 from workbench.client.control import model_path
 from workbench.client.server import Server
 from workbench.core.status import Code, ServingError, failed_precondition
@@ -42,8 +43,8 @@ class ComparisonWidget(LiveWidget):
         self._images = images_of(found)
         orders = {
             "gallery": self._on_gallery,
-            "promote": lambda asked: self.promote(int(asked["version"])),
-            "label": lambda asked: self.label(int(asked["version"]), str(asked["label"])),
+            "promote": lambda asked: self.promote(version_of(asked["version"])),
+            "label": lambda asked: self.label(version_of(asked["version"]), str(asked["label"])),
             "undo": lambda _: self.undo(),
         }
         name = found.server or ""

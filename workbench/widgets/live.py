@@ -19,6 +19,7 @@ import anywidget
 import ipywidgets as ipw
 import traitlets
 
+from workbench.client.browser import exact
 from workbench.client.control import ControlClient, model_path
 from workbench.client.pulse import backlog as _backlog
 from workbench.core.status import Code, ServingError
@@ -64,7 +65,7 @@ class LiveWidget(anywidget.AnyWidget):
         orders: Mapping[str, Callable[[Mapping[str, Any]], str]] | None = None,
         interval_seconds: float = 0.5,
     ) -> None:
-        super().__init__(face=face, about=dict(about))
+        super().__init__(face=face, about=exact(dict(about)))
         answer_in_subshells(self)
         self.interval_seconds = interval_seconds
         self._path = model_path(model, "pulse")
@@ -121,6 +122,10 @@ class LiveWidget(anywidget.AnyWidget):
             news = _backlog(news)
         marks = {"events": news["seq"], "memory": news["now"], "traffic": news["now"]}
         return {"kind": "pulse", "pulse": news}, marks
+
+    def send(self, content: Any, buffers: Any = None) -> None:
+        """Send a message to the browser, which gets versions exactly."""
+        super().send(exact(content), buffers)
 
     def _say_ended(self, text: str) -> None:
         self._ended = text

@@ -13,6 +13,7 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
+from workbench.client.browser import exact
 from workbench.experiments.recording import Recording
 from workbench.experiments.transition_comparison import TransitionComparison
 from workbench.experiments.transition_run import Run
@@ -37,7 +38,7 @@ class TransitionsView(anywidget.AnyWidget):
 
     def __init__(self, found: TransitionComparison) -> None:
         self.found = found
-        super().__init__(about=about(found))
+        super().__init__(about=exact(about(found)))
 
     def __repr__(self) -> str:
         return f"<TransitionsView {self.found.model}: {', '.join(self.found.policies)}>"

@@ -1,5 +1,7 @@
 /** How batches were closed of late, from the counters that a server tells. No page is touched. */
 
+import type { Version } from './version';
+
 /** A version's counters since it was loaded, as the server has them. */
 export interface IBatchCounts {
   batches: number;
@@ -15,7 +17,7 @@ export interface IBatchCounts {
 }
 
 export interface IBatchVersion {
-  version: number;
+  version: Version;
   batches?: IBatchCounts;
 }
 
@@ -35,7 +37,7 @@ export interface IBatches {
 
 interface ILook {
   at: number;
-  counts: Map<number, IBatchCounts>;
+  counts: Map<Version, IBatchCounts>;
 }
 
 const LOOK_SECONDS = 1;
@@ -63,7 +65,7 @@ export class BatchHistory {
     if (last !== undefined && now < last.at) {
       this._looks = [];
     }
-    const counts = new Map<number, IBatchCounts>();
+    const counts = new Map<Version, IBatchCounts>();
     for (const { version, batches } of versions) {
       if (batches !== undefined) {
         counts.set(version, batches);

@@ -6,8 +6,10 @@
  * no dot comes and goes.
  */
 
+import type { Version } from './version';
+
 /** When, microseconds, version, status code (0: answered), how many requests it stands for. */
-export type Dot = [number, number, number | null, number, number];
+export type Dot = [number, number, Version | null, number, number];
 
 const TILE_COLUMNS = 64;
 /** Heights that are told apart for each factor of ten of latency. */

@@ -1,5 +1,7 @@
 /** Where the parts of a memory ledger lie on its bars. Nothing here touches the page. */
 
+import type { Version } from './version';
+
 /** One stretch of a device's bar, in bytes. */
 export interface IPart {
   label: string;
@@ -7,7 +9,7 @@ export interface IPart {
   bytes: number;
   how: 'measured' | 'estimated';
   model: string | null;
-  version: number | null;
+  version: Version | null;
 }
 
 export interface IDevice {

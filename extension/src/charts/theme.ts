@@ -1,5 +1,7 @@
 /** Colours: the page's own where it has a theme, and data's, told apart by colour-blind readers. */
 
+import { placeOfVersion, type Version } from './version';
+
 export interface ITheme {
   dark: boolean;
   /** A high-contrast theme, or colours that the reader's system forces upon pages. */
@@ -57,9 +59,9 @@ export function themeOf(element: Element): ITheme {
 }
 
 /** The colour of a version: the same in every chart, whichever versions are shown. */
-export function versionColour(version: number, dark: boolean): string {
+export function versionColour(version: Version, dark: boolean): string {
   const colours = dark ? VERSIONS.dark : VERSIONS.light;
-  return colours[(((version - 1) % colours.length) + colours.length) % colours.length];
+  return colours[placeOfVersion(version, colours.length)];
 }
 
 export function failedColour(dark: boolean): string {

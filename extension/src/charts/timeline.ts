@@ -9,6 +9,7 @@ import { bytesText, clockText, countText, durationText } from './text';
 import { failedColour, faded, versionColour, type ITheme } from './theme';
 import { KEPT_SECONDS, type ILine, type TimelineData } from './timeline_data';
 import { drawFailed, drawState } from './version_marks';
+import { compareVersions } from './version';
 
 const FRAME_MILLIS = 100;
 /** Where nothing happens only time goes on, and a page that is left open costs next to nothing: a
@@ -344,7 +345,7 @@ export class Timeline {
     const { at, by, failed } = this._data.ratesIn(this._start, this._end);
     const base = plot.valToPos(0, 'y', true);
     const stacks: [string, number[]][] = [...by.entries()]
-      .sort(([a], [b]) => a - b)
+      .sort(([a], [b]) => compareVersions(a, b))
       .map(([version, counts]) => [faded(versionColour(version, theme.dark), 0.75), counts]);
     stacks.push([failedColour(theme.dark), failed]);
     at.forEach((second, i) => {

@@ -5,6 +5,7 @@
  */
 
 import type { Dot, Dots } from './dots';
+import { compareVersions, type Version } from './version';
 
 /** An event as the server's log has it. */
 export interface IEvent {
@@ -12,16 +13,16 @@ export interface IEvent {
   kind: string;
   monotonic: number;
   wall: number;
-  version?: number;
+  version?: Version;
   data?: Record<string, unknown>;
   line?: string | null;
 }
 
 /** When, whose process (`server`, `zygote`, `worker` ...), which version, PSS, USS, measured. */
-export type MemorySample = [number, string, number | null, number, number, boolean];
+export type MemorySample = [number, string, Version | null, number, number, boolean];
 
 /** Second, version, answered, failed, p50 and p99 in microseconds. */
-export type Second = [number, number | null, number, number, number | null, number | null];
+export type Second = [number, Version | null, number, number, number | null, number | null];
 
 export interface IPulse {
   now: number;
@@ -35,7 +36,7 @@ export interface IPulse {
 
 /** A version was in a state from `start` to `end`; it still is where that is null. */
 export interface ISpan {
-  version: number;
+  version: Version;
   state: string;
   harness: string;
   start: number;
@@ -59,7 +60,7 @@ export class TimelineData {
   spans: ISpan[] = [];
   lines: ILine[] = [];
   /** Of each version's worker: when, and its private memory in bytes. */
-  memory = new Map<number, { at: number[]; bytes: number[]; measured: boolean[] }>();
+  memory = new Map<Version, { at: number[]; bytes: number[]; measured: boolean[] }>();
   /** What each version did in each second. */
   seconds = new Map<string, Second>();
   readonly dots: Dots;
@@ -75,12 +76,12 @@ export class TimelineData {
   }
 
   /** The versions that there is anything to show of, lowest first. */
-  get versions(): number[] {
+  get versions(): Version[] {
     const found = new Set(this.spans.map(span => span.version));
     for (const version of this.memory.keys()) {
       found.add(version);
     }
-    return [...found].sort((a, b) => a - b);
+    return [...found].sort(compareVersions);
   }
 
   /** Forget everything: all of it is told anew. */
@@ -180,8 +181,8 @@ export class TimelineData {
   }
 
   /** The memory of each version's worker at each of `times`: what it was when last seen. */
-  memoryAt(times: readonly number[]): Map<number, number[]> {
-    const table = new Map<number, number[]>();
+  memoryAt(times: readonly number[]): Map<Version, number[]> {
+    const table = new Map<Version, number[]>();
     for (const version of this.versions) {
       const series = this.memory.get(version);
       const alive = this.spans.filter(s => s.version === version && s.state !== 'START');
@@ -204,11 +205,11 @@ export class TimelineData {
   }
 
   /** Requests a second, answered (by version) and failed, in the whole seconds of a range. */
-  ratesIn(start: number, end: number): { at: number[]; by: Map<number, number[]>; failed: number[] } {
+  ratesIn(start: number, end: number): { at: number[]; by: Map<Version, number[]>; failed: number[] } {
     const first = Math.floor(start);
     const count = Math.max(0, Math.ceil(end) - first);
     const at = Array.from({ length: count }, (_, i) => first + i);
-    const by = new Map<number, number[]>();
+    const by = new Map<Version, number[]>();
     const failed = new Array<number>(count).fill(0);
     for (const [second, version, answered, refused] of this.seconds.values()) {
       const index = second - first;

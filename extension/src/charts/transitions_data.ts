@@ -5,31 +5,32 @@
  */
 
 import { bytesText, durationText } from './text';
+import { compareVersions, type Version } from './version';
 
 export interface IRunSpan {
-  version: number;
+  version: Version;
   state: string;
   start: number;
   end: number;
 }
 
 /** Due, microseconds, version, kind. */
-export type RunDot = [number, number, number, number];
+export type RunDot = [number, number, Version, number];
 
 export const [ANSWERED, HELD, FAILED] = [0, 1, 2];
 
 export interface IRun {
   title: string;
   head: string;
-  old: number;
-  new: number;
+  old: Version;
+  new: Version;
   start: number;
   end: number;
   spans: IRunSpan[];
   gaps: [number, number][];
   decisions: { at: number; text: string }[];
   /** Bytes of each version's worker at each of `at`. */
-  memory: { at: number[]; by: [number, number[]][] };
+  memory: { at: number[]; by: [Version, number[]][] };
   dots: RunDot[];
 }
 
@@ -38,7 +39,7 @@ export const SHORTEST = 0.02;
 
 /** What all panels share. */
 export class SharedAxes {
-  readonly versions: number[];
+  readonly versions: Version[];
   /** Bytes, with room above. */
   readonly mostMemory: number;
   /** Microseconds. */
@@ -55,7 +56,7 @@ export class SharedAxes {
   constructor(runs: readonly IRun[], first: readonly [number, number]) {
     this._first = first;
     const versions = new Set(runs.flatMap(run => [run.old, run.new]));
-    this.versions = [...versions].sort((a, b) => a - b);
+    this.versions = [...versions].sort(compareVersions);
     let most = 2 ** 20;
     for (const { memory } of runs) {
       for (let i = 0; i < memory.at.length; i += 1) {

@@ -2,6 +2,7 @@
  * crosses. */
 
 import { failedColour, faded, versionColour, type ITheme } from './theme';
+import type { Version } from './version';
 
 /** How a state looks: how much of the version's colour, and whether it is hatched. */
 const LOOK: Record<string, { opacity: number; hatch: boolean }> = {
@@ -15,7 +16,7 @@ const LOOK: Record<string, { opacity: number; hatch: boolean }> = {
 export function drawState(
   context: CanvasRenderingContext2D,
   theme: ITheme,
-  { version, state }: { version: number; state: string },
+  { version, state }: { version: Version; state: string },
   [left, right]: [number, number],
   middle: number,
   height: number

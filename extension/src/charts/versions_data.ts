@@ -1,7 +1,9 @@
 /** Which versions of a model are worth a row. */
 
+import { compareVersions, latestVersion, type Version } from './version';
+
 export interface IVersionAbout {
-  version: number;
+  version: Version;
   state: string;
   error: { code: string; message: string } | null;
   load_seconds: number | null;
@@ -19,7 +21,7 @@ export function shownVersions(versions: readonly IVersionAbout[]): IVersionAbout
     if (about.state !== 'END' || about.error !== null) {
       return true;
     }
-    if (about.version > latest) {
+    if (latest === null || compareVersions(about.version, latest) > 0) {
       return false;
     }
     ended += 1;
@@ -27,8 +29,8 @@ export function shownVersions(versions: readonly IVersionAbout[]): IVersionAbout
   });
 }
 
-/** The latest version that serves; -1 where none does. */
-export function latestOf(versions: readonly IVersionAbout[]): number {
+/** The latest version that serves; null where none does. */
+export function latestOf(versions: readonly IVersionAbout[]): Version | null {
   const serving = versions.filter(about => about.state === 'AVAILABLE');
-  return Math.max(-1, ...serving.map(about => about.version));
+  return latestVersion(serving.map(about => about.version));
 }

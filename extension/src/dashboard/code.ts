@@ -30,6 +30,18 @@ export function python(value: unknown): string {
   return JSON.stringify(String(value));
 }
 
+/** A version as Python writes it: a number, whichever way it came. */
+function version(value: unknown): string {
+  return typeof value === 'string' && /^[0-9]+$/.test(value) ? value : python(value);
+}
+
+function labels(value: unknown): string {
+  const items = Object.entries(value as object).map(
+    ([name, each]) => `${python(name)}: ${version(each)}`
+  );
+  return `{${items.join(', ')}}`;
+}
+
 /** The cell; null for a deed that has none. */
 export function codeOf(deed: IDeed): string | null {
   const lines = ['import workbench as wb', ''];
@@ -44,15 +56,17 @@ export function codeOf(deed: IDeed): string | null {
   switch (deed.op) {
     case 'transition':
     case 'batching':
-    case 'labels':
       lines.push(`server.${deed.op} = ${python(deed.values.value)}`);
+      break;
+    case 'labels':
+      lines.push(`server.labels = ${labels(deed.values.value)}`);
       break;
     case 'publish':
       lines.push(`server.publish(${python(deed.values.path)})`);
       break;
     case 'rollback': {
-      const { version, to } = deed.values;
-      const which = to !== undefined ? `to=${python(to)}` : version === undefined ? '' : python(version);
+      const { version: one, to } = deed.values;
+      const which = to !== undefined ? `to=${version(to)}` : one === undefined ? '' : version(one);
       lines.push(`server.rollback(${which})`);
       break;
     }

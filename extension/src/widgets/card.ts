@@ -10,6 +10,7 @@ import { latestOf } from '../charts/versions_data';
 import { AsOf } from './as_of';
 import { Latest, Link, type IModel, type IWire } from './link';
 import { type IVersionsAbout, LabelForm, VersionRows } from './version_rows';
+import type { Version } from '../charts/version';
 
 interface IBatching {
   max_batch_size: number | null;
@@ -110,7 +111,7 @@ export class ServerCard {
   private _askedAt = 0;
   /** Until then news may be older than what was set here. */
   private _ownUntil = 0;
-  private _ownLabels: Record<string, number> | null = null;
+  private _ownLabels: Record<string, Version> | null = null;
   private _ownLabelsUntil = 0;
 
   constructor(
@@ -320,7 +321,7 @@ export class ServerCard {
     );
   }
 
-  private _backTo(version: number): void {
+  private _backTo(version: Version): void {
     const later = latestOf(this._model?.versions ?? []);
     this._twice(
       `Press again to go back to version ${version}: requests for the latest go there, and version ${later} is moved aside.`,
@@ -329,19 +330,19 @@ export class ServerCard {
   }
 
   /** The labels: those that were set here, until the news tell of them. */
-  private get _labels(): Record<string, number> {
+  private get _labels(): Record<string, Version> {
     const own = performance.now() < this._ownLabelsUntil ? this._ownLabels : null;
     return own ?? this._model?.labels ?? {};
   }
 
-  private async _setLabels(labels: Record<string, number>, doing: string): Promise<void> {
+  private async _setLabels(labels: Record<string, Version>, doing: string): Promise<void> {
     if (await this._do('labels', { value: labels }, doing)) {
       this._ownLabels = labels;
       this._ownLabelsUntil = performance.now() + LABELS_MILLIS;
     }
   }
 
-  private _label(name: string, version: number): void {
+  private _label(name: string, version: Version): void {
     const labels = this._labels;
     const act = async () => {
       this._form.close();
@@ -380,7 +381,7 @@ export class ServerCard {
   }
 }
 
-function same(a: Record<string, number>, b: Record<string, number>): boolean {
+function same(a: Record<string, Version>, b: Record<string, Version>): boolean {
   const names = Object.keys(a);
   return names.length === Object.keys(b).length && names.every(name => a[name] === b[name]);
 }

@@ -9,6 +9,7 @@ import { oneTwoFives } from '../charts/scales';
 import { onThemeChange, themeOf, versionColour, type ITheme } from '../charts/theme';
 import { AsOf } from './as_of';
 import { Link, type IModel } from './link';
+import type { Version } from '../charts/version';
 
 interface IItem {
   example: number;
@@ -30,7 +31,7 @@ interface IGallery {
 interface IAbout {
   title: string;
   server: string | null;
-  versions: [number, number];
+  versions: [Version, Version];
   sentences: string[];
   measures: { name: string; values: (number | null)[] }[];
   /** Milliseconds of each version, at equal steps from none to all of its requests. */
@@ -41,8 +42,8 @@ interface IAbout {
 }
 
 interface IServing {
-  available: number[];
-  labels: Record<string, number>;
+  available: Version[];
+  labels: Record<string, Version>;
   policy: Record<string, unknown>;
   undo: boolean;
 }

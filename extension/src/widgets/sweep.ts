@@ -15,6 +15,7 @@ import {
 } from '../charts/sweep_data';
 import { AsOf } from './as_of';
 import { Latest, Link, type IModel } from './link';
+import { latestVersion, type Version } from '../charts/version';
 
 interface IState {
   scales: Record<Axis, number[]>;
@@ -22,7 +23,7 @@ interface IState {
   axis: Axis;
   seconds: number;
   busy: string;
-  calibration: { text: string; version: number } | null;
+  calibration: { text: string; version: Version } | null;
   points: IPoint[];
 }
 
@@ -31,7 +32,7 @@ interface IPulse {
   num_batch_threads: number;
   model: {
     batching: { max_batch_size: number; batch_timeout_micros: number } | null;
-    versions: { version: number; state: string }[];
+    versions: { version: Version; state: string }[];
   };
 }
 
@@ -290,8 +291,8 @@ export class SweepExplorerView {
       );
       const serving = versions.filter(v => v.state === 'AVAILABLE').map(v => v.version);
       const calibrated = this._state?.calibration?.version;
-      const latest = Math.max(...serving);
-      if (calibrated !== undefined && serving.length > 0 && latest !== calibrated) {
+      const latest = latestVersion(serving);
+      if (calibrated !== undefined && latest !== null && latest !== calibrated) {
         parts.push(`version ${latest} answers now: calibrate again`);
       }
     }

@@ -4,16 +4,17 @@ import { button, make } from '../charts/elements';
 import { bytesText } from '../charts/text';
 import { versionColour } from '../charts/theme';
 import { type IVersionAbout, latestOf, shownVersions } from '../charts/versions_data';
+import { compareVersions, type Version, versionOf } from '../charts/version';
 
 export interface IVersionsAbout {
   versions: IVersionAbout[];
   waiting: Record<string, string>;
-  labels: Record<string, number>;
+  labels: Record<string, Version>;
 }
 
 export interface IVersionActions {
-  backTo(version: number): void;
-  label(version: number): void;
+  backTo(version: Version): void;
+  label(version: Version): void;
   unlabel(label: string): void;
 }
 
@@ -38,7 +39,7 @@ export class VersionRows {
 
   /** Rows stay the same elements while their figures change: who is at one stays there.
    * @param bytes - of memory, by version. */
-  show(about: IVersionsAbout, bytes: (version: number) => number, dark: boolean): void {
+  show(about: IVersionsAbout, bytes: (version: Version) => number, dark: boolean): void {
     const versions = shownVersions(about.versions);
     const latest = latestOf(versions);
     const most = Math.max(1, ...versions.map(each => bytes(each.version)));
@@ -47,7 +48,8 @@ export class VersionRows {
       const row = this._row(String(each.version));
       const labels = Object.keys(about.labels).filter(name => about.labels[name] === each.version);
       row.show(each, bytes(each.version), most, dark);
-      row.offer(each.version < latest, each.state === 'AVAILABLE', labels.sort(), this._off);
+      const earlier = latest !== null && compareVersions(each.version, latest) < 0;
+      row.offer(earlier, each.state === 'AVAILABLE', labels.sort(), this._off);
       wanted.set(row.key, row);
     }
     for (const [version, reason] of Object.entries(about.waiting)) {
@@ -108,13 +110,13 @@ class Row {
     this._back = button(
       'Back to this',
       `Roll back to version ${key}: move all later ones aside`,
-      () => _actions.backTo(Number(key)),
+      () => _actions.backTo(versionOf(key)),
       small
     );
     this._label = button(
       'Label…',
       `Name version ${key}, or move a label to it`,
-      () => _actions.label(Number(key)),
+      () => _actions.label(versionOf(key)),
       small
     );
     this._back.hidden = this._label.hidden = this._bar.hidden = true;
@@ -193,11 +195,11 @@ export class LabelForm {
   private readonly _name = make('input', { type: 'text', required: '', maxlength: '100' });
   private readonly _known = make('datalist', { id: `wb-labels-${(made += 1)}` });
   private readonly _set = make('button', { type: 'submit', class: 'wb-button' });
-  private _version = 0;
+  private _version: Version = 0;
   private _from: HTMLElement | null = null;
 
   /** @param set - gives a version the name. */
-  constructor(set: (name: string, version: number) => void) {
+  constructor(set: (name: string, version: Version) => void) {
     this._name.setAttribute('list', this._known.id);
     this._name.placeholder = 'e.g. stable';
     const cancel = button('Cancel', 'Set no label (Escape)', () => this.close());
@@ -225,7 +227,7 @@ export class LabelForm {
     });
   }
 
-  open(version: number, known: readonly string[]): void {
+  open(version: Version, known: readonly string[]): void {
     this._version = version;
     this._from = document.activeElement as HTMLElement | null;
     this._name.setAttribute('aria-label', `Label of version ${version}`);

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from workbench.core.model_settings import is_package_name
 from workbench.core.status import failed_precondition, invalid_argument
-from workbench.runtime.version_record import is_package_name
 
 _IMPORT_SECONDS = 60.0
 _FIND = "import importlib.util, sys; print(importlib.util.find_spec(sys.argv[1]) is not None)"

@@ -27,8 +27,8 @@ from workbench.client.models import (
 )
 from workbench.client.models.aliases import Aliases
 from workbench.client.models.endpoints import Draft, Endpoint, endpoints, said
+from workbench.core.local_path import check_local
 from workbench.core.status import ServingError, invalid_argument
-from workbench.runtime import paths
 from workbench.runtime.version_record import VersionRecord, read_record
 
 Copy = Callable[[str, str], str]
@@ -69,7 +69,7 @@ def servable(model: Any) -> Servable:
         ServingError: INVALID_ARGUMENT, it is nothing that can be served.
     """
     if isinstance(model, (str, os.PathLike)):
-        paths.check_local(model)
+        check_local(model)
         path = Path(model).expanduser().resolve()
         if keras_file.is_keras_file(path):
             return KerasFile(path)

@@ -1,0 +1,287 @@
+# ruff: noqa: RUF009 - `setting` makes fields, as `dataclasses.field` does.
+"""The settings of a served model: one table, from which checks, errors and PATCH rules come.
+
+A setting is one field of `ModelConfig`: its name, default, kind (type and range), meaning, and
+whether a model that is served may get another value. Nothing else has to be changed to add one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.local_path import check_local
+from workbench.core.setting_kinds import (
+    INT64_MAX,
+    Kind,
+    check_fields,
+    is_whole,
+    listed,
+    number,
+    one_of,
+    optional,
+    plain_fields,
+    required,
+    setting,
+    settings_of,
+    text,
+    truth,
+    unknown_name,
+    whole,
+)
+from workbench.core.status import invalid_argument
+from workbench.core.transitions import policy_name
+from workbench.core.versions import VersionPolicy, is_version
+
+_INT32_MAX = 2**31 - 1
+_DEFAULT_TAGS = ("serve",)
+
+_NAME = text(
+    r"[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*",
+    "text that does not begin with a blank and has no control characters",
+)
+_ANY_TEXT = Kind("a string", lambda value: isinstance(value, str))
+_VERSION_POLICY = Kind(
+    "a version policy",
+    lambda value: True,  # `parse` knows what is one, and says so itself
+    VersionPolicy.parse,
+    VersionPolicy.to_json,
+)
+_TRANSITION = Kind("a string", lambda value: isinstance(value, str), policy_name)
+_BATCHING = Kind(
+    "an object of batching parameters, or None for automatic batching",
+    lambda value: value is None or isinstance(value, BatchingParameters | Mapping),
+    lambda value: BatchingParameters.from_json(value) if isinstance(value, Mapping) else value,
+    lambda value: None if value is None else value.to_json(),
+)
+
+
+def _is_label(item: tuple[Any, Any]) -> bool:
+    label, version = item
+    named = isinstance(label, str) and bool(label)
+    return named and is_whole(version) and is_version(int(version))
+
+
+_LABELS = Kind(
+    f"an object of labels with version numbers, from 0 to {INT64_MAX}",
+    lambda value: (
+        value is None or (isinstance(value, Mapping) and all(map(_is_label, value.items())))
+    ),
+    lambda value: {label: int(version) for label, version in (value or {}).items()},
+    dict,
+)
+_TAGS = listed("a list of strings", lambda tag: isinstance(tag, str))
+_PACKAGE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+
+def is_package_name(name: Any) -> bool:
+    """Whether this is the name of a top-level Python package, and nothing that could be a path."""
+    return isinstance(name, str) and _PACKAGE.match(name) is not None
+
+
+def _is_op_library(library: Any) -> bool:
+    return is_package_name(library) or (isinstance(library, str) and os.path.isabs(library))
+
+
+_OP_LIBRARIES = Kind(
+    "a list of names of Python packages and of absolute paths of shared libraries",
+    lambda value: (
+        value is None
+        or _is_op_library(value)
+        or (isinstance(value, list | tuple) and all(map(_is_op_library, value)))
+    ),
+    # A text is a sequence as well: of its letters.
+    lambda value: (value,) if isinstance(value, str) else tuple(value or ()),
+    list,
+)
+_DEVICE = text(r"auto|cpu|gpu:\d{1,3}", "'auto', 'cpu', or a GPU like 'gpu:0'")
+_LIMIT_BYTES = optional(whole(1, unit="bytes"), "for no limit")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What is wanted of a model; kept on disk as the server's desired state.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, naming the setting, its value, and what is allowed.
+    """
+
+    name: str = required(_NAME, "what requests call the model")
+    base_path: str = required(
+        _ANY_TEXT, "the absolute path of the folder that holds the numbered version folders"
+    )
+    version_policy: VersionPolicy = setting(
+        VersionPolicy, _VERSION_POLICY, "which of the versions found are aspired", changeable=True
+    )
+    transition: str = setting(
+        "smooth",
+        _TRANSITION,
+        "how one version replaces another: `smooth`, `unload_first` or `staged`; the last two also "
+        "with `+hold`",
+        changeable=True,
+    )
+    batching: BatchingParameters | None = setting(
+        None,
+        _BATCHING,
+        "as TensorFlow Serving's `BatchingSession`; None means automatic",
+        changeable=True,
+    )
+    labels: Mapping[str, int] = setting(
+        dict,
+        _LABELS,
+        "names for versions; a label may name a version that is not there yet",
+        changeable=True,
+    )
+    max_load_retries: int = setting(
+        2, whole(0), "attempts after a first load that failed for a passing reason"
+    )
+    load_retry_seconds: float = setting(1.0, number(0, unit="seconds"), "the pause before each")
+    tags: tuple[str, ...] = setting(
+        _DEFAULT_TAGS,
+        Kind(
+            _TAGS.allowed,
+            lambda value: value is None or _TAGS.accepts(value),
+            lambda value: tuple(value or _DEFAULT_TAGS),
+            list,
+        ),
+        "of the meta graph to load; none stands for `serve`",
+    )
+    intra_op_threads: int | None = setting(
+        None,
+        optional(whole(1, _INT32_MAX), "for the CPUs divided by the executor slots"),
+        "threads that one operation may use",
+    )
+    enable_model_warmup: bool = setting(
+        True, truth(), "run the version's warm-up requests before it becomes available"
+    )
+    num_request_iterations_for_warmup: int = setting(
+        0, whole(0, _INT32_MAX), "how often each warm-up request is run; 0 means once"
+    )
+    automatic_batching: bool = setting(
+        True,
+        truth(),
+        "without `batching`, whether requests may be merged where that changes nothing but speed; "
+        "False runs each alone",
+    )
+    version_batching: bool = setting(
+        False,
+        truth(),
+        "each version's `batching_params.pbtxt` says how its requests are batched, instead of "
+        "`batching`; those of a version without one are not",
+    )
+    device: str = setting(
+        "auto",
+        _DEVICE,
+        "`auto` (the GPU with the most room, else the CPU), `cpu`, or `gpu:N`; a change is for "
+        "workers that are started from then on",
+        changeable=True,
+    )
+    memory_limit_bytes: int | None = setting(
+        None, _LIMIT_BYTES, "the most that one of its workers may take of the host", changeable=True
+    )
+    gpu_memory_limit_bytes: int | None = setting(
+        None, _LIMIT_BYTES, "the same for the GPU's memory", changeable=True
+    )
+    hang_seconds: float = setting(
+        60.0,
+        number(0, above=True, unit="seconds"),
+        "a run that takes longer, and for which nobody waits any more, hangs: its worker is ended "
+        "and replaced",
+    )
+    fall_back: bool = setting(
+        True,
+        truth(),
+        "where the version that is wanted cannot be loaded and nothing serves, the highest one "
+        "before it that can be loaded serves",
+    )
+    probe: str = setting(
+        "refuse",
+        one_of("refuse", "warn", "off"),
+        "what becomes of a version that cannot answer when each of its signatures is asked once, "
+        "before it is available: `refuse`, `warn`; `off` asks nothing",
+        changeable=True,
+    )
+    servable_versions_always_present: bool = setting(
+        True,
+        truth(),
+        "a base path in which there is no version any more ends nothing: what is served goes on",
+    )
+    retry_all_load_errors: bool = setting(
+        False, truth(), "attempt a load again whatever the reason"
+    )
+    gpu_memory_fraction: float = setting(
+        0.0,
+        number(0, 1),
+        "of a GPU's memory, at most for each version; 0 sets no limit",
+    )
+    op_libraries: tuple[str, ...] = setting(
+        (),
+        _OP_LIBRARIES,
+        "Python packages, and paths of shared libraries, whose TensorFlow operations the model's "
+        "graphs may need",
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_local(self.base_path)
+        if not os.path.isabs(self.base_path):
+            # TensorFlow Serving's text.
+            raise invalid_argument(
+                f"Expected model {self.name} to have an absolute path or URI; got "
+                f"base_path()={self.base_path}"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """All settings as plain data, for `from_json`."""
+        return plain_fields(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ModelConfig:
+        """Read what a client sends; what it leaves out has its default.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, naming what is wrong.
+        """
+        for name in data:
+            if name not in MODEL_SETTINGS:
+                raise unknown_name(name, sorted(MODEL_SETTINGS), "model setting")
+        for name in ("name", "base_path"):
+            if not isinstance(data.get(name), str):
+                raise invalid_argument(f"A model needs its {name}, a string")
+        return cls(**data)
+
+
+MODEL_SETTINGS = settings_of(ModelConfig)
+"""Every setting of a model by its name."""
+
+
+def check_setting(name: str, value: Any) -> Any:
+    """A model's setting as it is kept.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, as `ModelConfig` refuses it.
+    """
+    return MODEL_SETTINGS[name].kind.check(name, value)
+
+
+def read_changes(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in `data`, to be given to a model that is served.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, a name that is unknown, that cannot be changed, or a value
+            that is not allowed.
+    """
+    changeable = [name for name, each in MODEL_SETTINGS.items() if each.changeable]
+    for name in data:
+        if name not in MODEL_SETTINGS:
+            raise unknown_name(name, sorted(MODEL_SETTINGS), "model setting")
+        if name not in changeable:
+            raise invalid_argument(
+                f"Setting {name!r} of a model that is served cannot be changed; these can: "
+                f"{', '.join(changeable)}"
+            )
+    return {name: check_setting(name, value) for name, value in data.items()}

@@ -1,0 +1,182 @@
+"""Kinds of settings: which values one may have, said once, for checks and for errors.
+
+A setting is declared where its default is, on the field of a dataclass:
+
+    max_load_retries: int = setting(2, whole(0), "attempts after a first load that failed ...")
+
+`check_fields` checks all of a dataclass's settings, whoever made it: JSON that a client sent, a
+flag, or Python. Every refusal is one sentence with the name, the value and what is allowed:
+
+    Setting 'max_load_retries' must be a whole number, at least 0; was -5
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
+from typing import Any
+
+from workbench.core.status import ServingError, invalid_argument
+
+INT64_MAX = 2**63 - 1
+_KEY = "setting"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The values that a setting may have.
+
+    Attributes:
+        allowed: those values, in words that follow "must be".
+        accepts: whether a value is one of them; it never raises.
+        read: the value as it is kept; may raise a `ServingError` of its own.
+        plain: the kept value as JSON has it.
+    """
+
+    allowed: str
+    accepts: Callable[[Any], bool]
+    read: Callable[[Any], Any] = lambda value: value
+    plain: Callable[[Any], Any] = lambda value: value
+
+    def check(self, name: str, value: Any, what: str = "Setting") -> Any:
+        """The value as it is kept.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, with name, value and what is allowed.
+        """
+        if not self.accepts(value):
+            raise invalid_argument(f"{what} {name!r} must be {self.allowed}; was {value!r}")
+        return self.read(value)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One declared setting; `meaning` is a phrase for readers, `changeable` whether a model that is
+    served may get another value."""
+
+    kind: Kind
+    meaning: str
+    changeable: bool = False
+
+
+_REQUIRED = object()
+
+
+def setting(default: Any, kind: Kind, meaning: str, *, changeable: bool = False) -> Any:
+    """A dataclass field that is a setting; a callable `default` makes the default each time."""
+    metadata = {_KEY: Setting(kind, meaning, changeable)}
+    if default is _REQUIRED:
+        return field(metadata=metadata)
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def required(kind: Kind, meaning: str) -> Any:
+    """A dataclass field that is a setting without a default."""
+    return setting(_REQUIRED, kind, meaning)
+
+
+def settings_of(cls: Any) -> Mapping[str, Setting]:
+    """The declared settings of a dataclass, in their order."""
+    return {each.name: each.metadata[_KEY] for each in fields(cls) if _KEY in each.metadata}
+
+
+def check_fields(made: Any, what: str = "Setting") -> None:
+    """Check every setting of a dataclass that has just been made, and keep each as it is read.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, naming the first that is not allowed.
+    """
+    for name, declared in settings_of(type(made)).items():
+        value = getattr(made, name)
+        kept = declared.kind.check(name, value, what)
+        if kept is not value:
+            object.__setattr__(made, name, kept)
+
+
+def plain_fields(made: Any) -> dict[str, Any]:
+    """Every setting of a dataclass as JSON has it."""
+    return {
+        name: declared.kind.plain(getattr(made, name))
+        for name, declared in settings_of(type(made)).items()
+    }
+
+
+def unknown_name(name: str, known: Iterable[str], what: str) -> ServingError:
+    """INVALID_ARGUMENT for a name that nothing is declared under."""
+    return invalid_argument(f"Unknown {what} {name!r}: known are {', '.join(known)}")
+
+
+# Kinds.
+
+
+def truth() -> Kind:
+    return Kind("true or false", lambda value: type(value) is bool)
+
+
+def whole(least: int, most: int = INT64_MAX, *, unit: str = "") -> Kind:
+    """A whole number of that range; neither a float nor a boolean is one."""
+    bounds = _range(least, math.inf if most == INT64_MAX else most)
+    what = f"a whole number{unit and f' of {unit}'}, {bounds}"
+    return Kind(what, lambda value: is_whole(value) and least <= value <= most, int)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether `value` is an integer of Python or numpy, and no boolean."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def number(least: float, most: float = math.inf, *, above: bool = False, unit: str = "") -> Kind:
+    """A finite number of that range, without `least` itself where `above` is set."""
+
+    def accepts(value: Any) -> bool:
+        if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
+            return False
+        value = float(value)
+        return bool((value > least if above else value >= least) and value <= most)
+
+    what = f"a number{unit and f' of {unit}'}, {_range(least, most, above)}"
+    return Kind(what, accepts, lambda value: value if type(value) is int else float(value))
+
+
+def _range(least: float, most: float, above: bool = False) -> str:
+    low = f"{'above' if above else 'at least'} {least}"
+    return low if math.isinf(most) else f"{low} and at most {most}"
+
+
+def text(pattern: str, allowed: str) -> Kind:
+    """A string that matches `pattern` as a whole."""
+    compiled = re.compile(rf"(?:{pattern})\Z", re.DOTALL)
+    return Kind(allowed, lambda value: isinstance(value, str) and bool(compiled.match(value)))
+
+
+def one_of(*names: str) -> Kind:
+    """One of these strings."""
+    listed = f"{', '.join(map(repr, names[:-1]))} or {names[-1]!r}"
+    return Kind(listed, lambda value: isinstance(value, str) and value in names)
+
+
+def listed(
+    allowed: str, entry: Callable[[Any], bool], read: Callable[[Any], Any] = lambda value: value
+) -> Kind:
+    """A list (or tuple) whose entries all pass `entry`; kept as a tuple of what `read` makes."""
+    return Kind(
+        allowed,
+        lambda value: isinstance(value, list | tuple) and all(map(entry, value)),
+        lambda value: tuple(map(read, value)),
+        list,
+    )
+
+
+def optional(kind: Kind, meaning_of_none: str) -> Kind:
+    """The same, or None (`null` in JSON), with what that stands for."""
+    return Kind(
+        f"{kind.allowed}, or None {meaning_of_none}",
+        lambda value: value is None or kind.accepts(value),
+        lambda value: None if value is None else kind.read(value),
+        lambda value: None if value is None else kind.plain(value),
+    )
