@@ -28,7 +28,13 @@ THREADS = (
     "executor slots"
 )
 BYTES = "a whole number of bytes, at least 1, or None for no limit"
+LIBRARIES = "a list of names of Python packages and of absolute paths of shared libraries"
 WRONG: list[tuple[str, Any, str]] = [
+    ("probe", "maybe", "'refuse', 'warn' or 'off'"),
+    ("probe", None, "'refuse', 'warn' or 'off'"),
+    ("op_libraries", ["a-b"], LIBRARIES),
+    ("op_libraries", ["ops.so"], LIBRARIES),
+    ("op_libraries", 3, LIBRARIES),
     *(
         (name, value, TRUTH)
         for name in (
@@ -167,7 +173,7 @@ def test_what_may_be_changed_while_a_model_is_served() -> None:
     assert refused.value == invalid_argument(
         "Setting 'fall_back' of a model that is served cannot be changed; these can: "
         "version_policy, transition, batching, labels, device, memory_limit_bytes, "
-        "gpu_memory_limit_bytes"
+        "gpu_memory_limit_bytes, probe"
     )
     with pytest.raises(ServingError, match="Unknown model setting 'colour': known are "):
         read_changes({"colour": "red"})
