@@ -7,6 +7,8 @@ this description, so that nothing outside the worker depends on TensorFlow.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,20 +51,26 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A named way of calling a model; `defaults` names the inputs that may be left out."""
+    """A named way of calling a model.
+
+    `defaults` names the inputs that may be left out. `originals` maps an input's name to the name
+    that it had before it was saved, where that one could not be kept (``sepal length (cm)``).
+    """
 
     inputs: Mapping[str, TensorInfo]
     outputs: Mapping[str, TensorInfo]
     method_name: str = ""
     defaults: frozenset[str] = field(default_factory=frozenset)
+    originals: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        data: dict[str, Any] = {
             "inputs": {name: info.to_json() for name, info in self.inputs.items()},
             "outputs": {name: info.to_json() for name, info in self.outputs.items()},
             "method_name": self.method_name,
             "defaults": sorted(self.defaults),
         }
+        return {**data, "originals": dict(self.originals)} if self.originals else data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Signature:
@@ -71,7 +79,14 @@ class Signature:
             outputs={n: TensorInfo.from_json(o) for n, o in data["outputs"].items()},
             method_name=data["method_name"],
             defaults=frozenset(data["defaults"]),
+            originals=dict(data.get("originals", {})),
         )
+
+    def digest(self) -> str:
+        """A short text that is the same for equal signatures only: two processes compare their
+        signatures by it."""
+        text = json.dumps(self.to_json(), sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
     def __str__(self) -> str:
         def side(tensors: Mapping[str, TensorInfo]) -> str:

@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -50,6 +51,12 @@ class LoadReport:
     metadata: Mapping[str, Any]
     seconds: Mapping[str, float]
     signature_def_map: bytes = b""
+
+    @cached_property
+    def digests(self) -> Mapping[str, str]:
+        """The digest of each signature, which tells a client whether it knows the signature as it
+        is here."""
+        return {name: signature.digest() for name, signature in self.signatures.items()}
 
 
 @dataclass(frozen=True)
