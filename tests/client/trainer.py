@@ -151,7 +151,15 @@ def publish(name: str, kind: str) -> int:
     return wb.connect(name).publish(_model(kind))
 
 
-_FUNCTIONS = {f.__name__: f for f in (save, put, fingerprint, serve, publish)}
+def put_new(kind: str, base: str, version: int) -> str:
+    """Put one of the strangers' models there, newly built."""
+    from tests.client.strangers import build
+    from workbench.client import saving
+
+    return str(saving.put_version(build(kind), Path(base), version))
+
+
+_FUNCTIONS = {f.__name__: f for f in (save, put, put_new, fingerprint, serve, publish)}
 
 if __name__ == "__main__":
     main()

@@ -6,6 +6,7 @@ cannot be converted is refused with one sentence.
 
 from __future__ import annotations
 
+import reprlib
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.signature import TensorInfo
@@ -132,14 +133,12 @@ def _strings(array: np.ndarray, info: TensorInfo, label: str) -> np.ndarray:
 def _string(value: Any, info: TensorInfo, label: str) -> bytes:
     if isinstance(value, bytes):
         return value
-    if isinstance(value, (bytearray, memoryview)):
-        return bytes(value)
     if isinstance(value, str):
         try:
             return value.encode()
         except UnicodeEncodeError as error:
             raise invalid_argument(
-                f"{label} has the text {value!r}, which is not valid Unicode: give it as bytes"
+                f"{label} has the text {_shown(value)}, which is not valid Unicode: give it as bytes"
             ) from error
     if _is_missing(value) or value != value:
         raise missing(label, info)
@@ -158,7 +157,7 @@ def _from_objects(array: np.ndarray, info: TensorInfo, label: str) -> np.ndarray
         if _is_missing(value):
             raise missing(label, info, f" at position {index}" if array.ndim else "")
         if isinstance(value, (str, bytes)):
-            raise _not_numbers(label, info, f"text such as {value!r}")
+            raise _not_numbers(label, info, f"text such as {_shown(value)}")
         if not hasattr(type(value), "__float__") and not isinstance(value, complex):
             raise _not_numbers(label, info, f"an object of type {_type_name(value)}")
     try:
@@ -168,8 +167,10 @@ def _from_objects(array: np.ndarray, info: TensorInfo, label: str) -> np.ndarray
             whole = np.array(flat, np.complex128)
         else:
             whole = np.array([float(v) for v in flat], np.float64)
-    except (OverflowError, TypeError, ValueError) as error:
-        raise _not_numbers(label, info, f"values such as {flat[0]!r} ({error})") from error
+    except OverflowError as error:
+        raise _beyond(label, info, _shown(max(flat, key=abs))) from error
+    except (TypeError, ValueError) as error:
+        raise _not_numbers(label, info, f"values such as {_shown(flat[0])}") from error
     return whole.reshape(array.shape)
 
 
@@ -194,7 +195,7 @@ def _converted(array: np.ndarray, dtype: np.dtype, info: TensorInfo, label: str)
     have, want = number_kind(array.dtype), number_kind(dtype)
     if have not in "biufc":
         kind = _KINDS.get(have, str(array.dtype))
-        example = f" such as {array.flat[0].item()!r}" if have in "SU" and array.size else ""
+        example = f" such as {_shown(array.flat[0].item())}" if have in "SU" and array.size else ""
         raise _not_numbers(label, info, kind + example)
     if want in "iu" and have == "f":
         if array.size and np.isnan(array.astype(np.float64)).any():
@@ -222,10 +223,7 @@ def _converted(array: np.ndarray, dtype: np.dtype, info: TensorInfo, label: str)
         if have in "fc":
             beyond &= np.isfinite(array)
         if beyond.any():
-            raise invalid_argument(
-                f"{label} has values that {info.dtype} cannot hold, such as "
-                f"{array[beyond].flat[0]}: scale it, or export the model with a wider dtype"
-            )
+            raise _beyond(label, info, f"{array[beyond].flat[0].item():g}")
     return out
 
 
@@ -234,15 +232,31 @@ def _check_limits(
 ) -> None:
     if lowest < limits[0] or highest > limits[1]:
         raise invalid_argument(
-            f"{label} ({info}) takes {limits[0]} to {limits[1]}; it has values from {lowest} to "
-            f"{highest}"
+            f"{label} ({info}) takes {limits[0]} to {limits[1]}; it has values from "
+            f"{_shown(lowest)} to {_shown(highest)}"
         )
+
+
+def _beyond(label: str, info: TensorInfo, value: str) -> ServingError:
+    return invalid_argument(
+        f"{label} has values that {info.dtype} cannot hold, such as {value}: scale it, or export "
+        "the model with a wider dtype"
+    )
 
 
 def _not_numbers(label: str, info: TensorInfo, what: str) -> ServingError:
     return invalid_argument(
         f"{label} must be numbers ({info}), not {what}: convert it to numbers first"
     )
+
+
+def _shown(value: Any) -> str:
+    """A value in an error, cut where it is long."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:
+        # Python writes no numbers of more than 4300 digits.
+        return f"a number of {value.bit_length()} bits"
 
 
 def _is_missing(value: Any) -> bool:

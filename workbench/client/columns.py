@@ -107,12 +107,14 @@ def feature_matrix(info: TensorInfo, columns: Columns, name: str) -> np.ndarray:
         ((key, column),) = columns.items()
         array = column_array(info, column, f"Column {key!r}")
         # Each of its cells may be a whole row.
-        vector = array.ndim > 1 or (info.shape is not None and len(info.shape) == 1)
-        return array if vector else array[:, np.newaxis]
-    width = None if info.shape is None or len(info.shape) != 2 else info.shape[1]
-    if width not in (None, -1, len(columns)):
+        whole = array.ndim > 1 or (info.shape is not None and len(info.shape) == 1)
+        return array if whole else array[:, np.newaxis]
+    rank = None if info.shape is None else len(info.shape)
+    width = 1 if rank == 1 else info.shape[1] if info.shape is not None and rank == 2 else -1
+    if width not in (-1, len(columns)):
+        takes = "1 column" if width == 1 else f"{width} columns"
         raise invalid_argument(
-            f"Input {name!r} ({info}) takes {width} columns, and the table has {len(columns)} "
+            f"Input {name!r} ({info}) takes {takes}, and the table has {len(columns)} "
             f"({', '.join(columns)}): choose the columns that the model was trained with"
         )
     arrays = [column_array(info, column, f"Column {key!r}") for key, column in columns.items()]

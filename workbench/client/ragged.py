@@ -136,15 +136,13 @@ def _ragged_parts(signature: Signature, parts: Sequence[str], value: Any) -> Par
     return _from_rows(parts, value.to_list())
 
 
-def _depth(values: TensorInfo, parts: Sequence[str]) -> int | None:
-    """The dimensions of a whole ragged value; None where that is not known."""
-    return None if values.shape is None else len(values.shape) + len(parts) - 1
+def _depth(values: TensorInfo, parts: Sequence[str]) -> int:
+    """The dimensions of a whole ragged value; its values are a vector where nothing else is said."""
+    return (1 if values.shape is None else len(values.shape)) + len(parts) - 1
 
 
-def _is_nested(value: Any, depth: int | None) -> bool:
+def _is_nested(value: Any, depth: int) -> bool:
     """Whether it is nested as deep as the ragged value that is taken, and not just its values."""
-    if depth is None:
-        return False
     for _ in range(depth):
         if isinstance(value, str | bytes) or not hasattr(value, "__len__"):
             return False

@@ -89,9 +89,10 @@ def _mistakes(shape: Shape, wanted: Shape, name: str) -> Iterator[str]:
     rest = wanted[1:]
     if shape and all(size >= 0 for size in rest):
         sizes = ", ".join(map(str, rest))
-        if math.prod(shape[1:]) == math.prod(rest):
+        same = tuple(shape[1:]) == tuple(rest)
+        if not same and wanted[0] in (-1, shape[0]) and math.prod(shape[1:]) == math.prod(rest):
             yield f"the sizes are those of another shape, use {name}.reshape(-1, {sizes})"
-        if math.prod(shape) == math.prod(rest):
+        if wanted[0] in (-1, 1) and math.prod(shape) == math.prod(rest):
             yield f"the batch dimension is missing, use {name}.reshape(1, {sizes})"
     if short:
         yield f"it has {_count(len(shape))}, and the model takes {len(wanted)}"

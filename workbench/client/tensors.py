@@ -71,7 +71,14 @@ def _from_one(signature: Signature, x: Any) -> dict[str, np.ndarray]:
         return {}
     for name, parts in ragged.composites(signature).items():
         if set(parts) == set(names):
-            return _checked(signature, _plain(signature, name, x, (), "x"))
+            arrays = _plain(signature, name, x, (), "x")
+            if len(arrays) < len(parts):
+                raise invalid_argument(
+                    f"Input {name!r} takes ragged or sparse values ({', '.join(parts)}): give a "
+                    "tf.RaggedTensor, a list of rows or a tf.SparseTensor, whichever the model "
+                    "was made for"
+                )
+            return arrays
     if not names:
         raise invalid_argument("This signature has no inputs: give an empty dictionary")
     there = ", ".join(signature.originals.get(name, name) for name in names)

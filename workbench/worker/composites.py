@@ -33,7 +33,7 @@ def _parts(info: Any) -> dict[str, Any] | None:
     encoding = info.WhichOneof("encoding")
     if encoding == "composite_tensor":
         composite = info.composite_tensor
-        names = _names(composite.type_spec.type_spec_class_name, len(composite.components))
+        names = component_names(composite.type_spec.type_spec_class_name, len(composite.components))
         return dict(zip(names, composite.components, strict=True))
     if encoding == "coo_sparse":
         sparse, shape = info.coo_sparse, info.tensor_shape
@@ -46,7 +46,7 @@ def _parts(info: Any) -> dict[str, Any] | None:
     return None
 
 
-def _names(type_spec: str, count: int) -> list[str]:
+def component_names(type_spec: str, count: int) -> list[str]:
     """The components in the order in which TensorFlow flattens a composite of that type."""
     if type_spec == "RaggedTensorSpec":
         return ["flat_values", *(f"row_splits_{i}" for i in range(count - 1))]
