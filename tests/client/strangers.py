@@ -72,14 +72,23 @@ def _text() -> Any:
     return keras.Sequential([keras.Input((1,), dtype="string", name="review"), words])
 
 
+def _shop() -> Any:
+    """A functional model with a dictionary of inputs and one of outputs."""
+    import keras
+
+    x = {name: keras.Input((1,), name=name) for name in ("price", "count")}
+    total = keras.layers.Multiply()([x["price"], x["count"]])
+    return keras.Model(x, {"total": total, "price": keras.layers.Identity()(x["price"])})
+
+
 def _subclass() -> Any:
-    """A subclass of `keras.Model` with a dictionary of inputs and one of outputs."""
+    """A subclass of `keras.Model`, the names of whose inputs Keras does not keep."""
     import keras
     import numpy as np
 
     class Shop(keras.Model):
         def call(self, x: Any) -> Any:
-            return {"total": x["price"] * x["count"], "price": x["price"]}
+            return x["price"] - x["count"]
 
     shop = Shop()
     shop({"price": np.ones((1, 1), np.float32), "count": np.ones((1, 1), np.float32)})
@@ -114,6 +123,7 @@ _KINDS: dict[str, Callable[[], Any]] = {
     "unnamed pair": _unnamed_pair,
     "images": _images,
     "text": _text,
+    "shop": _shop,
     "subclass": _subclass,
     "stranger's module": _module,
 }

@@ -92,15 +92,19 @@ def test_text(ask: Ask) -> None:
 
 def test_a_dictionary_in_and_out(ask: Ask) -> None:
     wanted = {"total": [[6.0]], "price": [[2.0]]}
-    assert ask("subclass", {"price": [[2]], "count": [[3]]}) == wanted
-    assert ask("subclass", [{"price": 2, "count": 3}]) == wanted
-    assert ask("subclass", [{"price": 2, "count": 3}], outputs="total").tolist() == [[6.0]]
-    assert refused(lambda: ask("subclass", {"price": [[2]]})).message == (
+    assert ask("shop", {"price": [[2]], "count": [[3]]}) == wanted
+    assert ask("shop", [{"price": 2, "count": 3}]) == wanted
+    assert ask("shop", [{"price": 2, "count": 3}], outputs="total").tolist() == [[6.0]]
+    assert refused(lambda: ask("shop", {"price": [[2]]})).message == (
         "There is no value for input count: give a dictionary with one entry for each input"
     )
 
 
 def test_inputs_that_keras_has_named(ask: Ask) -> None:
+    assert refused(lambda: ask("subclass", {"price": [[2]], "count": [[3]]})).message == (
+        "There is no input 'price'; the inputs are args_0, args_0_1"
+    )
+    assert ask("subclass", {"args_0": [[3]], "args_0_1": [[2]]}).tolist() == [[-1.0]]
     error = refused(lambda: ask("unnamed pair", [[[1.0]], [[2.0]]]))
     first, second = error.message.partition("(")[2].partition(")")[0].split(", ")
     assert first.startswith("keras_tensor")
@@ -146,7 +150,7 @@ def test_shapes_of_a_module(ask: Ask) -> None:
 def test_every_dtype_there_and_back(server: wb.Server, models: Path, dtype: str, x: Any) -> None:
     identity = _identity(server, models)
     answer = identity.predict(x, signature=dtype)
-    expected = [v.encode() for v in x] if dtype == "string" else np.asarray(x).tolist()
+    expected = [v.encode() for v in x] if dtype == "string" else list(x)
     assert isinstance(answer, np.ndarray)
     assert answer.tolist() == expected
     empty = identity.predict([], signature=dtype) if dtype != "int64" else answer[:0]
