@@ -182,8 +182,7 @@ def test_an_array_that_fits_is_not_copied_unless_it_must_be_contiguous() -> None
          "first"),
         ("string", ["a", float("nan")], "(string[?]) has a missing value: fill or drop missing "
          "values first"),
-        ("string", ["\ud800"], "has the text '\\ud800', which is not valid Unicode: give it as "
-         "bytes"),
+        ("string", ["\ud800"], "has the text '\\ud800', not valid Unicode: give it as bytes"),
         ("resource", [1], "has dtype resource, which cannot be sent: ask a signature without it"),
     ],
 )  # fmt: skip

@@ -25,9 +25,7 @@ PLAIN = Target("m", None, None, "serving_default")
 
 
 def takes(name: str, dtype: str = "float", *shape: int) -> Signature:
-    return Signature(
-        {name: TensorInfo(dtype, shape or (-1,))}, {"y": TensorInfo("float", (-1,))}
-    )
+    return Signature({name: TensorInfo(dtype, shape or (-1,))}, {"y": TensorInfo("float", (-1,))})
 
 
 class FakeServer:

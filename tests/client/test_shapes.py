@@ -84,9 +84,7 @@ def test_a_column_has_one_value_in_each_row() -> None:
         ((28, 28), (-1, 784), "the batch dimension is missing, use x.reshape(1, 784)"),
     ],
 )  # fmt: skip
-def test_a_mistake_and_its_cure(
-    shape: tuple[int, ...], wanted: tuple[int, ...], says: str
-) -> None:
+def test_a_mistake_and_its_cure(shape: tuple[int, ...], wanted: tuple[int, ...], says: str) -> None:
     x = np.zeros(shape)
     text = ", ".join("?" if size < 0 else str(size) for size in wanted)
     shown = f"({shape[0]},)" if len(shape) == 1 else str(shape)

@@ -20,7 +20,9 @@ Ask = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def ask(live: wb.Server, trainer: Trainer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
+def ask(
+    live: wb.Server, trainer: Trainer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ask]:
     """Asks a model of that kind, built and served at its first use."""
     served: dict[str, str] = {}
 

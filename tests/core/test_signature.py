@@ -39,9 +39,7 @@ def test_reads_well() -> None:
 
 
 def test_the_names_that_inputs_had_before() -> None:
-    renamed = Signature(
-        SIGNATURE.inputs, SIGNATURE.outputs, originals={"a": "sepal length (cm)"}
-    )
+    renamed = Signature(SIGNATURE.inputs, SIGNATURE.outputs, originals={"a": "sepal length (cm)"})
     data = renamed.to_json()
     assert data["originals"] == {"a": "sepal length (cm)"}
     assert Signature.from_json(json.loads(json.dumps(data))) == renamed

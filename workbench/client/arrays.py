@@ -138,7 +138,7 @@ def _string(value: Any, info: TensorInfo, label: str) -> bytes:
             return value.encode()
         except UnicodeEncodeError as error:
             raise invalid_argument(
-                f"{label} has the text {_shown(value)}, which is not valid Unicode: give it as bytes"
+                f"{label} has the text {_shown(value)}, not valid Unicode: give it as bytes"
             ) from error
     if _is_missing(value) or value != value:
         raise missing(label, info)
@@ -181,7 +181,9 @@ def _whole(flat: list[Any], info: TensorInfo, label: str) -> np.ndarray:
 
     dtype = numpy_dtype(info.dtype)
     if number_kind(dtype) in "iu":
-        _check_limits(min(flat, default=0), max(flat, default=0), integer_limits(dtype), info, label)
+        _check_limits(
+            min(flat, default=0), max(flat, default=0), integer_limits(dtype), info, label
+        )
         return np.array(flat, dtype)
     return np.array([float(v) for v in flat], np.float64)
 

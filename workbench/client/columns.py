@@ -7,17 +7,33 @@ caller who does not use it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.client.arrays import to_array
 from workbench.core.signature import Signature, TensorInfo
-from workbench.core.status import invalid_argument
+from workbench.core.status import ServingError, invalid_argument
 
 if TYPE_CHECKING:
     import numpy as np
 
-Columns = Mapping[str, Any]
+
+@dataclass(frozen=True)
+class Table:
+    """Columns by name.
+
+    Attributes:
+        names: of the columns, in order.
+        column: the values of one.
+        matrix: all columns side by side, where numpy has them so: they are plain numbers.
+    """
+
+    names: Sequence[str]
+    column: Callable[[str], Any]
+    matrix: Callable[[], np.ndarray | None]
 
 
 def is_frame(x: Any) -> bool:
@@ -33,32 +49,39 @@ def is_records(x: Any) -> bool:
     return isinstance(x, (list, tuple)) and bool(x) and all(isinstance(r, Mapping) for r in x)
 
 
-def frame_columns(frame: Any) -> Columns:
-    """The columns of a data frame by name.
+def of_frame(frame: Any) -> Table:
+    """A data frame as a table.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, two columns have one name.
+        ServingError: INVALID_ARGUMENT, it has no columns, or two have one name.
     """
     names = [str(name) for name in frame.columns]
     if not names:
         raise invalid_argument("The data frame has no columns: give one for each input or feature")
-    for name in names:
-        if names.count(name) > 1:
-            raise invalid_argument(
-                f"The data frame has {names.count(name)} columns {name!r}: give each a name of "
-                "its own"
-            )
-    return {name: frame.iloc[:, i] for i, name in enumerate(names)}
+    index = {name: i for i, name in enumerate(names)}
+    if len(index) < len(names):
+        name, count = Counter(names).most_common(1)[0]
+        raise invalid_argument(
+            f"The data frame has {count} columns {name!r}: give each a name of its own"
+        )
+
+    def matrix() -> np.ndarray | None:
+        plain = all(
+            not _is_extension(dtype) and dtype.kind in "biuf" for dtype in set(frame.dtypes)
+        )
+        return frame.to_numpy() if plain else None
+
+    return Table(names, lambda name: frame.iloc[:, index[name]], matrix)
 
 
-def record_columns(records: Sequence[Mapping[Any, Any]]) -> Columns:
-    """The columns of a list of records.
+def of_records(records: Sequence[Mapping[Any, Any]]) -> Table:
+    """A list of records as a table.
 
     Raises:
         ServingError: INVALID_ARGUMENT, a record lacks what another one has.
     """
-    names = list(records[0])
-    if not names:
+    keys = {str(key): key for key in records[0]}
+    if not keys:
         raise invalid_argument("The first record is empty: give a value for each input or feature")
     for i, record in enumerate(records):
         if record.keys() != records[0].keys():
@@ -68,34 +91,40 @@ def record_columns(records: Sequence[Mapping[Any, Any]]) -> Columns:
                 f"Record {lacking} has no value {odd!r}, which another record has: give all "
                 "records the same keys"
             )
-    return {str(name): [record[name] for record in records] for name in names}
+    return Table(list(keys), lambda name: [record[keys[name]] for record in records], lambda: None)
 
 
-def named_inputs(signature: Signature, columns: Columns) -> dict[str, str]:
+def of_structured(array: np.ndarray, names: Sequence[str]) -> Table:
+    """A structured array of numpy as a table."""
+    return Table(names, lambda name: array[name], lambda: None)
+
+
+def named_inputs(signature: Signature, table: Table) -> dict[str, str]:
     """The column of each input that has one: by its original name, else by its own."""
+    there = set(table.names)
     found = {}
     for name in signature.inputs:
         for column in (signature.originals.get(name, name), name):
-            if column in columns:
+            if column in there:
                 found[name] = column
                 break
     return found
 
 
-def are_features(signature: Signature, columns: Columns) -> bool:
+def are_features(signature: Signature, table: Table) -> bool:
     """Whether the columns together are the only input, though one may have its name: it takes more
     than one value for each row."""
     if len(signature.inputs) != 1:
         return False
-    (info,) = signature.inputs.values()
-    if not named_inputs(signature, columns):
+    if not named_inputs(signature, table):
         return True
-    return len(columns) > 1 and info.shape is not None and len(info.shape) == 2 and (
-        info.shape[1] in (-1, len(columns))
-    )
+    (info,) = signature.inputs.values()
+    rank = None if info.shape is None else len(info.shape)
+    count = len(table.names)
+    return count > 1 and info.shape is not None and rank == 2 and info.shape[1] in (-1, count)
 
 
-def feature_matrix(info: TensorInfo, columns: Columns, name: str) -> np.ndarray:
+def feature_matrix(info: TensorInfo, table: Table, name: str) -> np.ndarray:
     """The columns side by side, as one input.
 
     Raises:
@@ -103,22 +132,26 @@ def feature_matrix(info: TensorInfo, columns: Columns, name: str) -> np.ndarray:
     """
     import numpy as np
 
-    if len(columns) == 1:
-        ((key, column),) = columns.items()
-        array = column_array(info, column, f"Column {key!r}")
-        # Each of its cells may be a whole row.
-        whole = array.ndim > 1 or (info.shape is not None and len(info.shape) == 1)
-        return array if whole else array[:, np.newaxis]
     rank = None if info.shape is None else len(info.shape)
+    if len(table.names) == 1:
+        (only,) = table.names
+        array = column_array(info, table.column(only), f"Column {only!r}")
+        # Each of its cells may be a whole row.
+        return array if array.ndim > 1 or rank == 1 else array[:, np.newaxis]
     width = 1 if rank == 1 else info.shape[1] if info.shape is not None and rank == 2 else -1
-    if width not in (-1, len(columns)):
+    if width not in (-1, len(table.names)):
         takes = "1 column" if width == 1 else f"{width} columns"
         raise invalid_argument(
-            f"Input {name!r} ({info}) takes {takes}, and the table has {len(columns)} "
-            f"({', '.join(columns)}): choose the columns that the model was trained with"
+            f"Input {name!r} ({info}) takes {takes}, and the table has {len(table.names)} "
+            f"({', '.join(table.names)}): choose the columns that the model was trained with"
         )
-    arrays = [column_array(info, column, f"Column {key!r}") for key, column in columns.items()]
-    return np.stack(arrays, axis=1)
+    matrix = table.matrix()
+    if matrix is not None:
+        # A column at a time, a wide table would take long; only errors need their names.
+        with contextlib.suppress(ServingError):
+            return to_array(info, matrix, f"Input {name!r}")
+    columns = [column_array(info, table.column(n), f"Column {n!r}") for n in table.names]
+    return np.stack(columns, axis=1)
 
 
 def column_array(info: TensorInfo, column: Any, label: str) -> np.ndarray:
@@ -151,8 +184,8 @@ def column_values(column: Any, info: TensorInfo, label: str) -> Any:
     plain_floats = kind == "f" and not _is_extension(column.dtype) and info.dtype in _FLOATS
     if absent.any() and not plain_floats:
         raise invalid_argument(
-            f"{label} ({info}) has missing values in {int(absent.sum())} of {len(absent)} rows, the "
-            f"first at row {int(absent.argmax())}: fill them with .fillna(...) or leave these "
+            f"{label} ({info}) has missing values in {int(absent.sum())} of {len(absent)} rows, "
+            f"the first at row {int(absent.argmax())}: fill them with .fillna(...) or leave these "
             "rows out with .dropna()"
         )
     if str(column.dtype) == "category":

@@ -44,20 +44,23 @@ def composites(signature: Signature) -> dict[str, tuple[str, ...]]:
 
 
 def parts_of(
-    signature: Signature, name: str, value: Any, given: Collection[str], label: str
+    signature: Signature,
+    parts: Sequence[str],
+    value: Any,
+    given: Collection[str],
+    label: str,
 ) -> Parts | None:
     """The plain inputs that `value` becomes; None where it is a dense value of a plain input.
 
     Args:
-        name: the input, or the composite, that the caller has named.
+        parts: those of the composite that the caller has named; empty where it is a plain input.
         given: all that the caller has named: those inputs are not made from `value`.
         label: how errors call the value.
 
     Raises:
         ServingError: INVALID_ARGUMENT, the value is ragged or sparse and the input is dense.
     """
-    parts = composites(signature).get(name, ())
-    if any(part in given for part in parts if part != name):
+    if any(part in given for part in parts[1:]):
         parts = ()
     sparse = bool(parts) and _is_sparse(signature, parts)
     if _is_sparse_value(value):
@@ -76,7 +79,7 @@ def parts_of(
         )
     if parts and not sparse and _is_nested(value, _depth(signature.inputs[parts[0]], parts)):
         return _from_rows(parts, value)
-    if parts and name not in signature.inputs:
+    if parts and "/" in parts[0]:
         kind = "SparseTensor" if sparse else "RaggedTensor"
         raise invalid_argument(f"{label} takes a tf.{kind}, not a {type(value).__name__}")
     return None
@@ -137,7 +140,7 @@ def _ragged_parts(signature: Signature, parts: Sequence[str], value: Any) -> Par
 
 
 def _depth(values: TensorInfo, parts: Sequence[str]) -> int:
-    """The dimensions of a whole ragged value; its values are a vector where nothing else is said."""
+    """The dimensions of a whole ragged value, whose values are a vector unless it says more."""
     return (1 if values.shape is None else len(values.shape)) + len(parts) - 1
 
 

@@ -31,13 +31,12 @@ def to_inputs(signature: Signature, x: Any) -> dict[str, np.ndarray]:
         ServingError: INVALID_ARGUMENT, naming the input and what it should be.
     """
     if tables.is_frame(x):
-        return _from_table(signature, tables.frame_columns(x))
+        return _from_table(signature, tables.of_frame(x))
     if tables.is_records(x):
-        return _from_table(signature, tables.record_columns(x))
+        return _from_table(signature, tables.of_records(x))
     names = getattr(getattr(x, "dtype", None), "names", None)
     if names is not None and isinstance(names, tuple):
-        # A structured array of numpy.
-        return _from_table(signature, {name: x[name] for name in names})
+        return _from_table(signature, tables.of_structured(x, names))
     if isinstance(x, Mapping):
         return _from_mapping(signature, x)
     return _from_one(signature, x)
@@ -66,12 +65,12 @@ def check_outputs(signature: Signature, outputs: Sequence[str]) -> None:
 def _from_one(signature: Signature, x: Any) -> dict[str, np.ndarray]:
     names = sorted(signature.inputs)
     if len(names) == 1:
-        return _checked(signature, _plain(signature, names[0], x, (), "x"))
+        return _plain(signature, names[0], (), x, (), "x")
     if not names and x is None:
         return {}
     for name, parts in ragged.composites(signature).items():
         if set(parts) == set(names):
-            arrays = _plain(signature, name, x, (), "x")
+            arrays = _plain(signature, name, parts, x, (), "x")
             if len(arrays) < len(parts):
                 raise invalid_argument(
                     f"Input {name!r} takes ragged or sparse values ({', '.join(parts)}): give a "
@@ -103,41 +102,51 @@ def _from_mapping(signature: Signature, x: Mapping[Any, Any]) -> dict[str, np.nd
         named[name] = (str(key), value)
     arrays: dict[str, np.ndarray] = {}
     for name, (key, value) in named.items():
-        arrays |= _plain(signature, name, value, named, f"x[{key!r}]")
+        parts = composites.get(name, ())
+        arrays |= _plain(signature, name, parts, value, named, f"x[{key!r}]")
     return _checked(signature, arrays)
 
 
-def _from_table(signature: Signature, columns: tables.Columns) -> dict[str, np.ndarray]:
-    if tables.are_features(signature, columns):
+def _from_table(signature: Signature, table: tables.Table) -> dict[str, np.ndarray]:
+    if tables.are_features(signature, table):
         ((name, info),) = signature.inputs.items()
-        matrix = tables.feature_matrix(info, columns, name)
+        matrix = tables.feature_matrix(info, table, name)
         return {name: fit(info, matrix, f"Input {name!r}", "x.to_numpy()", column=True)}
-    named = tables.named_inputs(signature, columns)
+    named = tables.named_inputs(signature, table)
+    composites = ragged.composites(signature)
     arrays: dict[str, np.ndarray] = {}
     for name, column in named.items():
-        value = columns[column]
+        value = table.column(column)
         label = f"Column {column!r}"
-        parts = ragged.parts_of(signature, name, value, named, label)
+        parts = ragged.parts_of(signature, composites.get(name, ()), value, named, label)
         if parts is not None:
             arrays |= _parts(signature, parts, label)
             continue
         info = signature.inputs[name]
         array = tables.column_array(info, value, label)
         arrays[name] = fit(info, array, label, f"x[{column!r}]", column=True)
-    return _checked(signature, arrays, columns)
+    return _checked(signature, arrays, table)
 
 
 def _plain(
-    signature: Signature, name: str, value: Any, given: Collection[str], code: str
+    signature: Signature,
+    name: str,
+    parts: Sequence[str],
+    value: Any,
+    given: Collection[str],
+    code: str,
 ) -> dict[str, np.ndarray]:
     """One value that the caller gave, as the plain inputs that it is; mostly one.
 
-    `code` is how the caller may write the value.
+    Args:
+        parts: of the composite of that name, if there is one.
+        given: all names that the caller gave.
+        code: how the caller may write the value.
     """
     label = f"Input {signature.originals.get(name, name)!r}"
-    parts = ragged.parts_of(signature, name, value, given, label)
-    if parts is not None:
-        return _parts(signature, parts, label)
+    divided = ragged.parts_of(signature, parts, value, given, label)
+    if divided is not None:
+        return _parts(signature, divided, label)
     info = signature.inputs[name]
     column = tables.is_series(value)
     array = to_array(info, tables.column_values(value, info, label), label)
@@ -156,7 +165,7 @@ def _parts(signature: Signature, parts: ragged.Parts, label: str) -> dict[str, n
 
 
 def _checked(
-    signature: Signature, arrays: dict[str, np.ndarray], columns: tables.Columns | None = None
+    signature: Signature, arrays: dict[str, np.ndarray], table: tables.Table | None = None
 ) -> dict[str, np.ndarray]:
     """The arrays, where none that is needed is missing."""
     missing = [
@@ -167,10 +176,10 @@ def _checked(
     if not missing:
         return arrays
     them = ", ".join(missing)
-    if columns is not None:
+    if table is not None:
         raise invalid_argument(
             f"The table has no column for {_inputs(missing)} {them}; its columns are "
-            f"{', '.join(columns)}: rename or add columns, as the model takes each by name"
+            f"{', '.join(table.names)}: rename or add columns, as the model takes each by name"
         )
     raise invalid_argument(
         f"There is no value for {_inputs(missing)} {them}: give a dictionary with one entry for "
