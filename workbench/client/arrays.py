@@ -221,11 +221,11 @@ def _converted(array: np.ndarray, dtype: np.dtype, info: TensorInfo, label: str)
     with np.errstate(over="ignore", invalid="ignore"):
         out = array.astype(dtype)
     if want in "fc" and dtype.itemsize <= array.dtype.itemsize:
-        beyond = ~np.isfinite(out)
-        if have in "fc":
-            beyond &= np.isfinite(array)
-        if beyond.any():
-            raise _beyond(label, info, f"{array[beyond].flat[0].item():g}")
+        lost = ~np.isfinite(out)
+        if have in "fc" and lost.any():
+            lost &= np.isfinite(array)
+        if lost.any():
+            raise _beyond(label, info, f"{array[lost].flat[0].item():g}")
     return out
 
 

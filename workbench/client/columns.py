@@ -58,8 +58,8 @@ def of_frame(frame: Any) -> Table:
     names = [str(name) for name in frame.columns]
     if not names:
         raise invalid_argument("The data frame has no columns: give one for each input or feature")
-    index = {name: i for i, name in enumerate(names)}
-    if len(index) < len(names):
+    labels = dict(zip(names, frame.columns, strict=True))
+    if len(labels) < len(names):
         name, count = Counter(names).most_common(1)[0]
         raise invalid_argument(
             f"The data frame has {count} columns {name!r}: give each a name of its own"
@@ -71,7 +71,7 @@ def of_frame(frame: Any) -> Table:
         )
         return frame.to_numpy() if plain else None
 
-    return Table(names, lambda name: frame.iloc[:, index[name]], matrix)
+    return Table(names, lambda name: frame[labels[name]], matrix)
 
 
 def of_records(records: Sequence[Mapping[Any, Any]]) -> Table:
@@ -172,6 +172,10 @@ def column_values(column: Any, info: TensorInfo, label: str) -> Any:
     if not is_series(column):
         return column
     kind = getattr(column.dtype, "kind", "O")
+    plain = not _is_extension(column.dtype)
+    # In a plain column of floats NaN may be a value; elsewhere it says that there is none.
+    if plain and (kind in "biu" or (kind in "fc" and info.dtype in _FLOATS)):
+        return column.to_numpy()
     if kind in "Mm" or str(column.dtype).startswith("period"):
         what = "durations" if kind == "m" else "dates"
         seconds = ".dt.total_seconds()" if kind == "m" else ".dt.dayofyear, .dt.year ..."
@@ -180,9 +184,7 @@ def column_values(column: Any, info: TensorInfo, label: str) -> Any:
             f"numbers of it, for example with {seconds}"
         )
     absent = column.isna().to_numpy()
-    # In a plain column of floats NaN may be a value; elsewhere it says that there is none.
-    plain_floats = kind == "f" and not _is_extension(column.dtype) and info.dtype in _FLOATS
-    if absent.any() and not plain_floats:
+    if absent.any():
         raise invalid_argument(
             f"{label} ({info}) has missing values in {int(absent.sum())} of {len(absent)} rows, "
             f"the first at row {int(absent.argmax())}: fill them with .fillna(...) or leave these "

@@ -82,7 +82,7 @@ def dtype_name(dtype: np.dtype) -> str:
 def number_kind(dtype: np.dtype) -> str:
     """`dtype.kind` for numbers, also for those of `ml_dtypes`: ``b``, ``i``, ``u``, ``f`` or ``c``;
     another letter for what holds no numbers."""
-    return _KINDS.get(dtype.name, dtype.kind)
+    return _KINDS.get(dtype.name, "V") if dtype.kind == "V" else dtype.kind
 
 
 def integer_limits(dtype: np.dtype) -> tuple[int, int]:
