@@ -456,12 +456,13 @@ def test_a_binary_body_for_the_signature_that_is_served(planes: Planes) -> None:
     # One for another signature is refused before its inputs are looked at, with the one there is.
     body = binary({"digest": "0"}, q=floats(1), outputs=floats())
     answer = planes.ask("POST", "/v1/models/half:predict", body, {"Content-Type": TENSORS})
-    assert answer.status == 412
-    assert answer.error == (
+    about = json.loads(answer.body)
+    assert (answer.status, about["error"]) == (
+        412,
         "The request was made for another signature than the one that version 2 has: "
-        "(x: float[?]) -> (y: float[?])"
+        "(x: float[?]) -> (y: float[?])",
     )
-    assert Signature.from_json(json.loads(answer.body)["signature"]) == served
+    assert Signature.from_json(about["signature"]) == served
 
 
 @pytest.mark.parametrize(
