@@ -138,6 +138,8 @@ def test_an_array_that_fits_is_not_copied_unless_it_must_be_contiguous() -> None
         ("float", None, "(float[?]) has a missing value: fill or drop missing values first"),
         ("float", [1.0, None], "(float[?]) has a missing value at position 1: fill or drop missing "
          "values first"),
+        ("float", np.ma.array([1.0, 2.0], mask=[False, True]), "(float[?]) has a missing value "
+         "(masked): fill or drop missing values first"),
         ("float", {1, 2}, "must be numbers (float[?]), not an object of type set: convert it to "
          "numbers first"),
         ("float", [object], "must be numbers (float[?]), not an object of type type: convert it to "

@@ -84,6 +84,22 @@ def test_columns_of_every_type(kinds: Any, ages: Any) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "kinds",
+    [pd.Categorical(["a", "b"]), pd.Index(["a", "b"]), pd.array(["a", "b"]),
+     pd.CategoricalIndex(["a", "b"]), np.ma.array(["a", "b"])],
+)  # fmt: skip
+def test_arrays_of_pandas(kinds: Any) -> None:
+    assert plain(KIND, {"kind": kinds, "age": pd.array([3, 4], dtype="Int16")}) == {
+        "kind": ("|O", [[b"a"], [b"b"]]),
+        "age": ("<i8", [3, 4]),
+    }
+    lacking = pd.array([3, None], dtype="Int16")
+    assert refused(KIND, {"kind": kinds, "age": lacking}).startswith(
+        "Input 'age' (int64[?]) has missing values in 1 of 2 rows, the first at row 1"
+    )
+
+
 @pytest.mark.parametrize("flags", [[True, False], pd.Series([True, False], dtype="boolean")])
 def test_flags(flags: Any) -> None:
     frame = pd.DataFrame({"flag": flags})
@@ -189,6 +205,12 @@ FRAME = pd.DataFrame({"kind": ["a", "b"], "age": [3, 4]})
         (FEATURES, FRAME.assign(more=1),
          "Input 'features' (float[?, 2]) takes 2 columns, and the table has 3 (kind, age, more): "
          "choose the columns that the model was trained with"),
+        (FEATURES, FRAME[["age"]],
+         "Input 'features' (float[?, 2]) takes 2 columns, and the table has 1 (age): choose the "
+         "columns that the model was trained with"),
+        (FEATURES, pd.Series([1, 2]),
+         "Input 'features' (float[?, 2]) cannot have the shape (2,): the batch dimension is "
+         "missing, add it with np.asarray(x)[np.newaxis]"),
         (signature(x=("float", -1)), FRAME,
          "Input 'x' (float[?]) takes 1 column, and the table has 2 (kind, age): choose the columns "
          "that the model was trained with"),

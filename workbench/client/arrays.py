@@ -77,6 +77,8 @@ def _read(value: Any, info: TensorInfo, label: str) -> np.ndarray:
     from workbench.runtime.dtypes import STRING
 
     # numpy's own type for bytes would drop zeros at their end.
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise missing(label, info, " (masked)")
     kept = info.dtype == STRING and isinstance(value, (list, tuple, bytes, str))
     try:
         array = np.asarray(value, object if kept else None)

@@ -41,6 +41,7 @@ def is_frame(x: Any) -> bool:
 
 
 def is_series(x: Any) -> bool:
+    """Whether it is a series, an index or an array of pandas."""
     return _is_pandas(x) and not hasattr(x, "columns") and hasattr(x, "dtype")
 
 
@@ -136,8 +137,9 @@ def feature_matrix(info: TensorInfo, table: Table, name: str) -> np.ndarray:
     if len(table.names) == 1:
         (only,) = table.names
         array = column_array(info, table.column(only), f"Column {only!r}")
-        # Each of its cells may be a whole row.
-        return array if array.ndim > 1 or rank == 1 else array[:, np.newaxis]
+        if array.ndim > 1:
+            # Each of its cells is a whole row.
+            return array
     width = 1 if rank == 1 else info.shape[1] if info.shape is not None and rank == 2 else -1
     if width not in (-1, len(table.names)):
         takes = "1 column" if width == 1 else f"{width} columns"
@@ -145,6 +147,8 @@ def feature_matrix(info: TensorInfo, table: Table, name: str) -> np.ndarray:
             f"Input {name!r} ({info}) takes {takes}, and the table has {len(table.names)} "
             f"({', '.join(table.names)}): choose the columns that the model was trained with"
         )
+    if len(table.names) == 1:
+        return array if rank == 1 else array[:, np.newaxis]
     matrix = table.matrix()
     if matrix is not None:
         # A column at a time, a wide table would take long; only errors need their names.
@@ -169,8 +173,15 @@ def column_values(column: Any, info: TensorInfo, label: str) -> Any:
     Raises:
         ServingError: INVALID_ARGUMENT, a value is missing, or they are dates.
     """
+    import numpy as np
+
     if not is_series(column):
         return column
+    if not hasattr(column, "to_frame"):
+        # An array of pandas' own, as `pd.Categorical`.
+        import pandas as pd
+
+        column = pd.Series(column)
     kind = getattr(column.dtype, "kind", "O")
     plain = not _is_extension(column.dtype)
     # In a plain column of floats NaN may be a value; elsewhere it says that there is none.
@@ -183,7 +194,7 @@ def column_values(column: Any, info: TensorInfo, label: str) -> Any:
             f"{label} holds {what} ({column.dtype}), which a model cannot take ({info}): make "
             f"numbers of it, for example with {seconds}"
         )
-    absent = column.isna().to_numpy()
+    absent = np.asarray(column.isna())
     if absent.any():
         raise invalid_argument(
             f"{label} ({info}) has missing values in {int(absent.sum())} of {len(absent)} rows, "
@@ -191,7 +202,7 @@ def column_values(column: Any, info: TensorInfo, label: str) -> Any:
             "rows out with .dropna()"
         )
     if str(column.dtype) == "category":
-        column = column.astype(column.cat.categories.dtype)
+        column = column.astype(column.dtype.categories.dtype)
     return column.to_numpy()
 
 

@@ -150,8 +150,9 @@ def _plain(
     info = signature.inputs[name]
     column = tables.is_series(value)
     array = to_array(info, tables.column_values(value, info, label), label)
-    # What is no array yet has no index to add a dimension with.
-    written = code if hasattr(value, "shape") or array.ndim == 0 else f"np.asarray({code})"
+    # Lists and series have no index to add a dimension with.
+    is_array = hasattr(value, "shape") and not column
+    written = code if is_array or array.ndim == 0 else f"np.asarray({code})"
     return {name: fit(info, array, label, written, column)}
 
 
