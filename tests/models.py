@@ -2,7 +2,8 @@
 
 Run once per session in a process of its own, so that the tests never import TensorFlow. Most
 are exported the TensorFlow 1 way, which gives exact control over names, shapes and operations;
-`digits`, `keeper`, `heads`, `lookup` and `compiled` are TensorFlow 2 modules.
+`digits`, `keeper`, `heads`, `lookup`, `compiled`, `ragged`, `sentences` and `sparse` are TensorFlow 2
+modules.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ BIG_WEIGHTS_BYTES = 96 * 1024 * 1024
 # fmt: off
 DTYPES = (
     "float", "double", "half", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "uint16",
-    "uint32", "uint64", "bool", "complex64", "complex128", "string",
+    "uint32", "uint64", "bool", "complex64", "complex128", "string", "float8_e5m2",
+    "float8_e4m3fn", "float8_e4m3fnuz", "float8_e4m3b11fnuz", "float8_e5m2fnuz", "int4", "uint4",
+    "int2", "uint2",
 )
 # fmt: on
 
@@ -319,6 +322,25 @@ def main(folder: str) -> None:
         signatures["regress_other_output"] = ({"inputs": examples}, {"y": x}, regress)
         return signatures
 
+    def composites() -> Any:
+        """Inputs and outputs that are ragged or sparse, described as such."""
+        x = v1.placeholder(tf.float32, [None], name="x")
+        ragged = v1.ragged.placeholder(tf.float32, 1, (), name="ragged")
+        sparse = v1.sparse_placeholder(tf.float32, [None, 4], name="sparse")
+        halves = tf.RaggedTensor.from_row_lengths(x + 1, [1, tf.size(x) - 1])
+        return {
+            "serving_default": (
+                {"x": x},
+                {"twice": x * 2, "halves": halves, "some": tf.sparse.from_dense(x)},
+                "",
+            ),
+            "taken": (
+                {"rows": ragged, "cells": sparse},
+                {"sums": tf.reduce_sum(ragged, 1), "dense": tf.sparse.to_dense(sparse)},
+                "",
+            ),
+        }
+
     def big() -> Any:
         weights = v1.get_variable(
             "weights", [BIG_WEIGHTS_BYTES // 4], initializer=tf.ones_initializer()
@@ -343,6 +365,7 @@ def main(folder: str) -> None:
     export("tables", tables)
     export("shapes", shapes)
     export("inputs", inputs)
+    export("composites", composites)
     export("big", big)
 
     class Digits(tf.Module):
@@ -428,6 +451,36 @@ def main(folder: str) -> None:
     tf.saved_model.save(
         heads, f"{folder}/heads", {"classify": heads.classify, "regress": heads.regress}
     )
+
+    class Ragged(tf.Module):
+        """Takes rows of unequal lengths, of which saving makes several inputs."""
+
+        @tf.function(input_signature=[tf.RaggedTensorSpec([None, None], tf.float32)])
+        def sums(self, x: Any) -> Any:
+            return {"sums": tf.reduce_sum(x, 1)}
+
+    class Sentences(tf.Module):
+        """Takes words in sentences in texts, and a weight for each text."""
+
+        @tf.function(
+            input_signature=[
+                tf.RaggedTensorSpec([None, None, None], tf.string),
+                tf.TensorSpec([None], tf.float32, "weight"),
+            ]
+        )
+        def words(self, x: Any, weight: Any) -> Any:
+            return {"words": tf.cast(tf.reduce_sum(x.row_lengths(axis=2), 1), tf.float32) * weight}
+
+    class Sparse(tf.Module):
+        @tf.function(input_signature=[tf.SparseTensorSpec([None, 3], tf.float32)])
+        def dense(self, x: Any) -> Any:
+            return {"dense": tf.sparse.to_dense(x)}
+
+    ragged, sentences, sparse = Ragged(), Sentences(), Sparse()
+    tf.saved_model.save(ragged, f"{folder}/ragged", ragged.sums)
+    tf.saved_model.save(sentences, f"{folder}/sentences", sentences.words)
+    tf.saved_model.save(sparse, f"{folder}/sparse", sparse.dense)
+
     digits, keeper = Digits(), Keeper()
     tf.saved_model.save(digits, f"{folder}/digits", {"serving_default": digits.classify})
     tf.saved_model.save(keeper, f"{folder}/keeper", {"keep": keeper.keep, "recall": keeper.recall})

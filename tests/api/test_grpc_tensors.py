@@ -41,6 +41,13 @@ def texts(*values: bytes) -> np.ndarray:
         np.array([[1e300], [-0.0]], np.float64),
         np.array([1.5, np.inf], np.float16),
         np.array([1.5, -3], ml_dtypes.bfloat16),
+        np.array([0.5, -2, np.inf], ml_dtypes.float8_e5m2),
+        np.array([0.5, -448], ml_dtypes.float8_e4m3fn),
+        np.array([0.5, -2], ml_dtypes.float8_e4m3b11fnuz),
+        np.array([-8, 7], ml_dtypes.int4),
+        np.array([0, 15], ml_dtypes.uint4),
+        np.array([-2, 1], ml_dtypes.int2),
+        np.array([0, 3], ml_dtypes.uint2),
         np.array([-128, 127], np.int8),
         np.array([-32768, 32767], np.int16),
         np.array([-(2**31), 0, 2**31 - 1], np.int32),
@@ -69,6 +76,13 @@ def test_there_and_back(array: np.ndarray) -> None:
 def test_the_bytes_of_a_tensor() -> None:
     assert encode_tensor(np.array([1, 2], np.float32)) == (
         field(1, FLOAT) + shape(2) + field(5, floats(1, 2))
+    )
+    # Eight-bit floats have a field of bytes, one for each.
+    assert encode_tensor(np.array([1, -2], ml_dtypes.float8_e4m3fn)) == (
+        field(1, 25) + shape(2) + field(18, b"\x38\xc0")
+    )
+    assert encode_tensor(np.array([-1], ml_dtypes.int4)) == (
+        field(1, 29) + shape(1) + field(7, b"\xff" * 9 + b"\x01")
     )
     assert encode_tensor(np.array([[-1]], np.int32)) == (
         field(1, INT32) + shape(1, 1) + field(7, b"\xff" * 9 + b"\x01")

@@ -23,6 +23,7 @@ from workbench.api.access import NEEDS_TOKEN
 from workbench.api.http import NOT_FOUND_PAGE
 from workbench.api.rest import TENSORS
 from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.signature import Signature, TensorInfo
 from workbench.runtime.frames import decode_message, encode_message
 
 pytestmark = pytest.mark.usefixtures("catalog")
@@ -445,9 +446,29 @@ def test_a_large_binary_body_and_an_output_filter(planes: Planes) -> None:
     np.testing.assert_array_equal(outputs["product"], b.astype(np.float64))
 
 
+def test_a_binary_body_for_the_signature_that_is_served(planes: Planes) -> None:
+    x = TensorInfo("float", (-1,), "x:0")
+    y = TensorInfo("float", (-1,), "y:0")
+    served = Signature({"x": x}, {"y": y}, "tensorflow/serving/predict")
+    body = binary({"digest": served.digest()}, x=floats(1))
+    answer = planes.ask("POST", "/v1/models/half:predict", body, {"Content-Type": TENSORS})
+    assert answer.status == 200
+    # One for another signature is refused before its inputs are looked at, with the one there is.
+    body = binary({"digest": "0"}, q=floats(1), outputs=floats())
+    answer = planes.ask("POST", "/v1/models/half:predict", body, {"Content-Type": TENSORS})
+    about = json.loads(answer.body)
+    assert (answer.status, about["error"]) == (
+        412,
+        "The request was made for another signature than the one that version 2 has: "
+        "(x: float[?]) -> (y: float[?])",
+    )
+    assert Signature.from_json(about["signature"]) == served
+
+
 @pytest.mark.parametrize(
     ("header", "tensors", "message"),
     [
+        ({"digest": 5}, {"x": floats(1)}, "'digest' must be a string; was 5"),
         ({"signature": "nope"}, {"x": floats(1)},
          'Serving signature name: "nope" not found in signature def'),
         ({"signature": ["serving_default"]}, {"x": floats(1)},

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 
 import workbench as wb
 from workbench.cli.main import main
+from workbench.client.control import model_path
 from workbench.core.status import Code, ServingError
 
 Output = pytest.CaptureFixture[str]
@@ -232,18 +234,38 @@ def test_predict(
 def test_text_is_printed_as_text(
     capsys: Output, served: wb.Server, models: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "1").symlink_to(models / "text")
-    served._control.request("PUT", "/models/text", {"base_path": str(tmp_path)})
-    served._control.request("POST", "/models/text/poll", {"complete": [1]})
-    text = wb.Server("half", "text")
-    text.wait_for(1)
+    with another(served, models / "text", tmp_path):
+        code, out, _ = run(capsys, "predict", "-d", '["abc", "é"]')
+        assert (code, json.loads(out)) == (0, {"length": [3, 2], "upper": ["ABC", "é"]})
+
+
+def test_records_and_numbers_that_json_lacks(
+    capsys: Output, served: wb.Server, models: Path, tmp_path: Path
+) -> None:
+    with another(served, models / "multi", tmp_path / "multi"):
+        records = '[{"b": 1, "a": [1, 2]}, {"a": [3, 4], "b": 2}]'
+        code, out, _ = run(capsys, "predict", "-d", records)
+        assert (code, json.loads(out)["sum"]) == (0, [[2.0, 3.0], [5.0, 6.0]])
+    with another(served, models / "identity", tmp_path / "identity"):
+        asked = run(capsys, "predict", "-d", "[1]", "--signature", "complex64")
+        assert asked == (0, '["(1+0j)"]\n', "")
+
+
+@contextmanager
+def another(served: wb.Server, export: Path, base: Path) -> Iterator[None]:
+    """Another model on the same server, which the commands ask meanwhile."""
+    base.mkdir(exist_ok=True)
+    (base / "1").symlink_to(export)
+    model = wb.Server("half", export.name)
+    served._control.request("PUT", model_path(model.model), {"base_path": str(base)})
+    served._control.request("POST", model_path(model.model, "poll"), {"complete": [1]})
+    model.wait_for(1)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("workbench.cli.main.connect", lambda name: text)
-            code, out, _ = run(capsys, "predict", "-d", '["abc", "é"]')
-        assert (code, json.loads(out)) == (0, {"length": [3, 2], "upper": ["ABC", "é"]})
+            patch.setattr("workbench.cli.main.connect", lambda name: model)
+            yield
     finally:
-        served._control.request("DELETE", "/models/text")
+        served._control.request("DELETE", model_path(model.model))
 
 
 @pytest.mark.parametrize(
@@ -251,7 +273,10 @@ def test_text_is_printed_as_text(
     [
         (["-d", "["], "the data is not JSON: Expecting value: line 1 column 2 (char 1)"),
         (["-d", "@/no/file"], "/no/file: No such file or directory"),
-        (["-d", '["a"]'], "Input 'x' must be numbers (float[?]), not <U1"),
+        (["-d", '["a"]'], "Input 'x' must be numbers (float[?]), not text such as 'a': convert "
+         "it to numbers first"),
+        (["-d", "[[1]]"], "Input 'x' (float[?]) cannot have the shape (1, 1): it has a dimension "
+         "too many, take it off with np.asarray(x)[0]"),
         (["-d", "[1]", "--model-version", "9"],
          "Servable not found for request: Specific(half, 9); the versions of half are: "
          "2 failed, 1 AVAILABLE"),
@@ -272,6 +297,7 @@ def test_a_question_that_is_wrong(
 IN_FRONT = """
 import signal, sys
 from workbench.cli.main import main
+from workbench.client.control import model_path
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(main())
 """

@@ -131,13 +131,17 @@ def test_by_version_and_label(server: wb.Server, put: Put) -> None:
          'Serving signature name: "x" not found in signature def; there are: classify_x_to_y, '
          "regress_x_to_y, serving_default"),
         ([1.0], {"outputs": ["z"]}, Code.INVALID_ARGUMENT,
-         "output tensor alias not found in signature: z Outputs expected to be in the set {y}."),
+         "There is no output 'z'; the outputs are y"),
         ({"z": [1.0]}, {}, Code.INVALID_ARGUMENT, "There is no input 'z'; the inputs are x"),
-        (["a"], {}, Code.INVALID_ARGUMENT, "Input 'x' must be numbers (float[?]), not <U1"),
-        (None, {}, Code.INVALID_ARGUMENT, "Input 'x' must be numbers (float[?]), not object"),
+        (["a"], {}, Code.INVALID_ARGUMENT,
+         "Input 'x' must be numbers (float[?]), not text such as 'a': convert it to numbers first"),
+        (None, {}, Code.INVALID_ARGUMENT,
+         "Input 'x' (float[?]) has a missing value: fill or drop missing values first"),
+        ([[1.0]], {}, Code.INVALID_ARGUMENT,
+         "Input 'x' (float[?]) cannot have the shape (1, 1): it has a dimension too many, take it "
+         "off with np.asarray(x)[0]"),
         ({}, {}, Code.INVALID_ARGUMENT,
-         "input size does not match signature: 0!=1 len({}) != len({x}). Sent extra: {}. "
-         "Missing but required: {x}."),
+         "There is no value for input x: give a dictionary with one entry for each input"),
     ],
 )  # fmt: skip
 def test_a_wrong_question_names_what_is_wrong(
@@ -149,7 +153,7 @@ def test_a_wrong_question_names_what_is_wrong(
 def test_ragged_rows(live: wb.Server) -> None:
     error = refused(lambda: live.predict([[1.0], [2.0, 3.0]]))
     assert error.code is Code.INVALID_ARGUMENT
-    assert error.message.startswith("Input 'x' has ragged rows: ")
+    assert error.message.startswith("Input 'x' (float[?]) has ragged rows")
 
 
 def test_the_models_own_refusal_is_passed_on(server: wb.Server, models: Path) -> None:

@@ -202,8 +202,17 @@ def rebuilt_fingerprint(kind: str) -> str:
     return servable(strangers.build(kind)).digest()
 
 
+def put_new(kind: str, base: str, version: int) -> str:
+    """Put one of the models that strangers ask there, newly built."""
+    from tests.client.asked_models import build
+    from workbench.client import saving
+    from workbench.client.models.servable import servable
+
+    return str(saving.put_version(servable(build(kind)), Path(base), version))
+
+
 _FUNCTIONS = {f.__name__: f for f in (save, put, fingerprint, serve, publish)}
-_MORE = (put_path, put_with_library, serve_path, save_plainly, rebuilt_fingerprint)
+_MORE = (put_path, put_new, put_with_library, serve_path, save_plainly, rebuilt_fingerprint)
 _FUNCTIONS |= {f.__name__: f for f in _MORE}
 _FUNCTIONS["save_as"] = strangers.save_as
 

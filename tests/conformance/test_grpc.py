@@ -10,7 +10,6 @@ import pytest
 from tests.conformance.conftest import Call
 from tests.conformance.grpc_client import GrpcClient
 from tests.conformance.model_server import ModelServer, config_text, entry, put
-from tests.models import DTYPES
 
 _SPEC = "model_spec {{ name: '{}' signature_name: '{}' }}"
 
@@ -127,6 +126,8 @@ _VALUES: dict[str, tuple[str, str, list[Any]]] = {
         "uint64_val: [18446744073709551615, 1]",
         ["18446744073709551615", "1"],
     ),
+    "int4": ("int_val", "int_val: [-8, 7]", [-8, 7]),
+    "uint4": ("int_val", "int_val: [15, 1]", [15, 1]),
     "bool": ("bool_val", "bool_val: [true, false]", [True, False]),
     "complex64": ("scomplex_val", "scomplex_val: [1, 2, 3, -4]", [1.0, 2.0, 3.0, -4.0]),
     "complex128": ("dcomplex_val", "dcomplex_val: [1, 2, 3, -4]", [1.0, 2.0, 3.0, -4.0]),
@@ -134,7 +135,7 @@ _VALUES: dict[str, tuple[str, str, list[Any]]] = {
 }
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", _VALUES)
 def test_every_dtype_comes_back_in_its_typed_field(call: Call, dtype: str) -> None:
     field, given, expected = _VALUES[dtype]
     request = _SPEC.format("identity", dtype) + (

@@ -110,7 +110,9 @@ def test_faces(same: VersionComparison, near: VersionComparison) -> None:
         ((1, 2), X, {"pairs": 10},
          "At least 11 pairs are needed to be certain of anything; had 10"),
         ((1, 2), X, {"y": [1.0]}, "x has 600 examples and y 1: give one label for each example"),
-        ((1, 2), np.float32(1.0), {}, "x must hold examples: arrays whose first dimension, the "
+        ((1, 2), np.float32(1.0), {}, "Input 'x' (float[?]) cannot have the shape (): it is a "
+         "single value, give it as [x]"),
+        ((1, 2), X[:0], {}, "x must hold examples: arrays whose first dimension, the "
          "same for all inputs, is not 0"),
         ((1, 2), X, {"output": "z", "pairs": 11},
          "There is no output 'z' in both versions; there are: y"),

@@ -6,13 +6,22 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from workbench.runtime.dtypes import dtype_name, numpy_dtype
+from workbench.runtime.dtypes import dtype_name, integer_limits, number_kind, numpy_dtype
 
 PAIRS = {
     "float": np.float32,
     "double": np.float64,
     "half": np.float16,
     "bfloat16": ml_dtypes.bfloat16,
+    "float8_e5m2": ml_dtypes.float8_e5m2,
+    "float8_e4m3fn": ml_dtypes.float8_e4m3fn,
+    "float8_e4m3fnuz": ml_dtypes.float8_e4m3fnuz,
+    "float8_e4m3b11fnuz": ml_dtypes.float8_e4m3b11fnuz,
+    "float8_e5m2fnuz": ml_dtypes.float8_e5m2fnuz,
+    "int4": ml_dtypes.int4,
+    "uint4": ml_dtypes.uint4,
+    "int2": ml_dtypes.int2,
+    "uint2": ml_dtypes.uint2,
     "int8": np.int8,
     "int16": np.int16,
     "int32": np.int32,
@@ -50,6 +59,20 @@ def test_a_dtype_may_be_met_before_its_name() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert out.stdout == "bfloat16\n", out.stderr
+
+
+@pytest.mark.parametrize(("name", "dtype"), PAIRS.items())
+def test_what_kind_of_numbers_it_holds(name: str, dtype: type) -> None:
+    kinds = {"float": "f", "double": "f", "half": "f", "bfloat": "f", "int": "i", "uint": "u",
+             "bool": "b", "complex": "c", "string": "O"}  # fmt: skip
+    stem = name.partition("_")[0].rstrip("0123456789")
+    assert number_kind(np.dtype(dtype)) == kinds[stem]
+
+
+def test_the_limits_of_integers() -> None:
+    assert integer_limits(np.dtype(ml_dtypes.int4)) == (-8, 7)
+    assert integer_limits(np.dtype(ml_dtypes.uint4)) == (0, 15)
+    assert integer_limits(np.dtype(np.uint64)) == (0, 2**64 - 1)
 
 
 def test_what_has_no_counterpart_is_refused() -> None:

@@ -79,13 +79,13 @@ def test_short_and_full_names_of_transitions_mean_the_same() -> None:
         ),
         (
             {"op_libraries": ["tensorflow_text", "ops.so"]},
-            "Setting 'op_libraries' must be a list of names of Python packages and of absolute paths "
-            "of shared libraries; was ['tensorflow_text', 'ops.so']",
+            "Setting 'op_libraries' must be a list of names of Python packages and of absolute "
+            "paths of shared libraries; was ['tensorflow_text', 'ops.so']",
         ),
         (
             {"op_libraries": "a-b"},
-            "Setting 'op_libraries' must be a list of names of Python packages and of absolute paths "
-            "of shared libraries; was 'a-b'",
+            "Setting 'op_libraries' must be a list of names of Python packages and of absolute "
+            "paths of shared libraries; was 'a-b'",
         ),
         (
             {"labels": {"stable": "1"}},

@@ -2,7 +2,8 @@
 
     TensorProto { dtype = 1; tensor_shape = 2; tensor_content = 4; half_val = 13; float_val = 5;
                   double_val = 6; int_val = 7; string_val = 8; scomplex_val = 9; int64_val = 10;
-                  bool_val = 11; dcomplex_val = 12; uint32_val = 16; uint64_val = 17 }
+                  bool_val = 11; dcomplex_val = 12; uint32_val = 16; uint64_val = 17;
+                  float8_val = 18 }
     TensorShapeProto { repeated Dim { size = 1; name = 2 } dim = 2; unknown_rank = 3 }
 
 No message object is made: packed floats are numpy's own bytes already, and packed varints are
@@ -20,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workbench.runtime.dtypes import STRING, dtype_name, numpy_dtype
+from workbench.runtime.dtypes import STRING, dtype_name, number_kind, numpy_dtype
 from workbench.runtime.wire import field, fields
 
 _MAX_SPLAT_BYTES = 2**31
@@ -37,7 +38,7 @@ class _Values(NamedTuple):
     stored: str  # numpy dtype of fixed-size values, or "varint"
 
 
-_HALF, _INT = _Values(13, "varint"), _Values(7, "varint")
+_HALF, _INT, _FLOAT8 = _Values(13, "varint"), _Values(7, "varint"), _Values(18, "u1")
 _FIELDS: dict[str, _Values] = {
     "float": _Values(5, "<f4"),
     "double": _Values(6, "<f8"),
@@ -54,6 +55,15 @@ _FIELDS: dict[str, _Values] = {
     "bool": _Values(11, "varint"),
     "uint32": _Values(16, "varint"),
     "uint64": _Values(17, "varint"),
+    "float8_e5m2": _FLOAT8,
+    "float8_e4m3fn": _FLOAT8,
+    "float8_e4m3fnuz": _FLOAT8,
+    "float8_e4m3b11fnuz": _FLOAT8,
+    "float8_e5m2fnuz": _FLOAT8,
+    "int4": _INT,
+    "uint4": _INT,
+    "int2": _INT,
+    "uint2": _INT,
     STRING: _Values(_STRING_VAL, ""),
 }
 
@@ -62,7 +72,9 @@ _FIELDS: dict[str, _Values] = {
 _NUMBERS: dict[str, int] = {
     "float": 1, "double": 2, "int32": 3, "uint8": 4, "int16": 5, "int8": 6, STRING: 7,
     "complex64": 8, "int64": 9, "bool": 10, "bfloat16": 14, "uint16": 17, "complex128": 18,
-    "half": 19, "uint32": 22, "uint64": 23,
+    "half": 19, "uint32": 22, "uint64": 23, "float8_e5m2": 24, "float8_e4m3fn": 25,
+    "float8_e4m3fnuz": 26, "float8_e4m3b11fnuz": 27, "float8_e5m2fnuz": 28, "int4": 29, "uint4": 30,
+    "int2": 31, "uint2": 32,
 }
 # fmt: on
 _NAMES = {number: name for name, number in _NUMBERS.items()}
@@ -180,7 +192,8 @@ def decode_varints(packed: bytes) -> np.ndarray:
 def encode_varints(array: np.ndarray) -> bytes:
     """Packed varints of the integers or booleans in `array`, in C order; negative numbers as
     their 64-bit two's complement."""
-    values = array.reshape(-1).astype(np.int64 if array.dtype.kind == "i" else np.uint64)
+    signed = number_kind(array.dtype) == "i"
+    values = array.reshape(-1).astype(np.int64 if signed else np.uint64)
     values = values.view(np.uint64)
     if not len(values):
         return b""
@@ -213,14 +226,14 @@ def _decode_values(values: list[int | bytes], stored: str, dtype: np.dtype) -> n
             numbers = np.concatenate(parts)
         if dtype.kind == "b":
             return numbers.astype(bool)
-        if dtype.kind in "iu":
+        if number_kind(dtype) in "iu":
             # Wider numbers wrap around, as in TensorFlow.
-            return numbers.astype(dtype)
+            return numbers.view(np.int64).astype(dtype)
         bits: np.ndarray = numbers.astype(np.uint16).view(dtype)
         return bits
     data = b"".join(v for v in values if isinstance(v, bytes))
     whole = len(data) // dtype.itemsize * dtype.itemsize
-    floats: np.ndarray = np.frombuffer(data[:whole], stored)
+    floats: np.ndarray = np.frombuffer(data[:whole], stored).view(dtype)
     return floats
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import orjson
@@ -173,8 +173,15 @@ class RestApi:
     def _predict(self, asked: Route, request: Request, reply: _Reply) -> None:
         target = _Target(self._manager, asked, self._check_method_names)
         if request.header("content-type") == TENSORS:
-            signature, inputs, wanted = _binary_request(request, target)
-            self._submit(target, signature, inputs, wanted, _BinaryAnswer(reply, target))
+            binary = _BinaryRequest.read(request)
+            signature = target(binary.signature)
+            if target.differs(binary.signature, binary.digest):
+                _refuse_outdated(reply, target, signature)
+                return
+            check_inputs(signature, binary.inputs)
+            check_outputs_exist(signature, binary.outputs)
+            answer = _BinaryAnswer(reply, target)
+            self._submit(target, binary.signature, binary.inputs, binary.outputs, answer)
             return
         spool = request.spool
         if spool is None:
@@ -428,6 +435,12 @@ class _Target:
             check_method_name(signature, "predict")
         return signature
 
+    def differs(self, name: str, digest: str | None) -> bool:
+        """Whether a client that knows a signature of that digest (None: it does not say) knows it
+        otherwise than it is in the version that was found."""
+        report = self.served.report
+        return digest is not None and report is not None and report.digests[name] != digest
+
 
 class _Answer(Protocol):
     reply: _Reply
@@ -526,22 +539,44 @@ def _spooled(body: bytes) -> Spool:
     return spool
 
 
-def _binary_request(request: Request, target: _Target) -> tuple[str, Tensors, tuple[str, ...]]:
-    body = request.body if request.spool is None else memoryview(request.spool.view())
-    try:
-        header, inputs = decode_message(body)
-    except ValueError as error:
-        raise invalid_argument(f"The binary body cannot be read: {error}") from error
-    name = header.get("signature") or DEFAULT_SIGNATURE
-    outputs = header.get("outputs") or []
-    if not isinstance(name, str):
-        raise invalid_argument(f"'signature' must be a string; was {name!r}")
-    if not isinstance(outputs, list) or not all(isinstance(o, str) for o in outputs):
-        raise invalid_argument(f"'outputs' must be a list of output names; was {outputs!r}")
-    signature = target(name)
-    check_inputs(signature, inputs)
-    check_outputs_exist(signature, outputs)
-    return name, inputs, tuple(outputs)
+class _BinaryRequest(NamedTuple):
+    """A binary predict request. `digest` is that of the signature for which the client made the
+    inputs; None where it does not say."""
+
+    signature: str
+    inputs: Tensors
+    outputs: tuple[str, ...]
+    digest: str | None
+
+    @classmethod
+    def read(cls, request: Request) -> _BinaryRequest:
+        """Raises a ServingError, INVALID_ARGUMENT, where the body cannot be read."""
+        body = request.body if request.spool is None else memoryview(request.spool.view())
+        try:
+            header, inputs = decode_message(body)
+        except ValueError as error:
+            raise invalid_argument(f"The binary body cannot be read: {error}") from error
+        name = header.get("signature") or DEFAULT_SIGNATURE
+        outputs = header.get("outputs") or []
+        digest = header.get("digest")
+        if not isinstance(name, str):
+            raise invalid_argument(f"'signature' must be a string; was {name!r}")
+        if not isinstance(outputs, list) or not all(isinstance(o, str) for o in outputs):
+            raise invalid_argument(f"'outputs' must be a list of output names; was {outputs!r}")
+        if not isinstance(digest, str | None):
+            raise invalid_argument(f"'digest' must be a string; was {digest!r}")
+        return cls(name, inputs, tuple(outputs), digest)
+
+
+def _refuse_outdated(reply: _Reply, target: _Target, signature: Signature) -> None:
+    """Refuse a request that was made for another version's signature, before anything runs; the
+    answer carries the signature as it is now."""
+    reply.code = Code.FAILED_PRECONDITION
+    error = (
+        f"The request was made for another signature than the one that version "
+        f"{target.served.id.version} has: {signature}"
+    )
+    reply.send(412, orjson.dumps({"error": error, "signature": signature.to_json()}))
 
 
 def _version_header(version: int) -> tuple[tuple[str, str], ...]:

@@ -276,11 +276,13 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _plain(value: Any) -> Any:
-    """Arrays as lists, bytes as text, for JSON."""
+    """Arrays as lists, bytes and complex numbers as text, for JSON."""
     if isinstance(value, dict):
         return {name: _plain(array) for name, array in value.items()}
     if isinstance(value, bytes):
         return value.decode(errors="replace")
+    if isinstance(value, complex):
+        return str(value)
     if isinstance(value, list):
         return [_plain(each) for each in value]
     return _plain(value.tolist()) if hasattr(value, "tolist") else value

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import orjson
 
+from workbench.core.signature import Signature
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.runtime import registry
 from workbench.runtime.registry import Entry
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 TENSORS = "application/x-workbench-tensors"
 _TIMEOUT_SECONDS = 60.0
+
+_OUTDATED = 412  # Precondition Failed: the request was made for another signature.
 
 _CODES = {
     400: Code.INVALID_ARGUMENT,
@@ -32,6 +35,19 @@ _CODES = {
     503: Code.UNAVAILABLE,
     504: Code.DEADLINE_EXCEEDED,
 }
+
+
+class SignatureChanged(ServingError):
+    """The version that answers now has another signature than the request was made for. The request
+    was refused before anything ran.
+
+    Attributes:
+        signature: as that version has it.
+    """
+
+    def __init__(self, message: str, signature: Signature) -> None:
+        super().__init__(Code.FAILED_PRECONDITION, message)
+        self.signature = signature
 
 
 class _Kept(http.client.HTTPConnection):
@@ -57,13 +73,19 @@ class DataClient:
         label: str | None,
         signature: str,
         outputs: Sequence[str],
+        digest: str | None = None,
     ) -> tuple[int, dict[str, np.ndarray]]:
         """One request.
+
+        Args:
+            digest: of the signature for which `inputs` were made; without, the server does not
+                compare it with its own.
 
         Returns:
             The version that answered, and its outputs by name.
 
         Raises:
+            SignatureChanged: the signature is another one by now.
             ServingError: what the server refused with, or UNAVAILABLE.
         """
         from workbench.runtime.frames import decode_message, encode_message
@@ -73,14 +95,10 @@ class DataClient:
             path += f"/versions/{version}"
         elif label is not None:
             path += f"/labels/{quote(label, safe='')}"
-        body = encode_message({"signature": signature, "outputs": list(outputs)}, inputs)
-        status, data = self._post(entry, f"{path}:predict", body)
+        asked = {"signature": signature, "outputs": list(outputs), "digest": digest}
+        status, data = self._post(entry, f"{path}:predict", encode_message(asked, inputs))
         if status != 200:
-            try:
-                message = orjson.loads(data)["error"]
-            except (orjson.JSONDecodeError, KeyError, TypeError):
-                message = f"HTTP status {status}"
-            raise ServingError(_CODES.get(status, Code.UNKNOWN), message)
+            raise _refusal(status, data)
         header, tensors = decode_message(data)
         return header["version"], tensors
 
@@ -121,6 +139,17 @@ class DataClient:
         if kept is not None:
             kept[1].close()
             self._local.kept = None
+
+
+def _refusal(status: int, data: bytes) -> ServingError:
+    """What an answer says that is not 200."""
+    try:
+        about = orjson.loads(data)
+        if status == _OUTDATED:
+            return SignatureChanged(about["error"], Signature.from_json(about["signature"]))
+        return ServingError(_CODES.get(status, Code.UNKNOWN), about["error"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return ServingError(_CODES.get(status, Code.UNKNOWN), f"HTTP status {status}")
 
 
 def _exchange(

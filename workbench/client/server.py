@@ -13,7 +13,8 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from workbench.client import card, card_text, fingerprint, lookup, memory, saving
+from workbench.client import card, card_text, fingerprint, memory, saving
+from workbench.client.asking import Asker, Target
 from workbench.client.control import ControlClient, model_path
 from workbench.client.data import DataClient
 from workbench.client.memory import Fit
@@ -21,7 +22,6 @@ from workbench.client.models.servable import SavedModelFolder, Servable, servabl
 from workbench.client.outcomes import Failed, Outcome
 from workbench.client.settings import plain_setting
 from workbench.client.tables import table_of
-from workbench.client.tensors import to_inputs
 from workbench.client.views import Versions, versions_of
 from workbench.client.warmup import WarmupRecording
 from workbench.core.batching_parameters import BatchingParameters
@@ -74,7 +74,7 @@ class Server:
         """How `serve` came by this server; None where it was only connected to."""
         self._control = ControlClient(name)
         self._data = DataClient()
-        self._signatures: dict[int, dict[str, Signature]] = {}
+        self._asker = Asker(self._control, self._data)
 
     # Where it is.
 
@@ -124,37 +124,25 @@ class Server:
         """Ask the model.
 
         Args:
-            x: an array or (nested) list; a dictionary of them where there are several inputs;
-                or a data frame.
+            x: an array or (nested) list, or what numpy can read as one (a tensor, a series); a
+                dictionary of them where there are several inputs; a data frame or a list of
+                records, whose columns are the inputs or the features of the only one; a
+                `RaggedTensor` or `SparseTensor` where the model takes one.
             version, label: which version answers; without, the highest available one.
             outputs: names of the outputs wanted; without, all.
 
         Returns:
-            The output, or a dictionary where the signature has several.
+            The output, or a dictionary where the signature has several. A ragged or sparse output
+            is several: ``name/flat_values``, ``name/row_splits_0`` ..., or ``name/indices``,
+            ``name/values`` and ``name/dense_shape``.
 
         Raises:
-            ServingError: with the server's own code and words.
+            ServingError: INVALID_ARGUMENT, `x` or `outputs` do not fit the signature: nothing was
+                sent; else with the server's own code and words.
         """
-        model = model or self.model
-        described = self._signature(model, version, label, signature)
-        try:
-            answered, tensors = self._data.predict(
-                self._control.entry(),
-                model,
-                to_inputs(described, x),
-                version=version,
-                label=label,
-                signature=signature,
-                outputs=outputs or (),
-            )
-        except ServingError as error:
-            if error.code is Code.NOT_FOUND:
-                # What was known of its versions is not so any more; it says what there is now.
-                self._signatures.clear()
-                self._signature(model, version, label, signature)
-            raise
-        if answered not in self._signatures:
-            self._signatures.clear()
+        wanted = [outputs] if isinstance(outputs, str) else list(outputs or ())
+        target = Target(model or self.model, version, label, signature)
+        tensors = self._asker.predict(target, x, wanted)
         if len(tensors) == 1:
             return next(iter(tensors.values()))
         return tensors
@@ -162,18 +150,8 @@ class Server:
     def _signature(
         self, model: str, version: int | None, label: str | None, name: str
     ) -> Signature:
-        cached = self._signatures if model == self.model else {}
-        if label is None and cached and (version in cached or version is None):
-            known = cached
-        else:
-            data = self._describe_named(model)
-            if version is None and label is not None:
-                version = lookup.labelled(data, label)
-            lookup.check_available(data, version)
-            known = lookup.available_signatures(data)
-            if model == self.model:
-                self._signatures = known
-        return lookup.named(known[max(known) if version is None else version], name)
+        """A signature as it is now."""
+        return self._asker.signature(Target(model, version, label, name))
 
     # Its versions.
 
@@ -611,13 +589,3 @@ class Server:
     def _describe(self, model: str) -> dict[str, Any]:
         data: dict[str, Any] = self._control.request("GET", model_path(model))
         return data
-
-    def _describe_named(self, model: str) -> dict[str, Any]:
-        """The same for a name that the caller gives, and may have mistyped."""
-        try:
-            return self._describe(model)
-        except ServingError as error:
-            if error.code is not Code.NOT_FOUND or not self.running:
-                raise
-            there = self._control.request("GET", "/server")["models"]
-            raise lookup.unknown_model(model, there) from None

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from workbench.client import columns as tables
+from workbench.client import ragged
+from workbench.client.arrays import to_array
+from workbench.client.shapes import fit
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import invalid_argument
 
 if TYPE_CHECKING:
     import numpy as np
+
+_OF_REST = frozenset({"instances", "inputs"})
 
 
 def to_inputs(signature: Signature, x: Any) -> dict[str, np.ndarray]:
@@ -17,92 +23,180 @@ def to_inputs(signature: Signature, x: Any) -> dict[str, np.ndarray]:
 
     Args:
         x: an array or list for a signature with one input; a mapping from input names
-            otherwise; a data frame, whose columns are the inputs where their names agree,
-            and else the features of the only input.
+            otherwise; a data frame or a list of records, whose columns are the inputs where they
+            have their names, and else the features of the only input; a ragged or sparse value
+            where the signature takes its parts.
 
     Raises:
         ServingError: INVALID_ARGUMENT, naming the input and what it should be.
     """
-    names = sorted(signature.inputs)
-    if _is_frame(x):
-        if set(names) == {str(c) for c in x.columns}:
-            x = {name: x[name].to_numpy() for name in names}
-        else:
-            x = x.to_numpy()
+    if tables.is_frame(x):
+        return _from_table(signature, tables.of_frame(x))
+    if tables.is_records(x):
+        return _from_table(signature, tables.of_records(x))
+    names = getattr(getattr(x, "dtype", None), "names", None)
+    if names is not None and isinstance(names, tuple):
+        return _from_table(signature, tables.of_structured(x, names))
     if isinstance(x, Mapping):
-        return {
-            str(name): to_array(signature.inputs[name], value, str(name))
-            if name in signature.inputs
-            else _unknown(name, names)
-            for name, value in x.items()
-        }
-    if len(names) != 1:
-        raise invalid_argument(
-            f"This signature has {len(names)} inputs ({', '.join(names)}): give a dictionary with "
-            "one entry for each"
-        )
-    return {names[0]: to_array(signature.inputs[names[0]], x, names[0])}
+        return _from_mapping(signature, x)
+    return _from_one(signature, x)
 
 
-def to_array(info: TensorInfo, value: Any, name: str) -> np.ndarray:
-    """`value` as an array of the signature's dtype; numbers are converted, never text.
+def check_outputs(signature: Signature, outputs: Sequence[str]) -> None:
+    """Whether there are outputs of these names.
 
     Raises:
-        ServingError: INVALID_ARGUMENT.
+        ServingError: INVALID_ARGUMENT, naming those that there are.
     """
-    import numpy as np
+    there = ", ".join(sorted(signature.outputs))
+    for i, name in enumerate(outputs):
+        if name not in signature.outputs:
+            parts = [o for o in sorted(signature.outputs) if o.startswith(f"{name}/")]
+            if parts:
+                raise invalid_argument(
+                    f"Output {name!r} is not one dense tensor: ask for its parts, "
+                    f"{', '.join(parts)}"
+                )
+            raise invalid_argument(f"There is no output {name!r}; the outputs are {there}")
+        if name in outputs[:i]:
+            raise invalid_argument(f"Output {name!r} is asked for twice: name each output once")
 
-    from workbench.runtime.dtypes import STRING, numpy_dtype
 
-    try:
-        dtype = numpy_dtype(info.dtype)
-    except KeyError:
-        raise invalid_argument(
-            f"Input {name!r} has dtype {info.dtype}, which cannot be sent"
-        ) from (None)
-    try:
-        # numpy's own type for bytes would drop zeros at their end.
-        array = np.asarray(value, object if info.dtype == STRING and _is_list(value) else None)
-    except ValueError as error:
-        raise invalid_argument(f"Input {name!r} has ragged rows: {error}") from error
-    if info.dtype == STRING:
-        if array.dtype.kind not in "SUO":
-            raise invalid_argument(f"Input {name!r} must be strings, not {array.dtype}")
-        encoded = [v.encode() if isinstance(v, str) else v for v in array.reshape(-1).tolist()]
-        if not all(isinstance(v, bytes) for v in encoded):
-            raise invalid_argument(f"Input {name!r} must be strings or bytes")
-        out = np.empty(len(encoded), object)
-        out[:] = encoded
-        return out.reshape(array.shape)
-    if array.dtype == dtype:
-        return np.ascontiguousarray(array).reshape(array.shape)
-    if array.dtype.kind not in "biufc" and array.dtype.name != "bfloat16":
-        raise invalid_argument(f"Input {name!r} must be numbers ({info}), not {array.dtype}")
-    if dtype.kind in "iu" and array.dtype.kind == "f":
-        raise invalid_argument(
-            f"Input {name!r} must be whole numbers ({info}), not {array.dtype}: convert it with "
-            f".astype({dtype.name!r}) if that is meant"
-        )
-    if array.dtype.kind == "c" and dtype.kind != "c":
-        raise invalid_argument(f"Input {name!r} must be real numbers ({info}), not {array.dtype}")
-    if dtype.kind in "iu" and array.size:
-        limits = np.iinfo(dtype)
-        if array.min() < limits.min or array.max() > limits.max:
+def _from_one(signature: Signature, x: Any) -> dict[str, np.ndarray]:
+    names = sorted(signature.inputs)
+    if len(names) == 1:
+        return _plain(signature, names[0], (), x, (), "x")
+    if not names and x is None:
+        return {}
+    for name, parts in ragged.composites(signature).items():
+        if set(parts) == set(names):
+            arrays = _plain(signature, name, parts, x, (), "x")
+            if len(arrays) < len(parts):
+                raise invalid_argument(
+                    f"Input {name!r} takes ragged or sparse values ({', '.join(parts)}): give a "
+                    "tf.RaggedTensor, a list of rows or a tf.SparseTensor, whichever the model "
+                    "was made for"
+                )
+            return arrays
+    if not names:
+        raise invalid_argument("This signature has no inputs: give an empty dictionary")
+    there = ", ".join(signature.originals.get(name, name) for name in names)
+    raise invalid_argument(
+        f"This signature has {len(names)} inputs ({there}): give a dictionary with one entry for "
+        "each"
+    )
+
+
+def _from_mapping(signature: Signature, x: Mapping[Any, Any]) -> dict[str, np.ndarray]:
+    by_original = {original: name for name, original in signature.originals.items()}
+    named: dict[str, tuple[str, Any]] = {}
+    composites = ragged.composites(signature)
+    for key, value in x.items():
+        name = by_original.get(str(key), str(key))
+        if name not in signature.inputs and name not in composites:
+            raise _unknown(signature, key)
+        if name in named:
             raise invalid_argument(
-                f"Input {name!r} ({info}) takes {limits.min} to {limits.max}; it has values from "
-                f"{array.min()} to {array.max()}"
+                f"Input {name!r} is given twice, as {named[name][0]!r} and as {str(key)!r}"
             )
-    return array.astype(dtype)
+        named[name] = (str(key), value)
+    arrays: dict[str, np.ndarray] = {}
+    for name, (key, value) in named.items():
+        parts = composites.get(name, ())
+        arrays |= _plain(signature, name, parts, value, named, f"x[{key!r}]")
+    return _checked(signature, arrays)
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, (list, tuple, bytes, str))
+def _from_table(signature: Signature, table: tables.Table) -> dict[str, np.ndarray]:
+    if tables.are_features(signature, table):
+        ((name, info),) = signature.inputs.items()
+        matrix = tables.feature_matrix(info, table, name)
+        return {name: fit(info, matrix, f"Input {name!r}", "x.to_numpy()", column=True)}
+    named = tables.named_inputs(signature, table)
+    composites = ragged.composites(signature)
+    arrays: dict[str, np.ndarray] = {}
+    for name, column in named.items():
+        value = table.column(column)
+        label = f"Column {column!r}"
+        parts = ragged.parts_of(signature, composites.get(name, ()), value, named, label)
+        if parts is not None:
+            arrays |= _parts(signature, parts, label)
+            continue
+        info = signature.inputs[name]
+        array = tables.column_array(info, value, label)
+        arrays[name] = fit(info, array, label, f"x[{column!r}]", column=True)
+    return _checked(signature, arrays, table)
 
 
-def _is_frame(x: Any) -> bool:
-    # Without importing pandas for a caller who does not use it.
-    return type(x).__module__.partition(".")[0] == "pandas" and hasattr(x, "columns")
+def _plain(
+    signature: Signature,
+    name: str,
+    parts: Sequence[str],
+    value: Any,
+    given: Collection[str],
+    code: str,
+) -> dict[str, np.ndarray]:
+    """One value that the caller gave, as the plain inputs that it is; mostly one.
+
+    Args:
+        parts: of the composite of that name, if there is one.
+        given: all names that the caller gave.
+        code: how the caller may write the value.
+    """
+    label = f"Input {signature.originals.get(name, name)!r}"
+    divided = ragged.parts_of(signature, parts, value, given, label)
+    if divided is not None:
+        return _parts(signature, divided, label)
+    info = signature.inputs[name]
+    column = tables.is_series(value)
+    array = to_array(info, tables.column_values(value, info, label), label)
+    # Lists and series have no index to add a dimension with.
+    is_array = hasattr(value, "shape") and not column
+    written = code if is_array or array.ndim == 0 else f"np.asarray({code})"
+    return {name: fit(info, array, label, written, column)}
 
 
-def _unknown(name: Any, names: list[str]) -> np.ndarray:
-    raise invalid_argument(f"There is no input {name!r}; the inputs are {', '.join(names)}")
+def _parts(signature: Signature, parts: ragged.Parts, label: str) -> dict[str, np.ndarray]:
+    arrays = {}
+    for name, value in parts.items():
+        info: TensorInfo = signature.inputs[name]
+        array = to_array(info, value, label)
+        arrays[name] = fit(info, array, f"{label}, as {name!r}", "x")
+    return arrays
+
+
+def _checked(
+    signature: Signature, arrays: dict[str, np.ndarray], table: tables.Table | None = None
+) -> dict[str, np.ndarray]:
+    """The arrays, where none that is needed is missing."""
+    missing = [
+        signature.originals.get(name, name)
+        for name in sorted(signature.inputs)
+        if name not in arrays and name not in signature.defaults
+    ]
+    if not missing:
+        return arrays
+    them = ", ".join(missing)
+    if table is not None:
+        raise invalid_argument(
+            f"The table has no column for {_inputs(missing)} {them}; its columns are "
+            f"{', '.join(table.names)}: rename or add columns, as the model takes each by name"
+        )
+    raise invalid_argument(
+        f"There is no value for {_inputs(missing)} {them}: give a dictionary with one entry for "
+        "each input"
+    )
+
+
+def _inputs(names: Sequence[str]) -> str:
+    return "input" if len(names) == 1 else "the inputs"
+
+
+def _unknown(signature: Signature, name: Any) -> Exception:
+    there = ", ".join(signature.originals.get(n, n) for n in sorted(signature.inputs))
+    cure = (
+        f"; {name!r} belongs to the REST API, here its value is given alone"
+        if name in _OF_REST
+        else ""
+    )
+    return invalid_argument(f"There is no input {name!r}; the inputs are {there or 'none'}{cure}")

@@ -7,6 +7,8 @@ this description, so that nothing outside the worker depends on TensorFlow.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,10 +51,10 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A named way of calling a model; `defaults` names the inputs that may be left out.
+    """A named way of calling a model.
 
-    `originals` has, for each input that is served under another name than the model gave it, the
-    model's own name (a column of a table, such as ``sepal length (cm)``).
+    `defaults` names the inputs that may be left out. `originals` maps an input's name to the name
+    that it had before it was saved, where that one could not be kept (``sepal length (cm)``).
     """
 
     inputs: Mapping[str, TensorInfo]
@@ -77,8 +79,14 @@ class Signature:
             outputs={n: TensorInfo.from_json(o) for n, o in data["outputs"].items()},
             method_name=data["method_name"],
             defaults=frozenset(data["defaults"]),
-            originals=data.get("originals", {}),
+            originals=dict(data.get("originals", {})),
         )
+
+    def digest(self) -> str:
+        """A short text that is the same for equal signatures only: two processes compare their
+        signatures by it."""
+        text = json.dumps(self.to_json(), sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
     def __str__(self) -> str:
         def side(tensors: Mapping[str, TensorInfo]) -> str:

@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -54,6 +55,12 @@ class LoadReport:
     signature_def_map: bytes = b""
     facts: Mapping[str, SignatureFacts] = field(default_factory=dict)
     warmed: frozenset[str] = frozenset()
+
+    @cached_property
+    def digests(self) -> Mapping[str, str]:
+        """The digest of each signature, which tells a client whether it knows the signature as it
+        is here."""
+        return {name: signature.digest() for name, signature in self.signatures.items()}
 
 
 @dataclass(frozen=True)

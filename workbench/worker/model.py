@@ -25,6 +25,7 @@ from workbench.core.status import Code, ServingError
 from workbench.runtime.frames import Tensors
 from workbench.runtime.version_record import read_record
 from workbench.runtime.wire import field
+from workbench.worker.composites import flattened
 from workbench.worker.op_libraries import load_operations
 from workbench.worker.pruning import for_serving
 from workbench.worker.rows import signature_facts
@@ -119,7 +120,8 @@ class LoadedModel:
             assets = loader_impl.get_asset_tensors(path, meta_graph)
 
         definitions = {name: _copy(d) for name, d in meta_graph.signature_def.items()}
-        self.signatures = {name: _describe(d, record.columns) for name, d in definitions.items()}
+        flat = {name: flattened(d) for name, d in definitions.items()}
+        self.signatures = {name: _describe(d, record.columns) for name, d in flat.items()}
         self.metadata = {
             "signature_def": {
                 name: json_format.MessageToDict(
@@ -135,14 +137,14 @@ class LoadedModel:
             field(1, field(1, name.encode()) + field(2, definition.SerializeToString()))
             for name, definition in sorted(definitions.items())
         )
-        self._definitions = definitions
+        self._definitions = flat
         self._keepers = keepers(
             meta_graph.graph_def,
-            (info.name.split(":")[0] for d in definitions.values() for info in d.outputs.values()),
+            (info.name.split(":")[0] for d in flat.values() for info in d.outputs.values()),
         )
         self._calls: dict[tuple[str, tuple[str, ...]], _Call] = {}
         walked = time.monotonic()
-        self.facts = signature_facts(meta_graph)
+        self.facts = signature_facts(meta_graph, flat)
         self.seconds["facts"] = time.monotonic() - walked
         # What is still to be done needs the names of the files, not the graph's message.
         loader._saved_model = None

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from workbench.worker.composites import flattened
+
 # What a load runs. A graph with other collections (TensorFlow 1's) may be read by name in ways that
 # cannot be seen here.
 _MAIN_OPS = frozenset({"saved_model_main_op", "legacy_init_op"})
@@ -57,7 +59,7 @@ def _roots(meta_graph: Any) -> set[str] | None:
     names.update(asset.tensor_info.name for asset in meta_graph.asset_file_def)
     for collection in meta_graph.collection_def.values():
         names.update(collection.node_list.value)
-    for definition in meta_graph.signature_def.values():
+    for definition in map(flattened, meta_graph.signature_def.values()):
         for info in (*definition.inputs.values(), *definition.outputs.values()):
             if info.WhichOneof("encoding") != "name":
                 return None

@@ -207,9 +207,7 @@ def test_what_clients_would_notice_of_a_new_version_is_a_warning(
 
 def test_an_unknown_probe_is_refused_by_name(server: Server, tmp_path: Path) -> None:
     async def test() -> None:
-        with pytest.raises(
-            ServingError, match="'probe' must be 'refuse', 'warn' or 'off'; was 'maybe'"
-        ):
+        with pytest.raises(ServingError, match="'probe' must be 'refuse', 'warn' or"):
             await server.serve(tmp_path / "m", "digits", probe="maybe")
 
     server.run(test())

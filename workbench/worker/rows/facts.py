@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,18 +13,19 @@ from workbench.worker.rows.values import Kind, Value, request_rows
 from workbench.worker.rows.walk import Walk
 
 
-def signature_facts(meta_graph: Any) -> dict[str, SignatureFacts]:
-    """The facts of each signature of a `MetaGraphDef`, by its name.
+def signature_facts(meta_graph: Any, definitions: Mapping[str, Any]) -> dict[str, SignatureFacts]:
+    """The facts of each signature, by its name.
+
+    Args:
+        meta_graph: a `MetaGraphDef`.
+        definitions: its `SignatureDef` messages, whose inputs and outputs are plain tensors.
 
     A graph that breaks a rule's expectations is not proven: whatever goes wrong here must not
     keep a version from serving.
     """
     walk = Walk(meta_graph.graph_def)
     reach = Reach(meta_graph.graph_def, _run(meta_graph))
-    return {
-        name: _facts(reach, walk, definition)
-        for name, definition in meta_graph.signature_def.items()
-    }
+    return {name: _facts(reach, walk, definition) for name, definition in definitions.items()}
 
 
 def _run(meta_graph: Any) -> Iterator[str]:

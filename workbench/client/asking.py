@@ -1,0 +1,158 @@
+"""Asking a model in the terms of its signature, which may change with the next version.
+
+What a caller gives becomes tensors by the model's signature. That is asked of the server once and
+kept. A version that is published, rolled back to or labelled later may have another one: the inputs
+of a Keras model that does not name them are called ``keras_tensor`` in one version and
+``keras_tensor_4`` in the next. So each request carries a digest of the signature that it was made
+for, and the server refuses it, before anything runs, where the signature is another one by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from workbench.client import lookup
+from workbench.client.control import ControlClient, model_path
+from workbench.client.data import DataClient, SignatureChanged
+from workbench.client.tensors import check_outputs, to_inputs
+from workbench.core.signature import Signature
+from workbench.core.status import Code, ServingError
+from workbench.runtime import registry
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_ABOUT_THE_QUESTION = frozenset({Code.NOT_FOUND, Code.INVALID_ARGUMENT})
+
+
+class Target(NamedTuple):
+    """Which signature of which version: the highest available one without `version` and `label`."""
+
+    model: str
+    version: int | None
+    label: str | None
+    signature: str
+
+
+@dataclass(frozen=True)
+class _Known:
+    signature: Signature
+    digest: str
+
+    @classmethod
+    def of(cls, signature: Signature) -> _Known:
+        return cls(signature, signature.digest())
+
+
+class Asker:
+    """Asks one server. Threads may share it."""
+
+    def __init__(self, control: ControlClient, data: DataClient) -> None:
+        self._control = control
+        self._data = data
+        # Threads replace entries and never change one: the worst is that two fetch the same.
+        self._known: dict[Target, _Known] = {}
+
+    def signature(self, target: Target) -> Signature:
+        """The signature as it is now.
+
+        Raises:
+            ServingError: NOT_FOUND or INVALID_ARGUMENT, naming the models, versions, labels or
+                signatures that there are.
+        """
+        return self._fetch(target).signature
+
+    def predict(self, target: Target, x: Any, outputs: Sequence[str]) -> dict[str, np.ndarray]:
+        """The outputs by name.
+
+        Raises:
+            ServingError: `x` or `outputs` do not fit the signature; or what the server refused
+                with.
+        """
+        known = self._known.get(target)
+        fresh = known is None
+        if known is None:
+            known = self._fetch(target)
+        try:
+            inputs = _prepared(known, x, outputs)
+        except ServingError:
+            if fresh:
+                raise
+            # It may fit the signature that there is now.
+            now = self._fetch(target)
+            if now.digest == known.digest:
+                raise
+            known, fresh = now, True
+            inputs = _prepared(known, x, outputs)
+        try:
+            return self._send(target, known, inputs, outputs)
+        except SignatureChanged as changed:
+            known = self._known[target] = _Known.of(changed.signature)
+        except ServingError as error:
+            if not fresh and error.code in _ABOUT_THE_QUESTION:
+                # Its version, label or signature may be gone: then this says what there is.
+                self._raise_clearer(target, error)
+            raise
+        # Once only, and only as nothing has run: a request may have effects.
+        return self._send(target, known, _prepared(known, x, outputs), outputs)
+
+    def _send(
+        self,
+        target: Target,
+        known: _Known,
+        inputs: dict[str, np.ndarray],
+        outputs: Sequence[str],
+    ) -> dict[str, np.ndarray]:
+        _, tensors = self._data.predict(
+            self._control.entry(),
+            target.model,
+            inputs,
+            version=target.version,
+            label=target.label,
+            signature=target.signature,
+            outputs=outputs,
+            digest=known.digest,
+        )
+        return tensors
+
+    def _fetch(self, target: Target) -> _Known:
+        self._known.pop(target, None)
+        data = describe_model(self._control, target.model)
+        version = target.version
+        if version is None and target.label is not None:
+            version = lookup.labelled(data, target.label)
+        lookup.check_available(data, version)
+        available = lookup.available_signatures(data)
+        signatures = available[max(available) if version is None else version]
+        known = _Known.of(lookup.named(signatures, target.signature))
+        self._known[target] = known
+        return known
+
+    def _raise_clearer(self, target: Target, error: ServingError) -> None:
+        try:
+            self._fetch(target)
+        except ServingError as clearer:
+            if clearer.code in _ABOUT_THE_QUESTION:
+                raise clearer from error
+
+
+def describe_model(control: ControlClient, model: str) -> dict[str, Any]:
+    """A model as the server describes it, by a name that the caller may have mistyped.
+
+    Raises:
+        ServingError: NOT_FOUND, naming the models that there are.
+    """
+    try:
+        data: dict[str, Any] = control.request("GET", model_path(model))
+        return data
+    except ServingError as error:
+        if error.code is not Code.NOT_FOUND or registry.read(control.name) is None:
+            raise
+        raise lookup.unknown_model(model, control.request("GET", "/server")["models"]) from None
+
+
+def _prepared(known: _Known, x: Any, outputs: Sequence[str]) -> dict[str, np.ndarray]:
+    check_outputs(known.signature, outputs)
+    return to_inputs(known.signature, x)

@@ -1,0 +1,177 @@
+"""Ragged and sparse values as the plain tensors that a signature takes in their place.
+
+`tf.saved_model.save` makes several inputs of a function's `RaggedTensor` ``x``: ``x`` are its
+values, ``x_1``, ``x_2`` ... its row splits, the outermost first. Of a `SparseTensor` it makes ``x``
+(indices), ``x_1`` (values) and ``x_2`` (shape). Where a TensorFlow 1 export describes such an input
+as one, the server names its parts ``x/flat_values``, ``x/row_splits_0`` ..., or ``x/indices``,
+``x/values``, ``x/dense_shape``.
+
+Nothing is imported from TensorFlow or SciPy: their objects are known by their attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from itertools import count, takewhile
+from typing import Any
+
+from workbench.core.signature import Signature, TensorInfo
+from workbench.core.status import invalid_argument
+
+Parts = Mapping[str, Any]
+"""Values of plain inputs, by name."""
+
+
+def composites(signature: Signature) -> dict[str, tuple[str, ...]]:
+    """The inputs that together may be one ragged or sparse value, by the name of that value."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name in signature.inputs:
+        base, slash, part = name.rpartition("/")
+        if slash and part == "flat_values":
+            splits = _numbered(signature, f"{base}/row_splits_", 0)
+            found[base] = (name, *splits)
+        elif slash and part == "indices":
+            parts = (name, f"{base}/values", f"{base}/dense_shape")
+            if all(each in signature.inputs for each in parts):
+                found[base] = parts
+        else:
+            more = _numbered(signature, f"{name}_", 1)
+            if _is_sparse(signature, (name, *more)) or (
+                more and all(_is_vector(signature.inputs[each]) for each in more)
+            ):
+                found[name] = (name, *more)
+    return found
+
+
+def parts_of(
+    signature: Signature,
+    parts: Sequence[str],
+    value: Any,
+    given: Collection[str],
+    label: str,
+) -> Parts | None:
+    """The plain inputs that `value` becomes; None where it is a dense value of a plain input.
+
+    Args:
+        parts: those of the composite that the caller has named; empty where it is a plain input.
+        given: all that the caller has named: those inputs are not made from `value`.
+        label: how errors call the value.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, the value is ragged or sparse and the input is dense.
+    """
+    if any(part in given for part in parts[1:]):
+        parts = ()
+    sparse = bool(parts) and _is_sparse(signature, parts)
+    if _is_sparse_value(value):
+        if sparse:
+            return dict(zip(parts, _sparse_parts(value), strict=True))
+        dense = "x.toarray()" if hasattr(value, "toarray") else "tf.sparse.to_dense(x)"
+        raise invalid_argument(
+            f"{label} takes a dense tensor, not a {type(value).__name__}: convert it with {dense}"
+        )
+    if _is_ragged_value(value):
+        if parts and not sparse:
+            return _ragged_parts(signature, parts, value)
+        raise invalid_argument(
+            f"{label} takes a dense tensor, not a {type(value).__name__}: fill its rows up with "
+            ".to_tensor()"
+        )
+    if parts and not sparse and _is_nested(value, _depth(signature.inputs[parts[0]], parts)):
+        return _from_rows(parts, value)
+    if parts and "/" in parts[0]:
+        kind = "SparseTensor" if sparse else "RaggedTensor"
+        raise invalid_argument(f"{label} takes a tf.{kind}, not a {type(value).__name__}")
+    return None
+
+
+def _numbered(signature: Signature, prefix: str, start: int) -> tuple[str, ...]:
+    names = (f"{prefix}{i}" for i in count(start))
+    return tuple(takewhile(lambda name: name in signature.inputs, names))
+
+
+def _is_vector(info: TensorInfo) -> bool:
+    """Whether it may be row splits."""
+    return info.dtype in ("int32", "int64") and info.shape is not None and len(info.shape) == 1
+
+
+def _is_sparse(signature: Signature, parts: Sequence[str]) -> bool:
+    if parts[0].endswith("/indices"):
+        return True
+    if len(parts) != 3:
+        return False
+    indices, values, shape = (signature.inputs[part] for part in parts)
+    return (
+        indices.dtype == shape.dtype == "int64"
+        and (indices.shape is not None and len(indices.shape) == 2)
+        and (values.shape is not None and len(values.shape) == 1)
+        and (shape.shape is not None and len(shape.shape) == 1)
+        and indices.shape[1] == shape.shape[0]
+    )
+
+
+def _is_ragged_value(value: Any) -> bool:
+    return hasattr(value, "flat_values") and hasattr(value, "nested_row_splits")
+
+
+def _is_sparse_value(value: Any) -> bool:
+    # TensorFlow's, and SciPy's matrices and arrays.
+    return hasattr(value, "dense_shape") or (hasattr(value, "tocoo") and hasattr(value, "nnz"))
+
+
+def _sparse_parts(value: Any) -> tuple[Any, Any, Any]:
+    if hasattr(value, "dense_shape"):
+        return value.indices, value.values, value.dense_shape
+    import numpy as np
+
+    coordinates = value.tocoo()
+    # By rows, as TensorFlow wants them.
+    order = np.lexsort((coordinates.col, coordinates.row))
+    indices = np.stack([coordinates.row, coordinates.col], 1)[order]
+    return indices.astype(np.int64), coordinates.data[order], np.array(value.shape, np.int64)
+
+
+def _ragged_parts(signature: Signature, parts: Sequence[str], value: Any) -> Parts:
+    splits = list(value.nested_row_splits)
+    if len(splits) == len(parts) - 1:
+        return dict(zip(parts, (value.flat_values, *splits), strict=True))
+    # It is ragged in fewer dimensions than the model takes: the others have splits as well.
+    return _from_rows(parts, value.to_list())
+
+
+def _depth(values: TensorInfo, parts: Sequence[str]) -> int:
+    """The dimensions of a whole ragged value, whose values are a vector unless it says more."""
+    return (1 if values.shape is None else len(values.shape)) + len(parts) - 1
+
+
+def _is_nested(value: Any, depth: int) -> bool:
+    """Whether it is nested as deep as the ragged value that is taken, and not just its values."""
+    for _ in range(depth):
+        if isinstance(value, str | bytes) or not hasattr(value, "__len__"):
+            return False
+        if len(value) == 0:
+            return True
+        # The first row that holds anything says how deep it is.
+        value = next((row for row in _rows(value) if not _is_empty(row)), _rows(value)[0])
+    return True
+
+
+def _from_rows(parts: Sequence[str], value: Any) -> Parts:
+    """Nested rows of unequal lengths, flattened as TensorFlow does."""
+    import numpy as np
+
+    result: dict[str, Any] = {}
+    rows = _rows(value)
+    for part in parts[1:]:
+        result[part] = np.cumsum([0, *map(len, rows)])
+        rows = [each for row in rows for each in _rows(row)]
+    return {parts[0]: rows, **result}
+
+
+def _rows(value: Any) -> Sequence[Any]:
+    # A series is a sequence by its labels, not by position.
+    return value.tolist() if hasattr(value, "tolist") else list(value)
+
+
+def _is_empty(row: Any) -> bool:
+    return hasattr(row, "__len__") and len(row) == 0
