@@ -145,6 +145,20 @@ def main(folder: str) -> None:
         )
         return {"serving_default": ({"x": x, "steps": steps}, {"y": y}, "")}
 
+    def aborts() -> Any:
+        """x / 2 + 2, but where a value is 13 the process ends."""
+        x = v1.placeholder(tf.float32, [None], name="x")
+        checked = v1.cond(
+            tf.reduce_any(tf.equal(x, 13.0)),
+            lambda: abort_with(x),
+            lambda: tf.identity(x),
+        )
+        return {"serving_default": ({"x": x}, {"y": tf.identity(0.5 * checked + 2.0)}, "")}
+
+    def abort_with(x: Any) -> Any:
+        with tf.control_dependencies([tf.raw_ops.Abort(error_msg="13")]):
+            return tf.identity(x)
+
     def seconds_of_work() -> Any:
         _, m = tf.while_loop(
             lambda i, m: i < 40_000,
@@ -328,6 +342,7 @@ def main(folder: str) -> None:
     export("defaults", multi, b_defaults_to_seven)
     export("rows", rows)
     export("slow", slow)
+    export("aborts", aborts)
     export("slow_to_load", half_plus(3.0), main_op=seconds_of_work)
     export("never_loads", half_plus(3.0), main_op=waiting_for_somebody)
     export("identity", identity)

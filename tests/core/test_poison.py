@@ -14,13 +14,13 @@ TWO = Outline("other", (("a", "string", ()), ("b", "int64", (2,))))
 
 
 def test_three_strikes() -> None:
-    table = PoisonTable()
+    table = PoisonTable("m", 2)
     assert [table.strike("d1", ONE) for _ in range(2)] == [1, 2]
     assert not table.is_refused("d1")
     assert table.strike("d1", ONE) == 3
     assert table.is_refused("d1")
     assert not table.is_refused("d2")
-    assert table.refusal("d1", "m", 2) == failed_precondition(
+    assert table.refusal("d1") == failed_precondition(
         "This input (d1) was in the worker each of the 3 times that version 2 of m crashed; it is "
         "refused until the version is loaded anew"
     )
@@ -64,7 +64,7 @@ LIMIT = 4
 class Table(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.table = PoisonTable(LIMIT)
+        self.table = PoisonTable(limit=LIMIT)
         self.crashes: dict[str, int] = {}
 
     @rule(digest=st.sampled_from("abcdef"), crashes=st.integers(1, 2))

@@ -38,7 +38,8 @@ class Outage:
         attempt_at: when the next attempt to start it begins, or began; infinity: not by itself.
         begun: whether that attempt has begun.
         usual_seconds: how long a start takes, going by the last one.
-        starting: the version that is being started; not `version` where another takes its place.
+        starting: the version that is being started; not `version` where another takes its place,
+            and None where it is not known yet which.
     """
 
     model: str
@@ -47,7 +48,7 @@ class Outage:
     attempt_at: float
     begun: bool
     usual_seconds: float
-    starting: int
+    starting: int | None
 
     def expected_at(self, now: float) -> float:
         """When requests are answered again; infinity where nothing says so.
@@ -81,7 +82,8 @@ class Outage:
         if self.begun:
             left = f"which takes about {expected_at - now:.1f} s more"
             if self.starting != self.version:
-                return f", and version {self.starting} is being started in its place, {left}"
+                other = "another version" if self.starting is None else f"version {self.starting}"
+                return f", and {other} is being started in its place, {left}"
             return f" and is being started again, {left}"
         if math.isinf(expected_at):
             return " and is started again as soon as it can be loaded"

@@ -5,9 +5,9 @@ then has a *strike* for that crash, and for the crash before, in which it was on
 three strikes it is refused, so that the version can serve everybody else. An input that is answered
 after all has its strikes taken back.
 
-Inputs are known by a digest and by the shapes of their tensors, never by their content. The table is
-pure and has no clock; it keeps few entries, and looking whether a request may be one of them costs a
-set look-up.
+Inputs are known by a digest and by the shapes of their tensors, never by their content. The table
+is pure and has no clock. It keeps few entries, and asking whether a request may be one of them
+costs one look into a set.
 """
 
 from __future__ import annotations
@@ -36,11 +36,17 @@ class Outline(NamedTuple):
 class PoisonTable:
     """The inputs that one version crashed on, by digest.
 
+    Args:
+        model, version: whose they are.
+        limit: how many it keeps.
+
     Attributes:
         outlines: of all entries. A request with another outline need not be looked at.
     """
 
-    def __init__(self, limit: int = MAX_INPUTS) -> None:
+    def __init__(self, model: str = "", version: int = 0, limit: int = MAX_INPUTS) -> None:
+        self._model = model
+        self._version = version
         self._limit = limit
         # In the order of their last strike, oldest first.
         self._strikes: dict[str, tuple[int, Outline]] = {}
@@ -76,7 +82,7 @@ class PoisonTable:
     def _refresh(self) -> None:
         self.outlines = frozenset(outline for _, outline in self._strikes.values())
 
-    def refusal(self, digest: str, model: str, version: int) -> ServingError:
+    def refusal(self, digest: str) -> ServingError:
         """Of a request with an input that has three strikes.
 
         FAILED_PRECONDITION and not INVALID_ARGUMENT: the input may be a good one. It is the state
@@ -84,6 +90,6 @@ class PoisonTable:
         """
         return failed_precondition(
             f"This input ({digest}) was in the worker each of the {self.strikes(digest)} times "
-            f"that version {version} of {model} crashed; it is refused until the version is loaded "
-            "anew"
+            f"that version {self._version} of {self._model} crashed; it is refused until the "
+            "version is loaded anew"
         )

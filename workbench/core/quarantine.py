@@ -42,6 +42,9 @@ class Record:
         replaced: another version has been chosen in its place.
         served: it has been available before it failed. One that has never been, and that nothing
             replaces, is not tried again: its failure is its last word.
+        start_seconds: of one that has been available, how long its last start took.
+        aside_at: when it was set aside last.
+        alone: when it was set aside last, no other version could serve in its place.
     """
 
     fingerprint: int
@@ -53,6 +56,9 @@ class Record:
     probation: float | None = None
     replaced: bool = False
     served: bool = False
+    start_seconds: float = 0.0
+    aside_at: float = -math.inf
+    alone: bool = False
 
     @property
     def returns(self) -> bool:
@@ -89,6 +95,8 @@ class Record:
         self.until = math.inf if final else now + pause
         self.failures += 1
         self.doublings += own_doing
+        self.aside_at = now
+        self.alone = alone
         self.reason = reason
         self.probation = None
         self.deaths = []

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.holding import Held
+from workbench.core.poison import PoisonTable
 from workbench.core.quarantine import Record
 from workbench.core.signature import Signature
 from workbench.core.states import Harness, HarnessState, ServableId
 from workbench.core.status import ServingError, invalid_argument
 from workbench.core.transitions import policy_name
 from workbench.core.versions import VersionPolicy
+from workbench.serving import outages
 from workbench.serving.estimates import Measured, VersionMemory
 from workbench.serving.source import FolderSource, Found
 from workbench.serving.tasks import VersionQueues
@@ -211,6 +213,18 @@ class Served:
     replacement: asyncio.Task[None] | None = None
     recording: WarmupRecording | None = None
     memory: VersionMemory | None = None
+    begun_at: float = field(default_factory=time.monotonic)
+    poison: PoisonTable = field(init=False)
+    last_report: LoadReport | None = None
+
+    def __post_init__(self) -> None:
+        self.poison = PoisonTable(*self.harness.id)
+
+    def succeed(self, before: Served | None) -> None:
+        """Take over what is known from an earlier start of this version that crashed."""
+        if before is not None:
+            self.poison = before.poison
+            self.last_report = before.report or before.last_report
 
     @property
     def id(self) -> ServableId:
@@ -312,6 +326,7 @@ class Model:
             "waiting": {str(v): reason for v, reason in sorted(self.waiting.items())},
             "warnings": list(self.warnings),
             "held": len(self.held),
+            "outages": outages.to_json(self),
         }
 
     def set_aside(self, version: int) -> dict[str, Any] | None:

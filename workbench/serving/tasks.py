@@ -6,12 +6,15 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from workbench.core.batching import BatchQueue
 from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.outage import Outage
+from workbench.core.poison import Outline, PoisonTable
 from workbench.core.signature import Signature
 from workbench.core.status import ServingError
 from workbench.runtime.frames import Tensors
@@ -25,6 +28,7 @@ Answer = Callable[["Tensors | ServingError"], None]
 
 SOLO = "solo"
 SOLO_AGAIN = "solo, again"
+SUSPECT = "suspect"
 SOLO_PARAMETERS = BatchingParameters(max_batch_size=1, max_enqueued_batches=1000)
 _AUTOMATIC = BatchingParameters()
 MAX_PENDING = 20_000
@@ -41,12 +45,15 @@ class Task:
     Attributes:
         deadline: monotonic microseconds after which the caller is answered with an error.
         lost_with: the worker that died while it ran this request; one such death is forgiven.
+        uncounted: deaths of workers that ran it beside others, and that are put down to nobody.
+        digest: of its inputs, where it was needed.
     """
 
     __slots__ = (
         "answer",
         "arrived",
         "deadline",
+        "digest",
         "inputs",
         "lost_with",
         "outputs",
@@ -55,6 +62,7 @@ class Task:
         "rows",
         "running",
         "signature",
+        "uncounted",
         "version",
     )
 
@@ -76,6 +84,8 @@ class Task:
         self.arrived = 0
         self.rows = 0
         self.lost_with: Worker | None = None
+        self.uncounted = 0
+        self.digest: str | None = None
         self.running = False
         self.queue: BatchQueue[Task] | None = None
         # Answers of the parts of a split task, by their first row.
@@ -91,12 +101,21 @@ class VersionQueues:
         worker: who runs the batches; None while there is none, and then tasks wait.
         pending: requests accepted and not answered.
         draining: whether it accepts no more.
+        ended: it has crashed for good, and its requests wait for another start of the version.
         on_accepted: called with each task that is accepted.
         meters: what was answered, by signature.
         hang_micros: a run that takes longer, and for which nobody waits any more, hangs.
-        suspects: requests of a merged batch that the worker died of: one of them may be what it
-            died of, so they run one by one.
+        suspects: requests that were in a worker when it died, and others like them: one of them may
+            be what it died of, so they run one by one, with nothing beside them.
         suspect: the one that runs now.
+        lost: requests that were in the worker that has just died, as far as is known.
+        died_at_work: the last worker that died while it ran a request.
+        stuck: the last worker that was reported as inside a run that nobody waits for.
+        poison: inputs that the version crashed on.
+        on_strike: called with the digest, the outline and the number of crashes of an input that
+            a crash has just been put down to.
+        outage: why it has no worker now, and when it has one again; None while it has one.
+        outage_bytes: of the requests that came since.
         solo_micros: how long requests that run alone have run lately.
     """
 
@@ -110,6 +129,13 @@ class VersionQueues:
         self.hang_micros = round(hang_seconds * 1e6)
         self.suspects: deque[Task] = deque()
         self.suspect: Task | None = None
+        self.lost: list[Task] = []
+        self.died_at_work: Worker | None = None
+        self.stuck: Worker | None = None
+        self.poison = PoisonTable()
+        self.on_strike: Callable[[str, Outline, int], None] = lambda digest, outline, crashes: None
+        self.outage: Outage | None = None
+        self.outage_bytes = 0
         self.solo_micros = 0.0
         self.signatures = signatures
         self.parameters = parameters
@@ -121,6 +147,7 @@ class VersionQueues:
         self.statistics = BatchStatistics()
         self.queues: dict[Hashable, BatchQueue[Task]] = {}
         self.draining = False
+        self.ended = False
         self.drained = asyncio.Event()
         self.on_accepted: Callable[[Task], None] | None = None
         self.meters: dict[str, SignatureMeter] = {}
@@ -166,9 +193,17 @@ class VersionQueues:
             self._mergeable[signature] = known
         return known
 
+    @property
+    def isolated(self) -> bool:
+        """Whether requests run one by one, because one of them may be what the worker died of."""
+        return self.suspect is not None or bool(self.suspects)
+
     def parameters_of(self, key: Hashable) -> BatchingParameters:
-        if key in (SOLO, SOLO_AGAIN):
+        if key in (SOLO, SOLO_AGAIN) or (key == SUSPECT and self.parameters is None):
             return SOLO_PARAMETERS
+        if key == SUSPECT and self.parameters is not None:
+            # As it would run in a batch, but without waiting for others to join it.
+            return replace(self.parameters, batch_timeout_micros=0)
         return self.parameters or _AUTOMATIC
 
 
