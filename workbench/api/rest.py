@@ -204,7 +204,13 @@ class RestApi:
         except ServingError as error:
             # Told only where TensorFlow Serving would tell it: after the body was parsed.
             known = error
-        decoded = await self._codec.decode_predict(spool, known)
+        try:
+            decoded = await self._codec.decode_predict(spool, known)
+        except ServingError as error:
+            # The one that was sent there comes back without what only this process knows of it.
+            if isinstance(known, ServingError) and error == known:
+                raise known from None
+            raise
         # The version may have changed while the body was decoded: the name decides again.
         again = _Target(self._manager, asked, self._check_method_names)
         again(decoded.signature_name)

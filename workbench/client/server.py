@@ -158,16 +158,13 @@ class Server:
     ) -> Signature:
         cached = self._signatures if model == self.model else {}
         if label is None and cached and (version in cached or version is None):
-            known = cached
-        else:
-            data = self._describe_named(model)
-            if version is None and label is not None:
-                version = lookup.labelled(data, label)
-            lookup.check_available(data, version)
-            known = lookup.available_signatures(data)
-            if model == self.model:
-                self._signatures = known
-        return lookup.named(known[max(known) if version is None else version], name)
+            return lookup.named(cached[max(cached) if version is None else version], name)
+        data = self._describe_named(model)
+        if version is None and label is not None:
+            version = lookup.labelled(data, label)
+        if model == self.model:
+            self._signatures = lookup.available_signatures(data)
+        return lookup.named(lookup.signatures_of(data, version), name)
 
     # Its versions.
 
