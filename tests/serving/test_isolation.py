@@ -70,6 +70,20 @@ def test_neighbours_on_other_lanes_are_suspects_too_and_the_rest_waits(
 
 
 @on_loop
+async def test_a_dead_worker_is_given_nothing_more() -> None:
+    """Its process is gone, and its other lanes have not noticed."""
+    setting = Setting(worker=FakeWorker(lanes=4, at_once=False))
+    futures = [setting.submit(x)[1] for x in (1, 2)]
+    (await setting.worker.batch(0)).finish(WORKER_LOST)
+    futures.append(setting.submit(3)[1])
+    await asyncio.sleep(0.02)
+    assert len(setting.worker.batches) == 1
+    setting.scheduler.detach(setting.version)
+    setting.attach(FakeWorker())
+    assert await answers(futures) == [[2], [4], [6]]
+
+
+@on_loop
 async def test_a_crash_is_put_down_to_one_that_was_alone() -> None:
     setting = Setting(worker=FakeWorker(at_once=False))
     strikes: list[tuple[str, Outline, int]] = []

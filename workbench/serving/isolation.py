@@ -71,7 +71,7 @@ class Isolation:
         for task in lost:
             if not self._runner.waits(task):
                 task.inputs = {}
-            elif task.lost_with is None:
+            elif task.lost_with in (None, worker):
                 # It may have been the worker that failed, and not the request.
                 task.lost_with = worker
                 task.uncounted += alone is None

@@ -516,6 +516,9 @@ class BatchScheduler:
             for task in tasks:
                 self._finish(task, WORKER_LOST)
         else:
+            if version.worker is run.worker:
+                # Its other lanes may look open for a moment still.
+                self.detach(version)
             more = any(other.worker is run.worker for other in self._running.values())
             self._isolation.lost(version, run.worker, tasks, more)
         self._late.difference_update(tasks)
