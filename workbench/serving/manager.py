@@ -255,9 +255,11 @@ class Manager:
                 and (
                     found.fingerprint != served.found.fingerprint
                     or quarantine.is_due(model, version)
+                    or served.fits_now
                 )
             ):
-                # Somebody has mended its files, or its pause is over: it gets another chance.
+                # Somebody has mended its files, its pause is over, or there is memory for it now:
+                # it gets another chance.
                 served.harness.aspired = False
         self._flush(model)
         for version, found in sorted(by_version.items()):
@@ -345,8 +347,9 @@ class Manager:
                     and is_refused(served)
                     and self.reservations.refusal(model, served) is None
                 ):
-                    # The next look at its folder finds it anew.
-                    served.harness.aspired = False
+                    # The next look at its folder begins it anew. Until then it is wanted as before:
+                    # else no version would be, and the one that serves would be unloaded.
+                    served.fits_now = True
                     self._look_again(model)
 
     def _release_held(self, model: Model) -> None:

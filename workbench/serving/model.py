@@ -194,6 +194,10 @@ class Served:
         recording: the warm-up requests that are, or were, recorded from it.
         replacement: brings up the next worker after one has died.
         memory: what is known of it and reserved for it.
+        begun_at: since when it is on its way (monotonic seconds).
+        fits_now: it was refused for want of memory, and there is enough by now.
+        poison: inputs that it crashed on.
+        last_report: what an earlier start of it, which crashed, said of it.
     """
 
     harness: Harness
@@ -214,6 +218,7 @@ class Served:
     recording: WarmupRecording | None = None
     memory: VersionMemory | None = None
     begun_at: float = field(default_factory=time.monotonic)
+    fits_now: bool = False
     poison: PoisonTable = field(init=False)
     last_report: LoadReport | None = None
 
