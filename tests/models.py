@@ -2,8 +2,8 @@
 
 Run once per session in a process of its own, so that the tests never import TensorFlow. Most
 are exported the TensorFlow 1 way, which gives exact control over names, shapes and operations;
-`digits`, `keeper`, `heads`, `lookup`, `compiled`, `ragged`, `sentences` and `sparse` are TensorFlow 2
-modules.
+`digits`, `keeper`, `heads`, `lookup`, `compiled`, `ragged`, `sentences` and `sparse` are
+TensorFlow 2 modules.
 """
 
 from __future__ import annotations
@@ -155,6 +155,20 @@ def main(folder: str) -> None:
         negative = v1.Assert(tf.reduce_all(steps < 0), ["steps must be negative"])
         with tf.control_dependencies([negative]):
             return {"serving_default": ({"x": x, "steps": steps}, {"y": tf.identity(x)}, "")}
+
+    def aborts() -> Any:
+        """x / 2 + 2, but where a value is 13 the process ends."""
+        x = v1.placeholder(tf.float32, [None], name="x")
+        checked = v1.cond(
+            tf.reduce_any(tf.equal(x, 13.0)),
+            lambda: abort_with(x),
+            lambda: tf.identity(x),
+        )
+        return {"serving_default": ({"x": x}, {"y": tf.identity(0.5 * checked + 2.0)}, "")}
+
+    def abort_with(x: Any) -> Any:
+        with tf.control_dependencies([tf.raw_ops.Abort(error_msg="13")]):
+            return tf.identity(x)
 
     def seconds_of_work() -> Any:
         _, m = tf.while_loop(
@@ -359,6 +373,7 @@ def main(folder: str) -> None:
     export("rows", rows)
     export("slow", slow)
     export("picky_steps", picky_steps)
+    export("aborts", aborts)
     export("slow_to_load", half_plus(3.0), main_op=seconds_of_work)
     export("never_loads", half_plus(3.0), main_op=waiting_for_somebody)
     export("identity", identity)

@@ -130,6 +130,7 @@ def test_a_model_comes_is_seen_and_goes(planes: Planes, model: Path) -> None:
         "waiting": {},
         "warnings": [],
         "held": 0,
+        "outages": [],
     }
     served = planes.server.core.manager.models["m"].versions[1]
     assert served.worker is not None

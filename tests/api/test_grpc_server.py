@@ -13,6 +13,7 @@ import pytest
 
 from workbench.api.grpc_messages import message_class
 from workbench.api.grpc_server import NEEDS_TOKEN, GrpcOptions, GrpcServer
+from workbench.core.outage import OutOfService
 from workbench.core.status import Code, ServingError
 
 WAIT_SECONDS = 30.0
@@ -195,3 +196,28 @@ def test_where_it_listens(tmp_path: Path) -> None:
         )
 
     asyncio.run(run())
+
+
+def test_what_is_unavailable_says_when_to_try_again(tmp_path: Path) -> None:
+    async def work(server: GrpcServer, channel: grpc.aio.Channel) -> None:
+        told = {}
+        for code in (b"UNAVAILABLE", b"NOT_FOUND"):
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await channel.unary_unary("/s/Refuse")(code)
+            told[code] = dict(error.value.trailing_metadata())
+        assert told[b"UNAVAILABLE"]["retry-after"] == "1"
+        assert "retry-after" not in told[b"NOT_FOUND"]
+
+    with_server(work, tmp_path)
+
+
+def test_the_time_of_another_attempt_is_the_errors(tmp_path: Path) -> None:
+    async def crashed(request: bytes, seconds: float | None) -> bytes:
+        raise OutOfService("Version 1 of m crashed", 7)
+
+    async def work(server: GrpcServer, channel: grpc.aio.Channel) -> None:
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await channel.unary_unary("/s/Crashed")(b"")
+        assert dict(error.value.trailing_metadata())["retry-after"] == "7"
+
+    with_server(work, tmp_path, methods={"/s/Crashed": crashed})

@@ -155,6 +155,22 @@ class Chaos:
                     return
             time.sleep(0.01)
 
+    def kill_until_set_aside(self) -> None:
+        """Kill each worker of the newest version, as soon as it serves, until it is set aside."""
+        end = time.monotonic() + RETURN_SECONDS
+        killed: set[int] = set()
+        while True:
+            (model,) = self.server.status()["models"]
+            newest = max(model["versions"], key=lambda v: v["version"])
+            if newest["quarantine"] is not None:
+                return
+            pid = newest["pid"]
+            if pid is not None and pid not in killed and newest["state"] == "AVAILABLE":
+                killed.add(pid)
+                os.kill(pid, signal.SIGKILL)
+            assert time.monotonic() < end, newest
+            time.sleep(0.2)
+
     def until_it_answers(self) -> None:
         end = time.monotonic() + RETURN_SECONDS
         while True:
@@ -233,6 +249,23 @@ def test_smooth_changes_and_dying_workers_cost_nobody_anything(chaos: Chaos) -> 
     assert sum(count.values()) > 0.8 * RATE * SECONDS
     done = Counter(happening.what for happening in chaos.happened)
     assert min(done["a worker is killed"], done["the zygote is killed"]) >= 3
+
+
+def test_one_version_only_that_is_killed_three_times(chaos: Chaos) -> None:
+    """Nobody hears that the model does not exist, and it is back soon."""
+    with Client(registry.find(NAME), NAME, OFFSETS, RATE) as client:
+        start = time.monotonic()
+        wait_until(start + 2)
+        with chaos.note("a worker is killed three times, one version only"):
+            chaos.kill_until_set_aside()
+            chaos.until_the_newest_serves()
+        took = chaos.happened[-1].ended - chaos.happened[-1].began
+        wait_until(start + 12)
+        chaos.until_it_answers()
+    count = account(chaos, client)
+    report(f"one version, away for {took:.1f} s", chaos, count)
+    # Only what was in the worker at two deaths can have failed; all others have waited.
+    assert count["REST fine"] + count["gRPC fine"] > 0.98 * client.sent
 
 
 def test_whatever_else_happens_is_accounted_for(chaos: Chaos) -> None:

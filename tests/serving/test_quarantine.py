@@ -26,6 +26,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Folders at rest at once; pauses that a test can wait out."""
     monkeypatch.setattr(source, "SETTLE_SECONDS", -1.0)
     monkeypatch.setattr(quarantine, "FIRST_PAUSE_SECONDS", 1.0)
+    monkeypatch.setattr(quarantine, "ALONE_FIRST_PAUSE_SECONDS", 1.0)
     monkeypatch.setattr(lifecycle, "_REPLACEMENT_PAUSES", (0.0,))
 
 
@@ -120,7 +121,8 @@ def test_one_death_on_probation_is_enough_and_the_good_version_never_left(
         )
         (event,) = [e for e in server.events(first) if e.kind == "quarantined"]
         assert event.data is not None
-        assert event.data["seconds"] == pytest.approx(2.0)
+        # It was idle when it was killed: that lengthens nothing.
+        assert event.data["seconds"] == pytest.approx(1.0)
 
     server.run(test())
 

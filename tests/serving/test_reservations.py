@@ -143,6 +143,26 @@ def test_a_higher_budget_lets_it_in_by_itself(server: Server, tmp_path: Path) ->
     server.run(test())
 
 
+def test_what_serves_is_not_unloaded_meanwhile(server: Server, tmp_path: Path) -> None:
+    """Something else of the model ends between the news of free memory and the look at its
+    folder."""
+
+    async def test() -> None:
+        limit(server, 220)
+        model, first = await server.serve(tmp_path / "m", "big")
+        await settled(server, first)
+        server.put(tmp_path / "m", 2, "big")
+        server.poll("m")
+        await refused(server, 2)
+        limit(server, 10_000)
+        server.core.manager.retry_refused()
+        server.core.manager._reconcile(model)
+        assert model.ready is first
+        await let_in(server, 2)
+
+    server.run(test())
+
+
 def test_so_does_memory_that_another_model_gives_back(server: Server, tmp_path: Path) -> None:
     async def test() -> None:
         limit(server, 220)

@@ -6,7 +6,13 @@ accepted and not been answered: requests, and the bytes of their bodies.
 
 from __future__ import annotations
 
-RETRY_AFTER = (("Retry-After", "1"),)
+
+def retry_after(seconds: int) -> tuple[tuple[str, str], ...]:
+    """The header that says when a request that is refused now may be sent again."""
+    return (("Retry-After", str(seconds)),)
+
+
+RETRY_AFTER = retry_after(1)
 
 
 class Admission:

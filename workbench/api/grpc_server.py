@@ -30,6 +30,7 @@ NEEDS_TOKEN = (
 )
 _STATUS: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 _ERROR_CHARACTERS = 1024
+_PUSHBACK = "grpc-retry-pushback-ms"
 _HEALTH = "/grpc.health.v1.Health/"
 _HEALTH_SERVICES = frozenset(
     {
@@ -237,7 +238,12 @@ def _unary(method: Callable[[bytes, float | None], Awaitable[bytes]]) -> Any:
         text = error.message
         if len(text) > _ERROR_CHARACTERS:
             text = text[:_ERROR_CHARACTERS] + "...TRUNCATED"
-        await context.abort(_STATUS[error.code], text)
+        later: tuple[tuple[str, str], ...] = ()
+        if error.code is Code.UNAVAILABLE:
+            # The second is what gRPC's own retries look at, where a client has turned them on.
+            seconds = error.retry_after_seconds
+            later = (("retry-after", str(seconds)), (_PUSHBACK, str(1000 * seconds)))
+        await context.abort(_STATUS[error.code], text, later)
         raise AssertionError
 
     return grpc.unary_unary_rpc_method_handler(handle)

@@ -32,6 +32,7 @@ from workbench.api.inference import (
 from workbench.api.metrics import Metrics
 from workbench.api.reload import Reloader
 from workbench.api.rest import HELD_TOO_LONG
+from workbench.core.outage import OutOfService
 from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
 from workbench.runtime.frames import Tensors
@@ -214,6 +215,7 @@ class GrpcService:
         Raises:
             ServingError: DEADLINE_EXCEEDED, none came in time; or as `_find`.
         """
+        end = time.monotonic() + (_HOLD_SECONDS if seconds is None else seconds)
         while True:
             try:
                 served = self._find(spec)
@@ -221,14 +223,16 @@ class GrpcService:
                 return served
             except ServingError as error:
                 latest = spec.version is None and spec.label is None
-                if error.code is not Code.NOT_FOUND or not latest:
+                absent = error.code is Code.NOT_FOUND and latest
+                if not absent and not isinstance(error, OutOfService):
                     raise
                 come: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                remove = self._manager.hold(spec.name, partial(_come, come), size)
+                left = max(0.0, end - time.monotonic())
+                remove = self._manager.hold(spec.name, partial(_come, come), size, left)
                 if remove is None:
                     raise
                 try:
-                    await asyncio.wait_for(come, seconds if seconds is not None else _HOLD_SECONDS)
+                    await asyncio.wait_for(come, left)
                 except asyncio.TimeoutError:
                     raise ServingError(Code.DEADLINE_EXCEEDED, HELD_TOO_LONG) from None
                 finally:

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 import orjson
 
-from workbench.api.admission import RETRY_AFTER
+from workbench.api.admission import retry_after
 from workbench.api.body import Spool
 from workbench.api.codec import CodecProcess
 from workbench.api.http import NOT_FOUND_PAGE, Reply, Request
@@ -46,6 +46,7 @@ from workbench.api.json_response import (
 )
 from workbench.api.metrics import CONTENT_TYPE, METRICS_PATH, Metrics
 from workbench.api.routes import Route, UnreadableVersion, route
+from workbench.core.outage import OutOfService
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.runtime import aside
@@ -132,9 +133,12 @@ class RestApi:
     def _held(self, error: ServingError, asked: Route, request: Request, reply: _Reply) -> bool:
         """Whether a request that found no version waits for the next one instead."""
         specific = asked.version is not None or asked.label is not None
-        if error.code is not Code.NOT_FOUND or specific or asked.action not in _HELD:
+        absent = error.code is Code.NOT_FOUND and not specific
+        crashed = isinstance(error, OutOfService)
+        if not (absent or crashed) or asked.action not in _HELD:
             return False
         loop = asyncio.get_running_loop()
+        left = max(0.0, (reply.started + self._timeout_micros - now_micros()) / 1e6)
 
         def resume() -> None:
             expiry.cancel()
@@ -142,7 +146,7 @@ class RestApi:
             loop.call_soon(self._answer_held, request, reply)
 
         try:
-            taken = self._manager.hold(asked.model, resume, request.body_size)
+            taken = self._manager.hold(asked.model, resume, request.body_size, left)
         except ServingError as full:
             _refuse(reply, full)
             return True
@@ -154,8 +158,7 @@ class RestApi:
             remove()
             _refuse(reply, ServingError(Code.DEADLINE_EXCEEDED, HELD_TOO_LONG))
 
-        left = reply.started + self._timeout_micros - now_micros()
-        expiry = loop.call_later(max(0.0, left / 1e6), expire)
+        expiry = loop.call_later(left, expire)
 
         def abandon() -> None:
             expiry.cancel()
@@ -208,7 +211,13 @@ class RestApi:
         except ServingError as error:
             # Told only where TensorFlow Serving would tell it: after the body was parsed.
             known = error
-        decoded = await self._codec.decode_predict(spool, known)
+        try:
+            decoded = await self._codec.decode_predict(spool, known)
+        except ServingError as error:
+            # The one that was sent there comes back without what only this process knows of it.
+            if isinstance(known, ServingError) and error == known:
+                raise known from None
+            raise
         # The version may have changed while the body was decoded: the name decides again.
         again = _Target(self._manager, asked, self._check_method_names)
         again(decoded.signature_name)
@@ -597,5 +606,5 @@ def _refuse(reply: _Reply, error: ServingError) -> None:
     if not reply.closed:
         reply.code = error.code
         # What is unavailable is so just now: a full queue, a worker that has died.
-        later = RETRY_AFTER if error.code is Code.UNAVAILABLE else ()
+        later = retry_after(error.retry_after_seconds) if error.code is Code.UNAVAILABLE else ()
         reply.send(HTTP_STATUS[error.code], encode_error(error.message), headers=later)

@@ -123,10 +123,7 @@ class Asker:
         version = target.version
         if version is None and target.label is not None:
             version = lookup.labelled(data, target.label)
-        lookup.check_available(data, version)
-        available = lookup.available_signatures(data)
-        signatures = available[max(available) if version is None else version]
-        known = _Known.of(lookup.named(signatures, target.signature))
+        known = _Known.of(lookup.named(lookup.signatures_of(data, version), target.signature))
         self._known[target] = known
         return known
 

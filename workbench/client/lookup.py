@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench.core.signature import Signature
-from workbench.core.status import invalid_argument, not_found
+from workbench.core.status import invalid_argument, not_found, unavailable
 
 Signatures = dict[int, dict[str, Signature]]
 """By version and name."""
@@ -15,10 +15,36 @@ Signatures = dict[int, dict[str, Signature]]
 def available_signatures(data: Mapping[str, Any]) -> Signatures:
     """The signatures of the versions that answer, of a model as the server describes it."""
     return {
-        v["version"]: {n: Signature.from_json(s) for n, s in v["signatures"].items()}
+        v["version"]: _signatures(v)
         for v in data["versions"]
         if v["state"] == "AVAILABLE" and "signatures" in v
     }
+
+
+def signatures_of(data: Mapping[str, Any], version: int | None) -> dict[str, Signature]:
+    """The signatures of the version that answers a request for `version` (None: the highest), now
+    or when it is back: the server holds requests for a version that crashed.
+
+    Raises:
+        ServingError: NOT_FOUND, with the state of those that there are; UNAVAILABLE, it crashed
+            and it is not known what it can be asked.
+    """
+    available = available_signatures(data)
+    if version is None and available:
+        return available[max(available)]
+    if version in available:
+        return available[version]
+    for outage in reversed(data["outages"]):
+        if version in (None, outage["version"]):
+            if not outage["signatures"]:
+                raise unavailable(outage["message"])
+            return _signatures(outage)
+    check_available(data, version)
+    raise AssertionError("unreachable")
+
+
+def _signatures(described: Mapping[str, Any]) -> dict[str, Signature]:
+    return {n: Signature.from_json(s) for n, s in described["signatures"].items()}
 
 
 def labelled(data: Mapping[str, Any], label: str) -> int:

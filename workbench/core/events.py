@@ -139,6 +139,14 @@ _LINES: dict[str, str] = {
     "quarantined": "Servable version {id} is set aside for {seconds:.0f} s: {message}",
     "quarantine_retry": "Servable version {id} is tried again",
     "quarantine_over": "{message}",
+    "crash_input": (
+        "Input {input} of {outline} was alone in the worker of servable version {id} when it died; "
+        "crashes put down to it: {crashes}"
+    ),
+    "input_refused": (
+        "Servable version {id} refuses input {input} of {outline} from now on: it was in the "
+        "worker each of the {crashes} times that it died"
+    ),
     "worker_replaced": "Worker process {pid} now serves servable version {id}",
     "source_waiting": "{message}",
     "source_error": "{message}",

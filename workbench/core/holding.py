@@ -3,6 +3,9 @@
 Under `unload_first` there is a moment in which no version serves. TensorFlow Serving refuses the
 requests of that moment; with `unload_first+hold` they wait, bounded in number and by their own
 deadlines, and the new version answers them. `staged+hold` does the same in its shorter gap.
+
+After a crash with nothing else to serve, requests wait in the same way under every transition,
+where the version is expected back within their time (`core.outage`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,12 @@
 
 A process that dies is replaced; one death is an accident. A version whose processes die again and
 again, or that cannot be loaded at all, is set aside so that the last good version can serve. After
-a pause it gets another chance, beside the good one; the pause doubles each time it fails again.
+a pause it gets another chance, beside the good one. Where no other version can serve, the pause is
+short, because every second of it is a second without an answer.
+
+The pause doubles each time the version fails by its own doing: its process died while it ran a
+request, or it could not be loaded. A process that was killed from outside while it was idle says
+nothing against the version, so the pause stays as it was.
 """
 
 from __future__ import annotations
@@ -14,6 +19,9 @@ MAX_DEATHS = 3
 DEATH_WINDOW_SECONDS = 60.0
 FIRST_PAUSE_SECONDS = 10.0
 LONGEST_PAUSE_SECONDS = 600.0
+ALONE_FIRST_PAUSE_SECONDS = 1.0
+"""The first pause of a version in whose place no other can serve."""
+ALONE_LONGEST_PAUSE_SECONDS = 30.0
 PROBATION_SECONDS = 60.0
 
 
@@ -26,6 +34,7 @@ class Record:
         deaths: of its processes, within the last `DEATH_WINDOW_SECONDS`.
         reason: why it was set aside last, in words.
         failures: how often it has been set aside.
+        doublings: how often that was by its own doing: each doubles the next pause.
         until: when it is tried again; infinity for "not before its files change"; None while it
             is not set aside.
         probation: it has been tried again and has still to prove itself, until this time; infinity
@@ -33,16 +42,23 @@ class Record:
         replaced: another version has been chosen in its place.
         served: it has been available before it failed. One that has never been, and that nothing
             replaces, is not tried again: its failure is its last word.
+        start_seconds: of one that has been available, how long its last start took.
+        aside_at: when it was set aside last.
+        alone: when it was set aside last, no other version could serve in its place.
     """
 
     fingerprint: int
     deaths: list[float] = field(default_factory=list)
     reason: str = ""
     failures: int = 0
+    doublings: int = 0
     until: float | None = None
     probation: float | None = None
     replaced: bool = False
     served: bool = False
+    start_seconds: float = 0.0
+    aside_at: float = -math.inf
+    alone: bool = False
 
     @property
     def returns(self) -> bool:
@@ -54,11 +70,33 @@ class Record:
         self.deaths = [t for t in self.deaths if now - t < DEATH_WINDOW_SECONDS] + [now]
         return self.on_probation(now) or len(self.deaths) >= MAX_DEATHS
 
-    def set_aside(self, now: float, reason: str, final: bool = False) -> None:
-        """Not to be served for a while; for a `final` failure, before its files have changed."""
-        pause = min(FIRST_PAUSE_SECONDS * 2**self.failures, LONGEST_PAUSE_SECONDS)
+    def set_aside(
+        self,
+        now: float,
+        reason: str,
+        *,
+        final: bool = False,
+        own_doing: bool = True,
+        alone: bool = False,
+    ) -> None:
+        """Do not serve it for a while.
+
+        Args:
+            now: monotonic seconds.
+            reason: why, in words.
+            final: not before its files have changed.
+            own_doing: whether it failed by its own doing, so that the next pause is longer.
+            alone: no other version can serve in its place.
+        """
+        first = ALONE_FIRST_PAUSE_SECONDS if alone else FIRST_PAUSE_SECONDS
+        longest = ALONE_LONGEST_PAUSE_SECONDS if alone else LONGEST_PAUSE_SECONDS
+        # Beyond 2**10 every pause is the longest.
+        pause = min(first * 2.0 ** min(self.doublings, 10), longest)
         self.until = math.inf if final else now + pause
         self.failures += 1
+        self.doublings += own_doing
+        self.aside_at = now
+        self.alone = alone
         self.reason = reason
         self.probation = None
         self.deaths = []

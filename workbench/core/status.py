@@ -33,7 +33,14 @@ class Code(enum.IntEnum):
 
 
 class ServingError(Exception):
-    """A refusal with a canonical code; `str()` of it is the message alone."""
+    """A refusal with a canonical code; `str()` of it is the message alone.
+
+    Attributes:
+        retry_after_seconds: of UNAVAILABLE: whole seconds, at least 1, after which another attempt
+            is worthwhile.
+    """
+
+    retry_after_seconds = 1
 
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(message)

@@ -20,7 +20,7 @@ from workbench.runtime import registry
 from workbench.server_extension.handler import Rooms
 
 # What `ModelConfig` does not take of what the control plane tells of a model.
-_NO_SETTINGS = ("versions", "waiting", "warnings", "held")
+_NO_SETTINGS = ("versions", "waiting", "warnings", "held", "outages")
 _SHORTEST_SECONDS = 0.5
 
 

@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,16 @@ from typing import Any
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.events import EventLog
 from workbench.core.merging import Merging
+from workbench.core.outage import Outage
+from workbench.core.poison import Outline
 from workbench.core.quarantine import DEATH_WINDOW_SECONDS, MAX_DEATHS
 from workbench.core.states import FINAL_STATES, HarnessState
 from workbench.core.status import Code, ServingError, unavailable
+from workbench.serving import quarantine
 from workbench.serving.loading import Loader, as_serving_error, is_passing
 from workbench.serving.model import Model, Served
+from workbench.serving.outages import outage_of
+from workbench.serving.parking import Parking
 from workbench.serving.reservations import Reservations, is_refused
 from workbench.serving.scheduler import BatchScheduler
 from workbench.serving.tasks import VersionQueues
@@ -62,6 +68,7 @@ class Lifecycle:
         self._loader = loader
         self._reservations = reservations
         self._scheduler = scheduler
+        self._parking = Parking(scheduler)
         self._decide = decide
         self._freed = freed
         self._notify = notify
@@ -193,6 +200,7 @@ class Lifecycle:
             served.id.version,
         )
         served.queues.on_merging = partial(self._merging, served)
+        self._know_crashes(served, served.queues)
         self._scheduler.attach(served.queues, worker)
         harness.move(_S.READY)
         served.ready_at = time.time()
@@ -266,8 +274,12 @@ class Lifecycle:
         served.harness.fail(error)
         # A version for which there is no memory has done nothing wrong: it waits for memory.
         if error.code is not Code.CANCELLED and not is_refused(served):
-            model.record(served).set_aside(
-                time.monotonic(), error.message, final=not is_passing(error)
+            record = model.record(served)
+            record.set_aside(
+                time.monotonic(),
+                error.message,
+                final=not is_passing(error),
+                alone=record.served and quarantine.is_alone(model, served.id.version),
             )
         self.tell_state(served)
         self._events.add("error", *served.id, code=error.code.name, message=error.message)
@@ -284,10 +296,32 @@ class Lifecycle:
             and error.code is not Code.CANCELLED
             and model.source.knows_others(served.id.version)
         )
+        self._look_at_held(model)
         self._decide(model)
         if model.ready is None:
             # Perhaps there is an older version that can serve in its place.
             self._freed(model)
+
+    def _look_at_held(self, model: Model) -> None:
+        """Let requests that wait for a version that crashed look anew at when it is back."""
+        if outage_of(model) is not None:
+            model.held.release()
+
+    def _know_crashes(self, served: Served, queues: VersionQueues) -> None:
+        """Have a version's queues know the inputs that it crashed on, and tell of new ones."""
+        queues.poison = served.poison
+
+        def tell(digest: str, outline: Outline, crashes: int) -> None:
+            refused = queues.poison.is_refused(digest)
+            self._events.add(
+                "input_refused" if refused else "crash_input",
+                *served.id,
+                input=digest,
+                outline=str(outline),
+                crashes=crashes,
+            )
+
+        queues.on_strike = tell
 
     # Unloading.
 
@@ -351,10 +385,15 @@ class Lifecycle:
         if served.worker is not worker or self.stopping:
             return
         reason, too_many = self._note_death(model, served, worker)
-        assert served.queues is not None
-        self._scheduler.detach(served.queues)
+        queues = served.queues
+        assert queues is not None
+        self._scheduler.detach(queues)
         error = self._too_many(model, served, reason) if too_many else None
-        served.replacement = self.start(self._replace_worker(model, served, error))
+        # One that was idle was killed from outside: that says nothing against the version.
+        own_doing = queues.died_at_work is worker
+        served.replacement = self.start(
+            self._replace_worker(model, served, reason, error, own_doing)
+        )
 
     def _note_death(self, model: Model, served: Served, worker: Worker) -> tuple[str, bool]:
         served.worker = None
@@ -372,23 +411,36 @@ class Lifecycle:
         )
 
     async def _replace_worker(
-        self, model: Model, served: Served, error: ServingError | None
+        self,
+        model: Model,
+        served: Served,
+        reason: str,
+        error: ServingError | None,
+        own_doing: bool,
     ) -> None:
         """Another worker for a version that serves, or that still has requests to answer; or
-        none, where there is an `error` already."""
+        none, where there is an `error` already. `reason` is how the last one ended."""
         queues = served.queues
         assert queues is not None
+        usual_seconds = served.load_seconds
         for attempt in itertools.count():
             if error is not None:
-                await self._give_up(model, served, error)
+                await self._give_up(model, served, error, own_doing, usual_seconds)
                 return
-            await asyncio.sleep(_REPLACEMENT_PAUSES[min(attempt, len(_REPLACEMENT_PAUSES) - 1)])
+            pause = _REPLACEMENT_PAUSES[min(attempt, len(_REPLACEMENT_PAUSES) - 1)]
+            begins = time.monotonic() + pause
+            queues.outage = Outage(
+                *served.id, reason, begins, False, usual_seconds, served.id.version
+            )
+            await asyncio.sleep(pause)
+            queues.outage = replace(queues.outage, attempt_at=time.monotonic(), begun=True)
             try:
                 worker = await self._loader.load(model, served)
                 break
             except Exception as failure:
                 # The replacement may itself be unlucky: that is one death more, no end.
                 failed = as_serving_error(failure)
+                reason, own_doing = failed.message, True
                 self._events.add(
                     "load_failed", *served.id, code=failed.code.name, message=failed.message
                 )
@@ -403,7 +455,14 @@ class Lifecycle:
         self.start(self._reservations.loaded(model, served, worker))
         self._notify()
 
-    async def _give_up(self, model: Model, served: Served, error: ServingError) -> None:
+    async def _give_up(
+        self,
+        model: Model,
+        served: Served,
+        error: ServingError,
+        own_doing: bool,
+        usual_seconds: float,
+    ) -> None:
         """Set aside a version that cannot be kept alive."""
         assert served.queues is not None
         if served.harness.state is not _S.READY:
@@ -411,8 +470,14 @@ class Lifecycle:
             await self._scheduler.drain(served.queues, 0.0)
             return
         record, now = model.record(served), time.monotonic()
-        record.set_aside(now, error.message)
+        record.set_aside(
+            now,
+            error.message,
+            own_doing=own_doing,
+            alone=quarantine.is_alone(model, served.id.version),
+        )
         record.served = True
+        record.start_seconds = usual_seconds
         assert record.until is not None
         self._events.add(
             "quarantined",
@@ -423,7 +488,8 @@ class Lifecycle:
         )
         served.harness.fail(error)
         model.refresh_ready()
-        await self._scheduler.drain(served.queues, 0.0)
+        self._look_at_held(model)
+        self._parking.close(model, served)
         self.tell_state(served)
         self._events.add("error", *served.id, code=error.code.name, message=error.message)
         self._decide(model)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -27,6 +28,7 @@ from workbench.serving.heartbeat import Heartbeat
 from workbench.serving.lifecycle import Lifecycle
 from workbench.serving.loading import LOAD_SECONDS, SPARE_LANES, Loader
 from workbench.serving.model import Model, ModelConfig, Served
+from workbench.serving.outages import outage_of
 from workbench.serving.reservations import MemorySettings, Reservations, is_refused
 from workbench.serving.scheduler import BatchScheduler
 from workbench.serving.source import FolderSource, Found, Poll
@@ -257,18 +259,20 @@ class Manager:
                 and (
                     found.fingerprint != served.found.fingerprint
                     or quarantine.is_due(model, version)
+                    or served.fits_now
                 )
             ):
-                # Somebody has mended its files, or its pause is over: it gets another chance.
+                # Somebody has mended its files, its pause is over, or there is memory for it now:
+                # it gets another chance.
                 served.harness.aspired = False
         self._flush(model)
         for version, found in sorted(by_version.items()):
             if version not in model.versions:
                 served = Served(Harness(ServableId(model.name, version)), found)
                 model.versions[version] = served
-                model.ended.pop(version, None)
+                before = model.ended.pop(version, None)
                 self.events.add("aspired", model.name, version, path=found.path)
-                quarantine.try_again(model, found, self.events)
+                quarantine.try_again(model, served, before, self.events)
                 self._lifecycle.tell_state(served)
         self._reconcile(model)
         return True
@@ -359,8 +363,9 @@ class Manager:
                     and is_refused(served)
                     and self.reservations.refusal(model, served) is None
                 ):
-                    # The next look at its folder finds it anew.
-                    served.harness.aspired = False
+                    # The next look at its folder begins it anew. Until then it is wanted as before:
+                    # else no version would be, and the one that serves would be unloaded.
+                    served.fits_now = True
                     self._look_again(model)
 
     def _release_held(self, model: Model) -> None:
@@ -406,6 +411,7 @@ class Manager:
 
         Raises:
             ServingError: NOT_FOUND or INVALID_ARGUMENT, with TensorFlow Serving's text.
+            OutOfService: it served and crashed, and is not back yet.
         """
         model = self.models.get(name)
         if label is not None:
@@ -415,21 +421,29 @@ class Manager:
         if version is None:
             if model is not None and model.ready is not None:
                 return model.ready
+            _refuse_after_crash(model)
             raise not_found(f"Servable not found for request: Latest({name})")
         served = model.versions.get(version) if model is not None else None
         if served is None or served.harness.state is not _S.READY:
+            _refuse_after_crash(model, version)
             raise not_found(f"Servable not found for request: Specific({name}, {version})")
         return served
 
     def hold(
-        self, name: str, resume: Callable[[], None], size: int = 0
+        self,
+        name: str,
+        resume: Callable[[], None],
+        size: int = 0,
+        left_seconds: float = math.inf,
     ) -> Callable[[], None] | None:
-        """Hold a request for which there is no version just now, if the model's transition does
-        that and a version is on its way.
+        """Hold a request for which there is no version just now: where nothing serves after a
+        crash and a version is expected back in time, or where the model's transition holds
+        requests and a version is on its way.
 
         Args:
             resume: called once when the request may look for a version again.
             size: bytes of its body.
+            left_seconds: how long it can wait.
 
         Returns:
             What takes the request out again; None where it is not held.
@@ -438,9 +452,14 @@ class Manager:
             ServingError: UNAVAILABLE, too many or too large ones are held already.
         """
         model = self.models.get(name)
-        if model is None or self._lifecycle.stopping or not holds(model.config.transition):
+        if model is None or self._lifecycle.stopping:
             return None
-        if not _worth_waiting(model):
+        outage = outage_of(model)
+        if outage is not None:
+            now = time.monotonic()
+            if outage.expected_at(now) > now + left_seconds:
+                return None
+        elif not holds(model.config.transition) or not _worth_waiting(model):
             return None
         if not model.held:
             model.held_since = time.monotonic()
@@ -521,7 +540,14 @@ def _goes_on(model: Model, poll: Poll) -> bool:
 
 
 def _worth_waiting(model: Model) -> bool:
-    return worth_waiting(_view(model)) or model.falling_back
+    return worth_waiting(_view(model)) or model.falling_back or outage_of(model) is not None
+
+
+def _refuse_after_crash(model: Model | None, version: int | None = None) -> None:
+    """Raise OutOfService where a version is missing because it crashed."""
+    outage = None if model is None else outage_of(model, version)
+    if outage is not None:
+        raise outage.refusal(time.monotonic())
 
 
 def _view(model: Model) -> list[Version]:

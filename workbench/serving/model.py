@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.core.holding import Held
 from workbench.core.model_settings import ModelConfig as ModelConfig
+from workbench.core.poison import PoisonTable
 from workbench.core.quarantine import Record
 from workbench.core.signature import Signature
 from workbench.core.states import Harness, HarnessState, ServableId
 from workbench.core.status import ServingError
+from workbench.serving import outages
 from workbench.serving.estimates import Measured, VersionMemory
 from workbench.serving.source import FolderSource, Found
 from workbench.serving.tasks import VersionQueues
@@ -49,6 +51,10 @@ class Served:
         replacement: brings up the next worker after one has died.
         memory: what is known of it and reserved for it.
         trial: what came of asking it before it was available; None before that.
+        begun_at: since when it is on its way (monotonic seconds).
+        fits_now: it was refused for want of memory, and there is enough by now.
+        poison: inputs that it crashed on.
+        last_report: what an earlier start of it, which crashed, said of it.
     """
 
     harness: Harness
@@ -69,6 +75,19 @@ class Served:
     recording: WarmupRecording | None = None
     memory: VersionMemory | None = None
     trial: TrialResult | None = None
+    begun_at: float = field(default_factory=time.monotonic)
+    fits_now: bool = False
+    poison: PoisonTable = field(init=False)
+    last_report: LoadReport | None = None
+
+    def __post_init__(self) -> None:
+        self.poison = PoisonTable(*self.harness.id)
+
+    def succeed(self, before: Served | None) -> None:
+        """Take over what is known from an earlier start of this version that crashed."""
+        if before is not None:
+            self.poison = before.poison
+            self.last_report = before.report or before.last_report
 
     @property
     def id(self) -> ServableId:
@@ -183,6 +202,7 @@ class Model:
             "waiting": {str(v): reason for v, reason in sorted(self.waiting.items())},
             "warnings": list(self.warnings),
             "held": len(self.held),
+            "outages": outages.to_json(self),
         }
 
     def set_aside(self, version: int) -> dict[str, Any] | None:

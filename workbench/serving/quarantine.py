@@ -4,12 +4,14 @@ versions of one model, with real time and events."""
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 from workbench.core.events import EventLog
+from workbench.core.quarantine import Record
 from workbench.core.states import HarnessState
 from workbench.core.transitions import policy_name
-from workbench.serving.model import Model
-from workbench.serving.source import Found, Poll
+from workbench.serving.model import Model, Served
+from workbench.serving.source import Poll
 
 # Never look at a folder more often than this because of a version's record.
 _LEAST_SECONDS = 0.05
@@ -62,16 +64,40 @@ def note(model: Model, poll: Poll, events: EventLog) -> None:
             )
 
 
-def try_again(model: Model, found: Found, events: EventLog) -> None:
-    """A version is begun anew."""
-    record = model.failing.get(found.version)
+def try_again(model: Model, served: Served, before: Served | None, events: EventLog) -> None:
+    """A version is begun anew; `before`: how it ended the last time, where that is known."""
+    version, fingerprint = served.id.version, served.found.fingerprint
+    record = model.failing.get(version)
     if record is None:
         return
-    if record.fingerprint != found.fingerprint or not record.returns:
-        del model.failing[found.version]
-    elif record.until is not None:
+    if record.fingerprint != fingerprint or not record.returns:
+        del model.failing[version]
+        if record.served:
+            # Its files were changed after it crashed. What it did is forgotten; that it served, and
+            # is missed, is not.
+            model.failing[version] = Record(
+                fingerprint,
+                reason=record.reason,
+                served=True,
+                start_seconds=record.start_seconds,
+            )
+        return
+    if record.served:
+        served.succeed(before)
+    if record.until is not None:
         record.try_again()
-        events.add("quarantine_retry", model.name, found.version, attempt=record.failures)
+        events.add("quarantine_retry", model.name, version, attempt=record.failures)
+
+
+def is_alone(model: Model, version: int) -> bool:
+    """Whether nothing would serve in place of a version that is set aside."""
+    return not model.source.chosen_without(
+        model.config.version_policy, {version, *_set_aside(model)}
+    ) and _nothing_serves(model, version)
+
+
+def _set_aside(model: Model) -> Iterator[int]:
+    return (v for v, record in model.failing.items() if record.until is not None)
 
 
 def next_change(model: Model, looked: float) -> float:

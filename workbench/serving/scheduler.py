@@ -8,6 +8,9 @@ TensorFlow Serving's `BatchingSession` does it. Without, *automatically*: only r
 fit together and whose signature has a batch dimension are merged, everything else runs alone,
 and when a merged batch fails, its requests are run again one by one, so that nobody suffers
 from a neighbour. Batching is then a matter of speed, never of behaviour.
+
+Requests that were in a worker when it died run one by one, however they are batched: see
+`isolation`.
 """
 
 from __future__ import annotations
@@ -20,10 +23,15 @@ import numpy as np
 
 from workbench.core.batching import Batch, BatchQueue
 from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.holding import MAX_HELD_BYTES
+from workbench.core.outage import Outage
 from workbench.core.slots import SlotScheduler
 from workbench.core.status import Code, ServingError, invalid_argument, unavailable
+from workbench.runtime import aside
 from workbench.runtime.alarm import Alarm
 from workbench.runtime.frames import Tensors
+from workbench.serving.digests import size_of
+from workbench.serving.isolation import Isolation
 from workbench.serving.merge import check_outputs, merge
 from workbench.serving.meters import BatchingMeter, SignatureMeter
 from workbench.serving.tasks import (
@@ -31,6 +39,7 @@ from workbench.serving.tasks import (
     SOLO,
     SOLO_AGAIN,
     SOLO_PARAMETERS,
+    SUSPECT,
     Answer,
     Task,
     VersionQueues,
@@ -72,6 +81,9 @@ class BatchScheduler:
         self._listed: set[BatchQueue[Task]] = set()
         self._outstanding: dict[Task, None] = {}
         self._running: dict[Lane, _Run] = {}
+        # Requests that were answered with DEADLINE_EXCEEDED and still run.
+        self._late: set[Task] = set()
+        self._isolation = Isolation(self)
         self.on_stuck: Callable[[Worker, float], None] | None = None
         """Called with a worker that is inside a run for which nobody waits any more, and the
         seconds that it is."""
@@ -121,9 +133,12 @@ class BatchScheduler:
         try:
             if version.pending >= MAX_PENDING:
                 raise unavailable(f"{version.pending} requests wait for this version already")
+            if version.outage is not None:
+                self._check_outage(task, version.outage)
             if key == SOLO and len(queue := version.queues.get(key, ())) >= self._slots.slots:
                 self._check_in_time(task, len(queue))
-            self._enqueue(task, key)
+            if not version.poison.outlines or not self._isolation.takes(task, key):
+                self._enqueue(task, key)
         except ServingError as error:
             version.statistics.rejected += error.code is Code.UNAVAILABLE
             raise
@@ -146,6 +161,21 @@ class BatchScheduler:
                 f"{wait / 1e6:.1f} s: longer than this one has"
             )
 
+    def _check_outage(self, task: Task, outage: Outage) -> None:
+        """Refuse at once what cannot wait for the version's next worker, and more bytes than may
+        wait."""
+        version = task.version
+        now = task.arrived / 1e6
+        if outage.expected_at(now) > task.deadline / 1e6:
+            raise outage.refusal(now)
+        size = size_of(task.inputs)
+        if version.outage_bytes + size > MAX_HELD_BYTES:
+            raise unavailable(
+                f"Requests of {version.outage_bytes} bytes wait already for the next worker, and "
+                f"{size} more would be more than {MAX_HELD_BYTES}; try again in a moment"
+            )
+        version.outage_bytes += size
+
     def _enqueue(self, task: Task, key: Hashable) -> None:
         version = task.version
         queue = version.queues.get(key)
@@ -161,7 +191,7 @@ class BatchScheduler:
     def cancel(self, task: Task) -> None:
         """The caller is gone: forget the task where it has not been taken yet."""
         task.answer = None
-        if task.queue is not None and task.queue.cancel(task):
+        if task.queue is None or task.queue.cancel(task):
             self._finish(task, None)
 
     # Versions come, go, and lose their worker.
@@ -169,6 +199,8 @@ class BatchScheduler:
     def attach(self, version: VersionQueues, worker: Worker) -> None:
         """From now on `worker` runs the batches of this version."""
         version.worker = worker
+        version.outage = None
+        version.outage_bytes = 0
         for queue in version.queues.values():
             self._enlist(queue, version)
         self._wake()
@@ -180,7 +212,9 @@ class BatchScheduler:
             self._delist(queue)
 
     def _enlist(self, queue: BatchQueue[Task], version: VersionQueues) -> None:
-        """Give the queue its turns."""
+        """Give the queue its turns; while suspects run one by one, no other than theirs."""
+        if version.isolated and queue is not version.queues.get(SUSPECT):
+            return
         if queue not in self._listed:
             self._listed.add(queue)
             self._slots.add(queue, version)
@@ -226,6 +260,91 @@ class BatchScheduler:
         version.queues.clear()
         return len(left)
 
+    def take_out(self, version: VersionQueues) -> list[Task]:
+        """Close a version that has no worker, and keep its requests for another start of it: each
+        has to be handed over, or finished."""
+        version.draining = version.ended = True
+        self.detach(version)
+        for queue in version.queues.values():
+            self._versions.pop(queue, None)
+        version.queues.clear()
+        version.suspects.clear()
+        version.suspect = None
+        left = [task for task in self._outstanding if task.version is version]
+        for task in left:
+            task.queue = None
+            task.running = False
+        return left
+
+    def hand_over(self, task: Task, version: VersionQueues) -> None:
+        """Have a request that was taken out answered by another start of its version; nothing
+        where it has been answered meanwhile."""
+        if task not in self._outstanding:
+            return
+        task.version.pending -= 1
+        task.version = version
+        version.pending += 1
+        try:
+            if task.signature not in version.signatures or version.draining:
+                raise unavailable("The version ended before it answered")
+            key = version.queue_key(task)
+            if not self._isolation.takes(task, key):
+                self._enqueue(task, key)
+        except ServingError as error:
+            self._finish(task, error)
+
+    def finish(self, task: Task, error: ServingError) -> None:
+        """Answer a request that was taken out; nothing where it has been answered."""
+        self._finish(task, error)
+
+    # For `isolation`.
+
+    def waits(self, task: Task) -> bool:
+        """Whether it has not been answered."""
+        return task in self._outstanding
+
+    def runs(self, version: VersionQueues) -> bool:
+        """Whether batches of a version are in a worker."""
+        return any(self._versions.get(run.queue) is version for run in self._running.values())
+
+    def pause(self, version: VersionQueues) -> None:
+        """Give no queue of a version its turns."""
+        for queue in version.queues.values():
+            self._delist(queue)
+
+    def go_on(self, version: VersionQueues) -> None:
+        """Give the queues of a version their turns again."""
+        if version.worker is not None:
+            for queue in version.queues.values():
+                self._enlist(queue, version)
+        self._wake()
+
+    def run_alone(self, task: Task) -> None:
+        """Run a suspect, with the inputs as they came."""
+        version = task.version
+        version.queue_key(task)
+        if version.parameters is None:
+            task.rows = 1
+        task.running = False
+        task.parts = None
+        queue = version.queues.get(SUSPECT)
+        if queue is not None and queue.draining:
+            # While a version drains, its queues accept nothing.
+            self._versions.pop(queue, None)
+            self._delist(queue)
+            del version.queues[SUSPECT]
+        self.enqueue(task, SUSPECT)
+        queue = version.queues.get(SUSPECT)
+        if queue is not None and version.worker is not None:
+            self._enlist(queue, version)
+
+    def enqueue(self, task: Task, key: Hashable) -> None:
+        """Queue a request that was accepted; it is answered with what keeps it out."""
+        try:
+            self._enqueue(task, key)
+        except ServingError as error:
+            self._finish(task, error)
+
     # Batches go out.
 
     def _wake(self) -> None:
@@ -250,6 +369,8 @@ class BatchScheduler:
         # Whoever was answered while the batch waited (a deadline, another part of the same
         # request that failed) is not run.
         batch.parts = [part for part in batch.parts if part.task in self._outstanding]
+        if version.poison.outlines and queue is not version.queues.get(SUSPECT):
+            batch.parts = [part for part in batch.parts if not self._isolation.diverts(part)]
         batch.size = sum(part.size for part in batch.parts)
         if not batch.parts:
             self._slots.finished(queue)
@@ -309,6 +430,12 @@ class BatchScheduler:
         queue, batch, worker = run.queue, run.batch, run.worker
         self._running.pop(run.lane, None)
         self._slots.finished(queue)
+        if result is WORKER_LOST:
+            self._wake()
+            self._lost(run)
+            return
+        if self._late:
+            self._forget_late(batch)
         alone = queue.parameters is SOLO_PARAMETERS
         if not isinstance(result, ServingError) and not alone:
             result = check_outputs(result, batch.size + run.padding) or result
@@ -323,6 +450,8 @@ class BatchScheduler:
         else:
             self._wake()
         version = self._versions.get(queue)
+        if version is not None and version.isolated:
+            self._isolation.survived(version, batch)
         if version is not None and not batch.parts[0].task.private:
             version.statistics.add(batch, run.padding, run_micros, run.taken_at, now, run.in_flight)
             if version.parameters is not None:
@@ -367,8 +496,8 @@ class BatchScheduler:
         task.private = True
         task.arrived, task.rows = now, 1
         try:
-            if version.draining:
-                raise unavailable("The version is being unloaded")
+            if version.draining or version.isolated:
+                raise unavailable("The version has no time for the server's own requests")
             self._enqueue(task, SOLO)
         except ServingError as error:
             answer(error)
@@ -396,26 +525,12 @@ class BatchScheduler:
     ) -> None:
         tasks = [part.task for part in batch.parts]
         version = self._versions.get(queue)
-        first_loss = all(task.lost_with in (None, worker) for task in tasks)
-        if error is WORKER_LOST and version is not None and first_loss:
-            # It was the worker that failed, not the request: once more on the next worker.
-            for task in tasks:
-                task.lost_with = worker
-                task.running = False
-            if version.parameters is None and len(tasks) > 1:
-                # One of them may be what it died of: it must not take its neighbours along again.
-                version.suspects.extend(task for task in tasks if task in self._outstanding)
-                self._next_suspect(version)
-                self._wake()
-                return
-            queue.put_back(batch)
-            self._wake()
-            return
+        if version is not None and version.isolated:
+            self._isolation.survived(version, batch)
         alone = len(tasks) == 1 and batch.parts[0].size == batch.parts[0].total
         if (
             version is not None
             and version.parameters is None
-            and error is not WORKER_LOST
             and not (alone and queue.parameters is SOLO_PARAMETERS)
             and (len(tasks) > 1 or error.code is Code.FAILED_PRECONDITION)
         ):
@@ -426,12 +541,20 @@ class BatchScheduler:
         for task in tasks:
             self._finish(task, error)
 
-    def _next_suspect(self, version: VersionQueues) -> None:
-        while version.suspect is None and version.suspects:
-            task = version.suspects.popleft()
-            if task in self._outstanding:
-                version.suspect = task
-                self._run_alone(task)
+    def _lost(self, run: _Run) -> None:
+        """A worker has died while it ran a batch."""
+        version = self._versions.get(run.queue)
+        tasks = [part.task for part in run.batch.parts]
+        if version is None or run.worker is None:
+            for task in tasks:
+                self._finish(task, WORKER_LOST)
+        else:
+            if version.worker is run.worker:
+                # Its other lanes may look open for a moment still.
+                self.detach(version)
+            more = any(other.worker is run.worker for other in self._running.values())
+            self._isolation.lost(version, run.worker, tasks, more)
+        self._late.difference_update(tasks)
 
     def _run_alone(self, task: Task) -> None:
         task.rows = 1
@@ -445,9 +568,14 @@ class BatchScheduler:
             self._finish(task, error)
 
     def _finish(
-        self, task: Task, result: Tensors | ServingError | None, now: int | None = None
+        self,
+        task: Task,
+        result: Tensors | ServingError | None,
+        now: int | None = None,
+        late: bool = False,
     ) -> None:
-        """Answer a task (or forget it, where the caller is gone), exactly once."""
+        """Answer a task (or forget it, where the caller is gone), exactly once. One that is `late`
+        keeps its inputs while it runs: they may be what the worker dies of."""
         if task not in self._outstanding:
             return
         del self._outstanding[task]
@@ -466,9 +594,12 @@ class BatchScheduler:
             version.drained.set()
         if version.suspect is task:
             version.suspect = None
-            self._next_suspect(version)
+            self._isolation.next(version)
         answer, task.answer = task.answer, None
-        task.inputs = {}
+        if late and task.running:
+            self._late.add(task)
+        else:
+            task.inputs = {}
         if answer is not None and result is not None:
             try:
                 answer(result)
@@ -492,7 +623,7 @@ class BatchScheduler:
                     Code.RESOURCE_EXHAUSTED,
                     "Run() timeout exceeded while waiting in batching queue",
                 )
-            self._finish(task, error)
+            self._finish(task, error, late=True)
         for run in list(self._running.values()):
             self._check_stuck(run, now)
         for version in set(self._versions.values()):
@@ -506,10 +637,20 @@ class BatchScheduler:
         version = self._versions.get(run.queue)
         if version is None or run.worker is None or now - run.taken_at < version.hang_micros:
             return
+        if run.worker is version.stuck:
+            return
         if not any(part.task in self._outstanding for part in run.batch.parts):
-            del self._running[run.lane]
+            version.stuck = run.worker
             if self.on_stuck is not None:
                 self.on_stuck(run.worker, (now - run.taken_at) / 1e6)
+
+    def _forget_late(self, batch: Batch[Task]) -> None:
+        """Nobody waits for these any more, and they have not harmed the worker."""
+        for part in batch.parts:
+            if part.task in self._late:
+                self._late.discard(part.task)
+                aside.let_go(part.task.inputs)
+                part.task.inputs = {}
 
     def _forget_idle_queues(self, version: VersionQueues) -> None:
         """Requests of ever new shapes must not leave ever more queues behind."""

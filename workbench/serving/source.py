@@ -83,6 +83,10 @@ class FolderSource:
         """Whether, when it was last looked at, there were other complete versions."""
         return any(known != version for known in self._found)
 
+    def chosen_without(self, policy: VersionPolicy, versions: Set[int]) -> list[int]:
+        """What `policy` would have chosen at the last look if these versions had not been there."""
+        return policy.aspired(self._found.keys() - versions)
+
     def poll(
         self,
         policy: VersionPolicy,

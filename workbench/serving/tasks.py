@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ import numpy as np
 from workbench.core.batching import BatchQueue
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.merging import Merging, automatic_parameters, has_batch_dimension
+from workbench.core.outage import Outage
+from workbench.core.poison import Outline, PoisonTable
 from workbench.core.signature import Signature
 from workbench.core.status import ServingError
 from workbench.runtime.frames import Tensors
@@ -29,6 +32,7 @@ Answer = Callable[["Tensors | ServingError"], None]
 
 SOLO = "solo"
 SOLO_AGAIN = "solo, again"
+SUSPECT = "suspect"
 SOLO_PARAMETERS = BatchingParameters(max_batch_size=1, max_enqueued_batches=1000)
 _AUTOMATIC = automatic_parameters()
 MAX_PENDING = 20_000
@@ -47,12 +51,15 @@ class Task:
         lost_with: the worker that died while it ran this request; one such death is forgiven.
         private: it is the server's own, to check answers: it is counted nowhere, and runs at low
             priority.
+        uncounted: deaths of workers that ran it beside others, and that are put down to nobody.
+        digest: of its inputs, where it was needed.
     """
 
     __slots__ = (
         "answer",
         "arrived",
         "deadline",
+        "digest",
         "inputs",
         "lost_with",
         "outputs",
@@ -62,6 +69,7 @@ class Task:
         "rows",
         "running",
         "signature",
+        "uncounted",
         "version",
     )
 
@@ -83,6 +91,8 @@ class Task:
         self.arrived = 0
         self.rows = 0
         self.lost_with: Worker | None = None
+        self.uncounted = 0
+        self.digest: str | None = None
         self.running = False
         self.queue: BatchQueue[Task] | None = None
         # Answers of the parts of a split task, by their first row.
@@ -104,12 +114,21 @@ class VersionQueues:
         worker: who runs the batches; None while there is none, and then tasks wait.
         pending: requests accepted and not answered.
         draining: whether it accepts no more.
+        ended: it has crashed for good, and its requests wait for another start of the version.
         on_accepted: called with each task that is accepted.
         meters: what was answered, by signature.
         hang_micros: a run that takes longer, and for which nobody waits any more, hangs.
-        suspects: requests of a merged batch that the worker died of: one of them may be what it
-            died of, so they run one by one.
+        suspects: requests that were in a worker when it died, and others like them: one of them may
+            be what it died of, so they run one by one, with nothing beside them.
         suspect: the one that runs now.
+        lost: requests that were in the worker that has just died, as far as is known.
+        died_at_work: the last worker that died while it ran a request.
+        stuck: the last worker that was reported as inside a run that nobody waits for.
+        poison: inputs that the version crashed on.
+        on_strike: called with the digest, the outline and the number of crashes of an input that
+            a crash has just been put down to.
+        outage: why it has no worker now, and when it has one again; None while it has one.
+        outage_bytes: of the requests that came since.
         solo_micros: how long requests that run alone have run lately.
     """
 
@@ -125,6 +144,13 @@ class VersionQueues:
         self.hang_micros = round(hang_seconds * 1e6)
         self.suspects: deque[Task] = deque()
         self.suspect: Task | None = None
+        self.lost: list[Task] = []
+        self.died_at_work: Worker | None = None
+        self.stuck: Worker | None = None
+        self.poison = PoisonTable()
+        self.on_strike: Callable[[str, Outline, int], None] = lambda digest, outline, crashes: None
+        self.outage: Outage | None = None
+        self.outage_bytes = 0
         self.solo_micros = 0.0
         self.signatures = signatures
         self.parameters = parameters
@@ -142,6 +168,7 @@ class VersionQueues:
         self.statistics = BatchStatistics()
         self.queues: dict[Hashable, BatchQueue[Task]] = {}
         self.draining = False
+        self.ended = False
         self.drained = asyncio.Event()
         self.on_accepted: Callable[[Task], None] | None = None
         self.meters: dict[str, SignatureMeter] = {}
@@ -186,7 +213,15 @@ class VersionQueues:
         sizes = self.merging[signature].batch_sizes
         return automatic_parameters(sizes) if sizes else _AUTOMATIC
 
+    @property
+    def isolated(self) -> bool:
+        """Whether requests run one by one, because one of them may be what the worker died of."""
+        return self.suspect is not None or bool(self.suspects)
+
     def parameters_of(self, key: Hashable) -> BatchingParameters:
+        if key == SUSPECT and self.parameters is not None:
+            # As it would run in a batch, but without waiting for others to join it.
+            return replace(self.parameters, batch_timeout_micros=0)
         if not isinstance(key, tuple):
             return SOLO_PARAMETERS
         return self.parameters or self._automatic(key[0])
