@@ -19,10 +19,12 @@ from workbench.api import json_fast
 from workbench.api.json_tensors import (
     decode_base64_object,
     is_base64_object,
+    no_inputs,
     tensors_of_inputs,
     tensors_of_instances,
 )
-from workbench.api.rapidjson import Object, ParseError, Value, debug_text, parse, type_name
+from workbench.api.json_value import Object, Value
+from workbench.api.rapidjson import ParseError, debug_text, parse, type_name
 from workbench.api.tf_example import Feature, encode_example
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import ServingError, invalid_argument
@@ -107,7 +109,7 @@ def _decode_predict_exactly(data: bytes, look_up: Callable[[str], Signature]) ->
     elif b"inputs" in document:
         inputs = tensors_of_inputs(document.get(b"inputs"), infos)
     else:
-        raise invalid_argument("Missing 'inputs' or 'instances' key")
+        raise no_inputs()
     return PredictRequest(name or DEFAULT_SIGNATURE, inputs, row_format)
 
 
