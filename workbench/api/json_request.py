@@ -31,6 +31,15 @@ from workbench.core.status import ServingError, invalid_argument
 
 _INT64_MAX = 2**63 - 1
 
+# The kind of a feature whose elements have these types.
+_KINDS: dict[frozenset[type], Literal["bytes", "float", "int64"]] = {
+    frozenset({bytes}): "bytes",
+    frozenset({float}): "float",
+    frozenset({int}): "int64",
+    frozenset({bool}): "int64",
+    frozenset({bool, int}): "int64",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class PredictRequest:
@@ -171,13 +180,18 @@ def _encode_json_example(value: Value) -> bytes:
     """A serialised `tf.Example` with one feature for each member of a JSON object."""
     if not isinstance(value, Object):
         raise invalid_argument(f"Example must be JSON object but got JSON {type_name(value)}")
-    features: dict[bytes, Feature] = {}
-    for name, content in value.members:
-        feature = Feature(None, [])
-        for element in content if isinstance(content, list) else [content]:
-            _add_to_feature(element, name.decode("utf-8", "replace"), feature)
-        features[name] = feature
-    return encode_example(features)
+    return encode_example({name: _feature(name, content) for name, content in value.members})
+
+
+def _feature(name: bytes, content: Value) -> Feature:
+    elements = content if isinstance(content, list) else [content]
+    kind = _KINDS.get(frozenset(map(type, elements)))
+    if kind is not None and (kind != "int64" or max(elements) <= _INT64_MAX):  # type: ignore[type-var,operator]
+        return Feature(kind, elements)  # type: ignore[arg-type]
+    feature = Feature(None, [])
+    for element in elements:
+        _add_to_feature(element, name.decode("utf-8", "replace"), feature)
+    return feature
 
 
 def _add_to_feature(value: Value, name: str, feature: Feature) -> None:
