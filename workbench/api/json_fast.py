@@ -60,7 +60,7 @@ _NAME_CODES = [bytes((code,)) for code in range(14, 32)]
 _NOT_NUMBERS = b"[]{}: \t\r\n" + b"".join(_NAME_CODES)
 _MANY = 64
 """Rows from which on their text is read as a whole, which costs less for each; members from which
-on an object is not left to the exact reader, which would read them all, where not all are inputs."""
+on an object is not left to the exact reader, which reads them all, where not all are inputs."""
 _LONGEST = 0xFF_FFFF
 """The length that simdjson gives of a list with so many elements or more."""
 
@@ -86,8 +86,8 @@ def read_predict(body: bytes, signature_of: Callable[[str], Signature]) -> FastR
     """The request in `body`, or None where only the exact reader can tell.
 
     Raises:
-        ServingError: from `signature_of`; INVALID_ARGUMENT, in the exact reader's words, for objects
-            of many members that cannot be the inputs. Nothing else is refused here.
+        ServingError: from `signature_of`; INVALID_ARGUMENT, in the exact reader's words, for an
+            object of many members that cannot be the inputs. Nothing else is refused here.
     """
     try:
         parser = _parsers.pop()
@@ -232,9 +232,7 @@ def _read_many_rows(
     return columns
 
 
-def _pick_columns(
-    value: simdjson.Object, infos: Mapping[str, TensorInfo]
-) -> dict[str, np.ndarray]:
+def _pick_columns(value: simdjson.Object, infos: Mapping[str, TensorInfo]) -> dict[str, np.ndarray]:
     """The inputs among the members of an object, of which the others are ignored."""
     if "b64" in value:
         raise _NotPlain

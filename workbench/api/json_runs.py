@@ -81,7 +81,8 @@ def read_value(text: bytes, position: int) -> Value:
         RecursionError: it nests deeply.
     """
     decoded = text.decode("latin-1")
-    return _converted(_DECODER.raw_decode(decoded, position)[0])
+    value: Value = _converted(_DECODER.raw_decode(decoded, position)[0])
+    return value
 
 
 def read_elements(text: bytes, position: int, elements: list[Any]) -> int:

@@ -72,7 +72,7 @@ def _float32s(values: Sequence[float]) -> bytes:
 
 def _varints(values: Sequence[int]) -> bytes:
     """Base 128, least significant first; a negative number is its 64-bit two's complement."""
-    if 0 <= min(values) and max(values) < 128:
+    if min(values) >= 0 and max(values) < 128:
         return bytes(values)
     out = bytearray()
     for value in values:
