@@ -139,6 +139,10 @@ def _parse_in_steps(text: bytes, position: int) -> Value:
                 contents.append([])
                 are_lists.append(char == _LIST_START)
                 state = _State.ARRAY_START if char == _LIST_START else _State.OBJECT_START
+                while are_lists[-1] and text.startswith(b"[", position):  # lists that nest deeply
+                    position += 1
+                    contents.append([])
+                    are_lists.append(True)
                 continue
             value, position = _parse_scalar(text, position)
         elif char == _QUOTE and state in (_State.OBJECT_START, _State.MEMBER_COMMA):
@@ -160,6 +164,11 @@ def _parse_in_steps(text: bytes, position: int) -> Value:
             position += 1
             closed = contents.pop()
             value = closed if are_lists.pop() else Object(closed)
+            while are_lists and are_lists[-1] and text.startswith(b"]", position):
+                position += 1
+                contents[-1].append(value)
+                value = contents.pop()
+                are_lists.pop()
         else:
             raise ParseError(_MISSING[state], position)
 
