@@ -79,7 +79,7 @@ def encode_predict(outputs: Mapping[str, np.ndarray], row_format: bool) -> bytes
     return _dumps({"predictions" if row_format else "outputs": answer})
 
 
-def encoding_bytes(outputs: Mapping[str, np.ndarray], row_format: bool) -> int:
+def encoding_bytes(outputs: Mapping[str, np.ndarray], row_format: bool = False) -> int:
     """The bytes of numbers that take about as long for `encode_predict` as `outputs` do.
 
     A string is a call, and so is each value of a row where there are several outputs.
