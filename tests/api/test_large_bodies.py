@@ -27,7 +27,7 @@ from workbench.api.json_request import (
 from workbench.core.signature import Signature
 from workbench.core.status import ServingError, not_found
 
-MANY = 5000
+MANY = 12_000
 
 
 def outcome(work: Callable[[], object]) -> str:
@@ -152,7 +152,7 @@ def test_blocks_of_rows_read_as_leaf_by_leaf(
 @given(_bodies(), st.sampled_from(["float", "int64", "string"]), st.sampled_from([None, "float"]))
 def test_many_members_and_rows_read_as_few(body: bytes, x: str, y: str | None) -> None:
     dtypes = {"x": x} if y is None else {"x": x, "y": y}
-    with mock.patch.object(json_fast, "_MANY", 1):
+    with mock.patch.multiple(json_fast, _MANY=1, _LARGE_BYTES=0):
         fast = outcome(lambda: json_fast.read_predict(body, signature(**dtypes)))
         if fast == "None":
             return

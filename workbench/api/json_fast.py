@@ -61,6 +61,8 @@ _NOT_NUMBERS = b"[]{}: \t\r\n" + b"".join(_NAME_CODES)
 _MANY = 64
 """Rows from which on their text is read as a whole, which costs less for each; members from which
 on an object is not left to the exact reader, which reads them all, where not all are inputs."""
+_LARGE_BYTES = 64 * 1024
+"""Up to here whatever is in a body costs little."""
 _LONGEST = 0xFF_FFFF
 """The length that simdjson gives of a list with so many elements or more."""
 
@@ -124,7 +126,7 @@ def _read(
         raise no_inputs()
 
     value = document["instances" if row_format else "inputs"]
-    if row_format and isinstance(value, simdjson.Array):
+    if row_format and len(body) > _LARGE_BYTES and isinstance(value, simdjson.Array):
         _refuse_many_members(value[0], infos)
     if any(info.dtype not in _BUFFERS for info in infos.values()):
         inputs = _Walk(body).read(value, infos, row_format)
