@@ -341,3 +341,27 @@ def test_rest_asks_the_codec_with_the_time_that_is_left(
     assert answer.status == 200
     assert len(given) == 1
     assert 0 < given[0] < 30
+
+
+@pytest.mark.usefixtures("catalog")
+def test_many_classes_are_written_in_the_codec_process(
+    planes: Planes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    encode = CodecProcess.encode_results
+
+    async def note(codec: CodecProcess, method: Any, results: Any, seconds: float) -> Spool:
+        asked.append(method)
+        assert 0 < seconds < 30
+        return await encode(codec, method, results, seconds)
+
+    monkeypatch.setattr(CodecProcess, "encode_results", note)
+    examples = {"examples": [{"x": float(i)} for i in range(6000)]}
+    for method, name in (("classify", "classify_x_to_y"), ("regress", "regress_x_to_y")):
+        body = examples | {"signature_name": name}
+        answer = planes.ask("POST", f"/v1/models/half/versions/1:{method}", body)
+        assert answer.status == 200
+        results = answer.json["results"]
+        scores = [row[0][1] for row in results] if method == "classify" else results
+        assert scores == [i / 2 + 2 for i in range(6000)]
+    assert asked == ["classify", "regress"]
