@@ -94,7 +94,7 @@ def _kinds(size: int) -> dict[str, tuple[bytes, Callable[[bytes], object], float
         "members of an instance": (f'{{"instances":[{{{members}}}]}}', floats, 2),
         f"rows like {row}": (f'{{"instances":[{repeated(row)}]}}', floats, 2),
         f"rows like {two}": (f'{{"instances":[{repeated(two)}]}}', floats, 2),
-        "short strings": (f'{{"instances":[{repeated(_STRING)}]}}', texts, 2),
+        "short strings": (f'{{"instances":[{repeated(_STRING)}]}}', texts, 3),
         "escapes": ('{"instances":["' + "\\n" * (size // 2) + '"]}', texts, 2),
         "a number of many digits": (f'{{"instances":[0.{"3" * size}]}}', floats, 2),
         # Not plain, or refused: without a limit, for information.
