@@ -142,7 +142,7 @@ def large_body(path: str, rounds: int, seconds: float) -> None:
         alone, beside = [], []
         for seed in range(1, rounds + 1):
             alone.append(p99(seed))
-            with _sending(entry.port, target, large, headers):
+            with sending(entry.port, target, large, headers):
                 beside.append(p99(seed))
     before, during = statistics.median(alone), statistics.median(beside)
     LIMITS.row(
@@ -154,8 +154,11 @@ def large_body(path: str, rounds: int, seconds: float) -> None:
 
 
 @contextmanager
-def _sending(port: int, target: str, body: bytes, headers: dict[str, str]) -> Iterator[None]:
-    """One body after the other arrives, each over a connection of its own."""
+def sending(
+    port: int, target: str, body: bytes, headers: dict[str, str], status: int = 200
+) -> Iterator[None]:
+    """One body after the other arrives, each over a connection of its own; all are answered with
+    `status`."""
     stop = threading.Event()
     answers: list[int] = []
 
@@ -175,7 +178,7 @@ def _sending(port: int, target: str, body: bytes, headers: dict[str, str]) -> It
     finally:
         stop.set()
         sender.join(60)
-    assert set(answers) == {200}, answers
+    assert set(answers) == {status}, answers
 
 
 def memory(path: str) -> None:

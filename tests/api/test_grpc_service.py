@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.servers import Server
+from workbench.api import grpc_service
 from workbench.api.grpc_messages import message_class
 from workbench.api.grpc_service import GrpcService
 from workbench.api.grpc_tensors import decode_tensor, encode_tensors
@@ -367,6 +369,54 @@ def test_answers_in_tensor_content(client: Client) -> None:
     tensors, answered = client.predict(spec("half"), {"x": floats(1, 2)})
     assert {name: array.tolist() for name, array in tensors.items()} == {"y": [2.5, 3.0]}
     assert answered == full_spec("half", 1)
+
+
+def test_large_messages_are_read_and_written_beside_the_event_loop(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def name() -> str:
+        return threading.current_thread().name
+
+    loops = client.server.run(name())
+    seen: dict[str, list[str]] = {}
+
+    def note(function: str) -> None:
+        original = getattr(grpc_service, function)
+
+        def noting(*arguments: Any) -> Any:
+            seen.setdefault(function, []).append(threading.current_thread().name)
+            return original(*arguments)
+
+        monkeypatch.setattr(grpc_service, function, noting)
+
+    for function in ("_read_predict", "decode_tensor", "encode_tensors", "_fill_result"):
+        note(function)
+    x = np.arange(100_000, dtype=np.float32)
+    tensors, answered = client.predict(spec("half"), {"x": x})
+    np.testing.assert_array_equal(tensors["y"], x / 2 + 2)
+    assert answered == full_spec("half", 1)
+    examples = {"example_list": {"examples": [example(i) for i in range(10_000)]}}
+    model = {"name": "half", "signature_name": "classify_x_to_y"}
+    answer = client.call(
+        _PREDICTION + "Classify", "Classification", model_spec=model, input=examples
+    )
+    scores = [row.classes[0].score for row in answer.result.classifications]
+    assert scores == [i / 2 + 2 for i in range(10_000)]
+    assert set(seen) == {"_read_predict", "decode_tensor", "encode_tensors", "_fill_result"}
+    assert not any(loops in threads for threads in seen.values())
+    # What is small is read and written where it arrives, which is sooner.
+    seen.clear()
+    client.predict(spec("half"), {"x": floats(1)})
+    assert set(seen) == {"_read_predict", "decode_tensor", "encode_tensors"}
+    assert all(threads == [loops] for threads in seen.values())
+
+
+def test_a_large_message_is_refused_in_the_same_words(client: Client) -> None:
+    broken = field(2, field(1, b"x") + field(2, b"\x08\x01" + field(4, b"-" * 300_001)))
+    refusal = client.refused(_PREDICTION + "Predict", spec("half") + broken)
+    assert refusal == ServingError(Code.INVALID_ARGUMENT, "tensor parsing error: x")
+    refusal = client.refused(_PREDICTION + "Predict", b"\x0a\x05" * 200_000)
+    assert refusal == ServingError(Code.INTERNAL, "The request is no PredictRequest")
 
 
 def test_requests_without_a_model_spec_are_counted(client: Client) -> None:

@@ -11,6 +11,7 @@ from workbench.api.json_response import (
     encode_model_status,
     encode_predict,
     encode_regress,
+    encoding_bytes,
 )
 from workbench.core.status import Code, ServingError, invalid_argument
 
@@ -150,3 +151,15 @@ def test_metadata(signatures: str | bytes) -> None:
         '{\n"model_spec":{\n "name": "digits",\n "version": "123",\n "signature_name": ""\n},\n'
         '"metadata": {"signature_def": {\n "signature_def": {}\n}}\n}\n'
     )
+
+
+def test_what_is_slow_to_write_counts_as_more_bytes() -> None:
+    floats = np.zeros((1000, 2), np.float32)
+    assert encoding_bytes({"y": floats}, True) == 8000
+    long = np.array([b"x" * 300_000], object)
+    assert encoding_bytes({"y": long}, True) > 300_000
+    short = np.array([b""] * 10_000, object)
+    assert encoding_bytes({"y": short}, False) > 500_000
+    # A row of several outputs is an object; a column is not.
+    assert encoding_bytes({"y": floats, "z": floats}, True) == 16_000 + 64 * 2000
+    assert encoding_bytes({"y": floats, "z": np.float32(1)[None][0:1]}, False) == 8004

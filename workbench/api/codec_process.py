@@ -10,6 +10,7 @@ Messages to it, each with a region::
     {"job": "decode", "size": bytes, "signatures": {name: ...} or "refusal": [code, message]}
     {"job": "examples", "size": bytes, "method": str}
     {"job": "encode", "size": bytes, "tensors": [...], "row_format": bool}
+    {"job": "results", "size": bytes, "tensors": [...], "method": str}
 
 and from it, with a region, or ``{"refusal": [code, message]}`` without::
 
@@ -20,6 +21,8 @@ and from it, with a region, or ``{"refusal": [code, message]}`` without::
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import os
 import signal
@@ -40,6 +43,17 @@ Message = dict[str, Any]
 
 _ALIGNMENT = 64
 """Bytes; what TensorFlow wants of a tensor that it uses without copying."""
+
+_GARBAGE = 50_000
+"""Objects that are left after a job, and may be garbage, from which on it is looked for."""
+
+
+def tensor_bytes(tensors: Mapping[str, np.ndarray]) -> int:
+    """The bytes of numbers and strings in `tensors`."""
+    return sum(
+        a.nbytes if a.dtype != object else 8 * a.size + sum(map(len, a.flat))
+        for a in tensors.values()
+    )
 
 
 def pack(tensors: Mapping[str, np.ndarray]) -> tuple[list[Message], Spool]:
@@ -178,7 +192,15 @@ def _encode(message: Message, tensors: Spool) -> tuple[Message, Spool]:
     return {"size": body.size}, body
 
 
-_JOBS = {"decode": _decode, "examples": _examples, "encode": _encode}
+def _results(message: Message, tensors: Spool) -> tuple[Message, Spool]:
+    from workbench.api.json_response import encode_results
+
+    body = Spool.create()
+    body.append(encode_results(message["method"], unpack(message["tensors"], tensors)))
+    return {"size": body.size}, body
+
+
+_JOBS = {"decode": _decode, "examples": _examples, "encode": _encode, "results": _results}
 
 
 def _serve_one(sock: socket.socket) -> None:
@@ -196,6 +218,14 @@ def _serve_one(sock: socket.socket) -> None:
         result.close()
     finally:
         region.close()
+    if gc.get_count()[0] > _GARBAGE:
+        gc.collect()
+
+
+def _go_first_without_memory() -> None:
+    """Have the system end this process, and not the server, where one body takes all memory."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("500")
 
 
 def main() -> None:
@@ -203,6 +233,9 @@ def main() -> None:
     # Who sends tens of megabytes waits for a while; those with small requests are not to notice.
     own = os.getpriority(os.PRIO_PROCESS, 0)
     os.setpriority(os.PRIO_PROCESS, 0, max(own, LOWEST))
+    _go_first_without_memory()
+    # Millions of values are no garbage, and looking for it among them takes longer than reading.
+    gc.disable()
     with socket.socket(fileno=int(sys.argv[1])) as sock:
         try:
             while True:

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -29,6 +29,7 @@ from workbench.api.inference import (
     examples_signature,
     regression,
 )
+from workbench.api.json_response import encoding_bytes
 from workbench.api.metrics import Metrics
 from workbench.api.reload import Reloader
 from workbench.api.rest import HELD_TOO_LONG
@@ -45,7 +46,12 @@ from workbench.serving.tasks import Task, now_micros
 Method = Callable[[bytes, "float | None"], Awaitable[bytes]]
 """Answers one request. The second argument is its time limit in seconds, None for none."""
 
+_Given = TypeVar("_Given")
+_Made = TypeVar("_Made")
+
 _NEVER = 2**62
+_ASIDE_BYTES = 256 * 1024
+"""Requests and outputs beyond this are read and written in a thread."""
 _HOLD_SECONDS = 30.0
 """How long a request without a deadline waits for a version, where requests are held."""
 _SIGNATURE_DEF_MAP = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
@@ -113,7 +119,7 @@ class GrpcService:
     # Predict.
 
     async def _predict(self, request: bytes, seconds: float | None) -> bytes:
-        spec_bytes, entries, outputs = _read_predict(request)
+        spec_bytes, entries, outputs = await _aside(len(request), _read_predict, request)
         spec = _NO_SPEC if spec_bytes is None else _read_spec(spec_bytes)
         return await self._counted(
             "Predict", spec, self._predict_with(spec, entries, outputs, seconds)
@@ -132,12 +138,7 @@ class GrpcService:
         if self._check_method_names:
             check_method_name(signature, "predict")
         check_inputs(signature, entries)
-        inputs = {}
-        for name, message in sorted(entries.items()):
-            try:
-                inputs[name] = decode_tensor(message)
-            except ValueError as error:
-                raise invalid_argument(f"tensor parsing error: {name}") from error
+        inputs = await _aside(size, _decode_tensors, entries)
         check_outputs_exist(signature, outputs)
         spec_field = field(2, _write_spec(spec.name, served.id.version, spec.signature_name))
         answer: bytes = await self._run(
@@ -178,7 +179,8 @@ class GrpcService:
         seconds: float | None,
         encode: Callable[[Tensors], Any],
     ) -> Any:
-        """What `encode` makes of the outputs, which it gets as views that hold only meanwhile."""
+        """What `encode` makes of the outputs, which it gets as views that hold only meanwhile, or
+        of copies in a thread where they are large."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         def answer(result: Tensors | ServingError) -> None:
@@ -189,7 +191,11 @@ class GrpcService:
                 return
             self._metrics.runtime(served.id.name, api, now_micros() - task.arrived)
             try:
-                future.set_result(encode(result))
+                if _answer_bytes(api, result) <= _ASIDE_BYTES:
+                    future.set_result(encode(result))
+                else:
+                    copies = {name: array.copy() for name, array in result.items()}
+                    future.set_result(future.get_loop().run_in_executor(None, encode, copies))
             except Exception as error:
                 future.set_exception(error)
 
@@ -198,10 +204,11 @@ class GrpcService:
         task = Task(served.queues, signature, inputs, outputs, deadline, answer)
         self._scheduler.submit(task)
         try:
-            return await future
+            encoded = await future
         except asyncio.CancelledError:
             self._scheduler.cancel(task)
             raise
+        return await encoded if asyncio.isfuture(encoded) else encoded
 
     def _find(self, spec: ModelSpec) -> Served:
         if not spec.name:
@@ -247,7 +254,7 @@ class GrpcService:
         return await self._examples("Regress", request, seconds)
 
     async def _examples(self, api: str, request: bytes, seconds: float | None) -> bytes:
-        asked = _parse(_KINDS[api] + "Request", request)
+        asked = await _aside(len(request), partial(_parse, _KINDS[api] + "Request"), request)
         spec = _to_spec(asked.model_spec) if asked.HasField("model_spec") else _NO_SPEC
         return await self._counted(api, spec, self._examples_with(api, spec, asked.input, seconds))
 
@@ -281,7 +288,7 @@ class GrpcService:
         The signatures of a TensorFlow 2 SavedModel have placeholders of their own: each is fed the
         same examples, as the original's one run does.
         """
-        asked = _parse("MultiInferenceRequest", request)
+        asked = await _aside(len(request), partial(_parse, "MultiInferenceRequest"), request)
         # The model is the first task's; without any there is no name to find it by.
         name = asked.tasks[0].model_spec if asked.tasks else message_class("ModelSpec")()
         served = await self._find_or_wait(_to_spec(name), seconds, len(request))
@@ -302,14 +309,19 @@ class GrpcService:
                 for method, spec, outputs in calls
             )
         )
-        response = message_class("MultiInferenceResponse")()
-        for (method, spec, _), tensors in zip(calls, results, strict=True):
-            result = response.results.add()
-            _fill_spec(result.model_spec, spec, served)
-            kind = "classification" if method == "classify" else "regression"
-            _fill_result(method, getattr(result, f"{kind}_result"), tensors, len(examples))
-        data: bytes = response.SerializeToString()
-        return data
+
+        def encode(results: list[Tensors]) -> bytes:
+            response = message_class("MultiInferenceResponse")()
+            for (method, spec, _), tensors in zip(calls, results, strict=True):
+                result = response.results.add()
+                _fill_spec(result.model_spec, spec, served)
+                kind = "classification" if method == "classify" else "regression"
+                _fill_result(method, getattr(result, f"{kind}_result"), tensors, len(examples))
+            data: bytes = response.SerializeToString()
+            return data
+
+        size = sum(_answer_bytes("MultiInference", tensors) for tensors in results)
+        return await _aside(size, encode, results)
 
     def _inference_calls(
         self, tasks: Any, served: Served
@@ -428,6 +440,30 @@ class GrpcService:
 
 
 # Requests.
+
+
+async def _aside(size: int, work: Callable[[_Given], _Made], given: _Given) -> _Made:
+    """Read something of `size` bytes: in a thread where that may take long.
+
+    It shares the interpreter with the event loop, a few milliseconds in turn.
+    """
+    return work(given) if size <= _ASIDE_BYTES else await asyncio.to_thread(work, given)
+
+
+def _answer_bytes(api: str, outputs: Tensors) -> int:
+    """The bytes of numbers in a Predict answer that take as long to write as `outputs` do."""
+    # Of classes and regressions each is a message.
+    return encoding_bytes(outputs) * (1 if api == "Predict" else 16)
+
+
+def _decode_tensors(entries: Mapping[str, bytes]) -> dict[str, np.ndarray]:
+    inputs = {}
+    for name, message in sorted(entries.items()):
+        try:
+            inputs[name] = decode_tensor(message)
+        except ValueError as error:
+            raise invalid_argument(f"tensor parsing error: {name}") from error
+    return inputs
 
 
 def _parse(name: str, data: bytes) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeAlias
 
@@ -101,6 +102,9 @@ class Reply:
     If the client goes away first, `closed` becomes true, `on_abandon` is called, and sending
     does nothing. A client that half-closes its connection counts as gone, because TCP does not
     tell that from a client that gave up waiting.
+
+    Attributes:
+        received: monotonic microseconds at which the request had been read.
     """
 
     __slots__ = (
@@ -114,6 +118,7 @@ class Reply:
         "keep_alive",
         "on_abandon",
         "persistence",
+        "received",
     )
 
     def __init__(
@@ -137,6 +142,7 @@ class Reply:
         self.answer: _Answer | None = None
         self.keep_alive = keep_alive
         self.persistence = persistence
+        self.received = time.monotonic_ns() // 1000
         self.closed = False
         self.on_abandon: Callable[[], None] | None = None
 

@@ -8,7 +8,8 @@ that the tensor's shape implies: equal texts are equal nests, whatever the rank,
 the cost of walking the lists. Where some input is of strings or booleans, simdjson makes Python's
 lists of it, and these are walked level by level.
 
-Everything else is answered with None, and read again by the exact reader.
+Everything else is answered with None, and read again by the exact reader. It would read a million
+members of an object to say that they are no inputs; so that is said here.
 """
 
 from __future__ import annotations
@@ -16,13 +17,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import numpy as np
 import simdjson
 
-from workbench.api.json_tensors import decode_base64
+from workbench.api.json_tensors import (
+    decode_base64,
+    no_inputs,
+    no_such_input,
+    tensors_of_instances,
+)
+from workbench.api.json_value import Object, Value
+from workbench.api.rapidjson import parse
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature, TensorInfo
 from workbench.core.status import ServingError
 from workbench.runtime.dtypes import STRING, numpy_dtype
@@ -48,6 +56,16 @@ _NOT_SKELETON = b"0123456789+-.eE \t\r\n"
 # Names that JSON text always shows as they are, and that hold nothing structural.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_/.:-]+")
 
+_NAME_CODES = [bytes((code,)) for code in range(14, 32)]
+_NOT_NUMBERS = b"[]{}: \t\r\n" + b"".join(_NAME_CODES)
+_MANY = 64
+"""Rows from which on their text is read as a whole, which costs less for each; members from which
+on an object is not left to the exact reader, which reads them all, where not all are inputs."""
+_LARGE_BYTES = 64 * 1024
+"""Up to here whatever is in a body costs little."""
+_LONGEST = 0xFF_FFFF
+"""The length that simdjson gives of a list with so many elements or more."""
+
 # A parser keeps some 14 bytes for each byte of the longest document it has seen.
 _POOLED_DOCUMENT_BYTES = 256 * 1024
 _POOLED_PARSERS = 8
@@ -70,7 +88,8 @@ def read_predict(body: bytes, signature_of: Callable[[str], Signature]) -> FastR
     """The request in `body`, or None where only the exact reader can tell.
 
     Raises:
-        ServingError: from `signature_of`; nothing else is refused here.
+        ServingError: from `signature_of`; INVALID_ARGUMENT, in the exact reader's words, for an
+            object of many members that cannot be the inputs. Nothing else is refused here.
     """
     try:
         parser = _parsers.pop()
@@ -93,7 +112,8 @@ def _read(
     document = parser.parse(body)
     if not isinstance(document, simdjson.Object):
         raise _NotPlain
-    keys = list(document)
+    # A name is found sooner in a list of few, and a list of many takes long to make.
+    keys = document if len(document) >= _MANY else list(document)
     name = document["signature_name"] if "signature_name" in keys else ""
     if not isinstance(name, str):
         raise _NotPlain
@@ -101,13 +121,20 @@ def _read(
     infos = signature_of(name).inputs
     row_format = "instances" in keys
     if row_format == ("inputs" in keys):
-        raise _NotPlain
+        if row_format or not infos or len(keys) < _MANY:
+            raise _NotPlain
+        raise no_inputs()
 
     value = document["instances" if row_format else "inputs"]
+    if row_format and len(body) > _LARGE_BYTES and isinstance(value, simdjson.Array):
+        _refuse_many_members(value[0], infos)
     if any(info.dtype not in _BUFFERS for info in infos.values()):
         inputs = _Walk(body).read(value, infos, row_format)
     elif isinstance(value, simdjson.Object) and not row_format:
-        inputs = _read_columns(value, body, infos)
+        if len(value) < _MANY:
+            inputs = _read_columns(value, body, infos)
+        else:
+            inputs = _pick_columns(value, infos)
     elif not isinstance(value, simdjson.Array):
         raise _NotPlain
     elif row_format and isinstance(value[0], simdjson.Object):
@@ -115,6 +142,29 @@ def _read(
     else:
         inputs = _read_array(value, body, infos)
     return FastRequest(name, inputs, row_format)
+
+
+def _refuse_many_members(first: Any, infos: Mapping[str, TensorInfo]) -> None:
+    """Refuse an object of many members that are not all inputs, without reading all of it.
+
+    Raises:
+        ServingError: what the exact reader raises of the members up to the first unknown one.
+    """
+    if not isinstance(first, simdjson.Object) or len(first) < _MANY:
+        return
+    members: list[tuple[bytes, Value]] = []
+    for name, value in islice(first.items(), _MANY):
+        if name == "b64" or "\0" in name:
+            return  # not what it seems
+        text = value.mini if isinstance(value, (simdjson.Object, simdjson.Array)) else b""
+        members.append((name.encode(), parse(text) if text else _exact(value)))
+        if name not in infos:
+            tensors_of_instances([Object(members)], infos)
+
+
+def _exact(value: Any) -> Value:
+    """A scalar as the exact reader has it."""
+    return value.encode() if isinstance(value, str) else value
 
 
 def _read_array(
@@ -134,11 +184,73 @@ def _read_rows(
     rows: simdjson.Array, body: bytes, infos: Mapping[str, TensorInfo]
 ) -> dict[str, np.ndarray]:
     """The inputs as one object an example."""
+    if len({_BUFFERS[info.dtype][0] for info in infos.values()}) == 1 and len(rows) >= _MANY:
+        return _read_many_rows(rows, body, infos)
     columns, skeleton = _read_members(list(rows), infos)
     expected = b"[" + _repeated(skeleton, len(rows)) + b"]"
     if _text_skeleton(body, body.index(b"["), body.rindex(b"]")) != expected:
         raise _NotPlain
     return {name: flat.reshape(len(rows), *shape) for name, (shape, flat) in columns.items()}
+
+
+def _read_many_rows(
+    rows: simdjson.Array, body: bytes, infos: Mapping[str, TensorInfo]
+) -> dict[str, np.ndarray]:
+    """The same by its text: all rows have the first one's members, in its order.
+
+    Each name becomes a character that JSON text cannot hold. Two strings are never neighbours: a
+    comma or a colon lies between them, which these names do not have. So what becomes such a
+    character is a whole string, and if no quotation mark is left, all of them are such names.
+    """
+    first = rows[0]
+    names = list(first)
+    if len(names) != len(infos) or set(names) != infos.keys() or len(names) > len(_NAME_CODES):
+        raise _NotPlain
+    text = body[body.index(b"[") : body.rindex(b"]") + 1]
+    shapes, members = [], []
+    for name, code in zip(names, _NAME_CODES, strict=False):
+        if not _PLAIN_NAME.fullmatch(name) or ":" in name:
+            raise _NotPlain
+        text = text.replace(f'"{name}"'.encode(), code)
+        shapes.append(_shape_of(first[name]))
+        members.append(code + b":" + _skeleton(shapes[-1]))
+    if b'"' in text:
+        raise _NotPlain
+    skeleton = text.translate(None, _NOT_SKELETON)
+    row = b"{" + b",".join(members) + b"}"
+    count, rest = divmod(len(skeleton) - 1, len(row) + 1)
+    if rest or skeleton != b"[" + _repeated(row, count) + b"]":
+        raise _NotPlain
+    # Without all that is no number, it is one list.
+    numbers = simdjson.Parser().parse(b"[" + text.translate(None, _NOT_NUMBERS) + b"]")
+    buffer_type = _BUFFERS[infos[names[0]].dtype][0]
+    flat = np.frombuffer(numbers.as_buffer(of_type=buffer_type), _ELEMENT_TYPES[buffer_type])
+    table = flat.reshape(count, -1)
+    columns, start = {}, 0
+    for name, shape in zip(names, shapes, strict=True):
+        column = table[:, start : start + math.prod(shape)]
+        start += math.prod(shape)
+        numbers_of_name = np.ascontiguousarray(_converted(column, infos[name].dtype))
+        columns[name] = numbers_of_name.reshape(count, *shape)
+    if start != table.shape[1]:
+        raise _NotPlain
+    return columns
+
+
+def _pick_columns(value: simdjson.Object, infos: Mapping[str, TensorInfo]) -> dict[str, np.ndarray]:
+    """The inputs among the members of an object, of which the others are ignored."""
+    if "b64" in value:
+        raise _NotPlain
+    columns = {}
+    for name, info in infos.items():
+        if name not in value:
+            raise no_such_input(name)
+        member = value[name]
+        shape, flat = _numbers([member], info.dtype)
+        if shape and member.mini.translate(None, _NOT_SKELETON) != _skeleton(shape):
+            raise _NotPlain
+        columns[name] = flat.reshape(shape)
+    return columns
 
 
 def _read_columns(
@@ -182,11 +294,7 @@ def _numbers(values: list[Any], dtype: str) -> tuple[tuple[int, ...], np.ndarray
         buffer_type, _, _ = _BUFFERS[dtype]
     except KeyError:
         raise _NotPlain from None
-    shape = []
-    first = values[0]
-    while isinstance(first, simdjson.Array):
-        shape.append(len(first))
-        first = first[0]
+    shape = _shape_of(values[0])
     element_type = _ELEMENT_TYPES[buffer_type]
     if not shape:
         if not all(
@@ -196,6 +304,7 @@ def _numbers(values: list[Any], dtype: str) -> tuple[tuple[int, ...], np.ndarray
         flat = np.array(values, element_type)
     elif len(values) == 1:
         flat = np.frombuffer(values[0].as_buffer(of_type=buffer_type), element_type)
+        shape = _counted(shape, flat.size)
     else:
         if not all(isinstance(value, simdjson.Array) for value in values):
             raise _NotPlain
@@ -203,7 +312,25 @@ def _numbers(values: list[Any], dtype: str) -> tuple[tuple[int, ...], np.ndarray
         flat = np.frombuffer(b"".join(parts), element_type)
     if flat.size != len(values) * math.prod(shape):
         raise _NotPlain
-    return tuple(shape), _converted(flat, dtype)
+    return shape, _converted(flat, dtype)
+
+
+def _shape_of(value: Any) -> tuple[int, ...]:
+    """The shape that a regular nest of lists beginning like `value` has; () for a scalar."""
+    shape = []
+    while isinstance(value, simdjson.Array):
+        shape.append(len(value))
+        value = value[0]
+    return tuple(shape)
+
+
+def _counted(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
+    """`shape`, of an array of `size` elements, where simdjson has counted as far as it can."""
+    if _LONGEST not in shape:
+        return shape
+    at = shape.index(_LONGEST)
+    others = shape[:at] + shape[at + 1 :]
+    return (*shape[:at], size // math.prod(others), *shape[at + 1 :])
 
 
 def _converted(flat: np.ndarray, dtype: str) -> np.ndarray:
@@ -232,7 +359,8 @@ class _Walk:
         self, value: Any, infos: Mapping[str, TensorInfo], row_format: bool
     ) -> dict[str, np.ndarray]:
         if isinstance(value, simdjson.Object) and not row_format:
-            inputs = self._members(self._members_of(value, infos), infos)
+            pick = self._members_of if len(value) < _MANY else self._picked
+            inputs = self._members(pick(value, infos), infos)
         elif not isinstance(value, simdjson.Array):
             raise _NotPlain
         elif row_format and isinstance(value[0], simdjson.Object) and "b64" not in value[0]:
@@ -246,6 +374,19 @@ class _Walk:
         ):
             raise _NotPlain
         return inputs
+
+    @staticmethod
+    def _picked(value: simdjson.Object, infos: Mapping[str, TensorInfo]) -> dict[str, Any]:
+        """The members of an object that are inputs; the others are ignored."""
+        if "b64" in value:
+            raise _NotPlain
+        members = {}
+        for name in infos:
+            member = value[name]
+            if isinstance(member, simdjson.Object):
+                member = member.as_dict()
+            members[name] = member.as_list() if isinstance(member, simdjson.Array) else member
+        return members
 
     @staticmethod
     def _members_of(value: Any, infos: Mapping[str, TensorInfo]) -> dict[str, Any]:

@@ -19,15 +19,26 @@ from workbench.api import json_fast
 from workbench.api.json_tensors import (
     decode_base64_object,
     is_base64_object,
+    no_inputs,
     tensors_of_inputs,
     tensors_of_instances,
 )
-from workbench.api.rapidjson import Object, ParseError, Value, debug_text, parse, type_name
+from workbench.api.json_value import Object, Value
+from workbench.api.rapidjson import ParseError, debug_text, parse, type_name
 from workbench.api.tf_example import Feature, encode_example
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import ServingError, invalid_argument
 
 _INT64_MAX = 2**63 - 1
+
+# The kind of a feature whose elements have these types.
+_KINDS: dict[frozenset[type], Literal["bytes", "float", "int64"]] = {
+    frozenset({bytes}): "bytes",
+    frozenset({float}): "float",
+    frozenset({int}): "int64",
+    frozenset({bool}): "int64",
+    frozenset({bool, int}): "int64",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +118,7 @@ def _decode_predict_exactly(data: bytes, look_up: Callable[[str], Signature]) ->
     elif b"inputs" in document:
         inputs = tensors_of_inputs(document.get(b"inputs"), infos)
     else:
-        raise invalid_argument("Missing 'inputs' or 'instances' key")
+        raise no_inputs()
     return PredictRequest(name or DEFAULT_SIGNATURE, inputs, row_format)
 
 
@@ -169,13 +180,18 @@ def _encode_json_example(value: Value) -> bytes:
     """A serialised `tf.Example` with one feature for each member of a JSON object."""
     if not isinstance(value, Object):
         raise invalid_argument(f"Example must be JSON object but got JSON {type_name(value)}")
-    features: dict[bytes, Feature] = {}
-    for name, content in value.members:
-        feature = Feature(None, [])
-        for element in content if isinstance(content, list) else [content]:
-            _add_to_feature(element, name.decode("utf-8", "replace"), feature)
-        features[name] = feature
-    return encode_example(features)
+    return encode_example({name: _feature(name, content) for name, content in value.members})
+
+
+def _feature(name: bytes, content: Value) -> Feature:
+    elements = content if isinstance(content, list) else [content]
+    kind = _KINDS.get(frozenset(map(type, elements)))
+    if kind is not None and (kind != "int64" or max(elements) <= _INT64_MAX):  # type: ignore[type-var,operator]
+        return Feature(kind, elements)  # type: ignore[arg-type]
+    feature = Feature(None, [])
+    for element in elements:
+        _add_to_feature(element, name.decode("utf-8", "replace"), feature)
+    return feature
 
 
 def _add_to_feature(value: Value, name: str, feature: Feature) -> None:

@@ -13,14 +13,18 @@ in the last place of a double; and a zero with a huge exponent is zero, not an e
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import math
 import re
 from collections.abc import Iterator
 from json.encoder import encode_basestring
-from typing import TypeAlias
+from typing import Any
 
 import numpy as np
+
+from workbench.api import json_runs
+from workbench.api.json_value import Object, Value
 
 _DEBUG_BYTES = 256  # as much of a value as messages show
 
@@ -32,7 +36,6 @@ _LIST_START, _LIST_END, _OBJECT_START, _OBJECT_END = b"[]{}"
 _COMMA, _COLON, _QUOTE = b',:"'
 
 _SPACE = re.compile(rb"[ \t\r\n]*")
-_NEXT_SCALAR = re.compile(rb"[ \t\r\n]*,[ \t\r\n]*(?=[^ \t\r\n\[\]{},:])")
 _NUMBER = re.compile(
     rb"-?(?:(?P<int>0|[1-9][0-9]*)(?P<frac>\.[0-9]+)?(?P<exp>[eE][+-]?[0-9]+)?|NaN|Inf(?:inity)?)"
 )
@@ -44,32 +47,6 @@ _ESCAPES = {
     b'"'[0]: b'"', b"\\"[0]: b"\\", b"/"[0]: b"/", b"b"[0]: b"\b",
     b"f"[0]: b"\f", b"n"[0]: b"\n", b"r"[0]: b"\r", b"t"[0]: b"\t",
 }  # fmt: skip
-
-
-class Object:
-    """A JSON object: its members in order, duplicates included; keys are UTF-8 bytes."""
-
-    __slots__ = ("members",)
-
-    def __init__(self, members: list[tuple[bytes, Value]] | None = None) -> None:
-        self.members: list[tuple[bytes, Value]] = [] if members is None else members
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Object) and self.members == other.members
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __contains__(self, key: bytes) -> bool:
-        return any(name == key for name, _ in self.members)
-
-    def get(self, key: bytes, default: Value = None) -> Value:
-        """The value of the first member called `key`."""
-        return next((value for name, value in self.members if name == key), default)
-
-
-# A string is `bytes`; an integer literal that fits int64 or uint64 is `int`, any other number
-# `float`; an array is `list`.
-Value: TypeAlias = "bool | int | float | bytes | list[Value] | Object | None"
 
 
 class ParseError(ValueError):
@@ -105,6 +82,9 @@ _MISSING = {
     _State.ELEMENT_COMMA: "Invalid value.",
     _State.ELEMENT: "Missing a comma or ']' after an array element.",
 }
+_BEFORE_ITEM = frozenset(
+    (_State.ARRAY_START, _State.ELEMENT_COMMA, _State.OBJECT_START, _State.MEMBER_COMMA)
+)
 _BEFORE_VALUE = (_State.START, _State.COLON, _State.ARRAY_START, _State.ELEMENT_COMMA)
 _STRUCTURAL = b"],}:"
 
@@ -121,11 +101,31 @@ def parse(body: bytes) -> Value:
     position = 0
     for mark in (b"\xef", b"\xbb", b"\xbf"):
         position += text[position : position + 1] == mark
+    position = _SPACE.match(text, position).end()  # type: ignore[union-attr]
+    if text[position : position + 1] in (b"[", b"{") and json_runs.reads_alike(text):
+        with contextlib.suppress(ValueError, RecursionError):
+            return json_runs.read_value(text, position)
+    return _parse_in_steps(text, position)
 
+
+def _parse_in_steps(text: bytes, position: int) -> Value:
+    """The value at `position`: rapidjson's state machine, which takes what it can in runs."""
     state = _State.START
-    open_containers: list[list[Value] | Object] = []
+    # The elements or members so far of each open container, and what it is.
+    contents: list[list[Any]] = []
+    are_lists: list[bool] = []
     names: list[bytes] = []  # one for each object that awaits the value of a member
     while True:
+        if state in _BEFORE_ITEM:
+            items = contents[-1]
+            if are_lists[-1]:
+                end = json_runs.read_elements(text, position, items)
+                if end > position:
+                    position, state = end, _State.ELEMENT_COMMA
+            else:
+                end = json_runs.read_members(text, position, items)
+                if end > position:
+                    position, state = end, _State.MEMBER_COMMA
         position = _SPACE.match(text, position).end()  # type: ignore[union-attr]
         if position == len(text):
             raise ParseError(_MISSING[state], position)
@@ -134,50 +134,53 @@ def parse(body: bytes) -> Value:
         if state in _BEFORE_VALUE and not (char == _LIST_END and state == _State.ARRAY_START):
             if char in _STRUCTURAL:
                 raise ParseError(_MISSING[state], position)
-            value: Value
-            opened = char in (_LIST_START, _OBJECT_START)
-            if opened:
-                value, position = [] if char == _LIST_START else Object(), position + 1
-            else:
-                value, position = _parse_scalar(text, position)
-            if state == _State.COLON:
-                holder = open_containers[-1]
-                assert isinstance(holder, Object)
-                holder.members.append((names.pop(), value))
-                state = _State.MEMBER
-            elif state != _State.START:
-                holder = open_containers[-1]
-                assert isinstance(holder, list)
-                holder.append(value)
-                while not opened and (run := _NEXT_SCALAR.match(text, position)):
-                    value, position = _parse_scalar(text, run.end())
-                    holder.append(value)
-                state = _State.ELEMENT
-            if isinstance(value, (list, Object)):
-                open_containers.append(value)
+            if char in (_LIST_START, _OBJECT_START):
+                position += 1
+                contents.append([])
+                are_lists.append(char == _LIST_START)
                 state = _State.ARRAY_START if char == _LIST_START else _State.OBJECT_START
-            elif not open_containers:
-                return value
+                while are_lists[-1] and text.startswith(b"[", position):  # lists that nest deeply
+                    position += 1
+                    contents.append([])
+                    are_lists.append(True)
+                continue
+            value, position = _parse_scalar(text, position)
         elif char == _QUOTE and state in (_State.OBJECT_START, _State.MEMBER_COMMA):
             name, position = _parse_string(text, position)
             names.append(name)
             state = _State.NAME
+            continue
         elif char == _COLON and state == _State.NAME:
             position += 1
             state = _State.COLON
+            continue
         elif char == _COMMA and state in (_State.MEMBER, _State.ELEMENT):
             position += 1
             state = _State.MEMBER_COMMA if state == _State.MEMBER else _State.ELEMENT_COMMA
+            continue
         elif (char == _OBJECT_END and state in (_State.OBJECT_START, _State.MEMBER)) or (
             char == _LIST_END and state in (_State.ARRAY_START, _State.ELEMENT)
         ):
             position += 1
-            closed = open_containers.pop()
-            if not open_containers:
-                return closed
-            state = _State.ELEMENT if isinstance(open_containers[-1], list) else _State.MEMBER
+            closed = contents.pop()
+            value = closed if are_lists.pop() else Object(closed)
+            while are_lists and are_lists[-1] and text.startswith(b"]", position):
+                position += 1
+                contents[-1].append(value)
+                value = contents.pop()
+                are_lists.pop()
         else:
             raise ParseError(_MISSING[state], position)
+
+        # A value is complete.
+        if not contents:
+            return value
+        if are_lists[-1]:
+            contents[-1].append(value)
+            state = _State.ELEMENT
+        else:
+            contents[-1].append((names.pop(), value))
+            state = _State.MEMBER
 
 
 def _parse_scalar(text: bytes, position: int) -> tuple[Value, int]:

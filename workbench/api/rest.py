@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -18,6 +18,8 @@ import orjson
 from workbench.api.admission import retry_after
 from workbench.api.body import Spool
 from workbench.api.codec import CodecProcess
+from workbench.api.codec_pool import CodecPool
+from workbench.api.codec_process import tensor_bytes
 from workbench.api.http import NOT_FOUND_PAGE, Reply, Request
 from workbench.api.http_status import HTTP_STATUS
 from workbench.api.inference import (
@@ -37,12 +39,12 @@ from workbench.api.json_request import (
 )
 from workbench.api.json_response import (
     VersionStatus,
-    encode_classify,
     encode_error,
     encode_metadata,
     encode_model_status,
     encode_predict,
-    encode_regress,
+    encode_results,
+    encoding_bytes,
 )
 from workbench.api.metrics import CONTENT_TYPE, METRICS_PATH, Metrics
 from workbench.api.routes import Route, UnreadableVersion, route
@@ -70,7 +72,7 @@ _RUNTIMES = {"predict": "Predict", "classify": "Classify", "regress": "Regress"}
 # The actions that TensorFlow Serving has too; "" is a request that it could not make out.
 _COUNTED = frozenset({*_RUNTIMES, "status", "metadata", ""})
 _OFF_LOOP_BYTES = 256 * 1024
-"""Outputs beyond this are encoded in the codec process."""
+"""Outputs that take longer than so many bytes of numbers are encoded in the codec process."""
 _EXACT_BYTES = 8 * 1024
 """Bodies beyond this that only the exact reader can tell, at up to a millisecond for each
 kilobyte, are decoded in the codec process."""
@@ -84,7 +86,8 @@ class RestApi:
     """Handles each request of the data plane; see `api.http` for how it is called.
 
     Args:
-        timeout_seconds: after which a predict request is answered with DEADLINE_EXCEEDED.
+        timeout_seconds: after which a request is answered with DEADLINE_EXCEEDED: from its last
+            byte on, through decoding, waiting, running and encoding.
         enable_cors: let web pages of any origin read the answers (TensorFlow Serving's
             ``--rest_api_enable_cors_support``).
         metrics_path: where the page for Prometheus is; None for nowhere.
@@ -94,7 +97,7 @@ class RestApi:
         self,
         manager: Manager,
         scheduler: BatchScheduler,
-        codec: CodecProcess,
+        codec: CodecPool | CodecProcess,
         timeout_seconds: float = 30.0,
         enable_cors: bool = False,
         metrics_path: str | None = METRICS_PATH,
@@ -138,7 +141,7 @@ class RestApi:
         if not (absent or crashed) or asked.action not in _HELD:
             return False
         loop = asyncio.get_running_loop()
-        left = max(0.0, (reply.started + self._timeout_micros - now_micros()) / 1e6)
+        left = self._seconds_left(reply)
 
         def resume() -> None:
             expiry.cancel()
@@ -166,6 +169,10 @@ class RestApi:
 
         reply.on_abandon(abandon)
         return True
+
+    def _seconds_left(self, reply: _Reply) -> float:
+        """Of a request's time limit."""
+        return max(0.0, (reply.started + self._timeout_micros - now_micros()) / 1e6)
 
     def _answer_held(self, request: Request, reply: _Reply) -> None:
         if not reply.closed:
@@ -212,7 +219,8 @@ class RestApi:
             # Told only where TensorFlow Serving would tell it: after the body was parsed.
             known = error
         try:
-            decoded = await self._codec.decode_predict(spool, known)
+            left = self._seconds_left(reply)
+            decoded = await self._codec.decode_predict(spool, known, left)
         except ServingError as error:
             # The one that was sent there comes back without what only this process knows of it.
             if isinstance(known, ServingError) and error == known:
@@ -243,7 +251,8 @@ class RestApi:
     ) -> None:
         queues = target.served.queues
         assert queues is not None
-        task = Task(queues, signature, inputs, outputs, now_micros() + self._timeout_micros, answer)
+        deadline = answer.reply.started + self._timeout_micros
+        task = Task(queues, signature, inputs, outputs, deadline, answer)
         self._scheduler.submit(task)
         answer.reply.task = task
         answer.reply.version = target.served.id.version
@@ -307,7 +316,8 @@ class RestApi:
         )
 
     async def _examples_large(self, asked: Route, spool: Spool, reply: _Reply) -> None:
-        decoded = await self._codec.decode_examples(spool, _method(asked))
+        left = self._seconds_left(reply)
+        decoded = await self._codec.decode_examples(spool, _method(asked), left)
         self._run_examples(asked, decoded, reply)
 
     def _run_examples(self, asked: Route, decoded: ExamplesRequest, reply: _Reply) -> None:
@@ -319,7 +329,7 @@ class RestApi:
         )
         examples = np.empty(len(decoded.examples), object)
         examples[:] = decoded.examples
-        answer = _ExamplesAnswer(reply, target, asked.action, len(examples))
+        answer = _ExamplesAnswer(reply, target, _method(asked), len(examples), self)
         self._submit(target, name, {"inputs": examples}, outputs, answer)
 
     # Work that does not fit into one turn of the loop.
@@ -353,18 +363,38 @@ class RestApi:
     def encode_large(self, reply: _Reply, outputs: Tensors, row: bool, version: int) -> None:
         """Answer with outputs too large to be encoded here; copies them first."""
         copies = {name: array.copy() for name, array in outputs.items()}
+        self._send_encoded(
+            reply, version, lambda left: self._codec.encode_predict(copies, row, left)
+        )
 
+    def encode_large_results(
+        self,
+        reply: _Reply,
+        method: Literal["classify", "regress"],
+        results: Mapping[str, np.ndarray],
+        version: int,
+    ) -> None:
+        """The same with the results of a classify or regress call."""
+        copies = {name: array.copy() for name, array in results.items()}
+        self._send_encoded(
+            reply, version, lambda left: self._codec.encode_results(method, copies, left)
+        )
+
+    def _send_encoded(
+        self, reply: _Reply, version: int, encode: Callable[[float], Awaitable[Spool]]
+    ) -> None:
         async def work() -> None:
-            body = await self._codec.encode_predict(copies, row)
+            body = await encode(self._seconds_left(reply))
             reply.send(200, body, headers=_version_header(version))
 
         self._start(work(), reply)
 
 
 class _Reply:
-    """An HTTP reply that is counted when it is sent; `started` in microseconds.
+    """An HTTP reply that is counted when it is sent.
 
     Attributes:
+        started: monotonic microseconds at which its request had been read.
         action, model: what was asked for, once it is known.
         code: what the answer says.
         task: the run of the model that it waits for.
@@ -380,7 +410,7 @@ class _Reply:
         self._reply = reply
         self._metrics = metrics
         self._cors = cors
-        self.started = now_micros()
+        self.started = reply.received
         self.action = ""
         self.model = ""
         self.code = Code.OK
@@ -487,7 +517,7 @@ class _JsonAnswer:
             _refuse(self.reply, result)
             return
         self.reply.ran()
-        if sum(a.nbytes for a in result.values()) > _OFF_LOOP_BYTES:
+        if encoding_bytes(result, self._row) > _OFF_LOOP_BYTES:
             self._api.encode_large(self.reply, result, self._row, self._version)
             return
         try:
@@ -515,23 +545,38 @@ class _BinaryAnswer:
 
 
 class _ExamplesAnswer:
-    __slots__ = ("_examples", "_method", "_version", "reply")
+    __slots__ = ("_api", "_examples", "_method", "_version", "reply")
 
-    def __init__(self, reply: _Reply, target: _Target, method: str, examples: int) -> None:
+    def __init__(
+        self,
+        reply: _Reply,
+        target: _Target,
+        method: Literal["classify", "regress"],
+        examples: int,
+        api: RestApi,
+    ) -> None:
         self.reply = reply
         self._version = target.served.id.version
-        self._method = method
+        self._method: Literal["classify", "regress"] = method
         self._examples = examples
+        self._api = api
 
     def __call__(self, result: Tensors | ServingError) -> None:
         try:
             if isinstance(result, ServingError):
                 raise result
             self.reply.ran()
+            results: dict[str, np.ndarray]
             if self._method == "classify":
-                body = encode_classify(*classification(result, self._examples))
+                labels, scores = classification(result, self._examples)
+                given = {"labels": labels, "scores": scores}
+                results = {name: array for name, array in given.items() if array is not None}
             else:
-                body = encode_regress(regression(result, self._examples))
+                results = {"values": regression(result, self._examples)}
+            if 16 * tensor_bytes(results) > _OFF_LOOP_BYTES:
+                self._api.encode_large_results(self.reply, self._method, results, self._version)
+                return
+            body = encode_results(self._method, results)
         except ServingError as error:
             _refuse(self.reply, error)
             return

@@ -14,9 +14,10 @@ Concatenating two serialised Examples merges them: of a feature that both have, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -34,31 +35,45 @@ def encode_example(features: Mapping[bytes, Feature]) -> bytes:
 
     Floats become float32 (infinity where they are out of its range); integers must fit int64.
     """
-    entries = (
-        _field(1, _field(1, name) + _field(2, _encode_feature(feature)))
+    entries = [
+        _field(_FIRST, _field(_FIRST, name) + _field(_SECOND, _encode_feature(feature)))
         for name, feature in features.items()
-    )
-    return _field(1, b"".join(entries))
+    ]
+    return _field(_FIRST, b"".join(entries))
 
 
 def _encode_feature(feature: Feature) -> bytes:
+    values: Any = feature.values
     if feature.kind is None:
         return b""
     if feature.kind == "bytes":
-        return _field(1, b"".join(_field(1, value) for value in feature.values))  # type: ignore[arg-type]
+        return _field(_FIRST, b"".join([_field(_FIRST, value) for value in values]))
     if feature.kind == "float":
+        return _field(_SECOND, _field(_FIRST, _float32s(values)))
+    return _field(_THIRD, _field(_FIRST, _varints(values)))
+
+
+_FIRST, _SECOND, _THIRD = (bytes((number << 3 | 2,)) for number in (1, 2, 3))
+_BYTES = [bytes((value,)) for value in range(128)]
+
+
+def _field(tag: bytes, payload: bytes) -> bytes:
+    size = len(payload)
+    return tag + (_BYTES[size] if size < 128 else _varints((size,))) + payload
+
+
+def _float32s(values: Sequence[float]) -> bytes:
+    try:
+        return struct.pack(f"<{len(values)}f", *values)
+    except OverflowError:
         with np.errstate(over="ignore"):
-            packed = np.array(feature.values, np.float64).astype("<f4").tobytes()
-        return _field(2, _field(1, packed))
-    return _field(3, _field(1, _varints(feature.values)))  # type: ignore[arg-type]
+            return np.array(values, np.float64).astype("<f4").tobytes()
 
 
-def _field(number: int, payload: bytes) -> bytes:
-    return bytes((number << 3 | 2,)) + _varints((len(payload),)) + payload
-
-
-def _varints(values: Iterable[int]) -> bytes:
+def _varints(values: Sequence[int]) -> bytes:
     """Base 128, least significant first; a negative number is its 64-bit two's complement."""
+    if min(values) >= 0 and max(values) < 128:
+        return bytes(values)
     out = bytearray()
     for value in values:
         value &= 0xFFFF_FFFF_FFFF_FFFF

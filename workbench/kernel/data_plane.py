@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from workbench.api.access import LOOPBACK_HOSTS, AccessPolicy
-from workbench.api.codec import CodecProcess
+from workbench.api.codec_pool import CodecPool
 from workbench.api.grpc_server import GrpcOptions, GrpcServer
 from workbench.api.grpc_service import GrpcService
 from workbench.api.http import HttpServer
@@ -68,7 +68,7 @@ class DataPlane:
     def __init__(
         self,
         core: ServerCore,
-        codec: CodecProcess,
+        codec: CodecPool,
         settings: DataPlaneSettings,
         *,
         token: str | None,

@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 
 import orjson
 
-from workbench.api.codec import CodecProcess
+from workbench.api.codec_pool import CodecPool
 from workbench.api.config_files import read_batching_parameters
 from workbench.api.control import ControlPlane
 from workbench.api.reload import not_available, wait_until_settled
@@ -108,7 +108,7 @@ class Server:
             )
         )
         self.core.extra_processes["supervisor"] = spec.supervisor.pid
-        self.codec = CodecProcess()
+        self.codec = CodecPool()
         self.data_plane = DataPlane(
             self.core,
             self.codec,
@@ -279,7 +279,7 @@ class Server:
 
     async def _track_codec(self) -> None:
         while True:
-            self.core.extra_processes["codec"] = self.codec.pid
+            self.core.extra_processes["codec"] = self.codec.pids
             await asyncio.sleep(1.0)
 
 

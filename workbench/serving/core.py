@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -91,7 +91,7 @@ class ServerCore:
             on_tick=self._watch_limits,
             on_failure=lambda message: self._tell("ledger_failed", message=message),
         )
-        self.extra_processes: dict[str, int | None] = {}
+        self.extra_processes: dict[str, int | Sequence[int] | None] = {}
 
     def start(self) -> None:
         self.zygote.start()
@@ -109,9 +109,9 @@ class ServerCore:
         found = [Process(os.getpid(), "server")]
         if self.zygote.pid is not None:
             found.append(Process(self.zygote.pid, "zygote"))
-        for role, pid in list(self.extra_processes.items()):
-            if pid is not None:
-                found.append(Process(pid, role))
+        for role, pids in list(self.extra_processes.items()):
+            listed = [pids] if isinstance(pids, int) else pids or ()
+            found += [Process(pid, role) for pid in listed]
         for model in list(self.manager.models.values()):
             for version, served in list(model.versions.items()):
                 worker = served.worker
