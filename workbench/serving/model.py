@@ -7,22 +7,25 @@ import math
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.holding import Held
 from workbench.core.quarantine import Record
+from workbench.core.remote_paths import check_local
 from workbench.core.signature import Signature
 from workbench.core.states import Harness, HarnessState, ServableId
 from workbench.core.status import ServingError, invalid_argument
 from workbench.core.transitions import policy_name
 from workbench.core.versions import VersionPolicy
 from workbench.serving.estimates import Measured, VersionMemory
-from workbench.serving.source import FolderSource, Found
+from workbench.serving.lack import Lack
+from workbench.serving.source import FolderSource
 from workbench.serving.tasks import VersionQueues
 from workbench.serving.traffic import Traffic
+from workbench.serving.version_folder import Found
 from workbench.serving.worker import LoadReport, Worker
 
 if TYPE_CHECKING:
@@ -46,6 +49,9 @@ class ModelConfig:
         version_batching: each version's `batching_params.pbtxt` says how its requests are batched,
             instead of `batching`; those of a version without one are not.
         labels: names for versions; a label may name a version that is not there yet.
+        reload_replaced_versions: a version whose folder has become another one (a link was swapped,
+            or it was removed and made again) is loaded anew under its number; else what was loaded
+            goes on, with a warning, as in TensorFlow Serving.
         servable_versions_always_present: a base path in which there is no version any more ends
             nothing: what is served goes on.
         max_load_retries: attempts after a first load that failed for a passing reason.
@@ -88,6 +94,7 @@ class ModelConfig:
     servable_versions_always_present: bool = True
     retry_all_load_errors: bool = False
     gpu_memory_fraction: float = 0.0
+    reload_replaced_versions: bool = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.device, str) or not _DEVICE.match(self.device):
@@ -108,6 +115,12 @@ class ModelConfig:
         if not isinstance(share, (int, float)) or not 0 <= share <= 1:
             raise invalid_argument(
                 f"gpu_memory_fraction of model {self.name} must be between 0 and 1; was {share!r}"
+            )
+        check_local(self.base_path, f"The base path of model {self.name}")
+        if type(self.reload_replaced_versions) is not bool:
+            raise invalid_argument(
+                f"reload_replaced_versions of model {self.name} must be true or false; was "
+                f"{self.reload_replaced_versions!r}"
             )
         if not os.path.isabs(self.base_path):
             raise invalid_argument(
@@ -139,6 +152,7 @@ class ModelConfig:
             "servable_versions_always_present": self.servable_versions_always_present,
             "retry_all_load_errors": self.retry_all_load_errors,
             "gpu_memory_fraction": self.gpu_memory_fraction,
+            "reload_replaced_versions": self.reload_replaced_versions,
         }
 
     @classmethod
@@ -191,6 +205,10 @@ class Served:
         failed_loads: attempts to load it that have failed.
         recording: the warm-up requests that are, or were, recorded from it.
         replacement: brings up the next worker after one has died.
+        holder: for whom its memory is reserved where that is not simply its number.
+        replaces: the version whose number it takes as soon as it can be asked; until then that one
+            serves, and nobody else sees this one.
+        outdated: its folder is another one now, and it goes so that its number can be loaded anew.
         memory: what is known of it and reserved for it.
     """
 
@@ -211,10 +229,18 @@ class Served:
     replacement: asyncio.Task[None] | None = None
     recording: WarmupRecording | None = None
     memory: VersionMemory | None = None
+    holder: object | None = None
+    replaces: Served | None = None
+    outdated: bool = False
 
     @property
     def id(self) -> ServableId:
         return self.harness.id
+
+    @property
+    def claimant(self) -> Hashable:
+        """For whom its memory is reserved: for a while two may have one number."""
+        return self.id if self.holder is None else self.holder
 
     @property
     def signatures(self) -> Mapping[str, Signature]:
@@ -230,6 +256,7 @@ class Served:
             "harness": self.harness.state.value,
             "aspired": self.harness.aspired,
             "path": self.found.path,
+            "real_path": self.found.place.path,
             "size_bytes": self.found.size_bytes,
             "error": None if error is None else _error_json(error),
             "pid": None if self.worker is None else self.worker.pid,
@@ -253,6 +280,23 @@ class Served:
         return data
 
 
+@dataclass(eq=False)
+class Renewal:
+    """A number that is loaded anew from another folder.
+
+    Attributes:
+        old: what serves under the number meanwhile.
+        fresh: what is to take its place.
+        error: why it could not.
+        failed_at: monotonic seconds.
+    """
+
+    old: Served
+    fresh: Served
+    error: ServingError | None = None
+    failed_at: float = 0.0
+
+
 class Model:
     """A model's settings and its versions, by number."""
 
@@ -263,7 +307,7 @@ class Model:
         # Versions that have ended, newest last: their final word stays visible.
         self.ended: dict[int, Served] = {}
         # What the source wants but cannot be had yet, and its complaints.
-        self.waiting: dict[int, str] = {}
+        self.waiting: dict[int, Lack] = {}
         self.warnings: list[str] = []
         # Requests that wait for a version, where the transition holds them.
         self.held = Held()
@@ -273,6 +317,11 @@ class Model:
         # Whether an older version may be on its way back, as far as is known: requests that are
         # held then wait for that.
         self.falling_back = False
+        # Versions beside those by number: other contents that are about to take a number, and those
+        # that have lost it and answer what they have accepted.
+        self.beside: list[Served] = []
+        # Numbers whose folders have become others, and what is being done about each.
+        self.renewals: dict[int, Renewal] = {}
         self.traffic = Traffic()
         # Whether what the folder was last seen to want has been taken up.
         self.polled = False
@@ -292,6 +341,10 @@ class Model:
         if record is None or record.fingerprint != served.found.fingerprint:
             record = self.failing[served.id.version] = Record(served.found.fingerprint)
         return record
+
+    def everyone(self) -> list[Served]:
+        """All that may have a process."""
+        return [*self.versions.values(), *self.beside]
 
     def refresh_ready(self) -> None:
         serving = [s for s in self.versions.values() if s.harness.state is HarnessState.READY]

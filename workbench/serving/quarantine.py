@@ -9,7 +9,8 @@ from workbench.core.events import EventLog
 from workbench.core.states import HarnessState
 from workbench.core.transitions import policy_name
 from workbench.serving.model import Model
-from workbench.serving.source import Found, Poll
+from workbench.serving.source import Poll
+from workbench.serving.version_folder import Found
 
 # Never look at a folder more often than this because of a version's record.
 _LEAST_SECONDS = 0.05
