@@ -268,14 +268,27 @@ class Lifecycle:
             self._events.add(
                 "renewal_failed", *fresh.id, code=error.code.name, message=error.message
             )
+            await self._drop(model, fresh)
             self._freed(model)
-        finally:
-            if fresh.replaces is not None:
-                # It failed, or is not wanted any more.
-                model.beside.remove(fresh)
-                await self._loader.end(fresh)
-                self._reservations.release(fresh)
-                self._decide(model)
+
+    def cancel_renewal(self, model: Model, renewal: Renewal) -> None:
+        """Give up a renewal that is not wanted any more."""
+        if renewal.fresh in model.beside:
+            self.start(self._cancel_renewal(model, renewal.fresh))
+
+    async def _cancel_renewal(self, model: Model, fresh: Served) -> None:
+        assert fresh.loading is not None
+        fresh.loading.cancel()
+        await asyncio.wait([fresh.loading])
+        if fresh in model.beside:
+            await self._drop(model, fresh)
+            self._decide(model)
+
+    async def _drop(self, model: Model, fresh: Served) -> None:
+        """Contents that will not take their number's place."""
+        model.beside.remove(fresh)
+        await self._loader.end(fresh)
+        self._reservations.release(fresh)
 
     def _take_over(self, model: Model, fresh: Served, old: Served) -> None:
         """From now on a number is answered by its new contents."""

@@ -49,8 +49,7 @@ class Renewals:
                 or found.fingerprint != renewal.fresh.found.fingerprint
             ):
                 del model.renewals[version]
-                if renewal.error is None and renewal.fresh.loading is not None:
-                    renewal.fresh.loading.cancel()
+                self._lifecycle.cancel_renewal(model, renewal)
         warnings = []
         for version, found in sorted(by_version.items()):
             served = model.versions.get(version)

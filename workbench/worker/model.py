@@ -23,6 +23,7 @@ from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import Code, ServingError
 from workbench.runtime.frames import Tensors
 from workbench.runtime.wire import field
+from workbench.worker.checkpoint_check import parsed, restoring
 from workbench.worker.pruning import for_serving
 from workbench.worker.state_walk import keepers
 
@@ -95,7 +96,7 @@ class LoadedModel:
 
         started = time.monotonic()
         self._progress("reading_saved_model", {"path": path})
-        loader = loader_impl.SavedModelLoader(path)
+        loader = parsed(path)
         self._progress("reading_meta_graph", {"tags": " ".join(tags)})
         meta_graph = for_serving(loader.get_meta_graph_def_from_tags(tags))
         # This is what is loaded, and nothing keeps the rest.
@@ -137,7 +138,8 @@ class LoadedModel:
         session = _InThisThread(self._session)
 
         def restore() -> None:
-            loader.restore_variables(session, saver)
+            with restoring(path, self._graph):
+                loader.restore_variables(session, saver)
 
         def initialise() -> None:
             if init_op is not None:
