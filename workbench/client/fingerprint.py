@@ -47,7 +47,11 @@ def fingerprint(model: Any) -> str:
 
 
 def _contents(folder: Path) -> Iterator[bytes]:
-    for path in sorted(folder.rglob("*")):
+    """Links are followed, as a copy follows them: what they lead to belongs to the model."""
+    files = (
+        Path(where, name) for where, _, names in os.walk(folder, followlinks=True) for name in names
+    )
+    for path in sorted(files):
         if path.is_file():
             size = path.stat().st_size
             yield f"{path.relative_to(folder).as_posix()}\0{size}\0".encode()

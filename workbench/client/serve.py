@@ -10,6 +10,7 @@ from typing import Any
 
 from workbench.client import fingerprint, saving
 from workbench.client.control import model_path
+from workbench.client.links import as_written, is_same_folder
 from workbench.client.memory import parse_bytes
 from workbench.client.outcomes import Launched, Published, Reused, differences
 from workbench.client.server import LOAD_TIMEOUT_SECONDS, Server
@@ -22,6 +23,12 @@ from workbench.runtime.jupyter_launcher import JupyterLauncher
 from workbench.runtime.kernel_launcher import KernelLauncher
 from workbench.runtime.launcher import Launcher, SubprocessLauncher, reap_supervisors
 from workbench.runtime.processes import ProcessId
+
+
+_COPIED = (
+    "what the link leads to was copied: serve it again when the link has been swapped, and the new "
+    "release becomes the next version"
+)
 
 
 def serve(
@@ -55,7 +62,8 @@ def serve(
 
     Args:
         model: a Keras model, a `tf.Module`, the path of a SavedModel, or the path of a folder
-            of numbered versions.
+            of numbered versions. Such a folder is followed: new versions in it, and another folder
+            behind a link that is swapped. A SavedModel is copied: call `serve` again for a new one.
         name: of the model and of its server.
         base_path: the folder for the numbered versions of a model in memory; without, one that
             goes with the server.
@@ -123,6 +131,8 @@ def serve(
     except BaseException:
         server.stop()
         raise
+    if not numbered and isinstance(model, (str, os.PathLike)) and as_written(model).is_symlink():
+        why = "; ".join(filter(None, (why, _COPIED)))
     server.outcome = Launched(name, server.url, why)
     return server
 
@@ -189,9 +199,9 @@ def _serve_again(
     """The server runs already: reuse it, or publish what has changed."""
     server = connect(entry.name)
     base = server.base_path
-    path = Path(model).expanduser().resolve() if isinstance(model, (str, os.PathLike)) else None
+    path = as_written(model) if isinstance(model, (str, os.PathLike)) else None
     numbered = path is not None and not saving.is_saved_model(path)
-    if numbered and path != base:
+    if numbered and path is not None and not is_same_folder(path, base):
         raise ServingError(
             Code.ALREADY_EXISTS,
             f"A server named {entry.name!r} is running already, for {base}: stop it first "
@@ -237,7 +247,7 @@ def _base_path(
 ) -> tuple[Path, bool]:
     """Where the versions lie, and whether they lie there already."""
     if isinstance(model, (str, os.PathLike)):
-        path = Path(model).expanduser().resolve()
+        path = as_written(model)
         if not path.exists():
             raise invalid_argument(
                 f"There is no {path}: give the path of a SavedModel or of a "
@@ -251,7 +261,7 @@ def _base_path(
                 )
             return path, True
     if base_path is not None:
-        return Path(base_path).expanduser().resolve(), False
+        return as_written(base_path), False
     return paths.server_folder(name) / "models" / name, False
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.client.links import as_written, is_same_folder
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.status import invalid_argument
 from workbench.core.transitions import policy_name
@@ -126,7 +127,7 @@ class ServerSettings:
             other.append(f"port (it is {entry.port})")
         if self.token not in ("", entry.token):
             other.append("token")
-        if self.base_path is not None and Path(self.base_path).expanduser().resolve() != base_path:
+        if self.base_path is not None and not is_same_folder(as_written(self.base_path), base_path):
             other.append(f"base_path (it is {base_path})")
         if self.detach and entry.owner is not None:
             other.append("detach")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.client import saving
+from workbench.client.links import as_written
 from workbench.core.status import (
     Code,
     ServingError,
@@ -47,8 +48,9 @@ def resolve(path: Any, root: str | None, others: Iterable[str] = ()) -> Path:
     # The browser's paths begin with a slash or without; a folder of this machine is named whole.
     allowed = [Path(each).expanduser().resolve() for each in (root, *others)]
     named = Path(path.strip()).expanduser()
-    beneath = (allowed[0] / path.strip().lstrip("/")).resolve()
-    found = named.resolve() if named.is_absolute() and not beneath.exists() else beneath
+    beneath = as_written(Path(root) / path.strip().lstrip("/"))
+    named = as_written(named) if named.is_absolute() and not beneath.exists() else beneath
+    found = named.resolve()
     if not any(found == folder or folder in found.parents for folder in allowed):
         raise ServingError(
             Code.PERMISSION_DENIED,
@@ -57,7 +59,8 @@ def resolve(path: Any, root: str | None, others: Iterable[str] = ()) -> Path:
         )
     if not found.is_dir():
         raise not_found(f"There is no folder {path}")
-    return found
+    # Not what its links lead to now: a server follows them when they are swapped.
+    return named
 
 
 def look(folder: Path) -> dict[str, Any]:

@@ -162,7 +162,9 @@ def _is_missing(file: str) -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    """What TensorFlow says, without the lines that it puts around that."""
+    """What TensorFlow says, without the lines that it puts around that: the last one before it
+    names the node, else the first."""
     text = getattr(error, "message", None) or str(error)
-    text = text.removeprefix("Graph execution error:").strip()
-    return str(text.partition("\n")[0].rstrip(". "))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    nodes = [at for at, line in enumerate(lines) if at and line.startswith("[[")]
+    return str(lines[nodes[0] - 1 if nodes else 0]).rstrip(". ") if lines else type(error).__name__
