@@ -1,4 +1,4 @@
-"""SavedModels with files that are damaged or missing: each is told by its cause, in one sentence."""
+"""SavedModels with damaged or missing files: each is told by its cause, in one sentence."""
 
 from __future__ import annotations
 

@@ -24,7 +24,6 @@ from workbench.runtime.kernel_launcher import KernelLauncher
 from workbench.runtime.launcher import Launcher, SubprocessLauncher, reap_supervisors
 from workbench.runtime.processes import ProcessId
 
-
 _COPIED = (
     "what the link leads to was copied: serve it again when the link has been swapped, and the new "
     "release becomes the next version"
