@@ -261,7 +261,6 @@ class Lifecycle:
     async def _renew(self, model: Model, renewal: Renewal) -> None:
         fresh = renewal.fresh
         try:
-            await self._reservations.look(model.config, [fresh.found])
             await self._loader.attempts(model, fresh, self._load_once)
         except ServingError as error:
             renewal.error, renewal.failed_at = error, time.monotonic()
