@@ -12,8 +12,9 @@ from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.states import Harness, HarnessState, ServableId
 from workbench.core.status import ServingError, invalid_argument, not_found
 from workbench.core.versions import VersionPolicy
+from workbench.serving.lack import Lack
 from workbench.serving.model import Model, ModelConfig, Served
-from workbench.serving.source import Found
+from workbench.serving.version_folder import Found, Place
 
 CONFIG = ModelConfig(
     "m",
@@ -38,7 +39,8 @@ LABELS = (
 def served(version: int, state: HarnessState = HarnessState.READY) -> Served:
     harness = Harness(ServableId("m", version))
     harness.state = state
-    return Served(harness, Found(version, f"/models/m/{version}", 0, 12))
+    place = Place(f"/disk/{version}", f"/disk/{version}/saved_model.pb", 0, version)
+    return Served(harness, Found(version, f"/models/m/{version}", 0, 12, place, 0))
 
 
 def test_settings_there_and_back() -> None:
@@ -147,7 +149,7 @@ def test_versions_are_listed_highest_first_those_that_ended_too(tmp_path: Path) 
     failed = served(7, HarnessState.LOADING)
     failed.harness.fail(not_found("no file"))
     model.ended[7] = failed
-    model.waiting = {9: "the folder is empty"}
+    model.waiting = {9: Lack("the folder is empty", "empty")}
     model.warnings = ["a warning"]
     told = model.to_json()
     assert {key: told[key] for key in CONFIG.to_json()} == CONFIG.to_json()

@@ -31,10 +31,12 @@ from workbench.api.inference import (
 )
 from workbench.api.json_response import encoding_bytes
 from workbench.api.metrics import Metrics
+from workbench.api.model_status import model_status
 from workbench.api.reload import Reloader
 from workbench.api.rest import HELD_TOO_LONG
 from workbench.core.outage import OutOfService
 from workbench.core.signature import DEFAULT_SIGNATURE
+from workbench.core.states import PublicState
 from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
 from workbench.runtime.frames import Tensors
 from workbench.runtime.wire import field, fields
@@ -384,13 +386,12 @@ class GrpcService:
         spec = asked.model_spec
         version = spec.version.value if spec.HasField("version") else None
         response = message_class("GetModelStatusResponse")()
-        for served in self._manager.status(spec.name, version):
-            error = served.harness.error
+        for each in model_status(self._manager, spec.name, version):
             told = response.model_version_status.add()
-            told.version = served.id.version
-            told.state = served.harness.public_state
-            told.status.error_code = Code.OK if error is None else error.code
-            told.status.error_message = "" if error is None else error.message
+            told.version = each.version
+            told.state = PublicState[each.state]
+            told.status.error_code = each.error_code
+            told.status.error_message = each.error_message
         data: bytes = response.SerializeToString()
         return data
 

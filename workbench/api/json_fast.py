@@ -156,7 +156,7 @@ def _refuse_many_members(first: Any, infos: Mapping[str, TensorInfo]) -> None:
     for name, value in islice(first.items(), _MANY):
         if name == "b64" or "\0" in name:
             return  # not what it seems
-        text = value.mini if isinstance(value, (simdjson.Object, simdjson.Array)) else b""
+        text: Any = value.mini if isinstance(value, (simdjson.Object, simdjson.Array)) else b""
         members.append((name.encode(), parse(text) if text else _exact(value)))
         if name not in infos:
             tensors_of_instances([Object(members)], infos)
@@ -167,9 +167,7 @@ def _exact(value: Any) -> Value:
     return value.encode() if isinstance(value, str) else value
 
 
-def _read_array(
-    value: simdjson.Array, body: bytes, infos: Mapping[str, TensorInfo]
-) -> dict[str, np.ndarray]:
+def _read_array(value: Any, body: bytes, infos: Mapping[str, TensorInfo]) -> dict[str, np.ndarray]:
     """The only input, as a list of lists of numbers."""
     ((name, info),) = infos.items()
     shape, flat = _numbers([value], info.dtype)
@@ -180,9 +178,7 @@ def _read_array(
     return {name: flat.reshape(shape)}
 
 
-def _read_rows(
-    rows: simdjson.Array, body: bytes, infos: Mapping[str, TensorInfo]
-) -> dict[str, np.ndarray]:
+def _read_rows(rows: Any, body: bytes, infos: Mapping[str, TensorInfo]) -> dict[str, np.ndarray]:
     """The inputs as one object an example."""
     if len({_BUFFERS[info.dtype][0] for info in infos.values()}) == 1 and len(rows) >= _MANY:
         return _read_many_rows(rows, body, infos)
@@ -194,7 +190,7 @@ def _read_rows(
 
 
 def _read_many_rows(
-    rows: simdjson.Array, body: bytes, infos: Mapping[str, TensorInfo]
+    rows: Any, body: bytes, infos: Mapping[str, TensorInfo]
 ) -> dict[str, np.ndarray]:
     """The same by its text: all rows have the first one's members, in its order.
 
@@ -222,7 +218,7 @@ def _read_many_rows(
     if rest or skeleton != b"[" + _repeated(row, count) + b"]":
         raise _NotPlain
     # Without all that is no number, it is one list.
-    numbers = simdjson.Parser().parse(b"[" + text.translate(None, _NOT_NUMBERS) + b"]")
+    numbers: Any = simdjson.Parser().parse(b"[" + text.translate(None, _NOT_NUMBERS) + b"]")
     buffer_type = _BUFFERS[infos[names[0]].dtype][0]
     flat = np.frombuffer(numbers.as_buffer(of_type=buffer_type), _ELEMENT_TYPES[buffer_type])
     table = flat.reshape(count, -1)
@@ -237,7 +233,7 @@ def _read_many_rows(
     return columns
 
 
-def _pick_columns(value: simdjson.Object, infos: Mapping[str, TensorInfo]) -> dict[str, np.ndarray]:
+def _pick_columns(value: Any, infos: Mapping[str, TensorInfo]) -> dict[str, np.ndarray]:
     """The inputs among the members of an object, of which the others are ignored."""
     if "b64" in value:
         raise _NotPlain
@@ -254,7 +250,7 @@ def _pick_columns(value: simdjson.Object, infos: Mapping[str, TensorInfo]) -> di
 
 
 def _read_columns(
-    value: simdjson.Object, body: bytes, infos: Mapping[str, TensorInfo]
+    value: Any, body: bytes, infos: Mapping[str, TensorInfo]
 ) -> dict[str, np.ndarray]:
     """The inputs as members of one object."""
     columns, expected = _read_members([value], infos)
@@ -376,7 +372,7 @@ class _Walk:
         return inputs
 
     @staticmethod
-    def _picked(value: simdjson.Object, infos: Mapping[str, TensorInfo]) -> dict[str, Any]:
+    def _picked(value: Any, infos: Mapping[str, TensorInfo]) -> dict[str, Any]:
         """The members of an object that are inputs; the others are ignored."""
         if "b64" in value:
             raise _NotPlain

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 
-class Object(tuple["tuple[bytes, Value]", ...]):
+class Object(tuple[Any, ...]):
     """A JSON object: its members in order, duplicates included; keys are UTF-8 bytes.
 
     A tuple of pairs, because that is what an interpreter makes in the least time: bodies of
@@ -15,7 +15,7 @@ class Object(tuple["tuple[bytes, Value]", ...]):
     __slots__ = ()
 
     @property
-    def members(self) -> tuple[tuple[bytes, Value], ...]:
+    def members(self) -> tuple[tuple[bytes, Any], ...]:
         return self
 
     def __contains__(self, key: object) -> bool:

@@ -241,6 +241,16 @@ class Metrics:
             ],
         )
         yield from family(
+            "version_waiting",
+            "gauge",
+            "1 for a version whose folder is not complete yet, with the kind of what it lacks.",
+            [
+                ((("model", model.name), ("version", str(version)), ("reason", lack.kind)), 1)
+                for model in self._manager.models.values()
+                for version, lack in sorted(model.waiting.items())
+            ],
+        )
+        yield from family(
             "requests_total",
             "counter",
             "Requests answered by a version, by signature and status code.",

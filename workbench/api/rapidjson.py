@@ -338,7 +338,7 @@ def _tokens(value: Value) -> Iterator[str]:
         if is_list:
             prefix, current = "" if empty else ", ", child  # type: ignore[assignment]
         else:
-            name, current = child  # type: ignore[misc,assignment]
+            name, current = child  # type: ignore[misc,assignment,unused-ignore]
             yield ("" if empty else ",") + "\n" + "    " * len(stack) + _scalar_text(name)
             prefix = ": "
 

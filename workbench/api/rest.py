@@ -38,7 +38,6 @@ from workbench.api.json_request import (
     decode_predict,
 )
 from workbench.api.json_response import (
-    VersionStatus,
     encode_error,
     encode_metadata,
     encode_model_status,
@@ -47,6 +46,7 @@ from workbench.api.json_response import (
     encoding_bytes,
 )
 from workbench.api.metrics import CONTENT_TYPE, METRICS_PATH, Metrics
+from workbench.api.model_status import model_status
 from workbench.api.routes import Route, UnreadableVersion, route
 from workbench.core.outage import OutOfService
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
@@ -262,8 +262,8 @@ class RestApi:
 
     def _other(self, asked: Route, request: Request, reply: _Reply) -> None:
         if asked.action == "status":
-            listed = self._manager.status(asked.model, asked.version)
-            reply.send(200, encode_model_status([_version_status(s) for s in listed]))
+            listed = model_status(self._manager, asked.model, asked.version)
+            reply.send(200, encode_model_status(listed))
         elif asked.action == "metadata":
             served = self._manager.find(asked.model, asked.version, asked.label)
             assert served.report is not None
@@ -635,16 +635,6 @@ def _refuse_outdated(reply: _Reply, target: _Target, signature: Signature) -> No
 
 def _version_header(version: int) -> tuple[tuple[str, str], ...]:
     return (("X-Workbench-Version", str(version)),)
-
-
-def _version_status(served: Served) -> VersionStatus:
-    error = served.harness.error
-    return VersionStatus(
-        served.id.version,
-        served.harness.public_state.name,
-        Code.OK if error is None else error.code,
-        "" if error is None else error.message,
-    )
 
 
 def _refuse(reply: _Reply, error: ServingError) -> None:

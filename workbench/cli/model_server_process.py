@@ -99,6 +99,7 @@ def _model_defaults(values: Values) -> dict[str, Any]:
         "batching": batching,
         "automatic_batching": False,
         "fall_back": False,
+        "reload_replaced_versions": False,
         "version_batching": values["enable_batching"]
         and values["enable_per_model_batching_parameters"],
         "max_load_retries": values["max_num_load_retries"],

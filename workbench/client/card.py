@@ -125,6 +125,10 @@ def _rows(versions: Versions) -> str:
         f"<td colspan='2' class='wb-soft'>{_text(reason)}</td></tr>"
         for version, reason in sorted(versions.waiting.items())
     ]
+    rows += [
+        f"<tr><td></td><td colspan='3' class='wb-why'>{_text(warning)}</td></tr>"
+        for warning in versions.warnings
+    ]
     return (
         "<div class='wb-scroll'><table class='wb-rows'><tr><th>version</th><th>state</th>"
         "<th>memory, measured</th><th style='width:22%'>loaded in</th></tr>"

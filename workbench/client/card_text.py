@@ -40,7 +40,8 @@ def _rows(versions: Versions) -> list[str]:
         if view is not None and view.error:
             lines.append(f"  {'':{widths[0]}}  {view.error}")
     waiting = sorted(versions.waiting.items())
-    return lines + [f"  {str(v).ljust(widths[0])}  waiting: {reason}" for v, reason in waiting]
+    lines += [f"  {str(v).ljust(widths[0])}  waiting: {reason}" for v, reason in waiting]
+    return lines + [f"  {'':{widths[0]}}  warning: {warning}" for warning in versions.warnings]
 
 
 def _row(view: VersionView) -> tuple[str, str, str, str]:

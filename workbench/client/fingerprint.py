@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -89,9 +90,14 @@ def _digest(pieces: Iterable[Piece]) -> str:
     return digest.hexdigest()
 
 
+def _files(folder: Path) -> Iterator[Path]:
+    for where, _, names in os.walk(folder, followlinks=True):
+        yield from (Path(where, name) for name in names)
+
+
 def _contents(path: Path) -> Iterator[bytes]:
-    files = [path] if path.is_file() else sorted(path.rglob("*"))
-    for file in files:
+    """Links are followed, as a copy follows them: what they lead to belongs to the model."""
+    for file in [path] if path.is_file() else sorted(_files(path)):
         if file.is_file():
             name = file.relative_to(path).as_posix()
             yield f"{name}\0{file.stat().st_size}\0".encode()

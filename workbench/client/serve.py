@@ -10,6 +10,7 @@ from typing import Any
 
 from workbench.client import fingerprint, saving
 from workbench.client.control import model_path
+from workbench.client.links import as_written, is_same_folder
 from workbench.client.memory import parse_bytes
 from workbench.client.models.keras_file import is_keras_file
 from workbench.client.models.servable import Servable, is_saved_model, servable
@@ -22,7 +23,7 @@ from workbench.client.settings import (
     plain_setting,
 )
 from workbench.core.batching_parameters import BatchingParameters
-from workbench.core.local_path import check_local
+from workbench.core.remote_paths import check_local
 from workbench.core.setting_kinds import number, truth
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.core.versions import check_version, parse_version
@@ -35,6 +36,10 @@ from workbench.runtime.processes import ProcessId
 
 _NAME = "model"
 """Of a model in memory that was given none."""
+_COPIED = (
+    "what the link leads to was copied: serve it again when the link has been swapped, and the new "
+    "release becomes the next version"
+)
 
 
 def serve(
@@ -69,7 +74,9 @@ def serve(
 
     Args:
         model: a Keras model (Keras 3 or `tf_keras`), a `tf.Module`, the path of a SavedModel, of a
-            ``.keras`` or ``.h5`` file, or of a folder of numbered versions.
+            ``.keras`` or ``.h5`` file, or of a folder of numbered versions. Such a folder is
+            followed: new versions in it, and another folder behind a link that is swapped. A
+            SavedModel is copied: call `serve` again for a new one.
         name: of the model and of its server; without, that of the path (of the folder above it,
             where the path is a numbered version), or ``"model"`` for a model in memory.
         base_path: the folder for the numbered versions of a model in memory; without, one that
@@ -125,8 +132,8 @@ def serve(
     if numbered is not None:
         base = numbered
     elif base_path is not None:
-        check_local(base_path)
-        base = Path(base_path).expanduser().resolve()
+        check_local(os.fspath(base_path), "The base path")
+        base = as_written(base_path)
     else:
         base = paths.server_folder(name) / "models" / name
     if given is not None:
@@ -156,6 +163,8 @@ def serve(
     except BaseException:
         server.stop()
         raise
+    if not numbered and isinstance(model, (str, os.PathLike)) and as_written(model).is_symlink():
+        why = "; ".join(filter(None, (why, _COPIED)))
     server.outcome = Launched(name, server.url, why)
     return server
 
@@ -223,7 +232,7 @@ def _serve_again(
     """The server runs already: reuse it, or publish what has changed."""
     server = connect(entry.name)
     base = server.base_path
-    if numbered is not None and numbered != base:
+    if numbered is not None and not is_same_folder(numbered, base):
         raise ServingError(
             Code.ALREADY_EXISTS,
             f"A server named {entry.name!r} is running already, for {base}: stop it first "
@@ -269,7 +278,7 @@ def default_name(model: Any) -> str:
     as the folder above a numbered version."""
     if not isinstance(model, (str, os.PathLike)):
         return _NAME
-    path = Path(model).expanduser().resolve()
+    path = as_written(model)
     name = path.stem if is_keras_file(path) else path.name
     if parse_version(name) is not None:
         name = path.parent.name
@@ -284,8 +293,8 @@ def _numbered(model: Any) -> Path | None:
     """
     if not isinstance(model, (str, os.PathLike)):
         return None
-    check_local(model)
-    path = Path(model).expanduser().resolve()
+    check_local(os.fspath(model), "The model's path")
+    path = as_written(model)
     if not path.exists():
         raise invalid_argument(
             f"There is no {path}: give the path of a SavedModel, of a .keras file, or of a "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.client.links import as_written, is_same_folder
 from workbench.core.model_settings import MODEL_SETTINGS, check_setting
 from workbench.core.setting_kinds import number, optional, text, truth, whole
 from workbench.core.status import invalid_argument
@@ -134,7 +135,7 @@ class ServerSettings:
             other.append(f"port (it is {entry.port})")
         if self.token not in ("", entry.token):
             other.append("token")
-        if self.base_path is not None and Path(self.base_path).expanduser().resolve() != base_path:
+        if self.base_path is not None and not is_same_folder(as_written(self.base_path), base_path):
             other.append(f"base_path (it is {base_path})")
         if self.detach and entry.owner is not None:
             other.append("detach")

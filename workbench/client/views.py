@@ -67,8 +67,15 @@ def _quarantine(data: Mapping[str, Any] | None) -> str | None:
 class Versions(Sequence[VersionView]):
     """The versions of a model, highest first; `versions[2]` is version 2."""
 
-    def __init__(self, views: Sequence[VersionView], waiting: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        views: Sequence[VersionView],
+        waiting: Mapping[str, str],
+        warnings: Sequence[str] = (),
+    ) -> None:
         self._views = list(views)
+        self.warnings = tuple(warnings)
+        """What a person should know of the model's folder, a sentence each."""
         self.waiting = {int(v): reason for v, reason in waiting.items()}
         """Folders that are not complete yet, by version, with what they lack."""
 
@@ -93,7 +100,8 @@ class Versions(Sequence[VersionView]):
     def __repr__(self) -> str:
         lines = [str(view) for view in self._views]
         lines += [f"version {v}: waiting, {why}" for v, why in sorted(self.waiting.items())]
-        return "\n".join(lines) or "no versions"
+        lines = lines or ["no versions"]
+        return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
 
     def _repr_html_(self) -> str:
         from workbench.client.card import versions_card
@@ -105,4 +113,4 @@ def versions_of(about: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) 
     """A model's versions as the server describes them, with what the ledger measured."""
     memory = {s["version"]: s["uss"] for s in samples if s["model"] == about["name"]}
     views = [VersionView.from_json(v, memory) for v in about["versions"]]
-    return Versions(views, about["waiting"])
+    return Versions(views, about["waiting"], about["warnings"])

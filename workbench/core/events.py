@@ -149,6 +149,9 @@ _LINES: dict[str, str] = {
     ),
     "worker_replaced": "Worker process {pid} now serves servable version {id}",
     "source_waiting": "{message}",
+    "folder_replaced": "{message}",
+    "renewed": "{message}",
+    "renewal_failed": "Loading servable: {id} anew failed: {code}: {message}",
     "source_error": "{message}",
     "source_unreadable": (
         "FileSystemStoragePathSource encountered a filesystem access error: {message}"

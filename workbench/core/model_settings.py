@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workbench.core.batching_parameters import BatchingParameters
-from workbench.core.local_path import check_local
+from workbench.core.remote_paths import check_local
 from workbench.core.setting_kinds import (
     INT64_MAX,
     Kind,
@@ -205,6 +205,13 @@ class ModelConfig:
         "before it is available: `refuse`, `warn`; `off` asks nothing",
         changeable=True,
     )
+    reload_replaced_versions: bool = setting(
+        True,
+        truth(),
+        "a version whose folder has become another one (a link was swapped, or it was removed and "
+        "made again) is loaded anew under its number; else what was loaded goes on with a warning, "
+        "as in TensorFlow Serving",
+    )
     servable_versions_always_present: bool = setting(
         True,
         truth(),
@@ -227,7 +234,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check_local(self.base_path)
+        check_local(self.base_path, f"The base path of model {self.name}")
         if not os.path.isabs(self.base_path):
             # TensorFlow Serving's text.
             raise invalid_argument(

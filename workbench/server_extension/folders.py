@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from workbench.client.links import as_written
 from workbench.client.models.servable import is_saved_model
 from workbench.client.saving import version_folders
 from workbench.core.status import (
@@ -49,8 +50,9 @@ def resolve(path: Any, root: str | None, others: Iterable[str] = ()) -> Path:
     # The browser's paths begin with a slash or without; a folder of this machine is named whole.
     allowed = [Path(each).expanduser().resolve() for each in (root, *others)]
     named = Path(path.strip()).expanduser()
-    beneath = (allowed[0] / path.strip().lstrip("/")).resolve()
-    found = named.resolve() if named.is_absolute() and not beneath.exists() else beneath
+    beneath = as_written(Path(root) / path.strip().lstrip("/"))
+    named = as_written(named) if named.is_absolute() and not beneath.exists() else beneath
+    found = named.resolve()
     if not any(found == folder or folder in found.parents for folder in allowed):
         raise ServingError(
             Code.PERMISSION_DENIED,
@@ -59,7 +61,8 @@ def resolve(path: Any, root: str | None, others: Iterable[str] = ()) -> Path:
         )
     if not found.is_dir():
         raise not_found(f"There is no folder {path}")
-    return found
+    # Not what its links lead to now: a server follows them when they are swapped.
+    return named
 
 
 def look(folder: Path) -> dict[str, Any]:

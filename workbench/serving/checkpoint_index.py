@@ -13,6 +13,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from workbench.serving.lack import Lack, incomplete, missing
+
 _FOOTER_BYTES = 48
 _MAGIC = 0xDB4775248B80FB57
 _UNCOMPRESSED = 0
@@ -138,7 +140,7 @@ def _proto(data: bytes) -> dict[int, int]:
     return fields
 
 
-def missing_data(variables: str) -> str | None:
+def missing_data(variables: str) -> Lack | None:
     """What the folder `variables` still lacks according to its index, in words; or None.
 
     Raises:
@@ -146,11 +148,11 @@ def missing_data(variables: str) -> str | None:
     """
     path = os.path.join(variables, "variables.index")
     if not os.path.exists(path):
-        return "variables/variables.index is missing"
+        return missing("variables/variables.index")
     try:
         index = read_index(path)
     except DamagedIndex:
-        return "variables/variables.index is incomplete"
+        return incomplete("variables/variables.index is incomplete")
     except CompressedIndex:
         return None
     for shard in range(index.shards):
@@ -159,11 +161,11 @@ def missing_data(variables: str) -> str | None:
         try:
             have = os.path.getsize(file)
         except FileNotFoundError:
-            return f"variables/{name} is missing"
+            return missing(f"variables/{name}")
         require_readable(file)
         need = index.shard_bytes.get(shard, 0)
         if have < need:
-            return f"variables/{name} has {have} of {need} bytes"
+            return incomplete(f"variables/{name} has {have} of {need} bytes")
     return None
 
 

@@ -113,10 +113,10 @@ class ServerCore:
             listed = [pids] if isinstance(pids, int) else pids or ()
             found += [Process(pid, role) for pid in listed]
         for model in list(self.manager.models.values()):
-            for version, served in list(model.versions.items()):
+            for served in model.everyone():
                 worker = served.worker
                 if worker is not None:
-                    found.append(self._worker_process(worker.pid, model.name, version, served))
+                    found.append(self._worker_process(worker.pid, *served.id, served))
         return found
 
     def _worker_process(self, pid: int, model: str, version: int, served: Served) -> Process:
@@ -131,7 +131,7 @@ class ServerCore:
             weights=memory.files.weights,
             runtime=None if memory.before is None else memory.before[0],
             device=memory.device,
-            reserved=tuple(self.reservations.budget.claim(served.id).items()),
+            reserved=tuple(self.reservations.budget.claim(served.claimant).items()),
             limit=None if memory.limit is None else memory.limit.bytes,
             gpu=memory.gpu,
         )
@@ -145,8 +145,9 @@ class ServerCore:
 
     def _end_over_limit(self, process: Process, uss: int, limit: int) -> None:
         model = self.manager.models.get(process.model or "")
-        served = None if model is None else model.versions.get(process.version or 0)
-        if served is None or served.worker is None or served.worker.pid != process.pid:
+        everyone = [] if model is None else model.everyone()
+        served = next((s for s in everyone if s.worker and s.worker.pid == process.pid), None)
+        if served is None or served.worker is None:
             return
         message = (
             f"it took {size(uss)} of memory, and the model's memory_limit_bytes is {size(limit)}"

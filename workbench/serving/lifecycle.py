@@ -25,7 +25,7 @@ from workbench.core.states import FINAL_STATES, HarnessState
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.serving import quarantine
 from workbench.serving.loading import Loader, as_serving_error, is_passing
-from workbench.serving.model import Model, Served
+from workbench.serving.model import Model, Renewal, Served
 from workbench.serving.outages import outage_of
 from workbench.serving.parking import Parking
 from workbench.serving.reservations import Reservations, is_refused
@@ -93,12 +93,14 @@ class Lifecycle:
             await asyncio.wait(self._jobs)
 
     def tell_state(self, served: Served) -> None:
-        self._events.add(
-            "state",
-            *served.id,
-            state=served.harness.public_state.name,
-            harness=served.harness.state.value,
-        )
+        if served.replaces is None:
+            # Else another serves under that number, and its state is the number's.
+            self._events.add(
+                "state",
+                *served.id,
+                state=served.harness.public_state.name,
+                harness=served.harness.state.value,
+            )
         if served.harness.state in FINAL_STATES:
             self._reservations.release(served)
         self._notify()
@@ -203,6 +205,8 @@ class Lifecycle:
         self._know_crashes(served, served.queues)
         self._scheduler.attach(served.queues, worker)
         harness.move(_S.READY)
+        if served.replaces is not None:
+            self._take_over(model, served, served.replaces)
         served.ready_at = time.time()
         record = model.failing.get(served.id.version)
         if record is not None:
@@ -264,13 +268,15 @@ class Lifecycle:
     async def _own_batching(self, served: Served) -> BatchingParameters | None:
         """What the version's folder says of its batching; None, not batched, where it says
         nothing."""
-        file = Path(served.found.path) / "batching_params.pbtxt"
+        file = Path(served.found.place.path) / "batching_params.pbtxt"
         if self._read_batching is None or not file.exists():
             return None
         return await asyncio.to_thread(self._read_batching, file)
 
-    def refuse(self, model: Model, served: Served, error: ServingError) -> None:
-        """Do not even begin to load a version."""
+    def refuse(self, model: Model, served: Served, error: ServingError | None = None) -> None:
+        """Do not even begin to load a version; without an `error`, because of its damage."""
+        error = error or served.found.damage
+        assert error is not None
         served.harness.fail(error)
         # A version for which there is no memory has done nothing wrong: it waits for memory.
         if error.code is not Code.CANCELLED and not is_refused(served):
@@ -322,6 +328,82 @@ class Lifecycle:
             )
 
         queues.on_strike = tell
+
+    # Renewing.
+
+    def renew(self, model: Model, renewal: Renewal) -> None:
+        """Load other contents for a number that serves; what serves goes on until they can be
+        asked, and where they cannot be loaded."""
+        fresh = renewal.fresh
+        fresh.harness.move(_S.LOAD_REQUESTED)
+        model.beside.append(fresh)
+        fresh.loading = self.start(self._renew(model, renewal))
+
+    async def _renew(self, model: Model, renewal: Renewal) -> None:
+        fresh = renewal.fresh
+        try:
+            await self._loader.attempts(model, fresh, self._load_once)
+        except ServingError as error:
+            renewal.error, renewal.failed_at = error, time.monotonic()
+            self._events.add(
+                "renewal_failed", *fresh.id, code=error.code.name, message=error.message
+            )
+            await self._drop(model, fresh)
+            self._freed(model)
+
+    def cancel_renewal(self, model: Model, renewal: Renewal) -> None:
+        """Give up a renewal that is not wanted any more."""
+        if renewal.fresh in model.beside:
+            self.start(self._cancel_renewal(model, renewal.fresh))
+
+    async def _cancel_renewal(self, model: Model, fresh: Served) -> None:
+        assert fresh.loading is not None
+        fresh.loading.cancel()
+        await asyncio.wait([fresh.loading])
+        if fresh in model.beside:
+            await self._drop(model, fresh)
+            self._decide(model)
+
+    async def _drop(self, model: Model, fresh: Served) -> None:
+        """Contents that will not take their number's place."""
+        model.beside.remove(fresh)
+        await self._loader.end(fresh)
+        self._reservations.release(fresh)
+
+    def _take_over(self, model: Model, fresh: Served, old: Served) -> None:
+        """From now on a number is answered by its new contents."""
+        number = fresh.id.version
+        fresh.replaces = None
+        model.renewals.pop(number, None)
+        model.versions[number] = fresh
+        model.beside.remove(fresh)
+        self._events.add(
+            "renewed",
+            *fresh.id,
+            message=f"Version {number} of {model.name} now answers with the contents of "
+            f"{fresh.found.place.path}",
+        )
+        model.beside.append(old)
+        self.start(self._retire(model, old))
+
+    async def _retire(self, model: Model, old: Served) -> None:
+        """Let contents that have lost their number answer what they have accepted, and end their
+        process."""
+        serves = old.harness.state is _S.READY
+        for state in (_S.UNLOAD_REQUESTED, _S.QUIESCING) if serves else ():
+            old.harness.move(state)
+        if old.queues is not None:
+            await self._scheduler.drain(old.queues, DRAIN_SECONDS)
+        if old.replacement is not None and not old.replacement.done():
+            old.replacement.cancel()
+            await asyncio.wait([old.replacement])
+        await self._loader.end(old)
+        for state in (_S.QUIESCED, _S.UNLOADING, _S.DISABLED) if serves else ():
+            old.harness.move(state)
+        model.beside.remove(old)
+        self._reservations.release(old)
+        self._freed(model)
+        self._decide(model)
 
     # Unloading.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -132,7 +133,7 @@ class Loader:
         # It answers before it begins: one that is silent now is ended by the heartbeat.
         worker.ping()
         staging = worker.stage(
-            served.found.path,
+            served.found.place.path,
             tags=model.config.tags,
             intra_op_threads=self._intra_op_threads(model),
             gpu_memory_fraction=model.config.gpu_memory_fraction,
@@ -159,7 +160,8 @@ class Loader:
             worker = await self._spawn(model, served)
         worker.ping()
         loading = worker.load(
-            served.found.path,
+            # Links may be swapped meanwhile: all of a version comes from one folder.
+            served.found.place.path,
             tags=model.config.tags,
             intra_op_threads=self._intra_op_threads(model),
             gpu_memory_fraction=model.config.gpu_memory_fraction,
@@ -223,7 +225,12 @@ class Loader:
             raise
 
     def _progress(self, served: Served) -> Progress:
+        real, named = served.found.place.path, served.found.path
+
         def progress(kind: str, data: dict[str, Any]) -> None:
+            path = data.get("path", "")
+            if path == real or path.startswith(real + os.sep):
+                data = {**data, "path": named + path[len(real) :]}
             self._events.add(kind, *served.id, **data)
             if kind == "loaded_saved_model" and served.batched:
                 self._events.add("session_wrapped", *served.id)

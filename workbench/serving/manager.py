@@ -29,9 +29,11 @@ from workbench.serving.lifecycle import Lifecycle
 from workbench.serving.loading import LOAD_SECONDS, SPARE_LANES, Loader
 from workbench.serving.model import Model, ModelConfig, Served
 from workbench.serving.outages import outage_of
+from workbench.serving.renewal import Renewals
 from workbench.serving.reservations import MemorySettings, Reservations, is_refused
 from workbench.serving.scheduler import BatchScheduler
-from workbench.serving.source import FolderSource, Found, Poll
+from workbench.serving.source import FolderSource, Poll
+from workbench.serving.version_folder import Found
 from workbench.serving.worker import Worker
 from workbench.serving.zygote import Zygote
 
@@ -107,6 +109,7 @@ class Manager:
             notify=self._notify,
             read_batching=read_batching,
         )
+        self._renewals = Renewals(events, self._lifecycle)
         self._heartbeat = Heartbeat(self._serving, events)
         scheduler.on_stuck = self._end_stuck
 
@@ -154,6 +157,7 @@ class Manager:
         self._pollers.pop(name).cancel()
         self._poll_now.pop(name)
         self.events.add("model_removed", name)
+        self._renewals.look(model, [])
         self._aspire(model, [])
 
     def poll_soon(self, name: str, complete: Iterable[int] = ()) -> None:
@@ -206,6 +210,8 @@ class Manager:
                 f"What is served of {model.name} goes on being served. Remove the model, or "
                 "set servable_versions_always_present to false, to unload it."
             )
+        if poll.aspired is not None and not kept:
+            poll.warnings += self._renewals.look(model, poll.aspired)
         unreadable = poll.aspired is None
         self._warn(model, poll.warnings, "source_unreadable" if unreadable else "source_error")
         for version, reason in poll.waiting.items():
@@ -218,10 +224,27 @@ class Manager:
                     f"waiting: {reason}",
                 )
         model.waiting = poll.waiting
+        self._tell_damaged(model, poll)
         if poll.aspired is not None and not kept:
             quarantine.note(model, poll, self.events)
             return self._aspire(model, poll.aspired)
         return True
+
+    def _tell_damaged(self, model: Model, poll: Poll) -> None:
+        """Versions that are left out because they cannot be loaded as they are: each is told once,
+        and has failed, until its files change."""
+        for version in poll.waiting:
+            ended = model.ended.get(version)
+            if ended is not None and ended.found.damage is not None:
+                del model.ended[version]
+        for version, found in poll.damaged.items():
+            ended = model.ended.get(version)
+            told = ended is not None and ended.found == found
+            if told or version in model.versions or found in (poll.aspired or ()):
+                continue
+            served = Served(Harness(ServableId(model.name, version)), found)
+            self._ended(model, served)
+            self._lifecycle.refuse(model, served)
 
     def _warn(self, model: Model, warnings: list[str], kind: str = "source_error") -> None:
         for warning in warnings:
@@ -249,7 +272,7 @@ class Manager:
             if served.harness.aspired and found is None:
                 served.harness.aspired = False
                 self.events.add("unaspired", model.name, version)
-            elif found is not None and not served.harness.aspired:
+            elif found is not None and not served.harness.aspired and not served.outdated:
                 # It comes back before it was gone: a version that still serves just goes on.
                 served.harness.aspired = True
                 self.events.add("aspired", model.name, version)
@@ -274,6 +297,8 @@ class Manager:
                 self.events.add("aspired", model.name, version, path=found.path)
                 quarantine.try_again(model, served, before, self.events)
                 self._lifecycle.tell_state(served)
+                if found.damage is not None:
+                    self._lifecycle.refuse(model, served)
         self._reconcile(model)
         return True
 
@@ -288,11 +313,18 @@ class Manager:
             state = served.harness.state
             if not served.harness.aspired and (state in FINAL_STATES or state is _S.NEW):
                 del model.versions[version]
-                if state is _S.NEW:
-                    continue
-                model.ended[version] = served
-                while len(model.ended) > _ENDED_KEPT:
-                    del model.ended[next(iter(model.ended))]
+                if served.outdated:
+                    # Its number is about to be loaded anew.
+                    model.falling_back = True
+                if state is not _S.NEW:
+                    self._ended(model, served)
+
+    def _ended(self, model: Model, served: Served) -> None:
+        """Keep the final word of a version."""
+        model.ended.pop(served.id.version, None)
+        model.ended[served.id.version] = served
+        while len(model.ended) > _ENDED_KEPT:
+            del model.ended[next(iter(model.ended))]
 
     def _reconcile(self, model: Model) -> None:
         """Ask the policy until it has nothing more to say for now."""
@@ -318,7 +350,7 @@ class Manager:
                 Act.UNLOAD: self._lifecycle.unload,
             }[action.act](model, served)
         self._release_held(model)
-        if model.removed and not model.versions:
+        if model.removed and not model.versions and not model.beside:
             self.models.pop(model.name, None)
             self._remember_removed(model)
         self._notify()
@@ -336,7 +368,8 @@ class Manager:
 
     def _in_vain(self, model: Model) -> bool:
         """Whether unloading, or staging, would lead to nothing, because all versions that are
-        wanted have been, or now are, refused for want of memory. What serves then serves on."""
+        wanted are damaged, or have been, or now are, refused for want of memory. What serves then
+        serves on."""
         if family(model.config.transition) == "smooth" or model.removed:
             return False
         wanted = [s for s in model.versions.values() if s.harness.aspired]
@@ -345,7 +378,9 @@ class Manager:
                 error = self.reservations.refusal(model, served)
                 if error is not None:
                     self._lifecycle.refuse(model, served, error)
-        return bool(wanted) and all(is_refused(served) for served in wanted)
+        return bool(wanted) and all(
+            is_refused(served) or served.found.damage is not None for served in wanted
+        )
 
     def _retry_soon(self) -> None:
         """Once whoever has freed memory is done with it."""
@@ -379,7 +414,7 @@ class Manager:
         """Versions whose worker serves, or is staged and waits, or was asked before it began to
         load; in the midst of that it has no time to answer."""
         for model in self.models.values():
-            for served in model.versions.values():
+            for served in model.everyone():
                 queues = served.queues
                 serves = queues is not None and queues.worker is served.worker
                 asked = served.worker is not None and served.worker.asked_at is not None
@@ -519,7 +554,7 @@ class Manager:
         for model in self.models.values():
             model.held.release()
         await self._lifecycle.stop()
-        versions = [s for m in self.models.values() for s in m.versions.values()]
+        versions = [s for m in self.models.values() for s in m.everyone()]
 
         async def end(served: Served) -> None:
             if served.queues is not None:
@@ -540,7 +575,13 @@ def _goes_on(model: Model, poll: Poll) -> bool:
 
 
 def _worth_waiting(model: Model) -> bool:
-    return worth_waiting(_view(model)) or model.falling_back or outage_of(model) is not None
+    comes_back = any(served.outdated for served in model.versions.values())
+    return (
+        worth_waiting(_view(model))
+        or model.falling_back
+        or comes_back
+        or outage_of(model) is not None
+    )
 
 
 def _refuse_after_crash(model: Model | None, version: int | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,12 @@ from workbench.core.states import Harness, HarnessState, ServableId
 from workbench.core.status import ServingError
 from workbench.serving import outages
 from workbench.serving.estimates import Measured, VersionMemory
-from workbench.serving.source import FolderSource, Found
+from workbench.serving.lack import Lack
+from workbench.serving.source import FolderSource
 from workbench.serving.tasks import VersionQueues
 from workbench.serving.traffic import Traffic
 from workbench.serving.trial import Recent, TrialResult
+from workbench.serving.version_folder import Found
 from workbench.serving.worker import LoadReport, Worker
 
 if TYPE_CHECKING:
@@ -49,6 +51,10 @@ class Served:
         failed_loads: attempts to load it that have failed.
         recording: the warm-up requests that are, or were, recorded from it.
         replacement: brings up the next worker after one has died.
+        holder: for whom its memory is reserved where that is not simply its number.
+        replaces: the version whose number it takes as soon as it can be asked; until then that one
+            serves, and nobody else sees this one.
+        outdated: its folder is another one now, and it goes so that its number can be loaded anew.
         memory: what is known of it and reserved for it.
         trial: what came of asking it before it was available; None before that.
         begun_at: since when it is on its way (monotonic seconds).
@@ -74,6 +80,9 @@ class Served:
     replacement: asyncio.Task[None] | None = None
     recording: WarmupRecording | None = None
     memory: VersionMemory | None = None
+    holder: object | None = None
+    replaces: Served | None = None
+    outdated: bool = False
     trial: TrialResult | None = None
     begun_at: float = field(default_factory=time.monotonic)
     fits_now: bool = False
@@ -94,6 +103,11 @@ class Served:
         return self.harness.id
 
     @property
+    def claimant(self) -> Hashable:
+        """For whom its memory is reserved: for a while two may have one number."""
+        return self.id if self.holder is None else self.holder
+
+    @property
     def signatures(self) -> Mapping[str, Signature]:
         """What it can be asked; nothing before it has been loaded."""
         return {} if self.report is None else self.report.signatures
@@ -107,6 +121,7 @@ class Served:
             "harness": self.harness.state.value,
             "aspired": self.harness.aspired,
             "path": self.found.path,
+            "real_path": self.found.place.path,
             "size_bytes": self.found.size_bytes,
             "error": None if error is None else _error_json(error),
             "pid": None if self.worker is None else self.worker.pid,
@@ -133,6 +148,23 @@ class Served:
         return data
 
 
+@dataclass(eq=False)
+class Renewal:
+    """A number that is loaded anew from another folder.
+
+    Attributes:
+        old: what serves under the number meanwhile.
+        fresh: what is to take its place.
+        error: why it could not.
+        failed_at: monotonic seconds.
+    """
+
+    old: Served
+    fresh: Served
+    error: ServingError | None = None
+    failed_at: float = 0.0
+
+
 class Model:
     """A model's settings and its versions, by number."""
 
@@ -143,7 +175,7 @@ class Model:
         # Versions that have ended, newest last: their final word stays visible.
         self.ended: dict[int, Served] = {}
         # What the source wants but cannot be had yet, and its complaints.
-        self.waiting: dict[int, str] = {}
+        self.waiting: dict[int, Lack] = {}
         self.warnings: list[str] = []
         # Requests that wait for a version, where the transition holds them.
         self.held = Held()
@@ -153,6 +185,11 @@ class Model:
         # Whether an older version may be on its way back, as far as is known: requests that are
         # held then wait for that.
         self.falling_back = False
+        # Versions beside those by number: other contents that are about to take a number, and those
+        # that have lost it and answer what they have accepted.
+        self.beside: list[Served] = []
+        # Numbers whose folders have become others, and what is being done about each.
+        self.renewals: dict[int, Renewal] = {}
         self.traffic = Traffic()
         # Whether what the folder was last seen to want has been taken up.
         self.polled = False
@@ -179,9 +216,13 @@ class Model:
         """The signatures of the version that a client may have asked before this one."""
         earlier = [self.ready] if self.ready is not None else list(self.ended.values())
         for other in reversed([s for s in earlier if s is not None]):
-            if other.id != served.id and other.report is not None:
+            if other is not served and other.report is not None:
                 return other.report.signatures
         return {}
+
+    def everyone(self) -> list[Served]:
+        """All that may have a process."""
+        return [*self.versions.values(), *self.beside]
 
     def refresh_ready(self) -> None:
         serving = [s for s in self.versions.values() if s.harness.state is HarnessState.READY]

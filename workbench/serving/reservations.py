@@ -21,7 +21,7 @@ from workbench.serving.estimates import Files, Measured, VersionMemory, estimate
 from workbench.serving.gpu import CONTEXT_BYTES, Gpu, Gpus
 from workbench.serving.memory_reading import read_exact, read_machine, read_peak
 from workbench.serving.model import Model, ModelConfig, Served
-from workbench.serving.source import Found
+from workbench.serving.version_folder import Found
 from workbench.serving.worker import Worker
 
 DEFAULT_SHARE = 0.9
@@ -118,7 +118,7 @@ class Reservations:
             self._gpus = await asyncio.to_thread(self.gpus.wait, _GPUS_SECONDS)
             self._set_limits()
         for each in news:
-            files = await asyncio.to_thread(read_files, each.path)
+            files = await asyncio.to_thread(read_files, each.place.path)
             self._files[each.path, each.fingerprint] = files
 
     def _memory(self, model: Model, served: Served) -> VersionMemory:
@@ -159,7 +159,7 @@ class Reservations:
         found = []
         for other in list(self.models().values()):
             for version, each in other.versions.items():
-                claim = self.budget.claim(each.id)
+                claim = self.budget.claim(each.claimant)
                 if each is served or not claim:
                     continue
                 goes = other is model and not each.harness.aspired
@@ -171,7 +171,7 @@ class Reservations:
         need = self._memory(model, served).need
         assert need is not None
         standing = self.standing(model, served)
-        own = self.budget.claim(served.id)
+        own = self.budget.claim(served.claimant)
         return fits(self.budget, model.name, need, model.config.transition, standing, own)
 
     def refusal(self, model: Model, served: Served) -> ServingError | None:
@@ -215,7 +215,7 @@ class Reservations:
         limited = self._beyond_own_limit(model, served)
         if limited is not None:
             raise limited
-        if self.budget.reserve(served.id, needs) is not None:
+        if self.budget.reserve(served.claimant, needs) is not None:
             found = self.fit(model, served)
             raise _refused(model, served, found)
         gpu = next((r for r in needs if r != "host"), None)
@@ -274,23 +274,23 @@ class Reservations:
             memory.measured = Measured(memory.files, memory.peak, reading.uss)
             if memory.device == "host":
                 model.measured = memory.measured
-        self.budget.settle(served.id, {**memory.need.steady, "host": reading.uss})
+        self.budget.settle(served.claimant, {**memory.need.steady, "host": reading.uss})
         self.freed()
 
     def release(self, served: Served) -> None:
         """Its process is gone for good."""
         if served.memory is not None and served.memory.limit is not None:
             served.memory.limit.close()
-        if self.budget.release(served.id):
+        if self.budget.release(served.claimant):
             self.freed()
 
     def promised(self) -> list[tuple[str, int]]:
         """(device, bytes) of reservations whose worker is not there yet. Safe in any thread."""
         found = []
         for model in list(self.models().values()):
-            for served in list(model.versions.values()):
+            for served in model.everyone():
                 if served.worker is None:
-                    found += list(self.budget.claim(served.id).items())
+                    found += list(self.budget.claim(served.claimant).items())
         return found
 
     # Questions.

@@ -1,42 +1,34 @@
 """Watching a model's folder: which versions are there, and which of them are complete.
 
-The rules for version numbers are TensorFlow Serving's (`core.versions`). Two things are
-better on purpose: each model is polled on its own, so that one wrong path harms no other
-model; and a version whose files are still being copied is waited for, never half loaded.
+The rules for version numbers are TensorFlow Serving's (`core.versions`). Three things are better on
+purpose: each model is polled on its own, so that one wrong path harms no other model; a version
+whose files are still being copied is waited for, never half loaded; and only folders that may be
+served are looked into, so that thousands of old ones cost no more than their names.
 
-Everything here blocks on the file system, so it is called from a thread.
+Links are followed anew at each look. Everything here blocks on the file system, so it is called
+from a thread. No type that a folder's listing tells of its entries is relied on: some file systems
+tell none.
 """
 
 from __future__ import annotations
 
 import os
 import pwd
-import stat
 import time
-from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
-from workbench.core.status import Code
+from workbench.core.status import Code, ServingError
 from workbench.core.versions import VersionPolicy, parse_version
-from workbench.serving.checkpoint_index import missing_data, require_readable
-from workbench.serving.saved_model_file import NotSavedModel, TruncatedFile, read_outline
+from workbench.serving.lack import CHANGING, Lack
+from workbench.serving.version_folder import Found, Place, lack, measure, stalled
 
 # A folder that changed this recently may still be growing, however complete it looks.
 SETTLE_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One complete, or completely hopeless, version folder.
-
-    `fingerprint` changes when files in it do; `size_bytes` is the sum of their sizes.
-    """
-
-    version: int
-    path: str
-    fingerprint: int
-    size_bytes: int
+STALLED_SECONDS = 60.0
+"""So long after its last change an incomplete version counts as damaged, until it changes again."""
 
 
 @dataclass(slots=True)
@@ -47,6 +39,7 @@ class Poll:
         aspired: the versions to serve; None where nothing is known (the base path cannot be
             read), and then whatever is served goes on being served.
         waiting: versions that would be aspired but are not complete yet, with the reason.
+        damaged: versions that would be aspired and cannot be loaded as they are.
         warnings: what a person should know, in words.
         replaced: versions that the policy would choose and that were avoided for others.
         present: every version that there is.
@@ -54,11 +47,39 @@ class Poll:
     """
 
     aspired: list[Found] | None
-    waiting: dict[int, str] = field(default_factory=dict)
+    waiting: dict[int, Lack] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     replaced: frozenset[int] = frozenset()
     present: frozenset[int] = frozenset()
     empty: bool = False
+    damaged: dict[int, Found] = field(default_factory=dict)
+
+
+class _Listing:
+    """The numbered names in a base path; read again only where the names have changed.
+
+    Attributes:
+        names: the folder's name of each version.
+        versions: the versions, ascending.
+        warnings: of versions that several names stand for.
+    """
+
+    def __init__(self, entries: list[str]) -> None:
+        self.entries = entries
+        self.names: dict[int, str] = {}
+        self.warnings: list[str] = []
+        for name in sorted(entries):
+            version = parse_version(name)
+            if version is None:
+                continue
+            if version in self.names:
+                self.warnings.append(
+                    f"Duplicate version directories detected. Version {version} will be loaded "
+                    f"from {name}, {self.names[version]} will be ignored."
+                )
+            self.names[version] = name
+        self.versions = sorted(self.names)
+        self.present = frozenset(self.versions)
 
 
 class FolderSource:
@@ -67,21 +88,30 @@ class FolderSource:
     def __init__(self, model: str, base_path: str) -> None:
         self.model = model
         self.base_path = base_path
-        # For each path its fingerprint, and since when (monotonic seconds) it has been that.
-        self._seen: dict[str, tuple[int, float]] = {}
-        self._complete: set[int] = set()
+        self._listing = _Listing([])
+        # For each version its real path and its fingerprint, and since when (monotonic seconds) the
+        # fingerprint has been that.
+        self._seen: dict[int, tuple[str, int, float]] = {}
+        # Versions that are complete without a look, and which folder each was when it was looked at
+        # first.
+        self._trusted: dict[int, Place | None] = {}
         # Versions as they were when they were complete and at rest.
         self._found: dict[int, Found] = {}
-        # Of those, the ones that could not be read the last time, and why.
-        self._unreadable: dict[int, str] = {}
+        # What the last look at each version gave.
+        self._looks: dict[int, Found | Lack] = {}
+        # Versions of `_found` of which the last look says something else, and what.
+        self._otherwise: dict[int, str] = {}
 
     def trust(self, version: int) -> None:
         """This version was put in place by a rename: it is complete, no need to watch it."""
-        self._complete.add(version)
+        self._trusted[version] = None
 
     def knows_others(self, version: int) -> bool:
-        """Whether, when it was last looked at, there were other complete versions."""
-        return any(known != version for known in self._found)
+        """Whether there are other versions that may be complete, as far as they were looked at."""
+        return any(
+            other != version and _may_load(self._looks.get(other))
+            for other in self._listing.versions
+        )
 
     def chosen_without(self, policy: VersionPolicy, versions: Set[int]) -> list[int]:
         """What `policy` would have chosen at the last look if these versions had not been there."""
@@ -101,60 +131,77 @@ class FolderSource:
             probation: versions beside which is chosen what would be chosen without them.
         """
         try:
-            names = sorted(os.listdir(self.base_path))
+            # Followed once, so that all of this look is about one and the same folder.
+            real_base = os.path.realpath(self.base_path, strict=True)
+            entries = os.listdir(real_base)
         except OSError as error:
             return Poll(
                 None,
                 warnings=[
                     f"Could not find base path {self.base_path} for servable {self.model} with "
-                    f"error {_told(error)}. {_cure(error)}"
+                    f"error {_told(error, self.base_path)}. {_cure(error, self.base_path)}"
                 ],
             )
-        poll = Poll([])
-        folders: dict[int, str] = {}
-        for name in names:
-            version = parse_version(name)
-            if version is None:
-                continue
-            if version in folders:
-                poll.warnings.append(
-                    f"Duplicate version directories detected. Version {version} will be loaded "
-                    f"from {name}, {folders[version]} will be ignored."
-                )
-            folders[version] = name
-        poll.empty = not folders
+        if entries != self._listing.entries:
+            self._listing = _Listing(entries)
+        listing = self._listing
+        poll = Poll([], warnings=list(listing.warnings), present=listing.present)
+        poll.empty = not listing.versions
         if policy.kind == "specific":
-            poll.warnings += self._missing_versions(policy, folders)
-        if not policy.aspired(folders):
+            poll.warnings += self._missing_versions(policy, listing.present)
+        wanted = policy.aspired(listing.versions)
+        if not wanted:
             poll.warnings.append(
                 f"No versions of servable {self.model} found under base path {self.base_path}. "
                 "Did you forget to name your leaf directory as a number (eg. '/1/')?"
             )
-        # Incomplete versions are left out before the policy chooses: while a new version is
-        # being copied, the one before it stays the latest.
-        self._unreadable = {}
-        looks = {v: self._look(v, os.path.join(self.base_path, n)) for v, n in folders.items()}
-        ready = {v: found for v, found in looks.items() if isinstance(found, Found)}
-        good = {v for v, found in ready.items() if avoid.get(v) != found.fingerprint}
+        self._forget(listing.present)
+        # Incomplete and damaged versions are left out before the policy chooses: while a new
+        # version is being copied, the one before it stays the latest.
+        ready: dict[int, Found] = {}
+        good: set[int] = set()
+        for version in self._candidates(policy, wanted):
+            look = self._look(version, real_base, listing.names[version])
+            self._looks[version] = look
+            if not isinstance(look, Found):
+                continue
+            ready[version] = look
+            if look.damage is None and avoid.get(version) != look.fingerprint:
+                good.add(version)
+                if policy.kind == "latest" and len(good - probation) == policy.num_versions:
+                    break
         chosen = set(policy.aspired(good) or policy.aspired(ready))
         if chosen & probation:
             chosen |= set(policy.aspired(good - probation))
         poll.aspired = [ready[v] for v in sorted(chosen)]
         poll.warnings += [
-            f"Version {v} of servable {self.model} stays as it is: {self._unreadable[v]}"
-            for v in sorted(chosen & self._unreadable.keys())
+            f"Version {v} of servable {self.model} stays as it is: {self._otherwise[v]}"
+            for v in sorted(chosen & self._otherwise.keys())
         ]
         poll.replaced = frozenset(policy.aspired(ready)) - chosen
-        poll.present = frozenset(folders)
-        for version in policy.aspired(folders):
-            look = looks[version]
+        for version in wanted:
+            look = self._looks[version]
             if not isinstance(look, Found):
                 poll.waiting[version] = look
-        self._complete &= folders.keys()
-        self._found = ready
+            elif look.damage is not None:
+                poll.damaged[version] = look
+        self._found |= ready
         return poll
 
-    def _missing_versions(self, policy: VersionPolicy, folders: dict[int, str]) -> list[str]:
+    def _candidates(self, policy: VersionPolicy, wanted: list[int]) -> Iterable[int]:
+        """The versions to look into, until enough are good: of all that are there only those that
+        may be served."""
+        return reversed(self._listing.versions) if policy.kind == "latest" else wanted
+
+    def _forget(self, present: Set[int]) -> None:
+        """What is known of versions that are not there any more."""
+        known: dict[int, Any]
+        for known in (self._trusted, self._found, self._looks, self._seen):
+            for version in known.keys() - present:
+                del known[version]
+        self._otherwise = {}
+
+    def _missing_versions(self, policy: VersionPolicy, present: Set[int]) -> list[str]:
         """What to say of specific versions that there are no folders for."""
         if not policy.versions:
             return [f"No specific versions requested for servable {self.model}."]
@@ -162,57 +209,97 @@ class FolderSource:
             f"Version {version} of servable {self.model}, which was requested to be served as a "
             "'specific' version in the servable's version policy, was not found in the file system"
             for version in policy.versions
-            if version not in folders
+            if version not in present
         ]
 
-    def _look(self, version: int, path: str) -> Found | str:
+    def _look(self, version: int, real_base: str, name: str) -> Found | Lack:
         """The version, if it is complete; else what it still lacks.
 
         A version that was complete goes on being what it was while its files change: as in
         TensorFlow Serving, only a folder that is gone takes its version away.
         """
+        path = os.path.join(self.base_path, name)
         known = self._found.get(version)
-        if known is not None and known.path != path:
+        if known is not None and (known.path != path or known.damage is not None):
             known = None
+        real = path
         try:
-            look = self._look_now(version, path)
+            real = os.path.realpath(os.path.join(real_base, name), strict=True)
+            look = self._look_now(version, path, real, known)
         except OSError as error:
-            look = f"it cannot be read: {error.strerror}"
+            text = f"it cannot be read: {error.strerror}"
             if isinstance(error, PermissionError):
-                look = f"{error.filename} cannot be read: {error.strerror}. {_cure(error)}"
-            if known is not None:
-                self._unreadable[version] = look
-        return known if isinstance(look, str) and known is not None else look
+                text = f"{error.filename} cannot be read: {error.strerror}. {_cure(error)}"
+            look = Lack(text, "unreadable")
+        if isinstance(look, Found) or known is None:
+            return look
+        if look.kind != CHANGING:
+            where = "" if real == known.place.path else f"its folder is {real} now, where "
+            self._otherwise[version] = where + look
+        return known
 
-    def _look_now(self, version: int, path: str) -> Found | str:
+    def _look_now(self, version: int, path: str, real: str, known: Found | None) -> Found | Lack:
         """Raises OSError: some of it cannot be read."""
-        fingerprint, size, newest = _measure(path)
-        missing = None if version in self._complete else _missing(path)
+        found, newest = measure(version, path, real)
         now = time.monotonic()
         # A folder that was here before us need not be watched where its files are old. From then
         # on its rest is measured by a clock that nobody sets.
-        before, since = self._seen.get(path, (fingerprint, now - max(0.0, time.time() - newest)))
-        if before != fingerprint:
+        first = real, found.fingerprint, now - max(0.0, time.time() - newest)
+        where, before, since = self._seen.get(version, first)
+        if where != real:
+            since = first[2]
+        elif before != found.fingerprint:
             since = now
-        self._seen[path] = fingerprint, since
-        if missing is not None:
-            return missing
-        if version not in self._complete and now - since < SETTLE_SECONDS:
-            return "its files are still changing"
-        return Found(version, path, fingerprint, size)
+        self._seen[version] = real, found.fingerprint, since
+        if known is not None and known.fingerprint == found.fingerprint:
+            return known
+        trusted = self._is_trusted(version, found.place)
+        rests = now - since
+        try:
+            what = None if trusted else lack(real)
+        except ServingError as error:
+            # No more of it would make it a model, so it is complete.
+            what = None
+            found = replace(found, damage=error)
+        if what is None and (trusted or rests >= SETTLE_SECONDS):
+            return found
+        if what is None:
+            return Lack("its files are still changing", CHANGING)
+        if what.stalls and rests >= STALLED_SECONDS:
+            return stalled(found, what, STALLED_SECONDS)
+        return what
+
+    def _is_trusted(self, version: int, place: Place) -> bool:
+        """Whether a version was put in place by a rename, and is still that folder."""
+        if version not in self._trusted:
+            return False
+        first = self._trusted[version]
+        if first is not None and first != place:
+            del self._trusted[version]
+            return False
+        self._trusted[version] = place
+        return True
 
 
-def _told(error: OSError) -> str:
+def _may_load(look: Found | Lack | None) -> bool:
+    return look is None or (isinstance(look, Found) and look.damage is None)
+
+
+def _told(error: OSError, path: str) -> str:
     """What TensorFlow says, with its status, of what the file system says."""
     if isinstance(error, FileNotFoundError):
-        return f"NOT_FOUND: {error.filename} not found"
+        return f"NOT_FOUND: {path} not found"
     code = Code.PERMISSION_DENIED if isinstance(error, PermissionError) else Code.UNKNOWN
     return f"{code.name}: {error.filename}; {error.strerror}"
 
 
-def _cure(error: OSError) -> str:
+def _cure(error: OSError, base_path: str = "") -> str:
     """What a person can do about a path that cannot be read."""
     if not isinstance(error, PermissionError):
+        if base_path and os.path.islink(base_path):
+            return (
+                f"It is a link to {os.readlink(base_path)}: let it lead to a folder that is there."
+            )
         return "Create it, or correct the model's base path."
     return f"Let {_user()}, as whom the server runs, read it and enter the folders above it."
 
@@ -222,64 +309,3 @@ def _user() -> str:
         return f"user {pwd.getpwuid(os.geteuid()).pw_name}"
     except KeyError:
         return f"user {os.geteuid()}"
-
-
-def _measure(path: str) -> tuple[int, int, float]:
-    """Fingerprint, size in bytes and time of the last change (epoch seconds) of a tree.
-
-    It is the inode's change time, which a copy that keeps modification times cannot set. The
-    fingerprint knows also who may read the files: a version that failed for that is tried again.
-    """
-    if not stat.S_ISDIR(os.stat(path).st_mode):
-        raise NotADirectoryError(0, "it is not a folder", path)
-    entries: list[tuple[str | int, ...]] = []
-    newest = 0.0
-    total = 0
-    for folder, subfolders, files in os.walk(path, onerror=_raise_unless_gone):
-        subfolders.sort()
-        for name in files:
-            file = os.path.join(folder, name)
-            try:
-                now = os.stat(file)
-            except FileNotFoundError:
-                continue
-            readable = (now.st_mode, now.st_uid, now.st_gid)
-            entries.append((file, now.st_size, now.st_mtime_ns, *readable))
-            total += now.st_size
-            newest = max(newest, now.st_ctime)
-    entries.sort()
-    return hash(tuple(entries)), total, newest
-
-
-def _raise_unless_gone(error: OSError) -> None:
-    """A folder that cannot be read must not look like an empty one; one that has just been
-    removed is no loss."""
-    if not isinstance(error, FileNotFoundError):
-        raise error
-
-
-def _missing(path: str) -> str | None:
-    """What this folder lacks to be a complete SavedModel, in words; None if nothing.
-
-    A folder that holds something else altogether is complete: loading it will say what it is.
-    """
-    names = os.listdir(path)
-    if not names:
-        return "the folder is empty"
-    if "saved_model.pb" not in names:
-        if "saved_model.pbtxt" in names or "export.meta" in names:
-            return None
-        return "saved_model.pb is missing"
-    try:
-        outline = read_outline(os.path.join(path, "saved_model.pb"))
-    except TruncatedFile:
-        return "saved_model.pb is incomplete"
-    except NotSavedModel:
-        return None
-    for asset in outline.assets:
-        if not os.path.exists(os.path.join(path, "assets", asset)):
-            return f"assets/{asset} is missing"
-        require_readable(os.path.join(path, "assets", asset))
-    if outline.has_variables:
-        return missing_data(os.path.join(path, "variables"))
-    return None

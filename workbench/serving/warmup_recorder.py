@@ -52,7 +52,7 @@ class WarmupRecording:
     def __init__(self, served: Served, requests: int) -> None:
         self.version = served.id.version
         self.wanted = requests
-        self.path = os.path.join(served.found.path, _FILE)
+        self.path = os.path.join(served.found.place.path, _FILE)
         self.state = "recording"
         self.error = ""
         self._model = served.id.name

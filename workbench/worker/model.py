@@ -25,6 +25,7 @@ from workbench.core.status import Code, ServingError
 from workbench.runtime.frames import Tensors
 from workbench.runtime.version_record import read_record
 from workbench.runtime.wire import field
+from workbench.worker.checkpoint_check import parsed, restoring
 from workbench.worker.composites import flattened
 from workbench.worker.op_libraries import load_operations
 from workbench.worker.pruning import for_serving
@@ -106,7 +107,7 @@ class LoadedModel:
         self._progress("reading_saved_model", {"path": path})
         record = read_record(Path(path))
         load_operations([*self._op_libraries, *record.packages])
-        loader = loader_impl.SavedModelLoader(path)
+        loader = parsed(path)
         self._progress("reading_meta_graph", {"tags": " ".join(tags)})
         meta_graph = for_serving(loader.get_meta_graph_def_from_tags(tags))
         # This is what is loaded, and nothing keeps the rest.
@@ -152,7 +153,8 @@ class LoadedModel:
         session = _InThisThread(self._session)
 
         def restore() -> None:
-            loader.restore_variables(session, saver)
+            with restoring(path, self._graph):
+                loader.restore_variables(session, saver)
 
         def initialise() -> None:
             if init_op is not None:

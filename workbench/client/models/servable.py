@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from workbench.client import fingerprint
+from workbench.client.links import as_written
 from workbench.client.models import (
     captures,
     keras_file,
@@ -27,7 +28,7 @@ from workbench.client.models import (
 )
 from workbench.client.models.aliases import Aliases
 from workbench.client.models.endpoints import Draft, Endpoint, endpoints, said
-from workbench.core.local_path import check_local
+from workbench.core.remote_paths import check_local
 from workbench.core.status import ServingError, invalid_argument
 from workbench.runtime.version_record import VersionRecord, read_record
 
@@ -69,8 +70,8 @@ def servable(model: Any) -> Servable:
         ServingError: INVALID_ARGUMENT, it is nothing that can be served.
     """
     if isinstance(model, (str, os.PathLike)):
-        check_local(model)
-        path = Path(model).expanduser().resolve()
+        check_local(os.fspath(model), "The model's path")
+        path = as_written(model)
         if keras_file.is_keras_file(path):
             return KerasFile(path)
         if not is_saved_model(path):

@@ -1,0 +1,28 @@
+"""What a damaged file of a model probably is, in words, and what mends it."""
+
+from __future__ import annotations
+
+import os
+
+DAMAGED = "copy this version here again, or export it again"
+"""The cure."""
+_HEAD_BYTES = 256
+
+
+def clue(path: str | os.PathLike[str]) -> str:
+    """What gives away how a file came to be damaged, as an addition in brackets; "" where nothing
+    does."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError:
+        return ""
+    if not head:
+        return " (the file is empty)"
+    if head.startswith(b"version https://git-lfs.github.com/"):
+        return " (it is a pointer of Git LFS: `git lfs pull` fetches the file itself)"
+    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return " (it is an HTML page: a download saved an error page instead of the file)"
+    if head.startswith((b"PK\x03\x04", b"\x1f\x8b")):
+        return " (it is an archive: unpack it first)"
+    return ""
