@@ -50,7 +50,7 @@ test('colours go round as for small ones', () => {
 });
 
 function about(version: Version, state: string) {
-  return { version, state, error: null, load_seconds: null };
+  return { version, state, error: null, load_seconds: null, notes: [] };
 }
 
 test('the table of versions knows which one serves and which can be gone back to', () => {

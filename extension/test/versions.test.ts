@@ -5,7 +5,7 @@ import { type IVersionAbout, latestOf, shownVersions } from '../src/charts/versi
 
 function version(number: number, state: string, failed = false): IVersionAbout {
   const error = failed ? { code: 'UNKNOWN', message: 'it broke' } : null;
-  return { version: number, state, error, load_seconds: null };
+  return { version: number, state, error, load_seconds: null, notes: [] };
 }
 
 test('what has ended is shown where it can be gone back to, the last few of it', () => {

@@ -54,7 +54,13 @@ class FakeServer:
              "signatures": {"serving_default": s.to_json()}}
             for v, s in self.versions.items()
         ]  # fmt: skip
-        return {"name": "m", "versions": versions, "waiting": {}, "labels": self.labels}
+        return {
+            "name": "m",
+            "versions": versions,
+            "waiting": {},
+            "outages": [],
+            "labels": self.labels,
+        }
 
     # The data plane.
 
@@ -191,7 +197,7 @@ def unnamed(live: wb.Server, trainer: Trainer, tmp_path: Path) -> Any:
 
     def publish(kind: str = "unnamed") -> int:
         version = saving.next_version(base)
-        trainer.put_new(kind, str(base), version)
+        trainer.put_exported(kind, str(base), version)
         if version == 1:
             server._control.request("PUT", model_path(name), {"base_path": str(base)})
         server._control.request("POST", model_path(name, "poll"), {"complete": [version]})

@@ -211,8 +211,21 @@ def put_new(kind: str, base: str, version: int) -> str:
     return str(saving.put_version(servable(build(kind)), Path(base), version))
 
 
+def put_exported(kind: str, base: str, version: int) -> str:
+    """The same as Keras itself exports it, with other names of inputs each time."""
+    import tempfile
+
+    from tests.client.asked_models import build
+    from workbench.client import saving
+    from workbench.client.models.servable import servable
+
+    with tempfile.TemporaryDirectory() as folder:
+        build(kind).export(folder, verbose=False)
+        return str(saving.put_version(servable(folder), Path(base), version))
+
+
 _FUNCTIONS = {f.__name__: f for f in (save, put, fingerprint, serve, publish)}
-_MORE = (put_path, put_new, put_with_library, serve_path, save_plainly, rebuilt_fingerprint)
+_MORE = (put_path, put_new, put_exported, put_with_library, serve_path, save_plainly, rebuilt_fingerprint)
 _FUNCTIONS |= {f.__name__: f for f in _MORE}
 _FUNCTIONS["save_as"] = strangers.save_as
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from workbench.core.events import Event
+from workbench.core.signature import INIT_SIGNATURE
 from workbench.core.status import Code
 from workbench.serving.manager import Manager
 from workbench.serving.meters import (
@@ -238,6 +239,21 @@ class Metrics:
                 for model in self._manager.models.values()
                 for version in sorted(model.failing)
                 if model.set_aside(version) is not None
+            ],
+        )
+        yield from family(
+            "requests_merged",
+            "gauge",
+            "1 for a signature whose requests share batches; 0 where each runs alone, with the "
+            "operation that decides it.",
+            [
+                (
+                    (*labels, ("signature", name), ("operation", decided.operation)),
+                    int(bool(decided.merged)),
+                )
+                for labels, served in serving
+                for name, decided in sorted(_queues(served).merging.items())
+                if name != INIT_SIGNATURE and _queues(served).parameters is None
             ],
         )
         yield from family(

@@ -154,6 +154,8 @@ def _row(view: VersionView, largest: int) -> str:
     if view.error:
         why = view.error if view.quarantine is None else f"{view.error} ({view.quarantine})"
         row += f"<tr><td></td><td colspan='3' class='wb-why'>{_text(why)}</td></tr>"
+    for note in view.notes:
+        row += f"<tr><td></td><td colspan='3' class='wb-soft'>{_text(note)}</td></tr>"
     return row
 
 

@@ -39,6 +39,8 @@ def _rows(versions: Versions) -> list[str]:
         lines.append(("  " + "  ".join(cells)).rstrip())
         if view is not None and view.error:
             lines.append(f"  {'':{widths[0]}}  {view.error}")
+        if view is not None:
+            lines += [f"  {'':{widths[0]}}  note: {note}" for note in view.notes]
     waiting = sorted(versions.waiting.items())
     lines += [f"  {str(v).ljust(widths[0])}  waiting: {reason}" for v, reason in waiting]
     return lines + [f"  {'':{widths[0]}}  warning: {warning}" for warning in versions.warnings]

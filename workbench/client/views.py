@@ -18,6 +18,8 @@ class VersionView:
         error: why it failed, in words; None where it did not.
         memory_bytes: private memory (USS) of its worker, measured; None where it has none.
         load_seconds: from starting its worker to being ready.
+        notes: what is unusual about it while it serves, a sentence each: what clients would notice
+            of its answers, and why requests do not share batches.
         quarantine: when a version that has failed is tried again, in words; None where it is not
             set aside.
     """
@@ -31,6 +33,7 @@ class VersionView:
     load_seconds: float
     signatures: Mapping[str, Signature]
     quarantine: str | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], memory: Mapping[int, int]) -> VersionView:
@@ -47,6 +50,7 @@ class VersionView:
                 name: Signature.from_json(s) for name, s in data.get("signatures", {}).items()
             },
             quarantine=_quarantine(data.get("quarantine")),
+            notes=tuple(data.get("notes", ())),
         )
 
     def __str__(self) -> str:
@@ -98,7 +102,9 @@ class Versions(Sequence[VersionView]):
         return [view.version for view in self._views if view.state == "AVAILABLE"]
 
     def __repr__(self) -> str:
-        lines = [str(view) for view in self._views]
+        lines = []
+        for view in self._views:
+            lines += [str(view), *(f"  note: {note}" for note in view.notes)]
         lines += [f"version {v}: waiting, {why}" for v, why in sorted(self.waiting.items())]
         lines = lines or ["no versions"]
         return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])

@@ -52,6 +52,18 @@ class Merging:
         why = ": ".join(filter(None, (self.operation, self.reason)))
         return f"{said} ({self.by}{': ' + why if why else ''})"
 
+    def note(self, signature: str) -> str | None:
+        """What a person should know of it, in a sentence; None where nothing is unusual."""
+        if self.merged or self.by in ("settings", "shape"):
+            return None
+        if self.merged is None:
+            return (
+                f"Requests of signature {signature!r} run one by one until live ones have shown "
+                "that rows do not mix"
+            )
+        cause = f" of its operation {self.operation}:" if self.operation else ""
+        return f"Requests of signature {signature!r} run one by one, because{cause} {self.reason}"
+
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "batch_sizes": list(self.batch_sizes)}
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 DEFAULT_SIGNATURE = "serving_default"
+INIT_SIGNATURE = "__saved_model_init_op"
+"""What TensorFlow 2 keeps among the signatures and nobody asks: what initialises the model."""
 
 
 @dataclass(frozen=True, slots=True)

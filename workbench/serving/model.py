@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.holding import Held
+from workbench.core.merging import Merging
 from workbench.core.model_settings import ModelConfig as ModelConfig
 from workbench.core.poison import PoisonTable
 from workbench.core.quarantine import Record
-from workbench.core.signature import Signature
+from workbench.core.signature import INIT_SIGNATURE, Signature
 from workbench.core.states import Harness, HarnessState, ServableId
 from workbench.core.status import ServingError
 from workbench.serving import outages
@@ -137,8 +138,9 @@ class Served:
             data["breakdown_seconds"] = dict(self.breakdown)
         if self.trial is not None:
             data["probe"] = self.trial.to_json()
+        data["notes"] = self._notes()
         if self.queues is not None:
-            data["merging"] = {n: m.to_json() for n, m in self.queues.merging.items()}
+            data["merging"] = {n: m.to_json() for n, m in self._merging()}
             data["requests"] = {
                 "pending": self.queues.pending,
                 "answered": self.queues.answered,
@@ -146,6 +148,22 @@ class Served:
             }
             data["batches"] = self.queues.statistics.to_json()
         return data
+
+    def _merging(self) -> list[tuple[str, Merging]]:
+        """What was decided about the signatures that somebody may ask."""
+        if self.queues is None:
+            return []
+        return [(n, m) for n, m in sorted(self.queues.merging.items()) if n != INIT_SIGNATURE]
+
+    def _notes(self) -> list[str]:
+        """What a person should know of it while it serves, a sentence each."""
+        if self.harness.state is not HarnessState.READY or self.trial is None:
+            return []
+        merging: list[tuple[str, Merging]] = []
+        if self.queues is not None and self.queues.parameters is None:
+            merging = self._merging()
+        notes = (decided.note(name) for name, decided in merging)
+        return [*self.trial.warnings, *(note for note in notes if note is not None)]
 
 
 @dataclass(eq=False)

@@ -7,6 +7,8 @@ export interface IVersionAbout {
   state: string;
   error: { code: string; message: string } | null;
   load_seconds: number | null;
+  /** What is unusual about it while it serves, a sentence each. */
+  notes: string[];
 }
 
 /** Versions that have ended and could be gone back to; more would bury those that live. */

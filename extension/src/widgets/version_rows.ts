@@ -149,8 +149,10 @@ class Row {
     this._fill.style.background = versionColour(about.version, dark);
     this._bytes.textContent = bytes > 0 ? bytesText(bytes) : '';
     this._loaded.textContent = about.load_seconds ? `${about.load_seconds.toFixed(2)} s` : '';
-    this._reason.textContent = failed ? `${about.error?.code}: ${about.error?.message}` : '';
-    this.why.hidden = !failed;
+    const notes = about.notes.map(note => make('div', {}, note));
+    this._reason.replaceChildren(...(failed ? [`${about.error?.code}: ${about.error?.message}`] : notes));
+    this._reason.className = failed ? 'wb-why' : 'wb-soft';
+    this.why.hidden = !failed && notes.length === 0;
     this.node.classList.toggle('wb-past', about.state === 'END' && !failed);
   }
 
@@ -172,7 +174,7 @@ class Row {
     this._dot.className = 'wb-dot wb-ended';
     this._state.textContent = 'waiting';
     this._reason.textContent = reason;
-    this._reason.classList.replace('wb-why', 'wb-soft');
+    this._reason.className = 'wb-soft';
     this.why.hidden = false;
   }
 

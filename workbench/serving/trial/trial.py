@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from workbench.core.merging import Merging, by_graph, mixing_warning
-from workbench.core.signature import Signature
+from workbench.core.signature import INIT_SIGNATURE, Signature, TensorInfo
 from workbench.core.signature_facts import SignatureFacts
 from workbench.core.status import Code, ServingError
+from workbench.runtime.dtypes import dtype_name
 from workbench.runtime.frames import Tensors
 from workbench.serving.trial.asking import NEVER, CannotAnswer, ask, can_never
 from workbench.serving.trial.compare import changes
@@ -36,7 +37,6 @@ from workbench.serving.trial.rows import independent
 from workbench.serving.worker import LoadReport, Worker
 
 _MOST_TEXT = 300
-_INIT = "__saved_model_init_op"
 _NO_SIGNATURE = (
     "The model has no signature, so there is nothing that it can be asked: save it with "
     "tf.saved_model.save(model, path, signatures=...)"
@@ -141,7 +141,7 @@ class Trial:
     async def _run_all(self, before: Mapping[str, Signature], as_asked: bool) -> TrialResult:
         started = time.monotonic()
         result = self._result
-        if self._mode != "off" and not self._report.signatures.keys() - {_INIT}:
+        if self._mode != "off" and not self._report.signatures.keys() - {INIT_SIGNATURE}:
             self._refuse(_NO_SIGNATURE, Code.FAILED_PRECONDITION)
         for name, signature in sorted(self._report.signatures.items()):
             facts = self._report.facts.get(name, SignatureFacts(False))
@@ -150,7 +150,7 @@ class Trial:
             warning = mixing_warning(name, facts) if as_asked else None
             if warning is not None:
                 result.warnings.append(warning)
-            if self._mode == "off" or name == _INIT or not signature.outputs:
+            if self._mode == "off" or name == INIT_SIGNATURE or not signature.outputs:
                 continue
             if facts.lacking:
                 self._refuse(_lacking(name, facts), Code.FAILED_PRECONDITION)
@@ -288,8 +288,22 @@ def compared(before: Mapping[str, Signature], after: Mapping[str, Signature]) ->
 
 
 def _fits(signature: Signature, inputs: Inputs) -> bool:
-    return inputs.keys() <= signature.inputs.keys() and (
-        signature.inputs.keys() - signature.defaults <= inputs.keys()
+    """Whether a request is one of this signature. One that is not tells nothing of the model; that
+    clients have to change is a warning of its own."""
+    if not inputs.keys() <= signature.inputs.keys():
+        return False
+    if not signature.inputs.keys() - signature.defaults <= inputs.keys():
+        return False
+    return all(_fits_input(signature.inputs[name], array) for name, array in inputs.items())
+
+
+def _fits_input(info: TensorInfo, array: np.ndarray) -> bool:
+    if dtype_name(array.dtype) != info.dtype:
+        return False
+    if info.shape is None:
+        return True
+    return len(info.shape) == array.ndim and all(
+        wanted in (-1, size) for wanted, size in zip(info.shape, array.shape, strict=True)
     )
 
 
