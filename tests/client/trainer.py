@@ -225,7 +225,15 @@ def put_exported(kind: str, base: str, version: int) -> str:
 
 
 _FUNCTIONS = {f.__name__: f for f in (save, put, fingerprint, serve, publish)}
-_MORE = (put_path, put_new, put_exported, put_with_library, serve_path, save_plainly, rebuilt_fingerprint)
+_MORE = (
+    put_path,
+    put_new,
+    put_exported,
+    put_with_library,
+    serve_path,
+    save_plainly,
+    rebuilt_fingerprint,
+)
 _FUNCTIONS |= {f.__name__: f for f in _MORE}
 _FUNCTIONS["save_as"] = strangers.save_as
 

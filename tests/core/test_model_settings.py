@@ -16,6 +16,7 @@ from workbench.core.model_settings import (
     ModelConfig,
     check_setting,
     read_changes,
+    read_kept,
 )
 from workbench.core.setting_kinds import one_of
 from workbench.core.status import ServingError, invalid_argument
@@ -44,6 +45,7 @@ WRONG: list[tuple[str, Any, str]] = [
             "enable_model_warmup",
             "servable_versions_always_present",
             "retry_all_load_errors",
+            "reload_replaced_versions",
         )
         for value in ("no", "false", 0, 1, None)
     ),
@@ -187,3 +189,15 @@ def test_one_of_several_words() -> None:
     assert refused.value.message == (
         "Setting 'probe' must be 'refuse', 'warn' or 'off'; was ['off']"
     )
+
+
+def test_a_setting_that_was_kept_and_is_not_allowed_any_more_has_its_default() -> None:
+    kept = {"name": "m", "base_path": "/m", "fall_back": "no", "hang_seconds": 5, "colour": 1}
+    config, refused = read_kept(kept)
+    assert config == ModelConfig("m", "/m", hang_seconds=5)
+    assert [message.partition(";")[0] for message in refused] == [
+        "Setting 'fall_back' must be true or false",
+        f"Unknown model setting 'colour': known are {', '.join(sorted(MODEL_SETTINGS))}",
+    ]
+    with pytest.raises(ServingError, match="base_path"):
+        read_kept({"name": "m", "base_path": 3})

@@ -46,6 +46,11 @@ FLAGS: dict[str, Flag] = {
         "How versions follow each other: smooth, unload_first, staged; the last two also with "
         "+hold (ours).",
     ),
+    "probe": Flag(
+        "refuse",
+        "What becomes of a version that cannot answer when each of its signatures is asked once, "
+        "before it serves: refuse, warn; off asks nothing, as TensorFlow Serving (ours).",
+    ),
     "max_num_load_retries": Flag(5, "Attempts after a first load that failed."),
     "retry_all_load_errors": Flag(
         False, "Try again whatever the failure, as TensorFlow Serving (the flag is ours)."

@@ -111,6 +111,7 @@ def _model_defaults(values: Values) -> dict[str, Any]:
         "op_libraries": _op_libraries(values["op_libraries"]),
         "gpu_memory_fraction": values["per_process_gpu_memory_fraction"],
         "transition": values["transition"],
+        "probe": values["probe"],
         "enable_model_warmup": values["enable_model_warmup"],
         # As the original, which uses it only where it is positive.
         "num_request_iterations_for_warmup": max(0, values["num_request_iterations_for_warmup"]),

@@ -49,6 +49,7 @@ def serve(
     base_path: str | os.PathLike[str] | None = None,
     version_policy: Any = None,
     transition: str | None = None,
+    probe: str | None = None,
     batching: BatchingParameters | Mapping[str, Any] | None = None,
     labels: Mapping[str, int] | None = None,
     host: str = DEFAULT_HOST,
@@ -85,6 +86,9 @@ def serve(
             list.
         transition: ``"smooth"`` (as None is), ``"unload_first"`` or ``"staged"``; the last two
             also with ``"+hold"``, under which requests wait while no version serves.
+        probe: what becomes of a version that cannot answer when each of its signatures is asked
+            once before it is available: ``"refuse"`` (as None is), ``"warn"``; ``"off"`` asks
+            nothing.
         batching: TensorFlow Serving's parameters; None batches automatically.
         port: 0 lets the system choose.
         device: of a model that is not served yet: ``"auto"`` (the GPU with the most room, else
@@ -120,7 +124,7 @@ def serve(
         "memory_limit_bytes": parse_bytes(memory_limit, "memory_limit"),
         "gpu_memory_limit_bytes": parse_bytes(gpu_memory_limit, "gpu_memory_limit"),
     }
-    settings = ModelSettings(transition, version_policy, batching, labels, num_batch_threads)
+    settings = ModelSettings(transition, version_policy, batching, labels, num_batch_threads, probe)
     hosts = host_names(allowed_hosts)
     fixed = ServerSettings(host, port, token, base_path, detach, idle_seconds, hosts)
     reap_supervisors()
@@ -239,7 +243,7 @@ def _serve_again(
             f"(wb.connect({entry.name!r}).stop()), or choose another name",
         )
     kept = fixed.unlike(entry, base)
-    changed = settings.change(server, "transition", "version_policy", "batching")
+    changed = settings.change(server, "transition", "version_policy", "batching", "probe")
     # A server process that has just been replaced has loaded nothing yet.
     server._control.request(
         "GET", model_path(server.model, "wait"), timeout=timeout + 30, wait_seconds=timeout

@@ -411,6 +411,17 @@ class Server:
         self._control.request("PATCH", model_path(self.model), {"transition": name})
 
     @property
+    def probe(self) -> str:
+        """What becomes of a version that cannot answer when each of its signatures is asked once
+        before it is available: `refuse`, `warn`, or `off` (nothing is asked). May be assigned; for
+        versions that are loaded from then on."""
+        return str(self._describe(self.model)["probe"])
+
+    @probe.setter
+    def probe(self, mode: str) -> None:
+        self._control.request("PATCH", model_path(self.model), {"probe": mode})
+
+    @property
     def batching(self) -> BatchingParameters | None:
         """Batching as TensorFlow Serving's; None means automatic. May be assigned, also a
         dictionary of the parameters to set; takes effect at once, losing no request."""

@@ -39,7 +39,13 @@ class ModelSettings:
     """
 
     def __init__(
-        self, transition: Any, version_policy: Any, batching: Any, labels: Any, slots: Any
+        self,
+        transition: Any,
+        version_policy: Any,
+        batching: Any,
+        labels: Any,
+        slots: Any,
+        probe: Any,
     ) -> None:
         self.slots = optional(whole(1), "for as many as there are CPUs").check(
             "num_batch_threads", slots
@@ -49,6 +55,7 @@ class ModelSettings:
             "version_policy": version_policy,
             "batching": batching,
             "labels": labels,
+            "probe": probe,
         }
         self.asked: dict[str, Any] = {
             name: plain_setting(name, value) for name, value in given.items() if value is not None

@@ -33,7 +33,7 @@ from workbench.core.setting_kinds import (
     unknown_name,
     whole,
 )
-from workbench.core.status import invalid_argument
+from workbench.core.status import ServingError, invalid_argument
 from workbench.core.transitions import policy_name
 from workbench.core.versions import VersionPolicy, is_version
 
@@ -264,6 +264,24 @@ class ModelConfig:
 
 MODEL_SETTINGS = settings_of(ModelConfig)
 """Every setting of a model by its name."""
+
+
+def read_kept(data: Mapping[str, Any]) -> tuple[ModelConfig, list[str]]:
+    """What an earlier server has kept, and why each of its settings was left out that is not
+    allowed any more: a server must not stay away for one of them.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, its name or its base path is not allowed.
+    """
+    good, refused = {}, []
+    for name, value in data.items():
+        try:
+            if name not in MODEL_SETTINGS:
+                raise unknown_name(name, sorted(MODEL_SETTINGS), "model setting")
+            good[name] = check_setting(name, value)
+        except ServingError as error:
+            refused.append(f"{error.message}; its default is in force")
+    return ModelConfig.from_json(good), refused
 
 
 def check_setting(name: str, value: Any) -> Any:

@@ -29,6 +29,7 @@ from workbench.api.config_files import read_batching_parameters
 from workbench.api.control import ControlPlane
 from workbench.api.reload import not_available, wait_until_settled
 from workbench.core.events import Event, log_line
+from workbench.core.model_settings import read_kept
 from workbench.core.states import PublicState
 from workbench.core.status import ServingError
 from workbench.kernel.data_plane import DataPlane, DataPlaneSettings
@@ -37,7 +38,6 @@ from workbench.kernel.supervisor import EXIT_REFUSED
 from workbench.runtime import jupyter_launcher, paths, registry
 from workbench.runtime.processes import ProcessId, become_subreaper, wait_for_end
 from workbench.serving.core import CoreOptions, ServerCore
-from workbench.serving.model import ModelConfig
 from workbench.serving.reservations import MemorySettings
 
 DRAIN_SECONDS = 1.5
@@ -136,7 +136,10 @@ class Server:
         if self.spec.foreground and not self.desired.get("opened"):
             self.core.events.add("models_adding")
         for model in self.desired.get("models", []):
-            self.core.manager.set_model(ModelConfig.from_json(model))
+            config, refused = read_kept(model)
+            for message in refused:
+                self.core.events.add("setting_refused", config.name, message=message)
+            self.core.manager.set_model(config)
         self.control.start(self.spec.socket)
         if not self.spec.foreground:
             await self.data_plane.open(listening)

@@ -253,6 +253,8 @@ class Lifecycle:
             **result.to_json(),
             merging={name: str(merging) for name, merging in result.merging.items()},
         )
+        for warning in result.warnings:
+            self._events.add("version_warning", *served.id, message=warning)
         return result
 
     def _merging(self, served: Served, signature: str, merging: Merging) -> None:
