@@ -4,9 +4,9 @@
 
 Eight callers ask a served MLP all the time, each for one row; then its next version is published
 and takes over under smooth. The figure is the 99th percentile of the first 200 requests that the
-new version answers, divided by that of those it answers from the second second on: for a usual model, and for
-one that XLA compiles for each size of a batch. The median over the rounds counts; the limit is 1.5,
-and 2 for the compiled model.
+new version answers, divided by that of those it answers from the second second on: for a usual
+model, and for one that XLA compiles for each size of a batch. The median over the rounds counts;
+the limit is 1.5, and 2 for the compiled model.
 """
 
 from __future__ import annotations
