@@ -17,6 +17,7 @@ from workbench.core.events import EventLog
 from workbench.core.states import HarnessState
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.runtime.limits import Limit, limit_memory
+from workbench.runtime.quiet import quiet_executor
 from workbench.serving.estimates import Files, Measured, VersionMemory, estimate, read_files
 from workbench.serving.gpu import CONTEXT_BYTES, Gpu, Gpus
 from workbench.serving.memory_reading import read_exact, read_machine, read_peak
@@ -27,6 +28,9 @@ from workbench.serving.worker import Worker
 DEFAULT_SHARE = 0.9
 """Of a device's memory: what versions may have where nobody has set a limit."""
 _GPUS_SECONDS = 10.0
+_SETTLE_SECONDS = 0.3
+
+_reader = quiet_executor("memory-reader")
 TRANSITIONS = ("smooth", "staged", "unload_first")
 
 
@@ -264,8 +268,12 @@ class Reservations:
         memory = served.memory
         if memory is None or memory.need is None:
             return
-        pid = worker.pid
-        reading, peak = await asyncio.to_thread(lambda: (read_exact(pid), read_peak(pid)))
+        # The first requests of a version should not notice that its memory is looked at.
+        await asyncio.sleep(_SETTLE_SECONDS)
+        pid, loop = worker.pid, asyncio.get_running_loop()
+        reading, peak = await loop.run_in_executor(
+            _reader, lambda: (read_exact(pid), read_peak(pid))
+        )
         if reading is None or served.worker is not worker:
             return
         if memory.before is not None and peak is not None:

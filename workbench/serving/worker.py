@@ -24,7 +24,7 @@ from workbench.core.status import Code, ServingError, unavailable
 from workbench.runtime.channel import LoopChannel, socket_pair
 from workbench.runtime.frames import FrameReader, Tensors, frame, lay_out, unpack
 from workbench.runtime.processes import describe_exit
-from workbench.runtime.quiet import quiet_executor
+from workbench.runtime.quiet import lower_process, quiet_executor
 from workbench.runtime.regions import Region
 from workbench.serving.zygote import Zygote
 
@@ -377,6 +377,8 @@ class Worker:
 
     async def stop(self, grace_seconds: float = 2.0) -> None:
         """End the process; kill it if it has not ended by itself in time."""
+        if not self._gone:
+            lower_process(self.pid)
         try:
             # One that is still loading, though nobody may wait for it any more, would not look at
             # its orders for a while; one that is staged has nothing to end in order.

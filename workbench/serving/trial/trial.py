@@ -34,9 +34,12 @@ from workbench.serving.trial.inputs import (
 )
 from workbench.serving.trial.recent import Asked, Recent
 from workbench.serving.trial.rows import independent
-from workbench.serving.worker import LoadReport, Worker
+from workbench.serving.worker import Lane, LoadReport, Worker
 
 _MOST_TEXT = 300
+_WARM_ROWS = 16
+_WARM_RUNS = 2
+_LONG_SECONDS = 0.01
 _NO_SIGNATURE = (
     "The model has no signature, so there is nothing that it can be asked: save it with "
     "tf.saved_model.save(model, path, signatures=...)"
@@ -175,7 +178,8 @@ class Trial:
             if decided.merged is None:
                 decided = await independent(self._runner(name), requests, decided)
             if facts.compiled:
-                await self._compile(name, signature, requests[0], decided)
+                await self._compile(name, requests[0], decided)
+            await self._warm(name, requests[0], decided)
         except CannotAnswer as error:
             self._refuse(_cannot(name, error.how), Code.FAILED_PRECONDITION, gone=True)
         except ServingError:
@@ -233,9 +237,21 @@ class Trial:
         same = [inputs for inputs in rows if _alike(inputs, rows[0])]
         return same or None
 
-    async def _compile(
-        self, name: str, signature: Signature, request: Inputs, decided: Merging
-    ) -> None:
+    async def _warm(self, name: str, request: Inputs, decided: Merging) -> None:
+        """Run a batch on each lane as live ones will be run: at usual priority, and large enough to
+        take the way of large ones, whose memory is then there. Otherwise the first callers wait."""
+        rows = _WARM_ROWS if decided.merged else 1
+        if decided.batch_sizes:
+            rows = max(size for size in decided.batch_sizes if size <= _WARM_ROWS)
+        for _ in range(_WARM_RUNS):
+            for lane in self._worker.lanes:
+                started = time.monotonic()
+                await self._run(name, joined([request] * rows), lane)
+                if time.monotonic() - started > _LONG_SECONDS:
+                    # A model that takes long has first answers that take no longer.
+                    return
+
+    async def _compile(self, name: str, request: Inputs, decided: Merging) -> None:
         """Run a batch of each size, so that none is compiled while a request waits."""
         sizes = decided.batch_sizes if decided.merged else tuple(self._sizes)
         started = time.monotonic()
@@ -249,10 +265,16 @@ class Trial:
 
         return run
 
-    async def _run(self, name: str, parts: Mapping[str, Sequence[np.ndarray]]) -> Tensors:
-        # Each lane in its turn: all of them are warm afterwards.
-        lane = next(self._lanes)
-        return await ask(self._worker, lane, name, parts, seconds=self._seconds, quiet=self._quiet)
+    async def _run(
+        self,
+        name: str,
+        parts: Mapping[str, Sequence[np.ndarray]],
+        loud_on: Lane | None = None,
+    ) -> Tensors:
+        """`loud_on`: the lane to take, at usual priority; else each takes its turn."""
+        lane = loud_on or next(self._lanes)
+        quiet = self._quiet and loud_on is None
+        return await ask(self._worker, lane, name, parts, seconds=self._seconds, quiet=quiet)
 
     def _refuse(self, message: str, code: Code, gone: bool = False) -> None:
         if self._mode == "refuse" or gone:
