@@ -11,6 +11,7 @@ from workbench.core.merging import (
     by_graph,
     has_batch_dimension,
     mixing_warning,
+    notes,
 )
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.signature_facts import SignatureFacts
@@ -95,3 +96,23 @@ def test_padded_batches_let_as_many_rows_wait() -> None:
 def test_what_is_said_of_it_and_its_way_as_plain_data(merging: Merging, said: str) -> None:
     assert str(merging) == said
     assert Merging.from_json(merging.to_json()) == merging
+
+
+def test_what_a_person_should_know_has_a_sentence_for_each_reason() -> None:
+    alone = Merging(False, "graph", "Softmax", "it works along the batch")
+    assert notes(
+        {
+            "serve": alone,
+            "serving_default": alone,
+            "waits": Merging(None, "requests"),
+            "audited": Merging(False, "audit", reason="an answer was another one"),
+            "fine": Merging(True, "run"),
+            "scalar": Merging(False, "shape"),
+        }
+    ) == [
+        "Requests of signature 'audited' run one by one, because an answer was another one",
+        "Requests of signatures 'serve' and 'serving_default' run one by one, because of its "
+        "operation Softmax: it works along the batch",
+        "Requests of signature 'waits' run one by one, until live ones have shown that rows do "
+        "not mix",
+    ]

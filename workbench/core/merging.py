@@ -9,7 +9,7 @@ a version serves, an audit runs one of many merged requests again alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -51,18 +51,6 @@ class Merging:
             said = "runs alone"
         why = ": ".join(filter(None, (self.operation, self.reason)))
         return f"{said} ({self.by}{': ' + why if why else ''})"
-
-    def note(self, signature: str) -> str | None:
-        """What a person should know of it, in a sentence; None where nothing is unusual."""
-        if self.merged or self.by in ("settings", "shape"):
-            return None
-        if self.merged is None:
-            return (
-                f"Requests of signature {signature!r} run one by one until live ones have shown "
-                "that rows do not mix"
-            )
-        cause = f" of its operation {self.operation}:" if self.operation else ""
-        return f"Requests of signature {signature!r} run one by one, because{cause} {self.reason}"
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "batch_sizes": list(self.batch_sizes)}
@@ -121,3 +109,26 @@ def mixing_warning(name: str, facts: SignatureFacts) -> str | None:
         f"{facts.operation} joins the rows of a batch ({facts.reason}), so callers change each "
         "other's answers: set batching to None to run each request alone"
     )
+
+
+def notes(merging: Mapping[str, Merging]) -> list[str]:
+    """What a person should know of a version's signatures, a sentence for each reason for which
+    requests run alone; none where nothing is unusual."""
+    alone: dict[str, list[str]] = {}
+    for name, decided in sorted(merging.items()):
+        if decided.merged is None:
+            why = "until live ones have shown that rows do not mix"
+        elif decided.merged or decided.by in ("settings", "shape"):
+            continue
+        elif decided.operation:
+            why = f"because of its operation {decided.operation}: {decided.reason}"
+        else:
+            why = f"because {decided.reason}"
+        alone.setdefault(why, []).append(repr(name))
+    return [f"{_requests_of(names)} run one by one, {why}" for why, names in alone.items()]
+
+
+def _requests_of(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"Requests of signature {names[0]}"
+    return f"Requests of signatures {', '.join(names[:-1])} and {names[-1]}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.holding import Held
-from workbench.core.merging import Merging
+from workbench.core.merging import Merging, notes
 from workbench.core.model_settings import ModelConfig as ModelConfig
 from workbench.core.poison import PoisonTable
 from workbench.core.quarantine import Record
@@ -29,6 +29,8 @@ from workbench.serving.worker import LoadReport, Worker
 
 if TYPE_CHECKING:
     from workbench.serving.warmup_recorder import WarmupRecording
+
+_MOST_NOTES = 8
 
 
 @dataclass(eq=False)
@@ -159,11 +161,12 @@ class Served:
         """What a person should know of it while it serves, a sentence each."""
         if self.harness.state is not HarnessState.READY or self.trial is None:
             return []
-        merging: list[tuple[str, Merging]] = []
-        if self.queues is not None and self.queues.parameters is None:
-            merging = self._merging()
-        notes = (decided.note(name) for name, decided in merging)
-        return [*self.trial.warnings, *(note for note in notes if note is not None)]
+        as_asked = self.queues is None or self.queues.parameters is not None
+        found = [*self.trial.warnings, *(() if as_asked else notes(dict(self._merging())))]
+        if len(found) > _MOST_NOTES:
+            more = len(found) - _MOST_NOTES
+            found = [*found[:_MOST_NOTES], f"There are {more} more notes in server.status()"]
+        return found
 
 
 @dataclass(eq=False)
