@@ -123,11 +123,18 @@ class Process:
         """One request; `body` is sent as JSON unless it is text or bytes."""
         return ask(self._port, method, target, body, headers)
 
+    def _is_gone(self, name: str) -> bool:
+        """Versions of a model that was removed are told as ended."""
+        answer = self.ask("GET", f"/v1/models/{name}")
+        if answer.status == 404:
+            return True
+        return all(v["state"] == "END" for v in answer.json["model_version_status"])
+
     def remove(self, name: str) -> None:
         """Unload a model, and wait until it is gone."""
         self.server._control.request("DELETE", model_path(name))
         end = time.monotonic() + _SECONDS
-        while self.ask("GET", f"/v1/models/{name}").status != 404:
+        while not self._is_gone(name):
             assert time.monotonic() < end, f"{name} is still there"
             time.sleep(0.02)
 
