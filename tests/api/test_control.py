@@ -300,7 +300,7 @@ def test_a_setting_that_is_unknown_is_named_beside_the_known(
         "INVALID_ARGUMENT",
         "Setting 'base_path' of a model that is served cannot be changed; these can: "
         "version_policy, transition, batching, labels, device, memory_limit_bytes, "
-        "gpu_memory_limit_bytes",
+        "gpu_memory_limit_bytes, probe",
     )
 
 

@@ -77,8 +77,9 @@ def test_serving_the_same_again_reuses_it(capsys: Output, served: wb.Server, mod
          "There is no /no/such/path: give the path of a SavedModel, of a .keras file, or of a "
          "folder of numbered versions"),
         (["gs://bucket/digits"],
-         "gs://bucket/digits cannot be read: gs: is not a folder of this machine; copy the model "
-         "to a local folder, or mount the store, and give that path"),
+         "The model's path, gs://bucket/digits, is not a folder of this machine, and gs:// is not "
+         "read here: copy it with `gcloud storage rsync --recursive gs://bucket/digits FOLDER`, or "
+         "mount its bucket with gcsfuse, and give the path of that folder"),
         (["/", "--name", "a b"],
          "Server name 'a b' cannot be used: it needs 1 to 64 letters, digits, '.', '_' or '-', and "
          "must begin with a letter or digit; 'a-b' can be used"),

@@ -302,8 +302,6 @@ def test_a_store_is_refused_before_a_server_starts(runtime: Path) -> None:
     for path in ("gs://bucket/digits", "s3://bucket/digits/1", Path("hdfs://host/digits")):
         error = refused(lambda path=path: wb.serve(path))  # type: ignore[misc]
         assert error.code is Code.INVALID_ARGUMENT
-        assert error.message.endswith(
-            ": is not a folder of this machine; copy the model to a local folder, or mount the "
-            "store, and give that path"
-        )
+        assert "is not a folder of this machine" in error.message
+        assert error.message.endswith("and give the path of that folder")
     assert os.listdir(runtime) == before
