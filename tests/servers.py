@@ -88,6 +88,8 @@ class Server:
             await self.until(lambda: not self.core.manager.models, "all models are gone")
 
         self.run(clear())
+        # What a test has removed is not told to the next.
+        self.core.manager._removed.clear()
         self._cleared = self.core.events.last_seq
 
     # Files.
