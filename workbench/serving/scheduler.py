@@ -469,15 +469,14 @@ class BatchScheduler:
                 self._checks.ran_alone(version, task, result, now)
             self._finish(task, result, now)
             return
-        several = len(batch.parts) > 1
+        if version is not None and version.watched:
+            self._checks.ran_merged(version, batch, result, now)
         row = 0
         for part in batch.parts:
             end = row + part.size
             rows = {name: a[row:end] for name, a in result.items()}
             row = end
             if part.size == part.total:
-                if version is not None:
-                    self._checks.ran_merged(version, part.task, rows, now, several)
                 self._finish(part.task, rows, now)
             else:
                 self._finish_part(part.task, part.offset, rows)

@@ -156,6 +156,8 @@ class VersionQueues:
         self.parameters = parameters
         self.watched = merging is not None
         self.merging = dict(merging) if merging is not None else _by_shape(signatures)
+        # The largest requests that are merged.
+        self._most_rows = {name: self._automatic(name).max_batch_size for name in self.merging}
         self.witnesses: dict[str, Witness] = {}
         self.audits: dict[str, Audit] = {}
         self.recent = recent
@@ -196,7 +198,7 @@ class VersionQueues:
                 rows = shape[0]
                 shapes.append((name, array.dtype, shape[1:]))
             else:
-                if 0 < rows <= self._automatic(task.signature).max_batch_size:
+                if 0 < rows <= self._most_rows[task.signature]:
                     task.rows = rows
                     return (task.signature, tuple(task.outputs), tuple(shapes))
         task.rows = 1
@@ -206,6 +208,7 @@ class VersionQueues:
         """Merge a signature's requests from now on, or do not; what waits already is left as it
         is."""
         self.merging[signature] = merging
+        self._most_rows[signature] = self._automatic(signature).max_batch_size
         if self.on_merging is not None:
             self.on_merging(signature, merging)
 

@@ -14,6 +14,7 @@ from workbench.serving.trial.recent import copied
 from workbench.serving.trial.witness import Witness
 
 if TYPE_CHECKING:
+    from workbench.core.batching import Batch
     from workbench.serving.tasks import Task, VersionQueues
 
 RunPrivately = Callable[["VersionQueues", str, Tensors, Sequence[str], Callable[[Any], None]], None]
@@ -52,18 +53,23 @@ class Checks:
         self._run(version, signature, batch, (), judged)
 
     def ran_merged(
-        self, version: VersionQueues, task: Task, outputs: Tensors, now: int, several: bool
+        self, version: VersionQueues, batch: Batch[Task], outputs: Tensors, now: int
     ) -> None:
-        """A request of a batch was answered; `several` shared the batch."""
-        self._keep(version, task, outputs, now)
-        if not several or not version.watched or version.parameters is not None:
+        """A batch was answered; one of its requests is looked at, where that is due."""
+        part = batch.parts[0]
+        if part.size != part.total:
+            return
+        task = part.task
+        self._keep(version, task, outputs, now, part.size)
+        if len(batch.parts) == 1 or version.parameters is not None:
             return
         audit = version.audits.get(task.signature)
         if audit is None:
             audit = version.audits[task.signature] = Audit()
         if not audit.is_due(now):
             return
-        sample = audit.take(now, task.inputs, outputs)
+        mine = {name: array[: part.size] for name, array in outputs.items()}
+        sample = audit.take(now, task.inputs, mine)
         if sample is None:
             return
         signature, kept = task.signature, sample
@@ -76,7 +82,16 @@ class Checks:
 
         self._run(version, signature, sample.inputs, task.outputs, judged)
 
-    def _keep(self, version: VersionQueues, task: Task, outputs: Tensors, now: int) -> None:
+    def _keep(
+        self,
+        version: VersionQueues,
+        task: Task,
+        outputs: Tensors,
+        now: int,
+        rows: int | None = None,
+    ) -> None:
+        """`rows`: of the answers, those that are the task's; None: all are."""
         recent = version.recent
         if recent is not None and recent.is_due(now) and not task.outputs:
-            recent.keep(now, version.number, task.signature, dict(task.inputs), outputs)
+            mine = {name: array[:rows] for name, array in outputs.items()} if rows else outputs
+            recent.keep(now, version.number, task.signature, task.inputs, mine)
