@@ -30,7 +30,6 @@ from workbench.worker.composites import flattened
 from workbench.worker.op_libraries import load_operations
 from workbench.worker.pruning import for_serving
 from workbench.worker.rows import signature_facts
-from workbench.worker.state_walk import keepers
 
 Progress = Callable[[str, dict[str, Any]], None]
 
@@ -139,10 +138,6 @@ class LoadedModel:
             for name, definition in sorted(definitions.items())
         )
         self._definitions = flat
-        self._keepers = keepers(
-            meta_graph.graph_def,
-            (info.name.split(":")[0] for d in flat.values() for info in d.outputs.values()),
-        )
         self._calls: dict[tuple[str, tuple[str, ...]], _Call] = {}
         walked = time.monotonic()
         self.facts = signature_facts(meta_graph, flat)
@@ -241,7 +236,9 @@ class LoadedModel:
                 alias: tensor_util.MakeNdarray(proto)
                 for alias, proto in definition.defaults.items()
             },
-            copies=any(t.op.name in self._keepers for t in tensors),
+            # TensorFlow feeds arrays without copying them: what keeps one would hold shared memory
+            # that the next batch writes over.
+            copies=bool(self.facts[signature].effect),
         )
 
 
