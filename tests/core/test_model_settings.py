@@ -15,6 +15,7 @@ from workbench.core.model_settings import (
     MODEL_SETTINGS,
     ModelConfig,
     check_setting,
+    is_package_name,
     read_changes,
     read_kept,
 )
@@ -201,3 +202,15 @@ def test_a_setting_that_was_kept_and_is_not_allowed_any_more_has_its_default() -
     ]
     with pytest.raises(ServingError, match="base_path"):
         read_kept({"name": "m", "base_path": 3})
+
+
+@pytest.mark.parametrize("name", ["tensorflow_text", "_ops", "A1"])
+def test_package_names(name: str) -> None:
+    assert is_package_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a.b", "a-b", "1a", "a b", "a/b", "/a.so", "a\n", "é", "a" * 101, None, 5]
+)
+def test_what_is_no_package_name(name: object) -> None:
+    assert not is_package_name(name)

@@ -46,28 +46,6 @@ def test_names_that_cannot(name: Any, clean: str) -> None:
         assert paths.check_name(clean) == paths.clean_name(name)
 
 
-@pytest.mark.parametrize(
-    ("path", "scheme"),
-    [("gs://bucket/digits", "gs"), ("s3://bucket/digits/1", "s3"), ("hdfs://host:9000/m", "hdfs"),
-     (Path("gs://bucket/digits"), "gs")],
-)  # fmt: skip
-def test_a_store_that_is_no_folder_of_this_machine(path: Any, scheme: str) -> None:
-    with pytest.raises(ServingError) as refused:
-        paths.check_local(path)
-    assert refused.value == ServingError(
-        Code.INVALID_ARGUMENT,
-        f"{path} cannot be read: {scheme}: is not a folder of this machine; copy the model to a "
-        "local folder, or mount the store, and give that path",
-    )
-
-
-def test_a_file_url_is_a_path_in_disguise() -> None:
-    with pytest.raises(ServingError, match="give the path without it"):
-        paths.check_local("file:///models/digits")
-    paths.check_local("/models/a:b/digits")
-    paths.check_local("models")
-
-
 def test_the_runtime_folder_is_jupyters_and_is_made(runtime: Path) -> None:
     assert paths.runtime_folder() == runtime
     assert runtime.is_dir()

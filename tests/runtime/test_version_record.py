@@ -9,7 +9,6 @@ import pytest
 from workbench.core.status import Code, ServingError
 from workbench.runtime.version_record import (
     VersionRecord,
-    is_package_name,
     read_record,
     record_file,
 )
@@ -59,15 +58,3 @@ def test_a_damaged_one_is_refused(tmp_path: Path, text: str, why: str) -> None:
         Code.INVALID_ARGUMENT,
         f"{file} cannot be read: {why}; remove the file, or publish the model again",
     )
-
-
-@pytest.mark.parametrize("name", ["tensorflow_text", "_ops", "A1"])
-def test_package_names(name: str) -> None:
-    assert is_package_name(name)
-
-
-@pytest.mark.parametrize(
-    "name", ["", "a.b", "a-b", "1a", "a b", "a/b", "/a.so", "a\n", "é", "a" * 101, None, 5]
-)
-def test_what_is_no_package_name(name: object) -> None:
-    assert not is_package_name(name)

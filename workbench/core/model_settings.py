@@ -75,7 +75,7 @@ _LABELS = Kind(
     dict,
 )
 _TAGS = listed("a list of strings", lambda tag: isinstance(tag, str))
-_PACKAGE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_PACKAGE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
 
 
 def is_package_name(name: Any) -> bool:
