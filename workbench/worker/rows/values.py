@@ -103,6 +103,14 @@ def rows(shape: Shape | None, axis: int) -> Value:
     return Value(Kind.ROWS, shape, axis)
 
 
+def as_unknown(inputs: Iterable[Value], shape: Shape | None) -> Value | None:
+    """A tensor that is computed of `inputs`, none of which is of the request; None where one is."""
+    kinds = {value.kind for value in inputs}
+    if kinds <= {Kind.FREE, Kind.HANDLE}:
+        return Value(Kind.FREE, shape)
+    return Value(Kind.SIZED, shape) if kinds <= {Kind.FREE, Kind.HANDLE, Kind.SIZED} else None
+
+
 def numbers(content: Iterable[Dimension | None], shape: Shape, kind: Kind = Kind.FREE) -> Value:
     """A small tensor of whole numbers. `kind` is that of what they were taken from: it says what
     those that are not known are made of."""
@@ -118,6 +126,17 @@ def request_rows(dimensions: Iterable[int] | None) -> Value:
     rest = list(dimensions)[1:]
     shape = (ROWS, *(unknown() if d < 0 else Dimension(d) for d in rest))
     return rows(shape, 0)
+
+
+def marks(value: Value) -> set[str]:
+    """What stands for something that is not known in a value: symbols, and sources."""
+    found = {value.source} if value.source else set()
+    for dimension in (*(value.shape or ()), *(value.content or ()), value.length, value.floor):
+        if dimension is not None:
+            found.update(dimension.symbols)
+    if value.inner is not None:
+        found |= marks(value.inner)
+    return found
 
 
 def join(one: Value, other: Value) -> Value | None:
@@ -138,6 +157,8 @@ def join(one: Value, other: Value) -> Value | None:
         return Value(Kind.ROW, shape)
     if len(kinds) > 1 or one.source != other.source or one.offset != other.offset:
         return None
+    if one.inner != other.inner:
+        return None
     if one.kind is Kind.ROWS:
         if one.axis != other.axis or shape is None or not shape[one.axis].has_rows:
             return None
@@ -147,7 +168,7 @@ def join(one: Value, other: Value) -> Value | None:
 
 
 def _join_lists(one: Value, other: Value) -> Value | None:
-    if one.along_rows != other.along_rows:
+    if one.along_rows != other.along_rows or one.length != other.length:
         return None
     if one.inner is None or other.inner is None:
         return replace(one, inner=one.inner or other.inner)

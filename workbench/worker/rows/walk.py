@@ -11,13 +11,12 @@ from functools import cached_property
 from typing import Any
 
 from workbench.worker.rows.dimensions import Dimension, unknown
-from workbench.worker.rows.values import Kind, Reason, Shape, Value, free, rows
+from workbench.worker.rows.values import Kind, Reason, Shape, Value, free, marks, rows
 
 _DEEPEST_CALL = 40
 # With one of these a graph has cycles, and states that cannot be told from the graph alone.
-_OLD_CONTROL_FLOW = frozenset(
-    {"Enter", "RefEnter", "Exit", "Merge", "NextIteration", "Switch", "RefSwitch", "LoopCond"}
-)
+_OLD_LOOPS = frozenset({"Enter", "RefEnter", "Exit", "NextIteration", "LoopCond"})
+_OLD_CONTROL_FLOW = _OLD_LOOPS | {"Merge", "Switch", "RefSwitch"}
 
 
 class Operation:
@@ -96,6 +95,9 @@ class Body:
 
     def __init__(self, nodes: Sequence[Any]) -> None:
         self.nodes = {node.name: node for node in nodes}
+        self.has_old_loops = any(node.op in _OLD_LOOPS for node in nodes)
+        # What decides TensorFlow 1's conditions: a branch without inputs hangs on it unseen.
+        self.choices = [node.input[1] for node in nodes if node.op in ("Switch", "RefSwitch")]
 
 
 class Function(Body):
@@ -105,6 +107,13 @@ class Function(Body):
         self.results = [
             definition.ret[argument.name] for argument in definition.signature.output_arg
         ]
+
+    def hands_on(self, number: int) -> bool:
+        """Whether the result of this number is nothing but the argument of the same number."""
+        name = _node_of(self.results[number])
+        while name in self.nodes and self.nodes[name].op == "Identity":
+            name = _node_of(self.nodes[name].input[0])
+        return bool(name == self.arguments[number])
 
 
 class Walk:
@@ -138,8 +147,15 @@ class Walk:
         if results is None:
             known = {a: [v] for a, v in zip(function.arguments, arguments, strict=False)}
             results = self._evaluate(function, function.results, known, operation.depth + 1)
-            self._results[key] = results
+            # What is not known about a call is not known to be the same as about another.
+            if set().union(*map(marks, results)) <= set().union(*map(marks, arguments)):
+                self._results[key] = results
         return results
+
+    def hands_on(self, name: str, number: int) -> bool:
+        """Whether a function gives back the argument of this number as its result of it."""
+        function = self._functions.get(name)
+        return function is not None and function.hands_on(number)
 
     def _evaluate(
         self, body: Body, wanted: Sequence[str], known: dict[str, list[Value]], depth: int
@@ -152,8 +168,13 @@ class Walk:
                 continue
             node = body.nodes[name]
             given = [each for each in node.input if not each.startswith("^")]
-            if node.op in _OLD_CONTROL_FLOW:
-                given = []
+            if node.op == "Merge":
+                given += body.choices
+            if body.has_old_loops and node.op in _OLD_CONTROL_FLOW:
+                operation = Operation(self, node, (), depth)
+                why = "TensorFlow 1's loops cannot be followed"
+                known[name] = [operation.unproven(why)] * operation.outputs()
+                continue
             missing = [n for n in map(_node_of, given) if n not in known]
             if missing:
                 pending += missing

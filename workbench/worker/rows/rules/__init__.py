@@ -8,6 +8,7 @@ input is of the request: what is made of weights and constants alone has no rows
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from workbench.worker.rows.values import Kind, Value
 from workbench.worker.rows.walk import Operation
@@ -68,7 +69,8 @@ def _apply(operation: Operation) -> Value | Sequence[Value]:
     if name not in TOLERANT:
         for value in inputs:
             if value.kind is Kind.MIXED:
-                return value
+                outputs = range(max(1, operation.outputs()))
+                return [replace(value, shape=operation.shape(at), floor=None) for at in outputs]
     kinds = {value.kind for value in inputs}
     if name not in STRUCTURAL:
         if name not in CONTENT and kinds <= _OF_NO_REQUEST:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from workbench.worker.rows.dimensions import ONE, ROWS, Dimension, has_share, product, share
 from workbench.worker.rows.rules import rule
-from workbench.worker.rows.values import Kind, Shape, Value, free, numbers, rows
+from workbench.worker.rows.values import Kind, Shape, Value, as_unknown, free, numbers, rows
 from workbench.worker.rows.walk import Operation
 
 _TAKEN_APART = "it takes the elements of rows apart and joins them with those of others"
@@ -14,7 +14,8 @@ _TAKEN_APART = "it takes the elements of rows apart and joins them with those of
 @rule("Reshape", content=True)
 def reshape(operation: Operation) -> Value:
     value, wanted = operation.inputs
-    if value.kind in (Kind.ROW_IDS, Kind.FLAT, Kind.COUNTS) and wanted.whole_numbers == (-1,):
+    flat = value.kind in (Kind.ROW_IDS, Kind.FLAT, Kind.COUNTS) and value.rank == 1
+    if flat and wanted.whole_numbers == (-1,):
         return value
     if value.is_free and wanted.is_free:
         shape = _target(value.shape, wanted)
@@ -93,8 +94,11 @@ def squeeze(operation: Operation) -> Value:
     value = operation.inputs[0]
     dims = operation.attribute("squeeze_dims") or []
     if value.kind in (Kind.FREE, Kind.SIZED):
-        if value.content is not None and len(value.content) == 1:
-            return numbers(value.content, (), value.kind)
+        if value.content is not None and value.shape is not None:
+            ones = [at for at, dimension in enumerate(value.shape) if dimension == ONE]
+            without = {dim % len(value.shape) for dim in dims} if dims else set(ones)
+            left = tuple(d for at, d in enumerate(value.shape) if at not in without)
+            return numbers(value.content, left, value.kind)
         return Value(value.kind, operation.shape())
     if value.kind is not Kind.ROWS or value.shape is None:
         return operation.unproven("the shape of its input is not known")
@@ -112,11 +116,11 @@ def squeeze(operation: Operation) -> Value:
 def expand(operation: Operation) -> Value:
     value, where = operation.inputs
     at = where.whole_numbers
-    if value.kind in (Kind.FREE, Kind.SIZED):
-        shape = operation.shape()
-        if value.content is not None and shape is not None:
-            return numbers(value.content, shape, value.kind)
-        return Value(value.kind, shape)
+    unknown = as_unknown(operation.inputs, operation.shape())
+    if unknown is not None:
+        if value.content is not None and unknown.shape is not None and at is not None:
+            return numbers(value.content, unknown.shape, value.kind)
+        return unknown
     if value.kind is not Kind.ROWS or value.shape is None or at is None:
         return operation.unproven("where it adds a dimension is not known")
     new = at[0] % (len(value.shape) + 1)
@@ -190,6 +194,8 @@ def pad(operation: Operation) -> Value:
     before, after = amounts.content[2 * value.axis : 2 * value.axis + 2]
     if before is None or after is None or (before.known, after.known) != (0, 0):
         return operation.mixes("it pads the batch")
+    if any(d.has_rows if d is not None else not amounts.is_free for d in amounts.content):
+        return operation.mixes("it pads each row by how many rows there are")
     shape = []
     for at, dimension in enumerate(value.shape):
         added = [d.known if d is not None else None for d in amounts.content[2 * at : 2 * at + 2]]
@@ -289,7 +295,7 @@ def split(operation: Operation) -> list[Value] | Value:
         value, amounts, where = operation.inputs
         sizes = list(amounts.whole_numbers or ()) or None
     axis = where.whole_numbers
-    if value.kind in (Kind.FREE, Kind.SIZED):
+    if as_unknown(operation.inputs, None) is not None:
         return _split_numbers(operation, value)
     if value.kind is not Kind.ROWS or value.shape is None or axis is None:
         return operation.unproven("the axis that it splits is not known")
@@ -319,4 +325,5 @@ def _split_numbers(operation: Operation, value: Value) -> list[Value]:
         each = len(value.content) // count
         parts = [value.content[at * each : (at + 1) * each] for at in range(count)]
         return [numbers(part, (Dimension(each),), value.kind) for part in parts]
-    return [Value(value.kind, operation.shape(at)) for at in range(count)]
+    parts_unknown = (as_unknown(operation.inputs, operation.shape(at)) for at in range(count))
+    return [part for part in parts_unknown if part is not None]

@@ -39,8 +39,11 @@ def matrix_product(operation: Operation) -> Value:
     if len(axes) > 1:
         return operation.mixes(_JOINS)
     axis = axes.pop()
-    if all(v.kind is Kind.ROWS for v in operation.inputs) and axis >= rank - 2:
-        return operation.mixes(_JOINS)
+    if all(v.kind is Kind.ROWS for v in operation.inputs):
+        if axis >= rank - 2:
+            return operation.mixes(_JOINS)
+        if one.shape[one.axis] != other.shape[other.axis]:
+            return operation.unproven("its inputs have different numbers of rows")
     shape = _product_shape(one.shape, other.shape, turned, rank)
     for value in (one, other):
         assert value.shape is not None
@@ -99,6 +102,8 @@ def einsum(operation: Operation) -> Value:
                 return operation.mixes(_JOINS)
             if sizes.get(label, ONE) == ONE:
                 sizes[label] = dimension
+            elif label == letter and value.kind is Kind.ROWS and sizes[label] != dimension:
+                return operation.unproven("its inputs have different numbers of rows")
     return operation.rows(wanted.index(letter), tuple(sizes[label] for label in wanted))
 
 
@@ -115,15 +120,15 @@ def _labels(term: str, rank: int) -> list[str]:
     "Conv Conv2D Conv3D DepthwiseConv2dNative Dilation2D MaxPool MaxPoolV2 AvgPool MaxPool3D "
     "AvgPool3D LRN ResizeBilinear ResizeNearestNeighbor ResizeBicubic ResizeArea ScaleAndTranslate "
     "DepthToSpace SpaceToDepth ExtractImagePatches ExtractVolumePatches AdjustContrastv2 AdjustHue "
-    "AdjustSaturation HSVToRGB RGBToHSV FusedResizeAndPadConv2D QuantizedConv2D"
+    "AdjustSaturation HSVToRGB RGBToHSV"
 )
 def on_images(operation: Operation) -> Value:
     """Each image by itself; filters and sizes are the same for all."""
     image, *others = operation.inputs
     if image.kind is Kind.SPREAD and all(value.is_free for value in others):
         return image
-    if image.kind is not Kind.ROWS or image.axis != 0:
-        return operation.unproven("the batch is not its first dimension")
+    if image.kind is not Kind.ROWS or image.axis != 0 or image.rank is None or image.rank < 4:
+        return operation.unproven("the batch is not the first of four dimensions")
     if not all(value.is_free for value in others):
         return operation.unproven("its filter, or its size, is of the request")
     return operation.image_of(image)
@@ -132,16 +137,18 @@ def on_images(operation: Operation) -> Value:
 @rule("SpaceToBatchND")
 def space_to_batch(operation: Operation) -> Value:
     """How a dilated filter is applied: to smaller images, which `BatchToSpaceND` joins again."""
-    image, block, _ = operation.inputs
-    if image.kind is not Kind.ROWS or image.axis != 0 or block.whole_numbers is None:
+    image, block, paddings = operation.inputs
+    known = block.whole_numbers is not None and paddings.is_free
+    if image.kind is not Kind.ROWS or image.axis != 0 or not known:
         return operation.unproven("the batch is not its first dimension")
     return Value(Kind.SPREAD, image.shape, source=str(block.whole_numbers))
 
 
 @rule("BatchToSpaceND")
 def batch_to_space(operation: Operation) -> Value:
-    image, block, _ = operation.inputs
-    if image.kind is not Kind.SPREAD or image.source != str(block.whole_numbers):
+    image, block, crops = operation.inputs
+    same = image.source == str(block.whole_numbers) and crops.is_free
+    if image.kind is not Kind.SPREAD or not same:
         return operation.unproven("it joins rows that nothing has taken apart before")
     return operation.image_of(image)
 

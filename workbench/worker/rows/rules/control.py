@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from workbench.worker.rows.dimensions import ROWS, Dimension
 from workbench.worker.rows.rules import rule
-from workbench.worker.rows.values import Kind, Value, free, join, numbers
+from workbench.worker.rows.values import Kind, Value, free, join, marks, numbers
 from workbench.worker.rows.walk import Operation
 
 _TURNS = 6
@@ -57,15 +57,47 @@ def _chosen(operation: Operation, chosen: Value, value: Value) -> Value:
     return operation.unproven("what decides which branch is taken is not known")
 
 
+@rule("Switch RefSwitch", content=True, structural=True)
+def switch(operation: Operation) -> list[Value]:
+    """TensorFlow 1's condition: what comes in goes to one of two branches."""
+    value, chosen = operation.inputs
+    return [value if chosen.is_free else _chosen(operation, chosen, value)] * 2
+
+
+@rule("Merge", content=True, structural=True)
+def merge(operation: Operation) -> list[Value]:
+    """What one of the branches has given, and which. After them come all that decides."""
+    branches = int(operation.attribute("N", 0))
+    chosen = operation.inputs[branches:]
+    value: Value | None = operation.inputs[0]
+    for other in operation.inputs[1:branches]:
+        value = None if value is None else join(value, other)
+    if value is None or not all(each.is_free for each in chosen):
+        return [operation.unproven("what decides which branch is taken is not known")] * 2
+    return [value, free(())]
+
+
 @rule("While StatelessWhile", content=True, tolerant=True, structural=True)
 def loop(operation: Operation) -> list[Value]:
     start = list(operation.inputs)
+    inside = any(value.kind is Kind.POSITION for value in start)
     by_row = [
         Value(Kind.POSITION, (), offset=0) if v.is_free and v.content == _ZERO else v for v in start
     ]
-    if _goes_on(operation, by_row).kind is Kind.EVERY_ROW:
-        return _turns(operation, by_row)
-    return _turns(operation, [replace(v, content=None) if v.content == _ZERO else v for v in start])
+    over_rows = not inside and _goes_on(operation, by_row).kind is Kind.EVERY_ROW
+    if inside or (over_rows and any(value.kind is Kind.ROW for value in start)):
+        return [operation.unproven("it is a loop inside of a loop over the rows")] * len(start)
+    if not over_rows:
+        plain = [replace(v, content=None) if v.content == _ZERO else v for v in start]
+        return _turns(operation, plain)
+    found = _turns(operation, by_row)
+    body = operation.attribute("body")
+    for number, value in enumerate(start):
+        # Another loop may have been at the rows that such a list has.
+        filled = value.along_rows and value.inner is not None
+        if filled and not operation.walk.hands_on(body, number):
+            return [operation.unproven("it writes over rows that are there already")] * len(start)
+    return found
 
 
 _ZERO = (Dimension(0),)
@@ -76,17 +108,21 @@ def _goes_on(operation: Operation, carried: Sequence[Value]) -> Value:
 
 
 def _turns(operation: Operation, carried: list[Value]) -> list[Value]:
+    made: set[str] = set()
+    body = operation.attribute("body")
     for _ in range(_TURNS):
         goes_on = _goes_on(operation, carried)
         every_row = goes_on.kind is Kind.EVERY_ROW
         if not every_row and not goes_on.is_free:
             return [_decided(operation, goes_on)] * len(carried)
-        after = operation.walk.call(operation.attribute("body"), carried, operation)
+        after = operation.walk.call(body, carried, operation)
         joined = [
-            _carried(operation, before, new, every_row)
-            for before, new in zip(carried, after, strict=True)
+            _carried(operation, number, before, new, every_row)
+            for number, (before, new) in enumerate(zip(carried, after, strict=True))
         ]
-        if all(map(_alike, joined, carried)):
+        known: set[str] = set().union(*map(marks, (*carried, *after)))
+        made |= set().union(*map(marks, joined)) - known
+        if all(_alike(one, other, made) for one, other in zip(joined, carried, strict=True)):
             return [
                 numbers([ROWS], ()) if value.kind is Kind.POSITION else value for value in joined
             ]
@@ -94,13 +130,17 @@ def _turns(operation: Operation, carried: list[Value]) -> list[Value]:
     return [operation.unproven("what it carries from turn to turn goes on changing")] * len(carried)
 
 
-def _carried(operation: Operation, before: Value, after: Value, every_row: bool) -> Value:
+def _carried(
+    operation: Operation, number: int, before: Value, after: Value, every_row: bool
+) -> Value:
+    if every_row and operation.walk.hands_on(operation.attribute("body"), number):
+        # It is the same in each turn; a number that stays is none of this loop's counters.
+        return free(()) if before.kind is Kind.POSITION else before
     if before.kind is Kind.POSITION:
-        if after.kind is Kind.POSITION and after.offset in (0, 1):
-            # One that stays 0 would read the first row each time.
-            return before if after.offset == 1 else free(())
+        if after.kind is Kind.POSITION and after.offset == 1:
+            return before
         return operation.unproven("it counts its turns in another way")
-    if every_row and after.kind is Kind.ROW:
+    if every_row and not (before.kind is Kind.LIST and before.along_rows):
         return operation.mixes("its loop carries something of one row on to the next")
     joined = join(before, after)
     if joined is None:
@@ -116,13 +156,19 @@ def _decided(operation: Operation, goes_on: Value) -> Value:
     return operation.mixes("all rows together decide how often it turns")
 
 
-def _alike(one: Value, other: Value) -> bool:
-    """Whether two values differ at most in sizes that are not known."""
-    return (
-        one.kind is other.kind
-        and one.axis == other.axis
-        and one.rank == other.rank
-        and one.content == other.content
-        and (one.inner is None) == (other.inner is None)
-        and (one.inner is None or other.inner is None or _alike(one.inner, other.inner))
-    )
+def _alike(one: Value, other: Value, made: set[str]) -> bool:
+    """Whether another turn would change nothing: two values differ at most in sizes that this loop
+    has found to change, and that `made` has symbols for."""
+    if (one.kind, one.axis, one.rank, one.content) != (
+        other.kind,
+        other.axis,
+        other.rank,
+        other.content,
+    ):
+        return False
+    for now, then in zip(one.shape or (), other.shape or (), strict=True):
+        if now != then and not (len(then.symbols) == 1 and then.symbols[0] in made):
+            return False
+    if one.inner is None or other.inner is None:
+        return one.inner is other.inner
+    return _alike(one.inner, other.inner, made)

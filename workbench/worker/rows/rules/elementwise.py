@@ -13,19 +13,21 @@ from workbench.worker.rows.values import Kind, Shape, Value, numbers, rows
 from workbench.worker.rows.walk import Operation
 
 _SMALL = 32
+_WHOLE = (3, 9)  # DT_INT32, DT_INT64
+_WHOLE_OR_TRUTH = (*_WHOLE, 10)
 _FLAT_KINDS = frozenset({Kind.FLAT, Kind.ROW_IDS, Kind.COUNTS, Kind.ENDS, Kind.SPLITS})
 _LOOP_KINDS = frozenset({Kind.POSITION, Kind.EVERY_ROW})
 
 _SAME = (
     "Identity StopGradient PreventGradient Snapshot CheckNumerics CheckNumericsV2 EnsureShape "
-    "PlaceholderWithDefault Cast Bitcast"
+    "PlaceholderWithDefault"
 )
 _ONE = (
     "Abs Acos Acosh Angle Asin Asinh Atan Atanh BesselI0 BesselI0e BesselI1 BesselI1e Ceil "
     "ComplexAbs Conj Cos Cosh Digamma Elu Erf Erfc Erfinv Exp Expm1 Floor Imag Inv Invert IsFinite "
     "IsInf IsNan Lgamma Log Log1p LogicalNot Ndtri Neg OnesLike Real Reciprocal Relu Relu6 "
     "LeakyRelu Rint Round Rsqrt Selu Sigmoid Sign Sin Sinh Softplus Softsign Spence Sqrt Square "
-    "Tan Tanh ToBool PopulationCount QuantizeAndDequantizeV4 Dawsn Expint FresnelCos FresnelSin "
+    "Tan Tanh PopulationCount Dawsn Expint FresnelCos FresnelSin "
     "FakeQuantWithMinMaxArgs AsString StringLower StringUpper StringStrip StringLength "
     "StringToNumber StringToHashBucket StringToHashBucketFast StringToHashBucketStrong "
     "StaticRegexReplace StaticRegexFullMatch EncodeBase64 DecodeBase64 UnicodeTranscode "
@@ -36,8 +38,7 @@ _MANY = (
     "DivNoNan FakeQuantWithMinMaxVars FloorMod Igamma Igammac LeftShift "
     "LogicalAnd LogicalOr Mod MulNoNan NextAfter NotEqual Polygamma Pow RealDiv RightShift "
     "SquaredDifference TruncateDiv TruncateMod Xdivy Xlog1py Xlogy Zeta RegexReplace "
-    "RegexFullMatch StringJoin Substr Bucketize BroadcastGradientArgs "
-    "QuantizeAndDequantizeV2 QuantizeAndDequantizeV3"
+    "RegexFullMatch StringJoin Substr Bucketize"
 )
 _ARITHMETIC = "Add AddV2 Sub Mul FloorDiv Maximum Minimum Less LessEqual Greater GreaterEqual Equal"
 
@@ -53,6 +54,18 @@ def same(operation: Operation) -> Value:
     return value if value.kind is not Kind.ROWS else operation.rows(value.axis, value.shape)
 
 
+@rule("Cast", content=True)
+def cast(operation: Operation) -> Value:
+    """Whole numbers stay what they are; other types may not hold them."""
+    whole = (operation.attribute("SrcT"), operation.attribute("DstT"))
+    value = operation.inputs[0]
+    if value.kind is Kind.ROWS:
+        return operation.rows(value.axis, value.shape)
+    if whole[0] in _WHOLE_OR_TRUTH and whole[1] in _WHOLE:
+        return value
+    return replace(value, content=None, floor=None)
+
+
 @rule(_ARITHMETIC, content=True, tolerant=True)
 def arithmetic(operation: Operation) -> Value:
     """Also on sizes, of which others are reshaped, and on the numbers of a loop."""
@@ -66,7 +79,7 @@ def arithmetic(operation: Operation) -> Value:
         if operation.name == "Greater" and one.content == (ROWS,) and other.whole_numbers == (1,):
             return Value(Kind.MANY_ROWS, ())
         content = _content(operation, one, other)
-        shape = operation.shape() or _together(one.shape, other.shape)
+        shape = _together(one.shape, other.shape) or operation.shape()
         if content is not None and shape is not None:
             return numbers(content, shape, Kind.SIZED if Kind.SIZED in kinds else Kind.FREE)
         return Value(Kind.SIZED if Kind.SIZED in kinds else Kind.FREE, shape)
@@ -78,10 +91,10 @@ def _at_least(operation: Operation, one: Value, other: Value) -> Value:
     mixed, exact = (one, other) if one.kind is Kind.MIXED else (other, one)
     size = exact.content[0] if exact.content is not None and len(exact.content) == 1 else None
     if size is not None and operation.name == "Maximum":
-        return replace(mixed, floor=size)
+        return replace(mixed, shape=operation.shape(), floor=size)
     if size is not None and operation.name == "Minimum" and mixed.floor == size:
         return exact
-    return mixed
+    return replace(mixed, shape=operation.shape(), floor=None)
 
 
 def _position(operation: Operation, one: Value, other: Value) -> Value:
@@ -93,9 +106,6 @@ def _position(operation: Operation, one: Value, other: Value) -> Value:
                 return replace(at, offset=at.offset + step[0])
         if operation.name == "Less" and at is one and at.offset == 0 and more.content == (ROWS,):
             return Value(Kind.EVERY_ROW, ())
-        if operation.name in ("Less", "LessEqual") and more.kind in (Kind.FREE, Kind.SIZED):
-            # A loop over something else, or over some of the rows.
-            return Value(more.kind, ())
     return operation.unproven("it computes with the number of a row")
 
 
@@ -112,7 +122,8 @@ def _content(operation: Operation, one: Value, other: Value) -> list[Dimension |
     if compute is None or one.content is None or other.content is None:
         return None
     count = max(len(one.content), len(other.content))
-    if count > _SMALL or {len(one.content), len(other.content)} - {1, count}:
+    single = min(len(one.content), len(other.content)) == 1
+    if count > _SMALL or not (single or one.shape == other.shape):
         return None
     left = one.content * (count // len(one.content)) if one.content else ()
     right = other.content * (count // len(other.content)) if other.content else ()
@@ -228,13 +239,18 @@ def _wider(one: Dimension, other: Dimension) -> Dimension:
 def _together(one: Shape | None, other: Shape | None) -> Shape | None:
     if one is None or other is None:
         return None
-    return one if len(one) >= len(other) else other
+    rank = max(len(one), len(other))
+    padded = [(ONE,) * (rank - len(shape)) + shape for shape in (one, other)]
+    return tuple(_wider(a, b) for a, b in zip(*padded, strict=True))
 
 
 def _flat(operation: Operation, inputs: Sequence[Value]) -> Value:
     flat = [value for value in inputs if value.kind in _FLAT_KINDS]
     others = [value for value in inputs if value.kind not in _FLAT_KINDS]
-    same = len({(value.kind, value.source) for value in flat}) == 1 and flat[0].kind is Kind.FLAT
+    same = len({(v.kind, v.source, v.rank) for v in flat}) == 1 and flat[0].kind is Kind.FLAT
+    rank = flat[0].rank
+    if rank is None or any((value.rank or 0) > rank for value in others):
+        same = False
     if not same or any(not v.is_free or _elements(v) != 1 for v in others):
         return operation.unproven("it is not known to keep rows of different lengths apart")
     return replace(flat[0], shape=operation.shape())
@@ -265,7 +281,8 @@ def select(operation: Operation) -> Value:
     """The condition may be a vector, with one element for each row."""
     condition, *chosen = operation.inputs
     if condition.rank == 1 and any(value.rank != 1 for value in chosen):
-        if any(v.kind is not Kind.ROWS or v.axis != 0 for v in operation.inputs):
+        sizes = {v.shape[0] for v in operation.inputs if v.shape}
+        if len(sizes) > 1 or any(v.kind is not Kind.ROWS or v.axis for v in operation.inputs):
             return operation.unproven("it chooses by rows that are not those it chooses from")
         return broadcast(operation, chosen)
     return broadcast(operation, operation.inputs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from workbench.worker.rows.dimensions import unknown
+from workbench.worker.rows.dimensions import ROWS, unknown
 from workbench.worker.rows.rules import rule
 from workbench.worker.rows.values import Kind, Value, free, join, numbers, rows
 from workbench.worker.rows.walk import Operation
@@ -19,7 +19,7 @@ def from_tensor(operation: Operation) -> Value:
         return operation.unproven("it makes a list of what is not known")
     length, shape = value.shape[0], value.shape[1:]
     if value.kind is Kind.ROWS and value.axis == 0:
-        if length.number != 1:
+        if length != ROWS:
             return operation.unproven("it makes a list of parts of rows")
         inner = Value(Kind.ROW, shape)
         return Value(Kind.LIST, (), inner=inner, along_rows=True, length=length)
@@ -35,6 +35,8 @@ def reserve(operation: Operation) -> Value:
         if not count.is_free:
             return operation.unproven("the length of its list is not known")
         length = unknown()
+    if length.has_rows and length != ROWS:
+        return operation.unproven("its list has another length than there are rows")
     return Value(Kind.LIST, (), along_rows=length.has_rows, length=length)
 
 

@@ -3,9 +3,9 @@ is not the axis of the rows."""
 
 from __future__ import annotations
 
-from workbench.worker.rows.dimensions import ONE, Dimension, product
+from workbench.worker.rows.dimensions import ONE, ROWS, Dimension, product
 from workbench.worker.rows.rules import rule
-from workbench.worker.rows.values import Kind, Value, numbers, rows
+from workbench.worker.rows.values import Kind, Value, as_unknown, numbers, rows
 from workbench.worker.rows.walk import Operation
 
 
@@ -17,12 +17,9 @@ def reduce(operation: Operation) -> Value:
     value, over = operation.inputs[:2]
     if value.is_free and over.is_free and value.content is None:
         return operation.free()
-    if value.kind in (Kind.FREE, Kind.SIZED):
-        if operation.name == "Prod" and value.content is not None and None not in value.content:
-            return numbers([product(d for d in value.content if d is not None)], (), value.kind)
-        if operation.name in ("Sum", "Max", "Min") and value.content and len(value.content) == 1:
-            return numbers(value.content, (), value.kind)
-        return Value(value.kind, operation.shape())
+    unknown = as_unknown(operation.inputs, operation.shape())
+    if unknown is not None:
+        return _of_numbers(operation, value, over) or unknown
     axes = over.whole_numbers
     if value.kind is not Kind.ROWS or value.shape is None or axes is None:
         return operation.unproven("the axes that it reduces are not known")
@@ -35,6 +32,18 @@ def reduce(operation: Operation) -> Value:
         return rows(shape, value.axis)
     shape = tuple(d for at, d in enumerate(value.shape) if at not in reduced)
     return rows(shape, value.axis - sum(axis < value.axis for axis in reduced))
+
+
+def _of_numbers(operation: Operation, value: Value, over: Value) -> Value | None:
+    """Of a vector of sizes, where all of it is reduced to one number."""
+    whole = value.rank == 1 and over.whole_numbers in ((0,), (-1,))
+    if not whole or value.content is None or operation.attribute("keep_dims", False):
+        return None
+    if operation.name == "Prod" and None not in value.content:
+        return numbers([product(d for d in value.content if d is not None)], (), value.kind)
+    if operation.name in ("Sum", "Max", "Min") and len(value.content) == 1:
+        return numbers(value.content, (), value.kind)
+    return None
 
 
 @rule("Softmax LogSoftmax TopK TopKV2 NthElement")
@@ -64,11 +73,14 @@ def along_the_last(operation: Operation) -> Value:
 @rule("Cumsum Cumprod CumulativeLogsumexp ReverseV2 Roll")
 def along_axes(operation: Operation) -> Value:
     value, where = operation.inputs[0], operation.inputs[-1]
-    if operation.name == "Cumsum" and value.kind is Kind.COUNTS:
+    odd = operation.attribute("exclusive", False) or operation.attribute("reverse", False)
+    if operation.name == "Cumsum" and value.kind is Kind.COUNTS and not odd:
         return Value(Kind.ENDS, value.shape, source=value.source)
     axes = where.whole_numbers
     if value.kind is not Kind.ROWS or value.shape is None or axes is None:
         return operation.unproven("the axes that it works along are not known")
+    if not all(other.is_free for other in operation.inputs[1:]):
+        return operation.unproven("how far it goes depends on the request")
     if value.axis in {axis % len(value.shape) for axis in axes}:
         return operation.mixes("it works along the batch")
     return rows(value.shape, value.axis)
@@ -113,7 +125,7 @@ def count(operation: Operation) -> Value:
     value, size, weights = operation.inputs
     if value.kind is Kind.ROW_IDS and size.content is not None and weights.is_free:
         counted = size.content[0]
-        if counted is not None and counted.has_rows:
+        if counted == ROWS:
             return Value(Kind.COUNTS, operation.shape(), source=value.source)
     if value.kind is not Kind.ROWS or value.shape is None or not size.is_free:
         return operation.unproven("how much it counts is not known")

@@ -3,9 +3,9 @@ rows share by numbers of each row."""
 
 from __future__ import annotations
 
-from workbench.worker.rows.dimensions import ONE, Dimension
+from workbench.worker.rows.dimensions import ONE, ROWS, Dimension
 from workbench.worker.rows.rules import rule
-from workbench.worker.rows.values import Kind, Shape, Value, numbers
+from workbench.worker.rows.values import Kind, Shape, Value, as_unknown, numbers
 from workbench.worker.rows.walk import Operation
 
 _PICKS = "it picks rows of the batch"
@@ -24,8 +24,9 @@ def gather(operation: Operation) -> Value:
         return _own_row(operation, source, places, where[0])
     if places.kind is Kind.ROW_NUMBERS and source.kind is Kind.ROWS:
         whole = where[0] == source.axis and not shared and source.shape is not None
+        whole = whole and source.shape is not None and source.shape[source.axis] == ROWS
         return source if whole else operation.unproven("it picks by the numbers of rows")
-    if source.is_free and places.kind is Kind.FLAT:
+    if source.is_free and places.kind is Kind.FLAT and where[0] == 0 and not shared:
         return Value(Kind.FLAT, operation.shape(), source=places.source)
     if places.shape is None or source.shape is None:
         return operation.unproven("the shape of an input is not known")
@@ -58,7 +59,7 @@ def _own_row(operation: Operation, source: Value, places: Value, axis: int) -> V
     """In a loop over the rows: the row that it is at."""
     if source.kind is not Kind.ROWS or places.offset or axis != source.axis:
         return operation.mixes("in a loop over the rows, it picks another row")
-    if source.shape is None or source.shape[source.axis].number != 1:
+    if source.shape is None or source.shape[source.axis] != ROWS:
         return operation.unproven("it is not known to keep rows apart here")
     shape = tuple(d for at, d in enumerate(source.shape) if at != source.axis)
     return Value(Kind.ROW, shape)
@@ -116,15 +117,23 @@ def one_hot(operation: Operation) -> Value:
 def cut(operation: Operation) -> Value:
     value, begin, size = operation.inputs
     starts, sizes = begin.content, size.content
-    if value.kind in (Kind.FREE, Kind.SIZED):
+    unknown = as_unknown(operation.inputs, operation.shape())
+    if unknown is not None:
         if value.content is not None and begin.whole_numbers and size.whole_numbers:
             first, count = begin.whole_numbers[0], size.whole_numbers[0]
             taken = value.content[first:] if count < 0 else value.content[first : first + count]
             if value.rank == 1:
                 return numbers(taken, (Dimension(len(taken)),), value.kind)
-        return Value(value.kind, operation.shape())
+        return unknown
     if value.kind is not Kind.ROWS or value.shape is None or starts is None or sizes is None:
         return operation.unproven("what it picks is not known")
+    for each in (begin, size):
+        if any(
+            d.has_rows if d is not None else not each.is_free
+            for at, d in enumerate(each.content or ())
+            if at != value.axis
+        ):
+            return operation.mixes("it cuts each row by how many rows there are")
     start, count_of_rows = starts[value.axis], sizes[value.axis]
     whole = count_of_rows == value.shape[value.axis] or count_of_rows == Dimension(-1)
     if start is None or start.known != 0 or not whole:
@@ -148,15 +157,19 @@ def strided_slice(operation: Operation) -> Value:
     value, begin, end, strides = operation.inputs
     if value.kind is Kind.COORDINATES:
         # How a ragged tensor takes the rows out of the places of its elements: [:, 0].
-        first = operation.declared() is not None and len(operation.declared() or ()) == 1
-        column = begin.whole_numbers is not None and begin.whole_numbers[-1] == 0
-        if first and column and int(operation.attribute("shrink_axis_mask", 0)) == 2:
+        masks = [int(operation.attribute(f"{m}_mask", 0)) for m in ("begin", "end", "shrink_axis")]
+        odd = any(operation.attribute(f"{m}_mask", 0) for m in ("new_axis", "ellipsis"))
+        whole = masks[0] & 1 or (begin.whole_numbers or (None,))[0] == 0
+        column = begin.whole_numbers is not None and begin.whole_numbers[1:] == (0,)
+        column = column and masks[2] == 2 and strides.whole_numbers == (1, 1)
+        if whole and masks[1] & 1 and column and not odd:
             return Value(Kind.ROW_IDS, operation.shape(), source=value.source)
         return operation.unproven("it is not known to keep rows of different lengths apart")
-    if value.kind in (Kind.FREE, Kind.SIZED) and value.rank == 1 and value.content is not None:
-        return _numbers_between(operation, value)
-    if value.kind in (Kind.FREE, Kind.SIZED):
-        return Value(value.kind, operation.shape())
+    unknown = as_unknown(operation.inputs, operation.shape())
+    if unknown is not None:
+        if value.rank == 1 and value.content is not None:
+            return _numbers_between(operation, value, unknown)
+        return unknown
     if value.kind is Kind.ROW_NUMBERS:
         return operation.mixes("it computes with the place of each row in the batch")
     if value.kind is not Kind.ROWS or value.shape is None:
@@ -164,13 +177,13 @@ def strided_slice(operation: Operation) -> Value:
     return _slice_rows(operation, value, begin, end, strides)
 
 
-def _numbers_between(operation: Operation, value: Value) -> Value:
+def _numbers_between(operation: Operation, value: Value, unknown: Value) -> Value:
     assert value.content is not None
     bounds = [each.whole_numbers for each in operation.inputs[1:]]
     masks = [int(operation.attribute(f"{m}_mask", 0)) for m in ("begin", "end", "shrink_axis")]
     odd = any(operation.attribute(f"{m}_mask", 0) for m in ("new_axis", "ellipsis"))
     if odd or any(bound is None or len(bound) != 1 for bound in bounds):
-        return Value(value.kind, operation.shape())
+        return unknown
     begin, end, stride = (bound[0] for bound in bounds if bound is not None)
     if masks[2] & 1:
         return numbers([value.content[begin]], (), value.kind)

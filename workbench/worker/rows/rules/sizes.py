@@ -8,7 +8,7 @@ from typing import Any
 
 from workbench.worker.rows.dimensions import ROWS, Dimension, product, unknown
 from workbench.worker.rows.rules import rule
-from workbench.worker.rows.values import Kind, Value, free, numbers, rows
+from workbench.worker.rows.values import Kind, Shape, Value, free, numbers, rows
 from workbench.worker.rows.walk import Operation
 
 _SMALL = 64
@@ -66,6 +66,9 @@ def shapes(operation: Operation) -> list[Value]:
 
 def _shape_of(operation: Operation, value: Value) -> Value:
     known = (Kind.FREE, Kind.SIZED, Kind.ROWS, Kind.ROW, Kind.ROW_NUMBERS)
+    if value.kind is Kind.SIZED and not _is_known(value.shape):
+        # Its own size may be one that depends on the rows.
+        return Value(Kind.SIZED, operation.shape())
     if value.kind in known and value.shape is not None:
         return numbers(value.shape, (Dimension(len(value.shape)),))
     if value.kind is Kind.FREE:
@@ -78,6 +81,8 @@ def _shape_of(operation: Operation, value: Value) -> Value:
 @rule("Size", content=True)
 def size(operation: Operation) -> Value:
     value = operation.inputs[0]
+    if value.kind is Kind.SIZED and not _is_known(value.shape):
+        return Value(Kind.SIZED, ())
     if value.kind in (Kind.FREE, Kind.SIZED, Kind.ROWS) and value.shape is not None:
         return numbers([product(value.shape)], ())
     if value.is_free:
@@ -85,7 +90,11 @@ def size(operation: Operation) -> Value:
     return operation.unproven("the size of its input is not known")
 
 
-@rule("Rank", content=True, tolerant=True)
+def _is_known(shape: Shape | None) -> bool:
+    return shape is not None and all(dimension.known is not None for dimension in shape)
+
+
+@rule("Rank", content=True)
 def rank(operation: Operation) -> Value:
     value = operation.inputs[0]
     if value.shape is None:
@@ -133,12 +142,13 @@ def fill(operation: Operation) -> Value:
 @rule("ZerosLike OnesLike", content=True, tolerant=True)
 def like(operation: Operation) -> Value:
     value = operation.inputs[0]
-    if value.shape is None or value.kind is Kind.LIST:
-        return (
-            operation.unproven("the shape of its input is not known")
-            if (not value.is_free)
-            else operation.free()
-        )
+    if value.kind is Kind.FREE:
+        return free(value.shape or operation.shape())
+    if value.kind is Kind.MIXED:
+        return value
+    known = value.kind is Kind.ROWS or (value.kind is Kind.SIZED and _is_known(value.shape))
+    if not known or value.shape is None:
+        return operation.unproven("the shape of its input is not known")
     return _sized(operation, numbers(value.shape, (Dimension(len(value.shape)),)))
 
 
