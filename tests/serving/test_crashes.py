@@ -23,6 +23,7 @@ from tests.serving.test_quarantine import kill, ready
 from workbench.core import quarantine
 from workbench.core.batching_parameters import BatchingParameters
 from workbench.core.events import Event, log_line
+from workbench.core.merging import Merging
 from workbench.core.outage import OutOfService
 from workbench.core.states import PublicState
 from workbench.core.status import Code, ServingError
@@ -193,7 +194,7 @@ def test_in_the_gap_before_another_version_takes_over(server: Server, tmp_path: 
             await asyncio.sleep(0.01)
         assert ready(model) == 1
         assert {error.retry_after_seconds for error in heard} == {1}
-        assert all(", and " in error.message for error in heard)
+        assert all(", and " in error.message for error in heard), [e.message for e in heard]
         assert "and version 1 is being started in its place" in heard[-1].message
         # By its number, it is away for longer.
         with pytest.raises(OutOfService, match="Version 2 of m crashed and is started again in"):
@@ -380,7 +381,10 @@ def test_among_many_callers_only_the_poison_is_refused(
 
 def test_many_copies_at_once_cost_three_crashes(server: Server, tmp_path: Path) -> None:
     async def test() -> None:
-        model, _ = await server.serve(tmp_path / "m", "aborts")
+        model, served = await server.serve(tmp_path / "m", "aborts")
+        assert served.queues is not None
+        # As one whose rows do not mix, so that all of them are in one batch.
+        served.queues.decide("serving_default", Merging(True, "run"))
         first = server.core.events.last_seq
         inputs = [POISON] * 5 + [{"x": floats(n)} for n in range(5)]
         futures = [server.submit("m", each)[1] for each in inputs]

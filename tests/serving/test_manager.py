@@ -54,10 +54,10 @@ UNLOAD_STEPS = [
 
 def steps(events: list[Event], name: str = "m") -> list[tuple[str, int | None, Any]]:
     """Kind, version, and what a state or a decision says, of a model's events in order; without
-    those that come whenever a request does."""
+    those that come whenever a request does, and what the models have to do with each other."""
     told = []
     for event in events:
-        if event.model == name and event.kind != "first_run":
+        if event.model == name and event.kind not in ("first_run", "version_warning"):
             data = event.data or {}
             told.append((event.kind, event.version, data.get("state", data.get("act"))))
     return told

@@ -76,8 +76,9 @@ def test_short_and_full_names_of_transitions_mean_the_same() -> None:
         ),
         (
             {"base_path": "gs://bucket/m"},
-            "gs://bucket/m cannot be read: gs: is not a folder of this machine; copy the model to "
-            "a local folder, or mount the store, and give that path",
+            "The base path of model m, gs://bucket/m, is not a folder of this machine, and gs:// "
+            "is not read here: copy it with `gcloud storage rsync --recursive gs://bucket/m FOLDER`, "
+            "or mount its bucket with gcsfuse, and give the path of that folder",
         ),
         (
             {"op_libraries": ["tensorflow_text", "ops.so"]},

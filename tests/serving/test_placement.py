@@ -16,7 +16,7 @@ from workbench.serving.estimates import Files, estimate
 from workbench.serving.gpu import CONTEXT_BYTES, Gpus, RealNvml
 from workbench.serving.model import Model, ModelConfig, Served
 from workbench.serving.reservations import MemorySettings, Reservations
-from workbench.serving.source import Found
+from workbench.serving.version_folder import Found, Place
 
 GIB = 2**30
 
@@ -45,7 +45,7 @@ class House:
     def version(self, name: str, weights: int, **settings: object) -> tuple[Model, Served]:
         config = ModelConfig(name, "/nowhere", **settings)  # type: ignore[arg-type]
         model = self.models[name] = Model(config)
-        found = Found(1, f"/nowhere/{name}", 0, weights)
+        found = Found(1, f"/nowhere/{name}", 0, weights, Place(f"/nowhere/{name}", "", 0, 0), 0)
         self.reservations._files[found.path, 0] = Files(weights, 1000)
         served = model.versions[1] = Served(Harness(ServableId(name, 1)), found)
         return model, served

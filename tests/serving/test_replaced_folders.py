@@ -412,5 +412,5 @@ def test_what_cannot_be_a_setting(tmp_path: Path) -> None:
         )
     assert raised.value == ServingError(
         Code.INVALID_ARGUMENT,
-        "reload_replaced_versions of model m must be true or false; was 'no'",
+        "Setting 'reload_replaced_versions' must be true or false; was 'no'",
     )

@@ -47,6 +47,7 @@ FINISH_STEPS: list[tuple[str, Any]] = [
     ("loading", None),
     ("loaded_saved_model", None),
     ("warmup_absent", None),
+    ("tried", None),
     ("state", "AVAILABLE"),
     ("available", None),
 ]

@@ -30,6 +30,7 @@ def test_a_page_gets_versions_as_text_and_sends_them_back(
     )
     with wb.serve(base, "exact", version_policy="all", labels={"new": LAST}) as server:
         server.wait_for(BEFORE)
+        server.wait_for(LAST)
         server.predict([1.0], version=LAST)
         for widget in (server.card(), server.timeline()):
             sent.clear()

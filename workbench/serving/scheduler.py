@@ -104,7 +104,7 @@ class BatchScheduler:
 
     @property
     def outstanding(self) -> int:
-        return len(self._outstanding)
+        return sum(not task.private for task in self._outstanding)
 
     def close(self) -> None:
         self._sweeper.cancel()
@@ -501,7 +501,6 @@ class BatchScheduler:
         except ServingError as error:
             answer(error)
             return
-        version.pending += 1
         self._outstanding[task] = None
 
     def _finish_part(self, task: Task, offset: int, rows: Tensors) -> None:
@@ -579,8 +578,8 @@ class BatchScheduler:
             return
         del self._outstanding[task]
         version = task.version
-        version.pending -= 1
         if not task.private:
+            version.pending -= 1
             version.failed += isinstance(result, ServingError)
             version.answered += not isinstance(result, ServingError)
         if result is not None and not task.private:

@@ -114,8 +114,14 @@ class FolderSource:
         )
 
     def chosen_without(self, policy: VersionPolicy, versions: Set[int]) -> list[int]:
-        """What `policy` would have chosen at the last look if these versions had not been there."""
-        return policy.aspired(self._found.keys() - versions)
+        """What `policy` would choose of what may be complete if these versions were not there."""
+        return policy.aspired(
+            {
+                other
+                for other in self._listing.versions
+                if other not in versions and _may_load(self._looks.get(other))
+            }
+        )
 
     def poll(
         self,

@@ -100,6 +100,8 @@ def squeeze(operation: Operation) -> Value:
             left = tuple(d for at, d in enumerate(value.shape) if at not in without)
             return numbers(value.content, left, value.kind)
         return Value(value.kind, operation.shape())
+    if value.kind is Kind.SPREAD and dims and 0 not in dims and min(dims) > 1 - (value.rank or 0):
+        return value
     if value.kind is not Kind.ROWS or value.shape is None:
         return operation.unproven("the shape of its input is not known")
     rank = len(value.shape)
@@ -116,6 +118,8 @@ def squeeze(operation: Operation) -> Value:
 def expand(operation: Operation) -> Value:
     value, where = operation.inputs
     at = where.whole_numbers
+    if value.kind is Kind.SPREAD and at is not None and at[0] > 0:
+        return value
     unknown = as_unknown(operation.inputs, operation.shape())
     if unknown is not None:
         if value.content is not None and unknown.shape is not None and at is not None:
