@@ -77,8 +77,8 @@ def test_short_and_full_names_of_transitions_mean_the_same() -> None:
         (
             {"base_path": "gs://bucket/m"},
             "The base path of model m, gs://bucket/m, is not a folder of this machine, and gs:// "
-            "is not read here: copy it with `gcloud storage rsync --recursive gs://bucket/m FOLDER`, "
-            "or mount its bucket with gcsfuse, and give the path of that folder",
+            "is not read here: copy it with `gcloud storage rsync --recursive gs://bucket/m "
+            "FOLDER`, or mount its bucket with gcsfuse, and give the path of that folder",
         ),
         (
             {"op_libraries": ["tensorflow_text", "ops.so"]},

@@ -100,8 +100,9 @@ def squeeze(operation: Operation) -> Value:
             left = tuple(d for at, d in enumerate(value.shape) if at not in without)
             return numbers(value.content, left, value.kind)
         return Value(value.kind, operation.shape())
-    if value.kind is Kind.SPREAD and dims and 0 not in dims and min(dims) > 1 - (value.rank or 0):
-        return value
+    if value.kind is Kind.SPREAD and value.rank and all(dim % (value.rank + 1) for dim in dims):
+        # It was given that dimension only for the operation in between.
+        return value if dims else operation.unproven("which dimension it removes is not known")
     if value.kind is not Kind.ROWS or value.shape is None:
         return operation.unproven("the shape of its input is not known")
     rank = len(value.shape)
@@ -118,7 +119,7 @@ def squeeze(operation: Operation) -> Value:
 def expand(operation: Operation) -> Value:
     value, where = operation.inputs
     at = where.whole_numbers
-    if value.kind is Kind.SPREAD and at is not None and at[0] > 0:
+    if value.kind is Kind.SPREAD and at is not None and value.rank and at[0] % (value.rank + 1):
         return value
     unknown = as_unknown(operation.inputs, operation.shape())
     if unknown is not None:
