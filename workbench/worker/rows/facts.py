@@ -7,6 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from workbench.core.signature_facts import SignatureFacts
+
+# Here, so that the zygote has them and no worker has to import them.
+from workbench.worker.rows import rules as rules
 from workbench.worker.rows.dimensions import is_rows
 from workbench.worker.rows.reach import Reach
 from workbench.worker.rows.values import Kind, Value, request_rows
