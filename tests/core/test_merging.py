@@ -113,6 +113,4 @@ def test_what_a_person_should_know_has_a_sentence_for_each_reason() -> None:
         "Requests of signature 'audited' run one by one, because an answer was another one",
         "Requests of signatures 'serve' and 'serving_default' run one by one, because of its "
         "operation Softmax: it works along the batch",
-        "Requests of signature 'waits' run one by one, until live ones have shown that rows do "
-        "not mix",
     ]

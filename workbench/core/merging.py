@@ -116,14 +116,10 @@ def notes(merging: Mapping[str, Merging]) -> list[str]:
     requests run alone; none where nothing is unusual."""
     alone: dict[str, list[str]] = {}
     for name, decided in sorted(merging.items()):
-        if decided.merged is None:
-            why = "until live ones have shown that rows do not mix"
-        elif decided.merged or decided.by in ("settings", "shape"):
+        if decided.merged is not False or decided.by in ("settings", "shape"):
             continue
-        elif decided.operation:
-            why = f"because of its operation {decided.operation}: {decided.reason}"
-        else:
-            why = f"because {decided.reason}"
+        cause = f" of its operation {decided.operation}:" if decided.operation else ""
+        why = f"because{cause} {decided.reason}"
         alone.setdefault(why, []).append(repr(name))
     return [f"{_requests_of(names)} run one by one, {why}" for why, names in alone.items()]
 
