@@ -201,6 +201,7 @@ class Manager:
         poll = await asyncio.to_thread(
             model.source.poll, model.config.version_policy, avoid, probation
         )
+        _keep_waiting(model, poll)
         kept = _goes_on(model, poll)
         if poll.aspired is not None and not kept:
             # Before anything is told: from here on all is done in one turn of the loop.
@@ -562,6 +563,20 @@ class Manager:
             await self.loader.end(served)
 
         await asyncio.gather(*(end(s) for s in versions), return_exceptions=True)
+
+
+def _keep_waiting(model: Model, poll: Poll) -> None:
+    """A version that serves, and whose folder has come back and is not complete yet, goes on."""
+    if poll.aspired is None:
+        return
+    there = {found.version for found in poll.aspired}
+    serves = {
+        version: served.found
+        for version, served in model.versions.items()
+        if served.harness.aspired and version in poll.waiting and version not in there
+    }
+    chosen = model.config.version_policy.aspired(there | serves.keys())
+    poll.aspired += [found for version, found in sorted(serves.items()) if version in chosen]
 
 
 def _goes_on(model: Model, poll: Poll) -> bool:
