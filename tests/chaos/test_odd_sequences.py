@@ -215,8 +215,8 @@ def test_changes_that_run_into_each_other(odd: Odd) -> None:
             assert set(said) <= {"REST fine", "gRPC fine", *(REFUSED if gap else ())}, (step, said)
     assert sorted(client.outcomes) == list(range(client.sent))
     assert all(len(outcomes) == 1 for outcomes in client.outcomes.values())
-    # Who published what was taken away is told so; DATA_LOSS where the weights are gone and the graph
-    # was still there.
+    # Who published what was taken away is told so; DATA_LOSS where the weights are gone and the
+    # graph was still there.
     told = {Code.CANCELLED, Code.NOT_FOUND, Code.INVALID_ARGUMENT, Code.DATA_LOSS}
     assert {error.code for error in odd.refusals} <= told, odd.refusals
     end = time.monotonic() + SECONDS

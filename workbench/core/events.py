@@ -137,7 +137,6 @@ _LINES: dict[str, str] = {
     "worker_hung": "Worker process {pid} of servable version {id} hangs and is ended: {reason}",
     "set_aside": "{message}",
     "setting_refused": "{message}",
-    "version_warning": "Servable version {id}: {message}",
     "merging": "Servable version {id}: requests of signature {signature} are merged from now on: "
     "{merged} ({by})",
     "quarantined": "Servable version {id} is set aside for {seconds:.0f} s: {message}",
