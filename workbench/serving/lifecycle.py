@@ -37,6 +37,9 @@ from workbench.serving.worker import StageReport, Worker
 _S = HarnessState
 
 DRAIN_SECONDS = 30.0
+# Giving back a process's memory takes tens of milliseconds of a processor, at whatever priority.
+# They should not fall among the first answers of the version that has just taken over.
+_FIRST_ANSWERS_SECONDS = 0.3
 # Before each attempt to replace a worker process that has died.
 _REPLACEMENT_PAUSES = (0.0, 0.2, 1.0)
 
@@ -430,6 +433,8 @@ class Lifecycle:
         self._events.add("quiesced", *served.id, unanswered=left)
         harness.move(_S.UNLOADING)
         self._events.add("unloading", *served.id)
+        if model.ready is not None and not self._reservations.waited_for():
+            await asyncio.sleep(_FIRST_ANSWERS_SECONDS)
         await self._loader.end(served)
         harness.move(_S.DISABLED)
         self.tell_state(served)

@@ -303,6 +303,10 @@ class Reservations:
 
     # Questions.
 
+    def waited_for(self) -> bool:
+        """Whether any version waits until others have given memory back."""
+        return any(is_refused(each) for m in self.models().values() for each in m.everyone())
+
     async def will_it_fit(self, model: Model, path: str) -> dict[str, Any]:
         """What a SavedModel would take as the model's next version, under each transition."""
         await self.look(model.config, [])
