@@ -491,7 +491,39 @@ def main(folder: str) -> None:
         def dense(self, x: Any) -> Any:
             return {"dense": tf.sparse.to_dense(x)}
 
+    class Twins(tf.Module):
+        """Signatures of which some compute the same."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.half, self.third = tf.Variable(0.5), tf.Variable(0.25)
+            self.shared = tf.function(
+                lambda x, y: {"sum": self.half * x + y},
+                input_signature=[tf.TensorSpec([None], tf.float32, key) for key in "xy"],
+            ).get_concrete_function()
+
+        def times(self, factor: Any) -> Any:
+            """Multiplies by a variable, in a function of its own."""
+
+            @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+            def call(x: Any) -> Any:
+                return {"y": factor * x}
+
+            return call
+
     ragged, sentences, sparse = Ragged(), Sentences(), Sparse()
+    twins = Twins()
+    twins.calls = {"half": twins.times(twins.half), "third": twins.times(twins.third)}
+    tf.saved_model.save(
+        twins,
+        f"{folder}/twins",
+        {
+            "again": twins.shared,
+            "half": twins.calls["half"],
+            "serving_default": twins.shared,
+            "third": twins.calls["third"],
+        },
+    )
     tf.saved_model.save(ragged, f"{folder}/ragged", ragged.sums)
     tf.saved_model.save(sentences, f"{folder}/sentences", sentences.words)
     tf.saved_model.save(sparse, f"{folder}/sparse", sparse.dense)

@@ -56,22 +56,17 @@ class Session:
 
     def run_through_the_public_call(self, name: str, signature: str, inputs: Any) -> Any:
         """The same where TensorFlow's private call is missing."""
-        from tensorflow.python.client import pywrap_tf_session
-
-        from workbench.worker import model as module
+        from tensorflow.python.client.session import BaseSession
 
         loaded = self.model(name)
-        private_run, before = pywrap_tf_session.TF_SessionRun_wrapper, loaded._session_run
-        # Away only while the model looks for it: `Session.run` itself needs it.
-        del pywrap_tf_session.TF_SessionRun_wrapper
+        private = BaseSession._make_callable_from_options
+        del BaseSession._make_callable_from_options
         try:
-            loaded._session_run = module._session_run(loaded._session)
-        finally:
-            pywrap_tf_session.TF_SessionRun_wrapper = private_run
-        try:
+            loaded._calls.clear()
             return loaded.run(signature, inputs)
         finally:
-            loaded._session_run = before
+            BaseSession._make_callable_from_options = private
+            loaded._calls.clear()
 
     def overwrite_what_was_fed(self, name: str, signature: str, key: str, size: int) -> Any:
         """Feed an array, and write other numbers into its memory afterwards."""
@@ -85,7 +80,12 @@ class Session:
         return signatures, model.metadata, sorted(model.seconds), self.progress[name]
 
     def copies(self, name: str, signature: str) -> Any:
-        return self.model(name)._prepare(signature, ()).copies
+        return any(feed.copies for feed in self.model(name)._call(signature, ()).feeds)
+
+    def twins(self, name: str) -> Any:
+        """The signatures that another is run for, and how many are ready to run."""
+        model = self.model(name)
+        return model.twins, sorted(signature for signature, _ in model._calls)
 
     def for_serving(self, name: str, edit: str = "pass") -> Any:
         """What is left of a saved graph, after `edit` has been done to `meta`: whether it is

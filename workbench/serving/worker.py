@@ -46,7 +46,8 @@ class LoadReport:
 
     `metadata` is what REST shows of its signatures, `signature_def_map` the same as a serialised
     `SignatureDefMap` message. `facts` is what the graph says of each signature;
-    `warmed` names those that the warm-up file has asked.
+    `warmed` names those that the warm-up file has asked, `twins` those that are answered by another
+    one, which computes the same, and that other.
     """
 
     signatures: Mapping[str, Signature]
@@ -55,6 +56,7 @@ class LoadReport:
     signature_def_map: bytes = b""
     facts: Mapping[str, SignatureFacts] = field(default_factory=dict)
     warmed: frozenset[str] = frozenset()
+    twins: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def digests(self) -> Mapping[str, str]:
@@ -431,6 +433,7 @@ class Worker:
                     base64.b64decode(report["signature_def_map"]),
                     {n: SignatureFacts.from_json(f) for n, f in report["facts"].items()},
                     frozenset(report["warmed"]),
+                    report["twins"],
                 )
             )
 

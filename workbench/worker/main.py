@@ -135,6 +135,7 @@ def _load(
                 "seconds": model.seconds,
                 "warmed": model.asked,
                 "facts": {n: facts.to_json() for n, facts in model.facts.items()},
+                "twins": model.twins,
             }
         }
     )

@@ -1,11 +1,11 @@
 """A SavedModel, loaded the way TensorFlow Serving loads it, and called the way it calls it.
 
 The model lives in a private `Graph` and `Session` (TensorFlow Serving's "TF1 session path",
-which serves TensorFlow 2 SavedModels as well). Calls go through `TF_SessionRun_wrapper`,
-which is `DirectSession::Run` itself: unlike `Session.run` it does not compare shapes with the
+which serves TensorFlow 2 SavedModels as well). Calls go through callables, which are
+`DirectSession::RunCallable` itself: unlike `Session.run` it does not compare shapes with the
 signature's, exactly as TensorFlow Serving does not, and its error texts are the original's.
-It is a private function of TensorFlow, so it is tried once at load; where it is missing the
-public `Session.run` serves instead.
+TensorFlow prunes and optimises the graph as it makes one: that is why the first run of a signature
+is slow.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from workbench.core.signature import Signature, TensorInfo
-from workbench.core.status import Code, ServingError
+from workbench.core.status import Code, ServingError, invalid_argument
+from workbench.runtime.dtypes import dtype_name
 from workbench.runtime.frames import Tensors
 from workbench.runtime.version_record import read_record
 from workbench.runtime.wire import field
@@ -30,9 +31,10 @@ from workbench.worker.composites import flattened
 from workbench.worker.op_libraries import load_operations
 from workbench.worker.pruning import for_serving
 from workbench.worker.rows import signature_facts
+from workbench.worker.twins import twins
 
 Progress = Callable[[str, dict[str, Any]], None]
-
+Run = Callable[..., list[np.ndarray]]
 # What the system says when a file is there and cannot be had just now: a network's file system
 # that is away, a full table of files or of memory.
 _PASSING = frozenset({
@@ -140,7 +142,10 @@ class LoadedModel:
         self._definitions = flat
         self._calls: dict[tuple[str, tuple[str, ...]], _Call] = {}
         walked = time.monotonic()
-        self.facts = signature_facts(meta_graph, flat)
+        self.twins = twins(meta_graph.graph_def, flat)
+        different = {name: d for name, d in flat.items() if name not in self.twins}
+        self.facts = signature_facts(meta_graph, different)
+        self.facts |= {name: self.facts[twin] for name, twin in self.twins.items()}
         self.seconds["facts"] = time.monotonic() - walked
         # What is still to be done needs the names of the files, not the graph's message.
         loader._saved_model = None
@@ -152,12 +157,13 @@ class LoadedModel:
                 loader.restore_variables(session, saver)
 
         def initialise() -> None:
-            if init_op is not None:
+            # TensorFlow 2 saves one that does nothing where there is no table to be filled; running
+            # it takes as long as any other.
+            if init_op is not None and (init_op.type != "NoOp" or init_op.control_inputs):
                 session.run([init_op], assets)
-            if saver is None and init_op is None:
+            elif saver is None:
                 # With its first public run a session takes over the graph, in several copies.
                 session.run(anything)
-            self._session_run = _session_run(self._session)
 
         self._left: tuple[Callable[[], None], Callable[[], None]] | None = (restore, initialise)
         self.seconds["graph"] = time.monotonic() - started - self.seconds["facts"]
@@ -182,8 +188,9 @@ class LoadedModel:
 
     @property
     def asked(self) -> list[str]:
-        """The signatures that were run so far."""
-        return sorted({signature for signature, _ in self._calls})
+        """The signatures that were run so far, or another that is run for them."""
+        run = {signature for signature, _ in self._calls}
+        return sorted(run | {name for name, twin in self.twins.items() if twin in run})
 
     def run(
         self, signature: str, inputs: Tensors, outputs: Sequence[str] = ()
@@ -198,68 +205,81 @@ class LoadedModel:
         Raises:
             ServingError: with TensorFlow's own code and text.
         """
-        key = (signature, tuple(outputs))
+        key = (self.twins.get(signature, signature), tuple(outputs))
         call = self._calls.get(key)
         try:
             if call is None:
-                call = self._calls[key] = self._prepare(signature, outputs)
-            feeds = {}
-            for alias, tensor in call.feeds.items():
-                value = inputs.get(alias)
-                if value is None:
-                    value = call.defaults[alias]
-                elif call.copies:
-                    value = value.copy()
-                feeds[tensor] = value
-            results = map(_array, self._session_run(feeds, call.fetches))
-            return dict(zip(call.outputs, results, strict=True))
+                call = self._calls[key] = self._call(*key)
+            feeds = [feed.value_in(inputs) for feed in call.feeds]
+            for number, (feed, value) in enumerate(zip(call.feeds, feeds, strict=True)):
+                if value.dtype != feed.dtype and dtype_name(value.dtype) != feed.kind:
+                    # As `DirectSession::Run` puts it, and TensorFlow Serving with it.
+                    raise invalid_argument(
+                        f"Expects arg[{number}] to be {feed.kind} but {dtype_name(value.dtype)} is "
+                        "provided"
+                    )
+            return dict(zip(call.outputs, map(_array, call.run(*feeds)), strict=True))
         except ServingError:
             raise
         except Exception as error:
             raise translate(error) from error
 
-    def _prepare(self, signature: str, outputs: Sequence[str]) -> _Call:
+    def _call(self, signature: str, outputs: Sequence[str]) -> _Call:
         from tensorflow.python.framework import tensor_util
 
         definition = self._definitions[signature]
         names = list(outputs) or sorted(definition.outputs)
-        tensors = [self._graph.get_tensor_by_name(definition.outputs[n].name) for n in names]
-        return _Call(
-            # TensorFlow numbers arguments in its messages by the order of the fed names.
-            feeds={
-                alias: self._graph.get_tensor_by_name(info.name)
-                for alias, info in sorted(definition.inputs.items(), key=lambda i: i[1].name)
-            },
-            fetches=tensors,
-            outputs=names,
-            defaults={
-                alias: tensor_util.MakeNdarray(proto)
-                for alias, proto in definition.defaults.items()
-            },
-            # TensorFlow feeds arrays without copying them: what keeps one would hold shared memory
-            # that the next batch writes over.
-            copies=bool(self.facts[signature].effect),
-        )
+        defaults = definition.defaults
+        # TensorFlow numbers arguments in its messages by the order of the fed names.
+        inputs = sorted(definition.inputs.items(), key=lambda each: each[1].name)
+        tensors = [self._graph.get_tensor_by_name(info.name) for _, info in inputs]
+        fetches = [self._graph.get_tensor_by_name(definition.outputs[n].name) for n in names]
+        # TensorFlow feeds arrays without copying them: what keeps one would hold shared memory
+        # that the next batch writes over.
+        copies = bool(self.facts[signature].effect)
+        feeds = [
+            _Feed(
+                alias,
+                np.dtype(tensor.dtype.as_numpy_dtype),
+                _dtype(tensor.dtype.as_datatype_enum),
+                tensor_util.MakeNdarray(defaults[alias]) if alias in defaults else None,
+                copies,
+            )
+            for (alias, _), tensor in zip(inputs, tensors, strict=True)
+        ]
+        return _Call(_callable(self._session, tensors, fetches), feeds, names)
 
 
-class _Call:
-    """A signature with its tensors looked up, so that each run only feeds and fetches."""
+class _Feed(NamedTuple):
+    """An input of a call: its dtype and TensorFlow's name of that, what is fed where a request
+    leaves it out, and whether it is copied."""
 
-    __slots__ = ("copies", "defaults", "feeds", "fetches", "outputs")
+    alias: str
+    dtype: np.dtype
+    kind: str
+    default: np.ndarray | None
+    copies: bool
 
-    def __init__(
-        self,
-        feeds: dict[str, Any],
-        fetches: list[Any],
-        outputs: list[str],
-        defaults: dict[str, np.ndarray],
-        copies: bool,
-    ) -> None:
-        self.feeds = feeds
-        self.fetches = fetches
-        self.outputs = outputs
-        self.defaults = defaults
-        self.copies = copies
+    def value_in(self, inputs: Tensors) -> np.ndarray:
+        """Its value in a request.
+
+        Raises:
+            KeyError: it is missing and has no default.
+        """
+        value = inputs.get(self.alias)
+        if value is None:
+            if self.default is None:
+                raise KeyError(self.alias)
+            return self.default
+        return value.copy() if self.copies else value
+
+
+class _Call(NamedTuple):
+    """A signature that is ready to run."""
+
+    run: Run
+    feeds: list[_Feed]
+    outputs: list[str]
 
 
 class _InThisThread:
@@ -277,44 +297,27 @@ class _InThisThread:
         return self._session.run(fetches, feeds, options=self._options)
 
 
-SessionRun = Callable[[dict[Any, np.ndarray], list[Any]], list[np.ndarray]]
-
-
-def _session_run(session: Any) -> SessionRun:
-    """The fastest way to run this session: TensorFlow's private call if it works in another, small
-    one, else the public call."""
-    import tensorflow as tf
+def _callable(session: Any, feeds: Sequence[Any], fetches: Sequence[Any]) -> Run:
+    """What runs these tensors of a session: its graph is optimised for them here and now."""
+    from tensorflow.core.protobuf import config_pb2
 
     # The calling thread runs the graph: no hand-over to a pool, which costs more than a small
     # model does. Deadlines are kept by the caller, who can do more than wait.
-    options = tf.compat.v1.RunOptions(inter_op_thread_pool=-1)
+    run_options = config_pb2.RunOptions(inter_op_thread_pool=-1)
+    options = config_pb2.CallableOptions(
+        feed=[tensor.name for tensor in feeds],
+        fetch=[tensor.name for tensor in fetches],
+        run_options=run_options,
+    )
     try:
-        from tensorflow.python.client import pywrap_tf_session as private
-
-        buffer = private.TF_NewBufferFromString(options.SerializeToString())
-        private_run = private.TF_SessionRun_wrapper
-
-        def runs(handle: Any) -> SessionRun:
-            def run(feeds: dict[Any, np.ndarray], fetches: list[Any]) -> list[np.ndarray]:
-                results: list[np.ndarray] = private_run(
-                    handle,
-                    buffer,
-                    {t._as_tf_output(): v for t, v in feeds.items()},
-                    [t._as_tf_output() for t in fetches],
-                    [],
-                    None,
-                )
-                return results
-
-            return run
-
-        with tf.Graph().as_default(), tf.compat.v1.Session(config=session._config) as trial:
-            probe = tf.constant(1.0)
-            trial.run(probe)
-            runs(trial._session)({}, [probe])
-        return runs(session._session)
-    except Exception:
-        return lambda feeds, fetches: session.run(fetches, feeds, options=options)
+        make = session._make_callable_from_options
+    except AttributeError:
+        # It is private. The public call does the same, more slowly and from its first run on.
+        return lambda *values: session.run(
+            list(fetches), dict(zip(feeds, values, strict=True)), options=run_options
+        )
+    made: Run = make(options)
+    return made
 
 
 def _array(result: Any) -> np.ndarray:
@@ -384,11 +387,16 @@ def _describe(definition: Any, columns: Mapping[str, str]) -> Signature:
     )
 
 
-def _tensor_info(info: Any) -> TensorInfo:
+def _dtype(number: int) -> str:
+    """The name of a dtype as `DataTypeString` prints it: ``DT_FLOAT`` is ``float``."""
     from tensorflow.core.framework import types_pb2
 
-    # DT_FLOAT -> float, DT_INT64 -> int64 ...: what `DataTypeString` prints.
-    dtype = types_pb2.DataType.Name(info.dtype).removeprefix("DT_").lower()
+    name: str = types_pb2.DataType.Name(number)
+    return name.removeprefix("DT_").lower()
+
+
+def _tensor_info(info: Any) -> TensorInfo:
+    dtype = _dtype(info.dtype)
     if info.tensor_shape.unknown_rank:
         return TensorInfo(dtype, None, info.name)
     return TensorInfo(dtype, tuple(d.size for d in info.tensor_shape.dim), info.name)

@@ -147,6 +147,8 @@ class Trial:
         if self._mode != "off" and not self._report.signatures.keys() - {INIT_SIGNATURE}:
             self._refuse(_NO_SIGNATURE, Code.FAILED_PRECONDITION)
         for name, signature in sorted(self._report.signatures.items()):
+            if name in self._report.twins:
+                continue
             facts = self._report.facts.get(name, SignatureFacts(False))
             decided = by_graph(signature, facts, self._automatic)
             result.merging[name] = decided
@@ -159,6 +161,8 @@ class Trial:
                 self._refuse(_lacking(name, facts), Code.FAILED_PRECONDITION)
             elif not facts.effect:
                 result.merging[name] = await self._try(name, signature, facts, decided)
+        for name, twin in self._report.twins.items():
+            result.merging[name] = result.merging[twin]
         result.warnings += compared(before, self._report.signatures)
         if self._mode == "off":
             result.verdict = "off"
@@ -189,7 +193,9 @@ class Trial:
 
     async def _first_answers(self, name: str, signature: Signature) -> list[Inputs] | None:
         """Requests of one row that it answers; None where there are none."""
-        real = [asked for asked in self._recent.of(name) if _fits(signature, asked.inputs)]
+        twins = (each for each, twin in self._report.twins.items() if twin == name)
+        recent = [asked for each in (name, *twins) for asked in self._recent.of(each)]
+        real = [asked for asked in recent if _fits(signature, asked.inputs)]
         answered = await self._ask_real(name, real)
         if answered is not None and len(answered) > 1:
             return answered
@@ -243,13 +249,13 @@ class Trial:
         rows = _WARM_ROWS if decided.merged else 1
         if decided.batch_sizes:
             rows = max(size for size in decided.batch_sizes if size <= _WARM_ROWS)
-        for _ in range(_WARM_RUNS):
-            for lane in self._worker.lanes:
-                started = time.monotonic()
-                await self._run(name, joined([request] * rows), lane)
-                if time.monotonic() - started > _LONG_SECONDS:
-                    # A model that takes long has first answers that take no longer.
-                    return
+        lanes = self._worker.lanes
+        for batch, lane in ((1, lanes[0]), *((rows, lane) for lane in lanes * _WARM_RUNS)):
+            started = time.monotonic()
+            await self._run(name, joined([request] * batch), lane)
+            if time.monotonic() - started > _LONG_SECONDS:
+                # A model that takes long has first answers that take no longer.
+                return
 
     async def _compile(self, name: str, request: Inputs, decided: Merging) -> None:
         """Run a batch of each size, so that none is compiled while a request waits."""

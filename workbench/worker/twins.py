@@ -1,0 +1,103 @@
+"""Signatures of a SavedModel that compute the same thing from the same inputs.
+
+Keras exports each model as ``serve`` and as ``serving_default``: two nodes that call one function.
+What has been proven of one, tried with it and optimised for it holds for the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from workbench.core.signature import DEFAULT_SIGNATURE
+
+_CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+_ONLY_NAMES = ("_output_shapes", "_user_specified_name")
+
+
+def twins(graph: Any, definitions: Mapping[str, Any]) -> dict[str, str]:
+    """The signatures for which another can be run, and which.
+
+    Args:
+        graph: a `GraphDef`.
+        definitions: `SignatureDef` messages whose inputs and outputs are plain tensors.
+    """
+    nodes = {node.name: node for node in graph.node}
+    functions = {each.signature.name: each for each in graph.library.function}
+    first: dict[Any, str] = {}
+    found = {}
+    for name in sorted(definitions, key=lambda name: (name != DEFAULT_SIGNATURE, name)):
+        one = first.setdefault(_computation(definitions[name], nodes, functions), name)
+        if one != name:
+            found[name] = one
+    return found
+
+
+def _computation(definition: Any, nodes: Mapping[str, Any], functions: Mapping[str, Any]) -> Any:
+    """What a signature computes, to be compared; each input goes by its alias."""
+    fed = {info.name: alias for alias, info in definition.inputs.items()}
+    known: dict[str, Any] = {}
+
+    def of(tensor: str) -> Any:
+        if tensor in fed:
+            return ("fed", fed[tensor])
+        if tensor not in known:
+            known[tensor] = computed(tensor)
+        return known[tensor]
+
+    def computed(tensor: str) -> Any:
+        name, _, number = tensor.partition(":")
+        node = nodes.get(name)
+        if node is None or node.op not in _CALLS or node.attr["f"].func.name not in functions:
+            # All others must be the same node; and what is fed must be fed to all of it.
+            return ("node", tensor, _feeds(name, nodes, fed))
+        function = functions[node.attr["f"].func.name]
+        inputs = tuple(of(each if ":" in each else f"{each}:0") for each in node.input)
+        return ("call", node.op, number or "0", _attributes(node), _body(function), inputs)
+
+    outputs = tuple((alias, of(info.name)) for alias, info in sorted(definition.outputs.items()))
+    inputs = tuple(
+        (alias, info.dtype, info.tensor_shape.SerializeToString())
+        for alias, info in sorted(definition.inputs.items())
+    )
+    defaults = tuple(
+        (alias, proto.SerializeToString(deterministic=True))
+        for alias, proto in sorted(definition.defaults.items())
+    )
+    return inputs, defaults, outputs
+
+
+def _feeds(name: str, nodes: Mapping[str, Any], fed: Mapping[str, str]) -> Any:
+    """Which inputs a node depends on, by tensor: the same node fed otherwise is another thing."""
+    reached: set[str] = set()
+    queue, found = [name], set()
+    while queue:
+        at = queue.pop()
+        if at in reached or at not in nodes:
+            continue
+        reached.add(at)
+        for each in nodes[at].input:
+            tensor = each if ":" in each else f"{each}:0"
+            if tensor in fed:
+                found.add((tensor, fed[tensor]))
+            else:
+                queue.append(each.lstrip("^").partition(":")[0])
+    return frozenset(found)
+
+
+def _attributes(node: Any) -> Any:
+    return tuple(
+        (key, value.SerializeToString(deterministic=True))
+        for key, value in sorted(node.attr.items())
+        if key != "f" and key not in _ONLY_NAMES
+    )
+
+
+def _body(function: Any) -> bytes:
+    """All of a function but the names of itself and its arguments' origins."""
+    body = type(function)()
+    body.CopyFrom(function)
+    body.signature.name = ""
+    body.ClearField("arg_attr")
+    serialised: bytes = body.SerializeToString(deterministic=True)
+    return serialised
