@@ -191,6 +191,11 @@ def main(folder: str) -> None:
             signatures[name] = ({"x": x}, {"y": tf.identity(x)}, "")
         anything = v1.placeholder(tf.float32, None, name="anything")
         signatures["anything"] = ({"x": anything}, {"y": tf.identity(anything)}, "")
+        passed = v1.placeholder(tf.float32, [None], name="passed")
+        signatures["passed"] = ({"x": passed}, {"same": passed, "twice": passed * 2}, "")
+        signatures["only_passed"] = ({"x": passed}, {"same": passed}, "")
+        parts = {f"part{i}": passed + i for i in range(6)}
+        signatures["parts"] = ({"x": passed}, parts, "")
         return signatures
 
     def tables() -> Any:
@@ -376,7 +381,14 @@ def main(folder: str) -> None:
     export("aborts", aborts)
     export("slow_to_load", half_plus(3.0), main_op=seconds_of_work)
     export("never_loads", half_plus(3.0), main_op=waiting_for_somebody)
+
+    def fed_twice() -> Any:
+        """No request can be answered: two of its inputs are one tensor."""
+        x = v1.placeholder(tf.float32, [None], name="x")
+        return {"serving_default": ({"a": x, "b": x}, {"y": x * 2}, "")}
+
     export("identity", identity)
+    export("fed_twice", fed_twice)
     export("tables", tables)
     export("shapes", shapes)
     export("inputs", inputs)
@@ -439,6 +451,17 @@ def main(folder: str) -> None:
         def double(self, x: Any) -> Any:
             return {"y": 2.0 * x + 1.0}
 
+    class CompiledProduct(tf.Module):
+        """Refuses all but four columns, and only XLA finds that out."""
+
+        @tf.function(
+            input_signature=[tf.TensorSpec([None, None], tf.float32, "x")], jit_compile=True
+        )
+        def product(self, x: Any) -> Any:
+            return {"y": x @ tf.ones([4, 2])}
+
+    product = CompiledProduct()
+    tf.saved_model.save(product, f"{folder}/compiled_product", {"serving_default": product.product})
     compiled = Compiled()
     tf.saved_model.save(compiled, f"{folder}/compiled", {"serving_default": compiled.double})
 
@@ -512,6 +535,24 @@ def main(folder: str) -> None:
             return call
 
     ragged, sentences, sparse = Ragged(), Sentences(), Sparse()
+
+    class Checked(tf.Module):
+        """Two signatures; the second takes negative numbers, unless it is the first again."""
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+        def checked(self, x: Any) -> Any:
+            with tf.control_dependencies([tf.debugging.assert_non_negative(x)]):
+                return {"y": tf.identity(x)}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+        def any(self, x: Any) -> Any:
+            return {"y": x * 100.0}
+
+    checked = Checked()
+    for name, other in (("takes_negative", checked.any), ("checks_both", checked.checked)):
+        tf.saved_model.save(
+            checked, f"{folder}/{name}", {"serving_default": checked.checked, "other": other}
+        )
     twins = Twins()
     twins.calls = {"half": twins.times(twins.half), "third": twins.times(twins.third)}
     tf.saved_model.save(

@@ -163,6 +163,20 @@ def test_a_request_is_made_again_only_where_nothing_ran() -> None:
         assert len(server.asked) == sent + 1
 
 
+def test_uneven_rows_are_named_where_the_model_refuses_them() -> None:
+    inputs = {"a": TensorInfo("float", (-1, 2)), "b": TensorInfo("float", (-1,))}
+    server = FakeServer(v1=Signature(inputs, {"y": TensorInfo("float", (-1,))}))
+    client = asker(server)
+    uneven = {"a": [[1, 2], [3, 4]], "b": [1]}
+    assert ask(client, uneven) == 1.0
+    server.refuses = invalid_argument("ConcatOp : Dimension 0 must be equal")
+    assert refused(lambda: ask(client, uneven)) == invalid_argument(
+        "The inputs do not have the same number of rows ('a' has 2, 'b' has 1): give each as "
+        "many. The model says: ConcatOp : Dimension 0 must be equal"
+    )
+    assert refused(lambda: ask(client, {"a": [[1, 2]], "b": [1]})) == server.refuses
+
+
 def test_a_signature_that_changes_all_the_time_is_not_followed_for_ever() -> None:
     server = FakeServer(v1=takes("a"))
     client = asker(server)

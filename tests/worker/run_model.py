@@ -79,8 +79,29 @@ class Session:
         signatures = {key: str(signature) for key, signature in model.signatures.items()}
         return signatures, model.metadata, sorted(model.seconds), self.progress[name]
 
+    def calls(self, name: str) -> int:
+        """How many sets of outputs are ready to run."""
+        return len(self.model(name)._calls)
+
     def copies(self, name: str, signature: str) -> Any:
         return any(feed.copies for feed in self.model(name)._call(signature, ()).feeds)
+
+    def twins_in(self, graph: str, signatures: dict[str, Any]) -> Any:
+        """Those of a graph in text format, whose signatures have float inputs and outputs."""
+        from google.protobuf import text_format
+        from tensorflow.core.framework.graph_pb2 import GraphDef
+        from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+
+        from workbench.worker.twins import twins
+
+        definitions = {}
+        for name, (inputs, outputs) in signatures.items():
+            definition = definitions[name] = SignatureDef()
+            for alias, tensor in inputs.items():
+                definition.inputs[alias].name = tensor
+            for alias, tensor in outputs.items():
+                definition.outputs[alias].name = tensor
+        return twins(text_format.Parse(graph, GraphDef()), definitions)
 
     def twins(self, name: str) -> Any:
         """The signatures that another is run for, and how many are ready to run."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import shutil
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,33 @@ def test_shapes_are_the_graphs_business(ask: Ask, shape: tuple[int, ...]) -> Non
     # Also against the signature's shape [?], which TensorFlow Serving does not check.
     for signature, key in (("anything", "x"), ("float", "x")):
         assert ask("run", "identity", signature, {key: array})["y"].shape == shape
+
+
+def test_an_output_may_be_an_input(ask: Ask) -> None:
+    """TensorFlow refuses to fetch what it is fed."""
+    both = ask("run", "identity", "passed", {"x": floats(1, 2)})
+    assert lists(both) == {"twice": [2.0, 4.0], "same": [1.0, 2.0]}
+    assert lists(ask("run", "identity", "only_passed", {"x": floats(1)})) == {"same": [1.0]}
+    assert lists(ask("run", "identity", "passed", {"x": floats(1)}, ("same",))) == {"same": [1.0]}
+
+
+def test_however_outputs_are_chosen_few_calls_are_kept(ask: Ask) -> None:
+    names = [f"part{i}" for i in range(6)]
+    chosen = [c for n in (1, 2, 3, 4) for c in itertools.permutations(names, n)]
+    for some in chosen:
+        answer = ask("run", "identity", "parts", {"x": floats(1)}, some)
+        assert list(answer) == list(some)
+        assert lists(answer) == {name: [1.0 + float(name[-1])] for name in some}
+    assert ask("calls", "identity") <= 40
+
+
+def test_what_xla_adds_for_its_developers_is_left_out(ask: Ask) -> None:
+    with pytest.raises(ServingError) as raised:
+        ask("run", "compiled_product", "serving_default", {"x": np.zeros((1, 3), np.float32)})
+    message = raised.value.message
+    assert message.startswith("Matrix size-incompatible: In[0]: [1,3], In[1]: [4,2]")
+    assert "dummy" not in message
+    assert "TF_DUMP" not in message
 
 
 def test_a_kept_input_is_copied(ask: Ask) -> None:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from workbench.client import lookup
 from workbench.client.control import ControlClient, model_path
 from workbench.client.data import DataClient, SignatureChanged
+from workbench.client.shapes import uneven_rows
 from workbench.client.tensors import check_outputs, to_inputs
 from workbench.core.signature import Signature
-from workbench.core.status import Code, ServingError
+from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.runtime import registry
 
 if TYPE_CHECKING:
@@ -105,16 +106,24 @@ class Asker:
         inputs: dict[str, np.ndarray],
         outputs: Sequence[str],
     ) -> dict[str, np.ndarray]:
-        _, tensors = self._data.predict(
-            self._control.entry(),
-            target.model,
-            inputs,
-            version=target.version,
-            label=target.label,
-            signature=target.signature,
-            outputs=outputs,
-            digest=known.digest,
-        )
+        try:
+            _, tensors = self._data.predict(
+                self._control.entry(),
+                target.model,
+                inputs,
+                version=target.version,
+                label=target.label,
+                signature=target.signature,
+                outputs=outputs,
+                digest=known.digest,
+            )
+        except SignatureChanged:
+            raise
+        except ServingError as error:
+            rows = uneven_rows(known.signature, inputs)
+            if error.code is not Code.INVALID_ARGUMENT or not rows:
+                raise
+            raise invalid_argument(f"{rows} The model says: {error.message}") from error
         return tensors
 
     def _fetch(self, target: Target) -> _Known:

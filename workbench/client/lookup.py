@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workbench.core.signature import Signature
+from workbench.core.signature import INIT_SIGNATURE, Signature
 from workbench.core.status import invalid_argument, not_found, unavailable
 
 Signatures = dict[int, dict[str, Signature]]
@@ -101,6 +101,6 @@ def named(signatures: Mapping[str, Signature], name: str) -> Signature:
     if name not in signatures:
         raise invalid_argument(
             f'Serving signature name: "{name}" not found in signature def; there are: '
-            f"{', '.join(sorted(signatures))}"
+            f"{', '.join(sorted(signatures.keys() - {INIT_SIGNATURE}))}"
         )
     return signatures[name]

@@ -8,10 +8,10 @@ its convolutions abort on tensors of a rank that they do not expect.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from workbench.core.signature import TensorInfo
+from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import invalid_argument
 
 if TYPE_CHECKING:
@@ -51,6 +51,20 @@ def fit(
         f"{label} ({info}) cannot have the shape {_text(array.shape)}: "
         f"{next(_mistakes(array.shape, wanted, name))}"
     )
+
+
+def uneven_rows(signature: Signature, inputs: Mapping[str, np.ndarray]) -> str:
+    """A sentence on inputs that do not have the same number of rows; empty where they do. A model
+    may want it so: it is only a likely mistake where the model has refused them."""
+    rows = {
+        name: array.shape[0]
+        for name, array in inputs.items()
+        if array.ndim and (signature.inputs[name].shape or (-1,))[0] == -1
+    }
+    if len(set(rows.values())) < 2:
+        return ""
+    told = ", ".join(f"{name!r} has {count}" for name, count in rows.items())
+    return f"The inputs do not have the same number of rows ({told}): give each as many."
 
 
 def _fits(shape: Shape, wanted: Shape) -> bool:

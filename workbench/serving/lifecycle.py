@@ -29,6 +29,7 @@ from workbench.serving.model import Model, Renewal, Served
 from workbench.serving.outages import outage_of
 from workbench.serving.parking import Parking
 from workbench.serving.reservations import Reservations, is_refused
+from workbench.serving.resting import Resting
 from workbench.serving.scheduler import BatchScheduler
 from workbench.serving.tasks import VersionQueues
 from workbench.serving.trial import Trial, TrialResult
@@ -37,9 +38,6 @@ from workbench.serving.worker import StageReport, Worker
 _S = HarnessState
 
 DRAIN_SECONDS = 30.0
-# Giving back a process's memory takes tens of milliseconds of a processor, at whatever priority.
-# They should not fall among the first answers of the version that has just taken over.
-_FIRST_ANSWERS_SECONDS = 0.3
 # Before each attempt to replace a worker process that has died.
 _REPLACEMENT_PAUSES = (0.0, 0.2, 1.0)
 
@@ -72,6 +70,7 @@ class Lifecycle:
         self._reservations = reservations
         self._scheduler = scheduler
         self._parking = Parking(scheduler)
+        self._resting = Resting()
         self._decide = decide
         self._freed = freed
         self._notify = notify
@@ -142,6 +141,7 @@ class Lifecycle:
     async def _stage_once(self, model: Model, served: Served) -> StageReport:
         harness = served.harness
         if harness.state is _S.LOAD_REQUESTED:
+            await self._make_room(model, served)
             self._reservations.reserve(model, served, prepared=True)
             self._approve(served)
             harness.move(_S.STAGING)
@@ -168,6 +168,7 @@ class Lifecycle:
         try:
             if served.harness.state is _S.LOADING:
                 # It was staged, with memory for its graph only.
+                await self._make_room(model, served)
                 self._reservations.reserve(model, served)
                 self._events.add("loading", *served.id, path=served.found.path)
             await self._loader.attempts(model, served, self._load_once)
@@ -182,6 +183,7 @@ class Lifecycle:
         """One attempt, from reserving resources to a worker that can be asked."""
         harness = served.harness
         if harness.state is _S.LOAD_REQUESTED:
+            await self._make_room(model, served)
             self._reservations.reserve(model, served)
             self._approve(served)
             harness.move(_S.LOADING)
@@ -264,6 +266,14 @@ class Lifecycle:
         """Something else is decided about a signature of a version that serves."""
         self._events.add("merging", *served.id, signature=signature, **merging.to_json())
         self._notify()
+
+    async def _make_room(self, model: Model, served: Served) -> None:
+        """Have versions that only rest end first, where there is no memory otherwise."""
+        if self._resting and self._reservations.refusal(model, served) is not None:
+            await self._resting.end()
+            if served.harness.state is _S.UNLOADING:
+                # It was given up meanwhile.
+                raise asyncio.CancelledError
 
     def _approve(self, served: Served) -> None:
         served.harness.move(_S.LOAD_APPROVED)
@@ -433,8 +443,9 @@ class Lifecycle:
         self._events.add("quiesced", *served.id, unanswered=left)
         harness.move(_S.UNLOADING)
         self._events.add("unloading", *served.id)
-        if model.ready is not None and not self._reservations.waited_for():
-            await asyncio.sleep(_FIRST_ANSWERS_SECONDS)
+        await self._resting.rest(
+            lambda: model.ready is not None and not self._reservations.waited_for()
+        )
         await self._loader.end(served)
         harness.move(_S.DISABLED)
         self.tell_state(served)
@@ -470,8 +481,10 @@ class Lifecycle:
         worker.ended.add_done_callback(lambda _: self._worker_ended(model, served, worker))
 
     def _worker_ended(self, model: Model, served: Served, worker: Worker) -> None:
-        """A worker that nobody asked to end has ended: its version gets another."""
-        if served.worker is not worker or self.stopping:
+        """A worker that nobody asked to end has ended: its version gets another, unless it has
+        answered all that it will be asked."""
+        finished = served.harness.state in (_S.QUIESCED, _S.UNLOADING, _S.DISABLED)
+        if served.worker is not worker or self.stopping or finished:
             return
         reason, too_many = self._note_death(model, served, worker)
         queues = served.queues

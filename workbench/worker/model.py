@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,6 +43,15 @@ _PASSING = frozenset({
     errno.ESTALE, errno.ETIMEDOUT, errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET,
     errno.ECONNRESET, errno.ECONNREFUSED, errno.EHOSTDOWN, errno.EHOSTUNREACH,
 })  # fmt: skip
+
+
+_ABOUT_XLA = re.compile(
+    r"\n*Stack trace for op definition: ?\n\S*dummy_file_name\S*\n*(?=\n)"
+    r"|\n[^\n]*TF_DUMP_GRAPH_PREFIX[^\n]*"
+)
+# Each set of outputs that is asked for is optimised by itself and kept; further ones are picked
+# from all outputs.
+_MOST_CALLS = 32
 
 
 class LoadedModel:
@@ -205,35 +215,31 @@ class LoadedModel:
         Raises:
             ServingError: with TensorFlow's own code and text.
         """
-        key = (self.twins.get(signature, signature), tuple(outputs))
-        call = self._calls.get(key)
+        one = self.twins.get(signature, signature)
+        wanted = tuple(sorted(set(outputs)))
+        call = self._calls.get((one, wanted))
         try:
             if call is None:
-                call = self._calls[key] = self._call(*key)
-            feeds = [feed.value_in(inputs) for feed in call.feeds]
-            for number, (feed, value) in enumerate(zip(call.feeds, feeds, strict=True)):
-                if value.dtype != feed.dtype and dtype_name(value.dtype) != feed.kind:
-                    # As `DirectSession::Run` puts it, and TensorFlow Serving with it.
-                    raise invalid_argument(
-                        f"Expects arg[{number}] to be {feed.kind} but {dtype_name(value.dtype)} is "
-                        "provided"
-                    )
-            return dict(zip(call.outputs, map(_array, call.run(*feeds)), strict=True))
+                if wanted and len(self._calls) > _MOST_CALLS:
+                    wanted = ()
+                if (one, wanted) not in self._calls:
+                    self._calls[one, wanted] = self._call(one, wanted)
+                call = self._calls[one, wanted]
+            results = call(inputs)
         except ServingError:
             raise
         except Exception as error:
             raise translate(error) from error
+        return {name: results[name] for name in outputs} if outputs else results
 
     def _call(self, signature: str, outputs: Sequence[str]) -> _Call:
         from tensorflow.python.framework import tensor_util
 
         definition = self._definitions[signature]
-        names = list(outputs) or sorted(definition.outputs)
         defaults = definition.defaults
         # TensorFlow numbers arguments in its messages by the order of the fed names.
         inputs = sorted(definition.inputs.items(), key=lambda each: each[1].name)
         tensors = [self._graph.get_tensor_by_name(info.name) for _, info in inputs]
-        fetches = [self._graph.get_tensor_by_name(definition.outputs[n].name) for n in names]
         # TensorFlow feeds arrays without copying them: what keeps one would hold shared memory
         # that the next batch writes over.
         copies = bool(self.facts[signature].effect)
@@ -247,7 +253,19 @@ class LoadedModel:
             )
             for (alias, _), tensor in zip(inputs, tensors, strict=True)
         ]
-        return _Call(_callable(self._session, tensors, fetches), feeds, names)
+        fed = {info.name: number for number, (_, info) in enumerate(inputs)}
+        names = {name: definition.outputs[name].name for name in outputs or definition.outputs}
+        fetched = {name: tensor for name, tensor in sorted(names.items()) if tensor not in fed}
+        return _Call(
+            _callable(
+                self._session,
+                tensors,
+                [self._graph.get_tensor_by_name(tensor) for tensor in fetched.values()],
+            ),
+            feeds,
+            list(fetched),
+            {name: fed[tensor] for name, tensor in names.items() if tensor in fed},
+        )
 
 
 class _Feed(NamedTuple):
@@ -275,11 +293,26 @@ class _Feed(NamedTuple):
 
 
 class _Call(NamedTuple):
-    """A signature that is ready to run."""
+    """A signature that is ready to run: what is fed and fetched, and the outputs that are inputs,
+    by their number. TensorFlow refuses to fetch what it is fed."""
 
     run: Run
     feeds: list[_Feed]
-    outputs: list[str]
+    fetched: list[str]
+    passed: dict[str, int]
+
+    def __call__(self, inputs: Tensors) -> dict[str, np.ndarray]:
+        fed = [feed.value_in(inputs) for feed in self.feeds]
+        for number, (feed, value) in enumerate(zip(self.feeds, fed, strict=True)):
+            if value.dtype != feed.dtype and dtype_name(value.dtype) != feed.kind:
+                # As `DirectSession::Run` puts it, and TensorFlow Serving with it.
+                raise invalid_argument(
+                    f"Expects arg[{number}] to be {feed.kind} but {dtype_name(value.dtype)} is "
+                    "provided"
+                )
+        results = dict(zip(self.fetched, map(_array, self.run(*fed)), strict=True))
+        results.update((name, fed[number]) for name, number in self.passed.items())
+        return results
 
 
 class _InThisThread:
@@ -301,6 +334,8 @@ def _callable(session: Any, feeds: Sequence[Any], fetches: Sequence[Any]) -> Run
     """What runs these tensors of a session: its graph is optimised for them here and now."""
     from tensorflow.core.protobuf import config_pb2
 
+    if not fetches:
+        return lambda *values: []
     # The calling thread runs the graph: no hand-over to a pool, which costs more than a small
     # model does. Deadlines are kept by the caller, who can do more than wait.
     run_options = config_pb2.RunOptions(inter_op_thread_pool=-1)
@@ -352,6 +387,8 @@ def translate(error: Exception) -> ServingError:
         return ServingError(Code.INVALID_ARGUMENT, error.object.decode(errors="replace"))
     code = getattr(error, "error_code", None)
     message = getattr(error, "message", None) or str(error) or type(error).__name__
+    # XLA adds where a function was written, which a SavedModel does not know, and how to debug it.
+    message = _ABOUT_XLA.sub("", message)
     if isinstance(code, int):
         return ServingError(Code(code), message)
     if isinstance(error, MemoryError):

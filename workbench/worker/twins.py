@@ -36,7 +36,11 @@ def twins(graph: Any, definitions: Mapping[str, Any]) -> dict[str, str]:
 def _computation(definition: Any, nodes: Mapping[str, Any], functions: Mapping[str, Any]) -> Any:
     """What a signature computes, to be compared; each input goes by its alias."""
     fed = {info.name: alias for alias, info in definition.inputs.items()}
+    if len(fed) < len(definition.inputs):
+        # Two inputs are one tensor: such a signature is like no other.
+        return object()
     known: dict[str, Any] = {}
+    calls: dict[str, int] = {}
 
     def of(tensor: str) -> Any:
         if tensor in fed:
@@ -46,14 +50,17 @@ def _computation(definition: Any, nodes: Mapping[str, Any], functions: Mapping[s
         return known[tensor]
 
     def computed(tensor: str) -> Any:
-        name, _, number = tensor.partition(":")
+        name, _, number = tensor.removeprefix("^").partition(":")
         node = nodes.get(name)
         if node is None or node.op not in _CALLS or node.attr["f"].func.name not in functions:
             # All others must be the same node; and what is fed must be fed to all of it.
             return ("node", tensor, _feeds(name, nodes, fed))
-        function = functions[node.attr["f"].func.name]
-        inputs = tuple(of(each if ":" in each else f"{each}:0") for each in node.input)
-        return ("call", node.op, number or "0", _attributes(node), _body(function), inputs)
+        # Two calls of one function may answer differently, if they draw random numbers.
+        call = calls.setdefault(name, len(calls))
+        body = _body(functions[node.attr["f"].func.name])
+        inputs = tuple(of(_tensor(each)) for each in node.input)
+        ordered = "^" if tensor.startswith("^") else number or "0"
+        return ("call", call, node.op, ordered, node.device, _attributes(node), body, inputs)
 
     outputs = tuple((alias, of(info.name)) for alias, info in sorted(definition.outputs.items()))
     inputs = tuple(
@@ -67,6 +74,11 @@ def _computation(definition: Any, nodes: Mapping[str, Any], functions: Mapping[s
     return inputs, defaults, outputs
 
 
+def _tensor(name: str) -> str:
+    """An input of a node as a tensor's name; ``^name`` only orders the two nodes."""
+    return name if ":" in name or name.startswith("^") else f"{name}:0"
+
+
 def _feeds(name: str, nodes: Mapping[str, Any], fed: Mapping[str, str]) -> Any:
     """Which inputs a node depends on, by tensor: the same node fed otherwise is another thing."""
     reached: set[str] = set()
@@ -77,20 +89,24 @@ def _feeds(name: str, nodes: Mapping[str, Any], fed: Mapping[str, str]) -> Any:
             continue
         reached.add(at)
         for each in nodes[at].input:
-            tensor = each if ":" in each else f"{each}:0"
+            tensor = _tensor(each.removeprefix("^"))
             if tensor in fed:
                 found.add((tensor, fed[tensor]))
             else:
-                queue.append(each.lstrip("^").partition(":")[0])
+                queue.append(tensor.partition(":")[0])
     return frozenset(found)
 
 
 def _attributes(node: Any) -> Any:
-    return tuple(
-        (key, value.SerializeToString(deterministic=True))
-        for key, value in sorted(node.attr.items())
-        if key != "f" and key not in _ONLY_NAMES
-    )
+    """All attributes but the name of the function; what that is given is in `f` too."""
+    found = []
+    for key, value in sorted(node.attr.items()):
+        if key == "f":
+            value = type(value).FromString(value.SerializeToString())
+            value.func.name = ""
+        if key not in _ONLY_NAMES:
+            found.append((key, value.SerializeToString(deterministic=True)))
+    return tuple(found)
 
 
 def _body(function: Any) -> bytes:

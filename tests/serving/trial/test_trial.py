@@ -188,6 +188,38 @@ def test_a_version_that_refuses_what_the_last_one_answered(
     server.run(test())
 
 
+def test_a_signature_that_became_another_is_tried_on_its_own_requests(
+    server: Server, tmp_path: Path
+) -> None:
+    """Both signatures of version 2 are one function, which answers what the first was asked."""
+
+    async def test() -> None:
+        model, _ = await server.serve(tmp_path / "m", "takes_negative")
+        await server.predict("m", {"x": floats(4)})
+        await server.predict("m", {"x": floats(-2)}, signature="other")
+        server.put(tmp_path / "m", 2, "checks_both")
+        server.poll("m")
+        await server.until(
+            lambda: 2 in model.versions and model.versions[2].harness.error is not None,
+            "version 2 is refused",
+        )
+        error = model.versions[2].harness.error
+        assert error is not None
+        assert error.message.startswith("Signature 'other' refuses the last request that version 1")
+        answer = await server.predict("m", {"x": floats(-2)}, signature="other")
+        assert answer["y"].tolist() == [-200.0]
+
+    server.run(test())
+
+
+def test_what_can_be_fed_to_nobody_is_refused(server: Server, tmp_path: Path) -> None:
+    async def test() -> None:
+        with pytest.raises(ServingError, match='"x:0" fed more than once'):
+            await server.serve(tmp_path / "m", "fed_twice")
+
+    server.run(test())
+
+
 def test_what_clients_would_notice_of_a_new_version_is_a_warning(
     server: Server, tmp_path: Path
 ) -> None:

@@ -101,9 +101,11 @@ def test_an_audit_that_could_not_be_made_says_nothing() -> None:
 def test_a_few_small_requests_are_kept_and_copied(size: int) -> None:
     recent, x = Recent(), np.zeros(size, np.float32)
     for number in range(6):
-        assert recent.is_due(number * SECOND)
+        assert recent.is_due(number * SECOND, "s")
         recent.keep(number * SECOND, number, "s", {"x": x}, answers(number))
-        assert not recent.is_due(number * SECOND + 1)
+        assert not recent.is_due(number * SECOND + 1, "s")
+        # One that is asked all the time keeps no other from being heard.
+        assert recent.is_due(number * SECOND + 1, "other")
     x[:] = 1
     kept = recent.of("s")
     assert [asked.version for asked in kept] == ([5, 4, 3, 2] if size == 1 else [])

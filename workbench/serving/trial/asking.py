@@ -81,7 +81,7 @@ NEVER = frozenset(
     }
 )
 """Codes with which a model says that it lacks something, whatever it is asked."""
-_NEVER_TEXTS = ("No OpKernel was registered", "Op type not registered")
+_NEVER_TEXTS = ("No OpKernel was registered", "Op type not registered", "fed more than once")
 
 
 def can_never(error: ServingError) -> bool:

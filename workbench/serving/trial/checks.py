@@ -92,6 +92,6 @@ class Checks:
     ) -> None:
         """`rows`: of the answers, those that are the task's; None: all are."""
         recent = version.recent
-        if recent is not None and recent.is_due(now) and not task.outputs:
+        if recent is not None and recent.is_due(now, task.signature) and not task.outputs:
             mine = {name: array[:rows] for name, array in outputs.items()} if rows else outputs
             recent.keep(now, version.number, task.signature, task.inputs, mine)

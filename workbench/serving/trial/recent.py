@@ -28,15 +28,15 @@ class Asked(NamedTuple):
 
 
 class Recent:
-    """The last few requests of a model, at most ten a second."""
+    """The last few requests of a model, at most ten a second of each signature."""
 
     def __init__(self) -> None:
         self._kept: dict[str, deque[Asked]] = {}
-        self._next_at = 0
+        self._next_at: dict[str, int] = {}
 
-    def is_due(self, now: int) -> bool:
+    def is_due(self, now: int, signature: str) -> bool:
         """Whether the next one is to be kept; `now` is in monotonic microseconds."""
-        return now >= self._next_at
+        return now >= self._next_at.get(signature, 0)
 
     def keep(
         self,
@@ -47,7 +47,7 @@ class Recent:
         outputs: Tensors,
     ) -> None:
         """Keep copies of a request and its answer, unless they are large."""
-        self._next_at = now + _PAUSE_MICROS
+        self._next_at[signature] = now + _PAUSE_MICROS
         if signature not in self._kept and len(self._kept) >= _MOST_SIGNATURES:
             return
         if size_bytes(inputs) + size_bytes(outputs) > _MOST_BYTES:

@@ -193,10 +193,11 @@ class Trial:
 
     async def _first_answers(self, name: str, signature: Signature) -> list[Inputs] | None:
         """Requests of one row that it answers; None where there are none."""
-        twins = (each for each, twin in self._report.twins.items() if twin == name)
-        recent = [asked for each in (name, *twins) for asked in self._recent.of(each)]
-        real = [asked for asked in recent if _fits(signature, asked.inputs)]
-        answered = await self._ask_real(name, real)
+        answered = None
+        for each in (name, *(n for n, twin in self._report.twins.items() if twin == name)):
+            # The version before may have answered each of them otherwise.
+            real = [asked for asked in self._recent.of(each) if _fits(signature, asked.inputs)]
+            answered = await self._ask_real(each, real) or answered
         if answered is not None and len(answered) > 1:
             return answered
         for size in UNKNOWN_SIZES if has_unknown_sizes(signature) else UNKNOWN_SIZES[:1]:
