@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.exports import exported
 from tests.servers import Server
 
 _EXPORT_SECONDS = 100
@@ -19,17 +17,7 @@ _EXPORT_SECONDS = 100
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one SavedModel in each subfolder (see `tests/models.py`); not to be
     written into."""
-    folder = tmp_path_factory.mktemp("models")
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.models", str(folder)],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": ""},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=_EXPORT_SECONDS,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout
-    return folder
+    return exported("tests.models", tmp_path_factory.mktemp("models"), _EXPORT_SECONDS)
 
 
 @pytest.fixture(scope="session")

@@ -9,15 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Coroutine
-from typing import Any
 
 import numpy as np
 import pytest
-import uvloop
 
-from tests.descriptors import assert_none_left, open_descriptors
-from workbench.api.body import Spool
+from tests.api.codecs import run, spooled
 from workbench.api.codec import CodecProcess
 from workbench.api.codec_process import pack, unpack
 from workbench.api.json_request import decode_examples
@@ -33,20 +29,6 @@ SIGNATURES = {
     "ids": Signature({"n": TensorInfo("int64", (-1,))}, {}),
 }
 IDS = b'{"signature_name": "ids", "inputs": [1, 2, 3]}'
-
-
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    """Run a test's coroutine under uvloop; no descriptor may be left after it."""
-    uvloop.run(asyncio.sleep(0))
-    before = open_descriptors()
-    uvloop.run(asyncio.wait_for(scenario, 60))
-    assert_none_left(before)
-
-
-def spooled(data: bytes) -> Spool:
-    spool = Spool.create()
-    spool.append(data)
-    return spool
 
 
 @pytest.mark.parametrize(

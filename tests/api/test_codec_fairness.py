@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Coroutine
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
-import uvloop
 
+from tests.api.codecs import run, spooled
 from tests.api.conftest import Planes
-from tests.descriptors import assert_none_left, open_descriptors
 from workbench.api.body import Spool
-from workbench.api.codec import CodecProcess
+from workbench.api.codec import CodecProcess, _Job
 from workbench.api.codec_pool import CodecPool
 from workbench.api.json_request import decode_examples
 from workbench.api.json_response import encode_classify, encode_regress
@@ -28,20 +26,6 @@ SIGNATURES = {"serving_default": Signature({"x": TensorInfo("float", (-1,))}, {}
 SMALL = b'{"instances": [1, 2, 3]}'
 # Lists that nest so deeply are read one at a time: tens of seconds.
 ENDLESS = b'{"instances": ' + b"[" * 30_000_000
-
-
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    """Run a test's coroutine under uvloop; no descriptor may be left after it."""
-    uvloop.run(asyncio.sleep(0))
-    before = open_descriptors()
-    uvloop.run(asyncio.wait_for(scenario, 60))
-    assert_none_left(before)
-
-
-def spooled(data: bytes) -> Spool:
-    spool = Spool.create()
-    spool.append(data)
-    return spool
 
 
 async def until_gone(pid: int) -> None:
@@ -96,6 +80,26 @@ def test_who_waits_too_long_is_answered_before_its_turn_and_never_converted() ->
         # The one before it is not harmed.
         os.kill(pid, signal.SIGCONT)
         assert (await first).inputs["x"].tolist() == [1, 2, 3]
+        assert codec.pid == pid
+        small.close()
+        await codec.close()
+
+    run(scenario())
+
+
+def test_a_job_that_was_given_up_before_its_turn_does_not_cost_the_process() -> None:
+    """Its turn may come before the thread hears that it was cancelled."""
+
+    async def scenario() -> None:
+        codec = CodecProcess()
+        small = spooled(SMALL)
+        await codec.decode_predict(small, SIGNATURES)
+        pid = codec.pid
+        job = _Job("body", small.size)
+        codec._stop(job)
+        with pytest.raises(ServingError, match="waited to be converted"):
+            await asyncio.to_thread(codec._converse, job, {}, Spool(os.dup(small.fd), small.size))
+        await codec.decode_predict(small, SIGNATURES)
         assert codec.pid == pid
         small.close()
         await codec.close()

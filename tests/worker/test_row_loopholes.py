@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.exports import exported
 
 _SECONDS = 100
 
@@ -17,15 +16,7 @@ _SECONDS = 100
 def facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, bool]]:
     """Whether rows are proven to stay apart, of each model by its name."""
     folder = tmp_path_factory.mktemp("loopholes")
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.worker.row_loopholes", str(folder)],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": ""},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=_SECONDS,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout
+    exported("tests.worker.row_loopholes", folder, _SECONDS)
     found: dict[str, dict[str, bool]] = json.loads(Path(folder, "facts.json").read_text())
     return found
 

@@ -287,6 +287,8 @@ class CodecProcess:
             with self._lock:
                 if self._closed:
                     raise _ending()
+                if job.stopped:
+                    raise job.late()
                 job.started = True
                 self._current = job
             if self._sock is None:
@@ -311,9 +313,9 @@ class CodecProcess:
         finally:
             region.close()
             with self._lock:
-                self._current = None
                 # It was killed, even if that came too late for this job.
-                dying = job.stopped
+                dying = self._current is job and job.stopped
+                self._current = None
             if dying:
                 self._end_child()
         raise_refusal(answer)
