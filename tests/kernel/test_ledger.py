@@ -154,7 +154,7 @@ def test_the_ledger_is_what_the_system_says(
 
     put(2)
     large.predict([1.0])
-    until(lambda: large.versions.available == [2], "version 1 is unloaded")
+    until(lambda: [v.state for v in large.versions] == ["AVAILABLE", "END"], "version 1 has ended")
     direct, replaced = compare(server)
     assert equal(direct, replaced)
     assert equal(told, replaced)
