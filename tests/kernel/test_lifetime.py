@@ -11,6 +11,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -144,7 +145,7 @@ class House:
 
     def add_slow(self) -> wb.Server:
         """A second model, whose runs take as many steps as they are told to."""
-        (self.base / "1").symlink_to(self.models / "slow")
+        shutil.copytree(self.models / "slow", self.base / "1")
         slow = wb.Server("life", "slow")
         self.server._control.request("PUT", model_path("slow"), {"base_path": str(self.base)})
         self.server._control.request("POST", model_path("slow", "poll"), {"complete": [1]})
