@@ -32,10 +32,12 @@ LOWEST = 15
 
 
 class QuietThread:
-    """A thread of low priority, there from its first piece of work on."""
+    """A thread of low priority, there from the beginning: how many threads a process has should not
+    depend on what it was asked."""
 
     def __init__(self) -> None:
         self._executor = quiet_executor("quiet", NICENESS)
+        self._executor.submit(lambda: None)
 
     def run(self, work: Callable[[], T]) -> T:
         """Do some work there, and wait for it; what it raises is raised here."""
