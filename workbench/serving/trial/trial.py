@@ -247,11 +247,11 @@ class Trial:
     async def _warm(self, name: str, request: Inputs, decided: Merging) -> None:
         """Run a batch on each lane as live ones will be run: at usual priority, and large enough to
         take the way of large ones, whose memory is then there. Otherwise the first callers wait."""
-        rows = _WARM_ROWS if decided.merged else 1
+        rows = [_WARM_ROWS if decided.merged else 1] * _WARM_RUNS
         if decided.batch_sizes:
-            rows = max(size for size in decided.batch_sizes if size <= _WARM_ROWS)
+            rows = [size for size in decided.batch_sizes if size <= _WARM_ROWS] * _WARM_RUNS
         lanes = self._worker.lanes
-        for batch, lane in ((1, lanes[0]), *((rows, lane) for lane in lanes * _WARM_RUNS)):
+        for batch, lane in ((1, lanes[0]), *((size, lane) for size in rows for lane in lanes)):
             started = time.monotonic()
             await self._run(name, joined([request] * batch), lane)
             if time.monotonic() - started > _LONG_SECONDS:
