@@ -26,9 +26,10 @@ def misframed(headers: Mapping[bytes, bytes], version: str) -> Refusal | None:
     `headers` has lower-case names, and repeated ones joined by a comma.
     """
     host = headers.get(b"host")
-    if host is None and version == "1.1":
-        return Refusal(400, "Host header is missing.")
-    if host is not None and b"," in host:
+    if host is None:
+        if version == "1.1":
+            return Refusal(400, "Host header is missing.")
+    elif b"," in host:
         return Refusal(400, "The request has more than one Host header.")
     if version == "1.0" and b"transfer-encoding" in headers:
         return Refusal(400, "Transfer-Encoding needs HTTP/1.1.")

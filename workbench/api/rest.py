@@ -617,7 +617,7 @@ class _BinaryRequest(NamedTuple):
             raise invalid_argument(f"'signature' must be a string; was {name!r}")
         if not isinstance(outputs, list) or not all(isinstance(o, str) for o in outputs):
             raise invalid_argument(f"'outputs' must be a list of output names; was {outputs!r}")
-        if not isinstance(digest, str | None):
+        if digest is not None and not isinstance(digest, str):
             raise invalid_argument(f"'digest' must be a string; was {digest!r}")
         return cls(name, inputs, tuple(outputs), digest)
 

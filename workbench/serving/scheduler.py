@@ -580,14 +580,17 @@ class BatchScheduler:
         version = task.version
         if not task.private:
             version.pending -= 1
-            version.failed += isinstance(result, ServingError)
-            version.answered += not isinstance(result, ServingError)
-        if result is not None and not task.private:
-            meter = version.meters.get(task.signature)
-            if meter is None:
-                meter = version.meters[task.signature] = SignatureMeter()
-            code = result.code if isinstance(result, ServingError) else Code.OK
-            meter.add(code, (now_micros() if now is None else now) - task.arrived)
+            code = Code.OK
+            if isinstance(result, ServingError):
+                version.failed += 1
+                code = result.code
+            else:
+                version.answered += 1
+            if result is not None:
+                meter = version.meters.get(task.signature)
+                if meter is None:
+                    meter = version.meters[task.signature] = SignatureMeter()
+                meter.add(code, (now_micros() if now is None else now) - task.arrived)
         if version.pending == 0 and version.draining:
             version.drained.set()
         if version.suspect is task:
