@@ -111,6 +111,6 @@ def test_what_a_person_should_know_has_a_sentence_for_each_reason() -> None:
         }
     ) == [
         "Requests of signature 'audited' run one by one, because an answer was another one",
-        "Requests of signatures 'serve' and 'serving_default' run one by one, because of its "
+        "Requests of signatures 'serve' and 'serving_default' run one by one, because of the "
         "operation Softmax: it works along the batch",
     ]

@@ -118,7 +118,7 @@ def notes(merging: Mapping[str, Merging]) -> list[str]:
     for name, decided in sorted(merging.items()):
         if decided.merged is not False or decided.by in ("settings", "shape"):
             continue
-        cause = f" of its operation {decided.operation}:" if decided.operation else ""
+        cause = f" of the operation {decided.operation}:" if decided.operation else ""
         why = f"because{cause} {decided.reason}"
         alone.setdefault(why, []).append(repr(name))
     return [f"{_requests_of(names)} run one by one, {why}" for why, names in alone.items()]
