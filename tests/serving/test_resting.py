@@ -87,7 +87,7 @@ def test_it_ends_where_a_load_needs_its_memory(server: Server, tmp_path: Path) -
         )
         # Two of them fit, and not three.
         held = server.core.reservations.budget.reserved("host")
-        server.core.reservations.set_limits(MemorySettings(host_memory_bytes=round(held * 1.2)))
+        server.core.reservations.set_limits(MemorySettings(host_memory_bytes=round(held * 1.45)))
         server.put(tmp_path / "m", 3, "big")
         server.poll("m")
         await server.available("m", 3)
