@@ -37,12 +37,15 @@ from workbench.kernel.keeping import DesiredState, EventsFile, bound_log, say
 from workbench.kernel.supervisor import EXIT_REFUSED
 from workbench.runtime import jupyter_launcher, paths, registry
 from workbench.runtime.processes import ProcessId, become_subreaper, wait_for_end
+from workbench.runtime.quiet import started_executor
 from workbench.serving.core import CoreOptions, ServerCore
 from workbench.serving.reservations import MemorySettings
 
 DRAIN_SECONDS = 1.5
 """Below the half of five seconds after which Jupyter ends a kernel that shuts down by force."""
 _HOUSEKEEPING_SECONDS = 5.0
+_THREADS = 6
+"""For calls that wait for a file or a process."""
 
 logger = logging.getLogger("workbench")
 
@@ -318,6 +321,8 @@ async def _serve(spec: ServerSpec) -> None:
     server = Server(spec)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, server.end, "SIGTERM")
+    # asyncio's own default grows with what happens to be done at a time.
+    loop.set_default_executor(started_executor(_THREADS, "aside"))
 
     def supervisor_died() -> None:
         wait_for_end(spec.supervisor)

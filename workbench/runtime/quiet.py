@@ -52,6 +52,16 @@ def quiet_executor(name: str, niceness: int = LOWEST) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, name, initializer=lower_priority, initargs=(niceness,))
 
 
+def started_executor(threads: int, name: str) -> ThreadPoolExecutor:
+    """That many threads of usual priority, all of them there from the beginning."""
+    executor = ThreadPoolExecutor(threads, name)
+    all_there = threading.Barrier(threads + 1)
+    for _ in range(threads):
+        executor.submit(all_there.wait)
+    all_there.wait()
+    return executor
+
+
 def quietly(quiet: bool, work: Callable[[], T]) -> T:
     """Do some work; where `quiet`, in a thread of low priority."""
     if not quiet:
