@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 import workbench as wb
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.experiments.calibrate import Calibration, calibrate
 from workbench.experiments.digits import train_digits
 from workbench.experiments.engine import make_payload

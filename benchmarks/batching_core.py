@@ -12,9 +12,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from workbench.core.batching import BatchQueue
-from workbench.core.batching_parameters import BatchingParameters
-from workbench.core.slots import SlotScheduler
+from workbench.core.batching.parameters import BatchingParameters
+from workbench.core.batching.queue import BatchQueue
+from workbench.core.batching.slots import SlotScheduler
 
 REQUESTS = 100_000
 ROUNDS = 7

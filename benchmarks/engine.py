@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import uvloop
 
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.serving.core import CoreOptions, ServerCore
 from workbench.serving.engine_load import EngineLoad, run_engine_load
 from workbench.serving.model import ModelConfig, Served

@@ -30,7 +30,7 @@ import orjson
 import uvloop
 
 from workbench.api.http import HttpServer, Reply, Request
-from workbench.core.versions import VersionPolicy
+from workbench.core.versions.version_policy import VersionPolicy
 from workbench.serving.core import ServerCore
 from workbench.serving.model import ModelConfig
 

@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.experiments.hiccups import Hiccups
 from workbench.experiments.service_time import ServiceTime
 from workbench.experiments.simulate import CURVE_REQUESTS, curve

@@ -17,7 +17,7 @@ import time
 import numpy as np
 
 import workbench as wb
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.experiments.digits import train_digits
 from workbench.experiments.engine import Payload, make_payload, run_engine
 from workbench.experiments.generator import run_load

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 import workbench as wb
-from workbench.core.transitions import ALIASES
+from workbench.core.versions.policies import ALIASES
 from workbench.experiments.failing_versions import FailingVersions, failing_versions, trials_from
 
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"

@@ -56,7 +56,7 @@ def test_every_metric_is_in_the_table(server: Server) -> None:
 
 
 def test_every_batching_parameter_is_taken() -> None:
-    from workbench.core.batching_parameters import BatchingParameters
+    from workbench.core.batching.parameters import BatchingParameters
 
     assert "| `BatchingParameters` | all | yes |" in TABLE
     assert {f.name for f in fields(BatchingParameters)} >= {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from workbench.client import Server, connect, serve, servers
-    from workbench.core.batching_parameters import BatchingParameters
+    from workbench.core.batching.parameters import BatchingParameters
     from workbench.core.status import ServingError
     from workbench.experiments import faults
     from workbench.experiments.simulate import simulate
@@ -26,7 +26,7 @@ _WHERE = {
     "connect": "workbench.client",
     "serve": "workbench.client",
     "servers": "workbench.client",
-    "BatchingParameters": "workbench.core.batching",
+    "BatchingParameters": "workbench.core.batching.queue",
     "ServingError": "workbench.core.status",
     "history": "workbench.experiments.store",
     "load_experiment": "workbench.experiments.store",

@@ -18,7 +18,7 @@ from workbench.api.codec import CodecProcess
 from workbench.api.control import ControlPlane
 from workbench.api.http import HttpServer
 from workbench.api.rest import RestApi
-from workbench.core.versions import VersionPolicy
+from workbench.core.versions.version_policy import VersionPolicy
 
 TOKEN = "a-token-for-tests"
 _ANSWER_SECONDS = 60.0

@@ -16,9 +16,9 @@ from workbench.api.config_files import (
     write_batching_parameters,
 )
 from workbench.api.grpc_messages import message_class
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import Code, ServingError
-from workbench.core.versions import VersionPolicy
+from workbench.core.versions.version_policy import VersionPolicy
 from workbench.serving.model import ModelConfig
 
 

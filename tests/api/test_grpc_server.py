@@ -13,8 +13,8 @@ import pytest
 
 from workbench.api.grpc_messages import message_class
 from workbench.api.grpc_server import NEEDS_TOKEN, GrpcOptions, GrpcServer
-from workbench.core.outage import OutOfService
 from workbench.core.status import Code, ServingError
+from workbench.core.versions.outage import OutOfService
 
 WAIT_SECONDS = 30.0
 _HEALTH = "/grpc.health.v1.Health/"

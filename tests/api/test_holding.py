@@ -18,8 +18,8 @@ from tests.api.conftest import Answer, Planes
 from tests.api.test_grpc_service import Client
 from tests.servers import Server
 from workbench.api.rest import HELD_TOO_LONG
-from workbench.core.holding import MAX_HELD, MAX_HELD_BYTES
 from workbench.core.status import Code, ServingError
+from workbench.core.versions.holding import MAX_HELD, MAX_HELD_BYTES
 from workbench.runtime.wire import field
 
 PREDICT = ("POST", "/v1/models/half:predict", {"instances": [2.0]})

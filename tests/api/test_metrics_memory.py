@@ -5,8 +5,8 @@ from __future__ import annotations
 from prometheus_client.parser import text_string_to_metric_families
 
 from workbench.api.metrics_memory import memory_lines
-from workbench.core.budget import Budget
-from workbench.core.ledger import Cell, Machine
+from workbench.core.memory.budget import Budget
+from workbench.core.memory.ledger import Cell, Machine
 from workbench.serving.memory import Account, MemoryLedger
 
 

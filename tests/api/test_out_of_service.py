@@ -15,9 +15,9 @@ from tests.api.conftest import Answer, Planes
 from tests.api.test_grpc_service import _MODEL, Client
 from tests.servers import Server
 from tests.serving.test_quarantine import kill, ready
-from workbench.core import quarantine
-from workbench.core.outage import OutOfService
 from workbench.core.status import Code, ServingError, unavailable
+from workbench.core.versions import quarantine
+from workbench.core.versions.outage import OutOfService
 from workbench.runtime.wire import field
 from workbench.serving import lifecycle, source
 from workbench.serving.model import Model

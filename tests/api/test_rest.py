@@ -22,7 +22,7 @@ from workbench.api import rest as rest_module
 from workbench.api.access import NEEDS_TOKEN
 from workbench.api.http import NOT_FOUND_PAGE
 from workbench.api.rest import TENSORS
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.signature import Signature, TensorInfo
 from workbench.runtime.frames import decode_message, encode_message
 

@@ -12,8 +12,8 @@ import pytest
 
 import workbench as wb
 from workbench.client import lookup
-from workbench.core.outage import OVERDUE_SECONDS
 from workbench.core.status import Code, ServingError, unavailable
+from workbench.core.versions.outage import OVERDUE_SECONDS
 
 WAIT_SECONDS = 60.0
 

@@ -18,7 +18,7 @@ import workbench as wb
 from tests.models import BIG_WEIGHTS_BYTES
 from workbench.client import saving
 from workbench.client.control import ControlClient, model_path
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import Code, ServingError
 
 Put = Callable[[Path, int, str], Path]

@@ -13,7 +13,7 @@ import pytest
 from tests.servers import Server, floats
 from workbench.core.events import log_line
 from workbench.core.status import Code, ServingError
-from workbench.core.versions import VersionPolicy
+from workbench.core.versions.version_policy import VersionPolicy
 
 
 def lines(server: Server, since: int, model: str = "my_mnist_model") -> list[str]:

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.api.conftest import Answer, Planes, catalog, planes  # noqa: F401
 from tests.servers import Server
 from workbench.api.metrics import METRICS_PATH, _escaped
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.serving.meters import Histogram, exponential
 
 PATH = METRICS_PATH

@@ -7,7 +7,7 @@ import json
 import pytest
 
 import workbench as wb
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError
 from workbench.experiments.calibrate import Calibration, calibrate
 from workbench.experiments.tune import TuneResult, tune

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.experiments.points import point
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError
 from workbench.experiments.calibrate import Calibration
 from workbench.experiments.explore import (

@@ -11,7 +11,7 @@ import pytest
 import workbench as wb
 from docs.failing_table import run, to_markdown
 from workbench.core.status import ServingError
-from workbench.core.transitions import ALIASES
+from workbench.core.versions.policies import ALIASES
 from workbench.experiments.failing_versions import Outcome, Trial, failing_versions
 
 NOT_FOUND = r"404: Servable not found for request: Latest\(failing\)"

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.experiments.hiccups import SHORTEST_MICROS, Hiccups, Timeline, uninterrupted
 from workbench.experiments.service_time import ServiceTime
 from workbench.experiments.simulate import simulate

@@ -10,7 +10,7 @@ import pytest
 
 import workbench as wb
 from workbench.api.grpc_tensors import decode_tensor
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import Code, ServingError
 from workbench.experiments.engine import make_payload
 from workbench.experiments.generator_grpc import status_of

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError
 from workbench.experiments.service_time import ServiceTime
 from workbench.experiments.simulate import SimulationResult, curve, simulate, simulate_closed

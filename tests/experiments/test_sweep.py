@@ -12,7 +12,7 @@ import pytest
 
 import workbench as wb
 from tests.experiments.test_point import latencies, window
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.experiments import sweep as sweep_module
 from workbench.experiments.measure import Window

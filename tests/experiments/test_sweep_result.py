@@ -10,7 +10,7 @@ import pytest
 
 from tests.experiments.points import interval, point
 from workbench.api.config_files import read_batching_parameters
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import Code, ServingError
 from workbench.experiments.calibrate import Calibration
 from workbench.experiments.service_time import ServiceTime

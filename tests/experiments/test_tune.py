@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from tests.experiments.points import point
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.experiments.calibrate import Calibration
 from workbench.experiments.service_time import ServiceTime
 from workbench.experiments.tune import (

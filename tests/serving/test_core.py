@@ -13,7 +13,7 @@ import pytest
 
 from tests.models import BIG_WEIGHTS_BYTES
 from tests.servers import WAIT_SECONDS, Server, descriptors, floats
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError, unavailable
 from workbench.runtime.processes import ProcessId
 from workbench.serving.core import ServerCore, schedulable_cpus

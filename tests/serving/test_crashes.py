@@ -20,13 +20,13 @@ import pytest
 from tests.servers import WAIT_SECONDS, Server, floats
 from tests.serving.test_manager import KILLED, kinds
 from tests.serving.test_quarantine import kill, ready
-from workbench.core import quarantine
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.merging import Merging
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.events import Event, log_line
-from workbench.core.merging import Merging
-from workbench.core.outage import OutOfService
-from workbench.core.states import PublicState
 from workbench.core.status import Code, ServingError
+from workbench.core.versions import quarantine
+from workbench.core.versions.outage import OutOfService
+from workbench.core.versions.states import PublicState
 from workbench.serving import lifecycle, source
 from workbench.serving.digests import LARGE_BYTES, digest_of
 from workbench.serving.model import Model

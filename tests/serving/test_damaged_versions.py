@@ -20,7 +20,7 @@ from workbench.api.model_status import model_status
 from workbench.client.card import versions_card
 from workbench.client.views import versions_of
 from workbench.core.status import Code, not_found
-from workbench.core.versions import VersionPolicy
+from workbench.core.versions.version_policy import VersionPolicy
 from workbench.serving import source
 from workbench.serving.model import ModelConfig
 from workbench.serving.source import STALLED_SECONDS, FolderSource

@@ -12,7 +12,7 @@ import pytest
 
 from tests.servers import Server, floats
 from workbench.api.control_engine import encode_run, read_load
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import Code, ServingError
 from workbench.load.arrivals import Schedule
 from workbench.runtime.frames import encode_message

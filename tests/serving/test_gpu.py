@@ -9,7 +9,7 @@ import pytest
 
 from tests.serving import fake_nvml
 from tests.serving.fake_nvml import Card, FakePynvml
-from workbench.core.ledger import Cell, Machine, reconcile
+from workbench.core.memory.ledger import Cell, Machine, reconcile
 from workbench.serving.gpu import CONTEXT_BYTES, Gpu, Gpus, NoGpu, RealNvml
 from workbench.serving.memory import Process
 

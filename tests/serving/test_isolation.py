@@ -15,9 +15,9 @@ from tests.serving.test_scheduler import (
     answers,
     on_loop,
 )
-from workbench.core.batching_parameters import BatchingParameters
-from workbench.core.poison import STRIKES, Outline
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import Code, ServingError
+from workbench.core.versions.poison import STRIKES, Outline
 from workbench.serving.digests import digest_of, outline_of
 from workbench.serving.tasks import VersionQueues
 from workbench.serving.worker import WORKER_LOST

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 from tests.servers import WAIT_SECONDS, Server, floats
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.events import Event, log_line
-from workbench.core.outage import OutOfService
-from workbench.core.states import HarnessState, PublicState
 from workbench.core.status import Code, ServingError, invalid_argument, not_found, unavailable
-from workbench.core.versions import VersionPolicy
+from workbench.core.versions.outage import OutOfService
+from workbench.core.versions.states import HarnessState, PublicState
+from workbench.core.versions.version_policy import VersionPolicy
 from workbench.runtime.processes import ProcessId
 from workbench.serving import manager as module
 from workbench.serving.model import ModelConfig, Served

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from workbench.core.versions import VersionPolicy
+from workbench.core.versions.version_policy import VersionPolicy
 from workbench.serving import source
 from workbench.serving.source import FolderSource, Poll
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from workbench.core.ledger import Machine
+from workbench.core.memory.ledger import Machine
 from workbench.serving.memory_reading import read_machine, read_peak
 
 MEBIBYTE = 1024 * 1024

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import ServingError, failed_precondition, invalid_argument
 from workbench.serving.merge import batch_rows, check_outputs, merge

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from workbench.core.batching_parameters import BatchingParameters
-from workbench.core.states import Harness, HarnessState, ServableId
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError, invalid_argument, not_found
-from workbench.core.versions import VersionPolicy
+from workbench.core.versions.states import Harness, HarnessState, ServableId
+from workbench.core.versions.version_policy import VersionPolicy
 from workbench.serving.lack import Lack
 from workbench.serving.model import Model, ModelConfig, Served
 from workbench.serving.version_folder import Found, Place

@@ -10,8 +10,8 @@ import pytest
 from tests.serving import fake_nvml
 from tests.serving.fake_nvml import Card, FakePynvml
 from workbench.core.events import EventLog
-from workbench.core.states import Harness, ServableId
 from workbench.core.status import Code, ServingError
+from workbench.core.versions.states import Harness, ServableId
 from workbench.serving.estimates import Files, estimate
 from workbench.serving.gpu import CONTEXT_BYTES, Gpus, RealNvml
 from workbench.serving.model import Model, ModelConfig, Served

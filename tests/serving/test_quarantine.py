@@ -13,10 +13,10 @@ import pytest
 
 from tests.servers import Server, floats
 from tests.serving.test_manager import KILLED, failure, kinds, steps
-from workbench.core import quarantine
 from workbench.core.events import Event, log_line
 from workbench.core.status import Code, ServingError, unavailable
-from workbench.core.versions import VersionPolicy
+from workbench.core.versions import quarantine
+from workbench.core.versions.version_policy import VersionPolicy
 from workbench.serving import lifecycle, source
 from workbench.serving.model import Model, Served
 

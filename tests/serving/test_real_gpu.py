@@ -8,7 +8,7 @@ import pytest
 
 from tests.models import BIG_WEIGHTS_BYTES
 from tests.servers import Server
-from workbench.core.versions import VersionPolicy
+from workbench.core.versions.version_policy import VersionPolicy
 from workbench.serving.gpu import NoGpu, RealNvml
 
 

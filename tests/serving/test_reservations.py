@@ -10,8 +10,8 @@ import pytest
 
 from tests.models import BIG_WEIGHTS_BYTES
 from tests.servers import Server
-from workbench.core.states import HarnessState
 from workbench.core.status import Code, ServingError
+from workbench.core.versions.states import HarnessState
 from workbench.serving.model import Served
 from workbench.serving.reservations import MemorySettings, is_refused
 

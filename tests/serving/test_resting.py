@@ -13,7 +13,7 @@ import pytest
 
 from tests.servers import WAIT_SECONDS, Server, floats
 from tests.serving.test_manager import kinds
-from workbench.core.states import HarnessState
+from workbench.core.versions.states import HarnessState
 from workbench.serving import resting
 from workbench.serving.model import Model, Served
 from workbench.serving.reservations import MemorySettings

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import uvloop
 
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import (
     Code,

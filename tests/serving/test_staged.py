@@ -26,9 +26,9 @@ from tests.serving.test_manager import (
     steps,
 )
 from workbench.core.events import Event, log_line
-from workbench.core.states import HarnessState
 from workbench.core.status import Code, ServingError, not_found, unavailable
-from workbench.core.versions import VersionPolicy
+from workbench.core.versions.states import HarnessState
+from workbench.core.versions.version_policy import VersionPolicy
 from workbench.runtime.processes import ProcessId
 from workbench.serving.model import Model
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from matplotlib.colors import to_hex
 
-from workbench.core.states import HarnessState
 from workbench.core.status import ServingError
+from workbench.core.versions.states import HarnessState
 from workbench.widgets.colours import FAILED
 from workbench.widgets.stepper import policy_stepper
 from workbench.widgets.stepper_figure import SHOWN

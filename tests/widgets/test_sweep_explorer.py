@@ -11,7 +11,7 @@ import pytest
 
 import workbench as wb
 from tests.widgets.pages import Page
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError
 from workbench.experiments.calibrate import Calibration, calibrate
 from workbench.experiments.explore import Setting

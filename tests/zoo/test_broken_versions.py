@@ -20,7 +20,7 @@ from tests.zoo.breaking import GOOD_NUMBERS, OTHER_SIGNATURE, Broken
 from tests.zoo.broken import BROKEN
 from tests.zoo.broken_graphs import BROKEN_GRAPHS
 from workbench.core.signature import DEFAULT_SIGNATURE
-from workbench.core.states import FINAL_STATES, HarnessState
+from workbench.core.versions.states import FINAL_STATES, HarnessState
 from workbench.runtime.frames import Tensors
 from workbench.serving.model import Model, Served
 

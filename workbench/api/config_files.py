@@ -19,7 +19,7 @@ from google.protobuf import text_format
 
 from workbench.api.grpc_messages import message_class
 from workbench.api.metrics import METRICS_PATH
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.serving.model import ModelConfig
 

@@ -43,9 +43,9 @@ from workbench.api.control_pulse import PulseRoute
 from workbench.api.control_warmup import WarmupRoute
 from workbench.core.events import log_line
 from workbench.core.model_settings import ModelConfig, read_changes
-from workbench.core.states import HarnessState
 from workbench.core.status import invalid_argument, not_found
-from workbench.core.versions import is_version
+from workbench.core.versions.states import HarnessState
+from workbench.core.versions.version_policy import is_version
 from workbench.serving.core import ServerCore
 from workbench.serving.reservations import MemorySettings
 

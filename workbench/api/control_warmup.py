@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from workbench.api.control_handler import Handler
 from workbench.core.status import invalid_argument, not_found
-from workbench.core.versions import is_version
+from workbench.core.versions.version_policy import is_version
 from workbench.serving.warmup_recorder import WarmupRecording, record_warmup
 
 

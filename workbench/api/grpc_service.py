@@ -34,10 +34,10 @@ from workbench.api.metrics import Metrics
 from workbench.api.model_status import model_status
 from workbench.api.reload import Reloader
 from workbench.api.rest import HELD_TOO_LONG
-from workbench.core.outage import OutOfService
 from workbench.core.signature import DEFAULT_SIGNATURE
-from workbench.core.states import PublicState
 from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
+from workbench.core.versions.outage import OutOfService
+from workbench.core.versions.states import PublicState
 from workbench.runtime.frames import Tensors
 from workbench.runtime.wire import field, fields
 from workbench.serving.manager import Manager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from workbench.api.metrics import Labels, family
-from workbench.core.budget import Budget
+from workbench.core.memory.budget import Budget
 from workbench.serving.memory import MemoryLedger
 
 

@@ -8,8 +8,8 @@ says what is waited for.
 from __future__ import annotations
 
 from workbench.api.json_response import VersionStatus
-from workbench.core.states import PublicState
 from workbench.core.status import Code, ServingError
+from workbench.core.versions.states import PublicState
 from workbench.serving.manager import Manager
 
 

@@ -17,9 +17,9 @@ from dataclasses import replace
 from typing import Any
 
 from workbench.api.config_files import model_configs, read_text_proto
-from workbench.core.states import FINAL_STATES, HarnessState
 from workbench.core.status import Code, ServingError, failed_precondition
-from workbench.core.versions import parse_version
+from workbench.core.versions.states import FINAL_STATES, HarnessState
+from workbench.core.versions.version_policy import parse_version
 from workbench.serving.manager import Manager
 from workbench.serving.model import Model, ModelConfig
 

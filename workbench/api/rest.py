@@ -48,9 +48,9 @@ from workbench.api.json_response import (
 from workbench.api.metrics import CONTENT_TYPE, METRICS_PATH, Metrics
 from workbench.api.model_status import model_status
 from workbench.api.routes import Route, UnreadableVersion, route
-from workbench.core.outage import OutOfService
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import Code, ServingError, invalid_argument
+from workbench.core.versions.outage import OutOfService
 from workbench.runtime import aside
 from workbench.runtime.frames import Tensors, decode_message, encode_message
 from workbench.serving.manager import Manager

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from workbench.core.status import invalid_argument
-from workbench.core.versions import is_version
+from workbench.core.versions.version_policy import is_version
 
 _SAFE = 2**53 - 1
 _DIGITS = 19

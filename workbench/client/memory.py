@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.client.control import ControlClient, model_path
 from workbench.client.tables import table_of
-from workbench.core.budget import size
+from workbench.core.memory.budget import size
 from workbench.core.status import invalid_argument
 
 if TYPE_CHECKING:

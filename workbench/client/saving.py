@@ -13,7 +13,7 @@ from pathlib import Path
 
 from workbench.client.models.servable import Servable
 from workbench.core.status import Code, ServingError, invalid_argument
-from workbench.core.versions import parse_version
+from workbench.core.versions.version_policy import parse_version
 
 ASIDE = ".rolled-back"
 """Where `rollback` puts version folders; the name is no version number, so it is not served."""

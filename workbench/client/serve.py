@@ -22,11 +22,11 @@ from workbench.client.settings import (
     ServerSettings,
     plain_setting,
 )
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.remote_paths import check_local
 from workbench.core.setting_kinds import number, truth
 from workbench.core.status import Code, ServingError, invalid_argument
-from workbench.core.versions import check_version, parse_version
+from workbench.core.versions.version_policy import check_version, parse_version
 from workbench.runtime import paths, registry
 from workbench.runtime.hosts import host_names
 from workbench.runtime.jupyter_launcher import JupyterLauncher

@@ -24,10 +24,10 @@ from workbench.client.settings import plain_setting
 from workbench.client.tables import table_of
 from workbench.client.views import Versions, versions_of
 from workbench.client.warmup import WarmupRecording
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
-from workbench.core.versions import VersionPolicy, check_version
+from workbench.core.versions.version_policy import VersionPolicy, check_version
 from workbench.runtime import registry
 from workbench.runtime.jupyter_launcher import JupyterLauncher
 from workbench.runtime.launcher import reap_supervisors

@@ -11,7 +11,7 @@ from workbench.client.links import as_written, is_same_folder
 from workbench.core.model_settings import MODEL_SETTINGS, check_setting
 from workbench.core.setting_kinds import number, optional, text, truth, whole
 from workbench.core.status import invalid_argument
-from workbench.core.versions import VersionPolicy
+from workbench.core.versions.version_policy import VersionPolicy
 from workbench.runtime.registry import Entry
 
 if TYPE_CHECKING:

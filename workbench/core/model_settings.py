@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.remote_paths import check_local
 from workbench.core.setting_kinds import (
     INT64_MAX,
@@ -34,8 +34,8 @@ from workbench.core.setting_kinds import (
     whole,
 )
 from workbench.core.status import ServingError, invalid_argument
-from workbench.core.transitions import policy_name
-from workbench.core.versions import VersionPolicy, is_version
+from workbench.core.versions.policies import policy_name
+from workbench.core.versions.version_policy import VersionPolicy, is_version
 
 _INT32_MAX = 2**31 - 1
 _DEFAULT_TAGS = ("serve",)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.client.server import Server
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import failed_precondition
 from workbench.experiments.engine import EngineResult, Payload, make_payload, run_engine
 from workbench.experiments.hiccups import SHORTEST_MICROS, Hiccups

@@ -20,7 +20,7 @@ from workbench.client.control import model_path
 from workbench.client.saving import ASIDE, version_folders
 from workbench.client.server import LOAD_TIMEOUT_SECONDS, Server
 from workbench.core.status import failed_precondition, invalid_argument
-from workbench.core.transitions import policy_name
+from workbench.core.versions.policies import policy_name
 from workbench.experiments.generator import Closed, run_load
 from workbench.experiments.page_cache import bring_in, cached_share, evict
 from workbench.experiments.progress import Progress

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from workbench.core.batching_parameters import next_allowed_batch_size
+from workbench.core.batching.parameters import next_allowed_batch_size
 from workbench.experiments.point import Point
 
 _MOSTLY = 0.9

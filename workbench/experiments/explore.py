@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import invalid_argument
 from workbench.experiments.calibrate import LARGEST, Calibration
 from workbench.experiments.diagnosis import diagnose

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.experiments.measure import Window, add_counters
 from workbench.load.histogram import LatencyHistogram
 from workbench.load.intervals import Interval, group_size, quantile_interval

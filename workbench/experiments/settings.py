@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from workbench.client.server import Server
-from workbench.core.batching_parameters import BatchingParameters
-from workbench.core.merging import automatic_parameters
+from workbench.core.batching.merging import automatic_parameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.core.status import failed_precondition
 

@@ -1,6 +1,6 @@
 """What a batching setting would do, in virtual time: the server's own batching, without it.
 
-The queue and the slots are those of `core.batching`, the very code that the live scheduler
+The queue and the slots are those of `core.batching.queue`, the very code that the live scheduler
 drives with an event loop. Here a list of arrivals drives it, and a batch takes as long as a
 `ServiceTime` says. A second of traffic takes some milliseconds, which is fast enough to
 redraw a curve while somebody drags a slider.
@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.core.batching import Batch, BatchQueue, CloseReason
-from workbench.core.batching_parameters import BatchingParameters, next_allowed_batch_size
-from workbench.core.slots import SlotScheduler
+from workbench.core.batching.parameters import BatchingParameters, next_allowed_batch_size
+from workbench.core.batching.queue import Batch, BatchQueue, CloseReason
+from workbench.core.batching.slots import SlotScheduler
 from workbench.core.status import ServingError
 from workbench.experiments.service_time import ServiceTime
 from workbench.load.arrivals import Seconds, poisson

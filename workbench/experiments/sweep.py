@@ -16,7 +16,7 @@ from itertools import product
 from typing import Any
 
 from workbench.client.server import Server
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError, invalid_argument
 from workbench.experiments.engine import Payload, make_payload
 from workbench.experiments.generator import LoadError

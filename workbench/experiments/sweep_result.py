@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError, failed_precondition
 from workbench.experiments.diagnosis import diagnose
 from workbench.experiments.point import STABLE, Point

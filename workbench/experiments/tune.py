@@ -18,7 +18,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from workbench.client.server import Server
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.experiments.calibrate import Calibration, calibrate
 from workbench.experiments.diagnosis import diagnose
 from workbench.experiments.measure import Where

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, NamedTuple
 
-from workbench.core.batching import Batch
+from workbench.core.batching.queue import Batch
 
 _RECORDS_KEPT = 1000
 

@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from workbench.core.batching_parameters import BatchingParameters
-from workbench.core.budget import size
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.events import Event, EventLog
-from workbench.core.states import PublicState
+from workbench.core.memory.budget import size
+from workbench.core.versions.states import PublicState
 from workbench.serving.gpu import Gpus, Nvml, RealNvml
 from workbench.serving.lifecycle import DRAIN_SECONDS
 from workbench.serving.loading import LOAD_SECONDS

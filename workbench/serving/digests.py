@@ -10,7 +10,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from workbench.core.poison import Outline
+from workbench.core.versions.poison import Outline
 
 LARGE_BYTES = 2**20
 """Inputs beyond this are hashed in a thread: some milliseconds that are not to be everybody's."""

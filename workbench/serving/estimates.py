@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from workbench.core.budget import Need
+from workbench.core.memory.budget import Need
 from workbench.runtime.limits import Limit
 from workbench.serving.checkpoint_index import CompressedIndex, DamagedIndex, read_index
 from workbench.serving.gpu import CONTEXT_BYTES

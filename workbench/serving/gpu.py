@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from workbench.core.ledger import Holding, Machine
+from workbench.core.memory.ledger import Holding, Machine
 
 if TYPE_CHECKING:
     from workbench.serving.memory import Process

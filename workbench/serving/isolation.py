@@ -3,7 +3,7 @@
 Whatever was in a worker when it died is under suspicion: the requests of its batches are run again,
 each alone in the next worker, and everything else of the version waits meanwhile. Those that are
 answered are acquitted. One that kills the next worker too has been alone with it: the crash is put
-down to its input (`core.poison`), it is answered with an error, and its input is known from then.
+down to its input (`core.versions.poison`), it is answered with an error, and its input is known from then.
 Whoever sends it again has it run alone at once, so that no neighbour is lost with it, and after its
 third crash it is refused.
 
@@ -18,15 +18,15 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from workbench.core.poison import Outline
 from workbench.core.status import ServingError
+from workbench.core.versions.poison import Outline
 from workbench.runtime.quiet import quiet_executor
 from workbench.serving.digests import digest_of, is_large, outline_of
 from workbench.serving.tasks import Task, VersionQueues
 from workbench.serving.worker import WORKER_LOST, Worker
 
 if TYPE_CHECKING:
-    from workbench.core.batching import Batch, Part
+    from workbench.core.batching.queue import Batch, Part
 
 _hasher = quiet_executor("hashing")
 

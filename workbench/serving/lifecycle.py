@@ -15,14 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from workbench.core.batching_parameters import BatchingParameters
+from workbench.core.batching.merging import Merging
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.events import EventLog
-from workbench.core.merging import Merging
-from workbench.core.outage import Outage
-from workbench.core.poison import Outline
-from workbench.core.quarantine import DEATH_WINDOW_SECONDS, MAX_DEATHS
-from workbench.core.states import FINAL_STATES, HarnessState
 from workbench.core.status import Code, ServingError, unavailable
+from workbench.core.versions.outage import Outage
+from workbench.core.versions.poison import Outline
+from workbench.core.versions.quarantine import DEATH_WINDOW_SECONDS, MAX_DEATHS
+from workbench.core.versions.states import FINAL_STATES, HarnessState
 from workbench.serving import quarantine
 from workbench.serving.loading import Loader, as_serving_error, is_passing
 from workbench.serving.model import Model, Renewal, Served

@@ -15,13 +15,19 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from workbench.core.batching_parameters import BatchingParameters
-from workbench.core.budget import family
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.events import EventLog
-from workbench.core.holding import worth_waiting
-from workbench.core.states import FINAL_STATES, RISING_STATES, Harness, HarnessState, ServableId
+from workbench.core.memory.budget import family
 from workbench.core.status import invalid_argument, not_found
-from workbench.core.transitions import Act, Version, holds, policy_named
+from workbench.core.versions.holding import worth_waiting
+from workbench.core.versions.policies import Act, Version, holds, policy_named
+from workbench.core.versions.states import (
+    FINAL_STATES,
+    RISING_STATES,
+    Harness,
+    HarnessState,
+    ServableId,
+)
 from workbench.serving import quarantine
 from workbench.serving.gpu import Gpus
 from workbench.serving.heartbeat import Heartbeat

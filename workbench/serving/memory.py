@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workbench.core.ledger import Cell, Holding, Machine, reconcile
+from workbench.core.memory.ledger import Cell, Holding, Machine, reconcile
 from workbench.runtime.quiet import LOWEST, lower_priority
 from workbench.serving.gpu import Gpus
 from workbench.serving.memory_reading import (

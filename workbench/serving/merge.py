@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from workbench.core.batching_parameters import BatchingParameters, next_allowed_batch_size
+from workbench.core.batching.parameters import BatchingParameters, next_allowed_batch_size
 from workbench.core.signature import Signature
 from workbench.core.status import ServingError, failed_precondition, invalid_argument
 

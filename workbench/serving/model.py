@@ -9,14 +9,14 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from workbench.core.holding import Held
-from workbench.core.merging import Merging, notes
+from workbench.core.batching.merging import Merging, notes
 from workbench.core.model_settings import ModelConfig as ModelConfig
-from workbench.core.poison import PoisonTable
-from workbench.core.quarantine import Record
 from workbench.core.signature import INIT_SIGNATURE, Signature
-from workbench.core.states import Harness, HarnessState, ServableId
 from workbench.core.status import ServingError
+from workbench.core.versions.holding import Held
+from workbench.core.versions.poison import PoisonTable
+from workbench.core.versions.quarantine import Record
+from workbench.core.versions.states import Harness, HarnessState, ServableId
 from workbench.serving import outages
 from workbench.serving.estimates import Measured, VersionMemory
 from workbench.serving.lack import Lack

@@ -11,8 +11,8 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from workbench.core.outage import OVERDUE_SECONDS, Outage
-from workbench.core.states import RISING_STATES, HarnessState
+from workbench.core.versions.outage import OVERDUE_SECONDS, Outage
+from workbench.core.versions.states import RISING_STATES, HarnessState
 
 if TYPE_CHECKING:
     from workbench.serving.model import Model, Served

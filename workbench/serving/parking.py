@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 
-from workbench.core.states import HarnessState
 from workbench.core.status import ServingError, unavailable
+from workbench.core.versions.states import HarnessState
 from workbench.serving.digests import size_of
 from workbench.serving.model import Model, Served
 from workbench.serving.outages import outage_of

@@ -1,4 +1,4 @@
-"""Which versions of a model are set aside, tried again, or on probation: `core.quarantine` for the
+"""Which versions of a model are set aside, tried again, or on probation: `core.versions.quarantine` for the
 versions of one model, with real time and events."""
 
 from __future__ import annotations
@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator
 
 from workbench.core.events import EventLog
-from workbench.core.quarantine import Record
-from workbench.core.states import HarnessState
-from workbench.core.transitions import policy_name
+from workbench.core.versions.policies import policy_name
+from workbench.core.versions.quarantine import Record
+from workbench.core.versions.states import HarnessState
 from workbench.serving.model import Model, Served
 from workbench.serving.source import Poll
 

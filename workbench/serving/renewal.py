@@ -14,9 +14,9 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from workbench.core.budget import family
 from workbench.core.events import EventLog
-from workbench.core.states import FINAL_STATES, RISING_STATES, Harness, HarnessState
+from workbench.core.memory.budget import family
+from workbench.core.versions.states import FINAL_STATES, RISING_STATES, Harness, HarnessState
 from workbench.serving.lifecycle import Lifecycle
 from workbench.serving.loading import is_passing
 from workbench.serving.model import Model, Renewal, Served

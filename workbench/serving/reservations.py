@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from workbench.core.budget import Budget, Fit, Standing, fits, size
 from workbench.core.events import EventLog
-from workbench.core.states import HarnessState
+from workbench.core.memory.budget import Budget, Fit, Standing, fits, size
 from workbench.core.status import Code, ServingError, invalid_argument
+from workbench.core.versions.states import HarnessState
 from workbench.runtime.limits import Limit, limit_memory
 from workbench.runtime.quiet import quiet_executor
 from workbench.serving.estimates import Files, Measured, VersionMemory, estimate, read_files

@@ -1,4 +1,4 @@
-"""The batching of `core.batching`, driven by an event loop and run by workers.
+"""The batching of `core.batching.queue`, driven by an event loop and run by workers.
 
 Requests become tasks; tasks wait in the queues of their version; free executor slots take
 batches; lanes run them. All of it happens on one loop, without locks.
@@ -21,12 +21,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workbench.core.batching import Batch, BatchQueue
-from workbench.core.batching_parameters import BatchingParameters
-from workbench.core.holding import MAX_HELD_BYTES
-from workbench.core.outage import Outage
-from workbench.core.slots import SlotScheduler
+from workbench.core.batching.parameters import BatchingParameters
+from workbench.core.batching.queue import Batch, BatchQueue
+from workbench.core.batching.slots import SlotScheduler
 from workbench.core.status import Code, ServingError, invalid_argument, unavailable
+from workbench.core.versions.holding import MAX_HELD_BYTES
+from workbench.core.versions.outage import Outage
 from workbench.runtime import aside
 from workbench.runtime.alarm import Alarm
 from workbench.runtime.frames import Tensors

@@ -1,6 +1,6 @@
 """Watching a model's folder: which versions are there, and which of them are complete.
 
-The rules for version numbers are TensorFlow Serving's (`core.versions`). Three things are better on
+The rules for version numbers are TensorFlow Serving's (`core.versions.version_policy`). Three things are better on
 purpose: each model is polled on its own, so that one wrong path harms no other model; a version
 whose files are still being copied is waited for, never half loaded; and only folders that may be
 served are looked into, so that thousands of old ones cost no more than their names.
@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import Any
 
 from workbench.core.status import Code, ServingError
-from workbench.core.versions import VersionPolicy, parse_version
+from workbench.core.versions.version_policy import VersionPolicy, parse_version
 from workbench.serving.lack import CHANGING, Lack
 from workbench.serving.version_folder import Found, Place, lack, measure, stalled
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from workbench.core.batching import BatchQueue
-from workbench.core.batching_parameters import BatchingParameters
-from workbench.core.merging import Merging, automatic_parameters, has_batch_dimension
-from workbench.core.outage import Outage
-from workbench.core.poison import Outline, PoisonTable
+from workbench.core.batching.merging import Merging, automatic_parameters, has_batch_dimension
+from workbench.core.batching.parameters import BatchingParameters
+from workbench.core.batching.queue import BatchQueue
 from workbench.core.signature import Signature
 from workbench.core.status import ServingError
+from workbench.core.versions.outage import Outage
+from workbench.core.versions.poison import Outline, PoisonTable
 from workbench.runtime.frames import Tensors
 from workbench.serving.batch_records import BatchStatistics
 from workbench.serving.merge import batch_rows

@@ -8,7 +8,7 @@ from workbench.client.card import how_to_ask
 from workbench.client.orders import ORDERS
 from workbench.client.server import Server
 from workbench.core.status import ServingError
-from workbench.core.transitions import ALIASES
+from workbench.core.versions.policies import ALIASES
 from workbench.widgets.durable import display_live, in_notebook
 from workbench.widgets.live import LiveWidget
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from workbench.core.budget import size
+from workbench.core.memory.budget import size
 from workbench.experiments.figure import INK, PAGE_WIDTH, Picture
 from workbench.widgets.colours import version_colour
 from workbench.widgets.ledger_parts import Device, Part

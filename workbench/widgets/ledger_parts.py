@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from workbench.core.budget import size
+from workbench.core.memory.budget import size
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import ipywidgets as ipw
 
-from workbench.core.states import HarnessState
-from workbench.core.transitions import ALIASES, Version, policy_name
+from workbench.core.versions.policies import ALIASES, Version, policy_name
+from workbench.core.versions.states import HarnessState
+from workbench.core.versions.table import EDITABLE, PolicyTable, Step
 from workbench.widgets.durable import Lasting, Output, display_live, in_notebook, lasting
 from workbench.widgets.latest import Latest
 from workbench.widgets.live import answer_in_subshells
-from workbench.widgets.policy_table import EDITABLE, PolicyTable, Step
 from workbench.widgets.stepper_figure import Moment, figure_of, frame_of
 
 if TYPE_CHECKING:

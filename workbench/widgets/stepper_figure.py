@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from workbench.core.states import HarnessState
-from workbench.core.transitions import Version
+from workbench.core.versions.policies import Version
+from workbench.core.versions.states import HarnessState
 from workbench.experiments.figure import INK, PAGE_WIDTH, Picture
 from workbench.widgets.colours import FAILED, version_colour
 

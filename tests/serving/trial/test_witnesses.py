@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from workbench.core.merging import Merging
+from workbench.core.batching.merging import Merging
 from workbench.serving.trial.audit import Audit
 from workbench.serving.trial.recent import Recent
 from workbench.serving.trial.witness import Witness

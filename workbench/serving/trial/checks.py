@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from workbench.core.merging import Merging
+from workbench.core.batching.merging import Merging
 from workbench.core.status import ServingError
 from workbench.runtime.frames import Tensors
 from workbench.serving.trial.audit import Audit
@@ -14,7 +14,7 @@ from workbench.serving.trial.recent import copied
 from workbench.serving.trial.witness import Witness
 
 if TYPE_CHECKING:
-    from workbench.core.batching import Batch
+    from workbench.core.batching.queue import Batch
     from workbench.serving.tasks import Task, VersionQueues
 
 RunPrivately = Callable[["VersionQueues", str, Tensors, Sequence[str], Callable[[Any], None]], None]

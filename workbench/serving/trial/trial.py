@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.core.merging import Merging, by_graph, mixing_warning
+from workbench.core.batching.merging import Merging, by_graph, mixing_warning
 from workbench.core.signature import INIT_SIGNATURE, Signature, TensorInfo
 from workbench.core.signature_facts import SignatureFacts
 from workbench.core.status import Code, ServingError

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workbench.core.merging import Merging
+from workbench.core.batching.merging import Merging
 from workbench.serving.trial.compare import Agreement, agreement
 from workbench.serving.trial.recent import copied, size_bytes
 

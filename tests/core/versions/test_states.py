@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 
-from workbench.core.states import (
+from workbench.core.status import Code, ServingError
+from workbench.core.versions.states import (
     FINAL_STATES,
     LEGAL_MOVES,
     RISING_STATES,
@@ -16,7 +17,6 @@ from workbench.core.states import (
     ServableId,
     public_state,
 )
-from workbench.core.status import Code, ServingError
 
 S = HarnessState
 WHOLE_LIFE = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workbench.core.merging import (
+from workbench.core.batching.merging import (
     COMPILED_BATCH_SIZES,
     Merging,
     automatic_parameters,

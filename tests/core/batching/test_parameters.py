@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workbench.core.batching_parameters import BatchingParameters, next_allowed_batch_size
+from workbench.core.batching.parameters import BatchingParameters, next_allowed_batch_size
 from workbench.core.status import ServingError, invalid_argument
 
 

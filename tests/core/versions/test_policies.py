@@ -7,9 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from workbench.core.states import FINAL_STATES, Harness, HarnessState, ServableId
 from workbench.core.status import ServingError, invalid_argument
-from workbench.core.transitions import (
+from workbench.core.versions.policies import (
     ALIASES,
     Act,
     Action,
@@ -23,6 +22,7 @@ from workbench.core.transitions import (
     resource_preserving,
     staged,
 )
+from workbench.core.versions.states import FINAL_STATES, Harness, HarnessState, ServableId
 
 S = HarnessState
 

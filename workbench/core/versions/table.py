@@ -1,6 +1,6 @@
 """A table of versions that is stepped by hand: the pure policy decides, then time passes.
 
-The policy is the server's own (`core.transitions`). What a step adds is what the world does: a
+The policy is the server's own (`core.versions.policies`). What a step adds is what the world does: a
 load ends well, a drained version is gone.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from workbench.core.states import HarnessState
-from workbench.core.transitions import Act, Version, policy_named
+from workbench.core.versions.policies import Act, Version, policy_named
+from workbench.core.versions.states import HarnessState
 
 _S = HarnessState
 # What a decision begins, and how what has begun goes on by itself.

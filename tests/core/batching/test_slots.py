@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.test_batching import FULL, TIMEOUT, _Same, make_queue, offer_sizes, refusal, whole
-from workbench.core.batching import Batch
-from workbench.core.slots import SlotScheduler
+from tests.core.batching.test_queue import (
+    FULL,
+    TIMEOUT,
+    _Same,
+    make_queue,
+    offer_sizes,
+    refusal,
+    whole,
+)
+from workbench.core.batching.queue import Batch
+from workbench.core.batching.slots import SlotScheduler
 from workbench.core.status import ServingError, unavailable
 
 

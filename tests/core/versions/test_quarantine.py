@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.core.quarantine import (
+from workbench.core.versions.quarantine import (
     ALONE_FIRST_PAUSE_SECONDS,
     ALONE_LONGEST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from workbench.core.batching import Batch, BatchQueue, CloseReason, Part
-from workbench.core.batching_parameters import BatchingParameters
-from workbench.core.slots import SlotScheduler
+from workbench.core.batching.parameters import BatchingParameters
+from workbench.core.batching.queue import Batch, BatchQueue, CloseReason, Part
+from workbench.core.batching.slots import SlotScheduler
 from workbench.core.status import Code, ServingError, invalid_argument, unavailable
 
 FULL, TIMEOUT, IDLE, DRAIN, SPLIT = (

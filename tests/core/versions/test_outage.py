@@ -7,8 +7,8 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.core.outage import OVERDUE_SECONDS, UNKNOWN_SECONDS, Outage, OutOfService
 from workbench.core.status import Code
+from workbench.core.versions.outage import OVERDUE_SECONDS, UNKNOWN_SECONDS, Outage, OutOfService
 
 WHY = "Its worker process died 3 times within 60 s, last: killed by SIGKILL"
 SECONDS = st.floats(0, 1e4)

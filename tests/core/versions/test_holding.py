@@ -9,11 +9,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from tests.core.test_transitions import versions
-from workbench.core.holding import Held, worth_waiting
-from workbench.core.states import HarnessState
+from tests.core.versions.test_policies import versions
 from workbench.core.status import ServingError, unavailable
-from workbench.core.transitions import Version
+from workbench.core.versions.holding import Held, worth_waiting
+from workbench.core.versions.policies import Version
+from workbench.core.versions.states import HarnessState
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from workbench.core.poison import STRIKES, Outline, PoisonTable
 from workbench.core.status import failed_precondition
+from workbench.core.versions.poison import STRIKES, Outline, PoisonTable
 
 ONE = Outline("serving_default", (("x", "float32", (1, 3)),))
 TWO = Outline("other", (("a", "string", ()), ("b", "int64", (2,))))

@@ -5,16 +5,16 @@ requests of that moment; with `unload_first+hold` they wait, bounded in number a
 deadlines, and the new version answers them. `staged+hold` does the same in its shorter gap.
 
 After a crash with nothing else to serve, requests wait in the same way under every transition,
-where the version is expected back within their time (`core.outage`).
+where the version is expected back within their time (`core.versions.outage`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from workbench.core.states import HarnessState
 from workbench.core.status import unavailable
-from workbench.core.transitions import Version
+from workbench.core.versions.policies import Version
+from workbench.core.versions.states import HarnessState
 
 MAX_HELD = 1000
 """Requests of one model that may wait at a time."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from workbench.core.states import HarnessState
-from workbench.core.transitions import Version
-from workbench.widgets.policy_table import PolicyTable
+from workbench.core.versions.policies import Version
+from workbench.core.versions.states import HarnessState
+from workbench.core.versions.table import PolicyTable
 
 
 def story(transition: str) -> list[str]:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-from workbench.core.batching import Batch, BatchQueue
+from workbench.core.batching.queue import Batch, BatchQueue
 from workbench.core.status import Code, ServingError, invalid_argument
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.core.status import ServingError, invalid_argument
-from workbench.core.versions import VersionPolicy, parse_version
+from workbench.core.versions.version_policy import VersionPolicy, parse_version
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from workbench.core.budget import Budget, Fit, Need, Standing, family, fits, size
+from workbench.core.memory.budget import Budget, Fit, Need, Standing, family, fits, size
 
 GB = 2**30
 KEYS = st.sampled_from("abcdef")

@@ -14,7 +14,7 @@ can be stepped by hand. The first two are TensorFlow Serving's:
   than once, and a shorter moment in which nothing serves.
 
 Requests of that moment are refused; with `unload_first+hold` or `staged+hold` the same steps are
-taken and they wait instead (`core.holding`).
+taken and they wait instead (`core.versions.holding`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import enum
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from workbench.core.states import FINAL_STATES, HarnessState
 from workbench.core.status import invalid_argument
+from workbench.core.versions.states import FINAL_STATES, HarnessState
 
 
 class Version(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.core.ledger import Cell, Holding, Machine, reconcile
+from workbench.core.memory.ledger import Cell, Holding, Machine, reconcile
 
 SIZES = st.integers(0, 2**40)
 DEVICES = st.sampled_from(["host", "gpu:0", "gpu:1"])
