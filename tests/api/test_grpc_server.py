@@ -11,10 +11,10 @@ import grpc
 import grpc.aio
 import pytest
 
-from workbench.api.grpc_messages import message_class
 from workbench.api.grpc_server import NEEDS_TOKEN, GrpcOptions, GrpcServer
 from workbench.core.status import Code, ServingError
 from workbench.core.versions.outage import OutOfService
+from workbench.formats.messages import message_class
 
 WAIT_SECONDS = 30.0
 _HEALTH = "/grpc.health.v1.Health/"

@@ -12,15 +12,15 @@ import pytest
 
 from tests.servers import Server
 from workbench.api import grpc_service
-from workbench.api.grpc_messages import message_class
 from workbench.api.grpc_service import GrpcService
-from workbench.api.grpc_tensors import decode_tensor, encode_tensors
 from workbench.api.metrics import Metrics
 from workbench.api.reload import Reloader
 from workbench.core.events import Event, log_line
 from workbench.core.status import Code, ServingError
+from workbench.formats.messages import message_class
+from workbench.formats.protobuf import field, submessage, submessages
+from workbench.formats.tensor_proto import decode_tensor, encode_tensors
 from workbench.runtime.frames import Tensors
-from workbench.runtime.wire import field, submessage, submessages
 
 _PREDICTION, _MODEL = "/tensorflow.serving.PredictionService/", "/tensorflow.serving.ModelService/"
 _WAIT_SECONDS = 60.0

@@ -20,7 +20,7 @@ from tests.servers import Server
 from workbench.api.rest import HELD_TOO_LONG
 from workbench.core.status import Code, ServingError
 from workbench.core.versions.holding import MAX_HELD, MAX_HELD_BYTES
-from workbench.runtime.wire import field
+from workbench.formats.protobuf import field
 
 PREDICT = ("POST", "/v1/models/half:predict", {"instances": [2.0]})
 SPEC = field(1, field(1, b"half"))

@@ -19,10 +19,10 @@ from workbench.api.json_request import (
     decode_predict,
 )
 from workbench.api.json_response import encode_predict
-from workbench.api.tf_example import Feature, encode_example
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import Code, ServingError, not_found
-from workbench.runtime.dtypes import numpy_dtype
+from workbench.formats.dtypes import numpy_dtype
+from workbench.formats.tf_example import Feature, encode_example
 
 DEEP = b"[" * 500_000 + b"]" * 500_000
 

@@ -18,7 +18,7 @@ from tests.serving.test_quarantine import kill, ready
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.core.versions import quarantine
 from workbench.core.versions.outage import OutOfService
-from workbench.runtime.wire import field
+from workbench.formats.protobuf import field
 from workbench.serving import lifecycle, source
 from workbench.serving.model import Model
 

@@ -11,9 +11,9 @@ import pytest
 from google.protobuf import text_format
 
 from tests.servers import Server
-from workbench.api.grpc_messages import message_class
 from workbench.api.reload import Reloader, check_labels, follow_config_file, wait_until_settled
 from workbench.core.status import Code, ServingError
+from workbench.formats.messages import message_class
 from workbench.serving.model import ModelConfig
 
 

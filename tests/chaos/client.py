@@ -17,9 +17,9 @@ import grpc
 import grpc.aio
 import numpy as np
 
-from workbench.api.grpc_tensors import decode_tensor, encode_tensors
+from workbench.formats.protobuf import field, submessage
+from workbench.formats.tensor_proto import decode_tensor, encode_tensors
 from workbench.runtime.registry import Entry
-from workbench.runtime.wire import field, submessage
 
 ANSWER_SECONDS = 45.0
 NO_ANSWER = "no answer"

@@ -16,7 +16,7 @@ from tests.servers import Server, floats
 from workbench.client import connect
 from workbench.core.events import log_line
 from workbench.core.status import Code, ServingError
-from workbench.runtime.wire import field
+from workbench.formats.protobuf import field
 from workbench.serving.model import Served
 from workbench.serving.warmup_recorder import (
     crc32c,

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 import workbench as wb
-from workbench.api.grpc_tensors import decode_tensor
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import Code, ServingError
 from workbench.experiments.engine import make_payload
 from workbench.experiments.generator_grpc import status_of
 from workbench.experiments.measure import Where, load_job, measure
 from workbench.experiments.point import summarize
-from workbench.experiments.predict_message import answered_version, predict_request
+from workbench.formats.predict_message import answered_version, predict_request
+from workbench.formats.protobuf import field, submessage, submessages
+from workbench.formats.tensor_proto import decode_tensor
 from workbench.load.arrivals import Schedule
-from workbench.runtime.wire import field, submessage, submessages
 
 WAYS: tuple[Where, ...] = ("engine", "rest", "grpc")
 

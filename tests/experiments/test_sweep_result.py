@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.experiments.points import interval, point
-from workbench.api.config_files import read_batching_parameters
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import Code, ServingError
 from workbench.experiments.calibrate import Calibration
 from workbench.experiments.service_time import ServiceTime
 from workbench.experiments.sweep_plot import knee, lines_of
 from workbench.experiments.sweep_result import SweepResult, batching_text_proto
+from workbench.formats.config_files import read_batching_parameters
 from workbench.load.intervals import Interval
 
 SLOW = point(timeout=5000, achieved=3000, p99=0.02)

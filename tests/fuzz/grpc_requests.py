@@ -8,9 +8,9 @@ import numpy as np
 
 from tests.fuzz.mutate import EDGES, mutate, splice
 from tests.fuzz.target import MODELS
-from workbench.api.grpc_messages import message_class
-from workbench.api.grpc_tensors import encode_tensors
-from workbench.runtime.wire import field
+from workbench.formats.messages import message_class
+from workbench.formats.protobuf import field
+from workbench.formats.tensor_proto import encode_tensors
 
 PREDICTION = "/tensorflow.serving.PredictionService/"
 MODEL = "/tensorflow.serving.ModelService/"

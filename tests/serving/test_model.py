@@ -12,7 +12,7 @@ from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError, invalid_argument, not_found
 from workbench.core.versions.states import Harness, HarnessState, ServableId
 from workbench.core.versions.version_policy import VersionPolicy
-from workbench.serving.lack import Lack
+from workbench.formats.lack import Lack
 from workbench.serving.model import Model, ModelConfig, Served
 from workbench.serving.version_folder import Found, Place
 

@@ -15,7 +15,7 @@ from tests.models import DTYPES
 from tests.servers import floats
 from tests.worker.conftest import Ask
 from workbench.core.status import Code, ServingError
-from workbench.runtime.dtypes import number_kind, numpy_dtype
+from workbench.formats.dtypes import number_kind, numpy_dtype
 
 
 def strings(*values: bytes) -> np.ndarray:

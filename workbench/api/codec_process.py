@@ -36,7 +36,7 @@ import numpy as np
 from workbench.api.body import Spool
 from workbench.core.signature import Signature
 from workbench.core.status import Code, ServingError, invalid_argument
-from workbench.runtime.dtypes import STRING, dtype_name, numpy_dtype
+from workbench.formats.dtypes import STRING, dtype_name, numpy_dtype
 from workbench.runtime.quiet import LOWEST
 
 Message = dict[str, Any]

@@ -20,9 +20,9 @@ from typing import Any
 import orjson
 import tornado.web
 
-from workbench.api.http_status import HTTP_STATUS
 from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.core.status import ServingError, invalid_argument
+from workbench.formats.http_status import HTTP_STATUS
 from workbench.load.arrivals import Schedule
 from workbench.runtime.frames import decode_message
 from workbench.serving.batch_records import BatchRecord

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import tornado.web
 
-from workbench.api.http_status import HTTP_STATUS
 from workbench.core.setting_kinds import INT64_MAX
 from workbench.core.status import ServingError, invalid_argument
+from workbench.formats.http_status import HTTP_STATUS
 
 if TYPE_CHECKING:
     from workbench.api.control import ControlPlane

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 from google.protobuf import descriptor_pb2
 from google.protobuf.message import DecodeError
 
-from workbench.api.grpc_messages import message_class
 from workbench.core.status import Code, ServingError
+from workbench.formats.messages import message_class
 
 REFLECTION_METHODS = tuple(
     f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"

@@ -17,9 +17,9 @@ import grpc
 import grpc.aio
 
 from workbench.api.access import TOKEN_HEADER, Token
-from workbench.api.grpc_messages import message_class
 from workbench.api.grpc_reflection import REFLECTION_METHODS, reflect
 from workbench.core.status import Code, ServingError, failed_precondition
+from workbench.formats.messages import message_class
 
 logger = logging.getLogger(__name__)
 

@@ -19,16 +19,6 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from workbench.api.grpc_messages import message_class
-from workbench.api.grpc_tensors import decode_tensor, encode_tensors
-from workbench.api.inference import (
-    check_inputs,
-    check_method_name,
-    check_outputs_exist,
-    classification,
-    examples_signature,
-    regression,
-)
 from workbench.api.json_response import encoding_bytes
 from workbench.api.metrics import Metrics
 from workbench.api.model_status import model_status
@@ -38,8 +28,18 @@ from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
 from workbench.core.versions.outage import OutOfService
 from workbench.core.versions.states import PublicState
+from workbench.formats.messages import message_class
+from workbench.formats.protobuf import field, fields
+from workbench.formats.signature_checks import (
+    check_inputs,
+    check_method_name,
+    check_outputs_exist,
+    classification,
+    examples_signature,
+    regression,
+)
+from workbench.formats.tensor_proto import decode_tensor, encode_tensors
 from workbench.runtime.frames import Tensors
-from workbench.runtime.wire import field, fields
 from workbench.serving.manager import Manager
 from workbench.serving.model import Served
 from workbench.serving.scheduler import BatchScheduler

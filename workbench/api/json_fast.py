@@ -33,7 +33,7 @@ from workbench.api.json_value import Object, Value
 from workbench.api.rapidjson import parse
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature, TensorInfo
 from workbench.core.status import ServingError
-from workbench.runtime.dtypes import STRING, numpy_dtype
+from workbench.formats.dtypes import STRING, numpy_dtype
 
 # simdjson's buffer type for each dtype, and the bounds its values are checked against (rapidjson's
 # `IsInt` for everything up to 32 bits signed; narrower ones wrap).

@@ -25,9 +25,9 @@ from workbench.api.json_tensors import (
 )
 from workbench.api.json_value import Object, Value
 from workbench.api.rapidjson import ParseError, debug_text, parse, type_name
-from workbench.api.tf_example import Feature, encode_example
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import ServingError, invalid_argument
+from workbench.formats.tf_example import Feature, encode_example
 
 _INT64_MAX = 2**63 - 1
 

@@ -19,7 +19,7 @@ import numpy as np
 import orjson
 
 from workbench.core.status import Code, invalid_argument
-from workbench.runtime.dtypes import STRING, dtype_name
+from workbench.formats.dtypes import STRING, dtype_name
 
 # Outputs of dtype string whose name ends so are bytes, written as base64.
 _BYTES_SUFFIX = "_bytes"

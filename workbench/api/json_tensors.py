@@ -23,7 +23,7 @@ from workbench.api.json_value import Object, Value
 from workbench.api.rapidjson import debug_text, type_name
 from workbench.core.signature import TensorInfo
 from workbench.core.status import Code, ServingError, invalid_argument
-from workbench.runtime.dtypes import STRING, numpy_dtype
+from workbench.formats.dtypes import STRING, numpy_dtype
 
 Leaf = bool | int | float | bytes
 Shape = tuple[int, ...]

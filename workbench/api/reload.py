@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from workbench.api.config_files import model_configs, read_text_proto
 from workbench.core.status import Code, ServingError, failed_precondition
 from workbench.core.versions.states import FINAL_STATES, HarnessState
 from workbench.core.versions.version_policy import parse_version
+from workbench.formats.config_files import model_configs, read_text_proto
 from workbench.serving.manager import Manager
 from workbench.serving.model import Model, ModelConfig
 

@@ -21,15 +21,6 @@ from workbench.api.codec import CodecProcess
 from workbench.api.codec_pool import CodecPool
 from workbench.api.codec_process import tensor_bytes
 from workbench.api.http import NOT_FOUND_PAGE, Reply, Request
-from workbench.api.http_status import HTTP_STATUS
-from workbench.api.inference import (
-    check_inputs,
-    check_method_name,
-    check_outputs_exist,
-    classification,
-    examples_signature,
-    regression,
-)
 from workbench.api.json_request import (
     ExamplesRequest,
     PredictRequest,
@@ -51,6 +42,15 @@ from workbench.api.routes import Route, UnreadableVersion, route
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.core.versions.outage import OutOfService
+from workbench.formats.http_status import HTTP_STATUS
+from workbench.formats.signature_checks import (
+    check_inputs,
+    check_method_name,
+    check_outputs_exist,
+    classification,
+    examples_signature,
+    regression,
+)
 from workbench.runtime import aside
 from workbench.runtime.frames import Tensors, decode_message, encode_message
 from workbench.serving.manager import Manager

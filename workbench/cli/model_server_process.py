@@ -10,15 +10,15 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from workbench.api.config_files import (
+from workbench.api.reload import check_labels
+from workbench.core.model_settings import is_package_name
+from workbench.core.status import invalid_argument
+from workbench.formats.config_files import (
     model_configs,
     read_batching_parameters,
     read_metrics_path,
     read_text_proto,
 )
-from workbench.api.reload import check_labels
-from workbench.core.model_settings import is_package_name
-from workbench.core.status import invalid_argument
 from workbench.kernel.supervisor import Supervisor, SupervisorSpec
 from workbench.runtime.hosts import host_names
 from workbench.serving.model import ModelConfig

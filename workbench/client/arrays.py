@@ -31,7 +31,7 @@ def to_array(info: TensorInfo, value: Any, label: str) -> np.ndarray:
     """
     import numpy as np
 
-    from workbench.runtime.dtypes import STRING, number_kind, numpy_dtype
+    from workbench.formats.dtypes import STRING, number_kind, numpy_dtype
 
     try:
         dtype = numpy_dtype(info.dtype)
@@ -74,7 +74,7 @@ def _read(value: Any, info: TensorInfo, label: str) -> np.ndarray:
     """`value` as numpy reads it."""
     import numpy as np
 
-    from workbench.runtime.dtypes import STRING
+    from workbench.formats.dtypes import STRING
 
     # numpy's own type for bytes would drop zeros at their end.
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
@@ -179,7 +179,7 @@ def _from_objects(array: np.ndarray, info: TensorInfo, label: str) -> np.ndarray
 def _whole(flat: list[Any], info: TensorInfo, label: str) -> np.ndarray:
     import numpy as np
 
-    from workbench.runtime.dtypes import integer_limits, number_kind, numpy_dtype
+    from workbench.formats.dtypes import integer_limits, number_kind, numpy_dtype
 
     dtype = numpy_dtype(info.dtype)
     if number_kind(dtype) in "iu":
@@ -194,7 +194,7 @@ def _converted(array: np.ndarray, dtype: np.dtype, info: TensorInfo, label: str)
     """Numbers of one type as numbers of another."""
     import numpy as np
 
-    from workbench.runtime.dtypes import integer_limits, number_kind
+    from workbench.formats.dtypes import integer_limits, number_kind
 
     have, want = number_kind(array.dtype), number_kind(dtype)
     if have not in "biufc":

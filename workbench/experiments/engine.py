@@ -113,7 +113,7 @@ def make_payload(
 
 
 def _zeros(signature: Signature, rows: int) -> dict[str, NDArray[Any]]:
-    from workbench.runtime.dtypes import STRING, numpy_dtype
+    from workbench.formats.dtypes import STRING, numpy_dtype
 
     arrays = {}
     for name, info in signature.inputs.items():

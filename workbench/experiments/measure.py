@@ -14,7 +14,7 @@ from workbench.client.server import Server
 from workbench.core.status import failed_precondition
 from workbench.experiments.engine import Payload, run_engine
 from workbench.experiments.generator import Closed, LoadJob, run_load
-from workbench.experiments.predict_message import METHOD, predict_request
+from workbench.formats.predict_message import METHOD, predict_request
 from workbench.load.arrivals import Schedule
 
 Where = Literal["engine", "rest", "grpc"]

@@ -25,13 +25,13 @@ from typing import Any, NoReturn
 import orjson
 
 from workbench.api.codec_pool import CodecPool
-from workbench.api.config_files import read_batching_parameters
 from workbench.api.control import ControlPlane
 from workbench.api.reload import not_available, wait_until_settled
 from workbench.core.events import Event, log_line
 from workbench.core.model_settings import read_kept
 from workbench.core.status import ServingError
 from workbench.core.versions.states import PublicState
+from workbench.formats.config_files import read_batching_parameters
 from workbench.kernel.data_plane import DataPlane, DataPlaneSettings
 from workbench.kernel.keeping import DesiredState, EventsFile, bound_log, say
 from workbench.kernel.supervisor import EXIT_REFUSED

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from workbench.runtime.dtypes import STRING, dtype_name, numpy_dtype
+from workbench.formats.dtypes import STRING, dtype_name, numpy_dtype
 from workbench.runtime.regions import Region
 
 Tensors = dict[str, np.ndarray]

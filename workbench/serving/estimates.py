@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from workbench.core.memory.budget import Need
+from workbench.formats.checkpoint_index import CompressedIndex, DamagedIndex, read_index
 from workbench.runtime.limits import Limit
-from workbench.serving.checkpoint_index import CompressedIndex, DamagedIndex, read_index
 from workbench.serving.gpu import CONTEXT_BYTES
 
 # Measured (docs/memory.md): workers of TensorFlow 2.21 with 400 bytes to 400 MB of weights.

@@ -17,9 +17,9 @@ from workbench.core.versions.holding import Held
 from workbench.core.versions.poison import PoisonTable
 from workbench.core.versions.quarantine import Record
 from workbench.core.versions.states import Harness, HarnessState, ServableId
+from workbench.formats.lack import Lack
 from workbench.serving import outages
 from workbench.serving.estimates import Measured, VersionMemory
-from workbench.serving.lack import Lack
 from workbench.serving.source import FolderSource
 from workbench.serving.tasks import VersionQueues
 from workbench.serving.traffic import Traffic

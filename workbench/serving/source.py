@@ -22,7 +22,7 @@ from typing import Any
 
 from workbench.core.status import Code, ServingError
 from workbench.core.versions.version_policy import VersionPolicy, parse_version
-from workbench.serving.lack import CHANGING, Lack
+from workbench.formats.lack import CHANGING, Lack
 from workbench.serving.version_folder import Found, Place, lack, measure, stalled
 
 # A folder that changed this recently may still be growing, however complete it looks.

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
-from workbench.runtime.dtypes import STRING, dtype_name
+from workbench.formats.dtypes import STRING, dtype_name
+from workbench.formats.protobuf import field
 from workbench.runtime.frames import Tensors
-from workbench.runtime.wire import field
 from workbench.serving.model import Served
 from workbench.serving.tasks import Task
 

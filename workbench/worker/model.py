@@ -23,10 +23,10 @@ import numpy as np
 
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import Code, ServingError, invalid_argument
-from workbench.runtime.dtypes import dtype_name
+from workbench.formats.dtypes import dtype_name
+from workbench.formats.protobuf import field
+from workbench.formats.version_record import read_record
 from workbench.runtime.frames import Tensors
-from workbench.runtime.version_record import read_record
-from workbench.runtime.wire import field
 from workbench.worker.checkpoint_check import parsed, restoring
 from workbench.worker.composites import flattened
 from workbench.worker.op_libraries import load_operations

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from tests.servers import Server, floats
-from workbench.api.tf_example import Feature, encode_example
 from workbench.core.batching.merging import COMPILED_BATCH_SIZES, Merging
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import Code, ServingError
 from workbench.core.versions.states import HarnessState
+from workbench.formats.tf_example import Feature, encode_example
 from workbench.serving.model import Served
 from workbench.serving.tasks import VersionQueues
 

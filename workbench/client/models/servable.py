@@ -30,7 +30,7 @@ from workbench.client.models.aliases import Aliases
 from workbench.client.models.endpoints import Draft, Endpoint, endpoints, said
 from workbench.core.remote_paths import check_local
 from workbench.core.status import ServingError, invalid_argument
-from workbench.runtime.version_record import VersionRecord, read_record
+from workbench.formats.version_record import VersionRecord, read_record
 
 Copy = Callable[[str, str], str]
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from workbench.core.signature import Signature, TensorInfo
-from workbench.runtime.dtypes import STRING, numpy_dtype
+from workbench.formats.dtypes import STRING, numpy_dtype
 
 Inputs = Mapping[str, np.ndarray]
 

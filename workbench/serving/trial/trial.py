@@ -21,7 +21,7 @@ from workbench.core.batching.merging import Merging, by_graph, mixing_warning
 from workbench.core.signature import INIT_SIGNATURE, Signature, TensorInfo
 from workbench.core.signature_facts import SignatureFacts
 from workbench.core.status import Code, ServingError
-from workbench.runtime.dtypes import dtype_name
+from workbench.formats.dtypes import dtype_name
 from workbench.runtime.frames import Tensors
 from workbench.serving.trial.asking import NEVER, CannotAnswer, ask, can_never
 from workbench.serving.trial.compare import changes

@@ -7,8 +7,8 @@ import sys
 import pytest
 from google.protobuf import descriptor_pool
 
-from workbench.api.grpc_messages import message_class
-from workbench.runtime.wire import field
+from workbench.formats.messages import message_class
+from workbench.formats.protobuf import field
 
 
 def test_model_spec_on_the_wire() -> None:

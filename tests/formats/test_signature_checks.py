@@ -5,15 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workbench.api.inference import (
+from workbench.core.signature import Signature, TensorInfo
+from workbench.core.status import Code, ServingError
+from workbench.formats.signature_checks import (
     check_inputs,
     check_outputs_exist,
     classification,
     examples_signature,
     regression,
 )
-from workbench.core.signature import Signature, TensorInfo
-from workbench.core.status import Code, ServingError
 
 FLOATS = TensorInfo("float", (-1,), "x:0")
 STRINGS = TensorInfo("string", (-1,))

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from google.protobuf import text_format
 
-from workbench.api.config_files import (
+from workbench.core.batching.parameters import BatchingParameters
+from workbench.core.status import Code, ServingError
+from workbench.core.versions.version_policy import VersionPolicy
+from workbench.formats.config_files import (
     model_configs,
     read_batching_parameters,
     read_metrics_path,
     read_text_proto,
     write_batching_parameters,
 )
-from workbench.api.grpc_messages import message_class
-from workbench.core.batching.parameters import BatchingParameters
-from workbench.core.status import Code, ServingError
-from workbench.core.versions.version_policy import VersionPolicy
+from workbench.formats.messages import message_class
 from workbench.serving.model import ModelConfig
 
 

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.api.grpc_tensors import (
+from workbench.formats.protobuf import field
+from workbench.formats.tensor_proto import (
     decode_tensor,
     decode_varints,
     encode_tensor,
     encode_tensors,
     encode_varints,
 )
-from workbench.runtime.wire import field
 
 FLOAT, INT32, STRING, BOOL, HALF = 1, 3, 7, 10, 19
 

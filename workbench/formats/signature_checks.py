@@ -13,7 +13,7 @@ import numpy as np
 
 from workbench.core.signature import Signature
 from workbench.core.status import Code, ServingError, invalid_argument
-from workbench.runtime.dtypes import dtype_name
+from workbench.formats.dtypes import dtype_name
 
 
 def shape_text(shape: Sequence[int]) -> str:

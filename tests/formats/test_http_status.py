@@ -1,5 +1,5 @@
-from workbench.api.http_status import HTTP_STATUS
 from workbench.core.status import Code
+from workbench.formats.http_status import HTTP_STATUS
 
 
 def test_every_code_has_tensorflow_servings_status() -> None:

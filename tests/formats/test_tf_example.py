@@ -3,7 +3,7 @@ import subprocess
 import sys
 
 from workbench.api.json_request import decode_examples
-from workbench.api.tf_example import Feature, encode_example
+from workbench.formats.tf_example import Feature, encode_example
 
 # What TensorFlow's own parser makes of Examples: {name: [kind, values]} for each hex line.
 _TENSORFLOWS_VIEW = """

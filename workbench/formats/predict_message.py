@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.runtime.dtypes import STRING, dtype_name
-from workbench.runtime.wire import field, fields, submessage
+from workbench.formats.dtypes import STRING, dtype_name
+from workbench.formats.protobuf import field, fields, submessage
 
 METHOD = "/tensorflow.serving.PredictionService/Predict"
 

@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from workbench.runtime.dtypes import dtype_name, integer_limits, number_kind, numpy_dtype
+from workbench.formats.dtypes import dtype_name, integer_limits, number_kind, numpy_dtype
 
 PAIRS = {
     "float": np.float32,
@@ -54,7 +54,7 @@ def test_a_dtype_may_be_met_before_its_name() -> None:
     import sys
 
     code = (
-        "import ml_dtypes, numpy; from workbench.runtime.dtypes import dtype_name; "
+        "import ml_dtypes, numpy; from workbench.formats.dtypes import dtype_name; "
         "print(dtype_name(numpy.dtype(ml_dtypes.bfloat16)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
