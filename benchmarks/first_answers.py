@@ -27,7 +27,7 @@ import numpy as np
 import uvloop
 
 from workbench.core.status import ServingError
-from workbench.runtime.frames import Tensors
+from workbench.ipc.frames import Tensors
 from workbench.serving.core import CoreOptions, ServerCore
 from workbench.serving.model import ModelConfig
 from workbench.serving.tasks import Task, now_micros

@@ -27,7 +27,7 @@ from benchmarks.limits import Limits
 from benchmarks.mlp import save_mlp
 from workbench.core.status import ServingError
 from workbench.core.versions.version_policy import VersionPolicy
-from workbench.runtime.frames import Tensors
+from workbench.ipc.frames import Tensors
 from workbench.serving.core import CoreOptions, ServerCore
 from workbench.serving.model import ModelConfig
 from workbench.serving.source import FolderSource

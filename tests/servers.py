@@ -20,7 +20,7 @@ import uvloop
 
 from workbench.core.events import Event
 from workbench.core.status import ServingError
-from workbench.runtime.frames import Tensors
+from workbench.ipc.frames import Tensors
 from workbench.serving.core import CoreOptions, ServerCore
 from workbench.serving.model import Model, ModelConfig, Served
 from workbench.serving.tasks import Task, now_micros

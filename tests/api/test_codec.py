@@ -20,7 +20,7 @@ from workbench.api.json_request import decode_examples
 from workbench.api.json_response import encode_predict
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import Code, ServingError, not_found, unavailable
-from workbench.runtime.quiet import LOWEST
+from workbench.ipc.low_priority import LOWEST
 
 SIGNATURES = {
     "serving_default": Signature(

@@ -20,7 +20,7 @@ from workbench.core.status import Code, ServingError
 from workbench.formats.messages import message_class
 from workbench.formats.protobuf import field, submessage, submessages
 from workbench.formats.tensor_proto import decode_tensor, encode_tensors
-from workbench.runtime.frames import Tensors
+from workbench.ipc.frames import Tensors
 
 _PREDICTION, _MODEL = "/tensorflow.serving.PredictionService/", "/tensorflow.serving.ModelService/"
 _WAIT_SECONDS = 60.0

@@ -24,7 +24,7 @@ from workbench.api.http import NOT_FOUND_PAGE
 from workbench.api.rest import TENSORS
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.signature import Signature, TensorInfo
-from workbench.runtime.frames import decode_message, encode_message
+from workbench.ipc.frames import decode_message, encode_message
 
 pytestmark = pytest.mark.usefixtures("catalog")
 

@@ -12,7 +12,7 @@ import pytest
 
 from workbench.client.data import TENSORS, DataClient
 from workbench.core.status import Code, ServingError
-from workbench.runtime.frames import decode_message, encode_message
+from workbench.ipc.frames import decode_message, encode_message
 from workbench.runtime.processes import ProcessId
 from workbench.runtime.registry import Entry
 

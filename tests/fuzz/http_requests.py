@@ -12,7 +12,7 @@ import numpy as np
 
 from tests.fuzz.mutate import EDGES, mutate, splice
 from tests.fuzz.target import MODELS, TOKEN
-from workbench.runtime.frames import encode_message
+from workbench.ipc.frames import encode_message
 
 _METHODS = ("POST", "GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "post")
 _TOKENS = (

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from workbench.runtime.quiet import LOWEST
+from workbench.ipc.low_priority import LOWEST
 from workbench.serving import memory
 from workbench.serving.memory import MemoryLedger, Process, Sample
 from workbench.serving.memory_reading import Cheap, Reading, read_cheap, read_exact

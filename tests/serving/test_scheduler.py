@@ -19,7 +19,7 @@ from workbench.core.status import (
     invalid_argument,
     unavailable,
 )
-from workbench.runtime.frames import Tensors
+from workbench.ipc.frames import Tensors
 from workbench.serving import scheduler, tasks
 from workbench.serving.scheduler import BatchScheduler
 from workbench.serving.tasks import Task, VersionQueues, now_micros

@@ -17,9 +17,9 @@ import pytest
 from tests.models import BIG_WEIGHTS_BYTES
 from tests.servers import WAIT_SECONDS, Server, descriptors, floats
 from workbench.core.status import Code, ServingError, unavailable
-from workbench.runtime.frames import Tensors, frame
+from workbench.ipc.frames import Tensors, frame
+from workbench.ipc.low_priority import NICENESS
 from workbench.runtime.processes import ProcessId
-from workbench.runtime.quiet import NICENESS
 from workbench.serving.worker import WORKER_LOST, Lane, LoadReport, StageReport, Worker
 from workbench.serving.zygote import Zygote
 
@@ -388,7 +388,7 @@ def test_a_large_batch_that_cannot_be_copied_is_its_own_error(
                 raise ValueError("the pages are gone")
 
             with monkeypatch.context() as patch:
-                patch.setattr("workbench.runtime.frames.Copies.run", refuse)
+                patch.setattr("workbench.ipc.frames.Copies.run", refuse)
                 with pytest.raises(ServingError) as raised:
                     await ask(lane, x=np.ones(2 * MEBIBYTE, np.float32))
             assert raised.value == ServingError(

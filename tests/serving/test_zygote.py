@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from workbench.core.status import Code, ServingError, unavailable
-from workbench.runtime.channel import socket_pair
+from workbench.ipc.channel import socket_pair
 from workbench.runtime.processes import ProcessId
 from workbench.serving import zygote as module
 from workbench.serving.zygote import Zygote
@@ -92,7 +92,7 @@ def test_a_zygote_that_does_not_end_is_killed(fake_tensorflow: Path, tmp_path: P
 
 IDLE = """
 import os, socket, sys
-from workbench.runtime.channel import Channel
+from workbench.ipc.channel import Channel
 channel = Channel(socket.socket(fileno=int(sys.argv[1])))
 channel.send({"ready": 0.1})
 while True:

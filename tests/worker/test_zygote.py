@@ -18,10 +18,10 @@ import pytest
 
 from tests.servers import floats
 from workbench.core.status import Code
-from workbench.runtime.channel import Channel, socket_pair
-from workbench.runtime.frames import ConnectionLost, pack, receive_frame, send_frame, unpack
+from workbench.ipc.channel import Channel, socket_pair
+from workbench.ipc.frames import ConnectionLost, pack, receive_frame, send_frame, unpack
+from workbench.ipc.regions import Region
 from workbench.runtime.processes import ProcessId, describe_exit, wait_gone
-from workbench.runtime.regions import Region
 
 _WAIT_SECONDS = 60.0
 

@@ -12,7 +12,7 @@ import numpy as np
 from tests.servers import Server
 from tests.zoo.specimens import Specimen
 from workbench.core.signature import DEFAULT_SIGNATURE
-from workbench.runtime.frames import Tensors
+from workbench.ipc.frames import Tensors
 from workbench.serving.model import Served
 
 CALLERS = 32

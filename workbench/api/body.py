@@ -14,7 +14,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 
-from workbench.runtime import aside
+from workbench.ipc import background_free
 
 _PIECE_BYTES = 256 * 1024
 _GZIP = 16 + zlib.MAX_WBITS  # zlib's way of asking for a gzip header and trailer
@@ -71,8 +71,8 @@ class Spool:
         fd, self._fd = self._fd, -1
         if fd < 0:
             return
-        if self.size >= aside.LARGE_BYTES:
-            aside.close(fd)
+        if self.size >= background_free.LARGE_BYTES:
+            background_free.close(fd)
         else:
             os.close(fd)
 

@@ -34,7 +34,7 @@ from workbench.api.codec_process import (
 from workbench.api.json_request import ExamplesRequest, PredictRequest
 from workbench.core.signature import Signature
 from workbench.core.status import Code, ServingError, unavailable
-from workbench.runtime.quiet import quiet_executor
+from workbench.ipc.low_priority import quiet_executor
 
 _Result = TypeVar("_Result")
 

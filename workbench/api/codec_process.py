@@ -37,7 +37,7 @@ from workbench.api.body import Spool
 from workbench.core.signature import Signature
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.formats.dtypes import STRING, dtype_name, numpy_dtype
-from workbench.runtime.quiet import LOWEST
+from workbench.ipc.low_priority import LOWEST
 
 Message = dict[str, Any]
 

@@ -2,7 +2,7 @@
 
     POST   /models/NAME/engine-load
 
-The body names the load: `inputs`, a list of requests as base64 of `runtime.frames.encode_message`;
+The body names the load: `inputs`, a list of requests as base64 of `ipc.frames.encode_message`;
 `seconds`; `callers`, or a `schedule` (`load.arrivals.Schedule`); and, if wanted, `signature` and
 `timeout_seconds`. The answer holds an array for each column, compressed and in base64. A caller
 that goes away ends the load.
@@ -23,8 +23,8 @@ import tornado.web
 from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.core.status import ServingError, invalid_argument
 from workbench.formats.http_status import HTTP_STATUS
+from workbench.ipc.frames import decode_message
 from workbench.load.arrivals import Schedule
-from workbench.runtime.frames import decode_message
 from workbench.serving.batch_records import BatchRecord
 from workbench.serving.core import ServerCore
 from workbench.serving.engine_load import EngineLoad, EngineRun, run_engine_load

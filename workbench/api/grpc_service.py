@@ -39,7 +39,7 @@ from workbench.formats.signature_checks import (
     regression,
 )
 from workbench.formats.tensor_proto import decode_tensor, encode_tensors
-from workbench.runtime.frames import Tensors
+from workbench.ipc.frames import Tensors
 from workbench.serving.manager import Manager
 from workbench.serving.model import Served
 from workbench.serving.scheduler import BatchScheduler

@@ -51,8 +51,8 @@ from workbench.formats.signature_checks import (
     examples_signature,
     regression,
 )
-from workbench.runtime import aside
-from workbench.runtime.frames import Tensors, decode_message, encode_message
+from workbench.ipc import background_free
+from workbench.ipc.frames import Tensors, decode_message, encode_message
 from workbench.serving.manager import Manager
 from workbench.serving.model import Served
 from workbench.serving.scheduler import BatchScheduler
@@ -61,7 +61,7 @@ from workbench.serving.tasks import Task, now_micros
 logger = logging.getLogger(__name__)
 
 TENSORS = "application/x-workbench-tensors"
-"""Content type of binary bodies (`runtime.frames.encode_message`): no JSON, no loss, faster."""
+"""Content type of binary bodies (`ipc.frames.encode_message`): no JSON, no loss, faster."""
 _Headers = tuple[tuple[str, str], ...]
 _CORS: _Headers = (
     ("Access-Control-Allow-Origin", "*"),
@@ -511,7 +511,7 @@ class _JsonAnswer:
 
     def __call__(self, result: Tensors | ServingError) -> None:
         if self._large is not None:
-            aside.let_go(self._large)
+            background_free.let_go(self._large)
             self._large = None
         if isinstance(result, ServingError):
             _refuse(self.reply, result)

@@ -88,7 +88,7 @@ class DataClient:
             SignatureChanged: the signature is another one by now.
             ServingError: what the server refused with, or UNAVAILABLE.
         """
-        from workbench.runtime.frames import decode_message, encode_message
+        from workbench.ipc.frames import decode_message, encode_message
 
         path = f"/v1/models/{quote(model, safe='')}"
         if version is not None:

@@ -16,8 +16,8 @@ from workbench.client.server import Server
 from workbench.client.tensors import to_inputs
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import invalid_argument
+from workbench.ipc.frames import encode_message
 from workbench.load.arrivals import Schedule
-from workbench.runtime.frames import encode_message
 
 _ANSWER_SECONDS = 60.0
 

@@ -36,8 +36,8 @@ import numpy as np
 import uvloop
 
 from workbench.experiments.generator import ARRAYS
+from workbench.ipc.precise_timer import Alarm
 from workbench.load.arrivals import Schedule
-from workbench.runtime.alarm import Alarm
 from workbench.runtime.processes import ProcessId, die_with
 
 if TYPE_CHECKING:

@@ -32,12 +32,12 @@ from workbench.core.model_settings import read_kept
 from workbench.core.status import ServingError
 from workbench.core.versions.states import PublicState
 from workbench.formats.config_files import read_batching_parameters
+from workbench.ipc.low_priority import started_executor
 from workbench.kernel.data_plane import DataPlane, DataPlaneSettings
 from workbench.kernel.keeping import DesiredState, EventsFile, bound_log, say
 from workbench.kernel.supervisor import EXIT_REFUSED
 from workbench.runtime import jupyter_launcher, paths, registry
 from workbench.runtime.processes import ProcessId, become_subreaper, wait_for_end
-from workbench.runtime.quiet import started_executor
 from workbench.serving.core import CoreOptions, ServerCore
 from workbench.serving.reservations import MemorySettings
 

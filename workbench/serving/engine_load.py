@@ -18,9 +18,9 @@ import numpy as np
 
 from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.core.status import Code, ServingError, invalid_argument
+from workbench.ipc.frames import Tensors
+from workbench.ipc.precise_timer import Alarm
 from workbench.load.arrivals import Schedule
-from workbench.runtime.alarm import Alarm
-from workbench.runtime.frames import Tensors
 from workbench.serving.batch_records import BatchRecord
 from workbench.serving.manager import Manager
 from workbench.serving.scheduler import BatchScheduler

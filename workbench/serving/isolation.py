@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from workbench.core.status import ServingError
 from workbench.core.versions.poison import Outline
-from workbench.runtime.quiet import quiet_executor
+from workbench.ipc.low_priority import quiet_executor
 from workbench.serving.digests import digest_of, is_large, outline_of
 from workbench.serving.tasks import Task, VersionQueues
 from workbench.serving.worker import WORKER_LOST, Worker

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workbench.core.memory.ledger import Cell, Holding, Machine, reconcile
-from workbench.runtime.quiet import LOWEST, lower_priority
+from workbench.ipc.low_priority import LOWEST, lower_priority
 from workbench.serving.gpu import Gpus
 from workbench.serving.memory_reading import (
     Cheap,

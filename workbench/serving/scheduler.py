@@ -27,9 +27,9 @@ from workbench.core.batching.slots import SlotScheduler
 from workbench.core.status import Code, ServingError, invalid_argument, unavailable
 from workbench.core.versions.holding import MAX_HELD_BYTES
 from workbench.core.versions.outage import Outage
-from workbench.runtime import aside
-from workbench.runtime.alarm import Alarm
-from workbench.runtime.frames import Tensors
+from workbench.ipc import background_free
+from workbench.ipc.frames import Tensors
+from workbench.ipc.precise_timer import Alarm
 from workbench.serving.digests import size_of
 from workbench.serving.isolation import Isolation
 from workbench.serving.merge import check_outputs, merge
@@ -650,7 +650,7 @@ class BatchScheduler:
         for part in batch.parts:
             if part.task in self._late:
                 self._late.discard(part.task)
-                aside.let_go(part.task.inputs)
+                background_free.let_go(part.task.inputs)
                 part.task.inputs = {}
 
     def _forget_idle_queues(self, version: VersionQueues) -> None:

@@ -18,7 +18,7 @@ from workbench.core.signature import Signature
 from workbench.core.status import ServingError
 from workbench.core.versions.outage import Outage
 from workbench.core.versions.poison import Outline, PoisonTable
-from workbench.runtime.frames import Tensors
+from workbench.ipc.frames import Tensors
 from workbench.serving.batch_records import BatchStatistics
 from workbench.serving.merge import batch_rows
 from workbench.serving.meters import SignatureMeter

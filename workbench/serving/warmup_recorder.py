@@ -21,7 +21,7 @@ import numpy as np
 from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
 from workbench.formats.dtypes import STRING, dtype_name
 from workbench.formats.protobuf import field
-from workbench.runtime.frames import Tensors
+from workbench.ipc.frames import Tensors
 from workbench.serving.model import Served
 from workbench.serving.tasks import Task
 

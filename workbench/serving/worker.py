@@ -21,11 +21,11 @@ import numpy as np
 from workbench.core.signature import Signature
 from workbench.core.signature_facts import SignatureFacts
 from workbench.core.status import Code, ServingError, unavailable
-from workbench.runtime.channel import LoopChannel, socket_pair
-from workbench.runtime.frames import FrameReader, Tensors, frame, lay_out, unpack
+from workbench.ipc.channel import LoopChannel, socket_pair
+from workbench.ipc.frames import FrameReader, Tensors, frame, lay_out, unpack
+from workbench.ipc.low_priority import lower_process, quiet_executor
+from workbench.ipc.regions import Region
 from workbench.runtime.processes import describe_exit
-from workbench.runtime.quiet import lower_process, quiet_executor
-from workbench.runtime.regions import Region
 from workbench.serving.zygote import Zygote
 
 # Shared pages beyond this are given back when a lane has been idle for a while.

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from workbench.core.status import Code, ServingError, unavailable
-from workbench.runtime.channel import LoopChannel, socket_pair
+from workbench.ipc.channel import LoopChannel, socket_pair
 from workbench.runtime.processes import ProcessId, reap
 
 _START_SECONDS = 120.0

@@ -10,8 +10,8 @@ import os
 import threading
 import time
 
-from workbench.runtime.channel import Channel
-from workbench.runtime.frames import ConnectionLost
+from workbench.ipc.channel import Channel
+from workbench.ipc.frames import ConnectionLost
 
 _REPORT_SECONDS = 1.0
 

@@ -20,17 +20,17 @@ import traceback
 from typing import Any, NoReturn
 
 from workbench.core.status import Code, ServingError
-from workbench.runtime.channel import Channel
-from workbench.runtime.frames import (
+from workbench.ipc.channel import Channel
+from workbench.ipc.frames import (
     ConnectionLost,
     pack,
     receive_frame,
     send_frame,
     unpack,
 )
+from workbench.ipc.low_priority import QuietThread, quietly
+from workbench.ipc.regions import Region
 from workbench.runtime.processes import ProcessId, die_with
-from workbench.runtime.quiet import QuietThread, quietly
-from workbench.runtime.regions import Region
 from workbench.worker.device import report_allocator, show_device
 from workbench.worker.model import LoadedModel, Progress
 from workbench.worker.page_cache import PageCacheReader

@@ -26,7 +26,7 @@ from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.formats.dtypes import dtype_name
 from workbench.formats.protobuf import field
 from workbench.formats.version_record import read_record
-from workbench.runtime.frames import Tensors
+from workbench.ipc.frames import Tensors
 from workbench.worker.checkpoint_check import parsed, restoring
 from workbench.worker.composites import flattened
 from workbench.worker.op_libraries import load_operations

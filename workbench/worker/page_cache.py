@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from workbench.runtime.quiet import lower_priority
+from workbench.ipc.low_priority import lower_priority
 
 _CHUNK_BYTES = 1024 * 1024
 # The least that is left to others; at this niceness the disk, too, serves them first.

@@ -30,7 +30,7 @@ from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.formats.protobuf import fields, submessage, submessages
 from workbench.formats.signature_checks import check_inputs, check_outputs_exist, examples_signature
-from workbench.runtime.frames import Tensors
+from workbench.ipc.frames import Tensors
 from workbench.worker.model import LoadedModel, translate
 
 MAX_RECORDS = 1000

@@ -20,8 +20,8 @@ import time
 import traceback
 from typing import Any, NoReturn
 
-from workbench.runtime.channel import Channel
-from workbench.runtime.frames import ConnectionLost
+from workbench.ipc.channel import Channel
+from workbench.ipc.frames import ConnectionLost
 from workbench.runtime.processes import ProcessId
 
 _NOT_NEEDED = ("keras", "tf_keras")

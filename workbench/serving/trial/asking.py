@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from workbench.core.status import Code, ServingError
-from workbench.runtime.frames import Tensors
+from workbench.ipc.frames import Tensors
 from workbench.serving.trial.recent import copied
 from workbench.serving.worker import WORKER_LOST, Lane, Worker
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.core.batching.merging import Merging
 from workbench.core.status import ServingError
-from workbench.runtime.frames import Tensors
+from workbench.ipc.frames import Tensors
 from workbench.serving.trial.audit import Audit
 from workbench.serving.trial.recent import copied
 from workbench.serving.trial.witness import Witness

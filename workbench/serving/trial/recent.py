@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workbench.runtime.frames import Tensors
+from workbench.ipc.frames import Tensors
 
 _KEPT = 4
 _MOST_BYTES = 256 * 1024

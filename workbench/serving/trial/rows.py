@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import numpy as np
 
 from workbench.core.batching.merging import Merging
-from workbench.runtime.frames import Tensors
+from workbench.ipc.frames import Tensors
 from workbench.serving.trial.compare import Agreement, agreement
 from workbench.serving.trial.inputs import Inputs, joined
 

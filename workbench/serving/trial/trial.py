@@ -22,7 +22,7 @@ from workbench.core.signature import INIT_SIGNATURE, Signature, TensorInfo
 from workbench.core.signature_facts import SignatureFacts
 from workbench.core.status import Code, ServingError
 from workbench.formats.dtypes import dtype_name
-from workbench.runtime.frames import Tensors
+from workbench.ipc.frames import Tensors
 from workbench.serving.trial.asking import NEVER, CannotAnswer, ask, can_never
 from workbench.serving.trial.compare import changes
 from workbench.serving.trial.inputs import (

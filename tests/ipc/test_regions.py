@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from workbench.runtime.regions import Region, anonymous_file
+from workbench.ipc.regions import Region, anonymous_file
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="seals and hole punching are Linux's")
 

@@ -11,8 +11,8 @@ import pytest
 import uvloop
 
 from tests.descriptors import assert_none_left, open_descriptors
-from workbench.runtime.channel import Channel, LoopChannel, socket_pair
-from workbench.runtime.frames import ConnectionLost
+from workbench.ipc.channel import Channel, LoopChannel, socket_pair
+from workbench.ipc.frames import ConnectionLost
 
 
 def pipe_with(text: bytes) -> int:

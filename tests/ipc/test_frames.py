@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from workbench.runtime.frames import (
+from workbench.ipc.frames import (
     INLINE_BYTES,
     LENGTHS,
     ConnectionLost,
@@ -28,7 +28,7 @@ from workbench.runtime.frames import (
     send_frame,
     unpack,
 )
-from workbench.runtime.regions import Region
+from workbench.ipc.regions import Region
 
 
 def strings(*values: bytes) -> np.ndarray:

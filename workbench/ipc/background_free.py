@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from workbench.runtime.quiet import quiet_executor
+from workbench.ipc.low_priority import quiet_executor
 
 LARGE_BYTES = 2**20
 """From here on it is worth handing over."""

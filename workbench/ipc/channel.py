@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from workbench.runtime.frames import ConnectionLost, FrameReader, frame
+from workbench.ipc.frames import ConnectionLost, FrameReader, frame
 
 _CHUNK = 64 * 1024
 _MAX_FDS = 16

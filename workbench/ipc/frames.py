@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 
 from workbench.formats.dtypes import STRING, dtype_name, numpy_dtype
-from workbench.runtime.regions import Region
+from workbench.ipc.regions import Region
 
 Tensors = dict[str, np.ndarray]
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from workbench.runtime.quiet import LOWEST, NICENESS, quiet_executor, quietly
+from workbench.ipc.low_priority import LOWEST, NICENESS, quiet_executor, quietly
 
 
 def niceness() -> int:
