@@ -25,8 +25,8 @@ from benchmarks.limits import Limits
 from benchmarks.mlp import save_mlp
 from workbench.experiments.generator import LoadJob, run_load
 from workbench.load.arrivals import Schedule
-from workbench.runtime import paths, registry
-from workbench.runtime.kernel_launcher import KernelLauncher
+from workbench.processes import paths, registry
+from workbench.processes.kernel_launcher import KernelLauncher
 
 RATE = 300.0
 """Requests a second: far from saturation, as latency is what is asked about."""

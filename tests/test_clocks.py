@@ -11,7 +11,7 @@ DATED = {
     "api/control_memory.py": "what a page shows the ledger as of",
     "api/control_pulse.py": "what a page shows news as of",
     "kernel/supervisor.py": "when a server was made",
-    "runtime/registry.py": "how old the note of a killed server is",
+    "processes/registry.py": "how old the note of a killed server is",
     "serving/core.py": "when it was started, and when an event happened",
     "serving/lifecycle.py": "since when a version serves, and until when one is set aside",
     "serving/memory.py": "when a sample was taken",

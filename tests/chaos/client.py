@@ -19,7 +19,7 @@ import numpy as np
 
 from workbench.formats.protobuf import field, submessage
 from workbench.formats.tensor_proto import decode_tensor, encode_tensors
-from workbench.runtime.registry import Entry
+from workbench.processes.registry import Entry
 
 ANSWER_SECONDS = 45.0
 NO_ANSWER = "no answer"

@@ -22,8 +22,8 @@ import workbench as wb
 from tests.chaos import table
 from tests.chaos.client import Client, Outcome
 from workbench.core.status import ServingError
-from workbench.runtime import registry
-from workbench.runtime.launcher import reap_supervisors
+from workbench.processes import registry
+from workbench.processes.launcher import reap_supervisors
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

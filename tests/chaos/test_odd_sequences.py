@@ -25,8 +25,8 @@ from tests.chaos.client import Client
 from tests.soak.test_soak import settled, state
 from workbench.client import saving
 from workbench.core.status import Code, ServingError
-from workbench.runtime import registry
-from workbench.runtime.launcher import reap_supervisors
+from workbench.processes import registry
+from workbench.processes.launcher import reap_supervisors
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 

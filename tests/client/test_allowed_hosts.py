@@ -13,8 +13,8 @@ import pytest
 
 import workbench as wb
 from workbench.core.status import Code, ServingError
-from workbench.runtime import registry
-from workbench.runtime.hosts import host_names
+from workbench.processes import registry
+from workbench.processes.hosts import host_names
 
 HUB = "hub.example.org"
 

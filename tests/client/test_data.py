@@ -13,8 +13,8 @@ import pytest
 from workbench.client.data import TENSORS, DataClient
 from workbench.core.status import Code, ServingError
 from workbench.ipc.frames import decode_message, encode_message
-from workbench.runtime.processes import ProcessId
-from workbench.runtime.registry import Entry
+from workbench.processes.lifetime import ProcessId
+from workbench.processes.registry import Entry
 
 Answer = Callable[[socket.socket, bytes], None]
 

@@ -20,8 +20,8 @@ import workbench as wb
 from tests.client.trainer import Trainer
 from workbench.client.outcomes import Launched, Published, Reused, TimedOut, outcome_of
 from workbench.core.status import Code, ServingError
-from workbench.runtime import registry
-from workbench.runtime.processes import ProcessId
+from workbench.processes import registry
+from workbench.processes.lifetime import ProcessId
 from workbench.serving.source import SETTLE_SECONDS
 
 Put = Callable[[Path, int, str], Path]

@@ -21,7 +21,7 @@ import pytest
 from workbench.experiments import generator
 from workbench.experiments.generator import Closed, LoadError, LoadJob, LoadResult, run_load
 from workbench.load.arrivals import Schedule
-from workbench.runtime.processes import ProcessId, wait_gone
+from workbench.processes.lifetime import ProcessId, wait_gone
 
 
 class Service:

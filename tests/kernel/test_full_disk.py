@@ -19,7 +19,7 @@ from tests.kernel.test_faults import WAIT_SECONDS, ask, events
 from tests.kernel.test_lifetime import House, a_house, until
 from workbench.core.status import Code, ServingError
 from workbench.experiments.store import Store, history, keep_result
-from workbench.runtime import registry
+from workbench.processes import registry
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a small file system")
 

@@ -30,9 +30,9 @@ import pytest
 import workbench as wb
 from workbench.client.control import model_path
 from workbench.core.status import ServingError
-from workbench.runtime import registry
-from workbench.runtime.launcher import SubprocessLauncher, reap_supervisors
-from workbench.runtime.processes import ProcessId
+from workbench.processes import registry
+from workbench.processes.launcher import SubprocessLauncher, reap_supervisors
+from workbench.processes.lifetime import ProcessId
 
 MARK = "WORKBENCH_LIFETIME_TEST"
 GONE_SECONDS = 5.0

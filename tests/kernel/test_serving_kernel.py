@@ -27,8 +27,8 @@ import workbench as wb
 from workbench.client.outcomes import Launched
 from workbench.client.server import Server
 from workbench.core.status import Code, ServingError
-from workbench.runtime import jupyter_launcher, registry
-from workbench.runtime.jupyter_launcher import JupyterLauncher
+from workbench.processes import jupyter_launcher, registry
+from workbench.processes.jupyter_launcher import JupyterLauncher
 
 pytestmark = pytest.mark.timeout(180)
 

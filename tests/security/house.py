@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 import workbench as wb
-from workbench.runtime.launcher import reap_supervisors
+from workbench.processes.launcher import reap_supervisors
 
 NAME = "guarded"
 
@@ -41,7 +41,7 @@ class House:
 
     def tree(self) -> list[psutil.Process]:
         """The supervisor and all that descends from it."""
-        from workbench.runtime import registry
+        from workbench.processes import registry
 
         top = psutil.Process(registry.find(NAME).supervisor.pid)
         return [top, *top.children(recursive=True)]

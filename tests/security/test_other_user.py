@@ -27,7 +27,7 @@ from tests.security.nobody import (
     script_of_nobody,
 )
 from workbench.api.grpc_server import NEEDS_TOKEN
-from workbench.runtime import registry
+from workbench.processes import registry
 
 pytestmark = ONLY_ROOT
 
@@ -166,7 +166,7 @@ def test_two_users_have_servers_of_one_name(guarded: House, models: Path) -> Non
 def test_what_guards_names_that_are_left_behind_is_checked(guarded: House) -> None:
     """The folder of a server must be its user's own: one that lies in wait is refused."""
     from workbench.core.status import ServingError
-    from workbench.runtime import paths
+    from workbench.processes import paths
 
     waiting = guarded.runtime / "workbench-trap"
     waiting.mkdir()

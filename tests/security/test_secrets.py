@@ -20,8 +20,8 @@ from tests.security.house import NAME, House, house
 from workbench.core.status import ServingError
 from workbench.kernel.server import ServerSpec
 from workbench.kernel.supervisor import SupervisorSpec
-from workbench.runtime import registry
-from workbench.runtime.processes import ProcessId
+from workbench.processes import registry
+from workbench.processes.lifetime import ProcessId
 
 TOKEN = "MARKED-token-that-must-not-be-seen-4711"
 WAIT_SECONDS = 60.0

@@ -14,8 +14,8 @@ from tornado.httpclient import HTTPClientError, HTTPResponse
 
 import workbench as wb
 from tests.server_extension.conftest import NOTEBOOK
-from workbench.runtime import paths, registry
-from workbench.runtime.processes import ProcessId
+from workbench.processes import paths, registry
+from workbench.processes.lifetime import ProcessId
 from workbench.server_extension import handlers
 from workbench.server_extension.stream import StreamHandler
 

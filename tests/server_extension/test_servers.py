@@ -14,9 +14,9 @@ import workbench as wb
 from tests.experiments.test_face import kept_sweep
 from tests.server_extension.conftest import Api, until
 from workbench.experiments.store import Store
-from workbench.runtime import registry
-from workbench.runtime.launcher import reap_supervisors
-from workbench.runtime.processes import wait_gone
+from workbench.processes import registry
+from workbench.processes.launcher import reap_supervisors
+from workbench.processes.lifetime import wait_gone
 
 pytestmark = pytest.mark.timeout(240)
 

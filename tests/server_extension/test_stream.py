@@ -13,7 +13,7 @@ from tornado.httpclient import HTTPClientError
 from tornado.websocket import WebSocketClientConnection
 
 import workbench as wb
-from workbench.runtime import registry
+from workbench.processes import registry
 
 _WAIT_SECONDS = 60.0
 

@@ -15,7 +15,7 @@ from tests.models import BIG_WEIGHTS_BYTES
 from tests.servers import WAIT_SECONDS, Server, descriptors, floats
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError, unavailable
-from workbench.runtime.processes import ProcessId
+from workbench.processes.lifetime import ProcessId
 from workbench.serving.core import ServerCore, schedulable_cpus
 from workbench.serving.memory import Sample
 from workbench.serving.memory_reading import read_exact

@@ -22,7 +22,7 @@ from workbench.core.status import Code, ServingError, invalid_argument, not_foun
 from workbench.core.versions.outage import OutOfService
 from workbench.core.versions.states import HarnessState, PublicState
 from workbench.core.versions.version_policy import VersionPolicy
-from workbench.runtime.processes import ProcessId
+from workbench.processes.lifetime import ProcessId
 from workbench.serving import manager as module
 from workbench.serving.model import ModelConfig, Served
 

@@ -29,7 +29,7 @@ from workbench.core.events import Event, log_line
 from workbench.core.status import Code, ServingError, not_found, unavailable
 from workbench.core.versions.states import HarnessState
 from workbench.core.versions.version_policy import VersionPolicy
-from workbench.runtime.processes import ProcessId
+from workbench.processes.lifetime import ProcessId
 from workbench.serving.model import Model
 
 STAGE_STEPS: list[tuple[str, Any]] = [

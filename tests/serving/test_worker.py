@@ -19,7 +19,7 @@ from tests.servers import WAIT_SECONDS, Server, descriptors, floats
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.ipc.frames import Tensors, frame
 from workbench.ipc.low_priority import NICENESS
-from workbench.runtime.processes import ProcessId
+from workbench.processes.lifetime import ProcessId
 from workbench.serving.worker import WORKER_LOST, Lane, LoadReport, StageReport, Worker
 from workbench.serving.zygote import Zygote
 

@@ -14,7 +14,7 @@ import uvloop
 
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.ipc.channel import socket_pair
-from workbench.runtime.processes import ProcessId
+from workbench.processes.lifetime import ProcessId
 from workbench.serving import zygote as module
 from workbench.serving.zygote import Zygote
 

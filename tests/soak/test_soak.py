@@ -21,7 +21,7 @@ from workbench.experiments.engine import Payload
 from workbench.experiments.generator import LoadResult, run_load
 from workbench.experiments.measure import load_job
 from workbench.load.arrivals import Schedule
-from workbench.runtime import registry
+from workbench.processes import registry
 
 FLIP_SECONDS = 3.0
 LOAD = 0.7

@@ -21,7 +21,7 @@ from workbench.core.status import Code
 from workbench.ipc.channel import Channel, socket_pair
 from workbench.ipc.frames import ConnectionLost, pack, receive_frame, send_frame, unpack
 from workbench.ipc.regions import Region
-from workbench.runtime.processes import ProcessId, describe_exit, wait_gone
+from workbench.processes.lifetime import ProcessId, describe_exit, wait_gone
 
 _WAIT_SECONDS = 60.0
 

@@ -15,7 +15,7 @@ from workbench.cli import compare, experiments, lab, model_server
 from workbench.client import Server, connect, serve, servers
 from workbench.client.serve import default_name
 from workbench.core.status import ServingError
-from workbench.runtime import registry
+from workbench.processes import registry
 
 Command = Callable[[argparse.Namespace], int]
 

@@ -20,7 +20,7 @@ from workbench.formats.config_files import (
     read_text_proto,
 )
 from workbench.kernel.supervisor import Supervisor, SupervisorSpec
-from workbench.runtime.hosts import host_names
+from workbench.processes.hosts import host_names
 from workbench.serving.model import ModelConfig
 
 _ONCE_SECONDS = 365 * 86400.0

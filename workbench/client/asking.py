@@ -20,7 +20,7 @@ from workbench.client.shapes import uneven_rows
 from workbench.client.tensors import check_outputs, to_inputs
 from workbench.core.signature import Signature
 from workbench.core.status import Code, ServingError, invalid_argument
-from workbench.runtime import registry
+from workbench.processes import registry
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from workbench.core.status import Code, ServingError, unavailable
-from workbench.runtime import registry
+from workbench.processes import registry
 
 _TIMEOUT_SECONDS = 30.0
 

@@ -12,8 +12,8 @@ import orjson
 
 from workbench.core.signature import Signature
 from workbench.core.status import Code, ServingError, unavailable
-from workbench.runtime import registry
-from workbench.runtime.registry import Entry
+from workbench.processes import registry
+from workbench.processes.registry import Entry
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,7 +19,7 @@ import orjson
 from workbench.client.models import captures
 from workbench.client.models.endpoints import Endpoint
 from workbench.client.models.graph_form import graph_form
-from workbench.runtime import paths
+from workbench.processes import paths
 
 if TYPE_CHECKING:
     import numpy as np

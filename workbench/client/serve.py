@@ -27,12 +27,12 @@ from workbench.core.remote_paths import check_local
 from workbench.core.setting_kinds import number, truth
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.core.versions.version_policy import check_version, parse_version
-from workbench.runtime import paths, registry
-from workbench.runtime.hosts import host_names
-from workbench.runtime.jupyter_launcher import JupyterLauncher
-from workbench.runtime.kernel_launcher import KernelLauncher
-from workbench.runtime.launcher import Launcher, SubprocessLauncher, reap_supervisors
-from workbench.runtime.processes import ProcessId
+from workbench.processes import paths, registry
+from workbench.processes.hosts import host_names
+from workbench.processes.jupyter_launcher import JupyterLauncher
+from workbench.processes.kernel_launcher import KernelLauncher
+from workbench.processes.launcher import Launcher, SubprocessLauncher, reap_supervisors
+from workbench.processes.lifetime import ProcessId
 
 _NAME = "model"
 """Of a model in memory that was given none."""

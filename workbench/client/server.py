@@ -28,10 +28,10 @@ from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
 from workbench.core.versions.version_policy import VersionPolicy, check_version
-from workbench.runtime import registry
-from workbench.runtime.jupyter_launcher import JupyterLauncher
-from workbench.runtime.launcher import reap_supervisors
-from workbench.runtime.processes import wait_gone
+from workbench.processes import registry
+from workbench.processes.jupyter_launcher import JupyterLauncher
+from workbench.processes.launcher import reap_supervisors
+from workbench.processes.lifetime import wait_gone
 
 if TYPE_CHECKING:
     import numpy as np

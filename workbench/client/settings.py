@@ -12,7 +12,7 @@ from workbench.core.model_settings import MODEL_SETTINGS, check_setting
 from workbench.core.setting_kinds import number, optional, text, truth, whole
 from workbench.core.status import invalid_argument
 from workbench.core.versions.version_policy import VersionPolicy
-from workbench.runtime.registry import Entry
+from workbench.processes.registry import Entry
 
 if TYPE_CHECKING:
     from workbench.client.server import Server

@@ -36,7 +36,7 @@ from workbench.core.status import (
 )
 from workbench.experiments.engine import make_payload, run_engine
 from workbench.load.arrivals import Schedule
-from workbench.runtime import registry
+from workbench.processes import registry
 
 if TYPE_CHECKING:
     import pandas as pd

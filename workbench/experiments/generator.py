@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 import workbench
 from workbench.load.arrivals import Schedule
 from workbench.load.intervals import quantile_interval
-from workbench.runtime.processes import ProcessId, describe_exit
+from workbench.processes.lifetime import ProcessId, describe_exit
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -38,7 +38,7 @@ import uvloop
 from workbench.experiments.generator import ARRAYS
 from workbench.ipc.precise_timer import Alarm
 from workbench.load.arrivals import Schedule
-from workbench.runtime.processes import ProcessId, die_with
+from workbench.processes.lifetime import ProcessId, die_with
 
 if TYPE_CHECKING:
     from workbench.experiments.generator_grpc import GrpcChannels, GrpcConnection

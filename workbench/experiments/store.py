@@ -27,7 +27,7 @@ from workbench.core.status import (
     not_found,
     unavailable,
 )
-from workbench.runtime.processes import ProcessId
+from workbench.processes.lifetime import ProcessId
 
 if TYPE_CHECKING:
     import pandas as pd

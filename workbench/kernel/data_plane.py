@@ -18,7 +18,7 @@ from workbench.api.metrics import METRICS_PATH
 from workbench.api.metrics_memory import memory_lines
 from workbench.api.reload import Reloader, follow_config_file
 from workbench.api.rest import RestApi
-from workbench.kernel.descriptors import connections_for, raise_limit
+from workbench.processes.descriptors import connections_for, raise_limit
 from workbench.serving.core import ServerCore
 
 

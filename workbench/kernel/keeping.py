@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from workbench.core.events import Event
-from workbench.runtime import paths, registry
+from workbench.processes import paths, registry
 
 EVENTS_BYTES = 4 * 1024 * 1024
 LOG_BYTES = 8 * 1024 * 1024

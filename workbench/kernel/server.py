@@ -36,8 +36,8 @@ from workbench.ipc.low_priority import started_executor
 from workbench.kernel.data_plane import DataPlane, DataPlaneSettings
 from workbench.kernel.keeping import DesiredState, EventsFile, bound_log, say
 from workbench.kernel.supervisor import EXIT_REFUSED
-from workbench.runtime import jupyter_launcher, paths, registry
-from workbench.runtime.processes import ProcessId, become_subreaper, wait_for_end
+from workbench.processes import jupyter_launcher, paths, registry
+from workbench.processes.lifetime import ProcessId, become_subreaper, wait_for_end
 from workbench.serving.core import CoreOptions, ServerCore
 from workbench.serving.reservations import MemorySettings
 

@@ -6,7 +6,7 @@ holds no traffic: whatever runs in its console, the server process goes on answe
 
 Which server it is follows from its session's name (`JPY_SESSION_NAME`, which Jupyter keeps over
 restarts) or from `WORKBENCH_SERVER`; what is wanted of it from the file that
-`runtime.jupyter_launcher` has left for that name.
+`processes.jupyter_launcher` has left for that name.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from ipykernel.kernelapp import IPKernelApp
 import workbench
 from workbench.core.status import ServingError
 from workbench.kernel.supervisor import Supervisor, SupervisorSpec
-from workbench.runtime import jupyter_launcher
-from workbench.runtime.jupyter_launcher import JupyterLauncher
-from workbench.runtime.processes import ProcessId, die_with
+from workbench.processes import jupyter_launcher
+from workbench.processes.jupyter_launcher import JupyterLauncher
+from workbench.processes.lifetime import ProcessId, die_with
 
 _READY_SECONDS = 30.0
 

@@ -27,8 +27,8 @@ import orjson
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.kernel.keeping import EntryFiles, open_private, say
 from workbench.kernel.ports import listening_socket, port_of, reserved_socket
-from workbench.runtime import paths, registry
-from workbench.runtime.processes import (
+from workbench.processes import paths, registry
+from workbench.processes.lifetime import (
     ProcessId,
     become_subreaper,
     describe_exit,

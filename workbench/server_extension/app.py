@@ -9,8 +9,8 @@ from jupyter_server.extension.application import ExtensionApp
 from traitlets import Bool, Float, Int, List, TraitError, Unicode, default, validate
 
 import workbench
-from workbench.runtime.processes import ProcessId
-from workbench.runtime.registry import Entry
+from workbench.processes.lifetime import ProcessId
+from workbench.processes.registry import Entry
 from workbench.server_extension.handler import Rooms
 from workbench.server_extension.handlers import HANDLERS
 from workbench.server_extension.lifecycle import SCHEMA_FILE, Lifecycle

@@ -22,7 +22,7 @@ from workbench.core.status import (
     invalid_argument,
     not_found,
 )
-from workbench.runtime import paths
+from workbench.processes import paths
 
 # A folder of models has few files; one that has more is not looked through for its owners.
 _MOST_FILES = 10_000

@@ -13,7 +13,7 @@ from jupyter_server.base.handlers import APIHandler
 
 from workbench.client.browser import exact
 from workbench.core.status import Code, ServingError, invalid_argument
-from workbench.runtime import paths
+from workbench.processes import paths
 from workbench.server_extension import folders
 
 RESOURCE = "workbench"

@@ -30,7 +30,7 @@ from tornado import web
 from workbench.client import Server
 from workbench.client.control import ControlClient
 from workbench.core.status import not_found
-from workbench.runtime import registry
+from workbench.processes import registry
 from workbench.server_extension import folders, starting
 from workbench.server_extension.experiment_handlers import EXPERIMENT_HANDLERS
 from workbench.server_extension.handler import Handler, check_server

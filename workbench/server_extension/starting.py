@@ -13,7 +13,7 @@ from workbench.client.control import ControlClient, model_path
 from workbench.client.saving import version_folders
 from workbench.client.serve import serve
 from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
-from workbench.runtime import jupyter_launcher, registry
+from workbench.processes import jupyter_launcher, registry
 from workbench.server_extension.listing import Known, obstacle
 
 _KERNEL_SECONDS = 60.0
@@ -22,7 +22,7 @@ _LOAD_SECONDS = 300.0
 
 class KernelManagerLauncher:
     """Starts a serving kernel through this process's own kernel manager; see
-    `runtime.launcher.Launcher`. To be used from a thread, while the event loop runs.
+    `processes.launcher.Launcher`. To be used from a thread, while the event loop runs.
 
     Args:
         sessions, kernels: the Jupyter Server's session manager and kernel manager.

@@ -13,7 +13,7 @@ from typing import Any
 
 from workbench.core.memory.budget import Need
 from workbench.formats.checkpoint_index import CompressedIndex, DamagedIndex, read_index
-from workbench.runtime.limits import Limit
+from workbench.processes.limits import Limit
 from workbench.serving.gpu import CONTEXT_BYTES
 
 # Measured (docs/memory.md): workers of TensorFlow 2.21 with 400 bytes to 400 MB of weights.

@@ -17,7 +17,7 @@ from workbench.core.memory.budget import Budget, Fit, Standing, fits, size
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.core.versions.states import HarnessState
 from workbench.ipc.low_priority import quiet_executor
-from workbench.runtime.limits import Limit, limit_memory
+from workbench.processes.limits import Limit, limit_memory
 from workbench.serving.estimates import Files, Measured, VersionMemory, estimate, read_files
 from workbench.serving.gpu import CONTEXT_BYTES, Gpu, Gpus
 from workbench.serving.memory_reading import read_exact, read_machine, read_peak

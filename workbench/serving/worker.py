@@ -25,7 +25,7 @@ from workbench.ipc.channel import LoopChannel, socket_pair
 from workbench.ipc.frames import FrameReader, Tensors, frame, lay_out, unpack
 from workbench.ipc.low_priority import lower_process, quiet_executor
 from workbench.ipc.regions import Region
-from workbench.runtime.processes import describe_exit
+from workbench.processes.lifetime import describe_exit
 from workbench.serving.zygote import Zygote
 
 # Shared pages beyond this are given back when a lane has been idle for a while.

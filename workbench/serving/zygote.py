@@ -16,7 +16,7 @@ from typing import Any
 
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.ipc.channel import LoopChannel, socket_pair
-from workbench.runtime.processes import ProcessId, reap
+from workbench.processes.lifetime import ProcessId, reap
 
 _START_SECONDS = 120.0
 _FORK_SECONDS = 10.0

@@ -30,7 +30,7 @@ from workbench.ipc.frames import (
 )
 from workbench.ipc.low_priority import QuietThread, quietly
 from workbench.ipc.regions import Region
-from workbench.runtime.processes import ProcessId, die_with
+from workbench.processes.lifetime import ProcessId, die_with
 from workbench.worker.device import report_allocator, show_device
 from workbench.worker.model import LoadedModel, Progress
 from workbench.worker.page_cache import PageCacheReader

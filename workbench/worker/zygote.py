@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 from workbench.ipc.channel import Channel
 from workbench.ipc.frames import ConnectionLost
-from workbench.runtime.processes import ProcessId
+from workbench.processes.lifetime import ProcessId
 
 _NOT_NEEDED = ("keras", "tf_keras")
 

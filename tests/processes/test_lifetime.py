@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.descriptors import assert_none_left, open_descriptors
-from workbench.runtime import processes
-from workbench.runtime.processes import (
+from workbench.processes import lifetime
+from workbench.processes.lifetime import (
     ProcessId,
     describe_exit,
     open_pidfd,
@@ -96,7 +96,7 @@ def test_without_pidfds_the_end_is_polled_for(
     child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(os, "pidfd_open")
-    monkeypatch.setattr(processes, "_POLL_SECONDS", 0.001)
+    monkeypatch.setattr(lifetime, "_POLL_SECONDS", 0.001)
     process = ProcessId.of(child.pid)
     assert process is not None
     assert open_pidfd(process) is None
@@ -121,7 +121,7 @@ def test_a_process_ends_with_its_owner_however_busy_it_is(by_pidfd: bool) -> Non
     # The owner starts a child that binds itself to it, and is then killed.
     script = """
 import os, sys, time
-from workbench.runtime.processes import ProcessId, die_with, open_pidfd
+from workbench.processes.lifetime import ProcessId, die_with, open_pidfd
 owner = ProcessId.me()
 read, write = os.pipe()
 if os.fork() == 0:
@@ -157,7 +157,7 @@ def test_exits_in_words(status: int | None, words: str) -> None:
 def test_a_subreaper_adopts_and_reaps_orphans() -> None:
     script = """
 import os, time
-from workbench.runtime.processes import become_subreaper, describe_exit, reap
+from workbench.processes.lifetime import become_subreaper, describe_exit, reap
 become_subreaper()
 read, write = os.pipe()
 middle = os.fork()

@@ -3,7 +3,7 @@
 What is wanted of the server is left in a private file under the server's name; the kernel reads it,
 also when Jupyter restarts it. Started through the Jupyter Server that the caller lives under, the
 kernel belongs to that server and outlives the caller's own kernel. Without a Jupyter Server (an
-editor's notebook, nbconvert) `runtime.kernel_launcher` starts the same kernel.
+editor's notebook, nbconvert) `processes.kernel_launcher` starts the same kernel.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 
 from workbench.core.status import Code, ServingError, not_found, unavailable
-from workbench.runtime import paths, registry
+from workbench.processes import paths, registry
 
 KERNEL_NAME = "workbench-serving"
 START_SECONDS = 60.0
@@ -131,7 +131,7 @@ class JupyterLauncher:
             raise not_found(f"the Jupyter Server has no kernel named {KERNEL_NAME}")
 
     def launch(self, spec: Mapping[str, Any]) -> registry.Entry:
-        """Start a kernel that supervises the server; see `runtime.launcher.Launcher`."""
+        """Start a kernel that supervises the server; see `processes.launcher.Launcher`."""
         name = str(spec["name"])
         # The kernel is the owner, and Jupyter the kernel's.
         leave_wishes(name, {k: v for k, v in spec.items() if k != "owner"})

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from workbench.core.status import Code, ServingError
-from workbench.runtime import launcher, paths, registry
-from workbench.runtime.launcher import SubprocessLauncher, reap_supervisors
-from workbench.runtime.processes import ProcessId
+from workbench.processes import launcher, paths, registry
+from workbench.processes.launcher import SubprocessLauncher, reap_supervisors
+from workbench.processes.lifetime import ProcessId
 
 
 class Supervisor:

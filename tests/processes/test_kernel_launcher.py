@@ -17,9 +17,9 @@ from jupyter_client.manager import start_new_async_kernel
 
 import workbench as wb
 from workbench.core.status import Code, ServingError
-from workbench.runtime import registry
-from workbench.runtime.kernel_launcher import KernelLauncher
-from workbench.runtime.processes import ProcessId
+from workbench.processes import registry
+from workbench.processes.kernel_launcher import KernelLauncher
+from workbench.processes.lifetime import ProcessId
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -27,7 +27,7 @@ KERNELS = Path(__file__).parents[2] / "data" / "kernels"
 OWNER = """
 import sys
 import workbench as wb
-from workbench.runtime.kernel_launcher import KernelLauncher
+from workbench.processes.kernel_launcher import KernelLauncher
 wb.serve(sys.argv[1], "child", launcher=KernelLauncher())
 print("ready", flush=True)
 sys.stdin.read()

@@ -16,8 +16,8 @@ from typing import Any
 import orjson
 
 from workbench.core.status import not_found, unavailable
-from workbench.runtime import paths
-from workbench.runtime.processes import ProcessId
+from workbench.processes import paths
+from workbench.processes.lifetime import ProcessId
 
 _KILLED_SECONDS = 24 * 3600.0
 _PROCESSES = ("supervisor", "server", "owner", "keeper")
@@ -39,7 +39,7 @@ class Entry:
         created: seconds since the epoch.
         grpc_port: of the data plane (gRPC); None where there is none.
         idle_seconds: after which it ends where nobody uses it; None: never.
-        allowed_hosts: names that callers may use besides loopback's (`runtime.hosts`).
+        allowed_hosts: names that callers may use besides loopback's (`processes.hosts`).
         trouble: why the server process is not there, where it has died again and again.
     """
 

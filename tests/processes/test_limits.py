@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from workbench.runtime import limits
-from workbench.runtime.limits import Limit, limit_memory
+from workbench.processes import limits
+from workbench.processes.limits import Limit, limit_memory
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit")
 MEBIBYTE = 2**20

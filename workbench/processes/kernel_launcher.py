@@ -18,12 +18,12 @@ from concurrent.futures import Future
 from typing import IO, Any
 
 from workbench.core.status import not_found, unavailable
-from workbench.runtime import jupyter_launcher, paths, registry
-from workbench.runtime.jupyter_launcher import KERNEL_NAME
+from workbench.processes import jupyter_launcher, paths, registry
+from workbench.processes.jupyter_launcher import KERNEL_NAME
 
 
 class KernelLauncher:
-    """Starts serving kernels that end with this process; see `runtime.launcher.Launcher`.
+    """Starts serving kernels that end with this process; see `processes.launcher.Launcher`.
 
     Raises:
         ServingError: NOT_FOUND, no serving kernel is installed here.

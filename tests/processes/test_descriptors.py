@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from workbench.kernel.descriptors import connections_for, raise_limit
+from workbench.processes.descriptors import connections_for, raise_limit
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from workbench.core.status import Code, ServingError
-from workbench.runtime import paths
+from workbench.processes import paths
 
 
 @pytest.fixture

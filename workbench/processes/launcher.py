@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import orjson
 
 from workbench.core.status import Code, ServingError, unavailable
-from workbench.runtime import registry
+from workbench.processes import registry
 
 START_SECONDS = 60.0
 

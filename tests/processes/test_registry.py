@@ -14,8 +14,8 @@ import orjson
 import pytest
 
 from workbench.core.status import Code, ServingError
-from workbench.runtime import paths, registry
-from workbench.runtime.processes import ProcessId
+from workbench.processes import paths, registry
+from workbench.processes.lifetime import ProcessId
 
 GONE = ProcessId(2**22 + 1, 1.0)
 """No process: beyond the largest pid."""
