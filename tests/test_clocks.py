@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 DATED = {
     "api/control_memory.py": "what a page shows the ledger as of",
     "api/control_pulse.py": "what a page shows news as of",
-    "kernel/supervisor.py": "when a server was made",
+    "server/supervision/supervisor.py": "when a server was made",
     "processes/registry.py": "how old the note of a killed server is",
     "serving/core.py": "when it was started, and when an event happened",
     "serving/lifecycle.py": "since when a version serves, and until when one is set aside",

@@ -44,8 +44,8 @@ def test_the_client_brings_no_heavy_library() -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        "workbench.kernel.server",
-        "workbench.kernel.supervisor",
+        "workbench.server.supervision.server_process",
+        "workbench.server.supervision.supervisor",
         "workbench.api.codec_process",
         "workbench.worker.zygote",
         "workbench.cli.main",
@@ -57,7 +57,7 @@ def test_no_program_imports_tensorflow_at_its_start(module: str) -> None:
 
 
 def test_the_supervisor_is_small() -> None:
-    assert loaded("import workbench.kernel.supervisor").isdisjoint(
+    assert loaded("import workbench.server.supervision.supervisor").isdisjoint(
         {"numpy", "pandas", "tornado", "uvloop", "httptools"}
     )
 

@@ -27,7 +27,7 @@ class Supervisor:
         monkeypatch.setattr(launcher.subprocess, "Popen", self._start)
 
     def _start(self, command: list[str], **settings: Any) -> subprocess.Popen[bytes]:
-        assert command == [sys.executable, "-m", "workbench.kernel.supervisor"]
+        assert command == [sys.executable, "-m", "workbench.server.supervision.supervisor"]
         # In its own session, so that a terminal's signals do not reach it.
         assert settings["start_new_session"] is True
         program = f"import json, sys, time\nspec = json.loads(sys.stdin.read())\n{self.script}"

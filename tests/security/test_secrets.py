@@ -18,10 +18,10 @@ import pytest
 import workbench as wb
 from tests.security.house import NAME, House, house
 from workbench.core.status import ServingError
-from workbench.kernel.server import ServerSpec
-from workbench.kernel.supervisor import SupervisorSpec
 from workbench.processes import registry
 from workbench.processes.lifetime import ProcessId
+from workbench.server.supervision.server_process import ServerSpec
+from workbench.server.supervision.supervisor import SupervisorSpec
 
 TOKEN = "MARKED-token-that-must-not-be-seen-4711"
 WAIT_SECONDS = 60.0

@@ -55,7 +55,7 @@ def model_server(arguments: Sequence[str]) -> int:
             return 0
         # The server's code is imported by this command alone.
         from workbench.cli.model_server_process import run, supervisor_spec
-        from workbench.kernel.supervisor import Supervisor
+        from workbench.server.supervision.supervisor import Supervisor
 
         return run(Supervisor(supervisor_spec(values)))
     except ServingError as error:

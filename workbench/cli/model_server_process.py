@@ -19,8 +19,8 @@ from workbench.formats.config_files import (
     read_metrics_path,
     read_text_proto,
 )
-from workbench.kernel.supervisor import Supervisor, SupervisorSpec
 from workbench.processes.hosts import host_names
+from workbench.server.supervision.supervisor import Supervisor, SupervisorSpec
 from workbench.serving.model import ModelConfig
 
 _ONCE_SECONDS = 365 * 86400.0

@@ -23,10 +23,10 @@ from ipykernel.kernelapp import IPKernelApp
 
 import workbench
 from workbench.core.status import ServingError
-from workbench.kernel.supervisor import Supervisor, SupervisorSpec
 from workbench.processes import jupyter_launcher
 from workbench.processes.jupyter_launcher import JupyterLauncher
 from workbench.processes.lifetime import ProcessId, die_with
+from workbench.server.supervision.supervisor import Supervisor, SupervisorSpec
 
 _READY_SECONDS = 30.0
 

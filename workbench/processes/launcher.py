@@ -38,7 +38,7 @@ class Launcher(Protocol):
 class SubprocessLauncher:
     """The supervisor is a process of its own."""
 
-    command = (sys.executable, "-m", "workbench.kernel.supervisor")
+    command = (sys.executable, "-m", "workbench.server.supervision.supervisor")
 
     def launch(self, spec: Mapping[str, Any]) -> registry.Entry:
         process = subprocess.Popen(

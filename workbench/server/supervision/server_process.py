@@ -33,11 +33,11 @@ from workbench.core.status import ServingError
 from workbench.core.versions.states import PublicState
 from workbench.formats.config_files import read_batching_parameters
 from workbench.ipc.low_priority import started_executor
-from workbench.kernel.data_plane import DataPlane, DataPlaneSettings
-from workbench.kernel.keeping import DesiredState, EventsFile, bound_log, say
-from workbench.kernel.supervisor import EXIT_REFUSED
 from workbench.processes import jupyter_launcher, paths, registry
 from workbench.processes.lifetime import ProcessId, become_subreaper, wait_for_end
+from workbench.server.supervision.data_plane import DataPlane, DataPlaneSettings
+from workbench.server.supervision.keeping import DesiredState, EventsFile, bound_log, say
+from workbench.server.supervision.supervisor import EXIT_REFUSED
 from workbench.serving.core import CoreOptions, ServerCore
 from workbench.serving.reservations import MemorySettings
 
@@ -290,7 +290,7 @@ class Server:
 
 
 def main() -> NoReturn:
-    """`python -m workbench.kernel.server`, with a ServerSpec as JSON on standard input."""
+    """`python -m workbench.server.supervision.server_process`, with a ServerSpec as JSON on standard input."""
     import uvloop
 
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.kernel.test_faults import WAIT_SECONDS, ask, events
-from tests.kernel.test_lifetime import House, a_house, until
+from tests.server.supervision.test_process_faults import WAIT_SECONDS, ask, events
+from tests.server.supervision.test_whole_lifetime import House, a_house, until
 from workbench.core.status import Code, ServingError
 from workbench.experiments.store import Store, history, keep_result
 from workbench.processes import registry

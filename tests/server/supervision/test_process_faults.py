@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 import workbench as wb
-from tests.kernel.test_lifetime import House, a_house, until
+from tests.server.supervision.test_whole_lifetime import House, a_house, until
 from workbench.core.status import ServingError
 
 WAIT_SECONDS = 90.0

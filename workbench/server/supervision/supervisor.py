@@ -25,8 +25,6 @@ from typing import Any, NoReturn
 import orjson
 
 from workbench.core.status import Code, ServingError, unavailable
-from workbench.kernel.keeping import EntryFiles, open_private, say
-from workbench.kernel.ports import listening_socket, port_of, reserved_socket
 from workbench.processes import paths, registry
 from workbench.processes.lifetime import (
     ProcessId,
@@ -35,6 +33,8 @@ from workbench.processes.lifetime import (
     wait_for_end,
     wait_gone,
 )
+from workbench.server.supervision.keeping import EntryFiles, open_private, say
+from workbench.server.supervision.ports import listening_socket, port_of, reserved_socket
 
 START_SECONDS = 30.0
 STOP_SECONDS = 4.0
@@ -322,7 +322,7 @@ class Supervisor:
             if self._stopping.is_set():
                 raise unavailable("The server is being stopped")
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "workbench.kernel.server"],
+                [sys.executable, "-m", "workbench.server.supervision.server_process"],
                 stdin=subprocess.PIPE,
                 stdout=None if self.spec.foreground else log,
                 stderr=None if self.spec.foreground else log,
@@ -484,7 +484,7 @@ def _read_line(fd: int, timeout: float) -> dict[str, Any]:
 
 
 def main() -> NoReturn:
-    """`python -m workbench.kernel.supervisor`, with a SupervisorSpec as JSON on standard input.
+    """`python -m workbench.server.supervision.supervisor`, with a SupervisorSpec as JSON on standard input.
 
     Prints one line of JSON: ``{"ready": true}`` or ``{"failed": message, "code": name}``.
     """

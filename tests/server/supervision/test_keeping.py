@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from workbench.core.events import Event
-from workbench.kernel import keeping
-from workbench.kernel.keeping import DesiredState, EventsFile, bound_log, say
+from workbench.server.supervision import keeping
+from workbench.server.supervision.keeping import DesiredState, EventsFile, bound_log, say
 
 
 def event(seq: int, **data: object) -> Event:
