@@ -21,7 +21,7 @@ from tornado import web
 
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.experiments.store import Store
-from workbench.server_extension.handler import Handler, check_model
+from workbench.jupyter.server_extension.base_handler import Handler, check_model
 
 _AT_MOST = 1000
 _LARGEST = 2**63 - 1

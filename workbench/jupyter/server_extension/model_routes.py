@@ -25,8 +25,8 @@ from workbench.client.card import how_to_ask
 from workbench.client.control import ControlClient, model_path
 from workbench.client.orders import ORDERS
 from workbench.core.status import invalid_argument
-from workbench.server_extension import folders
-from workbench.server_extension.handler import Handler, check_model, check_server
+from workbench.jupyter.server_extension import servable_folders
+from workbench.jupyter.server_extension.base_handler import Handler, check_model, check_server
 
 _SETTINGS = ("transition", "batching", "labels")
 _FIELDS = {"publish": ("path", "trusted"), "rollback": ("version", "to"), "undo": ()}
@@ -101,7 +101,7 @@ class OrderHandler(_ModelHandler):
         asked = self.body(*_FIELDS[name])
         if name == "publish":
             folder = await self.ask(self.find_folder, asked.get("path"))
-            await self.ask(folders.check_trusted, folder, asked.get("trusted"))
+            await self.ask(servable_folders.check_trusted, folder, asked.get("trusted"))
             asked = {"path": str(folder)}
         for field in ("version", "to"):
             if asked.get(field) is not None:

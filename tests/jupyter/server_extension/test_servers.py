@@ -12,7 +12,7 @@ import pytest
 
 import workbench as wb
 from tests.experiments.test_face import kept_sweep
-from tests.server_extension.conftest import Api, until
+from tests.jupyter.server_extension.conftest import Api, until
 from workbench.experiments.store import Store
 from workbench.processes import registry
 from workbench.processes.launcher import reap_supervisors

@@ -35,8 +35,13 @@ from workbench.client.browser import exact
 from workbench.client.control import ControlClient, model_path
 from workbench.client.pulse import FIRST, backlog, marks_of
 from workbench.core.status import Code, ServingError, invalid_argument
-from workbench.server_extension.handler import RESOURCE, Rooms, check_model, check_server
-from workbench.server_extension.listing import Lister
+from workbench.jupyter.server_extension.base_handler import (
+    RESOURCE,
+    Rooms,
+    check_model,
+    check_server,
+)
+from workbench.jupyter.server_extension.listing import Lister
 
 _MOST_FOLLOWED = 64
 _MESSAGE_BYTES = 16 * 1024

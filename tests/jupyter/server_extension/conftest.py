@@ -38,7 +38,7 @@ def notebooks(tmp_path: Path) -> Path:
 def jp_server_config(notebooks: Path) -> dict[str, Any]:
     return {
         "ServerApp": {
-            "jpserver_extensions": {"workbench.server_extension": True},
+            "jpserver_extensions": {"workbench.jupyter.server_extension": True},
             "allow_unauthenticated_access": False,
         },
         "WorkbenchExtension": {"notebooks_dir": str(notebooks), "control_seconds": 10.0},

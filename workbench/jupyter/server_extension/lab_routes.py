@@ -22,7 +22,7 @@ from tornado import web
 from workbench.client import labs
 from workbench.client.labs import QUICKSTART
 from workbench.core.status import invalid_argument, not_found
-from workbench.server_extension.handler import Handler
+from workbench.jupyter.server_extension.base_handler import Handler
 
 # Where a lab lies in a clone of the project, and where `workbench lab` puts it.
 _FOLDER = "notebooks"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.server_extension.conftest import NOTEBOOK, Api
+from tests.jupyter.server_extension.conftest import NOTEBOOK, Api
 
 README = "| 00 | [Quickstart](00-quickstart.ipynb) | the whole life |\n"
 

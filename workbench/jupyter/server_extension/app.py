@@ -9,13 +9,13 @@ from jupyter_server.extension.application import ExtensionApp
 from traitlets import Bool, Float, Int, List, TraitError, Unicode, default, validate
 
 import workbench
+from workbench.jupyter.server_extension.base_handler import Rooms
+from workbench.jupyter.server_extension.lifecycle_events import SCHEMA_FILE, Lifecycle
+from workbench.jupyter.server_extension.listing import Lister
+from workbench.jupyter.server_extension.server_routes import HANDLERS
+from workbench.jupyter.server_extension.stream import Hub
 from workbench.processes.lifetime import ProcessId
 from workbench.processes.registry import Entry
-from workbench.server_extension.handler import Rooms
-from workbench.server_extension.handlers import HANDLERS
-from workbench.server_extension.lifecycle import SCHEMA_FILE, Lifecycle
-from workbench.server_extension.listing import Lister
-from workbench.server_extension.stream import Hub
 
 
 class WorkbenchExtension(ExtensionApp):

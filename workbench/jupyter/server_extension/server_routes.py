@@ -30,15 +30,15 @@ from tornado import web
 from workbench.client import Server
 from workbench.client.control import ControlClient
 from workbench.core.status import not_found
+from workbench.jupyter.server_extension import servable_folders, starting
+from workbench.jupyter.server_extension.base_handler import Handler, check_server
+from workbench.jupyter.server_extension.experiment_routes import EXPERIMENT_HANDLERS
+from workbench.jupyter.server_extension.lab_routes import LAB_HANDLERS
+from workbench.jupyter.server_extension.listing import Lister
+from workbench.jupyter.server_extension.model_routes import MODEL_HANDLERS
+from workbench.jupyter.server_extension.starting import KernelManagerLauncher
+from workbench.jupyter.server_extension.stream import StreamHandler
 from workbench.processes import registry
-from workbench.server_extension import folders, starting
-from workbench.server_extension.experiment_handlers import EXPERIMENT_HANDLERS
-from workbench.server_extension.handler import Handler, check_server
-from workbench.server_extension.lab_handlers import LAB_HANDLERS
-from workbench.server_extension.listing import Lister
-from workbench.server_extension.model_handlers import MODEL_HANDLERS
-from workbench.server_extension.starting import KernelManagerLauncher
-from workbench.server_extension.stream import StreamHandler
 
 _EVENTS_AT_MOST = 2000
 
@@ -77,9 +77,9 @@ class ServersHandler(_Handler):
         """
         asked = self.body("path", "name", "transition", "trusted")
         folder = await self.ask(self.find_folder, asked.get("path"))
-        about = await self.ask(folders.look, folder)
+        about = await self.ask(servable_folders.look, folder)
         name = check_server(asked.get("name") or about["name"])
-        await self.ask(folders.check_trusted, folder, asked.get("trusted"))
+        await self.ask(servable_folders.check_trusted, folder, asked.get("trusted"))
         message = await self.rooms.do(
             starting.start, self.launcher(), name, folder, asked.get("transition")
         )
@@ -174,7 +174,7 @@ class FolderHandler(_Handler):
     async def get(self) -> None:
         """What the folder `path` of the user's files holds; see `folders.look`."""
         folder = await self.ask(self.find_folder, self.get_query_argument("path", ""))
-        self.finish(await self.ask(folders.look, folder))
+        self.finish(await self.ask(servable_folders.look, folder))
 
 
 HANDLERS = [

@@ -6,6 +6,6 @@ from typing import Any
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:
-    from workbench.server_extension.app import WorkbenchExtension
+    from workbench.jupyter.server_extension.app import WorkbenchExtension
 
-    return [{"module": "workbench.server_extension.app", "app": WorkbenchExtension}]
+    return [{"module": "workbench.jupyter.server_extension.app", "app": WorkbenchExtension}]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from workbench.server_extension.lifecycle import changes
+from workbench.jupyter.server_extension.lifecycle_events import changes
 
 
 def server(state: str, *versions: tuple[int, str, str | None], name: str = "a") -> dict[str, Any]:

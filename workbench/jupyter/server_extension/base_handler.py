@@ -13,8 +13,8 @@ from jupyter_server.base.handlers import APIHandler
 
 from workbench.client.browser import exact
 from workbench.core.status import Code, ServingError, invalid_argument
+from workbench.jupyter.server_extension import servable_folders
 from workbench.processes import paths
-from workbench.server_extension import folders
 
 RESOURCE = "workbench"
 """The name under which authorisers know these routes."""
@@ -110,7 +110,7 @@ class Handler(APIHandler):
     def find_folder(self, path: Any) -> Path:
         """The folder that the browser means; blocks, and raises what `folders.resolve` does."""
         root = getattr(self.contents_manager, "root_dir", None)
-        return folders.resolve(path, root, self.settings["workbench_folders"])
+        return servable_folders.resolve(path, root, self.settings["workbench_folders"])
 
     def body(self, *allowed: str) -> dict[str, Any]:
         """The request's JSON object; {} where there is none.

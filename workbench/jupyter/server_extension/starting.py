@@ -13,8 +13,8 @@ from workbench.client.control import ControlClient, model_path
 from workbench.client.saving import version_folders
 from workbench.client.serve import serve
 from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
+from workbench.jupyter.server_extension.listing import Known, obstacle
 from workbench.processes import jupyter_launcher, registry
-from workbench.server_extension.listing import Known, obstacle
 
 _KERNEL_SECONDS = 60.0
 _LOAD_SECONDS = 300.0

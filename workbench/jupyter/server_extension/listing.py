@@ -16,8 +16,8 @@ from typing import Any
 from workbench.client.control import ControlClient
 from workbench.client.saving import version_folders
 from workbench.core.status import ServingError, not_found
+from workbench.jupyter.server_extension.base_handler import Rooms
 from workbench.processes import registry
-from workbench.server_extension.handler import Rooms
 
 # What `ModelConfig` does not take of what the control plane tells of a model.
 _NO_SETTINGS = ("versions", "waiting", "warnings", "held", "outages")

@@ -13,11 +13,11 @@ import pytest
 from tornado.httpclient import HTTPClientError, HTTPResponse
 
 import workbench as wb
-from tests.server_extension.conftest import NOTEBOOK
+from tests.jupyter.server_extension.conftest import NOTEBOOK
+from workbench.jupyter.server_extension import server_routes
+from workbench.jupyter.server_extension.stream import StreamHandler
 from workbench.processes import paths, registry
 from workbench.processes.lifetime import ProcessId
-from workbench.server_extension import handlers
-from workbench.server_extension.stream import StreamHandler
 
 _MODEL = "workbench/api/servers/digits/models/digits"
 ROUTES = [
@@ -245,7 +245,7 @@ def test_every_route_is_tested_above() -> None:
         ("(publish|rollback|undo)", "publish"),
     )
     verbs = set()
-    for pattern, handler in handlers.HANDLERS:
+    for pattern, handler in server_routes.HANDLERS:
         if issubclass(handler, StreamHandler):
             continue  # `test_stream` has it.
         for group, example in groups:
@@ -267,7 +267,7 @@ async def test_no_handler_of_ours_lets_anybody_in_unasked(jp_serverapp: Any) -> 
         for rule in getattr(router.target, "rules", [])
         if getattr(rule.target, "__module__", "").startswith("workbench.")
     ]
-    assert {handler for _, handler in handlers.HANDLERS} <= set(ours)
+    assert {handler for _, handler in server_routes.HANDLERS} <= set(ours)
     for handler in ours:
         for verb in _verbs(handler):
             method = getattr(handler, verb.lower())

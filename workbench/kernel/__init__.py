@@ -1,1 +1,0 @@
-"""The supervisor and the server process that it keeps alive."""
