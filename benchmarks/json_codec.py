@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from workbench.api.json_request import decode_predict
-from workbench.api.json_response import encode_predict
 from workbench.core.signature import Signature, TensorInfo
+from workbench.server.front.json.requests import decode_predict
+from workbench.server.front.json.responses import encode_predict
 
 _SIGNATURE = Signature({"x": TensorInfo("float", None)}, {})
 

@@ -24,11 +24,11 @@ import workbench as wb
 from benchmarks.limits import Limits
 from benchmarks.mlp import save_mlp
 from benchmarks.serving_path import sending
-from workbench.api.json_request import decode_examples, decode_predict
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import ServingError
 from workbench.experiments.generator import LoadJob, run_load
 from workbench.load.arrivals import Schedule
+from workbench.server.front.json.requests import decode_examples, decode_predict
 
 LIMITS = Limits()
 _FLOATS = Signature({"x": TensorInfo("float", None)}, {})

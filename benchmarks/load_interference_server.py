@@ -29,8 +29,8 @@ import numpy as np
 import orjson
 import uvloop
 
-from workbench.api.http import HttpServer, Reply, Request
 from workbench.core.versions.version_policy import VersionPolicy
+from workbench.server.front.http.listener import HttpServer, Reply, Request
 from workbench.serving.core import ServerCore
 from workbench.serving.model import ModelConfig
 
@@ -101,8 +101,8 @@ async def obey(load: Load, unload: Callable[[], Awaitable[None]], core: ServerCo
 
 
 async def workers(folder: str) -> None:
-    from workbench.api.codec import CodecProcess
-    from workbench.api.rest import RestApi
+    from workbench.server.front.codec.converter import CodecProcess
+    from workbench.server.front.rest.rest import RestApi
 
     core = ServerCore()
     core.start()

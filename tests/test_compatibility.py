@@ -10,9 +10,9 @@ import pytest
 
 from tests.servers import Server
 from tests.shared import beside
-from workbench.api.metrics import Metrics
 from workbench.cli.model_server import read_flags
 from workbench.cli.model_server_flags import FLAGS, IGNORED, REFUSED
+from workbench.server.front.metrics.prometheus import Metrics
 
 ROOT = Path(__file__).parents[1]
 TABLE = (ROOT / "docs" / "compatibility.md").read_text()

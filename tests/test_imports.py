@@ -46,7 +46,7 @@ def test_the_client_brings_no_heavy_library() -> None:
     [
         "workbench.server.supervision.server_process",
         "workbench.server.supervision.supervisor",
-        "workbench.api.codec_process",
+        "workbench.server.front.codec.codec_process",
         "workbench.worker.zygote",
         "workbench.cli.main",
     ],

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.api.conftest import Answer, Planes, catalog, planes  # noqa: F401
+from tests.server.front.conftest import Answer, Planes, catalog, planes  # noqa: F401
 from tests.servers import Server
-from workbench.api.metrics import METRICS_PATH, _escaped
 from workbench.core.batching.parameters import BatchingParameters
+from workbench.server.front.metrics.prometheus import METRICS_PATH, _escaped
 from workbench.serving.meters import Histogram, exponential
 
 PATH = METRICS_PATH

@@ -13,10 +13,10 @@ import pytest
 
 from tests.conformance.process import Process
 from tests.servers import Server
-from workbench.api.access import AccessPolicy
-from workbench.api.codec import CodecProcess
-from workbench.api.http import HttpServer
-from workbench.api.rest import RestApi
+from workbench.server.front.access import AccessPolicy
+from workbench.server.front.codec.converter import CodecProcess
+from workbench.server.front.http.listener import HttpServer
+from workbench.server.front.rest.rest import RestApi
 
 PAGE = (
     b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD>"

@@ -2,8 +2,8 @@ import json
 import subprocess
 import sys
 
-from workbench.api.json_request import decode_examples
 from workbench.formats.tf_example import Feature, encode_example
+from workbench.server.front.json.requests import decode_examples
 
 # What TensorFlow's own parser makes of Examples: {name: [kind, values]} for each hex line.
 _TENSORFLOWS_VIEW = """

@@ -21,16 +21,16 @@ from typing import Any
 import psutil
 
 from tests.servers import Server
-from workbench.api.access import LOOPBACK_HOSTS, AccessPolicy
-from workbench.api.codec import CodecProcess
-from workbench.api.grpc_server import GrpcOptions, GrpcServer
-from workbench.api.grpc_service import GrpcService
-from workbench.api.http import HttpLimits, HttpServer
-from workbench.api.http_connection import Connection
-from workbench.api.metrics import Metrics
-from workbench.api.reload import Reloader
-from workbench.api.rest import RestApi
 from workbench.core.status import ServingError
+from workbench.server.front.access import LOOPBACK_HOSTS, AccessPolicy
+from workbench.server.front.codec.converter import CodecProcess
+from workbench.server.front.grpc.grpc_server import GrpcOptions, GrpcServer
+from workbench.server.front.grpc.services import GrpcService
+from workbench.server.front.http.connection import Connection
+from workbench.server.front.http.listener import HttpLimits, HttpServer
+from workbench.server.front.metrics.prometheus import Metrics
+from workbench.server.front.reload import Reloader
+from workbench.server.front.rest.rest import RestApi
 from workbench.serving.manager import Manager
 
 TOKEN = "the-token-of-the-fuzzed-server"

@@ -26,8 +26,8 @@ from tests.security.nobody import (
     public_python,
     script_of_nobody,
 )
-from workbench.api.grpc_server import NEEDS_TOKEN
 from workbench.processes import registry
+from workbench.server.front.grpc.grpc_server import NEEDS_TOKEN
 
 pytestmark = ONLY_ROOT
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from tests.servers import Server, floats
-from workbench.api.json_response import VersionStatus, encode_model_status
-from workbench.api.metrics import Metrics
-from workbench.api.model_status import model_status
 from workbench.client.card import versions_card
 from workbench.client.views import versions_of
 from workbench.core.status import Code, not_found
 from workbench.core.versions.version_policy import VersionPolicy
+from workbench.server.front.json.responses import VersionStatus, encode_model_status
+from workbench.server.front.metrics.prometheus import Metrics
+from workbench.server.front.model_status import model_status
 from workbench.serving import source
 from workbench.serving.model import ModelConfig
 from workbench.serving.source import STALLED_SECONDS, FolderSource

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from workbench.api.reload import check_labels
 from workbench.core.model_settings import is_package_name
 from workbench.core.status import invalid_argument
 from workbench.formats.config_files import (
@@ -20,6 +19,7 @@ from workbench.formats.config_files import (
     read_text_proto,
 )
 from workbench.processes.hosts import host_names
+from workbench.server.front.reload import check_labels
 from workbench.server.supervision.supervisor import Supervisor, SupervisorSpec
 from workbench.serving.model import ModelConfig
 

@@ -17,10 +17,10 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from workbench.api.metrics import METRICS_PATH
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.formats.messages import message_class
+from workbench.server.front.metrics.prometheus import METRICS_PATH
 from workbench.serving.model import ModelConfig
 
 logger = logging.getLogger(__name__)

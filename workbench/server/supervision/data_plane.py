@@ -8,17 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from workbench.api.access import LOOPBACK_HOSTS, AccessPolicy
-from workbench.api.codec_pool import CodecPool
-from workbench.api.grpc_server import GrpcOptions, GrpcServer
-from workbench.api.grpc_service import GrpcService
-from workbench.api.http import HttpServer
-from workbench.api.http_limits import HttpLimits
-from workbench.api.metrics import METRICS_PATH
-from workbench.api.metrics_memory import memory_lines
-from workbench.api.reload import Reloader, follow_config_file
-from workbench.api.rest import RestApi
 from workbench.processes.descriptors import connections_for, raise_limit
+from workbench.server.front.access import LOOPBACK_HOSTS, AccessPolicy
+from workbench.server.front.codec.pool import CodecPool
+from workbench.server.front.grpc.grpc_server import GrpcOptions, GrpcServer
+from workbench.server.front.grpc.services import GrpcService
+from workbench.server.front.http.client_limits import HttpLimits
+from workbench.server.front.http.listener import HttpServer
+from workbench.server.front.metrics.memory_gauges import memory_lines
+from workbench.server.front.metrics.prometheus import METRICS_PATH
+from workbench.server.front.reload import Reloader, follow_config_file
+from workbench.server.front.rest.rest import RestApi
 from workbench.serving.core import ServerCore
 
 

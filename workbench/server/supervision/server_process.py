@@ -24,9 +24,7 @@ from typing import Any, NoReturn
 
 import orjson
 
-from workbench.api.codec_pool import CodecPool
 from workbench.api.control import ControlPlane
-from workbench.api.reload import not_available, wait_until_settled
 from workbench.core.events import Event, log_line
 from workbench.core.model_settings import read_kept
 from workbench.core.status import ServingError
@@ -35,6 +33,8 @@ from workbench.formats.config_files import read_batching_parameters
 from workbench.ipc.low_priority import started_executor
 from workbench.processes import jupyter_launcher, paths, registry
 from workbench.processes.lifetime import ProcessId, become_subreaper, wait_for_end
+from workbench.server.front.codec.pool import CodecPool
+from workbench.server.front.reload import not_available, wait_until_settled
 from workbench.server.supervision.data_plane import DataPlane, DataPlaneSettings
 from workbench.server.supervision.keeping import DesiredState, EventsFile, bound_log, say
 from workbench.server.supervision.supervisor import EXIT_REFUSED

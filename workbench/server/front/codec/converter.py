@@ -1,0 +1,359 @@
+"""Large JSON bodies are converted in a process of their own, and this is its owner.
+
+Parsing 50 MB of JSON takes up to a second of one interpreter. On the server's event loop, or in
+a thread beside it, that second would be everybody's; in another process it is one caller's.
+
+A parser written in C cannot be interrupted. A job whose time is over, or whose caller has gone, is
+therefore ended together with its process, and the next job starts another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+from workbench.core.signature import Signature
+from workbench.core.status import Code, ServingError, unavailable
+from workbench.ipc.low_priority import quiet_executor
+from workbench.server.front.codec.codec_process import (
+    Message,
+    pack,
+    raise_refusal,
+    receive_message,
+    refusal_of,
+    send_message,
+    tensor_bytes,
+    unpack,
+)
+from workbench.server.front.http.body import Spool
+from workbench.server.front.json.requests import ExamplesRequest, PredictRequest
+
+_Result = TypeVar("_Result")
+
+_ABANDONED_S = 0.5
+"""Seconds that a job goes on whose caller has gone: about what a new process costs."""
+
+
+class WaitingBytes:
+    """The bytes of bodies and tensors that wait or are in progress, in one process or several."""
+
+    def __init__(self, limit: int = 2**30) -> None:
+        self._limit = limit
+        self._bytes = 0
+
+    def enter(self, size: int) -> None:
+        """Raises ServingError: UNAVAILABLE, too much is waiting."""
+        if self._bytes + size > self._limit:
+            raise unavailable(
+                f"{self._bytes} bytes of large bodies are waiting to be converted and "
+                f"{size} more would exceed the limit of {self._limit}. Try again."
+            )
+        self._bytes += size
+
+    def leave(self, size: int) -> None:
+        """What has entered is no longer there."""
+        self._bytes -= size
+
+
+class _Job:
+    """One conversion of `size` bytes; `what` they are, in an error's words.
+
+    Attributes:
+        started: the process has it.
+        stopped: nobody waits for it any more.
+    """
+
+    __slots__ = ("size", "started", "stopped", "what")
+
+    def __init__(self, what: str, size: int) -> None:
+        self.what = what
+        self.size = size
+        self.started = False
+        self.stopped = False
+
+    def late(self) -> ServingError:
+        """The answer to a caller whose time is over."""
+        stage = "was being converted" if self.started else "waited to be converted"
+        return ServingError(
+            Code.DEADLINE_EXCEEDED,
+            f"The time limit of the request ended while its {self.what} of {self.size} bytes "
+            f"{stage}: put fewer examples into one request.",
+        )
+
+
+class CodecProcess:
+    """Converts one large body at a time in a child process, which exists only when needed.
+
+    The child is started by the first job and ended after `idle_s` seconds without one, because
+    a heap that held 50 MB of JSON does not shrink. One thread talks to it, so that jobs wait
+    for their turn in that thread's queue; all methods are called from one event loop.
+    """
+
+    def __init__(
+        self,
+        max_waiting_bytes: int = 2**30,
+        idle_s: float = 60.0,
+        job_timeout_s: float = 60.0,
+        waiting: WaitingBytes | None = None,
+    ) -> None:
+        """
+        Args:
+            max_waiting_bytes: of bodies and tensors, waiting and in progress; more is refused.
+            idle_s: seconds without a job after which the child is ended.
+            job_timeout_s: seconds one job may take before the child is killed, whatever time
+                its caller has.
+            waiting: counts these bytes, together with other processes'; by default there is a
+                count with `max_waiting_bytes` for this process alone.
+        """
+        self._idle_s = idle_s
+        self._job_timeout_s = job_timeout_s
+        self._waiting = waiting or WaitingBytes(max_waiting_bytes)
+        self._jobs = 0
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._thread = quiet_executor("codec")
+        # Held to change the job that the child has, and to kill the child for it.
+        self._lock = threading.Lock()
+        self._current: _Job | None = None
+        # The child and our end of its socket: the thread's own.
+        self._child: subprocess.Popen[bytes] | None = None
+        self._sock: socket.socket | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The child's, while there is one."""
+        return None if self._child is None else self._child.pid
+
+    async def decode_predict(
+        self,
+        spool: Spool,
+        signatures: Mapping[str, Signature] | ServingError,
+        seconds: float | None = None,
+    ) -> PredictRequest:
+        """The predict request in the JSON text `spool`, which may be closed meanwhile.
+
+        `signatures` are the model's, or the reason why there are none, which is raised at the
+        point where TensorFlow Serving looks the model up: after the document is known to parse.
+        The inputs are read-only views of shared memory, aligned to 64 bytes. `seconds` is the
+        time that there is for it, waiting included.
+
+        Raises:
+            ServingError: what `json_request.decode_predict` raises; DEADLINE_EXCEEDED if it is
+                not done in `seconds`; UNAVAILABLE if too much is waiting, or the child died.
+            ValueError: `spool` is closed.
+        """
+        body = Spool(os.dup(spool.fd), spool.size)  # ours, whatever becomes of the caller's
+
+        def work(job: _Job) -> PredictRequest:
+            message: Message = {"job": "decode", "size": body.size}
+            if isinstance(signatures, ServingError):
+                message |= refusal_of(signatures)
+            else:
+                message["signatures"] = {name: s.to_json() for name, s in signatures.items()}
+            answer, tensors = self._converse(job, message, body)
+            with_inputs = unpack(answer["tensors"], tensors)
+            tensors.close()
+            return PredictRequest(
+                signature_name=answer["signature_name"],
+                inputs=with_inputs,
+                row_format=answer["row_format"],
+            )
+
+        return await self._submit(work, _Job("body", body.size), seconds)
+
+    async def decode_examples(
+        self, spool: Spool, method: Literal["classify", "regress"], seconds: float | None = None
+    ) -> ExamplesRequest:
+        """The classify or regress request in the JSON text `spool`, which may be closed meanwhile.
+
+        Raises:
+            ServingError: what `json_request.decode_examples` raises; DEADLINE_EXCEEDED and
+                UNAVAILABLE as above.
+            ValueError: `spool` is closed.
+        """
+        body = Spool(os.dup(spool.fd), spool.size)  # ours, whatever becomes of the caller's
+
+        def work(job: _Job) -> ExamplesRequest:
+            message: Message = {"job": "examples", "size": body.size, "method": method}
+            answer, tensors = self._converse(job, message, body)
+            examples = unpack(answer["tensors"], tensors)["examples"]
+            tensors.close()
+            return ExamplesRequest(answer["signature_name"], examples.tolist())
+
+        return await self._submit(work, _Job("body", body.size), seconds)
+
+    async def encode_predict(
+        self, outputs: Mapping[str, np.ndarray], row_format: bool, seconds: float | None = None
+    ) -> Spool:
+        """The JSON text of `json_response.encode_predict`, as the caller's own `Spool`.
+
+        Raises:
+            ServingError: what `json_response.encode_predict` raises; DEADLINE_EXCEEDED and
+                UNAVAILABLE as above.
+        """
+        return await self._encode({"job": "encode", "row_format": row_format}, outputs, seconds)
+
+    async def encode_results(
+        self,
+        method: Literal["classify", "regress"],
+        results: Mapping[str, np.ndarray],
+        seconds: float | None = None,
+    ) -> Spool:
+        """The JSON text of `json_response.encode_classify` (of ``labels`` and ``scores``, one of
+        which may be absent) or `encode_regress` (of ``values``).
+
+        Raises:
+            ServingError: DEADLINE_EXCEEDED and UNAVAILABLE as above.
+        """
+        return await self._encode({"job": "results", "method": method}, results, seconds)
+
+    async def _encode(
+        self, message: Message, arrays: Mapping[str, np.ndarray], seconds: float | None
+    ) -> Spool:
+        def work(job: _Job) -> Spool:
+            descriptions, tensors = pack(arrays)
+            with_tensors = message | {"size": tensors.size, "tensors": descriptions}
+            return self._converse(job, with_tensors, tensors)[1]
+
+        return await self._submit(work, _Job("answer", tensor_bytes(arrays)), seconds)
+
+    async def close(self) -> None:
+        """End the child; jobs in progress and waiting fail with UNAVAILABLE."""
+        self._closed = True
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        if self._child is not None:
+            self._child.kill()
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._end_child)
+        self._thread.shutdown(wait=False)
+
+    async def _submit(
+        self, work: Callable[[_Job], _Result], job: _Job, seconds: float | None
+    ) -> _Result:
+        if self._closed:
+            raise _ending()
+        self._waiting.enter(job.size)
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._jobs += 1
+        done = asyncio.wrap_future(self._thread.submit(work, job))
+        try:
+            await asyncio.wait((done,), timeout=seconds)
+            if not done.done():
+                self._drop(job, done)
+                self._stop(job)
+                raise job.late()
+            return done.result()
+        except asyncio.CancelledError:
+            self._drop(job, done)
+            loop.call_later(_ABANDONED_S, self._stop, job)
+            raise
+        finally:
+            self._waiting.leave(job.size)
+            self._jobs -= 1
+            if self._jobs == 0 and not self._closed:
+                self._idle_timer = loop.call_later(
+                    self._idle_s, self._thread.submit, self._end_child
+                )
+
+    @staticmethod
+    def _drop(job: _Job, done: asyncio.Future[Any]) -> None:
+        """Nobody asks for the result any more; what has not started never does."""
+        done.add_done_callback(lambda future: future.cancelled() or future.exception())
+        if not job.started:
+            done.cancel()
+
+    def _stop(self, job: _Job) -> None:
+        """End a job for good, with the child that has it."""
+        with self._lock:
+            job.stopped = True
+            if self._current is job and self._child is not None:
+                self._child.kill()
+
+    # --- in the thread ----------------------------------------------------------------------
+
+    def _converse(self, job: _Job, message: Message, region: Spool) -> tuple[Message, Spool]:
+        """Have one job done; `region` is closed."""
+        try:
+            with self._lock:
+                if self._closed:
+                    raise _ending()
+                if job.stopped:
+                    raise job.late()
+                job.started = True
+                self._current = job
+            if self._sock is None:
+                self._start_child()
+            assert self._sock is not None
+            if job.stopped:  # before there was a child to kill
+                raise job.late()
+            send_message(self._sock, message, region)
+            answer, result = receive_message(self._sock)
+        except TimeoutError:
+            self._end_child()
+            raise unavailable(
+                f"Converting a large body took more than {self._job_timeout_s:g} s."
+            ) from None
+        except (EOFError, OSError):
+            status = self._end_child()
+            if job.stopped:
+                raise job.late() from None
+            raise unavailable(
+                f"The process that converts large bodies ended (exit status {status}). Try again."
+            ) from None
+        finally:
+            region.close()
+            with self._lock:
+                # It was killed, even if that came too late for this job.
+                dying = self._current is job and job.stopped
+                self._current = None
+            if dying:
+                self._end_child()
+        raise_refusal(answer)
+        assert result is not None
+        return answer, result
+
+    def _start_child(self) -> None:
+        ours, theirs = socket.socketpair()
+        command = [
+            sys.executable,
+            "-m",
+            "workbench.server.front.codec.codec_process",
+            str(theirs.fileno()),
+        ]
+        try:
+            with theirs:
+                self._child = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+                )
+        except OSError as error:
+            ours.close()
+            raise unavailable(f"No process to convert a large body: {error}.") from None
+        ours.settimeout(self._job_timeout_s)
+        self._sock = ours
+
+    def _end_child(self) -> int | None:
+        """End the child, if there is one; its exit status."""
+        child, sock = self._child, self._sock
+        self._child = self._sock = None
+        if child is None or sock is None:
+            return None
+        sock.close()  # which an idle child takes as the wish that it end
+        try:
+            return child.wait(1.0)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            return child.wait()
+
+
+def _ending() -> ServingError:
+    return unavailable("The server is stopping.")

@@ -1,0 +1,42 @@
+"""What one client may ask of the data plane, and what it is told when it asks for more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from workbench.server.front.access import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """What one client may ask of the server; sizes in bytes, times in seconds."""
+
+    max_body_bytes: int = 256 * 2**20
+    max_header_bytes: int = 64 * 2**10
+    max_headers: int = 256
+    """Header lines of one request: each costs more than its bytes."""
+    header_timeout_s: float = 10.0
+    """From the first byte of a request to the end of its head."""
+    body_idle_timeout_s: float = 30.0
+    """Between two pieces of a body that arrives, or of an answer that is not taken."""
+    keep_alive_s: float = 75.0
+    strange_s: float = 10.0
+    """For how long a connection may be idle on which nobody has been let in yet."""
+    max_connections: int = 10_000
+    max_pipelined: int = 64
+    """Requests of one connection in progress; beyond, nothing more is read from it."""
+    spool_threshold_bytes: int = 64 * 2**10
+    max_inflated_bytes: int = 100 * 2**20
+    """Size of a gzip body once inflated; 100 MiB is TensorFlow Serving's limit."""
+
+
+def head_too_large(limits: HttpLimits) -> Refusal:
+    return Refusal(431, f"The request's head is larger than {limits.max_header_bytes} bytes.")
+
+
+def too_many_headers(limits: HttpLimits) -> Refusal:
+    return Refusal(431, f"The request has more than {limits.max_headers} headers.")
+
+
+def body_too_large(limits: HttpLimits) -> Refusal:
+    return Refusal(413, f"The request's body is larger than {limits.max_body_bytes} bytes.")

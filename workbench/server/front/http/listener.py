@@ -1,0 +1,123 @@
+"""The HTTP/1.1 server of the data plane.
+
+An `asyncio.Protocol` on httptools (llhttp) and nothing between it and the handler. The server
+knows framing, limits and order; what a request means is the handler's business. A handler is a
+plain function `(Request, Reply) -> None` that returns at once and has `Reply.send` called
+whenever the answer is there, so thousands of requests wait in a batch queue without a task or
+a future each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import socket
+from email.utils import formatdate
+
+from workbench.server.front.access import AccessPolicy
+from workbench.server.front.admission import Admission
+from workbench.server.front.http.client_limits import HttpLimits
+from workbench.server.front.http.connection import Connection
+from workbench.server.front.http.message import (
+    NOT_FOUND_PAGE,
+    Handler,
+    Reply,
+    Request,
+    error_page,
+    reason_phrase,
+)
+
+__all__ = [
+    "NOT_FOUND_PAGE",
+    "Handler",
+    "HttpLimits",
+    "HttpServer",
+    "Reply",
+    "Request",
+    "error_page",
+    "reason_phrase",
+]
+
+
+class HttpServer:
+    """Serves `handler` on a listening socket. All of it belongs to one event loop's thread."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        limits: HttpLimits | None = None,
+        access: AccessPolicy | None = None,
+    ) -> None:
+        """
+        Args:
+            limits: what one client may ask.
+            access: who may ask at all.
+        """
+        self.handler = handler
+        self.limits = limits or HttpLimits()
+        self.access = access or AccessPolicy()
+        self.admission = Admission()
+        self.connections: set[Connection] = set()
+        self.now = 0.0
+        """The loop's time at the last sweep: what connections measure their patience by."""
+        self.date_line = b""
+        self.draining = False
+        self._emptied = asyncio.Event()
+        self._listener: asyncio.AbstractServer | None = None
+        self._sweep_timer: asyncio.TimerHandle | None = None
+
+    async def start(self, sock: socket.socket) -> None:
+        """Serve on `sock`, which is bound; it is owned, and closed by `stop`."""
+        self.loop = asyncio.get_running_loop()
+        limits = self.limits
+        shortest = min(limits.header_timeout_s, limits.body_idle_timeout_s, limits.keep_alive_s)
+        self._sweep_every_s = min(1.0, shortest / 4)
+        self._sweep()
+        self._listener = await self.loop.create_server(
+            lambda: Connection(self), sock=sock, backlog=1024
+        )
+
+    async def stop(self, drain_seconds: float) -> None:
+        """Stop accepting, answer what is in progress for up to `drain_seconds`, then abort."""
+        if self._listener is None:
+            return
+        self._listener.close()
+        self._listener = None
+        self.draining = True
+        for connection in list(self.connections):
+            connection.drain()
+        await self._wait_until_empty(drain_seconds)
+        for connection in list(self.connections):
+            connection.abort()
+        await self._wait_until_empty(1.0)
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+
+    async def _wait_until_empty(self, timeout_s: float) -> None:
+        self._emptied.clear()
+        if self.connections:
+            try:
+                await asyncio.wait_for(self._emptied.wait(), timeout_s)
+            except asyncio.TimeoutError:
+                pass
+
+    def forget(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        if not self.connections:
+            self._emptied.set()
+
+    def make_room(self, newcomer: Connection) -> bool:
+        """Close the connections that have been idle for longest, a hundredth of all at a time;
+        whether there were any."""
+        idle = [c for c in self.connections if c.is_idle and c is not newcomer]
+        for connection in heapq.nsmallest(1 + len(idle) // 100, idle, key=lambda c: c.since):
+            connection.abort()
+        return bool(idle)
+
+    def _sweep(self) -> None:
+        """One timer for all connections, so that a request costs none."""
+        self.now = self.loop.time()
+        self.date_line = f"Date: {formatdate(usegmt=True)}\r\n".encode()
+        for connection in list(self.connections):
+            connection.sweep(self.now)
+        self._sweep_timer = self.loop.call_later(self._sweep_every_s, self._sweep)
