@@ -8,8 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 DATED = {
-    "api/control_memory.py": "what a page shows the ledger as of",
-    "api/control_pulse.py": "what a page shows news as of",
+    "server/control/memory_routes.py": "what a page shows the ledger as of",
+    "server/control/pulse_route.py": "what a page shows news as of",
     "server/supervision/supervisor.py": "when a server was made",
     "processes/registry.py": "how old the note of a killed server is",
     "serving/core.py": "when it was started, and when an event happened",

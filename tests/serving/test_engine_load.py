@@ -11,11 +11,11 @@ import orjson
 import pytest
 
 from tests.servers import Server, floats
-from workbench.api.control_engine import encode_run, read_load
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import Code, ServingError
 from workbench.ipc.frames import encode_message
 from workbench.load.arrivals import Schedule
+from workbench.server.control.engine_route import encode_run, read_load
 from workbench.serving.engine_load import EngineLoad, EngineRun, run_engine_load
 
 ONE = [{"x": floats(1.0)}]

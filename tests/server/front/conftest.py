@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.servers import Server
-from workbench.api.control import ControlPlane
 from workbench.core.versions.version_policy import VersionPolicy
+from workbench.server.control.control_plane import ControlPlane
 from workbench.server.front.access import LOOPBACK_HOSTS, AccessPolicy
 from workbench.server.front.codec.converter import CodecProcess
 from workbench.server.front.http.listener import HttpServer

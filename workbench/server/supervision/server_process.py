@@ -24,7 +24,6 @@ from typing import Any, NoReturn
 
 import orjson
 
-from workbench.api.control import ControlPlane
 from workbench.core.events import Event, log_line
 from workbench.core.model_settings import read_kept
 from workbench.core.status import ServingError
@@ -33,6 +32,7 @@ from workbench.formats.config_files import read_batching_parameters
 from workbench.ipc.low_priority import started_executor
 from workbench.processes import jupyter_launcher, paths, registry
 from workbench.processes.lifetime import ProcessId, become_subreaper, wait_for_end
+from workbench.server.control.control_plane import ControlPlane
 from workbench.server.front.codec.pool import CodecPool
 from workbench.server.front.reload import not_available, wait_until_settled
 from workbench.server.supervision.data_plane import DataPlane, DataPlaneSettings

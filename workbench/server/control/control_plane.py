@@ -11,12 +11,12 @@ it is on the network, and no token is needed: the socket's folder is the user's 
     DELETE /models/NAME                  unload all its versions, forget it
     POST   /models/NAME/poll             look at its folder now; {"complete": [versions]}
     GET    /models/NAME/wait?...         wait until a version is available or has failed
-    GET    /models/NAME/pulse?...        what is new of it, for live views: `api.control_pulse`
-    .../models/NAME/warmup               recording warm-up requests: `api.control_warmup`
+    GET    /models/NAME/pulse?...        what is new of it, for live views: `server.control.pulse_route`
+    .../models/NAME/warmup               recording warm-up requests: `server.control.warmup_route`
     POST   /models/NAME/engine-load      load from inside the server (see `control_engine`)
     GET    /events?since=N               the event log
     GET    /events/stream?since=N        the same, as a WebSocket
-    GET    /memory...                    the memory ledger: `api.control_memory`
+    GET    /memory...                    the memory ledger: `server.control.memory_routes`
     POST   /models/NAME/fit              would that fit as its next version?
     PATCH  /server                       {"num_batch_threads": N, "budget": {...}}
     POST   /shutdown                     drain and end
@@ -36,16 +36,16 @@ import tornado.netutil
 import tornado.web
 import tornado.websocket
 
-from workbench.api.control_engine import EngineLoadHandler
-from workbench.api.control_handler import Handler
-from workbench.api.control_memory import FitHandler, LedgerHandler, MemoryHandler
-from workbench.api.control_pulse import PulseRoute
-from workbench.api.control_warmup import WarmupRoute
 from workbench.core.events import log_line
 from workbench.core.model_settings import ModelConfig, read_changes
 from workbench.core.status import invalid_argument, not_found
 from workbench.core.versions.states import HarnessState
 from workbench.core.versions.version_policy import is_version
+from workbench.server.control.engine_route import EngineLoadHandler
+from workbench.server.control.handling import Handler
+from workbench.server.control.memory_routes import FitHandler, LedgerHandler, MemoryHandler
+from workbench.server.control.pulse_route import PulseRoute
+from workbench.server.control.warmup_route import WarmupRoute
 from workbench.serving.core import ServerCore
 from workbench.serving.reservations import MemorySettings
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from workbench.api.control_handler import Handler
 from workbench.core.events import log_line
 from workbench.core.status import not_found
+from workbench.server.control.handling import Handler
 
 _MOST_EVENTS = 2000
 

@@ -16,7 +16,7 @@ from workbench.core.status import ServingError, invalid_argument
 from workbench.formats.http_status import HTTP_STATUS
 
 if TYPE_CHECKING:
-    from workbench.api.control import ControlPlane
+    from workbench.server.control.control_plane import ControlPlane
 
 
 class Handler(tornado.web.RequestHandler):

@@ -7,9 +7,9 @@ DELETE /models/NAME/warmup           write what has been recorded so far
 
 from __future__ import annotations
 
-from workbench.api.control_handler import Handler
 from workbench.core.status import invalid_argument, not_found
 from workbench.core.versions.version_policy import is_version
+from workbench.server.control.handling import Handler
 from workbench.serving.warmup_recorder import WarmupRecording, record_warmup
 
 

@@ -15,8 +15,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from workbench.api.control_handler import Handler
 from workbench.core.status import invalid_argument, not_found
+from workbench.server.control.handling import Handler
 from workbench.serving.memory import Sample
 
 _COLUMNS = ("monotonic", "wall", "pid", "role", "model", "version", "pss", "uss", "measured")

@@ -1,1 +1,0 @@
-"""What others see: HTTP and REST, gRPC, metrics, the control plane."""
