@@ -28,9 +28,9 @@ import uvloop
 
 from workbench.core.status import ServingError
 from workbench.ipc.frames import Tensors
-from workbench.serving.core import CoreOptions, ServerCore
-from workbench.serving.model import ModelConfig
-from workbench.serving.tasks import Task, now_micros
+from workbench.server.engine.batching.tasks import Task, now_micros
+from workbench.server.engine.engine import CoreOptions, ServerCore
+from workbench.server.engine.versions.model import ModelConfig
 
 CALLERS = 8
 FIRST = 200

@@ -30,9 +30,9 @@ import orjson
 import uvloop
 
 from workbench.core.versions.version_policy import VersionPolicy
+from workbench.server.engine.engine import ServerCore
+from workbench.server.engine.versions.model import ModelConfig
 from workbench.server.front.http.listener import HttpServer, Reply, Request
-from workbench.serving.core import ServerCore
-from workbench.serving.model import ModelConfig
 
 SIZES = (784, 300, 100, 10)
 WEIGHTS = 6, 16 * 2**20

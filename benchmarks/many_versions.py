@@ -28,10 +28,10 @@ from benchmarks.mlp import save_mlp
 from workbench.core.status import ServingError
 from workbench.core.versions.version_policy import VersionPolicy
 from workbench.ipc.frames import Tensors
-from workbench.serving.core import CoreOptions, ServerCore
-from workbench.serving.model import ModelConfig
-from workbench.serving.source import FolderSource
-from workbench.serving.tasks import Task, now_micros
+from workbench.server.engine.batching.tasks import Task, now_micros
+from workbench.server.engine.engine import CoreOptions, ServerCore
+from workbench.server.engine.versions.model import ModelConfig
+from workbench.server.engine.versions.source import FolderSource
 
 MANY = 5000
 POLL_SECONDS = 0.1

@@ -21,7 +21,7 @@ from typing import Any
 from tests.servers import Server
 from tests.zoo.rowwise import ROWWISE
 from tests.zoo.rowwise_keras import ROWWISE_KERAS
-from workbench.serving.trial import trial
+from workbench.server.engine.trial import trial
 
 LIMIT_SECONDS = 0.1
 _RESNET = "resnet50"

@@ -21,9 +21,9 @@ import uvloop
 from workbench.core.events import Event
 from workbench.core.status import ServingError
 from workbench.ipc.frames import Tensors
-from workbench.serving.core import CoreOptions, ServerCore
-from workbench.serving.model import Model, ModelConfig, Served
-from workbench.serving.tasks import Task, now_micros
+from workbench.server.engine.batching.tasks import Task, now_micros
+from workbench.server.engine.engine import CoreOptions, ServerCore
+from workbench.server.engine.versions.model import Model, ModelConfig, Served
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ from workbench.client.outcomes import Launched, Published, Reused, TimedOut, out
 from workbench.core.status import Code, ServingError
 from workbench.processes import registry
 from workbench.processes.lifetime import ProcessId
-from workbench.serving.source import SETTLE_SECONDS
+from workbench.server.engine.versions.source import SETTLE_SECONDS
 
 Put = Callable[[Path, int, str], Path]
 

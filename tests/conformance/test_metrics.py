@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.server.front.conftest import Answer, Planes, catalog, planes  # noqa: F401
 from tests.servers import Server
 from workbench.core.batching.parameters import BatchingParameters
+from workbench.server.engine.telemetry.meters import Histogram, exponential
 from workbench.server.front.metrics.prometheus import METRICS_PATH, _escaped
-from workbench.serving.meters import Histogram, exponential
 
 PATH = METRICS_PATH
 S = ":tensorflow:serving:"
@@ -178,7 +178,7 @@ def test_warmup(server: Server, planes: Planes, tmp_path: Path) -> None:  # noqa
 
 def test_a_warmup_that_failed(server: Server, planes: Planes, tmp_path: Path) -> None:  # noqa: F811
     from tests.conformance.test_warmup import FILE, GOOD
-    from workbench.serving.warmup_recorder import prediction_log, write_records
+    from workbench.server.engine.telemetry.warmup_recorder import prediction_log, write_records
 
     async def fail() -> None:
         server.put(tmp_path, 1, "half_plus_two")

@@ -15,7 +15,7 @@ from tests.conformance.test_grpc import floats
 from tests.conformance.warmups import WARMUP_FILE, warmup_records
 from tests.servers import floats as array
 from workbench.client.control import ControlClient
-from workbench.serving.warmup_recorder import prediction_log, write_records
+from workbench.server.engine.telemetry.warmup_recorder import prediction_log, write_records
 
 _ALL = "model_version_policy { all {} }"
 _SPECIFIC = "model_version_policy {{ specific {{ versions: {} }} }}"

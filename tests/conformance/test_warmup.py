@@ -17,14 +17,14 @@ from workbench.client import connect
 from workbench.core.events import log_line
 from workbench.core.status import Code, ServingError
 from workbench.formats.protobuf import field
-from workbench.serving.model import Served
-from workbench.serving.warmup_recorder import (
+from workbench.server.engine.telemetry.warmup_recorder import (
     crc32c,
     prediction_log,
     record_warmup,
     tensor_proto,
     write_records,
 )
+from workbench.server.engine.versions.model import Served
 from workbench.worker.warmup import decode
 
 FILE = "assets.extra/tf_serving_warmup_requests"

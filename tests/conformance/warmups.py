@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.servers import floats
 from workbench.formats.protobuf import field
-from workbench.serving.warmup_recorder import prediction_log
+from workbench.server.engine.telemetry.warmup_recorder import prediction_log
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 

@@ -19,7 +19,7 @@ from workbench.formats.config_files import (
     write_batching_parameters,
 )
 from workbench.formats.messages import message_class
-from workbench.serving.model import ModelConfig
+from workbench.server.engine.versions.model import ModelConfig
 
 
 def config(text: str) -> Any:

@@ -22,6 +22,7 @@ import psutil
 
 from tests.servers import Server
 from workbench.core.status import ServingError
+from workbench.server.engine.versions.manager import Manager
 from workbench.server.front.access import LOOPBACK_HOSTS, AccessPolicy
 from workbench.server.front.codec.converter import CodecProcess
 from workbench.server.front.grpc.grpc_server import GrpcOptions, GrpcServer
@@ -31,7 +32,6 @@ from workbench.server.front.http.listener import HttpLimits, HttpServer
 from workbench.server.front.metrics.prometheus import Metrics
 from workbench.server.front.reload import Reloader
 from workbench.server.front.rest.rest import RestApi
-from workbench.serving.manager import Manager
 
 TOKEN = "the-token-of-the-fuzzed-server"
 MODELS = ("half_plus_two", "text", "multi", "identity", "counter", "lookup")

@@ -13,7 +13,7 @@ from tests.servers import Server
 from tests.zoo.specimens import Specimen
 from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.ipc.frames import Tensors
-from workbench.serving.model import Served
+from workbench.server.engine.versions.model import Served
 
 CALLERS = 32
 # For each caller, one after the other.

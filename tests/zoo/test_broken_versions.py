@@ -22,7 +22,7 @@ from tests.zoo.broken_graphs import BROKEN_GRAPHS
 from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.core.versions.states import FINAL_STATES, HarnessState
 from workbench.ipc.frames import Tensors
-from workbench.serving.model import Model, Served
+from workbench.server.engine.versions.model import Model, Served
 
 # The first test of a session waits for the export of the zoo.
 pytestmark = pytest.mark.timeout(300)

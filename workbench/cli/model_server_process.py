@@ -19,9 +19,9 @@ from workbench.formats.config_files import (
     read_text_proto,
 )
 from workbench.processes.hosts import host_names
+from workbench.server.engine.versions.model import ModelConfig
 from workbench.server.front.reload import check_labels
 from workbench.server.supervision.supervisor import Supervisor, SupervisorSpec
-from workbench.serving.model import ModelConfig
 
 _ONCE_SECONDS = 365 * 86400.0
 

@@ -1,4 +1,4 @@
-"""Asking a server to load itself (`serving.engine_load`), and what it answers."""
+"""Asking a server to load itself (`server.engine.engine_load`), and what it answers."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ from google.protobuf import text_format
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.formats.messages import message_class
+from workbench.server.engine.versions.model import ModelConfig
 from workbench.server.front.metrics.prometheus import METRICS_PATH
-from workbench.serving.model import ModelConfig
 
 logger = logging.getLogger(__name__)
 

@@ -13,13 +13,13 @@ from google.protobuf import text_format
 from tests.servers import Server
 from workbench.core.status import Code, ServingError
 from workbench.formats.messages import message_class
+from workbench.server.engine.versions.model import ModelConfig
 from workbench.server.front.reload import (
     Reloader,
     check_labels,
     follow_config_file,
     wait_until_settled,
 )
-from workbench.serving.model import ModelConfig
 
 
 def entry(name: str, base: Path, more: str = "") -> str:
@@ -49,7 +49,7 @@ def served(server: Server) -> list[str]:
 @pytest.fixture(autouse=True)
 def _folders_are_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """Test models are renamed into place, so nobody needs to watch them come to rest."""
-    monkeypatch.setattr("workbench.serving.source.SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr("workbench.server.engine.versions.source.SETTLE_SECONDS", 0.0)
 
 
 def test_all_models_are_replaced(server: Server, tmp_path: Path) -> None:

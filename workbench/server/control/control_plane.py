@@ -46,8 +46,8 @@ from workbench.server.control.handling import Handler
 from workbench.server.control.memory_routes import FitHandler, LedgerHandler, MemoryHandler
 from workbench.server.control.pulse_route import PulseRoute
 from workbench.server.control.warmup_route import WarmupRoute
-from workbench.serving.core import ServerCore
-from workbench.serving.reservations import MemorySettings
+from workbench.server.engine.engine import ServerCore
+from workbench.server.engine.memory.reservations import MemorySettings
 
 MAX_WAIT_SECONDS = 600.0
 _STREAM_SECONDS = 0.1

@@ -1,4 +1,4 @@
-"""The control plane's route for load from inside the server (`serving.engine_load`).
+"""The control plane's route for load from inside the server (`server.engine.engine_load`).
 
     POST   /models/NAME/engine-load
 
@@ -25,9 +25,9 @@ from workbench.core.status import ServingError, invalid_argument
 from workbench.formats.http_status import HTTP_STATUS
 from workbench.ipc.frames import decode_message
 from workbench.load.arrivals import Schedule
-from workbench.serving.batch_records import BatchRecord
-from workbench.serving.core import ServerCore
-from workbench.serving.engine_load import EngineLoad, EngineRun, run_engine_load
+from workbench.server.engine.batching.batch_records import BatchRecord
+from workbench.server.engine.engine import ServerCore
+from workbench.server.engine.engine_load import EngineLoad, EngineRun, run_engine_load
 
 _QUICK_COMPRESSION = 1
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from workbench.core.status import invalid_argument, not_found
 from workbench.server.control.handling import Handler
-from workbench.serving.memory import Sample
+from workbench.server.engine.memory.memory_ledger import Sample
 
 _COLUMNS = ("monotonic", "wall", "pid", "role", "model", "version", "pss", "uss", "measured")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from workbench.core.status import invalid_argument, not_found
 from workbench.core.versions.version_policy import is_version
 from workbench.server.control.handling import Handler
-from workbench.serving.warmup_recorder import WarmupRecording, record_warmup
+from workbench.server.engine.telemetry.warmup_recorder import WarmupRecording, record_warmup
 
 
 class WarmupRoute(Handler):

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from workbench.core.status import Code, ServingError
 from workbench.core.versions.states import PublicState
+from workbench.server.engine.versions.manager import Manager
 from workbench.server.front.json.responses import VersionStatus
-from workbench.serving.manager import Manager
 
 
 def model_status(manager: Manager, name: str, version: int | None = None) -> list[VersionStatus]:

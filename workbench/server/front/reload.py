@@ -20,8 +20,8 @@ from workbench.core.status import Code, ServingError, failed_precondition
 from workbench.core.versions.states import FINAL_STATES, HarnessState
 from workbench.core.versions.version_policy import parse_version
 from workbench.formats.config_files import model_configs, read_text_proto
-from workbench.serving.manager import Manager
-from workbench.serving.model import Model, ModelConfig
+from workbench.server.engine.versions.manager import Manager
+from workbench.server.engine.versions.model import Model, ModelConfig
 
 _ON_THE_WAY = frozenset(HarnessState) - FINAL_STATES - {HarnessState.READY}
 FILES_SECONDS = 10.0

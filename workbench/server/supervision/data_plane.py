@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from workbench.processes.descriptors import connections_for, raise_limit
+from workbench.server.engine.engine import ServerCore
 from workbench.server.front.access import LOOPBACK_HOSTS, AccessPolicy
 from workbench.server.front.codec.pool import CodecPool
 from workbench.server.front.grpc.grpc_server import GrpcOptions, GrpcServer
@@ -19,7 +20,6 @@ from workbench.server.front.metrics.memory_gauges import memory_lines
 from workbench.server.front.metrics.prometheus import METRICS_PATH
 from workbench.server.front.reload import Reloader, follow_config_file
 from workbench.server.front.rest.rest import RestApi
-from workbench.serving.core import ServerCore
 
 
 @dataclass(frozen=True)

@@ -33,13 +33,13 @@ from workbench.ipc.low_priority import started_executor
 from workbench.processes import jupyter_launcher, paths, registry
 from workbench.processes.lifetime import ProcessId, become_subreaper, wait_for_end
 from workbench.server.control.control_plane import ControlPlane
+from workbench.server.engine.engine import CoreOptions, ServerCore
+from workbench.server.engine.memory.reservations import MemorySettings
 from workbench.server.front.codec.pool import CodecPool
 from workbench.server.front.reload import not_available, wait_until_settled
 from workbench.server.supervision.data_plane import DataPlane, DataPlaneSettings
 from workbench.server.supervision.keeping import DesiredState, EventsFile, bound_log, say
 from workbench.server.supervision.supervisor import EXIT_REFUSED
-from workbench.serving.core import CoreOptions, ServerCore
-from workbench.serving.reservations import MemorySettings
 
 DRAIN_SECONDS = 1.5
 """Below the half of five seconds after which Jupyter ends a kernel that shuts down by force."""

@@ -15,12 +15,12 @@ from tests.server.front.codec.codecs import run, spooled
 from tests.server.front.conftest import Planes
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import Code, ServingError
+from workbench.server.engine.batching.tasks import now_micros
 from workbench.server.front.codec.converter import CodecProcess, _Job
 from workbench.server.front.codec.pool import CodecPool
 from workbench.server.front.http.body import Spool
 from workbench.server.front.json.requests import decode_examples
 from workbench.server.front.json.responses import encode_classify, encode_regress
-from workbench.serving.tasks import now_micros
 
 SIGNATURES = {"serving_default": Signature({"x": TensorInfo("float", (-1,))}, {})}
 SMALL = b'{"instances": [1, 2, 3]}'

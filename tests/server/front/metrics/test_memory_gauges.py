@@ -6,8 +6,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from workbench.core.memory.budget import Budget
 from workbench.core.memory.ledger import Cell, Machine
+from workbench.server.engine.memory.memory_ledger import Account, MemoryLedger
 from workbench.server.front.metrics.memory_gauges import memory_lines
-from workbench.serving.memory import Account, MemoryLedger
 
 
 def page(ledger: MemoryLedger, budget: Budget) -> dict[str, list[tuple[dict[str, str], float]]]:

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.server.engine.versions.test_setting_aside import kill, ready
 from tests.server.front.conftest import Answer, Planes
 from tests.server.front.grpc.test_services import _MODEL, Client
 from tests.servers import Server
-from tests.serving.test_quarantine import kill, ready
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.core.versions import quarantine
 from workbench.core.versions.outage import OutOfService
 from workbench.formats.protobuf import field
-from workbench.serving import lifecycle, source
-from workbench.serving.model import Model
+from workbench.server.engine.versions import lifecycle, source
+from workbench.server.engine.versions.model import Model
 
 PREDICT = ("POST", "/v1/models/half:predict", {"instances": [2.0]})
 SPEC = field(1, field(1, b"half"))

@@ -35,15 +35,15 @@ from workbench.formats.signature_checks import (
 )
 from workbench.formats.tensor_proto import decode_tensor, encode_tensors
 from workbench.ipc.frames import Tensors
+from workbench.server.engine.batching.scheduler import BatchScheduler
+from workbench.server.engine.batching.tasks import Task, now_micros
+from workbench.server.engine.versions.manager import Manager
+from workbench.server.engine.versions.model import Served
 from workbench.server.front.json.responses import encoding_bytes
 from workbench.server.front.metrics.prometheus import Metrics
 from workbench.server.front.model_status import model_status
 from workbench.server.front.reload import Reloader
 from workbench.server.front.rest.rest import HELD_TOO_LONG
-from workbench.serving.manager import Manager
-from workbench.serving.model import Served
-from workbench.serving.scheduler import BatchScheduler
-from workbench.serving.tasks import Task, now_micros
 
 Method = Callable[[bytes, "float | None"], Awaitable[bytes]]
 """Answers one request. The second argument is its time limit in seconds, None for none."""

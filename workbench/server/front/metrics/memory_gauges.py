@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from workbench.core.memory.budget import Budget
+from workbench.server.engine.memory.memory_ledger import MemoryLedger
 from workbench.server.front.metrics.prometheus import Labels, family
-from workbench.serving.memory import MemoryLedger
 
 
 def memory_lines(ledger: MemoryLedger, budget: Budget) -> Iterator[str]:

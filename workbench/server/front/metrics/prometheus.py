@@ -15,16 +15,16 @@ from typing import Any
 from workbench.core.events import Event
 from workbench.core.signature import INIT_SIGNATURE
 from workbench.core.status import Code
-from workbench.serving.manager import Manager
-from workbench.serving.meters import (
+from workbench.server.engine.batching.scheduler import BatchScheduler
+from workbench.server.engine.batching.tasks import now_micros
+from workbench.server.engine.telemetry.meters import (
     DURATION_SECONDS,
     LATENCY_MICROS,
     Histogram,
     exponential,
 )
-from workbench.serving.model import Served
-from workbench.serving.scheduler import BatchScheduler
-from workbench.serving.tasks import now_micros
+from workbench.server.engine.versions.manager import Manager
+from workbench.server.engine.versions.model import Served
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
 CONTENT_TYPE = "text/plain"

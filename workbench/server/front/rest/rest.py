@@ -29,6 +29,10 @@ from workbench.formats.signature_checks import (
 )
 from workbench.ipc import background_free
 from workbench.ipc.frames import Tensors, decode_message, encode_message
+from workbench.server.engine.batching.scheduler import BatchScheduler
+from workbench.server.engine.batching.tasks import Task, now_micros
+from workbench.server.engine.versions.manager import Manager
+from workbench.server.engine.versions.model import Served
 from workbench.server.front.admission import retry_after
 from workbench.server.front.codec.codec_process import tensor_bytes
 from workbench.server.front.codec.converter import CodecProcess
@@ -53,10 +57,6 @@ from workbench.server.front.json.responses import (
 from workbench.server.front.metrics.prometheus import CONTENT_TYPE, METRICS_PATH, Metrics
 from workbench.server.front.model_status import model_status
 from workbench.server.front.rest.routes import Route, UnreadableVersion, route
-from workbench.serving.manager import Manager
-from workbench.serving.model import Served
-from workbench.serving.scheduler import BatchScheduler
-from workbench.serving.tasks import Task, now_micros
 
 logger = logging.getLogger(__name__)
 

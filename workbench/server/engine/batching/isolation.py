@@ -1,0 +1,228 @@
+"""Requests that may be what a worker died of, run one by one until it is known which of them it is.
+
+Whatever was in a worker when it died is under suspicion: the requests of its batches are run again,
+each alone in the next worker, and everything else of the version waits meanwhile. Those that are
+answered are acquitted. One that kills the next worker too has been alone with it: the crash is put
+down to its input (`core.versions.poison`), it is answered with an error, and its input is known from then.
+Whoever sends it again has it run alone at once, so that no neighbour is lost with it, and after its
+third crash it is refused.
+
+Inputs are hashed only after a crash. While a version has such inputs, requests with the same names,
+dtypes and shapes are hashed as they come, large ones in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from workbench.core.status import ServingError
+from workbench.core.versions.poison import Outline
+from workbench.ipc.low_priority import quiet_executor
+from workbench.server.engine.batching.digests import digest_of, is_large, outline_of
+from workbench.server.engine.batching.tasks import Task, VersionQueues
+from workbench.server.engine.workers.worker_handle import WORKER_LOST, Worker
+
+if TYPE_CHECKING:
+    from workbench.core.batching.queue import Batch, Part
+
+_hasher = quiet_executor("hashing")
+
+
+class Runner(Protocol):
+    """What runs the requests: the scheduler."""
+
+    def waits(self, task: Task) -> bool: ...
+    def runs(self, version: VersionQueues) -> bool: ...
+    def pause(self, version: VersionQueues) -> None: ...
+    def go_on(self, version: VersionQueues) -> None: ...
+    def run_alone(self, task: Task) -> None: ...
+    def enqueue(self, task: Task, key: Hashable) -> None: ...
+    def finish(self, task: Task, error: ServingError) -> None: ...
+
+
+class Isolation:
+    """Runs the suspects of all versions; each version has its own, in its `VersionQueues`."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    # A worker has died.
+
+    def lost(
+        self, version: VersionQueues, worker: Worker, tasks: Sequence[Task], more: bool
+    ) -> None:
+        """A worker has died with these requests in it; `more`: other batches that it ran are still
+        to be reported."""
+        version.lost.extend(tasks)
+        if more:
+            return
+        # Parts of a split request are one request.
+        lost = list(dict.fromkeys(version.lost))
+        version.lost.clear()
+        version.died_at_work = worker
+        for task in lost:
+            task.running = False
+        alone = lost[0] if len(lost) == 1 else None
+        if alone is not None:
+            self._put_down(version, alone)
+        for task in lost:
+            if not self._runner.waits(task):
+                task.inputs = {}
+            elif task.lost_with in (None, worker):
+                # It may have been the worker that failed, and not the request.
+                task.lost_with = worker
+                task.uncounted += alone is None
+                if version.suspect is task:
+                    version.suspect = None
+                self._suspect(version, task)
+            else:
+                self._runner.finish(task, WORKER_LOST)
+        self.next(version)
+
+    def _put_down(self, version: VersionQueues, task: Task) -> None:
+        """Put the crash down to the one request that the worker ran, and the one before in which
+        it was beside others."""
+        crashes, task.uncounted = 1 + task.uncounted, 0
+        if not task.inputs:
+            return  # its caller has gone long ago
+        self._with_digest(task, partial(self._strike, version, crashes))
+
+    def _strike(
+        self, version: VersionQueues, crashes: int, task: Task, digest: str, outline: Outline
+    ) -> None:
+        version.on_strike(digest, outline, version.poison.strike(digest, outline, crashes))
+        refusal = self._verdict(task)
+        if refusal is not None and not task.running:
+            self._runner.finish(task, refusal)
+
+    def _verdict(self, task: Task) -> ServingError | None:
+        """Why a request is refused, where its input is known to be refused."""
+        poison = task.version.poison
+        if task.digest is not None and poison.is_refused(task.digest):
+            return poison.refusal(task.digest)
+        return None
+
+    # One by one.
+
+    def _suspect(self, version: VersionQueues, task: Task) -> None:
+        if not version.isolated:
+            self._runner.pause(version)
+        version.suspects.append(task)
+        task.queue = None
+
+    def next(self, version: VersionQueues) -> None:
+        """Run the next suspect, where nothing of the version runs; after the last one everything
+        goes on."""
+        if version.suspect is not None:
+            return
+        if version.suspects and self._runner.runs(version):
+            return  # called again when that is done
+        while version.suspects:
+            task = version.suspects.popleft()
+            if not self._runner.waits(task):
+                continue
+            if task.digest is None and self._is_like_a_suspect(task) and not is_large(task.inputs):
+                task.digest = digest_of(task.signature, task.inputs)
+            refusal = self._verdict(task)
+            if refusal is None:
+                version.suspect = task
+                self._runner.run_alone(task)
+                return
+            self._runner.finish(task, refusal)
+        self._runner.go_on(version)
+
+    def survived(self, version: VersionQueues, batch: Batch[Task]) -> None:
+        """A batch has been answered while there are suspects."""
+        task = batch.parts[0].task
+        if task is version.suspect:
+            if task.digest is not None:
+                version.poison.acquit(task.digest)
+        elif version.suspect is None:
+            asyncio.get_running_loop().call_soon(self.next, version)
+
+    # Requests come.
+
+    def takes(self, task: Task, key: Hashable) -> bool:
+        """Whether a request that comes for the queue `key` is dealt with here: its input is, or may
+        be, one that the version crashed on.
+
+        Raises:
+            ServingError: FAILED_PRECONDITION, its input is refused.
+        """
+        if task.lost_with is None and not self._is_like_a_suspect(task):
+            return False
+        if task.digest is None and is_large(task.inputs):
+            self._with_digest(task, partial(self._judge, key))
+            return True
+        if task.digest is None:
+            task.digest = digest_of(task.signature, task.inputs)
+        refusal = self._verdict(task)
+        if refusal is not None:
+            raise refusal
+        if task.lost_with is None and not task.version.poison.strikes(task.digest):
+            return False
+        self._run_alone_soon(task)
+        return True
+
+    def diverts(self, part: Part[Task]) -> bool:
+        """Whether a request that waited in a queue, and is to be run now, is dealt with here."""
+        task = part.task
+        if part.size != part.total or not self._is_like_a_suspect(task):
+            return False
+        if task.digest is None and is_large(task.inputs):
+            # It was queued before anything was known of its like: it may run, but alone.
+            self._run_alone_soon(task)
+            return True
+        if task.digest is None:
+            task.digest = digest_of(task.signature, task.inputs)
+        refusal = self._verdict(task)
+        if refusal is not None:
+            self._runner.finish(task, refusal)
+            return True
+        if task.version.poison.strikes(task.digest):
+            self._run_alone_soon(task)
+            return True
+        return False
+
+    def _judge(self, key: Hashable, task: Task, digest: str, outline: Outline) -> None:
+        """A large request that has come, and whose digest is known now."""
+        if not self._runner.waits(task) or task.version.ended:
+            return
+        refusal = self._verdict(task)
+        if refusal is not None:
+            self._runner.finish(task, refusal)
+        elif task.lost_with is not None or task.version.poison.strikes(digest):
+            self._suspect(task.version, task)
+            self.next(task.version)
+        else:
+            self._runner.enqueue(task, key)
+
+    def _run_alone_soon(self, task: Task) -> None:
+        # Not in the call in which it is accepted: it is known to the runner only after that.
+        self._suspect(task.version, task)
+        asyncio.get_running_loop().call_soon(self.next, task.version)
+
+    def _is_like_a_suspect(self, task: Task) -> bool:
+        outlines = task.version.poison.outlines
+        return bool(outlines) and outline_of(task.signature, task.inputs) in outlines
+
+    def _with_digest(self, task: Task, then: Callable[[Task, str, Outline], None]) -> None:
+        """Call back with the digest of a request's inputs: at once, or later where they are
+        large."""
+        signature, inputs = task.signature, task.inputs
+        outline = outline_of(signature, inputs)
+        if task.digest is not None or not is_large(inputs):
+            task.digest = task.digest or digest_of(signature, inputs)
+            then(task, task.digest, outline)
+            return
+        hashing = asyncio.get_running_loop().run_in_executor(_hasher, digest_of, signature, inputs)
+
+        def done(found: asyncio.Future[str]) -> None:
+            if not found.cancelled() and found.exception() is None:
+                task.digest = found.result()
+                then(task, task.digest, outline)
+
+        hashing.add_done_callback(done)

@@ -1,0 +1,242 @@
+"""Requests on their way through a version's queues."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from workbench.core.batching.merging import Merging, automatic_parameters, has_batch_dimension
+from workbench.core.batching.parameters import BatchingParameters
+from workbench.core.batching.queue import BatchQueue
+from workbench.core.signature import Signature
+from workbench.core.status import ServingError
+from workbench.core.versions.outage import Outage
+from workbench.core.versions.poison import Outline, PoisonTable
+from workbench.ipc.frames import Tensors
+from workbench.server.engine.batching.batch_records import BatchStatistics
+from workbench.server.engine.batching.joining import batch_rows
+from workbench.server.engine.telemetry.meters import SignatureMeter
+from workbench.server.engine.trial.audit import Audit
+from workbench.server.engine.trial.live_witness import Witness
+from workbench.server.engine.trial.recent import Recent
+from workbench.server.engine.workers.worker_handle import Worker
+
+Answer = Callable[["Tensors | ServingError"], None]
+"""Called once per request, on the loop. Arrays are views that hold only during the call."""
+
+SOLO = "solo"
+SOLO_AGAIN = "solo, again"
+SUSPECT = "suspect"
+SOLO_PARAMETERS = BatchingParameters(max_batch_size=1, max_enqueued_batches=1000)
+_AUTOMATIC = automatic_parameters()
+MAX_PENDING = 20_000
+"""Requests of a version that may wait or run, over all its queues."""
+
+
+def now_micros() -> int:
+    return time.monotonic_ns() // 1000
+
+
+class Task:
+    """One request on its way through a queue.
+
+    Attributes:
+        deadline: monotonic microseconds after which the caller is answered with an error.
+        lost_with: the worker that died while it ran this request; one such death is forgiven.
+        private: it is the server's own, to check answers: it is counted nowhere, and runs at low
+            priority.
+        uncounted: deaths of workers that ran it beside others, and that are put down to nobody.
+        digest: of its inputs, where it was needed.
+    """
+
+    __slots__ = (
+        "answer",
+        "arrived",
+        "deadline",
+        "digest",
+        "inputs",
+        "lost_with",
+        "outputs",
+        "parts",
+        "private",
+        "queue",
+        "rows",
+        "running",
+        "signature",
+        "uncounted",
+        "version",
+    )
+
+    def __init__(
+        self,
+        version: VersionQueues,
+        signature: str,
+        inputs: Mapping[str, np.ndarray],
+        outputs: Sequence[str],
+        deadline: int,
+        answer: Answer,
+    ) -> None:
+        self.version = version
+        self.signature = signature
+        self.inputs = inputs
+        self.outputs = outputs
+        self.deadline = deadline
+        self.answer: Answer | None = answer
+        self.arrived = 0
+        self.rows = 0
+        self.lost_with: Worker | None = None
+        self.uncounted = 0
+        self.digest: str | None = None
+        self.running = False
+        self.queue: BatchQueue[Task] | None = None
+        # Answers of the parts of a split task, by their first row.
+        self.parts: dict[int, Tensors] | None = None
+        self.private = False
+
+
+class VersionQueues:
+    """The queues of one version, and the worker that empties them.
+
+    Attributes:
+        parameters: batching as asked for; None means automatic.
+        merging: without parameters, whether requests of a signature are merged.
+        witnesses, audits: what checks that while the version serves; `watched` is False where
+            nothing is to.
+        recent: where requests and their answers are kept for the next version; None: nowhere.
+        number: the version's.
+        on_merging: called with a signature about which something else is decided now.
+        worker: who runs the batches; None while there is none, and then tasks wait.
+        pending: requests accepted and not answered.
+        draining: whether it accepts no more.
+        ended: it has crashed for good, and its requests wait for another start of the version.
+        on_accepted: called with each task that is accepted.
+        meters: what was answered, by signature.
+        hang_micros: a run that takes longer, and for which nobody waits any more, hangs.
+        suspects: requests that were in a worker when it died, and others like them: one of them may
+            be what it died of, so they run one by one, with nothing beside them.
+        suspect: the one that runs now.
+        lost: requests that were in the worker that has just died, as far as is known.
+        died_at_work: the last worker that died while it ran a request.
+        stuck: the last worker that was reported as inside a run that nobody waits for.
+        poison: inputs that the version crashed on.
+        on_strike: called with the digest, the outline and the number of crashes of an input that
+            a crash has just been put down to.
+        outage: why it has no worker now, and when it has one again; None while it has one.
+        outage_bytes: of the requests that came since.
+        solo_micros: how long requests that run alone have run lately.
+    """
+
+    def __init__(
+        self,
+        signatures: Mapping[str, Signature],
+        parameters: BatchingParameters | None,
+        merging: Mapping[str, Merging] | None = None,
+        hang_seconds: float = 60.0,
+        recent: Recent | None = None,
+        number: int = 0,
+    ) -> None:
+        self.hang_micros = round(hang_seconds * 1e6)
+        self.suspects: deque[Task] = deque()
+        self.suspect: Task | None = None
+        self.lost: list[Task] = []
+        self.died_at_work: Worker | None = None
+        self.stuck: Worker | None = None
+        self.poison = PoisonTable()
+        self.on_strike: Callable[[str, Outline, int], None] = lambda digest, outline, crashes: None
+        self.outage: Outage | None = None
+        self.outage_bytes = 0
+        self.solo_micros = 0.0
+        self.signatures = signatures
+        self.parameters = parameters
+        self.watched = merging is not None
+        self.merging = dict(merging) if merging is not None else _by_shape(signatures)
+        # The largest requests that are merged.
+        self._most_rows = {name: self._automatic(name).max_batch_size for name in self.merging}
+        self.witnesses: dict[str, Witness] = {}
+        self.audits: dict[str, Audit] = {}
+        self.recent = recent
+        self.number = number
+        self.on_merging: Callable[[str, Merging], None] | None = None
+        self.worker: Worker | None = None
+        self.pending = 0
+        self.answered = 0
+        self.failed = 0
+        self.statistics = BatchStatistics()
+        self.queues: dict[Hashable, BatchQueue[Task]] = {}
+        self.draining = False
+        self.ended = False
+        self.drained = asyncio.Event()
+        self.on_accepted: Callable[[Task], None] | None = None
+        self.meters: dict[str, SignatureMeter] = {}
+
+    def queue_key(self, task: Task) -> Hashable:
+        """Which queue a task belongs to; sets its `rows`.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, batching was asked for and this cannot be batched.
+        """
+        if self.parameters is not None:
+            task.rows = batch_rows(task.inputs)
+            # Tensors of a wrong dtype cannot be joined with others; the model refuses them.
+            dtypes = [(name, array.dtype) for name, array in task.inputs.items()]
+            if len(dtypes) > 1:
+                dtypes.sort(key=_by_name)
+            return (task.signature, tuple(task.outputs), *dtypes)
+        if self.merging[task.signature].merged:
+            shapes = []
+            rows = -1
+            for name, array in task.inputs.items():
+                shape = array.shape
+                if not shape or rows not in (-1, shape[0]):
+                    break
+                rows = shape[0]
+                shapes.append((name, array.dtype, shape[1:]))
+            else:
+                if 0 < rows <= self._most_rows[task.signature]:
+                    task.rows = rows
+                    return (task.signature, tuple(task.outputs), tuple(shapes))
+        task.rows = 1
+        return SOLO
+
+    def decide(self, signature: str, merging: Merging) -> None:
+        """Merge a signature's requests from now on, or do not; what waits already is left as it
+        is."""
+        self.merging[signature] = merging
+        self._most_rows[signature] = self._automatic(signature).max_batch_size
+        if self.on_merging is not None:
+            self.on_merging(signature, merging)
+
+    def _automatic(self, signature: str) -> BatchingParameters:
+        sizes = self.merging[signature].batch_sizes
+        return automatic_parameters(sizes) if sizes else _AUTOMATIC
+
+    @property
+    def isolated(self) -> bool:
+        """Whether requests run one by one, because one of them may be what the worker died of."""
+        return self.suspect is not None or bool(self.suspects)
+
+    def parameters_of(self, key: Hashable) -> BatchingParameters:
+        if key == SUSPECT and self.parameters is not None:
+            # As it would run in a batch, but without waiting for others to join it.
+            return replace(self.parameters, batch_timeout_micros=0)
+        if not isinstance(key, tuple):
+            return SOLO_PARAMETERS
+        return self.parameters or self._automatic(key[0])
+
+
+def _by_shape(signatures: Mapping[str, Signature]) -> dict[str, Merging]:
+    """Where nothing else is known: what has a batch dimension is merged."""
+    return {
+        name: Merging(has_batch_dimension(signature), "shape")
+        for name, signature in signatures.items()
+    }
+
+
+def _by_name(item: tuple[str, Any]) -> str:
+    return item[0]

@@ -1,0 +1,187 @@
+"""One serving server, without any interface: events, zygote, scheduler, manager, ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from workbench.core.batching.parameters import BatchingParameters
+from workbench.core.events import Event, EventLog
+from workbench.core.memory.budget import size
+from workbench.core.versions.states import PublicState
+from workbench.server.engine.batching.scheduler import BatchScheduler
+from workbench.server.engine.memory.gpu import Gpus, Nvml, RealNvml
+from workbench.server.engine.memory.memory_ledger import MemoryLedger, Process, Sample
+from workbench.server.engine.memory.reservations import MemorySettings
+from workbench.server.engine.versions.lifecycle import DRAIN_SECONDS
+from workbench.server.engine.versions.loading import LOAD_SECONDS
+from workbench.server.engine.versions.manager import Manager
+from workbench.server.engine.versions.model import Served
+from workbench.server.engine.workers.zygote_handle import Zygote
+
+_AFTERMATH_SECONDS = 1.5
+
+
+def schedulable_cpus() -> int:
+    """CPUs that this process may use (TensorFlow's `MaxParallelism`)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class CoreOptions:
+    """`num_batch_threads` None: as many executor slots as CPUs; `poll_seconds`: of folders;
+    `read_batching`: reads a version's own batching parameters from a file; `load_seconds`: the
+    longest that loading a version may take; `per_version_slots`: the slots are of each version, and
+    not of all together; `nvml`: where GPUs are looked for, None: nowhere; `memory`: what versions
+    may take together."""
+
+    num_batch_threads: int | None = None
+    poll_seconds: float = 1.0
+    read_batching: Callable[[Path], BatchingParameters] | None = None
+    load_seconds: float = LOAD_SECONDS
+    nvml: Nvml | None = field(default_factory=RealNvml)
+    memory: MemorySettings = field(default_factory=MemorySettings)
+    per_version_slots: bool = False
+
+
+class ServerCore:
+    """Everything that serves; made and used on one event loop."""
+
+    def __init__(self, options: CoreOptions | None = None) -> None:
+        options = options or CoreOptions()
+        cpus = schedulable_cpus()
+        self.started = time.time()
+        self.events = EventLog(lambda: (time.monotonic(), time.time()))
+        self.zygote = Zygote(self._zygote_event)
+        self._loop = asyncio.get_running_loop()
+        self.gpus = Gpus(
+            options.nvml,
+            lambda number, why: self._tell("gpu_lost", device=f"gpu:{number}", message=why),
+        )
+        self.scheduler = BatchScheduler(
+            options.num_batch_threads or cpus, per_version_slots=options.per_version_slots
+        )
+        self.manager = Manager(
+            self.events,
+            self.zygote,
+            self.scheduler,
+            cpus,
+            options.poll_seconds,
+            options.read_batching,
+            options.load_seconds,
+            self.gpus,
+            options.memory,
+        )
+        self.reservations = self.manager.reservations
+        self._last_move = 0.0
+        self.events.listen(self._note_move)
+        self.ledger = MemoryLedger(
+            self.processes,
+            self._in_transition,
+            gpus=self.gpus,
+            waiting=self.reservations.promised,
+            on_tick=self._watch_limits,
+            on_failure=lambda message: self._tell("ledger_failed", message=message),
+        )
+        self.extra_processes: dict[str, int | Sequence[int] | None] = {}
+
+    def start(self) -> None:
+        self.zygote.start()
+        self.ledger.start()
+
+    async def stop(self, drain_seconds: float = DRAIN_SECONDS) -> None:
+        """Answer what waits, as far as time allows, then end every process."""
+        await self.manager.stop(drain_seconds)
+        self.scheduler.close()
+        self.ledger.close()
+        await self.zygote.stop()
+
+    def processes(self) -> list[Process]:
+        """The server's own process tree, by role. Safe to call from another thread."""
+        found = [Process(os.getpid(), "server")]
+        if self.zygote.pid is not None:
+            found.append(Process(self.zygote.pid, "zygote"))
+        for role, pids in list(self.extra_processes.items()):
+            listed = [pids] if isinstance(pids, int) else pids or ()
+            found += [Process(pid, role) for pid in listed]
+        for model in list(self.manager.models.values()):
+            for served in model.everyone():
+                worker = served.worker
+                if worker is not None:
+                    found.append(self._worker_process(worker.pid, *served.id, served))
+        return found
+
+    def _worker_process(self, pid: int, model: str, version: int, served: Served) -> Process:
+        memory = served.memory
+        if memory is None:
+            return Process(pid, "worker", model, version)
+        return Process(
+            pid,
+            "worker",
+            model,
+            version,
+            weights=memory.files.weights,
+            runtime=None if memory.before is None else memory.before[0],
+            device=memory.device,
+            reserved=tuple(self.reservations.budget.claim(served.claimant).items()),
+            limit=None if memory.limit is None else memory.limit.bytes,
+            gpu=memory.gpu,
+        )
+
+    def _watch_limits(self, samples: list[Sample]) -> None:
+        """End workers that take more than they may; called from the ledger's thread."""
+        for sample in samples:
+            limit = sample.process.limit
+            if limit is not None and sample.uss > limit:
+                self._call(partial(self._end_over_limit, sample.process, sample.uss, limit))
+
+    def _end_over_limit(self, process: Process, uss: int, limit: int) -> None:
+        model = self.manager.models.get(process.model or "")
+        everyone = [] if model is None else model.everyone()
+        served = next((s for s in everyone if s.worker and s.worker.pid == process.pid), None)
+        if served is None or served.worker is None:
+            return
+        message = (
+            f"it took {size(uss)} of memory, and the model's memory_limit_bytes is {size(limit)}"
+        )
+        self.events.add(
+            "memory_limit", *served.id, pid=process.pid, bytes=uss, limit=limit, message=message
+        )
+        served.worker.kill(f"ended because {message}")
+
+    def _tell(self, kind: str, **data: Any) -> None:
+        """Note what another thread has seen."""
+        self._call(lambda: self.events.add(kind, **data))
+
+    def _call(self, action: Callable[[], object]) -> None:
+        """Do something on the loop, from another thread."""
+        try:
+            self._loop.call_soon_threadsafe(action)
+        except RuntimeError:
+            pass  # the loop has ended, and with it everybody who would be told
+
+    def _in_transition(self) -> bool:
+        """Whether a version changes now, or has a moment ago: its first run takes memory too."""
+        if time.monotonic() - self._last_move < _AFTERMATH_SECONDS:
+            return True
+        moving = (PublicState.LOADING, PublicState.UNLOADING)
+        return any(
+            served.harness.public_state in moving
+            for model in list(self.manager.models.values())
+            for served in list(model.versions.values())
+        )
+
+    def _note_move(self, event: Event) -> None:
+        if event.kind == "state":
+            self._last_move = event.monotonic
+
+    def _zygote_event(self, kind: str, data: dict[str, Any]) -> None:
+        self.events.add(kind, **data)

@@ -1,0 +1,251 @@
+"""Load from inside the server process: batching and the model alone, without any network.
+
+No client can ask as fast as a batch scheduler can answer, so to see the scheduler and not the
+client, its requests are made right here, as tasks on its own event loop. A closed loop has
+callers that ask again in the moment they are answered; an open loop asks at the times of a
+schedule, and latency counts from these *intended* times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from workbench.core.signature import DEFAULT_SIGNATURE
+from workbench.core.status import Code, ServingError, invalid_argument
+from workbench.ipc.frames import Tensors
+from workbench.ipc.precise_timer import Alarm
+from workbench.load.arrivals import Schedule
+from workbench.server.engine.batching.batch_records import BatchRecord
+from workbench.server.engine.batching.scheduler import BatchScheduler
+from workbench.server.engine.batching.tasks import Task, VersionQueues, now_micros
+from workbench.server.engine.versions.manager import Manager
+
+MAX_SECONDS = 60.0
+MAX_REQUESTS = 5_000_000
+_RETRY_SECONDS = 0.001
+_NOT_ANSWERED = -1
+
+
+@dataclass(frozen=True)
+class EngineLoad:
+    """What to ask, and how often.
+
+    Attributes:
+        inputs: the requests' inputs, taken in turn; already of the signature's dtypes.
+        load: a schedule, or the number of callers of a closed loop.
+        seconds: of sending; a schedule lasts as long as it says.
+        timeout_seconds: after which a request has failed.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, this is no load, or too much of it.
+    """
+
+    inputs: Sequence[Mapping[str, np.ndarray]]
+    load: Schedule | int
+    seconds: float
+    signature: str = DEFAULT_SIGNATURE
+    timeout_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not self.inputs:
+            raise invalid_argument("An engine load needs inputs")
+        if not 0 < self.seconds <= MAX_SECONDS or not self.timeout_seconds > 0:
+            raise invalid_argument(
+                f"An engine load lasts more than 0 and at most {MAX_SECONDS:.0f} seconds; was "
+                f"{self.seconds}"
+            )
+        if isinstance(self.load, int) and self.load < 1:
+            raise invalid_argument(f"A closed loop needs callers; had {self.load}")
+        if isinstance(self.load, Schedule) and self.load.rate * self.seconds > MAX_REQUESTS:
+            raise invalid_argument(
+                f"At most {MAX_REQUESTS} requests at a time; wanted {self.load.rate} a second for "
+                f"{self.seconds} s"
+            )
+
+
+@dataclass(frozen=True)
+class EngineRun:
+    """What came of every request, in the order of the intended times, and of every batch.
+
+    Times are in microseconds from the start. `done` and `batch` (its number among the version's
+    batches) are -1 for a request that was not answered; `failures` counts those by reason.
+    `busy_share` is the part of the time in which the server process used a CPU.
+    """
+
+    intended: array[int]
+    sent: array[int]
+    done: array[int]
+    batch: array[int]
+    batches: list[BatchRecord]
+    failures: Mapping[str, int]
+    seconds: float
+    busy_share: float
+
+
+async def run_engine_load(
+    manager: Manager, scheduler: BatchScheduler, model: str, load: EngineLoad
+) -> EngineRun:
+    """Send the load to the version that answers now, and wait for the last answer.
+
+    A task that is cancelled sends nothing more, and nobody gets the answers that are missing.
+
+    Raises:
+        ServingError: NOT_FOUND, no version of the model is available, or it has no such signature.
+    """
+    served = manager.find(model)
+    if load.signature not in served.signatures:
+        raise invalid_argument(f'Serving signature name: "{load.signature}" not found')
+    assert served.queues is not None
+    run = _Run(scheduler, served.queues, load)
+    try:
+        await run.execute()
+    finally:
+        run.close()
+    return run.result()
+
+
+class _Run:
+    def __init__(self, scheduler: BatchScheduler, version: VersionQueues, load: EngineLoad) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._scheduler = scheduler
+        self._version = version
+        self._load = load
+        self._timeout = round(load.timeout_seconds * 1e6)
+        self._statistics = version.statistics
+        self._before = version.statistics.batches
+        self._batches: list[BatchRecord] = []
+        self._intended, self._sent = array("q"), array("q")
+        self._done, self._batch = array("q"), array("q")
+        self._failures: dict[str, int] = {}
+        self._open = 0
+        self._sending = True
+        self._over = asyncio.Event()
+        self._arrivals: list[int] = []
+        if isinstance(load.load, Schedule):
+            self._arrivals = np.rint(load.load.arrivals() * 1e6).astype(int).tolist()
+        self._alarm = Alarm(self._loop, self._send_due)
+        self._start = now_micros()
+        self._busy_before = time.process_time()
+        self._busy_share = 0.0
+
+    async def execute(self) -> None:
+        if isinstance(self._load.load, Schedule):
+            self._send_due()
+        else:
+            for _ in range(self._load.load):
+                self._ask_again()
+        left = self._load.seconds
+        while not self._over.is_set():
+            # The records that the server keeps are the last ones only: gather them in time.
+            pause = min(left, 0.05) if left > 0 else 0.05
+            try:
+                await asyncio.wait_for(self._over.wait(), pause)
+            except asyncio.TimeoutError:
+                pass
+            self._gather()
+            left = self._load.seconds - (now_micros() - self._start) / 1e6
+            if self._sending and left <= 0:
+                self._sending = False
+                cpu = time.process_time() - self._busy_before
+                self._busy_share = cpu / (self._load.seconds - left)
+                self._end_if_done()
+
+    def close(self) -> None:
+        self._sending = False
+        self._alarm.close()
+
+    def result(self) -> EngineRun:
+        return EngineRun(
+            self._intended,
+            self._sent,
+            self._done,
+            self._batch,
+            self._batches,
+            self._failures,
+            self._load.seconds,
+            self._busy_share,
+        )
+
+    def _gather(self) -> None:
+        last = self._batches[-1].number if self._batches else self._before
+        fresh = [record for record in self._statistics.records if record.number > last]
+        self._batches.extend(fresh)
+
+    def _send_due(self) -> None:
+        """Ask every question whose time has come, and set the alarm for the next."""
+        arrivals, at = self._arrivals, len(self._intended)
+        now = now_micros() - self._start
+        while self._sending and at < len(arrivals) and arrivals[at] <= now:
+            self._ask(arrivals[at], now)
+            at += 1
+            now = now_micros() - self._start
+        if self._sending and at < len(arrivals):
+            self._alarm.at((self._start + arrivals[at]) / 1e6)
+
+    def _ask_again(self) -> None:
+        if self._sending:
+            now = now_micros() - self._start
+            self._ask(now, now)
+
+    def _ask(self, intended: int, now: int) -> None:
+        number = len(self._intended)
+        self._intended.append(intended)
+        self._sent.append(now)
+        self._done.append(_NOT_ANSWERED)
+        self._batch.append(_NOT_ANSWERED)
+        inputs = self._load.inputs
+        task = Task(
+            self._version,
+            self._load.signature,
+            inputs[number % len(inputs)],
+            (),
+            self._start + now + self._timeout,
+            _Answer(self, number),
+        )
+        try:
+            self._scheduler.submit(task)
+        except ServingError as error:
+            self._failed(error)
+            if not self._arrivals:
+                self._loop.call_later(_RETRY_SECONDS, self._ask_again)
+            return
+        self._open += 1
+
+    def answered(self, number: int, result: Tensors | ServingError) -> None:
+        self._open -= 1
+        if isinstance(result, ServingError):
+            self._failed(result)
+        else:
+            self._done[number] = now_micros() - self._start
+            self._batch[number] = self._statistics.batches
+        if self._sending and not self._arrivals:
+            self._ask_again()
+        elif not self._open:
+            self._end_if_done()
+
+    def _failed(self, error: ServingError) -> None:
+        reason = "rejected" if error.code is Code.UNAVAILABLE else error.code.name
+        self._failures[reason] = self._failures.get(reason, 0) + 1
+
+    def _end_if_done(self) -> None:
+        if not self._sending and not self._open:
+            self._over.set()
+
+
+class _Answer:
+    """Where the answer of one request goes; smaller and quicker than a closure."""
+
+    __slots__ = ("_number", "_run")
+
+    def __init__(self, run: _Run, number: int) -> None:
+        self._run = run
+        self._number = number
+
+    def __call__(self, result: Tensors | ServingError) -> None:
+        self._run.answered(self._number, result)

@@ -1,0 +1,246 @@
+"""GPUs: how much memory each has, and who holds it.
+
+`Nvml` is the little that is needed of NVIDIA's management library; `RealNvml` is the library
+itself, loaded on first use and called from one thread alone. `Gpus` turns its answers into the
+ledger's terms, and says of each figure whether it was measured: a driver may refuse to tell what a
+process takes, or count processes by numbers that mean nothing inside a container.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from workbench.core.memory.ledger import Holding, Machine
+
+if TYPE_CHECKING:
+    from workbench.server.engine.memory.memory_ledger import Process
+
+CONTEXT_BYTES = 450 * 2**20
+"""What a CUDA context with TensorFlow's kernels is taken to hold where nobody can measure it."""
+
+
+class NoGpu(Exception):
+    """There is no GPU to look at; the text says why."""
+
+
+class GpuLost(Exception):
+    """A GPU that was there does not answer any more."""
+
+
+class Gpu(NamedTuple):
+    """`number`: as ``gpu:N`` and the driver count it, by its place on the bus."""
+
+    number: int
+    name: str
+    total: int
+
+
+class Nvml(Protocol):
+    """What is asked of NVIDIA's management library; sizes in bytes."""
+
+    def devices(self) -> list[Gpu]:
+        """The GPUs there are; raises NoGpu."""
+
+    def memory(self, index: int) -> tuple[int, int]:
+        """Total and free memory of a GPU; raises GpuLost."""
+
+    def processes(self, index: int) -> dict[int, int | None] | None:
+        """What each process holds, by its pid: None where the driver does not tell it, and None
+        for all where it may not be asked. Raises GpuLost."""
+
+
+class RealNvml:
+    """NVML through `pynvml`."""
+
+    def __init__(self) -> None:
+        self._nvml: Any = None
+
+    def devices(self) -> list[Gpu]:
+        import pynvml
+
+        try:
+            pynvml.nvmlInit()
+            count = pynvml.nvmlDeviceGetCount()
+        except pynvml.NVMLError as error:
+            raise NoGpu(str(error)) from error
+        self._nvml = pynvml
+        found = []
+        for index in range(count):
+            try:
+                handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+                name = pynvml.nvmlDeviceGetName(handle)
+                total = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+            except pynvml.NVMLError:
+                # It may not be looked at from here (a cgroup keeps it from us), or has fallen off.
+                continue
+            found.append(Gpu(index, name.decode() if isinstance(name, bytes) else name, total))
+        if not found:
+            raise NoGpu("the driver knows of no GPU that may be used")
+        return found
+
+    def memory(self, index: int) -> tuple[int, int]:
+        nvml = self._nvml
+        try:
+            info = nvml.nvmlDeviceGetMemoryInfo(nvml.nvmlDeviceGetHandleByIndex(index))
+        except nvml.NVMLError as error:
+            raise GpuLost(str(error)) from error
+        return int(info.total), int(info.free)
+
+    def processes(self, index: int) -> dict[int, int | None] | None:
+        nvml = self._nvml
+        refusals = (
+            nvml.NVML_ERROR_NO_PERMISSION,
+            nvml.NVML_ERROR_NOT_SUPPORTED,
+            nvml.NVML_ERROR_FUNCTION_NOT_FOUND,
+        )
+        try:
+            handle = nvml.nvmlDeviceGetHandleByIndex(index)
+            found = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
+        except nvml.NVMLError as error:
+            if error.value in refusals:
+                return None
+            raise GpuLost(str(error)) from error
+        unknown = getattr(nvml, "NVML_VALUE_NOT_AVAILABLE_ulonglong", None)
+        unknown = getattr(unknown, "value", unknown)
+        return {
+            int(process.pid): None
+            if process.usedGpuMemory is None or process.usedGpuMemory == unknown
+            else int(process.usedGpuMemory)
+            for process in found
+        }
+
+
+class _State(NamedTuple):
+    gpu: Gpu
+    total: int
+    free: int
+    processes: dict[int, int | None] | None
+
+
+class Gpus:
+    """All GPUs of the machine, as the ledger sees them.
+
+    Args:
+        nvml: None: this server does not look for GPUs.
+        on_lost: told the index and the reason when one stops answering.
+    """
+
+    def __init__(
+        self, nvml: Nvml | None, on_lost: Callable[[int, str], None] = lambda index, why: None
+    ) -> None:
+        self._nvml = nvml
+        self._on_lost = on_lost
+        self._states: dict[int, _State] = {}
+        self._known = threading.Event()
+        self._contexts: dict[int, int] = {}
+        # Workers that have just made their context, with their GPU.
+        self._wanted: dict[int, int] = {}
+        self.why_none = "GPUs are not looked for"
+        """Why there is none; of no meaning where there is one."""
+        self.lost: dict[int, str] = {}
+        if nvml is None:
+            self._known.set()
+
+    def wait(self, seconds: float) -> list[Gpu]:
+        """The GPUs that can be used, once they have been looked for. Blocks."""
+        self._known.wait(seconds)
+        return [state.gpu for state in self._states.values()]
+
+    def free(self, index: int) -> int | None:
+        """Free bytes of a GPU at the last look; None where there is no such GPU."""
+        state = self._states.get(index)
+        return None if state is None else state.free
+
+    def sample(self) -> None:
+        """Look at every GPU; to be called from one thread alone, like `catch_up`."""
+        if self._nvml is None:
+            return
+        if not self._known.is_set():
+            try:
+                for gpu in self._nvml.devices():
+                    self._look(gpu)
+            except NoGpu as error:
+                self.why_none = str(error)
+                self._nvml = None
+            self._known.set()
+            return
+        for state in list(self._states.values()):
+            self._look(state.gpu)
+
+    def _look(self, gpu: Gpu) -> None:
+        assert self._nvml is not None
+        try:
+            total, free = self._nvml.memory(gpu.number)
+            processes = self._nvml.processes(gpu.number)
+        except GpuLost as error:
+            self._states.pop(gpu.number, None)
+            self.lost[gpu.number] = str(error)
+            self._on_lost(gpu.number, str(error))
+            return
+        self._states[gpu.number] = _State(gpu, total, free, processes)
+
+    def want_context(self, pid: int, number: int) -> None:
+        """A worker has its CUDA context and nothing else yet: what it holds now is that. Looked
+        at by the next `catch_up`."""
+        self._wanted[pid] = number
+
+    def catch_up(self) -> None:
+        """Look at the contexts that are wanted; to be called from `sample`'s thread, often."""
+        while self._wanted:
+            pid, number = self._wanted.popitem()
+            state = self._states.get(number)
+            if state is None:
+                continue
+            self._look(state.gpu)
+            state = self._states.get(number)
+            held = (state.processes or {}).get(pid) if state is not None else None
+            if held is not None:
+                self._contexts[pid] = held
+
+    def look(self, processes: Sequence[Process]) -> tuple[list[Machine], list[Holding], list[str]]:
+        """As of the last sample: the GPUs, what our processes hold on them, and what there is to
+        say about it."""
+        states = list(self._states.values())
+        machines = [Machine(f"gpu:{s.gpu.number}", s.total, s.free, s.gpu.name) for s in states]
+        holdings = []
+        notes = [f"gpu:{index} is lost: {why}" for index, why in sorted(self.lost.items())]
+        if not states:
+            notes.append(f"host memory only: {self.why_none}")
+        for state in states:
+            device = f"gpu:{state.gpu.number}"
+            mine = [p for p in processes if p.device == device]
+            told = state.processes or {}
+            if mine and not any(told.get(p.pid) is not None for p in mine):
+                notes.append(
+                    f"{device}: the driver does not tell what our processes hold (no permission, "
+                    "or a container hides their numbers); theirs are estimated"
+                )
+            holdings += [self._holding(p, device, told.get(p.pid)) for p in mine]
+        living = {p.pid for p in processes}
+        self._contexts = {pid: c for pid, c in self._contexts.items() if pid in living}
+        return machines, holdings, notes
+
+    def _holding(self, process: Process, device: str, told: int | None) -> Holding:
+        context = self._contexts.get(process.pid)
+        overhead = CONTEXT_BYTES if context is None else context
+        if told is None:
+            # TensorFlow knows what it uses of the device; the context it does not know.
+            used = process.weights if process.gpu is None else process.gpu[0]
+            total = overhead + used
+        else:
+            total = told
+        return Holding(
+            device=device,
+            owner=process.role,
+            total=total,
+            measured=told is not None,
+            model=process.model,
+            version=process.version,
+            pid=process.pid,
+            weights=process.weights,
+            overhead=overhead,
+            overhead_measured=context is not None,
+            reserved=dict(process.reserved).get(device, 0),
+        )

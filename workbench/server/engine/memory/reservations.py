@@ -1,0 +1,364 @@
+"""Memory for versions: estimated and reserved before a load, measured after it, given back.
+
+A version gets a device, a reservation of its peak there and on the host, and limits; when it is
+loaded the reservation becomes what it really takes, and the next estimate is made from that. What
+does not fit is refused with the cheapest cure, and looked at again when memory has become free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from workbench.core.events import EventLog
+from workbench.core.memory.budget import Budget, Fit, Standing, fits, size
+from workbench.core.status import Code, ServingError, invalid_argument
+from workbench.core.versions.states import HarnessState
+from workbench.ipc.low_priority import quiet_executor
+from workbench.processes.limits import Limit, limit_memory
+from workbench.server.engine.memory.estimates import (
+    Files,
+    Measured,
+    VersionMemory,
+    estimate,
+    read_files,
+)
+from workbench.server.engine.memory.gpu import CONTEXT_BYTES, Gpu, Gpus
+from workbench.server.engine.memory.memory_reading import read_exact, read_machine, read_peak
+from workbench.server.engine.versions.model import Model, ModelConfig, Served
+from workbench.server.engine.versions.version_folder import Found
+from workbench.server.engine.workers.worker_handle import Worker
+
+DEFAULT_SHARE = 0.9
+"""Of a device's memory: what versions may have where nobody has set a limit."""
+_GPUS_SECONDS = 10.0
+_SETTLE_SECONDS = 0.3
+
+_reader = quiet_executor("memory-reader")
+TRANSITIONS = ("smooth", "staged", "unload_first")
+
+
+@dataclass(frozen=True)
+class MemorySettings:
+    """Limits in bytes for all versions together; None: 90 % of what there is (of each GPU), or
+    another share of it (`gpu_memory_fraction`)."""
+
+    host_memory_bytes: int | None = None
+    gpu_memory_bytes: int | None = None
+    gpu_memory_fraction: float = DEFAULT_SHARE
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Any) -> MemorySettings:
+        """Read what a client sends; what it leaves out has its default.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, naming what is wrong.
+        """
+        known = sorted(cls.__dataclass_fields__)
+        if not isinstance(data, Mapping):
+            raise invalid_argument(f"A budget is an object with {', '.join(known)}; was {data!r}")
+        for name, limit in data.items():
+            if name not in known:
+                raise invalid_argument(
+                    f"Unknown memory setting {name!r}: known are {', '.join(known)}"
+                )
+            if name == "gpu_memory_fraction":
+                if type(limit) not in (int, float) or not 0 < limit <= 1:
+                    raise invalid_argument(f"{name} must be above 0 and at most 1; was {limit!r}")
+            elif limit is not None and (type(limit) is not int or limit < 1):
+                raise invalid_argument(
+                    f"{name} must be a number of bytes above 0, or null; was {limit!r}"
+                )
+        return cls(**data)
+
+
+@dataclass
+class Reservations:
+    """The budget at work.
+
+    Args:
+        models: all models, by name.
+        freed: called when memory has become free, after whoever freed it is done.
+    """
+
+    events: EventLog
+    gpus: Gpus
+    models: Callable[[], Mapping[str, Model]]
+    freed: Callable[[], None]
+    settings: MemorySettings = field(default_factory=MemorySettings)
+
+    def __post_init__(self) -> None:
+        self._machine = read_machine()
+        self.budget = Budget({})
+        self._files: dict[tuple[str, int], Files] = {}
+        self._gpus: list[Gpu] | None = None
+        self._set_limits()
+
+    # Limits.
+
+    def set_limits(self, settings: MemorySettings) -> None:
+        """Change what versions may have together; whoever was refused is looked at again."""
+        self.settings = settings
+        self._set_limits()
+        self.events.add("budget_changed", limits=dict(self.budget.limits))
+        self.freed()
+
+    def _set_limits(self) -> None:
+        host, gpu = self.settings.host_memory_bytes, self.settings.gpu_memory_bytes
+        limits = {"host": round(DEFAULT_SHARE * self._machine.total) if host is None else host}
+        for each in self._gpus or []:
+            limits[f"gpu:{each.number}"] = (
+                round(self.settings.gpu_memory_fraction * each.total)
+                if gpu is None
+                else min(gpu, each.total)
+            )
+        self.budget.limits = limits
+
+    # Before a load.
+
+    async def look(self, config: ModelConfig, found: list[Found]) -> None:
+        """Read what estimates are made from, off the loop: files, and which GPUs there are."""
+        news = [f for f in found if (f.path, f.fingerprint) not in self._files]
+        if self._gpus is None and config.device != "cpu":
+            self._gpus = await asyncio.to_thread(self.gpus.wait, _GPUS_SECONDS)
+            self._set_limits()
+        for each in news:
+            files = await asyncio.to_thread(read_files, each.place.path)
+            self._files[each.path, each.fingerprint] = files
+
+    def _memory(self, model: Model, served: Served) -> VersionMemory:
+        """Its place and its need, as they are now."""
+        known = self._files.get((served.found.path, served.found.fingerprint))
+        files = known or Files(served.found.size_bytes, 0)
+        device, fallback = self.place(model.config, files, model.measured)
+        memory = VersionMemory(files, device, fallback)
+        memory.need = estimate(files, model.measured, device)
+        return memory
+
+    def place(
+        self, config: ModelConfig, files: Files, measured: Measured | None
+    ) -> tuple[str, str]:
+        """The device for a version of these files, and why it is not the one that was wanted."""
+        wanted = config.device
+        there = {f"gpu:{gpu.number}" for gpu in self._gpus or []} - {
+            f"gpu:{number}" for number in self.gpus.lost
+        }
+        if wanted == "cpu" or (wanted == "auto" and not there):
+            return "host", ""
+        if wanted != "auto":
+            if wanted in there:
+                return wanted, ""
+            known = ", ".join(sorted(there))
+            why = f"there are {known}" if known else self.gpus.why_none
+            return "host", f"{wanted} cannot be used: {why}"
+        best = max(sorted(there), key=self.budget.free)
+        need = estimate(files, measured, best).peak[best]
+        free = self.budget.free(best)
+        if need <= free:
+            return best, ""
+        return "host", f"no GPU has room: it needs {size(need)}, {size(free)} are free on {best}"
+
+    def standing(self, model: Model, served: Served | None = None) -> list[Standing]:
+        """All versions that hold memory, but for `served` itself; those of the same model that
+        serve and are not aspired any more go when it comes."""
+        found = []
+        for other in list(self.models().values()):
+            for version, each in other.versions.items():
+                claim = self.budget.claim(each.claimant)
+                if each is served or not claim:
+                    continue
+                goes = other is model and not each.harness.aspired
+                found.append(Standing(other.name, version, claim, goes))
+        return found
+
+    def fit(self, model: Model, served: Served) -> Fit:
+        """Whether a version that is about to be loaded fits under its model's transition."""
+        need = self._memory(model, served).need
+        assert need is not None
+        standing = self.standing(model, served)
+        own = self.budget.claim(served.claimant)
+        return fits(self.budget, model.name, need, model.config.transition, standing, own)
+
+    def refusal(self, model: Model, served: Served) -> ServingError | None:
+        """Why a version cannot be loaded now, as a client is told it; None where it can."""
+        limited = self._beyond_own_limit(model, served)
+        if limited is not None:
+            return limited
+        found = self.fit(model, served)
+        return None if found.fits else _refused(model, served, found)
+
+    def _beyond_own_limit(self, model: Model, served: Served) -> ServingError | None:
+        config = model.config
+        memory = self._memory(model, served)
+        assert memory.need is not None
+        for resource, limit, name in (
+            ("host", config.memory_limit_bytes, "memory_limit_bytes"),
+            (memory.device, config.gpu_memory_limit_bytes, "gpu_memory_limit_bytes"),
+        ):
+            need = memory.need.peak.get(resource, 0)
+            if limit is None or need <= limit or (name[0] == "g" and resource == "host"):
+                continue
+            return ServingError(
+                Code.RESOURCE_EXHAUSTED,
+                f"Insufficient resources to load servable {served.id}: needs {size(need)}, and the "
+                f"model's {name} is {size(limit)}; with {size(need, up=True)} it fits",
+            )
+        return None
+
+    def reserve(self, model: Model, served: Served, prepared: bool = False) -> None:
+        """Reserve what a load takes, or (`prepared`) what it takes before its weights are read.
+
+        Raises:
+            ServingError: RESOURCE_EXHAUSTED, with what would help.
+        """
+        memory = self._memory(model, served)
+        if served.memory is not None and served.worker is not None:
+            # It is staged already: where it is, it stays.
+            memory = served.memory
+        assert memory.need is not None
+        needs = memory.need.prepared if prepared else memory.need.peak
+        limited = self._beyond_own_limit(model, served)
+        if limited is not None:
+            raise limited
+        if self.budget.reserve(served.claimant, needs) is not None:
+            found = self.fit(model, served)
+            raise _refused(model, served, found)
+        gpu = next((r for r in needs if r != "host"), None)
+        if gpu is not None:
+            memory.gpu_fraction = self._fraction(model.config, gpu, needs[gpu])
+        served.memory = memory
+        if memory.fallback and not prepared:
+            self.events.add("device_fallback", *served.id, device="cpu", message=memory.fallback)
+        self.events.add(
+            "reserved", *served.id, bytes=sum(needs.values()), estimated=True, needs=dict(needs)
+        )
+
+    def _fraction(self, config: ModelConfig, device: str, need: int) -> float:
+        """The share of a GPU that TensorFlow may use in a worker: the model's own limit, else
+        what the budget has left; without the context, which it does not count."""
+        number = int(device.partition(":")[2])
+        total = next(gpu.total for gpu in self._gpus or [] if gpu.number == number)
+        limit = config.gpu_memory_limit_bytes
+        if limit is None:
+            limit = need + max(0, self.budget.free(device))
+        return max(0.01, min(1.0, (limit - CONTEXT_BYTES) / total))
+
+    # While it lives.
+
+    async def spawned(self, model: Model, served: Served, worker: Worker) -> None:
+        """Its worker has started and has loaded nothing: see what it takes, and limit it."""
+        memory = served.memory
+        if memory is None:
+            return
+        limit, pid = model.config.memory_limit_bytes, worker.pid
+        if memory.device != "host":
+            number = int(memory.device.partition(":")[2])
+            worker.on_context = lambda: self.gpus.want_context(pid, number)
+            worker.on_gpu_memory = lambda current, peak: setattr(memory, "gpu", (current, peak))
+
+        def begin() -> tuple[tuple[int, int] | None, Limit | None]:
+            reading, peak = read_exact(pid), read_peak(pid)
+            held = None if limit is None else limit_memory(pid, limit, peak and peak.data)
+            before = None if reading is None or peak is None else (reading.uss, peak.resident)
+            return before, held
+
+        memory.before, memory.limit = await asyncio.to_thread(begin)
+
+    async def loaded(self, model: Model, served: Served, worker: Worker) -> None:
+        """It has been loaded: reserve what it really takes from now on, and learn from it."""
+        memory = served.memory
+        if memory is None or memory.need is None:
+            return
+        # The first requests of a version should not notice that its memory is looked at.
+        await asyncio.sleep(_SETTLE_SECONDS)
+        pid, loop = worker.pid, asyncio.get_running_loop()
+        reading, peak = await loop.run_in_executor(
+            _reader, lambda: (read_exact(pid), read_peak(pid))
+        )
+        if reading is None or served.worker is not worker:
+            return
+        if memory.before is not None and peak is not None:
+            private, resident = memory.before
+            memory.peak = max(reading.uss, peak.highest - resident + private)
+            memory.measured = Measured(memory.files, memory.peak, reading.uss)
+            if memory.device == "host":
+                model.measured = memory.measured
+        self.budget.settle(served.claimant, {**memory.need.steady, "host": reading.uss})
+        self.freed()
+
+    def release(self, served: Served) -> None:
+        """Its process is gone for good."""
+        if served.memory is not None and served.memory.limit is not None:
+            served.memory.limit.close()
+        if self.budget.release(served.claimant):
+            self.freed()
+
+    def promised(self) -> list[tuple[str, int]]:
+        """(device, bytes) of reservations whose worker is not there yet. Safe in any thread."""
+        found = []
+        for model in list(self.models().values()):
+            for served in model.everyone():
+                if served.worker is None:
+                    found += list(self.budget.claim(served.claimant).items())
+        return found
+
+    # Questions.
+
+    def waited_for(self) -> bool:
+        """Whether any version waits until others have given memory back."""
+        return any(is_refused(each) for m in self.models().values() for each in m.everyone())
+
+    async def will_it_fit(self, model: Model, path: str) -> dict[str, Any]:
+        """What a SavedModel would take as the model's next version, under each transition."""
+        await self.look(model.config, [])
+        files = await asyncio.to_thread(read_files, path)
+        device, fallback = self.place(model.config, files, model.measured)
+        need = estimate(files, model.measured, device)
+        policy = model.config.version_policy
+        aspired = sorted(v for v, s in model.versions.items() if s.harness.aspired)
+        kept = set(aspired)
+        if policy.kind == "latest":
+            kept = set(aspired[len(aspired) - policy.num_versions + 1 :])
+        standing = [
+            s if s.model != model.name else replace(s, goes=s.version not in kept)
+            for s in self.standing(model)
+        ]
+        found = [fits(self.budget, model.name, need, t, standing) for t in TRANSITIONS]
+        held = {r: self.budget.reserved(r) for r in need.peak}
+        return {
+            "path": path,
+            "model": model.name,
+            "device": device,
+            "fallback": fallback,
+            "weights": files.weights,
+            "peak": dict(need.peak),
+            "steady": dict(need.steady),
+            "from": "the files" if model.measured is None else "the last load",
+            "transition": model.config.transition,
+            "reserved": held,
+            "transitions": {f.transition: f.to_json() for f in found},
+        }
+
+
+def _refused(model: Model, served: Served, found: Fit) -> ServingError:
+    return ServingError(
+        Code.RESOURCE_EXHAUSTED,
+        f"Insufficient resources to load servable {served.id} under {model.config.transition}: "
+        f"{found.words}; {found.cure}",
+    )
+
+
+def is_refused(served: Served) -> bool:
+    """Whether a version has failed for want of memory, and may be looked at again."""
+    error = served.harness.error
+    return (
+        served.harness.state is HarnessState.ERROR
+        and error is not None
+        and error.code is Code.RESOURCE_EXHAUSTED
+        and error.message.startswith("Insufficient resources")
+    )

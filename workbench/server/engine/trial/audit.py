@@ -1,0 +1,63 @@
+"""The audit: from time to time one request of a merged batch is run again alone.
+
+Two witnesses have said that its rows do not mix. If they were wrong, callers get wrong numbers and
+nobody would ever know; so a third looks while the version serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from workbench.server.engine.trial.recent import copied, size_bytes
+from workbench.server.engine.trial.same_answers import Agreement, agreement
+
+_MOST_BYTES = 1024 * 1024
+_OFTEN = 10
+_SOON_MICROS = 500_000
+_LATER_MICROS = 10_000_000
+_SUSPICIONS = 3
+
+
+class Sample(NamedTuple):
+    inputs: dict[str, np.ndarray]
+    outputs: dict[str, np.ndarray]
+
+
+class Audit:
+    """The audit of one signature. Times are in monotonic microseconds.
+
+    Attributes:
+        checked: how many requests it has run again.
+    """
+
+    def __init__(self) -> None:
+        self.checked = 0
+        self._due = 0
+        self._asking = False
+        self._suspicions = 0
+
+    def is_due(self, now: int) -> bool:
+        return now >= self._due and not self._asking
+
+    def take(
+        self, now: int, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]
+    ) -> Sample | None:
+        """A request of a merged batch with its answer, copied; None where it is too large."""
+        self._due = now + (_SOON_MICROS if self.checked < _OFTEN else _LATER_MICROS)
+        if size_bytes(inputs) + size_bytes(outputs) > _MOST_BYTES:
+            return None
+        self._asking = True
+        return Sample(copied(inputs), copied(outputs))
+
+    def judge(self, sample: Sample, alone: Mapping[str, np.ndarray] | None) -> bool:
+        """Whether the answer alone is that of the batch; None: it could not be had."""
+        self._asking = False
+        if alone is None:
+            return True
+        self.checked += 1
+        found = agreement(sample.outputs, alone)
+        self._suspicions = 0 if found is Agreement.SAME else self._suspicions + 1
+        return found is not Agreement.DIFFERENT and self._suspicions < _SUSPICIONS

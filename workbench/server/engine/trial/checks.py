@@ -1,0 +1,97 @@
+"""What is checked of answers while a version serves, as they pass by: live requests as witnesses,
+the audit of merged ones, and what is kept for the next version's trial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from workbench.core.batching.merging import Merging
+from workbench.core.status import ServingError
+from workbench.ipc.frames import Tensors
+from workbench.server.engine.trial.audit import Audit
+from workbench.server.engine.trial.live_witness import Witness
+from workbench.server.engine.trial.recent import copied
+
+if TYPE_CHECKING:
+    from workbench.core.batching.queue import Batch
+    from workbench.server.engine.batching.tasks import Task, VersionQueues
+
+RunPrivately = Callable[["VersionQueues", str, Tensors, Sequence[str], Callable[[Any], None]], None]
+
+
+class Checks:
+    """Called with each good answer before it is handed out; it costs nothing unless one is due.
+
+    Args:
+        run: runs a request of the server's own, alone and at low priority.
+    """
+
+    def __init__(self, run: RunPrivately) -> None:
+        self._run = run
+
+    def ran_alone(self, version: VersionQueues, task: Task, outputs: Tensors, now: int) -> None:
+        """A request that ran alone was answered; `now` is in monotonic microseconds."""
+        self._keep(version, task, outputs, now)
+        if not version.watched or version.parameters is not None or task.outputs:
+            return
+        merging = version.merging[task.signature]
+        if merging.merged is not None:
+            return
+        witness = version.witnesses.setdefault(task.signature, Witness())
+        batch = witness.hear(task.inputs, outputs)
+        if batch is None:
+            return
+        signature = task.signature
+
+        def judged(result: Tensors | ServingError) -> None:
+            answer = None if isinstance(result, ServingError) else copied(result)
+            decided = witness.judge(answer, version.merging[signature])
+            if decided.merged is not None:
+                version.decide(signature, decided)
+
+        self._run(version, signature, batch, (), judged)
+
+    def ran_merged(
+        self, version: VersionQueues, batch: Batch[Task], outputs: Tensors, now: int
+    ) -> None:
+        """A batch was answered; one of its requests is looked at, where that is due."""
+        part = batch.parts[0]
+        if part.size != part.total:
+            return
+        task = part.task
+        self._keep(version, task, outputs, now, part.size)
+        if len(batch.parts) == 1 or version.parameters is not None:
+            return
+        audit = version.audits.get(task.signature)
+        if audit is None:
+            audit = version.audits[task.signature] = Audit()
+        if not audit.is_due(now):
+            return
+        mine = {name: array[: part.size] for name, array in outputs.items()}
+        sample = audit.take(now, task.inputs, mine)
+        if sample is None:
+            return
+        signature, kept = task.signature, sample
+
+        def judged(result: Tensors | ServingError) -> None:
+            alone = None if isinstance(result, ServingError) else copied(result)
+            if not audit.judge(kept, alone) and version.merging[signature].merged:
+                reason = "a request was answered otherwise in a batch than alone"
+                version.decide(signature, Merging(False, "audit", reason=reason))
+
+        self._run(version, signature, sample.inputs, task.outputs, judged)
+
+    def _keep(
+        self,
+        version: VersionQueues,
+        task: Task,
+        outputs: Tensors,
+        now: int,
+        rows: int | None = None,
+    ) -> None:
+        """`rows`: of the answers, those that are the task's; None: all are."""
+        recent = version.recent
+        if recent is not None and recent.is_due(now, task.signature) and not task.outputs:
+            mine = {name: array[:rows] for name, array in outputs.items()} if rows else outputs
+            recent.keep(now, version.number, task.signature, task.inputs, mine)

@@ -1,0 +1,247 @@
+"""Getting a version into a worker process: at a stretch, or staged first and finished later.
+
+A load may fail for a reason that goes away by itself, and is then tried again. How many loads
+work at once is bounded, and so is the time that each may take; a version that is staged and waits
+for its turn takes neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from workbench.core.events import EventLog
+from workbench.core.status import Code, ServingError, unavailable
+from workbench.server.engine.memory.reservations import Reservations
+from workbench.server.engine.versions.model import Model, Served
+from workbench.server.engine.workers.worker_handle import Progress, StageReport, Worker
+from workbench.server.engine.workers.zygote_handle import Zygote
+
+T = TypeVar("T")
+
+LOAD_SECONDS = 600.0
+# A lane whose answer is being handed out cannot take the next batch: that one takes the spare.
+SPARE_LANES = 1
+_PASSING = frozenset(
+    {Code.UNAVAILABLE, Code.INTERNAL, Code.UNKNOWN, Code.ABORTED, Code.RESOURCE_EXHAUSTED}
+)
+"""Codes of failures that may go away by themselves; others are final until files change."""
+_SCARCE = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.ENOBUFS}
+)
+
+logger = logging.getLogger(__name__)
+
+
+def is_passing(error: ServingError) -> bool:
+    """Whether a failure may go away by itself."""
+    return error.code in _PASSING
+
+
+def _worth_another(error: ServingError) -> bool:
+    """Whether the next attempt may do better. Memory is not soon to be had where it was not:
+    TensorFlow's allocator has waited ten seconds for it, and perhaps nobody serves meanwhile."""
+    return is_passing(error) and error.code is not Code.RESOURCE_EXHAUSTED
+
+
+def as_serving_error(error: Exception) -> ServingError:
+    """Whatever went wrong with a version, as what is told of it: also an exception that nobody
+    foresaw must not leave the version in the middle of its load for ever."""
+    if isinstance(error, ServingError):
+        return error
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _SCARCE):
+        return unavailable(f"The server has not what loading takes: {error}")
+    logger.error("Loading a version failed", exc_info=error)
+    return ServingError(Code.INTERNAL, f"Loading failed: {error!r}")
+
+
+class Loader:
+    """Starts worker processes and loads versions in them.
+
+    Args:
+        slots: how many batches a worker is to run at once.
+        cpus: what `intra_op_threads` is divided from.
+        load_seconds: the longest that staging, and that loading, may take.
+        quiet: whether somebody serves who should hardly notice a load.
+        reservations: where a version's memory is, and what limits it.
+    """
+
+    def __init__(
+        self,
+        events: EventLog,
+        zygote: Zygote,
+        slots: Callable[[], int],
+        cpus: int,
+        load_seconds: float,
+        quiet: Callable[[], bool],
+        reservations: Reservations,
+    ) -> None:
+        self._events = events
+        self._zygote = zygote
+        self._slots = slots
+        self._cpus = cpus
+        self._load_seconds = load_seconds
+        self._quiet = quiet
+        self._reservations = reservations
+        # Loading is mostly one thread's work: more at once than CPUs only slows each.
+        self._at_once = asyncio.Semaphore(max(2, cpus))
+
+    async def attempts(
+        self, model: Model, served: Served, step: Callable[[Model, Served], Awaitable[T]]
+    ) -> T:
+        """Take a step of loading, again and again while it fails for passing reasons.
+
+        Raises:
+            ServingError: that of the last attempt.
+        """
+        attempt = 0
+        while True:
+            try:
+                async with self._at_once:
+                    return await step(model, served)
+            except Exception as failure:
+                error = as_serving_error(failure)
+                served.failed_loads += 1
+                self._events.add(
+                    "load_failed", *served.id, code=error.code.name, message=error.message
+                )
+                if not served.harness.aspired:
+                    raise error from failure
+                if not _worth_another(error) and not model.config.retry_all_load_errors:
+                    raise error from failure
+                if attempt >= model.config.max_load_retries:
+                    self._events.add("load_retries_exhausted", *served.id, retries=attempt)
+                    raise error from failure
+            attempt += 1
+            await asyncio.sleep(model.config.load_retry_seconds)
+            self._events.add("load_retry", *served.id, attempt=attempt)
+
+    async def stage(self, model: Model, served: Served) -> StageReport:
+        """A new worker process that has prepared this version, and still has to load it.
+
+        Raises:
+            ServingError: what went wrong; the process is gone.
+        """
+        started = time.monotonic()
+        worker = await self._spawn(model, served)
+        # It answers before it begins: one that is silent now is ended by the heartbeat.
+        worker.ping()
+        staging = worker.stage(
+            served.found.place.path,
+            tags=model.config.tags,
+            intra_op_threads=self._intra_op_threads(model),
+            gpu_memory_fraction=model.config.gpu_memory_fraction,
+            op_libraries=model.config.op_libraries,
+            quiet=self._quiet(),
+            device=_device(served),
+            progress=self._progress(served),
+        )
+        report = await self._bounded(served, staging, "was not staged")
+        # Now, so that it need not be done in the moment in which nothing serves.
+        await self._open_lanes(served, worker)
+        served.staged_seconds = time.monotonic() - started
+        return report
+
+    async def load(self, model: Model, served: Served) -> Worker:
+        """A worker process that has loaded this version: a new one, or the one that staged it.
+
+        Raises:
+            ServingError: what went wrong; the process is gone.
+        """
+        started = time.monotonic()
+        worker = served.worker
+        if worker is None:
+            worker = await self._spawn(model, served)
+        worker.ping()
+        loading = worker.load(
+            # Links may be swapped meanwhile: all of a version comes from one folder.
+            served.found.place.path,
+            tags=model.config.tags,
+            intra_op_threads=self._intra_op_threads(model),
+            gpu_memory_fraction=model.config.gpu_memory_fraction,
+            op_libraries=model.config.op_libraries,
+            quiet=self._quiet(),
+            device=_device(served),
+            warm_up=model.config.enable_model_warmup,
+            warm_up_iterations=model.config.num_request_iterations_for_warmup,
+            progress=self._progress(served),
+        )
+        served.report = await self._bounded(served, loading, "did not load")
+        served.breakdown |= served.report.seconds
+        await self._open_lanes(served, worker)
+        served.load_seconds = served.staged_seconds + time.monotonic() - started
+        worker.on_first_run = partial(self._first_run, served)
+        return worker
+
+    async def end(self, served: Served) -> None:
+        """End the version's process, if it has one."""
+        worker, served.worker = served.worker, None
+        if worker is not None:
+            await worker.stop()
+
+    async def _spawn(self, model: Model, served: Served) -> Worker:
+        started = time.monotonic()
+        worker = await Worker.spawn(self._zygote)
+        served.worker = worker
+        served.staged_seconds = 0.0
+        served.first_run_seconds = None
+        served.spawn_seconds = time.monotonic() - started
+        served.breakdown = {"spawn": served.spawn_seconds}
+        self._events.add("worker_started", *served.id, pid=worker.pid)
+        await self._guarded(served, self._reservations.spawned(model, served, worker))
+        return worker
+
+    async def _open_lanes(self, served: Served, worker: Worker) -> None:
+        started = time.monotonic()
+        await self._guarded(served, worker.open_lanes(self._slots() + SPARE_LANES))
+        before = served.breakdown.get("lanes", 0.0)
+        served.breakdown["lanes"] = before + time.monotonic() - started
+
+    def _first_run(self, served: Served, seconds: float) -> None:
+        served.first_run_seconds = seconds
+        self._events.add("first_run", *served.id, seconds=seconds)
+
+    async def _bounded(self, served: Served, work: Awaitable[T], failing: str) -> T:
+        try:
+            return await self._guarded(served, asyncio.wait_for(work, self._load_seconds))
+        except asyncio.TimeoutError:
+            raise ServingError(
+                Code.DEADLINE_EXCEEDED,
+                f"The model {failing} within {self._load_seconds:.0f} s",
+            ) from None
+
+    async def _guarded(self, served: Served, work: Awaitable[T]) -> T:
+        """Work on a version whose process ends if that fails or is given up."""
+        try:
+            return await work
+        except BaseException:
+            await self.end(served)
+            raise
+
+    def _progress(self, served: Served) -> Progress:
+        real, named = served.found.place.path, served.found.path
+
+        def progress(kind: str, data: dict[str, Any]) -> None:
+            path = data.get("path", "")
+            if path == real or path.startswith(real + os.sep):
+                data = {**data, "path": named + path[len(real) :]}
+            self._events.add(kind, *served.id, **data)
+            if kind == "loaded_saved_model" and served.batched:
+                self._events.add("session_wrapped", *served.id)
+
+        return progress
+
+    def _intra_op_threads(self, model: Model) -> int:
+        return model.config.intra_op_threads or max(1, self._cpus // self._slots())
+
+
+def _device(served: Served) -> tuple[str, float]:
+    """Where a version's weights go, and which share of a GPU TensorFlow may use."""
+    memory = served.memory
+    return ("host", 0.0) if memory is None else (memory.device, memory.gpu_fraction)

@@ -1,0 +1,285 @@
+"""A model under management: its versions, and what each of them is doing."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from workbench.core.batching.merging import Merging, notes
+from workbench.core.model_settings import ModelConfig as ModelConfig
+from workbench.core.signature import INIT_SIGNATURE, Signature
+from workbench.core.status import ServingError
+from workbench.core.versions.holding import Held
+from workbench.core.versions.poison import PoisonTable
+from workbench.core.versions.quarantine import Record
+from workbench.core.versions.states import Harness, HarnessState, ServableId
+from workbench.formats.lack import Lack
+from workbench.server.engine.batching.tasks import VersionQueues
+from workbench.server.engine.memory.estimates import Measured, VersionMemory
+from workbench.server.engine.telemetry.traffic import Traffic
+from workbench.server.engine.trial import Recent, TrialResult
+from workbench.server.engine.versions import outages
+from workbench.server.engine.versions.source import FolderSource
+from workbench.server.engine.versions.version_folder import Found
+from workbench.server.engine.workers.worker_handle import LoadReport, Worker
+
+if TYPE_CHECKING:
+    from workbench.server.engine.telemetry.warmup_recorder import WarmupRecording
+
+_MOST_NOTES = 8
+
+
+@dataclass(eq=False)
+class Served:
+    """One version of one model in this server.
+
+    Attributes:
+        harness: how far it got.
+        found: where its files are.
+        worker: the process that holds it; None before it is spawned and after its end.
+        queues: its requests; there from when it first became ready.
+        report: what the worker said of it.
+        spawn_seconds, load_seconds: what starting it took; without the time in which it was
+            staged and waited for its turn.
+        staged_seconds: how much of that it took to stage it.
+        breakdown: the same by what it was spent on, in seconds; what is missing from the sum is
+            mostly the way between the processes.
+        first_run_seconds: how long its worker's first batch ran; None before that.
+        batched: whether its requests are merged as its batching parameters say.
+        loading: the work of staging or loading it; None before it has begun.
+        failed_loads: attempts to load it that have failed.
+        recording: the warm-up requests that are, or were, recorded from it.
+        replacement: brings up the next worker after one has died.
+        holder: for whom its memory is reserved where that is not simply its number.
+        replaces: the version whose number it takes as soon as it can be asked; until then that one
+            serves, and nobody else sees this one.
+        outdated: its folder is another one now, and it goes so that its number can be loaded anew.
+        memory: what is known of it and reserved for it.
+        trial: what came of asking it before it was available; None before that.
+        begun_at: since when it is on its way (monotonic seconds).
+        fits_now: it was refused for want of memory, and there is enough by now.
+        poison: inputs that it crashed on.
+        last_report: what an earlier start of it, which crashed, said of it.
+    """
+
+    harness: Harness
+    found: Found
+    worker: Worker | None = None
+    queues: VersionQueues | None = None
+    report: LoadReport | None = None
+    spawn_seconds: float = 0.0
+    load_seconds: float = 0.0
+    staged_seconds: float = 0.0
+    breakdown: dict[str, float] = field(default_factory=dict)
+    first_run_seconds: float | None = None
+    ready_at: float | None = None
+    batched: bool = False
+    loading: asyncio.Task[None] | None = None
+    failed_loads: int = 0
+    replacement: asyncio.Task[None] | None = None
+    recording: WarmupRecording | None = None
+    memory: VersionMemory | None = None
+    holder: object | None = None
+    replaces: Served | None = None
+    outdated: bool = False
+    trial: TrialResult | None = None
+    begun_at: float = field(default_factory=time.monotonic)
+    fits_now: bool = False
+    poison: PoisonTable = field(init=False)
+    last_report: LoadReport | None = None
+
+    def __post_init__(self) -> None:
+        self.poison = PoisonTable(*self.harness.id)
+
+    def succeed(self, before: Served | None) -> None:
+        """Take over what is known from an earlier start of this version that crashed."""
+        if before is not None:
+            self.poison = before.poison
+            self.last_report = before.report or before.last_report
+
+    @property
+    def id(self) -> ServableId:
+        return self.harness.id
+
+    @property
+    def claimant(self) -> Hashable:
+        """For whom its memory is reserved: for a while two may have one number."""
+        return self.id if self.holder is None else self.holder
+
+    @property
+    def signatures(self) -> Mapping[str, Signature]:
+        """What it can be asked; nothing before it has been loaded."""
+        return {} if self.report is None else self.report.signatures
+
+    def to_json(self) -> dict[str, Any]:
+        """What a person may want to know of it, as plain data."""
+        error = self.harness.error
+        data: dict[str, Any] = {
+            "version": self.id.version,
+            "state": self.harness.public_state.name,
+            "harness": self.harness.state.value,
+            "aspired": self.harness.aspired,
+            "path": self.found.path,
+            "real_path": self.found.place.path,
+            "size_bytes": self.found.size_bytes,
+            "error": None if error is None else _error_json(error),
+            "pid": None if self.worker is None else self.worker.pid,
+            "ready_at": self.ready_at,
+            "spawn_seconds": self.spawn_seconds,
+            "load_seconds": self.load_seconds,
+            "first_run_seconds": self.first_run_seconds,
+        }
+        if self.memory is not None:
+            data["memory"] = self.memory.to_json()
+        if self.report is not None:
+            data["signatures"] = {n: s.to_json() for n, s in self.report.signatures.items()}
+            data["breakdown_seconds"] = dict(self.breakdown)
+        if self.trial is not None:
+            data["probe"] = self.trial.to_json()
+        data["notes"] = self._notes()
+        if self.queues is not None:
+            data["merging"] = {n: m.to_json() for n, m in self._merging()}
+            data["requests"] = {
+                "pending": self.queues.pending,
+                "answered": self.queues.answered,
+                "failed": self.queues.failed,
+            }
+            data["batches"] = self.queues.statistics.to_json()
+        return data
+
+    def _merging(self) -> list[tuple[str, Merging]]:
+        """What was decided about the signatures that somebody may ask."""
+        if self.queues is None:
+            return []
+        return [(n, m) for n, m in sorted(self.queues.merging.items()) if n != INIT_SIGNATURE]
+
+    def _notes(self) -> list[str]:
+        """What a person should know of it while it serves, a sentence each."""
+        if self.harness.state is not HarnessState.READY or self.trial is None:
+            return []
+        as_asked = self.queues is None or self.queues.parameters is not None
+        found = [*self.trial.warnings, *(() if as_asked else notes(dict(self._merging())))]
+        if len(found) > _MOST_NOTES:
+            more = len(found) - _MOST_NOTES
+            found = [*found[:_MOST_NOTES], f"There are {more} more notes in server.status()"]
+        return found
+
+
+@dataclass(eq=False)
+class Renewal:
+    """A number that is loaded anew from another folder.
+
+    Attributes:
+        old: what serves under the number meanwhile.
+        fresh: what is to take its place.
+        error: why it could not.
+        failed_at: monotonic seconds.
+    """
+
+    old: Served
+    fresh: Served
+    error: ServingError | None = None
+    failed_at: float = 0.0
+
+
+class Model:
+    """A model's settings and its versions, by number."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.config = config
+        self.source = FolderSource(config.name, config.base_path)
+        self.versions: dict[int, Served] = {}
+        # Versions that have ended, newest last: their final word stays visible.
+        self.ended: dict[int, Served] = {}
+        # What the source wants but cannot be had yet, and its complaints.
+        self.waiting: dict[int, Lack] = {}
+        self.warnings: list[str] = []
+        # Requests that wait for a version, where the transition holds them.
+        self.held = Held()
+        self.held_since = 0.0
+        # Versions that have failed, by number.
+        self.failing: dict[int, Record] = {}
+        # Whether an older version may be on its way back, as far as is known: requests that are
+        # held then wait for that.
+        self.falling_back = False
+        # Versions beside those by number: other contents that are about to take a number, and those
+        # that have lost it and answer what they have accepted.
+        self.beside: list[Served] = []
+        # Numbers whose folders have become others, and what is being done about each.
+        self.renewals: dict[int, Renewal] = {}
+        self.traffic = Traffic()
+        # Whether what the folder was last seen to want has been taken up.
+        self.polled = False
+        self.removed = False
+        self.measured: Measured | None = None
+        """What its last load took of the host: the next is estimated by it."""
+        # The last requests, for the trial of the next version.
+        self.recent = Recent()
+        self.ready: Served | None = None
+        """The highest version that serves: the answer to a request that names none."""
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    def record(self, served: Served) -> Record:
+        """What has gone wrong with a version so far."""
+        record = self.failing.get(served.id.version)
+        if record is None or record.fingerprint != served.found.fingerprint:
+            record = self.failing[served.id.version] = Record(served.found.fingerprint)
+        return record
+
+    def predecessor(self, served: Served) -> Mapping[str, Signature]:
+        """The signatures of the version that a client may have asked before this one."""
+        earlier = [self.ready] if self.ready is not None else list(self.ended.values())
+        for other in reversed([s for s in earlier if s is not None]):
+            if other is not served and other.report is not None:
+                return other.report.signatures
+        return {}
+
+    def everyone(self) -> list[Served]:
+        """All that may have a process."""
+        return [*self.versions.values(), *self.beside]
+
+    def refresh_ready(self) -> None:
+        serving = [s for s in self.versions.values() if s.harness.state is HarnessState.READY]
+        self.ready = max(serving, key=lambda s: s.id.version, default=None)
+
+    def listed(self) -> list[Served]:
+        """Every version there is something to say about, highest first."""
+        everything = {**self.ended, **self.versions}
+        return [everything[v] for v in sorted(everything, reverse=True)]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **self.config.to_json(),
+            "versions": [
+                {**served.to_json(), "quarantine": self.set_aside(served.id.version)}
+                for served in self.listed()
+            ],
+            "waiting": {str(v): reason for v, reason in sorted(self.waiting.items())},
+            "warnings": list(self.warnings),
+            "held": len(self.held),
+            "outages": outages.to_json(self),
+        }
+
+    def set_aside(self, version: int) -> dict[str, Any] | None:
+        """Why a version is set aside, how often it was, and the seconds until it is tried again
+        (None: not before its files change)."""
+        record, now = self.failing.get(version), time.monotonic()
+        if record is None or record.until is None or not (record.replaced or record.is_aside(now)):
+            return None
+        left = record.until - now
+        return {
+            "reason": record.reason,
+            "failures": record.failures,
+            "seconds": None if math.isinf(left) else max(0.0, left),
+        }
+
+
+def _error_json(error: ServingError) -> dict[str, Any]:
+    return {"code": error.code.name, "message": error.message}

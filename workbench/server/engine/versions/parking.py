@@ -1,0 +1,68 @@
+"""Requests of a version that crashed, kept for its next start.
+
+They were accepted, and they wait as requests wait that no version could be found for (`Model.held`,
+with its bounds). What the version's next start answers is the same version with the same files, so
+they need not be read again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from workbench.core.status import ServingError, unavailable
+from workbench.core.versions.states import HarnessState
+from workbench.server.engine.batching.digests import size_of
+from workbench.server.engine.batching.scheduler import BatchScheduler
+from workbench.server.engine.batching.tasks import Task
+from workbench.server.engine.versions.model import Model, Served
+from workbench.server.engine.versions.outages import outage_of
+
+
+class Parking:
+    """Keeps requests between two starts of a version."""
+
+    def __init__(self, scheduler: BatchScheduler) -> None:
+        self._scheduler = scheduler
+
+    def close(self, model: Model, served: Served) -> None:
+        """Close the queues of a version that is set aside. Its requests wait for its next start
+        where that is expected within their time; the others are refused."""
+        assert served.queues is not None
+        for task in self._scheduler.take_out(served.queues):
+            self._wait(model, served, task)
+
+    def _wait(self, model: Model, served: Served, task: Task) -> None:
+        now = time.monotonic()
+        # By number: another version that takes its place is not what they were accepted for.
+        outage = outage_of(model, served.id.version)
+        if outage is None:
+            self._scheduler.finish(task, unavailable("The version ended before it answered"))
+            return
+        aside = model.failing[served.id.version]
+        if not aside.alone or outage.expected_at(now) > task.deadline / 1e6:
+            self._scheduler.finish(task, (outage_of(model) or outage).refusal(now))
+            return
+        loop = asyncio.get_running_loop()
+
+        def resume() -> None:
+            # In a turn of its own: many may be let go at once.
+            loop.call_soon(self._go_on, model, served, task)
+
+        try:
+            model.held.add(resume, size_of(task.inputs))
+        except ServingError as full:
+            self._scheduler.finish(task, full)
+
+    def _go_on(self, model: Model, served: Served, task: Task) -> None:
+        """The version serves again, or the next attempt has failed, or it is gone."""
+        again = model.versions.get(served.id.version)
+        if (
+            again is not None
+            and again.harness.state is HarnessState.READY
+            and again.queues is not None
+            and again.found.fingerprint == served.found.fingerprint
+        ):
+            self._scheduler.hand_over(task, again.queues)
+        elif self._scheduler.waits(task):
+            self._wait(model, served, task)

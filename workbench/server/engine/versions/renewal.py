@@ -1,0 +1,142 @@
+"""Numbers whose folders have become others since they were loaded.
+
+TensorFlow Serving never loads a number twice: the contents of a version do not change. But where
+`current` leads to `release-8/` instead of `release-7/`, both with a folder `1`, somebody means the
+new release. So a version whose folder is another one now (`Found.is_other_than`) is loaded anew
+under its number, like a new version: under smooth beside what serves, which answers until the new
+contents can be asked; under the other transitions the old ones go first. With
+`reload_replaced_versions=False`, and for files that were changed in place, what was loaded goes on,
+and a warning says so.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from workbench.core.events import EventLog
+from workbench.core.memory.budget import family
+from workbench.core.versions.states import FINAL_STATES, RISING_STATES, Harness, HarnessState
+from workbench.server.engine.versions.lifecycle import Lifecycle
+from workbench.server.engine.versions.loading import is_passing
+from workbench.server.engine.versions.model import Model, Renewal, Served
+from workbench.server.engine.versions.version_folder import Found
+
+RETRY_SECONDS = 60.0
+"""The pause after a renewal that failed for a reason that may pass."""
+
+
+class Renewals:
+    """Looks for such numbers, and sees to them."""
+
+    def __init__(self, events: EventLog, lifecycle: Lifecycle) -> None:
+        self._events = events
+        self._lifecycle = lifecycle
+
+    def look(self, model: Model, wanted: list[Found]) -> list[str]:
+        """Begin, go on with, or give up what there is to do for the versions that are wanted.
+
+        Returns:
+            What a person should know: versions that go on with what is in their folders no more.
+        """
+        by_version = {found.version: found for found in wanted}
+        for version, renewal in list(model.renewals.items()):
+            found = by_version.get(version)
+            if (
+                found is None
+                or model.versions.get(version) is not renewal.old
+                or renewal.old.harness.state is not HarnessState.READY
+                or found.fingerprint != renewal.fresh.found.fingerprint
+            ):
+                del model.renewals[version]
+                self._lifecycle.cancel_renewal(model, renewal)
+        warnings = []
+        for version, found in sorted(by_version.items()):
+            served = model.versions.get(version)
+            if served is None or served.outdated or served.harness.state in FINAL_STATES:
+                continue
+            if found.is_other_than(served.found):
+                warning = self._other(model, served, found)
+            else:
+                # It may have been moved: a worker that takes another's place finds it there.
+                served.found = replace(served.found, place=found.place)
+                warning = _changed(model, served, found)
+            if warning is not None:
+                warnings.append(warning)
+        return warnings
+
+    def _other(self, model: Model, served: Served, found: Found) -> str | None:
+        """The folder of a version is another one; what to say of it, or None where it is seen
+        to."""
+        if not model.config.reload_replaced_versions:
+            return (
+                f"{_goes_on(model, served)}: {found.path} is another folder now"
+                f"{_where(served, found)}, and a version number is loaded once. To serve what is "
+                "there now, give it a higher number."
+            )
+        if found.damage is not None:
+            return _not_renewed(model, served, found, found.damage.message)
+        if (
+            served.harness.state is HarnessState.READY
+            and family(model.config.transition) == "smooth"
+        ):
+            return self._renew(model, served, found)
+        if served.harness.state is HarnessState.READY or served.harness.state in RISING_STATES:
+            # No policy looks into a folder: it is unloaded, and found anew when it is gone.
+            served.outdated = True
+            served.harness.aspired = False
+            self._tell(model, served, found)
+        return None
+
+    def _renew(self, model: Model, served: Served, found: Found) -> str | None:
+        renewal = model.renewals.get(found.version)
+        if renewal is not None:
+            error = renewal.error
+            if error is None:
+                return None
+            if not is_passing(error) or time.monotonic() - renewal.failed_at < RETRY_SECONDS:
+                return _not_renewed(model, served, found, error.message)
+        else:
+            self._tell(model, served, found)
+        fresh = Served(Harness(served.id), found, holder=object(), replaces=served)
+        model.renewals[found.version] = renewal = Renewal(served, fresh)
+        self._lifecycle.renew(model, renewal)
+        return None
+
+    def _tell(self, model: Model, served: Served, found: Found) -> None:
+        self._events.add(
+            "folder_replaced",
+            *served.id,
+            path=found.place.path,
+            before=served.found.place.path,
+            message=f"{found.path} is another folder now{_where(served, found)}: version "
+            f"{found.version} of {model.name} is loaded anew",
+        )
+
+
+def _changed(model: Model, served: Served, found: Found) -> str | None:
+    """What to say where the same folder has other files than were loaded."""
+    if found.contents == served.found.contents:
+        return None
+    return (
+        f"{_goes_on(model, served)}: files in {found.path} were changed since, and a version "
+        "number is loaded once. To serve what is there now, give it a higher number."
+    )
+
+
+def _not_renewed(model: Model, served: Served, found: Found, why: str) -> str:
+    return (
+        f"{_goes_on(model, served)}: {found.path} is another folder now{_where(served, found)}, "
+        f"which cannot be loaded: {why}"
+    )
+
+
+def _goes_on(model: Model, served: Served) -> str:
+    return f"Version {served.id.version} of servable {model.name} goes on with what was loaded"
+
+
+def _where(served: Served, found: Found) -> str:
+    """Which folder it is, where that is not its own name."""
+    if found.place.path == served.found.place.path:
+        return ""
+    return f" ({found.place.path}, it was {served.found.place.path})"

@@ -1,1 +1,0 @@
-"""The running server: source, manager, scheduler, workers, memory."""
