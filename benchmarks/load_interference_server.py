@@ -149,7 +149,7 @@ async def workers(folder: str) -> None:
 async def one(folder: str) -> None:
     import tensorflow as tf
 
-    from workbench.worker.model import LoadedModel
+    from workbench.server.worker.loaded_model import LoadedModel
 
     model = LoadedModel(os.path.join(folder, "1"), ("serve",), 1, lambda kind, data: None)
     model.read_graph()

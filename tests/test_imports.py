@@ -47,7 +47,7 @@ def test_the_client_brings_no_heavy_library() -> None:
         "workbench.server.supervision.server_process",
         "workbench.server.supervision.supervisor",
         "workbench.server.front.codec.codec_process",
-        "workbench.worker.zygote",
+        "workbench.server.worker.zygote_main",
         "workbench.cli.main",
     ],
 )

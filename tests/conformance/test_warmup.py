@@ -25,7 +25,7 @@ from workbench.server.engine.telemetry.warmup_recorder import (
     write_records,
 )
 from workbench.server.engine.versions.model import Served
-from workbench.worker.warmup import decode
+from workbench.server.worker.replay import decode
 
 FILE = "assets.extra/tf_serving_warmup_requests"
 PREDICT = prediction_log("m", "incr_counter_by", {"delta": np.float32(2.5)}, ())

@@ -18,7 +18,7 @@ export interface IEvent {
   line?: string | null;
 }
 
-/** When, whose process (`server`, `zygote`, `worker` ...), which version, PSS, USS, measured. */
+/** When, whose process (`server`, `zygote`, `server.worker` ...), which version, PSS, USS, measured. */
 export type MemorySample = [number, string, Version | null, number, number, boolean];
 
 /** Second, version, answered, failed, p50 and p99 in microseconds. */

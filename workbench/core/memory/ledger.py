@@ -34,7 +34,7 @@ class Holding:
     """What one process holds on one device, in bytes.
 
     Attributes:
-        owner: its role: ``server``, ``worker`` ...
+        owner: its role: ``server``, ``server.worker`` ...
         total: all of it.
         measured: whether `total` was read exactly just now.
         weights: of its version, by the checkpoint's index; 0 where there is no version.

@@ -49,7 +49,7 @@ _FOREGROUND_FAILURES = 5
 EXIT_REFUSED = 255
 """How a server process ends whose models cannot be loaded (TensorFlow Serving's exit code)."""
 _BACKLOG = 1024
-_OUR_PROGRAMS = ("workbench.worker", "workbench.server.front.codec.codec_process")
+_OUR_PROGRAMS = ("workbench.server.worker", "workbench.server.front.codec.codec_process")
 
 
 @dataclass(frozen=True)

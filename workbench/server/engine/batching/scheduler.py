@@ -197,7 +197,7 @@ class BatchScheduler:
     # Versions come, go, and lose their worker.
 
     def attach(self, version: VersionQueues, worker: Worker) -> None:
-        """From now on `worker` runs the batches of this version."""
+        """From now on `server.worker` runs the batches of this version."""
         version.worker = worker
         version.outage = None
         version.outage_bytes = 0

@@ -43,7 +43,7 @@ class Process:
     """A process of the server, and what is known of it beside its memory.
 
     Attributes:
-        role: ``server``, ``supervisor``, ``zygote``, ``worker`` or ``codec``.
+        role: ``server``, ``supervisor``, ``zygote``, ``server.worker`` or ``codec``.
         weights: bytes of its version's weights, by the checkpoint's index.
         runtime: bytes that it took before its version was loaded; None: not known.
         device: where the weights are.

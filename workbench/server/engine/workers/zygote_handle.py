@@ -58,7 +58,7 @@ class Zygote:
                 [
                     sys.executable,
                     "-m",
-                    "workbench.worker.zygote",
+                    "workbench.server.worker.zygote_main",
                     str(theirs.fileno()),
                     str(me.pid),
                     str(me.started),

@@ -1,0 +1,104 @@
+"""Of a SavedModel, what serving needs.
+
+A model that was saved for more than serving brings much that is never run here: what saves it
+again, what reads and assigns variables one by one. TensorFlow keeps several copies of all of it,
+and they are there before the weights are, when a version is staged beside one that serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from workbench.server.worker.composites import flattened
+
+# What a load runs. A graph with other collections (TensorFlow 1's) may be read by name in ways that
+# cannot be seen here.
+_MAIN_OPS = frozenset({"saved_model_main_op", "legacy_init_op"})
+
+
+def for_serving(meta_graph: Any) -> Any:
+    """A `MetaGraphDef` that serves as `meta_graph` does, without what serving does not reach.
+
+    Kept are the signatures' inputs and outputs, the restoring of variables, the initialising, the
+    assets, and all nodes and functions that these need. Where something in it cannot be followed,
+    `meta_graph` itself is returned; else it is taken apart, as two large graphs are too many.
+    """
+    roots = _roots(meta_graph)
+    if roots is None:
+        return meta_graph
+    graph = meta_graph.graph_def
+    nodes = {node.name: node for node in graph.node}
+    if not roots <= nodes.keys():
+        return meta_graph
+    kept = _reached(roots, nodes)
+    functions = {function.signature.name: function for function in graph.library.function}
+    # Implementations of one thing for several devices find each other by a name of their own.
+    named = (name for name, f in functions.items() if "api_implements" in f.attr)
+    called = (name for node in kept for name in _called(nodes[node]))
+    needed = _needed([*named, *called], functions)
+
+    small = type(graph)(versions=graph.versions)
+    # In the order in which they were saved.
+    small.node.extend(node for node in graph.node if node.name in kept)
+    small.library.function.extend(f for name, f in functions.items() if name in needed)
+    small.library.gradient.extend(g for g in graph.library.gradient if g.function_name in needed)
+    meta_graph.ClearField("graph_def")
+    meta_graph.ClearField("object_graph_def")
+    result = type(meta_graph).FromString(meta_graph.SerializeToString())
+    result.graph_def.MergeFrom(small)
+    return result
+
+
+def _roots(meta_graph: Any) -> set[str] | None:
+    """The nodes that are fed, fetched or run by name; None where not all are known."""
+    if not set(meta_graph.collection_def) <= _MAIN_OPS or not meta_graph.HasField("saver_def"):
+        return None
+    saver = meta_graph.saver_def
+    names = {saver.restore_op_name, saver.filename_tensor_name}
+    names.update(asset.tensor_info.name for asset in meta_graph.asset_file_def)
+    for collection in meta_graph.collection_def.values():
+        names.update(collection.node_list.value)
+    for definition in map(flattened, meta_graph.signature_def.values()):
+        for info in (*definition.inputs.values(), *definition.outputs.values()):
+            if info.WhichOneof("encoding") != "name":
+                return None
+            names.add(info.name)
+    return {_node(name) for name in names}
+
+
+def _reached(roots: Iterable[str], nodes: dict[str, Any]) -> set[str]:
+    reached: set[str] = set()
+    queue = list(roots)
+    while queue:
+        name = queue.pop()
+        if name not in reached and name in nodes:
+            reached.add(name)
+            queue += [_node(each) for each in nodes[name].input]
+    return reached
+
+
+def _needed(roots: Iterable[str], functions: dict[str, Any]) -> set[str]:
+    needed: set[str] = set()
+    queue = list(roots)
+    while queue:
+        name = queue.pop()
+        if name not in needed and name in functions:
+            needed.add(name)
+            queue += [called for node in functions[name].node_def for called in _called(node)]
+    return needed
+
+
+def _called(node: Any) -> Iterator[str]:
+    """The functions that a node may call: by its operation's name, or by an attribute."""
+    yield node.op
+    for attribute in node.attr.values():
+        if attribute.HasField("func"):
+            yield attribute.func.name
+        for function in attribute.list.func:
+            yield function.name
+
+
+def _node(name: str) -> str:
+    """The node of a tensor, or of an input as it is written in a graph."""
+    return name.removeprefix("^").split(":")[0]

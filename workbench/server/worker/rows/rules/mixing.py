@@ -1,0 +1,30 @@
+"""Operations that bring rows together, whatever they are fed. That they do is certain: it is said
+with a version whose requests are merged all the same."""
+
+from __future__ import annotations
+
+from workbench.server.worker.rows.rules import MIXING, NEVER
+
+_RANDOM = (
+    "RandomUniform RandomUniformInt RandomStandardNormal TruncatedNormal RandomShuffle Multinomial "
+    "RandomGamma RandomPoissonV2 StatefulUniform StatefulUniformInt StatefulStandardNormalV2 "
+    "StatefulTruncatedNormal StatefulRandomBinomial RngReadAndSkip ParameterizedTruncatedNormal"
+)
+NEVER.update(dict.fromkeys(_RANDOM.split(), "it draws random numbers for the batch as a whole"))
+
+for names, text in (
+    ("Unique UniqueV2 UniqueWithCounts UniqueWithCountsV2", "it compares all rows"),
+    (
+        "SegmentSum SegmentMean SegmentMax SegmentMin SegmentProd UnsortedSegmentSum "
+        "UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentProd SegmentSumV2 SegmentMaxV2 "
+        "SegmentMinV2 SegmentProdV2 SparseSegmentSum SparseSegmentMean SparseSegmentSqrtN",
+        "it adds rows up by their segment",
+    ),
+    (
+        "ScatterNd TensorScatterAdd TensorScatterUpdate TensorScatterSub TensorScatterMax "
+        "TensorScatterMin DynamicStitch ParallelDynamicStitch DynamicPartition",
+        "it moves rows by numbers that are computed",
+    ),
+    ("Where ListDiff InTopKV2 InTopK", "its result depends on which rows there are"),
+):
+    MIXING.update(dict.fromkeys(names.split(), text))

@@ -1,0 +1,182 @@
+"""Abstract values: what a tensor is made of, as far as the rows of a batch are concerned."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from workbench.server.worker.rows.dimensions import ROWS, Dimension, unknown
+
+Shape = tuple[Dimension, ...]
+
+
+class Kind(enum.Enum):
+    """What a tensor is made of."""
+
+    FREE = "nothing of the request: weights, constants"
+    SIZED = "how many rows the batch has"
+    ROWS = "the rows, side by side along one axis, each of its own input row"
+    MIXED = "several rows at once, or of what nobody knows"
+    # Inside a loop that takes the rows one by one.
+    ROW = "the row that the loop is at"
+    POSITION = "the number of that row, plus `offset`"
+    EVERY_ROW = "whether the loop has a row left: true exactly once for each"
+    # A loop over the rows that was unrolled into operations on all of them (`vectorized_map`).
+    ROW_NUMBERS = "the numbers of all rows, in order"
+    MANY_ROWS = "whether there is more than one row"
+    SPREAD = "the rows, taken apart into as many smaller images each, by `source`"
+    # Rows of different lengths, laid one after the other.
+    FLAT = "the elements of all rows, one row after the other"
+    COORDINATES = "the places of these elements: row and place in the row"
+    ROW_IDS = "the row that each of these elements belongs to"
+    COUNTS = "how many of these elements each row has"
+    ENDS = "where each row ends among these elements"
+    SPLITS = "the same, with the 0 at which the first row begins"
+    # What is no tensor.
+    LIST = "tensors, by their number"
+    HANDLE = "a variable or a table"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a tensor is mixed: the operation, and whether that is certain or only not excluded."""
+
+    operation: str
+    node: str
+    text: str
+    certain: bool
+
+
+@dataclass(frozen=True)
+class Value:
+    """An abstract tensor.
+
+    Attributes:
+        shape: None where not even the number of dimensions is known.
+        axis: of `Kind.ROWS`, the one along which the rows lie, each of `shape[axis] / rows`.
+        content: the elements, in order, of a small tensor of whole numbers; None for each that is
+            not known.
+        floor: of a mixed number, what it is not below.
+        source: what rows of different lengths came from: those of one source fit together.
+        offset: of `Kind.POSITION`.
+        inner: of a handle, what reading gives; of a list, its elements (None: there are none yet).
+        along_rows: of a list, that element i is of row i.
+        length: of a list.
+        reason: of `Kind.MIXED`.
+    """
+
+    kind: Kind
+    shape: Shape | None = None
+    axis: int = 0
+    content: tuple[Dimension | None, ...] | None = None
+    floor: Dimension | None = None
+    source: str = ""
+    offset: int = 0
+    inner: Value | None = None
+    along_rows: bool = False
+    length: Dimension | None = None
+    reason: Reason | None = None
+
+    @property
+    def rank(self) -> int | None:
+        return None if self.shape is None else len(self.shape)
+
+    @property
+    def is_free(self) -> bool:
+        return self.kind in (Kind.FREE, Kind.HANDLE)
+
+    @property
+    def whole_numbers(self) -> tuple[int, ...] | None:
+        """The elements, where all of them are known numbers."""
+        if self.content is None:
+            return None
+        numbers = [None if d is None else d.known for d in self.content]
+        return None if None in numbers else tuple(n for n in numbers if n is not None)
+
+
+def free(shape: Shape | None = None) -> Value:
+    return Value(Kind.FREE, shape)
+
+
+def rows(shape: Shape | None, axis: int) -> Value:
+    return Value(Kind.ROWS, shape, axis)
+
+
+def as_unknown(inputs: Iterable[Value], shape: Shape | None) -> Value | None:
+    """A tensor that is computed of `inputs`, none of which is of the request; None where one is."""
+    kinds = {value.kind for value in inputs}
+    if kinds <= {Kind.FREE, Kind.HANDLE}:
+        return Value(Kind.FREE, shape)
+    return Value(Kind.SIZED, shape) if kinds <= {Kind.FREE, Kind.HANDLE, Kind.SIZED} else None
+
+
+def numbers(content: Iterable[Dimension | None], shape: Shape, kind: Kind = Kind.FREE) -> Value:
+    """A small tensor of whole numbers. `kind` is that of what they were taken from: it says what
+    those that are not known are made of."""
+    elements = tuple(content)
+    sized = any(d.has_rows if d is not None else kind is Kind.SIZED for d in elements)
+    return Value(Kind.SIZED if sized else Kind.FREE, shape, content=elements)
+
+
+def request_rows(dimensions: Iterable[int] | None) -> Value:
+    """An input of a signature, whose first dimension (-1) is the batch's."""
+    if dimensions is None:
+        return Value(Kind.ROWS, None)
+    rest = list(dimensions)[1:]
+    shape = (ROWS, *(unknown() if d < 0 else Dimension(d) for d in rest))
+    return rows(shape, 0)
+
+
+def marks(value: Value) -> set[str]:
+    """What stands for something that is not known in a value: symbols, and sources."""
+    found = {value.source} if value.source else set()
+    for dimension in (*(value.shape or ()), *(value.content or ()), value.length, value.floor):
+        if dimension is not None:
+            found.update(dimension.symbols)
+    if value.inner is not None:
+        found |= marks(value.inner)
+    return found
+
+
+def join(one: Value, other: Value) -> Value | None:
+    """What a tensor is that is either of two; None where that cannot be said."""
+    if one == other:
+        return one
+    if one.kind is Kind.MIXED:
+        return one
+    if other.kind is Kind.MIXED:
+        return other
+    if one.kind is Kind.LIST and other.kind is Kind.LIST:
+        return _join_lists(one, other)
+    kinds = {one.kind, other.kind}
+    shape = _join_shapes(one.shape, other.shape)
+    if kinds == {Kind.FREE, Kind.SIZED}:
+        return Value(Kind.SIZED, shape)
+    if kinds == {Kind.FREE, Kind.ROW}:
+        return Value(Kind.ROW, shape)
+    if len(kinds) > 1 or one.source != other.source or one.offset != other.offset:
+        return None
+    if one.inner != other.inner:
+        return None
+    if one.kind is Kind.ROWS:
+        if one.axis != other.axis or shape is None or not shape[one.axis].has_rows:
+            return None
+        return rows(shape, one.axis)
+    content = one.content if one.content == other.content else None
+    return replace(one, shape=shape, content=content, floor=None)
+
+
+def _join_lists(one: Value, other: Value) -> Value | None:
+    if one.along_rows != other.along_rows or one.length != other.length:
+        return None
+    if one.inner is None or other.inner is None:
+        return replace(one, inner=one.inner or other.inner)
+    inner = join(one.inner, other.inner)
+    return None if inner is None else replace(one, inner=inner)
+
+
+def _join_shapes(one: Shape | None, other: Shape | None) -> Shape | None:
+    if one is None or other is None or len(one) != len(other):
+        return None
+    return tuple(a if a == b else unknown() for a, b in zip(one, other, strict=True))
