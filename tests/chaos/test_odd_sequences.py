@@ -23,7 +23,7 @@ import pytest
 import workbench as wb
 from tests.chaos.client import Client
 from tests.soak.test_soak import settled, state
-from workbench.client import saving
+from workbench.client.publishing import saving
 from workbench.core.status import Code, ServingError
 from workbench.processes import registry
 from workbench.processes.launcher import reap_supervisors

@@ -18,7 +18,7 @@ import pytest
 
 import workbench as wb
 from workbench.cli.main import main
-from workbench.client.control import model_path
+from workbench.client.control_client import model_path
 from workbench.core.status import Code, ServingError
 
 Output = pytest.CaptureFixture[str]
@@ -298,7 +298,7 @@ def test_a_question_that_is_wrong(
 IN_FRONT = """
 import signal, sys
 from workbench.cli.main import main
-from workbench.client.control import model_path
+from workbench.client.control_client import model_path
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(main())
 """

@@ -12,7 +12,7 @@ import pytest
 
 import workbench as wb
 from tests.client.trainer import Trainer
-from workbench.client.control import model_path
+from workbench.client.control_client import model_path
 
 
 @pytest.fixture(scope="package", autouse=True)

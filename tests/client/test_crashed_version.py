@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import workbench as wb
-from workbench.client import lookup
+from workbench.client.asking import lookup
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.core.versions.outage import OVERDUE_SECONDS
 

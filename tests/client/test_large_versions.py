@@ -11,9 +11,9 @@ import pytest
 
 import workbench as wb
 from workbench.cli.main import main
-from workbench.client.browser import exact, version_of
-from workbench.client.orders import ORDERS
-from workbench.client.tables import table_of
+from workbench.client.display.exact_numbers import exact, version_of
+from workbench.client.display.orders import ORDERS
+from workbench.client.display.tables import table_of
 from workbench.core.status import Code, ServingError
 
 LAST = 2**63 - 1

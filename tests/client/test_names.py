@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import workbench as wb
 from tests.client.trainer import Trainer
-from workbench.client.control import model_path
+from workbench.client.control_client import model_path
 from workbench.client.models.aliases import Aliases, can_be_served, clean
 
 

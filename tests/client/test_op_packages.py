@@ -14,7 +14,7 @@ import pytest
 import workbench as wb
 from tests.client.trainer import Trainer
 from tests.conformance.model_server import ModelServer
-from workbench.client.control import model_path
+from workbench.client.control_client import model_path
 from workbench.core.status import Code, ServingError
 from workbench.formats.version_record import VersionRecord
 

@@ -16,7 +16,7 @@ import pytest
 
 import workbench as wb
 from tests.client.trainer import Trainer
-from workbench.client.control import model_path
+from workbench.client.control_client import model_path
 from workbench.client.outcomes import Reused
 from workbench.core.status import Code, ServingError
 
@@ -233,7 +233,7 @@ def test_a_bfloat16_model_is_served_published_and_known_again(
 def test_what_goes_wrong_after_a_version_is_live_is_not_raised(
     server: wb.Server, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from workbench.client import fingerprint
+    from workbench.client.publishing import fingerprint
 
     def fail(path: Path) -> str:
         raise ValueError("cannot include dtype 'E' in a buffer")

@@ -16,8 +16,8 @@ import pytest
 
 import workbench as wb
 from tests.models import BIG_WEIGHTS_BYTES
-from workbench.client import saving
-from workbench.client.control import ControlClient, model_path
+from workbench.client.control_client import ControlClient, model_path
+from workbench.client.publishing import saving
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import Code, ServingError
 
@@ -513,7 +513,7 @@ def test_a_server_that_does_not_answer(live: wb.Server, monkeypatch: pytest.Monk
     entry = client.entry()
     monkeypatch.setattr(client, "entry", lambda: entry)
     monkeypatch.setattr(
-        "workbench.client.control._UnixConnection.connect",
+        "workbench.client.control_client._UnixConnection.connect",
         lambda self: (_ for _ in ()).throw(ConnectionRefusedError(111, "Connection refused")),
     )
     assert refused(lambda: client.request("GET", "/server")) == ServingError(

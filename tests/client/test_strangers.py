@@ -14,7 +14,7 @@ import pytest
 import workbench as wb
 from tests.client.test_server import add_model, refused
 from tests.client.trainer import Trainer
-from workbench.client.control import model_path
+from workbench.client.control_client import model_path
 
 Ask = Callable[..., Any]
 

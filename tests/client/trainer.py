@@ -131,8 +131,8 @@ def save(kind: str, path: str) -> None:
 
 
 def put(kind: str, base: str, version: int) -> str:
-    from workbench.client import saving
     from workbench.client.models.servable import servable
+    from workbench.client.publishing import saving
 
     return str(saving.put_version(servable(_model(kind)), Path(base), version))
 
@@ -156,8 +156,8 @@ def publish(name: str, kind: str) -> int:
 
 
 def put_path(path: str, base: str, version: int) -> str:
-    from workbench.client import saving
     from workbench.client.models.servable import servable
+    from workbench.client.publishing import saving
 
     return str(saving.put_version(servable(path), Path(base), version))
 
@@ -172,8 +172,8 @@ def put_with_library(library: str, base: str) -> str:
     """A model with an operation of a library that is loaded by its path, as a notebook does."""
     import tensorflow as tf
 
-    from workbench.client import saving
     from workbench.client.models.servable import servable
+    from workbench.client.publishing import saving
 
     operations = tf.load_op_library(library)
 
@@ -205,8 +205,8 @@ def rebuilt_fingerprint(kind: str) -> str:
 def put_new(kind: str, base: str, version: int) -> str:
     """Put one of the models that strangers ask there, newly built."""
     from tests.client.asked_models import build
-    from workbench.client import saving
     from workbench.client.models.servable import servable
+    from workbench.client.publishing import saving
 
     return str(saving.put_version(servable(build(kind)), Path(base), version))
 
@@ -216,8 +216,8 @@ def put_exported(kind: str, base: str, version: int) -> str:
     import tempfile
 
     from tests.client.asked_models import build
-    from workbench.client import saving
     from workbench.client.models.servable import servable
+    from workbench.client.publishing import saving
 
     with tempfile.TemporaryDirectory() as folder:
         build(kind).export(folder, verbose=False)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from tests.conformance.model_server import ModelServer, config_text, entry, put
 from tests.shared import SHARED
 from workbench.client import connect
-from workbench.client.control import model_path
+from workbench.client.control_client import model_path
 from workbench.client.server import Server
 
 UPSTREAM = SHARED / "tfserving" / "testdata"

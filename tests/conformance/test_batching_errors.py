@@ -23,7 +23,7 @@ from tests.conformance.test_batching_facts import LONG, Caller
 from tests.conformance.test_grpc import floats
 from tests.conformance.test_model_server import run
 from tests.conformance.test_warmup_and_metrics import samples
-from workbench.client.control import ControlClient
+from workbench.client.control_client import ControlClient
 
 _SPEC = "model_spec {{ name: '{}' signature_name: '{}' }}"
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.model_server import ModelServer, put
-from workbench.client.control import ControlClient
+from workbench.client.control_client import ControlClient
 
 Start = Callable[..., ModelServer]
 READY = "Exporting HTTP/REST API at"

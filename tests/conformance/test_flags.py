@@ -13,7 +13,7 @@ from tests.conformance.grpc_client import GrpcClient
 from tests.conformance.model_server import ModelServer, entry, free_port, put
 from tests.conformance.process import Answer, ask
 from tests.conformance.test_grpc import floats, reload, spec
-from workbench.client.control import ControlClient, model_path
+from workbench.client.control_client import ControlClient, model_path
 
 _TOKEN = {"Authorization": "Bearer secret"}
 _PAIRS = [["authorization", "Bearer secret"]]

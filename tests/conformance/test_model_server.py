@@ -29,7 +29,7 @@ from tests.conformance.model_server import (
     put,
 )
 from tests.shared import beside
-from workbench.client.control import ControlClient
+from workbench.client.control_client import ControlClient
 
 Start = Callable[..., ModelServer]
 READY = "Exporting HTTP/REST API at"

@@ -14,7 +14,7 @@ from tests.conformance.reloading import Reloading
 from tests.conformance.test_grpc import floats
 from tests.conformance.warmups import WARMUP_FILE, warmup_records
 from tests.servers import floats as array
-from workbench.client.control import ControlClient
+from workbench.client.control_client import ControlClient
 from workbench.server.engine.telemetry.warmup_recorder import prediction_log, write_records
 
 _ALL = "model_version_policy { all {} }"

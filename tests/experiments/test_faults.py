@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import workbench as wb
-from workbench.client.saving import version_folders
+from workbench.client.publishing.saving import version_folders
 from workbench.core.status import ServingError
 from workbench.experiments import faults
 

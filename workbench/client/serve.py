@@ -8,20 +8,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from workbench.client import fingerprint, saving
-from workbench.client.control import model_path
-from workbench.client.links import as_written, is_same_folder
-from workbench.client.memory import parse_bytes
-from workbench.client.models.keras_file import is_keras_file
-from workbench.client.models.servable import Servable, is_saved_model, servable
-from workbench.client.outcomes import Launched, Published, Reused, differences
-from workbench.client.server import LOAD_TIMEOUT_SECONDS, Server
-from workbench.client.settings import (
+from workbench.client.changing_settings import (
     DEFAULT_HOST,
     ModelSettings,
     ServerSettings,
     plain_setting,
 )
+from workbench.client.control_client import model_path
+from workbench.client.display.memory_tables import parse_bytes
+from workbench.client.models.keras_file import is_keras_file
+from workbench.client.models.servable import Servable, is_saved_model, servable
+from workbench.client.outcomes import Launched, Published, Reused, differences
+from workbench.client.publishing import fingerprint, saving
+from workbench.client.publishing.links import as_written, is_same_folder
+from workbench.client.server import LOAD_TIMEOUT_SECONDS, Server
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.remote_paths import check_local
 from workbench.core.setting_kinds import number, truth

@@ -13,17 +13,19 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from workbench.client import card, card_text, fingerprint, memory, saving
-from workbench.client.asking import Asker, Target
-from workbench.client.control import ControlClient, model_path
-from workbench.client.data import DataClient
-from workbench.client.memory import Fit
+from workbench.client.asking.asker import Asker, Target
+from workbench.client.asking.data_client import DataClient
+from workbench.client.changing_settings import plain_setting
+from workbench.client.control_client import ControlClient, model_path
+from workbench.client.display import card, card_text
+from workbench.client.display import memory_tables as memory
+from workbench.client.display.memory_tables import Fit
+from workbench.client.display.tables import table_of
+from workbench.client.display.views import Versions, versions_of
 from workbench.client.models.servable import SavedModelFolder, Servable, servable
 from workbench.client.outcomes import Failed, Outcome
-from workbench.client.settings import plain_setting
-from workbench.client.tables import table_of
-from workbench.client.views import Versions, versions_of
-from workbench.client.warmup import WarmupRecording
+from workbench.client.publishing import fingerprint, saving
+from workbench.client.warmup_recording import WarmupRecording
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from workbench.client.control import model_path
-from workbench.client.saving import ASIDE, version_folders
+from workbench.client.control_client import model_path
+from workbench.client.publishing.saving import ASIDE, version_folders
 from workbench.client.server import LOAD_TIMEOUT_SECONDS, Server
 from workbench.core.status import failed_precondition, invalid_argument
 from workbench.core.versions.policies import policy_name

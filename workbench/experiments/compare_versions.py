@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.client.control import model_path
+from workbench.client.control_client import model_path
 from workbench.client.outcomes import differences
 from workbench.client.server import Server
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
@@ -176,7 +176,7 @@ def _both_served(server: Server, versions: Sequence[int]) -> Iterator[None]:
 
 
 def _inputs(server: Server, version: int, signature: str, x: Any) -> Inputs:
-    from workbench.client.tensors import to_inputs
+    from workbench.client.asking.tensors import to_inputs
 
     described: Signature = server._signature(server.model, version, None, signature)
     return to_inputs(described, x)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.client.control import model_path
+from workbench.client.asking.tensors import to_inputs
+from workbench.client.control_client import model_path
 from workbench.client.server import Server
-from workbench.client.tensors import to_inputs
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import invalid_argument
 from workbench.ipc.frames import encode_message

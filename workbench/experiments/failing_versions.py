@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.client.control import model_path
-from workbench.client.saving import next_version, version_folders
+from workbench.client.control_client import model_path
+from workbench.client.publishing.saving import next_version, version_folders
 from workbench.client.server import Server
 from workbench.core.status import ServingError, failed_precondition, invalid_argument
 from workbench.core.versions.policies import ALIASES

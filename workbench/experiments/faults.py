@@ -25,8 +25,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.client.control import model_path
-from workbench.client.saving import next_version, version_folders
+from workbench.client.control_client import model_path
+from workbench.client.publishing.saving import next_version, version_folders
 from workbench.client.server import Server
 from workbench.core.status import (
     Code,

@@ -23,8 +23,8 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.client.display.tables import table_of
 from workbench.client.server import Server
-from workbench.client.tables import table_of
 from workbench.core.status import invalid_argument
 from workbench.experiments import recording_timeline as timeline
 from workbench.experiments.generator import Closed, LoadJob, LoadResult, run_load

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from workbench.client.card import how_to_ask
-from workbench.client.orders import ORDERS
+from workbench.client.display.card import how_to_ask
+from workbench.client.display.orders import ORDERS
 from workbench.client.server import Server
 from workbench.core.status import ServingError
 from workbench.core.versions.policies import ALIASES

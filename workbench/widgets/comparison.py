@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from workbench.client import saving
-from workbench.client.browser import version_of
-from workbench.client.control import model_path
+from workbench.client.control_client import model_path
+from workbench.client.display.exact_numbers import version_of
+from workbench.client.publishing import saving
 from workbench.client.server import Server
 from workbench.core.status import Code, ServingError, failed_precondition
 from workbench.experiments.version_comparison import VersionComparison

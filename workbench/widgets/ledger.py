@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from workbench.client.memory import Fit
+from workbench.client.display.memory_tables import Fit
 from workbench.client.server import Server
 from workbench.widgets.durable import Lasting, Output, display_live, in_notebook, lasting
 from workbench.widgets.ledger_figure import plot_ledger

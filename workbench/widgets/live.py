@@ -19,9 +19,9 @@ import anywidget
 import ipywidgets as ipw
 import traitlets
 
-from workbench.client.browser import exact
-from workbench.client.control import ControlClient, model_path
-from workbench.client.pulse import backlog as _backlog
+from workbench.client.control_client import ControlClient, model_path
+from workbench.client.display.exact_numbers import exact
+from workbench.client.display.pulse import backlog as _backlog
 from workbench.core.status import Code, ServingError
 
 MODULE = Path(__file__).parents[1] / "static" / "widgets.js"

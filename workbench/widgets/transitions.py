@@ -13,7 +13,7 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
-from workbench.client.browser import exact
+from workbench.client.display.exact_numbers import exact
 from workbench.experiments.recording import Recording
 from workbench.experiments.transition_comparison import TransitionComparison
 from workbench.experiments.transition_run import Run

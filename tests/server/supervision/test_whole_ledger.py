@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 import workbench as wb
-from workbench.client.control import model_path
+from workbench.client.control_client import model_path
 
 pytestmark = [
     pytest.mark.slow,

@@ -28,7 +28,7 @@ from typing import Any
 import pytest
 
 import workbench as wb
-from workbench.client.control import model_path
+from workbench.client.control_client import model_path
 from workbench.core.status import ServingError
 from workbench.processes import registry
 from workbench.processes.launcher import SubprocessLauncher, reap_supervisors

@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from workbench.client import fingerprint
-from workbench.client.links import as_written
 from workbench.client.models import (
     captures,
     keras_file,
@@ -28,6 +26,8 @@ from workbench.client.models import (
 )
 from workbench.client.models.aliases import Aliases
 from workbench.client.models.endpoints import Draft, Endpoint, endpoints, said
+from workbench.client.publishing import fingerprint
+from workbench.client.publishing.links import as_written
 from workbench.core.remote_paths import check_local
 from workbench.core.status import ServingError, invalid_argument
 from workbench.formats.version_record import VersionRecord, read_record

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from jupyter_server.base.handlers import APIHandler
 
-from workbench.client.browser import exact
+from workbench.client.display.exact_numbers import exact
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.jupyter.server_extension import servable_folders
 from workbench.processes import paths

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.client.control import ControlClient
-from workbench.client.saving import version_folders
+from workbench.client.control_client import ControlClient
+from workbench.client.publishing.saving import version_folders
 from workbench.core.status import ServingError, not_found
 from workbench.jupyter.server_extension.base_handler import Rooms
 from workbench.processes import registry

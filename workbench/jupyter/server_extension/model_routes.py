@@ -20,10 +20,10 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from workbench.client import Server
-from workbench.client.browser import version_of
-from workbench.client.card import how_to_ask
-from workbench.client.control import ControlClient, model_path
-from workbench.client.orders import ORDERS
+from workbench.client.control_client import ControlClient, model_path
+from workbench.client.display.card import how_to_ask
+from workbench.client.display.exact_numbers import version_of
+from workbench.client.display.orders import ORDERS
 from workbench.core.status import invalid_argument
 from workbench.jupyter.server_extension import servable_folders
 from workbench.jupyter.server_extension.base_handler import Handler, check_model, check_server

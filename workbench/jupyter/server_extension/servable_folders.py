@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from workbench.client.links import as_written
 from workbench.client.models.servable import is_saved_model
-from workbench.client.saving import version_folders
+from workbench.client.publishing.links import as_written
+from workbench.client.publishing.saving import version_folders
 from workbench.core.status import (
     Code,
     ServingError,

@@ -28,7 +28,7 @@ from jupyter_server.utils import url_path_join
 from tornado import web
 
 from workbench.client import Server
-from workbench.client.control import ControlClient
+from workbench.client.control_client import ControlClient
 from workbench.core.status import not_found
 from workbench.jupyter.server_extension import servable_folders, starting
 from workbench.jupyter.server_extension.base_handler import Handler, check_server

@@ -9,8 +9,8 @@ from typing import Any
 
 from jupyter_core.utils import ensure_async
 
-from workbench.client.control import ControlClient, model_path
-from workbench.client.saving import version_folders
+from workbench.client.control_client import ControlClient, model_path
+from workbench.client.publishing.saving import version_folders
 from workbench.client.serve import serve
 from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
 from workbench.jupyter.server_extension.listing import Known, obstacle

@@ -31,9 +31,9 @@ from jupyter_server.base.websocket import WebSocketMixin
 from tornado import web
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from workbench.client.browser import exact
-from workbench.client.control import ControlClient, model_path
-from workbench.client.pulse import FIRST, backlog, marks_of
+from workbench.client.control_client import ControlClient, model_path
+from workbench.client.display.exact_numbers import exact
+from workbench.client.display.pulse import FIRST, backlog, marks_of
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.jupyter.server_extension.base_handler import (
     RESOURCE,

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.servers import Server, floats
-from workbench.client.card import versions_card
-from workbench.client.views import versions_of
+from workbench.client.display.card import versions_card
+from workbench.client.display.views import versions_of
 from workbench.core.status import Code, not_found
 from workbench.core.versions.version_policy import VersionPolicy
 from workbench.server.engine.versions import source

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.client.tensors import to_inputs
+from workbench.client.asking.tensors import to_inputs
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import Code, ServingError
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from workbench.client.memory import Fit, budget_json, parse_bytes
+from workbench.client.display.memory_tables import Fit, budget_json, parse_bytes
 from workbench.core.status import Code, ServingError
 
 GB = 2**30

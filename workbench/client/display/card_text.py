@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workbench.client.card import how_to_ask
+from workbench.client.display.card import how_to_ask
+from workbench.client.display.views import Versions, VersionView
 from workbench.client.outcomes import Outcome
-from workbench.client.views import Versions, VersionView
 
 _HEAD = ("version", "state", "memory, measured", "loaded in")
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workbench.client.shapes import fit
+from workbench.client.asking.shapes import fit
 from workbench.core.signature import TensorInfo
 from workbench.core.status import Code, ServingError
 

@@ -14,10 +14,10 @@ import pytest
 import workbench as wb
 from tests.client.test_server import refused
 from tests.client.trainer import Trainer
-from workbench.client import saving
-from workbench.client.asking import Asker, Target
-from workbench.client.control import model_path
-from workbench.client.data import SignatureChanged
+from workbench.client.asking.asker import Asker, Target
+from workbench.client.asking.data_client import SignatureChanged
+from workbench.client.control_client import model_path
+from workbench.client.publishing import saving
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import Code, ServingError, invalid_argument, unavailable
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from workbench.client import columns as tables
-from workbench.client import ragged
-from workbench.client.arrays import to_array
-from workbench.client.shapes import fit
+from workbench.client.asking import columns as tables
+from workbench.client.asking import ragged
+from workbench.client.asking.arrays import to_array
+from workbench.client.asking.shapes import fit
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import invalid_argument
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from workbench.client.browser import version_of
+from workbench.client.display.exact_numbers import version_of
 from workbench.client.server import Server
 from workbench.core.status import invalid_argument
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from workbench.client.views import Versions, VersionView
+from workbench.client.display.views import Versions, VersionView
 from workbench.core.signature import Signature, TensorInfo
 
 SIGNATURE = Signature({"x": TensorInfo("float", (-1,))}, {"y": TensorInfo("float", (-1,))})

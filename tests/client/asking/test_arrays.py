@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.client.arrays import to_array
+from workbench.client.asking.arrays import to_array
 from workbench.core.signature import TensorInfo
 from workbench.core.status import Code, ServingError
 

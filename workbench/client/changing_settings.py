@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.client.links import as_written, is_same_folder
+from workbench.client.publishing.links import as_written, is_same_folder
 from workbench.core.model_settings import MODEL_SETTINGS, check_setting
 from workbench.core.setting_kinds import number, optional, text, truth, whole
 from workbench.core.status import invalid_argument

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import workbench as wb
-from workbench.client.links import as_written, is_same_folder
 from workbench.client.outcomes import Launched, Published, Reused
+from workbench.client.publishing.links import as_written, is_same_folder
 
 _SECONDS = 30.0
 

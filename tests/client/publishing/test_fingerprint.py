@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.client.trainer import Trainer
-from workbench.client.fingerprint import of_path, of_version, remember
 from workbench.client.models.servable import servable
+from workbench.client.publishing.fingerprint import of_path, of_version, remember
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.client.control import ControlClient, model_path
-from workbench.client.tables import table_of
+from workbench.client.control_client import ControlClient, model_path
+from workbench.client.display.tables import table_of
 from workbench.core.memory.budget import size
 from workbench.core.status import invalid_argument
 

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from workbench.client.display.views import Versions, VersionView
 from workbench.client.outcomes import Outcome
-from workbench.client.views import Versions, VersionView
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 
 _STYLE = """

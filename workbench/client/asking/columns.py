@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from workbench.client.arrays import to_array
+from workbench.client.asking.arrays import to_array
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import ServingError, invalid_argument
 

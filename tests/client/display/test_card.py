@@ -10,10 +10,10 @@ from html import unescape
 
 import pytest
 
-from workbench.client.card import server_card, stopped_card, versions_card
-from workbench.client.card_text import server_text
+from workbench.client.display.card import server_card, stopped_card, versions_card
+from workbench.client.display.card_text import server_text
+from workbench.client.display.views import Versions, VersionView
 from workbench.client.outcomes import Published, Reused
-from workbench.client.views import Versions, VersionView
 from workbench.core.signature import Signature, TensorInfo
 
 SIGNATURE = Signature({"x": TensorInfo("float", (-1, 64))}, {"y": TensorInfo("float", (-1, 10))})

@@ -110,7 +110,7 @@ class Versions(Sequence[VersionView]):
         return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
 
     def _repr_html_(self) -> str:
-        from workbench.client.card import versions_card
+        from workbench.client.display.card import versions_card
 
         return versions_card(self)
 

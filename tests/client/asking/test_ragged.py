@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 
-from workbench.client.tensors import check_outputs, to_inputs
+from workbench.client.asking.tensors import check_outputs, to_inputs
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import Code, ServingError
 

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from workbench.client import lookup
-from workbench.client.control import ControlClient, model_path
-from workbench.client.data import DataClient, SignatureChanged
-from workbench.client.shapes import uneven_rows
-from workbench.client.tensors import check_outputs, to_inputs
+from workbench.client.asking import lookup
+from workbench.client.asking.data_client import DataClient, SignatureChanged
+from workbench.client.asking.shapes import uneven_rows
+from workbench.client.asking.tensors import check_outputs, to_inputs
+from workbench.client.control_client import ControlClient, model_path
 from workbench.core.signature import Signature
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.processes import registry

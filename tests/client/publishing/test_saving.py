@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.client.trainer import Trainer
-from workbench.client import saving
 from workbench.client.models.servable import is_saved_model, servable
+from workbench.client.publishing import saving
 from workbench.core.status import Code, ServingError
 
 
