@@ -25,13 +25,13 @@ import numpy as np
 import workbench as wb
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.experiments.calibrate import Calibration, calibrate
-from workbench.experiments.digits import train_digits
 from workbench.experiments.engine import make_payload
 from workbench.experiments.measure import measure
 from workbench.experiments.point import Point, summarize
 from workbench.experiments.settings import apply, kept_settings
 from workbench.experiments.simulate import SimulationResult, simulate_closed
 from workbench.load.arrivals import Schedule
+from workbench.samples.digits import train_digits
 
 DELAYS_MICROS = (0, 1000, 2000, 5000)
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.9)

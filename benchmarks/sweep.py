@@ -18,11 +18,11 @@ import numpy as np
 
 import workbench as wb
 from workbench.core.batching.parameters import BatchingParameters
-from workbench.experiments.digits import train_digits
 from workbench.experiments.engine import Payload, make_payload, run_engine
 from workbench.experiments.generator import run_load
 from workbench.experiments.measure import load_job, measure
 from workbench.load.arrivals import Schedule
+from workbench.samples.digits import train_digits
 
 RATES = (5000, 7000, 10_000, 14_000, 20_000)
 DELAYS_MICROS = (0, 1000, 2000, 5000)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import workbench as wb
 from workbench.core.versions.policies import ALIASES
-from workbench.experiments.failing_versions import FailingVersions, failing_versions, trials_from
+from workbench.samples.failing_versions import FailingVersions, failing_versions, trials_from
 
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 # Of the models that the tests save, by what is wrong with them.

@@ -28,7 +28,7 @@ _STEP_MS = 300_000
 
 TRAIN = """
 import workbench as wb
-from workbench.experiments.digits import load_digits, train_digits
+from workbench.samples.digits import load_digits, train_digits
 
 digits = load_digits()
 server = wb.serve(train_digits(), name="digits", detach=True, idle_seconds=300)
@@ -36,7 +36,7 @@ print(server.predict(digits.x_test[:1]).argmax())
 """
 SWEEP = """
 import workbench as wb
-from workbench.experiments.digits import load_digits
+from workbench.samples.digits import load_digits
 
 server = wb.connect("digits")
 result = server.sweep(

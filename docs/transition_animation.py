@@ -13,8 +13,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import workbench as wb
-from workbench.experiments.digits import load_digits, train_digits
 from workbench.experiments.recording_figure import draw
+from workbench.samples.digits import load_digits, train_digits
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

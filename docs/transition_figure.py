@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import workbench as wb
-from workbench.experiments.digits import load_digits, train_digits
+from workbench.samples.digits import load_digits, train_digits
 
 
 def main(file: str) -> None:

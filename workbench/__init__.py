@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from workbench.client import Server, connect, serve, servers
     from workbench.core.batching.parameters import BatchingParameters
     from workbench.core.status import ServingError
-    from workbench.experiments import faults
     from workbench.experiments.simulate import simulate
     from workbench.experiments.store import history, load_experiment
+    from workbench.samples import faults
     from workbench.widgets.guess import PredictThenReveal
     from workbench.widgets.stepper import policy_stepper
 
@@ -68,7 +68,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     if name == "faults":
-        return import_module("workbench.experiments.faults")
+        return import_module("workbench.samples.faults")
     if name in _WHERE:
         return getattr(import_module(_WHERE[name]), name)
     raise AttributeError(f"module 'workbench' has no attribute {name!r}")

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(240)]
 _CHANGE_MS = 60_000
 _COMPARE = """
 import workbench as wb
-from workbench.experiments.digits import load_digits, train_digits
+from workbench.samples.digits import load_digits, train_digits
 digits = load_digits()
 server = wb.serve(train_digits(hidden=(8,)), name="compared")
 server.publish(train_digits(hidden=(64,)))

@@ -13,7 +13,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.lab import Lab, screenshot
 from tests.browser.test_quickstart import run_all_cells
 from workbench.cli.lab import EXAMPLE
-from workbench.client.labs import QUICKSTART, names
+from workbench.samples.labs import QUICKSTART, names
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -115,7 +115,7 @@ def test_labs_are_opened_run_and_ticked(lab: Lab, page: Page) -> None:
     expect(page.locator(".wb-Welcome-count")).to_have_text("1 of 12 run")
 
     lab.run(
-        "import workbench as wb; from workbench.experiments.digits import train_digits; "
+        "import workbench as wb; from workbench.samples.digits import train_digits; "
         f"wb.serve(train_digits(), {EXAMPLE!r}, detach=True, idle_seconds=120)"
     )
     expect(page.locator(".wb-Welcome-model")).to_have_text(EXAMPLE, timeout=_SERVED_MS)

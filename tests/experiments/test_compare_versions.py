@@ -162,7 +162,7 @@ DIGITS = """
 import json, sys
 import numpy as np
 import workbench as wb
-from workbench.experiments.digits import load_digits, train_digits
+from workbench.samples.digits import load_digits, train_digits
 
 digits = load_digits()
 """

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import workbench
-from workbench.client import labs as lessons
 from workbench.client import serve
-from workbench.client.labs import NUMBERED, QUICKSTART
 from workbench.core.status import ServingError, failed_precondition
+from workbench.samples import labs as lessons
+from workbench.samples.labs import NUMBERED, QUICKSTART
 
 EXAMPLE = "digits-example"
 _STOP_SECONDS = 15.0
@@ -115,7 +115,7 @@ def _quickstart(folder: Path) -> Path:
 def _serve_example(cleanup: contextlib.ExitStack) -> None:
     """A model to look at, in the Running panel, before the first cell is run."""
     try:
-        from workbench.experiments.digits import train_digits
+        from workbench.samples.digits import train_digits
 
         server = serve(train_digits(), EXAMPLE)
     except (ServingError, ImportError) as error:

@@ -270,7 +270,7 @@ def _stop(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from workbench.experiments.demo import run_demo
+    from workbench.samples.demo import run_demo
 
     return run_demo(arguments.output)
 

@@ -19,10 +19,10 @@ from jupyter_server.auth.decorator import authorized
 from jupyter_server.utils import url_path_join
 from tornado import web
 
-from workbench.client import labs
-from workbench.client.labs import QUICKSTART
 from workbench.core.status import invalid_argument, not_found
 from workbench.jupyter.server_extension.base_handler import Handler
+from workbench.samples import labs
+from workbench.samples.labs import QUICKSTART
 
 # Where a lab lies in a clone of the project, and where `workbench lab` puts it.
 _FOLDER = "notebooks"

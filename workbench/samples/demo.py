@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from workbench.client import serve
-from workbench.experiments.digits import accuracy, load_digits, train_digits
 from workbench.experiments.recording import Recording, record
 from workbench.experiments.recording_figure import draw
+from workbench.samples.digits import accuracy, load_digits, train_digits
 
 RATE = 200.0
 """Offered load of the background client in requests a second."""

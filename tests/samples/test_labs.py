@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from workbench.client.labs import ideas, names, read, read_file
+from workbench.samples.labs import ideas, names, read, read_file
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 ERROR = {"output_type": "error"}

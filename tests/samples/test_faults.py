@@ -10,7 +10,7 @@ import pytest
 import workbench as wb
 from workbench.client.publishing.saving import version_folders
 from workbench.core.status import ServingError
-from workbench.experiments import faults
+from workbench.samples import faults
 
 X = [1.0, 2.0]
 

@@ -12,7 +12,7 @@ import workbench as wb
 from docs.failing_table import run, to_markdown
 from workbench.core.status import ServingError
 from workbench.core.versions.policies import ALIASES
-from workbench.experiments.failing_versions import Outcome, Trial, failing_versions
+from workbench.samples.failing_versions import Outcome, Trial, failing_versions
 
 NOT_FOUND = r"404: Servable not found for request: Latest\(failing\)"
 
