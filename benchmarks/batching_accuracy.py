@@ -24,12 +24,12 @@ import numpy as np
 
 import workbench as wb
 from workbench.core.batching.parameters import BatchingParameters
-from workbench.experiments.calibrate import Calibration, calibrate
-from workbench.experiments.engine import make_payload
-from workbench.experiments.measure import measure
-from workbench.experiments.point import Point, summarize
-from workbench.experiments.settings import apply, kept_settings
-from workbench.experiments.simulate import SimulationResult, simulate_closed
+from workbench.experiments.load.borrowed_settings import apply, kept_settings
+from workbench.experiments.load.measure import measure
+from workbench.experiments.load.server_load import make_payload
+from workbench.experiments.simulator.calibrate import Calibration, calibrate
+from workbench.experiments.simulator.simulate import SimulationResult, simulate_closed
+from workbench.experiments.sweep.point import Point, summarize
 from workbench.load.arrivals import Schedule
 from workbench.samples.digits import train_digits
 

@@ -23,7 +23,7 @@ from jupyter_client.blocking import BlockingKernelClient
 import workbench as wb
 from benchmarks.limits import Limits
 from benchmarks.mlp import save_mlp
-from workbench.experiments.generator import LoadJob, run_load
+from workbench.experiments.load.generator import LoadJob, run_load
 from workbench.load.arrivals import Schedule
 from workbench.processes import paths, registry
 from workbench.processes.kernel_launcher import KernelLauncher

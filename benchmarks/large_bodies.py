@@ -26,7 +26,7 @@ from benchmarks.mlp import save_mlp
 from benchmarks.serving_path import sending
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import ServingError
-from workbench.experiments.generator import LoadJob, run_load
+from workbench.experiments.load.generator import LoadJob, run_load
 from workbench.load.arrivals import Schedule
 from workbench.server.front.json.requests import decode_examples, decode_predict
 

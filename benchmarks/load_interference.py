@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.load_interference_server import TARGET
-from workbench.experiments.generator import Closed, LoadJob, LoadResult, run_load
+from workbench.experiments.load.generator import Closed, LoadJob, LoadResult, run_load
 from workbench.load.arrivals import Schedule
 from workbench.load.intervals import batch_bootstrap
 

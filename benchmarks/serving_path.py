@@ -25,7 +25,7 @@ import numpy as np
 import workbench as wb
 from benchmarks.limits import Limits
 from benchmarks.mlp import save_mlp
-from workbench.experiments.generator import Closed, LoadJob, run_load
+from workbench.experiments.load.generator import Closed, LoadJob, run_load
 from workbench.load.arrivals import Schedule
 
 CONNECTIONS = 32

@@ -15,9 +15,9 @@ import time
 import numpy as np
 
 from workbench.core.batching.parameters import BatchingParameters
-from workbench.experiments.hiccups import Hiccups
-from workbench.experiments.service_time import ServiceTime
-from workbench.experiments.simulate import CURVE_REQUESTS, curve
+from workbench.experiments.simulator.hiccups import Hiccups
+from workbench.experiments.simulator.service_time import ServiceTime
+from workbench.experiments.simulator.simulate import CURVE_REQUESTS, curve
 
 TARGET_MS = 150.0
 ROUNDS = 7

@@ -18,9 +18,9 @@ import numpy as np
 
 import workbench as wb
 from workbench.core.batching.parameters import BatchingParameters
-from workbench.experiments.engine import Payload, make_payload, run_engine
-from workbench.experiments.generator import run_load
-from workbench.experiments.measure import load_job, measure
+from workbench.experiments.load.generator import run_load
+from workbench.experiments.load.measure import load_job, measure
+from workbench.experiments.load.server_load import Payload, make_payload, run_engine
 from workbench.load.arrivals import Schedule
 from workbench.samples.digits import train_digits
 

@@ -17,9 +17,9 @@ import numpy as np
 
 import workbench as wb
 from benchmarks.transition_models import KINDS, example, save_model
-from workbench.experiments.compare_transitions import POLICIES, compare_transitions
-from workbench.experiments.transition_comparison import TransitionComparison
-from workbench.experiments.transition_run import GAP, Run
+from workbench.experiments.transitions.compare_transitions import POLICIES, compare_transitions
+from workbench.experiments.transitions.transition_comparison import TransitionComparison
+from workbench.experiments.transitions.transition_run import GAP, Run
 from workbench.load.arrivals import Schedule
 
 # Constant, so that the gap that callers see is known to two thousandths of a second.

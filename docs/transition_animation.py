@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import workbench as wb
-from workbench.experiments.recording_figure import draw
+from workbench.experiments.recording.recording_figure import draw
 from workbench.samples.digits import load_digits, train_digits
 
 if TYPE_CHECKING:

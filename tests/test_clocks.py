@@ -16,10 +16,10 @@ DATED = {
     "server/engine/versions/lifecycle.py": "since when a version serves, and until when one is set aside",
     "server/engine/memory/memory_ledger.py": "when a sample was taken",
     "server/engine/versions/source.py": "how old the files are of a folder that is seen for the first time",
-    "experiments/generator_process.py": "when a load began",
-    "experiments/load_server.py": "when a measurement began",
-    "experiments/store.py": "when an experiment was kept",
-    "experiments/sweep.py": "when a sweep began",
+    "experiments/load/generator_process.py": "when a load began",
+    "experiments/load/load_server.py": "when a measurement began",
+    "experiments/store/store.py": "when an experiment was kept",
+    "experiments/sweep/sweep.py": "when a sweep began",
 }
 
 

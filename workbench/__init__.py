@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from workbench.client import Server, connect, serve, servers
     from workbench.core.batching.parameters import BatchingParameters
     from workbench.core.status import ServingError
-    from workbench.experiments.simulate import simulate
-    from workbench.experiments.store import history, load_experiment
+    from workbench.experiments.simulator.simulate import simulate
+    from workbench.experiments.store.store import history, load_experiment
     from workbench.samples import faults
     from workbench.widgets.guess import PredictThenReveal
     from workbench.widgets.stepper import policy_stepper
@@ -28,11 +28,11 @@ _WHERE = {
     "servers": "workbench.client",
     "BatchingParameters": "workbench.core.batching.queue",
     "ServingError": "workbench.core.status",
-    "history": "workbench.experiments.store",
-    "load_experiment": "workbench.experiments.store",
+    "history": "workbench.experiments.store.store",
+    "load_experiment": "workbench.experiments.store.store",
     "PredictThenReveal": "workbench.widgets.guess",
     "policy_stepper": "workbench.widgets.stepper",
-    "simulate": "workbench.experiments.simulate",
+    "simulate": "workbench.experiments.simulator.simulate",
 }
 
 __all__ = [

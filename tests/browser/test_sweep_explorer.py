@@ -144,8 +144,8 @@ def test_drag_measure_apply_and_the_end_of_the_server(lab: Lab, page: Page, mode
 
 _FAKE = """
 import workbench as wb
-from workbench.experiments.calibrate import Calibration
-from workbench.experiments.service_time import ServiceTime
+from workbench.experiments.simulator.calibrate import Calibration
+from workbench.experiments.simulator.service_time import ServiceTime
 server = wb.serve({path}, name='flooded')
 known = Calibration(ServiceTime.linear(500.0, 5.0), server.model, 1, 2, 1)
 server.batching = {{"max_batch_size": 64}}

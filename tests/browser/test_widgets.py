@@ -19,8 +19,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 _CHANGE_MS = 30_000
 _LOAD = """
 import threading, time
-from workbench.experiments.recording import predict_job
-from workbench.experiments.generator import run_load
+from workbench.experiments.recording.recording import predict_job
+from workbench.experiments.load.generator import run_load
 from workbench.load.arrivals import Schedule
 stop = threading.Event()
 job = predict_job(server, [1.0], Schedule("poisson", rate=150, duration_s=120, seed=1))

@@ -13,8 +13,8 @@ import pytest
 
 import workbench as wb
 from workbench.cli.experiments import register
-from workbench.experiments.sweep_result import SweepResult
-from workbench.experiments.tune import TuneResult
+from workbench.experiments.sweep.sweep_result import SweepResult
+from workbench.experiments.sweep.tune import TuneResult
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from workbench.core.batching.parameters import BatchingParameters
-from workbench.experiments.point import Point
+from workbench.experiments.sweep.point import Point
 from workbench.load.intervals import Interval
 
 

@@ -13,8 +13,8 @@ import pytest
 from tests.experiments.points import point
 from workbench.core.status import Code, ServingError
 from workbench.experiments.face import face
-from workbench.experiments.store import keep_result
-from workbench.experiments.sweep_result import SweepResult
+from workbench.experiments.store.store import keep_result
+from workbench.experiments.sweep.sweep_result import SweepResult
 
 
 @pytest.fixture(autouse=True)

@@ -17,9 +17,9 @@ import pytest
 
 import workbench as wb
 from workbench.client.server import Server
-from workbench.experiments.engine import Payload
-from workbench.experiments.generator import LoadResult, run_load
-from workbench.experiments.measure import load_job
+from workbench.experiments.load.generator import LoadResult, run_load
+from workbench.experiments.load.measure import load_job
+from workbench.experiments.load.server_load import Payload
 from workbench.load.arrivals import Schedule
 from workbench.processes import registry
 

@@ -11,8 +11,8 @@ import pytest
 import workbench as wb
 from tests.widgets.pages import Page
 from workbench.core.status import Code, ServingError
-from workbench.experiments.agreement import output_difference, paired_latency
-from workbench.experiments.version_comparison import VersionComparison, VersionFacts
+from workbench.experiments.versions.agreement import output_difference, paired_latency
+from workbench.experiments.versions.version_comparison import VersionComparison, VersionFacts
 from workbench.widgets.comparison import PAGE, ComparisonWidget
 
 

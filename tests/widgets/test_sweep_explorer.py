@@ -13,10 +13,10 @@ import workbench as wb
 from tests.widgets.pages import Page
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError
-from workbench.experiments.calibrate import Calibration, calibrate
-from workbench.experiments.explore import Setting
-from workbench.experiments.service_time import ServiceTime
-from workbench.experiments.settings import kept_settings, slots_of
+from workbench.experiments.load.borrowed_settings import kept_settings, slots_of
+from workbench.experiments.simulator.calibrate import Calibration, calibrate
+from workbench.experiments.simulator.service_time import ServiceTime
+from workbench.experiments.sweep.explore import Setting
 from workbench.widgets import sweep_explorer as module
 from workbench.widgets.sweep_explorer import Cancelled, SweepExplorer
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.experiments.test_recording import SMOOTH, UNLOAD_FIRST, made
-from workbench.experiments.transition_comparison import TransitionComparison
-from workbench.experiments.transition_run import Run
+from tests.experiments.recording.test_recording import SMOOTH, UNLOAD_FIRST, made
+from workbench.experiments.transitions.transition_comparison import TransitionComparison
+from workbench.experiments.transitions.transition_run import Run
 from workbench.load.arrivals import Schedule
 from workbench.widgets import transitions
 from workbench.widgets.transitions import TransitionsView, about, dots, head, run_data

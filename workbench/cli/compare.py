@@ -66,7 +66,7 @@ def register(commands: Any) -> None:
 
 
 def _compare_versions(arguments: argparse.Namespace) -> int:
-    from workbench.experiments.compare_versions import compare_versions
+    from workbench.experiments.versions.compare_versions import compare_versions
 
     found = compare_versions(
         connect(arguments.name),
@@ -95,7 +95,7 @@ def _compare_versions(arguments: argparse.Namespace) -> int:
 
 
 def _compare_transitions(arguments: argparse.Namespace) -> int:
-    from workbench.experiments.compare_transitions import compare_transitions
+    from workbench.experiments.transitions.compare_transitions import compare_transitions
     from workbench.load.arrivals import Schedule
 
     try:

@@ -76,7 +76,7 @@ def _numbers(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
-    from workbench.experiments.sweep import sweep
+    from workbench.experiments.sweep.sweep import sweep
 
     result = sweep(
         connect(arguments.name),
@@ -114,7 +114,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
 
 def _tune(arguments: argparse.Namespace) -> int:
-    from workbench.experiments.tune import tune
+    from workbench.experiments.sweep.tune import tune
 
     result = tune(
         connect(arguments.name),
@@ -134,7 +134,7 @@ def _tune(arguments: argparse.Namespace) -> int:
 
 
 def _load(arguments: argparse.Namespace) -> int:
-    from workbench.experiments.load_server import load_server
+    from workbench.experiments.load.load_server import load_server
 
     result = load_server(
         connect(arguments.name),
@@ -166,9 +166,9 @@ def _load(arguments: argparse.Namespace) -> int:
 
 
 def _history(arguments: argparse.Namespace) -> int:
-    from workbench.experiments.store import Store, history, load_experiment
-    from workbench.experiments.transition_comparison import TransitionComparison
-    from workbench.experiments.version_comparison import VersionComparison
+    from workbench.experiments.store.store import Store, history, load_experiment
+    from workbench.experiments.transitions.transition_comparison import TransitionComparison
+    from workbench.experiments.versions.version_comparison import VersionComparison
 
     if arguments.number is not None:
         result = load_experiment(arguments.number)

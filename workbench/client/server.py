@@ -40,12 +40,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 EXPERIMENTS = {
-    "calibrate": "workbench.experiments.calibrate",
-    "compare_transitions": "workbench.experiments.compare_transitions",
-    "compare_versions": "workbench.experiments.compare_versions",
-    "sweep": "workbench.experiments.sweep",
+    "calibrate": "workbench.experiments.simulator.calibrate",
+    "compare_transitions": "workbench.experiments.transitions.compare_transitions",
+    "compare_versions": "workbench.experiments.versions.compare_versions",
+    "sweep": "workbench.experiments.sweep.sweep",
     "sweep_explorer": "workbench.widgets.sweep_explorer",
-    "tune": "workbench.experiments.tune",
+    "tune": "workbench.experiments.sweep.tune",
     "card": "workbench.widgets.card",
     "ledger": "workbench.widgets.ledger",
     "timeline": "workbench.widgets.timeline",

@@ -16,12 +16,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.status import ServingError
-from workbench.experiments.calibrate import Calibration
-from workbench.experiments.store import Store, load_experiment
-from workbench.experiments.sweep_result import SweepResult
-from workbench.experiments.transition_comparison import TransitionComparison
-from workbench.experiments.tune import TuneResult
-from workbench.experiments.version_comparison import VersionComparison
+from workbench.experiments.simulator.calibrate import Calibration
+from workbench.experiments.store.store import Store, load_experiment
+from workbench.experiments.sweep.sweep_result import SweepResult
+from workbench.experiments.sweep.tune import TuneResult
+from workbench.experiments.transitions.transition_comparison import TransitionComparison
+from workbench.experiments.versions.version_comparison import VersionComparison
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from workbench.client import serve
-from workbench.experiments.recording import Recording, record
-from workbench.experiments.recording_figure import draw
+from workbench.experiments.recording.recording import Recording, record
+from workbench.experiments.recording.recording_figure import draw
 from workbench.samples.digits import accuracy, load_digits, train_digits
 
 RATE = 200.0

@@ -24,7 +24,7 @@ from workbench.client.publishing.saving import next_version, version_folders
 from workbench.client.server import Server
 from workbench.core.status import ServingError, failed_precondition, invalid_argument
 from workbench.core.versions.policies import ALIASES
-from workbench.experiments.recording import Recording, predict_job, record
+from workbench.experiments.recording.recording import Recording, predict_job, record
 from workbench.load.arrivals import Schedule
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ from workbench.core.status import (
     failed_precondition,
     invalid_argument,
 )
-from workbench.experiments.engine import make_payload, run_engine
+from workbench.experiments.load.server_load import make_payload, run_engine
 from workbench.load.arrivals import Schedule
 from workbench.processes import registry
 

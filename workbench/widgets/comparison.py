@@ -13,9 +13,9 @@ from workbench.client.display.exact_numbers import version_of
 from workbench.client.publishing import saving
 from workbench.client.server import Server
 from workbench.core.status import Code, ServingError, failed_precondition
-from workbench.experiments.version_comparison import VersionComparison
-from workbench.experiments.version_plot import example_png, images_of
-from workbench.experiments.version_slices import grouping
+from workbench.experiments.versions.slices import grouping
+from workbench.experiments.versions.version_comparison import VersionComparison
+from workbench.experiments.versions.version_figure import example_png, images_of
 from workbench.widgets.durable import display_live, in_notebook
 from workbench.widgets.live import LiveWidget
 

@@ -21,19 +21,19 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.client.server import Server
 from workbench.core.status import failed_precondition, invalid_argument
-from workbench.experiments.calibrate import Calibration
-from workbench.experiments.calibrate import calibrate as run_calibration
-from workbench.experiments.explore import (
+from workbench.experiments.load.borrowed_settings import in_force
+from workbench.experiments.simulator.calibrate import Calibration
+from workbench.experiments.simulator.calibrate import calibrate as run_calibration
+from workbench.experiments.sweep.explore import (
     Setting,
     curve_values,
     point_figures,
     predicted_curve,
     scales,
 )
-from workbench.experiments.point import Point
-from workbench.experiments.settings import in_force
-from workbench.experiments.sweep import sweep
-from workbench.experiments.sweep_result import SweepResult, batching_text_proto
+from workbench.experiments.sweep.point import Point
+from workbench.experiments.sweep.sweep import sweep
+from workbench.experiments.sweep.sweep_result import SweepResult, batching_text_proto
 from workbench.widgets.durable import Lasting, Output, display_live, in_notebook
 from workbench.widgets.latest import Latest
 from workbench.widgets.live import LiveWidget

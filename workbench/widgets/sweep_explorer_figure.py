@@ -8,10 +8,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from workbench.experiments.explore import AXES, Setting
 from workbench.experiments.figure import INK, PAGE_WIDTH, PRINT_STYLE, Picture
-from workbench.experiments.point import STABLE, Point
-from workbench.experiments.sweep_result import SweepResult
+from workbench.experiments.sweep.explore import AXES, Setting
+from workbench.experiments.sweep.point import STABLE, Point
+from workbench.experiments.sweep.sweep_result import SweepResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,9 +14,9 @@ import traitlets
 from numpy.typing import NDArray
 
 from workbench.client.display.exact_numbers import exact
-from workbench.experiments.recording import Recording
-from workbench.experiments.transition_comparison import TransitionComparison
-from workbench.experiments.transition_run import Run
+from workbench.experiments.recording.recording import Recording
+from workbench.experiments.transitions.transition_comparison import TransitionComparison
+from workbench.experiments.transitions.transition_run import Run
 from workbench.widgets.durable import display_live, in_notebook
 from workbench.widgets.live import MODULE
 

@@ -13,7 +13,7 @@ import pytest
 import workbench as wb
 from tests.experiments.test_face import kept_sweep
 from tests.jupyter.server_extension.conftest import Api, until
-from workbench.experiments.store import Store
+from workbench.experiments.store.store import Store
 from workbench.processes import registry
 from workbench.processes.launcher import reap_supervisors
 from workbench.processes.lifetime import wait_gone

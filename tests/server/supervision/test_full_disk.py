@@ -18,7 +18,7 @@ import pytest
 from tests.server.supervision.test_process_faults import WAIT_SECONDS, ask, events
 from tests.server.supervision.test_whole_lifetime import House, a_house, until
 from workbench.core.status import Code, ServingError
-from workbench.experiments.store import Store, history, keep_result
+from workbench.experiments.store.store import Store, history, keep_result
 from workbench.processes import registry
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a small file system")

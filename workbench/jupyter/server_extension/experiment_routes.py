@@ -20,7 +20,7 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from workbench.core.status import Code, ServingError, invalid_argument
-from workbench.experiments.store import Store
+from workbench.experiments.store.store import Store
 from workbench.jupyter.server_extension.base_handler import Handler, check_model
 
 _AT_MOST = 1000

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import workbench as wb
-from workbench.experiments.engine import Payload
-from workbench.experiments.generator import LoadResult, run_load
-from workbench.experiments.measure import Where, load_job
+from workbench.experiments.load.generator import LoadResult, run_load
+from workbench.experiments.load.measure import Where, load_job
+from workbench.experiments.load.server_load import Payload
 from workbench.load.arrivals import Schedule
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]

@@ -1,0 +1,87 @@
+"""A calibration of a real server, and a tuning built on it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import workbench as wb
+from workbench.core.batching.parameters import BatchingParameters
+from workbench.core.status import ServingError
+from workbench.experiments.simulator.calibrate import Calibration, calibrate
+from workbench.experiments.sweep.tune import TuneResult, tune
+from workbench.load.arrivals import constant
+
+
+def test_it_measures_every_size_alone_and_in_company(served_digits: wb.Server) -> None:
+    said: list[str] = []
+
+    found = served_digits.calibrate(max_batch_size=8, seconds=0.8, report=said.append)
+
+    assert found.service.rows.tolist() == [1, 2, 4, 8]
+    assert (found.service.in_flight, found.slots, found.rows, found.version) == (2, 2, 1, 1)
+    assert all(found.service.median(rows, flight) > 0 for rows in (1, 8) for flight in (1, 2))
+    assert found.service.arrival_micros > 0
+    steps = ("{} rows, 2 in flight", "{} rows, 1 in flight", "{} rows after a pause")
+    assert [line.split(":")[0] for line in said[:-1]] == [
+        step.format(n) for n in (1, 2, 4, 8) for step in steps
+    ]
+    assert said[-1] == (f"{found.service.hiccups.per_second:.1f} hiccups of the machine a second")
+    assert found.service.rested_micros is not None
+    frame = found.frame
+    assert list(frame.columns) == ["in_flight", "rows", "p10_ms", "p50_ms", "p90_ms"]
+    assert frame["in_flight"].tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    again = Calibration.from_json(json.loads(json.dumps(found.to_json(), allow_nan=False)))
+    assert again.to_json() == found.to_json()
+    # It was kept.
+    assert found.number is not None
+    kept = wb.load_experiment(found.number)
+    assert (kept.to_json(), kept.number) == (found.to_json(), found.number)
+    assert wb.history("digits")["kind"][found.number] == "calibration"
+    labels = [text.get_text() for text in kept.plot().get_legend().get_texts()]
+    assert labels == ["alone, after a pause", "1 in flight", "2 in flight"]
+    # What was measured can be simulated at once.
+    result = again.simulate(BatchingParameters(max_batch_size=4), constant(100, count=20))
+    assert result.answered.all()
+
+
+def test_tuning_recommends_and_applies_only_when_asked(served_digits: wb.Server) -> None:
+    served_digits.batching = None
+    known = calibrate(served_digits, max_batch_size=4, seconds=0.5, keep=False)
+    assert known.number is None
+
+    found = served_digits.tune(
+        p99_ms=1000, rate=200, calibration=known, verify=2, seconds=0.5, progress=False
+    )
+
+    assert served_digits.batching is None
+    assert (found.applied, len(found.measured), len(found.predicted_ms)) == (False, 2, 2)
+    assert found.parameters == found.measured[0].batching
+    assert len({p.parameters["batch_timeout_micros"] for p in found.measured}) == 2
+    assert found.limit.endswith(".")
+    assert wb.load_experiment(found.number or 0) == found
+    assert TuneResult.from_json(found.to_json(), found.number) == found
+
+    applied = tune(
+        served_digits,
+        p99_ms=1000,
+        rate=200,
+        calibration=known,
+        verify=1,
+        seconds=0.5,
+        apply=True,
+        keep=False,
+        progress=False,
+    )
+
+    assert applied.applied
+    assert served_digits.batching == applied.parameters
+
+
+def test_a_payload_must_have_rows_enough(served_digits: wb.Server) -> None:
+    with pytest.raises(ServingError) as refused:
+        served_digits.calibrate([[0.0] * 64], rows=2)
+    assert str(refused.value) == (
+        "The payload must have at least 2 rows, as many in each of its inputs"
+    )

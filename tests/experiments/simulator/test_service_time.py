@@ -1,0 +1,74 @@
+"""The calibration model: interpolation, extrapolation, and what it refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from workbench.experiments.simulator.service_time import LEVELS, ServiceTime, sizes_up_to
+
+
+def test_between_and_beyond_the_measured_sizes_it_is_linear() -> None:
+    model = ServiceTime.from_samples({(1, 1): [100.0], (1, 4): [160.0]})
+
+    assert [model.median(rows) for rows in (1, 2, 4, 10)] == pytest.approx([100, 120, 160, 280])
+
+
+def test_noise_does_not_make_more_rows_quicker() -> None:
+    model = ServiceTime.from_samples({(1, 1): [100.0], (1, 2): [90.0], (1, 4): [120.0]})
+
+    assert [model.median(rows) for rows in (1, 2, 4)] == [95, 95, 120]
+
+
+def test_each_number_in_flight_has_its_own_times() -> None:
+    model = ServiceTime.from_samples({(1, 1): [100.0], (4, 1): [200.0]})
+
+    assert [model.median(1, flight) for flight in (1, 2, 3, 4, 9)] == [100, 100, 200, 200, 200]
+
+
+def test_the_spread_is_kept() -> None:
+    times = np.random.default_rng(0).exponential(1000, 20_000)
+
+    model = ServiceTime.from_samples({(1, 1): times})
+
+    assert model.micros.shape == (1, 1, LEVELS)
+    assert model.mean(1) == pytest.approx(1000, rel=0.03)
+    assert model.median(1) == pytest.approx(693, rel=0.03)
+
+
+def test_capacity_is_of_the_executors_or_of_the_loop() -> None:
+    assert ServiceTime.linear(1000).capacity(32, 2) == 64_000
+    loop = ServiceTime(np.array([1]), np.array([[[10.0]]]), 15.0, 5.0)
+    assert loop.capacity(8, 2) == 50_000
+    assert loop.capacity(8, 2, requests=1) == 400_000
+
+
+def test_it_survives_json() -> None:
+    model = ServiceTime.from_samples(
+        {(1, 1): [100.0, 120.0], (1, 4): [160.0, 200.0]}, arrival_micros=5.0, answer_micros=4.0
+    )
+
+    again = ServiceTime.from_json(model.to_json())
+
+    assert again.to_json() == model.to_json()
+    assert again.median(3) == pytest.approx(model.median(3), abs=0.1)
+
+
+def test_it_refuses_what_is_no_model() -> None:
+    with pytest.raises(ValueError) as incomplete:
+        ServiceTime.from_samples({(1, 1): [1.0], (2, 2): [1.0]})
+    assert str(incomplete.value) == (
+        "measure every number of rows for every number of batches in flight"
+    )
+    with pytest.raises(ValueError) as order:
+        ServiceTime(np.array([2, 1]), np.ones((1, 2, 1)))
+    assert str(order.value) == "rows must increase from 1; were [2, 1]"
+    with pytest.raises(ValueError) as shape:
+        ServiceTime(np.array([1]), np.ones((1, 2, 1)))
+    assert str(shape.value) == "micros must have shape (in flight, 1, quantiles); has (1, 2, 1)"
+
+
+def test_sizes_double_up_to_the_limit() -> None:
+    assert list(sizes_up_to(1)) == [1]
+    assert list(sizes_up_to(6)) == [1, 2, 4, 6]
+    assert list(sizes_up_to(64)) == [1, 2, 4, 8, 16, 32, 64]

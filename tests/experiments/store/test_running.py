@@ -1,0 +1,105 @@
+"""Experiments under way: told in the store, and ended from elsewhere."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import workbench as wb
+from workbench.core.status import Code, ServingError
+from workbench.experiments.store.progress import Progress
+from workbench.experiments.store.running import Cancelled, Running
+from workbench.experiments.store.store import Store
+
+# Begins an experiment, says its number and waits until it is killed.
+_BEGIN = """
+import sys
+from workbench.experiments.store.store import Store
+with Store() as store:
+    print(store.begin("sweep", "digits", "desk"), flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path))
+
+
+def test_an_experiment_is_told_from_its_start_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.experiments.store.running._TOLD_SECONDS", 0.0)
+    server = wb.Server("desk", "digits")
+    with Running("sweep", server, True, Progress(False)) as running, Store() as store:
+        running.tell("point 1 of 4", 0.25)
+        (told,) = store.running()
+        assert told["told_at"] >= told["started_at"]
+        number = told["number"]
+        assert {k: v for k, v in told.items() if not k.endswith("_at")} == {
+            "number": number,
+            "kind": "sweep",
+            "model": "digits",
+            "server": "desk",
+            "text": "point 1 of 4",
+            "share": 0.25,
+            "cancelled": False,
+        }
+        store.cancel(number)
+        assert store.running()[0]["cancelled"]
+        with pytest.raises(Cancelled, match="The experiment was cancelled"):
+            running.tell("point 2 of 4", 0.5)
+    with Store() as store:
+        assert store.running() == []
+        with pytest.raises(ServingError) as over:
+            store.cancel(number)
+    assert over.value == ServingError(
+        Code.NOT_FOUND, f"No experiment numbered {number} is under way"
+    )
+
+
+def test_what_is_not_kept_is_not_told() -> None:
+    with (
+        Running("tune", wb.Server("desk", "digits"), False, Progress(False)) as running,
+        Store() as store,
+    ):
+        running.tell("measured 1 of 3", 0.3)
+        assert store.running() == []
+
+
+def test_a_killed_experiment_is_not_under_way() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", _BEGIN], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    number = int(process.stdout.readline())
+    with Store() as store:
+        assert [each["number"] for each in store.running()] == [number]
+        process.kill()
+        process.communicate()
+        assert store.running() == []
+        # The row is gone, too, and not only left out.
+        assert not store.is_cancelled(number)
+
+
+def test_a_sweep_that_is_cancelled_keeps_what_it_has(served_digits: wb.Server) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def on_point(_: object) -> None:
+        with Store() as store:
+            seen.extend(store.running())
+            store.cancel(seen[-1]["number"])
+
+    found = served_digits.sweep(
+        rate=[50.0, 100.0, 200.0], seconds=1.0, progress=False, on_point=on_point
+    )
+
+    assert (found.interrupted, len(found.points)) == (True, 1)
+    (told,) = seen
+    assert (told["kind"], told["model"], told["server"]) == ("sweep", "digits", "digits")
+    assert told["text"].startswith("point 1 of 3, ")
+    with Store() as store:
+        assert store.running() == []
+        assert store.list()[0]["number"] == found.number

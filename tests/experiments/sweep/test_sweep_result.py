@@ -1,0 +1,170 @@
+"""A sweep's table, figure, recommendation and file, from points that are given."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from tests.experiments.points import interval, point
+from workbench.core.batching.parameters import BatchingParameters
+from workbench.core.status import Code, ServingError
+from workbench.experiments.simulator.calibrate import Calibration
+from workbench.experiments.simulator.service_time import ServiceTime
+from workbench.experiments.sweep.sweep_figure import knee, lines_of
+from workbench.experiments.sweep.sweep_result import SweepResult, batching_text_proto
+from workbench.formats.config_files import read_batching_parameters
+from workbench.load.intervals import Interval
+
+SLOW = point(timeout=5000, achieved=3000, p99=0.02)
+QUICK = point(timeout=0, achieved=1000, p99=0.004)
+DROWNED = point(timeout=0, achieved=4000, p99=0.5, verdict="saturated")
+UNSURE = point(
+    timeout=0,
+    achieved=900,
+    latency={"p50": interval(0.001), "p99": Interval(0.001, 0.002, math.inf, 0.95)},
+    verdict="too few samples",
+)
+
+
+def result(*points: object, arrivals: str = "poisson") -> SweepResult:
+    return SweepResult(
+        model="digits",
+        version=3,
+        where="engine",
+        arrivals=arrivals,
+        seed=0,
+        started_at=1.7e9,
+        seconds=12.0,
+        predicted_seconds=20.0,
+        interrupted=False,
+        points=points,  # type: ignore[arg-type]
+    )
+
+
+def test_the_recommendation_has_the_most_throughput_within_the_limit() -> None:
+    swept = result(SLOW, QUICK, DROWNED, UNSURE)
+
+    assert swept.recommend().point is SLOW
+    assert swept.recommend(p99_ms=10).point is QUICK
+    assert swept.recommend(rate=1000).point is QUICK
+    assert str(swept.recommend(p99_ms=10)) == (
+        "batch_timeout_micros 0, max_batch_size 32: 1000 requests/s with a 99th percentile of 4 ms "
+        "(3.6 to 4.4)"
+    )
+
+
+def test_a_limit_that_nobody_keeps() -> None:
+    with pytest.raises(ServingError) as none:
+        result(SLOW, QUICK).recommend(p99_ms=4.1)
+    assert none.value == ServingError(
+        Code.FAILED_PRECONDITION,
+        "No stable point has its 99th percentile surely within 4.1 ms; the nearest is 4 ms with "
+        "batch_timeout_micros 0, max_batch_size 32 at 1000 requests/s",
+    )
+    with pytest.raises(ServingError) as unstable:
+        result(DROWNED).recommend()
+    assert str(unstable.value) == "No point was stable: measure longer, or at lower rates"
+
+
+def test_it_survives_json_and_has_no_infinity_in_it() -> None:
+    swept = result(SLOW, UNSURE)
+
+    text = json.dumps(swept.to_json(), allow_nan=False)
+
+    assert SweepResult.from_json(json.loads(text)) == swept
+
+
+def test_the_frame_has_a_row_for_each_point() -> None:
+    frame = result(SLOW, QUICK).frame
+
+    assert frame["batch_timeout_micros"].tolist() == [5000, 0]
+    assert frame["p99_ms"].tolist() == [20.0, 4.0]
+    assert frame["p99.9_ms"].isna().all()
+    assert frame["closed_full"].tolist() == [1.0, 1.0]
+
+
+def test_the_html_stands_alone_and_says_what_is_wrong() -> None:
+    html = result(QUICK, UNSURE, point(rejected=0.12))._repr_html_()
+
+    assert "<b>Sweep of digits</b>, version 3: 3 points, engine, open loop, poisson, 12 s" in html
+    assert "<td>2 [1, ?]</td>" in html
+    assert "the queue is full 12% of the time" in html
+    assert "Most throughput: batch_timeout_micros 0" in html
+    assert "<script" not in html
+
+
+def test_the_figure_has_a_line_for_each_delay_and_the_knee() -> None:
+    rising = [
+        point(timeout=2000, achieved=a, p99=p) for a, p in ((1e3, 4e-3), (3e3, 5e-3), (4e3, 0.1))
+    ]
+    figure = result(*rising, QUICK).plot()
+
+    axes = figure.axes[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["2 ms", "0 ms"]
+    assert axes.get_xlabel() == "throughput (requests/s)"
+    assert axes.get_ylabel() == "latency, p99 (ms)"
+    assert axes.get_yscale() == "log"
+    assert knee(rising) is rising[1]
+    assert knee([DROWNED]) is None
+    assert list(lines_of((SLOW, point(size=64)))) == ["5 ms, size 32", "0 ms, size 64"]
+
+
+def test_prediction_and_measurement_are_drawn_together_and_their_disagreement_is_a_number() -> None:
+    calibration = Calibration(ServiceTime.linear(1000, 0), model="m", version=1, slots=2, rows=1)
+    swept = result(
+        # A lone request runs for 1 ms, so it is predicted rightly, and by half.
+        point(load={"rate": 50.0}, achieved=50.0, p99=0.001),
+        point(load={"rate": 50.0}, achieved=100.0, p99=0.002, timeout=1000),
+        point(load={"rate": 60.0}, achieved=1.0, p99=0.1, verdict="saturated"),
+    )
+
+    found = swept.disagreement(calibration)
+
+    assert list(found) == ["achieved", "p50", "p90", "p99"]
+    assert found["achieved"] == pytest.approx(0.25, abs=0.03)  # none, and half
+    assert found["p99"] == pytest.approx(0.0, abs=0.03)
+    closed = result(point(load={"clients": 2}, achieved=1000.0, p99=0.001), arrivals="closed")
+    assert closed.disagreement(calibration)["achieved"] == pytest.approx(1.0, abs=0.01)
+
+    axes = swept.plot(predicted=calibration).axes[0]
+    dotted = [line for line in axes.lines if line.get_linestyle() == ":"]
+    assert [len(line.get_xdata()) for line in dotted] == [2, 1]
+    assert axes.texts[0].get_text().endswith("; dotted: predicted, off by 0% in the median")
+    with pytest.raises(ServingError) as other:
+        result(point(rows=3)).disagreement(calibration)
+    assert str(other.value) == (
+        "The sweep's requests have 3 rows and the calibration's have 1: calibrate with rows=3"
+    )
+
+
+def test_the_parameters_file_is_tensorflow_servings_text_form(tmp_path: Path) -> None:
+    path = result(SLOW).to_batching_parameters(tmp_path / "batching.txt")
+
+    assert path.read_text() == (
+        "max_batch_size { value: 32 }\n"
+        "batch_timeout_micros { value: 5000 }\n"
+        "max_enqueued_batches { value: 10 }\n"
+        "num_batch_threads { value: 2 }\n"
+    )
+    assert read_batching_parameters(path) == SLOW.batching
+    everything = BatchingParameters(
+        max_batch_size=8,
+        allowed_batch_sizes=(4, 8),
+        pad_variable_length_inputs=True,
+        enable_large_batch_splitting=True,
+        max_execution_batch_size=4,
+    )
+    # The server's own reader, of the same text form, finds the same in it.
+    written = tmp_path / "everything.txt"
+    written.write_text(batching_text_proto(everything))
+    assert read_batching_parameters(written) == everything
+    assert batching_text_proto(everything).splitlines()[3:] == [
+        "allowed_batch_sizes: 4",
+        "allowed_batch_sizes: 8",
+        "pad_variable_length_inputs: true",
+        "enable_large_batch_splitting { value: true }",
+        "max_execution_batch_size { value: 4 }",
+    ]

@@ -1,0 +1,158 @@
+"""Candidates, their ranking, and what is said of a tuning; without a server."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from tests.experiments.points import point
+from workbench.core.batching.parameters import BatchingParameters
+from workbench.experiments.simulator.calibrate import Calibration
+from workbench.experiments.simulator.service_time import ServiceTime
+from workbench.experiments.sweep.tune import (
+    Candidate,
+    TuneResult,
+    best_of_each_timeout,
+    candidates,
+    explain,
+    rank,
+    resized,
+)
+
+CALIBRATION = Calibration(
+    ServiceTime.from_samples({(1, rows): [1000.0 + 100 * rows] for rows in (1, 2, 4, 8)}),
+    model="m",
+    version=1,
+    slots=2,
+    rows=1,
+)
+
+
+def candidate(
+    p99: float, *, timeout: int = 0, rejected: float = 0.0, busy: float = 0.5
+) -> Candidate:
+    parameters = BatchingParameters(batch_timeout_micros=timeout)
+    return Candidate(parameters, p99, 100.0, rejected, busy)
+
+
+def result(*measured: object, **changes: object) -> TuneResult:
+    points = measured or (point(p99=0.004), point(timeout=5000, p99=0.02))
+    values = {
+        "parameters": points[0].batching,  # type: ignore[attr-defined]
+        "meets": True,
+        "p99_ms": 10.0,
+        "rate": 100.0,
+        "measured": points,
+        "predicted_ms": (3.5, math.inf),
+        "limit": "Nothing does.",
+        "applied": False,
+    }
+    return TuneResult(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_every_size_is_tried_with_every_timeout() -> None:
+    base = BatchingParameters(num_batch_threads=2, max_enqueued_batches=7)
+
+    found = candidates(base, CALIBRATION, p99_ms=20, rate=200, seed=1)
+
+    settings = [(c.parameters.max_batch_size, c.parameters.batch_timeout_micros) for c in found]
+    timeouts = (0, 1000, 2000, 4000, 8000, 14_000)
+    assert settings == [(size, timeout) for size in (1, 2, 4, 8) for timeout in timeouts]
+    assert {c.parameters.max_enqueued_batches for c in found} == {7}
+    # A lone request runs for 1.1 ms, and waits for its timeout where batches are not full.
+    assert found[0].p99 > 0.0011
+    patient = found[-1]
+    assert 0.014 < patient.p99 < 0.018
+    assert all(c.rejected == 0 and 190 < c.achieved < 210 for c in found)
+
+
+def test_the_rest_of_the_parameters_stays_as_it_is() -> None:
+    padded = BatchingParameters(max_batch_size=32, allowed_batch_sizes=(4, 16, 32))
+    assert resized(padded, 8) == replace(padded, max_batch_size=8, allowed_batch_sizes=(4, 8))
+    assert resized(padded, 64).allowed_batch_sizes == (4, 16, 32, 64)
+    splitting = BatchingParameters(
+        max_batch_size=100, enable_large_batch_splitting=True, max_execution_batch_size=50
+    )
+    assert resized(splitting, 8) == replace(splitting, max_execution_batch_size=8)
+    assert resized(replace(splitting, allowed_batch_sizes=(25, 100)), 64) == replace(
+        splitting, max_execution_batch_size=64, allowed_batch_sizes=(25, 64, 100)
+    )
+
+
+def test_what_keeps_the_limit_and_has_room_comes_first() -> None:
+    late, busy, quick, slow = (
+        candidate(0.0095),
+        candidate(0.002, busy=0.9),
+        candidate(0.003, timeout=5),
+        candidate(0.008),
+    )
+    busier, refusing, later = (
+        candidate(0.001, busy=0.95),
+        candidate(0.001, rejected=0.1),
+        candidate(0.02),
+    )
+
+    # 9.5 ms of 10 leave too little for what the simulator does not know.
+    assert rank([later, refusing, busier, late, busy, slow, quick], 10) == [
+        quick, slow, busy, busier, late, later, refusing,
+    ]  # fmt: skip
+    assert best_of_each_timeout([slow, quick, busy]) == [slow, quick]
+
+
+@pytest.mark.parametrize(
+    ("changes", "p99_ms", "sentence"),
+    [
+        ({}, 1.0, "The model is the limit: a lone request runs for 1.1 ms, more than the 1 ms "
+         "allowed."),
+        ({"size": 8, "achieved": 8500.0}, 20.0,
+         "The executors are the limit: 2 of them run 8889 rows/s at most, and 8500 are offered."),
+        ({"rejected": 0.12}, 20.0,
+         "the queue is full 12% of the time: 10 waiting batches of 32 are all it holds. Cure: "
+         "offer less, let batches be larger, or, if bursts are all there is to it, raise "
+         "max_enqueued_batches."),
+        ({"queue": 0.003}, 20.0,
+         "Waiting for a batch is the largest part of the latency (3.00 ms of 5.50 ms in the "
+         "mean)."),
+        ({}, 20.0,
+         "Running is the largest part of the latency (2.00 ms of 3.50 ms in the mean): only a "
+         "quicker model would help."),
+        ({"overhead": 0.004}, 20.0,
+         "Neither waiting nor running: 4.00 ms of 7.00 ms in the mean are spent on the way."),
+    ],
+)  # fmt: skip
+def test_the_limit_is_said_in_words(
+    changes: dict[str, object], p99_ms: float, sentence: str
+) -> None:
+    assert explain(point(**changes), CALIBRATION, p99_ms) == sentence  # type: ignore[arg-type]
+
+
+def test_a_tuning_says_what_came_of_it() -> None:
+    assert str(result()) == (
+        "batch_timeout_micros 0, max_batch_size 32 meets 10 ms at 100 requests/s: measured p99 "
+        "4 ms, predicted 3.5 ms. Nothing does."
+    )
+    assert str(result(where="rest", applied=True)) == (
+        "batch_timeout_micros 0, max_batch_size 32 meets 10 ms at 100 requests/s: measured p99 "
+        "4 ms, predicted 3.5 ms for the engine, without rest. Nothing does. Applied."
+    )
+    html = result()._repr_html_()
+    assert "<td>5 ms, 32</td><td>20</td><td>inf</td><td>stable</td>" in html
+    assert "<script" not in html
+
+
+def test_a_tuning_survives_json_with_what_is_infinite() -> None:
+    tuned = result()
+    text = json.dumps(tuned.to_json(), allow_nan=False)
+    assert TuneResult.from_json(json.loads(text, parse_constant=pytest.fail)) == tuned
+
+
+def test_the_figure_shows_measured_and_predicted_and_the_limit() -> None:
+    axes = result(point(p99=0.004), point(timeout=5000, latency={})).plot().axes[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "measured", "predicted", "limit",
+    ]  # fmt: skip
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0 ms, 32", "5 ms, 32"]
+    assert axes.get_ylabel() == "latency, p99 (ms)"

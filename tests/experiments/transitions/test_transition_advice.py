@@ -1,0 +1,95 @@
+"""What is advised on a change of version, from figures made by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from workbench.experiments.transitions.transition_advice import advise
+from workbench.load.intervals import Interval
+
+
+def figures(
+    gap: float = 0.0,
+    failed: float = 0.0,
+    peak: float = 100.0,
+    both: float = 0.0,
+    held: float = 0.0,
+    serves: float = 1.0,
+) -> dict[str, Interval]:
+    """Each known within 5 %; the wait of the held is the gap and 20 ms."""
+    values = {
+        "gap (ms)": gap,
+        "failed requests": failed,
+        "peak memory (MB)": peak,
+        "both in memory (s)": both,
+        "held requests": held,
+        "longest wait of those held (ms)": gap + 20,
+        "until the new version serves (s)": serves,
+    }
+    return {n: Interval(v * 0.95, v, v * 1.05, 0.9375) for n, v in values.items()}
+
+
+SMOOTH = figures(peak=200, both=1.234)
+PLAIN = figures(gap=500, failed=50)
+HOLD = figures(gap=500, held=50)
+
+
+def test_all_four() -> None:
+    measured = {
+        "smooth": SMOOTH,
+        "unload_first": PLAIN,
+        "unload_first+hold": HOLD,
+        "staged": figures(gap=200, failed=20, peak=110),
+    }
+    assert advise(measured, 100.0) == (
+        "Choose smooth if the memory is there: no request failed, and it needs 100 MB more for "
+        "1.2 s. At 100 requests a second unload_first failed 50 while nothing served for 500 ms, "
+        "and it never holds both versions. With unload_first+hold none failed: 50 waited up to "
+        "520 ms. At 100 requests a second staged failed 20 while nothing served for 200 ms, 60% "
+        "shorter than unload_first, for 10 MB more."
+    )
+
+
+@pytest.mark.parametrize(
+    ("gap", "said"),
+    [
+        (490, "for 490 ms, not surely shorter than unload_first, for hardly any more memory."),
+        (600, "for 600 ms, 20% longer than unload_first, for hardly any more memory."),
+    ],
+)
+def test_a_gap_that_is_not_shorter(gap: float, said: str) -> None:
+    measured = {"smooth": SMOOTH, "unload_first": PLAIN, "staged": figures(gap=gap, failed=9)}
+    assert advise(measured, 100.0).endswith(said)
+
+
+def test_without_smooth_the_one_that_loses_nothing_is_chosen() -> None:
+    assert advise({"unload_first": PLAIN, "unload_first+hold": HOLD}, 80.0) == (
+        "Of these choose unload_first+hold: with unload_first+hold none failed: 50 waited up to "
+        "520 ms. At 80 requests a second unload_first failed 50 while nothing served for 500 ms, "
+        "and it never holds both versions."
+    )
+
+
+def test_smooth_that_is_hardly_larger_and_smooth_that_loses() -> None:
+    small = {"smooth": figures(peak=102), "unload_first": PLAIN}
+    assert "no request failed, and it needs hardly any more memory." in advise(small, 100.0)
+    losing = {"smooth": figures(failed=2.0), "unload_first": PLAIN}
+    assert advise(losing, 100.0) == (
+        "Even smooth lost up to 2 requests: look at the events of its runs before choosing."
+    )
+
+
+def test_one_policy_is_no_choice() -> None:
+    assert advise({"smooth": SMOOTH}, 100.0) == (
+        "Under smooth 0 requests failed, and one version always served. With another policy "
+        "measured, there would be advice here."
+    )
+
+
+def test_a_version_that_never_served() -> None:
+    never = {"smooth": SMOOTH, "unload_first": figures(gap=math.inf, serves=math.inf)}
+    assert advise(never, 100.0).startswith(
+        "Under unload_first the new version never served: look at its events. Under smooth 0"
+    )

@@ -1,0 +1,397 @@
+"""Load from a process of its own: what to send (`LoadJob`), sending it, and what came of it.
+
+The process is `generator_process`, where the ways of sending are explained.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from threading import Event
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+import workbench
+from workbench.load.arrivals import Schedule
+from workbench.load.intervals import quantile_interval
+from workbench.processes.lifetime import ProcessId, describe_exit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Progress = Mapping[str, Any]
+"""At most ten times a second: `seconds` since the start, requests `begun`, `open`, `answered` and
+`failed` so far, and for the `recent` answers since the last report `p50_s` and `p99_s`."""
+
+START_SECONDS = 30.0
+"""How long the process may take to start and to hand over its result."""
+
+ARRAYS = (
+    ("intended", "d"),
+    ("sent", "d"),
+    ("done", "d"),
+    ("status", "i"),
+    ("size", "q"),
+    ("version", "q"),
+)
+"""The arrays of a result, one element a request, in this order, by type code. Times are
+seconds from the start; `sent` is NaN for a request that never got a connection."""
+
+PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
+
+LIMITED = "limited by the load generator"
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A closed loop: each of so many clients waits for an answer before it sends again."""
+
+    clients: int
+    duration_s: float
+
+    def __post_init__(self) -> None:
+        if self.clients < 1 or not self.duration_s > 0:
+            raise ValueError(
+                f"{self.clients} clients for {self.duration_s} s are no load: both must be positive"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": "closed", **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadJob:
+    """What to send where and when.
+
+    Attributes:
+        address: host and port, or the path of a unix socket.
+        target: of the request, such as ``/v1/models/digits:predict``.
+        bodies: sent in turn, one a request.
+        schedule: of an open loop, or a closed one.
+        headers: of every request; they may hold secrets and are in no result, text or argument
+            list. ``Host`` and ``Content-Length`` are added.
+        connections: of an open loop, at most so many requests at a time; a closed loop has one a
+            client.
+        timeout_s: a request that is not answered so long after its intended time has failed.
+        method: ``GET`` or ``POST``.
+        protocol: ``http`` or ``grpc``. With gRPC the target is a method's full name, bodies are
+            serialised `PredictRequest` messages, headers are metadata, and a status is the one that
+            REST has for the same answer.
+    """
+
+    address: tuple[str, int] | str
+    target: str
+    bodies: Sequence[bytes] = field(repr=False)
+    schedule: Schedule | Closed
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    connections: int = 64
+    timeout_s: float = 30.0
+    method: str = "POST"
+    protocol: Literal["http", "grpc"] = "http"
+
+    def __post_init__(self) -> None:
+        if not self.bodies:
+            raise ValueError("there is nothing to send: bodies is empty")
+        if self.connections < 1 or not self.timeout_s > 0:
+            raise ValueError("connections and timeout_s must be positive")
+        head = (self.method, self.target, *self.headers, *self.headers.values())
+        if any("\r" in text or "\n" in text for text in head):
+            raise ValueError("the request line and headers must not contain line breaks")
+
+    def _to_child(self) -> bytes:
+        host = (
+            "localhost" if isinstance(self.address, str) else f"{self.address[0]}:{self.address[1]}"
+        )
+        data = {
+            "address": self.address,
+            "method": self.method,
+            "target": self.target,
+            "headers": {"Host": host, **self.headers},
+            "bodies": [base64.b64encode(body).decode("ascii") for body in self.bodies],
+            "schedule": self.schedule.to_json(),
+            "connections": self.connections,
+            "timeout_s": self.timeout_s,
+            "owner": ProcessId.me(),
+            "protocol": self.protocol,
+        }
+        return json.dumps(data).encode() + b"\n"
+
+
+@dataclass(frozen=True, eq=False)
+class LoadResult:
+    """What came of every request. Times are seconds from the start; arrays have shape (n,) and
+    are in the order of the intended times.
+
+    Attributes:
+        target: what was asked.
+        schedule: of the load, as data (`Schedule.to_json`, or of kind ``closed``).
+        connections: at most so many requests were in flight.
+        started_at: wall-clock time of the start, seconds since the epoch; for people.
+        start_monotonic: the same moment on this machine's monotonic clock, in seconds, which the
+            servers' events have too: a wall clock may be set while somebody measures.
+        sent_until_s: the end of sending: the duration, or when the run was stopped.
+        stopped: whether it was stopped early.
+        failures: how many requests failed without an answer, by reason.
+        waited: requests of an open loop for which no connection was free at their time.
+        busy_share: of the time of sending, in which the generator ran or waited for a core.
+        lag_p99_s: how late the generator itself was, 99th percentile; 0 in a closed loop.
+        limited: whether it was the generator that limited the run.
+        intended, sent, done: times; `sent` is NaN where no connection was got.
+        status: HTTP status; 0 where there was no answer.
+        size: bytes of the answer's body.
+        version: the model version that answered (header ``X-Workbench-Version``), or 0.
+    """
+
+    target: str
+    schedule: dict[str, Any]
+    connections: int
+    started_at: float
+    sent_until_s: float
+    stopped: bool
+    failures: dict[str, int]
+    waited: int
+    busy_share: float
+    lag_p99_s: float
+    limited: bool
+    intended: NDArray[np.float64] = field(repr=False)
+    sent: NDArray[np.float64] = field(repr=False)
+    done: NDArray[np.float64] = field(repr=False)
+    status: NDArray[np.int32] = field(repr=False)
+    size: NDArray[np.int64] = field(repr=False)
+    version: NDArray[np.int64] = field(repr=False)
+    start_monotonic: float = 0.0
+
+    @property
+    def open_loop(self) -> bool:
+        return bool(self.schedule["kind"] != "closed")
+
+    @property
+    def succeeded(self) -> NDArray[np.bool_]:
+        """Which requests were answered with a status of 2xx."""
+        return (self.status >= 200) & (self.status < 300)
+
+    @property
+    def latency(self) -> NDArray[np.float64]:
+        """Seconds from the intended time to the last byte of the answer."""
+        return self.done - self.intended
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row a request; `latency` and `send_delay` count from the intended time."""
+        import pandas as pd
+
+        columns = {name: getattr(self, name) for name, _ in ARRAYS}
+        return pd.DataFrame(
+            {**columns, "latency": self.latency, "send_delay": self.sent - self.intended}
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """The run in a few numbers, as plain data.
+
+        Rates are per second of sending. Percentiles (in seconds) are of the latencies of the
+        requests that succeeded; beside them stand those that did not.
+        """
+        seconds = max(self.sent_until_s, 1e-9)
+        latencies = self.latency[self.succeeded]
+        in_time = self.succeeded & (self.done <= self.sent_until_s)
+        delays = (self.sent - self.intended)[~np.isnan(self.sent)]
+        return {
+            "loop": "open" if self.open_loop else "closed",
+            "requests": len(self.intended),
+            "seconds": self.sent_until_s,
+            "offered_per_s": len(self.intended) / seconds,
+            "achieved_per_s": int(in_time.sum()) / seconds,
+            "by_status": dict(sorted(Counter(self.status.tolist()).items())),
+            "failures": self.failures,
+            "latency_s": _percentiles(latencies),
+            "send_delay_s": _percentiles(delays),
+            "waited_for_connection": self.waited,
+            "generator_busy_share": self.busy_share,
+            "generator_lag_p99_s": self.lag_p99_s,
+            "verdict": self.verdict(),
+        }
+
+    def verdict(self) -> str:
+        """What to think of the run, the first of these that holds: ``limited by the load
+        generator``; ``failing``: more than 5 % of the requests did not succeed; ``saturated``:
+        more than 5 % of an open loop's requests were answered only after the sending had ended;
+        ``too few samples``: there is no upper bound for the 99th percentile; ``stable``."""
+        if self.limited:
+            return LIMITED
+        succeeded = self.succeeded
+        if succeeded.sum() < 0.95 * len(self.intended):
+            return "failing"
+        in_time = succeeded & (self.done <= self.sent_until_s)
+        if self.open_loop and in_time.sum() < 0.95 * len(self.intended):
+            return "saturated"
+        latencies = self.latency[succeeded]
+        if not len(latencies) or not quantile_interval(latencies, 0.99).bounded:
+            return "too few samples"
+        return "stable"
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain data; arrays are compressed and in base64."""
+        data = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name, _ in ARRAYS:
+            packed = zlib.compress(np.ascontiguousarray(data[name]).tobytes())
+            data[name] = base64.b64encode(packed).decode("ascii")
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> LoadResult:
+        values = dict(data)
+        for name, code in ARRAYS:
+            values[name] = np.frombuffer(zlib.decompress(base64.b64decode(data[name])), code)
+        return cls(**values)
+
+
+def _percentiles(values: NDArray[np.float64]) -> dict[float, float]:
+    if not len(values):
+        return {}
+    found = np.percentile(values, PERCENTILES, method="inverted_cdf")
+    return dict(zip(PERCENTILES, found.tolist(), strict=True))
+
+
+class LoadError(Exception):
+    """The load generator's process failed; the message holds what it wrote to its error output."""
+
+
+def run_load(
+    job: LoadJob,
+    progress: Callable[[Progress], None] | None = None,
+    stop: Event | None = None,
+) -> LoadResult:
+    """Send the load and wait for the end of it; to be called from any thread.
+
+    Args:
+        progress: called from this thread with each report.
+        stop: set it to end the run early; the result is of what was sent until then.
+
+    Raises:
+        LoadError: the generator's process failed, or did not end in time. A service that
+            refuses or answers nothing is no error: see `LoadResult.failures`.
+
+    Whatever is raised here, KeyboardInterrupt included, ends the process; and it ends itself
+    when this process dies.
+    """
+    limit = time.monotonic() + job.schedule.duration_s + 2 * job.timeout_s + START_SECONDS
+    with tempfile.TemporaryFile() as errors, _Child(errors) as child:
+        child.say(job._to_child())
+        for line in child.lines(limit, stop):
+            if "result" in line:
+                return _result(job, line["result"], child, limit)
+            if progress is not None:
+                progress(line)
+        raise child.failure()
+
+
+def _result(
+    job: LoadJob, description: Mapping[str, Any], child: _Child, limit: float
+) -> LoadResult:
+    values = dict(description)
+    requests = values.pop("requests")
+    for name, code in ARRAYS:
+        raw = child.read(requests * np.dtype(code).itemsize, limit)
+        values[name] = np.frombuffer(raw, dtype=code)
+    return LoadResult(
+        target=job.target,
+        schedule=job.schedule.to_json(),
+        connections=job.schedule.clients if isinstance(job.schedule, Closed) else job.connections,
+        **values,
+    )
+
+
+class _Child:
+    """The generator's process and what it says; it is dead when the `with` block ends."""
+
+    def __init__(self, errors: IO[bytes]) -> None:
+        self._errors = errors
+        # It must find this very package, wherever this process found it.
+        paths = [str(Path(workbench.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "workbench.experiments.load.generator_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            bufsize=0,
+            # An interrupt from the keyboard is for this process, which then ends the child.
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        )
+        self._heard = bytearray()
+
+    def __enter__(self) -> _Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            stream.close()
+
+    def say(self, words: bytes) -> None:
+        assert self._process.stdin is not None
+        remaining = memoryview(words)
+        try:
+            while remaining:
+                remaining = remaining[self._process.stdin.write(remaining) :]
+        except BrokenPipeError:
+            pass  # it has died; reading finds that out, and why
+
+    def lines(self, limit: float, stop: Event | None) -> Any:
+        """Each line of JSON, until the child ends; tells it to stop when `stop` is set."""
+        told = False
+        while True:
+            while (end := self._heard.find(b"\n")) >= 0:
+                line = bytes(self._heard[:end])
+                del self._heard[: end + 1]
+                yield json.loads(line)
+            if stop is not None and stop.is_set() and not told:
+                told = True
+                self.say(b"stop\n")
+            if not self._hear(limit):
+                return
+
+    def read(self, count: int, limit: float) -> bytes:
+        """The next `count` raw bytes."""
+        while len(self._heard) < count:
+            if not self._hear(limit):
+                raise self.failure()
+        data = bytes(self._heard[:count])
+        del self._heard[:count]
+        return data
+
+    def _hear(self, limit: float) -> bool:
+        """Wait a little for words; False at the end of them."""
+        if time.monotonic() > limit:
+            raise LoadError("The load generator did not end in time")
+        stdout = self._process.stdout
+        assert stdout is not None
+        if select.select([stdout], [], [], 0.05)[0]:
+            chunk = os.read(stdout.fileno(), 1 << 20)
+            self._heard += chunk
+            return bool(chunk)
+        return True
+
+    def failure(self) -> LoadError:
+        self._process.wait(START_SECONDS)
+        self._errors.seek(0)
+        said = self._errors.read().decode(errors="replace").strip()
+        code = self._process.returncode
+        how = describe_exit(code << 8 if code >= 0 else -code)
+        return LoadError(f"The load generator failed ({how}): {said[-2000:]}")

@@ -1,0 +1,79 @@
+"""Loading a server as it is set: one point, measured in one stretch, and kept."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from workbench.client.server import Server
+from workbench.core.status import invalid_argument
+from workbench.experiments.load.borrowed_settings import in_force
+from workbench.experiments.load.measure import Where, measure
+from workbench.experiments.load.server_load import make_payload
+from workbench.experiments.sweep.point import summarize
+from workbench.experiments.sweep.sweep import worker_memory
+from workbench.experiments.sweep.sweep_result import SweepResult
+from workbench.load.arrivals import Kind, Schedule
+
+
+def load_server(
+    server: Server,
+    *,
+    rate: float | None = None,
+    clients: int | None = None,
+    payload: Any = None,
+    rows: int = 1,
+    where: Where = "engine",
+    arrivals: Kind = "poisson",
+    seconds: float = 5.0,
+    seed: int = 0,
+    keep: bool = True,
+) -> SweepResult:
+    """Load the server for so many seconds; nothing is changed on it.
+
+    Args:
+        rate, clients, payload, rows, where, arrivals, seed, keep: as for `sweep`.
+
+    Returns:
+        A result with one point, of kind ``load`` in the store.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, not exactly one of `rate` and `clients`, or numbers of
+            which no load can be made; or what the server refused with.
+        LoadError: the load generator failed.
+    """
+    if (rate is None) == (clients is None):
+        raise invalid_argument("Give either rate (an open loop) or clients (a closed loop)")
+    load: Schedule | int
+    if rate is not None:
+        try:
+            load = Schedule(arrivals, rate, seconds, seed)
+        except ValueError as error:
+            raise invalid_argument(str(error)) from error
+        named = {"rate": rate}
+    else:
+        assert clients is not None
+        load, named = clients, {"clients": clients}
+    asked = make_payload(server, payload, rows=rows)
+    version = max(server.versions.available)
+    started, begun = time.time(), time.monotonic()
+    window = measure(server, asked, load, seconds, where)
+    point = summarize(in_force(server), named, rows, [window], worker_memory(server, version))
+    result = SweepResult(
+        model=server.model,
+        version=version,
+        where=where,
+        arrivals="closed" if rate is None else arrivals,
+        seed=seed,
+        started_at=started,
+        seconds=time.monotonic() - begun,
+        predicted_seconds=seconds,
+        interrupted=False,
+        points=(point,),
+    )
+    if not keep:
+        return result
+    from workbench.experiments.store.store import keep_result
+
+    about = f"{result.loop}, {where}: {point.verdict}"
+    return keep_result("load", server.model, result, about)

@@ -1,0 +1,202 @@
+"""One window of load at one setting, by whatever way it enters, as one kind of record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.client.server import Server
+from workbench.core.status import failed_precondition
+from workbench.experiments.load.generator import Closed, LoadJob, run_load
+from workbench.experiments.load.server_load import Payload, run_engine
+from workbench.formats.predict_message import METHOD, predict_request
+from workbench.load.arrivals import Schedule
+
+Where = Literal["engine", "rest", "grpc"]
+
+CONNECTIONS, TIMEOUT_SECONDS = 256, 10.0
+"""Of a load over the network: requests in flight at most, and how long each may take."""
+TENSORS = "application/x-workbench-tensors"
+_WARM_UP_SHARE, _WARM_UP_SECONDS = 0.1, 0.2
+_BUSY = 0.95
+"""Above this share of a CPU the server's loop, which is also the sender of an engine load, cannot
+do more. A late sender below it has waited for a CPU with the server, not instead of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """What one stretch of load measured.
+
+    Attributes:
+        seconds: of sending.
+        sent: requests that were to be sent.
+        latency: shape (n,), seconds from the intended time to the answer, of those that were
+            answered, without the warm-up.
+        batch: shape (n,), which batch answered them; -1 where that is not known.
+        ended: shape (n,), seconds from the start at which they were answered.
+        answered: requests answered before the sending ended, warm-up included.
+        failures: by reason; ``rejected``: the queue was full.
+        send_delay_p99: seconds by which requests were sent late.
+        limited: whether the load generator was the limit.
+        batches: the server's counters over the window, as in its `BatchStatistics`.
+    """
+
+    seconds: float
+    sent: int
+    latency: NDArray[np.float64] = field(repr=False)
+    batch: NDArray[np.int64] = field(repr=False)
+    ended: NDArray[np.float64] = field(repr=False)
+    answered: int
+    failures: Mapping[str, int]
+    send_delay_p99: float
+    limited: bool
+    batches: Mapping[str, Any] = field(repr=False)
+
+
+def measure(
+    server: Server,
+    payload: Payload,
+    load: Schedule | int,
+    seconds: float,
+    where: Where,
+) -> Window:
+    """Load the server for a while: with a schedule, or so many clients in a closed loop.
+
+    Raises:
+        ServingError, LoadError: the load could not be sent at all.
+    """
+    before = _counters(server)
+    if where == "engine":
+        window = _engine(server, payload, load, seconds)
+    else:
+        window = _network(server, payload, load, seconds, where)
+    counted = _difference(before, _counters(server))
+    return Window(**{**window, "batches": counted})
+
+
+def _engine(
+    server: Server, payload: Payload, load: Schedule | int, seconds: float
+) -> dict[str, Any]:
+    result = run_engine(server, payload, load, seconds)
+    warm = _warm_up(seconds) * 1e6
+    answered = result.done >= 0
+    kept = answered & (result.intended >= warm)
+    latency = (result.done - result.intended)[kept] / 1e6
+    late = float(np.quantile(result.sent - result.intended, 0.99)) / 1e6 if len(kept) else 0.0
+    return {
+        "seconds": seconds,
+        "sent": len(result.intended),
+        "latency": latency,
+        "batch": result.batch[kept],
+        "ended": result.done[kept] / 1e6,
+        "answered": int((answered & (result.done <= seconds * 1e6)).sum()),
+        "failures": result.failures,
+        "send_delay_p99": late,
+        "limited": result.busy_share > _BUSY,
+    }
+
+
+def _network(
+    server: Server, payload: Payload, load: Schedule | int, seconds: float, where: Where
+) -> dict[str, Any]:
+    result = run_load(load_job(server, payload, load, seconds, where))
+    kept = result.succeeded & (result.intended >= _warm_up(seconds))
+    failures = dict(result.failures)
+    for status in np.unique(result.status).tolist():
+        if status not in (0, 200):
+            reason = "rejected" if status == 503 else f"HTTP {status}"
+            failures[reason] = failures.get(reason, 0) + int((result.status == status).sum())
+    sent = ~np.isnan(result.sent)
+    delays = (result.sent - result.intended)[sent]
+    return {
+        "seconds": seconds,
+        "sent": len(result.intended),
+        "latency": result.latency[kept],
+        "batch": np.full(int(kept.sum()), -1, np.int64),
+        "ended": result.done[kept],
+        "answered": int((result.succeeded & (result.done <= seconds)).sum()),
+        "failures": failures,
+        "send_delay_p99": float(np.quantile(delays, 0.99)) if len(delays) else 0.0,
+        "limited": result.limited,
+    }
+
+
+def load_job(
+    server: Server, payload: Payload, load: Schedule | int, seconds: float, where: Where
+) -> LoadJob:
+    """What the load generator's process is to send: over REST, or over gRPC.
+
+    Raises:
+        ServingError: FAILED_PRECONDITION, the server does not offer gRPC.
+    """
+    entry = server._control.entry()
+    headers = {}
+    if entry.token is not None:
+        headers["Authorization"] = f"Bearer {entry.token}"
+    schedule = Closed(load, seconds) if isinstance(load, int) else load
+    if where == "rest":
+        return LoadJob(
+            address=(entry.host, entry.port),
+            target=f"/v1/models/{quote(server.model, safe='')}:predict",
+            bodies=payload.encoded(),
+            schedule=schedule,
+            headers={**headers, "Content-Type": TENSORS},
+            connections=CONNECTIONS,
+            timeout_s=TIMEOUT_SECONDS,
+        )
+    if entry.grpc_port is None:
+        raise failed_precondition(
+            f"{server.name} does not offer gRPC: serve it with a grpc_port, or measure with "
+            "where='rest'"
+        )
+    return LoadJob(
+        address=(entry.host, entry.grpc_port),
+        target=METHOD,
+        bodies=[predict_request(server.model, payload.signature, i) for i in payload.inputs],
+        schedule=schedule,
+        headers=headers,
+        connections=CONNECTIONS,
+        timeout_s=TIMEOUT_SECONDS,
+        protocol="grpc",
+    )
+
+
+def _warm_up(seconds: float) -> float:
+    return min(_WARM_UP_SHARE * seconds, _WARM_UP_SECONDS)
+
+
+def _counters(server: Server) -> dict[str, Any]:
+    """The counters of the version that answers now."""
+    versions = server._describe(server.model)["versions"]
+    serving = [v for v in versions if v["state"] == "AVAILABLE" and "batches" in v]
+    return dict(serving[0]["batches"]) if serving else {}
+
+
+def _difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in after.items():
+        if isinstance(value, Mapping):
+            old = before.get(name, {})
+            found[name] = {k: n - old.get(k, 0) for k, n in value.items() if n > old.get(k, 0)}
+        else:
+            found[name] = value - before.get(name, 0)
+    return found
+
+
+def add_counters(windows: list[Window]) -> dict[str, Any]:
+    """The server's counters over all windows."""
+    total: dict[str, Any] = {}
+    for window in windows:
+        for name, value in window.batches.items():
+            if isinstance(value, Mapping):
+                sums = total.setdefault(name, {})
+                for key, count in value.items():
+                    sums[key] = sums.get(key, 0) + count
+            else:
+                total[name] = total.get(name, 0) + value
+    return total

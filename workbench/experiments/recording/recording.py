@@ -1,0 +1,404 @@
+"""What happens to live traffic, memory and states while something is done to a server.
+
+    with record(server, x, rate=100) as recording:
+        server.publish(model)
+    recording.plot()
+
+Requests come from the load generator's own process on a schedule made in advance, so a server
+that is away for a moment is seen by every request that was due in that moment.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.client.display.tables import table_of
+from workbench.client.server import Server
+from workbench.core.status import invalid_argument
+from workbench.experiments.load.generator import Closed, LoadJob, LoadResult, run_load
+from workbench.experiments.recording import recorded_timeline as timeline
+from workbench.experiments.recording.recorded_timeline import Decision, Drain, Gap, Span
+from workbench.load.arrivals import Schedule
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+LEAD_SECONDS = 1.0
+"""Traffic before and after what is recorded, so that both can be compared with it."""
+_LIMIT_SECONDS = 600.0
+_START_SECONDS = 20.0
+GAP_SECONDS = 4.0
+"""Requests that wait in a gap so long do not keep others from being sent."""
+_MOST_CONNECTIONS = 1000
+_TRAVEL_SECONDS = 0.05
+"""A request may be held so long after it was sent, on a busy machine."""
+_EVENT_COLUMNS = ["seq", "at", "kind", "model", "version", "data", "line"]
+_MEMORY_COLUMNS = ["at", "model", "version", "pid", "pss", "uss", "measured"]
+
+MemoryKind = Literal["uss", "pss"]
+
+
+@dataclass
+class Recording:
+    """One stretch of time of one model, on one axis: seconds since the first request was due.
+
+    Attributes:
+        title: what was done.
+        load: every request, with its intended time, latency, status and answering version.
+        events: the server's events in that time, with a column `at` on this axis.
+        memory: samples of the workers' memory in that time, with a column `at`; `measured` is
+            False for the cheap readings between two exact ones.
+    """
+
+    title: str
+    model: str
+    load: LoadResult = field(init=False)
+    events: pd.DataFrame = field(init=False)
+    memory: pd.DataFrame = field(init=False)
+
+    # Requests.
+
+    @property
+    def answered(self) -> int:
+        return int(self.load.succeeded.sum())
+
+    @property
+    def failed(self) -> int:
+        return int((~self.load.succeeded).sum())
+
+    @property
+    def held(self) -> NDArray[np.bool_]:
+        """Which requests waited on the server for a version, whether or not one came: those that
+        were sent while requests were held, and ended only when the held ones went on; and those
+        sent in a gap without end that had no answer when the recording ended."""
+        load = self.load
+        held = np.zeros(len(load.intended), bool)
+        for release in timeline.releases(self.events, self.model):
+            held |= (
+                (load.sent >= release.since - _TRAVEL_SECONDS)
+                & (load.sent < release.at)
+                & (load.done >= release.at)
+            )
+        for gap in self.gaps:
+            if math.isinf(gap.end):
+                held |= (load.sent >= gap.start) & (load.status == 0) & (load.done >= self.end)
+        return held
+
+    @property
+    def held_wait(self) -> NDArray[np.float64]:
+        """How long each request waited for a version, in seconds from its intended time; 0 for
+        those that did not have to."""
+        wait = np.zeros(len(self.load.intended))
+        for release in timeline.releases(self.events, self.model):
+            mine = self.held & (wait == 0) & (self.load.done >= release.at)
+            wait[mine] = np.maximum(release.at - self.load.intended[mine], 0.0)
+        unanswered = self.held & (wait == 0)
+        wait[unanswered] = np.maximum(self.end - self.load.intended[unanswered], 0.0)
+        return wait
+
+    @property
+    def draining(self) -> pd.DataFrame:
+        """Requests that a version still had after it stopped taking new ones: `at`, `version` and
+        `requests`, a row each time the number changes."""
+        import pandas as pd
+
+        rows = []
+        for drain in timeline.drains(self.events, self.model, self.end):
+            load = self.load
+            mine = load.succeeded & (load.version == drain.version) & (load.done > drain.start)
+            # Those that were due before: another life of the same version is not meant.
+            mine &= load.intended < drain.end
+            left = int(mine.sum())
+            rows.append((drain.start, drain.version, left))
+            for done in np.sort(load.done[mine]):
+                left -= 1
+                rows.append((float(done), drain.version, left))
+        return pd.DataFrame(rows, columns=["at", "version", "requests"])
+
+    # States.
+
+    @property
+    def wanted_at(self) -> float:
+        """When another version was wanted: the zero of figures that compare."""
+        return timeline.wanted_at(self.events, self.model)
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """When no version was available, from the server's own events."""
+        return timeline.gaps(self.events, self.model)
+
+    @property
+    def gap_seconds(self) -> float:
+        """How long no version was available, from the server's own events: 0.0 if one always
+        was, infinite if in the end none was."""
+        return sum(gap.seconds for gap in self.gaps)
+
+    @property
+    def gap_seen_seconds(self) -> float:
+        """The same as callers saw it: from the first failed request to the next answered one;
+        infinite if no more was answered."""
+        failed = np.flatnonzero(~self.load.succeeded)
+        if not len(failed):
+            return 0.0
+        due = self.load.intended
+        after = np.flatnonzero(self.load.succeeded & (due > due[failed[-1]]))
+        return float(due[after[0]] - due[failed[0]]) if len(after) else math.inf
+
+    def spans(self) -> list[Span]:
+        """Each version's public states as bars: when it was in which."""
+        return timeline.public_spans(self.events, self.model, self.end)
+
+    def harness_spans(self) -> list[Span]:
+        """The same of the harness states, the steps that the manager takes."""
+        return timeline.harness_spans(self.events, self.model, self.end)
+
+    def warm_ups(self) -> list[Span]:
+        """When a version ran its warm-up requests."""
+        return timeline.warm_ups(self.events, self.model, self.end)
+
+    def decisions(self) -> list[Decision]:
+        """What the transition policy decided, when, and why."""
+        return [d for d in timeline.decisions(self.events, self.model) if 0 <= d.at <= self.end]
+
+    def drains(self) -> list[Drain]:
+        """When versions that took no more requests answered those that they had."""
+        return timeline.drains(self.events, self.model, self.end)
+
+    @property
+    def end(self) -> float:
+        return float(self.load.sent_until_s)
+
+    # Memory.
+
+    def overlap_seconds(self) -> float:
+        """How long the workers of two versions held memory at the same time."""
+        workers = [(span.start, span.end) for span in timeline.resident(self.spans())]
+        total = 0.0
+        for i, (start, end) in enumerate(workers):
+            for other_start, other_end in workers[i + 1 :]:
+                total += max(0.0, min(end, other_end) - max(start, other_start))
+        return total
+
+    def peak_bytes(self, kind: MemoryKind = "uss") -> int:
+        """The most that the workers of this model took together, in the samples."""
+        if self.memory.empty:
+            return 0
+        return int(self.memory_by_version(kind).sum(axis=1).max())
+
+    def memory_by_version(self, kind: MemoryKind = "uss") -> pd.DataFrame:
+        """Memory in bytes of each version's worker (columns) over time in seconds (index).
+
+        Args:
+            kind: ``uss``, what belongs to the worker alone, or ``pss``, which adds its share of
+                what it has in common with other processes.
+        """
+        import pandas as pd
+
+        grid = np.arange(0.0, self.end, 0.02)
+        table = pd.DataFrame(index=pd.Index(grid, name="at"))
+        for span in timeline.resident(self.spans()):
+            mine = self.memory[self.memory["version"] == span.version]
+            if span.start > 0:
+                # A worker that had this version before is another process.
+                mine = mine[mine["at"] >= span.start]
+            if mine.empty:
+                continue
+            # Between two samples a worker is as large as it was in the one before.
+            at = np.searchsorted(mine["at"].to_numpy(), grid, side="right") - 1
+            held = mine[kind].to_numpy(float)[np.maximum(at, 0)]
+            inside = (grid >= span.start) & (grid < span.end) & ((at >= 0) | (span.start <= 0))
+            before = table.get(span.version, 0.0)
+            table[span.version] = before + np.where(inside, held, 0.0)
+        return table
+
+    # Faces.
+
+    def summary(self) -> dict[str, Any]:
+        latency = self.load.latency[self.load.succeeded]
+        wait = self.held_wait[self.held]
+        return {
+            "requests": len(self.load.intended),
+            "answered": self.answered,
+            "failed": self.failed,
+            "held": len(wait),
+            "held_wait_ms": round(float(wait.max()) * 1e3, 1) if len(wait) else 0.0,
+            "gap_ms": round(self.gap_seconds * 1e3, 1),
+            "p50_ms": round(float(np.percentile(latency, 50)) * 1e3, 2) if len(latency) else None,
+            "p99_ms": round(float(np.percentile(latency, 99)) * 1e3, 2) if len(latency) else None,
+            "memory_overlap_s": round(self.overlap_seconds(), 2),
+            "peak_mb": round(self.peak_bytes() / 2**20, 1),
+            "peak_pss_mb": round(self.peak_bytes("pss") / 2**20, 1),
+        }
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row a request, as of `LoadResult.frame`; whether it was held, and for how long."""
+        return self.load.frame.assign(held=self.held, held_wait=self.held_wait)
+
+    @property
+    def timeline(self) -> pd.DataFrame:
+        """All else on the same axis, by time: public and harness states, decisions, warm-up and
+        draining, each from `at` to `until`."""
+        import pandas as pd
+
+        rows: list[tuple[float, float, str, int, str]] = []
+        for kind, spans in (
+            ("state", self.spans()),
+            ("harness", self.harness_spans()),
+            ("warm-up", self.warm_ups()),
+        ):
+            rows += [(s.start, s.end, kind, s.version, s.state) for s in spans]
+        rows += [(d.at, d.at, "decision", d.version, f"{d.act}: {d.why}") for d in self.decisions()]
+        rows += [
+            (d.start, d.end, "drain", d.version, f"{d.pending} requests") for d in self.drains()
+        ]
+        frame = pd.DataFrame(rows, columns=["at", "until", "kind", "version", "what"])
+        return frame.sort_values("at", kind="stable", ignore_index=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain data."""
+        import pandas as pd
+
+        events = self.events[[c for c in _EVENT_COLUMNS if c in self.events]]
+        memory = self.memory[[c for c in _MEMORY_COLUMNS if c in self.memory]]
+        plain = {
+            name: [
+                {key: value for key, value in row.items() if not _nothing(value)}
+                for row in frame.astype(object).to_dict("records")
+            ]
+            for name, frame in (("events", events), ("memory", pd.DataFrame(memory)))
+        }
+        return {"title": self.title, "model": self.model, "load": self.load.to_json(), **plain}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Recording:
+        """What `to_json` gave, to look at and plot again."""
+        recording = cls(data["title"], data["model"])
+        recording.load = LoadResult.from_json(data["load"])
+        recording.events = table_of(data["events"], _EVENT_COLUMNS)
+        recording.memory = table_of(data["memory"], _MEMORY_COLUMNS)
+        return recording
+
+    def plot(self) -> Figure:
+        """States, memory and requests over time, one above the other."""
+        from workbench.experiments.recording.recording_figure import draw
+
+        return draw([self])
+
+    def __repr__(self) -> str:
+        return f"Recording({self.title}: {self.summary()})"
+
+
+def _nothing(value: Any) -> bool:
+    import pandas as pd
+
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+
+
+@contextmanager
+def record(
+    server: Server,
+    x: Any,
+    *,
+    rate: float = 100.0,
+    load: Schedule | None = None,
+    title: str = "",
+    seed: int = 0,
+    lead_seconds: float = LEAD_SECONDS,
+    gap_seconds: float = GAP_SECONDS,
+) -> Iterator[Recording]:
+    """Record a server under `rate` requests a second while the `with` block runs.
+
+    Args:
+        x: one example (or batch), as a nested list or array: the `instances` of each request.
+        rate: offered load in requests a second, Poisson arrivals from `seed`.
+        load: any arrivals instead of these, for as long as the block runs; not a ramp, which
+            would make before and after differ by itself.
+        gap_seconds: each request that waits keeps its connection; there are enough for as many as
+            are due in so long.
+
+    Raises:
+        LoadError: the load generator failed.
+        ServingError: INVALID_ARGUMENT, the load is a ramp.
+    """
+    recording = Recording(title or server.transition, server.model)
+    about = server.status()
+    first_seq = int(about["last_seq"])
+    if load is None:
+        load = Schedule("poisson", rate=rate, duration_s=_LIMIT_SECONDS, seed=seed)
+    elif load.kind == "ramp":
+        raise invalid_argument("A ramp cannot be recorded: give constant, poisson or bursty load")
+    # A longer run begins with the arrivals of a shorter one; the block ends it.
+    job = predict_job(server, x, replace(load, duration_s=_LIMIT_SECONDS), gap_seconds)
+    stop = threading.Event()
+    began = threading.Event()
+    outcome: list[LoadResult | BaseException] = []
+
+    def send() -> None:
+        try:
+            outcome.append(run_load(job, lambda _: began.set(), stop))
+        except BaseException as error:
+            outcome.append(error)
+        began.set()
+
+    sender = threading.Thread(target=send, name="recording-load", daemon=True)
+    before = server.events(max(0, first_seq - 2000))
+    sender.start()
+    try:
+        began.wait(_START_SECONDS)
+        time.sleep(lead_seconds)
+        yield recording
+        time.sleep(lead_seconds)
+    finally:
+        stop.set()
+        sender.join(_START_SECONDS)
+    result = outcome[0] if outcome else None
+    if not isinstance(result, LoadResult):
+        raise result if result is not None else RuntimeError("the load did not end in time")
+    recording.load = result
+    start = result.start_monotonic
+    # Versions that served before the recording began: their last state is where they start.
+    import pandas as pd
+
+    states = before[(before["kind"] == "state") & (before["model"] == server.model)]
+    standing = states.drop_duplicates("version", keep="last")
+    standing = standing[[d["state"] != "END" for d in standing["data"]]]
+    events = pd.concat([standing, server.events(first_seq)], ignore_index=True)
+    events = events.drop_duplicates("seq").assign(at=lambda e: e["monotonic"] - start)
+    recording.events = events
+    memory = server.memory_history().assign(at=lambda m: m["monotonic"] - start)
+    inside = (memory["at"] > -1.1) & (memory["at"] < recording.end + 0.1)
+    recording.memory = memory[inside & (memory["model"] == server.model)].copy()
+
+
+def predict_job(
+    server: Server, x: Any, schedule: Schedule | Closed, gap_seconds: float = GAP_SECONDS
+) -> LoadJob:
+    """Requests over REST that ask the server's model for `x`, with its token; for `gap_seconds`,
+    see `record`."""
+    entry = server._control.entry()
+    instances = x.tolist() if hasattr(x, "tolist") else x
+    headers = {"Content-Type": "application/json"}
+    if entry.token is not None:
+        headers["Authorization"] = f"Bearer {entry.token}"
+    rate = 0.0 if isinstance(schedule, Closed) else schedule.rate
+    return LoadJob(
+        address=(entry.host, entry.port),
+        target=f"/v1/models/{quote(server.model, safe='')}:predict",
+        bodies=[json.dumps({"instances": instances}).encode()],
+        schedule=schedule,
+        headers=headers,
+        connections=int(min(max(64, gap_seconds * rate), _MOST_CONNECTIONS)),
+    )

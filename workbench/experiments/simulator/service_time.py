@@ -1,0 +1,219 @@
+"""How long a batch occupies its executor: the model that a calibration fills in.
+
+A batch of 64 rows takes little longer than one row (which is why batching pays), two batches
+at once slow each other down where they share cores, and one that comes after a pause finds
+caches cold and threads asleep. So the time is kept as a whole distribution for each measured
+number of rows and of batches in flight, and interpolated in between. What the server's one
+event loop spends on each request is kept beside it: that time is spent one request after
+another, whatever the executors do. What the machine did meanwhile that has nothing to do with
+the batch is kept apart (`hiccups`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.experiments.simulator.hiccups import Hiccups, uninterrupted
+
+LEVELS = 100
+"""Quantiles that are kept of each measured distribution."""
+
+
+@dataclass(frozen=True, eq=False)
+class ServiceTime:
+    """The time for which a batch holds its slot, in microseconds.
+
+    Attributes:
+        rows: shape (s,), the measured numbers of rows, increasing from 1.
+        micros: shape (c, s, q), the quantiles at levels (i + 1/2) / q of the time, for each
+            number of rows and for 1 ... c batches in flight (itself included).
+        rested_micros: shape (s, q), the same for a batch alone that comes after a pause; None: as
+            without one.
+        arrival_micros, answer_micros: what the event loop spends on taking a request in, and
+            on answering it.
+        wake_micros: shape (w,), quantiles of how late the event loop, asleep until then, begins
+            with a request.
+        hiccups: what holds up the event loop and the executors, each for itself, from time to time.
+        where: how requests came in when it was measured: ``engine``, or ``theory``.
+    """
+
+    rows: NDArray[np.int64]
+    micros: NDArray[np.float64]
+    arrival_micros: float = 0.0
+    answer_micros: float = 0.0
+    wake_micros: NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
+    hiccups: Hiccups = field(default_factory=Hiccups)
+    where: str = "theory"
+    rested_micros: NDArray[np.float64] | None = None
+    _tables: dict[int, list[list[list[int]]]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.micros.ndim != 3 or self.micros.shape[1] != len(self.rows):
+            raise ValueError(
+                f"micros must have shape (in flight, {len(self.rows)}, quantiles); has "
+                f"{self.micros.shape}"
+            )
+        if len(self.rows) == 0 or self.rows[0] < 1 or (np.diff(self.rows) <= 0).any():
+            raise ValueError(f"rows must increase from 1; were {self.rows.tolist()}")
+
+    @classmethod
+    def linear(cls, base_micros: float, row_micros: float = 0.0) -> ServiceTime:
+        """Always `base + row * rows`: the model of queueing theory for batch service."""
+        rows = np.array([1, 2])
+        return cls(rows, (base_micros + row_micros * rows)[None, :, None])
+
+    @classmethod
+    def exponential(cls, mean_micros: float, levels: int = 2000) -> ServiceTime:
+        """Exponential with this mean, whatever the rows: the M in M/M/1."""
+        at = (np.arange(levels) + 0.5) / levels
+        quantiles = -np.log1p(-at)
+        return cls(np.array([1]), (mean_micros * quantiles / quantiles.mean())[None, None, :])
+
+    @classmethod
+    def from_samples(
+        cls,
+        samples: Mapping[tuple[int, int], ArrayLike],
+        *,
+        arrival_micros: float = 0.0,
+        answer_micros: float = 0.0,
+        wake_micros: ArrayLike = (0.0,),
+        hiccups: Hiccups | None = None,
+        where: str = "engine",
+    ) -> ServiceTime:
+        """From measured times by (batches in flight, rows), in microseconds; 0 in flight stands for
+        one alone after a pause.
+
+        Each number in flight must have been measured for the same numbers of rows; one in
+        flight that was left out takes after the nearest that was not. Where `hiccups` are
+        given, runs into which one fell are left out: they come on top.
+
+        Raises:
+            ValueError: nothing was measured, or not for all pairs.
+        """
+        flights = sorted({flight for flight, _ in samples})
+        rows = sorted({rows for _, rows in samples})
+        if not rows or len(samples) != len(flights) * len(rows):
+            raise ValueError("measure every number of rows for every number of batches in flight")
+        at = (np.arange(LEVELS) + 0.5) / LEVELS
+        own = (lambda times: np.asarray(times, float)) if hiccups is None else uninterrupted
+        measured = np.array([[np.quantile(own(samples[f, r]), at) for r in rows] for f in flights])
+        # More rows never take less time: what says otherwise is noise of the measurement.
+        measured = never_falling(measured)
+        rested = None
+        if flights[0] == 0 and len(flights) > 1:
+            rested, measured, flights = measured[0], measured[1:], flights[1:]
+        every = np.arange(1, max(flights[-1], 1) + 1)
+        nearest = np.abs(every[:, None] - np.array(flights)).argmin(axis=1)
+        wake = np.quantile(np.asarray(wake_micros, float), at)
+        return cls(
+            np.array(rows),
+            measured[nearest],
+            arrival_micros,
+            answer_micros,
+            wake,
+            hiccups or Hiccups(),
+            where,
+            rested,
+        )
+
+    @property
+    def in_flight(self) -> int:
+        """The most batches in flight that the model tells apart."""
+        return len(self.micros)
+
+    def quantiles(self, rows: ArrayLike, in_flight: int = 1) -> NDArray[np.float64]:
+        """Shape (n, q): the distribution for each of n numbers of rows; beyond the largest that
+        was measured it goes on along the last slope. 0 in flight: alone, after a pause."""
+        wanted = np.atleast_1d(np.asarray(rows, float))
+        known = self.micros[max(min(in_flight, self.in_flight), 1) - 1]
+        if in_flight == 0 and self.rested_micros is not None:
+            known = self.rested_micros
+        if len(self.rows) == 1:
+            return np.repeat(known, len(wanted), axis=0)
+        right = np.clip(np.searchsorted(self.rows, wanted), 1, len(self.rows) - 1)
+        share = (wanted - self.rows[right - 1]) / (self.rows[right] - self.rows[right - 1])
+        found: NDArray[np.float64] = (
+            known[right - 1] + (known[right] - known[right - 1]) * share[:, None]
+        )
+        return found
+
+    def median(self, rows: int, in_flight: int = 1) -> float:
+        return float(np.median(self.quantiles(rows, in_flight)))
+
+    def mean(self, rows: int, in_flight: int = 1) -> float:
+        return float(self.quantiles(rows, in_flight).mean())
+
+    def capacity(self, rows: int, slots: int, requests: int | None = None) -> float:
+        """Rows a second of `slots` executors that always run batches of `rows` rows, made of so
+        many requests; what the event loop can handle is a limit too."""
+        executors = slots * rows / self.mean(rows, slots) * 1e6
+        loop = self.arrival_micros + self.answer_micros
+        return min(executors, rows / (requests or rows) * 1e6 / loop) if loop else executors
+
+    def table(self, limit: int) -> list[list[list[int]]]:
+        """Whole microseconds by [in flight][rows][level], for 0 to `limit` rows."""
+        if limit not in self._tables:
+            rows = np.maximum(np.arange(limit + 1), 1)
+            self._tables[limit] = [
+                np.rint(self.quantiles(rows, flight)).astype(int).tolist()
+                for flight in range(self.in_flight + 1)
+            ]
+        return self._tables[limit]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "rows": self.rows.tolist(),
+            "micros": np.round(self.micros, 1).tolist(),
+            "arrival_micros": self.arrival_micros,
+            "answer_micros": self.answer_micros,
+            "wake_micros": np.round(self.wake_micros, 1).tolist(),
+            "hiccups": self.hiccups.to_json(),
+            "where": self.where,
+            "rested_micros": None
+            if self.rested_micros is None
+            else np.round(self.rested_micros, 1).tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ServiceTime:
+        values = dict(data)
+        rows, micros = values.pop("rows"), values.pop("micros")
+        values["wake_micros"] = np.array(values["wake_micros"], float)
+        # Calibrations that were kept before hiccups and pauses were measured have none.
+        values["hiccups"] = Hiccups.from_json(values.get("hiccups", {}))
+        rested = values.get("rested_micros")
+        values["rested_micros"] = None if rested is None else np.array(rested, float)
+        return cls(np.array(rows), np.array(micros, float), **values)
+
+
+def never_falling(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The nearest to `times`, in squares, that never falls along axis 1 (isotonic regression): what
+    falls is evened out, in the mean neither up nor down."""
+    count = times.shape[1]
+    sums = np.cumsum(np.insert(times, 0, 0.0, axis=1), axis=1)
+
+    def at(place: int) -> Any:
+        # The highest, over all beginnings, of the lowest mean, over all ends, around this place.
+        return np.max(
+            [
+                np.min(
+                    [(sums[:, k + 1] - sums[:, j]) / (k + 1 - j) for k in range(place, count)],
+                    axis=0,
+                )
+                for j in range(place + 1)
+            ],
+            axis=0,
+        )
+
+    return np.stack([at(place) for place in range(count)], axis=1)
+
+
+def sizes_up_to(limit: int) -> Sequence[int]:
+    """1, 2, 4, ... and `limit` itself: the numbers of rows that a calibration measures."""
+    powers = [1 << power for power in range(limit.bit_length()) if 1 << power < limit]
+    return [*powers, limit]

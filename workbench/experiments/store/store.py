@@ -1,0 +1,329 @@
+"""Experiments kept in one SQLite file: what was measured is there tomorrow, to look at again.
+
+The file lies in Jupyter's data folder. Several notebooks may write into it at once: it is in
+SQLite's write-ahead mode, and a writer waits for its turn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sqlite3
+import time
+import warnings
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from workbench.core.status import (
+    Code,
+    ServingError,
+    failed_precondition,
+    not_found,
+    unavailable,
+)
+from workbench.processes.lifetime import ProcessId
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+T = TypeVar("T", bound=Any)
+
+WAIT_SECONDS = 10.0
+_DISK = re.compile("disk|unable to open|readonly")
+"""In SQLite's errors about files, and in none about statements (codes come with Python 3.11)."""
+
+RESULTS = {
+    "calibration": ("workbench.experiments.simulator.calibrate", "Calibration"),
+    "load": ("workbench.experiments.sweep.sweep_result", "SweepResult"),
+    "sweep": ("workbench.experiments.sweep.sweep_result", "SweepResult"),
+    "transitions": (
+        "workbench.experiments.transitions.transition_comparison",
+        "TransitionComparison",
+    ),
+    "tune": ("workbench.experiments.sweep.tune", "TuneResult"),
+    "versions": ("workbench.experiments.versions.version_comparison", "VersionComparison"),
+}
+"""The class of each kind of experiment, and where it is. It has `to_json()`, and
+`from_json(data, number)`, which gives back what was kept."""
+
+MIGRATIONS = (
+    """
+    CREATE TABLE experiments (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        kind TEXT NOT NULL,
+        model TEXT NOT NULL,
+        saved_at REAL NOT NULL,
+        summary TEXT NOT NULL,
+        data BLOB NOT NULL
+    );
+    CREATE INDEX experiments_by_model ON experiments (model, saved_at);
+    """,
+    """
+    CREATE TABLE running (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        kind TEXT NOT NULL,
+        model TEXT NOT NULL,
+        server TEXT NOT NULL,
+        pid INTEGER NOT NULL,
+        process_started REAL NOT NULL,
+        started_at REAL NOT NULL,
+        told_at REAL NOT NULL,
+        text TEXT NOT NULL,
+        share REAL,
+        cancelled INTEGER NOT NULL DEFAULT 0
+    );
+    """,
+)
+"""What makes a file of version n one of version n + 1 (`PRAGMA user_version`). Only ever added
+to: files of every earlier version are out there."""
+
+
+def store_path() -> Path:
+    """`workbench/experiments.sqlite` in Jupyter's data folder."""
+    from jupyter_core.paths import jupyter_data_dir
+
+    return Path(jupyter_data_dir()) / "workbench" / "experiments.sqlite"
+
+
+class Store(contextlib.AbstractContextManager["Store"]):
+    """The experiments in one file, which is made where it is not there.
+
+    Raises:
+        ServingError: FAILED_PRECONDITION, a later workbench has written the file; UNAVAILABLE, the
+            disk is full, or does not take the file for another reason.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or store_path()
+        with self._told():
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(
+                self.path, timeout=WAIT_SECONDS, isolation_level=None
+            )
+        try:
+            with self._told():
+                self._write_ahead()
+                self._connection.execute("PRAGMA synchronous=NORMAL")
+                self._migrate()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the file system refuses, in words for a person."""
+        try:
+            yield
+        except (sqlite3.OperationalError, OSError) as error:
+            if not isinstance(error, OSError) and not _DISK.search(str(error)):
+                raise
+            raise unavailable(
+                f"The experiments in {self.path} cannot be read or written: "
+                f"{getattr(error, 'strerror', None) or error}"
+            ) from error
+
+    def _write_ahead(self) -> None:
+        # SQLite waits for other writers everywhere but here: two processes that make the file at
+        # once would not both succeed.
+        end = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > end:
+                    raise
+            time.sleep(0.01)
+
+    def _migrate(self) -> None:
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version == len(MIGRATIONS):
+            # Nothing to write: what there is can be read on a full disk too.
+            return
+        # The lock is taken before the version is read: of two processes that open an old file
+        # at once, the second finds it migrated.
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+            if version > len(MIGRATIONS):
+                raise failed_precondition(
+                    f"{self.path} was written by a later version of the workbench "
+                    f"({version} > {len(MIGRATIONS)}): update this one"
+                )
+            for migration in MIGRATIONS[version:]:
+                for statement in filter(str.strip, migration.split(";")):
+                    self._connection.execute(statement)
+            self._connection.execute(f"PRAGMA user_version={len(MIGRATIONS)}")
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._connection.close()
+
+    def add(self, kind: str, model: str, data: dict[str, Any], summary: str = "") -> int:
+        """Keep an experiment; returns its number.
+
+        Raises:
+            ServingError: UNAVAILABLE, the disk is full; nothing of it is kept.
+        """
+        packed = zlib.compress(json.dumps(data).encode())
+        with self._told():
+            cursor = self._connection.execute(
+                "INSERT INTO experiments (kind, model, saved_at, summary, data) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (kind, model, time.time(), summary, packed),
+            )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def get(self, number: int) -> tuple[str, dict[str, Any]]:
+        """The kind and data of an experiment.
+
+        Raises:
+            ServingError: NOT_FOUND, there is none of this number.
+        """
+        row = self._connection.execute(
+            "SELECT kind, data FROM experiments WHERE id = ?", (number,)
+        ).fetchone()
+        if row is None:
+            raise ServingError(Code.NOT_FOUND, f"There is no experiment {number}: see wb.history()")
+        return row[0], json.loads(zlib.decompress(row[1]))
+
+    def remove(self, number: int) -> None:
+        """Forget an experiment; nothing happens where there is none of this number."""
+        self._connection.execute("DELETE FROM experiments WHERE id = ?", (number,))
+
+    def begin(self, kind: str, model: str, server: str) -> int:
+        """An experiment of this process is under way; returns its number among those."""
+        me, now = ProcessId.me(), time.time()
+        cursor = self._connection.execute(
+            "INSERT INTO running (kind, model, server, pid, process_started, started_at, told_at, "
+            "text) VALUES (?, ?, ?, ?, ?, ?, ?, '')",
+            (kind, model, server, me.pid, me.started, now, now),
+        )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def tell(self, running: int, text: str, share: float | None) -> bool:
+        """How far one is, in words and from 0 to 1; returns whether it is to end."""
+        self._connection.execute(
+            "UPDATE running SET text = ?, share = ?, told_at = ? WHERE id = ?",
+            (text, share, time.time(), running),
+        )
+        return self.is_cancelled(running)
+
+    def is_cancelled(self, running: int) -> bool:
+        row = self._connection.execute(
+            "SELECT cancelled FROM running WHERE id = ?", (running,)
+        ).fetchone()
+        return row is not None and bool(row[0])
+
+    def end(self, running: int) -> None:
+        """It is over."""
+        self._connection.execute("DELETE FROM running WHERE id = ?", (running,))
+
+    def cancel(self, running: int) -> None:
+        """Have one end at the next place where it can.
+
+        Raises:
+            ServingError: NOT_FOUND, none of this number is under way.
+        """
+        known = [each["number"] for each in self.running()]
+        if running not in known:
+            raise not_found(f"No experiment numbered {running} is under way")
+        self._connection.execute("UPDATE running SET cancelled = 1 WHERE id = ?", (running,))
+
+    def running(self) -> list[dict[str, Any]]:
+        """The experiments under way, oldest first; what a killed process has left is removed."""
+        rows = self._connection.execute(
+            "SELECT id, kind, model, server, started_at, told_at, text, share, cancelled, pid, "
+            "process_started FROM running ORDER BY id"
+        ).fetchall()
+        names = ("number", "kind", "model", "server", "started_at", "told_at", "text", "share")
+        found = []
+        for *values, cancelled, pid, started in rows:
+            if ProcessId(pid, started).alive():
+                found.append({**dict(zip(names, values, strict=True)), "cancelled": cancelled == 1})
+            else:
+                self.end(values[0])
+        return found
+
+    def _select(self, where: str, value: str | int | None, limit: int) -> list[dict[str, Any]]:
+        rows = self._connection.execute(
+            "SELECT id, kind, model, saved_at, summary FROM experiments "
+            f"WHERE {where} ORDER BY id DESC LIMIT ?2",
+            (value, limit),
+        )
+        names = ("number", "kind", "model", "saved_at", "summary")
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def about(self, number: int) -> dict[str, Any]:
+        """An experiment as in `list`; raises as `get`."""
+        rows = self._select("id = ?1", number, 1)
+        if not rows:
+            raise ServingError(Code.NOT_FOUND, f"There is no experiment {number}: see wb.history()")
+        return rows[0]
+
+    def list(self, model: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
+        """The experiments, latest first, without their data."""
+        return self._select("?1 IS NULL OR model = ?1", model, limit)
+
+
+def keep_result(kind: str, model: str, result: T, summary: str) -> T:
+    """Keep a result, a dataclass with `to_json` and `number`; returns it with its number.
+
+    What was measured is not lost where it cannot be kept (a full disk): the result comes back
+    without a number, and a warning says why.
+    """
+    try:
+        with Store() as store:
+            number = store.add(kind, model, result.to_json(), summary)
+    except ServingError as error:
+        warnings.warn(
+            f"This result is not kept: {error.message}. It is returned all the same; its "
+            "to_json() is what would have been kept.",
+            stacklevel=3,
+        )
+        return result
+    return replace(result, number=number)
+
+
+def history(model: str | None = None) -> pd.DataFrame:
+    """The experiments that were kept, latest first; `load_experiment(number)` gets one back."""
+    import pandas as pd
+
+    with Store() as store:
+        rows = store.list(model)
+    frame = pd.DataFrame(rows, columns=["number", "kind", "model", "saved_at", "summary"])
+    frame["saved_at"] = pd.to_datetime(frame["saved_at"], unit="s", utc=True)
+    return frame.set_index("number")
+
+
+def load_experiment(number: int) -> Any:
+    """An experiment as it was returned when it was measured, to look at and plot again.
+
+    Raises:
+        ServingError: NOT_FOUND, there is none of this number; FAILED_PRECONDITION, it is of a kind
+            that only another tool can read.
+    """
+    with Store() as store:
+        kind, data = store.get(number)
+    if kind not in RESULTS:
+        raise failed_precondition(
+            f"Experiment {number} is a {kind}, which cannot be loaded like this"
+        )
+    module, name = RESULTS[kind]
+    return getattr(import_module(module), name).from_json(data, number)

@@ -1,0 +1,124 @@
+"""What is wrong with a batching setting, said in a sentence, with the cure.
+
+The evidence is why batches were closed, how large they were and how busy the slots were; the
+same from a real run, a sweep's point or a simulation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from workbench.core.batching.parameters import next_allowed_batch_size
+from workbench.experiments.sweep.point import Point
+
+_MOSTLY = 0.9
+_SMALL = 0.5
+_IDLE = 0.5
+_REJECTED = 0.005
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is wrong, and what to do about it."""
+
+    problem: str
+    cure: str
+
+    def __str__(self) -> str:
+        return f"{self.problem} Cure: {self.cure}"
+
+
+def diagnose(point: Point) -> list[Diagnosis]:
+    """What is wrong at this point, the worst first; nothing where it is well set."""
+    found = [
+        _queue_full(point),
+        _never_full(point),
+        _singles(point),
+        _padding(point),
+        _out_of_slots(point),
+    ]
+    return [diagnosis for diagnosis in found if diagnosis is not None]
+
+
+def _share(point: Point, reason: str) -> float:
+    return point.reasons.get(reason, 0) / max(sum(point.reasons.values()), 1)
+
+
+def _milliseconds(point: Point) -> str:
+    return f"{point.parameters['batch_timeout_micros'] / 1e3:g} ms"
+
+
+def _queue_full(point: Point) -> Diagnosis | None:
+    if point.rejected <= _REJECTED:
+        return None
+    # Arrivals that do not know of the queue see it as it is in the mean (PASTA).
+    limit = point.parameters["max_enqueued_batches"]
+    return Diagnosis(
+        f"the queue is full {point.rejected:.0%} of the time: {limit} waiting batches of "
+        f"{point.parameters['max_batch_size']} are all it holds.",
+        "offer less, let batches be larger, or, if bursts are all there is to it, raise "
+        "max_enqueued_batches.",
+    )
+
+
+def _never_full(point: Point) -> Diagnosis | None:
+    size = point.parameters["max_batch_size"]
+    if point.parameters["batch_timeout_micros"] == 0 or _share(point, "timeout") < _MOSTLY:
+        return None
+    clients = point.clients
+    if clients is not None and clients * point.rows < size:
+        return Diagnosis(
+            f"{clients} clients can never fill a batch of {size}: every batch waited its full "
+            f"{_milliseconds(point)}.",
+            f"set max_batch_size to {clients * point.rows}, so that a batch goes when all of them "
+            "are in it, or batch_timeout_micros to 0.",
+        )
+    if point.batch_rows < _SMALL * size and point.occupancy < _IDLE:
+        return Diagnosis(
+            f"batches of {size} are rarely filled: {_share(point, 'timeout'):.0%} of them waited "
+            f"their full {_milliseconds(point)} and went with {point.batch_rows:.1f} rows, while "
+            f"the executors were idle {1 - point.occupancy:.0%} of the time.",
+            "lower batch_timeout_micros: the wait buys nothing here.",
+        )
+    return None
+
+
+def _singles(point: Point) -> Diagnosis | None:
+    timeout, size = point.parameters["batch_timeout_micros"], point.parameters["max_batch_size"]
+    single = point.batch_rows < 2 * point.rows and size > point.rows
+    if timeout != 0 or not single or _share(point, "executor_idle") < _MOSTLY or point.slots < 2:
+        return None
+    return Diagnosis(
+        f"timeout 0 with {point.slots} threads: singles are taken at once "
+        f"({point.batch_rows:.1f} rows a batch of {size} possible).",
+        "lower num_batch_threads, or set batch_timeout_micros to about the run time of a batch, "
+        f"{max(point.run * 1e6, 100):.0f}, if more throughput is wanted.",
+    )
+
+
+def _padding(point: Point) -> Diagnosis | None:
+    allowed = point.parameters["allowed_batch_sizes"]
+    batches = sum(point.sizes.values())
+    if not allowed or not batches:
+        return None
+    run = sum(next_allowed_batch_size(size, allowed) * n for size, n in point.sizes.items())
+    rows = sum(size * n for size, n in point.sizes.items())
+    if run < 1.5 * rows:
+        return None
+    common = max(point.sizes, key=lambda size: point.sizes[size])
+    return Diagnosis(
+        f"{1 - rows / run:.0%} of the rows that run are padding.",
+        f"add smaller allowed_batch_sizes; most batches have {common} rows.",
+    )
+
+
+def _out_of_slots(point: Point) -> Diagnosis | None:
+    if point.occupancy < _MOSTLY or _share(point, "full") > _SMALL or point.batch_rows < 2:
+        return None
+    if point.queue < 2 * point.run:
+        return None
+    return Diagnosis(
+        f"the executors are busy {point.occupancy:.0%} of the time, and requests wait "
+        f"{point.queue / max(point.run, 1e-9):.1f} times as long as they run.",
+        "this is near what the model can do here: offer less, or add servers.",
+    )

@@ -1,0 +1,226 @@
+"""One setting of batching and load, and what the simulator says of it and of those around it.
+
+This is what stands behind the sliders of the sweep explorer: a setting has four numbers, a curve
+varies one of them, and each of its points has the figures that a measured point has.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from workbench.core.batching.parameters import BatchingParameters
+from workbench.core.status import invalid_argument
+from workbench.experiments.simulator.calibrate import LARGEST, Calibration
+from workbench.experiments.simulator.service_time import sizes_up_to
+from workbench.experiments.simulator.simulate import CURVE_REQUESTS, SimulationResult
+from workbench.experiments.sweep.diagnosis import diagnose
+from workbench.experiments.sweep.point import SATURATED, STABLE, Point, without_infinity
+from workbench.experiments.sweep.tune import resized
+from workbench.load.arrivals import poisson
+from workbench.load.intervals import Interval
+
+AXES = ("batch_timeout_micros", "max_batch_size", "num_batch_threads", "rate")
+CURVE_POINTS = 15
+"""Places of a scale at which a curve is simulated, about; fifteen take 150 ms."""
+_LONGEST_MICROS, _HIGHEST_RATE, _STEPS_A_DECADE = 100_000, 50_000, 10
+_FEWEST_THREADS = 4
+"""A scale of threads goes at least so far, and to twice the processors."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the four sliders say.
+
+    Attributes:
+        batch_timeout_micros, max_batch_size, num_batch_threads: as `BatchingParameters` has them.
+        rate: requests a second that are offered, Poisson arrivals.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, a number that cannot be.
+    """
+
+    batch_timeout_micros: int
+    max_batch_size: int
+    num_batch_threads: int
+    rate: float
+
+    def __post_init__(self) -> None:
+        for name in AXES:
+            value = getattr(self, name)
+            least = 0 if name == "batch_timeout_micros" else 1
+            if isinstance(value, bool) or not isinstance(value, int | float) or value < least:
+                raise invalid_argument(f"{name} must be a number of at least {least}; was {value}")
+            if not math.isfinite(value) or (name != "rate" and value != int(value)):
+                raise invalid_argument(f"{name} must be a whole number; was {value}")
+
+    @classmethod
+    def of(cls, parameters: BatchingParameters, rate: float) -> Setting:
+        """That of parameters that name their threads."""
+        return cls(
+            parameters.batch_timeout_micros,
+            parameters.batch_limit,
+            parameters.num_batch_threads or 1,
+            rate,
+        )
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Setting:
+        """From what a page says.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, not the four numbers.
+        """
+        if set(data) != set(AXES):
+            raise invalid_argument(f"A setting has {', '.join(AXES)}; had {', '.join(data)}")
+        return cls(**data)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def parameters(self, base: BatchingParameters) -> BatchingParameters:
+        """`base` with this setting's delay, size and threads."""
+        return replace(
+            resized(base, int(self.max_batch_size)),
+            batch_timeout_micros=int(self.batch_timeout_micros),
+            num_batch_threads=int(self.num_batch_threads),
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"delay {self.batch_timeout_micros / 1e3:g} ms, batches of up to "
+            f"{self.max_batch_size}, {self.num_batch_threads} threads"
+        )
+
+
+def scales(now: Setting, rows: int = 1) -> dict[str, list[float]]:
+    """The values that each slider can take: equal ratios, and what is in force now."""
+    delays = [0, *_ratios(100, _LONGEST_MICROS)]
+    sizes = [size * rows for size in sizes_up_to(max(1, LARGEST // rows))]
+    threads = range(1, max(_FEWEST_THREADS, 2 * (os.cpu_count() or 1)) + 1)
+    rates = _ratios(10, _HIGHEST_RATE)
+    found = zip(AXES, (delays, sizes, threads, rates), strict=True)
+    return {name: sorted({*values, getattr(now, name)}) for name, values in found}
+
+
+def _ratios(least: int, most: int) -> list[int]:
+    """From `least` to `most` in steps of equal ratios, each of two digits."""
+    steps = round(_STEPS_A_DECADE * math.log10(most / least))
+    exact = (least * 10 ** (step / _STEPS_A_DECADE) for step in range(steps + 1))
+    return [round(float(f"{value:.1e}")) for value in exact]
+
+
+def curve_values(scale: Sequence[float], here: float) -> list[float]:
+    """Some `CURVE_POINTS` values of a scale with its ends, and the one that is chosen."""
+    count = min(CURVE_POINTS, len(scale))
+    places = np.linspace(0, len(scale) - 1, count).round().astype(int).tolist()
+    return sorted({scale[place] for place in places} | {here})
+
+
+def predicted_curve(
+    calibration: Calibration,
+    base: BatchingParameters,
+    setting: Setting,
+    axis: str,
+    values: Sequence[float],
+    *,
+    requests: int = CURVE_REQUESTS,
+    seed: int = 0,
+) -> list[Point]:
+    """A point for each value that `axis` is to take, with all else as in `setting`.
+
+    All points share their random numbers, so that what differs between them is the setting.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, there is no such axis, or the requests of the calibration
+            are larger than the batches.
+    """
+    if axis not in AXES:
+        raise invalid_argument(f"A curve is drawn against {', '.join(AXES)}; not against {axis!r}")
+    found = []
+    for value in values:
+        change: dict[str, Any] = {axis: value}
+        point = predicted_point(
+            calibration, base, replace(setting, **change), requests=requests, seed=seed
+        )
+        found.append(point)
+    return found
+
+
+def predicted_point(
+    calibration: Calibration,
+    base: BatchingParameters,
+    setting: Setting,
+    *,
+    requests: int = CURVE_REQUESTS,
+    seed: int = 0,
+) -> Point:
+    """What the simulator says of a setting, in the figures of a measured point. It is one number
+    each: both bounds of its intervals are the estimate, and their confidence is 0."""
+    parameters = setting.parameters(base)
+    arrivals = poisson(setting.rate, seed=seed, count=requests)
+    result: SimulationResult = calibration.simulate(parameters, arrivals, seed)
+    summary = result.summary()
+    offered, achieved = summary["offered_per_s"], summary["achieved_per_s"]
+    rejected = summary["rejected_share"]
+    sizes = np.bincount(result.sizes)
+    held = result.batch[result.answered]
+    run = float((result.ended - result.started)[held].mean()) if len(held) else 0.0
+    kept_up = achieved >= 0.95 * offered and rejected <= 0.01
+    return Point(
+        parameters=parameters.to_json(),
+        load={"rate": setting.rate},
+        rows=calibration.rows,
+        offered=offered,
+        achieved=_exactly(achieved),
+        latency={f"p{level:g}": _exactly(v) for level, v in summary["latency_s"].items()},
+        samples=len(held),
+        seconds=result.seconds,
+        sizes={int(size): int(sizes[size]) for size in np.flatnonzero(sizes)},
+        reasons=summary["reasons"],
+        queue=summary["queued_mean_s"] if len(held) else 0.0,
+        run=run,
+        overhead=0.0,
+        rejected=rejected,
+        failures={},
+        occupancy=summary["occupancy"],
+        send_delay_p99=0.0,
+        memory_bytes=None,
+        verdict=STABLE if kept_up else SATURATED,
+    )
+
+
+def _exactly(value: float) -> Interval:
+    return Interval(value, value, value, 0.0)
+
+
+def point_figures(point: Point) -> dict[str, Any]:
+    """A point, measured or predicted, as plain data for a page: rates a second, latencies in
+    microseconds, shares from 0 to 1; bounds that are not known are null."""
+
+    def interval(found: Interval | None, unit: float) -> list[float] | None:
+        return (
+            None if found is None else [v * unit for v in (found.low, found.estimate, found.high)]
+        )
+
+    plain: dict[str, Any] = without_infinity(
+        {
+            "setting": Setting.of(point.batching, point.load["rate"]).to_json(),
+            "offered": point.offered,
+            "achieved": interval(point.achieved, 1),
+            **{name: interval(point.latency.get(name), 1e6) for name in ("p50", "p90", "p99")},
+            "sizes": sorted(point.sizes.items()),
+            "reasons": dict(point.reasons),
+            "batchRows": point.batch_rows,
+            "rejected": point.rejected,
+            "occupancy": point.occupancy,
+            "verdict": point.verdict,
+            "diagnoses": [str(diagnosis) for diagnosis in diagnose(point)],
+        }
+    )
+    return plain

@@ -1,0 +1,327 @@
+"""One measured point of a sweep: figures with intervals, and a verdict on them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.core.batching.parameters import BatchingParameters
+from workbench.experiments.load.measure import Window, add_counters
+from workbench.load.histogram import LatencyHistogram
+from workbench.load.intervals import Interval, group_size, quantile_interval
+
+CONFIDENCE = 0.95
+STABLE, SATURATED = "stable", "saturated"
+TOO_FEW, LIMITED = "too few samples", "limited by the load generator"
+_KEPT_UP = 0.95
+_REJECTED = 0.01
+_USUAL = 0.95
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting, measured. Rates are per second, times in seconds.
+
+    Attributes:
+        parameters: as `BatchingParameters.to_json` gives them, with the slots.
+        load: ``{"rate": ...}`` of an open loop or ``{"clients": ...}`` of a closed one.
+        rows: of each request.
+        offered: requests a second that were sent; of a closed loop, what it came to.
+        achieved: answered a second, with an interval.
+        latency: ``p50``, ``p90``, ``p99`` to an interval, in which a bound that the samples do
+            not carry is infinite; ``p99.9`` is there only if they carry both.
+        samples: answers that the percentiles are of.
+        seconds: of sending.
+        sizes: batches by rows; `reasons`: batches by why they were closed.
+        queue, run, overhead: where the mean latency of a request went: waiting for its batch to
+            start, running in it, and everything else.
+        rejected: share of the requests that found the queue full; `failures`, by reason.
+        occupancy: share of the slots' time in which they held a batch.
+        memory_bytes: private memory of the model's worker after the load; None if not known.
+        histogram: the latencies as HdrHistogram's text (see `distribution`); empty in points that
+            were kept before there was one.
+        verdict: ``stable``, ``saturated``, ``too few samples`` or ``limited by the load
+            generator``.
+    """
+
+    parameters: Mapping[str, Any]
+    load: Mapping[str, float]
+    rows: int
+    offered: float
+    achieved: Interval
+    latency: Mapping[str, Interval]
+    samples: int
+    seconds: float
+    sizes: Mapping[int, int] = field(repr=False)
+    reasons: Mapping[str, int] = field(repr=False)
+    queue: float
+    run: float
+    overhead: float
+    rejected: float
+    failures: Mapping[str, int]
+    occupancy: float
+    send_delay_p99: float
+    memory_bytes: int | None
+    verdict: str
+    histogram: str = field(default="", repr=False)
+
+    @property
+    def distribution(self) -> LatencyHistogram:
+        """All latencies, in microseconds: percentiles at any level, and to be merged with those of
+        other points, which percentiles cannot be."""
+        return LatencyHistogram.from_text(self.histogram) if self.histogram else LatencyHistogram()
+
+    @property
+    def batching(self) -> BatchingParameters:
+        return BatchingParameters.from_json(self.parameters)
+
+    @property
+    def slots(self) -> int:
+        return int(self.parameters["num_batch_threads"] or 1)
+
+    @property
+    def clients(self) -> int | None:
+        """Of a closed loop; None in an open one."""
+        return int(self.load["clients"]) if "clients" in self.load else None
+
+    @property
+    def batch_rows(self) -> float:
+        """Rows of a batch, in the mean."""
+        batches = sum(self.sizes.values())
+        return sum(size * n for size, n in self.sizes.items()) / batches if batches else 0.0
+
+    def percentile(self, name: str) -> float:
+        """Seconds, or NaN where the samples do not carry it."""
+        return self.latency[name].estimate if name in self.latency else math.nan
+
+    def line(self) -> dict[str, Any]:
+        """The point as a row of a table, in units for people."""
+        row: dict[str, Any] = {
+            "batch_timeout_micros": self.parameters["batch_timeout_micros"],
+            "max_batch_size": self.parameters["max_batch_size"],
+            "num_batch_threads": self.slots,
+            **self.load,
+            "offered_per_s": self.offered,
+            "achieved_per_s": self.achieved.estimate,
+            "achieved_low": self.achieved.low,
+            "achieved_high": self.achieved.high,
+        }
+        for name in ("p50", "p90", "p99", "p99.9"):
+            found = self.latency.get(name)
+            row[f"{name}_ms"] = math.nan if found is None else found.estimate * 1e3
+            row[f"{name}_low"] = math.nan if found is None else found.low * 1e3
+            row[f"{name}_high"] = math.nan if found is None else found.high * 1e3
+        batches = max(sum(self.reasons.values()), 1)
+        return {
+            **row,
+            "batch_rows": self.batch_rows,
+            **{
+                f"closed_{reason}": self.reasons.get(reason, 0) / batches
+                for reason in ("full", "timeout", "executor_idle")
+            },
+            "queue_ms": self.queue * 1e3,
+            "run_ms": self.run * 1e3,
+            "overhead_ms": self.overhead * 1e3,
+            "occupancy": self.occupancy,
+            "rejected": self.rejected,
+            "memory_mb": math.nan if self.memory_bytes is None else self.memory_bytes / 2**20,
+            "samples": self.samples,
+            "seconds": self.seconds,
+            "verdict": self.verdict,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain data; bounds that are infinite as null."""
+        data: dict[str, Any] = without_infinity(asdict(self))
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Point:
+        return cls(
+            **{
+                **data,
+                "achieved": _interval(data["achieved"]),
+                "latency": {name: _interval(each) for name, each in data["latency"].items()},
+                "sizes": {int(size): n for size, n in data["sizes"].items()},
+            }
+        )
+
+
+def without_infinity(data: Any) -> Any:
+    """`data` as JSON has it: keys are text, and what is no finite number is null."""
+    plain: Any = json.loads(json.dumps(data), parse_constant=lambda _: None)
+    return plain
+
+
+def _interval(data: Mapping[str, Any]) -> Interval:
+    # JSON has no infinity: it comes back as null.
+    low, high = data["low"], data["high"]
+    return Interval(
+        -math.inf if low is None else low,
+        data["estimate"],
+        math.inf if high is None else high,
+        data["confidence"],
+    )
+
+
+def summarize(
+    parameters: BatchingParameters,
+    load: Mapping[str, float],
+    rows: int,
+    windows: Sequence[Window],
+    memory_bytes: int | None,
+) -> Point:
+    """The point that these windows measured."""
+    counters = add_counters(list(windows))
+    latency = np.concatenate([window.latency for window in windows])
+    members, largest = clusters(windows)
+    seconds = sum(window.seconds for window in windows)
+    sent = sum(window.sent for window in windows)
+    failures: dict[str, int] = {}
+    for window in windows:
+        for reason, count in window.failures.items():
+            failures[reason] = failures.get(reason, 0) + count
+    found = {
+        name: interval
+        for name, level in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999))
+        if len(latency)
+        and (
+            (
+                interval := quantile_interval(
+                    latency, level, confidence=CONFIDENCE, batches=members, max_batch=largest
+                )
+            ).bounded
+            or level < 0.999
+        )
+    }
+    requests = max(counters.get("requests", 0), 1)
+    queue = counters.get("queued_micros", 0) / requests / 1e6
+    run = counters.get("request_run_micros", 0) / requests / 1e6
+    slots = parameters.num_batch_threads or 1
+    rejected = failures.get("rejected", 0) / max(sent, 1)
+    achieved = _achieved(windows)
+    return Point(
+        parameters=parameters.to_json(),
+        load=dict(load),
+        rows=rows,
+        offered=sent / seconds,
+        achieved=achieved,
+        latency=found,
+        samples=len(latency),
+        seconds=seconds,
+        sizes={int(size): n for size, n in counters.get("sizes", {}).items()},
+        reasons=counters.get("reasons", {}),
+        queue=queue,
+        run=run,
+        overhead=max(float(latency.mean()) - queue - run, 0.0) if len(latency) else 0.0,
+        rejected=rejected,
+        failures=failures,
+        occupancy=min(counters.get("slot_micros", 0) / 1e6 / (slots * seconds), 1.0),
+        send_delay_p99=max(window.send_delay_p99 for window in windows),
+        memory_bytes=memory_bytes,
+        verdict=_verdict(load, windows, sent / seconds, achieved, rejected, found),
+        histogram=_histogram(latency),
+    )
+
+
+def _histogram(latency: NDArray[np.float64]) -> str:
+    histogram = LatencyHistogram()
+    histogram.record_seconds(latency)
+    return histogram.to_text()
+
+
+def _verdict(
+    load: Mapping[str, float],
+    windows: Sequence[Window],
+    offered: float,
+    achieved: Interval,
+    rejected: float,
+    latency: Mapping[str, Interval],
+) -> str:
+    open_loop = "rate" in load
+    if open_loop and (rejected > _REJECTED or achieved.estimate < _KEPT_UP * offered):
+        # Where the server cannot keep up, late sending is its doing as well.
+        return SATURATED if not _generator_behind(windows) else LIMITED
+    if any(window.limited for window in windows):
+        return LIMITED
+    return STABLE if "p99" in latency and latency["p99"].bounded else TOO_FEW
+
+
+def _generator_behind(windows: Sequence[Window]) -> bool:
+    rejected = sum(window.failures.get("rejected", 0) for window in windows)
+    return not rejected and all(window.limited for window in windows)
+
+
+def clusters(windows: Sequence[Window]) -> tuple[NDArray[np.int64], int]:
+    """The cluster of each latency, numbered over all windows, and the most in one cluster.
+
+    Requests of one batch share their fate. Where the batch is not known, neighbours in the order
+    of their answers are taken together. And where requests queue, batches share the fate of those
+    before them: then so many in a row are one cluster that clusters hardly do (`group_size`). How
+    many that are, and the most in one cluster, is set by the first window, so that it does not
+    depend on what is looked at later: nearly all of its requests were in batches not larger. The
+    few that are larger count as several.
+    """
+    usual = _usual_largest(windows[0])
+    batches = [_batches(window, usual) for window in windows]
+    together = group_size(windows[0].latency, batches[0])
+    largest = usual * together
+    members, base = [], 0
+    for each in batches:
+        batch = each // together
+        order = np.argsort(batch, kind="stable")
+        ordered = batch[order]
+        first = np.searchsorted(ordered, ordered, side="left")
+        piece = np.empty(len(batch), np.int64)
+        piece[order] = (np.arange(len(batch)) - first) // largest
+        number = np.unique(batch * (piece.max(initial=0) + 1) + piece, return_inverse=True)[1]
+        members.append(number + base)
+        base += int(number.max(initial=-1)) + 1
+    return np.concatenate(members), largest
+
+
+def _batches(window: Window, usual: int) -> NDArray[np.int64]:
+    """The batch of each latency, numbered from 0 in the order of time."""
+    if len(window.batch) and window.batch[0] >= 0:
+        numbers: NDArray[np.int64] = np.unique(window.batch, return_inverse=True)[1]
+        return numbers
+    place = np.empty(len(window.ended), np.int64)
+    place[np.argsort(window.ended, kind="stable")] = np.arange(len(window.ended))
+    return place // usual
+
+
+def _usual_largest(window: Window) -> int:
+    """Requests in a batch that is not exceeded by `_USUAL` of the window's requests."""
+    counts = window.batches
+    sizes = sorted((int(size), n) for size, n in counts.get("sizes", {}).items())
+    if not sizes:
+        return 1
+    per_request = max(counts["rows"] / max(counts["requests"], 1), 1.0)
+    wanted, seen, usual = _USUAL * counts["rows"], 0, 1
+    for size, n in sizes:
+        usual, seen = size, seen + size * n
+        if seen >= wanted:
+            break
+    return max(1, math.ceil(usual / float(per_request)))
+
+
+_BLOCKS = 16
+
+
+def _achieved(windows: Sequence[Window]) -> Interval:
+    """Answers a second, with an interval from blocks of time, which holds for one look: answers
+    come in batches, so single ones are not independent."""
+    rate = sum(w.answered for w in windows) / sum(w.seconds for w in windows)
+    counts: list[float] = []
+    for window in windows:
+        start = window.seconds * 0.1
+        edges = np.linspace(start, window.seconds, _BLOCKS + 1)
+        counts += (np.histogram(window.ended, edges)[0] / np.diff(edges)).tolist()
+    half = 2.0 * float(np.std(counts, ddof=1)) / math.sqrt(len(counts))
+    return Interval(max(rate - half, 0.0), rate, rate + half, CONFIDENCE)

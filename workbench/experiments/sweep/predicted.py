@@ -1,0 +1,84 @@
+"""A sweep's points as the simulator predicts them, and how far it was off."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from workbench.core.status import invalid_argument
+from workbench.experiments.simulator.simulate import SimulationResult, simulate_closed
+from workbench.experiments.sweep.point import STABLE, Point
+from workbench.load.arrivals import Schedule
+
+if TYPE_CHECKING:
+    from workbench.experiments.simulator.calibrate import Calibration
+    from workbench.experiments.sweep.sweep_result import SweepResult
+
+REQUESTS = 5000
+"""Simulated for each point: enough for a 99th percentile."""
+
+
+def predict(result: SweepResult, calibration: Calibration) -> list[dict[str, float]]:
+    """What the simulator says of each point: `achieved` (requests a second), and `p50`, `p90` and
+    `p99` in seconds (NaN where nothing is answered).
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, the calibration is of requests of another size.
+    """
+    return [_predicted(point, calibration, result) for point in result.points]
+
+
+def _predicted(point: Point, calibration: Calibration, result: SweepResult) -> dict[str, float]:
+    if point.rows != calibration.rows:
+        raise invalid_argument(
+            f"The sweep's requests have {point.rows} rows and the calibration's have "
+            f"{calibration.rows}: calibrate with rows={point.rows}"
+        )
+    summary = _simulated(point, calibration, result).summary()
+    latency = summary["latency_s"]
+    levels = {f"p{level:g}": latency.get(level, math.nan) for level in (50.0, 90.0, 99.0)}
+    return {"achieved": summary["achieved_per_s"], **levels}
+
+
+def _simulated(point: Point, calibration: Calibration, result: SweepResult) -> SimulationResult:
+    clients = point.clients
+    if clients is not None:
+        return simulate_closed(
+            point.batching,
+            clients,
+            calibration.service,
+            point.slots,
+            requests=max(REQUESTS, 20 * clients),
+            rows=point.rows,
+            seed=result.seed,
+        )
+    rate = point.load["rate"]
+    kind: Any = result.arrivals
+    # A ramp lasted as long as the point did; the others are as long as is needed.
+    duration = point.seconds if kind == "ramp" else max(REQUESTS / rate, 0.1)
+    arrivals = Schedule(kind, rate, duration, result.seed).arrivals()
+    found: SimulationResult = calibration.simulate(point.batching, arrivals, result.seed)
+    return found
+
+
+def disagreement(
+    points: Sequence[Point], predicted: Sequence[dict[str, float]]
+) -> dict[str, float]:
+    """The median absolute relative error of what was predicted, over the points that are stable;
+    NaN where there are none."""
+    stable = [(p, q) for p, q in zip(points, predicted, strict=True) if p.verdict == STABLE]
+    found: dict[str, float] = {}
+    for name in ("achieved", "p50", "p90", "p99"):
+        errors = [
+            abs(q[name] / measured - 1)
+            for p, q in stable
+            if (measured := p.achieved.estimate if name == "achieved" else p.percentile(name)) > 0
+        ]
+        found[name] = _median(errors)
+    return found
+
+
+def _median(values: list[float]) -> float:
+    return statistics.median(values) if values else math.nan

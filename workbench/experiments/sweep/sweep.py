@@ -1,0 +1,291 @@
+"""Sweeping batching settings over load, honestly: what each costs, how sure that is, and why.
+
+Each point is measured in windows until its 99th percentile is known well enough, by an
+interval that stays valid however often it is looked at, or its time is up. The points are
+measured in random order, so that a machine that warms up or slows down does not favour one
+setting over another.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+from workbench.client.server import Server
+from workbench.core.batching.parameters import BatchingParameters
+from workbench.core.status import ServingError, invalid_argument
+from workbench.experiments.load.borrowed_settings import apply, kept_settings
+from workbench.experiments.load.generator import LoadError
+from workbench.experiments.load.measure import Where, Window, measure
+from workbench.experiments.load.server_load import Payload, make_payload
+from workbench.experiments.store.progress import Progress
+from workbench.experiments.store.running import Running
+from workbench.experiments.sweep.point import CONFIDENCE, Point, clusters, summarize
+from workbench.experiments.sweep.sweep_result import SweepResult
+from workbench.load.arrivals import Kind, Schedule
+from workbench.load.intervals import quantile_interval
+
+WINDOW_SECONDS = {"engine": 0.5, "rest": 1.0, "grpc": 1.0}
+OVERHEAD_SECONDS = {"engine": 0.15, "rest": 0.7, "grpc": 0.9}
+"""What a window costs beside its load: the setting, the result, and the generator's start."""
+
+_CONTINUOUS = ("bursty", "ramp")
+"""Arrivals that are not the same at all times, so that a window must be long enough to see it."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    parameters: BatchingParameters
+    load: dict[str, float]
+
+
+def sweep(
+    server: Server,
+    *,
+    batch_timeout_micros: Sequence[int] | int | None = None,
+    max_batch_size: Sequence[int] | int | None = None,
+    num_batch_threads: Sequence[int] | int | None = None,
+    rate: Sequence[float] | float | None = None,
+    clients: Sequence[int] | int | None = None,
+    payload: Any = None,
+    rows: int = 1,
+    where: Where = "engine",
+    arrivals: Kind | Schedule = "poisson",
+    precision: float = 0.2,
+    seconds: float = 2.0,
+    seed: int = 0,
+    base: BatchingParameters | None = None,
+    keep: bool = True,
+    progress: bool = True,
+    on_point: Callable[[Point], None] | None = None,
+    on_window: Callable[[int, float], None] | None = None,
+) -> SweepResult:
+    """Measure every combination of settings and loads.
+
+    Args:
+        batch_timeout_micros, max_batch_size, num_batch_threads: values to try; without, the one
+            in force.
+        rate: requests a second of an open loop, in which latency counts from the intended time.
+        clients: of a closed loop, each of which waits for its answer; instead of `rate`.
+        payload: examples to ask with, as for `predict`; without, zeros. `rows`: of a request.
+        where: ``engine``: inside the server, batching and model alone; ``rest``, ``grpc``: over
+            the network, from a process of its own.
+        arrivals: ``poisson``, ``constant``, ``bursty`` or ``ramp``; or a `Schedule`, of which all
+            but rate, duration and seed is used. Bursts and ramps need time, so they are not cut
+            into windows: such a point lasts `seconds`, at the end of which a ramp has its rate.
+        precision: a point is certain enough when the interval of its 99th percentile is not wider
+            than this share of it.
+        seconds: of load for a point at most; it may end sooner.
+        seed: of the arrivals and of the order.
+        base: the other parameters; without, those in force.
+        keep: whether the result goes into the store (`wb.history()`).
+        on_point: called with each point when it is measured.
+        on_window: called after each window of load with the number of points that were measured
+            before, and how many seconds of load this one has had. A `KeyboardInterrupt` that
+            either of these raises is an interruption.
+
+    Returns:
+        The points that were measured; after an interruption (also from the dashboard), or when
+        the server fails at a later point, those that were finished by then.
+
+    The server's parameters and slots are afterwards what they were before.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, not exactly one of `rate` and `clients`, or values that are
+            not allowed; or what the server refused with at the first point.
+        LoadError: the load generator failed at the first point.
+    """
+    if (rate is None) == (clients is None):
+        raise invalid_argument("Give either rate (an open loop) or clients (a closed loop)")
+    if where not in WINDOW_SECONDS:
+        raise invalid_argument(f"Load can enter at 'engine', 'rest' or 'grpc'; was {where!r}")
+    shape = _shape(arrivals)
+    asked = make_payload(server, payload, rows=rows)
+    version = max(server.versions.available)
+    said = Progress(progress)
+    started, interrupted = time.time(), False
+    points: list[Point] = []
+    failure: str | None = None
+    each = seconds if shape.kind in _CONTINUOUS else min(WINDOW_SECONDS[where], seconds)
+    with Running("sweep", server, keep, said) as running, kept_settings(server) as before:
+        plans = _plans(
+            base or before,
+            before.num_batch_threads,
+            _listed(batch_timeout_micros),
+            _listed(max_batch_size),
+            _listed(num_batch_threads),
+            [{"rate": r} for r in _listed(rate)] or [{"clients": c} for c in _listed(clients)],
+        )
+        random.Random(seed).shuffle(plans)
+        most = predicted_seconds(len(plans), seconds, where, each)
+        said.say(f"Measuring {len(plans)} points, {where}: {most:.0f} s at most")
+        begun = time.monotonic()
+        try:
+            for number, plan in enumerate(plans):
+                running.tell(_far(number, len(plans), 0.0, most), number / len(plans))
+                apply(server, plan.parameters)
+                windows: list[Window] = []
+                for window in _windows(
+                    server, asked, plan, where, shape, precision, seconds, each, seed
+                ):
+                    windows.append(window)
+                    loaded = sum(one.seconds for one in windows)
+                    done = min(1.0, loaded / seconds)
+                    running.tell(_far(number, len(plans), done, most), (number + done) / len(plans))
+                    if on_window is not None:
+                        on_window(number, loaded)
+                point = summarize(
+                    plan.parameters, plan.load, rows, windows, worker_memory(server, version)
+                )
+                points.append(point)
+                if on_point is not None:
+                    on_point(point)
+        except KeyboardInterrupt:
+            interrupted = True
+            said.say(f"Interrupted: {len(points)} of {len(plans)} points were measured")
+        except (ServingError, LoadError) as error:
+            if not points:
+                raise
+            failure = str(error)
+            said.say(f"{failure}: {len(points)} of {len(plans)} points were measured")
+        finally:
+            said.close()
+    result = SweepResult(
+        model=server.model,
+        version=version,
+        where=where,
+        arrivals=shape.kind if rate is not None else "closed",
+        seed=seed,
+        started_at=started,
+        seconds=time.monotonic() - begun,
+        predicted_seconds=most,
+        interrupted=interrupted,
+        points=tuple(sorted(points, key=_order)),
+        failure=failure,
+    )
+    if keep and points:
+        from workbench.experiments.store.store import keep_result
+
+        about = f"{len(points)} points, {where}, {result.arrivals}"
+        result = keep_result("sweep", server.model, result, about)
+    return result
+
+
+def _far(number: int, plans: int, done: float, most: float) -> str:
+    """How far a sweep is that has measured `number` points, and a share of the next."""
+    left = most * (1 - (number + done) / plans)
+    return f"point {number + 1} of {plans}, {left:.0f} s left at most"
+
+
+def _shape(arrivals: Kind | Schedule) -> Schedule:
+    if isinstance(arrivals, Schedule):
+        return arrivals
+    try:
+        return Schedule(arrivals, 1.0, 1.0)
+    except ValueError as error:
+        raise invalid_argument(str(error)) from error
+
+
+def predicted_seconds(
+    points: int, seconds: float, where: str, window: float | None = None
+) -> float:
+    """The longest that so many points can take, measured in windows of so many seconds."""
+    windows = max(1, round(seconds / (window or WINDOW_SECONDS[where])))
+    return points * (seconds + windows * OVERHEAD_SECONDS[where])
+
+
+def worker_memory(server: Server, version: int) -> int | None:
+    """Private bytes of the version's worker process, measured now."""
+    frame = server.memory()
+    found = frame[(frame["model"] == server.model) & (frame["version"] == version)]["uss"]
+    return int(found.iloc[0]) if len(found) else None
+
+
+def _listed(values: Any) -> list[Any]:
+    if values is None:
+        return []
+    return list(values) if isinstance(values, Sequence) else [values]
+
+
+def _plans(
+    base: BatchingParameters,
+    slots: int | None,
+    timeouts: list[int],
+    sizes: list[int],
+    threads: list[int],
+    loads: list[dict[str, float]],
+) -> list[_Plan]:
+    plans = []
+    for timeout, size, thread in product(
+        timeouts or [base.batch_timeout_micros],
+        sizes or [base.max_batch_size],
+        threads or [base.num_batch_threads or slots or 1],
+    ):
+        # Padding goes up to the largest batch, whichever that is now.
+        allowed = tuple(a for a in base.allowed_batch_sizes if a < size)
+        parameters = replace(
+            base,
+            batch_timeout_micros=timeout,
+            max_batch_size=size,
+            num_batch_threads=thread,
+            allowed_batch_sizes=(*allowed, size) if base.allowed_batch_sizes else (),
+        )
+        plans += [_Plan(parameters, load) for load in loads]
+    return plans
+
+
+def _windows(
+    server: Server,
+    payload: Payload,
+    plan: _Plan,
+    where: Where,
+    shape: Schedule,
+    precision: float,
+    seconds: float,
+    each: float,
+    seed: int,
+) -> Iterator[Window]:
+    """Windows of load, `each` so long, until the point is certain enough or its time is up."""
+    windows: list[Window] = []
+    while sum(window.seconds for window in windows) + each <= seconds + 1e-9:
+        load: Schedule | int
+        if "rate" in plan.load:
+            load = replace(
+                shape,
+                rate=plan.load["rate"],
+                duration_s=each,
+                seed=seed * 1000 + len(windows),
+            )
+        else:
+            load = int(plan.load["clients"])
+        window = measure(server, payload, load, each, where)
+        windows.append(window)
+        yield window
+        if _certain(windows, precision):
+            return
+
+
+def _certain(windows: list[Window], precision: float) -> bool:
+    import numpy as np
+
+    latency = np.concatenate([window.latency for window in windows])
+    if not len(latency):
+        return False
+    members, largest = clusters(windows)
+    found = quantile_interval(
+        latency, 0.99, confidence=CONFIDENCE, batches=members, max_batch=largest
+    )
+    return found.relative_width <= precision
+
+
+def _order(point: Point) -> tuple[float, ...]:
+    return (
+        point.parameters["max_batch_size"],
+        point.slots,
+        point.parameters["batch_timeout_micros"],
+        *point.load.values(),
+    )

@@ -1,0 +1,121 @@
+"""The figure of a sweep: what a batching delay costs in latency and buys in throughput."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from workbench.experiments.sweep.point import STABLE, Point
+from workbench.experiments.sweep.predicted import disagreement, predict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from workbench.experiments.simulator.calibrate import Calibration
+    from workbench.experiments.sweep.sweep_result import SweepResult
+
+
+def knee(points: list[Point], percentile: str = "p99") -> Point | None:
+    """Where throughput divided by latency is highest (Kleinrock's *power*): beyond it more load
+    costs more latency than it brings throughput. Only stable points are asked."""
+    asked = [p for p in points if p.verdict == STABLE and percentile in p.latency]
+    return max(asked, key=lambda p: p.achieved.estimate / p.percentile(percentile), default=None)
+
+
+def lines_of(points: tuple[Point, ...]) -> dict[str, list[Point]]:
+    """The points by their setting, in words that tell the settings apart, each by throughput."""
+    sizes = {p.parameters["max_batch_size"] for p in points}
+    slots = {p.slots for p in points}
+    lines: dict[str, list[Point]] = {}
+    for point in points:
+        label = f"{point.parameters['batch_timeout_micros'] / 1e3:g} ms"
+        if len(sizes) > 1:
+            label += f", size {point.parameters['max_batch_size']}"
+        if len(slots) > 1:
+            label += f", {point.slots} slots"
+        lines.setdefault(label, []).append(point)
+    return {label: sorted(line, key=lambda p: p.offered) for label, line in lines.items()}
+
+
+def plot_sweep(
+    result: SweepResult, percentile: str, calibration: Calibration | None = None
+) -> Figure:
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.3), layout="constrained")
+    axes = figure.add_subplot()
+    lines = lines_of(result.points)
+    predicted = [] if calibration is None else predict(result, calibration)
+    found_for = {id(p): each for p, each in zip(result.points, predicted, strict=False)}
+    colors = colormaps["viridis"]
+    for number, (label, line) in enumerate(lines.items()):
+        color = colors(0.85 * number / max(len(lines) - 1, 1))
+        shown = [p for p in line if percentile in p.latency]
+        x = [p.achieved.estimate for p in shown]
+        y = [p.percentile(percentile) * 1e3 for p in shown]
+        axes.plot(x, y, color=color, linewidth=1.4, label=label)
+        if predicted:
+            dotted = [found_for[id(point)] for point in line]
+            axes.plot(
+                [each["achieved"] for each in dotted],
+                [each.get(percentile, math.nan) * 1e3 for each in dotted],
+                color=color,
+                linestyle=":",
+                linewidth=1.2,
+            )
+        for point in shown:
+            found = point.latency[percentile]
+            at = (point.achieved.estimate, found.estimate * 1e3)
+            axes.errorbar(
+                *at,
+                xerr=_sides(point.achieved.low, at[0], point.achieved.high),
+                yerr=_sides(found.low * 1e3, at[1], found.high * 1e3),
+                color=color,
+                marker="o",
+                markersize=5,
+                markerfacecolor=color if point.verdict == STABLE else "white",
+                linewidth=0.9,
+                capsize=2,
+            )
+        best = knee(line, percentile) if len(line) > 2 else None
+        if best is not None:
+            axes.plot(
+                best.achieved.estimate,
+                best.percentile(percentile) * 1e3,
+                marker="o",
+                markersize=13,
+                markerfacecolor="none",
+                markeredgecolor=color,
+                linestyle="none",
+            )
+    note = "bars: 95 % intervals; ring: knee; hollow: not stable"
+    if predicted:
+        off = disagreement(result.points, predicted).get(percentile, math.nan)
+        note += "; dotted: predicted"
+        note += "" if math.isnan(off) else f", off by {off:.0%} in the median"
+    heights = [p.percentile(percentile) for p in result.points if percentile in p.latency]
+    if heights and max(heights) > 20 * min(heights):
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("throughput (requests/s)")
+    axes.set_ylabel(f"latency, {percentile} (ms)")
+    axes.set_title(
+        f"{result.model}, version {result.version}: {result.where}, "
+        f"{'closed loop' if result.arrivals == 'closed' else result.arrivals + ' arrivals'}",
+        fontsize=10,
+    )
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(title="batching delay", frameon=False, fontsize=9)
+    axes.text(0.99, 0.02, note, ha="right", fontsize=7, color="0.4", transform=axes.transAxes)
+    return figure
+
+
+def _sides(low: float, middle: float, high: float) -> list[list[float]]:
+    def side(length: float) -> float:
+        return max(length, 0.0) if math.isfinite(length) else 0.0
+
+    return [[side(middle - low)], [side(high - middle)]]

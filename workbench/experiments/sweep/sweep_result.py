@@ -1,0 +1,260 @@
+"""What a sweep found: a table, a figure, a recommendation, and a file for TensorFlow Serving."""
+
+from __future__ import annotations
+
+import html
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.core.batching.parameters import BatchingParameters
+from workbench.core.status import ServingError, failed_precondition
+from workbench.experiments.sweep.diagnosis import diagnose
+from workbench.experiments.sweep.point import STABLE, Point
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from workbench.experiments.simulator.calibrate import Calibration
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """A point that is within the limits, and why it is the one."""
+
+    point: Point
+    text: str
+
+    @property
+    def parameters(self) -> BatchingParameters:
+        return self.point.batching
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """The points of one sweep.
+
+    Attributes:
+        model, version: what was measured.
+        where: where the load entered; `arrivals`: its kind, ``closed`` for a closed loop.
+        seed: repeats arrivals and order.
+        started_at: wall-clock time, seconds since the epoch.
+        seconds: it took; `predicted_seconds`: what was said before.
+        interrupted: whether points are missing.
+        points: sorted by setting and load.
+        failure: what ended it early, where it was no interruption.
+        number: in the store; None if it was not kept.
+    """
+
+    model: str
+    version: int
+    where: str
+    arrivals: str
+    seed: int
+    started_at: float
+    seconds: float
+    predicted_seconds: float
+    interrupted: bool
+    points: tuple[Point, ...] = field(repr=False)
+    failure: str | None = None
+    number: int | None = None
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row a point; see `Point.line`."""
+        import pandas as pd
+
+        frame = pd.DataFrame([point.line() for point in self.points])
+        return frame.assign(where=self.where, arrivals=self.arrivals)
+
+    @property
+    def loop(self) -> str:
+        """``closed loop``, or ``open loop`` with the kind of arrivals."""
+        return "closed loop" if self.arrivals == "closed" else f"open loop, {self.arrivals}"
+
+    def diagnoses(self) -> list[str]:
+        """A sentence on each thing that is wrong at some point, with its cure."""
+        found: dict[str, None] = {}
+        for point in self.points:
+            for diagnosis in diagnose(point):
+                found.setdefault(str(diagnosis))
+        return list(found)
+
+    def recommend(
+        self, *, p99_ms: float | None = None, rate: float | None = None
+    ) -> Recommendation:
+        """The setting for the most throughput whose 99th percentile is surely within `p99_ms`, or
+        at `rate` requests a second (the nearest that was measured) that with the lowest.
+
+        Raises:
+            ServingError: FAILED_PRECONDITION, no stable point does it, naming the nearest.
+        """
+        stable = [p for p in self.points if p.verdict == STABLE]
+        if rate is not None and stable:
+            near = min((abs(p.offered - rate) for p in stable), default=math.inf)
+            stable = [p for p in stable if abs(p.offered - rate) <= near + 0.05 * rate]
+        if not stable:
+            raise failed_precondition("No point was stable: measure longer, or at lower rates")
+        limit = math.inf if p99_ms is None else p99_ms / 1e3
+        within = [p for p in stable if p.latency["p99"].high <= limit]
+        if not within:
+            best = min(stable, key=lambda p: p.percentile("p99"))
+            raise failed_precondition(
+                f"No stable point has its 99th percentile surely within {p99_ms:g} ms; the nearest "
+                f"is {best.percentile('p99') * 1e3:.3g} ms with {_setting(best)} at "
+                f"{best.achieved.estimate:.0f} requests/s"
+            )
+        if rate is None:
+            chosen = max(within, key=lambda p: p.achieved.estimate)
+        else:
+            chosen = min(within, key=lambda p: p.percentile("p99"))
+        p99 = chosen.latency["p99"]
+        return Recommendation(
+            chosen,
+            f"{_setting(chosen)}: {chosen.achieved.estimate:.0f} requests/s with a 99th percentile "
+            f"of {p99.estimate * 1e3:.3g} ms ({p99.low * 1e3:.3g} to {p99.high * 1e3:.3g})",
+        )
+
+    def to_batching_parameters(
+        self, path: str | os.PathLike[str], point: Point | Recommendation | None = None
+    ) -> Path:
+        """Write a `--batching_parameters_file` for TensorFlow Serving with the parameters of
+        `point`, by default the recommended one.
+
+        Raises:
+            ServingError: as `recommend`.
+        """
+        chosen = point or self.recommend()
+        parameters = chosen.parameters if isinstance(chosen, Recommendation) else chosen.batching
+        target = Path(path)
+        target.write_text(batching_text_proto(parameters))
+        return target
+
+    def plot(self, percentile: str = "p99", predicted: Calibration | None = None) -> Figure:
+        """Latency against throughput, one line a setting, with the intervals of both; the knee of
+        each line is ringed, and points that are not stable are hollow.
+
+        With a calibration as `predicted` the same points as the simulator sees them are drawn too,
+        dotted, and how far it is off is said.
+        """
+        from workbench.experiments.sweep.sweep_figure import plot_sweep
+
+        return plot_sweep(self, percentile, predicted)
+
+    def disagreement(self, calibration: Calibration) -> dict[str, float]:
+        """How far the simulator with this calibration is off: the median absolute relative error of
+        throughput (``achieved``) and of ``p50``, ``p90`` and ``p99``, over the stable points.
+
+        A calibration knows the engine alone: over REST and gRPC the way there and back is an error.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, the calibration is of requests of another size.
+        """
+        from workbench.experiments.sweep.predicted import disagreement, predict
+
+        return disagreement(self.points, predict(self, calibration))
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain data."""
+        data = {k: v for k, v in self.__dict__.items() if k not in ("points", "number")}
+        return {**data, "points": [point.to_json() for point in self.points]}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], number: int | None = None) -> SweepResult:
+        points = tuple(Point.from_json(each) for each in data["points"])
+        return cls(**{**data, "points": points, "number": number})
+
+    def _repr_html_(self) -> str:
+        """A table and what to make of it; needs neither kernel nor script to be looked at."""
+        head = "".join(f"<th>{title}</th>" for title, _ in _COLUMNS)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(show(p))}</td>" for _, show in _COLUMNS) + "</tr>"
+            for p in self.points
+        )
+        notes = [*_recommended(self), *self.diagnoses()]
+        if self.failure is not None:
+            notes.insert(0, f"Ended early: {self.failure}")
+        listed = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+        return (
+            f"<p><b>Sweep of {html.escape(self.model)}</b>, version {self.version}: "
+            f"{len(self.points)} points, {self.where}, {self.loop}, {self.seconds:.0f} s"
+            f"{', interrupted' if self.interrupted else ''}</p>"
+            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><ul>{listed}</ul>"
+        )
+
+
+def _recommended(result: SweepResult) -> list[str]:
+    try:
+        return [f"Most throughput: {result.recommend()}"]
+    except ServingError as error:
+        return [str(error)]
+
+
+def _setting(point: Point) -> str:
+    return (
+        f"batch_timeout_micros {point.parameters['batch_timeout_micros']}, "
+        f"max_batch_size {point.parameters['max_batch_size']}"
+    )
+
+
+def _percentile_text(point: Point, name: str) -> str:
+    found = point.latency.get(name)
+    if found is None:
+        return "–"
+    low, high = max(found.low, 0.0) * 1e3, found.high * 1e3
+    return f"{found.estimate * 1e3:.3g} [{low:.3g}, {'?' if math.isinf(high) else f'{high:.3g}'}]"
+
+
+def _reasons_text(point: Point) -> str:
+    total = max(sum(point.reasons.values()), 1)
+    ranked = sorted(point.reasons.items(), key=lambda item: -item[1])
+    return ", ".join(f"{reason} {count / total:.0%}" for reason, count in ranked)
+
+
+_COLUMNS = (
+    ("timeout (µs)", lambda p: str(p.parameters["batch_timeout_micros"])),
+    ("batch size", lambda p: str(p.parameters["max_batch_size"])),
+    ("load", lambda p: " ".join(f"{v:g} {'clients' if k == 'clients' else '/s'}"
+                                for k, v in p.load.items())),
+    ("achieved (/s)", lambda p: f"{p.achieved.estimate:.0f}"),
+    ("p50 (ms)", lambda p: _percentile_text(p, "p50")),
+    ("p99 (ms)", lambda p: _percentile_text(p, "p99")),
+    ("rows a batch", lambda p: f"{p.batch_rows:.1f}"),
+    ("closed by", _reasons_text),
+    ("queue + run + rest (ms)",
+     lambda p: f"{p.queue * 1e3:.2f} + {p.run * 1e3:.2f} + {p.overhead * 1e3:.2f}"),
+    ("rejected", lambda p: f"{p.rejected:.1%}"),
+    ("verdict", lambda p: p.verdict),
+)  # fmt: skip
+
+
+def batching_text_proto(parameters: BatchingParameters) -> str:
+    """The text form of TensorFlow Serving's `BatchingParameters` message, in which single
+    numbers are wrapped (``max_batch_size { value: 64 }``)."""
+    lines = []
+    for name in (
+        "max_batch_size",
+        "batch_timeout_micros",
+        "max_enqueued_batches",
+        "num_batch_threads",
+    ):
+        value = getattr(parameters, name)
+        if value is not None:
+            lines.append(f"{name} {{ value: {value} }}")
+    lines += [f"allowed_batch_sizes: {size}" for size in parameters.allowed_batch_sizes]
+    if parameters.pad_variable_length_inputs:
+        lines.append("pad_variable_length_inputs: true")
+    if parameters.enable_large_batch_splitting:
+        lines.append("enable_large_batch_splitting { value: true }")
+        if parameters.max_execution_batch_size is not None:
+            lines.append(
+                f"max_execution_batch_size {{ value: {parameters.max_execution_batch_size} }}"
+            )
+    return "\n".join(lines) + "\n"

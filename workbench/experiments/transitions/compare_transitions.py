@@ -1,0 +1,245 @@
+"""The same change of version under different transition policies, with the same traffic.
+
+Each run loads a server with the same seeded arrivals, brings the new version in under one of the
+policies, and takes it back; policies take turns in a drawn order, so that a slow minute of the
+machine harms no one of them alone. In the end the server is as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from workbench.client.control_client import model_path
+from workbench.client.publishing.saving import ASIDE, version_folders
+from workbench.client.server import LOAD_TIMEOUT_SECONDS, Server
+from workbench.core.status import failed_precondition, invalid_argument
+from workbench.core.versions.policies import policy_name
+from workbench.experiments.load.generator import Closed, run_load
+from workbench.experiments.recording.recording import LEAD_SECONDS, predict_job, record
+from workbench.experiments.store.progress import Progress
+from workbench.experiments.store.running import Running
+from workbench.experiments.transitions.page_cache import bring_in, cached_share, evict
+from workbench.experiments.transitions.transition_comparison import TransitionComparison, is_certain
+from workbench.experiments.transitions.transition_run import Disk, Run
+from workbench.load.arrivals import Schedule
+
+POLICIES = ("smooth", "unload_first", "unload_first+hold", "staged")
+PRECISION = 0.1
+MOST_REPEATS = 20
+_DISKS = ("warm", "cold")
+# Fewer give no interval that holds at every look.
+_LEAST_REPEATS = 5
+_SETTLE_SECONDS = 0.3
+_WARM_UP_CLIENTS = 4
+_WARM_UP_SECONDS = 0.5
+
+
+def compare_transitions(
+    server: Server,
+    new: Any,
+    x: Any,
+    *,
+    policies: Sequence[str] = POLICIES,
+    rate: float = 100.0,
+    load: Schedule | None = None,
+    repeats: int | None = None,
+    precision: float = PRECISION,
+    most_repeats: int = MOST_REPEATS,
+    disk: Disk | Sequence[Disk] = "warm",
+    seed: int = 0,
+    lead_seconds: float = LEAD_SECONDS,
+    keep: bool = True,
+    progress: bool = True,
+) -> TransitionComparison:
+    """Bring a new version in under each policy, again and again, and take it back each time.
+
+    With a warm disk the new version's files are brought into the page cache before each change,
+    with a cold one they are sent back to the disk. Interrupting keeps what has been measured, and
+    puts the server back.
+
+    Args:
+        new: the next version: a Keras model, a `tf.Module`, or the path of a SavedModel.
+        x: one example (or batch): what each request asks.
+        policies: by their names, see `Server.transition`.
+        rate: offered load, requests a second; Poisson arrivals, the same in each run.
+        load: other arrivals instead of these, such as ``Schedule("constant", 500, 1)``, which go
+            on for as long as a change takes; not a ramp.
+        repeats: runs of each policy. Without, each is repeated until its median gap is known to
+            `precision` (0.1 is 10 %) either way, `most_repeats` times at most.
+        disk: ``"warm"``, ``"cold"`` or both.
+        seed: of the arrivals and of the order of runs.
+        lead_seconds: of traffic before and after each change.
+        keep: whether the result goes into the store (`wb.history()`).
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, this is no comparison; FAILED_PRECONDITION, the model has
+            no version that serves; or why the new version does not load.
+    """
+    names = [policy_name(name) for name in policies]
+    if not names or len(set(names)) < len(names):
+        raise invalid_argument(f"Name each policy once; had {', '.join(policies) or 'none'}")
+    if (repeats is not None and repeats < 1) or not rate > 0 or most_repeats < 1:
+        raise invalid_argument(
+            f"repeats, most_repeats and rate must be positive; were {repeats}, {most_repeats} and "
+            f"{rate}"
+        )
+    if not 0 < precision < 1:
+        raise invalid_argument(f"precision must be between 0 and 1; was {precision}")
+    disks: tuple[Disk, ...] = (disk,) if isinstance(disk, str) else tuple(disk)
+    if not disks or not set(disks) <= set(_DISKS) or len(set(disks)) < len(disks):
+        raise invalid_argument(f"disk must be 'warm', 'cold' or both; was {disk!r}")
+    old = server.versions.available
+    if not old:
+        raise failed_precondition(f"No version of {server.model} serves: publish one first")
+    arrivals = load or Schedule("poisson", rate=rate, duration_s=1.0, seed=seed)
+    if arrivals.kind == "ramp":
+        raise invalid_argument("A ramp makes before and after differ by itself: give other load")
+    conditions = [(name, each) for each in disks for name in names]
+    plan = _Plan(conditions, repeats, precision, most_repeats, seed)
+    shown = Progress(progress)
+    runs: list[Run] = []
+    interrupted = False
+    # Only smooth needs both at a time: where it is not asked for, there may be no room for both.
+    back = "smooth" if set(names) == {"smooth"} else "unload_first"
+    with (
+        Running("transitions", server, keep, shown) as running,
+        _on_trial(server, new, old[0], back) as (version, seconds),
+    ):
+        least, most = plan.limits
+        each = seconds + 2 * lead_seconds + _WARM_UP_SECONDS + 1
+        many = f"{least}" if least == most else f"{least} to {most}"
+        shown.say(f"{many} changes of version, at most {each * most:.0f} s")
+        try:
+            for name, on in plan.turns(runs):
+                running.tell(
+                    f"Change {len(runs) + 1} of {many}: {name}, {on} disk", len(runs) / most
+                )
+                runs.append(
+                    _run(server, (old[0], version), name, on, back, x, arrivals, lead_seconds)
+                )
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            shown.close()
+    if not runs:
+        raise KeyboardInterrupt
+    found = TransitionComparison(
+        server.model,
+        (old[0], version),
+        arrivals,
+        tuple(names),
+        tuple(runs),
+        disks,
+        precision if repeats is None else None,
+        interrupted,
+    )
+    return _kept(found) if keep else found
+
+
+def _kept(found: TransitionComparison) -> TransitionComparison:
+    from workbench.experiments.store.store import keep_result
+
+    return keep_result("transitions", found.model, found, found.advice)
+
+
+@dataclass
+class _Plan:
+    """Which policy comes next, on which disk: in turns, in an order drawn by chance, until each
+    is certain or has had its share."""
+
+    conditions: list[tuple[str, Disk]]
+    repeats: int | None
+    precision: float
+    most_repeats: int
+    seed: int
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The least and the most runs that there may be in all."""
+        least = self.repeats or min(_LEAST_REPEATS, self.most_repeats)
+        most = self.repeats or self.most_repeats
+        return least * len(self.conditions), most * len(self.conditions)
+
+    def turns(self, runs: Sequence[Run]) -> Iterator[tuple[str, Disk]]:
+        """The conditions, one after another; `runs` is looked at as it grows."""
+        random = np.random.default_rng(self.seed)
+        for turn in range(self.repeats or self.most_repeats):
+            for place in random.permutation(len(self.conditions)):
+                name, disk = self.conditions[place]
+                if self.repeats is None and turn >= _LEAST_REPEATS:
+                    mine = [run for run in runs if (run.policy, run.disk) == (name, disk)]
+                    if is_certain(mine, self.precision):
+                        continue
+                yield name, disk
+
+
+@contextlib.contextmanager
+def _on_trial(server: Server, new: Any, old: int, back: str) -> Iterator[tuple[int, float]]:
+    """Have the new version's files ready, not served, and tell how long bringing it in and taking
+    it back took; in the end they are gone, and the old version serves as before."""
+    transition = server.transition
+    base = server.base_path
+    there = set(version_folders(base))
+    version = None
+    try:
+        server.transition = back
+        started = time.monotonic()
+        version = server.publish(new)
+        server.rollback(version)
+        yield version, time.monotonic() - started
+    finally:
+        server.transition = back
+        if version is None:
+            # It did not load: its folder must not be tried again and again.
+            for failed in set(version_folders(base)) - there:
+                _remove(version_folders(base)[failed])
+        else:
+            if version in version_folders(base):
+                server.rollback(version)
+            aside = version_folders(base / ASIDE).get(version)
+            if aside is not None:
+                _remove(aside)
+        server._control.request("POST", model_path(server.model, "poll"), {"complete": [old]})
+        server.wait_for(old)
+        server.transition = transition
+
+
+def _remove(folder: Any) -> None:
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder)
+
+
+def _run(
+    server: Server,
+    versions: tuple[int, int],
+    policy: str,
+    disk: Disk,
+    back: str,
+    x: Any,
+    arrivals: Schedule,
+    lead_seconds: float,
+) -> Run:
+    old, new = versions
+    server.transition = policy
+    # The old version was loaded a moment ago; its slow first runs, with each number of requests
+    # in a batch, are not what is asked about.
+    run_load(predict_job(server, x, Closed(_WARM_UP_CLIENTS, _WARM_UP_SECONDS)))
+    files = version_folders(server.base_path / ASIDE)[new]
+    (evict if disk == "cold" else bring_in)(files)
+    cached = cached_share(files)
+    with record(server, x, load=arrivals, title=policy, lead_seconds=lead_seconds) as recording:
+        server.undo()
+        server._wait_gone(old, LOAD_TIMEOUT_SECONDS)
+        time.sleep(_SETTLE_SECONDS)
+    server.transition = back
+    server.rollback(new)
+    return Run(policy, recording, old, new, disk, cached)

@@ -1,0 +1,289 @@
+"""What a comparison of transitions found: a table with intervals, advice, and the figure."""
+
+from __future__ import annotations
+
+import base64
+import html
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench.experiments.transitions.transition_advice import advise
+from workbench.experiments.transitions.transition_run import GAP, SERVES, Disk, Run
+from workbench.experiments.versions.agreement import median_interval
+from workbench.load.arrivals import Schedule
+from workbench.load.intervals import Interval, quantile_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.experiments.figure import Picture
+
+
+def is_certain(runs: Sequence[Run], precision: float) -> bool:
+    """Whether the median gap (or, where there is none, the time until the new version serves) is
+    known to `precision` (0.1 is 10 %) either way. May be asked after each run: the interval is of
+    those that hold at every look (`load.intervals.quantile_interval`)."""
+    if not runs:
+        return False
+    gaps = [run.figures[GAP] for run in runs]
+    values = gaps if max(gaps) > 0 else [run.figures[SERVES] for run in runs]
+    if not all(math.isfinite(value) for value in values):
+        return False
+    return quantile_interval(values, 0.5).relative_width <= 2 * precision
+
+
+@dataclass(frozen=True, eq=False)
+class TransitionComparison:
+    """Policies on the same traffic.
+
+    Attributes:
+        versions: the one before and the one after.
+        load: the arrivals, the same in each run; `rate`: how many a second in the mean.
+        policies: those asked for; `runs`: what was measured, in order.
+        disks: where the new version's files were read from; tables stand apart.
+        precision: to which the gaps were to be known; None where the number of runs was given.
+        number: in the store; None if it was not kept.
+    """
+
+    model: str
+    versions: tuple[int, int]
+    load: Schedule
+    policies: tuple[str, ...]
+    runs: tuple[Run, ...] = field(repr=False)
+    disks: tuple[Disk, ...] = ("warm",)
+    precision: float | None = None
+    interrupted: bool = False
+    number: int | None = None
+
+    @property
+    def rate(self) -> float:
+        return self.load.rate
+
+    def of(self, policy: str) -> list[Run]:
+        """The runs of one policy."""
+        return [run for run in self.runs if run.policy == policy]
+
+    def on(self, disk: Disk) -> TransitionComparison:
+        """The same with the runs of one kind only: ``warm`` or ``cold``.
+
+        Raises:
+            ValueError: it was not measured like that.
+        """
+        if disk not in self.disks:
+            raise ValueError(f"Measured with the disk {', '.join(self.disks)}; not {disk}")
+        runs = tuple(run for run in self.runs if run.disk == disk)
+        return replace(self, runs=runs, disks=(disk,))
+
+    @cached_property
+    def measured(self) -> dict[str, dict[str, Interval]]:
+        """For each policy and measure the median over the runs, and the interval that holds the
+        true median with the confidence that it names."""
+        table: dict[str, dict[str, Interval]] = {}
+        for policy in self.policies:
+            runs = self.of(policy)
+            if runs:
+                names = dict.fromkeys(name for run in runs for name in run.figures)
+                table[policy] = {
+                    name: median_interval([run.figures.get(name, math.nan) for run in runs])
+                    for name in names
+                }
+        return table
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """For each policy whether its runs sufficed: ``certain``, or ``not certain after n
+        runs``."""
+        found = {}
+        for policy in self.measured:
+            runs = self.of(policy)
+            sure = is_certain(runs, 0.1 if self.precision is None else self.precision)
+            found[policy] = "certain" if sure else f"not certain after {len(runs)} runs"
+        return found
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row a measure; for each policy its median over the runs and the interval of that.
+        Where warm and cold disk were measured, they are the columns' first level."""
+        import pandas as pd
+
+        if len(self.disks) > 1:
+            return pd.concat({disk: self.on(disk).frame for disk in self.disks}, axis=1)
+        columns = {
+            (policy, part): {
+                name: getattr(interval, attribute) for name, interval in measures.items()
+            }
+            for policy, measures in self.measured.items()
+            for part, attribute in (("median", "estimate"), ("low", "low"), ("high", "high"))
+        }
+        return pd.DataFrame(columns)
+
+    @property
+    def advice(self) -> str:
+        """A few sentences on which policy to choose for this change."""
+        if len(self.disks) > 1:
+            return " ".join(
+                f"With a {disk} disk: {self.on(disk).advice}"
+                for disk in self.disks
+                if self.has(disk)
+            )
+        return advise(self.measured, self.rate)
+
+    def has(self, disk: Disk) -> bool:
+        """Whether there is a run with this disk."""
+        return any(run.disk == disk for run in self.runs)
+
+    def typical(self) -> list[Run]:
+        """For each policy (and disk) the run with the median gap, or the median time to serve."""
+        shown = []
+        for disk in self.disks:
+            for policy in self.policies:
+                runs = [run for run in self.of(policy) if run.disk == disk]
+                runs.sort(key=lambda run: (run.figures[GAP], run.figures[SERVES]))
+                if runs:
+                    shown.append(runs[len(runs) // 2])
+        return shown
+
+    def plot(self) -> Picture:
+        """For each policy its typical run on the same axes; 0 is when the version was wanted."""
+        from workbench.experiments.recording.recording_figure import draw
+
+        return draw(
+            [run.recording for run in self.typical()], titles=self.titles(), view=self.view()
+        )
+
+    def titles(self) -> list[str]:
+        """What the typical runs are called."""
+        return [
+            run.policy if len(self.disks) == 1 else f"{run.policy}, {run.disk} disk"
+            for run in self.typical()
+        ]
+
+    def view(self) -> tuple[float, float]:
+        """The change and what surrounds it, as far as all recordings go: from when to when, in
+        seconds since the version was wanted."""
+        runs = self.typical()
+        longest = max(run.window[1] - run.window[0] for run in runs)
+        recorded = min(run.recording.end - run.window[0] for run in runs)
+        return -0.35 * longest - 0.05, max(longest, min(1.75 * longest + 0.1, recorded))
+
+    def to_json(self, recordings: bool = True) -> dict[str, Any]:
+        """All figures of all runs, as plain data; with the recordings it can be had back."""
+        return {
+            "model": self.model,
+            "versions": list(self.versions),
+            "rate": self.rate,
+            "load": self.load.to_json(),
+            "policies": list(self.policies),
+            "disks": list(self.disks),
+            "precision": self.precision,
+            "interrupted": self.interrupted,
+            "advice": self.advice,
+            "verdicts": self.verdicts
+            if len(self.disks) == 1
+            else {disk: self.on(disk).verdicts for disk in self.disks},
+            "runs": [run.to_json(recordings) for run in self.runs],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], number: int | None = None) -> TransitionComparison:
+        """What `to_json` gave, to look at and plot again."""
+        first, second = data["versions"]
+        return cls(
+            data["model"],
+            (first, second),
+            Schedule.from_json(data["load"]),
+            tuple(data["policies"]),
+            tuple(Run.from_json(run) for run in data["runs"]),
+            tuple(data["disks"]),
+            data["precision"],
+            data["interrupted"],
+            number,
+        )
+
+    # Faces.
+
+    def __str__(self) -> str:
+        parts = [self._title()]
+        for heading, one in self._apart():
+            parts += [*([heading] if heading else []), one._table().to_string(), one._footnote()]
+        return "\n".join([*parts, self.advice])
+
+    def _apart(self) -> list[tuple[str, TransitionComparison]]:
+        """A comparison for each disk, with its heading."""
+        if len(self.disks) == 1:
+            return [("", self)]
+        return [(f"With a {disk} disk", self.on(disk)) for disk in self.disks if self.has(disk)]
+
+    def _title(self) -> str:
+        counted = ", ".join(f"{len(self.of(p))} times {p}" for p in self.policies if self.of(p))
+        kind = "" if self.load.kind == "poisson" else f" ({self.load.kind})"
+        return (
+            f"{self.model}: version {self.versions[0]} to {self.versions[1]} at {self.rate:g} "
+            f"requests a second{kind}, {counted}{', interrupted' if self.interrupted else ''}"
+        )
+
+    def _table(self) -> pd.DataFrame:
+        """The same as words: the median, and its interval where there is one."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                policy: {name: _words(interval) for name, interval in measures.items()}
+                for policy, measures in self.measured.items()
+            }
+        ).fillna("–")
+
+    def _footnote(self) -> str:
+        """What the brackets mean, how sure the gaps are, and what lay in the page cache."""
+        sure = {found[GAP].confidence for found in self.measured.values()}
+        low, high = min(sure), max(sure)
+        text = f"{low:.0%}" if f"{low:.0%}" == f"{high:.0%}" else f"{low:.0%} to {high:.0%}"
+        told = [
+            f"In brackets: what holds the true median with {text} confidence."
+            if high > 0
+            else "One run of each says nothing of how much they differ."
+        ]
+        told += [f"{policy}: {verdict}." for policy, verdict in self.verdicts.items()]
+        shares = [run.cached for run in self.runs if run.cached is not None]
+        if shares:
+            told.append(
+                f"Of the new version's files {min(shares):.0%} to {max(shares):.0%} were in the "
+                "page cache at the start."
+            )
+        return " ".join(told)
+
+    def _ipython_display_(self) -> None:
+        # The live view stands above the experiments.
+        import_module("workbench.widgets.transitions").show(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+    def _repr_html_(self) -> str:
+        """Advice, tables and figure; needs neither kernel nor script to be looked at."""
+        picture = base64.b64encode(self.plot()._repr_png_()).decode("ascii")
+        tables = "".join(
+            (f"<p><b>{html.escape(heading)}</b></p>" if heading else "")
+            + f"{one._table().to_html(border=0)}<p>{html.escape(one._footnote())}</p>"
+            for heading, one in self._apart()
+        )
+        return (
+            f"<p><b>{html.escape(self._title())}</b></p><p>{html.escape(self.advice)}</p>{tables}"
+            f'<img alt="{html.escape(self.advice)}" style="max-width:100%" '
+            f'src="data:image/png;base64,{picture}">'
+        )
+
+
+def _words(interval: Interval) -> str:
+    if np.isnan(interval.estimate):
+        return "–"
+    if math.isinf(interval.estimate):
+        return "not ended"
+    middle, low, high = (f"{v:.3g}" for v in (interval.estimate, interval.low, interval.high))
+    return middle if low == high else f"{middle} ({low} to {high})"

@@ -1,0 +1,149 @@
+"""One change of version under one policy: its recording, and the figures that are compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from workbench.experiments.recording.recorded_timeline import of_model
+from workbench.experiments.recording.recording import Recording
+
+Disk = Literal["warm", "cold"]
+"""Whether the new version's files were in the page cache when the change began."""
+
+GAP = "gap (ms)"
+SERVES = "until the new version serves (s)"
+
+_MEGABYTE = 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One change of version under one policy.
+
+    Attributes:
+        old, new: the versions before and after.
+        disk: where the new version's files were to be read from.
+        cached: the share of their bytes that was in the page cache; None if it cannot be told.
+    """
+
+    policy: str
+    recording: Recording = field(repr=False)
+    old: int
+    new: int
+    disk: Disk = "warm"
+    cached: float | None = None
+
+    def _last(self, kind: str, version: int) -> float | None:
+        """When an event of this kind was last told of the version, on the recording's axis."""
+        found = [
+            float(event["at"])
+            for event in of_model(self.recording.events, self.recording.model)
+            if event["kind"] == kind and event["version"] == version and event["at"] >= 0
+        ]
+        return found[-1] if found else None
+
+    @cached_property
+    def window(self) -> tuple[float, float]:
+        """From when the new version is wanted to when it serves alone, or has failed, in seconds
+        on the recording's axis; to the end of the recording where neither came."""
+        wanted = self._last("aspired", self.new)
+        served = self._last("available", self.new)
+        ended = self._last("unloaded", self.old)
+        end = self._last("error", self.new)
+        if served is not None:
+            end = max(served, ended) if ended is not None else self.recording.end
+        start = 0.0 if wanted is None else wanted
+        return start, max(start, self.recording.end if end is None else end)
+
+    def latency_ms(self, when: str, percentile: float) -> float:
+        """A percentile of the answered requests' latency, of those due ``before``, ``during`` or
+        ``after`` the change; NaN where none was answered."""
+        start, end = self.window
+        due = self.recording.load.intended
+        chosen = {"before": due < start, "during": (due >= start) & (due <= end)}.get(
+            when, due > end
+        )
+        latency = self.recording.load.latency[chosen & self.recording.load.succeeded]
+        return float(np.percentile(latency, percentile)) * 1e3 if len(latency) else math.nan
+
+    @cached_property
+    def breakdown(self) -> dict[str, float]:
+        """What the new version's load consisted of, in seconds, as the server tells it; with its
+        first run of all, which comes after the load."""
+        told: dict[str, float] = {}
+        for event in of_model(self.recording.events, self.recording.model):
+            if event["version"] != self.new or event["at"] < self.window[0]:
+                continue
+            if event["kind"] == "available":
+                told = {name: float(s) for name, s in event["data"].get("breakdown", {}).items()}
+            elif event["kind"] == "first_run":
+                told["first_run"] = float(event["data"]["seconds"])
+        return told
+
+    @cached_property
+    def figures(self) -> dict[str, float]:
+        """The measures of this run, by their names in the table."""
+        start, end = self.window
+        recording = self.recording
+        load = recording.load
+        wait = recording.held_wait[recording.held]
+        mine = load.done[load.succeeded & (load.version == self.new) & (load.intended >= start - 1)]
+        served = self._last("available", self.new)
+        before, after = self._steady_bytes()
+        peak = float(recording.peak_bytes())
+        figures = {
+            "failed requests": float(recording.failed),
+            "held requests": float(len(wait)),
+            "longest wait of those held (ms)": float(wait.max()) * 1e3 if len(wait) else 0.0,
+            GAP: recording.gap_seconds * 1e3,
+            SERVES: math.inf if served is None else served - start,
+            "until it answers a request (s)": float(mine.min()) - start if len(mine) else math.inf,
+            "the change in all (s)": end - start,
+            "both in memory (s)": recording.overlap_seconds(),
+            "peak memory (MB)": peak / _MEGABYTE,
+            "peak with shared pages, PSS (MB)": recording.peak_bytes("pss") / _MEGABYTE,
+            "peak above before (MB)": max(0.0, peak - before) / _MEGABYTE,
+            "memory of both (MB)": (before + after) / _MEGABYTE,
+        }
+        for when in ("before", "during", "after"):
+            figures[f"p99 {when} (ms)"] = self.latency_ms(when, 99)
+            figures[f"worst {when} (ms)"] = self.latency_ms(when, 100)
+        for step, seconds in self.breakdown.items():
+            figures[f"load: {step.replace('_', ' ')} (ms)"] = seconds * 1e3
+        return figures
+
+    def _steady_bytes(self) -> tuple[float, float]:
+        """What the workers took before the change, and some time after it."""
+        start, end = self.window
+        memory = self.recording.memory_by_version().sum(axis=1)
+        found = []
+        for chosen in (memory.index < start, memory.index > (end + self.recording.end) / 2):
+            values = memory[chosen & (memory > 0).to_numpy()]
+            found.append(float(values.median()) if len(values) else 0.0)
+        return found[0], found[1]
+
+    def to_json(self, recordings: bool = True) -> dict[str, Any]:
+        """Plain data: what it is and its figures; with or without the recording itself."""
+        data = {
+            "policy": self.policy,
+            "old": self.old,
+            "new": self.new,
+            "disk": self.disk,
+            "cached": self.cached,
+            # What is no number as null: JSON has neither NaN nor infinity.
+            **{n: v if math.isfinite(v) else None for n, v in self.figures.items()},
+        }
+        return {**data, "recording": self.recording.to_json()} if recordings else data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Run:
+        recording = Recording.from_json(data["recording"])
+        return cls(
+            data["policy"], recording, data["old"], data["new"], data["disk"], data["cached"]
+        )

@@ -1,0 +1,238 @@
+"""Whether two models say the same, and whether one is faster: the arithmetic of a comparison.
+
+Everything here is a function of arrays; what asks the models is `experiments.versions.compare_versions`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.load.intervals import Interval
+
+ALPHA = 0.001
+"""How often two equally fast versions may be called different."""
+MARGIN = 0.05
+"""Latencies closer than this are as good as equal."""
+
+Verdict = Literal["different", "equivalent", "not certain"]
+
+
+@dataclass(frozen=True)
+class PairedLatency:
+    """The second version's latency as a multiple of the first's, from pairs of requests.
+
+    Attributes:
+        ratio: the median over the pairs; `low` and `high` hold it with confidence 1 - `alpha`.
+        first, second: median latencies in seconds.
+        pairs: how many there were.
+        verdict: ``different``: the interval excludes 1, and the ratio is beyond the margin;
+            ``equivalent``: the interval lies within the margin; else ``not certain``.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    first: float
+    second: float
+    pairs: int
+    alpha: float
+    margin: float
+
+    @property
+    def verdict(self) -> Verdict:
+        inner, outer = 1 / (1 + self.margin), 1 + self.margin
+        if inner < self.low and self.high < outer:
+            return "equivalent"
+        if (self.low > 1 or self.high < 1) and not inner < self.ratio < outer:
+            return "different"
+        return "not certain"
+
+    def __str__(self) -> str:
+        interval = f"{self.ratio:.2f} times ({self.low:.2f} to {self.high:.2f})"
+        if self.verdict == "equivalent":
+            return f"as fast as the first, within {self.margin:.0%}: {interval}"
+        if self.verdict == "different":
+            return f"{'slower' if self.ratio > 1 else 'faster'} than the first: {interval}"
+        return f"neither surely faster nor surely slower after {self.pairs} pairs: {interval}"
+
+
+def paired_latency(
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    alpha: float = ALPHA,
+    margin: float = MARGIN,
+) -> PairedLatency:
+    """Compare latencies (seconds, [pairs]) measured back to back, in that order, pair by pair.
+
+    Pairs that follow one another share what the machine was doing just then, and are not
+    independent. So the medians of blocks of them are compared, about as many blocks as a block
+    has pairs (batch medians). The interval comes from order statistics over the blocks, so it
+    holds whatever the latencies' distribution; it is meant for one look at a number of pairs
+    fixed beforehand.
+
+    Raises:
+        ValueError: there are too few pairs for an interval at this `alpha`.
+    """
+    least = 1
+    while lower_rank(least, alpha) < 0:
+        least += 1
+    pairs = len(first)
+    if pairs < least:
+        raise ValueError(f"{pairs} pairs are too few to be certain at alpha {alpha:g}")
+    blocks = np.array_split(np.log(second) - np.log(first), max(least, round(math.sqrt(pairs))))
+    ratios = np.sort([np.median(block) for block in blocks])
+    rank = lower_rank(len(ratios), alpha)
+    return PairedLatency(
+        ratio=math.exp(float(np.median(ratios))),
+        low=math.exp(float(ratios[rank])),
+        high=math.exp(float(ratios[-1 - rank])),
+        first=float(np.median(first)),
+        second=float(np.median(second)),
+        pairs=pairs,
+        alpha=alpha,
+        margin=margin,
+    )
+
+
+def lower_rank(count: int, alpha: float) -> int:
+    """The highest rank, from 0, below which the median lies with a probability of at most
+    `alpha` / 2; -1 where there is none."""
+    below, ways, rank = 0, 1, -1
+    limit = Fraction(alpha) / 2 * 2**count
+    while below + ways <= limit:
+        rank += 1
+        below += ways
+        ways = ways * (count - rank) // (rank + 1)
+    return rank
+
+
+def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
+    """The median of a few measurements and the interval that holds the true one, from order
+    statistics, for one look. What is no number is left out.
+
+    Five measurements hold it between their least and greatest with 94 %: where there are too few
+    for `confidence`, the interval is their whole range, and names the confidence that it has.
+    """
+    ranked = sorted(value for value in values if not math.isnan(value))
+    if not ranked:
+        return Interval(math.nan, math.nan, math.nan, confidence)
+    rank = max(0, lower_rank(len(ranked), 1 - confidence))
+    outside = sum(math.comb(len(ranked), k) for k in range(rank + 1)) / 2 ** (len(ranked) - 1)
+    middle = (ranked[(len(ranked) - 1) // 2] + ranked[len(ranked) // 2]) / 2
+    return Interval(ranked[rank], middle, ranked[-1 - rank], 1 - outside)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """The exact p-value of McNemar's test: how likely so uneven a split of the cases that only
+    one of two classifiers gets right would be if both were equally good.
+
+    Args:
+        only_first, only_second: cases that only the first, or only the second, gets right.
+    """
+    total = only_first + only_second
+    tail = ways = 1
+    for k in range(1, min(only_first, only_second) + 1):
+        ways = ways * (total - k + 1) // k
+        tail += ways
+    return min(1.0, float(2 * tail / 2**total))
+
+
+@dataclass(frozen=True)
+class OutputDifference:
+    """How one output differs between two versions.
+
+    Attributes:
+        name: of the output.
+        numeric: whether there are differences to be measured; strings are only equal or not.
+        largest, mean: absolute differences; NaN where the output is not numeric or the shapes
+            differ. NaN against NaN is no difference, NaN against a number an infinite one.
+        equal: the share of examples whose answers are equal within the tolerances.
+        shapes: both versions' shapes for the same inputs.
+    """
+
+    name: str
+    numeric: bool
+    largest: float
+    mean: float
+    equal: float
+    shapes: tuple[tuple[int, ...], tuple[int, ...]]
+
+
+def output_difference(
+    name: str, first: NDArray[Any], second: NDArray[Any], rtol: float, atol: float
+) -> OutputDifference:
+    """Compare one output, [examples, ...], of two versions for the same inputs."""
+    shapes = (first.shape, second.shape)
+    numeric = first.dtype.kind in "fiubc" and second.dtype.kind in "fiubc"
+    if first.shape != second.shape:
+        return OutputDifference(name, numeric, math.nan, math.nan, 0.0, shapes)
+    same = per_example_equal(first, second, rtol, atol)
+    if not numeric or not first.size:
+        return OutputDifference(
+            name, numeric, math.nan, math.nan, float(same.mean()) if same.size else 1.0, shapes
+        )
+    difference = absolute_difference(first, second)
+    return OutputDifference(
+        name,
+        True,
+        float(difference.max()),
+        float(difference.mean()),
+        float(same.mean()),
+        shapes,
+    )
+
+
+def absolute_difference(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
+    """Element by element, in double precision."""
+    wide = np.complex128 if "c" in first.dtype.kind + second.dtype.kind else np.float64
+    one, two = first.astype(wide), second.astype(wide)
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(one - two)
+    difference[(one == two) | (np.isnan(one) & np.isnan(two))] = 0.0
+    difference[np.isnan(difference)] = math.inf
+    return np.asarray(difference, np.float64)
+
+
+def per_example_equal(
+    first: NDArray[Any], second: NDArray[Any], rtol: float, atol: float
+) -> NDArray[np.bool_]:
+    """For each example, whether all of its answer is equal within the tolerances."""
+    if first.dtype.kind in "fiubc" and second.dtype.kind in "fiubc":
+        with np.errstate(invalid="ignore"):
+            allowed = atol + rtol * np.abs(first)
+        same = absolute_difference(first, second) <= np.where(np.isfinite(allowed), allowed, 0.0)
+    else:
+        same = first == second
+    return np.asarray(same.reshape(len(first), -1).all(axis=1), np.bool_)
+
+
+def classes_of(output: NDArray[Any]) -> NDArray[Any] | None:
+    """The class that each example was given: the place of the largest of several scores, or a
+    label itself; None where the output is no classification.
+
+    Args:
+        output: scores [examples, classes] of floats, or labels [examples] or [examples, 1] of
+            whole numbers or strings.
+    """
+    if output.ndim == 2 and output.shape[1] > 1 and output.dtype.kind == "f":
+        return np.asarray(output.argmax(axis=1))
+    if output.dtype.kind in "iubO" and (output.ndim == 1 or output.shape[1:] == (1,)):
+        return output.reshape(-1)
+    return None
+
+
+def confusion(labels: NDArray[Any], answers: NDArray[Any]) -> tuple[list[Any], NDArray[np.int64]]:
+    """The classes in order, and how often each (row) was answered by each (column)."""
+    classes = sorted(set(labels.tolist()) | set(answers.tolist()))
+    place = {value: i for i, value in enumerate(classes)}
+    table = np.zeros((len(classes), len(classes)), np.int64)
+    for label, answer in zip(labels.tolist(), answers.tolist(), strict=True):
+        table[place[label], place[answer]] += 1
+    return classes, table

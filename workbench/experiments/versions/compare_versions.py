@@ -1,0 +1,279 @@
+"""Two versions side by side: the same inputs to both, while both are live.
+
+Requests to the two versions alternate in an order drawn by chance, so that whatever drifts on
+the machine harms both alike; latencies are compared pair by pair.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from workbench.client.control_client import model_path
+from workbench.client.outcomes import differences
+from workbench.client.server import Server
+from workbench.core.signature import DEFAULT_SIGNATURE, Signature
+from workbench.core.status import failed_precondition, invalid_argument
+from workbench.experiments.store.progress import Progress
+from workbench.experiments.store.running import Running
+from workbench.experiments.versions.agreement import (
+    ALPHA,
+    MARGIN,
+    output_difference,
+    paired_latency,
+)
+from workbench.experiments.versions.version_comparison import VersionComparison, VersionFacts
+
+_CHUNK_ROWS = 256
+_WARM_UP_PAIRS = 20
+_PAIRS_BEFORE_REST = 20
+_REST_SECONDS = 0.05
+_PUT_BACK_SECONDS = 60.0
+
+Inputs = Mapping[str, np.ndarray]
+
+
+def compare_versions(
+    server: Server,
+    first: int,
+    second: int,
+    x: Any,
+    y: Any = None,
+    *,
+    signature: str = DEFAULT_SIGNATURE,
+    output: str | None = None,
+    pairs: int = 500,
+    alpha: float = ALPHA,
+    margin: float = MARGIN,
+    rtol: float = 1e-5,
+    atol: float = 1e-6,
+    seed: int = 0,
+    keep: bool = True,
+    progress: bool = True,
+) -> VersionComparison:
+    """Compare two versions of a model: answers, latency, memory, size, load time, signatures.
+
+    Where one of them is not served, both are for the time of the comparison, and what was
+    wanted before is put back afterwards.
+
+    Args:
+        x: examples, [n, ...], as for `Server.predict`: an array, a list, or a dictionary of them.
+        y: their labels, or their numbers where the answer is one; without, the versions are only
+            compared with each other.
+        output: the output that is the answer; without, the only one, or the first that is a
+            classification.
+        pairs: requests to each for the latency, one example each.
+        alpha: how often two equally fast versions may be called different; `margin`: how near is
+            as good as equal (0.05 is 5 %).
+        rtol, atol: numbers nearer than `atol` + `rtol` times the first's are equal.
+        seed: of the order of requests.
+        keep: whether the result goes into the store (`wb.history()`).
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, this cannot be compared; NOT_FOUND, there is no such
+            version; or what a version answered.
+    """
+    if first == second:
+        raise invalid_argument(f"Version {first} cannot be compared with itself: name two versions")
+    if pairs < 11:
+        raise invalid_argument(
+            f"At least 11 pairs are needed to be certain of anything; had {pairs}"
+        )
+    shown = Progress(progress)
+    with (
+        Running("versions", server, keep, shown) as running,
+        _both_served(server, (first, second)),
+    ):
+        # Each with its own names: two versions may call one input differently.
+        inputs, others = (_inputs(server, v, signature, x) for v in (first, second))
+        both = (inputs, others)
+        count = _examples(inputs)
+        labels = None if y is None else np.asarray(y).reshape(-1)
+        if labels is not None and len(labels) != count:
+            raise invalid_argument(
+                f"x has {count} examples and y {len(labels)}: give one label for each example"
+            )
+        try:
+            answers = _answers(server, (first, second), both, signature, seed, running)
+            seconds = _latencies(server, (first, second), both, signature, pairs, seed, running)
+        finally:
+            shown.close()
+        latency = paired_latency(seconds[:, 0], seconds[:, 1], alpha, margin)
+        facts, changed = _facts(server, (first, second))
+    outputs = tuple(
+        output_difference(name, answers[0][name], answers[1][name], rtol, atol)
+        for name in answers[0]
+        if name in answers[1]
+    )
+    if not outputs:
+        raise invalid_argument(
+            f"Versions {first} and {second} have no output in common: {sorted(answers[0])} and "
+            f"{sorted(answers[1])}"
+        )
+    if output is not None and output not in [each.name for each in outputs]:
+        raise invalid_argument(
+            f"There is no output {output!r} in both versions; there are: "
+            f"{', '.join(each.name for each in outputs)}"
+        )
+    found = VersionComparison(
+        model=server.model,
+        server=server.name,
+        versions=(first, second),
+        inputs=inputs,
+        answers=answers,
+        labels=labels,
+        outputs=outputs,
+        output=output,
+        latency=latency,
+        seconds=seconds,
+        facts=facts,
+        changes=changed,
+        rtol=rtol,
+        atol=atol,
+    )
+    if not keep:
+        return found
+    from workbench.experiments.store.store import keep_result
+
+    return keep_result("versions", found.model, found, found.sentences()[0])
+
+
+@contextlib.contextmanager
+def _both_served(server: Server, versions: Sequence[int]) -> Iterator[None]:
+    """Both versions available; what was wanted before is put back."""
+    about = server._describe(server.model)
+    available = {v["version"] for v in about["versions"] if v["state"] == "AVAILABLE"}
+    if available >= set(versions):
+        yield
+        return
+    base = server.base_path
+    for version in versions:
+        if version not in available and not any(
+            p.name.isdigit() and int(p.name) == version for p in base.iterdir()
+        ):
+            raise failed_precondition(
+                f"Version {version} of {server.model} is neither served nor in {base}: publish it "
+                "first"
+            )
+    path = model_path(server.model)
+    wanted = sorted(available | set(versions))
+    server._control.request("PATCH", path, {"version_policy": {"specific": wanted}})
+    try:
+        server._control.request("POST", f"{path}/poll", {"complete": list(versions)})
+        for version in versions:
+            server.wait_for(version)
+        yield
+    finally:
+        server._control.request("PATCH", path, {"version_policy": about["version_policy"]})
+        # Until they are gone, the next comparison would take them for served.
+        end = time.monotonic() + _PUT_BACK_SECONDS
+        while set(server.versions.available) - available and time.monotonic() < end:
+            time.sleep(0.02)
+
+
+def _inputs(server: Server, version: int, signature: str, x: Any) -> Inputs:
+    from workbench.client.asking.tensors import to_inputs
+
+    described: Signature = server._signature(server.model, version, None, signature)
+    return to_inputs(described, x)
+
+
+def _examples(inputs: Inputs) -> int:
+    counts = {len(array) if array.ndim else -1 for array in inputs.values()}
+    if len(counts) != 1 or counts <= {-1, 0}:
+        raise invalid_argument(
+            "x must hold examples: arrays whose first dimension, the same for all inputs, is not 0"
+        )
+    return counts.pop()
+
+
+def _rows(inputs: Inputs, rows: slice) -> dict[str, np.ndarray]:
+    return {name: array[rows] for name, array in inputs.items()}
+
+
+def _ask(server: Server, version: int, inputs: Inputs, signature: str) -> dict[str, np.ndarray]:
+    answer = server.predict(dict(inputs), version=version, signature=signature)
+    if isinstance(answer, dict):
+        return answer
+    described = server._signature(server.model, version, None, signature)
+    return {next(iter(described.outputs)): answer}
+
+
+def _answers(
+    server: Server,
+    versions: tuple[int, int],
+    inputs: tuple[Inputs, Inputs],
+    signature: str,
+    seed: int,
+    running: Running,
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """What both say to all examples, asked in turn; which is asked first is drawn."""
+    count = _examples(inputs[0])
+    random = np.random.default_rng(seed)
+    gathered: list[list[dict[str, np.ndarray]]] = [[], []]
+    for start in range(0, count, _CHUNK_ROWS):
+        rows = slice(start, start + _CHUNK_ROWS)
+        leader = int(random.integers(2))
+        for i in (leader, 1 - leader):
+            gathered[i].append(_ask(server, versions[i], _rows(inputs[i], rows), signature))
+        for i, version in enumerate(versions):
+            for name, array in gathered[i][-1].items():
+                if array.ndim == 0 or len(array) != min(_CHUNK_ROWS, count - start):
+                    raise invalid_argument(
+                        f"Output {name!r} of version {version} does not follow the examples: its "
+                        f"shape is {array.shape}"
+                    )
+        done = min(start + _CHUNK_ROWS, count)
+        running.tell(f"Asked both versions about {done} of {count}", 0.5 * done / count)
+    one, two = ({n: np.concatenate([a[n] for a in each]) for n in each[0]} for each in gathered)
+    return one, two
+
+
+def _latencies(
+    server: Server,
+    versions: tuple[int, int],
+    inputs: tuple[Inputs, Inputs],
+    signature: str,
+    pairs: int,
+    seed: int,
+    running: Running,
+) -> np.ndarray:
+    """Seconds of one-example requests, [pairs, 2]; which version is asked first is drawn."""
+    count = _examples(inputs[0])
+    random = np.random.default_rng(seed)
+    examples = random.integers(count, size=_WARM_UP_PAIRS + pairs)
+    order = random.integers(2, size=_WARM_UP_PAIRS + pairs)
+    seconds = np.zeros((_WARM_UP_PAIRS + pairs, 2))
+    for pair, (example, leader) in enumerate(zip(examples, order, strict=True)):
+        if pair % _PAIRS_BEFORE_REST == 0:
+            # A moment later the machine does something else: what it did is not the versions'.
+            time.sleep(_REST_SECONDS)
+        ones = [_rows(each, slice(example, example + 1)) for each in inputs]
+        for i in (leader, 1 - leader):
+            started = time.perf_counter()
+            server.predict(ones[i], version=versions[i], signature=signature)
+            seconds[pair, i] = time.perf_counter() - started
+        timed = max(0, pair - _WARM_UP_PAIRS)
+        running.tell(f"Timed {timed} of {pairs} pairs of requests", 0.5 + 0.5 * timed / pairs)
+    return seconds[_WARM_UP_PAIRS:]
+
+
+def _facts(
+    server: Server, versions: tuple[int, int]
+) -> tuple[tuple[VersionFacts, VersionFacts], tuple[str, ...]]:
+    described = {v["version"]: v for v in server._describe(server.model)["versions"]}
+    memory = {view.version: view.memory_bytes for view in server.versions}
+    one, two = (
+        VersionFacts(
+            version=version,
+            size_bytes=described[version]["size_bytes"],
+            memory_bytes=memory[version],
+            load_seconds=described[version]["load_seconds"],
+        )
+        for version in versions
+    )
+    return (one, two), differences(described[versions[0]], described[versions[1]])

@@ -1,0 +1,176 @@
+"""The figure of two versions side by side."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench.experiments.figure import PAGE_WIDTH, PRINT_STYLE, Picture
+
+if TYPE_CHECKING:
+    from workbench.experiments.versions.version_comparison import VersionComparison
+
+# Okabe and Ito's blue and vermilion: told apart by everybody, as in the figures of transitions.
+_COLORS = ("#0072b2", "#d55e00")
+_GALLERY = 6
+_ROW_HEIGHT, _GALLERY_HEIGHT = 2.3, 1.45
+# Answers that are longer do not fit below their picture.
+_SHORT = 3
+
+
+def plot_comparison(found: VersionComparison) -> Picture:
+    """Answers, latency and memory in a row; below it the disagreements, where they are images."""
+    import matplotlib as mpl
+
+    images = images_of(found)
+    worst = found.disagreements["example"].tolist()[:_GALLERY] if images is not None else []
+    with mpl.rc_context(PRINT_STYLE):
+        height = _ROW_HEIGHT + (_GALLERY_HEIGHT if worst else 0.0)
+        figure = Picture(figsize=(PAGE_WIDTH, height), layout="constrained")
+        rows: Any = None
+        if worst:
+            rows = figure.subfigures(2, 1, height_ratios=[_ROW_HEIGHT, _GALLERY_HEIGHT])
+        top: Any = figure if rows is None else rows[0]
+        answers, latency, memory = top.subplots(1, 3, width_ratios=[1.0, 1.5, 0.8])
+        names = [f"version {v}" for v in found.versions]
+        _answers(answers, found, names)
+        _latency(latency, found, names)
+        _memory(memory, found, names)
+        for axes in (answers, latency, memory):
+            axes.spines[["top", "right"]].set_visible(False)
+        if rows is not None and images is not None:
+            _gallery(rows[1], found, images, worst)
+    return figure
+
+
+def _head(axes: Any, title: str, detail: str) -> None:
+    """What a panel is about, and below it what it says."""
+    axes.set_title(title, loc="left", fontweight="bold", pad=14)
+    axes.text(0, 1.02, detail, transform=axes.transAxes, fontsize=7.5, ha="left", va="bottom")
+
+
+def _answers(axes: Any, found: VersionComparison, names: list[str]) -> None:
+    if found.accuracies is not None:
+        bars = axes.bar(names, [a * 100 for a in found.accuracies], color=_COLORS, width=0.6)
+        axes.bar_label(bars, fmt="{:.1f} %", padding=2)
+        axes.set_ylim(0, 112)
+        axes.set_yticks([0, 25, 50, 75, 100])
+        axes.set_ylabel("right, % of the examples")
+        assert found.p_value is not None
+        _head(axes, "accuracy", f"McNemar's test: p = {found.p_value:.2g}")
+        return
+    if found.errors is not None:
+        bars = axes.bar(names, [e[0] for e in found.errors], color=_COLORS, width=0.6)
+        axes.bar_label(bars, fmt="{:.3g}", padding=2)
+        axes.margins(y=0.12)
+        axes.set_ylabel("mean absolute error")
+        _head(axes, "error", "less is better")
+        return
+    shares = [found.agreement * 100, 100 - found.agreement * 100]
+    bars = axes.bar(["the same", "different"], shares, color=["#009e73", "#999999"], width=0.6)
+    axes.bar_label(bars, fmt="{:.1f} %", padding=2)
+    axes.set_ylim(0, 112)
+    axes.set_yticks([0, 25, 50, 75, 100])
+    axes.set_ylabel("% of the examples")
+    largest = found.difference.largest
+    _head(axes, "answers", "" if math.isnan(largest) else f"at most {largest:.2g} apart")
+
+
+def _latency(axes: Any, found: VersionComparison, names: list[str]) -> None:
+    """The share of requests answered within a time, for both."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    share = np.arange(1, len(found.seconds) + 1) / len(found.seconds) * 100
+    for i, style in enumerate(("-", "--")):
+        times = np.sort(found.seconds[:, i]) * 1e3
+        axes.plot(times, share, style, color=_COLORS[i], label=names[i], linewidth=1.6)
+    low, high = np.percentile(found.seconds * 1e3, [0.1, 99.5])
+    axes.set_xscale("log")
+    axes.set_xlim(low * 0.9, high * 1.1)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_ylim(0, 102)
+    axes.set_xlabel("latency, ms")
+    axes.set_ylabel("answered within, % of requests")
+    axes.legend(frameon=False, loc="lower right")
+    ratio = found.latency
+    _head(
+        axes,
+        "latency",
+        f"{ratio.ratio:.2f} times ({ratio.low:.2f} to {ratio.high:.2f}): {ratio.verdict}",
+    )
+
+
+def _memory(axes: Any, found: VersionComparison, names: list[str]) -> None:
+    values = [(f.memory_bytes or 0) / 2**20 for f in found.facts]
+    bars = axes.bar(names, values, color=_COLORS, width=0.6)
+    axes.bar_label(bars, fmt="{:.0f}", padding=2)
+    axes.margins(y=0.12)
+    axes.set_ylabel("MB")
+    _head(axes, "memory", "of its worker, measured")
+
+
+def images_of(found: VersionComparison) -> np.ndarray | None:
+    """The examples as pictures, [n, height, width] or [n, height, width, 3]; None where they are
+    none. Rows of a square number of pixels are taken as square pictures."""
+    if len(found.inputs) != 1:
+        return None
+    values = next(iter(found.inputs.values()))
+    if values.dtype.kind not in "fiu":
+        return None
+    if values.ndim == 2:
+        side = math.isqrt(values.shape[1])
+        return values.reshape(-1, side, side) if side > 3 and side**2 == values.shape[1] else None
+    if values.ndim == 4 and values.shape[3] == 1:
+        return values[..., 0]
+    if values.ndim == 3 or (values.ndim == 4 and values.shape[3] == 3):
+        return values if min(values.shape[1:3]) > 3 else None
+    return None
+
+
+def example_png(picture: np.ndarray) -> bytes:
+    """One example as a small PNG, dark on light."""
+    from matplotlib.image import imsave
+
+    buffer = io.BytesIO()
+    imsave(buffer, _stretched(picture), cmap="gray_r", format="png")
+    return buffer.getvalue()
+
+
+def _stretched(picture: np.ndarray) -> np.ndarray:
+    """Between 0 and 1."""
+    values = picture.astype(float)
+    return np.asarray((values - values.min()) / (np.ptp(values) or 1.0))
+
+
+def _gallery(figure: Any, found: VersionComparison, images: np.ndarray, worst: list[int]) -> None:
+    """Each disagreement with what both versions say of it, in their colours."""
+    figure.suptitle(
+        "answered differently, the furthest apart first",
+        fontsize=8.5, fontweight="bold", x=0.008, ha="left",
+    )  # fmt: skip
+    table = found.disagreements.set_index("example")
+    columns = [f"version {v}" for v in found.versions]
+    for place, axes in zip(range(_GALLERY), figure.subplots(1, _GALLERY), strict=True):
+        axes.set_axis_off()
+        if place >= len(worst):
+            continue
+        example = worst[place]
+        axes.imshow(_stretched(images[example]), cmap="gray_r", interpolation="nearest")
+        said = [str(table[column][example]) for column in columns]
+        if max(map(len, said)) > _SHORT:
+            said = [f"example {example}", ""]
+        for at, text, colour in zip((0.0, 0.2), said, _COLORS, strict=True):
+            axes.text(
+                at, -0.03, text, transform=axes.transAxes, color=colour, fontweight="bold",
+                va="top",
+            )  # fmt: skip
+        if found.labels is not None:
+            axes.text(
+                1.0, -0.03, f"is {table['label'][example]}", transform=axes.transAxes,
+                ha="right", va="top",
+            )  # fmt: skip
