@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from workbench.experiments.store.store import history, load_experiment
     from workbench.samples import faults
     from workbench.widgets.guess import PredictThenReveal
-    from workbench.widgets.stepper import policy_stepper
+    from workbench.widgets.stepper.stepper import policy_stepper
 
 __version__ = "0.1.0"
 
@@ -31,7 +31,7 @@ _WHERE = {
     "history": "workbench.experiments.store.store",
     "load_experiment": "workbench.experiments.store.store",
     "PredictThenReveal": "workbench.widgets.guess",
-    "policy_stepper": "workbench.widgets.stepper",
+    "policy_stepper": "workbench.widgets.stepper.stepper",
     "simulate": "workbench.experiments.simulator.simulate",
 }
 

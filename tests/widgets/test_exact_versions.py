@@ -11,7 +11,7 @@ import anywidget
 import pytest
 
 import workbench as wb
-from workbench.widgets.live import LiveWidget
+from workbench.widgets.base.live import LiveWidget
 
 LAST = 2**63 - 1
 BEFORE = LAST - 1

@@ -44,11 +44,11 @@ EXPERIMENTS = {
     "compare_transitions": "workbench.experiments.transitions.compare_transitions",
     "compare_versions": "workbench.experiments.versions.compare_versions",
     "sweep": "workbench.experiments.sweep.sweep",
-    "sweep_explorer": "workbench.widgets.sweep_explorer",
+    "sweep_explorer": "workbench.widgets.sweep_explorer.sweep_explorer",
     "tune": "workbench.experiments.sweep.tune",
-    "card": "workbench.widgets.card",
-    "ledger": "workbench.widgets.ledger",
-    "timeline": "workbench.widgets.timeline",
+    "card": "workbench.widgets.card_widget",
+    "ledger": "workbench.widgets.ledger.ledger_widget",
+    "timeline": "workbench.widgets.timeline.timeline",
 }
 """Methods of `Server` that are experiments or widgets: functions of that name, in these modules,
 which take the server first. A client needs none of them: each is imported when it is called."""
@@ -583,7 +583,7 @@ class Server:
 
     def _ipython_display_(self) -> None:
         # The live card stands above the client, as experiments do.
-        import_module("workbench.widgets.card").show(self)
+        import_module("workbench.widgets.card_widget").show(self)
 
     def _repr_html_(self) -> str:
         if not self.running:

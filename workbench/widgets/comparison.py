@@ -16,8 +16,8 @@ from workbench.core.status import Code, ServingError, failed_precondition
 from workbench.experiments.versions.slices import grouping
 from workbench.experiments.versions.version_comparison import VersionComparison
 from workbench.experiments.versions.version_figure import example_png, images_of
-from workbench.widgets.durable import display_live, in_notebook
-from workbench.widgets.live import LiveWidget
+from workbench.widgets.base.durable import display_live, in_notebook
+from workbench.widgets.base.live import LiveWidget
 
 PAGE = 12
 """Examples on one page of the gallery."""

@@ -17,8 +17,8 @@ from workbench.client.display.exact_numbers import exact
 from workbench.experiments.recording.recording import Recording
 from workbench.experiments.transitions.transition_comparison import TransitionComparison
 from workbench.experiments.transitions.transition_run import Run
-from workbench.widgets.durable import display_live, in_notebook
-from workbench.widgets.live import MODULE
+from workbench.widgets.base.durable import display_live, in_notebook
+from workbench.widgets.base.live import MODULE
 
 MOST_DOTS = 4000
 """Answered requests that are drawn of one run, evenly chosen; held and failed ones all are."""

@@ -1,6 +1,6 @@
 """The policy stepper: edit the table of versions, step the policy, see why.
 
-from workbench.widgets.stepper import policy_stepper
+from workbench.widgets.stepper.stepper import policy_stepper
 policy_stepper()
 """
 
@@ -15,10 +15,10 @@ import ipywidgets as ipw
 from workbench.core.versions.policies import ALIASES, Version, policy_name
 from workbench.core.versions.states import HarnessState
 from workbench.core.versions.table import EDITABLE, PolicyTable, Step
-from workbench.widgets.durable import Lasting, Output, display_live, in_notebook, lasting
-from workbench.widgets.latest import Latest
-from workbench.widgets.live import answer_in_subshells
-from workbench.widgets.stepper_figure import Moment, figure_of, frame_of
+from workbench.widgets.base.durable import Lasting, Output, display_live, in_notebook, lasting
+from workbench.widgets.base.latest import Latest
+from workbench.widgets.base.live import answer_in_subshells
+from workbench.widgets.stepper.stepper_figure import Moment, figure_of, frame_of
 
 if TYPE_CHECKING:
     import pandas as pd

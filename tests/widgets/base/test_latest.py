@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from workbench.widgets.latest import Latest
+from workbench.widgets.base.latest import Latest
 
 WAIT_SECONDS = 30.0
 

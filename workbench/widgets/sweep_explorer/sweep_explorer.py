@@ -34,9 +34,9 @@ from workbench.experiments.sweep.explore import (
 from workbench.experiments.sweep.point import Point
 from workbench.experiments.sweep.sweep import sweep
 from workbench.experiments.sweep.sweep_result import SweepResult, batching_text_proto
-from workbench.widgets.durable import Lasting, Output, display_live, in_notebook
-from workbench.widgets.latest import Latest
-from workbench.widgets.live import LiveWidget
+from workbench.widgets.base.durable import Lasting, Output, display_live, in_notebook
+from workbench.widgets.base.latest import Latest
+from workbench.widgets.base.live import LiveWidget
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -220,7 +220,7 @@ class SweepExplorer:
         what was measured with its intervals. None where there is neither."""
         if self.calibration is None and not self.points:
             return None
-        from workbench.widgets.sweep_explorer_figure import draw
+        from workbench.widgets.sweep_explorer.explorer_figure import draw
 
         predicted = [] if self.calibration is None else self.curve(self.setting, self.axis)
         return draw(self.server.model, self.setting, self.axis, predicted, self.points)
@@ -253,7 +253,7 @@ class SweepExplorer:
         self._output = display_live(self._widget, remains.html, remains.text, remains.png)
 
     def _lasting(self) -> Lasting:
-        from workbench.widgets.sweep_explorer_figure import page
+        from workbench.widgets.sweep_explorer.explorer_figure import page
 
         picture = self.plot()
         png = None if picture is None else picture._repr_png_()

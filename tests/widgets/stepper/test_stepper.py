@@ -11,9 +11,9 @@ from matplotlib.colors import to_hex
 
 from workbench.core.status import ServingError
 from workbench.core.versions.states import HarnessState
-from workbench.widgets.colours import FAILED
-from workbench.widgets.stepper import policy_stepper
-from workbench.widgets.stepper_figure import SHOWN
+from workbench.widgets.base.colours import FAILED
+from workbench.widgets.stepper.stepper import policy_stepper
+from workbench.widgets.stepper.stepper_figure import SHOWN
 
 _WAIT_SECONDS = 30.0
 
@@ -79,7 +79,7 @@ def test_what_outlives_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
         published.append((data, more.get("update", False)))
 
     monkeypatch.setattr("IPython.display.publish_display_data", publish)
-    monkeypatch.setattr("workbench.widgets.stepper.in_notebook", lambda: True)
+    monkeypatch.setattr("workbench.widgets.stepper.stepper.in_notebook", lambda: True)
     stepper._ipython_display_()
     assert [update for _, update in published] == [False, False]
     live, first = (data for data, _ in published)

@@ -7,8 +7,8 @@ from typing import Any
 
 from workbench.core.memory.budget import size
 from workbench.experiments.figure import INK, PAGE_WIDTH, Picture
-from workbench.widgets.colours import version_colour
-from workbench.widgets.ledger_parts import Device, Part
+from workbench.widgets.base.colours import version_colour
+from workbench.widgets.ledger.ledger_parts import Device, Part
 
 _SHADES = {"weights": 1.0, "activations": 0.7, "allocator": 0.7, "runtime": 0.45, "context": 0.45}
 _ROLES = {"server": 1.0, "supervisor": 0.75, "zygote": 0.55}

@@ -6,9 +6,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from workbench.client.server import Server
-from workbench.widgets.durable import Lasting, Output, display_live, in_notebook, lasting
-from workbench.widgets.live import LiveWidget
-from workbench.widgets.timeline_figure import frame_of, plot_timeline, text_of, title_of
+from workbench.widgets.base.durable import Lasting, Output, display_live, in_notebook, lasting
+from workbench.widgets.base.live import LiveWidget
+from workbench.widgets.timeline.timeline_figure import frame_of, plot_timeline, text_of, title_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,8 +17,8 @@ from workbench.experiments.load.borrowed_settings import kept_settings, slots_of
 from workbench.experiments.simulator.calibrate import Calibration, calibrate
 from workbench.experiments.simulator.service_time import ServiceTime
 from workbench.experiments.sweep.explore import Setting
-from workbench.widgets import sweep_explorer as module
-from workbench.widgets.sweep_explorer import Cancelled, SweepExplorer
+from workbench.widgets.sweep_explorer import sweep_explorer as module
+from workbench.widgets.sweep_explorer.sweep_explorer import Cancelled, SweepExplorer
 
 CALIBRATION = Calibration(ServiceTime.linear(500.0, 5.0), "half", 1, 2, 1)
 SETTING = Setting(1000, 8, 2, 200.0)

@@ -9,8 +9,8 @@ from workbench.client.display.orders import ORDERS
 from workbench.client.server import Server
 from workbench.core.status import ServingError
 from workbench.core.versions.policies import ALIASES
-from workbench.widgets.durable import display_live, in_notebook
-from workbench.widgets.live import LiveWidget
+from workbench.widgets.base.durable import display_live, in_notebook
+from workbench.widgets.base.live import LiveWidget
 
 
 def card(server: Server) -> LiveWidget:

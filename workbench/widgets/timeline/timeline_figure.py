@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.experiments.figure import INK, PAGE_WIDTH, Picture
-from workbench.widgets.colours import FAILED, version_colour
+from workbench.widgets.base.colours import FAILED, version_colour
 
 if TYPE_CHECKING:
     import pandas as pd

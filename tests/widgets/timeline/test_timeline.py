@@ -9,7 +9,7 @@ import pytest
 
 import workbench as wb
 from tests.widgets.pages import Page
-from workbench.widgets.timeline_figure import (
+from workbench.widgets.timeline.timeline_figure import (
     Span,
     frame_of,
     plot_timeline,
@@ -104,8 +104,8 @@ def test_after_a_change_what_lasts_is_brought_up_to_date(
         published.append((data, more.get("update", False)))
 
     monkeypatch.setattr("IPython.display.publish_display_data", publish)
-    monkeypatch.setattr("workbench.widgets.timeline.in_notebook", lambda: True)
-    monkeypatch.setattr("workbench.widgets.timeline._SETTLED_SECONDS", 0.2)
+    monkeypatch.setattr("workbench.widgets.timeline.timeline.in_notebook", lambda: True)
+    monkeypatch.setattr("workbench.widgets.timeline.timeline._SETTLED_SECONDS", 0.2)
     widget = live.timeline()
     widget._ipython_display_()
     assert [update for _, update in published] == [False, False]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from workbench.core.versions.policies import Version
 from workbench.core.versions.states import HarnessState
 from workbench.experiments.figure import INK, PAGE_WIDTH, Picture
-from workbench.widgets.colours import FAILED, version_colour
+from workbench.widgets.base.colours import FAILED, version_colour
 
 if TYPE_CHECKING:
     import pandas as pd

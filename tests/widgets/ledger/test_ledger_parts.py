@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from workbench.widgets.ledger_figure import magnified_to, plot_ledger
-from workbench.widgets.ledger_parts import devices_of, frame_of, text_of
+from workbench.widgets.ledger.ledger_figure import magnified_to, plot_ledger
+from workbench.widgets.ledger.ledger_parts import devices_of, frame_of, text_of
 
 MB = 2**20
 

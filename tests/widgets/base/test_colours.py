@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from workbench.widgets.colours import FAILED, VERSIONS, version_colour
+from workbench.widgets.base.colours import FAILED, VERSIONS, version_colour
 
 THEME = Path(__file__).parents[2] / "extension" / "src" / "charts" / "theme.ts"
 
