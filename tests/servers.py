@@ -19,11 +19,12 @@ import numpy as np
 import uvloop
 
 from workbench.core.events import Event
+from workbench.core.model_settings import ModelConfig
 from workbench.core.status import ServingError
 from workbench.ipc.frames import Tensors
 from workbench.server.engine.batching.tasks import Task, now_micros
 from workbench.server.engine.engine import CoreOptions, ServerCore
-from workbench.server.engine.versions.model import Model, ModelConfig, Served
+from workbench.server.engine.versions.model import Model, Served
 
 T = TypeVar("T")
 

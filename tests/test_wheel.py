@@ -71,8 +71,8 @@ def test_the_wheel_installs_without_node_and_both_extensions_are_ok(tmp_path: Pa
         python, "-m", "jupyter_server.extension.serverextension", "list", cwd=tmp_path, **alone
     )
     assert (
-        "workbench.jupyter.server_extension enabled - Validating workbench.jupyter.server_extension... "
-        in (" ".join(server.split()))
+        "workbench.jupyter.server_extension enabled - "
+        "Validating workbench.jupyter.server_extension... " in (" ".join(server.split()))
     )
     assert re.search(r"workbench\.server_extension .*OK", server)
     kernels = run(python, "-m", "jupyter_client.kernelspecapp", "list", cwd=tmp_path, **alone)

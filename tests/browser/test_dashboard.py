@@ -220,7 +220,7 @@ def test_a_killed_server_is_dead_and_started_again(lab: Lab, page: Page, shop: P
     lanes = board.locator(".wb-timeline .wb-summary")
     expect(lanes).to_have_text("version 1 available", timeout=_CHANGE_MS)
     lab.run(
-        "from workbench.runtime import registry; e = registry.find('shop'); "
+        "from workbench.processes import registry; e = registry.find('shop'); "
         "e.supervisor.kill(); e.server.kill()"
     )
     banner = board.locator(".wb-Dashboard-banner")

@@ -3,7 +3,8 @@
 The cases are numbered as in the table of facts they were taken from. Where the original's test
 looks at tensors, a model hands them back; where it looks for a part of an error text, so do we.
 
-Three cannot be reached from outside, and are in `tests/server/front/json/test_responses.py`: the empty map
+Three cannot be reached from outside, and are in `tests/server/front/json/test_responses.py`: the
+empty map
 of 34 (a graph cannot be run for no output at all) and both of 51 (no answer has fewer results
 than the request has examples, of which there is one at least).
 """

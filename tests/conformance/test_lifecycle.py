@@ -172,7 +172,7 @@ def test_a_label_in_the_first_settings(server: Server, tmp_path: Path) -> None:
 
 def test_one_missing_base_path_harms_only_its_own_model(server: Server, tmp_path: Path) -> None:
     async def serve() -> None:
-        from workbench.server.engine.versions.model import ModelConfig
+        from workbench.core.model_settings import ModelConfig
 
         server.core.manager.set_model(ModelConfig("lost", str(tmp_path / "nowhere")))
         await server.serve(tmp_path / "here", "half_plus_two")

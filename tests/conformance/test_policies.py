@@ -1,6 +1,7 @@
 """The transition policies, told by the log and the answers of a real model server.
 
-The decision tables themselves are in `tests/core/versions/test_policies.py`; here folders come and go
+The decision tables themselves are in `tests/core/versions/test_policies.py`; here folders come and
+go
 under a running process, and the order of its log lines shows which row was applied.
 """
 

@@ -9,6 +9,7 @@ import pytest
 from google.protobuf import text_format
 
 from workbench.core.batching.parameters import BatchingParameters
+from workbench.core.model_settings import ModelConfig
 from workbench.core.status import Code, ServingError
 from workbench.core.versions.version_policy import VersionPolicy
 from workbench.formats.config_files import (
@@ -19,7 +20,6 @@ from workbench.formats.config_files import (
     write_batching_parameters,
 )
 from workbench.formats.messages import message_class
-from workbench.server.engine.versions.model import ModelConfig
 
 
 def config(text: str) -> Any:

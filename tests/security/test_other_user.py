@@ -129,7 +129,7 @@ def test_no_grpc_method_answers_without_the_token(guarded: House, method: str) -
 SECOND_USER = """
 import json, os, sys
 import workbench as wb
-from workbench.runtime import registry
+from workbench.processes import registry
 home, name = sys.argv[1:]
 with wb.serve(home + "/model", name, timeout=50) as server:
     entry = registry.find(name)

@@ -24,7 +24,7 @@ from workbench.load.arrivals import Schedule
 from workbench.processes import registry
 
 FLIP_SECONDS = 3.0
-LOAD = 0.7
+LOAD = 0.5
 """Of what the model can do, measured before."""
 
 INPUTS = {"x": np.ones(1, np.float32), "steps": np.full(1, 20, np.int32)}

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from workbench.core.model_settings import is_package_name
+from workbench.core.model_settings import ModelConfig, is_package_name
 from workbench.core.status import invalid_argument
 from workbench.formats.config_files import (
     model_configs,
@@ -19,7 +19,6 @@ from workbench.formats.config_files import (
     read_text_proto,
 )
 from workbench.processes.hosts import host_names
-from workbench.server.engine.versions.model import ModelConfig
 from workbench.server.front.reload import check_labels
 from workbench.server.supervision.supervisor import Supervisor, SupervisorSpec
 

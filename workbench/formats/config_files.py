@@ -18,12 +18,14 @@ from typing import Any
 from google.protobuf import text_format
 
 from workbench.core.batching.parameters import BatchingParameters
+from workbench.core.model_settings import ModelConfig
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.formats.messages import message_class
-from workbench.server.engine.versions.model import ModelConfig
-from workbench.server.front.metrics.prometheus import METRICS_PATH
 
 logger = logging.getLogger(__name__)
+
+METRICS_PATH = "/monitoring/prometheus/metrics"
+"""Where metrics are shown unless a monitoring file names another path."""
 
 _OUR_PLATFORM = "tensorflow"
 

@@ -15,6 +15,9 @@ from pathlib import Path
 
 from workbench.core.status import failed_precondition, invalid_argument
 
+SOURCE = Path(__file__).resolve().parents[2]
+"""The folder that this very package was imported from."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _NAME_CHARACTERS = 64
 # sockaddr_un holds 108 bytes with the closing zero (104 on macOS).

@@ -365,7 +365,7 @@ generator.run_load(
 
 
 def test_the_process_ends_with_its_parent(service: Service) -> None:
-    root = str(Path(generator.__file__).parents[2])
+    root = str(Path(generator.__file__).parents[3])
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(service.address[1])],
         stdout=subprocess.PIPE,

@@ -20,7 +20,7 @@ from workbench.processes.lifetime import wait_gone
 
 pytestmark = pytest.mark.timeout(240)
 
-KERNELS = Path(__file__).parents[2] / "data" / "kernels"
+KERNELS = Path(__file__).parents[3] / "data" / "kernels"
 MODEL = "servers/halves/models/halves"
 
 

@@ -11,9 +11,9 @@ import pytest
 from google.protobuf import text_format
 
 from tests.servers import Server
+from workbench.core.model_settings import ModelConfig
 from workbench.core.status import Code, ServingError
 from workbench.formats.messages import message_class
-from workbench.server.engine.versions.model import ModelConfig
 from workbench.server.front.reload import (
     Reloader,
     check_labels,

@@ -396,7 +396,8 @@ class QuickLauncher(SubprocessLauncher):
     command = (
         sys.executable,
         "-c",
-        "from workbench.kernel import supervisor; supervisor._RESTART_PAUSES = (0.0, 0.01); "
+        "from workbench.server.supervision import supervisor; "
+        "supervisor._RESTART_PAUSES = (0.0, 0.01); "
         "supervisor.main()",
     )
 

@@ -1,5 +1,6 @@
 """Models whose rows mix in ways that are easy to miss when a graph is followed, and their
-counterparts whose rows do not: `python -m tests.server.worker.row_loopholes FOLDER` writes what the graph
+counterparts whose rows do not: `python -m tests.server.worker.row_loopholes FOLDER` writes what the
+graph
 says of each as JSON.
 """
 

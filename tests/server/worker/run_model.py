@@ -1,6 +1,7 @@
 """Questions to a `LoadedModel`, asked in a process that may import TensorFlow.
 
-`python -m tests.server.worker.run_model MODELS` reads pickled questions from its input, one after the
+`python -m tests.server.worker.run_model MODELS` reads pickled questions from its input, one after
+the
 other, and writes the pickled answers to its output (see `test_model.py`).
 """
 

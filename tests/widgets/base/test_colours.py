@@ -7,7 +7,7 @@ from pathlib import Path
 
 from workbench.widgets.base.colours import FAILED, VERSIONS, version_colour
 
-THEME = Path(__file__).parents[2] / "extension" / "src" / "charts" / "theme.ts"
+THEME = Path(__file__).parents[3] / "extension" / "src" / "charts" / "theme.ts"
 
 
 def test_figures_and_live_views_agree() -> None:

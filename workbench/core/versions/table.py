@@ -1,6 +1,7 @@
 """A table of versions that is stepped by hand: the pure policy decides, then time passes.
 
-The policy is the server's own (`core.versions.policies`). What a step adds is what the world does: a
+The policy is the server's own (`core.versions.policies`). What a step adds is what the world does:
+a
 load ends well, a drained version is gone.
 """
 

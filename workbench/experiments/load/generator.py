@@ -25,9 +25,9 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-import workbench
 from workbench.load.arrivals import Schedule
 from workbench.load.intervals import quantile_interval
+from workbench.processes import paths
 from workbench.processes.lifetime import ProcessId, describe_exit
 
 if TYPE_CHECKING:
@@ -321,7 +321,7 @@ class _Child:
     def __init__(self, errors: IO[bytes]) -> None:
         self._errors = errors
         # It must find this very package, wherever this process found it.
-        paths = [str(Path(workbench.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        path = [str(paths.SOURCE), os.environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "workbench.experiments.load.generator_process"],
             stdin=subprocess.PIPE,
@@ -330,7 +330,7 @@ class _Child:
             bufsize=0,
             # An interrupt from the keyboard is for this process, which then ends the child.
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))},
         )
         self._heard = bytearray()
 

@@ -1,6 +1,7 @@
 """Whether two models say the same, and whether one is faster: the arithmetic of a comparison.
 
-Everything here is a function of arrays; what asks the models is `experiments.versions.compare_versions`.
+Everything here is a function of arrays; what asks the models is
+`experiments.versions.compare_versions`.
 """
 
 from __future__ import annotations

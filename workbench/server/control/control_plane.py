@@ -11,7 +11,7 @@ it is on the network, and no token is needed: the socket's folder is the user's 
     DELETE /models/NAME                  unload all its versions, forget it
     POST   /models/NAME/poll             look at its folder now; {"complete": [versions]}
     GET    /models/NAME/wait?...         wait until a version is available or has failed
-    GET    /models/NAME/pulse?...        what is new of it, for live views: `server.control.pulse_route`
+    GET    /models/NAME/pulse?...        what is new of it, for live views (`pulse_route`)
     .../models/NAME/warmup               recording warm-up requests: `server.control.warmup_route`
     POST   /models/NAME/engine-load      load from inside the server (see `control_engine`)
     GET    /events?since=N               the event log

@@ -23,7 +23,7 @@ class PulseRoute(Handler):
 
     * `now` (monotonic) and `wall`, both in seconds; `seq`, the last event's number;
     * `model`, as `/models/NAME` has it, with `held` and `waiting`;
-    * `events`, `memory` and `seconds`, `dots` (`server.engine.telemetry.traffic.Traffic`): what is new.
+    * `events`, `memory` and `seconds`, `dots` (see `Traffic`): what is new.
     """
 
     def get(self, name: str) -> None:

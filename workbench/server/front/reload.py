@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from workbench.core.model_settings import ModelConfig
 from workbench.core.status import Code, ServingError, failed_precondition
 from workbench.core.versions.states import FINAL_STATES, HarnessState
 from workbench.core.versions.version_policy import parse_version
 from workbench.formats.config_files import model_configs, read_text_proto
 from workbench.server.engine.versions.manager import Manager
-from workbench.server.engine.versions.model import Model, ModelConfig
+from workbench.server.engine.versions.model import Model
 
 _ON_THE_WAY = frozenset(HarnessState) - FINAL_STATES - {HarnessState.READY}
 FILES_SECONDS = 10.0

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from workbench.formats.config_files import METRICS_PATH
 from workbench.processes.descriptors import connections_for, raise_limit
 from workbench.server.engine.engine import ServerCore
 from workbench.server.front.access import LOOPBACK_HOSTS, AccessPolicy
@@ -17,7 +18,6 @@ from workbench.server.front.grpc.services import GrpcService
 from workbench.server.front.http.client_limits import HttpLimits
 from workbench.server.front.http.listener import HttpServer
 from workbench.server.front.metrics.memory_gauges import memory_lines
-from workbench.server.front.metrics.prometheus import METRICS_PATH
 from workbench.server.front.reload import Reloader, follow_config_file
 from workbench.server.front.rest.rest import RestApi
 

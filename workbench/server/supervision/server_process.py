@@ -290,7 +290,7 @@ class Server:
 
 
 def main() -> NoReturn:
-    """`python -m workbench.server.supervision.server_process`, with a ServerSpec as JSON on standard input."""
+    """The process itself, with a ServerSpec as JSON on standard input."""
     import uvloop
 
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)

@@ -484,7 +484,7 @@ def _read_line(fd: int, timeout: float) -> dict[str, Any]:
 
 
 def main() -> NoReturn:
-    """`python -m workbench.server.supervision.supervisor`, with a SupervisorSpec as JSON on standard input.
+    """The process itself, with a SupervisorSpec as JSON on standard input.
 
     Prints one line of JSON: ``{"ready": true}`` or ``{"failed": message, "code": name}``.
     """

@@ -24,7 +24,7 @@ from workbench.client.display.exact_numbers import exact
 from workbench.client.display.pulse import backlog as _backlog
 from workbench.core.status import Code, ServingError
 
-MODULE = Path(__file__).parents[1] / "static" / "widgets.js"
+MODULE = Path(__file__).parents[2] / "static" / "widgets.js"
 """All widgets' part in the browser; built from `extension/src/widgets`."""
 
 _AGAIN_SECONDS = 1.0

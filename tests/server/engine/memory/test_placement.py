@@ -10,12 +10,13 @@ import pytest
 from tests.server.engine.memory import fake_nvml
 from tests.server.engine.memory.fake_nvml import Card, FakePynvml
 from workbench.core.events import EventLog
+from workbench.core.model_settings import ModelConfig
 from workbench.core.status import Code, ServingError
 from workbench.core.versions.states import Harness, ServableId
 from workbench.server.engine.memory.estimates import Files, estimate
 from workbench.server.engine.memory.gpu import CONTEXT_BYTES, Gpus, RealNvml
 from workbench.server.engine.memory.reservations import MemorySettings, Reservations
-from workbench.server.engine.versions.model import Model, ModelConfig, Served
+from workbench.server.engine.versions.model import Model, Served
 from workbench.server.engine.versions.version_folder import Found, Place
 
 GIB = 2**30

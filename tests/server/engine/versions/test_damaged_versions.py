@@ -16,10 +16,10 @@ import pytest
 from tests.servers import Server, floats
 from workbench.client.display.card import versions_card
 from workbench.client.display.views import versions_of
+from workbench.core.model_settings import ModelConfig
 from workbench.core.status import Code, not_found
 from workbench.core.versions.version_policy import VersionPolicy
 from workbench.server.engine.versions import source
-from workbench.server.engine.versions.model import ModelConfig
 from workbench.server.engine.versions.source import STALLED_SECONDS, FolderSource
 from workbench.server.front.json.responses import VersionStatus, encode_model_status
 from workbench.server.front.metrics.prometheus import Metrics

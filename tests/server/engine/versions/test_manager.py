@@ -18,13 +18,14 @@ import pytest
 from tests.servers import WAIT_SECONDS, Server, floats
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.events import Event, log_line
+from workbench.core.model_settings import ModelConfig
 from workbench.core.status import Code, ServingError, invalid_argument, not_found, unavailable
 from workbench.core.versions.outage import OutOfService
 from workbench.core.versions.states import HarnessState, PublicState
 from workbench.core.versions.version_policy import VersionPolicy
 from workbench.processes.lifetime import ProcessId
 from workbench.server.engine.versions import manager as module
-from workbench.server.engine.versions.model import ModelConfig, Served
+from workbench.server.engine.versions.model import Served
 
 KILLED = "killed by SIGKILL (by someone, or by the system for want of memory)"
 

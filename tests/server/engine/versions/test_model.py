@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from workbench.core.batching.parameters import BatchingParameters
+from workbench.core.model_settings import ModelConfig
 from workbench.core.status import ServingError, invalid_argument, not_found
 from workbench.core.versions.states import Harness, HarnessState, ServableId
 from workbench.core.versions.version_policy import VersionPolicy
 from workbench.formats.lack import Lack
-from workbench.server.engine.versions.model import Model, ModelConfig, Served
+from workbench.server.engine.versions.model import Model, Served
 from workbench.server.engine.versions.version_folder import Found, Place
 
 CONFIG = ModelConfig(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from workbench.core.model_settings import ModelConfig
 from workbench.core.remote_paths import check_local, scheme_of
 from workbench.core.status import Code, ServingError
-from workbench.server.engine.versions.model import ModelConfig
 
 
 @pytest.mark.parametrize(

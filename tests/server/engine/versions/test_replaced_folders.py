@@ -404,7 +404,7 @@ def test_two_numbers_at_once_do_not_fit(server: Server, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_a_setting(tmp_path: Path) -> None:
-    from workbench.server.engine.versions.model import ModelConfig
+    from workbench.core.model_settings import ModelConfig
 
     with pytest.raises(ServingError) as raised:
         ModelConfig.from_json(

@@ -349,7 +349,8 @@ def alive(pid: int) -> bool:
 
 def test_the_child_imports_nothing_heavy() -> None:
     script = (
-        "import sys, workbench.server.front.codec.codec_process, workbench.server.front.json.requests, "
+        "import sys, workbench.server.front.codec.codec_process, "
+        "workbench.server.front.json.requests, "
         "workbench.server.front.json.responses\n"
         "heavy = {'tensorflow', 'asyncio', 'uvloop', 'tornado', 'pandas', 'matplotlib'}\n"
         "print(sorted(heavy & set(sys.modules)))"

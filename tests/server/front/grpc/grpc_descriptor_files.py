@@ -1,6 +1,7 @@
 """The files that describe the gRPC services, gathered from the packages that they come with.
 
-`python -m tests.server.front.grpc.grpc_descriptor_files` writes `workbench/api/grpc_descriptors.binpb` anew.
+`python -m tests.server.front.grpc.grpc_descriptor_files` writes `grpc_descriptors.binpb` anew,
+which lies in `workbench/server/front/grpc`.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, text_format
 
-import workbench.api
+import workbench.server.front.grpc
 
-PATH = Path(workbench.api.__path__[0]) / "grpc_descriptors.binpb"
+PATH = Path(workbench.server.front.grpc.__path__[0]) / "grpc_descriptors.binpb"
 
 _HEALTH = """
 name: "grpc/health/v1/health.proto" package: "grpc.health.v1" syntax: "proto3"

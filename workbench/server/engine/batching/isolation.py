@@ -3,7 +3,8 @@
 Whatever was in a worker when it died is under suspicion: the requests of its batches are run again,
 each alone in the next worker, and everything else of the version waits meanwhile. Those that are
 answered are acquitted. One that kills the next worker too has been alone with it: the crash is put
-down to its input (`core.versions.poison`), it is answered with an error, and its input is known from then.
+down to its input (`core.versions.poison`), it is answered with an error, and its input is known
+from then.
 Whoever sends it again has it run alone at once, so that no neighbour is lost with it, and after its
 third crash it is refused.
 

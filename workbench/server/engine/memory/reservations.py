@@ -14,6 +14,7 @@ from typing import Any
 
 from workbench.core.events import EventLog
 from workbench.core.memory.budget import Budget, Fit, Standing, fits, size
+from workbench.core.model_settings import ModelConfig
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.core.versions.states import HarnessState
 from workbench.ipc.low_priority import quiet_executor
@@ -27,7 +28,7 @@ from workbench.server.engine.memory.estimates import (
 )
 from workbench.server.engine.memory.gpu import CONTEXT_BYTES, Gpu, Gpus
 from workbench.server.engine.memory.memory_reading import read_exact, read_machine, read_peak
-from workbench.server.engine.versions.model import Model, ModelConfig, Served
+from workbench.server.engine.versions.model import Model, Served
 from workbench.server.engine.versions.version_folder import Found
 from workbench.server.engine.workers.worker_handle import Worker
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.events import EventLog
 from workbench.core.memory.budget import family
+from workbench.core.model_settings import ModelConfig
 from workbench.core.status import invalid_argument, not_found
 from workbench.core.versions.holding import worth_waiting
 from workbench.core.versions.policies import Act, Version, holds, policy_named
@@ -34,7 +35,7 @@ from workbench.server.engine.memory.reservations import MemorySettings, Reservat
 from workbench.server.engine.versions import setting_aside
 from workbench.server.engine.versions.lifecycle import Lifecycle
 from workbench.server.engine.versions.loading import LOAD_SECONDS, SPARE_LANES, Loader
-from workbench.server.engine.versions.model import Model, ModelConfig, Served
+from workbench.server.engine.versions.model import Model, Served
 from workbench.server.engine.versions.outages import outage_of
 from workbench.server.engine.versions.renewal import Renewals
 from workbench.server.engine.versions.source import FolderSource, Poll

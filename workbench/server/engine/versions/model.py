@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.batching.merging import Merging, notes
-from workbench.core.model_settings import ModelConfig as ModelConfig
+from workbench.core.model_settings import ModelConfig
 from workbench.core.signature import INIT_SIGNATURE, Signature
 from workbench.core.status import ServingError
 from workbench.core.versions.holding import Held

@@ -1,5 +1,5 @@
-"""Which versions of a model are set aside, tried again, or on probation: `core.versions.quarantine` for the
-versions of one model, with real time and events."""
+"""Which versions of a model are set aside, tried again, or on probation: the rules of
+`core.versions.quarantine` for the versions of one model, with real time and events."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Watching a model's folder: which versions are there, and which of them are complete.
 
-The rules for version numbers are TensorFlow Serving's (`core.versions.version_policy`). Three things are better on
+The rules for version numbers are TensorFlow Serving's (`core.versions.version_policy`). Three
+things are better on
 purpose: each model is polled on its own, so that one wrong path harms no other model; a version
 whose files are still being copied is waited for, never half loaded; and only folders that may be
 served are looked into, so that thousands of old ones cost no more than their names.

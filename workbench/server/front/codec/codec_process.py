@@ -1,9 +1,9 @@
 """The process that turns large JSON bodies into tensors, and large tensors into JSON.
 
-`python -m workbench.server.front.codec.codec_process FD` serves one job after the other from the unix stream
-socket FD until that is closed, by its parent's wish or death. Bodies and tensors never pass
-through the socket: it carries a short JSON message and, beside it, the descriptor of an
-anonymous memory region (`SCM_RIGHTS`). The parent's side is `workbench.server.front.codec.converter`.
+`python -m workbench.server.front.codec.codec_process FD` serves one job after the other from
+the unix stream socket FD until that is closed, by its parent's wish or death. Bodies and tensors
+never pass through the socket: it carries a short JSON message and, beside it, the descriptor of an
+anonymous memory region (`SCM_RIGHTS`). The parent's side is `converter`.
 
 Messages to it, each with a region::
 

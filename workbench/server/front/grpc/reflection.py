@@ -4,7 +4,7 @@ Generic clients (grpcurl, Postman) ask for that before they can send a request. 
 protocol are answered, `grpc.reflection.v1` and `v1alpha`; their messages are the same on the wire.
 
 The descriptors are TensorFlow Serving's own files with all that they import, under their own names,
-in `grpc_descriptors.binpb` (`tests/server/front/grpc/grpc_descriptor_files.py` makes it). The server itself needs
+in `grpc_descriptors.binpb` (`grpc_descriptor_files.py` makes it). The server itself needs
 none of them, so they are read with the first request.
 """
 

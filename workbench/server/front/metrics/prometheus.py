@@ -26,7 +26,6 @@ from workbench.server.engine.telemetry.meters import (
 from workbench.server.engine.versions.manager import Manager
 from workbench.server.engine.versions.model import Served
 
-METRICS_PATH = "/monitoring/prometheus/metrics"
 CONTENT_TYPE = "text/plain"
 _SERVING = ":tensorflow:serving:"
 

@@ -18,6 +18,7 @@ import orjson
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.core.versions.outage import OutOfService
+from workbench.formats.config_files import METRICS_PATH
 from workbench.formats.http_status import HTTP_STATUS
 from workbench.formats.signature_checks import (
     check_inputs,
@@ -54,7 +55,7 @@ from workbench.server.front.json.responses import (
     encode_results,
     encoding_bytes,
 )
-from workbench.server.front.metrics.prometheus import CONTENT_TYPE, METRICS_PATH, Metrics
+from workbench.server.front.metrics.prometheus import CONTENT_TYPE, Metrics
 from workbench.server.front.model_status import model_status
 from workbench.server.front.rest.routes import Route, UnreadableVersion, route
 
@@ -83,7 +84,7 @@ HELD_TOO_LONG = "No version came to serve within the time of this request"
 
 
 class RestApi:
-    """Handles each request of the data plane; see `server.front.http.listener` for how it is called.
+    """Handles each request of the data plane; see `http.listener` for how it is called.
 
     Args:
         timeout_seconds: after which a request is answered with DEADLINE_EXCEEDED: from its last

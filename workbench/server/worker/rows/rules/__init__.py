@@ -89,7 +89,7 @@ def _apply(operation: Operation) -> Value | Sequence[Value]:
 
 
 # Each module registers its rules.
-from workbench.server.worker.rows.rules import (
+from workbench.server.worker.rows.rules import (  # noqa: E402
     arrangement,
     contraction,
     control,
