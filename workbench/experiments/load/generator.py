@@ -18,7 +18,6 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from threading import Event
 from typing import IO, TYPE_CHECKING, Any, Literal
 
