@@ -1,1 +1,3 @@
-"""The workbench command."""
+"""The `workbench` command: `main` is its entry, every other module a group of sub-commands."""
+
+__all__ = ["main"]

@@ -1,1 +1,19 @@
-"""processes"""
+"""Starting, finding, watching and ending the processes of a server.
+
+`paths` says where a server keeps its files, `registry` lists the running servers. A `launcher`
+starts a server: as a subprocess, as a Jupyter kernel (`jupyter_launcher`), or through
+`jupyter_client` (`kernel_launcher`). `lifetime` ends processes with their owner, `limits` bounds
+their memory, `descriptors` their open files. `hosts` lists the names that a server answers to.
+"""
+
+__all__ = [
+    "paths",
+    "registry",
+    "launcher",
+    "jupyter_launcher",
+    "kernel_launcher",
+    "lifetime",
+    "limits",
+    "descriptors",
+    "hosts",
+]

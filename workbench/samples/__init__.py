@@ -1,1 +1,7 @@
-"""samples"""
+"""Models and stories for teaching; may import TensorFlow.
+
+`digits` are two small models, `demo` shows a model's whole life in a terminal, `labs` lists the lab
+notebooks. `faults` breaks a server on purpose, `failing_versions` tries versions that cannot work.
+"""
+
+__all__ = ["digits", "demo", "labs", "faults", "failing_versions"]

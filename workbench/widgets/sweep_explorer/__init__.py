@@ -1,1 +1,3 @@
-"""sweep_explorer"""
+"""The sweep explorer: `sweep_explorer` is the live view, `explorer_figure` the picture that stays."""
+
+__all__ = ["sweep_explorer"]

@@ -1,13 +1,13 @@
-"""What is tried of a version before it serves, and checked while it does.
+"""A version is tried before it serves, and its answers are checked while it does.
 
-`inputs` makes inputs up from shapes and dtypes; `recent` keeps the last real ones, for the next
-version. `trial` asks a version that is loaded, and not available yet, each of its signatures: what
-can never answer is refused, the rest is warm. `rows` has the second witness of row independence: a
-run at load, or the first live requests (`witness`), and from time to time while requests are merged
-(`audit`). `compare` says whether two answers are the same, and what of them a client would notice.
+`inputs` makes inputs from shapes and dtypes; `recent` keeps the last real ones, for the next
+version. `trial` asks a loaded version each of its signatures (`direct_asking`): one that cannot
+answer is refused, the others are warm. `row_witness` is the second witness of row independence: a
+run at load, or the first live requests (`live_witness`), and from time to time while requests are
+merged (`audit`). `same_answers` compares two answers; `checks` are run on live answers.
 """
 
 from workbench.server.engine.trial.recent import Recent
 from workbench.server.engine.trial.trial import Trial, TrialResult
 
-__all__ = ["Recent", "Trial", "TrialResult"]
+__all__ = ["trial", "recent", "checks", "audit", "live_witness", "Recent", "Trial", "TrialResult"]
