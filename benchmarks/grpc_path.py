@@ -25,8 +25,8 @@ import uvloop
 
 import workbench as wb
 from benchmarks.mlp import save_mlp
-from workbench.formats.protobuf import field
-from workbench.formats.tensor_proto import decode_tensor, encode_tensor, encode_tensors
+from workbench.formats.wire.protobuf import field
+from workbench.formats.wire.tensor_proto import decode_tensor, encode_tensor, encode_tensors
 
 METHOD = "/tensorflow.serving.PredictionService/Predict"
 NAME = "bench-grpc"

@@ -17,8 +17,8 @@ import grpc
 import grpc.aio
 import numpy as np
 
-from workbench.formats.protobuf import field, submessage
-from workbench.formats.tensor_proto import decode_tensor, encode_tensors
+from workbench.formats.wire.protobuf import field, submessage
+from workbench.formats.wire.tensor_proto import decode_tensor, encode_tensors
 from workbench.processes.registry import Entry
 
 ANSWER_SECONDS = 45.0

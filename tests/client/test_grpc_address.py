@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import workbench as wb
-from workbench.formats.protobuf import field, submessage
-from workbench.formats.tensor_proto import decode_tensor, encode_tensors
+from workbench.formats.wire.protobuf import field, submessage
+from workbench.formats.wire.tensor_proto import decode_tensor, encode_tensors
 
 METHOD = "/tensorflow.serving.PredictionService/Predict"
 

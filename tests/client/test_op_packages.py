@@ -16,7 +16,7 @@ from tests.client.trainer import Trainer
 from tests.conformance.model_server import ModelServer
 from workbench.client.control_client import model_path
 from workbench.core.status import Code, ServingError
-from workbench.formats.version_record import VersionRecord
+from workbench.formats.saved_model.version_record import VersionRecord
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -11,8 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.server.front.conftest import Answer, Planes, catalog, planes  # noqa: F401
 from tests.servers import Server
 from workbench.core.batching.parameters import BatchingParameters
+from workbench.formats.config_files import METRICS_PATH
 from workbench.server.engine.telemetry.meters import Histogram, exponential
-from workbench.server.front.metrics.prometheus import METRICS_PATH, _escaped
+from workbench.server.front.metrics.prometheus import _escaped
 
 PATH = METRICS_PATH
 S = ":tensorflow:serving:"

@@ -16,7 +16,7 @@ from tests.servers import Server, floats
 from workbench.client import connect
 from workbench.core.events import log_line
 from workbench.core.status import Code, ServingError
-from workbench.formats.protobuf import field
+from workbench.formats.wire.protobuf import field
 from workbench.server.engine.telemetry.warmup_recorder import (
     crc32c,
     prediction_log,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.servers import floats
-from workbench.formats.protobuf import field
+from workbench.formats.wire.protobuf import field
 from workbench.server.engine.telemetry.warmup_recorder import prediction_log
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"

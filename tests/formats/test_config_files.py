@@ -19,7 +19,7 @@ from workbench.formats.config_files import (
     read_text_proto,
     write_batching_parameters,
 )
-from workbench.formats.messages import message_class
+from workbench.formats.wire.messages import message_class
 
 
 def config(text: str) -> Any:

@@ -8,9 +8,9 @@ import numpy as np
 
 from tests.fuzz.mutate import EDGES, mutate, splice
 from tests.fuzz.target import MODELS
-from workbench.formats.messages import message_class
-from workbench.formats.protobuf import field
-from workbench.formats.tensor_proto import encode_tensors
+from workbench.formats.wire.messages import message_class
+from workbench.formats.wire.protobuf import field
+from workbench.formats.wire.tensor_proto import encode_tensors
 
 PREDICTION = "/tensorflow.serving.PredictionService/"
 MODEL = "/tensorflow.serving.ModelService/"

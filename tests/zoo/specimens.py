@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.formats.tf_example import Feature, encode_example
+from workbench.formats.wire.tf_example import Feature, encode_example
 
 Sample = Callable[[np.random.Generator, int], np.ndarray]
 

@@ -20,7 +20,7 @@ from google.protobuf import text_format
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.model_settings import ModelConfig
 from workbench.core.status import Code, ServingError, invalid_argument
-from workbench.formats.messages import message_class
+from workbench.formats.wire.messages import message_class
 
 logger = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from workbench.experiments.load.grpc_sender import status_of
 from workbench.experiments.load.measure import Where, load_job, measure
 from workbench.experiments.load.server_load import make_payload
 from workbench.experiments.sweep.point import summarize
-from workbench.formats.predict_message import answered_version, predict_request
-from workbench.formats.protobuf import field, submessage, submessages
-from workbench.formats.tensor_proto import decode_tensor
+from workbench.formats.wire.predict_message import answered_version, predict_request
+from workbench.formats.wire.protobuf import field, submessage, submessages
+from workbench.formats.wire.tensor_proto import decode_tensor
 from workbench.load.arrivals import Schedule
 
 WAYS: tuple[Where, ...] = ("engine", "rest", "grpc")

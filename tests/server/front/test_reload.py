@@ -13,7 +13,7 @@ from google.protobuf import text_format
 from tests.servers import Server
 from workbench.core.model_settings import ModelConfig
 from workbench.core.status import Code, ServingError
-from workbench.formats.messages import message_class
+from workbench.formats.wire.messages import message_class
 from workbench.server.front.reload import (
     Reloader,
     check_labels,

@@ -5,3 +5,5 @@
 (`aliases`); `captures` sees to it that all that they use is saved; `op_packages` finds the packages
 whose operations they need; `graph_form` tells whether two of them compute the same.
 """
+
+__all__ = ["servable", "keras_file", "endpoints", "captures", "graph_form"]

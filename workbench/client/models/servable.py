@@ -30,7 +30,7 @@ from workbench.client.publishing import fingerprint
 from workbench.client.publishing.links import as_written
 from workbench.core.remote_paths import check_local
 from workbench.core.status import ServingError, invalid_argument
-from workbench.formats.version_record import VersionRecord, read_record
+from workbench.formats.saved_model.version_record import VersionRecord, read_record
 
 Copy = Callable[[str, str], str]
 

@@ -13,7 +13,7 @@ from typing import Protocol
 import grpc
 import grpc.aio
 
-from workbench.formats.predict_message import answered_version
+from workbench.formats.wire.predict_message import answered_version
 
 CHANNELS = 4
 

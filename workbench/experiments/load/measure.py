@@ -14,7 +14,7 @@ from workbench.client.server import Server
 from workbench.core.status import failed_precondition
 from workbench.experiments.load.generator import Closed, LoadJob, run_load
 from workbench.experiments.load.server_load import Payload, run_engine
-from workbench.formats.predict_message import METHOD, predict_request
+from workbench.formats.wire.predict_message import METHOD, predict_request
 from workbench.load.arrivals import Schedule
 
 Where = Literal["engine", "rest", "grpc"]

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from workbench.core.status import Code, ServingError
-from workbench.formats.damage import DAMAGED, clue
+from workbench.formats.saved_model.damage import DAMAGED, clue
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _MOST_NAMED = 5

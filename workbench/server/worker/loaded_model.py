@@ -24,8 +24,8 @@ import numpy as np
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.formats.dtypes import dtype_name
-from workbench.formats.protobuf import field
-from workbench.formats.version_record import read_record
+from workbench.formats.saved_model.version_record import read_record
+from workbench.formats.wire.protobuf import field
 from workbench.ipc.frames import Tensors
 from workbench.server.worker.checkpoint_check import parsed, restoring
 from workbench.server.worker.composites import flattened

@@ -28,8 +28,8 @@ import numpy as np
 
 from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.core.status import Code, ServingError, invalid_argument
-from workbench.formats.protobuf import fields, submessage, submessages
 from workbench.formats.signature_checks import check_inputs, check_outputs_exist, examples_signature
+from workbench.formats.wire.protobuf import fields, submessage, submessages
 from workbench.ipc.frames import Tensors
 from workbench.server.worker.loaded_model import LoadedModel, translate
 

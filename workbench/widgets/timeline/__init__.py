@@ -1,3 +1,3 @@
-"""The transition timeline: `timeline` is the live view, `timeline_figure` the picture that stays."""
+"""The timeline of a server: `timeline` is the view, `timeline_figure` the picture that stays."""
 
 __all__ = ["timeline"]

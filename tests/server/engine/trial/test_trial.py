@@ -14,7 +14,7 @@ from workbench.core.batching.merging import COMPILED_BATCH_SIZES, Merging
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import Code, ServingError
 from workbench.core.versions.states import HarnessState
-from workbench.formats.tf_example import Feature, encode_example
+from workbench.formats.wire.tf_example import Feature, encode_example
 from workbench.server.engine.batching.tasks import VersionQueues
 from workbench.server.engine.versions.model import Served
 

@@ -13,7 +13,7 @@ from workbench.core.model_settings import ModelConfig
 from workbench.core.status import ServingError, invalid_argument, not_found
 from workbench.core.versions.states import Harness, HarnessState, ServableId
 from workbench.core.versions.version_policy import VersionPolicy
-from workbench.formats.lack import Lack
+from workbench.formats.saved_model.lack import Lack
 from workbench.server.engine.versions.model import Model, Served
 from workbench.server.engine.versions.version_folder import Found, Place
 

@@ -13,7 +13,7 @@ import pytest
 
 from workbench.core.status import Code, ServingError
 from workbench.core.versions.outage import OutOfService
-from workbench.formats.messages import message_class
+from workbench.formats.wire.messages import message_class
 from workbench.server.front.grpc.grpc_server import NEEDS_TOKEN, GrpcOptions, GrpcServer
 
 WAIT_SECONDS = 30.0

@@ -13,9 +13,9 @@ import pytest
 from tests.servers import Server
 from workbench.core.events import Event, log_line
 from workbench.core.status import Code, ServingError
-from workbench.formats.messages import message_class
-from workbench.formats.protobuf import field, submessage, submessages
-from workbench.formats.tensor_proto import decode_tensor, encode_tensors
+from workbench.formats.wire.messages import message_class
+from workbench.formats.wire.protobuf import field, submessage, submessages
+from workbench.formats.wire.tensor_proto import decode_tensor, encode_tensors
 from workbench.ipc.frames import Tensors
 from workbench.server.front.grpc import services
 from workbench.server.front.grpc.services import GrpcService

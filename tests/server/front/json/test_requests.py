@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import Code, ServingError, not_found
 from workbench.formats.dtypes import numpy_dtype
-from workbench.formats.tf_example import Feature, encode_example
+from workbench.formats.wire.tf_example import Feature, encode_example
 from workbench.server.front.json import fast_reader
 from workbench.server.front.json.requests import (
     ExamplesRequest,

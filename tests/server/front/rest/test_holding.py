@@ -19,7 +19,7 @@ from tests.server.front.grpc.test_services import Client
 from tests.servers import Server
 from workbench.core.status import Code, ServingError
 from workbench.core.versions.holding import MAX_HELD, MAX_HELD_BYTES
-from workbench.formats.protobuf import field
+from workbench.formats.wire.protobuf import field
 from workbench.server.front.rest.rest import HELD_TOO_LONG
 
 PREDICT = ("POST", "/v1/models/half:predict", {"instances": [2.0]})

@@ -18,7 +18,7 @@ from tests.servers import Server
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.core.versions import quarantine
 from workbench.core.versions.outage import OutOfService
-from workbench.formats.protobuf import field
+from workbench.formats.wire.protobuf import field
 from workbench.server.engine.versions import lifecycle, source
 from workbench.server.engine.versions.model import Model
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workbench.core.memory.budget import Need
-from workbench.formats.checkpoint_index import CompressedIndex, DamagedIndex, read_index
+from workbench.formats.saved_model.checkpoint_index import CompressedIndex, DamagedIndex, read_index
 from workbench.processes.limits import Limit
 from workbench.server.engine.memory.gpu import CONTEXT_BYTES
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
 from workbench.formats.dtypes import STRING, dtype_name
-from workbench.formats.protobuf import field
+from workbench.formats.wire.protobuf import field
 from workbench.ipc.frames import Tensors
 from workbench.server.engine.batching.tasks import Task
 from workbench.server.engine.versions.model import Served

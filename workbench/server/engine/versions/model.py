@@ -17,7 +17,7 @@ from workbench.core.versions.holding import Held
 from workbench.core.versions.poison import PoisonTable
 from workbench.core.versions.quarantine import Record
 from workbench.core.versions.states import Harness, HarnessState, ServableId
-from workbench.formats.lack import Lack
+from workbench.formats.saved_model.lack import Lack
 from workbench.server.engine.batching.tasks import VersionQueues
 from workbench.server.engine.memory.estimates import Measured, VersionMemory
 from workbench.server.engine.telemetry.traffic import Traffic

@@ -23,7 +23,7 @@ from typing import Any
 
 from workbench.core.status import Code, ServingError
 from workbench.core.versions.version_policy import VersionPolicy, parse_version
-from workbench.formats.lack import CHANGING, Lack
+from workbench.formats.saved_model.lack import CHANGING, Lack
 from workbench.server.engine.versions.version_folder import Found, Place, lack, measure, stalled
 
 # A folder that changed this recently may still be growing, however complete it looks.

@@ -18,10 +18,14 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from workbench.core.status import Code, ServingError
-from workbench.formats.checkpoint_index import missing_data, require_readable
-from workbench.formats.damage import DAMAGED, clue
-from workbench.formats.lack import Lack, incomplete, missing
-from workbench.formats.saved_model_file import NotSavedModel, TruncatedFile, read_outline
+from workbench.formats.saved_model.checkpoint_index import missing_data, require_readable
+from workbench.formats.saved_model.damage import DAMAGED, clue
+from workbench.formats.saved_model.lack import Lack, incomplete, missing
+from workbench.formats.saved_model.saved_model_file import (
+    NotSavedModel,
+    TruncatedFile,
+    read_outline,
+)
 
 GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")
 _NOT_OF_THE_MODEL = ("assets.extra" + os.sep, "batching_params.pbtxt")

@@ -17,7 +17,7 @@ import grpc
 import grpc.aio
 
 from workbench.core.status import Code, ServingError, failed_precondition
-from workbench.formats.messages import message_class
+from workbench.formats.wire.messages import message_class
 from workbench.server.front.access import TOKEN_HEADER, Token
 from workbench.server.front.grpc.reflection import REFLECTION_METHODS, reflect
 

@@ -19,7 +19,7 @@ from google.protobuf import descriptor_pb2
 from google.protobuf.message import DecodeError
 
 from workbench.core.status import Code, ServingError
-from workbench.formats.messages import message_class
+from workbench.formats.wire.messages import message_class
 
 REFLECTION_METHODS = tuple(
     f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"

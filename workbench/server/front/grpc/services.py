@@ -23,8 +23,6 @@ from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
 from workbench.core.versions.outage import OutOfService
 from workbench.core.versions.states import PublicState
-from workbench.formats.messages import message_class
-from workbench.formats.protobuf import field, fields
 from workbench.formats.signature_checks import (
     check_inputs,
     check_method_name,
@@ -33,7 +31,9 @@ from workbench.formats.signature_checks import (
     examples_signature,
     regression,
 )
-from workbench.formats.tensor_proto import decode_tensor, encode_tensors
+from workbench.formats.wire.messages import message_class
+from workbench.formats.wire.protobuf import field, fields
+from workbench.formats.wire.tensor_proto import decode_tensor, encode_tensors
 from workbench.ipc.frames import Tensors
 from workbench.server.engine.batching.scheduler import BatchScheduler
 from workbench.server.engine.batching.tasks import Task, now_micros

@@ -17,7 +17,7 @@ import numpy as np
 
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import ServingError, invalid_argument
-from workbench.formats.tf_example import Feature, encode_example
+from workbench.formats.wire.tf_example import Feature, encode_example
 from workbench.server.front.json import fast_reader
 from workbench.server.front.json.dense_tensors import (
     decode_base64_object,

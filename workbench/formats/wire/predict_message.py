@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.formats.dtypes import STRING, dtype_name
-from workbench.formats.protobuf import field, fields, submessage
+from workbench.formats.wire.protobuf import field, fields, submessage
 
 METHOD = "/tensorflow.serving.PredictionService/Predict"
 

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from workbench.formats.lack import Lack, incomplete, missing
+from workbench.formats.saved_model.lack import Lack, incomplete, missing
 
 _FOOTER_BYTES = 48
 _MAGIC = 0xDB4775248B80FB57

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.models import BIG_WEIGHTS_BYTES
-from workbench.formats.checkpoint_index import (
+from workbench.formats.saved_model.checkpoint_index import (
     CheckpointIndex,
     CompressedIndex,
     DamagedIndex,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.formats.saved_model_file import (
+from workbench.formats.saved_model.saved_model_file import (
     NotSavedModel,
     Outline,
     TruncatedFile,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.formats.protobuf import field
-from workbench.formats.tensor_proto import (
+from workbench.formats.wire.protobuf import field
+from workbench.formats.wire.tensor_proto import (
     decode_tensor,
     decode_varints,
     encode_tensor,

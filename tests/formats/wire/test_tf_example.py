@@ -2,7 +2,7 @@ import json
 import subprocess
 import sys
 
-from workbench.formats.tf_example import Feature, encode_example
+from workbench.formats.wire.tf_example import Feature, encode_example
 from workbench.server.front.json.requests import decode_examples
 
 # What TensorFlow's own parser makes of Examples: {name: [kind, values]} for each hex line.

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from workbench.formats.dtypes import STRING, dtype_name, number_kind, numpy_dtype
-from workbench.formats.protobuf import field, fields
+from workbench.formats.wire.protobuf import field, fields
 
 _MAX_SPLAT_BYTES = 2**31
 """A short message must not ask for more memory than the longest one could have filled."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from workbench.formats.checkpoint_index import varint
+from workbench.formats.saved_model.checkpoint_index import varint
 
 # Numbers of fields in `saved_model.proto` and `meta_graph.proto`.
 _META_GRAPHS = 2

@@ -7,8 +7,8 @@ import sys
 import pytest
 from google.protobuf import descriptor_pool
 
-from workbench.formats.messages import message_class
-from workbench.formats.protobuf import field
+from workbench.formats.wire.messages import message_class
+from workbench.formats.wire.protobuf import field
 
 
 def test_model_spec_on_the_wire() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from workbench.core.status import Code, ServingError
-from workbench.formats.version_record import (
+from workbench.formats.saved_model.version_record import (
     VersionRecord,
     read_record,
     record_file,

@@ -1,0 +1,7 @@
+"""The files of a version, read without TensorFlow.
+
+`saved_model_file` and `checkpoint_index` say which files a version needs, `lack` which of them are
+missing, `damage` what is wrong with one. `version_record` is the file that this project adds.
+"""
+
+__all__ = ["saved_model_file", "checkpoint_index", "lack", "damage", "version_record"]
