@@ -14,10 +14,10 @@ _EXPORT_SECONDS = 100
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models() -> Path:
     """A folder with one SavedModel in each subfolder (see `tests/models.py`); not to be
     written into."""
-    return exported("tests.models", tmp_path_factory.mktemp("models"), _EXPORT_SECONDS)
+    return exported("tests.models", _EXPORT_SECONDS)
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,47 @@
-"""SavedModels for tests, written by a process of their own: tests never import TensorFlow."""
+"""SavedModels for tests, written by a process of their own: tests never import TensorFlow.
+
+They are kept in `out/models` under a digest of the files that make them, and shared by all test
+processes, of this run and of later ones.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
+import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
+ROOT = Path(__file__).parents[1]
+KEPT = ROOT / "out" / "models"
 
-def exported(module: str, folder: Path, seconds: float) -> Path:
-    """`folder`, into which ``python -m module folder`` has written its models."""
+
+def exported(module: str, seconds: float) -> Path:
+    """The folder into which ``python -m module FOLDER`` has written its models; nobody may write
+    into it."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    folder = KEPT / f"{module}-{_digest(module)}"
+    with (KEPT / "lock").open("w") as lock:
+        # Test processes start together, and only one of them exports.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            for old in KEPT.glob(f"{module}-*"):
+                shutil.rmtree(old)
+            writing = folder.with_name("writing")
+            shutil.rmtree(writing, ignore_errors=True)
+            export(module, writing, seconds)
+            writing.rename(folder)
+    return folder
+
+
+def export(module: str, folder: Path, seconds: float) -> None:
+    """Run ``python -m module folder``."""
     done = subprocess.run(
         [sys.executable, "-m", module, str(folder)],
+        cwd=ROOT,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": ""},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -19,4 +49,15 @@ def exported(module: str, folder: Path, seconds: float) -> Path:
         text=True,
     )
     assert done.returncode == 0, done.stdout
-    return folder
+
+
+def _digest(module: str) -> str:
+    """Of everything that decides how the models look."""
+    source = ROOT.joinpath(*module.split(".")).with_suffix(".py")
+    beside = [source] if source.parent.name == "tests" else sorted(source.parent.glob("*.py"))
+    digest = hashlib.sha256()
+    for path in beside:
+        digest.update(path.read_bytes())
+    for package in ("tensorflow", "keras", "numpy"):
+        digest.update(version(package).encode())
+    return digest.hexdigest()[:16]

@@ -15,9 +15,9 @@ _EXPORT_SECONDS = 240
 
 
 @pytest.fixture(scope="session")
-def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def zoo() -> Path:
     """A folder with the SavedModel of each specimen and of each broken version, by name."""
-    return exported("tests.zoo.models_main", tmp_path_factory.mktemp("zoo"), _EXPORT_SECONDS)
+    return exported("tests.zoo.models_main", _EXPORT_SECONDS)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.exports import exported
+from tests.exports import export
 
 _SECONDS = 100
 
@@ -16,7 +16,7 @@ _SECONDS = 100
 def facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, bool]]:
     """Whether rows are proven to stay apart, of each model by its name."""
     folder = tmp_path_factory.mktemp("loopholes")
-    exported("tests.server.worker.row_loopholes", folder, _SECONDS)
+    export("tests.server.worker.row_loopholes", folder, _SECONDS)
     found: dict[str, dict[str, bool]] = json.loads(Path(folder, "facts.json").read_text())
     return found
 
