@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import pytest
@@ -50,7 +51,14 @@ def test_the_pool_is_ours_alone() -> None:
     with pytest.raises(KeyError):
         descriptor_pool.Default().FindFileByName("workbench/tensorflow.serving.proto")
     assert message_class("ModelSpec").DESCRIPTOR.file.name == "workbench/tensorflow.serving.proto"
-    assert "tensorflow" not in sys.modules
+
+
+def test_no_message_needs_tensorflow() -> None:
+    script = (
+        "import sys; from workbench.formats.wire.messages import message_class; "
+        "message_class('PredictRequest'); assert 'tensorflow' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
 def test_a_message_that_is_not_there() -> None:

@@ -305,9 +305,9 @@ def test_the_zygote_ends_with_its_socket() -> None:
 
 _SERVE_ON = """
 import sys
-from workbench.server.worker import zygote
-zygote._import_tensorflow = lambda: None
-zygote.main([sys.argv[1], "1", "1.0"])
+from workbench.server.worker import zygote_main
+zygote_main._import_tensorflow = lambda: None
+zygote_main.main([sys.argv[1], "1", "1.0"])
 """
 
 
