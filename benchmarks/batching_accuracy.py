@@ -218,11 +218,12 @@ def _page(found: list[Compared], medians: dict[str, float], most: float) -> str:
     return f"""# How well the simulator predicts
 
 Written by `python -m benchmarks.batching_accuracy`: the digits model on {os.cpu_count()} cores
-({platform.machine()}), batches of at most {SIZE} rows, load from inside the server (`engine`). Each point
-of an open loop takes {OPEN_SECONDS:g} s ({BUSY_SECONDS:g} s above {BUSY:.0%} load), with Poisson arrivals
-that the simulation shares. Each point of a closed loop takes {CLOSED_SECONDS:g} s. Load is a share of the
-{most:.0f} requests/s that {4 * SIZE} callers reach. The errors below are medians over all {counted} points
-up to {COUNTED:.0%} load; the other {len(found) - counted} points are shown but not counted:
+({platform.machine()}), batches of at most {SIZE} rows, load from inside the server (`engine`).
+Each point of an open loop takes {OPEN_SECONDS:g} s ({BUSY_SECONDS:g} s above {BUSY:.0%} load), with
+Poisson arrivals that the simulation shares. Each point of a closed loop takes
+{CLOSED_SECONDS:g} s. Load is a share of the {most:.0f} requests/s that {4 * SIZE} callers reach.
+The errors below are medians over all {counted} points up to {COUNTED:.0%} load; the other
+{len(found) - counted} points are shown but not counted:
 
 {verdicts}
 

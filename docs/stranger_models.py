@@ -427,7 +427,7 @@ def missing_variable(folder: Path) -> str:
 
 
 @tried(
-    'a 71 MB body `{"0":1,"1":1, ...}` from one client, and other bodies above 64 KiB at the same time',
+    'a 71 MB body `{"0":1,"1":1, ...}` from one client, and other bodies above 64 KiB',
     "all other large bodies wait 25 s",
 )
 def many_keys(_: Path) -> str:
