@@ -51,10 +51,10 @@ def to_markdown(found: FailingVersions, folder: str) -> str:
         frame = found.frame
         rows = frame[frame["the new version"] == trial].drop(columns="the new version")
         parts.append(f"## {trial.capitalize()}\n")
-        texts = {_plain(text, folder) for text in rows["the publisher is told"]}
+        texts = {_plain(text, folder) for text in rows["the publisher gets"]}
         if len(texts) == 1 and len(rows) > 1:
-            parts.append(f"The publisher is told `{texts.pop()}`\n")
-            rows = rows.drop(columns="the publisher is told")
+            parts.append(f"The publisher gets `{texts.pop()}`\n")
+            rows = rows.drop(columns="the publisher gets")
         parts += ["| " + " | ".join(rows.columns) + " |", "| --- " * len(rows.columns) + "|"]
         for row in rows.itertuples(index=False):
             cells = [_plain(str(cell), folder) for cell in row]
