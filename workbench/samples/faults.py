@@ -385,7 +385,7 @@ def _weights(folder: Path) -> Path:
 
 
 def _publish_bad(fault: Fault, copy: Path) -> None:
-    """Publish a version that must not load; what the publisher gets."""
+    """Publish a version that must not load; what the publisher is told."""
     server = fault._server
     number = fault.version = next_version(server.base_path)
     fault._repairs.callback(_take_away, server, number)
