@@ -218,19 +218,20 @@ def _page(found: list[Compared], medians: dict[str, float], most: float) -> str:
     return f"""# How well the simulator predicts
 
 Written by `python -m benchmarks.batching_accuracy`: the digits model on {os.cpu_count()} cores
-({platform.machine()}), batches of at most {SIZE} rows, load from inside the server (`engine`):
-{OPEN_SECONDS:g} s for each point of an open loop (Poisson, simulated with the same arrivals; above
-{BUSY:.0%} load {BUSY_SECONDS:g} s), {CLOSED_SECONDS:g} s for each of a closed one. Load is given as
-a share of the {most:.0f} requests/s that {4 * SIZE} callers reach. Over the {counted} points up to
-{COUNTED:.0%} load, whatever came of them; the other {len(found) - counted} are shown and do not
-count:
+({platform.machine()}), batches of at most {SIZE} rows, load from inside the server (`engine`).
+Each point of an open loop takes {OPEN_SECONDS:g} s ({BUSY_SECONDS:g} s above {BUSY:.0%} load), with
+Poisson arrivals that the simulation shares. Each point of a closed loop takes
+{CLOSED_SECONDS:g} s. Load is a share of the {most:.0f} requests/s that {4 * SIZE} callers reach.
+The errors below are medians over all {counted} points up to {COUNTED:.0%} load; the other
+{len(found) - counted} points are shown but not counted:
 
 {verdicts}
 
-An open loop's throughput is what was offered as long as the server keeps up, and so is easily
-predicted; a closed loop's is the server's own doing. A measured 99th percentile holds what else
-happened on the machine; a simulated one does not, but for what the calibration just before has
-met ({POINTS_A_CALIBRATION} points share one). Where the interval is wide, the error is too.
+The throughput of an open loop is easy to predict: it is the offered rate, as long as the server
+keeps up. The throughput of a closed loop depends on the server. A measured 99th percentile contains
+all disturbances by other work on the machine. A simulated one contains only those that the previous
+calibration met ({POINTS_A_CALIBRATION} points share a calibration). Where the interval is wide, the
+error is large too.
 
 | {" | ".join(head)} |
 |{"---:|" * len(head)}

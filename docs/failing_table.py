@@ -2,8 +2,8 @@
 
     python -m docs.failing_table [docs/failing-versions.md]
 
-Each bad version is published under each transition policy while requests come; what is between the
-two marks of the page is written anew.
+Publishes each bad version under each transition policy while requests arrive, and replaces the text
+between the two marks of the page.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from workbench.core.versions.policies import ALIASES
 from workbench.samples.failing_versions import FailingVersions, failing_versions, trials_from
 
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
-# Of the models that the tests save, by what is wrong with them.
+# The models that the tests save, by their defect.
 MODELS = {
     "good": "half_plus_three",
     "bad graph": "bad_graph",
@@ -45,16 +45,16 @@ def run(folder: Path, progress: bool = True) -> FailingVersions:
 
 
 def to_markdown(found: FailingVersions, folder: str) -> str:
-    """One table a way of failing; paths of the run are left out."""
+    """One table for each defect, without paths of the run."""
     parts = []
     for trial in dict.fromkeys(o.trial for o in found.outcomes):
         frame = found.frame
         rows = frame[frame["the new version"] == trial].drop(columns="the new version")
         parts.append(f"## {trial.capitalize()}\n")
-        texts = {_plain(text, folder) for text in rows["the publisher is told"]}
+        texts = {_plain(text, folder) for text in rows["the publisher gets"]}
         if len(texts) == 1 and len(rows) > 1:
-            parts.append(f"The publisher is told `{texts.pop()}`\n")
-            rows = rows.drop(columns="the publisher is told")
+            parts.append(f"The publisher gets `{texts.pop()}`\n")
+            rows = rows.drop(columns="the publisher gets")
         parts += ["| " + " | ".join(rows.columns) + " |", "| --- " * len(rows.columns) + "|"]
         for row in rows.itertuples(index=False):
             cells = [_plain(str(cell), folder) for cell in row]
@@ -64,8 +64,8 @@ def to_markdown(found: FailingVersions, folder: str) -> str:
 
 
 def _plain(text: str, folder: str) -> str:
-    """Without what differs from run to run: folders, the machine's name, the number that the bad
-    version happened to have."""
+    """Removes text that differs from run to run: folders, the machine's name, and the number of the
+    bad version."""
     for part in text.split():
         if part.lstrip("('\"").startswith("/"):
             text = text.replace(part, f".../{'/'.join(part.split('/')[-2:])}")

@@ -1,10 +1,10 @@
-"""From `git clone` to a served prediction and a measured sweep, as a new user goes, with a clock.
+"""Times a new user's way from `git clone` to a served prediction and a measured sweep.
 
     python -m docs.first_five_minutes
 
-does it twice, each in an empty folder: in JupyterLab (`make lab`, and Chromium for a reader) and in
-a shell. It writes the times into `docs/first-five-minutes.md`. What is downloaded comes from
-wherever this machine's pip and npm look.
+runs it twice, each time in an empty folder: in JupyterLab (`make lab`, driven by Chromium) and in a
+shell. It writes the times into `docs/first-five-minutes.md`. Downloads come from this machine's pip
+and npm sources.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ server.stop()
 
 
 class Clock:
-    """The steps taken so far, each with its time."""
+    """Collects the steps, each with its time in seconds."""
 
     def __init__(self) -> None:
         self.rows: list[str] = []
         self._began = self._last = time.monotonic()
 
     def step(self, what: str) -> None:
-        """A step is done now."""
+        """Record that a step has ended now."""
         now = time.monotonic()
         self.rows.append(f"| {what} | {now - self._last:.1f} | {now - self._began:.1f} |")
         print(self.rows[-1], flush=True)
@@ -69,11 +69,11 @@ class Clock:
 
 
 def _environ(place: Path) -> dict[str, str]:
-    """Nothing of this user's is used but pip's and npm's own caches and settings."""
+    """An environment without this user's settings, except pip's and npm's caches and settings."""
     own = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "JPY"))}
     for name in ("runtime", "data", "config"):
         own[f"JUPYTER_{name.upper()}_DIR"] = str(place / name)
-    # The page is opened here, as a browser would; there may be no screen for one.
+    # This script opens the page itself; there may be no screen for a browser.
     return {**own, "BROWSER": "true"}
 
 
@@ -84,7 +84,7 @@ def _clone(place: Path) -> Path:
 
 
 def in_a_shell(place: Path) -> tuple[Clock, float]:
-    """The steps, and how many bytes the environment takes."""
+    """The steps, and the size of the environment in bytes."""
     clock = Clock()
     clone = _clone(place)
     clock.step("`git clone`")
@@ -104,7 +104,7 @@ def in_a_shell(place: Path) -> tuple[Clock, float]:
 
 
 def in_jupyterlab(place: Path) -> Clock:
-    """The steps of somebody who types `make lab` and goes on with mouse and keyboard."""
+    """The steps of a user who types `make lab` and continues with mouse and keyboard."""
     clock = Clock()
     clone = _clone(place)
     clock.step("`git clone`")
@@ -115,7 +115,7 @@ def in_jupyterlab(place: Path) -> Clock:
     try:
         address = _address(place / "runtime", process)
         clock.step(
-            "`make lab`: the environment and the extension, until JupyterLab's address is told"
+            "`make lab`: the environment and the extension, until JupyterLab prints its address"
         )
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -124,13 +124,11 @@ def in_jupyterlab(place: Path) -> Clock:
             page.goto(address)
             page.locator(".wb-Lab").first.wait_for()
             page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for()
-            clock.step("the page is there: the labs, and the quickstart beside them")
+            clock.step("the page opens, with the labs and the quickstart")
             page.locator(".wb-Welcome-icon .wb-icon-serving").wait_for()
-            clock.step("the example is being served")
+            clock.step("the example model is served")
             _run(page, clone, "00-quickstart.ipynb", "server.predict(")
-            clock.step(
-                "the quickstart's cells run, up to the first prediction of a model of one's own"
-            )
+            clock.step("the quickstart's cells run, up to the first prediction of your own model")
             page.locator(".wb-Lab", has_text="Batching").click()
             _run(page, clone, "07-batching-sweep.ipynb", "server.sweep(")
             clock.step(
@@ -138,28 +136,28 @@ def in_jupyterlab(place: Path) -> Clock:
             )
             browser.close()
     finally:
-        # Ctrl-C would do, but is ignored by what a shell has put into the background.
+        # A process that a shell has put into the background ignores Ctrl-C.
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(_STEP_SECONDS)
     return clock
 
 
 def _address(runtime: Path, process: subprocess.Popen[bytes]) -> str:
-    """The quickstart's page, once the Jupyter Server has told where it is."""
+    """The URL of the quickstart, once the Jupyter Server has written its address."""
     end = time.monotonic() + _STEP_SECONDS
     while time.monotonic() < end and process.poll() is None:
         for path in runtime.glob("jpserver-*.json"):
             try:
-                told = json.loads(path.read_text())
+                info = json.loads(path.read_text())
             except ValueError:
-                continue  # It is written just now.
-            return f"{told['url']}lab/tree/notebooks/00-quickstart.ipynb?token={told['token']}"
+                continue  # The file is half written.
+            return f"{info['url']}lab/tree/notebooks/00-quickstart.ipynb?token={info['token']}"
         time.sleep(0.1)
     raise RuntimeError("JupyterLab did not start")
 
 
 def _run(page: Page, clone: Path, name: str, last: str) -> None:
-    """Run a notebook's cells in order until the first that has `last` in it is done."""
+    """Run a notebook's cells in order, up to the first that contains `last`."""
     cells = json.loads((clone / "notebooks" / name).read_text())["cells"]
     at = next(
         i for i, c in enumerate(cells) if c["cell_type"] == "code" and last in "".join(c["source"])
@@ -179,7 +177,7 @@ def _run(page: Page, clone: Path, name: str, last: str) -> None:
 
 
 def _put(text: str, name: str, measured: str) -> str:
-    """The page with what stands between two marks put anew."""
+    """The page with the text between its two marks replaced."""
     start, end = f"<!-- measured: {name} -->", f"<!-- end of {name} -->"
     return f"{text.partition(start)[0]}{start}\n{measured}\n{end}{text.partition(end)[2]}"
 

@@ -1,8 +1,8 @@
-"""Models as people have them, tried one after the other on real servers.
+"""Tries unusual models, one after the other, on real servers.
 
     python -m docs.stranger_models
 
-writes what each of them answers now into `docs/stranger-models.md`.
+writes the answer of each into `docs/stranger-models.md`.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ TRIED: list[tuple[str, str, Callable[[Path], str]]] = []
 
 
 def tried(what: str, was: str) -> Callable[[Callable[[Path], str]], Callable[[Path], str]]:
-    """A line of the table: what was tried, and what happened before. The function tries it in an
-    empty folder and says what happens now."""
+    """Registers a row of the table: the case `what`, and its old result `was`. The function tries
+    the case in an empty folder and returns the new result as text."""
 
     def register(function: Callable[[Path], str]) -> Callable[[Path], str]:
         TRIED.append((what, was, function))
@@ -76,7 +76,7 @@ def _one_line(error: BaseException) -> str:
 
 
 @tried(
-    "`Dense(1)` then `Softmax(axis=0)`, 16 threads that each ask with one row",
+    "`Dense(1)` then `Softmax(axis=0)`, 16 threads that each send one row",
     "981 of 1600 answers wrong",
 )
 def softmax(_: Path) -> str:
@@ -88,7 +88,7 @@ def softmax(_: Path) -> str:
         right = [np.ones((1, 1))] * len(rows)
         found = wrong(answers_of(server, rows, 16), right)
         (note,) = (each for each in server.versions[1].notes if "serving_default" in each)
-        return f"{found}; said with the version: *{note}*"
+        return f"{found}; note of the version: *{note}*"
 
 
 @tried(
@@ -152,12 +152,12 @@ def lost_function(folder: Path) -> str:
             said = _one_line(error)
         else:
             said = "published"
-        return f"*{said}*; version 1 goes on and answers {server.predict(x)[0]}"
+        return f"*{said}*; version 1 keeps serving and answers {server.predict(x)[0]}"
 
 
 @tried(
     'a layer with `dtype="bfloat16"`: `wb.serve`, then `publish`',
-    "`ValueError: cannot include dtype 'E' in a buffer`, and live all the same",
+    "`ValueError: cannot include dtype 'E' in a buffer`, but the version was live",
 )
 def bfloat16(_: Path) -> str:
     def model() -> keras.Model:
@@ -169,7 +169,7 @@ def bfloat16(_: Path) -> str:
 
 
 @tried(
-    "an input called `sepal length (cm)`, asked with the data frame",
+    "an input named `sepal length (cm)`, called with a data frame",
     "raw ValueError about argument names, after the server was started",
 )
 def csv_columns(_: Path) -> str:
@@ -192,7 +192,7 @@ def two_columns(_: Path) -> str:
 
 
 @tried(
-    '`wb.serve("current")`, a link that is swapped to another release folder',
+    '`wb.serve("current")`, a link that is later swapped to another release folder',
     "the new release is never seen",
 )
 def swapped_link(folder: Path) -> str:
@@ -243,12 +243,12 @@ def compiled(_: Path) -> str:
         probe = server.status()["models"][0]["versions"][0]["probe"]
         return (
             f"p99 of {np.percentile(took, 99) * 1e3:.0f} ms of {len(took)} requests in the first "
-            f"two seconds (16 Python threads ask); compiled before, in "
+            f"two seconds (16 Python threads); compiled beforehand, in "
             f"{probe['compiled_seconds']:.2f} s"
         )
 
 
-@tried("a `tf_keras` model", "told to decorate `__call__`")
+@tried("a `tf_keras` model", "error: decorate `__call__`")
 def keras2(_: Path) -> str:
     import tf_keras
 
@@ -266,7 +266,7 @@ def keras_file(folder: Path) -> str:
         return f"answers {server.predict(np.ones((1, 2), np.float32)).tolist()}"
 
 
-@tried("a Lambda over a lookup table that nobody tracks", "20 lines of AssertionError")
+@tried("a Lambda layer over an untracked lookup table", "20 lines of AssertionError")
 def untracked_table(_: Path) -> str:
     content = tf.lookup.KeyValueTensorInitializer(["a", "b"], [3.0, 4.0])
     table = tf.lookup.StaticHashTable(content, -1.0)
@@ -333,7 +333,7 @@ def multi_inference(_: Path) -> str:
 
 
 def _name_methods(path: str) -> None:
-    """Say of each signature what it is for, as an exporter for Serving does."""
+    """Set the method name of each signature, as an exporter for Serving does."""
     from tensorflow.core.protobuf import saved_model_pb2
 
     file = Path(path, "saved_model.pb")
@@ -383,13 +383,13 @@ def killed(_: Path) -> str:
         time.sleep(0.5)
         ended.set()
         asking.join()
-        told = ", ".join(f"{count} times {code}" for code, count in sorted(codes.items()))
-        return f"{told}; back {away:.1f} s after the third"
+        codes_text = ", ".join(f"{count} times {code}" for code, count in sorted(codes.items()))
+        return f"{codes_text}; available again {away:.1f} s after the third"
 
 
 @tried(
     "the newest version's folder removed, then `publish`",
-    "the number is used again, and the *old* contents go on answering",
+    "the number is reused, and the *old* contents keep answering",
 )
 def removed_folder(_: Path) -> str:
     def constant(value: float) -> keras.Model:
@@ -403,7 +403,7 @@ def removed_folder(_: Path) -> str:
         return f"published as version {number}, which answers {answer}"
 
 
-@tried("a checkpoint without one variable", '"No variables to save", which hides the real error')
+@tried("a checkpoint without one variable", '"No variables to save", which hides the cause')
 def missing_variable(folder: Path) -> str:
     class Two(tf.Module):
         def __init__(self) -> None:
@@ -427,8 +427,8 @@ def missing_variable(folder: Path) -> str:
 
 
 @tried(
-    'a 71 MB body `{"0":1,"1":1, ...}` from one client, and bodies above 64 KiB beside it',
-    "everybody's larger bodies wait 25 s",
+    'a 71 MB body `{"0":1,"1":1, ...}` from one client, and other bodies above 64 KiB',
+    "all other large bodies wait 25 s",
 )
 def many_keys(_: Path) -> str:
     body = ("{" + ",".join(f'"{n}":1' for n in range(6_200_000)) + "}").encode()
@@ -456,7 +456,7 @@ def many_keys(_: Path) -> str:
                 waits.append(took)
             code, took = large.result()
         return (
-            f"{len(body) / 1e6:.0f} MB answered {code} after {took:.1f} s; beside it a body of "
+            f"{len(body) / 1e6:.0f} MB answered {code} after {took:.1f} s; meanwhile a body of "
             f"{len(small) >> 10} KiB took {max(waits):.2f} s at most"
         )
 

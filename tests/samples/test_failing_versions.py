@@ -112,14 +112,14 @@ def test_a_broken_graph(failing: wb.Server, models: Path) -> None:
         check(found.of("bad graph", policy), CELLS["bad graph"][policy])
     table = found.frame
     assert table["serves afterwards"].tolist() == ["the old version", "the old version"]
-    assert table["callers are told"].tolist()[0] == "the answer"
+    assert table["callers get"].tolist()[0] == "the answer"
     written = to_markdown(found, str(models))
     lines = written.splitlines()
     assert lines[0] == "## Bad graph"
     assert lines[2].startswith(
-        "The publisher is told `NOT_FOUND: Version N of failing did not load: Op type not"
+        "The publisher gets `NOT_FOUND: Version N of failing did not load: Op type not"
     )
-    assert lines[4] == "| policy | serves afterwards | away | failed | held | callers are told |"
+    assert lines[4] == "| policy | serves afterwards | away | failed | held | callers get |"
     assert str(models) not in written
     with pytest.raises(KeyError):
         found.of("bad graph", "staged")

@@ -139,8 +139,8 @@ class FailingVersions:
                 "away": o.away,
                 "failed": o.failed,
                 "held": f"{o.held} (waiting still)" if o.waiting_still else str(o.held),
-                "the publisher is told": o.published or o.waiting,
-                "callers are told": o.callers or "the answer",
+                "the publisher gets": o.published or o.waiting,
+                "callers get": o.callers or "the answer",
             }
             for o in self.outcomes
         ]
