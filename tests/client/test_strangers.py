@@ -14,7 +14,6 @@ import pytest
 import workbench as wb
 from tests.client.test_server import add_model, refused
 from tests.client.trainer import Trainer
-from workbench.client.control_client import model_path
 
 Ask = Callable[..., Any]
 
@@ -31,15 +30,15 @@ def ask(
             name = served[kind] = f"stranger-{len(served)}"
             base = tmp_path_factory.mktemp(name)
             trainer.put_new(kind, str(base), 1)
-            live._control.request("PUT", model_path(name), {"base_path": str(base)})
-            live._control.request("POST", model_path(name, "poll"), {"complete": [1]})
+            live.control.put_model(name, {"base_path": str(base)})
+            live.control.poll(name, [1])
             wb.Server(live.name, name).wait_for(1)
         answer = live.predict(x, model=served[kind], **asked)
         return {n: a.tolist() for n, a in answer.items()} if isinstance(answer, dict) else answer
 
     yield ask
     for name in served.values():
-        live._control.request("DELETE", model_path(name))
+        live.control.delete_model(name)
 
 
 @pytest.mark.parametrize(

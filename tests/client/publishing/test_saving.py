@@ -117,7 +117,8 @@ def test_a_copy_that_fails_leaves_nothing(
 def test_what_a_killed_publisher_left_is_removed_by_the_next(tmp_path: Path, models: Path) -> None:
     """And what a living one is writing is not."""
     code = (
-        "import sys, time; from pathlib import Path; from workbench.client import saving\n"
+        "import sys, time; from pathlib import Path\n"
+        "from workbench.client.publishing import saving\n"
         "from workbench.client.models.servable import servable\n"
         "saving._copy = lambda source, target: (print(flush=True), time.sleep(60))\n"
         "saving.put_version(servable(sys.argv[1]), Path(sys.argv[2]), 1)"

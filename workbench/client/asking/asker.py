@@ -17,7 +17,8 @@ from workbench.client.asking import lookup
 from workbench.client.asking.data_client import DataClient, SignatureChanged
 from workbench.client.asking.shapes import uneven_rows
 from workbench.client.asking.tensors import check_outputs, to_inputs
-from workbench.client.control_client import ControlClient, model_path
+from workbench.client.control_answers import ModelDescription
+from workbench.client.control_client import ControlClient
 from workbench.core.signature import Signature
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.processes import registry
@@ -144,19 +145,18 @@ class Asker:
                 raise clearer from error
 
 
-def describe_model(control: ControlClient, model: str) -> dict[str, Any]:
-    """A model as the server describes it, by a name that the caller may have mistyped.
+def describe_model(control: ControlClient, model: str) -> ModelDescription:
+    """A model's description, by a name that the caller may have mistyped.
 
     Raises:
-        ServingError: NOT_FOUND, naming the models that there are.
+        ServingError: NOT_FOUND, with the names of the models that there are.
     """
     try:
-        data: dict[str, Any] = control.request("GET", model_path(model))
-        return data
+        return control.describe_model(model)
     except ServingError as error:
         if error.code is not Code.NOT_FOUND or registry.read(control.name) is None:
             raise
-        raise lookup.unknown_model(model, control.request("GET", "/server")["models"]) from None
+        raise lookup.unknown_model(model, control.describe_server()["models"]) from None
 
 
 def _prepared(known: _Known, x: Any, outputs: Sequence[str]) -> dict[str, np.ndarray]:

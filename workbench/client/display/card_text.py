@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench.client.display.card import how_to_ask
-from workbench.client.display.views import Versions, VersionView
+from workbench.client.display.version_view import VersionView
+from workbench.client.display.views import Versions
 from workbench.client.outcomes import Outcome
 
 _HEAD = ("version", "state", "memory, measured", "loaded in")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.client.control_client import ControlClient, model_path
+from workbench.client.control_client import ControlClient
 from workbench.client.display.tables import table_of
 from workbench.core.memory.budget import size
 from workbench.core.status import invalid_argument
@@ -31,10 +31,9 @@ def frame(control: ControlClient, by: str) -> pd.DataFrame:
         ServingError: INVALID_ARGUMENT, `by` is neither.
     """
     if by == "process":
-        samples = control.request("GET", "/memory")["samples"]
-        return table_of(samples, _PROCESS_COLUMNS)
+        return table_of(control.memory(), _PROCESS_COLUMNS)
     if by == "kind":
-        account = control.request("GET", "/memory/ledger")
+        account = control.ledger()
         found = table_of(account["cells"], _KIND_COLUMNS, ("version", "pid"))
         found.attrs = {"machines": account["machines"], "notes": account["notes"]}
         return found
@@ -43,11 +42,7 @@ def frame(control: ControlClient, by: str) -> pd.DataFrame:
 
 def history(control: ControlClient, since: float, points: int | None) -> pd.DataFrame:
     """Memory over time, a row a process and sample."""
-    asked: dict[str, Any] = {"since": since, "columns": 1}
-    if points is not None:
-        asked["points"] = points
-    columns = control.request("GET", "/memory", **asked)["columns"]
-    return table_of(columns, ["monotonic", "wall", *_PROCESS_COLUMNS])
+    return table_of(control.memory_history(since, points), ["monotonic", "wall", *_PROCESS_COLUMNS])
 
 
 @dataclass(frozen=True)
@@ -147,7 +142,7 @@ class Fit:
 def will_it_fit(control: ControlClient, model: str, path: str | os.PathLike[str]) -> Fit:
     """Ask the server about a SavedModel."""
     absolute = str(Path(path).expanduser().resolve())
-    return Fit.from_json(control.request("POST", model_path(model, "fit"), {"path": absolute}))
+    return Fit.from_json(control.fit(model, absolute))
 
 
 def budget_json(limits: int | str | Mapping[str, Any] | None) -> dict[str, Any]:

@@ -64,11 +64,13 @@ class Servable(Protocol):
 
 
 def servable(model: Any) -> Servable:
-    """A model as something that can be written.
+    """A model as something that can be written; one that is that already is returned.
 
     Raises:
         ServingError: INVALID_ARGUMENT, it is nothing that can be served.
     """
+    if isinstance(model, (SavedModelFolder, KerasFile, TensorFlowModel, OtherKeras)):
+        return model
     if isinstance(model, (str, os.PathLike)):
         check_local(os.fspath(model), "The model's path")
         path = as_written(model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import re
 import shutil
@@ -11,9 +12,12 @@ import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from workbench.client.models.servable import Servable
+from workbench.client.models.servable import SavedModelFolder, Servable
+from workbench.client.publishing import fingerprint
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.core.versions.version_policy import parse_version
+
+logger = logging.getLogger(__name__)
 
 ASIDE = ".rolled-back"
 """Where `rollback` puts version folders; the name is no version number, so it is not served."""
@@ -75,6 +79,23 @@ def put_version(model: Servable, base: Path, version: int) -> Path:
             raise _not_written(version, base, error) from error
         raise
     return final
+
+
+def remember_version(folder: str, name: str, model: Servable, version: int, path: Path) -> None:
+    """Record the digest of the model that a version was made from, so that `serve` recognises the
+    model. A version without a digest is compared by its files.
+
+    Args:
+        folder: the server's.
+        name: the served model's name.
+    """
+    try:
+        copied = isinstance(model, SavedModelFolder)
+        digest = fingerprint.of_path(path) if copied else model.digest()
+    except Exception:
+        logger.warning("Version %s of %s has no digest", version, name, exc_info=True)
+        digest = ""
+    fingerprint.remember(folder, name, version, path, digest)
 
 
 @contextlib.contextmanager

@@ -20,9 +20,10 @@ from IPython.core.magic_arguments import argument, magic_arguments, parse_argstr
 from IPython.display import display
 
 from workbench.client.outcomes import Outcome, outcome_of
-from workbench.client.serve import default_name, serve
-from workbench.client.server import Server
+from workbench.client.serve import default_name
 from workbench.core.status import ServingError
+from workbench.facade.entrances import serve
+from workbench.facade.notebook_server import Server
 
 
 @magics_class
