@@ -275,8 +275,8 @@ def another(served: wb.Server, export: Path, base: Path) -> Iterator[None]:
         (["-d", "@/no/file"], "/no/file: No such file or directory"),
         (["-d", '["a"]'], "Input 'x' must be numbers (float[?]), not text such as 'a': convert "
          "it to numbers first"),
-        (["-d", "[[1]]"], "Input 'x' (float[?]) cannot have the shape (1, 1): it has a dimension "
-         "too many, take it off with np.asarray(x)[0]"),
+        (["-d", "[[1]]"], "Input 'x' (float[?]) cannot have the shape (1, 1): it has one dimension "
+         "too many, remove it with np.asarray(x)[0]"),
         (["-d", "[1]", "--model-version", "9"],
          "Servable not found for request: Specific(half, 9); the versions of half are: "
          "2 failed, 1 AVAILABLE"),

@@ -145,7 +145,7 @@ def test_files_that_keras_does_not_read(trainer: Trainer, runtime: Path, tmp_pat
     )
     for name in ("bad.keras", "bad.h5"):
         message = refused(lambda name=name: trainer.serve_path(str(tmp_path / name))).message
-        assert message.startswith(f"{tmp_path / name} is not a file of Keras (")
+        assert message.startswith(f"{tmp_path / name} is not a Keras file (")
         assert message.endswith("): save the model again with model.save(...)")
     assert [entry for entry in os.listdir(runtime) if "bad" in entry or "unsafe" in entry] == []
 

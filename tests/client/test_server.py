@@ -138,8 +138,8 @@ def test_by_version_and_label(server: wb.Server, put: Put) -> None:
         (None, {}, Code.INVALID_ARGUMENT,
          "Input 'x' (float[?]) has a missing value: fill or drop missing values first"),
         ([[1.0]], {}, Code.INVALID_ARGUMENT,
-         "Input 'x' (float[?]) cannot have the shape (1, 1): it has a dimension too many, take it "
-         "off with np.asarray(x)[0]"),
+         "Input 'x' (float[?]) cannot have the shape (1, 1): it has one dimension too many, "
+         "remove it with np.asarray(x)[0]"),
         ({}, {}, Code.INVALID_ARGUMENT,
          "There is no value for input x: give a dictionary with one entry for each input"),
     ],
@@ -280,7 +280,7 @@ def test_there_must_be_something_to_go_back_to(server: wb.Server) -> None:
 def test_what_cannot_be_published_changes_nothing(server: wb.Server, tmp_path: Path) -> None:
     base = server.base_path
     assert refused(lambda: server.publish(tmp_path)) == ServingError(
-        Code.INVALID_ARGUMENT, f"{tmp_path} is no SavedModel: it has no saved_model.pb"
+        Code.INVALID_ARGUMENT, f"{tmp_path} is not a SavedModel: it has no saved_model.pb"
     )
     assert refused(lambda: server.publish(5)).code is Code.INVALID_ARGUMENT
     assert refused(lambda: server.publish(base / "1", version=1)).code is Code.INVALID_ARGUMENT
@@ -519,7 +519,7 @@ def test_a_server_that_does_not_answer(live: wb.Server, monkeypatch: pytest.Monk
     assert refused(lambda: client.describe_server()) == ServingError(
         Code.UNAVAILABLE,
         f"Server 'half' (pid {entry.server.pid}) does not answer: [Errno 111] Connection refused. "
-        "If it was killed it is back within some seconds.",
+        "If it was killed, it is back within seconds.",
     )
 
 

@@ -194,7 +194,7 @@ class ControlClient:
     def _unreachable(self, entry: registry.Entry, error: Exception) -> ServingError:
         # The supervisor may have written the reason since.
         entry = registry.read(self.name) or entry
-        why = entry.trouble or f"{error}. If it was killed it is back within some seconds."
+        why = entry.trouble or f"{error}. If it was killed, it is back within seconds."
         return unavailable(f"Server {self.name!r} (pid {entry.server.pid}) does not answer: {why}")
 
 

@@ -164,7 +164,8 @@ def _serve_again(
     changed = of_model.change(server, "transition", "version_policy", "batching", "probe")
     changed += of_server.change_slots(server)
     # A server process that has just been replaced has loaded nothing yet.
-    before = server.control.wait(server.model, timeout)["versions"]
+    server.control.wait(server.model, timeout)
+    before = server.describe()["versions"]
     served = None if model is None else _version_of(model, entry.folder, server.model, before)
     if served is not None:
         server.wait_for(served, timeout)

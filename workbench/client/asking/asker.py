@@ -1,10 +1,10 @@
-"""Asking a model in the terms of its signature, which may change with the next version.
+"""Asks a model by its signature, which may change with the next version.
 
-What a caller gives becomes tensors by the model's signature. That is asked of the server once and
-kept. A version that is published, rolled back to or labelled later may have another one: the inputs
-of a Keras model that does not name them are called ``keras_tensor`` in one version and
+The caller's values become tensors by the model's signature, which is fetched from the server once
+and kept. A version that is published, rolled back to or labelled later may have another signature:
+the unnamed inputs of a Keras model are called ``keras_tensor`` in one version and
 ``keras_tensor_4`` in the next. So each request carries a digest of the signature that it was made
-for, and the server refuses it, before anything runs, where the signature is another one by then.
+for. If the signature has changed, the server refuses the request before anything runs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ABOUT_THE_QUESTION = frozenset({Code.NOT_FOUND, Code.INVALID_ARGUMENT})
 
 
 class Target(NamedTuple):
-    """Which signature of which version: the highest available one without `version` and `label`."""
+    """One signature of one version: the highest available one without `version` and `label`."""
 
     model: str
     version: int | None
@@ -54,14 +54,14 @@ class Asker:
     def __init__(self, control: ControlClient, data: DataClient) -> None:
         self._control = control
         self._data = data
-        # Threads replace entries and never change one: the worst is that two fetch the same.
+        # Threads replace entries and never change one; at worst two fetch the same.
         self._known: dict[Target, _Known] = {}
 
     def signature(self, target: Target) -> Signature:
         """The signature as it is now.
 
         Raises:
-            ServingError: NOT_FOUND or INVALID_ARGUMENT, naming the models, versions, labels or
+            ServingError: NOT_FOUND or INVALID_ARGUMENT, with the models, versions, labels or
                 signatures that there are.
         """
         return self._fetch(target).signature
@@ -70,8 +70,7 @@ class Asker:
         """The outputs by name.
 
         Raises:
-            ServingError: `x` or `outputs` do not fit the signature; or what the server refused
-                with.
+            ServingError: `x` or `outputs` do not fit the signature; or the server's refusal.
         """
         known = self._known.get(target)
         fresh = known is None
@@ -82,7 +81,7 @@ class Asker:
         except ServingError:
             if fresh:
                 raise
-            # It may fit the signature that there is now.
+            # It may fit the current signature.
             now = self._fetch(target)
             if now.digest == known.digest:
                 raise
@@ -94,10 +93,10 @@ class Asker:
             known = self._known[target] = _Known.of(changed.signature)
         except ServingError as error:
             if not fresh and error.code in _ABOUT_THE_QUESTION:
-                # Its version, label or signature may be gone: then this says what there is.
+                # Its version, label or signature may be gone: then this error lists the others.
                 self._raise_clearer(target, error)
             raise
-        # Once only, and only as nothing has run: a request may have effects.
+        # Only once, and only because nothing has run: a request may have side effects.
         return self._send(target, known, _prepared(known, x, outputs), outputs)
 
     def _send(

@@ -73,7 +73,7 @@ def _snippets(name: str, address: str, model: str, versions: Versions) -> str:
 
 
 def how_to_ask(name: str, address: str, model: str, versions: Versions) -> tuple[str, str, str]:
-    """A model's signatures, and how to ask it in Python and with curl."""
+    """A model's signatures, and the code that asks it in Python and with curl."""
     signatures = next((v.signatures for v in versions if v.state == "AVAILABLE"), {})
     about = "\n".join(f"{n}{s}" for n, s in sorted(signatures.items()) if n[:2] != "__")
     url = f"{address}/v1/models/{quote(model, safe='')}:predict"
@@ -86,14 +86,14 @@ def how_to_ask(name: str, address: str, model: str, versions: Versions) -> tuple
 
 
 def _example(signature: Signature | None) -> str:
-    """A body that can be sent as it stands: one row of zeros; dots where it would be long."""
+    """A request body with one row of zeros; dots if it would be long."""
     if signature is None:
         return '{"instances": [...]}'
     row = {}
     for name, info in signature.inputs.items():
         if info.shape is None or info.shape[:1] != (-1,):
             return '{"inputs": ...}'
-        # A dimension that the signature leaves open takes one value.
+        # A dimension of unknown size takes one value.
         shape = [max(size, 1) for size in info.shape[1:]]
         value: Any = {"string": "", "bool": False}.get(info.dtype, 0)
         if math.prod(shape) > _EXAMPLE_VALUES:

@@ -20,7 +20,7 @@ def server_text(
     models: Sequence[tuple[Mapping[str, Any], Versions]],
     outcome: Outcome | None = None,
 ) -> str:
-    """The card of a running server; its arguments are those of `card.server_card`."""
+    """The card of a running server; for the arguments see `card.server_card`."""
     lines = [f"{name} at {address}, as of {time.strftime('%H:%M:%S')}"]
     if outcome is not None:
         lines += outcome.message.splitlines()

@@ -1,6 +1,6 @@
-"""What a view of a server may be asked to do, each with the sentence that tells how it went.
+"""The orders that a view may give to a server; each returns a sentence about its result.
 
-The notebook's card and JupyterLab's dashboard have the same handles and say the same words.
+The notebook's card and JupyterLab's dashboard share them, and so use the same words.
 """
 
 from __future__ import annotations

@@ -65,4 +65,4 @@ def _quarantine(data: Mapping[str, Any] | None) -> str | None:
         return None
     if data["seconds"] is None:
         return "set aside until its files change"
-    return f"set aside, to be tried again in {data['seconds']:.0f} s"
+    return f"set aside, loaded again in {data['seconds']:.0f} s"
