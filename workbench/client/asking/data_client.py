@@ -25,7 +25,7 @@ _TIMEOUT_SECONDS = 60.0
 _OUTDATED = 412  # Precondition Failed: the request was made for another signature.
 
 # Where several codes have one status, the first one in the table.
-_CODES = {status: code for code, status in reversed(HTTP_STATUS.items())}
+_CODES = {status: code for code, status in reversed(list(HTTP_STATUS.items()))}
 _CODES[413] = Code.INVALID_ARGUMENT  # Content Too Large
 
 
