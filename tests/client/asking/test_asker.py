@@ -45,8 +45,8 @@ class FakeServer:
     def entry(self) -> None:
         return None
 
-    def request(self, method: str, path: str) -> dict[str, Any]:
-        assert (method, path) == ("GET", "/models/m")
+    def describe_model(self, model: str) -> dict[str, Any]:
+        assert model == "m"
         self.described += 1
         versions = [
             {"version": v, "state": "AVAILABLE", "error": None,
