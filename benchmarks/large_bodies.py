@@ -126,7 +126,7 @@ def waiting(path: str, rounds: int, seconds: float) -> None:
     numbers = np.random.default_rng(0).random((14, 784)).round(6).tolist()
     body = json.dumps({"instances": numbers}).encode()
     with wb.serve(path, "bench-bodies") as server:
-        entry = server._control.entry()
+        entry = server.control.entry()
         headers = {"Authorization": f"Bearer {entry.token}"}
         target = "/v1/models/bench-bodies:predict"
 

@@ -90,7 +90,7 @@ def throughput(path: str, rounds: int, seconds: float) -> None:
         _peer("echo") as echo,
         _peer("tornado", path) as tornado,
     ):
-        entry = server._control.entry()
+        entry = server.control.entry()
         targets = {"echo": echo, "workbench": entry.port, "tornado": tornado}
         for _ in range(rounds):
             for name, port in targets.items():
@@ -122,7 +122,7 @@ def large_body(path: str, rounds: int, seconds: float) -> None:
     numbers = np.random.default_rng(0).random((7000, 784)).round(6).tolist()
     large = json.dumps({"instances": numbers}).encode()
     with wb.serve(path, "bench-large") as server:
-        entry = server._control.entry()
+        entry = server.control.entry()
         headers = {"Authorization": f"Bearer {entry.token}"}
         target = "/v1/models/bench-large:predict"
 

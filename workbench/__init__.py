@@ -10,30 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from workbench.client import Server, connect, serve, servers
     from workbench.core.batching.parameters import BatchingParameters
     from workbench.core.status import ServingError
     from workbench.experiments.simulator.simulate import simulate
     from workbench.experiments.store.store import history, load_experiment
+    from workbench.facade import Server, connect, serve, servers
     from workbench.samples import faults
     from workbench.widgets.guess import PredictThenReveal
     from workbench.widgets.stepper.stepper import policy_stepper
 
 __version__ = "0.1.0"
-
-_WHERE = {
-    "Server": "workbench.client",
-    "connect": "workbench.client",
-    "serve": "workbench.client",
-    "servers": "workbench.client",
-    "BatchingParameters": "workbench.core.batching.queue",
-    "ServingError": "workbench.core.status",
-    "history": "workbench.experiments.store.store",
-    "load_experiment": "workbench.experiments.store.store",
-    "PredictThenReveal": "workbench.widgets.guess",
-    "policy_stepper": "workbench.widgets.stepper.stepper",
-    "simulate": "workbench.experiments.simulator.simulate",
-}
 
 __all__ = [
     "BatchingParameters",
@@ -51,28 +37,44 @@ __all__ = [
 ]
 
 
+def __getattr__(name: str) -> Any:
+    # Each is imported when it is first used: `import workbench` itself costs next to nothing.
+    where: Any
+    match name:
+        case "Server" | "connect" | "serve" | "servers":
+            from workbench import facade as where
+        case "BatchingParameters":
+            from workbench.core.batching import parameters as where
+        case "ServingError":
+            from workbench.core import status as where
+        case "history" | "load_experiment":
+            from workbench.experiments.store import store as where
+        case "simulate":
+            from workbench.experiments.simulator import simulate as where
+        case "policy_stepper":
+            from workbench.widgets.stepper import stepper as where
+        case "PredictThenReveal":
+            from workbench.widgets import guess as where
+        case "faults":
+            from workbench.samples import faults
+
+            return faults
+        case _:
+            raise AttributeError(f"module 'workbench' has no attribute {name!r}")
+    return getattr(where, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def _jupyter_labextension_paths() -> list[dict[str, str]]:
-    """Where the built extension lies; asked by JupyterLab's development tools."""
+    """The folder of the built extension, for JupyterLab's development tools."""
     return [{"src": "labextension", "dest": "serving-workbench-lab"}]
 
 
 def load_ipython_extension(shell: Any) -> None:
     """`%load_ext workbench`: the magics `%serve` and `%%serve`."""
-    from workbench.client import magics
+    from workbench.facade import magics
 
     magics.load_ipython_extension(shell)
-
-
-def __getattr__(name: str) -> Any:
-    # Imported when used: `import workbench` itself costs next to nothing.
-    from importlib import import_module
-
-    if name == "faults":
-        return import_module("workbench.samples.faults")
-    if name in _WHERE:
-        return getattr(import_module(_WHERE[name]), name)
-    raise AttributeError(f"module 'workbench' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_WHERE, "faults"])

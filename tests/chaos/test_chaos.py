@@ -63,7 +63,7 @@ class Chaos:
 
     def pid(self, role: str) -> int:
         """The newest process of that role."""
-        samples = self.server._control.request("GET", "/memory")["samples"]
+        samples = self.server.control.memory()
         found = [s for s in samples if s["role"] == role]
         return int(max(found, key=lambda s: s["version"] or 0)["pid"])
 
@@ -81,8 +81,8 @@ class Chaos:
         """A new one imports TensorFlow first, which takes as long as the machine is busy."""
         end = time.monotonic() + RETURN_SECONDS
         while True:
-            pid = self.server._control.request("GET", "/server")["zygote_pid"]
-            events = self.server._control.request("GET", "/events")["events"]
+            pid = self.server.control.describe_server()["zygote_pid"]
+            events = self.server.control.events()["events"]
             if any(e["kind"] == "zygote_started" and e["data"]["pid"] == pid for e in events):
                 return
             assert time.monotonic() < end, "no zygote came up"
@@ -135,7 +135,7 @@ class Chaos:
 
     def publish_and_kill(self) -> None:
         """The worker of the new version is killed as soon as there is one."""
-        since = self.server._control.request("GET", "/server")["last_seq"]
+        since = self.server.control.describe_server()["last_seq"]
         with self.note("a version whose worker dies while it loads is published"):
             killer = threading.Thread(target=self._kill_the_next, args=(since,))
             killer.start()
@@ -148,7 +148,7 @@ class Chaos:
     def _kill_the_next(self, since: int) -> None:
         end = time.monotonic() + RETURN_SECONDS
         while time.monotonic() < end:
-            told = self.server._control.request("GET", "/events", since=since)["events"]
+            told = self.server.control.events(since)["events"]
             for event in told:
                 if event["kind"] == "worker_started":
                     os.kill(event["data"]["pid"], signal.SIGKILL)

@@ -56,7 +56,7 @@ class Odd:
     @contextmanager
     def publishing(self, moment: str) -> Iterator[None]:
         """A publish in the background; the block runs in the moment of this event of its load."""
-        since = self.server._control.request("GET", "/server")["last_seq"]
+        since = self.server.control.describe_server()["last_seq"]
         publisher = threading.Thread(target=self.publish)
         publisher.start()
         try:
@@ -69,14 +69,14 @@ class Odd:
     def _await(self, kind: str, since: int) -> None:
         end = time.monotonic() + SECONDS
         while time.monotonic() < end:
-            told = self.server._control.request("GET", "/events", since=since)["events"]
+            told = self.server.control.events(since)["events"]
             if any(event["kind"] == kind for event in told):
                 return
             time.sleep(0.002)
         raise AssertionError(f"there was no {kind}")
 
     def kill(self, role: str) -> None:
-        samples = self.server._control.request("GET", "/memory")["samples"]
+        samples = self.server.control.memory()
         found = [s for s in samples if s["role"] == role]
         os.kill(max(found, key=lambda s: s["version"] or 0)["pid"], signal.SIGKILL)
 

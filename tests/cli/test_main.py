@@ -18,7 +18,6 @@ import pytest
 
 import workbench as wb
 from workbench.cli.main import main
-from workbench.client.control_client import model_path
 from workbench.core.status import Code, ServingError
 
 Output = pytest.CaptureFixture[str]
@@ -66,7 +65,7 @@ def test_serving_the_same_again_reuses_it(capsys: Output, served: wb.Server, mod
         "Stop it with: workbench stop half\n",
         "",
     )
-    assert served._control.entry().owner is None
+    assert served.control.entry().owner is None
     assert served.transition == "unload_first"
 
 
@@ -189,8 +188,8 @@ def test_status_shows_what_is_wrong(
 ) -> None:
     (tmp_path / "7").mkdir()
     settings = {"base_path": str(tmp_path)}
-    served._control.request("PUT", "/models/empty", settings)
-    served._control.request("GET", "/models/empty/wait", wait_seconds=0.5)
+    served.control.put_model("empty", settings)
+    served.control.wait("empty", 0.5)
     served.transition = "smooth"
     with pytest.raises(ServingError):
         served.publish(models / "bad_graph")
@@ -202,7 +201,7 @@ def test_status_shows_what_is_wrong(
     finally:
         served.rollback()
         served.transition = "unload_first"
-        served._control.request("DELETE", "/models/empty")
+        served.control.delete_model("empty")
 
 
 def test_a_name_that_is_not_running(capsys: Output, served: wb.Server) -> None:
@@ -258,15 +257,15 @@ def another(served: wb.Server, export: Path, base: Path) -> Iterator[None]:
     base.mkdir(exist_ok=True)
     (base / "1").symlink_to(export)
     model = wb.Server("half", export.name)
-    served._control.request("PUT", model_path(model.model), {"base_path": str(base)})
-    served._control.request("POST", model_path(model.model, "poll"), {"complete": [1]})
+    served.control.put_model(model.model, {"base_path": str(base)})
+    served.control.poll(model.model, [1])
     model.wait_for(1)
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("workbench.cli.main.connect", lambda name: model)
             yield
     finally:
-        served._control.request("DELETE", model_path(model.model))
+        served.control.delete_model(model.model)
 
 
 @pytest.mark.parametrize(
@@ -276,8 +275,8 @@ def another(served: wb.Server, export: Path, base: Path) -> Iterator[None]:
         (["-d", "@/no/file"], "/no/file: No such file or directory"),
         (["-d", '["a"]'], "Input 'x' must be numbers (float[?]), not text such as 'a': convert "
          "it to numbers first"),
-        (["-d", "[[1]]"], "Input 'x' (float[?]) cannot have the shape (1, 1): it has a dimension "
-         "too many, take it off with np.asarray(x)[0]"),
+        (["-d", "[[1]]"], "Input 'x' (float[?]) cannot have the shape (1, 1): it has one dimension "
+         "too many, remove it with np.asarray(x)[0]"),
         (["-d", "[1]", "--model-version", "9"],
          "Servable not found for request: Specific(half, 9); the versions of half are: "
          "2 failed, 1 AVAILABLE"),
@@ -298,7 +297,6 @@ def test_a_question_that_is_wrong(
 IN_FRONT = """
 import signal, sys
 from workbench.cli.main import main
-from workbench.client.control_client import model_path
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(main())
 """
@@ -331,7 +329,7 @@ def test_serving_until_ctrl_c(runtime: Path, models: Path) -> None:
             first = process.stdout.readline()
             assert first
         # Its server process dies and comes back, and its events go on.
-        server._control.entry().server.kill()
+        server.control.entry().server.kill()
         while "Successfully loaded servable version {name: front version: 1}" not in (
             first := process.stdout.readline()
         ):

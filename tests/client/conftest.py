@@ -12,7 +12,6 @@ import pytest
 
 import workbench as wb
 from tests.client.trainer import Trainer
-from workbench.client.control_client import model_path
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -63,8 +62,8 @@ def server(
     base = tmp_path / "base"
     put(base, 1, "half_plus_two")
     server = wb.Server(live.name, name)
-    server._control.request("PUT", model_path(name), {"base_path": str(base)})
-    server._control.request("POST", model_path(name, "poll"), {"complete": [1]})
+    server.control.put_model(name, {"base_path": str(base)})
+    server.control.poll(name, [1])
     server.wait_for(1)
     yield server
-    server._control.request("DELETE", model_path(name))
+    server.control.delete_model(name)

@@ -23,7 +23,7 @@ def crash(server: wb.Server) -> None:
     end = time.monotonic() + WAIT_SECONDS
     killed: set[int] = set()
     while time.monotonic() < end:
-        (version,) = server._describe(server.model)["versions"]
+        (version,) = server.describe()["versions"]
         if version["quarantine"] is not None:
             return
         pid = version["pid"]

@@ -33,6 +33,7 @@ def large(
         shutil.copytree(models / export, base / str(version))
     with wb.serve(base, "large", version_policy="all", labels={"new": LAST}) as server:
         server.wait_for(BEYOND)
+        server.wait_for(LAST)
         yield server
 
 
@@ -136,6 +137,7 @@ def test_orders_of_a_page_mean_the_very_version(
         assert server.labels == {"stable": LAST, "old": BEYOND}
         server.version_policy = [BEYOND, LAST]
         server.wait_for(BEYOND)
+        server.wait_for(LAST)
         assert server.version_policy == {"specific": [BEYOND, LAST]}
         assert server.versions.available == [LAST, BEYOND]
 

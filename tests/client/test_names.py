@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 import workbench as wb
 from tests.client.trainer import Trainer
-from workbench.client.control_client import model_path
 from workbench.client.models.aliases import Aliases, can_be_served, clean
 
 
@@ -89,9 +88,9 @@ def test_columns_are_served_under_clean_names_and_known(
     record = json.loads((version / "assets.extra" / "workbench.json").read_bytes())
     assert record == {"format": 1, "columns": originals, "packages": []}
     server = wb.Server(live.name, kind)
-    server._control.request("PUT", model_path(kind), {"base_path": str(tmp_path)})
+    server.control.put_model(kind, {"base_path": str(tmp_path)})
     try:
-        server._control.request("POST", model_path(kind, "poll"), {"complete": [1]})
+        server.control.poll(kind, [1])
         server.wait_for(1)
         for name in ("serve", "serving_default"):
             signature = server.versions[1].signatures[name]
@@ -99,4 +98,4 @@ def test_columns_are_served_under_clean_names_and_known(
             assert sorted(signature.inputs) == sorted(asked)
         assert server.predict(asked).tolist() == answer  # type: ignore[union-attr]
     finally:
-        server._control.request("DELETE", model_path(kind))
+        server.control.delete_model(kind)

@@ -14,7 +14,6 @@ import pytest
 import workbench as wb
 from tests.client.trainer import Trainer
 from tests.conformance.model_server import ModelServer
-from workbench.client.control_client import model_path
 from workbench.core.status import Code, ServingError
 from workbench.formats.saved_model.version_record import VersionRecord
 
@@ -43,9 +42,9 @@ def library() -> str:
 @pytest.fixture
 def text(live: wb.Server, tmp_path: Path) -> Iterator[wb.Server]:
     server = wb.Server(live.name, "text")
-    server._control.request("PUT", model_path("text"), {"base_path": str(tmp_path / "base")})
+    server.control.put_model("text", {"base_path": str(tmp_path / "base")})
     yield server
-    server._control.request("DELETE", model_path("text"))
+    server.control.delete_model("text")
 
 
 def record(version: str | Path) -> dict[str, object]:
@@ -56,7 +55,7 @@ def record(version: str | Path) -> dict[str, object]:
 
 
 def load(server: wb.Server) -> None:
-    server._control.request("POST", model_path(server.model, "poll"), {"complete": [1]})
+    server.control.poll(server.model, [1])
     server.wait_for(1)
 
 

@@ -16,7 +16,6 @@ import pytest
 
 import workbench as wb
 from tests.client.trainer import Trainer
-from workbench.client.control_client import model_path
 from workbench.client.outcomes import Reused
 from workbench.core.status import Code, ServingError
 
@@ -35,15 +34,15 @@ def served(live: wb.Server) -> Iterator[Served]:
     def served(base: Path) -> wb.Server:
         name = f"stranger{next(_numbers)}"
         server = wb.Server(live.name, name)
-        server._control.request("PUT", model_path(name), {"base_path": str(base)})
+        server.control.put_model(name, {"base_path": str(base)})
         added.append(server)
-        server._control.request("POST", model_path(name, "poll"), {"complete": [1]})
+        server.control.poll(name, [1])
         server.wait_for(1)
         return server
 
     yield served
     for server in added:
-        server._control.request("DELETE", model_path(server.model))
+        server.control.delete_model(server.model)
 
 
 def refused(call: Callable[[], Any]) -> ServingError:
@@ -146,7 +145,7 @@ def test_files_that_keras_does_not_read(trainer: Trainer, runtime: Path, tmp_pat
     )
     for name in ("bad.keras", "bad.h5"):
         message = refused(lambda name=name: trainer.serve_path(str(tmp_path / name))).message
-        assert message.startswith(f"{tmp_path / name} is not a file of Keras (")
+        assert message.startswith(f"{tmp_path / name} is not a Keras file (")
         assert message.endswith("): save the model again with model.save(...)")
     assert [entry for entry in os.listdir(runtime) if "bad" in entry or "unsafe" in entry] == []
 
@@ -255,7 +254,7 @@ def test_a_number_is_never_given_to_other_contents(server: wb.Server, models: Pa
     shutil.rmtree(server.base_path / "2")
     assert server.publish(models / "half_plus_two") == 3
     shutil.rmtree(server.base_path / "3")
-    server._wait_gone(3, 30)
+    server.wait_gone(3, 30)
     assert server.publish(models / "half_plus_three") == 4
     assert server.predict([1.0], version=4).tolist() == [3.5]  # type: ignore[union-attr]
     shutil.rmtree(server.base_path / "4")

@@ -41,13 +41,13 @@ def left(runtime: Path, name: str) -> list[str]:
 
 
 def test_a_saved_model_is_served(live: wb.Server, models: Path) -> None:
-    entry = live._control.entry()
+    entry = live.control.entry()
     assert entry.owner == ProcessId.me()
     assert live.outcome == Launched("half", live.url)
     assert [(v.version, v.state) for v in live.versions] == [(1, "AVAILABLE")]
     # A copy: what lies at that path may change, and the version must not.
     assert not (live.base_path / "1").is_symlink()
-    assert live.base_path.is_relative_to(live._control.entry().folder)
+    assert live.base_path.is_relative_to(live.control.entry().folder)
 
 
 def test_the_same_again_is_reused(live: wb.Server, models: Path) -> None:
@@ -137,7 +137,7 @@ def test_settings_of_a_server_that_runs(models: Path) -> None:
         assert server.batching == wb.BatchingParameters(max_batch_size=8, batch_timeout_micros=100)
         assert server.status()["num_batch_threads"] == 3
         # What is not given stays, and what a running server cannot change is named.
-        entry = server._control.entry()
+        entry = server.control.entry()
         kept = wb.serve(
             path,
             "settings",

@@ -16,7 +16,7 @@ import pytest
 
 import workbench as wb
 from tests.models import BIG_WEIGHTS_BYTES
-from workbench.client.control_client import ControlClient, model_path
+from workbench.client.control_client import ControlClient
 from workbench.client.publishing import saving
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import Code, ServingError
@@ -40,8 +40,8 @@ def add_model(server: wb.Server, models: Path, export: str) -> wb.Server:
     base.mkdir()
     (base / "1").symlink_to(models / export)
     other = wb.Server(server.name, f"{server.model}-{export}")
-    server._control.request("PUT", model_path(other.model), {"base_path": str(base)})
-    server._control.request("POST", model_path(other.model, "poll"), {"complete": [1]})
+    server.control.put_model(other.model, {"base_path": str(base)})
+    server.control.poll(other.model, [1])
     other.wait_for(1)
     return other
 
@@ -91,9 +91,9 @@ def test_text_and_signatures(server: wb.Server, models: Path) -> None:
 
 
 def test_by_version_and_label(server: wb.Server, put: Put) -> None:
-    server._control.request("PATCH", model_path(server.model), {"version_policy": "all"})
+    server.control.patch_model(server.model, version_policy="all")
     put(server.base_path, 2, "half_plus_three")
-    server._control.request("POST", model_path(server.model, "poll"), {"complete": [2]})
+    server.control.poll(server.model, [2])
     server.wait_for(2)
     server.labels = {"stable": 1, "new": 2}
     assert server.labels == {"stable": 1, "new": 2}
@@ -110,8 +110,8 @@ def test_by_version_and_label(server: wb.Server, put: Put) -> None:
         f"Unrecognized servable version label: new; the labels of {server.model} are: stable (2)",
     )
     # What the client knew of a version is forgotten when it has gone.
-    server._control.request("PATCH", model_path(server.model), {"version_policy": "latest"})
-    server._wait_gone(1, 30)
+    server.control.patch_model(server.model, version_policy="latest")
+    server.wait_gone(1, 30)
     assert refused(lambda: server.predict([1.0], version=1)) == ServingError(
         Code.NOT_FOUND,
         f"Servable not found for request: Specific({server.model}, 1); the versions of "
@@ -138,8 +138,8 @@ def test_by_version_and_label(server: wb.Server, put: Put) -> None:
         (None, {}, Code.INVALID_ARGUMENT,
          "Input 'x' (float[?]) has a missing value: fill or drop missing values first"),
         ([[1.0]], {}, Code.INVALID_ARGUMENT,
-         "Input 'x' (float[?]) cannot have the shape (1, 1): it has a dimension too many, take it "
-         "off with np.asarray(x)[0]"),
+         "Input 'x' (float[?]) cannot have the shape (1, 1): it has one dimension too many, "
+         "remove it with np.asarray(x)[0]"),
         ({}, {}, Code.INVALID_ARGUMENT,
          "There is no value for input x: give a dictionary with one entry for each input"),
     ],
@@ -166,7 +166,7 @@ def test_the_models_own_refusal_is_passed_on(server: wb.Server, models: Path) ->
 
 def test_a_body_of_a_gigabyte_is_refused_unread(live: wb.Server) -> None:
     """Only its length is told; nothing of it is sent, so the answer cannot have waited for it."""
-    entry = live._control.entry()
+    entry = live.control.entry()
     connection = http.client.HTTPConnection(entry.host, entry.port, timeout=20)
     connection.putrequest("POST", "/v1/models/half:predict")
     connection.putheader("Authorization", f"Bearer {live.token}")
@@ -280,7 +280,7 @@ def test_there_must_be_something_to_go_back_to(server: wb.Server) -> None:
 def test_what_cannot_be_published_changes_nothing(server: wb.Server, tmp_path: Path) -> None:
     base = server.base_path
     assert refused(lambda: server.publish(tmp_path)) == ServingError(
-        Code.INVALID_ARGUMENT, f"{tmp_path} is no SavedModel: it has no saved_model.pb"
+        Code.INVALID_ARGUMENT, f"{tmp_path} is not a SavedModel: it has no saved_model.pb"
     )
     assert refused(lambda: server.publish(5)).code is Code.INVALID_ARGUMENT
     assert refused(lambda: server.publish(base / "1", version=1)).code is Code.INVALID_ARGUMENT
@@ -327,7 +327,7 @@ def test_a_half_copied_version_is_waited_for(server: wb.Server, models: Path) ->
     ):
         if name:
             shutil.copy(source / name, base / "2" / name)
-        server._control.request("POST", model_path(server.model, "poll"))
+        server.control.poll(server.model)
         _until(lambda: server.versions.waiting.get(2) not in told)
         told.append(server.versions.waiting.get(2))
         if name != "variables/variables.data-00000-of-00001":
@@ -353,7 +353,7 @@ def _until(holds: Callable[[], bool]) -> None:
 
 def test_waiting_for_a_version_has_an_end_and_says_why(server: wb.Server) -> None:
     (server.base_path / "2").mkdir()
-    server._control.request("POST", model_path(server.model, "poll"))
+    server.control.poll(server.model)
     _until(lambda: 2 in server.versions.waiting)
     assert refused(lambda: server.wait_for(2, timeout=0.05)) == ServingError(
         Code.DEADLINE_EXCEEDED,
@@ -368,20 +368,20 @@ def test_waiting_for_a_version_has_an_end_and_says_why(server: wb.Server) -> Non
 def test_folders_whose_names_are_no_numbers_are_no_versions(server: wb.Server, put: Put) -> None:
     base = server.base_path
     put(base, 2, "half_plus_three").rename(base / "two")
-    server._control.request("POST", model_path(server.model, "poll"))
+    server.control.poll(server.model)
     assert states(server) == {1: "AVAILABLE"}
     shutil.rmtree(base / "two")
     # And where there is none at all, that is said, with the cure.
     empty = base.parent / "empty"
     (empty / "latest").mkdir(parents=True)
     other = wb.Server(server.name, f"{server.model}-empty")
-    server._control.request("PUT", model_path(other.model), {"base_path": str(empty)})
-    _until(lambda: bool(other._describe(other.model)["warnings"]))
-    assert other._describe(other.model)["warnings"] == [
+    server.control.put_model(other.model, {"base_path": str(empty)})
+    _until(lambda: bool(other.describe()["warnings"]))
+    assert other.describe()["warnings"] == [
         f"No versions of servable {other.model} found under base path {empty}. Did you forget to "
         "name your leaf directory as a number (eg. '/1/')?"
     ]
-    server._control.request("DELETE", model_path(other.model))
+    server.control.delete_model(other.model)
 
 
 # Settings.
@@ -516,15 +516,15 @@ def test_a_server_that_does_not_answer(live: wb.Server, monkeypatch: pytest.Monk
         "workbench.client.control_client._UnixConnection.connect",
         lambda self: (_ for _ in ()).throw(ConnectionRefusedError(111, "Connection refused")),
     )
-    assert refused(lambda: client.request("GET", "/server")) == ServingError(
+    assert refused(lambda: client.describe_server()) == ServingError(
         Code.UNAVAILABLE,
         f"Server 'half' (pid {entry.server.pid}) does not answer: [Errno 111] Connection refused. "
-        "If it was killed it is back within some seconds.",
+        "If it was killed, it is back within seconds.",
     )
 
 
 def test_a_path_that_the_control_plane_does_not_have(live: wb.Server) -> None:
-    assert refused(lambda: live._control.request("GET", "/x")) == ServingError(
+    assert refused(lambda: live.control._request("GET", "/x")) == ServingError(
         Code.NOT_FOUND, "The control plane has no /x"
     )
 

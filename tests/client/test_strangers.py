@@ -14,7 +14,6 @@ import pytest
 import workbench as wb
 from tests.client.test_server import add_model, refused
 from tests.client.trainer import Trainer
-from workbench.client.control_client import model_path
 
 Ask = Callable[..., Any]
 
@@ -31,15 +30,15 @@ def ask(
             name = served[kind] = f"stranger-{len(served)}"
             base = tmp_path_factory.mktemp(name)
             trainer.put_new(kind, str(base), 1)
-            live._control.request("PUT", model_path(name), {"base_path": str(base)})
-            live._control.request("POST", model_path(name, "poll"), {"complete": [1]})
+            live.control.put_model(name, {"base_path": str(base)})
+            live.control.poll(name, [1])
             wb.Server(live.name, name).wait_for(1)
         answer = live.predict(x, model=served[kind], **asked)
         return {n: a.tolist() for n, a in answer.items()} if isinstance(answer, dict) else answer
 
     yield ask
     for name in served.values():
-        live._control.request("DELETE", model_path(name))
+        live.control.delete_model(name)
 
 
 @pytest.mark.parametrize(
@@ -120,8 +119,8 @@ def test_shapes_of_a_module(ask: Ask) -> None:
     assert ask(kind, 2, signature="scalar").tolist() == 4.0
     assert ask(kind, [["a"], ["bc"]], signature="two").tolist() == [[1], [2]]
     assert refused(lambda: ask(kind, [2], signature="scalar")).message == (
-        "Input 'rate' (float[]) cannot have the shape (1,): it has a dimension too many, take it "
-        "off with np.asarray(x)[0]"
+        "Input 'rate' (float[]) cannot have the shape (1,): it has one dimension too many, "
+        "remove it with np.asarray(x)[0]"
     )
     assert refused(lambda: ask(kind, [["a"]], signature="two")).message == (
         "Input 'words' (string[2, ?]) cannot have the shape (1, 1): dimension 0 is 1 and must be "

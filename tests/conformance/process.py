@@ -11,9 +11,7 @@ from typing import Any, NamedTuple
 
 from tests.conformance.model_server import ModelServer, config_text, entry, put
 from tests.shared import SHARED
-from workbench.client import connect
-from workbench.client.control_client import model_path
-from workbench.client.server import Server
+from workbench.facade import Server, connect
 
 UPSTREAM = SHARED / "tfserving" / "testdata"
 """TensorFlow Serving's own test models: beside the repository, where they are there at all."""
@@ -103,18 +101,12 @@ class Process:
 
     def add(self, name: str, base: Path, **settings: Any) -> None:
         """Serve a model, and wait until each of its versions is loaded or has failed."""
-        control = self.server._control
-        control.request("PUT", model_path(name), {"name": name, "base_path": str(base), **settings})
+        control = self.server.control
+        control.put_model(name, {"name": name, "base_path": str(base), **settings})
         versions = [int(p.name) for p in base.iterdir()]
-        control.request("POST", model_path(name, "poll"), {"complete": versions})
+        control.poll(name, versions)
         for version in versions:
-            about = control.request(
-                "GET",
-                model_path(name, "wait"),
-                timeout=_SECONDS + 10,
-                version=version,
-                wait_seconds=_SECONDS,
-            )
+            about = control.wait(name, _SECONDS, version=version)
             assert about["done"], about
 
     def ask(
@@ -132,7 +124,7 @@ class Process:
 
     def remove(self, name: str) -> None:
         """Unload a model, and wait until it is gone."""
-        self.server._control.request("DELETE", model_path(name))
+        self.server.control.delete_model(name)
         end = time.monotonic() + _SECONDS
         while not self._is_gone(name):
             assert time.monotonic() < end, f"{name} is still there"

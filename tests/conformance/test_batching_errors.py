@@ -44,7 +44,7 @@ def outstanding(
 
     def wait(count: int) -> None:
         end = time.monotonic() + 60
-        while control.request("GET", "/server")["outstanding"] != count:
+        while control.describe_server()["outstanding"] != count:
             assert time.monotonic() < end, f"there were never {count} requests outstanding"
             time.sleep(0.02)
 

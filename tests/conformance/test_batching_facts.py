@@ -72,7 +72,7 @@ def outstanding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
         monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
         control = ControlClient(f"model-server-{server.port}")
         end = time.monotonic() + 60
-        while control.request("GET", "/server")["outstanding"] != count:
+        while control.describe_server()["outstanding"] != count:
             assert time.monotonic() < end, f"there were never {count} requests outstanding"
             time.sleep(0.02)
 

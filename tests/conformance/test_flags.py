@@ -13,7 +13,7 @@ from tests.conformance.grpc_client import GrpcClient
 from tests.conformance.model_server import ModelServer, entry, free_port, put
 from tests.conformance.process import Answer, ask
 from tests.conformance.test_grpc import floats, reload, spec
-from workbench.client.control_client import ControlClient, model_path
+from workbench.client.control_client import ControlClient
 
 _TOKEN = {"Authorization": "Bearer secret"}
 _PAIRS = [["authorization", "Bearer secret"]]
@@ -175,7 +175,7 @@ def test_threads_of_an_operation(
     """The more particular flag goes before the other."""
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(server[1] / "runtime"))
     control = ControlClient(f"model-server-{server[0].port}")
-    told = control.request("GET", model_path("tagged"))
+    told = control.describe_model("tagged")
     assert told["intra_op_threads"] == 2
 
 

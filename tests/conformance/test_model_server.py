@@ -121,9 +121,7 @@ def test_what_waits_is_answered_before_the_end(
         target=lambda: answers.append(server.rest("/v1/models/default:predict", body))
     )
     caller.start()
-    wait_until(
-        lambda: control.request("GET", "/server")["outstanding"] == 1, "the request is in progress"
-    )
+    wait_until(lambda: control.describe_server()["outstanding"] == 1, "the request is in progress")
     assert server.stop() == 0
     caller.join(START_SECONDS)
     assert [(status, json.loads(text)) for status, text in answers] == [
@@ -177,7 +175,7 @@ def test_it_serves_on_the_same_ports_after_its_server_process_died(
     server.wait_for(READY)
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(half.parent / "runtime"))
     control = ControlClient(f"model-server-{server.port}")
-    pid = control.request("GET", "/server")["pid"]
+    pid = control.describe_server()["pid"]
     os.kill(pid, 9)
     wait_until(lambda: server.output.count(READY) == 2, "it is ready again")
     wait_until(

@@ -186,7 +186,7 @@ def test_requests_during_a_change(reloading: Reloading, monkeypatch: pytest.Monk
     caller.start()
     try:
         end = time.monotonic() + 60
-        while control.request("GET", "/server")["outstanding"] != 1:
+        while control.describe_server()["outstanding"] != 1:
             assert time.monotonic() < end
             time.sleep(0.02)
         reloading.put("half_plus_three", "busy", 2)

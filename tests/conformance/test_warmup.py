@@ -13,9 +13,9 @@ import pytest
 
 from tests.conformance.process import Process
 from tests.servers import Server, floats
-from workbench.client import connect
 from workbench.core.events import log_line
 from workbench.core.status import Code, ServingError
+from workbench.facade import connect
 from workbench.formats.wire.protobuf import field
 from workbench.server.engine.telemetry.warmup_recorder import (
     crc32c,

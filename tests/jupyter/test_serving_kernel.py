@@ -25,8 +25,8 @@ from jupyter_client.blocking import BlockingKernelClient
 
 import workbench as wb
 from workbench.client.outcomes import Launched
-from workbench.client.server import Server
 from workbench.core.status import Code, ServingError
+from workbench.facade import Server
 from workbench.processes import jupyter_launcher, registry
 from workbench.processes.jupyter_launcher import JupyterLauncher
 
@@ -367,7 +367,7 @@ def test_a_stop_in_the_middle_of_a_run_leaves_nothing(
     entry = registry.find("endless")
     caller = threading.Thread(target=swallow, args=(server,))
     caller.start()
-    until(lambda: server._control.request("GET", "/server")["outstanding"] == 1, "it is asked", 20)
+    until(lambda: server.control.describe_server()["outstanding"] == 1, "it is asked", 20)
     jupyter.api("DELETE", f"kernels/{entry.kernel_id}")
     caller.join(20)
     until(lambda: not entry.server.alive(), "the server process is gone", 5)

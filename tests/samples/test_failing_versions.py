@@ -104,7 +104,7 @@ def test_a_broken_graph(failing: wb.Server, models: Path) -> None:
         assert (server.versions.available, server.transition) == ([1], "smooth")
         assert [p.name for p in server.base_path.iterdir() if p.name.isdigit()] == ["1"]
         server.publish(models / "half_plus_three")
-        server._control.request("PATCH", "/models/failing", {"version_policy": "all"})
+        server.control.patch_model("failing", version_policy="all")
         server.wait_for(1)
         with pytest.raises(ServingError, match="One version of failing must serve, and no more"):
             failing_versions(server, trials, [1.0])

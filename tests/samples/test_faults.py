@@ -41,7 +41,7 @@ def server(standing: wb.Server) -> Iterator[wb.Server]:
 
 
 def test_a_server_that_is_not_marked_is_left_alone(standing: wb.Server) -> None:
-    (Path(standing._control.entry().folder) / "scratch").unlink(missing_ok=True)
+    (Path(standing.control.entry().folder) / "scratch").unlink(missing_ok=True)
     seen = int(standing.events()["seq"].max())
     with pytest.raises(ServingError, match=r"'scratch' is not marked as scratch.*anyway=True"):
         faults.killed_worker(standing)
@@ -131,10 +131,10 @@ def test_hanging_worker(server: wb.Server) -> None:
 
 @pytest.mark.slow
 def test_killed_server(server: wb.Server) -> None:
-    before = server._control.entry().server.pid
+    before = server.control.entry().server.pid
     with faults.killed_server(server) as fault:
         pass
-    assert server._control.entry().server.pid != before
+    assert server.control.entry().server.pid != before
     assert f"(pid {before}) was killed" in fault.done
     # It is scratch still.
     faults.killed_worker(server).undo()

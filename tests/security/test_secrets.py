@@ -94,7 +94,7 @@ def cause_trouble(opened: House) -> None:
 
 
 def memory(opened: House) -> list[dict[str, Any]]:
-    samples: list[dict[str, Any]] = opened.server._control.request("GET", "/memory")["samples"]
+    samples: list[dict[str, Any]] = opened.server.control.memory()
     return samples
 
 
@@ -126,13 +126,13 @@ def is_model(path: Path) -> bool:
 
 
 def test_the_control_plane_does_not_tell_it(guarded: House) -> None:
-    control = guarded.server._control
-    told = [control.request("GET", path) for path in ("/server", "/models", "/memory")]
-    events = control.request("GET", "/events")
+    control = guarded.server.control
+    told = [control.describe_server(), control.describe_models(), control.memory()]
+    events = control.events()
     assert len(events["events"]) > 20
     assert TOKEN not in json.dumps([*told, events])
     with pytest.raises(ServingError) as unknown:
-        control.request("GET", "/nothing")
+        control.describe_model("nothing")
     assert TOKEN not in str(unknown.value)
 
 

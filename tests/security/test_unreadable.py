@@ -28,7 +28,7 @@ import workbench as wb
 with wb.serve(sys.argv[1] + "/base", "unreadable", timeout=50) as server:
     for line in sys.stdin:
         if line == "kill\\n":
-            samples = server._control.request("GET", "/memory")["samples"]
+            samples = server.control.memory()
             (pid,) = [s["pid"] for s in samples if s["role"] == "worker"]
             os.kill(pid, signal.SIGKILL)
         (model,) = server.status()["models"]

@@ -16,10 +16,10 @@ import psutil
 import pytest
 
 import workbench as wb
-from workbench.client.server import Server
 from workbench.experiments.load.generator import LoadResult, run_load
 from workbench.experiments.load.measure import load_job
 from workbench.experiments.load.server_load import Payload
+from workbench.facade import Server
 from workbench.load.arrivals import Schedule
 from workbench.processes import registry
 

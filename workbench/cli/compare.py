@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from workbench.client import connect
 from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.core.status import invalid_argument
+from workbench.facade import connect
 
 
 def register(commands: Any) -> None:

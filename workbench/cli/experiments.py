@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from workbench.client import connect
+from workbench.facade import connect
 
 
 def register(commands: Any) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import workbench
-from workbench.client import serve
 from workbench.core.status import ServingError, failed_precondition
+from workbench.facade import serve
 from workbench.samples import labs as lessons
 from workbench.samples.labs import NUMBERED, QUICKSTART
 

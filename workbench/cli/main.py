@@ -12,9 +12,9 @@ from typing import Any
 
 import workbench
 from workbench.cli import compare, experiments, lab, model_server
-from workbench.client import Server, connect, serve, servers
 from workbench.client.serve import default_name
 from workbench.core.status import ServingError
+from workbench.facade import Server, connect, serve, servers
 from workbench.processes import registry
 
 Command = Callable[[argparse.Namespace], int]
@@ -160,18 +160,17 @@ def _serve(arguments: argparse.Namespace) -> int:
 def _print_events(server: Server, seen: int) -> int:
     """Print what has happened since the event `seen`; the last one there is now."""
     try:
-        events = server._control.request("GET", "/events", since=seen)
+        events = server.control.events(seen)
         if events["last_seq"] < seen:
             # The server process was replaced, and its log has begun anew.
-            events = server._control.request("GET", "/events")
+            events = server.control.events()
     except ServingError:
         return seen  # it is being replaced just now, or has ended
     for event in events["events"]:
         if "line" in event:
             stamp = time.strftime("%H:%M:%S", time.localtime(event["wall"]))
             print(f"{stamp} {event['line']}", flush=True)
-    last: int = events["last_seq"]
-    return last
+    return events["last_seq"]
 
 
 def _list(arguments: argparse.Namespace) -> int:

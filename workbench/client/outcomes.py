@@ -1,4 +1,4 @@
-"""How asking for a server ended: typed, so that programs can tell, and worded for people."""
+"""The outcome of a call of `serve`: a type for programs, a message for people."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workbench.core.status import Code, ServingError
 
 
 class Outcome:
-    """Reads as its message, in a terminal and in a cell."""
+    """An outcome; it prints as its message, in a terminal and in a cell."""
 
     ok = True
 
@@ -22,7 +22,7 @@ class Outcome:
 
     @property
     def brief(self) -> str:
-        """A word or two, for where the server is named already."""
+        """A short form, for a place where the server is named already."""
         return type(self).__name__.lower()
 
     def __str__(self) -> str:
@@ -47,7 +47,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Launched(Outcome):
-    """A new server; `note` says what is unusual about it."""
+    """A new server; `note` says what is unusual about its start."""
 
     name: str
     url: str
@@ -60,8 +60,8 @@ class Launched(Outcome):
 
 @dataclass(frozen=True)
 class Reused(Outcome):
-    """The server ran already, and the model is the one it serves; `settings` says which of the
-    call's settings it has now and which it cannot have, a line each."""
+    """The server ran already and serves this model. `settings` has a line for each setting that was
+    changed, and one for those that cannot be changed."""
 
     name: str
     url: str
@@ -79,8 +79,8 @@ class Reused(Outcome):
 
 @dataclass(frozen=True)
 class Published(Outcome):
-    """The model had changed and became the next version; `changes` says in what, and `settings`
-    as for `Reused`, a line each."""
+    """The model had changed and became the next version. `changes` has a line for each difference,
+    and `settings` is as for `Reused`."""
 
     name: str
     url: str
@@ -100,7 +100,7 @@ class Published(Outcome):
 
 @dataclass(frozen=True)
 class Failed(Outcome):
-    """No server, or no new version; `error` has the child's own words."""
+    """There is no server, or no new version; `error` is the reason."""
 
     name: str
     error: ServingError
@@ -113,7 +113,7 @@ class Failed(Outcome):
 
 @dataclass(frozen=True)
 class TimedOut(Outcome):
-    """Nothing came in time; it may still come."""
+    """No version was available in time; one may still become available."""
 
     name: str
     error: ServingError
@@ -125,12 +125,12 @@ class TimedOut(Outcome):
 
 
 def outcome_of(name: str, error: ServingError) -> Outcome:
-    """What a refusal amounts to."""
+    """The outcome of an error."""
     return (TimedOut if error.code is Code.DEADLINE_EXCEEDED else Failed)(name, error)
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
-    """What tells two versions apart, in words; both as the server describes them."""
+    """The differences between two described versions, a line each."""
     lines = []
     old = {n: Signature.from_json(s) for n, s in before.get("signatures", {}).items()}
     new = {n: Signature.from_json(s) for n, s in after.get("signatures", {}).items()}

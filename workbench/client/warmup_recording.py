@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
+from workbench.client.control_client import ControlClient
 from workbench.core.status import Code, ServingError
 
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 
 
 class WarmupRecording:
-    """What `Server.record_warmup` returns; the requests to record are yet to come."""
+    """The result of `Server.record_warmup`; the server records the requests that come from now
+    on."""
 
-    def __init__(self, ask: Callable[[str], Any]) -> None:
-        self._ask = ask
+    def __init__(self, control: ControlClient, model: str) -> None:
+        self._control = control
+        self._model = model
 
     @property
     def recorded(self) -> int:
-        """How many requests it has so far."""
-        return int(self._ask("GET")["recorded"])
+        """The number of requests recorded so far."""
+        return int(self._progress()["recorded"])
 
     @property
     def path(self) -> str:
         """The file that it writes, in the version's folder."""
-        return str(self._ask("GET")["path"])
+        return str(self._progress()["path"])
 
     def wait(self, timeout: float = 60.0) -> str:
         """Wait until the file is written, and return its path.
@@ -36,7 +38,7 @@ class WarmupRecording:
         """
         end = time.monotonic() + timeout
         while True:
-            about = self._ask("GET")
+            about = self._progress()
             if about["state"] in ("written", "failed"):
                 return _path(about)
             if time.monotonic() >= end:
@@ -45,22 +47,26 @@ class WarmupRecording:
                     f"{about['recorded']} of {about['wanted']} requests were recorded within "
                     f"{timeout:.0f} s",
                 )
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
     def finish(self) -> str:
-        """Write what has been recorded so far, and return the file's path.
+        """Write the requests recorded so far, and return the file's path.
 
         Raises:
-            ServingError: FAILED_PRECONDITION, nothing has; INTERNAL, it could not be written.
+            ServingError: FAILED_PRECONDITION, there are none; INTERNAL, the file could not be
+                written.
         """
-        return _path(self._ask("DELETE"))
+        return _path(self._control.finish_warmup(self._model))
 
     def __repr__(self) -> str:
-        about = self._ask("GET")
+        about = self._progress()
         return (
             f"<WarmupRecording of version {about['version']}: {about['recorded']} of "
             f"{about['wanted']} requests, {about['state']}>"
         )
+
+    def _progress(self) -> dict[str, Any]:
+        return self._control.warmup(self._model)
 
 
 def _path(about: dict[str, Any]) -> str:

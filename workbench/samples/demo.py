@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from workbench.client import serve
+from workbench.client.serve import serve
+from workbench.client.serve_settings import ServerSettings
 from workbench.experiments.recording.recording import Recording, record
 from workbench.experiments.recording.recording_figure import draw
 from workbench.samples.digits import accuracy, load_digits, train_digits
@@ -40,7 +41,7 @@ def _run(output: Path, base: Path) -> int:
         f"version 2 on {accuracy(second):.1%}"
     )
     with _step("Serving version 1"):
-        server = serve(first, "digits-demo", base_path=base)
+        server = serve(first, "digits-demo", of_server=ServerSettings(base_path=base))
     try:
         digits = load_digits()
         answer = server.predict(digits.x_test[:1])

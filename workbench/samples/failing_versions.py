@@ -19,9 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.client.control_client import model_path
 from workbench.client.publishing.saving import next_version, version_folders
-from workbench.client.server import Server
+from workbench.client.server import ServerClient
 from workbench.core.status import ServingError, failed_precondition, invalid_argument
 from workbench.core.versions.policies import ALIASES
 from workbench.experiments.recording.recording import Recording, predict_job, record
@@ -148,7 +147,7 @@ class FailingVersions:
 
 
 def failing_versions(
-    server: Server,
+    server: ServerClient,
     trials: Sequence[Trial],
     x: Any,
     *,
@@ -185,7 +184,7 @@ def failing_versions(
 
 
 def _run(
-    server: Server,
+    server: ServerClient,
     versions: tuple[int, int],
     trial: Trial,
     policy: str,
@@ -220,11 +219,11 @@ def _run(
         )
 
 
-def _publish(server: Server, trial: Trial, base: Path, version: int) -> str:
+def _publish(server: ServerClient, trial: Trial, base: Path, version: int) -> str:
     """Bring the version in; what one is told who does."""
     if trial.half_copied:
         _copy_half(trial.model, base / str(version))
-        server._control.request("POST", model_path(server.model, "poll"), {})
+        server.control.poll(server.model)
     try:
         if trial.half_copied:
             server.wait_for(version, trial.patience)
@@ -242,12 +241,12 @@ def _copy_half(model: Path, target: Path) -> None:
     os.truncate(data, int(data.stat().st_size * _HALF))
 
 
-def _put_back(server: Server, base: Path, version: int, old: int) -> None:
+def _put_back(server: ServerClient, base: Path, version: int, old: int) -> None:
     """Take the bad version away, and wait until the other serves alone."""
     folder = version_folders(base).get(version)
     if folder is not None:
         shutil.rmtree(folder) if not folder.is_symlink() else folder.unlink()
-    server._control.request("POST", model_path(server.model, "poll"), {"complete": [old]})
+    server.control.poll(server.model, [old])
     end = time.monotonic() + _BACK_SECONDS
     while True:
         states = {view.version: view.state for view in server.versions}
@@ -258,7 +257,7 @@ def _put_back(server: Server, base: Path, version: int, old: int) -> None:
         time.sleep(0.05)
 
 
-def _ask(server: Server, x: Any) -> str:
+def _ask(server: ServerClient, x: Any) -> str:
     """What a caller is told who asks once more, over REST; "" where it is an answer."""
     job = predict_job(server, x, Schedule("constant", 1.0, 1.0))
     address = server.address
@@ -276,7 +275,7 @@ def _ask(server: Server, x: Any) -> str:
 
 
 @contextlib.contextmanager
-def _little_room(server: Server, room_bytes: int) -> Iterator[None]:
+def _little_room(server: ServerClient, room_bytes: int) -> Iterator[None]:
     """Let each new worker have no more memory than the one that serves and `room_bytes`: as on a
     machine that has no more. What runs already keeps what it has.
 

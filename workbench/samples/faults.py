@@ -23,11 +23,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from workbench.client.control_client import model_path
 from workbench.client.publishing.saving import next_version, version_folders
-from workbench.client.server import Server
+from workbench.client.server import ServerClient
 from workbench.core.status import (
     Code,
     ServingError,
@@ -40,6 +39,8 @@ from workbench.processes import registry
 
 if TYPE_CHECKING:
     import pandas as pd
+
+S = TypeVar("S", bound=ServerClient)
 
 NOTICED_SECONDS = 60.0
 """How long a server may take to notice a fault, and to be as it was after it."""
@@ -64,7 +65,7 @@ class Fault:
         version: of the version that is no good; None where the fault is not one of a version.
     """
 
-    def __init__(self, server: Server, name: str, done: str) -> None:
+    def __init__(self, server: ServerClient, name: str, done: str) -> None:
         self.name = name
         self.done = done
         self.said = ""
@@ -102,13 +103,13 @@ class Fault:
         return f"<Fault {self.name}: {self}>"
 
 
-def scratch(server: Server) -> Server:
+def scratch(server: S) -> S:
     """Mark a server as one that may be broken, for as long as it runs; returns it."""
-    (Path(server._control.entry().folder) / _MARK).touch(mode=0o600)
+    (Path(server.control.entry().folder) / _MARK).touch(mode=0o600)
     return server
 
 
-def half_copied(server: Server, *, anyway: bool = False) -> Fault:
+def half_copied(server: ServerClient, *, anyway: bool = False) -> Fault:
     """Copy the next version into place by hand, and stop half way through its weights.
 
     Args:
@@ -132,13 +133,13 @@ def half_copied(server: Server, *, anyway: bool = False) -> Fault:
             os.rename(copy, folder)
         fault.done = f"Version {number} was copied into place by hand, and {data.name} only half"
         # The server is not told that it is complete, as it is not told by `cp`.
-        server._control.request("POST", model_path(server.model, "poll"), {})
+        server.control.poll(server.model)
         _until(lambda: number in server.versions.waiting, "the incomplete folder is seen")
         fault.said = f"version {number} is waited for: {server.versions.waiting[number]}"
     return fault
 
 
-def corrupt_weights(server: Server, *, anyway: bool = False) -> Fault:
+def corrupt_weights(server: ServerClient, *, anyway: bool = False) -> Fault:
     """Publish a version whose weights have the right size and wrong bytes.
 
     Raises:
@@ -156,7 +157,7 @@ def corrupt_weights(server: Server, *, anyway: bool = False) -> Fault:
     return fault
 
 
-def over_budget(server: Server, *, anyway: bool = False) -> Fault:
+def over_budget(server: ServerClient, *, anyway: bool = False) -> Fault:
     """Publish a version while the memory budget has nothing left to give.
 
     Raises:
@@ -175,7 +176,7 @@ def over_budget(server: Server, *, anyway: bool = False) -> Fault:
     return fault
 
 
-def out_of_memory(server: Server, *, anyway: bool = False) -> Fault:
+def out_of_memory(server: ServerClient, *, anyway: bool = False) -> Fault:
     """Publish a version whose worker finds no memory while it loads: the system refuses it, as it
     does on a machine that has no more. What runs already keeps what it has. Linux only.
 
@@ -197,7 +198,7 @@ def out_of_memory(server: Server, *, anyway: bool = False) -> Fault:
     return fault
 
 
-def slow_load(server: Server, seconds: float = 3.0, *, anyway: bool = False) -> Fault:
+def slow_load(server: ServerClient, seconds: float = 3.0, *, anyway: bool = False) -> Fault:
     """Publish a good version whose load takes long: the process that starts workers is stopped for
     a while. Returns while it loads; other loads of this server wait as well.
 
@@ -228,7 +229,7 @@ def slow_load(server: Server, seconds: float = 3.0, *, anyway: bool = False) -> 
     return fault
 
 
-def paused_worker(server: Server, seconds: float = 1.0, *, anyway: bool = False) -> Fault:
+def paused_worker(server: ServerClient, seconds: float = 1.0, *, anyway: bool = False) -> Fault:
     """Stop the worker of the version that serves for a moment, as a machine that swaps or is
     suspended does; too short for the server to take it for dead. Returns while it is stopped.
 
@@ -251,7 +252,7 @@ def paused_worker(server: Server, seconds: float = 1.0, *, anyway: bool = False)
     return fault
 
 
-def hanging_worker(server: Server, *, anyway: bool = False) -> Fault:
+def hanging_worker(server: ServerClient, *, anyway: bool = False) -> Fault:
     """Stop the worker of the version that serves, so that it lives and answers nothing; returns
     when the server has noticed, which takes some ten seconds.
 
@@ -270,7 +271,7 @@ def hanging_worker(server: Server, *, anyway: bool = False) -> Fault:
     return fault
 
 
-def killed_worker(server: Server, *, anyway: bool = False) -> Fault:
+def killed_worker(server: ServerClient, *, anyway: bool = False) -> Fault:
     """Kill the worker of the version that serves, as the system does when memory runs out.
 
     Raises:
@@ -286,7 +287,7 @@ def killed_worker(server: Server, *, anyway: bool = False) -> Fault:
     return fault
 
 
-def killed_server(server: Server, *, anyway: bool = False) -> Fault:
+def killed_server(server: ServerClient, *, anyway: bool = False) -> Fault:
     """Kill the server process itself; its supervisor starts another on the same ports.
 
     Raises:
@@ -294,7 +295,7 @@ def killed_server(server: Server, *, anyway: bool = False) -> Fault:
     """
     _ready(server, anyway)
     with _caused(server, "killed_server", "") as fault:
-        before = server._control.entry().server
+        before = server.control.entry().server
         fault.done = f"The server process (pid {before.pid}) was killed"
         before.kill()
         _until(lambda: _server_pid(server) not in (0, before.pid), "it is started again")
@@ -305,7 +306,9 @@ def killed_server(server: Server, *, anyway: bool = False) -> Fault:
     return fault
 
 
-def stampede(server: Server, x: Any = None, requests: int = 5000, *, anyway: bool = False) -> Fault:
+def stampede(
+    server: ServerClient, x: Any = None, requests: int = 5000, *, anyway: bool = False
+) -> Fault:
     """Send so many requests at once: everybody comes back in the same moment. What does not fit
     into the model's queue is refused, so that the others keep their latency.
 
@@ -335,13 +338,13 @@ def stampede(server: Server, x: Any = None, requests: int = 5000, *, anyway: boo
 # What they share.
 
 
-def _ready(server: Server, anyway: bool) -> Path:
+def _ready(server: ServerClient, anyway: bool) -> Path:
     """The folder of the version that serves, where the server may be broken.
 
     Raises:
         ServingError: FAILED_PRECONDITION.
     """
-    entry = server._control.entry()
+    entry = server.control.entry()
     if not anyway and not (Path(entry.folder) / _MARK).exists():
         raise failed_precondition(
             f"Server {server.name!r} is not marked as scratch, and somebody may depend on it: mark "
@@ -361,7 +364,7 @@ def _check_hold(seconds: float) -> None:
 
 
 @contextlib.contextmanager
-def _caused(server: Server, name: str, done: str) -> Iterator[Fault]:
+def _caused(server: ServerClient, name: str, done: str) -> Iterator[Fault]:
     """A fault that is undone where causing it fails half way."""
     fault = Fault(server, name, done)
     try:
@@ -399,7 +402,7 @@ def _publish_bad(fault: Fault, copy: Path) -> None:
     raise failed_precondition(f"Version {number} loads all the same: the fault had no effect")
 
 
-def _take_away(server: Server, version: int) -> None:
+def _take_away(server: ServerClient, version: int) -> None:
     """Delete a version's folder, and wait until the version is gone and another serves."""
     base = server.base_path
     folder = version_folders(base).get(version)
@@ -409,14 +412,14 @@ def _take_away(server: Server, version: int) -> None:
         os.rename(folder, away)
         shutil.rmtree(away)
     rest = sorted(version_folders(base))
-    server._control.request("POST", model_path(server.model, "poll"), {"complete": rest})
+    server.control.poll(server.model, rest)
     _until(
         lambda: _state(server, version) in ("", "END") and bool(_available(server)),
         f"version {version} is gone and another serves",
     )
 
 
-def _set_budget(server: Server, limit: int) -> None:
+def _set_budget(server: ServerClient, limit: int) -> None:
     server.budget = limit
 
 
@@ -438,7 +441,7 @@ def _data_bytes(pid: int) -> int:
     raise failed_precondition(f"Process {pid} is gone")
 
 
-def _pid(server: Server, role: str) -> int:
+def _pid(server: ServerClient, role: str) -> int:
     processes = server.memory()
     found = processes[processes["role"] == role]["pid"]
     if found.empty:
@@ -446,7 +449,7 @@ def _pid(server: Server, role: str) -> int:
     return int(found.iloc[0])
 
 
-def _worker(server: Server) -> tuple[int, int]:
+def _worker(server: ServerClient) -> tuple[int, int]:
     """The highest version that serves, and its worker's pid."""
     version = max(server.versions.available)
     processes = server.memory()
@@ -471,7 +474,7 @@ def _event(fault: Fault, kind: str, pid: int | None = None) -> dict[str, Any]:
     return found[0]
 
 
-def _available(server: Server) -> list[int]:
+def _available(server: ServerClient) -> list[int]:
     try:
         return server.versions.available
     except ServingError:
@@ -479,14 +482,14 @@ def _available(server: Server) -> list[int]:
         return []
 
 
-def _state(server: Server, version: int) -> str:
+def _state(server: ServerClient, version: int) -> str:
     try:
         return next((str(v.state) for v in server.versions if v.version == version), "")
     except ServingError:
         return ""
 
 
-def _server_pid(server: Server) -> int:
+def _server_pid(server: ServerClient) -> int:
     entry = registry.read(server.name)
     return 0 if entry is None else entry.server.pid
 

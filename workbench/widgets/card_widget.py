@@ -6,14 +6,15 @@ from functools import partial
 
 from workbench.client.display.card import how_to_ask
 from workbench.client.display.orders import ORDERS
-from workbench.client.server import Server
+from workbench.client.display.whole_server import html_of, text_of
+from workbench.client.server import ServerClient
 from workbench.core.status import ServingError
 from workbench.core.versions.policies import ALIASES
 from workbench.widgets.base.durable import display_live, in_notebook
 from workbench.widgets.base.live import LiveWidget
 
 
-def card(server: Server) -> LiveWidget:
+def card(server: ServerClient) -> LiveWidget:
     """The card of a server's model: it follows the server while somebody looks at it.
 
     Raises:
@@ -32,7 +33,7 @@ def card(server: Server) -> LiveWidget:
     return LiveWidget(server.name, server.model, "card", about, orders)
 
 
-def show(server: Server) -> None:
+def show(server: ServerClient) -> None:
     """Display a server's card: live in a notebook, and lasting in its file.
 
     Raises:
@@ -45,8 +46,4 @@ def show(server: Server) -> None:
         widget = card(server)
     except ServingError:
         raise NotImplementedError from None
-    # As it reads in a terminal.
-    from IPython.lib.pretty import pretty
-
-    text = pretty(server)  # type: ignore[no-untyped-call]
-    display_live(widget, server._repr_html_(), text)
+    display_live(widget, html_of(server), text_of(server))

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from workbench.client.control_client import model_path
 from workbench.client.display.exact_numbers import version_of
 from workbench.client.publishing import saving
-from workbench.client.server import Server
+from workbench.client.server import ServerClient
 from workbench.core.status import Code, ServingError, failed_precondition
 from workbench.experiments.versions.slices import grouping
 from workbench.experiments.versions.version_comparison import VersionComparison
@@ -36,7 +35,7 @@ class ComparisonWidget(LiveWidget):
 
     def __init__(self, found: VersionComparison) -> None:
         self.found = found
-        self._server = None if found.server is None else Server(found.server, found.model)
+        self._server = None if found.server is None else ServerClient(found.server, found.model)
         self._policy: dict[str, Any] | None = None
         self._groups = grouping(found)
         self._classes = [] if self._groups is None else list(np.unique(self._groups))
@@ -71,7 +70,7 @@ class ComparisonWidget(LiveWidget):
         server.version_policy = {"latest": 1} if newest else {"specific": [version]}
         if self._policy is None:
             self._policy = before
-        server._control.request("POST", model_path(server.model, "poll"), {"complete": [version]})
+        server.control.poll(server.model, [version])
         server.wait_for(version)
         if newest:
             return f"Version {version} serves; what is published next will take its place."
@@ -107,7 +106,7 @@ class ComparisonWidget(LiveWidget):
         server.labels = {**server.labels, label: version}
         return f"Requests for the label {label} go to version {version}."
 
-    def _served(self) -> Server:
+    def _served(self) -> ServerClient:
         if self._server is None or not self._server.running:
             raise ServingError(Code.NOT_FOUND, "The server that was compared has ended")
         return self._server
@@ -117,7 +116,7 @@ class ComparisonWidget(LiveWidget):
     def news(self, marks: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         if self.found.server is None:
             raise ServingError(Code.NOT_FOUND, "The comparison names no server")
-        about = self._control.request("GET", model_path(self.found.model))
+        about = self._control.describe_model(self.found.model)
         available = [v["version"] for v in about["versions"] if v["state"] == "AVAILABLE"]
         told = {
             "kind": "serving",

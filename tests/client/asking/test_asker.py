@@ -16,7 +16,6 @@ from tests.client.test_server import refused
 from tests.client.trainer import Trainer
 from workbench.client.asking.asker import Asker, Target
 from workbench.client.asking.data_client import SignatureChanged
-from workbench.client.control_client import model_path
 from workbench.client.publishing import saving
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import Code, ServingError, invalid_argument, unavailable
@@ -46,8 +45,8 @@ class FakeServer:
     def entry(self) -> None:
         return None
 
-    def request(self, method: str, path: str) -> dict[str, Any]:
-        assert (method, path) == ("GET", "/models/m")
+    def describe_model(self, model: str) -> dict[str, Any]:
+        assert model == "m"
         self.described += 1
         versions = [
             {"version": v, "state": "AVAILABLE", "error": None,
@@ -213,19 +212,19 @@ def unnamed(live: wb.Server, trainer: Trainer, tmp_path: Path) -> Any:
         version = saving.next_version(base)
         trainer.put_exported(kind, str(base), version)
         if version == 1:
-            server._control.request("PUT", model_path(name), {"base_path": str(base)})
-        server._control.request("POST", model_path(name, "poll"), {"complete": [version]})
+            server.control.put_model(name, {"base_path": str(base)})
+        server.control.poll(name, [version])
         server.wait_for(version)
         return version
 
     publish.server = server  # type: ignore[attr-defined]
     publish()
     yield publish
-    server._control.request("DELETE", model_path(name))
+    server.control.delete_model(name)
 
 
 def names(server: wb.Server) -> list[str]:
-    return list(server._signature(server.model, None, None, "serving_default").inputs)
+    return list(server.signature().inputs)
 
 
 X = np.array([[1.0, 2.0]], np.float32)

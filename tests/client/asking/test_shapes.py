@@ -71,8 +71,8 @@ def test_a_column_has_one_value_in_each_row() -> None:
         ((28, 28), (-1, 28, 28, 1),
          "the batch dimension and the last one are missing, add them with "
          "x[np.newaxis, ..., np.newaxis]"),
-        ((1, 5, 4), (-1, 4), "it has a dimension too many, take it off with x[0]"),
-        ((5, 1), (-1,), "it has a dimension too many, take it off with x[..., 0]"),
+        ((1, 5, 4), (-1, 4), "it has one dimension too many, remove it with x[0]"),
+        ((5, 1), (-1,), "it has one dimension too many, remove it with x[..., 0]"),
         ((5, 3, 28, 28), (-1, 28, 28, 3),
          "dimension 1 must be the last one, move it with np.moveaxis(x, 1, -1)"),
         ((5, 28, 28, 3), (-1, 3, 28, 28),

@@ -64,18 +64,18 @@ def test_several_inputs_are_named() -> None:
     [
         ({"a": "float", "b": "float"}, {"z": 1}, "There is no input 'z'; the inputs are a, b"),
         ({"a": "float"}, {"instances": [1]},
-         "There is no input 'instances'; the inputs are a; 'instances' belongs to the REST API, "
-         "here its value is given alone"),
+         "There is no input 'instances'; the inputs are a; 'instances' is part of the REST API: "
+         "give its value alone"),
         ({"a": "float", "b": "float"}, {},
          "There is no value for the inputs a, b: give a dictionary with one entry for each input"),
         ({"a": "float", "b": "float"}, {"a": [1]},
          "There is no value for input b: give a dictionary with one entry for each input"),
         ({"a": "float"}, {"a": [[1, 2]]},
-         "Input 'a' (float[?]) cannot have the shape (1, 2): it has a dimension too many, take it "
-         "off with np.asarray(x['a'])[0]"),
+         "Input 'a' (float[?]) cannot have the shape (1, 2): it has one dimension too many, "
+         "remove it with np.asarray(x['a'])[0]"),
         ({"a": "float"}, np.ones((1, 2)),
-         "Input 'a' (float[?]) cannot have the shape (1, 2): it has a dimension too many, take it "
-         "off with x[0]"),
+         "Input 'a' (float[?]) cannot have the shape (1, 2): it has one dimension too many, "
+         "remove it with x[0]"),
         ({"a": "float"}, 2.5,
          "Input 'a' (float[?]) cannot have the shape (): it is a single value, give it as [x]"),
         ({}, [1], "This signature has no inputs: give an empty dictionary"),

@@ -10,9 +10,10 @@ from html import unescape
 
 import pytest
 
-from workbench.client.display.card import server_card, stopped_card, versions_card
+from workbench.client.display.card import server_card, stopped_card
 from workbench.client.display.card_text import server_text
-from workbench.client.display.views import Versions, VersionView
+from workbench.client.display.version_view import VersionView
+from workbench.client.display.views import Versions
 from workbench.client.outcomes import Published, Reused
 from workbench.core.signature import Signature, TensorInfo
 
@@ -118,7 +119,7 @@ def test_it_needs_no_script_and_nothing_from_elsewhere() -> None:
 
 def test_the_versions_alone() -> None:
     versions = Versions([view(1, "AVAILABLE", 60 << 20)], {})
-    assert words(versions_card(versions)) == (
+    assert words(versions._repr_html_()) == (
         "version state memory, measured loaded in 1 available 60 MB 0.25 s"
     )
 

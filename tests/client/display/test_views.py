@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from workbench.client.display.views import Versions, VersionView
+from workbench.client.display.version_view import VersionView
+from workbench.client.display.views import Versions
 from workbench.core.signature import Signature, TensorInfo
 
 SIGNATURE = Signature({"x": TensorInfo("float", (-1,))}, {"y": TensorInfo("float", (-1,))})

@@ -82,7 +82,7 @@ def test_what_is_no_saved_model_is_refused_and_leaves_nothing(tmp_path: Path) ->
     source = folders(tmp_path, "source") / "source"
     error = refused(lambda: put_version(source, tmp_path / "base", 1))
     assert error == ServingError(
-        Code.INVALID_ARGUMENT, f"{source} is no SavedModel: it has no saved_model.pb"
+        Code.INVALID_ARGUMENT, f"{source} is not a SavedModel: it has no saved_model.pb"
     )
     assert not (tmp_path / "base").exists()
 
@@ -109,7 +109,7 @@ def test_a_copy_that_fails_leaves_nothing(
     assert error == ServingError(
         Code.RESOURCE_EXHAUSTED,
         f"Version 1 could not be written to {base}: No space left on device. Nothing of it is "
-        "left there, and what is served goes on being served",
+        "left there, and the served versions go on serving",
     )
     assert names(base) == []
 

@@ -70,8 +70,8 @@ def test_what_the_server_refuses_is_counted_by_reason(served_digits: wb.Server) 
 
 
 def test_grpc_must_be_offered(served_digits: wb.Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = replace(served_digits._control.entry(), grpc_port=None)
-    monkeypatch.setattr(type(served_digits._control), "entry", lambda self: entry)
+    entry = replace(served_digits.control.entry(), grpc_port=None)
+    monkeypatch.setattr(type(served_digits.control), "entry", lambda self: entry)
     with pytest.raises(ServingError) as refused:
         load_job(served_digits, make_payload(served_digits), 1, 1.0, "grpc")
     assert refused.value == ServingError(

@@ -128,7 +128,7 @@ def test_every_run_has_the_same_arrivals(found: TransitionComparison) -> None:
 
 @pytest.mark.slow
 def test_the_server_is_as_it_was(half: wb.Server, found: TransitionComparison) -> None:
-    half._wait_gone(2, 30)
+    half.wait_gone(2, 30)
     assert half.versions.available == [1]
     assert half.transition == "smooth"
     names = {name for name in os.listdir(half.base_path) if name.isdigit()}
@@ -238,7 +238,7 @@ def test_interrupted_it_keeps_what_was_measured(
     assert found.runs[0].disk == "cold"
     assert np.allclose(np.diff(found.runs[0].recording.load.intended), 1 / 120)
     assert str(found).splitlines()[0].endswith("1 times unload_first, interrupted")
-    half._wait_gone(found.versions[1], 30)
+    half.wait_gone(found.versions[1], 30)
     assert half.versions.available == [1]
 
 

@@ -76,8 +76,8 @@ def test_a_planted_thousandth_is_found(near: VersionComparison) -> None:
 
 
 def test_what_was_wanted_is_put_back(served: wb.Server, near: VersionComparison) -> None:
-    assert served._describe(served.model)["version_policy"] == {"latest": 1}
-    served._wait_gone(3, 30)
+    assert served.describe()["version_policy"] == {"latest": 1}
+    served.wait_gone(3, 30)
     assert served.versions.available == [4]
 
 
@@ -269,8 +269,8 @@ model = train_digits(hidden=(128, 64))
 verdicts = []
 with wb.serve(model, "digits") as server:
     server.publish(model)
-    server._control.request("PATCH", "/models/digits", {"version_policy": {"specific": [1, 2]}})
-    server._control.request("POST", "/models/digits/poll", {"complete": [1, 2]})
+    server.control.patch_model("digits", version_policy={"specific": [1, 2]})
+    server.control.poll("digits", [1, 2])
     server.wait_for(1)
     for seed in range(20):
         found = server.compare_versions(
@@ -295,8 +295,7 @@ def test_twenty_comparisons_of_two_digits_models_call_none_different(tmp_path: P
 @pytest.mark.slow
 def test_twenty_comparisons_of_two_copies_call_none_different(served: wb.Server) -> None:
     """At alpha 0.001 the chance that this fails by itself is below 2 %."""
-    policy = {"version_policy": {"specific": [1, 2]}}
-    served._control.request("PATCH", f"/models/{served.model}", policy)
+    served.version_policy = [1, 2]
     served.wait_for(1)
     served.wait_for(2)
     for seed in range(20):

@@ -65,9 +65,7 @@ async def test_versions_pass_through(jp_fetch: Any, served: wb.Server) -> None:
 async def test_a_model_whose_name_has_a_slash(
     http_server_client: Any, jp_base_url: str, jp_auth_header: Any, served: wb.Server
 ) -> None:
-    served._control.request(
-        "PUT", "/models/a%2Fb", {"base_path": str(served.base_path), "version_policy": "all"}
-    )
+    served.control.put_model("a/b", {"base_path": str(served.base_path), "version_policy": "all"})
     other = wb.Server(NAME, "a/b")
     other.wait_for(LAST)
     assert other.predict([2.0], version=LAST).tolist() == [3.0]  # type: ignore[union-attr]

@@ -154,8 +154,8 @@ def test_a_version_is_not_half_published(house: House, disk: SmallDisk) -> None:
         house.server.publish(house.models / "half_plus_three")
     assert raised.value == ServingError(
         Code.RESOURCE_EXHAUSTED,
-        f"Version 2 could not be written to {base}: {FULL}. Nothing of it is left there, and what "
-        "is served goes on being served",
+        f"Version 2 could not be written to {base}: {FULL}. Nothing of it is left there, and the "
+        "served versions go on serving",
     )
     assert disk.names() == before
     assert ask(house) == [2.5]

@@ -36,7 +36,7 @@ def standing(tmp_path: Path, models: Path) -> Iterator[House]:
 
 
 def events(house: House, kind: str) -> list[dict[str, Any]]:
-    told = house.server._control.request("GET", "/events")["events"]
+    told = house.server.control.events()["events"]
     return [event for event in told if event["kind"] == kind]
 
 
@@ -66,9 +66,9 @@ def test_stopped_processes_are_ended_and_replaced(standing: House) -> None:
     os.kill(zygote, signal.SIGSTOP)
     os.kill(standing.pid("worker", "life"), signal.SIGKILL)
     # The fork that does not come ends the zygote; the next one does it.
-    control = standing.server._control
+    control = standing.server.control
     until(
-        lambda: control.request("GET", "/server")["zygote_pid"] != zygote,
+        lambda: control.describe_server()["zygote_pid"] != zygote,
         "the zygote is replaced",
         WAIT_SECONDS,
     )
@@ -250,5 +250,5 @@ def test_a_clock_that_jumps_disturbs_nobody(
 def moved(house: House, days: float) -> bool:
     """Whether what the server dates now is that many days from our own time."""
     house.server.labels = {}
-    told = house.server._control.request("GET", "/events")["events"]
+    told = house.server.control.events()["events"]
     return abs(float(told[-1]["wall"]) - time.time() - days * 86400) < 3600

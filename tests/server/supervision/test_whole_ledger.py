@@ -17,7 +17,6 @@ import psutil
 import pytest
 
 import workbench as wb
-from workbench.client.control_client import model_path
 
 pytestmark = [
     pytest.mark.slow,
@@ -76,7 +75,7 @@ def pss(pid: int) -> int:
 
 
 def tree(server: wb.Server) -> list[int]:
-    supervisor = psutil.Process(server._control.entry().supervisor.pid)
+    supervisor = psutil.Process(server.control.entry().supervisor.pid)
     return [supervisor.pid, *(child.pid for child in supervisor.children(recursive=True))]
 
 
@@ -135,7 +134,7 @@ def test_the_ledger_is_what_the_system_says(
 
     def put(version: int) -> None:
         os.symlink(big, base / str(version))
-        large._control.request("POST", model_path(large.model, "poll"), {"complete": [version]})
+        large.control.poll(large.model, [version])
         large.wait_for(version)
 
     server.predict([1.0])
@@ -143,7 +142,7 @@ def test_the_ledger_is_what_the_system_says(
     assert equal(direct, before)
 
     settings = {"base_path": str(base), "transition": transition}
-    large._control.request("PUT", model_path(large.model), settings)
+    large.control.put_model(large.model, settings)
     put(1)
     large.predict([1.0])
     direct, told = compare(server)
@@ -159,7 +158,7 @@ def test_the_ledger_is_what_the_system_says(
     assert equal(direct, replaced)
     assert equal(told, replaced)
 
-    large._control.request("DELETE", model_path(large.model))
+    large.control.delete_model(large.model)
     until(lambda: len(tree(server)) == 4, "its worker is gone")
     direct, after = compare(server)
     say(f"{transition}, unloaded: tree {mib(direct)}, ledger {mib(after)} {percent(direct, after)}")

@@ -28,7 +28,6 @@ from typing import Any
 import pytest
 
 import workbench as wb
-from workbench.client.control_client import model_path
 from workbench.core.status import ServingError
 from workbench.processes import registry
 from workbench.processes.launcher import SubprocessLauncher, reap_supervisors
@@ -99,13 +98,13 @@ class House:
 
     def pid(self, role: str, model: str | None = None) -> int:
         """The process of that role now."""
-        for sample in self.server._control.request("GET", "/memory")["samples"]:
+        for sample in self.server.control.memory():
             if sample["role"] == role and sample["model"] == model:
                 return int(sample["pid"])
         raise AssertionError(f"there is no {role} of {model}")
 
     def workers(self) -> set[int]:
-        samples = self.server._control.request("GET", "/memory")["samples"]
+        samples = self.server.control.memory()
         return {s["pid"] for s in samples if s["role"] == "worker"}
 
     def descriptors(self) -> Counter[str]:
@@ -147,8 +146,8 @@ class House:
         """A second model, whose runs take as many steps as they are told to."""
         shutil.copytree(self.models / "slow", self.base / "1")
         slow = wb.Server("life", "slow")
-        self.server._control.request("PUT", model_path("slow"), {"base_path": str(self.base)})
-        self.server._control.request("POST", model_path("slow", "poll"), {"complete": [1]})
+        self.server.control.put_model("slow", {"base_path": str(self.base)})
+        self.server.control.poll("slow", [1])
         slow.wait_for(1)
         return slow
 
@@ -168,7 +167,7 @@ class House:
         caller.join(60)
 
     def outstanding(self) -> int:
-        return int(self.server._control.request("GET", "/server")["outstanding"])
+        return int(self.server.control.describe_server()["outstanding"])
 
     def keep_busy(self, cleanup: ExitStack) -> None:
         """A worker inside a run that will not end; the caller waits for its answer."""

@@ -1,8 +1,8 @@
-"""Asking a model with what a person has at hand.
+"""Requests to a model, made from a caller's lists, arrays and tables.
 
-The `asker` knows a model's signature (`lookup` finds which one is meant). `tensors` turns inputs
-into what it takes: `arrays` converts dtypes, `columns` reads tables, `ragged` reads ragged and
-sparse values, `shapes` compares shapes. `data_client` sends them.
+The `asker` keeps a model's signatures (`lookup` finds the one that is meant). `tensors` turns a
+caller's values into a signature's inputs: `arrays` converts dtypes, `columns` reads tables,
+`ragged` reads ragged and sparse values, `shapes` compares shapes. `data_client` sends them.
 """
 
 __all__ = ["asker", "tensors", "data_client"]

@@ -1,7 +1,7 @@
-"""What a person has at hand (a list, an array, a tensor, a series) as an array of a given dtype.
+"""Converts a list, an array, a tensor or a series to an array of a given dtype.
 
-Numbers are converted where that loses nothing but precision; text is never read as a number. What
-cannot be converted is refused with one sentence.
+Numbers are converted if that loses nothing but precision; text is never read as a number. Any other
+value is refused with one sentence.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from workbench.core.status import ServingError, invalid_argument
 if TYPE_CHECKING:
     import numpy as np
 
-# What numpy calls them, and people.
+# numpy's letters for kinds of values, and the words for errors.
 _KINDS = {"M": "dates", "m": "durations", "S": "text", "U": "text", "T": "text", "V": "records"}
 
 
 def to_array(info: TensorInfo, value: Any, label: str) -> np.ndarray:
-    """`value` as a contiguous array of the input's dtype, of whatever shape it has.
+    """`value` as a contiguous array of the input's dtype, in its own shape.
 
     Args:
-        info: the input as its signature describes it.
-        label: how errors call the value (``Input 'x'``).
+        info: the input in its signature.
+        label: the name of the value in errors (``Input 'x'``).
 
     Raises:
         ServingError: INVALID_ARGUMENT.
@@ -50,20 +50,20 @@ def to_array(info: TensorInfo, value: Any, label: str) -> np.ndarray:
     if array.dtype.kind == "O":
         array = _from_objects(array, info, label)
     if array.dtype == dtype:
-        # `ascontiguousarray` makes one dimension of none.
+        # `ascontiguousarray` gives a scalar one dimension.
         return np.ascontiguousarray(array).reshape(array.shape)
     return _converted(array, dtype, info, label)
 
 
 def missing(label: str, info: TensorInfo, where: str = "") -> ServingError:
-    """The error for a value that is not there."""
+    """The error for a missing value."""
     return invalid_argument(
         f"{label} ({info}) has a missing value{where}: fill or drop missing values first"
     )
 
 
 def unequal_rows(label: str, info: TensorInfo) -> ServingError:
-    """The error for rows of unequal lengths where a dense tensor is taken."""
+    """The error for rows of unequal lengths in a dense tensor."""
     return invalid_argument(
         f"{label} ({info}) has ragged rows, of unequal lengths: pad them to one length, as the "
         "model takes a dense tensor"
@@ -83,14 +83,14 @@ def _read(value: Any, info: TensorInfo, label: str) -> np.ndarray:
     try:
         array = np.asarray(value, object if kept else None)
         if array.dtype.kind == "O" and array.ndim and _holds_rows(array):
-            # Rows that are objects of their own, as in a column of lists.
+            # The rows are separate objects, as in a column of lists.
             array = np.asarray(_lists(value if kept else array), object if kept else None)
             if _holds_rows(array):
                 raise unequal_rows(label, info)
     except ServingError:
         raise
     except Exception as error:
-        # Whatever a library says of an object of its own: a tensor on a GPU, a symbolic one.
+        # A library may raise anything for its own objects, such as tensors on a GPU.
         if isinstance(error, ValueError) and "inhomogeneous" in str(error):
             raise unequal_rows(label, info) from error
         raise invalid_argument(
@@ -109,7 +109,7 @@ def _holds_rows(array: np.ndarray) -> bool:
 
 
 def _lists(value: Any) -> Any:
-    """Nested lists, also where an array holds the rows."""
+    """`value` as nested lists; rows may be arrays."""
     import numpy as np
 
     if isinstance(value, np.ndarray):
@@ -118,7 +118,7 @@ def _lists(value: Any) -> Any:
 
 
 def _strings(array: np.ndarray, info: TensorInfo, label: str) -> np.ndarray:
-    """Text as bytes in UTF-8, bytes as they are."""
+    """Text encoded as UTF-8; bytes unchanged."""
     import numpy as np
 
     if array.dtype.kind not in "SUOT":
@@ -255,16 +255,16 @@ def _not_numbers(label: str, info: TensorInfo, what: str) -> ServingError:
 
 
 def _shown(value: Any) -> str:
-    """A value in an error, cut where it is long."""
+    """A value for an error text, shortened if it is long."""
     try:
         return reprlib.repr(value)
     except ValueError:
-        # Python writes no numbers of more than 4300 digits.
+        # Python does not print integers of more than 4300 digits.
         return f"a number of {value.bit_length()} bits"
 
 
 def _is_missing(value: Any) -> bool:
-    # `pandas.NA` and `NaT` by name, without importing pandas for a caller who does not use it.
+    # Compared by name, so that pandas is not imported for callers who do not use it.
     return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 

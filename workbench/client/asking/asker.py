@@ -1,10 +1,10 @@
-"""Asking a model in the terms of its signature, which may change with the next version.
+"""Asks a model by its signature, which may change with the next version.
 
-What a caller gives becomes tensors by the model's signature. That is asked of the server once and
-kept. A version that is published, rolled back to or labelled later may have another one: the inputs
-of a Keras model that does not name them are called ``keras_tensor`` in one version and
+The caller's values become tensors by the model's signature, which is fetched from the server once
+and kept. A version that is published, rolled back to or labelled later may have another signature:
+the unnamed inputs of a Keras model are called ``keras_tensor`` in one version and
 ``keras_tensor_4`` in the next. So each request carries a digest of the signature that it was made
-for, and the server refuses it, before anything runs, where the signature is another one by then.
+for. If the signature has changed, the server refuses the request before anything runs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from workbench.client.asking import lookup
 from workbench.client.asking.data_client import DataClient, SignatureChanged
 from workbench.client.asking.shapes import uneven_rows
 from workbench.client.asking.tensors import check_outputs, to_inputs
-from workbench.client.control_client import ControlClient, model_path
+from workbench.client.control_answers import ModelDescription
+from workbench.client.control_client import ControlClient
 from workbench.core.signature import Signature
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.processes import registry
@@ -29,7 +30,7 @@ _ABOUT_THE_QUESTION = frozenset({Code.NOT_FOUND, Code.INVALID_ARGUMENT})
 
 
 class Target(NamedTuple):
-    """Which signature of which version: the highest available one without `version` and `label`."""
+    """One signature of one version: the highest available one without `version` and `label`."""
 
     model: str
     version: int | None
@@ -53,14 +54,14 @@ class Asker:
     def __init__(self, control: ControlClient, data: DataClient) -> None:
         self._control = control
         self._data = data
-        # Threads replace entries and never change one: the worst is that two fetch the same.
+        # Threads replace entries and never change one; at worst two fetch the same.
         self._known: dict[Target, _Known] = {}
 
     def signature(self, target: Target) -> Signature:
         """The signature as it is now.
 
         Raises:
-            ServingError: NOT_FOUND or INVALID_ARGUMENT, naming the models, versions, labels or
+            ServingError: NOT_FOUND or INVALID_ARGUMENT, with the models, versions, labels or
                 signatures that there are.
         """
         return self._fetch(target).signature
@@ -69,8 +70,7 @@ class Asker:
         """The outputs by name.
 
         Raises:
-            ServingError: `x` or `outputs` do not fit the signature; or what the server refused
-                with.
+            ServingError: `x` or `outputs` do not fit the signature; or the server's refusal.
         """
         known = self._known.get(target)
         fresh = known is None
@@ -81,7 +81,7 @@ class Asker:
         except ServingError:
             if fresh:
                 raise
-            # It may fit the signature that there is now.
+            # It may fit the current signature.
             now = self._fetch(target)
             if now.digest == known.digest:
                 raise
@@ -93,10 +93,10 @@ class Asker:
             known = self._known[target] = _Known.of(changed.signature)
         except ServingError as error:
             if not fresh and error.code in _ABOUT_THE_QUESTION:
-                # Its version, label or signature may be gone: then this says what there is.
+                # Its version, label or signature may be gone: then this error lists the others.
                 self._raise_clearer(target, error)
             raise
-        # Once only, and only as nothing has run: a request may have effects.
+        # Only once, and only because nothing has run: a request may have side effects.
         return self._send(target, known, _prepared(known, x, outputs), outputs)
 
     def _send(
@@ -144,19 +144,18 @@ class Asker:
                 raise clearer from error
 
 
-def describe_model(control: ControlClient, model: str) -> dict[str, Any]:
-    """A model as the server describes it, by a name that the caller may have mistyped.
+def describe_model(control: ControlClient, model: str) -> ModelDescription:
+    """A model's description, by a name that the caller may have mistyped.
 
     Raises:
-        ServingError: NOT_FOUND, naming the models that there are.
+        ServingError: NOT_FOUND, with the names of the models that there are.
     """
     try:
-        data: dict[str, Any] = control.request("GET", model_path(model))
-        return data
+        return control.describe_model(model)
     except ServingError as error:
         if error.code is not Code.NOT_FOUND or registry.read(control.name) is None:
             raise
-        raise lookup.unknown_model(model, control.request("GET", "/server")["models"]) from None
+        raise lookup.unknown_model(model, control.describe_server()["models"]) from None
 
 
 def _prepared(known: _Known, x: Any, outputs: Sequence[str]) -> dict[str, np.ndarray]:

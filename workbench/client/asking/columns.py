@@ -27,8 +27,8 @@ class Table:
 
     Attributes:
         names: of the columns, in order.
-        column: the values of one.
-        matrix: all columns side by side, where numpy has them so: they are plain numbers.
+        column: returns the values of one column.
+        matrix: returns all columns as one array if they are plain numbers, else None.
     """
 
     names: Sequence[str]
@@ -41,7 +41,7 @@ def is_frame(x: Any) -> bool:
 
 
 def is_series(x: Any) -> bool:
-    """Whether it is a series, an index or an array of pandas."""
+    """Whether it is a pandas series, index or array."""
     return _is_pandas(x) and not hasattr(x, "columns") and hasattr(x, "dtype")
 
 
@@ -96,12 +96,12 @@ def of_records(records: Sequence[Mapping[Any, Any]]) -> Table:
 
 
 def of_structured(array: np.ndarray, names: Sequence[str]) -> Table:
-    """A structured array of numpy as a table."""
+    """A structured numpy array as a table."""
     return Table(names, lambda name: array[name], lambda: None)
 
 
 def named_inputs(signature: Signature, table: Table) -> dict[str, str]:
-    """The column of each input that has one: by its original name, else by its own."""
+    """The column of each input that has one, by the input's original name or its own."""
     there = set(table.names)
     found = {}
     for name in signature.inputs:
@@ -113,8 +113,8 @@ def named_inputs(signature: Signature, table: Table) -> dict[str, str]:
 
 
 def are_features(signature: Signature, table: Table) -> bool:
-    """Whether the columns together are the only input, though one may have its name: it takes more
-    than one value for each row."""
+    """Whether all columns together are the only input. One column may have the input's name, if the
+    input takes several values for each row."""
     if len(signature.inputs) != 1:
         return False
     if not named_inputs(signature, table):
@@ -138,7 +138,7 @@ def feature_matrix(info: TensorInfo, table: Table, name: str) -> np.ndarray:
         (only,) = table.names
         array = column_array(info, table.column(only), f"Column {only!r}")
         if array.ndim > 1:
-            # Each of its cells is a whole row.
+            # Each cell is a whole row.
             return array
     width = 1 if rank == 1 else info.shape[1] if info.shape is not None and rank == 2 else -1
     if width not in (-1, len(table.names)):
@@ -151,7 +151,7 @@ def feature_matrix(info: TensorInfo, table: Table, name: str) -> np.ndarray:
         return array if rank == 1 else array[:, np.newaxis]
     matrix = table.matrix()
     if matrix is not None:
-        # A column at a time, a wide table would take long; only errors need their names.
+        # Column by column, a wide table would be slow; only errors need the columns' names.
         with contextlib.suppress(ServingError):
             return to_array(info, matrix, f"Input {name!r}")
     columns = [column_array(info, table.column(n), f"Column {n!r}") for n in table.names]
@@ -168,7 +168,7 @@ def column_array(info: TensorInfo, column: Any, label: str) -> np.ndarray:
 
 
 def column_values(column: Any, info: TensorInfo, label: str) -> Any:
-    """A column's values; those of a series as numpy takes them.
+    """A column's values; for a series, as a numpy array.
 
     Raises:
         ServingError: INVALID_ARGUMENT, a value is missing, or they are dates.
@@ -178,13 +178,13 @@ def column_values(column: Any, info: TensorInfo, label: str) -> Any:
     if not is_series(column):
         return column
     if not hasattr(column, "to_frame"):
-        # An array of pandas' own, as `pd.Categorical`.
+        # A pandas array such as `pd.Categorical`.
         import pandas as pd
 
         column = pd.Series(column)
     kind = getattr(column.dtype, "kind", "O")
     plain = not _is_extension(column.dtype)
-    # In a plain column of floats NaN may be a value; elsewhere it says that there is none.
+    # In a plain column of floats NaN may be a value; elsewhere it marks a missing value.
     if plain and (kind in "biu" or (kind in "fc" and info.dtype in _FLOATS)):
         return column.to_numpy()
     if kind in "Mm" or str(column.dtype).startswith("period"):
@@ -210,7 +210,7 @@ _FLOATS = frozenset({"float", "double", "half", "bfloat16", "complex64", "comple
 
 
 def _is_extension(dtype: Any) -> bool:
-    """Whether it is a type of pandas' own and not numpy's."""
+    """Whether it is a pandas extension type, not a numpy type."""
     return _is_pandas(dtype)
 
 

@@ -1,4 +1,4 @@
-"""Asking a model over the data plane, with tensors as they are: no JSON in between."""
+"""Sends requests to the data plane in the tensor format of `ipc.frames`, without JSON."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import orjson
 
 from workbench.core.signature import Signature
 from workbench.core.status import Code, ServingError, unavailable
+from workbench.formats.http_status import HTTP_STATUS
 from workbench.processes import registry
 from workbench.processes.registry import Entry
 
@@ -23,26 +24,17 @@ _TIMEOUT_SECONDS = 60.0
 
 _OUTDATED = 412  # Precondition Failed: the request was made for another signature.
 
-_CODES = {
-    400: Code.INVALID_ARGUMENT,
-    401: Code.UNAUTHENTICATED,
-    403: Code.PERMISSION_DENIED,
-    404: Code.NOT_FOUND,
-    413: Code.INVALID_ARGUMENT,
-    429: Code.RESOURCE_EXHAUSTED,
-    499: Code.CANCELLED,
-    501: Code.UNIMPLEMENTED,
-    503: Code.UNAVAILABLE,
-    504: Code.DEADLINE_EXCEEDED,
-}
+# Where several codes have one status, the first one in the table.
+_CODES = {status: code for code, status in reversed(list(HTTP_STATUS.items()))}
+_CODES[413] = Code.INVALID_ARGUMENT  # Content Too Large
 
 
 class SignatureChanged(ServingError):
-    """The version that answers now has another signature than the request was made for. The request
-    was refused before anything ran.
+    """The version that answers now has another signature than the one that the request was made
+    for. The request was refused before anything ran.
 
     Attributes:
-        signature: as that version has it.
+        signature: that version's.
     """
 
     def __init__(self, message: str, signature: Signature) -> None:
@@ -51,7 +43,7 @@ class SignatureChanged(ServingError):
 
 
 class _Kept(http.client.HTTPConnection):
-    """Closed with the client or the thread that keeps it, whichever goes first."""
+    """Closes itself when the client or the thread that owns it ends."""
 
     def __del__(self) -> None:
         self.close()
@@ -75,18 +67,18 @@ class DataClient:
         outputs: Sequence[str],
         digest: str | None = None,
     ) -> tuple[int, dict[str, np.ndarray]]:
-        """One request.
+        """Send one request.
 
         Args:
-            digest: of the signature for which `inputs` were made; without, the server does not
-                compare it with its own.
+            digest: of the signature for which `inputs` were made; None skips the comparison with
+                the server's signature.
 
         Returns:
             The version that answered, and its outputs by name.
 
         Raises:
-            SignatureChanged: the signature is another one by now.
-            ServingError: what the server refused with, or UNAVAILABLE.
+            SignatureChanged: the signature has changed since.
+            ServingError: the server's refusal, or UNAVAILABLE.
         """
         from workbench.ipc.frames import decode_message, encode_message
 
@@ -113,8 +105,8 @@ class DataClient:
                 return response.status, response.read()
             except (OSError, http.client.HTTPException) as error:
                 self.close()
-                # A kept connection may have been closed by the server while it lay idle, or as
-                # the request came: then the request is sent again, as every HTTP client does.
+                # The server may have closed a kept connection while it was idle, or when the
+                # request arrived: then the request is sent again, as every HTTP client does.
                 unread = isinstance(error, (ConnectionResetError, BrokenPipeError))
                 if fresh or not unread or attempt == 2:
                     now = registry.read(entry.name) or entry
@@ -142,7 +134,7 @@ class DataClient:
 
 
 def _refusal(status: int, data: bytes) -> ServingError:
-    """What an answer says that is not 200."""
+    """The error in an answer whose status is not 200."""
     try:
         about = orjson.loads(data)
         if status == _OUTDATED:
@@ -158,7 +150,7 @@ def _exchange(
     try:
         connection.request("POST", path, body, headers)
     except (BrokenPipeError, ConnectionResetError) as error:
-        # A body that is too large is refused before all of it was taken: the answer says so.
+        # The server refuses a body that is too large before it has read all of it.
         try:
             return connection.getresponse()
         except (OSError, http.client.HTTPException):

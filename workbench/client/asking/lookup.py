@@ -1,4 +1,4 @@
-"""Which of a model's versions and signatures a request means; what there is where it means none."""
+"""Finds the version and the signature that a request means. An error lists those that there are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Signatures = dict[int, dict[str, Signature]]
 
 
 def available_signatures(data: Mapping[str, Any]) -> Signatures:
-    """The signatures of the versions that answer, of a model as the server describes it."""
+    """The signatures of the available versions of a described model."""
     return {
         v["version"]: _signatures(v)
         for v in data["versions"]
@@ -22,12 +22,12 @@ def available_signatures(data: Mapping[str, Any]) -> Signatures:
 
 
 def signatures_of(data: Mapping[str, Any], version: int | None) -> dict[str, Signature]:
-    """The signatures of the version that answers a request for `version` (None: the highest), now
-    or when it is back: the server holds requests for a version that crashed.
+    """The signatures of the version that answers a request for `version` (None: the highest). A
+    version that crashed counts: the server holds requests until it is back.
 
     Raises:
-        ServingError: NOT_FOUND, with the state of those that there are; UNAVAILABLE, it crashed
-            and it is not known what it can be asked.
+        ServingError: NOT_FOUND, with the states of all versions; UNAVAILABLE, the version crashed
+            and its signatures are not known.
     """
     available = available_signatures(data)
     if version is None and available:
@@ -51,7 +51,7 @@ def labelled(data: Mapping[str, Any], label: str) -> int:
     """The version with that label.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, naming the labels that there are.
+        ServingError: INVALID_ARGUMENT, with the labels that there are.
     """
     labels: Mapping[str, int] = data["labels"]
     if label not in labels:
@@ -64,10 +64,10 @@ def labelled(data: Mapping[str, Any], label: str) -> int:
 
 
 def check_available(data: Mapping[str, Any], version: int | None) -> None:
-    """Whether a version (None: any) answers.
+    """Check that a version (None: any) is available.
 
     Raises:
-        ServingError: NOT_FOUND, with the state of those that there are.
+        ServingError: NOT_FOUND, with the states of all versions.
     """
     states = {v["version"]: v["state"] for v in data["versions"]}
     if "AVAILABLE" in states.values() if version is None else states.get(version) == "AVAILABLE":
@@ -86,7 +86,7 @@ def check_available(data: Mapping[str, Any], version: int | None) -> None:
 
 
 def unknown_model(model: str, there: Sequence[str]) -> Exception:
-    """NOT_FOUND, naming the models that a server has."""
+    """NOT_FOUND, with the models that a server has."""
     return not_found(
         f"Could not find model {model}; the models of this server are: {', '.join(there) or 'none'}"
     )
@@ -96,7 +96,7 @@ def named(signatures: Mapping[str, Signature], name: str) -> Signature:
     """The signature of that name.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, naming those that there are.
+        ServingError: INVALID_ARGUMENT, with the signatures that there are.
     """
     if name not in signatures:
         raise invalid_argument(

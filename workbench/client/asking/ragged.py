@@ -1,12 +1,12 @@
-"""Ragged and sparse values as the plain tensors that a signature takes in their place.
+"""Divides ragged and sparse values into the plain tensors that a signature takes for them.
 
-`tf.saved_model.save` makes several inputs of a function's `RaggedTensor` ``x``: ``x`` are its
-values, ``x_1``, ``x_2`` ... its row splits, the outermost first. Of a `SparseTensor` it makes ``x``
-(indices), ``x_1`` (values) and ``x_2`` (shape). Where a TensorFlow 1 export describes such an input
-as one, the server names its parts ``x/flat_values``, ``x/row_splits_0`` ..., or ``x/indices``,
-``x/values``, ``x/dense_shape``.
+`tf.saved_model.save` divides a `RaggedTensor` argument ``x`` into several inputs: ``x`` holds its
+values, ``x_1``, ``x_2`` ... its row splits, the outermost first. It divides a `SparseTensor` into
+``x`` (indices), ``x_1`` (values) and ``x_2`` (shape). If a TensorFlow 1 export describes such an
+input as one, the server names its parts ``x/flat_values``, ``x/row_splits_0`` ..., or
+``x/indices``, ``x/values``, ``x/dense_shape``.
 
-Nothing is imported from TensorFlow or SciPy: their objects are known by their attributes.
+Nothing is imported from TensorFlow or SciPy: their objects are recognised by their attributes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Parts = Mapping[str, Any]
 
 
 def composites(signature: Signature) -> dict[str, tuple[str, ...]]:
-    """The inputs that together may be one ragged or sparse value, by the name of that value."""
+    """The inputs that together can be one ragged or sparse value, by the name of that value."""
     found: dict[str, tuple[str, ...]] = {}
     for name in signature.inputs:
         base, slash, part = name.rpartition("/")
@@ -50,12 +50,12 @@ def parts_of(
     given: Collection[str],
     label: str,
 ) -> Parts | None:
-    """The plain inputs that `value` becomes; None where it is a dense value of a plain input.
+    """The plain inputs that `value` becomes; None if it is a dense value of a plain input.
 
     Args:
-        parts: those of the composite that the caller has named; empty where it is a plain input.
-        given: all that the caller has named: those inputs are not made from `value`.
-        label: how errors call the value.
+        parts: the inputs of the composite that the caller has named; empty for a plain input.
+        given: the inputs that the caller has given; these are not made from `value`.
+        label: the name of the value in errors.
 
     Raises:
         ServingError: INVALID_ARGUMENT, the value is ragged or sparse and the input is dense.
@@ -91,7 +91,7 @@ def _numbered(signature: Signature, prefix: str, start: int) -> tuple[str, ...]:
 
 
 def _is_vector(info: TensorInfo) -> bool:
-    """Whether it may be row splits."""
+    """Whether the input may be row splits."""
     return info.dtype in ("int32", "int64") and info.shape is not None and len(info.shape) == 1
 
 
@@ -115,7 +115,7 @@ def _is_ragged_value(value: Any) -> bool:
 
 
 def _is_sparse_value(value: Any) -> bool:
-    # TensorFlow's, and SciPy's matrices and arrays.
+    # TensorFlow's; SciPy's matrices and arrays.
     return hasattr(value, "dense_shape") or (hasattr(value, "tocoo") and hasattr(value, "nnz"))
 
 
@@ -125,7 +125,7 @@ def _sparse_parts(value: Any) -> tuple[Any, Any, Any]:
     import numpy as np
 
     coordinates = value.tocoo()
-    # By rows, as TensorFlow wants them.
+    # TensorFlow wants them sorted by rows.
     order = np.lexsort((coordinates.col, coordinates.row))
     indices = np.stack([coordinates.row, coordinates.col], 1)[order]
     return indices.astype(np.int64), coordinates.data[order], np.array(value.shape, np.int64)
@@ -135,23 +135,23 @@ def _ragged_parts(signature: Signature, parts: Sequence[str], value: Any) -> Par
     splits = list(value.nested_row_splits)
     if len(splits) == len(parts) - 1:
         return dict(zip(parts, (value.flat_values, *splits), strict=True))
-    # It is ragged in fewer dimensions than the model takes: the others have splits as well.
+    # It has fewer ragged dimensions than the model takes: the others need splits as well.
     return _from_rows(parts, value.to_list())
 
 
 def _depth(values: TensorInfo, parts: Sequence[str]) -> int:
-    """The dimensions of a whole ragged value, whose values are a vector unless it says more."""
+    """The number of dimensions of a whole ragged value; its values are a vector by default."""
     return (1 if values.shape is None else len(values.shape)) + len(parts) - 1
 
 
 def _is_nested(value: Any, depth: int) -> bool:
-    """Whether it is nested as deep as the ragged value that is taken, and not just its values."""
+    """Whether it is nested as deeply as the whole ragged value, not only as its values."""
     for _ in range(depth):
         if isinstance(value, str | bytes) or not hasattr(value, "__len__"):
             return False
         if len(value) == 0:
             return True
-        # The first row that holds anything says how deep it is.
+        # The first row that is not empty shows the depth.
         value = next((row for row in _rows(value) if not _is_empty(row)), _rows(value)[0])
     return True
 

@@ -1,8 +1,8 @@
-"""Whether an array has the shape that a signature asks for; which mistake it is where it has not.
+"""Compares an array's shape with a signature's, and names the likely mistake.
 
-The signature is known before anything is sent, so a forgotten batch dimension is one sentence with
-its cure. Otherwise TensorFlow would say it in terms of its operations, or end the worker's process:
-its convolutions abort on tensors of a rank that they do not expect.
+The signature is known before anything is sent, so that a forgotten batch dimension is reported in
+one sentence with its cure. TensorFlow would report it in terms of its operations, or abort: its
+convolutions end the process on tensors of an unexpected rank.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ Shape = Sequence[int]
 def fit(
     info: TensorInfo, array: np.ndarray, label: str, name: str, column: bool = False
 ) -> np.ndarray:
-    """`array` in the shape of the input, of which -1 fits any size; unchanged where the signature
-    says nothing about the rank.
+    """`array` in the shape of the input, in which -1 fits any size; unchanged if the signature does
+    not give the rank.
 
-    One dimension is taken as a column where the input has only dimensions of size 1 after the
-    first, as ``[?, 1]``: it can be nothing else.
+    A vector is taken as a column if all dimensions of the input after the first have size 1, as in
+    ``[?, 1]``.
 
     Args:
-        label: how errors call the value (``Input 'x'``).
-        name: how the caller may write it in code (``x``).
-        column: it is one value for each row of a table, so that sizes after the first that are not
-            known are taken as 1 as well.
+        label: the name of the value in errors (``Input 'x'``).
+        name: the caller's code for the value (``x``).
+        column: the array has one value for each row of a table, so that unknown sizes after the
+            first are taken as 1.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, naming the shapes and the cure.
+        ServingError: INVALID_ARGUMENT, with the shapes and the cure.
     """
     wanted = info.shape
     if wanted is None or _fits(array.shape, wanted):
@@ -45,7 +45,7 @@ def fit(
     if array.ndim == 1 and len(wanted) > 1 and all(size in ones for size in wanted[1:]):
         return array.reshape(-1, *[1] * (len(wanted) - 1))
     if array.shape == (0,) and len(wanted) > 1 and all(size >= 0 for size in wanted[1:]):
-        # An empty list: no rows, of whatever shape.
+        # An empty list has no rows, in any shape.
         return array.reshape(0, *wanted[1:])
     raise invalid_argument(
         f"{label} ({info}) cannot have the shape {_text(array.shape)}: "
@@ -54,8 +54,8 @@ def fit(
 
 
 def uneven_rows(signature: Signature, inputs: Mapping[str, np.ndarray]) -> str:
-    """A sentence on inputs that do not have the same number of rows; empty where they do. A model
-    may want it so: it is only a likely mistake where the model has refused them."""
+    """A sentence about inputs with different numbers of rows; empty if they are equal. Some models
+    take different numbers, so it is reported only after the model has refused the request."""
     rows = {
         name: array.shape[0]
         for name, array in inputs.items()
@@ -74,7 +74,7 @@ def _fits(shape: Shape, wanted: Shape) -> bool:
 
 
 def _mistakes(shape: Shape, wanted: Shape, name: str) -> Iterator[str]:
-    """What may have been meant, the likeliest first; the last is always there."""
+    """Possible mistakes, the likeliest first; there is always one."""
     short = len(wanted) - len(shape)
     if not shape and _fits([1] * short, wanted):
         yield f"it is a single value, give it as {'[' * short}{name}{']' * short}"
@@ -88,9 +88,9 @@ def _mistakes(shape: Shape, wanted: Shape, name: str) -> Iterator[str]:
             f"{name}[np.newaxis, ..., np.newaxis]"
         )
     if short < 0 and shape[0] == 1 and _fits(shape[1:], wanted):
-        yield f"it has a dimension too many, take it off with {name}[0]"
+        yield f"it has one dimension too many, remove it with {name}[0]"
     if short < 0 and shape[-1] == 1 and _fits(shape[:-1], wanted):
-        yield f"it has a dimension too many, take it off with {name}[..., 0]"
+        yield f"it has one dimension too many, remove it with {name}[..., 0]"
     if not wanted:
         yield "it takes one number or text, not an array"
         return

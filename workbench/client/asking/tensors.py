@@ -1,4 +1,4 @@
-"""From what a person has at hand (lists, arrays, data frames) to a signature's tensors."""
+"""Turns a caller's values (lists, arrays, data frames) into a signature's tensors."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _OF_REST = frozenset({"instances", "inputs"})
 
 
 def to_inputs(signature: Signature, x: Any) -> dict[str, np.ndarray]:
-    """The inputs of a call.
+    """The input tensors of a request.
 
     Args:
-        x: an array or list for a signature with one input; a mapping from input names
-            otherwise; a data frame or a list of records, whose columns are the inputs where they
-            have their names, and else the features of the only input; a ragged or sparse value
-            where the signature takes its parts.
+        x: an array or list for a signature with one input, a mapping from input names otherwise;
+            a data frame or a list of records, whose columns are the inputs if they have their
+            names, otherwise the features of the only input; a ragged or sparse value if the
+            signature takes its parts.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, naming the input and what it should be.
+        ServingError: INVALID_ARGUMENT, with the input and the values that it takes.
     """
     if tables.is_frame(x):
         return _from_table(signature, tables.of_frame(x))
@@ -43,10 +43,10 @@ def to_inputs(signature: Signature, x: Any) -> dict[str, np.ndarray]:
 
 
 def check_outputs(signature: Signature, outputs: Sequence[str]) -> None:
-    """Whether there are outputs of these names.
+    """Check that the signature has outputs of these names.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, naming those that there are.
+        ServingError: INVALID_ARGUMENT, with the outputs that there are.
     """
     there = ", ".join(sorted(signature.outputs))
     for i, name in enumerate(outputs):
@@ -136,12 +136,12 @@ def _plain(
     given: Collection[str],
     code: str,
 ) -> dict[str, np.ndarray]:
-    """One value that the caller gave, as the plain inputs that it is; mostly one.
+    """The plain inputs that one value of the caller becomes; mostly one.
 
     Args:
         parts: of the composite of that name, if there is one.
         given: all names that the caller gave.
-        code: how the caller may write the value.
+        code: the caller's code for the value.
     """
     label = f"Input {signature.originals.get(name, name)!r}"
     divided = ragged.parts_of(signature, parts, value, given, label)
@@ -150,7 +150,7 @@ def _plain(
     info = signature.inputs[name]
     column = tables.is_series(value)
     array = to_array(info, tables.column_values(value, info, label), label)
-    # Lists and series have no index to add a dimension with.
+    # Lists and series cannot be indexed with np.newaxis.
     is_array = hasattr(value, "shape") and not column
     written = code if is_array or array.ndim == 0 else f"np.asarray({code})"
     return {name: fit(info, array, label, written, column)}
@@ -168,7 +168,7 @@ def _parts(signature: Signature, parts: ragged.Parts, label: str) -> dict[str, n
 def _checked(
     signature: Signature, arrays: dict[str, np.ndarray], table: tables.Table | None = None
 ) -> dict[str, np.ndarray]:
-    """The arrays, where none that is needed is missing."""
+    """The arrays, after a check that no required input is missing."""
     missing = [
         signature.originals.get(name, name)
         for name in sorted(signature.inputs)
@@ -194,9 +194,5 @@ def _inputs(names: Sequence[str]) -> str:
 
 def _unknown(signature: Signature, name: Any) -> Exception:
     there = ", ".join(signature.originals.get(n, n) for n in sorted(signature.inputs))
-    cure = (
-        f"; {name!r} belongs to the REST API, here its value is given alone"
-        if name in _OF_REST
-        else ""
-    )
+    cure = f"; {name!r} is part of the REST API: give its value alone" if name in _OF_REST else ""
     return invalid_argument(f"There is no input {name!r}; the inputs are {there or 'none'}{cure}")

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench.client.display.card import how_to_ask
-from workbench.client.display.views import Versions, VersionView
+from workbench.client.display.version_view import VersionView
+from workbench.client.display.views import Versions
 from workbench.client.outcomes import Outcome
 
 _HEAD = ("version", "state", "memory, measured", "loaded in")
@@ -19,7 +20,7 @@ def server_text(
     models: Sequence[tuple[Mapping[str, Any], Versions]],
     outcome: Outcome | None = None,
 ) -> str:
-    """The card of a running server; its arguments are those of `card.server_card`."""
+    """The card of a running server; for the arguments see `card.server_card`."""
     lines = [f"{name} at {address}, as of {time.strftime('%H:%M:%S')}"]
     if outcome is not None:
         lines += outcome.message.splitlines()

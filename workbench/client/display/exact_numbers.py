@@ -1,7 +1,7 @@
-"""Numbers on their way to a page and back: JavaScript rounds whole ones beyond 2^53 - 1.
+"""Integers for JavaScript, which rounds those beyond 2^53 - 1.
 
-A version's number may have 63 bits. On its way to a page one that JavaScript would round becomes
-text, and each number has one form only; on its way back digits are a number again.
+A version's number may have 63 bits. A number that JavaScript would round is sent to a page as text,
+and text from a page becomes a number again. Each number has only one form.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _DIGITS = 19
 
 
 def exact(data: Any) -> Any:
-    """`data` (plain, as JSON has it) with text in place of whole numbers that a page would round.
+    """`data` (plain, as for JSON) with text in place of the integers that JavaScript would round.
 
-    The same object where there are none, which is nearly always.
+    Almost always there are none; then the same object is returned.
     """
     try:
         orjson.dumps(data, option=orjson.OPT_STRICT_INTEGER)
@@ -41,7 +41,7 @@ def _exact(data: Any) -> Any:
 
 
 def version_of(value: Any, name: str = "version") -> int:
-    """The version that a page means: a number, or the digits of one that it would round.
+    """The version that a page sent: a number, or the digits of one that JavaScript would round.
 
     Raises:
         ServingError: INVALID_ARGUMENT, naming the field `name` and the value.

@@ -1,4 +1,4 @@
-"""The memory ledger as a notebook sees it: tables, and whether one more version would fit."""
+"""The memory ledger as tables, and the answer to whether one more version would fit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.client.control_client import ControlClient, model_path
+from workbench.client.control_client import ControlClient
 from workbench.client.display.tables import table_of
 from workbench.core.memory.budget import size
 from workbench.core.status import invalid_argument
@@ -23,18 +23,17 @@ _KIND_COLUMNS = ("device", "owner", "model", "version", "pid", "kind", "bytes", 
 
 
 def frame(control: ControlClient, by: str) -> pd.DataFrame:
-    """What is held now: a row a process, or a row for each kind of memory.
+    """The memory held now: a row for each process, or a row for each kind of memory.
 
-    The machines' own numbers and the ledger's notes are in the second table's `attrs`.
+    The second table's `attrs` have the machines' own numbers and the ledger's notes.
 
     Raises:
         ServingError: INVALID_ARGUMENT, `by` is neither.
     """
     if by == "process":
-        samples = control.request("GET", "/memory")["samples"]
-        return table_of(samples, _PROCESS_COLUMNS)
+        return table_of(control.memory(), _PROCESS_COLUMNS)
     if by == "kind":
-        account = control.request("GET", "/memory/ledger")
+        account = control.ledger()
         found = table_of(account["cells"], _KIND_COLUMNS, ("version", "pid"))
         found.attrs = {"machines": account["machines"], "notes": account["notes"]}
         return found
@@ -43,11 +42,7 @@ def frame(control: ControlClient, by: str) -> pd.DataFrame:
 
 def history(control: ControlClient, since: float, points: int | None) -> pd.DataFrame:
     """Memory over time, a row a process and sample."""
-    asked: dict[str, Any] = {"since": since, "columns": 1}
-    if points is not None:
-        asked["points"] = points
-    columns = control.request("GET", "/memory", **asked)["columns"]
-    return table_of(columns, ["monotonic", "wall", *_PROCESS_COLUMNS])
+    return table_of(control.memory_history(since, points), ["monotonic", "wall", *_PROCESS_COLUMNS])
 
 
 @dataclass(frozen=True)
@@ -55,8 +50,9 @@ class Transition:
     """Whether the load fits under one transition.
 
     Attributes:
-        need, free: bytes that it takes, and that it will find, where it is tightest.
-        words: the same in words; `cure`: what would make it fit; empty where it does.
+        need, free: bytes needed and bytes free, on the device with the least room.
+        words: the same in words.
+        cure: a change that would make it fit; empty if it fits.
     """
 
     name: str
@@ -69,13 +65,13 @@ class Transition:
 
 @dataclass(frozen=True)
 class Fit:
-    """What a SavedModel would take as a model's next version; nothing was loaded for it.
+    """The memory that a SavedModel would take as a model's next version; nothing was loaded.
 
     Attributes:
-        weights: bytes of its weights, by the checkpoint's index.
-        peak, steady: bytes by device, at most while it loads, and when it has been loaded.
+        weights: bytes of its weights, from the checkpoint's index.
+        peak, steady: bytes by device, at most while it loads, and once it is loaded.
         estimated_from: ``the files``, or ``the last load`` of the model.
-        transition: the one that the model has.
+        transition: the model's.
         transitions: for each transition, whether it fits.
     """
 
@@ -92,7 +88,7 @@ class Fit:
 
     @property
     def fits(self) -> bool:
-        """Under the transition that the model has."""
+        """Whether it fits under the model's transition."""
         return self.transitions[self.transition.partition("+")[0]].fits
 
     def __bool__(self) -> bool:
@@ -147,11 +143,11 @@ class Fit:
 def will_it_fit(control: ControlClient, model: str, path: str | os.PathLike[str]) -> Fit:
     """Ask the server about a SavedModel."""
     absolute = str(Path(path).expanduser().resolve())
-    return Fit.from_json(control.request("POST", model_path(model, "fit"), {"path": absolute}))
+    return Fit.from_json(control.fit(model, absolute))
 
 
 def budget_json(limits: int | str | Mapping[str, Any] | None) -> dict[str, Any]:
-    """A budget as plain data: for the host alone, or with its names."""
+    """A budget as plain data. One value is for the host."""
     if not isinstance(limits, Mapping):
         limits = {"host_memory_bytes": limits}
     return {
@@ -164,11 +160,10 @@ _UNITS = {"b": 1, "kb": 2**10, "mb": 2**20, "gb": 2**30, "tb": 2**40}
 
 
 def parse_bytes(value: int | str | None, name: str) -> int | None:
-    """A number of bytes as people write it: ``2_000_000``, ``"1.5 GB"``, ``"800MB"``; None is
-    none.
+    """A number of bytes from ``2_000_000``, ``"1.5 GB"`` or ``"800MB"``; None stays None.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, naming the argument `name` and its value.
+        ServingError: INVALID_ARGUMENT, with the argument `name` and its value.
     """
     if value is None:
         return None

@@ -1,6 +1,6 @@
-"""What a view of a server may be asked to do, each with the sentence that tells how it went.
+"""The orders that a view may give to a server; each returns a sentence about its result.
 
-The notebook's card and JupyterLab's dashboard have the same handles and say the same words.
+The notebook's card and JupyterLab's dashboard share them, and so use the same words.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from workbench.client.display.exact_numbers import version_of
-from workbench.client.server import Server
+from workbench.client.server import ServerClient
 from workbench.core.status import invalid_argument
 
-Order = Callable[[Server, Mapping[str, Any]], str]
+Order = Callable[[ServerClient, Mapping[str, Any]], str]
 
 
-def transition(server: Server, asked: Mapping[str, Any]) -> str:
+def transition(server: ServerClient, asked: Mapping[str, Any]) -> str:
     """Set how one version replaces another to `value`."""
     server.transition = asked["value"]
     return f"The next change of version will be {server.transition}."
 
 
-def batching(server: Server, asked: Mapping[str, Any]) -> str:
+def batching(server: ServerClient, asked: Mapping[str, Any]) -> str:
     """Set the batching parameters in `value` and keep the others; None: automatic."""
     value = asked["value"]
     if value is None:
@@ -40,7 +40,7 @@ def batching(server: Server, asked: Mapping[str, Any]) -> str:
     )
 
 
-def labels(server: Server, asked: Mapping[str, Any]) -> str:
+def labels(server: ServerClient, asked: Mapping[str, Any]) -> str:
     """Set the labels to `value`."""
     value = asked["value"]
     if isinstance(value, Mapping):
@@ -50,7 +50,7 @@ def labels(server: Server, asked: Mapping[str, Any]) -> str:
     return f"{named}." if named else "No version has a label."
 
 
-def publish(server: Server, asked: Mapping[str, Any]) -> str:
+def publish(server: ServerClient, asked: Mapping[str, Any]) -> str:
     """Make the SavedModel in `path` the next version."""
     path = str(asked["path"]).strip()
     if not path:
@@ -58,7 +58,7 @@ def publish(server: Server, asked: Mapping[str, Any]) -> str:
     return f"Version {server.publish(path)} serves."
 
 
-def rollback(server: Server, asked: Mapping[str, Any]) -> str:
+def rollback(server: ServerClient, asked: Mapping[str, Any]) -> str:
     """Move `version` (the latest) aside, or all after `to`."""
     if asked.get("to") is not None:
         now = server.rollback(to=version_of(asked["to"], "to"))
@@ -68,12 +68,12 @@ def rollback(server: Server, asked: Mapping[str, Any]) -> str:
     return f"Version {now} serves again; Undo brings the other back."
 
 
-def undo(server: Server, _: Mapping[str, Any]) -> str:
+def undo(server: ServerClient, _: Mapping[str, Any]) -> str:
     """Bring back the version that was rolled back last."""
     return f"Version {server.undo()} is back."
 
 
-def stop(server: Server, _: Mapping[str, Any]) -> str:
+def stop(server: ServerClient, _: Mapping[str, Any]) -> str:
     """End the server."""
     server.stop()
     return "The server has ended; nothing of it is left."

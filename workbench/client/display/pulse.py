@@ -1,6 +1,6 @@
-"""News of a model for a live view: what to ask for first, what next, and what a new view needs.
+"""News of a model for a live view, which asks for them repeatedly (`ControlClient.pulse`).
 
-A view asks `GET /models/NAME/pulse` again and again, with the marks of the answer before.
+Each request carries the marks of the answer before, and so gets only what is new.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ BACKLOG_SECONDS = 600.0
 _BACKLOG_EVENTS = 2000
 
 FIRST: Mapping[str, float] = {"events": 0, "memory": 0, "traffic": 0}
-"""The marks of a view that knows nothing yet: all that the server remembers."""
+"""The marks of a new view: it gets everything that the server remembers."""
 
 
 def marks_of(news: Mapping[str, Any]) -> dict[str, float]:
-    """With these the next question gets what has happened since `news`."""
+    """The marks for the next request, which gets what has happened since `news`."""
     return {"events": news["seq"], "memory": news["now"], "traffic": news["now"]}
 
 
 def backlog(news: Mapping[str, Any]) -> dict[str, Any]:
-    """Of everything that the server remembers, what a new view needs: the last minutes, and the
-    states before them that still hold."""
+    """The part of all news that a new view needs: the last minutes, and the earlier states that
+    still hold."""
     since = news["now"] - BACKLOG_SECONDS
     last: dict[Any, Any] = {}
     for event in news["events"]:

@@ -1,4 +1,4 @@
-"""Data frames of what a server tells."""
+"""Data frames from a server's answers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ def table_of(
     columns: Sequence[str],
     whole: Sequence[str] = ("version",),
 ) -> pd.DataFrame:
-    """A data frame of rows, or of columns, in which whole numbers stay exact.
+    """A data frame from rows, or from columns, in which integers stay exact.
 
     Args:
-        whole: columns of whole numbers, where some may be missing. pandas by itself would make
-            floats of those, which round beyond 2^53.
+        told: the rows or the columns.
+        whole: columns of integers, some of which may be missing. pandas itself would convert those
+            to floats, which are not exact beyond 2^53.
     """
     import pandas as pd
 

@@ -1,9 +1,9 @@
-"""Models as people have them, made into SavedModels that answer.
+"""Turns a caller's model into a SavedModel that can be served.
 
-`servable` takes whatever a caller gives. Each kind says which functions can be served
-(`module_model`, `keras_model`, `keras_file`); `endpoints` gives their inputs clean names
-(`aliases`); `captures` sees to it that all that they use is saved; `op_packages` finds the packages
-whose operations they need; `graph_form` tells whether two of them compute the same.
+`servable` accepts any kind of model. Each kind finds the functions that can be served
+(`module_model`, `keras_model`, `keras_file`). `endpoints` gives their inputs clean names
+(`aliases`), `captures` saves everything that they use, and `op_packages` finds the packages that
+register their operations. `graph_form` shows whether two of them compute the same.
 """
 
 __all__ = ["servable", "keras_file", "endpoints", "captures", "graph_form"]

@@ -1,9 +1,9 @@
-"""What functions use from outside of themselves, and how all of it comes into a SavedModel.
+"""Saves the variables and tables that functions capture.
 
-A SavedModel has only what the saved object *tracks*. A function may use more: a table that a Lambda
-layer closes over, a variable of another object. And a variable of Keras 3 is tracked as a copy of
-the variable that the function uses: that one itself would never be restored. So where a function
-uses what its object does not track, another object is saved, which tracks just what is used.
+A SavedModel contains only objects that the saved object *tracks*. A function may use others: a
+table that a Lambda layer closes over, a variable of another object. And Keras 3 tracks a copy of
+the variable that the function uses, so that the variable itself would not be restored. If a
+function uses untracked objects, another object is saved in its place, which tracks all of them.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc", "NumpyFunction"
 
 
 def to_save(tf: Any, root: Any, endpoints: Sequence[Endpoint]) -> Any:
-    """The object to save: `root`, or one that tracks what `root` does not.
+    """The object to save: `root`, or a module that tracks everything that the functions use.
 
     Args:
-        root: the module that has the functions; None: a Keras model has no such object.
+        root: the module that has the functions; None for a Keras model.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, naming the function or layer, and what it uses that no
-            SavedModel can have.
+        ServingError: INVALID_ARGUMENT, with the function or layer and the object that it uses and
+            no SavedModel can contain.
     """
     for endpoint in endpoints:
         _check_python(endpoint)
@@ -75,7 +75,7 @@ def trackables(tf: Any, endpoint: Endpoint) -> Iterator[Any]:
 
 
 def values(tf: Any, endpoint: Endpoint) -> Iterator[Any]:
-    """The values that a function uses, as arrays: of its variables, tables and constants."""
+    """The values of a function's variables, tables and constants, as arrays."""
     for used in trackables(tf, endpoint):
         if isinstance(used, tf.Variable):
             yield used.numpy()
@@ -90,7 +90,7 @@ def values(tf: Any, endpoint: Endpoint) -> Iterator[Any]:
 
 
 def _check_python(endpoint: Endpoint) -> None:
-    """Refuse a function that calls Python: the process that serves does not have it."""
+    """Refuse a function that calls Python: the worker does not have that code."""
     graph = endpoint.concrete.graph
     for operation in graph.get_operations():
         if operation.type in _PYTHON:
@@ -108,7 +108,7 @@ def _calls_python(what: str) -> Exception:
 
 
 def _user(endpoint: Endpoint, inner: Any) -> str:
-    """Who uses a captured tensor: a layer, else the function."""
+    """The user of a captured tensor, for messages: a layer, or else the function."""
     for operation in endpoint.concrete.graph.get_operations():
         if any(each is inner for each in operation.inputs):
             return _layer(endpoint, operation.name)
@@ -116,10 +116,10 @@ def _user(endpoint: Endpoint, inner: Any) -> str:
 
 
 def _layer(endpoint: Endpoint, operation: str) -> str:
-    """The innermost layer in whose scope an operation is; else the function."""
+    """The innermost layer whose scope contains an operation, or else the function."""
     names = set(endpoint.layers)
     for scope in reversed(operation.split("/")[:-1]):
-        # A scope that is entered again has a number after its name.
+        # TensorFlow adds a number to the name of a scope that is entered again.
         for name in (scope, re.sub(r"_\d+\Z", "", scope)):
             if name in names:
                 return f"Layer {name!r} of {endpoint.what}"

@@ -1,7 +1,7 @@
-"""What a SavedModel is called by: functions with flat inputs, each of which has a name of its own.
+"""The functions of a SavedModel: their inputs are flat, and each input has its own name.
 
-TensorFlow makes a signature of a function only where the names of its inputs are plain and its
-outputs are a flat dictionary. Where they are not, the function is wrapped in one that is so.
+TensorFlow makes a signature of a function only if its inputs have plain names and its outputs are a
+flat dictionary. Other functions are wrapped in one that meets this.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ class Endpoint:
 
     Attributes:
         names: of the signatures that call it.
-        what: the function in words, for messages.
+        what: the function's name in messages.
         function: a `tf.function` with an input signature, or a concrete function.
         concrete: the same, traced.
-        layers: the names of the model's layers, where it has any.
+        layers: the names of the model's layers, if any.
     """
 
     names: tuple[str, ...]
@@ -36,13 +36,13 @@ class Endpoint:
 
 @dataclass
 class Draft:
-    """A function before its inputs have their aliases.
+    """A function whose inputs have no aliases yet.
 
     Attributes:
-        call: takes what `structure` says.
+        call: takes arguments of this `structure`.
         structure: the positional and the keyword arguments, as specs.
         inputs: names of the flat inputs, in TensorFlow's order.
-        ready: the function to serve where no name has to change; None: it is always wrapped.
+        ready: the function to serve if no name has to change; None if it is always wrapped.
     """
 
     names: tuple[str, ...]
@@ -58,7 +58,7 @@ def endpoints(tf: Any, drafts: Sequence[Draft], aliases: Aliases) -> list[Endpoi
     """Trace functions under clean names.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, naming the function that cannot be traced, and why.
+        ServingError: INVALID_ARGUMENT, with the function that cannot be traced, and the reason.
     """
     for draft in drafts:
         aliases.add(draft.inputs)
@@ -109,17 +109,17 @@ def traced(draft: Draft, function: Any) -> Any:
 
 
 def said(error: BaseException) -> str:
-    """The one line of an error that says what is wrong; TensorFlow and Keras write pages."""
+    """The line of an error with its reason; TensorFlow and Keras write pages around it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # What AutoGraph adds, and the arguments that Keras repeats, stand around it.
+    # AutoGraph adds lines, and Keras repeats the arguments.
     told = [line for line in lines if re.match(r"\w*(Error|Exception): ", line)]
     line = told[-1] if told else (lines[0] if lines else type(error).__name__)
     return line.rstrip(". ")
 
 
 def flat_names(tf: Any, structure: Any, name: str) -> Iterator[tuple[str, bool]]:
-    """The names of a structure's flat tensors in TensorFlow's order, and whether each is the
-    model's own: that of its spec, or its key in a dictionary; else it is `name` with a number.
+    """The names of a structure's flat tensors in TensorFlow's order, and whether each name is the
+    model's own: that of its spec, or its key in a dictionary. Otherwise it is `name` with a number.
     """
     if isinstance(structure, Mapping):
         for key in sorted(structure):
@@ -135,7 +135,7 @@ def flat_names(tf: Any, structure: Any, name: str) -> Iterator[tuple[str, bool]]
 
 
 def _is_flat(concrete: Any) -> bool:
-    """Whether TensorFlow makes a signature of what a function returns."""
+    """Whether TensorFlow can make a signature of a function's outputs."""
     outputs = concrete.structured_outputs
     if isinstance(outputs, Mapping):
         return all(isinstance(k, str) and _is_tensor(v) for k, v in outputs.items())
@@ -149,7 +149,7 @@ def _is_tensor(value: Any) -> bool:
 
 
 def _outputs(outputs: Any) -> Iterator[tuple[str, Any]]:
-    """Outputs by name: a key of a dictionary, else `output_` and a number, as TensorFlow's."""
+    """Outputs by name: a key of a dictionary, or `output_` and a number, as in TensorFlow."""
     if isinstance(outputs, Mapping) or hasattr(outputs, "_asdict"):
         items = outputs if isinstance(outputs, Mapping) else outputs._asdict()
         for key, value in items.items():

@@ -1,7 +1,7 @@
-"""A graph without its names: the same for the same computation, however often it is traced.
+"""A graph without its names: equal for equal computations, in every trace.
 
-TensorFlow numbers functions, and Keras layers, as they are made. What such a number says of a graph
-is not what the graph computes.
+TensorFlow numbers functions, and Keras numbers layers, in the order in which they are made. These
+numbers have no part in what the graph computes.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ _NAMES_IN_ATTRIBUTES = ("_gradient_op_type", "config_proto", "executor_type", "s
 def graph_form(graph_def: Any) -> Iterator[bytes]:
     """The nodes of a graph and of the functions that it calls, in order, as bytes.
 
-    Inputs are given by the place of the node that they come from, functions by the order in which
-    they are called first.
+    An input is replaced by the position of the node that it comes from, a function's name by the
+    order of first calls.
     """
     functions = {function.signature.name: function for function in graph_def.library.function}
     called: dict[str, int] = {}
@@ -64,7 +64,7 @@ def _number(function: str, called: dict[str, int]) -> str:
 
 
 def _placed(tensor: str, places: dict[str, str]) -> str:
-    """An input with the place of its node for its name."""
+    """An input, with the position of its node in place of the name."""
     mark = "^" if tensor.startswith("^") else ""
     node, colon, output = tensor.removeprefix("^").partition(":")
     return mark + places.get(node, node) + colon + output

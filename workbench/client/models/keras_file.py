@@ -22,7 +22,7 @@ def load(path: Path) -> Any:
     """The model in a file, read by the Keras that wrote it: Keras 2 (`tf_keras`) or Keras 3.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, in one sentence: the file cannot be read as it is.
+        ServingError: INVALID_ARGUMENT, the file cannot be read, with the reason and a cure.
     """
     version = _keras_version(path)
     name = "tf_keras" if version.startswith(("0.", "1.", "2.")) else "keras"
@@ -52,7 +52,7 @@ def _cure(path: Path, error: Exception) -> str:
 
 
 def _keras_version(path: Path) -> str:
-    """The version that wrote a file; 3 where it does not say."""
+    """The version of Keras that wrote a file; 3 if the file does not name it."""
     try:
         if path.suffix in _HDF5:
             import h5py
@@ -64,6 +64,5 @@ def _keras_version(path: Path) -> str:
             return str(json.loads(archive.read("metadata.json"))["keras_version"])
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise invalid_argument(
-            f"{path} is not a file of Keras ({said(error)}): save the model again with "
-            "model.save(...)"
+            f"{path} is not a Keras file ({said(error)}): save the model again with model.save(...)"
         ) from error

@@ -1,4 +1,5 @@
-"""What of a Keras model can be served: of Keras 3 on TensorFlow, and of Keras 2 (`tf_keras`).
+"""Finds the function of a Keras model that can be served: Keras 3 on TensorFlow, and Keras 2
+(`tf_keras`).
 
 Keras 3 on JAX or PyTorch exports its models itself (`exported_by_keras`).
 """
@@ -18,11 +19,11 @@ from workbench.client.models.endpoints import Draft, flat_names, said
 from workbench.core.status import ServingError, invalid_argument
 
 NAMES = ("serve", "serving_default")
-"""The signatures of a Keras model, as `Model.export` calls them."""
+"""The names of a Keras model's signatures, as in `Model.export`."""
 
 _AUTOMATIC = re.compile(r"keras_tensor(_\d+)?\Z")
-"""The name of an input that was given none: it counts the tensors of the whole process, so that the
-next version of the same model would have another."""
+"""Keras's name of an unnamed input. It counts the tensors of the whole process, so that the next
+version of the same model would have another name."""
 
 
 def is_keras_model(model: Any) -> bool:
@@ -69,7 +70,7 @@ def _was_called(model: Any) -> bool:
 
 
 def _call(model: Any) -> Any:
-    """The model's call outside of training, which Keras 2 has to be told."""
+    """The model's call outside of training; Keras 2 needs an argument for that."""
     keras_2 = hasattr(model, "save_spec")
     if not keras_2 or "training" not in inspect.signature(model.call).parameters:
         return model
@@ -84,7 +85,7 @@ def _specs(tf: Any, model: Any) -> tuple[tuple[Any, Any], list[str]]:
         return ((_mapped(given, lambda t: _spec(tf, t)),), {}), names
     if hasattr(model, "save_spec"):
         args, kwargs = model.save_spec()
-        # A spec is called after the tensor that the model saw first.
+        # A spec has the name of the first tensor that the model was called with.
         args, kwargs = _mapped((args, kwargs), lambda s: _without_name(tf, s))
     else:
         args, kwargs = tuple(_recorded(tf, model)), {}
@@ -95,7 +96,7 @@ def _specs(tf: Any, model: Any) -> tuple[tuple[Any, Any], list[str]]:
 
 
 def _tensor_names(tf: Any, structure: Any, key: str) -> Iterator[str]:
-    """The names of Keras tensors in TensorFlow's order; `key` for one that was given none."""
+    """The names of Keras tensors in TensorFlow's order; `key` for an unnamed one."""
     if isinstance(structure, Mapping):
         for each in sorted(structure):
             yield from _tensor_names(tf, structure[each], str(each))
@@ -110,7 +111,7 @@ def _tensor_names(tf: Any, structure: Any, key: str) -> Iterator[str]:
 
 
 def _recorded(tf: Any, model: Any) -> list[Any]:
-    """The inputs of a subclassed model of Keras 3, as its first call left them."""
+    """The inputs of a subclassed model of Keras 3, recorded by its first call."""
     from keras.src.export.export_utils import get_input_signature
 
     try:
@@ -154,7 +155,7 @@ def _spec(tf: Any, tensor: Any) -> Any:
     """A Keras tensor as a spec, with any number of rows."""
     if isinstance(getattr(tensor, "type_spec", None), (tf.RaggedTensorSpec, tf.SparseTensorSpec)):
         return tensor.type_spec
-    # As Keras itself exports a model that has seen batches of one size alone.
+    # Keras exports a model that has seen only one batch size in the same way.
     shape = [None, *list(tensor.shape)[1:]]
     if getattr(tensor, "sparse", False):
         return tf.SparseTensorSpec(shape, tensor.dtype)
@@ -169,7 +170,7 @@ def exported_by_keras(model: Any, folder: Path, aliases: Aliases) -> None:
     """Export a model of Keras 3 that is not made of TensorFlow's operations.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, in one sentence: Keras cannot export it.
+        ServingError: INVALID_ARGUMENT, Keras cannot export it, with the reason.
     """
     keras = sys.modules["keras"]
     backend = keras.config.backend()
@@ -181,7 +182,7 @@ def exported_by_keras(model: Any, folder: Path, aliases: Aliases) -> None:
         aliases.add(inputs)
         names = aliases.of(inputs)
         if backend == "torch":
-            # It exports the model as it is, and calls the inputs by their names.
+            # Its export keeps the names of the inputs.
             if names != inputs:
                 raise invalid_argument(
                     f"Keras model {model.name!r} has the input {inputs[0]!r}, which its export "
@@ -216,7 +217,7 @@ def _one_sentence(model: Any, backend: str) -> Iterator[None]:
 
 
 def _kerases() -> Iterator[Any]:
-    """Keras 3, and Keras 2, where the caller has them."""
+    """Keras 3 and Keras 2, if the caller has imported them."""
     for name in ("keras", "tf_keras"):
         module = sys.modules.get(name)
         if module is not None and hasattr(module, "Model"):

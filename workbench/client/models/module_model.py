@@ -1,4 +1,4 @@
-"""What of a `tf.Module`, or of what `tf.saved_model.load` gives, can be served."""
+"""Finds the functions of a `tf.Module`, or of a loaded SavedModel, that can be served."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ def is_module(tf: Any, model: Any) -> bool:
 
 
 def drafts(tf: Any, module: Any) -> list[Draft]:
-    """The functions of a module that can be served: those with an input signature. A call is the
-    default one; where there is none, the first of the others is.
+    """The functions of a module that have an input signature. `__call__` is the default one, or
+    else the first of the others.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, there is none, or one that cannot be traced.
+        ServingError: INVALID_ARGUMENT, there is none, or one cannot be traced.
     """
     kind = type(module).__name__
     loaded = _loaded_signatures(module)
@@ -67,6 +67,6 @@ def _keywords(concrete: Any) -> list[str]:
 
 
 def _loaded_signatures(model: Any) -> Any:
-    """The signatures of what `tf.saved_model.load` gives; None for anything else."""
+    """The signatures of an object from `tf.saved_model.load`; None for any other object."""
     signatures = getattr(model, "signatures", None)
     return signatures if type(signatures).__name__ == "_SignatureMap" else None

@@ -1,7 +1,7 @@
-"""Operations that TensorFlow itself does not have, and the Python packages that register them.
+"""Finds the Python packages that register a model's custom operations.
 
-A package such as `tensorflow_text` registers its operations when it is imported. Where a graph uses
-them, the worker has to import the package before it can read the graph.
+A package such as `tensorflow_text` registers its operations when it is imported. If a graph uses
+them, the worker must import the package before it can read the graph.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _FIND = "import importlib.util, sys; print(importlib.util.find_spec(sys.argv[1])
 
 
 def packages_for(tf: Any, operations: Iterable[str]) -> tuple[str, ...]:
-    """The packages that register those of the operations that are not TensorFlow's.
+    """The packages that register the operations that are not TensorFlow's own.
 
     Args:
         operations: the types of all operations in a graph and its functions.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, one comes from no package that a worker could import.
+        ServingError: INVALID_ARGUMENT, no package that a worker can import registers one of them.
     """
     foreign = sorted(name for name in set(operations) if not hasattr(tf.raw_ops, _python(name)))
     if not foreign:
@@ -40,7 +40,7 @@ def packages_for(tf: Any, operations: Iterable[str]) -> tuple[str, ...]:
 
 
 def operations_of(graph_def: Any) -> set[str]:
-    """The types of all operations of a graph, without its own functions."""
+    """The types of all operations of a graph, except calls of its own functions."""
     library = graph_def.library.function
     own = {function.signature.name for function in library}
     nodes = [*graph_def.node, *(node for function in library for node in function.node_def)]
@@ -58,14 +58,14 @@ def _python(operation: str) -> str:
 
 
 def _plugins() -> Iterator[Any]:
-    """The modules that `tf.load_op_library` has made."""
+    """The modules that `tf.load_op_library` made."""
     for module in list(sys.modules.values()):
         if getattr(module, "__dict__", {}).get("_IS_TENSORFLOW_PLUGIN"):
             yield module
 
 
 def _package(operation: str, plugin: Any) -> str:
-    """The package that registers an operation; empty where it is TensorFlow's own after all."""
+    """The package that registers an operation; empty if TensorFlow itself does."""
     package = "" if plugin is None else _owner(plugin)
     if package or (plugin is None and _is_tensorflows(operation)):
         return package
@@ -81,7 +81,7 @@ def _package(operation: str, plugin: Any) -> str:
 
 
 def _owner(plugin: Any) -> str:
-    """The package with a module that holds these operations; empty where there is none."""
+    """The package with a module that holds these operations; empty if there is none."""
     for name, module in list(sys.modules.items()):
         package = name.partition(".")[0]
         if module is plugin or not is_package_name(package) or package == "__main__":
@@ -92,7 +92,7 @@ def _owner(plugin: Any) -> str:
 
 
 def _is_tensorflows(operation: str) -> bool:
-    """Whether an operation is in TensorFlow's own modules, though not in `tf.raw_ops`."""
+    """Whether an operation is in a TensorFlow module other than `tf.raw_ops`."""
     return operation.startswith("_") or any(
         hasattr(module, operation)
         for name, module in list(sys.modules.items())
@@ -101,7 +101,7 @@ def _is_tensorflows(operation: str) -> bool:
 
 
 def _libraries() -> list[Path]:
-    """The shared libraries in this process that were built for TensorFlow and are not its own."""
+    """The shared libraries in this process that were built for TensorFlow, except its own."""
     try:
         lines = Path("/proc/self/maps").read_text().splitlines()
     except OSError:
@@ -122,7 +122,7 @@ def _for_tensorflow(path: Path) -> bool:
 
 
 def _installed_package(library: Path) -> str:
-    """The package in whose folder a library lies."""
+    """The package whose folder contains a library; empty if there is none."""
     for place in sorted(filter(None, sys.path), key=len, reverse=True):
         if library.is_relative_to(place):
             name = library.relative_to(place).parts[0]
@@ -131,7 +131,7 @@ def _installed_package(library: Path) -> str:
 
 
 def _check_importable(package: str) -> None:
-    """Whether another Python process finds the package, as a worker will have to."""
+    """Check that another Python process finds the package, as a worker must."""
     done = subprocess.run(
         [sys.executable, "-c", _FIND, package],
         capture_output=True,
@@ -141,8 +141,9 @@ def _check_importable(package: str) -> None:
     )
     if done.stdout.strip() != "True":
         raise failed_precondition(
-            f"The model uses TensorFlow operations of module {package!r}, which is importable here "
-            "alone: install it as a package, so that the process that serves can import it too"
+            f"The model uses TensorFlow operations of module {package!r}, which only this "
+            "process can import: install it as a package, so that the process that serves can "
+            "import it too"
         )
 
 

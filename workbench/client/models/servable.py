@@ -1,6 +1,6 @@
-"""Whatever a caller may give to be served: checked at once, told apart, written as a SavedModel.
+"""Recognises a caller's model, checks it, and writes it as a SavedModel.
 
-TensorFlow and Keras are used only where the caller has them, or gives a file of Keras.
+TensorFlow and Keras are imported only if the caller has imported them, or gives a Keras file.
 """
 
 from __future__ import annotations
@@ -39,43 +39,45 @@ class Servable(Protocol):
     """A model that can be a version.
 
     Attributes:
-        path: where it lies; None for a model in memory.
+        path: its file or folder; None for a model in memory.
     """
 
     path: Path | None
 
     def prepare(self) -> None:
-        """Find out whatever keeps it from being served.
+        """Check that it can be served.
 
         Raises:
-            ServingError: why, in one sentence with the cure.
+            ServingError: the reason why not, in one sentence with the cure.
         """
 
     def digest(self) -> str:
-        """Changes when the model does, and only then (see `fingerprint`)."""
+        """A digest that changes if and only if the model does (see `fingerprint`)."""
 
     def write(self, folder: Path, copy: Copy = shutil.copy2) -> None:
         """Write it as a SavedModel, with its record, into an empty folder.
 
         Raises:
-            ServingError: why it cannot be saved.
-            OSError: the disk does not take it.
+            ServingError: the reason why it cannot be saved.
+            OSError: it cannot be written to the disk.
         """
 
 
 def servable(model: Any) -> Servable:
-    """A model as something that can be written.
+    """A model as something that can be written; one that is that already is returned.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, it is nothing that can be served.
+        ServingError: INVALID_ARGUMENT, it cannot be served.
     """
+    if isinstance(model, (SavedModelFolder, KerasFile, TensorFlowModel, OtherKeras)):
+        return model
     if isinstance(model, (str, os.PathLike)):
         check_local(os.fspath(model), "The model's path")
         path = as_written(model)
         if keras_file.is_keras_file(path):
             return KerasFile(path)
         if not is_saved_model(path):
-            raise invalid_argument(f"{path} is no SavedModel: it has no saved_model.pb")
+            raise invalid_argument(f"{path} is not a SavedModel: it has no saved_model.pb")
         return SavedModelFolder(path)
     if keras_model.is_keras_model(model):
         return TensorFlowModel(model) if keras_model.on_tensorflow(model) else OtherKeras(model)
@@ -90,7 +92,7 @@ def is_saved_model(path: Path) -> bool:
 
 
 class SavedModelFolder:
-    """A SavedModel that is there: copied, as what lies there may change and a version must not."""
+    """A SavedModel in a folder. It is copied: its folder may change, and a version must not."""
 
     def __init__(self, path: Path) -> None:
         self.path: Path | None = path
@@ -98,8 +100,8 @@ class SavedModelFolder:
         self._record: VersionRecord | None = None
 
     def prepare(self) -> None:
-        """What it needs is recorded where it was saved. Where it has none, this process may have
-        the packages of its operations."""
+        """Find the packages of its operations: in the record that was saved with it, or else in
+        this process."""
         record = read_record(self._folder)
         tf = sys.modules.get("tensorflow")
         if record.packages or tf is None or not op_packages.any_loaded():
@@ -108,7 +110,7 @@ class SavedModelFolder:
         with contextlib.suppress(Exception):
             from tensorflow.core.protobuf import saved_model_pb2
 
-            # One that cannot be read is refused by its worker, with the reason.
+            # The worker refuses a SavedModel that cannot be read, with the reason.
             data = (self._folder / "saved_model.pb").read_bytes()
             for meta in saved_model_pb2.SavedModel.FromString(data).meta_graphs:
                 operations |= op_packages.operations_of(meta.graph_def)
@@ -126,7 +128,7 @@ class SavedModelFolder:
 
 
 class KerasFile:
-    """A `.keras` or `.h5` file; Keras reads it when it is needed."""
+    """A `.keras` or `.h5` file, read when it is first needed."""
 
     def __init__(self, path: Path) -> None:
         self.path: Path | None = path
@@ -149,7 +151,7 @@ class KerasFile:
 
 
 class TensorFlowModel:
-    """A `tf.Module`, or a Keras model that is made of TensorFlow's operations."""
+    """A `tf.Module`, or a Keras model on TensorFlow."""
 
     path: Path | None = None
 
@@ -194,8 +196,8 @@ class TensorFlowModel:
 
 
 class OtherKeras:
-    """A Keras 3 model on JAX or PyTorch. Keras exports it, and refuses some only then, so that it
-    is exported beside first."""
+    """A Keras 3 model on JAX or PyTorch. Keras refuses some models only while it exports them, so
+    `prepare` exports it to a temporary folder."""
 
     path: Path | None = None
 
@@ -250,13 +252,13 @@ def _no_model(model: Any) -> str:
 
 @contextlib.contextmanager
 def _saving(model: Any) -> Iterator[None]:
-    """What TensorFlow says of a model that it cannot save, in a sentence."""
+    """Raise TensorFlow's errors about a model that it cannot save as one sentence."""
     try:
         yield
     except (ServingError, OSError):
         raise
     except Exception as error:
-        # Its exceptions for files are no OSError; the caller knows them by their text.
+        # TensorFlow's file errors are not OSError; the caller recognises them by their text.
         if type(error).__module__.startswith("tensorflow.python.framework.errors"):
             raise
         raise invalid_argument(
@@ -266,7 +268,7 @@ def _saving(model: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Saving prints a page about itself; the caller has asked for a served model."""
+    """Hide what TensorFlow prints while it saves a model."""
     logger = logging.getLogger("tensorflow")
     before = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,5 +1,7 @@
-"""From a model to a numbered folder: `saving` writes beside and renames, `fingerprint` recognises a
-model that is served already, `links` follows paths as their user wrote them.
+"""Writes models into numbered version folders.
+
+`saving` writes to a temporary folder and renames it, `fingerprint` recognises a model that is
+served already, `links` keeps paths as their user wrote them.
 """
 
 __all__ = ["saving", "fingerprint", "links"]

@@ -1,8 +1,8 @@
-"""Whether a model is the one that is served already: digests, and a record of them.
+"""Digests of models, and a record of them, which show whether a model is served already.
 
-A version's digest is kept in the server's own folder when the version is written. A version that
-somebody else has put there has none, and is looked at itself. The record also says which numbers
-were ever used: a number is not given to other contents, also where its folder was removed.
+The digest of a version is kept in the server's own folder when the version is written. For a
+version that somebody else wrote, the digest of its files is used. The record also has all numbers
+that were ever used: a number is not used for other contents, even if its folder was removed.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def of_path(path: Path) -> str:
 
 
 def of_endpoints(tf: Any, kind: str, endpoints: Sequence[Endpoint]) -> str:
-    """The digest of functions: what they compute, and the values that they use for it.
+    """The digest of functions: of their graphs and of the values that these use.
 
-    Reads all variables of a model: a second for each gigabyte, about.
+    Reads all variables of a model, which takes about a second for each gigabyte.
     """
 
     def pieces() -> Iterator[Piece]:
@@ -68,7 +68,7 @@ def of_keras(model: Any) -> str:
 
 
 def array_bytes(value: Any) -> Iterator[Piece]:
-    """The dtype, shape and contents of an array; any dtype, also those that only TensorFlow has."""
+    """The dtype, shape and contents of an array of any dtype, including TensorFlow's own."""
     import numpy as np
 
     array: np.ndarray = np.asarray(value)
@@ -96,7 +96,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _contents(path: Path) -> Iterator[bytes]:
-    """Links are followed, as a copy follows them: what they lead to belongs to the model."""
+    """The names and contents of files. Links are followed, as in a copy of the model."""
     for file in [path] if path.is_file() else sorted(_files(path)):
         if file.is_file():
             name = file.relative_to(path).as_posix()
@@ -107,9 +107,9 @@ def _contents(path: Path) -> Iterator[bytes]:
 
 
 def remember(folder: str, model: str, version: int, path: Path, digest: str) -> None:
-    """Record that `path`, a version of the model, was made from what has that digest.
+    """Record the digest of the model that `path`, a version of it, was made from.
 
-    Where the disk is full, the version's files tell what it is.
+    If the record cannot be written, the version is compared by its files later.
 
     Args:
         folder: the server's.
@@ -121,13 +121,13 @@ def remember(folder: str, model: str, version: int, path: Path, digest: str) -> 
 
 
 def of_version(folder: str, model: str, version: int, path: Path) -> str:
-    """The digest of what a version was made from; without a record that fits, of its files."""
+    """The recorded digest of a version; without a valid record, that of its files."""
     stamp, digest = _read(folder).get(f"{model}/{version}", (None, ""))
     return digest if digest and stamp == _stamp(path) else of_path(path)
 
 
 def numbers(folder: str, model: str) -> list[int]:
-    """The versions of a model that were ever published to the server with that folder."""
+    """All version numbers that were ever published to the server with that folder."""
     found = []
     for key in _read(folder):
         name, _, version = key.rpartition("/")
@@ -145,7 +145,7 @@ def _read(folder: str) -> dict[str, Any]:
 
 
 def _stamp(path: Path) -> list[int]:
-    """Tells a version folder from another that was put in its place; moving it changes nothing."""
+    """A mark that differs if another folder takes a version's place, but not if it is moved."""
     for name in ("saved_model.pb", "saved_model.pbtxt"):
         with contextlib.suppress(OSError):
             stat = (path / name).stat()

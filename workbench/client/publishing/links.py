@@ -1,5 +1,4 @@
-"""Paths as their user wrote them: a link in one may be swapped, and whoever follows it does so
-anew."""
+"""Paths as their user wrote them: links in them are kept, because they may be swapped later."""
 
 from __future__ import annotations
 
@@ -8,10 +7,9 @@ from pathlib import Path
 
 
 def as_written(path: str | os.PathLike[str]) -> Path:
-    """The absolute path, with its links left as they are.
+    """The absolute path, with its links kept.
 
-    What stands before a ``..`` is resolved: the folder above a link is another one than that above
-    the folder it leads to.
+    The part before a ``..`` is resolved: the parent of a link is not the parent of its target.
     """
     whole = Path(path).expanduser().absolute()
     parts = whole.parts
@@ -22,7 +20,7 @@ def as_written(path: str | os.PathLike[str]) -> Path:
 
 
 def is_same_folder(one: Path, other: Path) -> bool:
-    """Whether two paths lead to the same folder now; not where one leads nowhere."""
+    """Whether two paths lead to the same folder now; False if one does not exist."""
     try:
         return one == other or os.path.samefile(one, other)
     except OSError:

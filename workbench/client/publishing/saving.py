@@ -1,9 +1,11 @@
-"""Getting a model into a numbered folder: saved beside, then renamed, so never half there."""
+"""Writes a model into a numbered folder: saved to a temporary folder, then renamed, so that a
+version is never half there."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import re
 import shutil
@@ -11,12 +13,15 @@ import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from workbench.client.models.servable import Servable
+from workbench.client.models.servable import SavedModelFolder, Servable
+from workbench.client.publishing import fingerprint
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.core.versions.version_policy import parse_version
 
+logger = logging.getLogger(__name__)
+
 ASIDE = ".rolled-back"
-"""Where `rollback` puts version folders; the name is no version number, so it is not served."""
+"""The folder for versions that were rolled back; its name is not a number, so it is not served."""
 _BESIDE = re.compile(r"\.\d+\.[0-9a-f]{8}")
 _FICLONE = 0x40049409  # linux/fs.h
 _FULL = os.strerror(errno.ENOSPC)
@@ -34,14 +39,14 @@ def version_folders(base: Path) -> dict[int, Path]:
 
 
 def next_version(base: Path, used: Iterable[int] = ()) -> int:
-    """One above every version there is, above those that were rolled back, and above those that
-    were `used` before and whose folders are gone."""
+    """One above every version in the folder, every one that was rolled back, and every one `used`
+    before."""
     taken = [*version_folders(base), *version_folders(base / ASIDE), *used]
     return max(taken, default=0) + 1
 
 
 def folder_name(base: Path, version: int) -> str:
-    """The version as a folder name, zero-padded like the folders that are there."""
+    """The version as a folder name, zero-padded like the existing folders."""
     widths = {len(path.name) for path in version_folders(base).values()}
     return str(version).zfill(max(widths) if len(widths) == 1 else 1)
 
@@ -51,7 +56,7 @@ def put_version(model: Servable, base: Path, version: int) -> Path:
 
     Raises:
         ServingError: INVALID_ARGUMENT, it cannot be saved, or the version exists;
-            RESOURCE_EXHAUSTED or UNAVAILABLE, the disk is full, or does not take it.
+            RESOURCE_EXHAUSTED, the disk is full; UNAVAILABLE, it cannot be written.
     """
     model.prepare()
     try:
@@ -69,7 +74,7 @@ def put_version(model: Servable, base: Path, version: int) -> Path:
             model.write(beside, _copy)
             os.rename(beside, final)
     except BaseException as error:
-        # TensorFlow has exceptions of its own for what the file system says.
+        # TensorFlow has its own exceptions for errors of the file system.
         own = type(error).__module__.startswith("tensorflow.python.framework.errors")
         if isinstance(error, OSError) or own or _FULL in str(error):
             raise _not_written(version, base, error) from error
@@ -77,12 +82,29 @@ def put_version(model: Servable, base: Path, version: int) -> Path:
     return final
 
 
+def remember_version(folder: str, name: str, model: Servable, version: int, path: Path) -> None:
+    """Record the digest of the model that a version was made from, so that `serve` recognises the
+    model. A version without a digest is compared by its files.
+
+    Args:
+        folder: the server's.
+        name: the served model's name.
+    """
+    try:
+        copied = isinstance(model, SavedModelFolder)
+        digest = fingerprint.of_path(path) if copied else model.digest()
+    except Exception:
+        logger.warning("Version %s of %s has no digest", version, name, exc_info=True)
+        digest = ""
+    fingerprint.remember(folder, name, version, path, digest)
+
+
 @contextlib.contextmanager
 def _beside(base: Path, version: int) -> Iterator[Path]:
-    """A folder to write a version into, gone at the end unless it has been renamed.
+    """A temporary folder to write a version into, removed at the end unless it was renamed.
 
-    It is locked for as long as somebody writes there. A lock ends with its process, so the next
-    one who publishes knows, and removes, what one that was killed has left.
+    It is locked while it is written. A lock ends with its process, so that the next publication
+    recognises and removes the folder of a process that was killed.
     """
     for left in base.iterdir():
         if _BESIDE.fullmatch(left.name):
@@ -94,7 +116,7 @@ def _beside(base: Path, version: int) -> Iterator[Path]:
         beside = base / f".{version}.{uuid.uuid4().hex[:8]}"
         beside.mkdir()
         lock = _locked(beside)
-        if beside.exists():  # else it was taken for a left one before it was locked
+        if beside.exists():  # else it was removed as an abandoned one before it was locked
             break
     try:
         yield beside
@@ -105,8 +127,8 @@ def _beside(base: Path, version: int) -> Iterator[Path]:
 
 
 def _locked(folder: Path) -> int | None:
-    """The descriptor of a folder that is locked now; None where another holds the lock, or the
-    file system has none."""
+    """Lock a folder and return its descriptor; None if another process holds the lock, or the file
+    system has no locks."""
     import fcntl
 
     try:
@@ -122,19 +144,19 @@ def _locked(folder: Path) -> int | None:
 
 
 def _not_written(version: int, base: Path, error: BaseException) -> ServingError:
-    """Why a version is not there; of several files that could not be copied, the first says it."""
+    """The error for a version that could not be written, with the reason of the first file."""
     said = str(error.args[0][0][2]) if isinstance(error, shutil.Error) else str(error)
     full = _FULL in said
     return ServingError(
         Code.RESOURCE_EXHAUSTED if full else Code.UNAVAILABLE,
         f"Version {version} could not be written to {base}: {_FULL if full else said}. Nothing of "
-        "it is left there, and what is served goes on being served",
+        "it is left there, and the served versions go on serving",
     )
 
 
 def _copy(source: str, target: str) -> str:
-    """Copy a file with its times; where the file system can (btrfs, xfs), both share their blocks
-    until one of them is written to."""
+    """Copy a file with its times. On btrfs and xfs both files share their blocks until one of them
+    is written to."""
     import fcntl
 
     try:
@@ -147,7 +169,7 @@ def _copy(source: str, target: str) -> str:
 
 
 def roll_back(base: Path, version: int) -> Path:
-    """Move a version's folder aside, where it is not served; undone by `undo_roll_back`."""
+    """Move a version's folder to where it is not served; undone by `undo_roll_back`."""
     folder = version_folders(base).get(version)
     if folder is None:
         raise invalid_argument(f"There is no version {version} in {base}")
@@ -159,8 +181,7 @@ def roll_back(base: Path, version: int) -> Path:
     elif target.exists():
         shutil.rmtree(target)
     os.rename(folder, target)
-    # The newest of those aside is the one that an undo brings back. What a link leads to is not
-    # ours to touch.
+    # An undo brings back the newest one. The target of a link is not ours to touch.
     os.utime(target, follow_symlinks=False)
     return target
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from workbench.client.server import Server
+from workbench.client.server import ServerClient
 from workbench.core.batching.merging import automatic_parameters
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.signature import DEFAULT_SIGNATURE
@@ -18,38 +18,38 @@ _IN_USE: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
 """By the server's name: what one experiment puts back, another must not have changed meanwhile."""
 
 
-def slots_of(server: Server) -> int:
+def slots_of(server: ServerClient) -> int:
     """Executor slots (`num_batch_threads`) in force."""
-    return int(server._control.request("GET", "/server")["num_batch_threads"])
+    return server.control.describe_server()["num_batch_threads"]
 
 
-def set_slots(server: Server, slots: int) -> None:
-    server._control.request("PATCH", "/server", {"num_batch_threads": slots})
+def set_slots(server: ServerClient, slots: int) -> None:
+    server.control.set_slots(slots)
 
 
-def apply(server: Server, parameters: BatchingParameters) -> None:
+def apply(server: ServerClient, parameters: BatchingParameters) -> None:
     """Put parameters in force; raises ServingError where the server refuses them."""
     server.batching = parameters
 
 
-def automatic(server: Server) -> BatchingParameters:
+def automatic(server: ServerClient) -> BatchingParameters:
     """What automatic batching amounts to: the defaults; for a model that is compiled, with the
     sizes that its batches are padded to."""
-    for version in server._describe(server.model)["versions"]:
+    for version in server.describe()["versions"]:
         if version["state"] == "AVAILABLE":
             decided = version.get("merging", {}).get(DEFAULT_SIGNATURE)
             return automatic_parameters(tuple(decided["batch_sizes"]) if decided else ())
     return automatic_parameters()
 
 
-def in_force(server: Server) -> BatchingParameters:
+def in_force(server: ServerClient) -> BatchingParameters:
     """The parameters in force, or what stands for them where batching is automatic, with the
     slots."""
     return replace(server.batching or automatic(server), num_batch_threads=slots_of(server))
 
 
 @contextmanager
-def kept_settings(server: Server) -> Iterator[BatchingParameters]:
+def kept_settings(server: ServerClient) -> Iterator[BatchingParameters]:
     """Within this block batching may be changed; after it, whatever has happened, the server has
     the parameters and slots that it had before. Gives those `in_force` before.
 

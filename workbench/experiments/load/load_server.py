@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from workbench.client.server import Server
+from workbench.client.server import ServerClient
 from workbench.core.status import invalid_argument
 from workbench.experiments.load.borrowed_settings import in_force
 from workbench.experiments.load.measure import Where, measure
@@ -17,7 +17,7 @@ from workbench.load.arrivals import Kind, Schedule
 
 
 def load_server(
-    server: Server,
+    server: ServerClient,
     *,
     rate: float | None = None,
     clients: int | None = None,

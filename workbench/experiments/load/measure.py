@@ -10,7 +10,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.client.server import Server
+from workbench.client.server import ServerClient
 from workbench.core.status import failed_precondition
 from workbench.experiments.load.generator import Closed, LoadJob, run_load
 from workbench.experiments.load.server_load import Payload, run_engine
@@ -59,7 +59,7 @@ class Window:
 
 
 def measure(
-    server: Server,
+    server: ServerClient,
     payload: Payload,
     load: Schedule | int,
     seconds: float,
@@ -80,7 +80,7 @@ def measure(
 
 
 def _engine(
-    server: Server, payload: Payload, load: Schedule | int, seconds: float
+    server: ServerClient, payload: Payload, load: Schedule | int, seconds: float
 ) -> dict[str, Any]:
     result = run_engine(server, payload, load, seconds)
     warm = _warm_up(seconds) * 1e6
@@ -102,7 +102,7 @@ def _engine(
 
 
 def _network(
-    server: Server, payload: Payload, load: Schedule | int, seconds: float, where: Where
+    server: ServerClient, payload: Payload, load: Schedule | int, seconds: float, where: Where
 ) -> dict[str, Any]:
     result = run_load(load_job(server, payload, load, seconds, where))
     kept = result.succeeded & (result.intended >= _warm_up(seconds))
@@ -127,14 +127,14 @@ def _network(
 
 
 def load_job(
-    server: Server, payload: Payload, load: Schedule | int, seconds: float, where: Where
+    server: ServerClient, payload: Payload, load: Schedule | int, seconds: float, where: Where
 ) -> LoadJob:
     """What the load generator's process is to send: over REST, or over gRPC.
 
     Raises:
         ServingError: FAILED_PRECONDITION, the server does not offer gRPC.
     """
-    entry = server._control.entry()
+    entry = server.control.entry()
     headers = {}
     if entry.token is not None:
         headers["Authorization"] = f"Bearer {entry.token}"
@@ -170,9 +170,9 @@ def _warm_up(seconds: float) -> float:
     return min(_WARM_UP_SHARE * seconds, _WARM_UP_SECONDS)
 
 
-def _counters(server: Server) -> dict[str, Any]:
+def _counters(server: ServerClient) -> dict[str, Any]:
     """The counters of the version that answers now."""
-    versions = server._describe(server.model)["versions"]
+    versions = server.describe()["versions"]
     serving = [v for v in versions if v["state"] == "AVAILABLE" and "batches" in v]
     return dict(serving[0]["batches"]) if serving else {}
 

@@ -12,14 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.client.asking.tensors import to_inputs
-from workbench.client.control_client import model_path
-from workbench.client.server import Server
+from workbench.client.server import ServerClient
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import invalid_argument
 from workbench.ipc.frames import encode_message
 from workbench.load.arrivals import Schedule
-
-_ANSWER_SECONDS = 60.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +85,7 @@ MAX_REQUESTS = 64
 
 
 def make_payload(
-    server: Server, x: Any = None, *, rows: int = 1, signature: str = DEFAULT_SIGNATURE
+    server: ServerClient, x: Any = None, *, rows: int = 1, signature: str = DEFAULT_SIGNATURE
 ) -> Payload:
     """Requests of `rows` rows each.
 
@@ -100,7 +97,7 @@ def make_payload(
         ServingError: INVALID_ARGUMENT, requests cannot be made of `x`; NOT_FOUND, no version of
             the model is available.
     """
-    described = server._signature(server.model, None, None, signature)
+    described = server.signature(signature)
     arrays = _zeros(described, rows) if x is None else to_inputs(described, x)
     lengths = {array.shape[0] if array.ndim else 0 for array in arrays.values()}
     if len(lengths) != 1 or (length := lengths.pop()) < rows:
@@ -130,7 +127,7 @@ def _zeros(signature: Signature, rows: int) -> dict[str, NDArray[Any]]:
 
 
 def run_engine(
-    server: Server, payload: Payload, load: Schedule | int, seconds: float
+    server: ServerClient, payload: Payload, load: Schedule | int, seconds: float
 ) -> EngineResult:
     """Load the server from inside: a schedule, or so many callers in a closed loop.
 
@@ -144,11 +141,4 @@ def run_engine(
         "seconds": seconds,
         **({"callers": load} if isinstance(load, int) else {"schedule": load.to_json()}),
     }
-    return EngineResult.from_json(
-        server._control.request(
-            "POST",
-            model_path(server.model, "engine-load"),
-            body,
-            timeout=seconds + _ANSWER_SECONDS,
-        )
-    )
+    return EngineResult.from_json(server.control.run_load(server.model, body))

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.client.display.tables import table_of
-from workbench.client.server import Server
+from workbench.client.server import ServerClient
 from workbench.core.status import invalid_argument
 from workbench.experiments.load.generator import Closed, LoadJob, LoadResult, run_load
 from workbench.experiments.recording import recorded_timeline as timeline
@@ -309,7 +309,7 @@ def _nothing(value: Any) -> bool:
 
 @contextmanager
 def record(
-    server: Server,
+    server: ServerClient,
     x: Any,
     *,
     rate: float = 100.0,
@@ -384,11 +384,11 @@ def record(
 
 
 def predict_job(
-    server: Server, x: Any, schedule: Schedule | Closed, gap_seconds: float = GAP_SECONDS
+    server: ServerClient, x: Any, schedule: Schedule | Closed, gap_seconds: float = GAP_SECONDS
 ) -> LoadJob:
     """Requests over REST that ask the server's model for `x`, with its token; for `gap_seconds`,
     see `record`."""
-    entry = server._control.entry()
+    entry = server.control.entry()
     instances = x.tolist() if hasattr(x, "tolist") else x
     headers = {"Content-Type": "application/json"}
     if entry.token is not None:

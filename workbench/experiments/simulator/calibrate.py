@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.client.server import Server
+from workbench.client.server import ServerClient
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import failed_precondition
 from workbench.experiments.load.borrowed_settings import apply, kept_settings
@@ -116,14 +116,14 @@ class Calibration:
 
 
 def calibrate(
-    server: Server,
+    server: ServerClient,
     payload: Any = None,
     *,
     rows: int = 1,
     max_batch_size: int | None = None,
     seconds: float = 4.0,
     keep: bool = True,
-    report: Callable[[str], None] = lambda text: None,
+    report: Callable[[str], None] | None = None,
 ) -> Calibration:
     """Measure how long a batch of 1, 2, 4 ... rows holds its slot, alone and beside others.
 
@@ -144,6 +144,7 @@ def calibrate(
         ServingError: the model cannot be asked like this; FAILED_PRECONDITION, it answers too
             slowly to be measured in that time.
     """
+    report = report or (lambda text: None)
     asked = make_payload(server, payload, rows=rows)
     with kept_settings(server) as before:
         slots = before.num_batch_threads or 1
@@ -206,7 +207,7 @@ def calibrate(
 
 
 def _measure(
-    server: Server,
+    server: ServerClient,
     payload: Payload,
     size: int,
     flight: int,

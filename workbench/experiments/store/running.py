@@ -12,7 +12,7 @@ import sqlite3
 import time
 from types import TracebackType
 
-from workbench.client.server import Server
+from workbench.client.server import ServerClient
 from workbench.experiments.store.progress import Progress
 from workbench.experiments.store.store import Store
 
@@ -33,7 +33,7 @@ class Running(contextlib.AbstractContextManager["Running"]):
         progress: where the same lines are shown.
     """
 
-    def __init__(self, kind: str, server: Server, told: bool, progress: Progress) -> None:
+    def __init__(self, kind: str, server: ServerClient, told: bool, progress: Progress) -> None:
         self._progress = progress
         self._last = 0.0
         self._store: Store | None = None

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from workbench.client.server import Server
+from workbench.client.server import ServerClient
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError, invalid_argument
 from workbench.experiments.load.borrowed_settings import apply, kept_settings
@@ -44,7 +44,7 @@ class _Plan:
 
 
 def sweep(
-    server: Server,
+    server: ServerClient,
     *,
     batch_timeout_micros: Sequence[int] | int | None = None,
     max_batch_size: Sequence[int] | int | None = None,
@@ -198,7 +198,7 @@ def predicted_seconds(
     return points * (seconds + windows * OVERHEAD_SECONDS[where])
 
 
-def worker_memory(server: Server, version: int) -> int | None:
+def worker_memory(server: ServerClient, version: int) -> int | None:
     """Private bytes of the version's worker process, measured now."""
     frame = server.memory()
     found = frame[(frame["model"] == server.model) & (frame["version"] == version)]["uss"]
@@ -239,7 +239,7 @@ def _plans(
 
 
 def _windows(
-    server: Server,
+    server: ServerClient,
     payload: Payload,
     plan: _Plan,
     where: Where,

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from workbench.client.server import Server
+from workbench.client.server import ServerClient
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.experiments.load.borrowed_settings import automatic
 from workbench.experiments.load.measure import Where
@@ -166,7 +166,7 @@ class TuneResult:
 
 
 def tune(
-    server: Server,
+    server: ServerClient,
     *,
     p99_ms: float,
     rate: float,

@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from workbench.client.control_client import model_path
 from workbench.client.publishing.saving import ASIDE, version_folders
-from workbench.client.server import LOAD_TIMEOUT_SECONDS, Server
+from workbench.client.server import ServerClient
 from workbench.core.status import failed_precondition, invalid_argument
 from workbench.core.versions.policies import policy_name
 from workbench.experiments.load.generator import Closed, run_load
@@ -42,7 +41,7 @@ _WARM_UP_SECONDS = 0.5
 
 
 def compare_transitions(
-    server: Server,
+    server: ServerClient,
     new: Any,
     x: Any,
     *,
@@ -181,7 +180,7 @@ class _Plan:
 
 
 @contextlib.contextmanager
-def _on_trial(server: Server, new: Any, old: int, back: str) -> Iterator[tuple[int, float]]:
+def _on_trial(server: ServerClient, new: Any, old: int, back: str) -> Iterator[tuple[int, float]]:
     """Have the new version's files ready, not served, and tell how long bringing it in and taking
     it back took; in the end they are gone, and the old version serves as before."""
     transition = server.transition
@@ -206,7 +205,7 @@ def _on_trial(server: Server, new: Any, old: int, back: str) -> Iterator[tuple[i
             aside = version_folders(base / ASIDE).get(version)
             if aside is not None:
                 _remove(aside)
-        server._control.request("POST", model_path(server.model, "poll"), {"complete": [old]})
+        server.control.poll(server.model, [old])
         server.wait_for(old)
         server.transition = transition
 
@@ -219,7 +218,7 @@ def _remove(folder: Any) -> None:
 
 
 def _run(
-    server: Server,
+    server: ServerClient,
     versions: tuple[int, int],
     policy: str,
     disk: Disk,
@@ -238,7 +237,7 @@ def _run(
     cached = cached_share(files)
     with record(server, x, load=arrivals, title=policy, lead_seconds=lead_seconds) as recording:
         server.undo()
-        server._wait_gone(old, LOAD_TIMEOUT_SECONDS)
+        server.wait_gone(old)
         time.sleep(_SETTLE_SECONDS)
     server.transition = back
     server.rollback(new)

@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from workbench.client.control_client import model_path
 from workbench.client.outcomes import differences
-from workbench.client.server import Server
-from workbench.core.signature import DEFAULT_SIGNATURE, Signature
+from workbench.client.server import ServerClient
+from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.core.status import failed_precondition, invalid_argument
 from workbench.experiments.store.progress import Progress
 from workbench.experiments.store.running import Running
@@ -38,7 +37,7 @@ Inputs = Mapping[str, np.ndarray]
 
 
 def compare_versions(
-    server: Server,
+    server: ServerClient,
     first: int,
     second: int,
     x: Any,
@@ -143,9 +142,9 @@ def compare_versions(
 
 
 @contextlib.contextmanager
-def _both_served(server: Server, versions: Sequence[int]) -> Iterator[None]:
+def _both_served(server: ServerClient, versions: Sequence[int]) -> Iterator[None]:
     """Both versions available; what was wanted before is put back."""
-    about = server._describe(server.model)
+    about = server.describe()
     available = {v["version"] for v in about["versions"] if v["state"] == "AVAILABLE"}
     if available >= set(versions):
         yield
@@ -159,27 +158,25 @@ def _both_served(server: Server, versions: Sequence[int]) -> Iterator[None]:
                 f"Version {version} of {server.model} is neither served nor in {base}: publish it "
                 "first"
             )
-    path = model_path(server.model)
     wanted = sorted(available | set(versions))
-    server._control.request("PATCH", path, {"version_policy": {"specific": wanted}})
+    server.version_policy = {"specific": wanted}
     try:
-        server._control.request("POST", f"{path}/poll", {"complete": list(versions)})
+        server.control.poll(server.model, versions)
         for version in versions:
             server.wait_for(version)
         yield
     finally:
-        server._control.request("PATCH", path, {"version_policy": about["version_policy"]})
+        server.version_policy = about["version_policy"]
         # Until they are gone, the next comparison would take them for served.
         end = time.monotonic() + _PUT_BACK_SECONDS
         while set(server.versions.available) - available and time.monotonic() < end:
             time.sleep(0.02)
 
 
-def _inputs(server: Server, version: int, signature: str, x: Any) -> Inputs:
+def _inputs(server: ServerClient, version: int, signature: str, x: Any) -> Inputs:
     from workbench.client.asking.tensors import to_inputs
 
-    described: Signature = server._signature(server.model, version, None, signature)
-    return to_inputs(described, x)
+    return to_inputs(server.signature(signature, version=version), x)
 
 
 def _examples(inputs: Inputs) -> int:
@@ -195,16 +192,18 @@ def _rows(inputs: Inputs, rows: slice) -> dict[str, np.ndarray]:
     return {name: array[rows] for name, array in inputs.items()}
 
 
-def _ask(server: Server, version: int, inputs: Inputs, signature: str) -> dict[str, np.ndarray]:
+def _ask(
+    server: ServerClient, version: int, inputs: Inputs, signature: str
+) -> dict[str, np.ndarray]:
     answer = server.predict(dict(inputs), version=version, signature=signature)
     if isinstance(answer, dict):
         return answer
-    described = server._signature(server.model, version, None, signature)
+    described = server.signature(signature, version=version)
     return {next(iter(described.outputs)): answer}
 
 
 def _answers(
-    server: Server,
+    server: ServerClient,
     versions: tuple[int, int],
     inputs: tuple[Inputs, Inputs],
     signature: str,
@@ -234,7 +233,7 @@ def _answers(
 
 
 def _latencies(
-    server: Server,
+    server: ServerClient,
     versions: tuple[int, int],
     inputs: tuple[Inputs, Inputs],
     signature: str,
@@ -263,9 +262,9 @@ def _latencies(
 
 
 def _facts(
-    server: Server, versions: tuple[int, int]
+    server: ServerClient, versions: tuple[int, int]
 ) -> tuple[tuple[VersionFacts, VersionFacts], tuple[str, ...]]:
-    described = {v["version"]: v for v in server._describe(server.model)["versions"]}
+    described = server.describe_versions()
     memory = {view.version: view.memory_bytes for view in server.versions}
     one, two = (
         VersionFacts(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workbench.client.control_answers import ModelDescription
 from workbench.client.control_client import ControlClient
 from workbench.client.publishing.saving import version_folders
 from workbench.core.status import ServingError, not_found
@@ -119,7 +120,7 @@ class Lister:
         registry.forget_killed(name)
 
     def _remember(
-        self, entry: registry.Entry, about: dict[str, Any], models: list[dict[str, Any]] | None
+        self, entry: registry.Entry, about: dict[str, Any], models: list[ModelDescription] | None
     ) -> None:
         known = self._known.get(entry.name)
         given_up = self._given_up.get(entry.name)
@@ -198,7 +199,7 @@ def _away_from(told: Mapping[str, Any]) -> dict[str, Any]:
 
 def describe(
     entry: registry.Entry, timeout: float
-) -> tuple[dict[str, Any], list[dict[str, Any]] | None]:
+) -> tuple[dict[str, Any], list[ModelDescription] | None]:
     """A server as plain data, and its models as it tells them itself (None: it tells nothing).
     Blocks for up to `timeout` seconds a question (there are three).
 
@@ -218,11 +219,11 @@ def describe(
         "kernel_id": entry.kernel_id,
         "requests_per_second": 0.0,
     }
-    control = ControlClient(entry.name)
+    control = ControlClient(entry.name, timeout)
     try:
-        models = control.request("GET", "/models", timeout=timeout)["models"]
-        samples = control.request("GET", "/memory", timeout=timeout)["samples"]
-        budget = control.request("GET", "/server", timeout=timeout)["budget"]
+        models = control.describe_models()
+        samples = control.memory()
+        budget = control.describe_server()["budget"]
     except ServingError:
         nothing: dict[str, Any] = {"memory_bytes": None, "budget_bytes": None, "models": []}
         return {**data, "state": "unreachable", **nothing}, None
@@ -236,7 +237,7 @@ def describe(
     }, models
 
 
-def _model(model: dict[str, Any], private: dict[tuple[str, int], int]) -> dict[str, Any]:
+def _model(model: ModelDescription, private: dict[tuple[str, int], int]) -> dict[str, Any]:
     name = model["name"]
     versions = [
         {
@@ -252,6 +253,6 @@ def _model(model: dict[str, Any], private: dict[tuple[str, int], int]) -> dict[s
     return {"name": name, "versions": versions}
 
 
-def _finished(models: list[dict[str, Any]]) -> int:
+def _finished(models: Sequence[ModelDescription]) -> int:
     requests = [v["requests"] for model in models for v in model["versions"] if "requests" in v]
     return sum(r["answered"] + r["failed"] for r in requests)

@@ -19,11 +19,11 @@ from typing import Any
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from workbench.client import Server
-from workbench.client.control_client import ControlClient, model_path
+from workbench.client.control_client import ControlClient
 from workbench.client.display.card import how_to_ask
 from workbench.client.display.exact_numbers import version_of
 from workbench.client.display.orders import ORDERS
+from workbench.client.server import ServerClient
 from workbench.core.status import invalid_argument
 from workbench.jupyter.server_extension import servable_folders
 from workbench.jupyter.server_extension.base_handler import Handler, check_model, check_server
@@ -39,7 +39,7 @@ class _ModelHandler(Handler):
 
     async def order(self, server: str, model: str, name: str, asked: dict[str, Any]) -> str:
         """Have something done to a model; returns how it went, in words."""
-        return await self.rooms.do(ORDERS[name], Server(server, model), asked)
+        return await self.rooms.do(ORDERS[name], ServerClient(server, model), asked)
 
 
 class ModelsHandler(_ModelHandler):
@@ -48,7 +48,7 @@ class ModelsHandler(_ModelHandler):
     async def get(self, server: str) -> None:
         """All models as the server tells them: ``{"models": [...]}``."""
         self.check(server, "any")
-        self.finish(await self.ask(ControlClient(server).request, "GET", "/models"))
+        self.finish({"models": await self.ask(ControlClient(server).describe_models)})
 
 
 class ModelHandler(_ModelHandler):
@@ -76,8 +76,8 @@ class ModelHandler(_ModelHandler):
 
 
 def _describe(name: str, model: str) -> dict[str, Any]:
-    about: dict[str, Any] = ControlClient(name).request("GET", model_path(model))
-    server = Server(name, model)
+    server = ServerClient(name, model)
+    about = server.describe()
     _, python, curl = how_to_ask(name, server.address, model, server.versions)
     return {**about, "address": server.address, "snippets": {"Python": python, "curl": curl}}
 
@@ -88,7 +88,7 @@ class VersionsHandler(_ModelHandler):
     async def get(self, server: str, model: str) -> None:
         """Its versions, highest first, and why others wait: `versions`, `waiting`."""
         self.check(server, model)
-        about = await self.ask(ControlClient(server).request, "GET", model_path(model))
+        about = await self.ask(ControlClient(server).describe_model, model)
         self.finish({"versions": about["versions"], "waiting": about["waiting"]})
 
 

@@ -27,8 +27,8 @@ from jupyter_server.auth.decorator import authorized
 from jupyter_server.utils import url_path_join
 from tornado import web
 
-from workbench.client import Server
 from workbench.client.control_client import ControlClient
+from workbench.client.server import ServerClient
 from workbench.core.status import not_found
 from workbench.jupyter.server_extension import servable_folders, starting
 from workbench.jupyter.server_extension.base_handler import Handler, check_server
@@ -114,7 +114,7 @@ class ServerHandler(_Handler):
             # Its supervisor is a kernel of ours, which would be restarted if it ended unasked.
             await ensure_async(self.kernel_manager.shutdown_kernel(entry.kernel_id))
         if not dead:
-            await self.rooms.do(Server(name, name).stop)
+            await self.rooms.do(ServerClient(name, name).stop)
         self.lister.forget(name)
         await self.news()
         self.set_status(204)
@@ -144,7 +144,7 @@ class LedgerHandler(_Handler):
     async def get(self, name: str) -> None:
         """Who holds what of each device: `cells`, `machines`, `notes` and `budget`."""
         check_server(name)
-        self.finish(await self.ask(ControlClient(name).request, "GET", "/memory/ledger"))
+        self.finish(await self.ask(ControlClient(name).ledger))
 
 
 class EventsHandler(_Handler):
@@ -159,10 +159,10 @@ class EventsHandler(_Handler):
 
 
 def _events(name: str, since: int) -> dict[str, Any]:
-    answer = ControlClient(name).request("GET", "/events", since=since)
+    answer = ControlClient(name).events(since)
     if since > answer["last_seq"]:
         # It is from before a restart of the server: the log has begun anew.
-        answer = ControlClient(name).request("GET", "/events", since=0)
+        answer = ControlClient(name).events()
     events = answer["events"][-_EVENTS_AT_MOST:]
     missed = events[0]["seq"] - since - 1 if events else 0
     return {"last_seq": answer["last_seq"], "missed": max(0, missed), "events": events}

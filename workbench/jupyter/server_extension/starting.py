@@ -9,10 +9,10 @@ from typing import Any
 
 from jupyter_core.utils import ensure_async
 
-from workbench.client.control_client import ControlClient, model_path
+from workbench.client.control_client import ControlClient
 from workbench.client.publishing.saving import version_folders
-from workbench.client.serve import serve
 from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
+from workbench.facade import serve
 from workbench.jupyter.server_extension.listing import Known, obstacle
 from workbench.processes import jupyter_launcher, registry
 
@@ -116,17 +116,10 @@ def start_again(launcher: KernelManagerLauncher, known: Known) -> str:
     control = ControlClient(entry.name)
     try:
         for config in known.configs:
-            path = model_path(config["name"])
-            control.request("PUT", path, config)
-            complete = sorted(version_folders(Path(config["base_path"])))
-            control.request("POST", f"{path}/poll", {"complete": complete})
+            control.put_model(config["name"], config)
+            control.poll(config["name"], sorted(version_folders(Path(config["base_path"]))))
         for config in known.configs:
-            control.request(
-                "GET",
-                model_path(config["name"], "wait"),
-                timeout=_LOAD_SECONDS + 30,
-                wait_seconds=_LOAD_SECONDS,
-            )
+            control.wait(config["name"], _LOAD_SECONDS)
     except BaseException:
         launcher.undo(entry.name)
         raise

@@ -20,7 +20,6 @@ import asyncio
 import math
 import time
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import orjson
@@ -31,7 +30,7 @@ from jupyter_server.base.websocket import WebSocketMixin
 from tornado import web
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from workbench.client.control_client import ControlClient, model_path
+from workbench.client.control_client import ControlClient
 from workbench.client.display.exact_numbers import exact
 from workbench.client.display.pulse import FIRST, backlog, marks_of
 from workbench.core.status import Code, ServingError, invalid_argument
@@ -193,14 +192,12 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: 
         self, server: str, model: str, pause: float, marks: dict[str, float] | None
     ) -> None:
         """Send what is new of a model, again and again."""
-        control = ControlClient(server)
-        path = model_path(model, "pulse")
+        control = ControlClient(server, _ASK_SECONDS)
         about = {"server": server, "model": model}
         busy_at = told_at = time.monotonic()
         while True:
-            asked: dict[str, Any] = {**(marks or FIRST), "timeout": _ASK_SECONDS}
             try:
-                news = await self._rooms.ask(partial(control.request, "GET", path, **asked))
+                news = await self._rooms.ask(control.pulse, model, marks or FIRST)
             except ServingError as error:
                 marks = None
                 await self.send({"kind": "ended", **about, **self._why(server, error)})

@@ -19,9 +19,9 @@ import anywidget
 import ipywidgets as ipw
 import traitlets
 
-from workbench.client.control_client import ControlClient, model_path
+from workbench.client.control_client import ControlClient
 from workbench.client.display.exact_numbers import exact
-from workbench.client.display.pulse import backlog as _backlog
+from workbench.client.display.pulse import FIRST, backlog, marks_of
 from workbench.core.status import Code, ServingError
 
 MODULE = Path(__file__).parents[2] / "static" / "widgets.js"
@@ -68,8 +68,8 @@ class LiveWidget(anywidget.AnyWidget):
         super().__init__(face=face, about=exact(dict(about)))
         answer_in_subshells(self)
         self.interval_seconds = interval_seconds
-        self._path = model_path(model, "pulse")
-        self._control = ControlClient(server)
+        self._model = model
+        self._control = ControlClient(server, _ASK_SECONDS)
         self._orders = dict(orders or {})
         self._turn = threading.Lock()
         # Messages come in the kernel's main thread or, while a cell runs, in a subshell's; news
@@ -116,12 +116,10 @@ class LiveWidget(anywidget.AnyWidget):
         Raises:
             ServingError: NOT_FOUND, the server has ended; UNAVAILABLE, it does not answer.
         """
-        asked: dict[str, Any] = marks or {"events": 0, "memory": 0, "traffic": 0}
-        news = self._control.request("GET", self._path, timeout=_ASK_SECONDS, **asked)
+        news = self._control.pulse(self._model, marks or FIRST)
         if not marks:
-            news = _backlog(news)
-        marks = {"events": news["seq"], "memory": news["now"], "traffic": news["now"]}
-        return {"kind": "pulse", "pulse": news}, marks
+            news = backlog(news)
+        return {"kind": "pulse", "pulse": news}, marks_of(news)
 
     def send(self, content: Any, buffers: Any = None) -> None:
         """Send a message to the browser, which gets versions exactly."""

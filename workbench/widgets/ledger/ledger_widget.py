@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from workbench.client.display.memory_tables import Fit
-from workbench.client.server import Server
+from workbench.client.server import ServerClient
 from workbench.widgets.base.durable import Lasting, Output, display_live, in_notebook, lasting
 from workbench.widgets.base.live import LiveWidget
 from workbench.widgets.ledger.ledger_figure import plot_ledger
@@ -29,7 +29,7 @@ class LedgerWidget(LiveWidget):
         fit: the last answer to *Will it fit?*; None before the first.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: ServerClient) -> None:
         self.server = server
         self.fit: Fit | None = None
         self._account: Mapping[str, Any] = {}
@@ -93,7 +93,7 @@ class LedgerWidget(LiveWidget):
         return f"{'It fits' if fit else 'It does not fit'} under {fit.transition}."
 
     def _read(self) -> None:
-        self._account = self._control.request("GET", "/memory/ledger")
+        self._account = self._control.ledger()
 
     def _title(self) -> str:
         when = time.strftime("%H:%M:%S", time.localtime(self._account["wall"]))
@@ -121,7 +121,7 @@ class LedgerWidget(LiveWidget):
         return "\n".join([self._title(), parts, *([] if self.fit is None else [repr(self.fit)])])
 
 
-def ledger(server: Server) -> LedgerWidget:
+def ledger(server: ServerClient) -> LedgerWidget:
     """Who holds what of the machine's memory, live, with the budget; *Will it fit?* answers for
     any SavedModel under each transition, without loading it.
 

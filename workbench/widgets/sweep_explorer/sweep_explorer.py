@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.client.server import Server
+from workbench.client.server import ServerClient
 from workbench.core.status import failed_precondition, invalid_argument
 from workbench.experiments.load.borrowed_settings import in_force
 from workbench.experiments.simulator.calibrate import Calibration
@@ -69,7 +69,7 @@ class SweepExplorer:
 
     def __init__(
         self,
-        server: Server,
+        server: ServerClient,
         calibration: Calibration | None = None,
         *,
         payload: Any = None,
@@ -412,7 +412,7 @@ class _Face(LiveWidget):
 
 
 def sweep_explorer(
-    server: Server,
+    server: ServerClient,
     calibration: Calibration | None = None,
     *,
     payload: Any = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from workbench.client.server import Server
+from workbench.client.server import ServerClient
 from workbench.widgets.base.durable import Lasting, Output, display_live, in_notebook, lasting
 from workbench.widgets.base.live import LiveWidget
 from workbench.widgets.timeline.timeline_figure import frame_of, plot_timeline, text_of, title_of
@@ -24,7 +24,7 @@ class TimelineWidget(LiveWidget):
     """What happens to a model's versions, memory and traffic, as it happens; and, whenever
     versions have changed, what has happened, as an output that lasts."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: ServerClient) -> None:
         self._name = f"{server.model} on {server.name}"
         self._output: Output | None = None
         self._changed: float | None = None
@@ -77,7 +77,7 @@ class TimelineWidget(LiveWidget):
         self._output = display_live(self, kept.html, kept.text, kept.png)
 
 
-def timeline(server: Server) -> TimelineWidget:
+def timeline(server: ServerClient) -> TimelineWidget:
     """What happens to a model's versions, memory and traffic, as it happens.
 
     Drag to scrub back, Ctrl and the wheel (or + and -) to zoom, space to pause. What a caller

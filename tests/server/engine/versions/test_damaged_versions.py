@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from tests.servers import Server, floats
-from workbench.client.display.card import versions_card
 from workbench.client.display.views import versions_of
 from workbench.core.model_settings import ModelConfig
 from workbench.core.status import Code, not_found
@@ -182,7 +181,7 @@ def test_an_incomplete_version_is_seen_everywhere(server: Server, tmp_path: Path
         assert 'workbench_version_waiting{model="m",version="2",reason="missing file"} 1' in page
         versions = versions_of(json.loads(json.dumps(model.to_json())), [])
         assert repr(versions).splitlines()[-1] == f"version 2: waiting, {why}"
-        assert why in versions_card(versions)
+        assert why in versions._repr_html_()
         (event,) = [e for e in server.events() if e.kind == "source_waiting"]
         assert event.data == {"message": f"Version 2 of m is not complete yet, waiting: {why}"}
         (tmp_path / "data").rename(base / "2" / _DATA)

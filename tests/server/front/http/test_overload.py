@@ -85,12 +85,12 @@ def test_three_times_its_capacity(busy: wb.Server, where: Where) -> None:
 
 
 def counted(server: wb.Server) -> dict[str, int]:
-    (version,) = server._describe(server.model)["versions"]
+    (version,) = server.describe()["versions"]
     return dict(version["batches"])
 
 
 def test_what_is_refused_is_told_when_to_come_again(busy: wb.Server) -> None:
-    entry = busy._control.entry()
+    entry = busy.control.entry()
     body = json.dumps({"inputs": {"x": [1.0], "steps": [5 * STEPS]}})
     headers = {"Authorization": f"Bearer {entry.token}"}
 

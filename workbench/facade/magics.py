@@ -1,11 +1,11 @@
-"""`%serve model` and `%%serve`: serving by saying so in a cell.
+"""The magics `%serve model` and `%%serve`, which serve a model from a cell.
 
     %load_ext workbench
     %%serve --name digits
     model = build_and_train()
     model
 
-Running the cell again makes the model the next version, and says what changed.
+Running the cell again publishes the model as the next version, and shows the differences.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from IPython.core.magic_arguments import argument, magic_arguments, parse_argstr
 from IPython.display import display
 
 from workbench.client.outcomes import Outcome, outcome_of
-from workbench.client.serve import default_name, serve
-from workbench.client.server import Server
+from workbench.client.serve import default_name
 from workbench.core.status import ServingError
+from workbench.facade.entrances import serve
+from workbench.facade.notebook_server import Server
 
 
 @magics_class
@@ -78,14 +79,14 @@ class ServingMagics(Magics):  # type: ignore[misc]
 def _split(source: str) -> tuple[str, str | None]:
     """A cell's code before its last expression, and that expression if the cell ends with one.
 
-    The expression is evaluated apart, because IPython would show its value, which is a model.
+    The expression is evaluated separately, because IPython would display its value, the model.
     """
     body = ast.parse(source).body
     if not body or not isinstance(body[-1], ast.Expr):
         return source, None
     last = body[-1]
     lines = source.splitlines(keepends=True)
-    # Columns of a syntax tree count bytes.
+    # A syntax tree counts columns in bytes.
     before = lines[last.lineno - 1].encode()[: last.col_offset].decode()
     return "".join(lines[: last.lineno - 1]) + before, ast.unparse(last.value)
 
@@ -104,7 +105,7 @@ def _replace(shown: Any, outcome: Outcome) -> None:
     if hasattr(get_ipython(), "kernel"):
         shown.update(outcome)
     else:
-        # A terminal cannot take back what it has printed.
+        # A terminal cannot replace its output.
         print(outcome)
 
 

@@ -15,7 +15,7 @@ from jupyter_client.manager import KernelManager
 
 from workbench import load_ipython_extension
 from workbench.client.outcomes import Launched, Published, Reused
-from workbench.client.server import Server
+from workbench.facade import Server
 
 pytestmark = pytest.mark.timeout(120)
 

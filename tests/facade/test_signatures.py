@@ -1,0 +1,74 @@
+"""The methods of `Server` that are experiments and views: as the functions that they call."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import workbench as wb
+from workbench.experiments.simulator.calibrate import calibrate
+from workbench.experiments.sweep.sweep import sweep
+from workbench.experiments.sweep.tune import tune
+from workbench.experiments.transitions.compare_transitions import compare_transitions
+from workbench.experiments.versions.compare_versions import compare_versions
+from workbench.widgets.card_widget import card
+from workbench.widgets.ledger.ledger_widget import ledger
+from workbench.widgets.sweep_explorer.sweep_explorer import sweep_explorer
+from workbench.widgets.timeline.timeline import timeline
+
+FUNCTIONS = [
+    sweep,
+    tune,
+    calibrate,
+    compare_transitions,
+    compare_versions,
+    card,
+    timeline,
+    ledger,
+    sweep_explorer,
+]
+
+
+def after_the_first(function: Callable[..., Any]) -> tuple[list[inspect.Parameter], Any]:
+    """The parameters after the server (names, kinds, defaults, annotations), and the result."""
+    signature = inspect.signature(function)
+    return list(signature.parameters.values())[1:], signature.return_annotation
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_method_has_the_signature_of_its_function(function: Callable[..., Any]) -> None:
+    assert after_the_first(getattr(wb.Server, function.__name__)) == after_the_first(function)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_method_passes_every_argument_on(
+    function: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[inspect.BoundArguments] = []
+
+    def record(*args: Any, **kwargs: Any) -> None:
+        calls.append(inspect.signature(function).bind(*args, **kwargs))
+
+    monkeypatch.setattr(f"{function.__module__}.{function.__name__}", record)
+    server = wb.Server("none", "none")
+    names = [parameter.name for parameter in after_the_first(function)[0]]
+    getattr(server, function.__name__)(**{name: f"the {name}" for name in names})
+    expected = {"server": server, **{name: f"the {name}" for name in names}}
+    assert dict(calls[0].arguments) == expected
+
+
+def test_every_method_has_a_docstring() -> None:
+    for name, member in inspect.getmembers(wb.Server):
+        if not name.startswith("_"):
+            assert inspect.getdoc(member), name
+
+
+def test_every_public_name_is_there() -> None:
+    for name in wb.__all__:
+        assert getattr(wb, name) is not None
+    assert set(wb.__all__) <= set(dir(wb))
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = wb.nothing  # type: ignore[attr-defined]

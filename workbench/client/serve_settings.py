@@ -1,0 +1,172 @@
+"""The settings of a call of `serve`: those of the model, and those of the server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from workbench.client.display.memory_tables import parse_bytes
+from workbench.client.plain_settings import plain_setting
+from workbench.client.publishing.links import as_written, is_same_folder
+from workbench.client.server import ServerClient
+from workbench.core.batching.parameters import BatchingParameters
+from workbench.core.setting_kinds import number, optional, text, truth, whole
+from workbench.core.status import invalid_argument
+from workbench.processes.hosts import host_names
+from workbench.processes.lifetime import ProcessId
+from workbench.processes.registry import Entry
+
+DEFAULT_HOST = "127.0.0.1"
+
+
+@dataclass
+class ModelSettings:
+    """A model's settings as `serve` takes them; None for those that were not given.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, naming the setting that is not allowed.
+    """
+
+    transition: str | None = None
+    version_policy: Any = None
+    batching: BatchingParameters | Mapping[str, Any] | None = None
+    labels: Mapping[str, int] | None = None
+    probe: str | None = None
+    device: str = "auto"
+    memory_limit: int | str | None = None
+    gpu_memory_limit: int | str | None = None
+    given: dict[str, Any] = field(init=False)
+    """Those that were given, by name, as the control plane takes them."""
+
+    def __post_init__(self) -> None:
+        settings = {
+            "transition": self.transition,
+            "version_policy": self.version_policy,
+            "batching": self.batching,
+            "labels": self.labels,
+            "probe": self.probe,
+            "device": self.device,
+            "memory_limit_bytes": parse_bytes(self.memory_limit, "memory_limit"),
+            "gpu_memory_limit_bytes": parse_bytes(self.gpu_memory_limit, "gpu_memory_limit"),
+        }
+        self.given = {
+            name: plain_setting(name, value)
+            for name, value in settings.items()
+            if value is not None
+        }
+
+    def change(self, server: ServerClient, *names: str) -> tuple[str, ...]:
+        """Give a running server's model those of the settings `names` that were given.
+
+        Returns:
+            A line for each setting that has changed.
+        """
+        before: Mapping[str, Any] = server.describe()
+        changes = {n: self.given[n] for n in names if self.given.get(n, before[n]) != before[n]}
+        for name, value in changes.items():
+            setattr(server, name, value)
+        return tuple(
+            f"{name} changed from {_words(before[name])} to {_words(value)}"
+            for name, value in changes.items()
+        )
+
+
+def _words(value: Any) -> str:
+    if value is None:
+        return "automatic"
+    if not isinstance(value, dict):
+        return str(value)
+    return ", ".join(f"{k}={v}" for k, v in value.items() if v not in (None, [])) or "none"
+
+
+_KINDS = {
+    "host": text(r"\S+", "an address, or the name of one"),
+    "detach": truth(),
+    "idle_seconds": optional(number(0, above=True, unit="seconds"), "for no limit"),
+    "num_batch_threads": optional(whole(1), "for as many as there are CPUs"),
+    "per_version_slots": truth(),
+}
+_TOKEN = optional(text(r"[\x21-\x7e]*", "visible ASCII characters"), "for no token")
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """A server's settings as `serve` takes them. A running server keeps them to its end, except
+    `num_batch_threads`.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, naming the setting, its value (except the token), and the
+            allowed values.
+    """
+
+    host: str = DEFAULT_HOST
+    port: int = 0
+    token: str | None = ""
+    base_path: str | os.PathLike[str] | None = None
+    detach: bool = False
+    idle_seconds: float | None = None
+    allowed_hosts: Sequence[str] = ()
+    num_batch_threads: int | None = None
+    per_version_slots: bool = False
+
+    def __post_init__(self) -> None:
+        for name, kind in _KINDS.items():
+            kind.check(name, getattr(self, name))
+        if type(self.port) is not int or not 0 <= self.port < 2**16:
+            raise invalid_argument(
+                f"Port {self.port!r} cannot be used: give a number from 1 to 65535, or 0 to let "
+                "the system choose"
+            )
+        if not _TOKEN.accepts(self.token):
+            raise invalid_argument(f"Setting 'token' must be {_TOKEN.allowed}; it is not shown")
+        object.__setattr__(self, "allowed_hosts", host_names(self.allowed_hosts))
+
+    def spec(self, name: str) -> dict[str, Any]:
+        """The specification of a new server, as a launcher takes it."""
+        return {
+            "name": name,
+            "host": self.host,
+            "port": self.port,
+            "token": self.token,
+            "owner": None if self.detach else list(ProcessId.me()),
+            "idle_seconds": self.idle_seconds,
+            "num_batch_threads": self.num_batch_threads,
+            "per_version_slots": self.per_version_slots,
+            "data_plane": {"allowed_hosts": list(self.allowed_hosts)},
+        }
+
+    def change_slots(self, server: ServerClient) -> tuple[str, ...]:
+        """Set `num_batch_threads` of a running server if it was given; a line if it changed."""
+        if self.num_batch_threads is None:
+            return ()
+        before = server.control.describe_server()["num_batch_threads"]
+        if before == self.num_batch_threads:
+            return ()
+        server.control.set_slots(self.num_batch_threads)
+        return (f"num_batch_threads changed from {before} to {self.num_batch_threads}",)
+
+    def unlike(self, entry: Entry, base_path: Path) -> tuple[str, ...]:
+        """A line with the settings that a running server has otherwise and cannot change; the
+        token itself is never shown."""
+        other = []
+        if self.host not in (DEFAULT_HOST, entry.host):
+            other.append(f"host (it is {entry.host})")
+        if self.port not in (0, entry.port):
+            other.append(f"port (it is {entry.port})")
+        if self.token not in ("", entry.token):
+            other.append("token")
+        if self.base_path is not None and not is_same_folder(as_written(self.base_path), base_path):
+            other.append(f"base_path (it is {base_path})")
+        if self.detach and entry.owner is not None:
+            other.append("detach")
+        if self.idle_seconds not in (None, entry.idle_seconds):
+            other.append("idle_seconds")
+        if self.allowed_hosts and set(self.allowed_hosts) != set(entry.allowed_hosts):
+            there = ", ".join(entry.allowed_hosts) or "none"
+            other.append(f"allowed_hosts (they are: {there})")
+        if not other:
+            return ()
+        return (f"a running server keeps its {', its '.join(other)}: stop it first to change that",)
