@@ -213,9 +213,7 @@ export interface IExperiments {
   readonly running: readonly IRunning[];
 }
 
-export async function listExperiments(
-  settings: ServerConnection.ISettings
-): Promise<IExperiments> {
+export async function listExperiments(settings: ServerConnection.ISettings): Promise<IExperiments> {
   return request(settings, 'experiments?no_track_activity=1');
 }
 

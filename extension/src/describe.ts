@@ -36,9 +36,7 @@ export function formatBytes(bytes: number): string {
 /** `AVAILABLE · 36 MB`, with the state in TensorFlow Serving's own word. */
 export function versionDetail(version: IVersion, trans: ITexts): string {
   const state = version.error === null ? version.state : trans.__('failed');
-  return version.memory_bytes === null
-    ? state
-    : `${state} · ${formatBytes(version.memory_bytes)}`;
+  return version.memory_bytes === null ? state : `${state} · ${formatBytes(version.memory_bytes)}`;
 }
 
 /** A server on one line where its versions are listed below it: how it is, and its memory. */

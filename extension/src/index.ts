@@ -196,7 +196,8 @@ const running: JupyterFrontEndPlugin<void> = {
 
 const dashboard = viewPlugin({
   name: 'dashboard',
-  description: 'The dashboard of model servers, from the launcher, the palette and `workbench lab`.',
+  description:
+    'The dashboard of model servers, from the launcher, the palette and `workbench lab`.',
   command: CommandIDs.openDashboard,
   rank: 0,
   add: addDashboard,
@@ -226,7 +227,7 @@ const welcome = viewPlugin({
 
 const serve: JupyterFrontEndPlugin<void> = {
   id: `${NAME}:serve`,
-  description: 'Serves folders of the user\'s files, from the file browser and the palette.',
+  description: "Serves folders of the user's files, from the file browser and the palette.",
   autoStart: true,
   requires: [IModelServers],
   optional: [IDefaultFileBrowser, ICommandPalette, ITranslator],

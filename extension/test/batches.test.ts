@@ -63,13 +63,31 @@ test('a clock that goes back is a new server', () => {
 
 test('few sizes have a bar each, many share them', () => {
   assert.deepEqual(bins(new Map()), []);
-  assert.deepEqual(bins(new Map([[1, 4], [3, 2]])), [
-    { from: 1, to: 1, count: 4 },
-    { from: 2, to: 2, count: 0 },
-    { from: 3, to: 3, count: 2 }
-  ]);
-  const wide = bins(new Map([[1, 1], [40, 3], [63, 1], [64, 5]]));
-  assert.deepEqual(wide.map(bin => bin.count), [1, 0, 0, 0, 0, 4, 5]);
+  assert.deepEqual(
+    bins(
+      new Map([
+        [1, 4],
+        [3, 2]
+      ])
+    ),
+    [
+      { from: 1, to: 1, count: 4 },
+      { from: 2, to: 2, count: 0 },
+      { from: 3, to: 3, count: 2 }
+    ]
+  );
+  const wide = bins(
+    new Map([
+      [1, 1],
+      [40, 3],
+      [63, 1],
+      [64, 5]
+    ])
+  );
+  assert.deepEqual(
+    wide.map(bin => bin.count),
+    [1, 0, 0, 0, 0, 4, 5]
+  );
   assert.deepEqual(wide.at(-1), { from: 64, to: 127, count: 5 });
 });
 

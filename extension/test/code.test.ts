@@ -14,7 +14,10 @@ test('each deed has its cell', () => {
   const cell = (op: string, values = {}, model = 'digits') =>
     codeOf({ op, server: 'digits', model, values });
   const head = 'import workbench as wb\n\nserver = wb.connect("digits")\n';
-  assert.equal(cell('transition', { value: 'staged+hold' }), `${head}server.transition = "staged+hold"`);
+  assert.equal(
+    cell('transition', { value: 'staged+hold' }),
+    `${head}server.transition = "staged+hold"`
+  );
   assert.equal(cell('batching', { value: null }), `${head}server.batching = None`);
   assert.equal(cell('publish', { path: '/m/2' }), `${head}server.publish("/m/2")`);
   assert.equal(cell('rollback'), `${head}server.rollback()`);

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import type { IModel, IServer, IVersion } from '../src/api.ts';
 import * as describe from '../src/describe.ts';
 
 const trans = {
@@ -12,7 +13,11 @@ const trans = {
     trans.__(count === 1 ? one : many, ...args)
 };
 
-const version = (number: number, state: string, rest = {}): any => ({
+const version = (
+  number: number,
+  state: IVersion['state'],
+  rest: Partial<IVersion> = {}
+): IVersion => ({
   version: number,
   state,
   error: null,
@@ -20,9 +25,12 @@ const version = (number: number, state: string, rest = {}): any => ({
   ...rest
 });
 
-const server = (models: any[], rest = {}): any => ({
+const server = (models: IModel[], rest: Partial<IServer> = {}): IServer => ({
   name: 'digits',
   url: 'http://127.0.0.1:8501',
+  kernel_id: null,
+  budget_bytes: null,
+  requests_per_second: 0,
   state: 'running',
   memory_bytes: 340 * 2 ** 20,
   models,
@@ -76,7 +84,10 @@ test('all servers at a glance: the worst of them, requests, memory', () => {
     text: '1 server · 1.2 k requests/s · 340 MB of 12 GB'
   });
   const loading = server([{ name: 'digits', versions: [version(2, 'LOADING')] }]);
-  assert.equal(describe.overview([well, { ...loading, requests_per_second: 0 }], trans).status, 'changing');
+  assert.equal(
+    describe.overview([well, { ...loading, requests_per_second: 0 }], trans).status,
+    'changing'
+  );
   const dead = server([], { state: 'dead', memory_bytes: null, requests_per_second: 0 });
   assert.equal(describe.overview([well, dead], trans).status, 'failed');
   assert.equal(describe.serverDetail(dead, false, trans), 'dead');

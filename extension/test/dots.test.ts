@@ -58,7 +58,10 @@ test('every failed one keeps its column, and extremes stay in the range', () => 
   dots.add([1, 10, 1, 14, 1]);
   dots.add([2, 900_000, 1, 0, 1]);
   const { tiles, least, most } = dots.visible(0, 10, COLUMNS);
-  assert.deepEqual(tiles.flat().map(dot => dot[3]), [0, 14, 0]);
+  assert.deepEqual(
+    tiles.flat().map(dot => dot[3]),
+    [0, 14, 0]
+  );
   assert.deepEqual([least, most], [10, 900_000]);
 });
 
@@ -67,9 +70,15 @@ test('a dot that comes late is drawn, and what is old is forgotten', () => {
   dots.add([5, 10, 1, 0, 1]);
   drawn(dots, 0, 10);
   dots.add([4, 20, 2, 0, 1]);
-  assert.deepEqual(drawn(dots, 0, 10).map(dot => dot[0]), [4, 5]);
+  assert.deepEqual(
+    drawn(dots, 0, 10).map(dot => dot[0]),
+    [4, 5]
+  );
   dots.forget(4.5);
-  assert.deepEqual(drawn(dots, 0, 10).map(dot => dot[0]), [5]);
+  assert.deepEqual(
+    drawn(dots, 0, 10).map(dot => dot[0]),
+    [5]
+  );
   for (let i = 0; i < 20; i += 1) {
     dots.add([10 + i, 10, 1, 0, 1]);
   }

@@ -5,8 +5,14 @@ import { Guess } from '../src/charts/guess_data.ts';
 
 test('a stroke gives a value to every place that it passes, in either direction', () => {
   for (const [from, to] of [
-    [{ x: 0, y: 0 }, { x: 2, y: 20 }],
-    [{ x: 2, y: 20 }, { x: 0, y: 0 }]
+    [
+      { x: 0, y: 0 },
+      { x: 2, y: 20 }
+    ],
+    [
+      { x: 2, y: 20 },
+      { x: 0, y: 0 }
+    ]
   ]) {
     const guess = new Guess([0, 1, 2, 3]);
     guess.stroke(from, to);

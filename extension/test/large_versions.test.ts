@@ -33,10 +33,13 @@ test('they are told apart, and in their order', () => {
 });
 
 test('digits become the one form that a version has', () => {
-  assert.deepEqual(
-    ['0', '12', String(EDGE), BEYOND, LAST].map(versionOf),
-    [0, 12, EDGE, BEYOND, LAST]
-  );
+  assert.deepEqual(['0', '12', String(EDGE), BEYOND, LAST].map(versionOf), [
+    0,
+    12,
+    EDGE,
+    BEYOND,
+    LAST
+  ]);
 });
 
 test('colours go round as for small ones', () => {
@@ -54,7 +57,12 @@ function about(version: Version, state: string) {
 }
 
 test('the table of versions knows which one serves and which can be gone back to', () => {
-  const told = [about(LAST, 'END'), about(BEFORE, 'AVAILABLE'), about(BEYOND, 'END'), about(1, 'END')];
+  const told = [
+    about(LAST, 'END'),
+    about(BEFORE, 'AVAILABLE'),
+    about(BEYOND, 'END'),
+    about(1, 'END')
+  ];
   assert.equal(latestOf(told), BEFORE);
   assert.deepEqual(
     shownVersions(told).map(each => each.version),
@@ -91,9 +99,21 @@ test('the timeline keeps two neighbours apart', () => {
   const data = new TimelineData(new Dots(100));
   data.add(JSON.parse(JSON.stringify(pulse)) as IPulse);
   assert.deepEqual(data.versions, [BEFORE, LAST]);
-  assert.deepEqual([...data.memoryAt([6])], [[BEFORE, [100]], [LAST, [200]]]);
+  assert.deepEqual(
+    [...data.memoryAt([6])],
+    [
+      [BEFORE, [100]],
+      [LAST, [200]]
+    ]
+  );
   const { by } = data.ratesIn(5, 6);
-  assert.deepEqual([...by], [[BEFORE, [3]], [LAST, [4]]]);
+  assert.deepEqual(
+    [...by],
+    [
+      [BEFORE, [3]],
+      [LAST, [4]]
+    ]
+  );
 });
 
 test('batches are counted for each', () => {

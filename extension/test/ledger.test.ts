@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { magnifiedTo, segmentAt, segmentsOf, type IDevice, type IPart } from '../src/charts/ledger_data.ts';
+import {
+  magnifiedTo,
+  segmentAt,
+  segmentsOf,
+  type IDevice,
+  type IPart
+} from '../src/charts/ledger_data.ts';
 
 function part(kind: string, bytes: number, version: number | null = null): IPart {
   return { label: `${version} ${kind}`, kind, bytes, how: 'measured', model: null, version };
@@ -29,7 +35,12 @@ test('parts stand side by side, and one that was counted twice takes no room', (
 });
 
 test('what is ours is magnified where it is a small part of the device', () => {
-  const parts = [part('weights', 60, 1), part('process', 40), part('unattributed', 300), part('free', 9600)];
+  const parts = [
+    part('weights', 60, 1),
+    part('process', 40),
+    part('unattributed', 300),
+    part('free', 9600)
+  ];
   assert.equal(magnifiedTo(device(null, ...parts)), 104);
   // A budget that is near belongs into the picture, one that is far would push all to the left.
   assert.equal(magnifiedTo(device(200, ...parts)), 208);

@@ -58,7 +58,10 @@ function data(parts: Partial<SweepData> = {}): SweepData {
 
 test('a value has its place on its scale, also between two steps and beyond the ends', () => {
   const places = [0, 100, 150, 2000, 9000].map(v => data().place('batch_timeout_micros', v));
-  assert.deepEqual(places.map(place => Number(place.toFixed(2))), [0, 1, 2.67, 7, 7]);
+  assert.deepEqual(
+    places.map(place => Number(place.toFixed(2))),
+    [0, 1, 2.67, 7, 7]
+  );
 });
 
 test('what is under the sliders is found among what was simulated and measured', () => {
@@ -122,20 +125,20 @@ test('values, settings and intervals in words', () => {
 
 test('the summary and the table say what the charts show', () => {
   const made = data({ curve: [point()], measured: [point({ rate: 100 })] });
-  assert.equal(
-    made.summary(),
-    'Simulated: 490 requests/s, p99 4.0 ms, 8.8 rows a batch, stable.'
-  );
-  assert.deepEqual(made.rows().map(row => row.slice(0, 9)), [
+  assert.equal(made.summary(), 'Simulated: 490 requests/s, p99 4.0 ms, 8.8 rows a batch, stable.');
+  assert.deepEqual(
+    made.rows().map(row => row.slice(0, 9)),
     [
-      ...['simulated', '1.0 ms', '32', '2', '500/s', '490 (480 to 500)'],
-      ...['1.0 ms', '2.0 ms', '4.0 ms (3.0 ms to ?)']
-    ],
-    [
-      ...['measured', '1.0 ms', '32', '2', '100/s', '490 (480 to 500)'],
-      ...['1.0 ms', '2.0 ms', '4.0 ms (3.0 ms to ?)']
+      [
+        ...['simulated', '1.0 ms', '32', '2', '500/s', '490 (480 to 500)'],
+        ...['1.0 ms', '2.0 ms', '4.0 ms (3.0 ms to ?)']
+      ],
+      [
+        ...['measured', '1.0 ms', '32', '2', '100/s', '490 (480 to 500)'],
+        ...['1.0 ms', '2.0 ms', '4.0 ms (3.0 ms to ?)']
+      ]
     ]
-  ]);
+  );
 });
 
 test('names beside the ends of lines keep apart, in their order', () => {
@@ -150,7 +153,10 @@ test('sizes become few bars that hold every batch; reasons become shares', () =>
   assert.deepEqual(bins[15], { from: 31, to: 32, share: 0.25 });
   assert.equal(largestBatch(null, point(), null), 32);
   assert.equal(largestBatch(null), 1);
-  assert.deepEqual(sizeBins([], 3).map(bin => bin.share), [0, 0, 0]);
+  assert.deepEqual(
+    sizeBins([], 3).map(bin => bin.share),
+    [0, 0, 0]
+  );
   assert.deepEqual(reasonShares(point()), [
     ['full', 0.25],
     ['delay over', 0.75],

@@ -2,7 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { Dots } from '../src/charts/dots.ts';
-import { KEPT_SECONDS, TimelineData, type IEvent, type IPulse } from '../src/charts/timeline_data.ts';
+import {
+  KEPT_SECONDS,
+  TimelineData,
+  type IEvent,
+  type IPulse
+} from '../src/charts/timeline_data.ts';
 
 function state(seq: number, at: number, version: number, name: string): IEvent {
   const data = { state: name, harness: name.toLowerCase() };
@@ -69,11 +74,25 @@ test('memory is what was seen last, while there is a worker', () => {
 test('requests by version, and those that failed', () => {
   const data = new TimelineData(new Dots(100));
   data.add(pulse(10, { seconds: [[7, 1, 5, 0, 1, 2]] }));
-  data.add(pulse(11, { seconds: [[7, 1, 6, 1, 1, 2], [8, 2, 3, 0, 1, 2], [8, null, 0, 4, null, null]] }));
+  data.add(
+    pulse(11, {
+      seconds: [
+        [7, 1, 6, 1, 1, 2],
+        [8, 2, 3, 0, 1, 2],
+        [8, null, 0, 4, null, null]
+      ]
+    })
+  );
 
   const { at, by, failed } = data.ratesIn(7, 9);
   assert.deepEqual(at, [7, 8]);
-  assert.deepEqual([...by], [[1, [6, 0]], [2, [0, 3]]]);
+  assert.deepEqual(
+    [...by],
+    [
+      [1, [6, 0]],
+      [2, [0, 3]]
+    ]
+  );
   assert.deepEqual(failed, [1, 4]);
 });
 
@@ -89,7 +108,10 @@ test('what is too old is forgotten, a state that holds is not', () => {
   );
   data.add(pulse(20 + KEPT_SECONDS));
 
-  assert.deepEqual(data.spans.map(s => s.state), ['AVAILABLE']);
+  assert.deepEqual(
+    data.spans.map(s => s.state),
+    ['AVAILABLE']
+  );
   assert.equal(data.seconds.size + data.dots.size + data.memory.size, 0);
 });
 
@@ -98,7 +120,10 @@ test('a decision is a line of the log, with its reason', () => {
   const decision = { seq: 1, kind: 'decision', monotonic: 4, wall: 4, version: 2, line: null };
   data.add(pulse(5, { events: [{ ...decision, data: { act: 'load', why: 'it is wanted' } }] }));
 
-  assert.deepEqual(data.linesAt(4.2, 0.5).map(l => l.text), ['Policy: load version 2, it is wanted']);
+  assert.deepEqual(
+    data.linesAt(4.2, 0.5).map(l => l.text),
+    ['Policy: load version 2, it is wanted']
+  );
   assert.deepEqual(data.linesAt(6, 0.5), []);
 });
 
@@ -117,7 +142,9 @@ test('what is told again does not count twice, and a fresh start forgets what wa
 
 test('what happened last is an event or a request, and not that time goes on', () => {
   const data = new TimelineData(new Dots(100));
-  data.add(pulse(10, { events: [state(1, 3, 1, 'AVAILABLE')], seconds: [[7, 1, 0, 0, null, null]] }));
+  data.add(
+    pulse(10, { events: [state(1, 3, 1, 'AVAILABLE')], seconds: [[7, 1, 0, 0, null, null]] })
+  );
   assert.equal(data.happened, 3);
   data.add(pulse(20, { seconds: [[12, 1, 5, 0, 1, 2]] }));
   data.add(pulse(30, { seconds: [[25, null, 0, 0, null, null]] }));

@@ -180,11 +180,20 @@ export function diagnosis(batches: IBatches): string {
   if (share('full') > 0.5) {
     said.push('Most were full before the delay was over: a larger max_batch_size could help.');
   } else if (share('timeout') > 0.5 && rows < 2) {
-    said.push('Most waited for the whole delay and hardly anybody joined: a shorter one costs nothing.');
-  } else if (share('timeout') > 0.5 && Math.max(...batches.sizes.values()) > 0.8 * batches.batches) {
-    said.push('Nearly all had as many: that is how many ask at a time, it seems, and the delay only waits.');
+    said.push(
+      'Most waited for the whole delay and hardly anybody joined: a shorter one costs nothing.'
+    );
+  } else if (
+    share('timeout') > 0.5 &&
+    Math.max(...batches.sizes.values()) > 0.8 * batches.batches
+  ) {
+    said.push(
+      'Nearly all had as many: that is how many ask at a time, it seems, and the delay only waits.'
+    );
   } else if (share('timeout') > 0.5) {
-    said.push('Most were closed by the delay: a longer one makes larger batches where more requests come.');
+    said.push(
+      'Most were closed by the delay: a longer one makes larger batches where more requests come.'
+    );
   } else if (share('executor_idle') > 0.5) {
     said.push('Most began as soon as an executor was free: nothing waits for company.');
   }

@@ -66,7 +66,11 @@ export class Dots {
   }
 
   /** What is to be drawn from `start` to `end` in so many columns, and its range of latencies. */
-  visible(start: number, end: number, columns: number): { tiles: Dot[][]; least: number; most: number } {
+  visible(
+    start: number,
+    end: number,
+    columns: number
+  ): { tiles: Dot[][]; least: number; most: number } {
     // Columns of 2^n: the same while the picture is only made a little wider.
     const column = 2 ** Math.round(Math.log2((end - start) / Math.max(1, columns)));
     if (column !== this._column) {

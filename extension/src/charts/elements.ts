@@ -46,10 +46,6 @@ export function dataTable(
     { class: 'wb-data' },
     make('caption', {}, caption),
     make('thead', {}, make('tr', {}, ...head.map(text => make('th', { scope: 'col' }, text)))),
-    make(
-      'tbody',
-      {},
-      ...rows.map(row => make('tr', {}, ...row.map(text => make('td', {}, text))))
-    )
+    make('tbody', {}, ...rows.map(row => make('tr', {}, ...row.map(text => make('td', {}, text)))))
   );
 }

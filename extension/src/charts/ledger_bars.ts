@@ -114,17 +114,17 @@ export class LedgerBars {
     this.node.addEventListener('blur', () => this._select(null));
     const observer = new ResizeObserver(() => this._draw());
     observer.observe(this.node);
-    this._ends.push(() => observer.disconnect(), onThemeChange(() => this._draw()));
+    this._ends.push(
+      () => observer.disconnect(),
+      onThemeChange(() => this._draw())
+    );
   }
 
   /** @param asked bytes that one more version would need at most; null: nobody asked. */
   show(device: IDevice, asked: number | null): void {
     this._device = device;
     this._asked = asked;
-    this.node.setAttribute(
-      'aria-label',
-      `${device.summary}. Left and right go from part to part.`
-    );
+    this.node.setAttribute('aria-label', `${device.summary}. Left and right go from part to part.`);
     this._draw();
   }
 
@@ -300,6 +300,10 @@ export class LedgerBars {
     const left = device.limit - device.reserved;
     const said = left < 0 ? `${bytesText(-left)} beyond` : `${bytesText(left)} left`;
     context.textAlign = x > width / 2 ? 'right' : 'left';
-    context.fillText(`budget ${bytesText(device.limit)}, ${said}`, x + (x > width / 2 ? 1 : -1), words);
+    context.fillText(
+      `budget ${bytesText(device.limit)}, ${said}`,
+      x + (x > width / 2 ? 1 : -1),
+      words
+    );
   }
 }

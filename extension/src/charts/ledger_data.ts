@@ -60,9 +60,7 @@ export function isOurs(part: IPart): boolean {
 /** Up to how many bytes the magnified bar goes; null where the whole one shows it well enough.
  * `asked` is what one more version would need. */
 export function magnifiedTo(device: IDevice, asked = 0): number | null {
-  const ours = device.parts
-    .filter(isOurs)
-    .reduce((sum, part) => sum + Math.max(0, part.bytes), 0);
+  const ours = device.parts.filter(isOurs).reduce((sum, part) => sum + Math.max(0, part.bytes), 0);
   let end = Math.max(ours, asked > 0 ? device.taken + asked : 0);
   const budget = device.budget_at;
   if (budget !== null && budget > end && budget < NEAR * end) {

@@ -59,7 +59,10 @@ export class Plot {
   private readonly _plot: uPlot;
   private readonly _ends: (() => void)[] = [];
 
-  constructor(host: HTMLElement, private readonly _options: IPlotOptions) {
+  constructor(
+    host: HTMLElement,
+    private readonly _options: IPlotOptions
+  ) {
     this.node = document.createElement('div');
     this.node.className = 'wb-plot';
     this.node.setAttribute('role', 'img');

@@ -24,7 +24,9 @@ export function sizeHistogram(simulated: IPoint | null, measured: IPoint | null)
     const rows = bin.from === bin.to ? `${bin.from} rows` : `${bin.from} to ${bin.to} rows`;
     const shares = bins.map(each => each?.[i].share ?? null);
     const title = shares
-      .map((share, k) => (share === null ? '' : `${k ? 'measured' : 'simulated'} ${percent(share)}`))
+      .map((share, k) =>
+        share === null ? '' : `${k ? 'measured' : 'simulated'} ${percent(share)}`
+      )
       .filter(text => text !== '')
       .join(', ');
     return make(
@@ -39,7 +41,9 @@ export function sizeHistogram(simulated: IPoint | null, measured: IPoint | null)
   });
   const words = points
     .map((point, k) =>
-      point === null ? '' : `${k ? 'measured' : 'simulated'} ${point.batchRows.toFixed(1)} rows in the mean`
+      point === null
+        ? ''
+        : `${k ? 'measured' : 'simulated'} ${point.batchRows.toFixed(1)} rows in the mean`
     )
     .filter(text => text !== '')
     .join(', ');

@@ -35,7 +35,10 @@ export class SweepChart {
   private readonly _plots: Plot[];
   private readonly _splits: number[] = [];
 
-  constructor(host: HTMLElement, private readonly _data: SweepData) {
+  constructor(
+    host: HTMLElement,
+    private readonly _data: SweepData
+  ) {
     const base = { syncKey: `wb-sweep-${(made += 1)}` };
     const options: IPlotOptions[] = [
       {
@@ -68,7 +71,9 @@ export class SweepChart {
     this._splits.splice(0, this._splits.length, ...this._data.splits());
     for (const plot of this._plots) {
       plot.show(-LEFT_ROOM, steps + LEFT_ROOM + NAME_SHARE * steps);
-      plot.describe(`${plot === this._plots[0] ? 'latency' : 'throughput'}. ${this._data.summary()}`);
+      plot.describe(
+        `${plot === this._plots[0] ? 'latency' : 'throughput'}. ${this._data.summary()}`
+      );
     }
   }
 
@@ -137,12 +142,18 @@ export class SweepChart {
   ): void {
     const look = LOOKS[name];
     const colour = theme.dark ? look.dark : look.light;
-    const line = this._curve().map(point => [this._place(point), point[name]?.[1] ?? null] as const);
+    const line = this._curve().map(
+      point => [this._place(point), point[name]?.[1] ?? null] as const
+    );
     this._stroke(plot, context, line, colour, look.dash, 2);
     const ratio = devicePixelRatio || 1;
     const here = this._data.here?.[name];
     if (here && this._curve().length > 0) {
-      const x = plot.valToPos(this._data.place(this._data.axis, this._data.setting[this._data.axis]), 'x', true);
+      const x = plot.valToPos(
+        this._data.place(this._data.axis, this._data.setting[this._data.axis]),
+        'x',
+        true
+      );
       context.fillStyle = colour;
       const size = 5 * ratio;
       context.fillRect(x - size / 2, plot.valToPos(here[1], 'y', true) - size / 2, size, size);
@@ -214,7 +225,10 @@ export class SweepChart {
           continue;
         }
         const look = LOOKS[name];
-        const colour = faded(theme.dark ? look.dark : look.light, this._data.onCurve(point) ? 1 : 0.3);
+        const colour = faded(
+          theme.dark ? look.dark : look.light,
+          this._data.onCurve(point) ? 1 : 0.3
+        );
         const x = plot.valToPos(this._place(point), 'x', true);
         const y = (value: number) => plot.valToPos(Math.max(value, 1e-9), 'y', true);
         const [low, middle, high] = found;
@@ -225,7 +239,10 @@ export class SweepChart {
         context.beginPath();
         context.moveTo(x, Math.min(from, bottom));
         context.lineTo(x, Math.max(to, top));
-        for (const [known, end] of [[low, from], [high, to]] as const) {
+        for (const [known, end] of [
+          [low, from],
+          [high, to]
+        ] as const) {
           if (known !== null) {
             context.moveTo(x - 4 * ratio, end);
             context.lineTo(x + 4 * ratio, end);

@@ -5,7 +5,12 @@
 
 import { countText, durationText } from './text';
 
-export const AXES = ['batch_timeout_micros', 'max_batch_size', 'num_batch_threads', 'rate'] as const;
+export const AXES = [
+  'batch_timeout_micros',
+  'max_batch_size',
+  'num_batch_threads',
+  'rate'
+] as const;
 
 export type Axis = (typeof AXES)[number];
 export type Setting = Record<Axis, number>;
@@ -115,9 +120,7 @@ export class SweepData {
 
   /** Whether a point lies on the curve's plane: only the axis may be another. */
   onCurve(point: IPoint): boolean {
-    return AXES.every(
-      axis => axis === this.axis || point.setting[axis] === this.setting[axis]
-    );
+    return AXES.every(axis => axis === this.axis || point.setting[axis] === this.setting[axis]);
   }
 
   /** The range of latencies in microseconds, with round ends, so that a drag does not shake it. */

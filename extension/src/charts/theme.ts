@@ -29,8 +29,7 @@ const DARK = '(prefers-color-scheme: dark)';
 
 export function themeOf(element: Element): ITheme {
   const style = getComputedStyle(element);
-  const value = (name: string, fallback: string) =>
-    style.getPropertyValue(name).trim() || fallback;
+  const value = (name: string, fallback: string) => style.getPropertyValue(name).trim() || fallback;
   const { jpThemeLight: named, jpThemeName: name } = document.body.dataset;
   const forced = matchMedia(FORCED).matches;
   // Where colours are forced, the page's own theme is not what is seen.

@@ -44,7 +44,10 @@ export class Timeline {
   /** The server's clock when the page's clock was `_readAt`. */
   private _readAt = 0;
 
-  constructor(host: HTMLElement, private readonly _data: TimelineData) {
+  constructor(
+    host: HTMLElement,
+    private readonly _data: TimelineData
+  ) {
     const sync = `wb-timeline-${(made += 1)}`;
     const charts = make('div', {
       class: 'wb-charts',
@@ -316,7 +319,10 @@ export class Timeline {
       const colour = versionColour(version, theme.dark);
       context.beginPath();
       times.forEach((time, i) => {
-        context.lineTo(plot.valToPos(time, 'x', true), plot.valToPos(below[i] + bytes[i], 'y', true));
+        context.lineTo(
+          plot.valToPos(time, 'x', true),
+          plot.valToPos(below[i] + bytes[i], 'y', true)
+        );
       });
       for (let i = times.length - 1; i >= 0; i -= 1) {
         context.lineTo(plot.valToPos(times[i], 'x', true), plot.valToPos(below[i], 'y', true));

@@ -205,7 +205,10 @@ export class TimelineData {
   }
 
   /** Requests a second, answered (by version) and failed, in the whole seconds of a range. */
-  ratesIn(start: number, end: number): { at: number[]; by: Map<Version, number[]>; failed: number[] } {
+  ratesIn(
+    start: number,
+    end: number
+  ): { at: number[]; by: Map<Version, number[]>; failed: number[] } {
     const first = Math.floor(start);
     const count = Math.max(0, Math.ceil(end) - first);
     const at = Array.from({ length: count }, (_, i) => first + i);

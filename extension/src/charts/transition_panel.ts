@@ -6,7 +6,14 @@ import { make } from './elements';
 import { Plot, type IPlotOptions } from './plot';
 import { bytesText, durationText } from './text';
 import { faded, failedColour, versionColour, type ITheme } from './theme';
-import { FAILED, HELD, momentText, sinceText, type IRun, type SharedAxes } from './transitions_data';
+import {
+  FAILED,
+  HELD,
+  momentText,
+  sinceText,
+  type IRun,
+  type SharedAxes
+} from './transitions_data';
 import { drawFailed, drawState } from './version_marks';
 
 const LANE = 20;
@@ -66,7 +73,9 @@ export class TransitionPanel {
       }
     ];
     this._plots = options.map(option => new Plot(plots, option));
-    this._plots.forEach((plot, i) => plot.describe(`${_run.title}, ${options[i].label}: ${_run.head}`));
+    this._plots.forEach((plot, i) =>
+      plot.describe(`${_run.title}, ${options[i].label}: ${_run.head}`)
+    );
     this.update();
   }
 
@@ -82,7 +91,9 @@ export class TransitionPanel {
   tell(): void {
     const { moment } = this._axes;
     this._moment.textContent =
-      moment === null ? '' : `${sinceText(moment, this._axes.span)}: ${momentText(this._run, moment)}`;
+      moment === null
+        ? ''
+        : `${sinceText(moment, this._axes.span)}: ${momentText(this._run, moment)}`;
   }
 
   /** The time below a point of the page, and how wide the plots are. */

@@ -60,7 +60,10 @@ export class SharedAxes {
     let most = 2 ** 20;
     for (const { memory } of runs) {
       for (let i = 0; i < memory.at.length; i += 1) {
-        most = Math.max(most, memory.by.reduce((sum, [, bytes]) => sum + bytes[i], 0));
+        most = Math.max(
+          most,
+          memory.by.reduce((sum, [, bytes]) => sum + bytes[i], 0)
+        );
       }
     }
     this.mostMemory = most * 1.15;

@@ -110,10 +110,14 @@ export class Dashboard extends Widget {
     );
     this._deedBar.replaceChildren(
       make('span', {}, done.text),
-      button(trans.__('Copy as code'), trans.__('Copy the notebook cell that does the same'), () => {
-        Clipboard.copyToSystem(code);
-        this._say(trans.__('Copied.'));
-      }),
+      button(
+        trans.__('Copy as code'),
+        trans.__('Copy the notebook cell that does the same'),
+        () => {
+          Clipboard.copyToSystem(code);
+          this._say(trans.__('Copied.'));
+        }
+      ),
       insert,
       button('×', trans.__('Hide this'), () => {
         this._deedBar.hidden = true;
@@ -255,10 +259,7 @@ export async function askForTrust(why: string, trans: TranslationBundle): Promis
       // What the server has said ends with its own advice.
       why.replace(/\. A SavedModel is a program.*$/s, '.')
     ),
-    buttons: [
-      Dialog.cancelButton(),
-      Dialog.warnButton({ label: trans.__('Serve it') })
-    ],
+    buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: trans.__('Serve it') })],
     defaultButton: 0
   });
   return answer.button.accept;

@@ -21,13 +21,7 @@ const LOOK_MILLIS = 2000;
 const QUIET_LOOK_MILLIS = 5000;
 const QUIET_SECONDS = 10;
 const MAX_BACKOFF_MILLIS = 30_000;
-const TRANSITIONS = [
-  'smooth',
-  'unload_first',
-  'unload_first+hold',
-  'staged',
-  'staged+hold'
-];
+const TRANSITIONS = ['smooth', 'unload_first', 'unload_first+hold', 'staged', 'staged+hold'];
 const NOTE = 'latency from when the server accepted a request, a wait for a version included';
 
 interface INews {

@@ -89,7 +89,14 @@ export class ExperimentsPanel {
       return;
     }
     const focused = (document.activeElement as HTMLElement | null)?.dataset?.experiment;
-    const head = ['', trans.__('kind'), trans.__('model'), trans.__('when'), trans.__('what came out'), ''];
+    const head = [
+      '',
+      trans.__('kind'),
+      trans.__('model'),
+      trans.__('when'),
+      trans.__('what came out'),
+      ''
+    ];
     this._list.replaceChildren(
       make(
         'table',
@@ -156,7 +163,11 @@ export class ExperimentsPanel {
     this._one.replaceChildren(
       make('div', { class: 'wb-controls' }, back, insert),
       make('h3', {}, what),
-      make('p', { class: 'wb-soft' }, told.includes(found.summary) ? when : `${when}, ${found.summary}`),
+      make(
+        'p',
+        { class: 'wb-soft' },
+        told.includes(found.summary) ? when : `${when}, ${found.summary}`
+      ),
       ...found.sentences.map(text => make('p', {}, text)),
       make('img', {
         src: `data:image/png;base64,${found.picture}`,

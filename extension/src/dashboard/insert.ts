@@ -6,7 +6,9 @@ import type { Widget } from '@lumino/widgets';
 /** The part of a notebook panel that is needed; its package is not asked for. */
 interface INotebookPanel extends Widget {
   readonly content: {
-    readonly activeCell: { readonly model: { readonly sharedModel: { setSource(text: string): void } } } | null;
+    readonly activeCell: {
+      readonly model: { readonly sharedModel: { setSource(text: string): void } };
+    } | null;
   };
 }
 

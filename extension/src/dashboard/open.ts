@@ -48,7 +48,9 @@ export function addDashboard(
 
   commands.addCommand(CommandIDs.openDashboard, {
     label: args =>
-      args['isPalette'] ? trans.__('Open the Dashboard of Model Servers') : trans.__('Model servers'),
+      args['isPalette']
+        ? trans.__('Open the Dashboard of Model Servers')
+        : trans.__('Model servers'),
     caption: trans.__('Versions, transitions, batches and memory of the model servers, live'),
     icon: args => (args['isPalette'] ? undefined : workbenchIcon),
     describedBy: takes(trans, {

@@ -89,7 +89,11 @@ export class BatchesPanel {
     this._reasons.replaceChildren(
       ...reasons.map(([reason, count]) => {
         const share = Math.round((100 * count) / Math.max(1, batches.batches));
-        const bar = make('span', { class: 'wb-membar' }, make('span', { class: 'wb-Reasons-fill' }));
+        const bar = make(
+          'span',
+          { class: 'wb-membar' },
+          make('span', { class: 'wb-Reasons-fill' })
+        );
         (bar.firstElementChild as HTMLElement).style.width = `${share}%`;
         return make('div', {}, bar, `${REASONS[reason] ?? reason} ${share} %`);
       })
@@ -120,7 +124,12 @@ export class LedgerPanel {
   show(ledger: ILedger): void {
     const trans = this._trans;
     const { dark } = themeOf(this._body);
-    const told = ledger.cells.map(cell => [whose(cell), cell.kind, bytesText(cell.bytes), cell.how]);
+    const told = ledger.cells.map(cell => [
+      whose(cell),
+      cell.kind,
+      bytesText(cell.bytes),
+      cell.how
+    ]);
     const limits = Object.values(ledger.budget).map(each => Object.values(each).map(bytesText));
     const drawn = JSON.stringify([told, limits, ledger.notes, dark]);
     if (drawn === this._drawn) {
@@ -251,8 +260,7 @@ export class LogPanel {
         (!this._mine.checked || event.model === this._model) &&
         event.line.toLowerCase().includes(wanted)
     );
-    const atEnd =
-      this._lines.scrollTop + this._lines.clientHeight >= this._lines.scrollHeight - 8;
+    const atEnd = this._lines.scrollTop + this._lines.clientHeight >= this._lines.scrollHeight - 8;
     this._lines.replaceChildren(
       ...told
         .slice(-LINES_SHOWN)

@@ -69,7 +69,9 @@ export function addWelcome(
       ...cwd(trans),
       beside: {
         type: 'string',
-        description: trans.__('A file of the user that is opened beside it, and is the one in front')
+        description: trans.__(
+          'A file of the user that is opened beside it, and is the one in front'
+        )
       }
     }),
     execute: async args => {

@@ -134,11 +134,15 @@ export class ServerCard {
           publish.value = '';
         });
       }),
-      button('Roll back', 'Move the latest version aside; the one before serves again', () =>
-        void this._do('rollback', {}, 'rolling back')
+      button(
+        'Roll back',
+        'Move the latest version aside; the one before serves again',
+        () => void this._do('rollback', {}, 'rolling back')
       ),
-      button('Undo', 'Bring back the version that was rolled back last', () =>
-        void this._do('undo', {}, 'bringing it back')
+      button(
+        'Undo',
+        'Bring back the version that was rolled back last',
+        () => void this._do('undo', {}, 'bringing it back')
       ),
       button('Stop', 'End this server', () => this._stop(), 'wb-button wb-danger')
     ];
@@ -162,11 +166,7 @@ export class ServerCard {
         this._asOf.node
       ),
       ...(face.outcome === '' ? [] : [make('div', { class: 'wb-section wb-soft' }, face.outcome)]),
-      make(
-        'div',
-        { class: 'wb-section wb-scroll' },
-        this._rows.node
-      ),
+      make('div', { class: 'wb-section wb-scroll' }, this._rows.node),
       make(
         'div',
         { class: 'wb-section wb-controls' },
@@ -293,8 +293,14 @@ export class ServerCard {
     say(this._rateText, `${countText(rate)} requests/s${held}${lost}`);
     say(this._p99Text, high === null ? 'no latency yet' : `p99 ${durationText(high)}`);
     this._rate.draw(rates, `requests a second over the last minute, now ${countText(rate)}`);
-    this._p99.draw(p99, `99th percentile of latency over the last minute, now ${this._p99Text.textContent}`);
-    if (document.activeElement !== this._transition && this._transition.value !== pulse.model.transition) {
+    this._p99.draw(
+      p99,
+      `99th percentile of latency over the last minute, now ${this._p99Text.textContent}`
+    );
+    if (
+      document.activeElement !== this._transition &&
+      this._transition.value !== pulse.model.transition
+    ) {
       this._transition.value = pulse.model.transition;
     }
     const used = [this._size, this._delay] as (Element | null)[];

@@ -91,19 +91,25 @@ export class ComparisonView {
     const [first, second] = this._about.versions;
     this._previous = button('‹', 'The page before', () => this._turn(this._page.page - 1));
     this._next = button('›', 'The next page', () => this._turn(this._page.page + 1));
-    this._undo = button('Undo', 'Put back which versions were wanted before', () =>
-      void this._do('undo', {}, 'putting it back')
+    this._undo = button(
+      'Undo',
+      'Put back which versions were wanted before',
+      () => void this._do('undo', {}, 'putting it back')
     );
     for (const version of [first, second]) {
       this._acts.push(
-        button(`Serve version ${version}`, `Let version ${version} answer the requests`, () =>
-          void this._do('promote', { version }, `version ${version} is to serve`)
+        button(
+          `Serve version ${version}`,
+          `Let version ${version} answer the requests`,
+          () => void this._do('promote', { version }, `version ${version} is to serve`)
         )
       );
     }
     const labels = [first, second].map(version =>
-      button(`Label ${version}`, `Let the label mean version ${version}`, () =>
-        void this._do('label', { version, label: this._label.value }, 'labelling')
+      button(
+        `Label ${version}`,
+        `Let the label mean version ${version}`,
+        () => void this._do('label', { version, label: this._label.value }, 'labelling')
       )
     );
     this._acts.push(...labels);
@@ -246,7 +252,11 @@ export class ComparisonView {
         {},
         make('td', { class: 'wb-wrap' }, name),
         ...values.map((value, i) =>
-          this._cell((value ?? 0) / (isShare ? 1 : most), colours[i], isShare ? percent(value ?? 0) : short(value))
+          this._cell(
+            (value ?? 0) / (isShare ? 1 : most),
+            colours[i],
+            isShare ? percent(value ?? 0) : short(value)
+          )
         )
       );
     });
@@ -326,7 +336,8 @@ export class ComparisonView {
       dot.style.background = versionColour(version, dark);
       return make('div', {}, dot, `${version}: ${said}${mark}`);
     });
-    const label = item.label === null ? [] : [make('div', { class: 'wb-soft' }, `is ${item.label}`)];
+    const label =
+      item.label === null ? [] : [make('div', { class: 'wb-soft' }, `is ${item.label}`)];
     const picture =
       item.png === undefined
         ? make('div', { class: 'wb-input' }, item.input ?? '')

@@ -141,8 +141,7 @@ export class GuessView {
       this._place = Math.min(most, Math.max(0, this._place + (along ?? 0)));
       const before = this._guess.values[this._place] ?? (low + high) / 2;
       this._guess.values[this._place] = Math.min(high, Math.max(low, before + (up ?? 0)));
-      this._said.textContent =
-        `${this._placeText(this._place)}: ${short(this._guess.values[this._place] ?? 0)}`;
+      this._said.textContent = `${this._placeText(this._place)}: ${short(this._guess.values[this._place] ?? 0)}`;
       this._update(false);
       event.preventDefault();
       event.stopPropagation();

@@ -148,7 +148,10 @@ export class LedgerView {
     for (const device of this._told) {
       let shown = this._bars.get(device.device);
       if (shown === undefined) {
-        const legend = make('ul', { class: 'wb-legend', 'aria-label': `Parts of ${device.device}` });
+        const legend = make('ul', {
+          class: 'wb-legend',
+          'aria-label': `Parts of ${device.device}`
+        });
         const summary = make('p', { class: 'wb-device' });
         const host = make('div', {}, summary);
         const bars = new LedgerBars(host, part => {
@@ -249,7 +252,8 @@ export class LedgerView {
     const rows = fit.transitions.map(each => {
       const verdict = make('td', {}, each.fits ? '✓ fits' : '✗ does not fit');
       verdict.classList.toggle('wb-bad', !each.fits);
-      const name = each.name === fit.transition.split('+')[0] ? `${each.name} (set now)` : each.name;
+      const name =
+        each.name === fit.transition.split('+')[0] ? `${each.name} (set now)` : each.name;
       const cure = make('td', { class: 'wb-wrap' }, each.cure || '–');
       return make('tr', {}, make('td', {}, name), verdict, make('td', {}, each.words), cure);
     });

@@ -37,7 +37,10 @@ export class Link implements IWire {
   /** Called when the kernel falls silent, and when it is heard again. */
   onSilence: (silent: boolean) => void = () => {};
 
-  constructor(private readonly _model: IModel, node: HTMLElement) {
+  constructor(
+    private readonly _model: IModel,
+    node: HTMLElement
+  ) {
     const receive = (message: Record<string, unknown>) => this._receive(message);
     this._model.on('msg:custom', receive);
     this._ends.push(() => this._model.off('msg:custom', receive));

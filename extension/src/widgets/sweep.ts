@@ -45,7 +45,10 @@ export class SweepExplorerView {
   private readonly _sliders = new Map<Axis, HTMLInputElement>();
   private readonly _values = new Map<Axis, HTMLOutputElement>();
   private readonly _axis = make('select', { 'aria-label': 'curve against' });
-  private readonly _buttons: Record<'calibrate' | 'measure' | 'apply' | 'export', HTMLButtonElement>;
+  private readonly _buttons: Record<
+    'calibrate' | 'measure' | 'apply' | 'export',
+    HTMLButtonElement
+  >;
   private readonly _cancel: HTMLButtonElement;
   private readonly _progress = make('progress', { max: '1', hidden: '', 'aria-label': 'progress' });
   private readonly _message = make('p', { class: 'wb-message', role: 'status' });
@@ -321,7 +324,10 @@ export class SweepExplorerView {
       make('pre', { 'aria-label': 'batching parameters file' }, text, copy)
     );
     this._file.hidden = false;
-    this._say('For --batching_parameters_file, of TensorFlow Serving or workbench model-server.', true);
+    this._say(
+      'For --batching_parameters_file, of TensorFlow Serving or workbench model-server.',
+      true
+    );
   }
 
   private _say(text: string, ok: boolean): void {
@@ -333,10 +339,7 @@ export class SweepExplorerView {
     const { here, measuredHere } = this._data;
     this._chart.update();
     this._summary.textContent = this._data.summary();
-    this._side.replaceChildren(
-      sizeHistogram(here, measuredHere),
-      reasonBars(here, measuredHere)
-    );
+    this._side.replaceChildren(sizeHistogram(here, measuredHere), reasonBars(here, measuredHere));
     const diagnosed = measuredHere ?? here;
     const kind = measuredHere === null ? 'simulated' : 'measured';
     const texts = diagnosed?.diagnoses ?? [];

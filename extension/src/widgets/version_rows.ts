@@ -57,7 +57,9 @@ export class VersionRows {
       row.wait(version, reason);
       wanted.set(row.key, row);
     }
-    const drawn = [...wanted.values()].map(row => `${row.key}${row.why.hidden ? '' : ' why'}`).join();
+    const drawn = [...wanted.values()]
+      .map(row => `${row.key}${row.why.hidden ? '' : ' why'}`)
+      .join();
     if (drawn !== this._drawn) {
       this._drawn = drawn;
       this._rows.clear();
@@ -143,14 +145,20 @@ class Row {
     this._told = told;
     this._version.textContent = String(about.version);
     this._dot.className = `wb-dot ${look}`;
-    this._state.textContent = failed ? 'failed' : about.state === 'END' ? 'ended' : about.state.toLowerCase();
+    this._state.textContent = failed
+      ? 'failed'
+      : about.state === 'END'
+        ? 'ended'
+        : about.state.toLowerCase();
     this._bar.hidden = bytes <= 0;
     this._fill.style.width = `${(100 * bytes) / most}%`;
     this._fill.style.background = versionColour(about.version, dark);
     this._bytes.textContent = bytes > 0 ? bytesText(bytes) : '';
     this._loaded.textContent = about.load_seconds ? `${about.load_seconds.toFixed(2)} s` : '';
     const notes = about.notes.map(note => make('div', {}, note));
-    this._reason.replaceChildren(...(failed ? [`${about.error?.code}: ${about.error?.message}`] : notes));
+    this._reason.replaceChildren(
+      ...(failed ? [`${about.error?.code}: ${about.error?.message}`] : notes)
+    );
     this._reason.className = failed ? 'wb-why' : 'wb-soft';
     this.why.hidden = !failed && notes.length === 0;
     this.node.classList.toggle('wb-past', about.state === 'END' && !failed);
@@ -185,7 +193,12 @@ class Row {
   }
 
   private _chip(name: string): HTMLElement {
-    const remove = button('×', `Remove label ${name}`, () => this._actions.unlabel(name), 'wb-chip-x');
+    const remove = button(
+      '×',
+      `Remove label ${name}`,
+      () => this._actions.unlabel(name),
+      'wb-chip-x'
+    );
     remove.setAttribute('aria-label', `Remove label ${name}`);
     return make('span', { class: 'wb-chip' }, name, remove);
   }
