@@ -4,6 +4,19 @@ import eslint from '@eslint/js';
 import prettier from 'eslint-config-prettier';
 import tseslint from 'typescript-eslint';
 
+/** What each room may import: those before it. */
+const ROOMS = ['protocol', 'charts', 'views', 'servers', 'dashboard', 'welcome', 'plugins'];
+
+const layers = ROOMS.map((room, i) => ({
+  files: [`src/${room}/**/*.ts`],
+  rules: {
+    'no-restricted-imports': [
+      'error',
+      { patterns: [{ group: ROOMS.slice(i + 1).map(later => `**/${later}/**`) }] }
+    ]
+  }
+})).slice(0, -1);
+
 export default tseslint.config(
   { ignores: ['lib', 'node_modules', '**/*.d.ts'] },
   eslint.configs.recommended,
@@ -11,10 +24,10 @@ export default tseslint.config(
   // Layout is Prettier's.
   prettier,
   {
-    languageOptions: { parserOptions: { projectService: true } },
     files: ['src/**/*.ts'],
+    languageOptions: { parserOptions: { projectService: true } },
     rules: {
-      // A promise that nobody waits for is marked with `void`: its errors go nowhere.
+      // Not in the template: a promise that is not awaited is marked with `void`.
       '@typescript-eslint/no-floating-promises': 'error'
     }
   },
@@ -38,6 +51,7 @@ export default tseslint.config(
       'prefer-arrow-callback': 'error'
     }
   },
+  ...layers,
   {
     files: ['**/*.mjs', 'style/*.js'],
     languageOptions: { globals: { console: 'readonly', process: 'readonly' } }

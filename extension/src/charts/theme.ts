@@ -1,6 +1,6 @@
 /** Colours: the page's own where it has a theme, and data's, told apart by colour-blind readers. */
 
-import { placeOfVersion, type Version } from './version';
+import { placeOfVersion, type Version } from '../protocol/version';
 
 export interface ITheme {
   dark: boolean;

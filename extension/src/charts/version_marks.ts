@@ -1,8 +1,8 @@
 /** How versions are drawn in every chart over time: their states as bars, failed requests as
  * crosses. */
 
+import type { Version } from '../protocol/version';
 import { failedColour, faded, versionColour, type ITheme } from './theme';
-import type { Version } from './version';
 
 /** How a state looks: how much of the version's colour, and whether it is hatched. */
 const LOOK: Record<string, { opacity: number; hatch: boolean }> = {

@@ -7,13 +7,13 @@ import type { Message as LuminoMessage } from '@lumino/messaging';
 import { type ISignal, Signal } from '@lumino/signaling';
 import { Widget } from '@lumino/widgets';
 
-import type { IServer } from '../api';
 import { button, make } from '../charts/elements';
-import { Stream } from '../stream';
-import type { IModelServers } from '../tokens';
-import { codeOf, type IDeed } from './code';
+import type { IServer } from '../protocol/api';
+import { Stream } from '../protocol/stream';
+import type { IModelServers } from '../servers/tokens';
+import { codeOf, type IDeed } from './deed_code';
 import { Detail } from './detail';
-import { ServerList } from './list';
+import { ServerList } from './server_list';
 
 /** Which model is looked at; kept over a reload of the page. */
 export interface ISelection {

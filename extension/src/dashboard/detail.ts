@@ -4,16 +4,24 @@ import type { ServerConnection } from '@jupyterlab/services';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Poll } from '@lumino/polling';
 
-import { aboutModel, type IModelAbout, listExperiments, readLedger, readLog } from '../api';
 import { make } from '../charts/elements';
-import type { Message, Stream } from '../stream';
-import { ServerCard } from '../widgets/card';
-import { LiveTimeline } from '../widgets/timeline';
-import type { IBatchVersion } from '../charts/batches_data';
-import type { IDeed } from './code';
+import {
+  aboutModel,
+  type IModelAbout,
+  listExperiments,
+  readLedger,
+  readLog
+} from '../protocol/api';
+import type { Message, Stream } from '../protocol/stream';
+import type { IBatchVersion } from '../views/batches/batches_data';
+import { BatchesPanel } from '../views/batches/batches_panel';
+import { ServerCard } from '../views/card/card';
+import { ExperimentsPanel } from '../views/experiments/experiments_panel';
+import { LedgerPanel } from '../views/ledger/ledger_panel';
+import { LogPanel } from '../views/log/log_panel';
+import { LiveTimeline } from '../views/timeline/timeline';
+import type { IDeed } from './deed_code';
 import { Feed } from './feed';
-import { ExperimentsPanel } from './experiments';
-import { BatchesPanel, LedgerPanel, LogPanel } from './panels';
 
 const PULSE_SECONDS = 0.2;
 const LOOK_MILLIS = 2000;

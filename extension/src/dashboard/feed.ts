@@ -2,10 +2,10 @@
 
 import { ServerConnection } from '@jupyterlab/services';
 
-import { type IDone, orderModel, stopServer } from '../api';
-import type { IWire } from '../widgets/link';
-import type { Message, Stream } from '../stream';
-import type { IDeed } from './code';
+import { type IDone, orderModel, stopServer } from '../protocol/api';
+import type { IWire } from '../protocol/link';
+import type { Message, Stream } from '../protocol/stream';
+import type { IDeed } from './deed_code';
 
 /** Without any news for so long the Jupyter server is away, or busy. */
 const SILENT_MILLIS = 4000;

@@ -1,16 +1,6 @@
 /** The labs, and how far they were run. No page is touched here. */
 
-export interface ILab {
-  /** The file's name, which begins with the lab's number. */
-  readonly name: string;
-  readonly title: string;
-  /** In a few words; empty where there are none. */
-  readonly idea: string;
-  /** Where the user has it; null where it was never opened. */
-  readonly path: string | null;
-  /** How far it was run, as it was saved last. */
-  readonly state: 'new' | 'begun' | 'failed' | 'done' | 'unreadable';
-}
+import type { ILab } from '../protocol/api';
 
 /** Whether a file of the user's is one of these labs. */
 export function isLab(labs: readonly ILab[], path: string): boolean {

@@ -25,7 +25,7 @@ from workbench.client.display.pulse import backlog as _backlog
 from workbench.core.status import Code, ServingError
 
 MODULE = Path(__file__).parents[2] / "static" / "widgets.js"
-"""All widgets' part in the browser; built from `extension/src/widgets`."""
+"""All widgets' part in the browser; built from `extension/src/views`."""
 
 _AGAIN_SECONDS = 1.0
 _ASK_SECONDS = 5.0

@@ -1,0 +1,105 @@
+/** The command that opens the welcome page, and what brings it back after a reload. */
+
+import type { ILayoutRestorer, JupyterFrontEnd } from '@jupyterlab/application';
+import type { TranslationBundle } from '@jupyterlab/translation';
+
+import { ensureLab } from '../protocol/api';
+import { workbenchIcon } from '../servers/icons';
+import { CommandIDs, type IModelServers } from '../servers/tokens';
+import { Welcome } from '../welcome/welcome_page';
+import { MainView } from './main_view';
+import { cwd, takes, tell } from './messages';
+import { fileOfTheAddress, viewPlugin } from './view_plugin';
+
+const ID = 'workbench-welcome';
+
+function addWelcome(
+  app: JupyterFrontEnd,
+  servers: IModelServers,
+  restorer: ILayoutRestorer | null,
+  trans: TranslationBundle
+): MainView<Welcome> {
+  const { commands, serviceManager, shell } = app;
+
+  const open = async (name: string) => {
+    try {
+      const path = await ensureLab(serviceManager.serverSettings, name);
+      // Beside this page, so that the list stays in sight: with what is there already, if anything.
+      const there = [...shell.widgets('main')].find(each => each.id !== ID && each.isVisible);
+      const options =
+        there === undefined
+          ? { mode: 'split-right', ref: ID }
+          : { mode: 'tab-after', ref: there.id };
+      await commands.execute('docmanager:open', { path, options });
+    } catch (error) {
+      tell(trans.__('The lab cannot be opened'), error);
+    }
+  };
+
+  const make = (): Welcome => {
+    const content = new Welcome(
+      serviceManager.serverSettings,
+      serviceManager.contents,
+      servers,
+      {
+        open: name => void open(name),
+        dashboard: commands.hasCommand(CommandIDs.openDashboard)
+          ? () => void commands.execute(CommandIDs.openDashboard)
+          : null
+      },
+      trans
+    );
+    void content.refresh();
+    return content;
+  };
+
+  const view = new MainView(app, restorer, {
+    id: ID,
+    label: trans.__('Labs'),
+    caption: trans.__('The labs of the Serving Workbench'),
+    command: CommandIDs.openWelcome,
+    make
+  });
+
+  commands.addCommand(CommandIDs.openWelcome, {
+    label: args =>
+      args['isPalette'] ? trans.__('Open the Labs on Serving') : trans.__('Serving labs'),
+    caption: trans.__('Twelve labs on serving models, with a tick for each that you have run'),
+    icon: args => (args['isPalette'] ? undefined : workbenchIcon),
+    describedBy: takes(trans, {
+      ...cwd(trans),
+      beside: {
+        type: 'string',
+        description: trans.__(
+          'A file of the user that is opened beside it, and is the one in front'
+        )
+      }
+    }),
+    execute: async args => {
+      const { beside } = args;
+      const widget = view.show(typeof beside === 'string' ? { mode: 'split-left' } : {});
+      shell.activateById(widget.id);
+      if (typeof beside === 'string') {
+        // Whoever else opens that file, now or later, finds it here.
+        const options = { mode: 'split-right', ref: ID };
+        await commands.execute('docmanager:open', { path: beside, options });
+      }
+      return widget;
+    }
+  });
+
+  return view;
+}
+
+export const welcomePlugin = viewPlugin({
+  name: 'welcome',
+  description: 'The page of the labs, from the launcher, the palette and `workbench lab`.',
+  command: CommandIDs.openWelcome,
+  rank: 2,
+  add: addWelcome,
+  option: 'workbenchWelcome',
+  args: async app => {
+    const beside = await fileOfTheAddress(app);
+    return beside === '' ? {} : { beside };
+  }
+});
