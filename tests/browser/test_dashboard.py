@@ -109,7 +109,7 @@ def test_from_the_file_browser_to_a_rollback(
     expect(log).to_contain_text("Successfully loaded servable version {name: shop version: 2}")
     board.get_by_label("Filter the event log").fill("quiescing servable version")
     expect(log.locator("li")).to_have_count(2)
-    expect(board.locator(".wb-Panel-ledger table")).to_contain_text("unattributed")
+    expect(board.locator(".wb-Panel-ledger .wb-legend").first).to_contain_text("not of this server")
     board.locator(".wb-Panel-card").scroll_into_view_if_needed()
     pictures(page, "dashboard")
 

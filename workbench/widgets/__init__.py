@@ -6,6 +6,7 @@ teaching.
 """
 
 __all__ = [
+    "base",
     "card_widget",
     "ledger",
     "timeline",

@@ -1,5 +1,6 @@
 /** Colours: the page's own where it has a theme, and data's, told apart by colour-blind readers. */
 
+import { FAILED_COLOUR, PROCESS_COLOUR, VERSION_COLOURS } from '../protocol/generated';
 import { placeOfVersion, type Version } from '../protocol/version';
 
 export interface ITheme {
@@ -12,16 +13,6 @@ export interface ITheme {
   grid: string;
   surface: string;
 }
-
-/** After Okabe and Ito, in the order of versions, for light and for dark grounds. The tests hold
- * each to its contrast with the ground, and all to be told apart by colour-blind readers. */
-export const VERSIONS = {
-  light: ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#882255', '#5c4700'],
-  dark: ['#56b4e9', '#ff9f43', '#2bd4a4', '#e85d9e', '#f0e442', '#ffffff']
-};
-
-export const FAILED = { light: '#b00020', dark: '#ff6b81' };
-export const HELD = { light: '#7a5195', dark: '#c9a6e8' };
 
 const FORCED = '(forced-colors: active)';
 const MORE = '(prefers-contrast: more)';
@@ -59,16 +50,17 @@ export function themeOf(element: Element): ITheme {
 
 /** The colour of a version: the same in every chart, whichever versions are shown. */
 export function versionColour(version: Version, dark: boolean): string {
-  const colours = dark ? VERSIONS.dark : VERSIONS.light;
+  const colours = dark ? VERSION_COLOURS.dark : VERSION_COLOURS.light;
   return colours[placeOfVersion(version, colours.length)];
 }
 
 export function failedColour(dark: boolean): string {
-  return dark ? FAILED.dark : FAILED.light;
+  return dark ? FAILED_COLOUR.dark : FAILED_COLOUR.light;
 }
 
-export function heldColour(dark: boolean): string {
-  return dark ? HELD.dark : HELD.light;
+/** The colour of what belongs to no version. */
+export function processColour(dark: boolean): string {
+  return dark ? PROCESS_COLOUR.dark : PROCESS_COLOUR.light;
 }
 
 /** `colour` with an opacity between 0 and 1. */

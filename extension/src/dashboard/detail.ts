@@ -4,6 +4,7 @@ import type { ServerConnection } from '@jupyterlab/services';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Poll } from '@lumino/polling';
 
+import { TIMELINE_NOTE, TRANSITIONS } from '../protocol/generated';
 import { make } from '../charts/elements';
 import {
   aboutModel,
@@ -29,8 +30,6 @@ const LOOK_MILLIS = 2000;
 const QUIET_LOOK_MILLIS = 5000;
 const QUIET_SECONDS = 10;
 const MAX_BACKOFF_MILLIS = 30_000;
-const TRANSITIONS = ['smooth', 'unload_first', 'unload_first+hold', 'staged', 'staged+hold'];
-const NOTE = 'latency from when the server accepted a request, a wait for a version included';
 
 interface INews {
   now: number;
@@ -131,6 +130,7 @@ export class Detail {
     this._disposed = true;
     this._poll.dispose();
     this._feed.dispose();
+    this._ledger.dispose();
     for (const view of this._views) {
       view.dispose();
     }
@@ -164,11 +164,11 @@ export class Detail {
       address: about.address,
       outcome: '',
       snippets: Object.entries(about.snippets),
-      transitions: TRANSITIONS
+      transitions: [...TRANSITIONS]
     };
     this._views.push(
       new ServerCard(card, face, this._feed.wire()),
-      new LiveTimeline(timeline, { name: 'Transitions', note: NOTE }, this._feed.wire())
+      new LiveTimeline(timeline, { name: 'Transitions', note: TIMELINE_NOTE }, this._feed.wire())
     );
     if (this._shown) {
       this.show();

@@ -3,12 +3,13 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
+import type { IDevice, LabState, PublicState } from './generated';
 import type { Version } from './version';
 
 /** A version as the server sees it; memory is in bytes, null where nobody has measured it. */
 export interface IVersion {
   readonly version: Version;
-  readonly state: 'START' | 'LOADING' | 'AVAILABLE' | 'UNLOADING' | 'END';
+  readonly state: PublicState;
   /** Why it failed to load; null where it did not. */
   readonly error: string | null;
   readonly memory_bytes: number | null;
@@ -137,22 +138,9 @@ function modelRoute(server: string, model: string): string {
   return `servers/${encodeURIComponent(server)}/models/${encodeURIComponent(model)}`;
 }
 
-export interface ICell {
-  readonly device: string;
-  readonly owner: string;
-  readonly kind: string;
-  readonly bytes: number;
-  readonly how: 'measured' | 'estimated';
-  readonly model: string | null;
-  readonly version: Version | null;
-}
-
 export interface ILedger {
-  readonly machines: readonly { device: string; total: number; free: number; scope: string }[];
-  readonly cells: readonly ICell[];
+  readonly devices: readonly IDevice[];
   readonly notes: readonly string[];
-  /** By device, in bytes. */
-  readonly budget: Readonly<Record<string, { limit: number; reserved: number; free: number }>>;
 }
 
 export async function readLedger(
@@ -254,7 +242,7 @@ export interface ILab {
   /** Where the user has it; null where it was never opened. */
   readonly path: string | null;
   /** How far it was run, as it was saved last. */
-  readonly state: 'new' | 'begun' | 'failed' | 'done' | 'unreadable';
+  readonly state: LabState;
 }
 
 /** All labs, in their order. */

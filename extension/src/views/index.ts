@@ -1,9 +1,10 @@
-/** The widgets, as one module for anywidget: `face` says which of them a model is. */
+/** The widgets, as one module for anywidget. */
 
 import uplotStyle from 'uplot/dist/uPlot.min.css';
 
 import liveStyle from '../../style/live.css';
 import viewsStyle from '../../style/views.css';
+import type { Face } from '../protocol/generated';
 import type { IModel } from '../protocol/link';
 import { Card } from './card/card';
 import { ComparisonView } from './comparison/comparison';
@@ -17,7 +18,8 @@ interface IView {
   dispose(): void;
 }
 
-const FACES: Record<string, new (node: HTMLElement, model: IModel) => IView> = {
+/** The widgets by their name, which a model's `face` says. Adding one: docs/developing.md. */
+const FACES: Readonly<Record<Face, new (node: HTMLElement, model: IModel) => IView>> = {
   card: Card,
   comparison: ComparisonView,
   guess: GuessView,
@@ -51,7 +53,7 @@ function render({ model, el }: { model: IModel; el: HTMLElement }): () => void {
   node.className = 'wb-live';
   node.addEventListener('keydown', keepKeys);
   el.append(node);
-  const view = new FACES[model.get('face') as string](node, model);
+  const view = new FACES[model.get('face') as Face](node, model);
   return () => view.dispose();
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { FAILED, HELD, VERSIONS } from '../../src/charts/theme.ts';
+import { FAILED_COLOUR, PROCESS_COLOUR, VERSION_COLOURS } from '../../src/protocol/generated.ts';
 
 type Three = [number, number, number];
 
@@ -63,7 +63,7 @@ function seen(colour: string, sight: Three[]): Three {
 /** In Oklab 0.02 is about what can just be told apart side by side. */
 const APART = 0.05;
 
-for (const [ground, colours] of Object.entries(VERSIONS)) {
+for (const [ground, colours] of Object.entries(VERSION_COLOURS)) {
   for (const [name, sight] of Object.entries(SIGHT)) {
     test(`six versions on ${ground} are told apart with ${name} sight`, () => {
       colours.forEach((one, i) => {
@@ -78,10 +78,10 @@ for (const [ground, colours] of Object.entries(VERSIONS)) {
 }
 
 test('colours stand out from their ground: 3 to 1, and 4.5 to 1 on dark and on black', () => {
-  for (const colour of [...VERSIONS.light, FAILED.light, HELD.light]) {
+  for (const colour of [...VERSION_COLOURS.light, FAILED_COLOUR.light, PROCESS_COLOUR.light]) {
     assert.ok(contrast(colour, '#ffffff') >= 3, `${colour} ${contrast(colour, '#ffffff')}`);
   }
-  for (const colour of [...VERSIONS.dark, FAILED.dark, HELD.dark]) {
+  for (const colour of [...VERSION_COLOURS.dark, FAILED_COLOUR.dark, PROCESS_COLOUR.dark]) {
     for (const ground of ['#212121', '#000000']) {
       assert.ok(contrast(colour, ground) >= 4.5, `${colour} ${contrast(colour, ground)}`);
     }

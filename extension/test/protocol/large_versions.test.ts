@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { VERSIONS, versionColour } from '../../src/charts/theme.ts';
+import { versionColour } from '../../src/charts/theme.ts';
+import { VERSION_COLOURS } from '../../src/protocol/generated.ts';
 import { codeOf } from '../../src/dashboard/deed_code.ts';
 import {
   compareVersions,
@@ -43,11 +44,11 @@ test('digits become the one form that a version has', () => {
 });
 
 test('colours go round as for small ones', () => {
-  const count = VERSIONS.light.length;
+  const count = VERSION_COLOURS.light.length;
   for (const version of [0, 1, 7, EDGE, BEYOND, LAST]) {
     const place = Number((((BigInt(version) - 1n) % 6n) + 6n) % 6n);
     assert.equal(placeOfVersion(version, count), place);
-    assert.equal(versionColour(version, false), VERSIONS.light[place]);
+    assert.equal(versionColour(version, false), VERSION_COLOURS.light[place]);
   }
   assert.notEqual(versionColour(LAST, true), versionColour(BEFORE, true));
 });

@@ -3,7 +3,6 @@ import { test } from 'node:test';
 
 import {
   BatchHistory,
-  bins,
   diagnosis,
   type IBatchCounts
 } from '../../src/views/batches/batches_data.ts';
@@ -66,36 +65,6 @@ test('a clock that goes back is a new server', () => {
   assert.equal(history.within(60).seconds, 0);
 });
 
-test('few sizes have a bar each, many share them', () => {
-  assert.deepEqual(bins(new Map()), []);
-  assert.deepEqual(
-    bins(
-      new Map([
-        [1, 4],
-        [3, 2]
-      ])
-    ),
-    [
-      { from: 1, to: 1, count: 4 },
-      { from: 2, to: 2, count: 0 },
-      { from: 3, to: 3, count: 2 }
-    ]
-  );
-  const wide = bins(
-    new Map([
-      [1, 1],
-      [40, 3],
-      [63, 1],
-      [64, 5]
-    ])
-  );
-  assert.deepEqual(
-    wide.map(bin => bin.count),
-    [1, 0, 0, 0, 0, 4, 5]
-  );
-  assert.deepEqual(wide.at(-1), { from: 64, to: 127, count: 5 });
-});
-
 test('the diagnosis names what closes most batches', () => {
   const mixed = { '6': 5, '10': 5 };
   const of = (batches: number, rows: number, reason: string, sizes = mixed as object) => {
@@ -106,9 +75,9 @@ test('the diagnosis names what closes most batches', () => {
     return diagnosis(history.within(60));
   };
   assert.match(of(10, 640, 'full'), /64\.0 rows.*larger max_batch_size/);
-  assert.match(of(10, 80, 'timeout'), /longer one makes larger/);
-  assert.match(of(10, 80, 'timeout', { '8': 10 }), /how many ask at a time/);
-  assert.match(of(10, 11, 'timeout'), /shorter one costs nothing/);
-  assert.match(of(10, 11, 'executor_idle'), /nothing waits/);
-  assert.equal(diagnosis(new BatchHistory().within(60)), 'No batch was run of late.');
+  assert.match(of(10, 80, 'timeout'), /longer delay makes batches larger/);
+  assert.match(of(10, 80, 'timeout', { '8': 10 }), /had 8 rows, so about 8 rows arrive at once/);
+  assert.match(of(10, 11, 'timeout'), /shorter delay costs nothing/);
+  assert.match(of(10, 11, 'executor_idle'), /as soon as an executor was free/);
+  assert.equal(diagnosis(new BatchHistory().within(60)), 'No batch ran recently.');
 });

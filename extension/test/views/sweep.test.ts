@@ -8,7 +8,6 @@ import {
   reasonShares,
   settingText,
   largestBatch,
-  sizeBins,
   spread,
   valueText,
   type IPoint,
@@ -146,20 +145,8 @@ test('names beside the ends of lines keep apart, in their order', () => {
   assert.deepEqual(spread([50, 10, 30], 12), [50, 10, 30]);
 });
 
-test('sizes become few bars that hold every batch; reasons become shares', () => {
-  const bins = sizeBins(point().sizes, 32, 16);
-  assert.equal(bins.length, 16);
-  assert.deepEqual(bins[0], { from: 1, to: 2, share: 0.75 });
-  assert.deepEqual(bins[15], { from: 31, to: 32, share: 0.25 });
+test('close reasons become shares, and the largest batch of two points is known', () => {
   assert.equal(largestBatch(null, point(), null), 32);
   assert.equal(largestBatch(null), 1);
-  assert.deepEqual(
-    sizeBins([], 3).map(bin => bin.share),
-    [0, 0, 0]
-  );
-  assert.deepEqual(reasonShares(point()), [
-    ['full', 0.25],
-    ['delay over', 0.75],
-    ['taken at once', 0]
-  ]);
+  assert.deepEqual(reasonShares(point()), [0.25, 0.75, 0, 0, 0]);
 });

@@ -1,13 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { KEPT_SECONDS } from '../../src/protocol/generated.ts';
 import { Dots } from '../../src/views/timeline/dots.ts';
-import {
-  KEPT_SECONDS,
-  TimelineData,
-  type IEvent,
-  type IPulse
-} from '../../src/views/timeline/timeline_data.ts';
+import { TimelineData, type IEvent, type IPulse } from '../../src/views/timeline/timeline_data.ts';
 
 function state(seq: number, at: number, version: number, name: string): IEvent {
   const data = { state: name, harness: name.toLowerCase() };

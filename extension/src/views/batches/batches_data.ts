@@ -1,5 +1,6 @@
 /** How batches were closed of late, from the counters that a server tells. No page is touched. */
 
+import { type CLOSE_REASONS, DIAGNOSIS } from '../../protocol/generated';
 import type { Version } from '../../protocol/version';
 
 /** A version's counters since it was loaded, as the server has them. */
@@ -35,21 +36,14 @@ export interface IBatches {
   sizes: Map<number, number>;
 }
 
+type CloseReason = keyof typeof CLOSE_REASONS;
+
 interface ILook {
   at: number;
   counts: Map<Version, IBatchCounts>;
 }
 
 const LOOK_SECONDS = 1;
-
-/** Why a batch was closed, in words; the keys are the server's. */
-export const REASONS: Record<string, string> = {
-  full: 'full',
-  timeout: 'delay over',
-  executor_idle: 'executor idle',
-  drain: 'version leaves',
-  split: 'task split'
-};
 
 export class BatchHistory {
   private _looks: ILook[] = [];
@@ -134,71 +128,38 @@ function more<K>(counts: Map<K, number>, key: K, by: number): void {
   }
 }
 
-/** One bar of a histogram: batches of `from` to `to` rows. */
-export interface IBin {
-  from: number;
-  to: number;
-  count: number;
-}
-
-const MOST_BINS = 16;
-
-/** Sizes in at most 16 bars: one for each size where they are few, else doubling ranges. */
-export function bins(sizes: ReadonlyMap<number, number>): IBin[] {
-  if (sizes.size === 0) {
-    return [];
-  }
-  const most = Math.max(...sizes.keys());
-  const found: IBin[] = [];
-  if (most <= MOST_BINS) {
-    for (let rows = 1; rows <= most; rows += 1) {
-      found.push({ from: rows, to: rows, count: sizes.get(rows) ?? 0 });
-    }
-    return found;
-  }
-  for (let from = 1; from <= most; from *= 2) {
-    const to = 2 * from - 1;
-    let count = 0;
-    for (const [rows, batches] of sizes) {
-      if (rows >= from && rows <= to) {
-        count += batches;
-      }
-    }
-    found.push({ from, to, count });
-  }
-  return found;
-}
-
-/** What the batches of late tell, in a sentence or two. */
+/** What recent batches say about the batching settings, in a sentence or two. */
 export function diagnosis(batches: IBatches): string {
   if (batches.batches === 0) {
-    return 'No batch was run of late.';
+    return 'No batch ran recently.';
   }
-  const share = (reason: string) => (batches.reasons.get(reason) ?? 0) / batches.batches;
+  const mostly = (count = 0) => count >= DIAGNOSIS.mostly * batches.batches;
+  const closed = (reason: CloseReason) => mostly(batches.reasons.get(reason));
   const rows = batches.rows / batches.batches;
+  const [common, count] = [...batches.sizes].reduce((a, b) => (b[1] > a[1] ? b : a), [0, 0]);
   const said = [`Batches had ${rows.toFixed(1)} rows on average.`];
-  if (share('full') > 0.5) {
-    said.push('Most were full before the delay was over: a larger max_batch_size could help.');
-  } else if (share('timeout') > 0.5 && rows < 2) {
+  if (closed('full')) {
+    said.push('Almost every batch was full: a larger max_batch_size could help.');
+  } else if (closed('timeout') && rows < 2) {
     said.push(
-      'Most waited for the whole delay and hardly anybody joined: a shorter one costs nothing.'
+      'Almost every batch waited for the whole delay, and hardly any other request joined it: ' +
+        'a shorter delay costs nothing.'
     );
-  } else if (
-    share('timeout') > 0.5 &&
-    Math.max(...batches.sizes.values()) > 0.8 * batches.batches
-  ) {
+  } else if (closed('timeout') && mostly(count)) {
     said.push(
-      'Nearly all had as many: that is how many ask at a time, it seems, and the delay only waits.'
+      `Almost every batch had ${common} rows, so about ${common} rows arrive at once. ` +
+        'The delay adds latency without making batches larger.'
     );
-  } else if (share('timeout') > 0.5) {
+  } else if (closed('timeout')) {
     said.push(
-      'Most were closed by the delay: a longer one makes larger batches where more requests come.'
+      'Almost every batch waited for the whole delay: ' +
+        'a longer delay makes batches larger if more requests arrive.'
     );
-  } else if (share('executor_idle') > 0.5) {
-    said.push('Most began as soon as an executor was free: nothing waits for company.');
+  } else if (closed('executor_idle')) {
+    said.push('Almost every batch ran as soon as an executor was free, without waiting for more.');
   }
-  if (batches.rejected > 0) {
-    said.push(`${batches.rejected} requests found the queue full.`);
+  if (batches.rejected > DIAGNOSIS.rejected * (batches.requests + batches.rejected)) {
+    said.push(`The queue was full for ${batches.rejected} requests, which were rejected.`);
   }
   return said.join(' ');
 }

@@ -3,20 +3,17 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 import { make } from '../../charts/elements';
+import { binText, sizeBins } from '../../charts/size_bins';
 import { countText, durationText } from '../../charts/text';
+import { CLOSE_REASONS } from '../../protocol/generated';
 import { panel } from '../panel';
-import {
-  BatchHistory,
-  bins,
-  diagnosis,
-  type IBatches,
-  type IBatchVersion,
-  REASONS
-} from './batches_data';
+import { BatchHistory, diagnosis, type IBatches, type IBatchVersion } from './batches_data';
 
 const WINDOW_SECONDS = 15;
 
-/** How batches were closed of late: sizes, reasons, and what that tells. */
+const words: Readonly<Record<string, string>> = CLOSE_REASONS;
+
+/** Recent batches: their sizes, why they were closed, and what that says about the settings. */
 export class BatchesPanel {
   readonly node: HTMLElement;
   private readonly _history = new BatchHistory();
@@ -51,11 +48,11 @@ export class BatchesPanel {
       return;
     }
     this._drawn = drawn;
-    const found = bins(batches.sizes);
+    const found = sizeBins(batches.sizes, Math.max(0, ...batches.sizes.keys()));
     const most = Math.max(1, ...found.map(bin => bin.count));
     this._bars.replaceChildren(
       ...found.map(bin => {
-        const label = bin.from === bin.to ? String(bin.from) : `${bin.from}–${bin.to}`;
+        const label = binText(bin);
         const bar = make('span', { class: 'wb-Bars-bar' });
         bar.style.height = `${(100 * bin.count) / most}%`;
         return make(
@@ -66,7 +63,9 @@ export class BatchesPanel {
         );
       })
     );
-    const told = found.filter(bin => bin.count > 0).map(bin => `${bin.from} rows: ${bin.count}`);
+    const told = found
+      .filter(bin => bin.count > 0)
+      .map(bin => `${binText(bin)} rows: ${bin.count}`);
     this._bars.setAttribute('aria-label', `Batches by rows. ${told.join(', ') || 'None.'}`);
     this._bars.hidden = found.length === 0;
     const reasons = [...batches.reasons].sort((a, b) => b[1] - a[1]);
@@ -79,7 +78,7 @@ export class BatchesPanel {
           make('span', { class: 'wb-Reasons-fill' })
         );
         (bar.firstElementChild as HTMLElement).style.width = `${share}%`;
-        return make('div', {}, bar, `${REASONS[reason] ?? reason} ${share} %`);
+        return make('div', {}, bar, `${words[reason] ?? reason} ${share} %`);
       })
     );
     const times =

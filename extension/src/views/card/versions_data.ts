@@ -1,10 +1,11 @@
 /** Which versions of a model are worth a row. */
 
+import type { PublicState } from '../../protocol/generated';
 import { compareVersions, latestVersion, type Version } from '../../protocol/version';
 
 export interface IVersionAbout {
   version: Version;
-  state: string;
+  state: PublicState;
   error: { code: string; message: string } | null;
   load_seconds: number | null;
   /** What is unusual about it while it serves, a sentence each. */

@@ -1,12 +1,10 @@
 /** The memory ledger as a widget: bars, legend, table, and *Will it fit?* */
 
 import { button, dataTable, make } from '../../charts/elements';
-import { bytesText } from '../../charts/text';
-import { onThemeChange, themeOf } from '../../charts/theme';
+import type { IDevice, IPart } from '../../protocol/generated';
 import { Link, type IModel } from '../../protocol/link';
 import { AsOf } from '../as_of';
-import { LedgerBars, paint } from './ledger_bars';
-import type { IDevice, IPart } from './ledger_data';
+import { amount, DeviceList } from './device_list';
 
 interface ITransition {
   name: string;
@@ -23,20 +21,13 @@ interface IFit {
   transitions: ITransition[];
 }
 
-const SWATCH = 14;
-
-function amount(bytes: number): string {
-  return bytes < 0 ? `−${bytesText(-bytes)}` : bytesText(bytes);
-}
-
 export class LedgerView {
   private readonly _link: Link;
   private readonly _asOf = new AsOf();
-  private readonly _devices = make('div', { class: 'wb-section' });
-  private readonly _bars = new Map<
-    string,
-    { bars: LedgerBars; legend: HTMLElement; summary: HTMLElement }
-  >();
+  private readonly _devices = new DeviceList(part => {
+    this._selected = part;
+    this._say();
+  });
   private readonly _said = make('p', { class: 'wb-summary', role: 'status' });
   private readonly _notes = make('p', { class: 'wb-soft', hidden: '' });
   private readonly _twin = make('div', { class: 'wb-twin', hidden: '' });
@@ -44,7 +35,6 @@ export class LedgerView {
   private readonly _message = make('p', { class: 'wb-message', role: 'status' });
   private readonly _path: HTMLInputElement;
   private readonly _ask: HTMLButtonElement;
-  private readonly _endTheme: () => void;
   private _told: IDevice[] = [];
   private _fit: IFit | null = null;
   private _selected: IPart | null = null;
@@ -85,7 +75,7 @@ export class LedgerView {
         'div',
         { class: 'wb-section' },
         make('div', { class: 'wb-bar' }, this._said, table),
-        this._devices,
+        this._devices.node,
         this._notes,
         this._twin
       ),
@@ -102,8 +92,6 @@ export class LedgerView {
         this._answer
       )
     );
-    this._devices.className = 'wb-ledger';
-    this._endTheme = onThemeChange(() => this._draw());
     this._link = new Link(model, node);
     this._link.onNews = message => this._news(message);
     this._link.onSilence = silent => this._tell(silent);
@@ -111,10 +99,7 @@ export class LedgerView {
 
   dispose(): void {
     this._link.dispose();
-    this._endTheme();
-    for (const { bars } of this._bars.values()) {
-      bars.dispose();
-    }
+    this._devices.dispose();
   }
 
   private _news(message: Record<string, unknown>): void {
@@ -132,6 +117,7 @@ export class LedgerView {
       }
       this._draw();
     } else if (message.kind === 'fit') {
+      this._told = message.devices as IDevice[];
       this._showFit(message.fit as IFit);
       this._draw();
     }
@@ -145,60 +131,9 @@ export class LedgerView {
   }
 
   private _draw(): void {
-    for (const device of this._told) {
-      let shown = this._bars.get(device.device);
-      if (shown === undefined) {
-        const legend = make('ul', {
-          class: 'wb-legend',
-          'aria-label': `Parts of ${device.device}`
-        });
-        const summary = make('p', { class: 'wb-device' });
-        const host = make('div', {}, summary);
-        const bars = new LedgerBars(host, part => {
-          this._selected = part;
-          this._say();
-        });
-        host.append(legend);
-        this._devices.append(host);
-        shown = { bars, legend, summary };
-        this._bars.set(device.device, shown);
-      }
-      shown.summary.textContent = device.summary;
-      shown.bars.show(device, this._fit?.peak[device.device] ?? null);
-      shown.legend.replaceChildren(...device.parts.map(part => this._legendItem(part)));
-    }
-    for (const [name, { bars, legend }] of this._bars) {
-      if (!this._told.some(device => device.device === name)) {
-        bars.dispose();
-        legend.parentElement?.remove();
-        this._bars.delete(name);
-      }
-    }
+    this._devices.show(this._told, this._fit?.peak);
     this._fillTwin();
     this._say();
-  }
-
-  private _legendItem(part: IPart): HTMLElement {
-    const ratio = devicePixelRatio || 1;
-    const swatch = make('canvas', { class: 'wb-swatch', 'aria-hidden': 'true' });
-    swatch.width = swatch.height = SWATCH * ratio;
-    const context = swatch.getContext('2d');
-    if (context !== null) {
-      const theme = themeOf(this._devices);
-      context.scale(ratio, ratio);
-      paint(context, part, theme, [0, 0, SWATCH, SWATCH]);
-      context.strokeStyle = theme.soft;
-      context.lineWidth = 1;
-      context.strokeRect(0.5, 0.5, SWATCH - 1, SWATCH - 1);
-    }
-    return make(
-      'li',
-      {},
-      swatch,
-      make('span', { class: 'wb-part' }, part.label),
-      make('span', { class: 'wb-figure' }, amount(part.bytes)),
-      make('span', { class: 'wb-soft' }, part.how)
-    );
   }
 
   /** The part that is chosen, in words. */

@@ -2,15 +2,23 @@
 
 import { make } from '../../charts/elements';
 import { bytesText } from '../../charts/text';
-import { faded, onThemeChange, themeOf, versionColour, type ITheme } from '../../charts/theme';
 import {
-  magnifiedTo,
-  segmentAt,
-  segmentsOf,
+  faded,
+  onThemeChange,
+  processColour,
+  themeOf,
+  versionColour,
+  type ITheme
+} from '../../charts/theme';
+import {
+  LEDGER_SHADES,
+  OTHER_PROCESS,
+  PROCESS_SHADES,
+  UNATTRIBUTED,
   type IDevice,
-  type IPart,
-  type ISegment
-} from './ledger_data';
+  type IPart
+} from '../../protocol/generated';
+import { segmentAt, segmentsOf, type ISegment } from './ledger_data';
 
 /** Above the upper bar: the budget's words, where its line is there. */
 const WORDS = 20;
@@ -20,16 +28,12 @@ const BETWEEN = 18;
 const LOWER = 30;
 const BELOW = 18;
 const FONT = '11px system-ui, sans-serif';
-const SHADES: Record<string, number> = {
-  weights: 1,
-  activations: 0.7,
-  allocator: 0.7,
-  runtime: 0.45,
-  context: 0.45,
-  'shared regions': 0.3,
-  'shared runtime': 0.2
-};
-const ROLES: Record<string, number> = { server: 0.9, supervisor: 0.7, zygote: 0.55 };
+const shades: Readonly<Record<string, number>> = LEDGER_SHADES;
+const roles: Readonly<Record<string, number>> = PROCESS_SHADES;
+
+function shadeOfProcess(part: IPart): number {
+  return part.kind === 'unattributed' ? UNATTRIBUTED : (roles[part.label] ?? OTHER_PROCESS);
+}
 
 /** How a part looks: colour says whose it is, hatching that it is estimated. */
 export function lookOf(part: IPart, theme: ITheme): { fill: string; hatch: string | null } {
@@ -39,11 +43,10 @@ export function lookOf(part: IPart, theme: ITheme): { fill: string; hatch: strin
   if (part.kind === 'reserved') {
     return { fill: theme.surface, hatch: theme.ink };
   }
-  const grey = theme.dark ? '#9aa4ae' : '#6e7781';
   const fill =
     part.version !== null
-      ? faded(versionColour(part.version, theme.dark), SHADES[part.kind] ?? 0.7)
-      : faded(grey, part.kind === 'unattributed' ? 0.22 : (ROLES[part.label] ?? 0.4));
+      ? faded(versionColour(part.version, theme.dark), shades[part.kind] ?? 0.7)
+      : faded(processColour(theme.dark), shadeOfProcess(part));
   return { fill, hatch: part.how === 'estimated' ? theme.surface : null };
 }
 
@@ -136,7 +139,7 @@ export class LedgerBars {
   }
 
   private get _zoom(): number | null {
-    return this._device === null ? null : magnifiedTo(this._device, this._asked ?? 0);
+    return this._device?.magnified_to ?? null;
   }
 
   private _key(event: KeyboardEvent): void {

@@ -1,8 +1,10 @@
 /** Shares as bars of plain elements, simulated beside measured: they are text for everybody who
  * does not see them. */
 
+import { CLOSE_REASONS } from '../../protocol/generated';
 import { make } from '../../charts/elements';
-import { largestBatch, percent, reasonShares, sizeBins, type IPoint } from './sweep_data';
+import { binText, sizeBins } from '../../charts/size_bins';
+import { largestBatch, percent, reasonShares, type IPoint } from './sweep_data';
 
 /** Pixels of a bar that is everything. */
 const WIDEST = 30;
@@ -13,16 +15,21 @@ function shareBar(kind: number, share: number | null): HTMLElement {
   return make('span', { class: share ? look : '' });
 }
 
+/** The share of batches in each bar. */
+function sizeShares(point: IPoint, largest: number): number[] {
+  const total = point.sizes.reduce((sum, [, count]) => sum + count, 0);
+  return sizeBins(point.sizes, largest).map(bin => bin.count / Math.max(1, total));
+}
+
 /** How the sizes of batches are spread, up to the largest that there was. */
 export function sizeHistogram(simulated: IPoint | null, measured: IPoint | null): HTMLElement {
   const points = [simulated, measured];
   const largest = largestBatch(...points);
-  const bins = points.map(point => (point === null ? null : sizeBins(point.sizes, largest)));
-  const most = Math.max(0.01, ...bins.flatMap(each => each?.map(bin => bin.share) ?? []));
-  const first = sizeBins([], largest);
-  const columns = first.map((bin, i) => {
-    const rows = bin.from === bin.to ? `${bin.from} rows` : `${bin.from} to ${bin.to} rows`;
-    const shares = bins.map(each => each?.[i].share ?? null);
+  const spreads = points.map(point => (point === null ? null : sizeShares(point, largest)));
+  const most = Math.max(0.01, ...spreads.flatMap(each => each ?? []));
+  const columns = sizeBins([], largest).map((bin, i) => {
+    const rows = `${binText(bin)} rows`;
+    const shares = spreads.map(each => each?.[i] ?? null);
     const title = shares
       .map((share, k) =>
         share === null ? '' : `${k ? 'measured' : 'simulated'} ${percent(share)}`
@@ -59,19 +66,20 @@ export function sizeHistogram(simulated: IPoint | null, measured: IPoint | null)
 /** Why batches were closed. */
 export function reasonBars(simulated: IPoint | null, measured: IPoint | null): HTMLElement {
   const tables = [simulated, measured].map(point => (point === null ? null : reasonShares(point)));
-  const names = (tables[0] ?? tables[1] ?? []).map(([name]) => name);
-  const rows = names.map((name, i) =>
-    make(
-      'tr',
-      {},
-      make('th', { scope: 'row' }, name),
-      ...tables.map((table, k) => {
-        const share = table?.[i][1] ?? null;
-        const bar = shareBar(k, share);
-        bar.style.width = `${WIDEST * (share ?? 0)}px`;
-        return make('td', {}, bar, share === null ? '–' : percent(share));
-      })
-    )
+  const rows = Object.values(CLOSE_REASONS).flatMap((name, i) =>
+    tables.every(table => !table?.[i])
+      ? []
+      : make(
+          'tr',
+          {},
+          make('th', { scope: 'row' }, name),
+          ...tables.map((table, k) => {
+            const share = table?.[i] ?? null;
+            const bar = shareBar(k, share);
+            bar.style.width = `${WIDEST * (share ?? 0)}px`;
+            return make('td', {}, bar, share === null ? '–' : percent(share));
+          })
+        )
   );
   const head = ['closed because', 'simulated', 'measured'];
   return make(

@@ -1,13 +1,13 @@
 /** The sweep explorer: sliders, the simulated curve that follows them, and what was measured. */
 
 import { button, dataTable, make } from '../../charts/elements';
+import { AXES } from '../../protocol/generated';
 import { Latest, Link, type IModel } from '../../protocol/link';
 import { latestVersion, type Version } from '../../protocol/version';
 import { AsOf } from '../as_of';
 import { reasonBars, sizeHistogram } from './share_bars';
 import { SweepChart } from './sweep_chart';
 import {
-  AXES,
   ROW_TITLES,
   SweepData,
   TITLES,

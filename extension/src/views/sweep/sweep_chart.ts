@@ -6,6 +6,7 @@ import type uPlot from 'uplot';
 import { Plot, type IPlotOptions } from '../../charts/plot';
 import { countText, durationText } from '../../charts/text';
 import { faded, type ITheme } from '../../charts/theme';
+import { STABLE } from '../../protocol/generated';
 import { spread, valueText, type Figure, type IPoint, type SweepData } from './sweep_data';
 
 interface ILook {
@@ -24,7 +25,6 @@ const LOOKS: Record<Figure, ILook> = {
 
 const LEVELS = ['p50', 'p90', 'p99'] as const;
 const MEASURED = ['p50', 'p99'] as const;
-const STABLE = 'stable';
 /** Room for the lines' names at the right end, in steps of the scale. */
 const LEFT_ROOM = 0.4;
 const NAME_SHARE = 0.055;

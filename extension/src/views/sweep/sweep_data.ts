@@ -4,13 +4,7 @@
  */
 
 import { countText, durationText } from '../../charts/text';
-
-export const AXES = [
-  'batch_timeout_micros',
-  'max_batch_size',
-  'num_batch_threads',
-  'rate'
-] as const;
+import { AXES, CLOSE_REASONS } from '../../protocol/generated';
 
 export type Axis = (typeof AXES)[number];
 export type Setting = Record<Axis, number>;
@@ -38,12 +32,6 @@ export interface IPoint {
 }
 
 export type Figure = 'p50' | 'p90' | 'p99' | 'achieved';
-
-export const REASONS: Record<string, string> = {
-  full: 'full',
-  timeout: 'delay over',
-  executor_idle: 'taken at once'
-};
 
 /** What each slider is called; the names are TensorFlow Serving's. */
 export const TITLES: Record<Axis, string> = {
@@ -239,32 +227,8 @@ export function largestBatch(...points: (IPoint | null)[]): number {
   return Math.max(1, ...points.flatMap(point => point?.sizes.map(([size]) => size) ?? []));
 }
 
-/** One bar of a histogram: batches of `from` to `to` rows, and their share of all. */
-export interface IBin {
-  from: number;
-  to: number;
-  share: number;
-}
-
-/** Batch sizes as at most `most` bars of equally many sizes, from one row to `largest`. */
-export function sizeBins(sizes: readonly [number, number][], largest: number, most = 16): IBin[] {
-  const width = Math.max(1, Math.ceil(largest / most));
-  const total = sizes.reduce((sum, [, count]) => sum + count, 0);
-  const bins: IBin[] = [];
-  for (let from = 1; from <= largest; from += width) {
-    const to = Math.min(largest, from + width - 1);
-    const inside = sizes.filter(([size]) => size >= from && size <= to);
-    const count = inside.reduce((sum, [, n]) => sum + n, 0);
-    bins.push({ from, to, share: total === 0 ? 0 : count / total });
-  }
-  return bins;
-}
-
-/** The share of batches closed for each reason. */
-export function reasonShares(point: IPoint): [string, number][] {
+/** The share of batches closed for each of `CLOSE_REASONS`. */
+export function reasonShares(point: IPoint): number[] {
   const total = Object.values(point.reasons).reduce((sum, count) => sum + count, 0);
-  return Object.entries(REASONS).map(([reason, text]) => [
-    text,
-    total === 0 ? 0 : (point.reasons[reason] ?? 0) / total
-  ]);
+  return Object.keys(CLOSE_REASONS).map(name => (point.reasons[name] ?? 0) / Math.max(1, total));
 }

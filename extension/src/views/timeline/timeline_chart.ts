@@ -7,9 +7,10 @@ import { Plot, type IPlotOptions } from '../../charts/plot';
 import { bytesText, clockText, countText, durationText } from '../../charts/text';
 import { failedColour, faded, versionColour, type ITheme } from '../../charts/theme';
 import { drawFailed, drawState } from '../../charts/version_marks';
+import { KEPT_SECONDS } from '../../protocol/generated';
 import { compareVersions } from '../../protocol/version';
 import type { Dot } from './dots';
-import { KEPT_SECONDS, type ILine, type TimelineData } from './timeline_data';
+import { type ILine, type TimelineData } from './timeline_data';
 
 const FRAME_MILLIS = 100;
 /** Where nothing happens only time goes on, and a page that is left open costs next to nothing: a

@@ -4,6 +4,8 @@
  * that it is tested alone.
  */
 
+import type { ShownState } from '../../charts/version_marks';
+import { KEPT_SECONDS, type PublicState } from '../../protocol/generated';
 import { compareVersions, type Version } from '../../protocol/version';
 import type { Dot, Dots } from './dots';
 
@@ -37,7 +39,7 @@ export interface IPulse {
 /** A version was in a state from `start` to `end`; it still is where that is null. */
 export interface ISpan {
   version: Version;
-  state: string;
+  state: ShownState;
   harness: string;
   start: number;
   end: number | null;
@@ -49,9 +51,6 @@ export interface ILine {
   text: string;
   kind: string;
 }
-
-/** Ten minutes: what a view can be scrubbed back over. */
-export const KEPT_SECONDS = 600;
 
 /** Of requests, the latest. */
 export const DOTS_KEPT = 100_000;
@@ -143,7 +142,7 @@ export class TimelineData {
           span.end = event.monotonic;
         }
       }
-      const state = String(event.data?.state ?? '');
+      const state = event.data?.state as PublicState;
       if (state !== 'END') {
         const harness = String(event.data?.harness ?? '');
         this.spans.push({ version, state, harness, start: event.monotonic, end: null });

@@ -5,11 +5,12 @@
  */
 
 import { bytesText, durationText } from '../../charts/text';
+import type { ShownState } from '../../charts/version_marks';
 import { compareVersions, type Version } from '../../protocol/version';
 
 export interface IRunSpan {
   version: Version;
-  state: string;
+  state: ShownState;
   start: number;
   end: number;
 }
