@@ -105,21 +105,17 @@ export class Dashboard extends Widget {
     const trans = this._trans;
     const insert = button(
       trans.__('Insert into notebook'),
-      trans.__('Put the cell that does the same below the active one'),
+      trans.__('Insert a cell that does the same below the active cell'),
       () => void this._insert(code)
     );
     this._deedBar.replaceChildren(
       make('span', {}, done.text),
-      button(
-        trans.__('Copy as code'),
-        trans.__('Copy the notebook cell that does the same'),
-        () => {
-          Clipboard.copyToSystem(code);
-          this._say(trans.__('Copied.'));
-        }
-      ),
+      button(trans.__('Copy as code'), trans.__('Copy a notebook cell that does the same'), () => {
+        Clipboard.copyToSystem(code);
+        this._say(trans.__('Copied.'));
+      }),
       insert,
-      button('×', trans.__('Hide this'), () => {
+      button('×', trans.__('Hide this message'), () => {
         this._deedBar.hidden = true;
       })
     );
@@ -162,8 +158,8 @@ export class Dashboard extends Widget {
     this._empty.hidden = this._detail !== null;
     this._empty.textContent =
       selected === null
-        ? this._trans.__('No model is served.')
-        : this._trans.__('Server %1 does not run.', selected.server);
+        ? this._trans.__('No model is being served.')
+        : this._trans.__('Server %1 is not running.', selected.server);
     this._showState(server);
   }
 
@@ -199,15 +195,18 @@ export class Dashboard extends Widget {
     this._banner.dataset.state = state;
     const words: Record<string, string> = {
       dead: server?.cannot_restart
-        ? trans.__('Server %1 is dead and cannot be started again. %2', name, server.cannot_restart)
-        : trans.__('Server %1 is dead: its processes were killed. What it served is known.', name),
-      unreachable: trans.__('Server %1 does not answer; it is being restarted.', name),
-      ended: trans.__('Server %1 has ended.', name)
+        ? trans.__('Server %1 is dead and cannot be restarted. %2', name, server.cannot_restart)
+        : trans.__(
+            'Server %1 is dead: its processes were killed. It can be restarted with the same models.',
+            name
+          ),
+      unreachable: trans.__('Server %1 is not answering and is being restarted.', name),
+      ended: trans.__('Server %1 has stopped.', name)
     };
     this._banner.replaceChildren(make('span', {}, words[state] ?? ''));
     if (state === 'dead' && !server?.cannot_restart) {
       this._banner.append(
-        button(trans.__('Start again'), trans.__('Serve the same models on the same address'), () =>
+        button(trans.__('Restart'), trans.__('Serve the same models on the same address'), () =>
           this._actions.restart(name)
         )
       );
@@ -219,10 +218,10 @@ export class Dashboard extends Widget {
 
   private async _insert(code: string): Promise<void> {
     if (await this._actions.insert(code)) {
-      this._say(this._trans.__('The cell has been inserted.'));
+      this._say(this._trans.__('Inserted the cell.'));
     } else {
       Clipboard.copyToSystem(code);
-      this._say(this._trans.__('No notebook is open: the cell has been copied instead.'));
+      this._say(this._trans.__('No notebook is open, so the cell was copied instead.'));
     }
   }
 
@@ -255,8 +254,8 @@ export async function askForTrust(why: string, trans: TranslationBundle): Promis
   const answer = await showDialog({
     title: trans.__('Do you trust this model?'),
     body: trans.__(
-      '%1 A SavedModel is a program: served, it runs with your rights.',
-      // What the server has said ends with its own advice.
+      '%1 A SavedModel is a program: when served, it runs with your permissions.',
+      // The server's message ends with advice of its own.
       why.replace(/\. A SavedModel is a program.*$/s, '.')
     ),
     buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: trans.__('Serve it') })],

@@ -1,4 +1,4 @@
-/** All views of one model in the dashboard hang on one feed: news from the stream, orders over REST. */
+/** The dashboard's connection to one model: updates from the stream, orders over REST. */
 
 import { ServerConnection } from '@jupyterlab/services';
 
@@ -7,7 +7,7 @@ import type { IWire } from '../protocol/link';
 import type { Message, Stream } from '../protocol/stream';
 import type { IDeed } from './deed_code';
 
-/** Without any news for so long the Jupyter server is away, or busy. */
+/** After so long without an update the Jupyter server is away or busy. */
 const SILENT_MILLIS = 4000;
 const CHECK_MILLIS = 1000;
 
@@ -19,9 +19,9 @@ interface IMarks {
 
 export class Feed {
   /**
-   * @param seconds - how often there may be news.
+   * @param seconds - how often there may be updates.
    * @param onDeed - called when an order has been carried out, with how that went.
-   * @param trust - asks whether a folder that is not the user's own is to be served; told why not.
+   * @param trust - asks whether to serve a folder that is not the user's own; gets the reason to ask.
    */
   constructor(
     private readonly _stream: Stream,
@@ -38,7 +38,7 @@ export class Feed {
     const wire: IWire = {
       onNews: () => {},
       onSilence: () => {},
-      silence: 'no news from the Jupyter server since',
+      silence: 'no update from the Jupyter server since',
       order: (op, values = {}) => this._order(op, values),
       dispose: () => {
         this._wires = this._wires.filter(other => other !== wire);
@@ -101,7 +101,7 @@ export class Feed {
     try {
       if (op === 'stop') {
         await stopServer(this._settings, server);
-        done = { ok: true, text: 'The server has ended; nothing of it is left.' };
+        done = { ok: true, text: `Server "${server}" has stopped.` };
       } else {
         const answer = await this._trusting(op, values);
         meant = answer.path === undefined ? values : { ...values, path: answer.path };

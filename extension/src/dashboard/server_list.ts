@@ -30,7 +30,7 @@ export class ServerList {
     this._none = make(
       'p',
       { class: 'wb-Servers-none' },
-      _trans.__('No model server runs. Serve a folder, or run wb.serve(model) in a notebook.')
+      _trans.__('No model server is running. Serve a folder, or run wb.serve(model) in a notebook.')
     );
     this.node = make(
       'nav',
@@ -94,7 +94,7 @@ export class ServerList {
     if (server.state === 'dead') {
       if (!server.cannot_restart) {
         head.append(
-          this._button('again', server, trans.__('Start again'), () =>
+          this._button('again', server, trans.__('Restart'), () =>
             this._actions.restart(server.name)
           )
         );

@@ -41,7 +41,7 @@ function addDashboard(
   const view = new MainView(app, restorer, {
     id: 'workbench-dashboard',
     label: trans.__('Model servers'),
-    caption: trans.__('The dashboard of model servers'),
+    caption: trans.__('Dashboard of model servers'),
     command: CommandIDs.openDashboard,
     make,
     args: content => ({ ...(content.selection ?? {}) })
@@ -52,22 +52,22 @@ function addDashboard(
       args['isPalette']
         ? trans.__('Open the Dashboard of Model Servers')
         : trans.__('Model servers'),
-    caption: trans.__('Versions, transitions, batches and memory of the model servers, live'),
+    caption: trans.__('Live versions, transitions, batches and memory of the model servers'),
     icon: args => (args['isPalette'] ? undefined : workbenchIcon),
     describedBy: takes(trans, {
       ...cwd(trans),
-      server: { type: 'string', description: trans.__('The server to look at') },
+      server: { type: 'string', description: trans.__('Name of the server to show') },
       model: {
         type: 'string',
-        description: trans.__("The model to look at; without it the server's first")
+        description: trans.__('Name of the model to show; defaults to the first of the server')
       },
       served: {
         type: 'string',
-        description: trans.__('The folder that this server was just started from, if it was')
+        description: trans.__('The folder that this server was just started from')
       },
       beside: {
         type: 'boolean',
-        description: trans.__('Whether it opens beside what is open')
+        description: trans.__('Whether to open beside the current tab')
       }
     }),
     execute: args => {
@@ -82,7 +82,7 @@ function addDashboard(
         }
         if (typeof served === 'string') {
           const deed = { op: 'serve', server, model: server, values: { path: served } };
-          content.tellDeed(deed, { ok: true, text: trans.__('%1 is served.', served) });
+          content.tellDeed(deed, { ok: true, text: trans.__('Serving %1.', served) });
         }
       }
       if (!args['beside']) {
@@ -97,8 +97,7 @@ function addDashboard(
 
 export const dashboardPlugin = viewPlugin({
   name: 'dashboard',
-  description:
-    'The dashboard of model servers, from the launcher, the palette and `workbench lab`.',
+  description: 'Adds the dashboard, which the launcher, the palette and `workbench lab` open.',
   command: CommandIDs.openDashboard,
   rank: 0,
   add: addDashboard,

@@ -2,21 +2,26 @@ import { Notification } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
-/** Tell the user what went wrong, in the words of whoever knows. */
+/** Tell the user what failed, and the error's own message. */
 export function tell(what: string, error: unknown): void {
   const why = error instanceof Error ? error.message : String(error);
   Notification.error(`${what}: ${why}`, { autoClose: false });
 }
 
-/** Tell that something is under way, and then how it went; resolves to whether it went well. */
+/** Tell the user that a server is starting, and then whether it is ready; resolves to whether it
+ * is. */
 export async function starting(
+  server: string,
   what: string,
   work: Promise<unknown>,
   trans: TranslationBundle
 ): Promise<boolean> {
   Notification.promise(work as Promise<null>, {
     pending: { message: what },
-    success: { message: () => trans.__('It answers.'), options: { autoClose: 3000 } },
+    success: {
+      message: () => trans.__('Server "%1" is ready.', server),
+      options: { autoClose: 3000 }
+    },
     error: {
       message: reason => (reason instanceof Error ? reason.message : String(reason)),
       options: { autoClose: false }
@@ -28,7 +33,7 @@ export async function starting(
   );
 }
 
-/** What a command takes, for `describedBy`: what all commands of the palette do, and more. */
+/** A command's arguments, for `describedBy`: those of every palette command, and `more`. */
 export function takes(trans: TranslationBundle, more: ReadonlyPartialJSONObject = {}) {
   return {
     args: {
@@ -36,7 +41,7 @@ export function takes(trans: TranslationBundle, more: ReadonlyPartialJSONObject 
       properties: {
         isPalette: {
           type: 'boolean',
-          description: trans.__('Whether the command is shown in the command palette')
+          description: trans.__('Whether the label is for the command palette')
         },
         ...more
       }
@@ -44,9 +49,9 @@ export function takes(trans: TranslationBundle, more: ReadonlyPartialJSONObject 
   };
 }
 
-/** The argument that the launcher gives to all that it starts. */
+/** The argument that the launcher passes to every command. */
 export function cwd(trans: TranslationBundle) {
   return {
-    cwd: { type: 'string', description: trans.__('Given by the launcher; it plays no part') }
+    cwd: { type: 'string', description: trans.__('Set by the launcher; ignored') }
   };
 }

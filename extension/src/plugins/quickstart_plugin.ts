@@ -23,7 +23,7 @@ function addQuickstartCommand(app: JupyterFrontEnd, trans: TranslationBundle): v
         const path = await ensureQuickstart(app.serviceManager.serverSettings);
         return await app.commands.execute('docmanager:open', { path });
       } catch (error) {
-        tell(trans.__('The quickstart notebook cannot be opened'), error);
+        tell(trans.__('Cannot open the quickstart notebook'), error);
         return undefined;
       }
     }
@@ -32,7 +32,7 @@ function addQuickstartCommand(app: JupyterFrontEnd, trans: TranslationBundle): v
 
 export const quickstartPlugin: JupyterFrontEndPlugin<void> = {
   id: `${NAME}:quickstart`,
-  description: 'Opens the quickstart notebook, from the launcher and the command palette.',
+  description: 'Opens the quickstart notebook from the launcher and the command palette.',
   autoStart: true,
   optional: [ILauncher, ICommandPalette, ITranslator],
   activate: (

@@ -50,8 +50,8 @@ function modelServersSection(
     shutdownAllConfirmationText: () => {
       const count = servers.servers.length;
       return trans._n(
-        'Stop %1 model server? Requests in progress are answered first; its address is gone then.',
-        'Stop %1 model servers? Requests in progress are answered first; their addresses are gone then.',
+        'Stop %1 model server? It answers the requests in progress first.',
+        'Stop %1 model servers? They answer the requests in progress first.',
         count,
         count
       );
@@ -132,7 +132,7 @@ function versionItems(
 
 export const runningPlugin: JupyterFrontEndPlugin<void> = {
   id: `${NAME}:running`,
-  description: 'The section "Model servers" of the Running panel.',
+  description: 'Adds the section "Model servers" to the Running panel.',
   autoStart: true,
   requires: [IRunningSessionManagers, IModelServers],
   optional: [ITranslator],

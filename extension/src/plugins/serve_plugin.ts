@@ -30,7 +30,7 @@ function addServeCommand(
     const folder = await lookAtFolder(settings, path);
     if (folder.kind === null) {
       throw new Error(
-        trans.__('%1 is neither a SavedModel nor a folder of numbered versions of one', path)
+        trans.__('%1 is neither a SavedModel nor a folder of numbered SavedModel versions', path)
       );
     }
     const trusted = folder.foreign !== null;
@@ -43,7 +43,7 @@ function addServeCommand(
       return;
     }
     const work = startServer(settings, { path, name, trusted });
-    if (await starting(trans.__('Serving %1…', path), work, trans)) {
+    if (await starting(name, trans.__('Serving %1…', path), work, trans)) {
       await servers.refresh();
       const { commands } = app;
       if (commands.hasCommand(CommandIDs.openDashboard)) {
@@ -55,18 +55,18 @@ function addServeCommand(
   app.commands.addCommand(CommandIDs.serveFolder, {
     label: args =>
       args['isPalette'] ? trans.__('Serve a Model Folder…') : trans.__('Serve This Model'),
-    caption: trans.__('Serve a SavedModel, or a folder of its numbered versions'),
+    caption: trans.__('Serve a SavedModel or a folder of its numbered versions'),
     icon: args => (args['isPalette'] ? undefined : workbenchIcon),
     describedBy: takes(trans, {
       path: {
         type: 'string',
         description: trans.__(
-          'The folder, below the root of the file browser; without it the one selected there'
+          'Path of the folder, relative to the root of the file browser; defaults to the selected folder'
         )
       },
       name: {
         type: 'string',
-        description: trans.__("The server's name; without it the folder's")
+        description: trans.__('Name of the server; defaults to the name of the folder')
       }
     }),
     execute: async args => {
@@ -79,7 +79,7 @@ function addServeCommand(
       try {
         await serve(chosen, typeof name === 'string' ? name : null);
       } catch (error) {
-        tell(trans.__('The folder cannot be served'), error);
+        tell(trans.__('Cannot serve the folder'), error);
       }
     }
   });
@@ -88,7 +88,7 @@ function addServeCommand(
 async function askForFolder(text: string, trans: TranslationBundle): Promise<string | null> {
   const answer = await InputDialog.getText({
     title: trans.__('Serve a model'),
-    label: trans.__('Folder of a SavedModel, or of its numbered versions'),
+    label: trans.__('Folder with a SavedModel or its numbered versions'),
     placeholder: 'models/digits',
     text,
     okLabel: trans.__('Serve')
@@ -98,7 +98,7 @@ async function askForFolder(text: string, trans: TranslationBundle): Promise<str
 
 async function askForName(taken: string, trans: TranslationBundle): Promise<string | null> {
   const answer = await InputDialog.getText({
-    title: trans.__('A server named %1 runs already', taken),
+    title: trans.__('A server named %1 is already running', taken),
     label: trans.__('Name of the new server'),
     text: `${taken}-2`,
     okLabel: trans.__('Serve')
@@ -108,7 +108,7 @@ async function askForName(taken: string, trans: TranslationBundle): Promise<stri
 
 export const servePlugin: JupyterFrontEndPlugin<void> = {
   id: `${NAME}:serve`,
-  description: "Serves folders of the user's files, from the file browser and the palette.",
+  description: 'Serves model folders from the file browser and the palette.',
   autoStart: true,
   requires: [IModelServers],
   optional: [IDefaultFileBrowser, ICommandPalette, ITranslator],

@@ -22,7 +22,7 @@ export function addServerCommands(
       typeof args['name'] === 'string'
         ? trans.__('Stop Model Server %1', args['name'])
         : trans.__('Stop a Model Server…'),
-    caption: trans.__('End a model server; requests in progress are answered first'),
+    caption: trans.__('Stop a model server after it has answered the requests in progress'),
     icon: args => (args['isPalette'] ? undefined : stopIcon),
     isEnabled: () => servers.servers.length > 0,
     describedBy: takes(trans, name(trans)),
@@ -34,7 +34,7 @@ export function addServerCommands(
       try {
         await servers.stop(name);
       } catch (error) {
-        tell(trans.__('Server %1 could not be stopped', name), error);
+        tell(trans.__('Cannot stop server %1', name), error);
       }
     }
   });
@@ -42,16 +42,17 @@ export function addServerCommands(
   commands.addCommand(CommandIDs.restartServer, {
     label: args =>
       typeof args['name'] === 'string'
-        ? trans.__('Start Model Server %1 Again', args['name'])
-        : trans.__('Start a Killed Model Server Again…'),
-    caption: trans.__('Serve what a killed server served, on its address'),
+        ? trans.__('Restart Model Server %1', args['name'])
+        : trans.__('Restart a Killed Model Server…'),
+    caption: trans.__('Serve the models of a killed server again, on the same address'),
     icon: args => (args['isPalette'] ? undefined : refreshIcon),
     isEnabled: () => dead(servers).length > 0,
     describedBy: takes(trans, name(trans)),
     execute: async args => {
-      const chosen = await named(args, dead(servers), trans.__('Start'), trans);
+      const chosen = await named(args, dead(servers), trans.__('Restart'), trans);
       if (chosen !== null) {
-        await starting(trans.__('Starting %1 again…', chosen), servers.restart(chosen), trans);
+        const what = trans.__('Restarting %1…', chosen);
+        await starting(chosen, what, servers.restart(chosen), trans);
       }
     }
   });
@@ -61,14 +62,16 @@ export function addServerCommands(
       typeof args['name'] === 'string'
         ? trans.__('Open a Console on %1', args['name'])
         : trans.__('Open a Console on a Model Server…'),
-    caption: trans.__('A console in the kernel that supervises a server: `server` is the server'),
+    caption: trans.__(
+      'Open a console in the kernel that supervises the server; `server` is the server'
+    ),
     icon: args => (args['isPalette'] ? undefined : consoleIcon),
     isEnabled: () => kernels(servers).length > 0,
     describedBy: takes(trans, {
       ...name(trans),
       isContextMenu: {
         type: 'boolean',
-        description: trans.__('Whether the server is the one below the context menu')
+        description: trans.__('Whether the context menu was opened on the server')
       }
     }),
     execute: async args => {
@@ -82,15 +85,15 @@ export function addServerCommands(
           name: server.name
         });
       } else if (chosen !== null) {
-        const why = trans.__('it was started outside of this JupyterLab and has no kernel here');
-        tell(trans.__('There is no console on server %1', chosen), why);
+        const why = trans.__('it was started outside this JupyterLab and has no kernel here');
+        tell(trans.__('Cannot open a console on server %1', chosen), why);
       }
     }
   });
 
   commands.addCommand(CommandIDs.refresh, {
     label: trans.__('Refresh Model Servers'),
-    caption: trans.__('Look again which model servers run'),
+    caption: trans.__('Update the list of model servers'),
     icon: args => (args['isPalette'] ? undefined : refreshIcon),
     describedBy: takes(trans),
     execute: () => servers.refresh()
@@ -107,7 +110,7 @@ function name(trans: TranslationBundle) {
   return {
     name: {
       type: 'string',
-      description: trans.__("The server's name; without it the user is asked")
+      description: trans.__('Name of the server; without it, a dialog asks for one')
     }
   };
 }

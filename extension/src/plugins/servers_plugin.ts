@@ -12,7 +12,8 @@ import { addServerCommands } from './server_commands';
 
 export const serversPlugin: JupyterFrontEndPlugin<IModelServers> = {
   id: `${NAME}:servers`,
-  description: 'Keeps the list of running model servers up to date; commands that act on them.',
+  description:
+    'Keeps the list of model servers up to date, and adds the commands that act on them.',
   autoStart: true,
   optional: [ISettingRegistry, ICommandPalette, ITranslator],
   provides: IModelServers,
@@ -36,7 +37,7 @@ export const serversPlugin: JupyterFrontEndPlugin<IModelServers> = {
         settings.changed.connect(apply);
         apply();
       })
-      .catch(error => console.warn(`Settings of ${serversPlugin.id} cannot be read`, error));
+      .catch(error => console.warn(`Cannot read the settings of ${serversPlugin.id}`, error));
     addServerCommands(app, model, trans);
     for (const command of [
       CommandIDs.stopServer,

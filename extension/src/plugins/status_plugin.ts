@@ -48,7 +48,7 @@ class StatusItem extends Widget {
 
 export const statusPlugin: JupyterFrontEndPlugin<void> = {
   id: `${NAME}:status`,
-  description: 'Servers, requests a second and memory in the status bar.',
+  description: 'Shows servers, requests per second and memory in the status bar.',
   autoStart: true,
   requires: [IStatusBar, IModelServers],
   optional: [ITranslator],

@@ -32,7 +32,7 @@ function addWelcome(
           : { mode: 'tab-after', ref: there.id };
       await commands.execute('docmanager:open', { path, options });
     } catch (error) {
-      tell(trans.__('The lab cannot be opened'), error);
+      tell(trans.__('Cannot open the lab'), error);
     }
   };
 
@@ -56,23 +56,21 @@ function addWelcome(
   const view = new MainView(app, restorer, {
     id: ID,
     label: trans.__('Labs'),
-    caption: trans.__('The labs of the Serving Workbench'),
+    caption: trans.__('Serving Workbench labs'),
     command: CommandIDs.openWelcome,
     make
   });
 
   commands.addCommand(CommandIDs.openWelcome, {
     label: args =>
-      args['isPalette'] ? trans.__('Open the Labs on Serving') : trans.__('Serving labs'),
-    caption: trans.__('Twelve labs on serving models, with a tick for each that you have run'),
+      args['isPalette'] ? trans.__('Open the Serving Labs') : trans.__('Serving labs'),
+    caption: trans.__('Twelve labs on model serving, with a tick for each one you have completed'),
     icon: args => (args['isPalette'] ? undefined : workbenchIcon),
     describedBy: takes(trans, {
       ...cwd(trans),
       beside: {
         type: 'string',
-        description: trans.__(
-          'A file of the user that is opened beside it, and is the one in front'
-        )
+        description: trans.__('A file to open and show beside this page')
       }
     }),
     execute: async args => {
@@ -93,7 +91,7 @@ function addWelcome(
 
 export const welcomePlugin = viewPlugin({
   name: 'welcome',
-  description: 'The page of the labs, from the launcher, the palette and `workbench lab`.',
+  description: 'Adds the page of labs, which the launcher, the palette and `workbench lab` open.',
   command: CommandIDs.openWelcome,
   rank: 2,
   add: addWelcome,

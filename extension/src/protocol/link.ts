@@ -25,7 +25,7 @@ export interface IWire {
 const SILENT_MILLIS = 4000;
 
 export class Link implements IWire {
-  readonly silence = 'no news from the notebook’s kernel since';
+  readonly silence = 'no update from the notebook’s kernel since';
   private readonly _ends: (() => void)[] = [];
   private _heard = performance.now();
   private _silent = false;

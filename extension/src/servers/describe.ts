@@ -9,10 +9,10 @@ export interface ITexts {
   _n(singular: string, plural: string, count: number, ...args: unknown[]): string;
 }
 
-/** What a version's icon and colour tell. */
+/** What a version's icon and colour show. */
 export type Status = 'serving' | 'changing' | 'failed';
 
-/** A model's versions that there is something to say about: those that live, those that failed. */
+/** A model's versions that are alive or failed. */
 export function shown(model: IModel): IVersion[] {
   return model.versions.filter(version => version.state !== 'END' || version.error !== null);
 }
@@ -59,11 +59,11 @@ export function serverSummary(server: IServer, stopping: boolean, trans: ITexts)
   return models.join('; ') || trans.__('no model');
 }
 
-/** All there is to know about a server, on lines of their own: for its tooltip. */
+/** A server's tooltip: its address and its versions, a line each. */
 export function serverTitle(server: IServer, trans: ITexts): string {
   const lines = [trans.__('Model server %1', server.name), server.url];
   if (server.state === 'dead') {
-    lines.push(trans.__('It was killed; the dashboard can start it again.'));
+    lines.push(trans.__('The server was killed. The dashboard can restart it.'));
   }
   for (const model of server.models) {
     for (const version of shown(model)) {

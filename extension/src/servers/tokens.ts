@@ -1,4 +1,4 @@
-/** What the plugins of this extension offer each other. */
+/** What the plugins of this extension share. */
 
 import { Token } from '@lumino/coreutils';
 import type { ISignal } from '@lumino/signaling';

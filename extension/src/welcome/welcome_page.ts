@@ -39,7 +39,7 @@ export class Welcome extends Widget {
     super();
     this.addClass('wb-Welcome');
     const trans = _trans;
-    this._progress.setAttribute('aria-label', trans.__('Labs run to their end'));
+    this._progress.setAttribute('aria-label', trans.__('Completed labs'));
     this._trouble.hidden = true;
     this.node.append(
       make(
@@ -50,8 +50,8 @@ export class Welcome extends Widget {
           'p',
           { class: 'wb-Welcome-lead' },
           trans.__(
-            'Learn what serving a model is by doing it: one idea in each lab, ten to twenty ' +
-              'minutes, on models that the lab makes itself. Begin at the top.'
+            'Learn model serving by doing it. Each lab teaches one idea in ten to twenty minutes, ' +
+              'with models that it trains itself. Start at the top.'
           )
         ),
         this._served,
@@ -95,7 +95,7 @@ export class Welcome extends Widget {
     } catch (error) {
       if (!this.isDisposed) {
         const why = error instanceof Error ? error.message : String(error);
-        this._trouble.textContent = this._trans.__('The labs cannot be listed: %1', why);
+        this._trouble.textContent = this._trans.__('Cannot list the labs: %1', why);
         this._trouble.hidden = false;
       }
     }
@@ -133,7 +133,7 @@ export class Welcome extends Widget {
     const next = nextLab(this._labs);
     this._progress.max = Math.max(1, this._labs.length);
     this._progress.value = done;
-    this._count.textContent = this._trans.__('%1 of %2 run', done, this._labs.length);
+    this._count.textContent = this._trans.__('%1 of %2 completed', done, this._labs.length);
     // Who is at it by keyboard stays where they are.
     const focused = (document.activeElement as HTMLElement | null)?.dataset?.lab;
     this._list.replaceChildren(...this._labs.map(lab => this._lab(lab, lab.name === next)));
@@ -147,10 +147,10 @@ export class Welcome extends Widget {
     const trans = this._trans;
     const words = {
       new: next ? trans.__('next') : '',
-      begun: trans.__('begun'),
+      begun: trans.__('started'),
       failed: trans.__('stopped by an error'),
-      done: trans.__('run'),
-      unreadable: trans.__('cannot be read')
+      done: trans.__('completed'),
+      unreadable: trans.__('unreadable')
     };
     const row = button('', lab.path ?? lab.name, () => this._actions.open(lab.name), 'wb-Lab');
     row.dataset.lab = lab.name;
@@ -196,7 +196,7 @@ export class Welcome extends Widget {
       make(
         'span',
         { class: 'wb-Welcome-now' },
-        items.length > 0 ? trans.__('Being served now:') : trans.__('No model is being served yet.')
+        items.length > 0 ? trans.__('Serving now:') : trans.__('No model is being served yet.')
       ),
       ...items
     );

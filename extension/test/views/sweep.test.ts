@@ -124,7 +124,7 @@ test('values, settings and intervals in words', () => {
 
 test('the summary and the table say what the charts show', () => {
   const made = data({ curve: [point()], measured: [point({ rate: 100 })] });
-  assert.equal(made.summary(), 'Simulated: 490 requests/s, p99 4.0 ms, 8.8 rows a batch, stable.');
+  assert.equal(made.summary(), 'Simulated: 490 requests/s, p99 4.0 ms, 8.8 rows per batch, stable.');
   assert.deepEqual(
     made.rows().map(row => row.slice(0, 9)),
     [

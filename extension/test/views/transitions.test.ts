@@ -86,7 +86,7 @@ test('a moment in words: states, memory, requests near it, decisions', () => {
   );
   assert.equal(
     momentText(run(), 0.2),
-    'version 2 loading; 2.0 MB; answers within 300 ms; 2 failed'
+    'version 2 loading; 2.0 MB; slowest answer 300 ms; 2 failed'
   );
   assert.equal(momentText(run(), 2), 'version 2 available; 3.0 MB; answers within 4.0 ms');
   assert.equal(momentText(run({ spans: [] }), 1.5), 'no version; 3.0 MB');

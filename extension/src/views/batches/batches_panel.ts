@@ -25,7 +25,7 @@ export class BatchesPanel {
 
   constructor(trans: TranslationBundle) {
     this.node = panel(
-      trans.__('Batches of the last %1 s', WINDOW_SECONDS),
+      trans.__('Batches in the last %1 s', WINDOW_SECONDS),
       'batches',
       this._bars,
       this._reasons,
@@ -66,7 +66,10 @@ export class BatchesPanel {
     const told = found
       .filter(bin => bin.count > 0)
       .map(bin => `${binText(bin)} rows: ${bin.count}`);
-    this._bars.setAttribute('aria-label', `Batches by rows. ${told.join(', ') || 'None.'}`);
+    this._bars.setAttribute(
+      'aria-label',
+      `Batches by number of rows. ${told.join(', ') || 'None.'}`
+    );
     this._bars.hidden = found.length === 0;
     const reasons = [...batches.reasons].sort((a, b) => b[1] - a[1]);
     this._reasons.replaceChildren(
@@ -84,12 +87,12 @@ export class BatchesPanel {
     const times =
       batches.queued === null || batches.run === null
         ? ''
-        : `, queued ${durationText(batches.queued)}, in the model ${durationText(batches.run)} each`;
+        : `, queued ${durationText(batches.queued)}, run ${durationText(batches.run)} on average`;
     const rate = batches.seconds > 0 ? batches.batches / batches.seconds : 0;
     this._figures.textContent =
       batches.batches === 0
         ? ''
-        : `${countText(rate)} batches/s of ${countText(batches.requests)} requests${times}`;
+        : `${countText(rate)} batches/s, ${countText(batches.requests)} requests${times}`;
     this._words.textContent = diagnosis(batches);
   }
 }

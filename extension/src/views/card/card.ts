@@ -100,7 +100,7 @@ export class ServerCard {
   private readonly _delayText = make('output', { class: 'wb-figure' });
   private readonly _buttons: HTMLButtonElement[];
   private readonly _batching = new Latest(async (value: IBatching | null) => {
-    await this._do('batching', { value }, 'batching');
+    await this._do('batching', { value }, 'Setting batching');
     this._ownUntil = performance.now() + STALE_MILLIS;
   });
   private readonly _snippets = make('div');
@@ -129,22 +129,22 @@ export class ServerCard {
       'aria-label': 'folder of a SavedModel'
     });
     this._buttons = [
-      button('Publish', 'Make this folder the next version', () => {
-        void this._do('publish', { path: publish.value }, 'publishing').then(() => {
+      button('Publish', 'Publish this folder as the next version', () => {
+        void this._do('publish', { path: publish.value }, 'Publishing').then(() => {
           publish.value = '';
         });
       }),
       button(
         'Roll back',
-        'Move the latest version aside; the one before serves again',
-        () => void this._do('rollback', {}, 'rolling back')
+        'Unload the latest version and serve the previous one',
+        () => void this._do('rollback', {}, 'Rolling back')
       ),
       button(
         'Undo',
-        'Bring back the version that was rolled back last',
-        () => void this._do('undo', {}, 'bringing it back')
+        'Serve the version that was rolled back last',
+        () => void this._do('undo', {}, 'Undoing')
       ),
-      button('Stop', 'End this server', () => this._stop(), 'wb-button wb-danger')
+      button('Stop', 'Stop this server', () => this._stop(), 'wb-button wb-danger')
     ];
     for (const [title, text] of face.snippets) {
       const copy = button('Copy', `Copy ${title}`, () => {
@@ -188,7 +188,7 @@ export class ServerCard {
         this._form.node,
         this._message
       ),
-      make('details', {}, make('summary', {}, 'how to ask it'), this._snippets)
+      make('details', {}, make('summary', {}, 'How to send requests'), this._snippets)
     );
     this._listen();
     this._link.onNews = message => this._news(message);
@@ -201,7 +201,7 @@ export class ServerCard {
 
   private _listen(): void {
     this._transition.addEventListener('change', () => {
-      void this._do('transition', { value: this._transition.value }, 'transition');
+      void this._do('transition', { value: this._transition.value }, 'Setting the transition');
     });
     const push = () => {
       const values = {
@@ -292,7 +292,7 @@ export class ServerCard {
     const lost = failed > 0 ? `, ${countText(failed)} failed in the last minute` : '';
     say(this._rateText, `${countText(rate)} requests/s${held}${lost}`);
     say(this._p99Text, high === null ? 'no latency yet' : `p99 ${durationText(high)}`);
-    this._rate.draw(rates, `requests a second over the last minute, now ${countText(rate)}`);
+    this._rate.draw(rates, `Requests per second over the last minute, now ${countText(rate)}`);
     this._p99.draw(
       p99,
       `99th percentile of latency over the last minute, now ${this._p99Text.textContent}`
@@ -322,16 +322,16 @@ export class ServerCard {
   }
 
   private _stop(): void {
-    this._twice('Press Stop again to end this server and all of its versions.', () =>
-      this._do('stop', {}, 'stopping')
+    this._twice('Press Stop again to stop this server and unload all of its versions.', () =>
+      this._do('stop', {}, 'Stopping')
     );
   }
 
   private _backTo(version: Version): void {
     const later = latestOf(this._model?.versions ?? []);
     this._twice(
-      `Press again to go back to version ${version}: requests for the latest go there, and version ${later} is moved aside.`,
-      () => this._do('rollback', { to: version }, `going back to version ${version}`)
+      `Press again to go back to version ${version}: it becomes the latest, and version ${later} is unloaded.`,
+      () => this._do('rollback', { to: version }, `Going back to version ${version}`)
     );
   }
 
@@ -352,7 +352,7 @@ export class ServerCard {
     const labels = this._labels;
     const act = async () => {
       this._form.close();
-      await this._setLabels({ ...labels, [name]: version }, `labelling version ${version}`);
+      await this._setLabels({ ...labels, [name]: version }, `Labelling version ${version}`);
     };
     const before = labels[name];
     if (before === undefined || before === version) {
@@ -360,7 +360,7 @@ export class ServerCard {
       return;
     }
     this._twice(
-      `Press again to move ${name} from version ${before} to ${version}: requests for ${name} go there.`,
+      `Press again to move ${name} and its requests from version ${before} to version ${version}.`,
       act
     );
   }
@@ -369,7 +369,7 @@ export class ServerCard {
     const { [name]: version, ...rest } = this._labels;
     this._twice(
       `Press again to remove ${name} from version ${version}: requests for ${name} will fail.`,
-      () => this._setLabels(rest, `removing ${name}`)
+      () => this._setLabels(rest, `Removing ${name}`)
     );
   }
 

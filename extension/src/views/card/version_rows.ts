@@ -18,7 +18,7 @@ export interface IVersionActions {
   unlabel(label: string): void;
 }
 
-const HEAD = ['version', 'state', 'memory, measured', 'loaded in', 'labels and more'];
+const HEAD = ['version', 'state', 'memory (measured)', 'load time', 'labels and actions'];
 
 export class VersionRows {
   readonly node: HTMLElement;
@@ -111,13 +111,13 @@ class Row {
     const small = 'wb-button wb-small';
     this._back = button(
       'Back to this',
-      `Roll back to version ${key}: move all later ones aside`,
+      `Roll back to version ${key} and unload all later versions`,
       () => _actions.backTo(versionOf(key)),
       small
     );
     this._label = button(
       'Label…',
-      `Name version ${key}, or move a label to it`,
+      `Add a label to version ${key}, or move one to it`,
       () => _actions.label(versionOf(key)),
       small
     );
@@ -217,7 +217,7 @@ export class LabelForm {
   constructor(set: (name: string, version: Version) => void) {
     this._name.setAttribute('list', this._known.id);
     this._name.placeholder = 'e.g. stable';
-    const cancel = button('Cancel', 'Set no label (Escape)', () => this.close());
+    const cancel = button('Cancel', 'Cancel (Escape)', () => this.close());
     this.node = make(
       'form',
       { class: 'wb-controls wb-buttons', hidden: '' },

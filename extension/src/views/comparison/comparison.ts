@@ -89,33 +89,33 @@ export class ComparisonView {
     this._about = model.get('about') as IAbout;
     this._page = this._about.gallery;
     const [first, second] = this._about.versions;
-    this._previous = button('‹', 'The page before', () => this._turn(this._page.page - 1));
-    this._next = button('›', 'The next page', () => this._turn(this._page.page + 1));
+    this._previous = button('‹', 'Previous page', () => this._turn(this._page.page - 1));
+    this._next = button('›', 'Next page', () => this._turn(this._page.page + 1));
     this._undo = button(
       'Undo',
-      'Put back which versions were wanted before',
-      () => void this._do('undo', {}, 'putting it back')
+      'Restore the previous version policy',
+      () => void this._do('undo', {}, 'Restoring the version policy')
     );
     for (const version of [first, second]) {
       this._acts.push(
         button(
           `Serve version ${version}`,
-          `Let version ${version} answer the requests`,
-          () => void this._do('promote', { version }, `version ${version} is to serve`)
+          `Serve only version ${version}`,
+          () => void this._do('promote', { version }, `Switching to version ${version}`)
         )
       );
     }
     const labels = [first, second].map(version =>
       button(
         `Label ${version}`,
-        `Let the label mean version ${version}`,
-        () => void this._do('label', { version, label: this._label.value }, 'labelling')
+        `Point the label at version ${version}`,
+        () => void this._do('label', { version, label: this._label.value }, 'Setting the label')
       )
     );
     this._acts.push(...labels);
     this._label.addEventListener('keydown', event => event.stopPropagation());
     const chart = make('div', { class: 'wb-latency' });
-    const table = button('Table', 'The latencies as a table', () => {
+    const table = button('Table', 'Show as a table', () => {
       this._twin.hidden = !this._twin.hidden;
       table.setAttribute('aria-pressed', String(!this._twin.hidden));
       this._fillTwin();
@@ -212,7 +212,7 @@ export class ComparisonView {
   }
 
   private _tell(silent: boolean): void {
-    const end = this._ended || (silent ? 'no news from the notebook’s kernel since' : '');
+    const end = this._ended || (silent ? this._link.silence : '');
     this._asOf.show(this._wall, end);
     const dead = end !== '' || this._busy || this._told === null;
     for (const control of [...this._acts, this._label]) {
@@ -230,7 +230,7 @@ export class ComparisonView {
       value === true ? name : `${name} ${String(value)}`
     );
     return [
-      `serves now: ${serving}`,
+      `serving: ${serving}`,
       `version policy: ${policy.join(', ')}`,
       `labels: ${labels.length === 0 ? 'none' : labels.join(', ')}`
     ].join(' · ');
@@ -279,7 +279,7 @@ export class ComparisonView {
       make(
         'table',
         { class: 'wb-data' },
-        make('caption', {}, 'Class by class; choose one to see its examples.'),
+        make('caption', {}, 'Select a class to see its examples.'),
         head([slices.kind, ...slices.columns]),
         make('tbody', {}, all, ...each)
       )
@@ -295,7 +295,12 @@ export class ComparisonView {
 
   private _row(name: string, slice: number | null, cells: HTMLElement[]): HTMLElement {
     const chosen = this._page.slice === slice;
-    const choose = button(name, `The examples of ${name}`, () => this._turn(0, slice), 'wb-link');
+    const choose = button(
+      name,
+      `Show the examples of ${name}`,
+      () => this._turn(0, slice),
+      'wb-link'
+    );
     choose.setAttribute('aria-pressed', String(chosen));
     return make('tr', chosen ? { class: 'wb-chosen' } : {}, make('td', {}, choose), ...cells);
   }
@@ -318,11 +323,11 @@ export class ComparisonView {
     const { dark } = themeOf(this._gallery);
     const { page, total, items, slice } = this._page;
     const from = page * this._about.pageSize;
-    const name = slice === null ? '' : ` of ${this._about.slices?.rows[slice].name ?? ''}`;
+    const name = slice === null ? '' : ` for ${this._about.slices?.rows[slice].name ?? ''}`;
     this._galleryTitle.textContent =
       total === 0
-        ? `No example${name} is answered differently.`
-        : `Answered differently${name}, the furthest apart first: ` +
+        ? `No different answers${name}.`
+        : `Different answers${name}, largest difference first: ` +
           `${from + 1} to ${from + items.length} of ${total}`;
     this._gallery.replaceChildren(...items.map(item => this._figure(item, dark)));
     this._tellPager(false);
@@ -384,8 +389,8 @@ export class ComparisonView {
   private _latencyWords(): string {
     const words = this._about.versions.map(
       (version, i) =>
-        `version ${version}: half within ${short(this._quantile(i, 0.5))} ms, 99 % within ` +
-        `${short(this._quantile(i, 0.99))} ms`
+        `version ${version}: p50 ${short(this._quantile(i, 0.5))} ms, ` +
+        `p99 ${short(this._quantile(i, 0.99))} ms`
     );
     return `Latency. ${words.join('; ')}`;
   }
@@ -396,7 +401,7 @@ export class ComparisonView {
       ...this._about.versions.map((_, i) => `${short(this._quantile(i, share))} ms`)
     ]);
     const head = ['answered within', ...this._about.versions.map(version => `version ${version}`)];
-    this._twin.replaceChildren(dataTable('Latency of requests, one example each', head, rows));
+    this._twin.replaceChildren(dataTable('Latency of requests with one example each', head, rows));
   }
 
   private async _do(op: string, values: Record<string, unknown>, doing: string): Promise<void> {

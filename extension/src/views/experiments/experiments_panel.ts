@@ -83,7 +83,7 @@ export class ExperimentsPanel {
     const trans = this._trans;
     if (experiments.length === 0) {
       const text = trans.__(
-        'None yet: server.sweep(rate=[100, 1000]) or server.compare_versions(1, 2, x) in a notebook.'
+        'No experiments yet. In a notebook, run server.sweep(rate=[100, 1000]) or server.compare_versions(1, 2, x).'
       );
       this._list.replaceChildren(make('p', { class: 'wb-soft' }, text));
       return;
@@ -94,7 +94,7 @@ export class ExperimentsPanel {
       trans.__('kind'),
       trans.__('model'),
       trans.__('when'),
-      trans.__('what came out'),
+      trans.__('result'),
       ''
     ];
     this._list.replaceChildren(
@@ -114,7 +114,7 @@ export class ExperimentsPanel {
     const trans = this._trans;
     const open = button(
       trans.__('Open'),
-      trans.__('What experiment %1 found: %2', experiment.number, experiment.kind),
+      trans.__('Open experiment %1: %2', experiment.number, experiment.kind),
       () => void this._read(experiment.number)
     );
     open.dataset.experiment = String(experiment.number);
@@ -149,12 +149,12 @@ export class ExperimentsPanel {
 
   private _showOne(found: IFound): void {
     const trans = this._trans;
-    const back = button(trans.__('All experiments'), trans.__('Back to the history'), () =>
+    const back = button(trans.__('All experiments'), trans.__('Back to all experiments'), () =>
       this._close(found.number)
     );
     const insert = button(
       trans.__('Insert into notebook'),
-      trans.__('Put a cell that loads it into a notebook'),
+      trans.__('Insert a cell that loads this experiment'),
       () => this._insert(`import workbench as wb\n\nwb.load_experiment(${found.number})`)
     );
     const what = trans.__('Experiment %1: %2 of %3', found.number, found.kind, found.model);
@@ -220,7 +220,11 @@ class RunningRow {
     const what = _trans.__('%1 of %2', about.kind, about.model);
     const where = about.server === about.model ? what : _trans.__('%1 on %2', what, about.server);
     this._bar.setAttribute('aria-label', where);
-    this._cancel = button(_trans.__('Cancel'), _trans.__('End this experiment: %1', where), cancel);
+    this._cancel = button(
+      _trans.__('Cancel'),
+      _trans.__('Cancel this experiment: %1', where),
+      cancel
+    );
     this.node = make(
       'div',
       { class: 'wb-controls' },
@@ -238,7 +242,7 @@ class RunningRow {
       this._bar.value = about.share;
     }
     this._text.textContent = about.cancelled
-      ? this._trans.__('ends with what it measures now')
+      ? this._trans.__('cancelling after the current measurement')
       : about.text || this._trans.__('starting');
     this._cancel.disabled = about.cancelled;
   }

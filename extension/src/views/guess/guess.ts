@@ -42,9 +42,9 @@ export class GuessView {
     this._about = model.get('about') as IAbout;
     const places = this._about.xs.map((_, i) => i);
     this._guess = new Guess(places);
-    this._reveal = button('Reveal', 'Measure, and show what it really is', () => this._ask());
-    const again = button('Clear', 'Draw again', () => this._clear());
-    const table = button('Table', 'The same as a table', () => {
+    this._reveal = button('Reveal', 'Measure, and compare with your guess', () => this._ask());
+    const again = button('Clear', 'Clear the curve', () => this._clear());
+    const table = button('Table', 'Show as a table', () => {
       this._twin.hidden = !this._twin.hidden;
       this._fillTwin();
     });
@@ -53,7 +53,7 @@ export class GuessView {
       tabindex: '0',
       role: 'application',
       'aria-label':
-        'Draw what you expect. Left and right choose a place, up and down set its value.'
+        'Draw the curve that you expect. Left and right choose a point, up and down set its value.'
     });
     node.append(
       make(
@@ -153,7 +153,7 @@ export class GuessView {
     this._reveal.disabled = left > 0 || this._truth !== null;
     if (say && this._truth === null) {
       this._said.textContent =
-        left > 0 ? `Draw the curve that you expect: ${left} places are left.` : 'Reveal it.';
+        left > 0 ? `Draw the curve that you expect: ${left} points left.` : 'Press Reveal.';
     }
     this._plot.redraw();
   }
@@ -166,7 +166,7 @@ export class GuessView {
 
   private _ask(): void {
     this._reveal.disabled = true;
-    this._said.textContent = 'measuring …';
+    this._said.textContent = 'Measuring …';
     void this._link.order('reveal', { guess: this._guess.values }).then(({ ok, text }) => {
       this._said.textContent = text;
       this._said.classList.toggle('wb-bad', !ok);

@@ -49,7 +49,7 @@ export class LedgerView {
       placeholder: 'folder of a SavedModel',
       'aria-label': 'folder of a SavedModel'
     });
-    this._ask = button('Will it fit?', 'Ask without loading anything', () => void this._askFit());
+    this._ask = button('Will it fit?', 'Check without loading anything', () => void this._askFit());
     this._path.addEventListener('keydown', event => {
       // The page's own keys (run the cell ...) are not meant here.
       event.stopPropagation();
@@ -57,7 +57,7 @@ export class LedgerView {
         void this._askFit();
       }
     });
-    const table = button('Table', 'The same as a table', () => {
+    const table = button('Table', 'Show as a table', () => {
       this._twin.hidden = !this._twin.hidden;
       table.setAttribute('aria-pressed', String(!this._twin.hidden));
       this._fillTwin();
@@ -125,7 +125,7 @@ export class LedgerView {
   }
 
   private _tell(silent: boolean): void {
-    const end = this._ended || (silent ? 'no news from the notebook’s kernel since' : '');
+    const end = this._ended || (silent ? this._link.silence : '');
     this._asOf.show(this._wall, end);
     this._ask.disabled = this._path.disabled = end !== '' || this._asking;
   }
@@ -158,8 +158,8 @@ export class LedgerView {
         part.how
       ])
     );
-    const head = ['device', 'part', 'memory', 'of the device', 'how it is known'];
-    this._twin.replaceChildren(dataTable('Who holds what', head, rows));
+    const head = ['device', 'part', 'size', 'share of device', 'source'];
+    this._twin.replaceChildren(dataTable('Memory by owner', head, rows));
   }
 
   private async _askFit(): Promise<void> {
@@ -169,7 +169,7 @@ export class LedgerView {
     this._asking = true;
     this._ask.disabled = true;
     this._message.classList.remove('wb-bad');
-    this._message.textContent = 'looking at its files …';
+    this._message.textContent = 'Reading the files …';
     const { ok, text } = await this._link.order('fit', { path: this._path.value });
     this._asking = false;
     this._message.textContent = text;
@@ -188,13 +188,13 @@ export class LedgerView {
       const verdict = make('td', {}, each.fits ? '✓ fits' : '✗ does not fit');
       verdict.classList.toggle('wb-bad', !each.fits);
       const name =
-        each.name === fit.transition.split('+')[0] ? `${each.name} (set now)` : each.name;
+        each.name === fit.transition.split('+')[0] ? `${each.name} (current)` : each.name;
       const cure = make('td', { class: 'wb-wrap' }, each.cure || '–');
       return make('tr', {}, make('td', {}, name), verdict, make('td', {}, each.words), cure);
     });
-    const head = ['transition', '', 'memory', 'what would help'];
+    const head = ['transition', '', 'memory', 'remedy'];
     this._answer.replaceChildren(
-      make('p', { class: 'wb-soft wb-wrap' }, `${fit.head}. The dashed frame is that much.`),
+      make('p', { class: 'wb-soft wb-wrap' }, `${fit.head}. The dashed frame shows this amount.`),
       make(
         'table',
         { class: 'wb-data wb-fit' },

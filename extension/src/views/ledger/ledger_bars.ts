@@ -127,7 +127,10 @@ export class LedgerBars {
   show(device: IDevice, asked: number | null): void {
     this._device = device;
     this._asked = asked;
-    this.node.setAttribute('aria-label', `${device.summary}. Left and right go from part to part.`);
+    this.node.setAttribute(
+      'aria-label',
+      `${device.summary}. Left and right arrows move between parts.`
+    );
     this._draw();
   }
 

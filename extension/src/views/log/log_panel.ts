@@ -21,7 +21,7 @@ export class LogPanel {
     private readonly _model: string,
     trans: TranslationBundle
   ) {
-    this._filter.placeholder = trans.__('filter, e.g. loaded');
+    this._filter.placeholder = trans.__('Filter, e.g. loaded');
     this._filter.setAttribute('aria-label', trans.__('Filter the event log'));
     this._lines.setAttribute('aria-label', trans.__('Event log, newest last'));
     this.node = panel(

@@ -50,14 +50,14 @@ export function sizeHistogram(simulated: IPoint | null, measured: IPoint | null)
     .map((point, k) =>
       point === null
         ? ''
-        : `${k ? 'measured' : 'simulated'} ${point.batchRows.toFixed(1)} rows in the mean`
+        : `${k ? 'measured' : 'simulated'} ${point.batchRows.toFixed(1)} rows on average`
     )
     .filter(text => text !== '')
     .join(', ');
   return make(
     'figure',
-    { class: 'wb-histogram', role: 'img', 'aria-label': `Batch sizes: ${words || 'nothing yet'}` },
-    make('figcaption', {}, 'rows of a batch'),
+    { class: 'wb-histogram', role: 'img', 'aria-label': `Batch sizes: ${words || 'no data'}` },
+    make('figcaption', {}, 'Rows per batch'),
     make('div', { class: 'wb-sizes' }, ...columns),
     make('div', { class: 'wb-ends' }, make('span', {}, '1'), make('span', {}, String(largest)))
   );
@@ -81,7 +81,7 @@ export function reasonBars(simulated: IPoint | null, measured: IPoint | null): H
           })
         )
   );
-  const head = ['closed because', 'simulated', 'measured'];
+  const head = ['closed by', 'simulated', 'measured'];
   return make(
     'table',
     { class: 'wb-reasons' },

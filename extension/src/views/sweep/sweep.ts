@@ -69,25 +69,33 @@ export class SweepExplorerView {
   constructor(node: HTMLElement, model: IModel) {
     const about = model.get('about') as { name: string };
     this._buttons = {
-      calibrate: button('Calibrate', 'Measure the model’s run times: some 6 s of load', () =>
-        this._order('calibrate', 'calibrating …')
+      calibrate: button(
+        'Calibrate',
+        'Measure the run times of the model with about 6 s of load',
+        () => this._order('calibrate', 'Calibrating …')
       ),
-      measure: button('Measure', 'Load the server with this setting, and put its own back', () =>
-        this._order('measure', 'measuring …')
+      measure: button(
+        'Measure',
+        'Measure this setting under load, then restore the parameters of the server',
+        () => this._order('measure', 'Measuring …')
       ),
-      apply: button('Apply', 'Put this setting in force on the server', () =>
-        this._order('apply', 'applying …')
+      apply: button('Apply', 'Set these parameters on the server', () =>
+        this._order('apply', 'Applying …')
       ),
-      export: button('Export', 'As a file for TensorFlow Serving', () => void this._export())
+      export: button(
+        'Export',
+        'Show as a parameters file for TensorFlow Serving',
+        () => void this._export()
+      )
     };
-    this._cancel = button('Cancel', 'End what is running; the server keeps its parameters', () => {
+    this._cancel = button('Cancel', 'Cancel, and restore the parameters of the server', () => {
       void this._link.order('cancel').then(({ text }) => this._say(text, true));
     });
     this._cancel.hidden = true;
     for (const axis of AXES) {
       this._axis.append(make('option', { value: axis }, TITLES[axis]));
     }
-    const twin = button('Table', 'The same as a table', () => {
+    const twin = button('Table', 'Show as a table', () => {
       this._twin.hidden = !this._twin.hidden;
       twin.setAttribute('aria-pressed', String(!this._twin.hidden));
       this._fillTwin();
@@ -250,7 +258,10 @@ export class SweepExplorerView {
       this._draw();
     }
     if (before === null && !calibrated && state.busy === '') {
-      this._say('Calibrate first: it takes some 6 s of load on this server. Then drag.', true);
+      this._say(
+        'Calibrate first, with about 6 s of load on this server. Then move the sliders.',
+        true
+      );
     }
   }
 
@@ -265,7 +276,7 @@ export class SweepExplorerView {
 
   /** How fresh this is, what can be done now, and what is in force. */
   private _tell(): void {
-    const end = this._ended || (this._silent ? 'no news from the notebook’s kernel since' : '');
+    const end = this._ended || (this._silent ? this._link.silence : '');
     this._asOf.show(this._pulse?.wall ?? 0, end);
     this._known.textContent = this._inForce();
     const busy = this._state?.busy ?? '';
@@ -296,7 +307,7 @@ export class SweepExplorerView {
       const calibrated = this._state?.calibration?.version;
       const latest = latestVersion(serving);
       if (calibrated !== undefined && latest !== null && latest !== calibrated) {
-        parts.push(`version ${latest} answers now: calibrate again`);
+        parts.push(`version ${latest} serves now: calibrate again`);
       }
     }
     return parts.join('; ');
@@ -325,7 +336,7 @@ export class SweepExplorerView {
     );
     this._file.hidden = false;
     this._say(
-      'For --batching_parameters_file, of TensorFlow Serving or workbench model-server.',
+      'For --batching_parameters_file of TensorFlow Serving or workbench model-server.',
       true
     );
   }
@@ -343,7 +354,7 @@ export class SweepExplorerView {
     const diagnosed = measuredHere ?? here;
     const kind = measuredHere === null ? 'simulated' : 'measured';
     const texts = diagnosed?.diagnoses ?? [];
-    const none = diagnosed === null ? [] : [`Nothing is wrong with this setting (${kind}).`];
+    const none = diagnosed === null ? [] : [`No problem found with this setting (${kind}).`];
     this._diagnoses.replaceChildren(
       ...(texts.length > 0 ? texts.map(text => `${kind}: ${text}`) : none).map(text =>
         make('li', {}, text)
@@ -355,7 +366,7 @@ export class SweepExplorerView {
   private _fillTwin(): void {
     if (!this._twin.hidden) {
       const rows = this._data.rows();
-      const caption = 'Simulated along the curve, and measured; in brackets 95 % intervals';
+      const caption = 'Simulated and measured points, with 95 % confidence intervals in brackets';
       this._twin.replaceChildren(dataTable(caption, ROW_TITLES, rows));
     }
   }

@@ -155,7 +155,7 @@ export class SweepData {
 
 export const ROW_TITLES = [
   ...['', 'delay', 'max_batch_size', 'threads', 'offered', 'answered/s', 'p50', 'p90', 'p99'],
-  ...['rows a batch', 'rejected', 'verdict']
+  ...['rows per batch', 'rejected', 'verdict']
 ];
 
 function row(point: IPoint, kind: string): string[] {
@@ -188,10 +188,10 @@ export function percent(share: number): string {
 }
 
 function figuresText(point: IPoint): string {
-  const p99 = point.p99 === null ? 'nothing answered' : `p99 ${durationText(point.p99[1])}`;
+  const p99 = point.p99 === null ? 'no answers' : `p99 ${durationText(point.p99[1])}`;
   return (
     `${countText(point.achieved[1])} requests/s, ${p99}, ` +
-    `${point.batchRows.toFixed(1)} rows a batch, ${point.verdict}`
+    `${point.batchRows.toFixed(1)} rows per batch, ${point.verdict}`
   );
 }
 

@@ -55,13 +55,13 @@ export class Timeline {
       tabindex: '0',
       role: 'group',
       'aria-label':
-        'Timeline. Arrow keys move in time, plus and minus zoom, space pauses, End follows.'
+        'Timeline. Left and right arrows move in time, plus and minus zoom, space pauses, End returns to the present.'
     });
     this._pause = button('Pause', 'Stop following the present (space)', () =>
       this.follow(!this._following)
     );
     const zoom = (factor: number) => () => this.zoom(factor);
-    const twin = button('Table', 'The same as a table', () => this._showTable());
+    const twin = button('Table', 'Show as a table', () => this._showTable());
     twin.setAttribute('aria-pressed', 'false');
     this._summary = make('p', { class: 'wb-summary', role: 'status', 'aria-live': 'polite' });
     this._lines = make('ol', { class: 'wb-lines', 'aria-label': 'Log lines of this moment' });
@@ -448,7 +448,7 @@ export class Timeline {
         memory ? bytesText(memory) : '–'
       ]);
     }
-    const head = ['time', 'version', 'answered', 'failed', 'p50 up to', 'p99 up to', 'memory'];
-    this._table.replaceChildren(dataTable('Second by second, of what is seen', head, rows));
+    const head = ['time', 'version', 'answered', 'failed', 'p50', 'p99', 'memory'];
+    this._table.replaceChildren(dataTable('Visible time, second by second', head, rows));
   }
 }

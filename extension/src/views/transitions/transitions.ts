@@ -29,9 +29,9 @@ export class TransitionsView {
       tabindex: '0',
       role: 'group',
       'aria-label':
-        'Runs. Arrow keys look at another moment, plus and minus zoom, Home shows the change.'
+        'Runs. Left and right arrows move in time, plus and minus zoom, Home shows the transition.'
     });
-    const shown = make('div', { class: 'wb-bar', role: 'group', 'aria-label': 'policies shown' });
+    const shown = make('div', { class: 'wb-bar', role: 'group', 'aria-label': 'Policies to show' });
     node.append(
       make(
         'div',
@@ -58,14 +58,12 @@ export class TransitionsView {
       shown.append(make('label', {}, box, about.runs[i].title));
     });
     this._seen.classList.add('wb-end');
-    this._seen.title = 'What is shown, in seconds since the new version was wanted';
+    this._seen.title = 'Time shown, in seconds since the new version was requested';
     shown.append(
       this._seen,
       button('−', 'Show more time (-)', () => this._act(() => this._axes.zoom(2))),
       button('+', 'Show less time (+)', () => this._act(() => this._axes.zoom(0.5))),
-      button('Change', 'Show the change and what surrounds it (Home)', () =>
-        this._act(() => this._axes.reset())
-      )
+      button('Transition', 'Show the transition (Home)', () => this._act(() => this._axes.reset()))
     );
     this._listen(panels);
     this._act(() => {});
@@ -149,7 +147,7 @@ export class TransitionsView {
 }
 
 function tableOf(table: IAbout['tables'][number]): HTMLElement[] {
-  const caption = table.heading || 'Medians over the runs of each policy';
+  const caption = table.heading || 'Median of the runs of each policy';
   return [
     make('div', { class: 'wb-scroll' }, dataTable(caption, ['', ...table.columns], table.rows)),
     make('p', { class: 'wb-soft wb-foot' }, table.footnote)

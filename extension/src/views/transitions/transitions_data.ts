@@ -137,7 +137,7 @@ export function momentText(run: IRun, at: number): string {
   const answered = near.filter(dot => dot[3] !== FAILED).map(dot => dot[1]);
   const parts = [states.join(', ') || 'no version', bytesText(bytes)];
   if (answered.length > 0) {
-    parts.push(`answers within ${durationText(Math.max(...answered))}`);
+    parts.push(`slowest answer ${durationText(Math.max(...answered))}`);
   }
   if (failed > 0) {
     parts.push(`${failed} failed`);
