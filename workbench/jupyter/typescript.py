@@ -51,7 +51,9 @@ def source() -> str:
             "Why a batch was closed, in words; the keys are the server's.",
             {reason.value: word for reason, word in looks.CLOSE_REASONS.items()},
         ),
-        constant("DIAGNOSIS", "What decides what is wrong with batches.", diagnosis.THRESHOLDS),
+        constant(
+            "DIAGNOSIS", "Thresholds of the diagnoses, as shares from 0 to 1.", diagnosis.THRESHOLDS
+        ),
         constant("STABLE", "The verdict of a load that the server keeps up with.", STABLE),
         constant("KEPT_SECONDS", "How far back a timeline goes.", BACKLOG_SECONDS),
         constant("TIMELINE_NOTE", "What a timeline's latencies are.", NOTE),
@@ -86,7 +88,11 @@ def source() -> str:
             ledger_parts.OF_THE_SERVER,
         ),
         constant("OTHER_PROCESS", "That of any other role.", ledger_parts.OTHER_PROCESS),
-        constant("UNATTRIBUTED", "That of what is not of this server.", ledger_parts.UNATTRIBUTED),
+        constant(
+            "UNATTRIBUTED",
+            "That of memory that does not belong to this server.",
+            ledger_parts.UNATTRIBUTED,
+        ),
         interface("IPart", ledger_parts.Part),
         interface("IDevice", ledger_parts.Device, "taken", "budget_at", "magnified_to", "summary"),
     ]

@@ -1,4 +1,4 @@
-/** Colours: the page's own where it has a theme, and data's, told apart by colour-blind readers. */
+/** Colours: those of the page's theme, and those of data, which colour-blind readers can tell apart. */
 
 import { FAILED_COLOUR, PROCESS_COLOUR, VERSION_COLOURS } from '../protocol/generated';
 import { placeOfVersion, type Version } from '../protocol/version';
@@ -23,7 +23,7 @@ export function themeOf(element: Element): ITheme {
   const value = (name: string, fallback: string) => style.getPropertyValue(name).trim() || fallback;
   const { jpThemeLight: named, jpThemeName: name } = document.body.dataset;
   const forced = matchMedia(FORCED).matches;
-  // Where colours are forced, the page's own theme is not what is seen.
+  // Forced colours replace those of the page's theme.
   const dark = named !== undefined && !forced ? named === 'false' : matchMedia(DARK).matches;
   if (forced) {
     // A canvas is not repainted by the browser, so it takes the system's colours itself.

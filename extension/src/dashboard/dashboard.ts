@@ -15,7 +15,7 @@ import { codeOf, type IDeed } from './deed_code';
 import { Detail } from './detail';
 import { ServerList } from './server_list';
 
-/** Which model is looked at; kept over a reload of the page. */
+/** The selected model; kept when the page is reloaded. */
 export interface ISelection {
   readonly server: string;
   readonly model: string;
@@ -25,7 +25,7 @@ export interface IDashboardActions {
   serve(): void;
   restart(server: string): void;
   console(server: IServer): void;
-  /** Puts a cell into the notebook that is seen; false where there is none. */
+  /** Inserts a cell into the visible notebook; false if there is none. */
   insert(code: string): Promise<boolean>;
 }
 
@@ -61,7 +61,7 @@ export class Dashboard extends Widget {
     return this._selection;
   }
 
-  /** Emitted when another model is looked at. */
+  /** Emitted when another model is selected. */
   get selectionChanged(): ISignal<this, void> {
     return this._selectionChanged;
   }
@@ -95,7 +95,7 @@ export class Dashboard extends Widget {
     }
   }
 
-  /** What was done by hand, and its cell. */
+  /** Show an action's outcome, and offer its cell. */
   tellDeed(deed: IDeed, done: { ok: boolean; text: string }): void {
     this._say(done.text);
     const code = done.ok ? codeOf(deed) : null;
@@ -181,7 +181,7 @@ export class Dashboard extends Widget {
     }
   }
 
-  /** Above all else: a server that is not well. */
+  /** Show at the top when the server is dead, unreachable or stopped. */
   private _showState(server: IServer | undefined): void {
     const trans = this._trans;
     const name = this._selection?.server ?? '';
@@ -231,7 +231,7 @@ export class Dashboard extends Widget {
     this._deedBar.hidden = true;
   }
 
-  /** For those who listen. */
+  /** Announce to screen readers. */
   private _say(text: string): void {
     this._said.textContent = text;
   }
@@ -249,7 +249,7 @@ export class Dashboard extends Widget {
   private _state = '';
 }
 
-/** Whether a folder is to be served that is not the user's own. */
+/** Ask whether to serve a folder that is not the user's own. */
 export async function askForTrust(why: string, trans: TranslationBundle): Promise<boolean> {
   const answer = await showDialog({
     title: trans.__('Do you trust this model?'),

@@ -1,4 +1,4 @@
-/** What was done by hand, as the notebook cell that does the same. No page is touched here. */
+/** The notebook cell that does the same as a click in the page. Does not touch the page. */
 
 export interface IDeed {
   /** `serve`, or one of the orders: `publish`, `transition` ... */
@@ -42,7 +42,7 @@ function labels(value: unknown): string {
   return `{${items.join(', ')}}`;
 }
 
-/** The cell; null for a deed that has none. */
+/** The cell; null if there is none for this action. */
 export function codeOf(deed: IDeed): string | null {
   const lines = ['import workbench as wb', ''];
   if (deed.op === 'serve') {

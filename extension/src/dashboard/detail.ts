@@ -1,4 +1,4 @@
-/** The dashboard's right side: one model of one server, all that there is to see and to do. */
+/** The dashboard's right side: everything about one model of one server. */
 
 import type { ServerConnection } from '@jupyterlab/services';
 import type { TranslationBundle } from '@jupyterlab/translation';
@@ -47,7 +47,7 @@ export interface IDetailOptions {
   trans: TranslationBundle;
   /** Called when something has been done by hand. */
   onDeed: (deed: IDeed, done: { ok: boolean; text: string }) => void;
-  /** Whether a folder is to be served that is not the user's own. */
+  /** Ask whether to serve a folder that is not the user's own. */
   trust: (why: string) => Promise<boolean>;
   /** Puts a cell into the notebook. */
   insert: (code: string) => void;
@@ -105,12 +105,12 @@ export class Detail {
       .then(about => this._build(about));
   }
 
-  /** News of the stream, whichever model they are of. */
+  /** A message of the stream, of any model. */
   receive(message: Message): void {
     this._feed.receive(message);
   }
 
-  /** Somebody looks. */
+  /** The page is visible. */
   show(): void {
     this._shown = true;
     if (this._views.length > 0) {
@@ -119,7 +119,7 @@ export class Detail {
     }
   }
 
-  /** Nobody looks: nothing is asked. */
+  /** The page is hidden: ask for nothing. */
   hide(): void {
     this._shown = false;
     this._feed.rest();
@@ -137,7 +137,7 @@ export class Detail {
     this.node.remove();
   }
 
-  /** Something has happened: it is looked at now, if it was looked at seldom. */
+  /** Something happened: look at once if the polling had slowed down. */
   private _hasHappened(pulse: INews): void {
     const requests = pulse.seconds.some(([, , answered, failed]) => answered + failed > 0);
     if (pulse.events.length === 0 && !requests) {

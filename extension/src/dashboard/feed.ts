@@ -20,7 +20,7 @@ interface IMarks {
 export class Feed {
   /**
    * @param seconds - how often there may be updates.
-   * @param onDeed - called when an order has been carried out, with how that went.
+   * @param onDeed - called with the outcome of each order.
    * @param trust - asks whether to serve a folder that is not the user's own; gets the reason to ask.
    */
   constructor(
@@ -48,7 +48,7 @@ export class Feed {
     return wire;
   }
 
-  /** Ask for news; after a pause, for those that were missed. */
+  /** Subscribe to updates; after a pause, to those that were missed as well. */
   follow(): void {
     this._heard = performance.now();
     this._stream.wish('model', () => ({
@@ -62,7 +62,7 @@ export class Feed {
     this._timer = window.setInterval(() => this._check(), CHECK_MILLIS);
   }
 
-  /** Nobody looks. */
+  /** Stop the updates while the page is hidden. */
   rest(): void {
     window.clearInterval(this._timer);
     this._stream.drop('model', { op: 'leave', server: this.server, model: this.model });

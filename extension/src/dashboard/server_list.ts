@@ -1,4 +1,4 @@
-/** The dashboard's left side: all servers with their models, one of which is looked at. */
+/** The dashboard's left side: all servers with their models, one of which is selected. */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 
@@ -8,7 +8,7 @@ import type { IModel, IServer } from '../protocol/api';
 import { rateText, serverDetail, shown, statusOf } from '../servers/describe';
 import { statusIcons } from '../servers/icons';
 
-/** What the list has done when it is clicked. */
+/** What clicks in the list do. */
 export interface IListActions {
   select(server: string, model: string): void;
   serve(): void;
@@ -53,7 +53,7 @@ export class ServerList {
     selected: { server: string; model: string } | null,
     isStopping: (name: string) => boolean
   ): void {
-    // What is told is compared as it is shown: memory is another with every look.
+    // Compare as shown, because the bytes differ at every look.
     const told = servers.map(server => [server, isStopping(server.name)]);
     const drawn = JSON.stringify([told, selected], (key, value: unknown) =>
       key === 'memory_bytes' && typeof value === 'number' ? bytesText(value) : value
@@ -63,7 +63,7 @@ export class ServerList {
     }
     this._drawn = drawn;
     this._none.hidden = servers.length > 0;
-    // Who is at it by keyboard stays where they are.
+    // Keep the keyboard focus.
     const focused = (document.activeElement as HTMLElement | null)?.dataset?.key;
     this._items.replaceChildren(
       ...servers.map(server => this._server(server, selected, isStopping(server.name)))

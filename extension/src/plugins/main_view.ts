@@ -1,5 +1,4 @@
-/** A view of the main area that there is once: made when it is first opened, and brought back after
- * a reload. */
+/** The single widget of a view in the main area: made when first opened, restored after a reload. */
 
 import type { ILayoutRestorer, JupyterFrontEnd } from '@jupyterlab/application';
 import { MainAreaWidget, WidgetTracker } from '@jupyterlab/apputils';
@@ -15,7 +14,7 @@ export interface IMainViewOptions<T extends Widget> {
   /** The command that opens it, also after a reload. */
   command: string;
   make(): T;
-  /** What the command is given after a reload; without it nothing. */
+  /** The command's arguments after a reload; none by default. */
   args?(content: T): ReadonlyPartialJSONObject;
 }
 
@@ -40,7 +39,7 @@ export class MainView<T extends Widget> {
     return this._tracker.size > 0;
   }
 
-  /** What is there; where nothing is, it is made and put in its place. */
+  /** The widget; made and added to the main area if it is not there. */
   show(place: { mode?: 'split-left' | 'split-right'; activate?: boolean }): MainAreaWidget<T> {
     const there = this._tracker.find(() => true);
     if (there !== undefined) {
@@ -61,7 +60,7 @@ export class MainView<T extends Widget> {
     return widget;
   }
 
-  /** Keep for a reload what the command is to be given then. */
+  /** Save the command's arguments for the next reload. */
   keep(): void {
     this._tracker.forEach(widget => void this._tracker.save(widget));
   }

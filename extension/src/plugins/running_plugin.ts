@@ -21,7 +21,7 @@ import { bundle, NAME } from './offer';
 
 /** What a click in the section does. */
 interface ISectionActions {
-  /** Stops the server of that name and tells the user where that fails. */
+  /** Stops the server of that name, and shows an error if that fails. */
   stop(name: string): Promise<void>;
   /** Opens the dashboard at a server, or at one of its models. */
   open(server: string, model?: string): void;
@@ -83,7 +83,7 @@ function serverItem(
     item.shutdown = () => void actions.stop(server.name);
   }
   if (mode === 'tree') {
-    // A model that has the server's name and is alone needs no line of its own.
+    // A server's only model needs no line of its own if it has the server's name.
     const [first] = server.models;
     item.children =
       server.models.length === 1 && first.name === server.name
@@ -146,7 +146,7 @@ export const runningPlugin: JupyterFrontEndPlugin<void> = {
       await app.commands.execute(CommandIDs.stopServer, { name });
     };
     const open = (server: string, ofModel?: string) => {
-      // Without the dashboard's plugin there is nothing to open.
+      // The dashboard's plugin may be disabled.
       if (app.commands.hasCommand(CommandIDs.openDashboard)) {
         const args = ofModel === undefined ? { server } : { server, model: ofModel };
         void app.commands.execute(CommandIDs.openDashboard, args);

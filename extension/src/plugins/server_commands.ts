@@ -129,7 +129,7 @@ function kernels(servers: IModelServers): IServer[] {
   return servers.servers.filter(server => server.kernel_id !== null && server.state !== 'dead');
 }
 
-/** The server that a command's arguments name, or the user; null where they think better of it. */
+/** The server that a command's arguments name, or that the user chooses; null if cancelled. */
 async function named(
   args: ReadonlyPartialJSONObject,
   servers: readonly IServer[],

@@ -25,7 +25,7 @@ export const serversPlugin: JupyterFrontEndPlugin<IModelServers> = {
   ): IModelServers => {
     const trans = bundle(translator);
     const model = new ModelServers(app.serviceManager.serverSettings);
-    // A server may be supervised by a kernel: one that comes or goes is news.
+    // A kernel may supervise a server, so a kernel that starts or ends may change the list.
     app.serviceManager.kernels.runningChanged.connect(() => void model.refresh());
     registry
       ?.load(serversPlugin.id)

@@ -1,4 +1,4 @@
-/** The status bar's item: how all model servers are; a click opens the dashboard. */
+/** The status bar's item: the status of all model servers; a click opens the dashboard. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { IStatusBar } from '@jupyterlab/statusbar';

@@ -30,7 +30,7 @@ interface IViewOptions {
   ): MainView<Widget>;
   /** The option of the page by which `workbench lab` has it opened at the start. */
   option: string;
-  /** What its command is given then. */
+  /** The arguments of its command then. */
   args(app: JupyterFrontEnd): Promise<ReadonlyPartialJSONObject>;
 }
 
@@ -65,7 +65,7 @@ export function viewPlugin(options: IViewOptions): JupyterFrontEndPlugin<void> {
   };
 }
 
-/** The file that the page was opened at, if it was at one: a folder or nothing gives ''. */
+/** The file in the page's address; '' if there is none, or a folder. */
 export async function fileOfTheAddress(app: JupyterFrontEnd): Promise<string> {
   const path = PageConfig.getOption('treePath');
   try {

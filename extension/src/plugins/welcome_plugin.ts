@@ -24,7 +24,7 @@ function addWelcome(
   const open = async (name: string) => {
     try {
       const path = await ensureLab(serviceManager.serverSettings, name);
-      // Beside this page, so that the list stays in sight: with what is there already, if anything.
+      // Beside this page, which stays visible; as a tab of what is already there.
       const there = [...shell.widgets('main')].find(each => each.id !== ID && each.isVisible);
       const options =
         there === undefined
@@ -78,7 +78,7 @@ function addWelcome(
       const widget = view.show(typeof beside === 'string' ? { mode: 'split-left' } : {});
       shell.activateById(widget.id);
       if (typeof beside === 'string') {
-        // Whoever else opens that file, now or later, finds it here.
+        // Opened by any other means, that file appears here too.
         const options = { mode: 'split-right', ref: ID };
         await commands.execute('docmanager:open', { path: beside, options });
       }

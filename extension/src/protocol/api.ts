@@ -6,7 +6,7 @@ import { ServerConnection } from '@jupyterlab/services';
 import type { IDevice, LabState, PublicState } from './generated';
 import type { Version } from './version';
 
-/** A version as the server sees it; memory is in bytes, null where nobody has measured it. */
+/** A version as the server reports it; memory is in bytes, null if it was not measured. */
 export interface IVersion {
   readonly version: Version;
   readonly state: PublicState;
@@ -23,12 +23,12 @@ export interface IModel {
 
 export interface IServer {
   readonly name: string;
-  /** The data plane's address; requests to it carry a token that is not told here. */
+  /** The data plane's address; requests to it need a token that is not sent to the page. */
   readonly url: string;
   /** The Jupyter kernel that supervises it; null where none does. */
   readonly kernel_id: string | null;
-  /** Unreachable: its server process does not answer now, and its supervisor restarts it. Dead: it
-   * was killed, and nobody does. */
+  /** Unreachable: its process does not answer, and its supervisor restarts it. Dead: it was killed
+   * with its supervisor. */
   readonly state: 'running' | 'unreachable' | 'dead';
   /** Of a dead one: why it cannot be started again; null where it can. */
   readonly cannot_restart?: string | null;
@@ -41,12 +41,12 @@ export interface IServer {
 
 /** All running servers of this user, oldest first. */
 export async function listServers(settings: ServerConnection.ISettings): Promise<IServer[]> {
-  // A poll is no activity: it must not keep a server alive that nobody uses.
+  // Polling must not count as activity, or an unused server would never be culled.
   const answer = await request<{ servers: IServer[] }>(settings, 'servers?no_track_activity=1');
   return answer.servers;
 }
 
-/** Stop a server; resolves when it has ended. One that has ended already is stopped. */
+/** Stop a server; resolves when it has stopped, also if it had stopped before. */
 export async function stopServer(
   settings: ServerConnection.ISettings,
   name: string
@@ -60,24 +60,24 @@ export async function stopServer(
   }
 }
 
-/** See to it that the quickstart notebook lies in the user's files; resolves to its path. */
+/** Copy the quickstart notebook to the user's files if it is not there; resolves to its path. */
 export async function ensureQuickstart(settings: ServerConnection.ISettings): Promise<string> {
   return (await request<{ path: string }>(settings, 'quickstart', 'POST')).path;
 }
 
-/** What was done, in a sentence; `path` is the folder that was named, to a program elsewhere. */
+/** The outcome in a sentence; `path` is the absolute path of the folder that was published. */
 export interface IDone {
   readonly message: string;
   readonly path?: string;
 }
 
-/** What a folder of the user's files holds that could be served. */
+/** What can be served from a folder of the user's files. */
 export interface IFolder {
   readonly kind: 'saved_model' | 'versions' | null;
-  /** A name that its server could have. */
+  /** A suggested name for its server. */
   readonly name: string;
   readonly versions: readonly Version[];
-  /** Why it may not be the user's own work; null where it is. */
+  /** Why the folder may not be the user's own; null if it is. */
   readonly foreign: string | null;
 }
 
@@ -88,7 +88,7 @@ export async function lookAtFolder(
   return request(settings, `folder?path=${encodeURIComponent(path)}`);
 }
 
-/** Serve a folder; resolves when it answers. */
+/** Serve a folder; resolves when the server is ready. */
 export async function startServer(
   settings: ServerConnection.ISettings,
   asked: { path: string; name: string; trusted: boolean }
@@ -96,7 +96,7 @@ export async function startServer(
   return request(settings, 'servers', 'POST', asked);
 }
 
-/** Start a server again that was killed; resolves when it answers. */
+/** Restart a server that was killed; resolves when it is ready. */
 export async function restartServer(
   settings: ServerConnection.ISettings,
   name: string
@@ -104,7 +104,7 @@ export async function restartServer(
   return request(settings, `servers/${encodeURIComponent(name)}/restart`, 'POST', {});
 }
 
-/** A model's settings, and how to ask it. */
+/** A model's address, and how to send it requests. */
 export interface IModelAbout {
   readonly address: string;
   readonly snippets: Readonly<Record<string, string>>;
@@ -120,7 +120,7 @@ export async function aboutModel(
 
 const CHANGES = ['transition', 'batching', 'labels'];
 
-/** Have something done to a model: change a setting, or `publish`, `rollback`, `undo`. */
+/** Change a setting of a model, or `publish`, `rollback` or `undo`. */
 export async function orderModel(
   settings: ServerConnection.ISettings,
   server: string,
@@ -182,22 +182,22 @@ export interface IExperiment {
   readonly summary: string;
 }
 
-/** An experiment under way, in whichever notebook or terminal. */
+/** An experiment that is running in some notebook or terminal. */
 export interface IRunning {
-  /** Among those under way: another than it will have when it is kept. */
+  /** Its number among the running ones; it gets another one when it is saved. */
   readonly number: number;
   readonly kind: string;
   readonly model: string;
   readonly server: string;
   readonly started_at: number;
-  /** How far it is, in words and from 0 to 1; null where that is not known. */
+  /** Its progress, in words and from 0 to 1; null if unknown. */
   readonly text: string;
   readonly share: number | null;
   readonly cancelled: boolean;
 }
 
 export interface IExperiments {
-  /** What was measured, latest first. */
+  /** Finished experiments, latest first. */
   readonly experiments: readonly IExperiment[];
   readonly running: readonly IRunning[];
 }
@@ -206,7 +206,7 @@ export async function listExperiments(settings: ServerConnection.ISettings): Pro
   return request(settings, 'experiments?no_track_activity=1');
 }
 
-/** What an experiment found. */
+/** The result of an experiment. */
 export interface IFound extends IExperiment {
   readonly sentences: readonly string[];
   readonly tables: readonly {
@@ -225,7 +225,7 @@ export async function readExperiment(
   return request(settings, `experiments/${number}`);
 }
 
-/** Have an experiment end that is under way. */
+/** Cancel a running experiment. */
 export async function cancelExperiment(
   settings: ServerConnection.ISettings,
   number: number
@@ -241,7 +241,7 @@ export interface ILab {
   readonly idea: string;
   /** Where the user has it; null where it was never opened. */
   readonly path: string | null;
-  /** How far it was run, as it was saved last. */
+  /** How far it was run, according to its saved outputs. */
   readonly state: LabState;
 }
 
@@ -250,7 +250,7 @@ export async function listLabs(settings: ServerConnection.ISettings): Promise<re
   return (await request<{ labs: ILab[] }>(settings, 'labs?no_track_activity=1')).labs;
 }
 
-/** See to it that a lab lies in the user's files; resolves to its path. */
+/** Copy a lab to the user's files if it is not there; resolves to its path. */
 export async function ensureLab(
   settings: ServerConnection.ISettings,
   name: string

@@ -37,7 +37,7 @@ export const CLOSE_REASONS = {
   split: 'request split'
 } as const;
 
-/** What decides what is wrong with batches. */
+/** Thresholds of the diagnoses, as shares from 0 to 1. */
 export const DIAGNOSIS = { mostly: 0.9, rejected: 0.005 } as const;
 
 /** The verdict of a load that the server keeps up with. */
@@ -100,7 +100,7 @@ export const PROCESS_SHADES = { server: 0.9, supervisor: 0.7, zygote: 0.55 } as 
 /** That of any other role. */
 export const OTHER_PROCESS = 0.4;
 
-/** That of what is not of this server. */
+/** That of memory that does not belong to this server. */
 export const UNATTRIBUTED = 0.22;
 
 /** One stretch of a device's bar. */

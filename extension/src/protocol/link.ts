@@ -1,4 +1,4 @@
-/** The widget's wire to the notebook's kernel: news in, orders out, and whether it is still there. */
+/** A widget's connection to the notebook's kernel: updates in, orders out. */
 
 export interface IModel {
   get(name: string): unknown;
@@ -7,21 +7,21 @@ export interface IModel {
   send(content: unknown): void;
 }
 
-/** What a live view of a model hangs on: news in, orders out, and whether anybody is still there.
- * A notebook's widget has a kernel at the other end (`Link`), the dashboard the Jupyter server. */
+/** The connection of a live view: updates in, orders out. A notebook's widget is connected to its
+ * kernel (`Link`), the dashboard to the Jupyter server (`Feed`). */
 export interface IWire {
-  /** Called with each message that is no answer to an order. */
+  /** Called with each message that does not answer an order. */
   onNews: (message: Record<string, unknown>) => void;
-  /** Called when the other end falls silent, and when it is heard again. */
+  /** Called when updates stop, and when they come again. */
   onSilence: (silent: boolean) => void;
-  /** What it means when it is silent, in words that a time follows or none. */
+  /** The message shown when updates stop; the time of the last one precedes it. */
   readonly silence: string;
-  /** Have something done; the promise is kept when it is said how that went. */
+  /** Send an order; resolves to its outcome. */
   order(op: string, values?: Record<string, unknown>): Promise<{ ok: boolean; text: string }>;
   dispose(): void;
 }
 
-/** Without any news for so long the kernel is busy, or gone. */
+/** After so long without an update the kernel is busy or gone. */
 const SILENT_MILLIS = 4000;
 
 export class Link implements IWire {
@@ -32,9 +32,9 @@ export class Link implements IWire {
   private _orders = 0;
   private readonly _waiting = new Map<number, (answer: { ok: boolean; text: string }) => void>();
 
-  /** Called with each message that is no answer to an order. */
+  /** Called with each message that does not answer an order. */
   onNews: (message: Record<string, unknown>) => void = () => {};
-  /** Called when the kernel falls silent, and when it is heard again. */
+  /** Called when updates stop, and when they come again. */
   onSilence: (silent: boolean) => void = () => {};
 
   constructor(
@@ -46,7 +46,7 @@ export class Link implements IWire {
     this._ends.push(() => this._model.off('msg:custom', receive));
     const timer = setInterval(() => this._check(), 1000);
     this._ends.push(() => clearInterval(timer));
-    // What nobody looks at costs nothing. A widget may have several views: each speaks for itself.
+    // Hidden views get no updates. A widget may have several views, and each reports for itself.
     const view = `${Math.random()}`;
     let seen = true;
     const say = () => {
@@ -73,7 +73,7 @@ export class Link implements IWire {
 
   private readonly _isSeen: () => boolean;
 
-  /** Have the kernel do something; the promise is kept when it says how that went. */
+  /** Send an order; resolves to its outcome. */
   order(op: string, values: Record<string, unknown> = {}): Promise<{ ok: boolean; text: string }> {
     const id = (this._orders += 1);
     return new Promise(resolve => {
@@ -110,8 +110,8 @@ export class Link implements IWire {
   }
 }
 
-/** Sends only the last of many values, and only while none is on its way: a flood of a slider's
- * events leaves one value applied and none queued. */
+/** Sends one value at a time, and only the latest of those that came meanwhile, so a slider's events
+ * do not queue up. */
 export class Latest<T> {
   private _next: { value: T } | null = null;
   private _busy = false;

@@ -1,4 +1,4 @@
-/** The WebSocket of live news: opened while the page is seen, again after it was lost. */
+/** The WebSocket of live updates: open while the page is visible, reconnecting when lost. */
 
 import { URLExt } from '@jupyterlab/coreutils';
 import type { ServerConnection } from '@jupyterlab/services';
@@ -10,9 +10,9 @@ const LONGEST_PAUSE_MS = 15_000;
 export type Message = Record<string, unknown>;
 
 /**
- * A connection that is made when something is wanted. What is wanted is a *wish* by name: a message
- * that is sent now, and again whenever the connection is made anew; it is made up at that moment, so
- * that it can say what has been heard already. While the page is hidden there is no connection.
+ * A connection that is open while there are wishes and the page is visible. A *wish* has a name and a
+ * function that makes its message; the message is sent at once and after every reconnect, and can
+ * say which updates have arrived already.
  */
 export class Stream implements IDisposable {
   /** @param receive - called with each message. */
@@ -36,7 +36,7 @@ export class Stream implements IDisposable {
     }
   }
 
-  /** No longer; `farewell` tells the other end. Without any wish the connection is closed. */
+  /** Withdraw a wish and send `farewell`. The connection closes when no wish is left. */
   drop(name: string, farewell: Message): void {
     if (!this._wishes.delete(name)) {
       return;

@@ -1,4 +1,4 @@
-/** Numbers of versions. Nothing here touches the page, so that it is tested alone. */
+/** Version numbers. Does not touch the page. */
 
 /** A version's number: exact, and so text where JavaScript's numbers are not (beyond 2^53 - 1).
  * Each number has one form, so that versions can be compared with `===` and be keys of a Map. */
@@ -19,7 +19,7 @@ export function compareVersions(a: Version, b: Version): number {
   return first < second ? -1 : first > second ? 1 : 0;
 }
 
-/** The latest of them; null where there is none. */
+/** The latest version; null if there is none. */
 export function latestVersion(versions: readonly Version[]): Version | null {
   return versions.reduce<Version | null>(
     (latest, each) => (latest === null || compareVersions(each, latest) > 0 ? each : latest),
@@ -27,7 +27,7 @@ export function latestVersion(versions: readonly Version[]): Version | null {
   );
 }
 
-/** What is left of a version's number less one, divided by `count`: from 0 to `count - 1`. */
+/** The version's number minus one, modulo `count`. */
 export function placeOfVersion(version: Version, count: number): number {
   if (typeof version === 'number') {
     return (((version - 1) % count) + count) % count;

@@ -1,4 +1,4 @@
-/** Servers and versions in words. Nothing here touches the page, so that it is tested alone. */
+/** Servers and versions in words. Does not touch the page. */
 
 import { bytesText } from '../charts/text';
 import type { IModel, IServer, IVersion } from '../protocol/api';
@@ -30,7 +30,7 @@ export function versionDetail(version: IVersion, trans: ITexts): string {
   return version.memory_bytes === null ? state : `${state} · ${bytesText(version.memory_bytes)}`;
 }
 
-/** A server on one line where its versions are listed below it: how it is, and its memory. */
+/** A server's state or memory, for a line with its versions below. */
 export function serverDetail(server: IServer, stopping: boolean, trans: ITexts): string {
   if (stopping) {
     return trans.__('stopping…');
@@ -44,7 +44,7 @@ export function serverDetail(server: IServer, stopping: boolean, trans: ITexts):
   return server.memory_bytes === null ? '' : bytesText(server.memory_bytes);
 }
 
-/** A server on one line by itself: each model's versions with their states. */
+/** A server in one line: the versions of each model with their states. */
 export function serverSummary(server: IServer, stopping: boolean, trans: ITexts): string {
   if (stopping || server.state !== 'running') {
     return serverDetail(server, stopping, trans);
@@ -74,9 +74,9 @@ export function serverTitle(server: IServer, trans: ITexts): string {
   return lines.join('\n');
 }
 
-/** How all servers are, at a glance. */
+/** The status of all servers at a glance. */
 export interface IOverview {
-  /** The worst of them; null where there is none. */
+  /** The worst status of all versions; null without servers. */
   readonly status: Status | null;
   /** `2 servers · 150 requests/s · 340 MB of 12 GB`. */
   readonly text: string;
@@ -97,7 +97,7 @@ export function overview(servers: readonly IServer[], trans: ITexts): IOverview 
   const parts = [trans._n('%1 server', '%1 servers', servers.length, servers.length)];
   parts.push(trans.__('%1 requests/s', rateText(sum(server => server.requests_per_second))));
   const memory = sum(server => server.memory_bytes);
-  // All servers are on one machine: what one may have is no more than what all may.
+  // All servers share one machine, so the largest budget is the budget of all.
   const budget = Math.max(...servers.map(server => server.budget_bytes ?? 0));
   if (memory > 0) {
     parts.push(

@@ -1,4 +1,4 @@
-/** The model servers, kept up to date by what the Jupyter server tells of them. */
+/** The model servers, kept up to date by the Jupyter server. */
 
 import type { ServerConnection } from '@jupyterlab/services';
 import { JSONExt, type ReadonlyPartialJSONValue } from '@lumino/coreutils';

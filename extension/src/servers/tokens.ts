@@ -7,17 +7,17 @@ import type { IServer } from '../protocol/api';
 
 /** The running model servers, kept up to date. */
 export interface IModelServers {
-  /** All of them as they were last seen, oldest first. */
+  /** All of them as last seen, oldest first. */
   readonly servers: readonly IServer[];
-  /** Emitted when anything about them has changed. */
+  /** Emitted when anything about them changes. */
   readonly changed: ISignal<IModelServers, void>;
-  /** Whether the server of that name has been asked to stop and has not ended yet. */
+  /** Whether the server of that name is stopping. */
   isStopping(name: string): boolean;
-  /** Look again now. */
+  /** Update the list now. */
   refresh(): Promise<void>;
-  /** Stop a server, or forget one that is dead; resolves when it has ended. */
+  /** Stop a server, or dismiss a dead one; resolves when it has stopped. */
   stop(name: string): Promise<void>;
-  /** Start a server again that is dead; resolves when it answers. */
+  /** Restart a dead server; resolves when it is ready. */
   restart(name: string): Promise<void>;
 }
 

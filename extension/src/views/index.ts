@@ -39,7 +39,7 @@ function addStyle(): void {
   }
 }
 
-/** A key that a slider or a list of choices uses is no shortcut of the notebook around it. */
+/** Keeps the keys that a slider or a list uses from the shortcuts of the notebook around it. */
 function keepKeys(event: KeyboardEvent): void {
   const plain = !event.ctrlKey && !event.metaKey && !event.altKey && event.key !== 'Escape';
   if (plain && (event.target as Element).matches('input, select')) {

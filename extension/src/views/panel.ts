@@ -1,6 +1,6 @@
 import { make } from '../charts/elements';
 
-/** A box with a heading; `body` is the panel's own. */
+/** A panel with a heading around `body`. */
 export function panel(title: string, name: string, ...body: Node[]): HTMLElement {
   const id = `wb-panel-${name}-${(made += 1)}`;
   return make(

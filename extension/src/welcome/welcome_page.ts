@@ -1,4 +1,4 @@
-/** The welcome page: the labs in their order, a tick for each that was run, and what is served. */
+/** The welcome page: the labs in order, a tick for each completed one, and the models being served. */
 
 import type { Contents, ServerConnection } from '@jupyterlab/services';
 import type { TranslationBundle } from '@jupyterlab/translation';
@@ -12,7 +12,7 @@ import { statusIcons } from '../servers/icons';
 import type { IModelServers } from '../servers/tokens';
 import { doneCount, isLab, nextLab } from './progress';
 
-/** What the page has done when it is clicked. */
+/** What clicks in the page do. */
 export interface IWelcomeActions {
   open(lab: string): void;
   /** Null where there is no dashboard. */
@@ -69,7 +69,7 @@ export class Welcome extends Widget {
     this._list.setAttribute('aria-labelledby', 'wb-labs');
     _contents.fileChanged.connect(this._onFile, this);
     _servers.changed.connect(this._showServed, this);
-    // A lab may be run elsewhere, too: in another page, or in a terminal.
+    // A lab may also be run in another page or in a terminal.
     window.addEventListener('focus', this._onFocus);
     this._showServed();
   }
@@ -81,12 +81,12 @@ export class Welcome extends Widget {
     super.dispose();
   }
 
-  /** Ask which labs were run, and show it. */
+  /** Ask which labs were completed, and show it. */
   async refresh(): Promise<void> {
     const asked = (this._asked += 1);
     try {
       const labs = await listLabs(this._settings);
-      // Of two answers that overtook each other the later question's counts.
+      // Answers may overtake each other: only the latest request's counts.
       if (!this.isDisposed && asked === this._asked) {
         this._trouble.hidden = true;
         this._labs = labs;
@@ -134,7 +134,7 @@ export class Welcome extends Widget {
     this._progress.max = Math.max(1, this._labs.length);
     this._progress.value = done;
     this._count.textContent = this._trans.__('%1 of %2 completed', done, this._labs.length);
-    // Who is at it by keyboard stays where they are.
+    // Keep the keyboard focus.
     const focused = (document.activeElement as HTMLElement | null)?.dataset?.lab;
     this._list.replaceChildren(...this._labs.map(lab => this._lab(lab, lab.name === next)));
     if (focused !== undefined) {

@@ -88,7 +88,7 @@ test('a moment in words: states, memory, requests near it, decisions', () => {
     momentText(run(), 0.2),
     'version 2 loading; 2.0 MB; slowest answer 300 ms; 2 failed'
   );
-  assert.equal(momentText(run(), 2), 'version 2 available; 3.0 MB; answers within 4.0 ms');
+  assert.equal(momentText(run(), 2), 'version 2 available; 3.0 MB; slowest answer 4.0 ms');
   assert.equal(momentText(run({ spans: [] }), 1.5), 'no version; 3.0 MB');
   assert.equal(momentText(run(), 9), 'not recorded');
   assert.deepEqual([sinceText(0.256, 1), sinceText(-0.3, 10)], ['0.26 s', '-0.3 s']);

@@ -1,9 +1,9 @@
-/** How batches were closed of late, from the counters that a server tells. No page is touched. */
+/** Recent batches, from the counters that a server reports. Does not touch the page. */
 
 import { type CLOSE_REASONS, DIAGNOSIS } from '../../protocol/generated';
 import type { Version } from '../../protocol/version';
 
-/** A version's counters since it was loaded, as the server has them. */
+/** The server's counters of a version since it was loaded. */
 export interface IBatchCounts {
   batches: number;
   rows: number;
@@ -22,7 +22,7 @@ export interface IBatchVersion {
   batches?: IBatchCounts;
 }
 
-/** What there was in a span of time, all versions together. */
+/** The batches of a span of time, all versions together. */
 export interface IBatches {
   seconds: number;
   batches: number;
@@ -76,7 +76,7 @@ export class BatchHistory {
     }
   }
 
-  /** What there was in the last `seconds`, as far as it was looked at. */
+  /** The batches of the last `seconds`, or of as much of that as was observed. */
   within(seconds: number): IBatches {
     const last = this._looks.at(-1);
     const sum: IBatches = {

@@ -13,7 +13,7 @@ const WINDOW_SECONDS = 15;
 
 const words: Readonly<Record<string, string>> = CLOSE_REASONS;
 
-/** Recent batches: their sizes, why they were closed, and what that says about the settings. */
+/** Recent batches: sizes, close reasons, and what they say about the settings. */
 export class BatchesPanel {
   readonly node: HTMLElement;
   private readonly _history = new BatchHistory();
@@ -41,7 +41,7 @@ export class BatchesPanel {
   }
 
   private _show(batches: IBatches): void {
-    // At rest there is nothing to be laid out again.
+    // Do not lay out the page again while nothing changes.
     const { sizes, reasons: why, ...others } = batches;
     const drawn = JSON.stringify([[...sizes], [...why], others]);
     if (drawn === this._drawn) {

@@ -1,6 +1,6 @@
-/** The server card: what a server is and does now, and the handles to change that. */
+/** The server card: a server's current state, and the controls to change it. */
 
-import { button, make, say } from '../../charts/elements';
+import { button, copyButton, make, say } from '../../charts/elements';
 import { Sparkline } from '../../charts/sparkline';
 import { countText, durationText } from '../../charts/text';
 import { themeOf } from '../../charts/theme';
@@ -30,7 +30,7 @@ interface ICardPulse extends IPulse {
   held: number;
 }
 
-/** What a card knows from the beginning. */
+/** What a card knows when it is created. */
 export interface ICardAbout {
   name: string;
   address: string;
@@ -44,20 +44,20 @@ const SPARK_WIDTH = 120;
 /** A delay of 0.1 ms to 1 s on a slider of equal ratios; its left end is 0. */
 const DELAY_STEPS = 40;
 const STALE_MILLIS = 1000;
-/** News of labels that were set here may be so late. */
+/** How late the server's report of labels that were set here may be. */
 const LABELS_MILLIS = 5000;
 const CONFIRM_MILLIS = 4000;
 
-export function delayOfStep(step: number): number {
+function delayOfStep(step: number): number {
   return step === 0 ? 0 : Math.round(100 * 10 ** ((step - 1) / ((DELAY_STEPS - 1) / 4)));
 }
 
-export function stepOfDelay(micros: number): number {
+function stepOfDelay(micros: number): number {
   return micros < 100 ? 0 : Math.round(1 + Math.log10(micros / 100) * ((DELAY_STEPS - 1) / 4));
 }
 
 /** Requests a second and p99 of the last whole seconds, all versions together. */
-export function recentTraffic(
+function recentTraffic(
   seconds: Iterable<Second>,
   now: number
 ): { rates: number[]; p99: (number | null)[]; failed: number } {
@@ -109,7 +109,7 @@ export class ServerCard {
   private _model: IModelAbout | null = null;
   private _asked = '';
   private _askedAt = 0;
-  /** Until then news may be older than what was set here. */
+  /** Until then the server's report may be older than what was set here. */
   private _ownUntil = 0;
   private _ownLabels: Record<string, Version> | null = null;
   private _ownLabelsUntil = 0;
@@ -147,15 +147,9 @@ export class ServerCard {
       button('Stop', 'Stop this server', () => this._stop(), 'wb-button wb-danger')
     ];
     for (const [title, text] of face.snippets) {
-      const copy = button('Copy', `Copy ${title}`, () => {
-        void navigator.clipboard.writeText(text).then(() => {
-          copy.textContent = 'Copied';
-          setTimeout(() => {
-            copy.textContent = 'Copy';
-          }, 1500);
-        });
-      });
-      this._snippets.append(make('pre', { 'aria-label': title }, text, copy));
+      this._snippets.append(
+        make('pre', { 'aria-label': title }, text, copyButton(`Copy ${title}`, text))
+      );
     }
     _node.append(
       make(
@@ -237,7 +231,7 @@ export class ServerCard {
     this._draw(pulse);
   }
 
-  /** The truth about how fresh this is. */
+  /** Show the age of the data, and disable the controls when nobody is there to obey. */
   private _tell(silent: boolean): void {
     const end = this._ended || (silent ? this._link.silence : '');
     this._asOf.show(this._wall, end);
@@ -335,7 +329,7 @@ export class ServerCard {
     );
   }
 
-  /** The labels: those that were set here, until the news tell of them. */
+  /** The labels: those that were set here, until the server reports them. */
   private get _labels(): Record<string, Version> {
     const own = performance.now() < this._ownLabelsUntil ? this._ownLabels : null;
     return own ?? this._model?.labels ?? {};
@@ -373,7 +367,7 @@ export class ServerCard {
     );
   }
 
-  /** What changes where requests go is asked for twice; `question` says what it will do. */
+  /** Ask for confirmation of what redirects requests; `question` says what will happen. */
   private _twice(question: string, act: () => Promise<unknown>): void {
     const now = performance.now();
     if (this._asked !== question || now - this._askedAt > CONFIRM_MILLIS) {

@@ -37,7 +37,7 @@ export class VersionRows {
     );
   }
 
-  /** Rows stay the same elements while their figures change: who is at one stays there.
+  /** Update the rows in place, so that the focus stays where it is.
    * @param bytes - of memory, by version. */
   show(about: IVersionsAbout, bytes: (version: Version) => number, dark: boolean): void {
     const versions = shownVersions(about.versions);
@@ -64,7 +64,7 @@ export class VersionRows {
       this._drawn = drawn;
       this._rows.clear();
       wanted.forEach((row, key) => this._rows.set(key, row));
-      // What is moved loses the focus.
+      // Moved elements lose the focus.
       const focused = document.activeElement as HTMLElement | null;
       this._body.replaceChildren(
         ...[...wanted.values()].flatMap(row => (row.why.hidden ? [row.node] : [row.node, row.why]))
@@ -75,7 +75,7 @@ export class VersionRows {
     }
   }
 
-  /** Nothing can be done just now. */
+  /** Disable or enable all buttons. */
   set off(off: boolean) {
     this._off = off;
     for (const row of this._rows.values()) {
@@ -164,7 +164,7 @@ class Row {
     this.node.classList.toggle('wb-past', about.state === 'END' && !failed);
   }
 
-  /** What can be done with it, and its labels. */
+  /** Show its labels, and the buttons that apply. */
   offer(back: boolean, label: boolean, labels: readonly string[], off: boolean): void {
     this._back.hidden = !back;
     this._label.hidden = !label;
@@ -176,7 +176,7 @@ class Row {
     this.off(off);
   }
 
-  /** A version whose folder is not complete yet. */
+  /** Show a version whose folder is incomplete. */
   wait(version: string, reason: string): void {
     this._version.textContent = version;
     this._dot.className = 'wb-dot wb-ended';
@@ -204,7 +204,7 @@ class Row {
   }
 }
 
-/** The line below the table in which a label is typed. */
+/** The form below the table for a label's name. */
 export class LabelForm {
   readonly node: HTMLFormElement;
   private readonly _name = make('input', { type: 'text', required: '', maxlength: '100' });
@@ -234,7 +234,7 @@ export class LabelForm {
       }
     });
     this.node.addEventListener('keydown', event => {
-      // Keys that are typed here are no shortcuts of the notebook.
+      // Keep typed keys from the shortcuts of the notebook.
       event.stopPropagation();
       if (event.key === 'Escape') {
         this.close();

@@ -1,4 +1,4 @@
-/** Which versions of a model are worth a row. */
+/** Which versions of a model get a row. */
 
 import type { PublicState } from '../../protocol/generated';
 import { compareVersions, latestVersion, type Version } from '../../protocol/version';
@@ -8,15 +8,15 @@ export interface IVersionAbout {
   state: PublicState;
   error: { code: string; message: string } | null;
   load_seconds: number | null;
-  /** What is unusual about it while it serves, a sentence each. */
+  /** Anything unusual while it serves, a sentence each. */
   notes: string[];
 }
 
-/** Versions that have ended and could be gone back to; more would bury those that live. */
+/** Ended versions that a rollback can reach; more would bury those that are alive. */
 const ENDED_SHOWN = 3;
 
-/** The versions that are shown, in the order they are told: those that live or failed, and the last
- * few that have ended and are earlier than one that serves. */
+/** The versions to show, in the server's order: those that are alive or failed, and the last few
+ * ended ones before the latest that serves. */
 export function shownVersions(versions: readonly IVersionAbout[]): IVersionAbout[] {
   const latest = latestOf(versions);
   let ended = 0;
@@ -32,7 +32,7 @@ export function shownVersions(versions: readonly IVersionAbout[]): IVersionAbout
   });
 }
 
-/** The latest version that serves; null where none does. */
+/** The latest version that serves; null if none does. */
 export function latestOf(versions: readonly IVersionAbout[]): Version | null {
   const serving = versions.filter(about => about.state === 'AVAILABLE');
   return latestVersion(serving.map(about => about.version));

@@ -1,9 +1,9 @@
-/** Two versions side by side: measures, latency, classes, a gallery of what is answered differently,
- * and handles that let one of them serve. */
+/** Two versions side by side: measures, latency, classes, a gallery of different answers, and controls
+ * to serve one of them. */
 
 import type uPlot from 'uplot';
 
-import { button, dataTable, make } from '../../charts/elements';
+import { button, dataTable, make, tableButton } from '../../charts/elements';
 import { Plot } from '../../charts/plot';
 import { oneTwoFives } from '../../charts/scales';
 import { onThemeChange, themeOf, versionColour, type ITheme } from '../../charts/theme';
@@ -115,12 +115,7 @@ export class ComparisonView {
     this._acts.push(...labels);
     this._label.addEventListener('keydown', event => event.stopPropagation());
     const chart = make('div', { class: 'wb-latency' });
-    const table = button('Table', 'Show as a table', () => {
-      this._twin.hidden = !this._twin.hidden;
-      table.setAttribute('aria-pressed', String(!this._twin.hidden));
-      this._fillTwin();
-    });
-    table.setAttribute('aria-pressed', 'false');
+    const table = tableButton(this._twin, () => this._fillTwin());
     const said = this._about.sentences.map(text => make('li', {}, text));
     node.append(
       make(
@@ -236,7 +231,7 @@ export class ComparisonView {
     ].join(' · ');
   }
 
-  /** Measures and classes: a bar in each cell, drawn against the larger of the two. */
+  /** Measures and classes: each cell has a bar, relative to the larger of the two. */
   private _drawTables(): void {
     const { dark } = themeOf(this._measures);
     const { versions, measures, slices } = this._about;

@@ -2,7 +2,7 @@
 
 import type uPlot from 'uplot';
 
-import { button, dataTable, make } from '../../charts/elements';
+import { button, dataTable, make, tableButton } from '../../charts/elements';
 import { Plot } from '../../charts/plot';
 import { failedColour, faded, versionColour, type ITheme } from '../../charts/theme';
 import { Link, type IModel } from '../../protocol/link';
@@ -44,10 +44,7 @@ export class GuessView {
     this._guess = new Guess(places);
     this._reveal = button('Reveal', 'Measure, and compare with your guess', () => this._ask());
     const again = button('Clear', 'Clear the curve', () => this._clear());
-    const table = button('Table', 'Show as a table', () => {
-      this._twin.hidden = !this._twin.hidden;
-      this._fillTwin();
-    });
+    const table = tableButton(this._twin, () => this._fillTwin());
     const chart = make('div', {
       class: 'wb-charts wb-guess',
       tabindex: '0',

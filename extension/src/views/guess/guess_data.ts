@@ -1,7 +1,7 @@
-/** A curve drawn by hand over a fixed grid, and how far it is from the one that was measured. */
+/** A curve drawn by hand over a fixed grid. */
 
 export class Guess {
-  /** Where the curve is asked for, ascending. */
+  /** The grid, ascending. */
   readonly xs: readonly number[];
   readonly values: (number | null)[];
 

@@ -1,6 +1,6 @@
 /** The memory ledger as a widget: bars, legend, table, and *Will it fit?* */
 
-import { button, dataTable, make } from '../../charts/elements';
+import { button, dataTable, make, tableButton } from '../../charts/elements';
 import type { IDevice, IPart } from '../../protocol/generated';
 import { Link, type IModel } from '../../protocol/link';
 import { AsOf } from '../as_of';
@@ -57,12 +57,7 @@ export class LedgerView {
         void this._askFit();
       }
     });
-    const table = button('Table', 'Show as a table', () => {
-      this._twin.hidden = !this._twin.hidden;
-      table.setAttribute('aria-pressed', String(!this._twin.hidden));
-      this._fillTwin();
-    });
-    table.setAttribute('aria-pressed', 'false');
+    const table = tableButton(this._twin, () => this._fillTwin());
     node.append(
       make(
         'div',
@@ -136,7 +131,7 @@ export class LedgerView {
     this._say();
   }
 
-  /** The part that is chosen, in words. */
+  /** Describe the selected part. */
   private _say(): void {
     const part = this._selected;
     this._said.textContent =

@@ -1,4 +1,4 @@
-/** A device's memory as stacked bars: the whole of it, and what is ours magnified below. */
+/** A device's memory as stacked bars: all of it, and below it the server's part magnified. */
 
 import { make } from '../../charts/elements';
 import { bytesText } from '../../charts/text';
@@ -35,8 +35,8 @@ function shadeOfProcess(part: IPart): number {
   return part.kind === 'unattributed' ? UNATTRIBUTED : (roles[part.label] ?? OTHER_PROCESS);
 }
 
-/** How a part looks: colour says whose it is, hatching that it is estimated. */
-export function lookOf(part: IPart, theme: ITheme): { fill: string; hatch: string | null } {
+/** How a part looks: its colour shows the version, hatching means estimated. */
+function lookOf(part: IPart, theme: ITheme): { fill: string; hatch: string | null } {
   if (part.kind === 'free') {
     return { fill: theme.surface, hatch: null };
   }
@@ -244,7 +244,7 @@ export class LedgerBars {
       }
       const left = (start / scale) * width;
       const right = (Math.min(end, scale) / scale) * width;
-      // A hair of the ground between neighbours, where there is room for one.
+      // A one-pixel gap between neighbours, where there is room.
       const gap = right - left > 3 ? 1 : 0;
       paint(context, part, theme, [left, top, right - left - gap, height]);
       if (theme.contrast) {
@@ -263,7 +263,7 @@ export class LedgerBars {
     context.strokeRect(0.5, top + 0.5, width - 1, height - 1);
   }
 
-  /** What one more version would need at most, behind what versions hold or have been promised. */
+  /** Frame what one more version would need at most, after what versions hold or have reserved. */
   private _ask(
     context: CanvasRenderingContext2D,
     { theme, device, scale, width, top, height }: IRow
@@ -289,7 +289,7 @@ export class LedgerBars {
     context.restore();
   }
 
-  /** Up to where versions may grow. */
+  /** Draw the line up to which versions may grow. */
   private _budget(
     context: CanvasRenderingContext2D,
     { theme, device, scale, width, top, height }: IRow,

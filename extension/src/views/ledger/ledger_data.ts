@@ -1,4 +1,4 @@
-/** Where the parts of a memory ledger lie on its bars. Nothing here touches the page. */
+/** Where the parts of a memory ledger lie on its bars. Does not touch the page. */
 
 import type { IPart } from '../../protocol/generated';
 

@@ -46,7 +46,7 @@ export class LogPanel {
     return this._events.at(-1)?.seq ?? 0;
   }
 
-  /** The server process is being replaced: its log begins anew. */
+  /** The server process is being replaced, and its log starts again. */
   clear(): void {
     this._events = [];
   }

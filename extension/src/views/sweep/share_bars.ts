@@ -1,5 +1,4 @@
-/** Shares as bars of plain elements, simulated beside measured: they are text for everybody who
- * does not see them. */
+/** Simulated and measured shares as bars made of elements, with text for screen readers. */
 
 import { CLOSE_REASONS } from '../../protocol/generated';
 import { make } from '../../charts/elements';
@@ -9,7 +8,7 @@ import { largestBatch, percent, reasonShares, type IPoint } from './sweep_data';
 /** Pixels of a bar that is everything. */
 const WIDEST = 30;
 
-/** A bar that is simulated (0) or measured (1); of nothing there is nothing to be seen. */
+/** A bar of the simulated (0) or the measured share (1); a share of 0 has no outline. */
 function shareBar(kind: number, share: number | null): HTMLElement {
   const look = kind === 0 ? 'wb-simulated' : 'wb-real';
   return make('span', { class: share ? look : '' });

@@ -1,6 +1,6 @@
 /** The sweep explorer: sliders, the simulated curve that follows them, and what was measured. */
 
-import { button, dataTable, make } from '../../charts/elements';
+import { button, copyButton, dataTable, make, tableButton } from '../../charts/elements';
 import { AXES } from '../../protocol/generated';
 import { Latest, Link, type IModel } from '../../protocol/link';
 import { latestVersion, type Version } from '../../protocol/version';
@@ -95,12 +95,7 @@ export class SweepExplorerView {
     for (const axis of AXES) {
       this._axis.append(make('option', { value: axis }, TITLES[axis]));
     }
-    const twin = button('Table', 'Show as a table', () => {
-      this._twin.hidden = !this._twin.hidden;
-      twin.setAttribute('aria-pressed', String(!this._twin.hidden));
-      this._fillTwin();
-    });
-    twin.setAttribute('aria-pressed', 'false');
+    const twin = tableButton(this._twin, () => this._fillTwin());
     const charts = make('div', { class: 'wb-charts wb-still' });
     node.append(
       make(
@@ -169,7 +164,7 @@ export class SweepExplorerView {
       };
       this._moved();
     });
-    // A state that comes while it is dragged must not take it away.
+    // A state that arrives during a drag must not move the slider.
     slider.addEventListener('pointerdown', () => {
       this._dragging = true;
     });
@@ -181,7 +176,7 @@ export class SweepExplorerView {
     return make('label', { class: 'wb-slider' }, make('span', {}, TITLES[axis]), slider, value);
   }
 
-  /** The sliders say something else: show that at once, and have it simulated. */
+  /** A slider has moved: show that at once, and simulate it. */
   private _moved(): void {
     this._showSetting();
     this._draw();
@@ -274,7 +269,7 @@ export class SweepExplorerView {
     }
   }
 
-  /** How fresh this is, what can be done now, and what is in force. */
+  /** Show the age of the data, the settings in force, and which controls can be used. */
   private _tell(): void {
     const end = this._ended || (this._silent ? this._link.silence : '');
     this._asOf.show(this._pulse?.wall ?? 0, end);
@@ -326,13 +321,13 @@ export class SweepExplorerView {
       this._say(text, false);
       return;
     }
-    const copy = button('Copy', 'Copy the file', () => {
-      void navigator.clipboard.writeText(text).then(() => {
-        copy.textContent = 'Copied';
-      });
-    });
     this._file.replaceChildren(
-      make('pre', { 'aria-label': 'batching parameters file' }, text, copy)
+      make(
+        'pre',
+        { 'aria-label': 'batching parameters file' },
+        text,
+        copyButton('Copy the file', text)
+      )
     );
     this._file.hidden = false;
     this._say(

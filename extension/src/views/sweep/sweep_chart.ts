@@ -15,7 +15,7 @@ interface ILook {
   dash: number[];
 }
 
-/** Okabe and Ito's colours; the lines are told apart by their dashes and their names as well. */
+/** Okabe and Ito's colours; dashes and names distinguish the lines as well. */
 const LOOKS: Record<Figure, ILook> = {
   p50: { light: '#0072b2', dark: '#56b4e9', dash: [1.5, 3] },
   p90: { light: '#00795a', dark: '#2bd4a4', dash: [6, 4] },

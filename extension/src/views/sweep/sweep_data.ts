@@ -1,7 +1,5 @@
-/** What a sweep explorer knows: where its sliders are, the simulated curve, the measured points.
- *
- * Nothing here touches the page, so that it is tested alone.
- */
+/** The data of a sweep explorer: its sliders, the simulated curve, the measured points. Does not touch
+ * the page. */
 
 import { countText, durationText } from '../../charts/text';
 import { AXES, CLOSE_REASONS } from '../../protocol/generated';
@@ -52,11 +50,6 @@ export function valueText(axis: Axis, value: number): string {
   }
 }
 
-/** A setting in words, short enough for a message. */
-export function settingText(setting: Setting): string {
-  return AXES.map(axis => `${TITLES[axis]} ${valueText(axis, setting[axis])}`).join(', ');
-}
-
 export class SweepData {
   scales: Record<Axis, number[]> = {
     batch_timeout_micros: [0],
@@ -73,8 +66,7 @@ export class SweepData {
   curveSetting: Setting | null = null;
   measured: IPoint[] = [];
 
-  /** The place of a value on its scale, in steps from the left; between two steps where it is none
-   * of them. */
+  /** The position of a value on its scale, in steps from the left; fractional between two steps. */
   place(axis: Axis, value: number): number {
     const scale = this.scales[axis];
     const right = scale.findIndex(each => each >= value);
@@ -111,7 +103,7 @@ export class SweepData {
     return AXES.every(axis => axis === this.axis || point.setting[axis] === this.setting[axis]);
   }
 
-  /** The range of latencies in microseconds, with round ends, so that a drag does not shake it. */
+  /** The range of latencies in microseconds, with round ends that keep still while a slider moves. */
   latencyRange(): [number, number] {
     const seen = [...this.curve, ...this.measured].flatMap(point =>
       [point.p50, point.p99].map(found => found?.[1] ?? 0).filter(value => value > 0)
@@ -120,7 +112,7 @@ export class SweepData {
     return [roundDown(least * 0.95), roundUp(most * 1.05)];
   }
 
-  /** The highest rate to draw: a round number, so that a drag does not shake it. */
+  /** The highest rate to draw: a round number, which keeps still while a slider moves. */
   mostThroughput(): number {
     const rates = [...this.curve, ...this.measured].flatMap(p => [p.achieved[1], p.offered]);
     return roundUp(Math.max(10, ...rates) * 1.08, [1, 1.5, 2, 3, 4, 5, 6, 8, 10]);
@@ -136,7 +128,7 @@ export class SweepData {
     return places.filter((_, i) => i % every === 0);
   }
 
-  /** What a reader who sees no chart wants to know. */
+  /** The charts in words. */
   summary(): string {
     const { here, measuredHere } = this;
     if (here === null) {

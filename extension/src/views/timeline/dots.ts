@@ -1,9 +1,8 @@
-/** Dots in time, so many that only what can be told apart is drawn.
+/** Dots over time, too many to draw all of them.
  *
- * Time is cut into tiles as wide as some columns of pixels. In each tile one dot is kept for a cell
- * of the picture (column, height, version, failed or not); that is found once and remembered. While
- * a reader pans, only tiles that come into view are looked at. Cells do not move with the view, so
- * no dot comes and goes.
+ * Time is divided into tiles of some pixel columns. A tile keeps one dot for each cell of the picture
+ * (column, height, version, failed or not), and is computed once, when it first becomes visible. Cells
+ * do not move with the view, so dots do not flicker while a reader scrolls.
  */
 
 import type { Version } from '../../protocol/version';
@@ -12,7 +11,7 @@ import type { Version } from '../../protocol/version';
 export type Dot = [number, number, Version | null, number, number];
 
 const TILE_COLUMNS = 64;
-/** Heights that are told apart for each factor of ten of latency. */
+/** Distinct heights for each factor of ten of latency. */
 const HEIGHTS = 40;
 const TILES_KEPT = 64;
 
@@ -23,7 +22,7 @@ interface ITile {
 }
 
 export class Dots {
-  /** Dots looked at since the beginning; what drawing costs, for the tests. */
+  /** Dots examined since the beginning: the cost of drawing, for the tests. */
   examined = 0;
   private _all: Dot[] = [];
   private readonly _tiles = new Map<number, ITile>();
@@ -50,7 +49,7 @@ export class Dots {
     }
   }
 
-  /** Forget what is older than `before`, and the oldest beyond what is kept. */
+  /** Forget dots older than `before`, and the oldest of those beyond the limit. */
   forget(before: number): void {
     const surplus = Math.max(this._from(before), this._all.length - this._kept);
     // In large steps: each moves all that stay.
@@ -65,7 +64,7 @@ export class Dots {
     this._tiles.clear();
   }
 
-  /** What is to be drawn from `start` to `end` in so many columns, and its range of latencies. */
+  /** The dots to draw from `start` to `end` in so many columns, and their range of latencies. */
   visible(
     start: number,
     end: number,

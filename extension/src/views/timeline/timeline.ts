@@ -1,4 +1,4 @@
-/** The transition timeline as a widget: live from a server, or as it was in a recording. */
+/** The transition timeline as a live view. */
 
 import { make } from '../../charts/elements';
 import { Link, type IModel, type IWire } from '../../protocol/link';

@@ -2,7 +2,7 @@
 
 import type uPlot from 'uplot';
 
-import { button, dataTable, make } from '../../charts/elements';
+import { button, dataTable, make, tableButton } from '../../charts/elements';
 import { Plot, type IPlotOptions } from '../../charts/plot';
 import { bytesText, clockText, countText, durationText } from '../../charts/text';
 import { failedColour, faded, versionColour, type ITheme } from '../../charts/theme';
@@ -13,10 +13,10 @@ import type { Dot } from './dots';
 import { type ILine, type TimelineData } from './timeline_data';
 
 const FRAME_MILLIS = 100;
-/** Where nothing happens only time goes on, and a page that is left open costs next to nothing: a
- * frame of four plots is most of what it costs. */
+/** The time between frames while nothing happens, long enough that an idle page costs almost
+ * nothing: most of the cost is drawing four plots. */
 const QUIET_FRAME_MILLIS = 5500;
-/** News that come at rest are drawn in the frame that they cause anyway, but no more often. */
+/** At rest, an update is drawn at once, but not more often than this. */
 const QUIET_NEWS_MILLIS = 4800;
 const QUIET_SECONDS = 10;
 const WINDOW_SECONDS = 30;
@@ -61,11 +61,10 @@ export class Timeline {
       this.follow(!this._following)
     );
     const zoom = (factor: number) => () => this.zoom(factor);
-    const twin = button('Table', 'Show as a table', () => this._showTable());
-    twin.setAttribute('aria-pressed', 'false');
     this._summary = make('p', { class: 'wb-summary', role: 'status', 'aria-live': 'polite' });
     this._lines = make('ol', { class: 'wb-lines', 'aria-label': 'Log lines of this moment' });
     this._table = make('div', { class: 'wb-twin', hidden: '' });
+    const twin = tableButton(this._table, () => this._fillTable());
     this.node = make(
       'div',
       { class: 'wb-timeline' },
@@ -148,7 +147,7 @@ export class Timeline {
     }
   }
 
-  /** Follow the present, or stand still. */
+  /** Follow the present, or stop. */
   follow(on: boolean): void {
     this._following = on;
     this._pause.textContent = on ? 'Pause' : 'Follow';
@@ -165,7 +164,7 @@ export class Timeline {
     this._draw();
   }
 
-  /** Move by a share of what is seen; away from the present it no longer follows. */
+  /** Scroll by a share of the visible time; going back stops following the present. */
   pan(share: number): void {
     const latest = this._present();
     this._end = Math.min(latest, (this._following ? latest : this._end) + share * this._span);
@@ -210,7 +209,7 @@ export class Timeline {
     charts.addEventListener(
       'wheel',
       event => {
-        // A page that is only scrolled past must scroll.
+        // Scrolling without a modifier key scrolls the page.
         if (event.ctrlKey || event.metaKey) {
           this.zoom(event.deltaY > 0 ? 1.25 : 0.8, this._plots[0].timeAt(event.clientX));
           event.preventDefault();
@@ -238,7 +237,7 @@ export class Timeline {
 
   private _present(): number {
     const since = this._readAt === 0 ? 0 : (performance.now() - this._readAt) / 1e3;
-    // Where no news comes, time does not go on: what is shown is what is known.
+    // Without updates, time stops: the view shows only what is known.
     return this._data.now + Math.min(since, 1.5);
   }
 
@@ -414,7 +413,7 @@ export class Timeline {
     return item;
   }
 
-  /** What a reader who sees no chart wants to know now. */
+  /** The present in words. */
   private _words(): string {
     if (this._cursor === null) {
       this._point(null);
@@ -424,12 +423,8 @@ export class Timeline {
     return states.join(', ') || 'no version';
   }
 
-  private _showTable(): void {
-    const twin = this.node.querySelectorAll('.wb-bar .wb-button')[3];
-    const show = this._table.hidden;
-    this._table.hidden = !show;
-    twin.setAttribute('aria-pressed', String(show));
-    if (!show) {
+  private _fillTable(): void {
+    if (this._table.hidden) {
       return;
     }
     const rows: string[][] = [];
@@ -448,7 +443,7 @@ export class Timeline {
         memory ? bytesText(memory) : '–'
       ]);
     }
-    const head = ['time', 'version', 'answered', 'failed', 'p50', 'p99', 'memory'];
+    const head = ['time', 'version', 'answered', 'failed', 'p50 up to', 'p99 up to', 'memory'];
     this._table.replaceChildren(dataTable('Visible time, second by second', head, rows));
   }
 }

@@ -1,8 +1,5 @@
-/** What a transition timeline shows, gathered from what a server tells piece by piece.
- *
- * All times are in seconds on the server's monotonic clock. Nothing here touches the page, so
- * that it is tested alone.
- */
+/** The data of a transition timeline, collected from the server's updates. Times are in seconds on the
+ * server's monotonic clock. Does not touch the page. */
 
 import type { ShownState } from '../../charts/version_marks';
 import { KEPT_SECONDS, type PublicState } from '../../protocol/generated';
@@ -74,7 +71,7 @@ export class TimelineData {
     this.dots = dots;
   }
 
-  /** The versions that there is anything to show of, lowest first. */
+  /** The versions with something to show, lowest first. */
   get versions(): Version[] {
     const found = new Set(this.spans.map(span => span.version));
     for (const version of this.memory.keys()) {
@@ -83,7 +80,7 @@ export class TimelineData {
     return [...found].sort(compareVersions);
   }
 
-  /** Forget everything: all of it is told anew. */
+  /** Forget everything, because the server sends all of it again. */
   clear(): void {
     this.spans = [];
     this.lines = [];
@@ -95,7 +92,7 @@ export class TimelineData {
 
   add(pulse: IPulse): void {
     if (pulse.now < this.now) {
-      // The server process was replaced: its clock is the machine's, but its log began anew.
+      // The server process was replaced: the clock is the machine's, but the log starts again.
       this._seq = 0;
     }
     this.now = pulse.now;
@@ -114,7 +111,7 @@ export class TimelineData {
           series = { at: [], bytes: [], measured: [] };
           this.memory.set(version, series);
         }
-        // A server that did not answer for a moment tells again what is known already.
+        // A server that was briefly unreachable sends samples again that are known already.
         if (series.at.length === 0 || at > series.at[series.at.length - 1]) {
           series.at.push(at);
           series.bytes.push(uss);
@@ -231,7 +228,7 @@ export class TimelineData {
     return { at, by, failed };
   }
 
-  /** What happened around a moment: the lines of the log within `reach` seconds of it. */
+  /** The lines of the log within `reach` seconds of a moment. */
   linesAt(time: number, reach: number): ILine[] {
     return this.lines.filter(line => Math.abs(line.at - time) <= reach);
   }

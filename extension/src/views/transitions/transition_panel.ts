@@ -1,4 +1,4 @@
-/** One policy's run: states, memory and requests below one another, on axes shared with others. */
+/** One policy's run: states, memory and requests, on axes shared with the other runs. */
 
 import type uPlot from 'uplot';
 
@@ -79,7 +79,7 @@ export class TransitionPanel {
     this.update();
   }
 
-  /** What is seen, or looked at, has changed. */
+  /** Draw again: the visible time or the selected moment has changed. */
   update(): void {
     for (const plot of this._plots) {
       plot.show(this._axes.start, this._axes.end);
@@ -87,7 +87,7 @@ export class TransitionPanel {
     this.tell();
   }
 
-  /** Say what was at the moment that is looked at. */
+  /** Describe the selected moment. */
   tell(): void {
     const { moment } = this._axes;
     this._moment.textContent =
@@ -112,7 +112,7 @@ export class TransitionPanel {
     this.node.remove();
   }
 
-  /** When nothing served. */
+  /** Shade the time when no version served. */
   private _drawGaps(plot: uPlot, context: CanvasRenderingContext2D, theme: ITheme): void {
     const { top, height } = plot.bbox;
     context.fillStyle = faded(failedColour(theme.dark), 0.13);
@@ -125,7 +125,7 @@ export class TransitionPanel {
     }
   }
 
-  /** When the version was wanted, and the moment that is looked at. */
+  /** Lines at the time when the version was requested, and at the selected moment. */
   private _drawMoments(plot: uPlot, context: CanvasRenderingContext2D, theme: ITheme): void {
     const { top, height } = plot.bbox;
     const lines: [number, string][] = [[0, theme.soft]];

@@ -1,5 +1,5 @@
-/** Transitions compared: the policies side by side, their table below, the advice above. Everything
- * is here from the beginning; no kernel is asked. */
+/** A comparison of transition policies: advice, runs side by side, and tables. All data comes with the
+ * widget, so no kernel is needed. */
 
 import { button, dataTable, make } from '../../charts/elements';
 import type { IModel } from '../../protocol/link';
@@ -85,7 +85,7 @@ export class TransitionsView {
   }
 
   private _point(time: number | null): void {
-    // The pointer has its own line; only what is said below each run changes.
+    // uPlot draws the pointer's own line; only the text below each run changes.
     this._axes.moment = time;
     for (const panel of this._panels) {
       panel.tell();
@@ -115,7 +115,7 @@ export class TransitionsView {
       'wheel',
       event => {
         const panel = under(event.target);
-        // A page that is only scrolled past must scroll.
+        // Scrolling without a modifier key scrolls the page.
         if (panel !== undefined && (event.ctrlKey || event.metaKey)) {
           const around = panel.timeAt(event.clientX);
           this._act(() => this._axes.zoom(event.deltaY > 0 ? 1.25 : 0.8, around));

@@ -1,8 +1,5 @@
-/** Runs of one change of version under several policies, on shared axes.
- *
- * Times are seconds since the new version was wanted. Nothing here touches the page, so that it is
- * tested alone.
- */
+/** Runs of one transition under several policies, on shared axes. Times are in seconds since the new
+ * version was requested. Does not touch the page. */
 
 import { bytesText, durationText } from '../../charts/text';
 import type { ShownState } from '../../charts/version_marks';
@@ -35,21 +32,21 @@ export interface IRun {
   dots: RunDot[];
 }
 
-/** The shortest stretch of time that can be looked at, in seconds. */
+/** The shortest visible time, in seconds. */
 export const SHORTEST = 0.02;
 
-/** What all panels share. */
+/** The axes that all panels share. */
 export class SharedAxes {
   readonly versions: Version[];
   /** Bytes, with room above. */
   readonly mostMemory: number;
   /** Microseconds. */
   readonly latencies: [number, number];
-  /** As far as anything was recorded. */
+  /** The time that was recorded. */
   readonly whole: [number, number];
   start: number;
   end: number;
-  /** The moment that is looked at. */
+  /** The selected moment. */
   moment: number | null = null;
 
   private readonly _first: readonly [number, number];
@@ -93,7 +90,7 @@ export class SharedAxes {
     [this.start, this.end] = this._first;
   }
 
-  /** See more (above 1) or less; the time `around` stays where it is. */
+  /** Show more time (above 1) or less; the time `around` stays in place. */
   zoom(factor: number, around = (this.start + this.end) / 2): void {
     const [low, high] = this.whole;
     const span = Math.min(high - low, Math.max(SHORTEST, this.span * factor));
@@ -101,12 +98,12 @@ export class SharedAxes {
     this._show(around - share * span, span);
   }
 
-  /** Move by a share of what is seen, as far as there is something. */
+  /** Scroll by a share of the visible time, within what was recorded. */
   pan(share: number): void {
     this._show(this.start + share * this.span, this.span);
   }
 
-  /** Look at another moment, a share of what is seen away; what is seen goes along. */
+  /** Move the selected moment by a share of the visible time, and scroll to keep it visible. */
   step(share: number): void {
     const [low, high] = this.whole;
     const from = this.moment ?? 0;
@@ -123,7 +120,7 @@ export class SharedAxes {
   }
 }
 
-/** What a run was doing at a moment, in words. */
+/** A run at a moment, in words. */
 export function momentText(run: IRun, at: number): string {
   if (at < run.start || at > run.end) {
     return 'not recorded';
@@ -154,7 +151,7 @@ function memoryAt(run: IRun, at: number): number {
   return run.memory.by.reduce((sum, [, bytes]) => sum + (bytes[place] ?? 0), 0);
 }
 
-/** `+0.25 s`: a time since the version was wanted. */
+/** `0.25 s`: a time since the version was requested. */
 export function sinceText(seconds: number, span: number): string {
   const digits = span < 0.2 ? 3 : span < 2 ? 2 : 1;
   return `${Number(seconds.toFixed(digits))} s`;
