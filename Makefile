@@ -26,7 +26,7 @@ INSTALL_VENV = { package="$$("$(PYTHON)" -c 'import sys; print("python%d.%d-venv
 
 env: $(READY)
 
-$(READY): pyproject.toml constraints.txt $(wildcard extension/package.json extension/src/*.ts extension/src/*/*.ts extension/src/*/*.css extension/style/*.css)
+$(READY): pyproject.toml constraints.txt extension/package.json $(shell find extension/src extension/style -name '*.ts' -o -name '*.css')
 	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "Python 3.10 or later is needed: make PYTHON=/path/to/python3 ..."; exit 1; }
 	@# One that was interrupted, or had no pip, is made again.
@@ -56,6 +56,8 @@ lint: env
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@# The linters are among the extension's own packages, which may have changed since the build.
+	cd extension && PATH="$(CURDIR)/$(BIN):$$PATH" && jlpm install --immutable && jlpm lint:check
 
 # What of the JupyterLab extension needs no browser, on Node's own test runner.
 .PHONY: test-extension

@@ -1,5 +1,6 @@
 import 'uplot/dist/uPlot.min.css';
-import '../src/widgets/style.css';
+import './live.css';
+import './views.css';
 import './base.css';
 import './dashboard.css';
 import './welcome.css';

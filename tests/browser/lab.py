@@ -79,6 +79,11 @@ class Lab:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(values))
         self._workspaces = folder / "workspaces"
+        # The extension as it is built in this tree, which need not be the one that is installed.
+        self._extensions = folder / "labextensions"
+        self._extensions.mkdir(exist_ok=True)
+        built = Path(__file__).parents[2] / "workbench" / "labextension"
+        (self._extensions / "serving-workbench-lab").symlink_to(built)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, **options: Any) -> None:
@@ -95,6 +100,7 @@ class Lab:
             "LabApp__expose_app_in_browser": True,
             "LabApp__workspaces_dir": self._workspaces,
             "LabApp__user_settings_dir": self._settings,
+            "LabApp__extra_labextensions_path": self._extensions,
             **options,
         }
         command = [sys.executable, "-m", "jupyterlab"]

@@ -43,16 +43,16 @@ def test_two_versions_compared(lab: Lab, page: Page) -> None:
 
     # One class alone: as many examples as its row says are answered differently.
     view.get_by_role("button", name="8", exact=True).click()
-    title = view.get_by_text(re.compile("^(Answered differently of 8|No example of 8)"))
+    title = view.get_by_text(re.compile("^(Different answers for 8|No different answers for 8)"))
     expect(title).to_be_visible()
     expect(view.locator("tr.wb-chosen")).to_contain_text("8")
     expect(view.locator(".wb-gallery figcaption").first).to_contain_text("is 8")
 
-    expect(view.get_by_text("serves now: 2")).to_be_visible()
+    expect(view.get_by_text("serving: 2")).to_be_visible()
     view.get_by_role("button", name="Serve version 1").click()
     message = view.locator(".wb-message")
     expect(message).to_contain_text("Version 1 serves, by its number", timeout=_CHANGE_MS)
-    expect(view.get_by_text("serves now: 1 ")).to_be_visible(timeout=_CHANGE_MS)
+    expect(view.get_by_text("serving: 1 ")).to_be_visible(timeout=_CHANGE_MS)
     view.get_by_label("label", exact=True).fill("small")
     view.get_by_role("button", name="Label 1").click()
     expect(message).to_have_text("Requests for the label small go to version 1.")

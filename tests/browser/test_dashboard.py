@@ -109,7 +109,7 @@ def test_from_the_file_browser_to_a_rollback(
     expect(log).to_contain_text("Successfully loaded servable version {name: shop version: 2}")
     board.get_by_label("Filter the event log").fill("quiescing servable version")
     expect(log.locator("li")).to_have_count(2)
-    expect(board.locator(".wb-Panel-ledger table")).to_contain_text("unattributed")
+    expect(board.locator(".wb-Panel-ledger .wb-legend").first).to_contain_text("not of this server")
     board.locator(".wb-Panel-card").scroll_into_view_if_needed()
     pictures(page, "dashboard")
 
@@ -128,7 +128,7 @@ def test_from_the_file_browser_to_a_rollback(
     server.hover()
     server.get_by_title("Stop this server").first.click()
     expect(board.locator(".wb-Dashboard-banner")).to_have_text(
-        "Server shop has ended.", timeout=_CHANGE_MS
+        "Server shop has stopped.", timeout=_CHANGE_MS
     )
     expect(page.locator(".wb-Status")).to_be_hidden()
     pictures(page, "dashboard-ended")
@@ -228,7 +228,7 @@ def test_a_killed_server_is_dead_and_started_again(lab: Lab, page: Page, shop: P
     expect(board.get_by_role("button", name="Roll back")).to_be_disabled()
     expect(page.locator(".wb-Status")).to_have_attribute("data-status", "failed")
     pictures(page, "dashboard-dead")
-    banner.get_by_role("button", name="Start again").click()
+    banner.get_by_role("button", name="Restart").click()
     expect(banner).to_be_hidden(timeout=_CHANGE_MS)
     expect(lanes).to_have_text("version 1 available", timeout=_CHANGE_MS)
     expect(board.get_by_role("button", name="Roll back")).to_be_enabled()

@@ -96,7 +96,7 @@ def test_labels_and_the_way_back(lab: Lab, page: Page, shop: Path, models: Path)
     # Moving one changes where requests go: that is asked for twice.
     label(1, "stable")
     expect(say(page)).to_have_text(
-        "Press again to move stable from version 3 to 2: requests for stable go there."
+        "Press again to move stable and its requests from version 3 to version 2."
     )
     page.keyboard.press("Enter")
     expect(say(page)).to_have_text("stable is version 2.")
@@ -141,7 +141,7 @@ def test_after_sleep_it_catches_up_without_a_reload(
     for socket in sockets:
         socket.close(code=1001)
     stale = board.locator(".wb-Panel-card .wb-stale")
-    expect(stale).to_contain_text("no news from the Jupyter server since", timeout=_CHANGE_MS)
+    expect(stale).to_contain_text("no update from the Jupyter server since", timeout=_CHANGE_MS)
     expect(board.get_by_role("button", name="Publish")).to_be_disabled()
     put(models, "half_plus_three", shop, 2)
     lab.run("import workbench as wb; wb.connect('shop').wait_for(2)")

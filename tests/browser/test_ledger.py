@@ -57,7 +57,7 @@ def test_ledger(lab: Lab, page: Page, models: Path) -> None:
     folder.press("Enter")
     answer = view.locator(".wb-fit tbody tr")
     expect(answer).to_have_count(3)
-    expect(answer.nth(0)).to_contain_text("smooth (set now)✗ does not fit")
+    expect(answer.nth(0)).to_contain_text("smooth (current)✗ does not fit")
     expect(answer.nth(0)).to_contain_text("it fits")
     expect(answer.nth(2)).to_contain_text("unload_first✓ fits")
     expect(view.locator(".wb-message")).to_have_text("It does not fit under smooth.")

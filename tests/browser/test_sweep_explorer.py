@@ -215,5 +215,5 @@ def test_a_flood_of_drags_leaves_one_value_and_none_queued(
     # Without its kernel a view says so, and its sliders rest.
     view.scroll_into_view_if_needed()
     page.evaluate("async () => { await jupyterapp.shell.currentWidget.sessionContext.shutdown(); }")
-    expect(view.locator(".wb-stale")).to_contain_text("no news from the notebook")
+    expect(view.locator(".wb-stale")).to_contain_text("no update from the notebook")
     expect(delay).to_be_disabled()

@@ -96,8 +96,8 @@ def test_labs_are_opened_run_and_ticked(lab: Lab, page: Page) -> None:
     # Run is not yet saved.
     assert marks(page) == ["next", *[""] * 11]
     save(page)
-    expect(page.locator(".wb-Welcome-count")).to_have_text("1 of 12 run")
-    assert marks(page) == ["next", "run", *[""] * 10]
+    expect(page.locator(".wb-Welcome-count")).to_have_text("1 of 12 completed")
+    assert marks(page) == ["next", "completed", *[""] * 10]
 
     # By keyboard: the page leads to what comes next, Tab goes on from there.
     page.locator(".lm-TabBar-tab", has_text="Labs").click()
@@ -112,7 +112,7 @@ def test_labs_are_opened_run_and_ticked(lab: Lab, page: Page) -> None:
     ]
     save(page)
     expect(page.locator(".wb-Lab-state").nth(2)).to_have_text("stopped by an error")
-    expect(page.locator(".wb-Welcome-count")).to_have_text("1 of 12 run")
+    expect(page.locator(".wb-Welcome-count")).to_have_text("1 of 12 completed")
 
     lab.run(
         "import workbench as wb; from workbench.samples.digits import train_digits; "
@@ -133,6 +133,6 @@ def test_labs_are_opened_run_and_ticked(lab: Lab, page: Page) -> None:
 
     # It comes back after a reload, and knows what was run.
     page.reload()
-    expect(page.locator(".wb-Welcome-count")).to_have_text("1 of 12 run", timeout=_SERVED_MS)
+    expect(page.locator(".wb-Welcome-count")).to_have_text("1 of 12 completed", timeout=_SERVED_MS)
     page.locator(".wb-Welcome .wb-button", has_text="Dashboard").click()
     expect(page.locator(".wb-Dashboard")).to_be_visible()

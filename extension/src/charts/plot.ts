@@ -16,10 +16,10 @@ export interface IPlotOptions {
   times?: (seconds: number) => string;
   /** Where the time axis is labelled; without, at round times. */
   splits?: number[];
-  /** Draw what is no line: bars, areas, dots. Colours come from the theme of the moment. */
+  /** Draws everything but lines: bars, areas, dots. Colours come from the current theme. */
   draw: (plot: uPlot, context: CanvasRenderingContext2D, theme: ITheme) => void;
   onCursor?: (time: number | null) => void;
-  /** The range of the vertical axis for what is seen now. */
+  /** The range of the vertical axis for the visible time. */
   range: () => [number, number];
   axis?: boolean;
   syncKey: string;
@@ -29,7 +29,7 @@ const AXIS_WIDTH = 64;
 const FONT = '11px system-ui, sans-serif';
 
 /** Round values in a range: a few, at multiples of 1, 2 or 5 of `unit`'s powers of ten. */
-export function rounds([low, high]: [number, number], unit: number): number[] {
+function rounds([low, high]: [number, number], unit: number): number[] {
   const [least, most] = [Math.min(low, high) / unit, Math.max(low, high) / unit];
   const rough = Math.max((most - least) / 3, 1e-9);
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -42,7 +42,7 @@ export function rounds([low, high]: [number, number], unit: number): number[] {
 }
 
 /** The powers of ten in a range. */
-export function decades([low, high]: [number, number]): number[] {
+function decades([low, high]: [number, number]): number[] {
   const found: number[] = [];
   for (let power = Math.ceil(Math.log10(low)); 10 ** power <= high; power += 1) {
     found.push(10 ** power);
@@ -59,7 +59,10 @@ export class Plot {
   private readonly _plot: uPlot;
   private readonly _ends: (() => void)[] = [];
 
-  constructor(host: HTMLElement, private readonly _options: IPlotOptions) {
+  constructor(
+    host: HTMLElement,
+    private readonly _options: IPlotOptions
+  ) {
     this.node = document.createElement('div');
     this.node.className = 'wb-plot';
     this.node.setAttribute('role', 'img');

@@ -1,6 +1,14 @@
 /** Numbers in words, as all charts and tables write them. */
 
-export { formatBytes as bytesText } from '../describe';
+/** 36 MB, 1.4 GB: powers of 1024, as the Python side counts. */
+export function bytesText(bytes: number): string {
+  const mega = bytes / 2 ** 20;
+  if (mega < 1000) {
+    return `${mega < 10 ? mega.toFixed(1) : mega.toFixed(0)} MB`;
+  }
+  const giga = mega / 1024;
+  return `${giga < 10 ? giga.toFixed(1) : giga.toFixed(0)} GB`;
+}
 
 /** 0.42 ms, 12 ms, 1.5 s. */
 export function durationText(micros: number): string {

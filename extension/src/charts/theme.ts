@@ -1,6 +1,7 @@
-/** Colours: the page's own where it has a theme, and data's, told apart by colour-blind readers. */
+/** Colours: those of the page's theme, and those of data, which colour-blind readers can tell apart. */
 
-import { placeOfVersion, type Version } from './version';
+import { FAILED_COLOUR, PROCESS_COLOUR, VERSION_COLOURS } from '../protocol/generated';
+import { placeOfVersion, type Version } from '../protocol/version';
 
 export interface ITheme {
   dark: boolean;
@@ -13,27 +14,16 @@ export interface ITheme {
   surface: string;
 }
 
-/** After Okabe and Ito, in the order of versions, for light and for dark grounds. The tests hold
- * each to its contrast with the ground, and all to be told apart by colour-blind readers. */
-export const VERSIONS = {
-  light: ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#882255', '#5c4700'],
-  dark: ['#56b4e9', '#ff9f43', '#2bd4a4', '#e85d9e', '#f0e442', '#ffffff']
-};
-
-export const FAILED = { light: '#b00020', dark: '#ff6b81' };
-export const HELD = { light: '#7a5195', dark: '#c9a6e8' };
-
 const FORCED = '(forced-colors: active)';
 const MORE = '(prefers-contrast: more)';
 const DARK = '(prefers-color-scheme: dark)';
 
 export function themeOf(element: Element): ITheme {
   const style = getComputedStyle(element);
-  const value = (name: string, fallback: string) =>
-    style.getPropertyValue(name).trim() || fallback;
+  const value = (name: string, fallback: string) => style.getPropertyValue(name).trim() || fallback;
   const { jpThemeLight: named, jpThemeName: name } = document.body.dataset;
   const forced = matchMedia(FORCED).matches;
-  // Where colours are forced, the page's own theme is not what is seen.
+  // Forced colours replace those of the page's theme.
   const dark = named !== undefined && !forced ? named === 'false' : matchMedia(DARK).matches;
   if (forced) {
     // A canvas is not repainted by the browser, so it takes the system's colours itself.
@@ -60,16 +50,17 @@ export function themeOf(element: Element): ITheme {
 
 /** The colour of a version: the same in every chart, whichever versions are shown. */
 export function versionColour(version: Version, dark: boolean): string {
-  const colours = dark ? VERSIONS.dark : VERSIONS.light;
+  const colours = dark ? VERSION_COLOURS.dark : VERSION_COLOURS.light;
   return colours[placeOfVersion(version, colours.length)];
 }
 
 export function failedColour(dark: boolean): string {
-  return dark ? FAILED.dark : FAILED.light;
+  return dark ? FAILED_COLOUR.dark : FAILED_COLOUR.light;
 }
 
-export function heldColour(dark: boolean): string {
-  return dark ? HELD.dark : HELD.light;
+/** The colour of what belongs to no version. */
+export function processColour(dark: boolean): string {
+  return dark ? PROCESS_COLOUR.dark : PROCESS_COLOUR.light;
 }
 
 /** `colour` with an opacity between 0 and 1. */

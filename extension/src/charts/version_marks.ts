@@ -1,40 +1,36 @@
 /** How versions are drawn in every chart over time: their states as bars, failed requests as
  * crosses. */
 
+import { STATE_LOOKS } from '../protocol/generated';
+import type { Version } from '../protocol/version';
 import { failedColour, faded, versionColour, type ITheme } from './theme';
-import type { Version } from './version';
 
-/** How a state looks: how much of the version's colour, and whether it is hatched. */
-const LOOK: Record<string, { opacity: number; hatch: boolean }> = {
-  START: { opacity: 0.12, hatch: false },
-  LOADING: { opacity: 0.3, hatch: true },
-  AVAILABLE: { opacity: 1, hatch: false },
-  UNLOADING: { opacity: 0.3, hatch: true }
-};
+/** A state that has a bar. */
+export type ShownState = keyof typeof STATE_LOOKS;
 
 /** A version was in a state from `left` to `right`; all lengths in pixels of the canvas. */
 export function drawState(
   context: CanvasRenderingContext2D,
   theme: ITheme,
-  { version, state }: { version: Version; state: string },
+  { version, state }: { version: Version; state: ShownState },
   [left, right]: [number, number],
   middle: number,
   height: number
 ): void {
   const colour = versionColour(version, theme.dark);
-  const look = LOOK[state] ?? LOOK.START;
+  const look: { opacity: number; hatch: string | null } = STATE_LOOKS[state];
   const top = middle - height / 2;
   const width = Math.max(1, right - left);
   context.fillStyle = faded(colour, look.opacity);
   context.fillRect(left, top, width, height);
-  if (look.hatch) {
+  if (look.hatch !== null) {
     context.save();
     context.beginPath();
     context.rect(left, top, width, height);
     context.clip();
     context.strokeStyle = faded(colour, 0.7);
     context.beginPath();
-    const rising = state === 'LOADING';
+    const rising = look.hatch === 'rising';
     for (let x = left - height; x < right; x += 7) {
       context.moveTo(x, rising ? top + height : top);
       context.lineTo(x + height, rising ? top : top + height);

@@ -7,15 +7,15 @@ import type { Message as LuminoMessage } from '@lumino/messaging';
 import { type ISignal, Signal } from '@lumino/signaling';
 import { Widget } from '@lumino/widgets';
 
-import type { IServer } from '../api';
 import { button, make } from '../charts/elements';
-import { Stream } from '../stream';
-import type { IModelServers } from '../tokens';
-import { codeOf, type IDeed } from './code';
+import type { IServer } from '../protocol/api';
+import { Stream } from '../protocol/stream';
+import type { IModelServers } from '../servers/tokens';
+import { codeOf, type IDeed } from './deed_code';
 import { Detail } from './detail';
-import { ServerList } from './list';
+import { ServerList } from './server_list';
 
-/** Which model is looked at; kept over a reload of the page. */
+/** The selected model; kept when the page is reloaded. */
 export interface ISelection {
   readonly server: string;
   readonly model: string;
@@ -25,7 +25,7 @@ export interface IDashboardActions {
   serve(): void;
   restart(server: string): void;
   console(server: IServer): void;
-  /** Puts a cell into the notebook that is seen; false where there is none. */
+  /** Inserts a cell into the visible notebook; false if there is none. */
   insert(code: string): Promise<boolean>;
 }
 
@@ -61,7 +61,7 @@ export class Dashboard extends Widget {
     return this._selection;
   }
 
-  /** Emitted when another model is looked at. */
+  /** Emitted when another model is selected. */
   get selectionChanged(): ISignal<this, void> {
     return this._selectionChanged;
   }
@@ -95,7 +95,7 @@ export class Dashboard extends Widget {
     }
   }
 
-  /** What was done by hand, and its cell. */
+  /** Show an action's outcome, and offer its cell. */
   tellDeed(deed: IDeed, done: { ok: boolean; text: string }): void {
     this._say(done.text);
     const code = done.ok ? codeOf(deed) : null;
@@ -105,17 +105,17 @@ export class Dashboard extends Widget {
     const trans = this._trans;
     const insert = button(
       trans.__('Insert into notebook'),
-      trans.__('Put the cell that does the same below the active one'),
+      trans.__('Insert a cell that does the same below the active cell'),
       () => void this._insert(code)
     );
     this._deedBar.replaceChildren(
       make('span', {}, done.text),
-      button(trans.__('Copy as code'), trans.__('Copy the notebook cell that does the same'), () => {
+      button(trans.__('Copy as code'), trans.__('Copy a notebook cell that does the same'), () => {
         Clipboard.copyToSystem(code);
         this._say(trans.__('Copied.'));
       }),
       insert,
-      button('×', trans.__('Hide this'), () => {
+      button('×', trans.__('Hide this message'), () => {
         this._deedBar.hidden = true;
       })
     );
@@ -158,8 +158,8 @@ export class Dashboard extends Widget {
     this._empty.hidden = this._detail !== null;
     this._empty.textContent =
       selected === null
-        ? this._trans.__('No model is served.')
-        : this._trans.__('Server %1 does not run.', selected.server);
+        ? this._trans.__('No model is being served.')
+        : this._trans.__('Server %1 is not running.', selected.server);
     this._showState(server);
   }
 
@@ -181,7 +181,7 @@ export class Dashboard extends Widget {
     }
   }
 
-  /** Above all else: a server that is not well. */
+  /** Show at the top when the server is dead, unreachable or stopped. */
   private _showState(server: IServer | undefined): void {
     const trans = this._trans;
     const name = this._selection?.server ?? '';
@@ -195,15 +195,18 @@ export class Dashboard extends Widget {
     this._banner.dataset.state = state;
     const words: Record<string, string> = {
       dead: server?.cannot_restart
-        ? trans.__('Server %1 is dead and cannot be started again. %2', name, server.cannot_restart)
-        : trans.__('Server %1 is dead: its processes were killed. What it served is known.', name),
-      unreachable: trans.__('Server %1 does not answer; it is being restarted.', name),
-      ended: trans.__('Server %1 has ended.', name)
+        ? trans.__('Server %1 is dead and cannot be restarted. %2', name, server.cannot_restart)
+        : trans.__(
+            'Server %1 is dead: its processes were killed. It can be restarted with the same models.',
+            name
+          ),
+      unreachable: trans.__('Server %1 is not answering and is being restarted.', name),
+      ended: trans.__('Server %1 has stopped.', name)
     };
     this._banner.replaceChildren(make('span', {}, words[state] ?? ''));
     if (state === 'dead' && !server?.cannot_restart) {
       this._banner.append(
-        button(trans.__('Start again'), trans.__('Serve the same models on the same address'), () =>
+        button(trans.__('Restart'), trans.__('Serve the same models on the same address'), () =>
           this._actions.restart(name)
         )
       );
@@ -215,10 +218,10 @@ export class Dashboard extends Widget {
 
   private async _insert(code: string): Promise<void> {
     if (await this._actions.insert(code)) {
-      this._say(this._trans.__('The cell has been inserted.'));
+      this._say(this._trans.__('Inserted the cell.'));
     } else {
       Clipboard.copyToSystem(code);
-      this._say(this._trans.__('No notebook is open: the cell has been copied instead.'));
+      this._say(this._trans.__('No notebook is open, so the cell was copied instead.'));
     }
   }
 
@@ -228,7 +231,7 @@ export class Dashboard extends Widget {
     this._deedBar.hidden = true;
   }
 
-  /** For those who listen. */
+  /** Announce to screen readers. */
   private _say(text: string): void {
     this._said.textContent = text;
   }
@@ -246,19 +249,16 @@ export class Dashboard extends Widget {
   private _state = '';
 }
 
-/** Whether a folder is to be served that is not the user's own. */
+/** Ask whether to serve a folder that is not the user's own. */
 export async function askForTrust(why: string, trans: TranslationBundle): Promise<boolean> {
   const answer = await showDialog({
     title: trans.__('Do you trust this model?'),
     body: trans.__(
-      '%1 A SavedModel is a program: served, it runs with your rights.',
-      // What the server has said ends with its own advice.
+      '%1 A SavedModel is a program: when served, it runs with your permissions.',
+      // The server's message ends with advice of its own.
       why.replace(/\. A SavedModel is a program.*$/s, '.')
     ),
-    buttons: [
-      Dialog.cancelButton(),
-      Dialog.warnButton({ label: trans.__('Serve it') })
-    ],
+    buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: trans.__('Serve it') })],
     defaultButton: 0
   });
   return answer.button.accept;

@@ -1,19 +1,28 @@
-/** The dashboard's right side: one model of one server, all that there is to see and to do. */
+/** The dashboard's right side: everything about one model of one server. */
 
 import type { ServerConnection } from '@jupyterlab/services';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Poll } from '@lumino/polling';
 
-import { aboutModel, type IModelAbout, listExperiments, readLedger, readLog } from '../api';
+import { TIMELINE_NOTE, TRANSITIONS } from '../protocol/generated';
 import { make } from '../charts/elements';
-import type { Message, Stream } from '../stream';
-import { ServerCard } from '../widgets/card';
-import { LiveTimeline } from '../widgets/timeline';
-import type { IBatchVersion } from '../charts/batches_data';
-import type { IDeed } from './code';
+import {
+  aboutModel,
+  type IModelAbout,
+  listExperiments,
+  readLedger,
+  readLog
+} from '../protocol/api';
+import type { Message, Stream } from '../protocol/stream';
+import type { IBatchVersion } from '../views/batches/batches_data';
+import { BatchesPanel } from '../views/batches/batches_panel';
+import { ServerCard } from '../views/card/card';
+import { ExperimentsPanel } from '../views/experiments/experiments_panel';
+import { LedgerPanel } from '../views/ledger/ledger_panel';
+import { LogPanel } from '../views/log/log_panel';
+import { LiveTimeline } from '../views/timeline/timeline';
+import type { IDeed } from './deed_code';
 import { Feed } from './feed';
-import { ExperimentsPanel } from './experiments';
-import { BatchesPanel, LedgerPanel, LogPanel } from './panels';
 
 const PULSE_SECONDS = 0.2;
 const LOOK_MILLIS = 2000;
@@ -21,14 +30,6 @@ const LOOK_MILLIS = 2000;
 const QUIET_LOOK_MILLIS = 5000;
 const QUIET_SECONDS = 10;
 const MAX_BACKOFF_MILLIS = 30_000;
-const TRANSITIONS = [
-  'smooth',
-  'unload_first',
-  'unload_first+hold',
-  'staged',
-  'staged+hold'
-];
-const NOTE = 'latency from when the server accepted a request, a wait for a version included';
 
 interface INews {
   now: number;
@@ -46,7 +47,7 @@ export interface IDetailOptions {
   trans: TranslationBundle;
   /** Called when something has been done by hand. */
   onDeed: (deed: IDeed, done: { ok: boolean; text: string }) => void;
-  /** Whether a folder is to be served that is not the user's own. */
+  /** Ask whether to serve a folder that is not the user's own. */
   trust: (why: string) => Promise<boolean>;
   /** Puts a cell into the notebook. */
   insert: (code: string) => void;
@@ -104,12 +105,12 @@ export class Detail {
       .then(about => this._build(about));
   }
 
-  /** News of the stream, whichever model they are of. */
+  /** A message of the stream, of any model. */
   receive(message: Message): void {
     this._feed.receive(message);
   }
 
-  /** Somebody looks. */
+  /** The page is visible. */
   show(): void {
     this._shown = true;
     if (this._views.length > 0) {
@@ -118,7 +119,7 @@ export class Detail {
     }
   }
 
-  /** Nobody looks: nothing is asked. */
+  /** The page is hidden: ask for nothing. */
   hide(): void {
     this._shown = false;
     this._feed.rest();
@@ -129,13 +130,14 @@ export class Detail {
     this._disposed = true;
     this._poll.dispose();
     this._feed.dispose();
+    this._ledger.dispose();
     for (const view of this._views) {
       view.dispose();
     }
     this.node.remove();
   }
 
-  /** Something has happened: it is looked at now, if it was looked at seldom. */
+  /** Something happened: look at once if the polling had slowed down. */
   private _hasHappened(pulse: INews): void {
     const requests = pulse.seconds.some(([, , answered, failed]) => answered + failed > 0);
     if (pulse.events.length === 0 && !requests) {
@@ -162,11 +164,11 @@ export class Detail {
       address: about.address,
       outcome: '',
       snippets: Object.entries(about.snippets),
-      transitions: TRANSITIONS
+      transitions: [...TRANSITIONS]
     };
     this._views.push(
       new ServerCard(card, face, this._feed.wire()),
-      new LiveTimeline(timeline, { name: 'Transitions', note: NOTE }, this._feed.wire())
+      new LiveTimeline(timeline, { name: 'Transitions', note: TIMELINE_NOTE }, this._feed.wire())
     );
     if (this._shown) {
       this.show();

@@ -1,13 +1,13 @@
-/** All views of one model in the dashboard hang on one feed: news from the stream, orders over REST. */
+/** The dashboard's connection to one model: updates from the stream, orders over REST. */
 
 import { ServerConnection } from '@jupyterlab/services';
 
-import { type IDone, orderModel, stopServer } from '../api';
-import type { IWire } from '../widgets/link';
-import type { Message, Stream } from '../stream';
-import type { IDeed } from './code';
+import { type IDone, orderModel, stopServer } from '../protocol/api';
+import type { IWire } from '../protocol/link';
+import type { Message, Stream } from '../protocol/stream';
+import type { IDeed } from './deed_code';
 
-/** Without any news for so long the Jupyter server is away, or busy. */
+/** After so long without an update the Jupyter server is away or busy. */
 const SILENT_MILLIS = 4000;
 const CHECK_MILLIS = 1000;
 
@@ -19,9 +19,9 @@ interface IMarks {
 
 export class Feed {
   /**
-   * @param seconds - how often there may be news.
-   * @param onDeed - called when an order has been carried out, with how that went.
-   * @param trust - asks whether a folder that is not the user's own is to be served; told why not.
+   * @param seconds - how often there may be updates.
+   * @param onDeed - called with the outcome of each order.
+   * @param trust - asks whether to serve a folder that is not the user's own; gets the reason to ask.
    */
   constructor(
     private readonly _stream: Stream,
@@ -38,7 +38,7 @@ export class Feed {
     const wire: IWire = {
       onNews: () => {},
       onSilence: () => {},
-      silence: 'no news from the Jupyter server since',
+      silence: 'no update from the Jupyter server since',
       order: (op, values = {}) => this._order(op, values),
       dispose: () => {
         this._wires = this._wires.filter(other => other !== wire);
@@ -48,7 +48,7 @@ export class Feed {
     return wire;
   }
 
-  /** Ask for news; after a pause, for those that were missed. */
+  /** Subscribe to updates; after a pause, to those that were missed as well. */
   follow(): void {
     this._heard = performance.now();
     this._stream.wish('model', () => ({
@@ -62,7 +62,7 @@ export class Feed {
     this._timer = window.setInterval(() => this._check(), CHECK_MILLIS);
   }
 
-  /** Nobody looks. */
+  /** Stop the updates while the page is hidden. */
   rest(): void {
     window.clearInterval(this._timer);
     this._stream.drop('model', { op: 'leave', server: this.server, model: this.model });
@@ -101,7 +101,7 @@ export class Feed {
     try {
       if (op === 'stop') {
         await stopServer(this._settings, server);
-        done = { ok: true, text: 'The server has ended; nothing of it is left.' };
+        done = { ok: true, text: `Server "${server}" has stopped.` };
       } else {
         const answer = await this._trusting(op, values);
         meant = answer.path === undefined ? values : { ...values, path: answer.path };

@@ -1,28 +1,18 @@
-/** The labs, and how far they were run. No page is touched here. */
+/** Progress through the labs. Does not touch the page. */
 
-export interface ILab {
-  /** The file's name, which begins with the lab's number. */
-  readonly name: string;
-  readonly title: string;
-  /** In a few words; empty where there are none. */
-  readonly idea: string;
-  /** Where the user has it; null where it was never opened. */
-  readonly path: string | null;
-  /** How far it was run, as it was saved last. */
-  readonly state: 'new' | 'begun' | 'failed' | 'done' | 'unreadable';
-}
+import type { ILab } from '../protocol/api';
 
-/** Whether a file of the user's is one of these labs. */
+/** Whether a file is one of these labs. */
 export function isLab(labs: readonly ILab[], path: string): boolean {
   return labs.some(lab => lab.name === path.slice(path.lastIndexOf('/') + 1));
 }
 
-/** The lab to go on with: the first that was not run to its end. */
+/** The next lab: the first that is not completed. */
 export function nextLab(labs: readonly ILab[]): string | null {
   return labs.find(lab => lab.state !== 'done')?.name ?? null;
 }
 
-/** How many were run to their end. */
+/** How many are completed. */
 export function doneCount(labs: readonly ILab[]): number {
   return labs.filter(lab => lab.state === 'done').length;
 }

@@ -42,7 +42,8 @@ async def test_versions_pass_through(jp_fetch: Any, served: wb.Server) -> None:
     (listed,) = (await ask("workbench/api/servers"))["servers"]
     assert [v["version"] for v in listed["models"][0]["versions"]] == both
     ledger = await ask(f"workbench/api/servers/{NAME}/memory")
-    assert {c["version"] for c in ledger["cells"] if c["version"] is not None} == set(both)
+    parts = ledger["devices"][0]["parts"]
+    assert {p["version"] for p in parts if p["version"] is not None} == set(both)
     log = await ask(f"workbench/api/servers/{NAME}/events")
     assert {e["version"] for e in log["events"] if "version" in e} >= set(both)
 

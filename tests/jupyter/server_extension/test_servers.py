@@ -113,7 +113,8 @@ async def test_a_server_from_its_start_to_its_end(
     assert answer["versions"][0]["state"] == "AVAILABLE"
 
     _, ledger = await api("GET", "servers/halves/memory")
-    assert {"worker", "machine"} <= {cell["owner"] for cell in ledger["cells"]}
+    parts = ledger["devices"][0]["parts"]
+    assert {"weights", "process", "free"} <= {part["kind"] for part in parts}
     _, log = await api("GET", "servers/halves/events", since=0)
     lines = [event.get("line") for event in log["events"]]
     assert "Successfully loaded servable version {name: halves version: 2}" in lines

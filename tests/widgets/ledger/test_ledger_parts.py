@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from workbench.widgets.ledger.ledger_figure import magnified_to, plot_ledger
+from workbench.widgets.ledger.ledger_figure import plot_ledger
 from workbench.widgets.ledger.ledger_parts import devices_of, frame_of, text_of
 
 MB = 2**20
@@ -89,7 +89,7 @@ def test_the_figure_magnifies_what_is_ours_and_the_budget_with_it() -> None:
     (device,) = devices_of(ACCOUNT)
     # 100 are held or promised, and 310 more may be: near enough to be in the picture.
     assert device.budget_at() == 410 * MB
-    assert magnified_to(device) == round(410 * MB * 1.04)
+    assert device.magnified_to() == round(410 * MB * 1.04)
     figure = plot_ledger([device], "Memory")
     words = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert "budget 400 MB, 310 MB left" in words
@@ -99,4 +99,15 @@ def test_the_figure_magnifies_what_is_ours_and_the_budget_with_it() -> None:
 
 def test_a_device_that_is_mostly_ours_needs_no_magnifying() -> None:
     (device,) = devices_of(account(cell("worker", "weights", 90, model="m", version=1), total=100))
-    assert magnified_to(device) is None
+    assert device.magnified_to() is None
+    (device,) = devices_of(account(cell("machine", "unattributed", 60), total=100))
+    assert device.magnified_to() is None
+
+
+def test_a_budget_that_is_far_is_not_magnified_and_one_more_version_is() -> None:
+    cells = (cell("worker", "weights", 60, model="m", version=1), cell("server", "process", 40))
+    (device,) = devices_of(account(*cells, total=10_000))
+    assert device.magnified_to() == round(100 * MB * 1.04)
+    # Up to 370 versions may grow: near, where 180 are shown.
+    assert device.magnified_to(120 * MB) == round(370 * MB * 1.04)
+    assert device.magnified_to(10 * MB) == round(100 * MB * 1.04)

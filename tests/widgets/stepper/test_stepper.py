@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 
 from workbench.core.status import ServingError
 from workbench.core.versions.states import HarnessState
-from workbench.widgets.base.colours import FAILED
+from workbench.experiments.looks import FAILED
 from workbench.widgets.stepper.stepper import policy_stepper
 from workbench.widgets.stepper.stepper_figure import SHOWN
 

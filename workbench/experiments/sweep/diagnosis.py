@@ -15,6 +15,8 @@ _MOSTLY = 0.9
 _SMALL = 0.5
 _IDLE = 0.5
 _REJECTED = 0.005
+THRESHOLDS = {"mostly": _MOSTLY, "rejected": _REJECTED}
+"""The same for diagnoses of live batches in the browser: shares from 0 to 1."""
 
 
 @dataclass(frozen=True)

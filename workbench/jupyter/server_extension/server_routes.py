@@ -39,6 +39,7 @@ from workbench.jupyter.server_extension.model_routes import MODEL_HANDLERS
 from workbench.jupyter.server_extension.starting import KernelManagerLauncher
 from workbench.jupyter.server_extension.stream import StreamHandler
 from workbench.processes import registry
+from workbench.widgets.ledger.ledger_parts import devices_of
 
 _EVENTS_AT_MOST = 2000
 
@@ -142,9 +143,11 @@ class LedgerHandler(_Handler):
     @web.authenticated
     @authorized
     async def get(self, name: str) -> None:
-        """Who holds what of each device: `cells`, `machines`, `notes` and `budget`."""
+        """Who holds what: `devices`, each as `ledger_parts.Device.to_json`, and `notes`."""
         check_server(name)
-        self.finish(await self.ask(ControlClient(name).ledger))
+        account = await self.ask(ControlClient(name).ledger)
+        devices = [device.to_json() for device in devices_of(account)]
+        self.finish({"devices": devices, "notes": account["notes"]})
 
 
 class EventsHandler(_Handler):

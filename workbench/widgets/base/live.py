@@ -13,7 +13,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anywidget
 import ipywidgets as ipw
@@ -25,7 +25,10 @@ from workbench.client.display.pulse import FIRST, backlog, marks_of
 from workbench.core.status import Code, ServingError
 
 MODULE = Path(__file__).parents[2] / "static" / "widgets.js"
-"""All widgets' part in the browser; built from `extension/src/widgets`."""
+"""All widgets' part in the browser; built from `extension/src/views`."""
+
+Face = Literal["card", "comparison", "guess", "ledger", "sweep", "timeline", "transitions"]
+"""The views that the browser's module draws: the table in `extension/src/views/index.ts`."""
 
 _AGAIN_SECONDS = 1.0
 _ASK_SECONDS = 5.0
@@ -60,7 +63,7 @@ class LiveWidget(anywidget.AnyWidget):
         self,
         server: str,
         model: str,
-        face: str,
+        face: Face,
         about: Mapping[str, Any],
         orders: Mapping[str, Callable[[Mapping[str, Any]], str]] | None = None,
         interval_seconds: float = 0.5,

@@ -7,15 +7,16 @@ from typing import Any
 
 from workbench.core.memory.budget import size
 from workbench.experiments.figure import INK, PAGE_WIDTH, Picture
-from workbench.widgets.base.colours import version_colour
-from workbench.widgets.ledger.ledger_parts import Device, Part
+from workbench.experiments.looks import HATCHES, PROCESS, version_colour
+from workbench.widgets.ledger.ledger_parts import (
+    OF_A_VERSION,
+    OF_THE_SERVER,
+    OTHER_PROCESS,
+    UNATTRIBUTED,
+    Device,
+    Part,
+)
 
-_SHADES = {"weights": 1.0, "activations": 0.7, "allocator": 0.7, "runtime": 0.45, "context": 0.45}
-_ROLES = {"server": 1.0, "supervisor": 0.75, "zygote": 0.55}
-_OURS, _OTHERS = "#6e7781", "#c4cad1"
-_MARGIN = 1.04
-_NEAR = 2.5
-_WIDE = 0.5
 _LINE_INCHES, _BAR_INCHES = 0.16, 0.62
 
 
@@ -34,23 +35,13 @@ def plot_ledger(devices: Sequence[Device], title: str) -> Picture:
     return figure
 
 
-def magnified_to(device: Device) -> int | None:
-    """Up to how many bytes the lower bar goes; None where the upper one shows it well enough."""
-    ours = sum(max(0, p.bytes) for p in device.parts if p.kind not in ("unattributed", "free"))
-    end = ours * _MARGIN
-    budget_at = device.budget_at()
-    if budget_at is not None and ours < budget_at < _NEAR * ours:
-        end = budget_at * _MARGIN
-    return None if not ours or end > _WIDE * device.total else round(end)
-
-
 def _device(figure: Any, device: Device, top: float, whole: float) -> None:
     def axes(up: float, height: float) -> Any:
         made = figure.add_axes((0.02, (top - up - height) / whole, 0.96, height / whole))
         made.set_axis_off()
         return made
 
-    end = magnified_to(device)
+    end = device.magnified_to()
     bar = axes(0.22, 0.2)
     _bar(bar, device, device.total, above=True)
     bar.set_title(
@@ -101,7 +92,7 @@ def _bar(axes: Any, device: Device, end: int, above: bool) -> None:
     at = device.budget_at()
     if at is None or not 0 <= at <= end:
         return
-    magnified = magnified_to(device)
+    magnified = device.magnified_to()
     if above and magnified is not None and at <= magnified:
         return
     axes.plot([at, at], [-0.15, 1.15], color=INK, linewidth=1.6, clip_on=False)
@@ -123,21 +114,24 @@ def _look(part: Part) -> dict[str, Any]:
     """Colour says whose it is, hatching that it is estimated."""
     if part.kind == "free":
         return {"facecolor": "white", "edgecolor": "#bbbbbb", "linewidth": 0.4}
-    hatch = "/////" if part.how == "estimated" else None
     if part.kind == "reserved":
-        return {"facecolor": "white", "edgecolor": INK, "linewidth": 0.4, "hatch": "...."}
+        return {
+            "facecolor": "white",
+            "edgecolor": INK,
+            "linewidth": 0.4,
+            "hatch": HATCHES["rising"],
+        }
     if part.version is not None:
-        colour = version_colour(part.version)
+        colour, shade = version_colour(part.version), OF_A_VERSION.get(part.kind, 0.7)
+    elif part.kind == "unattributed":
+        colour, shade = PROCESS, UNATTRIBUTED
     else:
-        colour = _OTHERS if part.kind == "unattributed" else _OURS
-    shade = _SHADES.get(part.kind, 0.3 if part.version is not None else 0.8)
-    if part.kind == "process":
-        shade = _ROLES.get(part.label, 0.35)
+        colour, shade = PROCESS, OF_THE_SERVER.get(part.label, OTHER_PROCESS)
     return {
         "facecolor": _over_white(colour, shade),
         "edgecolor": "white",
         "linewidth": 0.3,
-        "hatch": hatch,
+        "hatch": HATCHES["rising"] if part.how == "estimated" else None,
     }
 
 

@@ -20,16 +20,23 @@ from workbench.core.memory.budget import size
 if TYPE_CHECKING:
     import pandas as pd
 
-_OF_A_VERSION = (
-    "weights",
-    "activations",
-    "allocator",
-    "runtime",
-    "context",
-    "shared regions",
-    "shared runtime",
-)
+OF_A_VERSION = {
+    "weights": 1.0,
+    "activations": 0.7,
+    "allocator": 0.7,
+    "runtime": 0.45,
+    "context": 0.45,
+    "shared regions": 0.3,
+    "shared runtime": 0.2,
+}
+"""How much of its version's colour each kind has, in the order in which they are stacked."""
+OF_THE_SERVER = {"server": 0.9, "supervisor": 0.7, "zygote": 0.55}
+"""How dark a process without a version is, by its role."""
+OTHER_PROCESS, UNATTRIBUTED = 0.4, 0.22
 _OF_THE_MACHINE = ("unattributed", "free")
+_MARGIN = 1.04
+_NEAR = 2.5
+_WIDE = 0.5
 _WORDS = {
     "reserved": "reserved, not taken yet",
     "unattributed": "not of this server",
@@ -86,6 +93,22 @@ class Device:
         """Up to how many bytes of the bar versions may grow; None without a budget."""
         return None if self.limit is None else self.taken() + self.limit - self.reserved
 
+    def magnified_to(self, asked: int = 0) -> int | None:
+        """Up to how many bytes a second bar goes, below the one of the whole device. A budget that
+        is near belongs into it.
+
+        Args:
+            asked: bytes that one more version would need.
+        """
+        ours = sum(max(0, p.bytes) for p in self.parts if p.kind not in _OF_THE_MACHINE)
+        end = max(ours, self.taken() + asked) if asked else ours
+        budget = self.budget_at()
+        if budget is not None and end < budget < _NEAR * end:
+            end = budget
+        end = round(end * _MARGIN)
+        # Where this is most of the device, the whole bar shows it well enough.
+        return None if not ours or end > _WIDE * self.total else end
+
     def of_kind(self, kind: str) -> int:
         return sum(part.bytes for part in self.parts if part.kind == kind)
 
@@ -113,12 +136,14 @@ class Device:
                 said.append(f"{text} {size(nbytes)}" if nbytes > 0 else f"{text} {nbytes} bytes")
         return ", ".join(said)
 
-    def to_json(self) -> dict[str, Any]:
-        data = {**self.__dict__, "parts": [part.to_json() for part in self.parts]}
+    def to_json(self, asked: int = 0) -> dict[str, Any]:
+        """For a page, with what it does not compute itself; `asked` as in `magnified_to`."""
         return {
-            **data,
+            **self.__dict__,
+            "parts": [part.to_json() for part in self.parts],
             "taken": self.taken(),
             "budget_at": self.budget_at(),
+            "magnified_to": self.magnified_to(asked),
             "summary": self.summary,
         }
 
@@ -172,7 +197,7 @@ def _parts(cells: Sequence[Mapping[str, Any]]) -> list[Part]:
 def _place(cell: Mapping[str, Any]) -> tuple[Any, ...]:
     kind = cell["kind"]
     if cell["version"] is not None:
-        order = _OF_A_VERSION.index(kind) if kind in _OF_A_VERSION else len(_OF_A_VERSION)
+        order = [*OF_A_VERSION, kind].index(kind)
         return 0, str(cell["model"]), cell["version"], order
     if kind == "reserved":
         return 1, "", 0, 0

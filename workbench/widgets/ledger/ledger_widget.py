@@ -50,7 +50,7 @@ class LedgerWidget(LiveWidget):
         message: dict[str, Any] = {
             "kind": "ledger",
             "wall": self._account["wall"],
-            "devices": [device.to_json() for device in devices_of(self._account)],
+            "devices": self._devices(),
             "notes": self._account["notes"],
         }
         if not marks and self.fit is not None:
@@ -65,7 +65,7 @@ class LedgerWidget(LiveWidget):
             ServingError: INVALID_ARGUMENT, there is no SavedModel.
         """
         self.fit = self.server.will_it_fit(path)
-        self.send({"kind": "fit", "fit": _fit_json(self.fit)})
+        self.send({"kind": "fit", "fit": _fit_json(self.fit), "devices": self._devices()})
         return self.fit
 
     @property
@@ -94,6 +94,11 @@ class LedgerWidget(LiveWidget):
 
     def _read(self) -> None:
         self._account = self._control.ledger()
+
+    def _devices(self) -> list[dict[str, Any]]:
+        """Each device as the page draws it, with room for what was asked about last."""
+        peak = {} if self.fit is None else self.fit.peak
+        return [d.to_json(peak.get(d.device, 0)) for d in devices_of(self._account)]
 
     def _title(self) -> str:
         when = time.strftime("%H:%M:%S", time.localtime(self._account["wall"]))

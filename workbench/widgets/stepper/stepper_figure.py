@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from workbench.core.versions.policies import Version
 from workbench.core.versions.states import HarnessState
 from workbench.experiments.figure import INK, PAGE_WIDTH, Picture
-from workbench.widgets.base.colours import FAILED, version_colour
+from workbench.experiments.looks import FAILED, STATES, StateLook, version_colour
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 SHOWN = 12
 """Moments in the figure, the latest; the table has all."""
 _S = HarnessState
-# As in the timeline: full where it answers, hatched where it comes or goes.
-_LOOK: dict[HarnessState, dict[str, Any]] = {
-    _S.LOADING: {"alpha": 0.35, "hatch": "/////"},
-    _S.STAGING: {"alpha": 0.2, "hatch": "/////"},
-    _S.STAGED: {"alpha": 0.2},
-    _S.READY: {"alpha": 1.0},
-    _S.QUIESCING: {"alpha": 0.35, "hatch": "....."},
-    _S.UNLOADING: {"alpha": 0.35, "hatch": "....."},
+# As in the timeline: full while it serves, hatched while it loads or unloads.
+_LOOK: dict[HarnessState, StateLook] = {
+    _S.LOADING: STATES["LOADING"],
+    _S.STAGING: StateLook(0.2, "rising"),
+    _S.STAGED: StateLook(0.2),
+    _S.READY: STATES["AVAILABLE"],
+    _S.QUIESCING: STATES["UNLOADING"],
+    _S.UNLOADING: STATES["UNLOADING"],
 }
-_PALE: dict[str, Any] = {"alpha": 0.06}
+_PALE = StateLook(0.06)
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ def figure_of(title: str, moments: Sequence[Moment]) -> Picture:
             colour = FAILED if failed else version_colour(row.version)
             look = _LOOK.get(row.state, _PALE)
             box = Rectangle((place + 0.03, lanes[row.version] - 0.38), 0.94, 0.76)
-            box.set(facecolor=colour, edgecolor=colour, linewidth=0.6, **look)
+            box.set(facecolor=colour, edgecolor=colour, linewidth=0.6, **look.patch())
             axes.add_patch(box)
-            plain = look.get("alpha") != 1.0
+            plain = look.opacity != 1.0
             axes.text(
                 place + 0.5, lanes[row.version], row.state.value.replace("_", "\n"),
                 ha="center", va="center", fontsize=7.5, color=INK if plain else "white",

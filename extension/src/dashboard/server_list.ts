@@ -1,0 +1,164 @@
+/** The dashboard's left side: all servers with their models, one of which is selected. */
+
+import type { TranslationBundle } from '@jupyterlab/translation';
+
+import { button, make } from '../charts/elements';
+import { bytesText } from '../charts/text';
+import type { IModel, IServer } from '../protocol/api';
+import { rateText, serverDetail, shown, statusOf } from '../servers/describe';
+import { statusIcons } from '../servers/icons';
+
+/** What clicks in the list do. */
+export interface IListActions {
+  select(server: string, model: string): void;
+  serve(): void;
+  restart(server: string): void;
+  forget(server: string): void;
+  console(server: IServer): void;
+}
+
+export class ServerList {
+  readonly node: HTMLElement;
+  private readonly _items = make('ul', { class: 'wb-Servers' });
+  private readonly _none: HTMLElement;
+  private _drawn = '';
+
+  constructor(
+    private readonly _actions: IListActions,
+    private readonly _trans: TranslationBundle
+  ) {
+    this._none = make(
+      'p',
+      { class: 'wb-Servers-none' },
+      _trans.__('No model server is running. Serve a folder, or run wb.serve(model) in a notebook.')
+    );
+    this.node = make(
+      'nav',
+      { class: 'wb-Dashboard-list', 'aria-label': _trans.__('Model servers') },
+      make(
+        'div',
+        { class: 'wb-Dashboard-listHead' },
+        make('h2', {}, _trans.__('Model servers')),
+        button(_trans.__('Serve…'), _trans.__('Serve a SavedModel or a folder of versions'), () =>
+          _actions.serve()
+        )
+      ),
+      this._none,
+      this._items
+    );
+  }
+
+  show(
+    servers: readonly IServer[],
+    selected: { server: string; model: string } | null,
+    isStopping: (name: string) => boolean
+  ): void {
+    // Compare as shown, because the bytes differ at every look.
+    const told = servers.map(server => [server, isStopping(server.name)]);
+    const drawn = JSON.stringify([told, selected], (key, value: unknown) =>
+      key === 'memory_bytes' && typeof value === 'number' ? bytesText(value) : value
+    );
+    if (drawn === this._drawn) {
+      return;
+    }
+    this._drawn = drawn;
+    this._none.hidden = servers.length > 0;
+    // Keep the keyboard focus.
+    const focused = (document.activeElement as HTMLElement | null)?.dataset?.key;
+    this._items.replaceChildren(
+      ...servers.map(server => this._server(server, selected, isStopping(server.name)))
+    );
+    if (focused !== undefined) {
+      const again = [...this._items.querySelectorAll<HTMLElement>('[data-key]')];
+      again.find(node => node.dataset.key === focused)?.focus();
+    }
+  }
+
+  private _server(
+    server: IServer,
+    selected: { server: string; model: string } | null,
+    stopping: boolean
+  ): HTMLElement {
+    const trans = this._trans;
+    const figures = [serverDetail(server, stopping, trans)];
+    if (server.state === 'running' && !stopping) {
+      figures.push(trans.__('%1/s', rateText(server.requests_per_second)));
+    }
+    const head = make(
+      'div',
+      { class: 'wb-Server-head' },
+      make('span', { class: 'wb-Server-name', title: server.url }, server.name),
+      make('span', { class: 'wb-Server-figures' }, figures.filter(text => text !== '').join(' · '))
+    );
+    const item = make('li', { class: `wb-Server wb-mod-${server.state}` }, head);
+    if (server.state === 'dead') {
+      if (!server.cannot_restart) {
+        head.append(
+          this._button('again', server, trans.__('Restart'), () =>
+            this._actions.restart(server.name)
+          )
+        );
+      }
+      head.append(
+        this._button('forget', server, trans.__('Dismiss'), () => this._actions.forget(server.name))
+      );
+    } else if (server.kernel_id !== null) {
+      head.append(
+        this._button('console', server, trans.__('Console'), () => this._actions.console(server))
+      );
+    }
+    item.append(
+      make(
+        'ul',
+        {},
+        ...server.models.map(model => make('li', {}, this._model(server, model, selected)))
+      )
+    );
+    return item;
+  }
+
+  private _button(
+    what: string,
+    server: IServer,
+    label: string,
+    act: () => void
+  ): HTMLButtonElement {
+    const element = button(label, `${label}: ${server.name}`, act, 'wb-button wb-mod-small');
+    element.dataset.key = `${what}/${server.name}`;
+    return element;
+  }
+
+  private _model(
+    server: IServer,
+    model: IModel,
+    selected: { server: string; model: string } | null
+  ): HTMLElement {
+    const element = make('button', { type: 'button', class: 'wb-Model' });
+    element.dataset.key = `${server.name}/${model.name}`;
+    if (selected?.server === server.name && selected.model === model.name) {
+      element.setAttribute('aria-current', 'true');
+    }
+    element.append(make('span', { class: 'wb-Model-name' }, model.name));
+    for (const version of shown(model)) {
+      const status = statusOf(version);
+      const icon = make('span', { class: 'wb-Model-icon' });
+      statusIcons[status].element({ container: icon, height: '10px', width: '10px' });
+      const memory = version.memory_bytes === null ? '' : `, ${bytesText(version.memory_bytes)}`;
+      const state = version.error === null ? version.state : this._trans.__('failed');
+      element.append(
+        make(
+          'span',
+          {
+            class: `wb-Model-version wb-mod-${status}`,
+            title: version.error ?? `${state}${memory}`,
+            'aria-label': `version ${version.version} ${state}`
+          },
+          icon,
+          String(version.version)
+        )
+      );
+    }
+    element.addEventListener('click', () => this._actions.select(server.name, model.name));
+    return element;
+  }
+}

@@ -1,0 +1,72 @@
+/** The status bar's item: the status of all model servers; a click opens the dashboard. */
+
+import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { IStatusBar } from '@jupyterlab/statusbar';
+import { ITranslator, type TranslationBundle } from '@jupyterlab/translation';
+import { Widget } from '@lumino/widgets';
+
+import { overview } from '../servers/describe';
+import { statusIcons } from '../servers/icons';
+import { CommandIDs, IModelServers } from '../servers/tokens';
+import { bundle, NAME } from './offer';
+
+class StatusItem extends Widget {
+  /** @param open - opens the dashboard. */
+  constructor(
+    private readonly _servers: IModelServers,
+    open: () => void,
+    private readonly _trans: TranslationBundle
+  ) {
+    super({ node: document.createElement('button') });
+    this.node.setAttribute('type', 'button');
+    this.addClass('wb-Status');
+    this.addClass('jp-StatusBar-TextItem');
+    this._icon.className = 'wb-Status-icon';
+    this.node.append(this._icon, this._text);
+    this.node.title = _trans.__('Model servers: open the dashboard');
+    this.node.addEventListener('click', open);
+    _servers.changed.connect(this._show, this);
+    this._show();
+  }
+
+  private _show(): void {
+    const { status, text } = overview(this._servers.servers, this._trans);
+    this.node.hidden = status === null;
+    if (status !== null && status !== this._status) {
+      this._icon.replaceChildren();
+      statusIcons[status].element({ container: this._icon, height: '12px', width: '12px' });
+    }
+    this._status = status;
+    this._text.textContent = text;
+    this.node.dataset.status = status ?? '';
+  }
+
+  private readonly _icon = document.createElement('span');
+  private readonly _text = document.createElement('span');
+  private _status: string | null = null;
+}
+
+export const statusPlugin: JupyterFrontEndPlugin<void> = {
+  id: `${NAME}:status`,
+  description: 'Shows servers, requests per second and memory in the status bar.',
+  autoStart: true,
+  requires: [IStatusBar, IModelServers],
+  optional: [ITranslator],
+  activate: (
+    app: JupyterFrontEnd,
+    bar: IStatusBar,
+    model: IModelServers,
+    translator: ITranslator | null
+  ) => {
+    const open = () => {
+      if (app.commands.hasCommand(CommandIDs.openDashboard)) {
+        void app.commands.execute(CommandIDs.openDashboard);
+      }
+    };
+    bar.registerStatusItem(statusPlugin.id, {
+      item: new StatusItem(model, open, bundle(translator)),
+      align: 'left',
+      rank: 20
+    });
+  }
+};

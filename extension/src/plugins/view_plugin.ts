@@ -1,0 +1,77 @@
+/** The plugin of a view that the main area has once. */
+
+import {
+  ILayoutRestorer,
+  type JupyterFrontEnd,
+  type JupyterFrontEndPlugin
+} from '@jupyterlab/application';
+import { ICommandPalette } from '@jupyterlab/apputils';
+import { PageConfig } from '@jupyterlab/coreutils';
+import { ILauncher } from '@jupyterlab/launcher';
+import { ITranslator, type TranslationBundle } from '@jupyterlab/translation';
+import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
+import type { Widget } from '@lumino/widgets';
+
+import { IModelServers } from '../servers/tokens';
+import type { MainView } from './main_view';
+import { bundle, NAME, offer } from './offer';
+
+interface IViewOptions {
+  name: string;
+  description: string;
+  command: string;
+  /** Its place in the launcher, among ours. */
+  rank: number;
+  add(
+    app: JupyterFrontEnd,
+    model: IModelServers,
+    restorer: ILayoutRestorer | null,
+    trans: TranslationBundle
+  ): MainView<Widget>;
+  /** The option of the page by which `workbench lab` has it opened at the start. */
+  option: string;
+  /** The arguments of its command then. */
+  args(app: JupyterFrontEnd): Promise<ReadonlyPartialJSONObject>;
+}
+
+/** The plugin of a view of the main area. */
+export function viewPlugin(options: IViewOptions): JupyterFrontEndPlugin<void> {
+  const { name, description, command, rank, add, option, args } = options;
+  return {
+    id: `${NAME}:${name}`,
+    description,
+    autoStart: true,
+    requires: [IModelServers],
+    optional: [ILauncher, ICommandPalette, ILayoutRestorer, ITranslator],
+    activate: (
+      app: JupyterFrontEnd,
+      model: IModelServers,
+      launcher: ILauncher | null,
+      palette: ICommandPalette | null,
+      restorer: ILayoutRestorer | null,
+      translator: ITranslator | null
+    ) => {
+      const trans = bundle(translator);
+      const view = add(app, model, restorer, trans);
+      offer(command, trans, palette, launcher, rank);
+      if (PageConfig.getOption(option) === 'open') {
+        void app.restored.then(async () => {
+          if (!view.isOpen) {
+            await app.commands.execute(command, await args(app));
+          }
+        });
+      }
+    }
+  };
+}
+
+/** The file in the page's address; '' if there is none, or a folder. */
+export async function fileOfTheAddress(app: JupyterFrontEnd): Promise<string> {
+  const path = PageConfig.getOption('treePath');
+  try {
+    const { type } = await app.serviceManager.contents.get(path, { content: false });
+    return type === 'directory' ? '' : path;
+  } catch {
+    return '';
+  }
+}

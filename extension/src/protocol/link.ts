@@ -1,0 +1,137 @@
+/** A widget's connection to the notebook's kernel: updates in, orders out. */
+
+export interface IModel {
+  get(name: string): unknown;
+  on(name: string, callback: (...args: never[]) => void): void;
+  off(name?: string | null, callback?: ((...args: never[]) => void) | null): void;
+  send(content: unknown): void;
+}
+
+/** The connection of a live view: updates in, orders out. A notebook's widget is connected to its
+ * kernel (`Link`), the dashboard to the Jupyter server (`Feed`). */
+export interface IWire {
+  /** Called with each message that does not answer an order. */
+  onNews: (message: Record<string, unknown>) => void;
+  /** Called when updates stop, and when they come again. */
+  onSilence: (silent: boolean) => void;
+  /** The message shown when updates stop; the time of the last one precedes it. */
+  readonly silence: string;
+  /** Send an order; resolves to its outcome. */
+  order(op: string, values?: Record<string, unknown>): Promise<{ ok: boolean; text: string }>;
+  dispose(): void;
+}
+
+/** After so long without an update the kernel is busy or gone. */
+const SILENT_MILLIS = 4000;
+
+export class Link implements IWire {
+  readonly silence = 'no update from the notebook’s kernel since';
+  private readonly _ends: (() => void)[] = [];
+  private _heard = performance.now();
+  private _silent = false;
+  private _orders = 0;
+  private readonly _waiting = new Map<number, (answer: { ok: boolean; text: string }) => void>();
+
+  /** Called with each message that does not answer an order. */
+  onNews: (message: Record<string, unknown>) => void = () => {};
+  /** Called when updates stop, and when they come again. */
+  onSilence: (silent: boolean) => void = () => {};
+
+  constructor(
+    private readonly _model: IModel,
+    node: HTMLElement
+  ) {
+    const receive = (message: Record<string, unknown>) => this._receive(message);
+    this._model.on('msg:custom', receive);
+    this._ends.push(() => this._model.off('msg:custom', receive));
+    const timer = setInterval(() => this._check(), 1000);
+    this._ends.push(() => clearInterval(timer));
+    // Hidden views get no updates. A widget may have several views, and each reports for itself.
+    const view = `${Math.random()}`;
+    let seen = true;
+    const say = () => {
+      this._heard = performance.now();
+      this._model.send({ op: 'seen', view, value: seen && !document.hidden });
+    };
+    const observer = new IntersectionObserver(entries => {
+      const now = entries[entries.length - 1].isIntersecting;
+      if (now !== seen) {
+        seen = now;
+        say();
+      }
+    });
+    observer.observe(node);
+    document.addEventListener('visibilitychange', say);
+    this._ends.push(() => {
+      observer.disconnect();
+      document.removeEventListener('visibilitychange', say);
+      this._model.send({ op: 'seen', view, value: false });
+    });
+    this._isSeen = () => seen && !document.hidden;
+    this._model.send({ op: 'hello', view });
+  }
+
+  private readonly _isSeen: () => boolean;
+
+  /** Send an order; resolves to its outcome. */
+  order(op: string, values: Record<string, unknown> = {}): Promise<{ ok: boolean; text: string }> {
+    const id = (this._orders += 1);
+    return new Promise(resolve => {
+      this._waiting.set(id, resolve);
+      this._model.send({ op, id, ...values });
+    });
+  }
+
+  dispose(): void {
+    for (const end of this._ends) {
+      end();
+    }
+    this._waiting.clear();
+  }
+
+  private _receive(message: Record<string, unknown>): void {
+    this._heard = performance.now();
+    this._check();
+    if (message.kind === 'done') {
+      const id = message.id as number;
+      this._waiting.get(id)?.({ ok: message.ok as boolean, text: message.text as string });
+      this._waiting.delete(id);
+      return;
+    }
+    this.onNews(message);
+  }
+
+  private _check(): void {
+    const silent = this._isSeen() && performance.now() - this._heard > SILENT_MILLIS;
+    if (silent !== this._silent) {
+      this._silent = silent;
+      this.onSilence(silent);
+    }
+  }
+}
+
+/** Sends one value at a time, and only the latest of those that came meanwhile, so a slider's events
+ * do not queue up. */
+export class Latest<T> {
+  private _next: { value: T } | null = null;
+  private _busy = false;
+
+  constructor(private readonly _send: (value: T) => Promise<unknown>) {}
+
+  push(value: T): void {
+    this._next = { value };
+    if (!this._busy) {
+      void this._run();
+    }
+  }
+
+  private async _run(): Promise<void> {
+    this._busy = true;
+    while (this._next !== null) {
+      const { value } = this._next;
+      this._next = null;
+      await this._send(value);
+    }
+    this._busy = false;
+  }
+}

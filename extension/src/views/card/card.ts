@@ -1,0 +1,394 @@
+/** The server card: a server's current state, and the controls to change it. */
+
+import { button, copyButton, make, say } from '../../charts/elements';
+import { Sparkline } from '../../charts/sparkline';
+import { countText, durationText } from '../../charts/text';
+import { themeOf } from '../../charts/theme';
+import { Latest, Link, type IModel, type IWire } from '../../protocol/link';
+import type { Version } from '../../protocol/version';
+import { AsOf } from '../as_of';
+import { Dots } from '../timeline/dots';
+import { DOTS_KEPT, TimelineData, type IPulse, type Second } from '../timeline/timeline_data';
+import { type IVersionsAbout, LabelForm, VersionRows } from './version_rows';
+import { latestOf } from './versions_data';
+
+interface IBatching {
+  max_batch_size: number | null;
+  batch_timeout_micros: number | null;
+}
+
+interface IModelAbout extends IVersionsAbout {
+  name: string;
+  transition: string;
+  batching: IBatching | null;
+  held: number;
+}
+
+interface ICardPulse extends IPulse {
+  model: IModelAbout;
+  outstanding: number;
+  held: number;
+}
+
+/** What a card knows when it is created. */
+export interface ICardAbout {
+  name: string;
+  address: string;
+  outcome: string;
+  snippets: [string, string][];
+  transitions: string[];
+}
+
+const SPARK_SECONDS = 60;
+const SPARK_WIDTH = 120;
+/** A delay of 0.1 ms to 1 s on a slider of equal ratios; its left end is 0. */
+const DELAY_STEPS = 40;
+const STALE_MILLIS = 1000;
+/** How late the server's report of labels that were set here may be. */
+const LABELS_MILLIS = 5000;
+const CONFIRM_MILLIS = 4000;
+
+function delayOfStep(step: number): number {
+  return step === 0 ? 0 : Math.round(100 * 10 ** ((step - 1) / ((DELAY_STEPS - 1) / 4)));
+}
+
+function stepOfDelay(micros: number): number {
+  return micros < 100 ? 0 : Math.round(1 + Math.log10(micros / 100) * ((DELAY_STEPS - 1) / 4));
+}
+
+/** Requests a second and p99 of the last whole seconds, all versions together. */
+function recentTraffic(
+  seconds: Iterable<Second>,
+  now: number
+): { rates: number[]; p99: (number | null)[]; failed: number } {
+  const last = Math.floor(now) - 1;
+  const rates = new Array<number>(SPARK_SECONDS).fill(0);
+  const p99 = new Array<number | null>(SPARK_SECONDS).fill(null);
+  let failed = 0;
+  for (const [second, , answered, refused, , high] of seconds) {
+    const index = SPARK_SECONDS - 1 - (last - second);
+    if (index >= 0 && index < SPARK_SECONDS) {
+      rates[index] += answered + refused;
+      failed += refused;
+      if (high !== null) {
+        p99[index] = Math.max(p99[index] ?? 0, high);
+      }
+    }
+  }
+  return { rates, p99, failed };
+}
+
+export class ServerCard {
+  private readonly _data = new TimelineData(new Dots(DOTS_KEPT));
+  private readonly _rows = new VersionRows({
+    backTo: version => this._backTo(version),
+    label: version => this._form.open(version, Object.keys(this._labels)),
+    unlabel: name => this._unlabel(name)
+  });
+  private readonly _form = new LabelForm((name, version) => this._label(name, version));
+  private readonly _asOf = new AsOf();
+  private readonly _address = make('span', { class: 'wb-soft' });
+  private readonly _message = make('p', { class: 'wb-message', role: 'status' });
+  private readonly _rate = new Sparkline(SPARK_WIDTH, () => themeOf(this._node).soft);
+  private readonly _p99 = new Sparkline(SPARK_WIDTH, () => themeOf(this._node).soft);
+  private readonly _rateText = make('span', { class: 'wb-figure' });
+  private readonly _p99Text = make('span', { class: 'wb-figure' });
+  private readonly _transition = make('select', { 'aria-label': 'transition' });
+  private readonly _automatic = make('input', { type: 'checkbox' });
+  private readonly _size = make('input', { type: 'number', min: '1', step: '1' });
+  private readonly _delay = make('input', { type: 'range', min: '0', max: String(DELAY_STEPS) });
+  private readonly _delayText = make('output', { class: 'wb-figure' });
+  private readonly _buttons: HTMLButtonElement[];
+  private readonly _batching = new Latest(async (value: IBatching | null) => {
+    await this._do('batching', { value }, 'Setting batching');
+    this._ownUntil = performance.now() + STALE_MILLIS;
+  });
+  private readonly _snippets = make('div');
+  private _wall = 0;
+  private _ended = '';
+  private _model: IModelAbout | null = null;
+  private _asked = '';
+  private _askedAt = 0;
+  /** Until then the server's report may be older than what was set here. */
+  private _ownUntil = 0;
+  private _ownLabels: Record<string, Version> | null = null;
+  private _ownLabelsUntil = 0;
+
+  constructor(
+    private readonly _node: HTMLElement,
+    face: ICardAbout,
+    private readonly _link: IWire
+  ) {
+    this._address.textContent = face.address;
+    for (const name of face.transitions) {
+      this._transition.append(make('option', { value: name }, name));
+    }
+    const publish = make('input', {
+      type: 'text',
+      placeholder: 'folder of a SavedModel',
+      'aria-label': 'folder of a SavedModel'
+    });
+    this._buttons = [
+      button('Publish', 'Publish this folder as the next version', () => {
+        void this._do('publish', { path: publish.value }, 'Publishing').then(() => {
+          publish.value = '';
+        });
+      }),
+      button(
+        'Roll back',
+        'Unload the latest version and serve the previous one',
+        () => void this._do('rollback', {}, 'Rolling back')
+      ),
+      button(
+        'Undo',
+        'Serve the version that was rolled back last',
+        () => void this._do('undo', {}, 'Undoing')
+      ),
+      button('Stop', 'Stop this server', () => this._stop(), 'wb-button wb-danger')
+    ];
+    for (const [title, text] of face.snippets) {
+      this._snippets.append(
+        make('pre', { 'aria-label': title }, text, copyButton(`Copy ${title}`, text))
+      );
+    }
+    _node.append(
+      make(
+        'div',
+        { class: 'wb-head' },
+        make('span', { class: 'wb-name' }, face.name),
+        this._address,
+        this._asOf.node
+      ),
+      ...(face.outcome === '' ? [] : [make('div', { class: 'wb-section wb-soft' }, face.outcome)]),
+      make('div', { class: 'wb-section wb-scroll' }, this._rows.node),
+      make(
+        'div',
+        { class: 'wb-section wb-controls' },
+        make('span', {}, this._rate.node, this._rateText),
+        make('span', {}, this._p99.node, this._p99Text)
+      ),
+      make(
+        'div',
+        { class: 'wb-section' },
+        make(
+          'div',
+          { class: 'wb-controls' },
+          make('label', {}, 'transition', this._transition),
+          make('label', {}, this._automatic, 'automatic batching'),
+          make('label', {}, 'max_batch_size', this._size),
+          make('label', {}, 'delay', this._delay, this._delayText)
+        ),
+        make('div', { class: 'wb-controls', style: 'margin-top:8px' }, publish, ...this._buttons),
+        this._form.node,
+        this._message
+      ),
+      make('details', {}, make('summary', {}, 'How to send requests'), this._snippets)
+    );
+    this._listen();
+    this._link.onNews = message => this._news(message);
+    this._link.onSilence = silent => this._tell(silent);
+  }
+
+  dispose(): void {
+    this._link.dispose();
+  }
+
+  private _listen(): void {
+    this._transition.addEventListener('change', () => {
+      void this._do('transition', { value: this._transition.value }, 'Setting the transition');
+    });
+    const push = () => {
+      const values = {
+        max_batch_size: Math.max(1, Math.round(Number(this._size.value) || 1)),
+        batch_timeout_micros: delayOfStep(Number(this._delay.value))
+      };
+      this._ownUntil = Infinity;
+      this._showBatching(this._automatic.checked ? null : values);
+      this._batching.push(this._automatic.checked ? null : values);
+    };
+    this._automatic.addEventListener('change', push);
+    this._size.addEventListener('change', push);
+    this._delay.addEventListener('input', push);
+  }
+
+  private _news(message: Record<string, unknown>): void {
+    if (message.kind === 'ended') {
+      this._ended = String(message.text);
+      this._tell(false);
+      return;
+    }
+    if (message.kind !== 'pulse') {
+      return;
+    }
+    const pulse = message.pulse as ICardPulse;
+    this._ended = '';
+    if (message.fresh === true) {
+      this._data.clear();
+    }
+    this._data.add(pulse);
+    this._wall = pulse.wall;
+    this._tell(false);
+    this._draw(pulse);
+  }
+
+  /** Show the age of the data, and disable the controls when nobody is there to obey. */
+  private _tell(silent: boolean): void {
+    const end = this._ended || (silent ? this._link.silence : '');
+    this._asOf.show(this._wall, end);
+    const dead = this._ended !== '' || silent;
+    this._rows.off = dead;
+    for (const control of [
+      ...this._buttons,
+      this._transition,
+      this._automatic,
+      this._size,
+      this._delay
+    ]) {
+      control.disabled = dead;
+    }
+    if (!dead) {
+      this._showBatchingEnabled();
+    }
+  }
+
+  private _showBatchingEnabled(): void {
+    this._size.disabled = this._delay.disabled = this._automatic.checked;
+  }
+
+  private _showBatching(batching: IBatching | null): void {
+    this._automatic.checked = batching === null;
+    const size = String(batching?.max_batch_size ?? 1000);
+    if (this._size.value !== size) {
+      this._size.value = size;
+    }
+    const micros = batching?.batch_timeout_micros ?? 0;
+    const step = String(stepOfDelay(micros));
+    if (this._delay.value !== step) {
+      this._delay.value = step;
+    }
+    say(this._delayText, durationText(micros));
+    this._showBatchingEnabled();
+  }
+
+  private _draw(pulse: ICardPulse): void {
+    const { dark } = themeOf(this._node);
+    const times = [pulse.now];
+    const memory = this._data.memoryAt(times);
+    this._model = pulse.model;
+    if (this._ownLabels !== null && same(this._ownLabels, pulse.model.labels)) {
+      this._ownLabels = null;
+    }
+    this._rows.show(pulse.model, version => memory.get(version)?.[0] ?? 0, dark);
+    const { rates, p99, failed } = recentTraffic(this._data.seconds.values(), pulse.now);
+    const rate = rates[rates.length - 1];
+    const high = p99[p99.length - 1];
+    const held = pulse.model.held > 0 ? `, ${pulse.model.held} held` : '';
+    const lost = failed > 0 ? `, ${countText(failed)} failed in the last minute` : '';
+    say(this._rateText, `${countText(rate)} requests/s${held}${lost}`);
+    say(this._p99Text, high === null ? 'no latency yet' : `p99 ${durationText(high)}`);
+    this._rate.draw(rates, `Requests per second over the last minute, now ${countText(rate)}`);
+    this._p99.draw(
+      p99,
+      `99th percentile of latency over the last minute, now ${this._p99Text.textContent}`
+    );
+    if (
+      document.activeElement !== this._transition &&
+      this._transition.value !== pulse.model.transition
+    ) {
+      this._transition.value = pulse.model.transition;
+    }
+    const used = [this._size, this._delay] as (Element | null)[];
+    if (!used.includes(document.activeElement) && performance.now() > this._ownUntil) {
+      this._showBatching(pulse.model.batching);
+    }
+  }
+
+  private async _do(op: string, values: Record<string, unknown>, doing: string): Promise<boolean> {
+    this._say(`${doing} …`, true);
+    const { ok, text } = await this._link.order(op, values);
+    this._say(text, ok);
+    return ok;
+  }
+
+  private _say(text: string, ok: boolean): void {
+    this._message.textContent = text;
+    this._message.classList.toggle('wb-bad', !ok);
+  }
+
+  private _stop(): void {
+    this._twice('Press Stop again to stop this server and unload all of its versions.', () =>
+      this._do('stop', {}, 'Stopping')
+    );
+  }
+
+  private _backTo(version: Version): void {
+    const later = latestOf(this._model?.versions ?? []);
+    this._twice(
+      `Press again to go back to version ${version}: it becomes the latest, and version ${later} is unloaded.`,
+      () => this._do('rollback', { to: version }, `Going back to version ${version}`)
+    );
+  }
+
+  /** The labels: those that were set here, until the server reports them. */
+  private get _labels(): Record<string, Version> {
+    const own = performance.now() < this._ownLabelsUntil ? this._ownLabels : null;
+    return own ?? this._model?.labels ?? {};
+  }
+
+  private async _setLabels(labels: Record<string, Version>, doing: string): Promise<void> {
+    if (await this._do('labels', { value: labels }, doing)) {
+      this._ownLabels = labels;
+      this._ownLabelsUntil = performance.now() + LABELS_MILLIS;
+    }
+  }
+
+  private _label(name: string, version: Version): void {
+    const labels = this._labels;
+    const act = async () => {
+      this._form.close();
+      await this._setLabels({ ...labels, [name]: version }, `Labelling version ${version}`);
+    };
+    const before = labels[name];
+    if (before === undefined || before === version) {
+      void act();
+      return;
+    }
+    this._twice(
+      `Press again to move ${name} and its requests from version ${before} to version ${version}.`,
+      act
+    );
+  }
+
+  private _unlabel(name: string): void {
+    const { [name]: version, ...rest } = this._labels;
+    this._twice(
+      `Press again to remove ${name} from version ${version}: requests for ${name} will fail.`,
+      () => this._setLabels(rest, `Removing ${name}`)
+    );
+  }
+
+  /** Ask for confirmation of what redirects requests; `question` says what will happen. */
+  private _twice(question: string, act: () => Promise<unknown>): void {
+    const now = performance.now();
+    if (this._asked !== question || now - this._askedAt > CONFIRM_MILLIS) {
+      this._asked = question;
+      this._askedAt = now;
+      this._say(question, false);
+      return;
+    }
+    this._asked = '';
+    void act();
+  }
+}
+
+function same(a: Record<string, Version>, b: Record<string, Version>): boolean {
+  const names = Object.keys(a);
+  return names.length === Object.keys(b).length && names.every(name => a[name] === b[name]);
+}
+
+/** The card in a notebook. */
+export class Card extends ServerCard {
+  constructor(node: HTMLElement, model: IModel) {
+    super(node, model.get('about') as ICardAbout, new Link(model, node));
+  }
+}

@@ -1,0 +1,262 @@
+/** The card's table of versions: state, memory, labels, and what can be done with one of them. */
+
+import { button, make } from '../../charts/elements';
+import { bytesText } from '../../charts/text';
+import { versionColour } from '../../charts/theme';
+import { compareVersions, type Version, versionOf } from '../../protocol/version';
+import { type IVersionAbout, latestOf, shownVersions } from './versions_data';
+
+export interface IVersionsAbout {
+  versions: IVersionAbout[];
+  waiting: Record<string, string>;
+  labels: Record<string, Version>;
+}
+
+export interface IVersionActions {
+  backTo(version: Version): void;
+  label(version: Version): void;
+  unlabel(label: string): void;
+}
+
+const HEAD = ['version', 'state', 'memory (measured)', 'load time', 'labels and actions'];
+
+export class VersionRows {
+  readonly node: HTMLElement;
+  private readonly _body = make('tbody');
+  private readonly _rows = new Map<string, Row>();
+  private _off = false;
+  private _drawn = '';
+
+  constructor(private readonly _actions: IVersionActions) {
+    const head = HEAD.map(text => make('th', { scope: 'col' }, text));
+    this.node = make(
+      'table',
+      { class: 'wb-versions' },
+      make('thead', {}, make('tr', {}, ...head)),
+      this._body
+    );
+  }
+
+  /** Update the rows in place, so that the focus stays where it is.
+   * @param bytes - of memory, by version. */
+  show(about: IVersionsAbout, bytes: (version: Version) => number, dark: boolean): void {
+    const versions = shownVersions(about.versions);
+    const latest = latestOf(versions);
+    const most = Math.max(1, ...versions.map(each => bytes(each.version)));
+    const wanted = new Map<string, Row>();
+    for (const each of versions) {
+      const row = this._row(String(each.version));
+      const labels = Object.keys(about.labels).filter(name => about.labels[name] === each.version);
+      row.show(each, bytes(each.version), most, dark);
+      const earlier = latest !== null && compareVersions(each.version, latest) < 0;
+      row.offer(earlier, each.state === 'AVAILABLE', labels.sort(), this._off);
+      wanted.set(row.key, row);
+    }
+    for (const [version, reason] of Object.entries(about.waiting)) {
+      const row = this._row(`waiting ${version}`);
+      row.wait(version, reason);
+      wanted.set(row.key, row);
+    }
+    const drawn = [...wanted.values()]
+      .map(row => `${row.key}${row.why.hidden ? '' : ' why'}`)
+      .join();
+    if (drawn !== this._drawn) {
+      this._drawn = drawn;
+      this._rows.clear();
+      wanted.forEach((row, key) => this._rows.set(key, row));
+      // Moved elements lose the focus.
+      const focused = document.activeElement as HTMLElement | null;
+      this._body.replaceChildren(
+        ...[...wanted.values()].flatMap(row => (row.why.hidden ? [row.node] : [row.node, row.why]))
+      );
+      if (focused !== null && this._body.contains(focused)) {
+        focused.focus();
+      }
+    }
+  }
+
+  /** Disable or enable all buttons. */
+  set off(off: boolean) {
+    this._off = off;
+    for (const row of this._rows.values()) {
+      row.off(off);
+    }
+  }
+
+  private _row(key: string): Row {
+    return this._rows.get(key) ?? new Row(key, this._actions);
+  }
+}
+
+class Row {
+  readonly node: HTMLElement;
+  readonly why: HTMLElement;
+  private readonly _version = make('td');
+  private readonly _dot = make('span');
+  private readonly _state = make('span');
+  private readonly _fill = make('span');
+  private readonly _bytes = make('span');
+  private readonly _bar = make('span', { class: 'wb-membar' }, this._fill);
+  private readonly _loaded = make('td');
+  private readonly _reason = make('td', { class: 'wb-why', colspan: String(HEAD.length - 1) });
+  private readonly _labels = make('span', { class: 'wb-labels' });
+  private readonly _back: HTMLButtonElement;
+  private readonly _label: HTMLButtonElement;
+  private _told = '';
+
+  constructor(
+    readonly key: string,
+    private readonly _actions: IVersionActions
+  ) {
+    const small = 'wb-button wb-small';
+    this._back = button(
+      'Back to this',
+      `Roll back to version ${key} and unload all later versions`,
+      () => _actions.backTo(versionOf(key)),
+      small
+    );
+    this._label = button(
+      'Label…',
+      `Add a label to version ${key}, or move one to it`,
+      () => _actions.label(versionOf(key)),
+      small
+    );
+    this._back.hidden = this._label.hidden = this._bar.hidden = true;
+    this.node = make(
+      'tr',
+      {},
+      this._version,
+      make('td', {}, this._dot, this._state),
+      make('td', {}, this._bar, this._bytes),
+      this._loaded,
+      make('td', { class: 'wb-actions' }, this._labels, this._label, this._back)
+    );
+    this.why = make('tr', { hidden: '' }, make('td'), this._reason);
+  }
+
+  show(about: IVersionAbout, bytes: number, most: number, dark: boolean): void {
+    const failed = about.error !== null;
+    const looks: Record<string, string> = { AVAILABLE: 'wb-serving', END: 'wb-ended' };
+    const look = failed ? 'wb-failed' : (looks[about.state] ?? 'wb-changing');
+    const told = JSON.stringify([about, bytesText(bytes), Math.round((200 * bytes) / most), dark]);
+    if (told === this._told) {
+      return;
+    }
+    this._told = told;
+    this._version.textContent = String(about.version);
+    this._dot.className = `wb-dot ${look}`;
+    this._state.textContent = failed
+      ? 'failed'
+      : about.state === 'END'
+        ? 'ended'
+        : about.state.toLowerCase();
+    this._bar.hidden = bytes <= 0;
+    this._fill.style.width = `${(100 * bytes) / most}%`;
+    this._fill.style.background = versionColour(about.version, dark);
+    this._bytes.textContent = bytes > 0 ? bytesText(bytes) : '';
+    this._loaded.textContent = about.load_seconds ? `${about.load_seconds.toFixed(2)} s` : '';
+    const notes = about.notes.map(note => make('div', {}, note));
+    this._reason.replaceChildren(
+      ...(failed ? [`${about.error?.code}: ${about.error?.message}`] : notes)
+    );
+    this._reason.className = failed ? 'wb-why' : 'wb-soft';
+    this.why.hidden = !failed && notes.length === 0;
+    this.node.classList.toggle('wb-past', about.state === 'END' && !failed);
+  }
+
+  /** Show its labels, and the buttons that apply. */
+  offer(back: boolean, label: boolean, labels: readonly string[], off: boolean): void {
+    this._back.hidden = !back;
+    this._label.hidden = !label;
+    const told = labels.join();
+    if (this._labels.dataset.told !== told) {
+      this._labels.dataset.told = told;
+      this._labels.replaceChildren(...labels.map(name => this._chip(name)));
+    }
+    this.off(off);
+  }
+
+  /** Show a version whose folder is incomplete. */
+  wait(version: string, reason: string): void {
+    this._version.textContent = version;
+    this._dot.className = 'wb-dot wb-ended';
+    this._state.textContent = 'waiting';
+    this._reason.textContent = reason;
+    this._reason.className = 'wb-soft';
+    this.why.hidden = false;
+  }
+
+  off(off: boolean): void {
+    for (const each of this.node.querySelectorAll('button')) {
+      each.disabled = off;
+    }
+  }
+
+  private _chip(name: string): HTMLElement {
+    const remove = button(
+      '×',
+      `Remove label ${name}`,
+      () => this._actions.unlabel(name),
+      'wb-chip-x'
+    );
+    remove.setAttribute('aria-label', `Remove label ${name}`);
+    return make('span', { class: 'wb-chip' }, name, remove);
+  }
+}
+
+/** The form below the table for a label's name. */
+export class LabelForm {
+  readonly node: HTMLFormElement;
+  private readonly _name = make('input', { type: 'text', required: '', maxlength: '100' });
+  private readonly _known = make('datalist', { id: `wb-labels-${(made += 1)}` });
+  private readonly _set = make('button', { type: 'submit', class: 'wb-button' });
+  private _version: Version = 0;
+  private _from: HTMLElement | null = null;
+
+  /** @param set - gives a version the name. */
+  constructor(set: (name: string, version: Version) => void) {
+    this._name.setAttribute('list', this._known.id);
+    this._name.placeholder = 'e.g. stable';
+    const cancel = button('Cancel', 'Cancel (Escape)', () => this.close());
+    this.node = make(
+      'form',
+      { class: 'wb-controls wb-buttons', hidden: '' },
+      this._name,
+      this._known,
+      this._set,
+      cancel
+    );
+    this.node.addEventListener('submit', event => {
+      event.preventDefault();
+      const name = this._name.value.trim();
+      if (name !== '') {
+        set(name, this._version);
+      }
+    });
+    this.node.addEventListener('keydown', event => {
+      // Keep typed keys from the shortcuts of the notebook.
+      event.stopPropagation();
+      if (event.key === 'Escape') {
+        this.close();
+      }
+    });
+  }
+
+  open(version: Version, known: readonly string[]): void {
+    this._version = version;
+    this._from = document.activeElement as HTMLElement | null;
+    this._name.setAttribute('aria-label', `Label of version ${version}`);
+    this._name.value = '';
+    this._set.textContent = `Label version ${version}`;
+    this._known.replaceChildren(...known.map(value => make('option', { value })));
+    this.node.hidden = false;
+    this._name.focus();
+  }
+
+  close(): void {
+    this.node.hidden = true;
+    this._from?.focus();
+  }
+}
+
+let made = 0;

@@ -1,0 +1,52 @@
+"""What the browser has of Python's lists, words and types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from workbench.jupyter.typescript import FILE, constant, interface, source
+
+
+def test_the_generated_file_is_up_to_date() -> None:
+    assert FILE.read_text() == source(), "run: python -m workbench.jupyter.typescript"
+
+
+def test_values_become_literals() -> None:
+    assert constant("A", "About.", {"a b": None, "c": "it's"}) == (
+        "/** About. */\nexport const A = { 'a b': null, c: 'it\\'s' } as const;\n"
+    )
+
+
+@dataclass
+class _Sized:
+    """A thing. More of it."""
+
+    name: str
+    version: int | None
+
+    def size(self) -> float:
+        return 1.0
+
+
+def test_a_dataclass_becomes_an_interface() -> None:
+    assert interface("ISized", _Sized, "size") == (
+        "/** A thing. More of it. */\n"
+        "export interface ISized {\n"
+        "  readonly name: string;\n"
+        "  readonly version: Version | null;\n"
+        "  readonly size: number;\n"
+        "}\n"
+    )
+
+
+def test_a_type_that_typescript_has_no_word_for_is_refused() -> None:
+    @dataclass
+    class Odd:
+        """Odd."""
+
+        when: complex
+
+    with pytest.raises(TypeError, match="when is of type"):
+        interface("IOdd", Odd)

@@ -1,0 +1,187 @@
+"""Writes `extension/src/protocol/generated.ts`: what the browser has of Python's lists, words and
+types.
+
+    python -m workbench.jupyter.typescript
+
+The file is committed, since a build of the extension has Node and none of this package's
+dependencies. A test fails while it is not what this module writes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from workbench.client.display.pulse import BACKLOG_SECONDS
+from workbench.core.versions.policies import ALIASES
+from workbench.core.versions.states import PublicState
+from workbench.experiments import looks
+from workbench.experiments.sweep import diagnosis
+from workbench.experiments.sweep.explore import AXES
+from workbench.experiments.sweep.point import STABLE
+from workbench.samples import labs
+from workbench.widgets.base.live import Face
+from workbench.widgets.ledger import ledger_parts
+from workbench.widgets.timeline.timeline import NOTE
+
+FILE = Path(__file__).parents[2] / "extension" / "src" / "protocol" / "generated.ts"
+
+_HEAD = """/** From Python; written by `python -m workbench.jupyter.typescript`. */
+
+import type { Version } from './version';
+"""
+
+
+def source() -> str:
+    """The whole file."""
+    parts = [
+        _HEAD,
+        union("PublicState", "A version's state as clients see it.", _names(PublicState)),
+        union("Face", "The views of the widgets.", typing.get_args(Face)),
+        union("LabState", "How far a lab was run.", typing.get_args(labs.State)),
+        constant("TRANSITIONS", "How one version can replace another.", list(ALIASES)),
+        constant("AXES", "The sliders of a sweep explorer.", list(AXES)),
+        constant(
+            "CLOSE_REASONS",
+            "Why a batch was closed, in words; the keys are the server's.",
+            {reason.value: word for reason, word in looks.CLOSE_REASONS.items()},
+        ),
+        constant(
+            "DIAGNOSIS", "Thresholds of the diagnoses, as shares from 0 to 1.", diagnosis.THRESHOLDS
+        ),
+        constant("STABLE", "The verdict of a load that the server keeps up with.", STABLE),
+        constant("KEPT_SECONDS", "How far back a timeline goes.", BACKLOG_SECONDS),
+        constant("TIMELINE_NOTE", "What a timeline's latencies are.", NOTE),
+        constant(
+            "VERSION_COLOURS",
+            "For light and for dark grounds.",
+            {"light": looks.VERSIONS, "dark": looks.VERSIONS_DARK},
+        ),
+        constant(
+            "FAILED_COLOUR",
+            "Of requests and versions that failed.",
+            {"light": looks.FAILED, "dark": looks.FAILED_DARK},
+        ),
+        constant(
+            "PROCESS_COLOUR",
+            "Of memory that belongs to no version.",
+            {"light": looks.PROCESS, "dark": looks.PROCESS_DARK},
+        ),
+        constant(
+            "STATE_LOOKS",
+            "How much of its version's colour a state's bar has, and how it is hatched.",
+            {state: look._asdict() for state, look in looks.STATES.items()},
+        ),
+        constant(
+            "LEDGER_SHADES",
+            "How much of its version's colour each kind of memory has.",
+            ledger_parts.OF_A_VERSION,
+        ),
+        constant(
+            "PROCESS_SHADES",
+            "How dark a process without a version is, by its role.",
+            ledger_parts.OF_THE_SERVER,
+        ),
+        constant("OTHER_PROCESS", "That of any other role.", ledger_parts.OTHER_PROCESS),
+        constant(
+            "UNATTRIBUTED",
+            "That of memory that does not belong to this server.",
+            ledger_parts.UNATTRIBUTED,
+        ),
+        interface("IPart", ledger_parts.Part),
+        interface("IDevice", ledger_parts.Device, "taken", "budget_at", "magnified_to", "summary"),
+    ]
+    return "\n".join(parts)
+
+
+def constant(name: str, about: str, value: Any) -> str:
+    """A value that never changes; of a list, the union of its items as a type, too."""
+    text = _literal(value)
+    fixed = "" if isinstance(value, int | float) else " as const"
+    return f"/** {about} */\nexport const {name} = {text}{fixed};\n"
+
+
+def union(name: str, about: str, values: tuple[str, ...]) -> str:
+    """A type of some strings."""
+    return f"/** {about} */\nexport type {name} = {_either([_literal(v) for v in values])};\n"
+
+
+def interface(name: str, owner: type, *computed: str) -> str:
+    """The plain data of a dataclass, and what some of its methods and properties return.
+
+    Its docstring says of the interface what it says of the class.
+    """
+    hints = typing.get_type_hints(owner, vars(inspect.getmodule(owner)))
+    for each in computed:
+        member = getattr(owner, each)
+        function = member.fget if isinstance(member, property) else member
+        hints[each] = typing.get_type_hints(function)["return"]
+    lines = [f"  readonly {field}: {_type(hint, field)};" for field, hint in hints.items()]
+    about = (inspect.getdoc(owner) or "").partition("\n")[0]
+    return f"/** {about} */\nexport interface {name} {{\n" + "\n".join(lines) + "\n}\n"
+
+
+def _names(enumeration: Any) -> tuple[str, ...]:
+    return tuple(member.name for member in enumeration)
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, str):
+        return "'" + json.dumps(value, ensure_ascii=False)[1:-1].replace("'", "\\'") + "'"
+    if isinstance(value, Mapping):
+        items = [f"{_key(name)}: {_literal(each)}" for name, each in value.items()]
+        return _enclosed("{ ", items, " }")
+    if isinstance(value, list | tuple):
+        return _enclosed("[", list(map(_literal, value)), "]")
+    return json.dumps(value)
+
+
+def _enclosed(begin: str, items: list[str], end: str) -> str:
+    """On one line where it is short, else an item a line."""
+    line = begin + ", ".join(items) + end
+    if len(line) < 60:
+        return line
+    inner = ",\n".join(items).replace("\n", "\n  ")
+    return f"{begin.strip()}\n  {inner}\n{end.strip()}"
+
+
+def _key(name: str) -> str:
+    return name if name.isidentifier() else _literal(name)
+
+
+def _either(texts: list[str]) -> str:
+    return " | ".join(dict.fromkeys(texts))
+
+
+_TYPES: Mapping[Any, str] = {
+    str: "string",
+    int: "number",
+    float: "number",
+    bool: "boolean",
+    types.NoneType: "null",
+    ledger_parts.Part: "IPart",
+}
+
+
+def _type(hint: Any, field: str = "") -> str:
+    """A Python type as TypeScript has it; versions are exact there."""
+    if hint in _TYPES:
+        return "Version" if field == "version" and hint is int else _TYPES[hint]
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return _either([_type(each, field) for each in args])
+    if origin is typing.Literal:
+        return _either([_literal(each) for each in args])
+    if origin is tuple and args[1:] == (...,):
+        return f"readonly {_type(args[0])}[]"
+    raise TypeError(f"{field} is of type {hint}: add to `_type` how TypeScript writes it")
+
+
+if __name__ == "__main__":
+    FILE.write_text(source())
+    print(f"{FILE} is up to date.")
