@@ -31,26 +31,6 @@ CIRCLES: dict[frozenset[str], str] = {
     frozenset(["workbench.client.display.card", "workbench.client.display.views"]): "to be mended",
     frozenset(["workbench.client.changing_settings", "workbench.client.server"]): "to be mended",
     frozenset(
-        [
-            "workbench.experiments.versions.slices",
-            "workbench.experiments.versions.version_comparison",
-            "workbench.experiments.versions.version_figure",
-        ]
-    ): "to be mended",
-    frozenset(
-        [
-            "workbench.experiments.recording.recording",
-            "workbench.experiments.recording.recording_figure",
-        ]
-    ): "to be mended",
-    frozenset(
-        [
-            "workbench.experiments.sweep.predicted",
-            "workbench.experiments.sweep.sweep_figure",
-            "workbench.experiments.sweep.sweep_result",
-        ]
-    ): "to be mended",
-    frozenset(
         ["workbench.server.engine.memory.gpu", "workbench.server.engine.memory.memory_ledger"]
     ): "to be mended",
     frozenset(
@@ -92,8 +72,6 @@ CIRCLES: dict[frozenset[str], str] = {
 STRINGS = {
     "workbench",
     "workbench.client.server",
-    "workbench.experiments.transitions.transition_comparison",
-    "workbench.experiments.versions.version_comparison",
 }
 """To be mended."""
 

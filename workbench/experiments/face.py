@@ -16,10 +16,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.status import ServingError
-from workbench.experiments.simulator.calibrate import Calibration
+from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.store.store import Store, load_experiment
 from workbench.experiments.sweep.sweep_result import SweepResult
-from workbench.experiments.sweep.tune import TuneResult
+from workbench.experiments.sweep.tune_result import TuneResult
 from workbench.experiments.transitions.transition_comparison import TransitionComparison
 from workbench.experiments.versions.version_comparison import VersionComparison
 

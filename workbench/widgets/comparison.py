@@ -13,9 +13,8 @@ from workbench.client.display.exact_numbers import version_of
 from workbench.client.publishing import saving
 from workbench.client.server import Server
 from workbench.core.status import Code, ServingError, failed_precondition
-from workbench.experiments.versions.slices import grouping
+from workbench.experiments.versions.example_images import example_png, images_of
 from workbench.experiments.versions.version_comparison import VersionComparison
-from workbench.experiments.versions.version_figure import example_png, images_of
 from workbench.widgets.base.durable import display_live, in_notebook
 from workbench.widgets.base.live import LiveWidget
 
@@ -38,9 +37,9 @@ class ComparisonWidget(LiveWidget):
         self.found = found
         self._server = None if found.server is None else Server(found.server, found.model)
         self._policy: dict[str, Any] | None = None
-        self._groups = grouping(found)
+        self._groups = found.groups
         self._classes = [] if self._groups is None else list(np.unique(self._groups))
-        self._images = images_of(found)
+        self._images = images_of(found.inputs)
         orders = {
             "gallery": self._on_gallery,
             "promote": lambda asked: self.promote(version_of(asked["version"])),
@@ -209,7 +208,7 @@ def _words(value: Any) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
-def show(found: VersionComparison) -> None:
+def show_comparison(found: VersionComparison) -> None:
     """Display a comparison: live in a notebook, and lasting in its file.
 
     Raises:

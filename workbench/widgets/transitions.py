@@ -133,7 +133,7 @@ def head(recording: Recording) -> str:
     return f"{', '.join(parts)}; peak {recording.peak_bytes() / 2**20:,.0f} MB"
 
 
-def show(found: TransitionComparison) -> None:
+def show_transitions(found: TransitionComparison) -> None:
     """Display a comparison: to look into in a notebook, and lasting in its file.
 
     Raises:

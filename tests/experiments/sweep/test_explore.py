@@ -9,7 +9,7 @@ import pytest
 from tests.experiments.points import point
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError
-from workbench.experiments.simulator.calibrate import Calibration
+from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.service_time import ServiceTime
 from workbench.experiments.sweep.explore import (
     AXES,

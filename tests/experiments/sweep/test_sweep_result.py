@@ -11,7 +11,7 @@ import pytest
 from tests.experiments.points import interval, point
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import Code, ServingError
-from workbench.experiments.simulator.calibrate import Calibration
+from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.service_time import ServiceTime
 from workbench.experiments.sweep.sweep_figure import knee, lines_of
 from workbench.experiments.sweep.sweep_result import SweepResult, batching_text_proto

@@ -10,17 +10,17 @@ import pytest
 
 from tests.experiments.points import point
 from workbench.core.batching.parameters import BatchingParameters
-from workbench.experiments.simulator.calibrate import Calibration
+from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.service_time import ServiceTime
 from workbench.experiments.sweep.tune import (
     Candidate,
-    TuneResult,
     best_of_each_timeout,
     candidates,
     explain,
     rank,
     resized,
 )
+from workbench.experiments.sweep.tune_result import TuneResult
 
 CALIBRATION = Calibration(
     ServiceTime.from_samples({(1, rows): [1000.0 + 100 * rows] for rows in (1, 2, 4, 8)}),

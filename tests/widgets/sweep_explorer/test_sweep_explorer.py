@@ -14,7 +14,8 @@ from tests.widgets.pages import Page
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError
 from workbench.experiments.load.borrowed_settings import kept_settings, slots_of
-from workbench.experiments.simulator.calibrate import Calibration, calibrate
+from workbench.experiments.simulator.calibrate import calibrate
+from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.service_time import ServiceTime
 from workbench.experiments.sweep.explore import Setting
 from workbench.widgets.sweep_explorer import sweep_explorer as module

@@ -29,11 +29,13 @@ from workbench.core.status import invalid_argument
 from workbench.experiments.load.generator import Closed, LoadJob, LoadResult, run_load
 from workbench.experiments.recording import recorded_timeline as timeline
 from workbench.experiments.recording.recorded_timeline import Decision, Drain, Gap, Span
+from workbench.experiments.showing import figures
 from workbench.load.arrivals import Schedule
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
+
+    from workbench.experiments.figure import Picture
 
 LEAD_SECONDS = 1.0
 """Traffic before and after what is recorded, so that both can be compared with it."""
@@ -291,11 +293,9 @@ class Recording:
         recording.memory = table_of(data["memory"], _MEMORY_COLUMNS)
         return recording
 
-    def plot(self) -> Figure:
+    def plot(self) -> Picture:
         """States, memory and requests over time, one above the other."""
-        from workbench.experiments.recording.recording_figure import draw
-
-        return draw([self])
+        return figures(self)
 
     def __repr__(self) -> str:
         return f"Recording({self.title}: {self.summary()})"

@@ -34,6 +34,11 @@ _STATE_LOOK: dict[str, dict[str, Any]] = {
 _SAME_AS_PUBLIC = frozenset({"new", "ready", "disabled", "error"})
 
 
+def draw_recording(recording: Recording) -> Picture:
+    """See `Recording.plot`."""
+    return draw([recording])
+
+
 def draw(
     recordings: Sequence[Recording],
     titles: Sequence[str] | None = None,

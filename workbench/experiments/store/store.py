@@ -15,7 +15,6 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,20 +36,6 @@ T = TypeVar("T", bound=Any)
 WAIT_SECONDS = 10.0
 _DISK = re.compile("disk|unable to open|readonly")
 """In SQLite's errors about files, and in none about statements (codes come with Python 3.11)."""
-
-RESULTS = {
-    "calibration": ("workbench.experiments.simulator.calibrate", "Calibration"),
-    "load": ("workbench.experiments.sweep.sweep_result", "SweepResult"),
-    "sweep": ("workbench.experiments.sweep.sweep_result", "SweepResult"),
-    "transitions": (
-        "workbench.experiments.transitions.transition_comparison",
-        "TransitionComparison",
-    ),
-    "tune": ("workbench.experiments.sweep.tune", "TuneResult"),
-    "versions": ("workbench.experiments.versions.version_comparison", "VersionComparison"),
-}
-"""The class of each kind of experiment, and where it is. It has `to_json()`, and
-`from_json(data, number)`, which gives back what was kept."""
 
 MIGRATIONS = (
     """
@@ -321,9 +306,28 @@ def load_experiment(number: int) -> Any:
     """
     with Store() as store:
         kind, data = store.get(number)
-    if kind not in RESULTS:
+    found = _classes().get(kind)
+    if found is None:
         raise failed_precondition(
             f"Experiment {number} is a {kind}, which cannot be loaded like this"
         )
-    module, name = RESULTS[kind]
-    return getattr(import_module(module), name).from_json(data, number)
+    return found.from_json(data, number)
+
+
+def _classes() -> dict[str, type[Any]]:
+    """The class of each kind of experiment. It has `to_json()`, and `from_json(data, number)`,
+    which gives back what was kept."""
+    from workbench.experiments.simulator.calibration import Calibration
+    from workbench.experiments.sweep.sweep_result import SweepResult
+    from workbench.experiments.sweep.tune_result import TuneResult
+    from workbench.experiments.transitions.transition_comparison import TransitionComparison
+    from workbench.experiments.versions.version_comparison import VersionComparison
+
+    return {
+        "calibration": Calibration,
+        "load": SweepResult,
+        "sweep": SweepResult,
+        "transitions": TransitionComparison,
+        "tune": TuneResult,
+        "versions": VersionComparison,
+    }

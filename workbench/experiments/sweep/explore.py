@@ -16,7 +16,8 @@ import numpy as np
 
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import invalid_argument
-from workbench.experiments.simulator.calibrate import LARGEST, Calibration
+from workbench.experiments.simulator.calibrate import LARGEST
+from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.service_time import sizes_up_to
 from workbench.experiments.simulator.simulate import CURVE_REQUESTS, SimulationResult
 from workbench.experiments.sweep.diagnosis import diagnose

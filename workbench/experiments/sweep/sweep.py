@@ -24,6 +24,7 @@ from workbench.experiments.load.measure import Where, Window, measure
 from workbench.experiments.load.server_load import Payload, make_payload
 from workbench.experiments.store.progress import Progress
 from workbench.experiments.store.running import Running
+from workbench.experiments.store.store import keep_result
 from workbench.experiments.sweep.point import CONFIDENCE, Point, clusters, summarize
 from workbench.experiments.sweep.sweep_result import SweepResult
 from workbench.load.arrivals import Kind, Schedule
@@ -168,8 +169,6 @@ def sweep(
         failure=failure,
     )
     if keep and points:
-        from workbench.experiments.store.store import keep_result
-
         about = f"{len(points)} points, {where}, {result.arrivals}"
         result = keep_result("sweep", server.model, result, about)
     return result

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from workbench.experiments.figure import Picture
 from workbench.experiments.sweep.point import STABLE, Point
 from workbench.experiments.sweep.predicted import disagreement, predict
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from workbench.experiments.simulator.calibrate import Calibration
+    from workbench.experiments.simulator.calibration import Calibration
     from workbench.experiments.sweep.sweep_result import SweepResult
 
 
@@ -39,14 +38,15 @@ def lines_of(points: tuple[Point, ...]) -> dict[str, list[Point]]:
 
 def plot_sweep(
     result: SweepResult, percentile: str, calibration: Calibration | None = None
-) -> Figure:
+) -> Picture:
     from matplotlib import colormaps
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.3), layout="constrained")
+    figure = Picture(figsize=(7, 4.3), layout="constrained")
     axes = figure.add_subplot()
     lines = lines_of(result.points)
-    predicted = [] if calibration is None else predict(result, calibration)
+    predicted = []
+    if calibration is not None:
+        predicted = predict(result.points, calibration, result.arrivals, result.seed)
     found_for = {id(p): each for p, each in zip(result.points, predicted, strict=False)}
     colors = colormaps["viridis"]
     for number, (label, line) in enumerate(lines.items()):

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError, failed_precondition
+from workbench.experiments.showing import figures
 from workbench.experiments.sweep.diagnosis import diagnose
 from workbench.experiments.sweep.point import STABLE, Point
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
-    from workbench.experiments.simulator.calibrate import Calibration
+    from workbench.experiments.figure import Picture
+    from workbench.experiments.simulator.calibration import Calibration
 
 
 @dataclass(frozen=True)
@@ -137,16 +138,14 @@ class SweepResult:
         target.write_text(batching_text_proto(parameters))
         return target
 
-    def plot(self, percentile: str = "p99", predicted: Calibration | None = None) -> Figure:
+    def plot(self, percentile: str = "p99", predicted: Calibration | None = None) -> Picture:
         """Latency against throughput, one line a setting, with the intervals of both; the knee of
         each line is ringed, and points that are not stable are hollow.
 
         With a calibration as `predicted` the same points as the simulator sees them are drawn too,
         dotted, and how far it is off is said.
         """
-        from workbench.experiments.sweep.sweep_figure import plot_sweep
-
-        return plot_sweep(self, percentile, predicted)
+        return figures(self, percentile, predicted)
 
     def disagreement(self, calibration: Calibration) -> dict[str, float]:
         """How far the simulator with this calibration is off: the median absolute relative error of
@@ -159,7 +158,9 @@ class SweepResult:
         """
         from workbench.experiments.sweep.predicted import disagreement, predict
 
-        return disagreement(self.points, predict(self, calibration))
+        return disagreement(
+            self.points, predict(self.points, calibration, self.arrivals, self.seed)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain data."""

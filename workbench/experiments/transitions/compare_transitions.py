@@ -25,6 +25,7 @@ from workbench.experiments.load.generator import Closed, run_load
 from workbench.experiments.recording.recording import LEAD_SECONDS, predict_job, record
 from workbench.experiments.store.progress import Progress
 from workbench.experiments.store.running import Running
+from workbench.experiments.store.store import keep_result
 from workbench.experiments.transitions.page_cache import bring_in, cached_share, evict
 from workbench.experiments.transitions.transition_comparison import TransitionComparison, is_certain
 from workbench.experiments.transitions.transition_run import Disk, Run
@@ -144,8 +145,6 @@ def compare_transitions(
 
 
 def _kept(found: TransitionComparison) -> TransitionComparison:
-    from workbench.experiments.store.store import keep_result
-
     return keep_result("transitions", found.model, found, found.advice)
 
 

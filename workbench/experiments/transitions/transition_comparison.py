@@ -8,11 +8,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workbench.experiments.showing import figures, views
 from workbench.experiments.transitions.transition_advice import advise
 from workbench.experiments.transitions.transition_run import GAP, SERVES, Disk, Run
 from workbench.experiments.versions.agreement import median_interval
@@ -151,11 +151,7 @@ class TransitionComparison:
 
     def plot(self) -> Picture:
         """For each policy its typical run on the same axes; 0 is when the version was wanted."""
-        from workbench.experiments.recording.recording_figure import draw
-
-        return draw(
-            [run.recording for run in self.typical()], titles=self.titles(), view=self.view()
-        )
+        return figures(self)
 
     def titles(self) -> list[str]:
         """What the typical runs are called."""
@@ -259,8 +255,7 @@ class TransitionComparison:
         return " ".join(told)
 
     def _ipython_display_(self) -> None:
-        # The live view stands above the experiments.
-        import_module("workbench.widgets.transitions").show(self)
+        views(self)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))

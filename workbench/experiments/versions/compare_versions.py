@@ -20,6 +20,7 @@ from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import failed_precondition, invalid_argument
 from workbench.experiments.store.progress import Progress
 from workbench.experiments.store.running import Running
+from workbench.experiments.store.store import keep_result
 from workbench.experiments.versions.agreement import (
     ALPHA,
     MARGIN,
@@ -137,8 +138,6 @@ def compare_versions(
     )
     if not keep:
         return found
-    from workbench.experiments.store.store import keep_result
-
     return keep_result("versions", found.model, found, found.sentences()[0])
 
 

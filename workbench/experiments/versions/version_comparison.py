@@ -9,11 +9,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workbench.experiments.showing import figures, views
 from workbench.experiments.store.packed_arrays import pack, unpack
 from workbench.experiments.versions.agreement import (
     OutputDifference,
@@ -25,6 +25,8 @@ from workbench.experiments.versions.agreement import (
     output_difference,
     per_example_equal,
 )
+from workbench.experiments.versions.example_images import example_png, images_of
+from workbench.experiments.versions.slices import by_class
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,6 +103,14 @@ class VersionComparison:
             # Numbers are to be met, not named.
             return None
         return found
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """The class of each example: its label, or else what the first version says; None where
+        the answer is no class."""
+        if self.classes is None:
+            return None
+        return self.classes[0] if self.labels is None else self.labels
 
     @cached_property
     def difference(self) -> OutputDifference:
@@ -210,9 +220,9 @@ class VersionComparison:
         Raises:
             ValueError: the answer is no class.
         """
-        from workbench.experiments.versions.slices import by_class
-
-        return by_class(self)
+        if self.classes is None or self.groups is None:
+            raise ValueError("Slices by class need an output that is a class")
+        return by_class(self.groups, self.classes, self.versions, self.labels is not None)
 
     @cached_property
     def disagreements(self) -> pd.DataFrame:
@@ -308,9 +318,7 @@ class VersionComparison:
 
     def plot(self) -> Picture:
         """Answers, latency and memory side by side, and the examples answered differently."""
-        from workbench.experiments.versions.version_figure import plot_comparison
-
-        return plot_comparison(self)
+        return figures(self)
 
     def to_json(self, arrays: bool = True) -> dict[str, Any]:
         """All that was found, as plain data; with the arrays it can be had back. Inputs beyond
@@ -382,8 +390,7 @@ class VersionComparison:
         )
 
     def _ipython_display_(self) -> None:
-        # The live view stands above the experiments.
-        import_module("workbench.widgets.comparison").show(self)
+        views(self)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))
@@ -425,11 +432,9 @@ class VersionComparison:
 
     def _disagreements_html(self, count: int) -> str:
         """The first of them as a table, with the inputs drawn where they are images."""
-        from workbench.experiments.versions.version_figure import example_png, images_of
-
         table = self.disagreements.head(count)
         cells = table.map(lambda v: html.escape(f"{v:.4g}" if isinstance(v, float) else str(v)))
-        images = images_of(self)
+        images = images_of(self.inputs)
         if images is not None:
             drawn = [
                 base64.b64encode(example_png(images[place])).decode("ascii")

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 from workbench.client.server import Server
 from workbench.core.status import failed_precondition, invalid_argument
 from workbench.experiments.load.borrowed_settings import in_force
-from workbench.experiments.simulator.calibrate import Calibration
 from workbench.experiments.simulator.calibrate import calibrate as run_calibration
+from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.sweep.explore import (
     Setting,
     curve_values,
