@@ -348,7 +348,7 @@ def test_an_interrupt_ends_the_process(service: Service, started: list[Any]) -> 
 
 PARENT = """
 import json, sys
-from workbench.experiments import generator
+from workbench.experiments.load import generator
 from workbench.load.arrivals import Schedule
 
 popen = generator.subprocess.Popen
