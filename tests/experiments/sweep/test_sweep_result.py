@@ -132,7 +132,7 @@ def test_prediction_and_measurement_are_drawn_together_and_their_disagreement_is
     axes = swept.plot(predicted=calibration).axes[0]
     dotted = [line for line in axes.lines if line.get_linestyle() == ":"]
     assert [len(line.get_xdata()) for line in dotted] == [2, 1]
-    assert axes.texts[0].get_text().endswith("; dotted: predicted, off by 0% in the median")
+    assert axes.texts[0].get_text().endswith("; dotted: predicted, median error 0%")
     with pytest.raises(ServingError) as other:
         result(point(rows=3)).disagreement(calibration)
     assert str(other.value) == (

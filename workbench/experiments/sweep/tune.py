@@ -94,30 +94,31 @@ def tune(
         found = candidates(before, calibration, p99_ms, rate, seed)
         chosen = best_of_each_timeout(rank(found, p99_ms))[:verify]
         said.say(f"Simulated {len(found)} settings; measuring the best {len(chosen)}")
-        pairs: list[tuple[Point, Candidate]] = []
 
-        def on_window(_: int, loaded: float) -> None:
-            share = (len(pairs) + min(1.0, loaded / seconds)) / len(chosen)
-            running.tell(f"measured {len(pairs)} of {len(chosen)}", share)
+        def on_window(done: int, loaded: float) -> None:
+            share = (done + min(1.0, loaded / seconds)) / len(chosen)
+            running.tell(f"measured {done} of {len(chosen)}", share)
 
-        for candidate in chosen:
+        def measure(done: int, parameters: BatchingParameters) -> Point:
             result = sweep(
                 server,
                 rate=rate,
                 payload=payload,
                 rows=rows,
                 where=where,
-                base=candidate.parameters,
+                base=parameters,
                 seconds=seconds,
                 seed=seed,
                 keep=False,
                 progress=False,
-                on_window=on_window,
+                on_window=lambda _, loaded: on_window(done, loaded),
             )
             if result.interrupted:
                 raise KeyboardInterrupt
-            pairs.append((result.points[0], candidate))
-            said.update(f"measured {len(pairs)} of {len(chosen)}")
+            said.update(f"measured {done + 1} of {len(chosen)}")
+            return result.points[0]
+
+        pairs = [(measure(i, each.parameters), each) for i, each in enumerate(chosen)]
     said.close()
     pairs.sort(key=lambda pair: _cost(pair[0], p99_ms))
     best = pairs[0][0]

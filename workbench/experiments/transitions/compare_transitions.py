@@ -83,9 +83,6 @@ def compare_transitions(
         ServingError: INVALID_ARGUMENT, this is no comparison; FAILED_PRECONDITION, the model has
             no version that serves; or why the new version does not load.
     """
-    names = [policy_name(name) for name in policies]
-    if not names or len(set(names)) < len(names):
-        raise invalid_argument(f"Name each policy once; had {', '.join(policies) or 'none'}")
     if (repeats is not None and repeats < 1) or not rate > 0 or most_repeats < 1:
         raise invalid_argument(
             f"repeats, most_repeats and rate must be positive; were {repeats}, {most_repeats} and "
@@ -93,9 +90,7 @@ def compare_transitions(
         )
     if not 0 < precision < 1:
         raise invalid_argument(f"precision must be between 0 and 1; was {precision}")
-    disks: tuple[Disk, ...] = (disk,) if isinstance(disk, str) else tuple(disk)
-    if not disks or not set(disks) <= set(_DISKS) or len(set(disks)) < len(disks):
-        raise invalid_argument(f"disk must be 'warm', 'cold' or both; was {disk!r}")
+    names, disks = _policy_names(policies), _disks(disk)
     old = server.versions.available
     if not old:
         raise failed_precondition(f"No version of {server.model} serves: publish one first")
@@ -141,11 +136,21 @@ def compare_transitions(
         precision if repeats is None else None,
         interrupted,
     )
-    return _kept(found) if keep else found
+    return keep_result("transitions", found.model, found, found.advice) if keep else found
 
 
-def _kept(found: TransitionComparison) -> TransitionComparison:
-    return keep_result("transitions", found.model, found, found.advice)
+def _policy_names(policies: Sequence[str]) -> list[str]:
+    names = [policy_name(name) for name in policies]
+    if not names or len(set(names)) < len(names):
+        raise invalid_argument(f"Name each policy once; had {', '.join(policies) or 'none'}")
+    return names
+
+
+def _disks(disk: Disk | Sequence[Disk]) -> tuple[Disk, ...]:
+    disks: tuple[Disk, ...] = (disk,) if isinstance(disk, str) else tuple(disk)
+    if not disks or not set(disks) <= set(_DISKS) or len(set(disks)) < len(disks):
+        raise invalid_argument(f"disk must be 'warm', 'cold' or both; was {disk!r}")
+    return disks
 
 
 @dataclass
