@@ -11,7 +11,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from workbench.experiments.recording.recording_figure import FAILED_COLOUR, VERSION_COLOURS
+from workbench.experiments.figure import FAILED_COLOUR, VERSION_COLOURS
 
 
 @pytest.mark.slow

@@ -12,6 +12,17 @@ _DOTS_PER_INCH = 110
 PAGE_WIDTH = 7.0
 """Inches between the margins of a book's page."""
 INK = "#333333"
+# Okabe and Ito's colours first, which colour-blind readers tell apart; as in the live views.
+VERSION_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#882255", "#5c4700")
+FAILED_COLOUR = "#b00020"
+STATE_LOOKS: dict[str, dict[str, Any]] = {
+    "START": {"alpha": 0.15},
+    "LOADING": {"alpha": 0.35, "hatch": "/////"},
+    "AVAILABLE": {"alpha": 1.0},
+    "UNLOADING": {"alpha": 0.35, "hatch": "....."},
+}
+"""How a lane shows a version's public state: solid while it serves, hatched while it comes or
+goes."""
 PRINT_STYLE: Any = {
     "font.size": 8,
     "axes.titlesize": 8.5,
@@ -35,6 +46,11 @@ PRINT_STYLE: Any = {
     "pdf.fonttype": 42,
 }
 """For `matplotlib.rc_context`: readable in print at the figure's own size."""
+
+
+def version_colour(version: int) -> str:
+    """The same in every figure, whichever versions are shown."""
+    return VERSION_COLOURS[(version - 1) % len(VERSION_COLOURS)]
 
 
 class Picture(Figure):

@@ -149,15 +149,17 @@ class PredictThenReveal(anywidget.AnyWidget):
 
     def plot(self) -> Picture:
         """Both curves: a figure that lasts."""
-        from workbench.experiments.figure import Picture
+        from workbench.experiments.figure import FAILED_COLOUR, VERSION_COLOURS, Picture
 
         figure = Picture(figsize=(6.0, 3.2), layout="constrained")
         axes = figure.subplots()
         places = range(len(self.about["xs"]))
         if self.guess:
-            axes.plot(places, self.guess, "o--", color="#0072B2", label="guessed", markersize=4)
+            axes.plot(
+                places, self.guess, "o--", color=VERSION_COLOURS[0], label="guessed", markersize=4
+            )
         if self.truth:
-            axes.plot(places, self.truth, "o-", color="#B00020", label="measured", markersize=4)
+            axes.plot(places, self.truth, "o-", color=FAILED_COLOUR, label="measured", markersize=4)
             axes.legend(frameon=False)
         axes.set_xticks(places, [f"{x:g}" for x in self.about["xs"]])
         axes.set_xlabel(self.about["xLabel"])

@@ -91,7 +91,7 @@ def test_the_html_stands_alone_and_says_what_is_wrong() -> None:
 
     assert "<b>Sweep of digits</b>, version 3: 3 points, engine, open loop, poisson, 12 s" in html
     assert "<td>2 [1, ?]</td>" in html
-    assert "the queue is full 12% of the time" in html
+    assert "The queue rejected 12% of the requests" in html
     assert "Most throughput: batch_timeout_micros 0" in html
     assert "<script" not in html
 

@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.experiments.figure import INK, PAGE_WIDTH, PRINT_STYLE, Picture
+from workbench.experiments.figure import (
+    FAILED_COLOUR,
+    INK,
+    PAGE_WIDTH,
+    PRINT_STYLE,
+    STATE_LOOKS,
+    Picture,
+    version_colour,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from workbench.experiments.recording.recording import Recording
 
-VERSION_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-FAILED_COLOUR = "#B00020"
 _GAP_COLOUR = "#F3DADA"
 _BLOCK_HEIGHT = 2.85
-_STATE_LOOK: dict[str, dict[str, Any]] = {
-    "START": {"alpha": 0.15, "hatch": None},
-    "LOADING": {"alpha": 0.35, "hatch": "/////"},
-    "AVAILABLE": {"alpha": 1.0, "hatch": None},
-    "UNLOADING": {"alpha": 0.35, "hatch": "....."},
-}
 # Steps of the manager that a reader can tell from the public state anyway.
 _SAME_AS_PUBLIC = frozenset({"new", "ready", "disabled", "error"})
 
@@ -60,7 +60,6 @@ def draw(
     if view is None:
         view = (-max(zeros), max(r.end - zero for r, zero in zip(recordings, zeros, strict=True)))
     versions = sorted({span.version for r in recordings for span in r.spans()})
-    colours = {v: VERSION_COLOURS[i % len(VERSION_COLOURS)] for i, v in enumerate(versions)}
     with mpl.rc_context(PRINT_STYLE):
         figure = Picture(
             figsize=(
@@ -86,16 +85,16 @@ def draw(
                 continue
             recording, zero = recordings[place], zeros[place]
             states, memory, requests = three
-            _draw_states(states, recording, zero, versions, colours, view)
-            _draw_memory(memory, recording, zero, colours)
-            _draw_requests(requests, recording, zero, colours)
+            _draw_states(states, recording, zero, versions, view)
+            _draw_memory(memory, recording, zero)
+            _draw_requests(requests, recording, zero)
             _draw_gaps((memory, requests), recording, zero)
             _head(states, titles[place] if titles else recording.title, recording)
             for axes, kind in zip(three, rows, strict=True):
                 kind.append(axes)
                 _tidy(axes, first=column == 0, last=axes is requests)
         _share(rows, view, ("state", "memory, MB", "latency, ms"), columns)
-        _legend(figure, rows, versions, colours)
+        _legend(figure, rows, versions)
     return figure
 
 
@@ -122,7 +121,6 @@ def _draw_states(
     recording: Recording,
     zero: float,
     versions: Sequence[int],
-    colours: dict[int, str],
     view: tuple[float, float],
 ) -> None:
     for span in recording.spans():
@@ -131,14 +129,14 @@ def _draw_states(
         end = min(view[1], recording.end - zero, span.end - zero)
         if end <= start:
             continue
-        look = _STATE_LOOK[span.state]
+        look = STATE_LOOKS[span.state]
         axes.barh(
             row,
             end - start,
             left=start,
             height=0.6,
-            color=colours[span.version],
-            edgecolor="white" if look["hatch"] else colours[span.version],
+            color=version_colour(span.version),
+            edgecolor="white" if "hatch" in look else version_colour(span.version),
             linewidth=0.0,
             **look,
         )
@@ -170,7 +168,7 @@ def _draw_states(
     axes.set_ylim(len(versions) - 0.5, -0.65)
 
 
-def _draw_memory(axes: Axes, recording: Recording, zero: float, colours: dict[int, str]) -> None:
+def _draw_memory(axes: Axes, recording: Recording, zero: float) -> None:
     table = recording.memory_by_version() / 2**20
     if table.empty or not len(table.columns):
         return
@@ -179,7 +177,7 @@ def _draw_memory(axes: Axes, recording: Recording, zero: float, colours: dict[in
     axes.stackplot(
         at,
         [table[v].to_numpy() for v in order],
-        colors=[colours.get(int(v), "#999999") for v in order],
+        colors=[version_colour(int(v)) for v in order],
         alpha=0.75,
         linewidth=0,
     )
@@ -200,7 +198,7 @@ def _draw_memory(axes: Axes, recording: Recording, zero: float, colours: dict[in
     )  # fmt: skip
 
 
-def _draw_requests(axes: Axes, recording: Recording, zero: float, colours: dict[int, str]) -> None:
+def _draw_requests(axes: Axes, recording: Recording, zero: float) -> None:
     from matplotlib.ticker import LogLocator, NullLocator
 
     load = recording.load
@@ -208,7 +206,7 @@ def _draw_requests(axes: Axes, recording: Recording, zero: float, colours: dict[
     held = recording.held
     for version in sorted(set(load.version[load.succeeded].tolist())):
         mine = load.succeeded & (load.version == version)
-        colour = colours.get(int(version), "#999999")
+        colour = version_colour(int(version))
         one: Any = {"markersize": 1.7, "markeredgewidth": 0, "color": colour}
         ring: Any = {"markersize": 3.2, "markerfacecolor": "none", "markeredgewidth": 0.7}
         ring["markeredgecolor"] = colour
@@ -283,7 +281,6 @@ def _legend(
     figure: Any,
     rows: tuple[list[Axes], list[Axes], list[Axes]],
     versions: Sequence[int],
-    colours: dict[int, str],
 ) -> None:
     """What the looks mean, in the order of the panels."""
     from matplotlib.lines import Line2D
@@ -294,7 +291,7 @@ def _legend(
 
     grey = "#888888"
     entries: list[tuple[Any, str]] = [
-        (Patch(color=colours[v], linewidth=0), f"version {v}") for v in versions
+        (Patch(color=version_colour(v), linewidth=0), f"version {v}") for v in versions
     ]
     entries += [
         (Patch(facecolor=grey, alpha=0.5, hatch="/////", edgecolor="white"), "loading"),

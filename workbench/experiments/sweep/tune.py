@@ -227,7 +227,7 @@ def explain(point: Point, calibration: Calibration, p99_ms: float) -> str:
     single = calibration.service.median(point.rows) / 1e3
     if single > p99_ms:
         return (
-            f"The model is the limit: a lone request runs for {single:.3g} ms, more than the "
+            f"The model is the limit: a single request runs for {single:.3g} ms, more than the "
             f"{p99_ms:g} ms allowed."
         )
     size = point.batching.batch_limit
@@ -235,8 +235,8 @@ def explain(point: Point, calibration: Calibration, p99_ms: float) -> str:
     offered = point.offered * point.rows
     if offered > 0.9 * capacity:
         return (
-            f"The executors are the limit: {point.slots} of them run {capacity:.0f} rows/s at "
-            f"most, and {offered:.0f} are offered."
+            f"The executors are the limit: {point.slots} of them run at most {capacity:.0f} "
+            f"rows/s, and {offered:.0f} rows/s are offered."
         )
     problems = diagnose(point)
     if problems:
@@ -244,16 +244,16 @@ def explain(point: Point, calibration: Calibration, p99_ms: float) -> str:
     if point.queue >= max(point.run, point.overhead):
         return (
             f"Waiting for a batch is the largest part of the latency "
-            f"({point.queue * 1e3:.2f} ms of {_total(point):.2f} ms in the mean)."
+            f"({point.queue * 1e3:.2f} ms of {_total(point):.2f} ms on average)."
         )
     if point.run >= point.overhead:
         return (
             f"Running is the largest part of the latency ({point.run * 1e3:.2f} ms of "
-            f"{_total(point):.2f} ms in the mean): only a quicker model would help."
+            f"{_total(point):.2f} ms on average). Only a faster model would help."
         )
     return (
-        f"Neither waiting nor running: {point.overhead * 1e3:.2f} ms of {_total(point):.2f} ms in "
-        "the mean are spent on the way."
+        f"Transport and handling are the largest part of the latency "
+        f"({point.overhead * 1e3:.2f} ms of {_total(point):.2f} ms on average)."
     )
 
 

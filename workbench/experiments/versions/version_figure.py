@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.experiments.figure import PAGE_WIDTH, PRINT_STYLE, Picture
+from workbench.experiments.figure import PAGE_WIDTH, PRINT_STYLE, VERSION_COLOURS, Picture
 from workbench.experiments.versions.example_images import images_of, stretched
 
 if TYPE_CHECKING:
     from workbench.experiments.versions.version_comparison import VersionComparison
 
-# Okabe and Ito's blue and vermilion: told apart by everybody, as in the figures of transitions.
-_COLORS = ("#0072b2", "#d55e00")
+_COLORS = VERSION_COLOURS[:2]
 _GALLERY = 6
 _ROW_HEIGHT, _GALLERY_HEIGHT = 2.3, 1.45
 # Answers that are longer do not fit below their picture.

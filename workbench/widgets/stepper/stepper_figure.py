@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.core.versions.policies import Version
 from workbench.core.versions.states import HarnessState
-from workbench.experiments.figure import INK, PAGE_WIDTH, Picture
+from workbench.experiments.figure import INK, PAGE_WIDTH, STATE_LOOKS, Picture
 from workbench.widgets.base.colours import FAILED, version_colour
 
 if TYPE_CHECKING:
@@ -17,14 +17,13 @@ if TYPE_CHECKING:
 SHOWN = 12
 """Moments in the figure, the latest; the table has all."""
 _S = HarnessState
-# As in the timeline: full where it answers, hatched where it comes or goes.
 _LOOK: dict[HarnessState, dict[str, Any]] = {
-    _S.LOADING: {"alpha": 0.35, "hatch": "/////"},
+    _S.LOADING: STATE_LOOKS["LOADING"],
     _S.STAGING: {"alpha": 0.2, "hatch": "/////"},
     _S.STAGED: {"alpha": 0.2},
-    _S.READY: {"alpha": 1.0},
-    _S.QUIESCING: {"alpha": 0.35, "hatch": "....."},
-    _S.UNLOADING: {"alpha": 0.35, "hatch": "....."},
+    _S.READY: STATE_LOOKS["AVAILABLE"],
+    _S.QUIESCING: STATE_LOOKS["UNLOADING"],
+    _S.UNLOADING: STATE_LOOKS["UNLOADING"],
 }
 _PALE: dict[str, Any] = {"alpha": 0.06}
 

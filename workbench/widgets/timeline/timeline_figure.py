@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from workbench.experiments.figure import INK, PAGE_WIDTH, Picture
+from workbench.experiments.figure import INK, PAGE_WIDTH, STATE_LOOKS, Picture
 from workbench.widgets.base.colours import FAILED, version_colour
 
 if TYPE_CHECKING:
@@ -17,12 +17,6 @@ LONGEST_SECONDS = 120.0
 _SHORTEST_SECONDS = 5.0
 _MARGIN_SECONDS = 2.0
 _APART_SECONDS = 20.0
-_LOOK: dict[str, dict[str, Any]] = {
-    "START": {"alpha": 0.15},
-    "LOADING": {"alpha": 0.35, "hatch": "/////"},
-    "AVAILABLE": {"alpha": 1.0},
-    "UNLOADING": {"alpha": 0.35, "hatch": "....."},
-}
 
 
 @dataclass(frozen=True)
@@ -147,7 +141,7 @@ def _lanes(
     for span in spans:
         left = max(span.start, start) - now
         width = span.end - now - left
-        look = {"alpha": 0.15, **_LOOK.get(span.state, {})}
+        look = {"alpha": 0.15, **STATE_LOOKS.get(span.state, {})}
         axes.barh(
             versions.index(span.version), width, left=left, height=0.7, edgecolor="white",
             linewidth=0, facecolor=version_colour(span.version), **look,
