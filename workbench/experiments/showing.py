@@ -7,6 +7,7 @@ Each takes its table of functions from the package that has them (`workbench.exp
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -39,6 +40,15 @@ class Shows(Generic[T]):
         if show is None:
             raise NotImplementedError(f"Nothing shows a {type(result).__name__}")
         return show(result, *options)
+
+
+def in_notebook() -> bool:
+    """Whether there is a kernel that a widget could talk to: not in a terminal, not in a script."""
+    if "IPython" not in sys.modules:
+        return False
+    from IPython import get_ipython
+
+    return getattr(get_ipython(), "kernel", None) is not None
 
 
 figures: Shows[Picture] = Shows()

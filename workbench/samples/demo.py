@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from workbench.client import serve
 from workbench.experiments.recording.recording import Recording, record
 from workbench.experiments.recording.recording_figure import draw
@@ -44,8 +46,9 @@ def _run(output: Path, base: Path) -> int:
     try:
         digits = load_digits()
         answer = server.predict(digits.x_test[:1])
+        assert isinstance(answer, np.ndarray)
         print(f"  {server.url}")
-        print(f"  the first test digit is a {digits.y_test[0]}; the model says {answer.argmax()}")  # type: ignore[union-attr]
+        print(f"  the first test digit is a {digits.y_test[0]}; the model says {answer.argmax()}")
 
         print(f"From here on a client sends {RATE:.0f} requests a second.")
         with (

@@ -9,7 +9,8 @@ from workbench.client.display.orders import ORDERS
 from workbench.client.server import Server
 from workbench.core.status import ServingError
 from workbench.core.versions.policies import ALIASES
-from workbench.widgets.base.durable import display_live, in_notebook
+from workbench.experiments.showing import in_notebook
+from workbench.widgets.base.durable import display_live
 from workbench.widgets.base.live import LiveWidget
 
 
@@ -48,5 +49,5 @@ def show(server: Server) -> None:
     # As it reads in a terminal.
     from IPython.lib.pretty import pretty
 
-    text = pretty(server)  # type: ignore[no-untyped-call]
+    text = pretty(server)
     display_live(widget, server._repr_html_(), text)

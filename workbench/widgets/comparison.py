@@ -13,9 +13,10 @@ from workbench.client.display.exact_numbers import version_of
 from workbench.client.publishing import saving
 from workbench.client.server import Server
 from workbench.core.status import Code, ServingError, failed_precondition
+from workbench.experiments.showing import in_notebook
 from workbench.experiments.versions.example_images import example_png, images_of
 from workbench.experiments.versions.version_comparison import VersionComparison
-from workbench.widgets.base.durable import display_live, in_notebook
+from workbench.widgets.base.durable import display_live
 from workbench.widgets.base.live import LiveWidget
 
 PAGE = 12

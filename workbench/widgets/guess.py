@@ -20,7 +20,8 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
-from workbench.widgets.base.durable import Lasting, Output, display_live, in_notebook, lasting
+from workbench.experiments.showing import in_notebook
+from workbench.widgets.base.durable import Lasting, Output, display_live, lasting
 from workbench.widgets.base.live import MODULE, answer_in_subshells
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ recording's axis.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -105,12 +105,12 @@ def public_spans(events: pd.DataFrame, model: str, end: float) -> list[Span]:
         for e in of_model(events, model)
         if e["kind"] == "state"
     )
-    return _spans(changes, end, last="END")
+    return spans_between(changes, end, last="END")
 
 
 def harness_spans(events: pd.DataFrame, model: str, end: float) -> list[Span]:
     """Each version's harness states between 0 and `end`: the steps the manager takes."""
-    return _spans(_harness_changes(events, model), end, last="")
+    return spans_between(_harness_changes(events, model), end, last="")
 
 
 def _harness_changes(events: pd.DataFrame, model: str) -> Iterator[tuple[float, int, str]]:
@@ -132,7 +132,9 @@ def _harness_changes(events: pd.DataFrame, model: str) -> Iterator[tuple[float, 
             yield event["at"], version, state
 
 
-def _spans(changes: Iterator[tuple[float, int, str]], end: float, last: str) -> list[Span]:
+def spans_between(changes: Iterable[tuple[float, int, str]], end: float, last: str) -> list[Span]:
+    """Spans of changes (when, which version, to which state), oldest first, between 0 and `end`.
+    A version that enters the state `last` has none from then on."""
     open_spans: dict[int, Span] = {}
     spans: list[Span] = []
     for at, version, state in changes:

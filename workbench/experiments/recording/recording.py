@@ -245,6 +245,18 @@ class Recording:
         }
 
     @property
+    def brief(self) -> str:
+        """What became of requests and service, in a line."""
+        gap, held = self.gap_seconds, int(self.held.sum())
+        parts = [f"{self.failed:,} failed" if self.failed else "none failed"]
+        parts += [f"{held:,} held"] if held else []
+        if math.isinf(gap):
+            parts.append("no version until the end")
+        else:
+            parts.append(f"no version for {gap * 1e3:.0f} ms" if gap else "always served")
+        return ", ".join(parts)
+
+    @property
     def frame(self) -> pd.DataFrame:
         """One row a request, as of `LoadResult.frame`; whether it was held, and for how long."""
         return self.load.frame.assign(held=self.held, held_wait=self.held_wait)

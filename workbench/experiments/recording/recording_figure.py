@@ -100,18 +100,9 @@ def draw(
 
 def _head(axes: Axes, title: str, recording: Recording) -> None:
     """The policy, and below it what became of requests and service."""
-    failed = recording.failed
-    requests = "none failed" if failed == 0 else f"{failed:,} failed"
-    held = int(recording.held.sum())
-    if held:
-        requests += f", {held:,} held"
-    gap = recording.gap_seconds
-    away = "never away" if gap == 0 else f"away {gap * 1e3:.0f} ms"
-    if np.isinf(gap):
-        away = "away and not back"
     axes.set_title(title, loc="left", fontweight="bold", color=INK, pad=11.5)
     axes.text(
-        0, 1.0, f"{requests}, {away}", transform=axes.transAxes, fontsize=7.5, color=INK,
+        0, 1.0, recording.brief, transform=axes.transAxes, fontsize=7.5, color=INK,
         ha="left", va="bottom",
     )  # fmt: skip
 

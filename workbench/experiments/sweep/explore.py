@@ -21,7 +21,7 @@ from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.service_time import sizes_up_to
 from workbench.experiments.simulator.simulate import CURVE_REQUESTS, SimulationResult
 from workbench.experiments.sweep.diagnosis import diagnose
-from workbench.experiments.sweep.point import SATURATED, STABLE, Point, without_infinity
+from workbench.experiments.sweep.point import SATURATED, STABLE, Point, keeps_up, without_infinity
 from workbench.experiments.sweep.tune import resized
 from workbench.load.arrivals import poisson
 from workbench.load.intervals import Interval
@@ -172,7 +172,6 @@ def predicted_point(
     sizes = np.bincount(result.sizes)
     held = result.batch[result.answered]
     run = float((result.ended - result.started)[held].mean()) if len(held) else 0.0
-    kept_up = achieved >= 0.95 * offered and rejected <= 0.01
     return Point(
         parameters=parameters.to_json(),
         load={"rate": setting.rate},
@@ -192,7 +191,7 @@ def predicted_point(
         occupancy=summary["occupancy"],
         send_delay_p99=0.0,
         memory_bytes=None,
-        verdict=STABLE if kept_up else SATURATED,
+        verdict=STABLE if keeps_up(offered, achieved, rejected) else SATURATED,
     )
 
 

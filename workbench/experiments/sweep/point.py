@@ -245,12 +245,17 @@ def _verdict(
     latency: Mapping[str, Interval],
 ) -> str:
     open_loop = "rate" in load
-    if open_loop and (rejected > _REJECTED or achieved.estimate < _KEPT_UP * offered):
+    if open_loop and not keeps_up(offered, achieved.estimate, rejected):
         # Where the server cannot keep up, late sending is its doing as well.
         return SATURATED if not _generator_behind(windows) else LIMITED
     if any(window.limited for window in windows):
         return LIMITED
     return STABLE if "p99" in latency and latency["p99"].bounded else TOO_FEW
+
+
+def keeps_up(offered: float, achieved: float, rejected: float) -> bool:
+    """Whether a server answers what an open loop offers: rates a second, and the rejected share."""
+    return rejected <= _REJECTED and achieved >= _KEPT_UP * offered
 
 
 def _generator_behind(windows: Sequence[Window]) -> bool:

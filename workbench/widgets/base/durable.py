@@ -80,9 +80,7 @@ class Output:
         """Write it; with `update`, in place of what was written before. From any thread."""
         from IPython.display import publish_display_data
 
-        publish_display_data(  # type: ignore[no-untyped-call]
-            what.bundle(), transient=self._transient, update=update
-        )
+        publish_display_data(what.bundle(), transient=self._transient, update=update)
 
 
 def display_live(widget: ipw.DOMWidget, html: str, text: str, png: bytes | None = None) -> Output:
@@ -98,17 +96,7 @@ def display_live(widget: ipw.DOMWidget, html: str, text: str, png: bytes | None 
     # anywidget tells metadata, too; ipywidgets' own parts have none.
     data, metadata = shown if isinstance(shown, tuple) else (shown, {})
     data["text/plain"] = text
-    publish_display_data(data, metadata)  # type: ignore[no-untyped-call]
+    publish_display_data(data, metadata)
     output = Output()
     output.show(Lasting(html, text, png))
     return output
-
-
-def in_notebook() -> bool:
-    """Whether there is a kernel that a widget could talk to: not in a terminal, not in a script."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
-    shell = get_ipython()
-    return shell is not None and getattr(shell, "kernel", None) is not None

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.client.server import Server
 from workbench.core.status import failed_precondition, invalid_argument
 from workbench.experiments.load.borrowed_settings import in_force
+from workbench.experiments.showing import in_notebook
 from workbench.experiments.simulator.calibrate import calibrate as run_calibration
 from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.sweep.explore import (
@@ -34,7 +35,7 @@ from workbench.experiments.sweep.explore import (
 from workbench.experiments.sweep.point import Point
 from workbench.experiments.sweep.sweep import sweep
 from workbench.experiments.sweep.sweep_result import SweepResult, batching_text_proto
-from workbench.widgets.base.durable import Lasting, Output, display_live, in_notebook
+from workbench.widgets.base.durable import Lasting, Output, display_live
 from workbench.widgets.base.latest import Latest
 from workbench.widgets.base.live import LiveWidget
 

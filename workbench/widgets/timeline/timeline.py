@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from workbench.client.server import Server
-from workbench.widgets.base.durable import Lasting, Output, display_live, in_notebook, lasting
+from workbench.experiments.showing import in_notebook
+from workbench.widgets.base.durable import Lasting, Output, display_live, lasting
 from workbench.widgets.base.live import LiveWidget
 from workbench.widgets.timeline.timeline_figure import frame_of, plot_timeline, text_of, title_of
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.experiments.figure import INK, PAGE_WIDTH, STATE_LOOKS, Picture
+from workbench.experiments.recording.recorded_timeline import Span, spans_between
 from workbench.widgets.base.colours import FAILED, version_colour
 
 if TYPE_CHECKING:
@@ -19,29 +19,15 @@ _MARGIN_SECONDS = 2.0
 _APART_SECONDS = 20.0
 
 
-@dataclass(frozen=True)
-class Span:
-    """A version was in a state from `start` to `end`, in seconds on the server's clock."""
-
-    version: int
-    state: str
-    start: float
-    end: float
-
-
 def spans_of(news: Mapping[str, Any]) -> list[Span]:
-    """The states that the events of a pulse tell; one that still holds ends now."""
-    began: dict[int, tuple[str, float]] = {}
-    found = []
-    for event in news["events"]:
-        if event["kind"] != "state" or event.get("version") is None:
-            continue
-        version, at = event["version"], event["monotonic"]
-        if version in began:
-            found.append(Span(version, *began.pop(version), at))
-        if event["data"]["state"] != "END":
-            began[version] = (event["data"]["state"], at)
-    found += [Span(v, state, at, news["now"]) for v, (state, at) in began.items()]
+    """The states that the events of a pulse tell, in seconds on the server's clock; one that still
+    holds ends now."""
+    changes = (
+        (event["monotonic"], event["version"], event["data"]["state"])
+        for event in news["events"]
+        if event["kind"] == "state" and event.get("version") is not None
+    )
+    found = spans_between(changes, news["now"], last="END")
     return sorted(found, key=lambda span: (span.version, span.start))
 
 
