@@ -1,4 +1,4 @@
-"""One fault that has been caused: what was done, what the server says of it, and its repair."""
+"""A fault that was caused: what was done, how the server reports it, and how it is repaired."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Fault:
     Attributes:
         name: the function that caused it.
         done: what was done, in words.
-        said: what the server says of it, in words.
+        said: how the server reports it, in words.
         version: the bad version; None where the fault is not one of a version.
         repairs: what `undo` does, the last first.
     """
@@ -48,7 +48,7 @@ class Fault:
         return events[mine & (events["monotonic"] >= self._since)].reset_index(drop=True)
 
     def undo(self) -> None:
-        """Repair what was done, and wait until the model answers again; a second time, nothing.
+        """Repair what was done, and wait until the model answers again. Repeated calls do nothing.
 
         Raises:
             ServingError: DEADLINE_EXCEEDED, it did not.
@@ -91,7 +91,7 @@ def event_of(fault: Fault, kind: str, pid: int | None = None) -> dict[str, Any]:
             found.extend(d for d in data if pid is None or d["pid"] == pid)
         return bool(found)
 
-    until(look, f"the server tells of it ({kind})")
+    until(look, f"the server reports the event {kind}")
     return found[0]
 
 
@@ -115,6 +115,7 @@ def until(holds: Callable[[], bool], what: str) -> None:
     while not holds():
         if time.monotonic() > end:
             raise ServingError(
-                Code.DEADLINE_EXCEEDED, f"Waited {NOTICED_SECONDS:.0f} s in vain until {what}"
+                Code.DEADLINE_EXCEEDED,
+                f"Timed out after {NOTICED_SECONDS:.0f} s waiting until {what}",
             )
         time.sleep(_LOOK_SECONDS)

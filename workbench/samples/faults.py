@@ -1,4 +1,4 @@
-"""Faults, caused for real on a server that nobody depends on: `wb.faults.killed_worker(server)`.
+"""Causes real faults on a server that nobody depends on: `wb.faults.killed_worker(server)`.
 
     server = wb.faults.scratch(wb.serve(model, name="scratch"))
     with wb.faults.half_copied(server) as fault:
@@ -89,10 +89,10 @@ def half_copied(server: Server, *, anyway: bool = False) -> Fault:
             os.truncate(data, int(data.stat().st_size * _HALF))
             os.rename(copy, folder)
         fault.done = f"Version {number} was copied into place by hand, and {data.name} only half"
-        # The server is not told that it is complete, as it is not told by `cp`.
+        # Like `cp`, this does not tell the server that the folder is complete.
         server._control.request("POST", model_path(server.model, "poll"), {})
         until(lambda: number in server.versions.waiting, "the incomplete folder is seen")
-        fault.said = f"version {number} is waited for: {server.versions.waiting[number]}"
+        fault.said = f"version {number} is not loaded yet: {server.versions.waiting[number]}"
     return fault
 
 
@@ -205,7 +205,9 @@ def paused_worker(server: Server, seconds: float = 1.0, *, anyway: bool = False)
         os.kill(worker, signal.SIGSTOP)
         timer.start()
         fault.done = f"The worker of version {version} (pid {worker}) was stopped for {seconds:g} s"
-        fault.said = f"version {version} is {state_of(server, version)}, since nothing is amiss yet"
+        fault.said = (
+            f"version {version} is {state_of(server, version)}, because the server has not noticed"
+        )
     return fault
 
 
@@ -275,7 +277,7 @@ def stampede(server: Server, x: Any = None, requests: int = 5000, *, anyway: boo
         ServingError: as `half_copied`; INVALID_ARGUMENT, `requests` is not positive.
     """
     if type(requests) is not int or requests < 1:
-        raise invalid_argument(f"A stampede is one request or more; was {requests!r}")
+        raise invalid_argument(f"requests must be a positive whole number; was {requests!r}")
     _ready(server, anyway)
     with caused(server, "stampede", f"{requests} requests were sent at once") as fault:
         payload = make_payload(server, x)
@@ -290,7 +292,7 @@ def stampede(server: Server, x: Any = None, requests: int = 5000, *, anyway: boo
     return fault
 
 
-# What they share.
+# Shared parts.
 
 
 def _ready(server: Server, anyway: bool) -> Path:
@@ -302,19 +304,19 @@ def _ready(server: Server, anyway: bool) -> Path:
     entry = server._control.entry()
     if not anyway and not (Path(entry.folder) / _MARK).exists():
         raise failed_precondition(
-            f"Server {server.name!r} is not marked as scratch, and somebody may depend on it: mark "
-            "it with wb.faults.scratch(server), or say anyway=True"
+            f"Server {server.name!r} is not marked as scratch, so others may depend on it: mark it "
+            "with wb.faults.scratch(server), or pass anyway=True"
         )
     available = available_versions(server)
     if not available:
-        raise failed_precondition(f"No version of {server.model} serves, so nothing can be broken")
+        raise failed_precondition(f"No version of {server.model} is available: publish one first")
     return version_folders(server.base_path)[max(available)]
 
 
 def _check_hold(seconds: float) -> None:
     if not 0 < seconds <= LONGEST_HOLD_SECONDS:
         raise invalid_argument(
-            f"A process can be stopped for {LONGEST_HOLD_SECONDS:.0f} s at most; was {seconds!r}"
+            f"seconds must be between 0 and {LONGEST_HOLD_SECONDS:.0f}; was {seconds!r}"
         )
 
 
@@ -327,12 +329,12 @@ def _copy(source: Path) -> Iterator[Path]:
 def _weights(folder: Path) -> Path:
     found = sorted((folder / "variables").glob("variables.data-*"), key=os.path.getsize)
     if not found or not found[-1].stat().st_size:
-        raise failed_precondition(f"{folder.name} has no weights that could be damaged")
+        raise failed_precondition(f"{folder.name} has no weights to damage")
     return found[-1]
 
 
 def _publish_bad(fault: Fault, copy: Path) -> None:
-    """Publish a version that must not load; what the publisher is told."""
+    """Publish a version that must not load, and note the error that the publisher gets."""
     server = fault.server
     number = fault.version = next_version(server.base_path)
     fault.repairs.callback(_take_away, server, number)
@@ -343,7 +345,7 @@ def _publish_bad(fault: Fault, copy: Path) -> None:
             raise
         fault.said = f"{error.code.name}: {error.message}"
         return
-    raise failed_precondition(f"Version {number} loads all the same: the fault had no effect")
+    raise failed_precondition(f"Version {number} loaded nevertheless: the fault had no effect")
 
 
 def _take_away(server: Server, version: int) -> None:

@@ -1,4 +1,4 @@
-"""Two versions side by side, to look through and to act upon: the result of a comparison, live."""
+"""The result of comparing two versions, live: examples to look through, and actions."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ class ComparisonWidget(LiveWidget):
         server._control.request("POST", model_path(server.model, "poll"), {"complete": [version]})
         server.wait_for(version)
         if newest:
-            return f"Version {version} serves; what is published next will take its place."
+            return f"Version {version} serves. The next version that is published replaces it."
         return (
-            f"Version {version} serves, by its number: what is published next has to wait until "
-            "version_policy is 'latest' again (Undo)."
+            f"Version {version} serves, pinned by its number. Versions published later do not "
+            "serve until version_policy is 'latest' again (Undo)."
         )
 
     def undo(self) -> str:
@@ -109,7 +109,7 @@ class ComparisonWidget(LiveWidget):
 
     def _served(self) -> Server:
         if self._server is None or not self._server.running:
-            raise ServingError(Code.NOT_FOUND, "The server that was compared has ended")
+            raise ServingError(Code.NOT_FOUND, "The server of this comparison has stopped")
         return self._server
 
     # What it tells.

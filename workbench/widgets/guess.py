@@ -122,15 +122,16 @@ class PredictThenReveal(anywidget.AnyWidget):
         unit, place = self.about["xLabel"], self.about["xs"][worst]
         mean = float(off.mean())
         if mean <= NEAR:
-            said = "You saw it coming"
+            said = "You predicted it well"
         elif _alike(guess, truth):
-            said = "The shape is right, the size is not"
+            said = "The shape is right, but not the size"
         else:
-            said = "It is not as you thought"
-        way = "above" if guess[worst] > truth[worst] else "below"
+            said = "It behaves differently from your guess"
+        way = "high" if guess[worst] > truth[worst] else "low"
         return (
-            f"{said}: on average {mean:.0%} of the measured range off, most at {place:g} {unit}, "
-            f"where you were {way} ({guess[worst]:.3g} instead of {truth[worst]:.3g})."
+            f"{said}: the mean error is {mean:.0%} of the measured range. It is largest at "
+            f"{place:g} {unit}, where your guess was too {way} ({guess[worst]:.3g} instead of "
+            f"{truth[worst]:.3g})."
         )
 
     @property

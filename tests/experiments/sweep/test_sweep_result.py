@@ -61,12 +61,12 @@ def test_a_limit_that_nobody_keeps() -> None:
         result(SLOW, QUICK).recommend(p99_ms=4.1)
     assert none.value == ServingError(
         Code.FAILED_PRECONDITION,
-        "No stable point has its 99th percentile surely within 4.1 ms; the nearest is 4 ms with "
+        "No stable point keeps its 99th percentile within 4.1 ms; the closest is 4 ms with "
         "batch_timeout_micros 0, max_batch_size 32 at 1000 requests/s",
     )
     with pytest.raises(ServingError) as unstable:
         result(DROWNED).recommend()
-    assert str(unstable.value) == "No point was stable: measure longer, or at lower rates"
+    assert str(unstable.value) == "No point was stable: measure for longer, or at lower rates"
 
 
 def test_it_survives_json_and_has_no_infinity_in_it() -> None:

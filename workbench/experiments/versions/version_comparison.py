@@ -1,4 +1,4 @@
-"""What a comparison of two versions found: sentences, tables, a figure, and an assertion."""
+"""The result of comparing two versions: sentences, tables, and an assertion for tests."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _KEPT_BYTES = 32 * 10**6
 
 @dataclass(frozen=True)
 class VersionFacts:
-    """What a version is, apart from what it says; sizes in bytes, times in seconds."""
+    """A version's size, memory and load time; sizes in bytes, times in seconds."""
 
     version: int
     size_bytes: int
@@ -50,7 +50,7 @@ class VersionFacts:
 
 @dataclass(frozen=True, eq=False)
 class VersionComparison:
-    """Two versions of a model after the same questions.
+    """Two versions of a model that were asked the same.
 
     Attributes:
         inputs: what both were asked; `answers`: the outputs of both, by name.
@@ -100,7 +100,7 @@ class VersionComparison:
         """The class that each version gives each example; None where there are none."""
         found = self._classes(self.answer)
         if found is not None and self.labels is not None and self.labels.dtype.kind == "f":
-            # Numbers are to be met, not named.
+            # The labels are numbers to predict, not classes.
             return None
         return found
 
@@ -206,7 +206,7 @@ class VersionComparison:
         rows["99th percentile of latency (ms)"] = (float(p99[0]), float(p99[1]))
         rows["memory of its worker (MB)"] = (_megabytes(one), _megabytes(two))
         rows["size on disk (MB)"] = (one.size_bytes / 2**20, two.size_bytes / 2**20)
-        # One load each, beside whatever else went on then: it is told, and not compared.
+        # A single load of each is too noisy to compare, so it is only reported.
         rows["load time, of one load (s)"] = (one.load_seconds, two.load_seconds)
         return pd.DataFrame.from_dict(
             rows, orient="index", columns=[f"version {v}" for v in self.versions]
@@ -248,13 +248,13 @@ class VersionComparison:
     # Words.
 
     def sentences(self) -> list[str]:
-        """What was found, a sentence each."""
+        """The findings, one sentence each."""
         first, second = self.versions
         count = len(self._equal)
         kind = "class" if self.classes is not None else "answer"
         differing = int((~self._equal).sum())
         said = [
-            f"Both give the same {kind} to {count - differing} of {count} examples "
+            f"Both versions give the same {kind} for {count - differing} of {count} examples "
             f"({self.agreement:.2%})."
         ]
         for each in self.outputs:
@@ -270,17 +270,18 @@ class VersionComparison:
                 )
         if self.accuracies is not None and self.only_right is not None:
             assert self.p_value is not None
-            sure = "more than" if self.p_value < _SIGNIFICANT else "no more than"
-            said.append(
-                f"Version {first} is right on {self.accuracies[0]:.1%} and version {second} on "
-                f"{self.accuracies[1]:.1%}; {self.only_right[0]} and {self.only_right[1]} examples "
-                f"only the one gets right, {sure} chance explains (McNemar's exact test, "
-                f"p = {self.p_value:.2g})."
-            )
+            sure = "significant" if self.p_value < _SIGNIFICANT else "not significant"
+            said += [
+                f"Version {first} is right on {self.accuracies[0]:.1%} of the examples, version "
+                f"{second} on {self.accuracies[1]:.1%}.",
+                f"Only version {first} is right on {self.only_right[0]} examples, only version "
+                f"{second} on {self.only_right[1]}: the difference is {sure} (McNemar's exact "
+                f"test, p = {self.p_value:.2g}).",
+            ]
         if self.errors is not None:
             said.append(
-                f"Version {first} is off by {self.errors[0][0]:.3g} and version {second} by "
-                f"{self.errors[1][0]:.3g} in the mean."
+                f"The mean absolute error is {self.errors[0][0]:.3g} for version {first} and "
+                f"{self.errors[1][0]:.3g} for version {second}."
             )
         said.append(f"Version {second} is {self.latency}.")
         if self.changes and self.changes[0] != "signatures unchanged":
@@ -342,7 +343,7 @@ class VersionComparison:
             "changes": list(self.changes),
             "sentences": self.sentences(),
         }
-        # What is no number as null: JSON has neither NaN nor infinity.
+        # NaN and infinity become null: JSON has neither.
         plain: dict[str, Any] = json.loads(json.dumps(data), parse_constant=lambda _: None)
         if not arrays:
             return plain
