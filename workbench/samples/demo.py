@@ -1,4 +1,4 @@
-"""The demonstration: a model's whole life on a server, told in a terminal, kept as a figure."""
+"""The demonstration: a model's whole life on a server, shown in a terminal and as a figure."""
 
 from __future__ import annotations
 

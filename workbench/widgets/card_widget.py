@@ -15,7 +15,7 @@ from workbench.widgets.base.live import LiveWidget
 
 
 def card(server: Server) -> LiveWidget:
-    """The card of a server's model: it follows the server while somebody looks at it.
+    """The card of a server's model: it follows the server while it is visible.
 
     Raises:
         ServingError: NOT_FOUND, the server has ended.

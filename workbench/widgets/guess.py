@@ -6,7 +6,7 @@
     )
     guess
 
-What is compared is the learner's curve with the learner's own measurement, on this machine.
+It compares the learner's curve with the learner's own measurement on this machine.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class PredictThenReveal(anywidget.AnyWidget):
         return figure
 
     def lasting(self) -> Lasting:
-        """What is left of it when the kernel has gone."""
+        """Its contents for a notebook without the kernel."""
         return lasting(self.about["question"], repr(self), self.frame, self.plot())
 
     def _ipython_display_(self) -> None:
@@ -197,7 +197,7 @@ class PredictThenReveal(anywidget.AnyWidget):
         try:
             text, ok = self.reveal(message["guess"], self._report), True
         except Exception as error:
-            # Whatever it is, the one who pressed the button is told.
+            # Whatever the error, it is shown beside the button.
             text, ok = str(error) or type(error).__name__, False
         self.send({"kind": "done", "id": message.get("id"), "ok": ok, "text": text})
 

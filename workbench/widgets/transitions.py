@@ -109,7 +109,7 @@ def run_data(run: Run) -> dict[str, Any]:
 
 def dots(recording: Recording) -> list[list[float]]:
     """Requests as (due, microseconds, version, 0 answered | 1 held | 2 failed), by time. A failed
-    request has no latency, and what it took until it failed."""
+    request has no latency; its microseconds are the time until it failed."""
     load = recording.load
     held = recording.held & load.succeeded
     kinds = np.where(load.succeeded, np.where(held, _HELD, _ANSWERED), _FAILED)

@@ -89,7 +89,9 @@ def test_a_stretch_of_noise_that_hits_one_of_two_equals_is_no_difference(seed: i
 
 
 def test_too_few_pairs_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"10 pairs are too few for alpha 0\.001: measure at least 11 pairs"):
+    with pytest.raises(
+        ValueError, match=r"10 pairs are too few for alpha 0\.001: measure at least 11 pairs"
+    ):
         paired_latency(np.ones(10), np.ones(10))
 
 

@@ -141,7 +141,7 @@ def test_cancel_ends_a_measurement_and_the_server_is_as_before(
     assert page.done(2) == (True, "")
     with pytest.raises(ServingError, match="Another experiment is changing the batching of half"):
         explorer.measure()
-    with pytest.raises(ServingError, match="It is measuring already"):
+    with pytest.raises(ServingError, match="The explorer is measuring already"):
         long.calibrate()
     page.say(op="cancel", id=3)
     assert page.done(3) == (True, "cancelling …")
@@ -183,7 +183,7 @@ def test_what_cannot_be_simulated_says_why(
     page = ExplorerPage(live.sweep_explorer(CALIBRATION), monkeypatch)
     page.say(op="curve", id=1, setting={**SETTING.to_json(), "rate": -1}, axis="rate")
     assert page.done(1) == (False, "rate must be a number of at least 1; was -1")
-    with pytest.raises(ServingError, match="requests of 1 rows, and those here have 2"):
+    with pytest.raises(ServingError, match="requests of 1 rows, not 2: calibrate with rows=2"):
         live.sweep_explorer(CALIBRATION, rows=2)
 
 

@@ -1,4 +1,4 @@
-"""How the load generator sends over HTTP/1.1: requests built once, over keep-alive connections."""
+"""Sends the load generator's requests over HTTP/1.1, built once, on keep-alive connections."""
 
 from __future__ import annotations
 

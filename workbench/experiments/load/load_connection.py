@@ -1,4 +1,4 @@
-"""What a load run and its connections ask of each other, whatever the protocol.
+"""The interface between a load run and its connections, for every protocol.
 
 A *connection* is a place for one request in flight. Requests are known by their number.
 """
@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class Connection(Protocol):
-    """Sends one request at a time, and tells its `Sender` what came of it."""
+    """Sends one request at a time, and reports the outcome to its `Sender`."""
 
     request: int | None
     """The number of the request that is in flight or being connected for."""

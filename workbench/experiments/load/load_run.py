@@ -1,4 +1,4 @@
-"""One run of the load generator: requests at the times a schedule says, and what came of each.
+"""One run of the load generator: requests at the times a schedule says, and the outcome of each.
 
 Every request has an *intended* time. In an open loop it is drawn beforehand and does not wait
 for anybody: if all connections are busy, the request waits for one, and that wait is part of

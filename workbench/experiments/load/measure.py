@@ -1,4 +1,4 @@
-"""One window of load at one setting, by whatever way it enters, as one kind of record."""
+"""Measures one window of load at one setting; the record is the same wherever the load enters."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ do more. A late sender below it has waited for a CPU with the server, not instea
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """What one stretch of load measured.
+    """The measurements of one stretch of load.
 
     Attributes:
         seconds: of sending.

@@ -1,4 +1,4 @@
-"""What the events of a recording say, as stretches of time: states, gaps, decisions, drains.
+"""Turns the events of a recording into stretches of time: states, gaps, decisions, drains.
 
 Everything here is a function of the events of one model, with a column `at` in seconds on the
 recording's axis.
@@ -75,7 +75,7 @@ class Release:
     requests: int
 
 
-# Harness states that an event of another kind than `state` tells of.
+# Harness states that events of other kinds than `state` report.
 _HARNESS_OF = {
     "load_approved": "load-approved",
     "staging": "staging",
@@ -164,7 +164,7 @@ def resident(spans: list[Span]) -> list[Span]:
 
 
 def gaps(events: pd.DataFrame, model: str) -> list[Gap]:
-    """When no version was available; what is before the first available one is no gap."""
+    """When no version was available. The time before the first available one is not a gap."""
     found: list[Gap] = []
     serving: set[int] = set()
     since: float | None = None
@@ -210,7 +210,7 @@ def warm_ups(events: pd.DataFrame, model: str, end: float) -> list[Span]:
 
 
 def drains(events: pd.DataFrame, model: str, end: float) -> list[Drain]:
-    """When versions answered what they still had."""
+    """When versions that were leaving answered their last requests."""
     begun: dict[int, tuple[float, int]] = {}
     found: list[Drain] = []
     for event in of_model(events, model):
@@ -234,7 +234,7 @@ def releases(events: pd.DataFrame, model: str) -> list[Release]:
 
 
 def wanted_at(events: pd.DataFrame, model: str) -> float:
-    """When what is wanted first changed after the recording began; 0.0 where it never did."""
+    """When the wanted versions first changed after the recording began; 0.0 if they never did."""
     for event in of_model(events, model):
         if event["at"] >= 0 and event["kind"] in ("aspired", "unaspired"):
             return float(event["at"])

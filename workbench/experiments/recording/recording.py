@@ -1,4 +1,4 @@
-"""What happens to live traffic, memory and states while something is done to a server.
+"""Records live traffic, memory and states while something is done to a server.
 
     with record(server, x, rate=100) as recording:
         server.publish(model)

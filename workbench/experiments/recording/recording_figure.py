@@ -1,9 +1,9 @@
 """The figure of a recording: states, memory and requests on one time axis.
 
 Several recordings stand side by side on the same axes, so that lengths and heights can be compared;
-their zero is the moment at which another version was wanted. Colours are told apart by colour-blind
-readers (Okabe and Ito's), and never carry a meaning alone. The size is that of a book's page: seven
-inches wide, with letters of 7 to 9 points.
+their zero is the moment at which another version was wanted. Colours are those of Okabe and Ito,
+which colour-blind readers can tell apart, and never carry a meaning alone. The size is that of a
+book's page: seven inches wide, with letters of 7 to 9 points.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How far a long experiment is: one line that is written anew, in a notebook or a terminal."""
+"""Shows the progress of a long experiment as one line, in a notebook or a terminal."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from workbench.experiments.showing import in_notebook
 
 
 class Progress:
-    """One line of text; silent where nobody would see it change.
+    """One line of text that is updated; silent where it could not be updated.
 
-    In a notebook the line is one output that is updated; in a terminal it is overwritten. What
-    `say` tells stays.
+    In a notebook the line is one output that is updated; in a terminal it is overwritten. Lines of
+    `say` stay.
     """
 
     def __init__(self, shown: bool = True) -> None:

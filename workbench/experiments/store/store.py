@@ -1,4 +1,4 @@
-"""Experiments kept in one SQLite file: what was measured is there tomorrow, to look at again.
+"""Keeps experiments in one SQLite file.
 
 The file lies in Jupyter's data folder. Several notebooks may write into it at once: it is in
 SQLite's write-ahead mode, and a writer waits for its turn.
@@ -102,7 +102,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
-        """What the file system refuses, in words for a person."""
+        """Turns errors of the file system into a ServingError with the path and the reason."""
         try:
             yield
         except (sqlite3.OperationalError, OSError) as error:
@@ -129,7 +129,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
     def _migrate(self) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version == len(MIGRATIONS):
-            # Nothing to write: what there is can be read on a full disk too.
+            # Nothing to write, so this works on a full disk too.
             return
         # The lock is taken before the version is read: of two processes that open an old file
         # at once, the second finds it migrated.
@@ -270,8 +270,8 @@ class Store(contextlib.AbstractContextManager["Store"]):
 def keep_result(kind: str, model: str, result: T, summary: str) -> T:
     """Keep a result, a dataclass with `to_json` and `number`; returns it with its number.
 
-    What was measured is not lost where it cannot be kept (a full disk): the result comes back
-    without a number, and a warning says why.
+    Where it cannot be kept (a full disk), the result comes back without a number, and a warning
+    says why.
     """
     try:
         with Store() as store:

@@ -100,7 +100,7 @@ class Setting:
 
 
 def scales(now: Setting, rows: int = 1) -> dict[str, list[float]]:
-    """The values that each slider can take: equal ratios, and what is in force now."""
+    """The values that each slider can take: equal ratios, and the value in force now."""
     delays = [0, *_ratios(100, _LONGEST_MICROS)]
     sizes = [size * rows for size in sizes_up_to(max(1, LARGEST // rows))]
     threads = range(1, max(_FEWEST_THREADS, 2 * (os.cpu_count() or 1)) + 1)

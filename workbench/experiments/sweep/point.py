@@ -32,7 +32,7 @@ class Point:
         parameters: as `BatchingParameters.to_json` gives them, with the slots.
         load: ``{"rate": ...}`` of an open loop or ``{"clients": ...}`` of a closed one.
         rows: of each request.
-        offered: requests a second that were sent; of a closed loop, what it came to.
+        offered: requests a second that were sent; of a closed loop, the rate that resulted.
         achieved: answered a second, with an interval.
         latency: ``p50``, ``p90``, ``p99`` to an interval, in which a bound that the samples do
             not carry is infinite; ``p99.9`` is there only if they carry both.
@@ -92,7 +92,7 @@ class Point:
 
     @property
     def batch_rows(self) -> float:
-        """Rows of a batch, in the mean."""
+        """The mean number of rows in a batch."""
         batches = sum(self.sizes.values())
         return sum(size * n for size, n in self.sizes.items()) / batches if batches else 0.0
 
@@ -154,7 +154,7 @@ class Point:
 
 
 def without_infinity(data: Any) -> Any:
-    """`data` as JSON has it: keys are text, and what is no finite number is null."""
+    """`data` as JSON has it: keys are text, and NaN and infinity are null."""
     plain: Any = json.loads(json.dumps(data), parse_constant=lambda _: None)
     return plain
 

@@ -1,4 +1,4 @@
-"""Sweeping batching settings over load, honestly: what each costs, how sure that is, and why.
+"""Measures batching settings under load, with intervals and the reasons for each result.
 
 Each point is measured in windows until its 99th percentile is known well enough, by an
 interval that stays valid however often it is looked at, or its time is up. The points are
@@ -51,8 +51,8 @@ class _Plan:
 
 @dataclass(frozen=True)
 class _Options:
-    """What is the same at every point; see `sweep`. `shape` is the schedule of an open loop but for
-    its rate, duration and seed; `window_seconds` is the length of one window of load."""
+    """The options that all points share; see `sweep`. `shape` is the schedule of an open loop,
+    without its rate, duration and seed; `window_seconds` is the length of a window of load."""
 
     payload: Payload
     where: Where
@@ -132,7 +132,7 @@ def sweep(
         The points that were measured; after an interruption (also from the dashboard), or when
         the server fails at a later point, those that were finished by then.
 
-    The server's parameters and slots are afterwards what they were before.
+    Afterwards the server has its old parameters and slots.
 
     Raises:
         ServingError: INVALID_ARGUMENT, not exactly one of `rate` and `clients`, or values that are
@@ -295,7 +295,7 @@ def _settings(
         sizes or [base.max_batch_size],
         threads or [base.num_batch_threads or slots or 1],
     ):
-        # Padding goes up to the largest batch, whichever that is now.
+        # Batches are padded up to the new largest size.
         allowed = tuple(a for a in base.allowed_batch_sizes if a < size)
         yield replace(
             base,

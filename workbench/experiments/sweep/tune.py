@@ -1,11 +1,11 @@
-"""Finding batching parameters: some fifty settings simulated, the best few measured.
+"""Finds batching parameters: simulates some fifty settings, and measures the best few.
 
 The simulator is quick and nearly right, the server is slow and right. So the simulator ranks
 batch sizes of 1, 2, 4 ... and half a dozen timeouts for the wanted load, and only the best few
 are measured. Nothing is changed on the server unless it is asked for.
 
-What is predicted is the engine alone: where the load enters over REST or gRPC, the way there
-and back comes on top, and only the measurement knows of it.
+The prediction covers the engine alone. Where the load enters over REST or gRPC, transport comes on
+top, and only the measurement includes it.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class LedgerWidget(LiveWidget):
         return plot_ledger(devices_of(self._account), self._title())
 
     def lasting(self) -> Lasting:
-        """What is left of it when the kernel has gone."""
+        """Its contents for a notebook without the kernel."""
         found = lasting(self._title(), str(self), self.frame, self.plot())
         if self.fit is None:
             return found

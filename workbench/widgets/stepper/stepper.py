@@ -117,7 +117,7 @@ class PolicyStepper(ipw.VBox):
             return figure_of(f"The policy {self.table.transition}, step by step", self.moments)
 
     def lasting(self) -> Lasting:
-        """What is left of it when the kernel has gone."""
+        """Its contents for a notebook without the kernel."""
         with self._turn:
             said = [f"{at}. {moment.why}" for at, moment in enumerate(self.moments) if at]
             text = "\n".join([repr(self), *said])

@@ -59,7 +59,7 @@ class TimelineWidget(LiveWidget):
         return plot_timeline(news, title_of(self._name, news))
 
     def lasting(self) -> Lasting:
-        """What is left of it when the kernel has gone."""
+        """Its contents for a notebook without the kernel."""
         news = self._history()
         title = title_of(self._name, news)
         return lasting(title, text_of(news, title), frame_of(news), plot_timeline(news, title))

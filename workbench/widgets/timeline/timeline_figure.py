@@ -1,4 +1,4 @@
-"""The timeline as a figure, a table and text that last: what a server told of the last minutes."""
+"""The timeline of the last minutes as a figure, a table and text that outlive the kernel."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def spans_of(news: Mapping[str, Any]) -> list[Span]:
 
 
 def window(news: Mapping[str, Any]) -> tuple[float, float]:
-    """What is worth showing: from shortly before the last change of version until now, two minutes
+    """The time to show: from shortly before the last change of version until now, two minutes
     at most."""
     now = news["now"]
     start = now - _SHORTEST_SECONDS
     changes = sorted(e["monotonic"] for e in news["events"] if e["kind"] == "state")
-    # A change is told in several steps: all of them belong into the picture.
+    # A change has several steps; all of them belong in the picture.
     for at in reversed(changes):
         if at < now - LONGEST_SECONDS or (at < start - _APART_SECONDS and at != changes[-1]):
             break
