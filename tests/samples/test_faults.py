@@ -118,7 +118,7 @@ def test_paused_worker(server: wb.Server) -> None:
         assert server.predict(X).tolist() == [2.5, 3.0]
         assert fault.said.startswith("version 1 is AVAILABLE")
         assert "worker_exited" not in set(fault.events["kind"])
-    with pytest.raises(ServingError, match="at most; was 11"):
+    with pytest.raises(ServingError, match="between 0 and 8; was 11"):
         faults.paused_worker(server, 11)
 
 
