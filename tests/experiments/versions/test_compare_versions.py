@@ -249,7 +249,7 @@ def test_numbers_are_those_of_keras_and_scikit_learn(tmp_path: Path) -> None:
     assert told["confusions"] == told["confusion_matrices"]
     assert told["disagreements"] == told["differing"]
     assert found["agreement"] == pytest.approx(1 - len(told["differing"]) / found["examples"])
-    assert "chance explains (McNemar's exact test" in " ".join(found["sentences"])
+    assert "significant (McNemar's exact test" in " ".join(found["sentences"])
     (output,) = found["outputs"]
     assert [output["largest"], output["mean"]] == pytest.approx(told["difference"], abs=1e-6)
     # One score of ten is a thousandth more: the class is the same nearly always.
