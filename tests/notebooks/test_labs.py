@@ -216,7 +216,7 @@ def test_comparing_versions(tmp_path: Path) -> None:
     assert_revealed(executed)
     assert "image/png" in outputs(executed, "found.plot()")[-1].data
     said = text(executed, "found.sentences()")
-    assert "chance explains (McNemar's exact test, p = " in said
+    assert "significant (McNemar's exact test, p = " in said
     assert text(executed, "found.assert_agreement").startswith(
         "stopped: Versions 1 and 2 agree on "
     )
