@@ -27,7 +27,8 @@ from workbench.core.batching.parameters import BatchingParameters
 from workbench.experiments.load.borrowed_settings import apply, kept_settings
 from workbench.experiments.load.measure import measure
 from workbench.experiments.load.server_load import make_payload
-from workbench.experiments.simulator.calibrate import Calibration, calibrate
+from workbench.experiments.simulator.calibrate import calibrate
+from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.simulate import SimulationResult, simulate_closed
 from workbench.experiments.sweep.point import Point, summarize
 from workbench.load.arrivals import Schedule

@@ -16,7 +16,7 @@ DATED = {
     "server/engine/versions/lifecycle.py": "since when one serves, until when one is set aside",
     "server/engine/memory/memory_ledger.py": "when a sample was taken",
     "server/engine/versions/source.py": "how old the files of a new folder are",
-    "experiments/load/generator_process.py": "when a load began",
+    "experiments/load/load_run.py": "when a load began",
     "experiments/load/load_server.py": "when a measurement began",
     "experiments/store/store.py": "when an experiment was kept",
     "experiments/sweep/sweep.py": "when a sweep began",

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+# It registers what shows results in a notebook, and imports no widget.
+from workbench import widgets  # noqa: F401
+
 if TYPE_CHECKING:
     from workbench.core.batching.parameters import BatchingParameters
     from workbench.core.status import ServingError

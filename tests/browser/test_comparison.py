@@ -34,7 +34,9 @@ def test_two_versions_compared(lab: Lab, page: Page) -> None:
 
     view = page.locator(".wb-live", has=page.locator(".wb-gallery"))
     view.wait_for(timeout=_CHANGE_MS)
-    expect(view.locator(".wb-said li").first).to_contain_text("Both give the same class to")
+    expect(view.locator(".wb-said li").first).to_contain_text(
+        "Both versions give the same class for"
+    )
     expect(view.locator("tr").filter(has_text="accuracy")).to_contain_text("%")
     pictures = view.locator(".wb-gallery img")
     expect(pictures.first).to_be_visible()

@@ -144,7 +144,7 @@ def test_drag_measure_apply_and_the_end_of_the_server(lab: Lab, page: Page, mode
 
 _FAKE = """
 import workbench as wb
-from workbench.experiments.simulator.calibrate import Calibration
+from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.service_time import ServiceTime
 server = wb.serve({path}, name='flooded')
 known = Calibration(ServiceTime.linear(500.0, 5.0), server.model, 1, 2, 1)

@@ -41,8 +41,8 @@ def test_policies_side_by_side(lab: Lab, page: Page, models: Path) -> None:
     view.scroll_into_view_if_needed()
     panels = view.locator(".wb-panel")
     expect(panels.locator("h4")).to_have_text(POLICIES)
-    expect(panels.nth(0)).to_contain_text("none failed, never away")
-    expect(panels.nth(1)).to_contain_text(re.compile(r"\d+ failed, away \d+ ms"))
+    expect(panels.nth(0)).to_contain_text("none failed, always served")
+    expect(panels.nth(1)).to_contain_text(re.compile(r"\d+ failed, no version for \d+ ms"))
     expect(view.locator(".wb-advice")).to_contain_text("smooth")
     expect(view.locator("tbody tr", has_text="failed requests")).to_have_count(1)
 

@@ -44,10 +44,10 @@ def test_words_and_a_figure(
     assert code == 0
     assert said.startswith(
         "Versions 1 and 2 of half\n"
-        "Both give the same answer to 0 of 50 examples (0.00%).\n"
+        "Both versions give the same answer for 0 of 50 examples (0.00%).\n"
         "Output y differs by at most 1 (mean 1).\n"
     )
-    assert "and version 2 by 1 in the mean." in said
+    assert "and 1 for version 2." in said
     assert figure.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
@@ -82,7 +82,9 @@ def test_settings_of_a_comparison(
     assert main(["history", "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["model"] == "half"
     assert main(["history", "1"]) == 0
-    assert capsys.readouterr().out.startswith("Versions 1 and 2 of half\nBoth give the same answer")
+    assert capsys.readouterr().out.startswith(
+        "Versions 1 and 2 of half\nBoth versions give the same"
+    )
 
 
 def test_transitions(

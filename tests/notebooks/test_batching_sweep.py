@@ -67,7 +67,7 @@ def test_what_is_promised_is_shown(executed: nbformat.NotebookNode) -> None:
     assert "closed_timeout" in outputs(executed, '"closed_full"')[-1].data["text/plain"]
     assert outputs(executed, "stuck = ")[-1].text == (
         "16 clients can never fill a batch of 32: every batch waited its full 100 ms. Cure: set "
-        "max_batch_size to 16, so that a batch goes when all of them are in it, or "
+        "max_batch_size to 16, so that a batch runs as soon as all clients are in it, or set "
         "batch_timeout_micros to 0.\n"
     )
     assert outputs(executed, "batching.txt")[0].text.startswith("max_batch_size { value: 64 }\n")

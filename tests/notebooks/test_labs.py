@@ -39,7 +39,7 @@ def execute(name: str, folder: Path) -> nbformat.NotebookNode:
 
 def assert_revealed(notebook: nbformat.NotebookNode) -> None:
     """The question was answered: there is a verdict, and a figure of both curves."""
-    verdict = r"(You saw it coming|The shape is right|It is not as you thought).*: on average"
+    verdict = r"(You predicted it well|The shape is right|It behaves differently).*: the mean error"
     assert re.search(verdict, text(notebook, "my_guess = ")), text(notebook, "my_guess = ")
     assert "image/png" in outputs(notebook, "my_guess = ")[-1].data
 
@@ -192,7 +192,7 @@ def test_smooth_or_unload_first(tmp_path: Path) -> None:
     assert failed is not None, told
     assert int(failed[1]) > 0
     (shown,) = [c for c in executed.cells if c.source == "found"]
-    assert "Choose smooth if the memory is there" in shown.outputs[-1].data["text/html"]
+    assert "Choose smooth if there is enough memory" in shown.outputs[-1].data["text/html"]
     order = [
         "Quiescing servable version {name: lab04 version: 1}",
         "Done unloading servable version {name: lab04 version: 1}",
@@ -216,11 +216,11 @@ def test_comparing_versions(tmp_path: Path) -> None:
     assert_revealed(executed)
     assert "image/png" in outputs(executed, "found.plot()")[-1].data
     said = text(executed, "found.sentences()")
-    assert "chance explains (McNemar's exact test, p = " in said
+    assert "significant (McNemar's exact test, p = " in said
     assert text(executed, "found.assert_agreement").startswith(
         "stopped: Versions 1 and 2 agree on "
     )
     assert text(executed, '"promote" if better') == "promote\n"
     assert text(executed, "same = server") == (
-        "Both give the same class to 450 of 450 examples (100.00%).\n"
+        "Both versions give the same class for 450 of 450 examples (100.00%).\n"
     )

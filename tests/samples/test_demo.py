@@ -11,7 +11,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from workbench.experiments.recording.recording_figure import FAILED_COLOUR, VERSION_COLOURS
+from workbench.experiments.looks import FAILED, VERSIONS
 
 
 @pytest.mark.slow
@@ -50,10 +50,10 @@ def test_the_demo_tells_a_models_life_and_draws_it(tmp_path: Path) -> None:
     # Below the panels is the legend, which has all colours.
     picture = picture[: round(0.8 * len(picture))]
     left, right = np.array_split(picture, 2, axis=1)
-    first, second, third = VERSION_COLOURS[:3]
+    first, second, third = VERSIONS[:3]
     for half, there, absent in (
-        (left, (first, second), (third, FAILED_COLOUR)),
-        (right, (first, third, FAILED_COLOUR), ()),
+        (left, (first, second), (third, FAILED)),
+        (right, (first, third, FAILED), ()),
     ):
         assert [colour for colour in there if pixels(half, colour) < 50] == []
         assert [colour for colour in absent if pixels(half, colour) > 0] == []

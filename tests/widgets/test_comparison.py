@@ -97,7 +97,7 @@ def test_without_a_server_nothing_can_be_promoted(monkeypatch: pytest.MonkeyPatc
     page.say(op="seen", value=False)
     assert page.order("promote", version=1) == (
         False,
-        "The server that was compared has ended",
+        "The server of this comparison has stopped",
     )
     assert page.order("gallery", page=0, slice=2) == (True, "")
     assert [m["total"] for m in page.sent if m["kind"] == "gallery"] == [10]
@@ -139,8 +139,8 @@ def test_promote_undo_and_labels_act_on_the_server(
     ok, text = page.order("promote", version=1)
     assert (ok, text) == (
         True,
-        "Version 1 serves, by its number: what is published next has to wait until version_policy "
-        "is 'latest' again (Undo).",
+        "Version 1 serves, pinned by its number. Versions published later do not serve until "
+        "version_policy is 'latest' again (Undo).",
     )
     assert server.version_policy == {"specific": [1]}
     page.wait(lambda m: m["kind"] == "serving" and m["available"] == [1] and m["undo"])
@@ -156,7 +156,7 @@ def test_promote_undo_and_labels_act_on_the_server(
 
     assert page.order("promote", version=2) == (
         True,
-        "Version 2 serves; what is published next will take its place.",
+        "Version 2 serves. The next version that is published replaces it.",
     )
     assert server.version_policy == {"latest": 1}
     assert server.predict([2.0]).tolist() == [4.0]

@@ -30,23 +30,23 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> tuple[PredictThenReveal, list[dict
     [
         (
             [1, 10, 21],
-            "You saw it coming: on average 3% of the measured range off, most at 1 ms, where you "
-            "were above (1 instead of 0).",
+            "You predicted it well: the mean error is 3% of the measured range. It is largest at "
+            "1 ms, where your guess was too high (1 instead of 0).",
         ),
         (
             [0, 2, 6],
-            "The shape is right, the size is not: on average 37% of the measured range off, most "
-            "at 4 ms, where you were below (6 instead of 20).",
+            "The shape is right, but not the size: the mean error is 37% of the measured range. It "
+            "is largest at 4 ms, where your guess was too low (6 instead of 20).",
         ),
         (
             [20, 10, 0],
-            "It is not as you thought: on average 67% of the measured range off, most at 1 ms, "
-            "where you were above (20 instead of 0).",
+            "It behaves differently from your guess: the mean error is 67% of the measured range. "
+            "It is largest at 1 ms, where your guess was too high (20 instead of 0).",
         ),
         (
             [9, 9, 9],
-            "It is not as you thought: on average 35% of the measured range off, most at 4 ms, "
-            "where you were below (9 instead of 20).",
+            "It behaves differently from your guess: the mean error is 35% of the measured range. "
+            "It is largest at 4 ms, where your guess was too low (9 instead of 20).",
         ),
     ],
 )
@@ -107,5 +107,5 @@ def test_what_lasts_is_written_anew_when_it_is_revealed(monkeypatch: pytest.Monk
     data, update = published[-1]
     assert update
     assert data["text/plain"] == repr(widget)
-    assert "You saw it coming" in data["text/html"]
+    assert "You predicted it well" in data["text/html"]
     assert data["image/png"].startswith("iVBOR")

@@ -12,7 +12,7 @@ from workbench.experiments.transitions.transition_comparison import TransitionCo
 from workbench.experiments.transitions.transition_run import Run
 from workbench.load.arrivals import Schedule
 from workbench.widgets import transitions
-from workbench.widgets.transitions import TransitionsView, about, dots, head, run_data
+from workbench.widgets.transitions import TransitionsView, about, dots, run_data
 
 WANTED: list[Any] = [
     (2.0, 2, "aspired", {}),
@@ -55,7 +55,7 @@ def test_requests_are_answered_held_or_failed() -> None:
         [1.5, 1_100_000, 2, 1],
         [4.0, 10_000, 2, 0],
     ]
-    assert head(recording) == "1 failed, 1 held, away 2500 ms; peak 3 MB"
+    assert recording.brief == "1 failed, 1 held, no version for 2500 ms"
 
 
 def test_of_many_answered_requests_some_are_left_out_and_no_failed_one(

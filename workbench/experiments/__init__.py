@@ -2,10 +2,20 @@
 
 `load` sends requests, `recording` records what happens to them while something is done to the
 server. `simulator` predicts batching, `sweep` measures and tunes it. `transitions` compares
-policies, `versions` compares two versions. `store` keeps every result, `figure` draws in notebooks
-with the `looks` that the browser has too,
-and `face` shows a stored result.
+policies, `versions` compares two versions. `store` keeps every result. `figure` has what figures
+share, `looks` what they share with the browser, `showing` finds the figure of a result, and `face`
+shows a stored result.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from workbench.experiments import showing
+
+if TYPE_CHECKING:
+    from workbench.experiments.figure import Picture
 
 __all__ = [
     "load",
@@ -17,4 +27,30 @@ __all__ = [
     "store",
     "figure",
     "looks",
+    "showing",
 ]
+
+
+def _figures() -> dict[type, Callable[..., Picture]]:
+    """What draws each kind of result."""
+    from workbench.experiments.recording.recording import Recording
+    from workbench.experiments.recording.recording_figure import draw_recording
+    from workbench.experiments.sweep.sweep_figure import plot_sweep
+    from workbench.experiments.sweep.sweep_result import SweepResult
+    from workbench.experiments.sweep.tune_figure import plot_tuned
+    from workbench.experiments.sweep.tune_result import TuneResult
+    from workbench.experiments.transitions.transition_comparison import TransitionComparison
+    from workbench.experiments.transitions.transition_figure import draw_transitions
+    from workbench.experiments.versions.version_comparison import VersionComparison
+    from workbench.experiments.versions.version_figure import plot_comparison
+
+    return {
+        Recording: draw_recording,
+        SweepResult: plot_sweep,
+        TransitionComparison: draw_transitions,
+        TuneResult: plot_tuned,
+        VersionComparison: plot_comparison,
+    }
+
+
+showing.figures.load = _figures

@@ -1,9 +1,9 @@
-"""The face of an experiment that was kept, as plain data: sentences, a table and a figure.
+"""A stored experiment as plain data for a page: sentences, tables and a picture.
 
     python -m workbench.experiments.face NUMBER
 
-writes it as JSON, for who must not import matplotlib: the Jupyter Server shows experiments, and
-stays small and quick. A refusal is JSON too, with its `code` and `message`, and the exit status 1.
+writes it as JSON. The Jupyter Server runs it as a process, so that it need not import matplotlib
+itself. An error is JSON too, with its `code` and `message`, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.status import ServingError
-from workbench.experiments.simulator.calibrate import Calibration
+from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.store.store import Store, load_experiment
 from workbench.experiments.sweep.sweep_result import SweepResult
-from workbench.experiments.sweep.tune import TuneResult
+from workbench.experiments.sweep.tune_result import TuneResult
 from workbench.experiments.transitions.transition_comparison import TransitionComparison
 from workbench.experiments.versions.version_comparison import VersionComparison
 

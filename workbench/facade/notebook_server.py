@@ -12,10 +12,10 @@ from workbench.core.signature import DEFAULT_SIGNATURE
 if TYPE_CHECKING:
     from workbench.core.batching.parameters import BatchingParameters
     from workbench.experiments.load.measure import Where
-    from workbench.experiments.simulator.calibrate import Calibration
+    from workbench.experiments.simulator.calibration import Calibration
     from workbench.experiments.sweep.point import Point
     from workbench.experiments.sweep.sweep_result import SweepResult
-    from workbench.experiments.sweep.tune import TuneResult
+    from workbench.experiments.sweep.tune_result import TuneResult
     from workbench.experiments.transitions.transition_comparison import TransitionComparison
     from workbench.experiments.transitions.transition_run import Disk
     from workbench.experiments.versions.version_comparison import VersionComparison

@@ -70,7 +70,7 @@ def bursty(
 ) -> Seconds:
     """A Poisson process of `burst` times the mean `rate` that is on for `1 / burst` of the time.
 
-    On and off periods are exponential; one of each lasts `cycle` seconds in the mean. The
+    On and off periods are exponential; one of each lasts `cycle` seconds on average. The
     process starts in its stationary state, so the mean rate is `rate` from the beginning. A
     run should be many cycles long, or its number of arrivals varies widely between seeds.
 
@@ -151,7 +151,7 @@ class Schedule:
 
     Attributes:
         kind: see the module.
-        rate: arrivals a second in the mean; for a ramp, at its end.
+        rate: mean arrivals a second; for a ramp, at its end.
         duration_s: length of the run in seconds.
         seed: the same seed gives the same arrivals; a constant schedule needs none.
         burst, cycle_s: see `bursty`.

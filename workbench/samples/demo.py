@@ -1,4 +1,4 @@
-"""The demonstration: a model's whole life on a server, told in a terminal, kept as a figure."""
+"""The demonstration: a model's whole life on a server, shown in a terminal and as a figure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
 
 from workbench.client.serve import serve
 from workbench.client.serve_settings import ServerSettings
@@ -45,8 +47,9 @@ def _run(output: Path, base: Path) -> int:
     try:
         digits = load_digits()
         answer = server.predict(digits.x_test[:1])
+        assert isinstance(answer, np.ndarray)
         print(f"  {server.url}")
-        print(f"  the first test digit is a {digits.y_test[0]}; the model says {answer.argmax()}")  # type: ignore[union-attr]
+        print(f"  the first test digit is a {digits.y_test[0]}; the model says {answer.argmax()}")
 
         print(f"From here on a client sends {RATE:.0f} requests a second.")
         with (

@@ -64,8 +64,8 @@ class Outcome:
     Attributes:
         old, new: the numbers of the version that served and of the bad one.
         serves: the versions that answer requests afterwards.
-        published: what the publisher was told; `callers`: what a caller is told now, or "" if the
-            answer is a good one.
+        published: the error that the publisher got; `callers`: the error that a caller gets now,
+            or "" if it gets an answer.
         waiting: what the server says that the folder lacks, or "".
     """
 
@@ -170,7 +170,7 @@ def failing_versions(
     (old,) = server.versions.available
     transition = server.transition
     outcomes: list[Outcome] = []
-    # Each has a number of its own: what is told of a version is not of an earlier one.
+    # Each has a number of its own, so that events of earlier ones are not mistaken for its own.
     new = next_version(server.base_path)
     try:
         for trial in trials:
@@ -220,7 +220,7 @@ def _run(
 
 
 def _publish(server: ServerClient, trial: Trial, base: Path, version: int) -> str:
-    """Bring the version in; what one is told who does."""
+    """Bring the version in; returns the error that the publisher gets."""
     if trial.half_copied:
         _copy_half(trial.model, base / str(version))
         server.control.poll(server.model)
@@ -258,7 +258,7 @@ def _put_back(server: ServerClient, base: Path, version: int, old: int) -> None:
 
 
 def _ask(server: ServerClient, x: Any) -> str:
-    """What a caller is told who asks once more, over REST; "" where it is an answer."""
+    """The error that a caller gets over REST now; "" where there is an answer."""
     job = predict_job(server, x, Schedule("constant", 1.0, 1.0))
     address = server.address
     request = urllib.request.Request(

@@ -1,4 +1,4 @@
-"""Faults, caused for real on a server that nobody depends on: `wb.faults.killed_worker(server)`.
+"""Causes real faults on a server that nobody depends on: `wb.faults.killed_worker(server)`.
 
     server = wb.faults.scratch(wb.serve(model, name="scratch"))
     with wb.faults.half_copied(server) as fault:
@@ -19,11 +19,9 @@ import resource
 import shutil
 import signal
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from workbench.client.publishing.saving import next_version, version_folders
 from workbench.client.server import ServerClient
@@ -35,72 +33,32 @@ from workbench.core.status import (
 )
 from workbench.experiments.load.server_load import make_payload, run_engine
 from workbench.load.arrivals import Schedule
-from workbench.processes import registry
-
-if TYPE_CHECKING:
-    import pandas as pd
+from workbench.samples.caused_fault import (
+    NOTICED_SECONDS,
+    Fault,
+    available_versions,
+    caused,
+    event_of,
+    state_of,
+    until,
+)
+from workbench.samples.server_processes import (
+    ResumeTimer,
+    data_bytes,
+    pid_of,
+    send_signal,
+    server_pid,
+    worker_of,
+)
 
 S = TypeVar("S", bound=ServerClient)
 
-NOTICED_SECONDS = 60.0
-"""How long a server may take to notice a fault, and to be as it was after it."""
 LONGEST_HOLD_SECONDS = 8.0
 """A process that starts no worker for 10 s is taken for dead and replaced."""
 _MARK = "scratch"
-_LOOK_SECONDS = 0.05
 _HALF = 0.5
 _DAMAGED_BYTES = 64
 _STAMPEDE_SECONDS = 0.05
-
-
-class Fault:
-    """One fault that has been caused.
-
-    As a context manager it is undone at the end of the block.
-
-    Attributes:
-        name: the function that caused it.
-        done: what was done, in words.
-        said: what the server says of it, in words.
-        version: of the version that is no good; None where the fault is not one of a version.
-    """
-
-    def __init__(self, server: ServerClient, name: str, done: str) -> None:
-        self.name = name
-        self.done = done
-        self.said = ""
-        self.version: int | None = None
-        self._server = server
-        self._since = time.monotonic()
-        self._repairs = contextlib.ExitStack()
-
-    @property
-    def events(self) -> pd.DataFrame:
-        """What has happened to the model and the server since, as `Server.events` gives it."""
-        events = self._server.events()
-        mine = events["model"].isna() | (events["model"] == self._server.model)
-        return events[mine & (events["monotonic"] >= self._since)].reset_index(drop=True)
-
-    def undo(self) -> None:
-        """Repair what was done, and wait until the model answers again; a second time, nothing.
-
-        Raises:
-            ServingError: DEADLINE_EXCEEDED, it did not.
-        """
-        self._repairs.close()
-        _until(lambda: bool(_available(self._server)), f"{self._server.model} answers again")
-
-    def __enter__(self) -> Fault:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.undo()
-
-    def __str__(self) -> str:
-        return f"{self.done}. The server: {self.said}"
-
-    def __repr__(self) -> str:
-        return f"<Fault {self.name}: {self}>"
 
 
 def scratch(server: S) -> S:
@@ -120,10 +78,10 @@ def half_copied(server: ServerClient, *, anyway: bool = False) -> Fault:
             the model serves; DEADLINE_EXCEEDED, the server did not notice.
     """
     source = _ready(server, anyway)
-    with _caused(server, "half_copied", "") as fault:
+    with caused(server, "half_copied", "") as fault:
         number = fault.version = next_version(server.base_path)
         folder = server.base_path / str(number)
-        fault._repairs.callback(_take_away, server, number)
+        fault.repairs.callback(_take_away, server, number)
         # A stray temporary copy first: the folder appears at once, with half of its weights.
         with tempfile.TemporaryDirectory(dir=server.base_path, prefix=".half-") as beside:
             copy = Path(beside) / "copy"
@@ -132,10 +90,10 @@ def half_copied(server: ServerClient, *, anyway: bool = False) -> Fault:
             os.truncate(data, int(data.stat().st_size * _HALF))
             os.rename(copy, folder)
         fault.done = f"Version {number} was copied into place by hand, and {data.name} only half"
-        # The server is not told that it is complete, as it is not told by `cp`.
+        # Like `cp`, this does not tell the server that the folder is complete.
         server.control.poll(server.model)
-        _until(lambda: number in server.versions.waiting, "the incomplete folder is seen")
-        fault.said = f"version {number} is waited for: {server.versions.waiting[number]}"
+        until(lambda: number in server.versions.waiting, "the incomplete folder is seen")
+        fault.said = f"version {number} is not loaded yet: {server.versions.waiting[number]}"
     return fault
 
 
@@ -146,7 +104,7 @@ def corrupt_weights(server: ServerClient, *, anyway: bool = False) -> Fault:
         ServingError: as `half_copied`; FAILED_PRECONDITION, the damage was not noticed.
     """
     source = _ready(server, anyway)
-    with _caused(server, "corrupt_weights", "") as fault, _copy(source) as copy:
+    with caused(server, "corrupt_weights", "") as fault, _copy(source) as copy:
         data = _weights(copy)
         damaged = bytearray(data.read_bytes())
         for at in range(min(_DAMAGED_BYTES, len(damaged))):
@@ -164,9 +122,9 @@ def over_budget(server: ServerClient, *, anyway: bool = False) -> Fault:
         ServingError: as `corrupt_weights`.
     """
     source = _ready(server, anyway)
-    with _caused(server, "over_budget", "") as fault, _copy(source) as copy:
+    with caused(server, "over_budget", "") as fault, _copy(source) as copy:
         host = server.budget["host"]
-        fault._repairs.callback(_set_budget, server, host["limit"])
+        fault.repairs.callback(_set_budget, server, host["limit"])
         server.budget = max(1, int(host["reserved"]))
         _publish_bad(fault, copy)
         fault.done = (
@@ -187,12 +145,12 @@ def out_of_memory(server: ServerClient, *, anyway: bool = False) -> Fault:
     prlimit = getattr(resource, "prlimit", None)
     if prlimit is None:
         raise invalid_argument("Memory can only be taken from a running process on Linux")
-    with _caused(server, "out_of_memory", "") as fault, _copy(source) as copy:
-        zygote = _pid(server, "zygote")
+    with caused(server, "out_of_memory", "") as fault, _copy(source) as copy:
+        zygote = pid_of(server, "zygote")
         before = prlimit(zygote, resource.RLIMIT_DATA)
-        fault._repairs.callback(_give_back_memory, zygote, before)
+        fault.repairs.callback(_give_back_memory, zygote, before)
         # Workers are forked from the zygote, and inherit its limit: they have what it has.
-        prlimit(zygote, resource.RLIMIT_DATA, (_data_bytes(zygote), before[1]))
+        prlimit(zygote, resource.RLIMIT_DATA, (data_bytes(zygote), before[1]))
         _publish_bad(fault, copy)
         fault.done = f"Version {fault.version} was published where its worker may take no memory"
     return fault
@@ -210,22 +168,22 @@ def slow_load(server: ServerClient, seconds: float = 3.0, *, anyway: bool = Fals
     """
     _check_hold(seconds)
     source = _ready(server, anyway)
-    with _caused(server, "slow_load", "") as fault, _copy(source) as copy:
-        zygote = _pid(server, "zygote")
-        timer = _Continue(zygote, seconds)
-        fault._repairs.callback(timer.now)
+    with caused(server, "slow_load", "") as fault, _copy(source) as copy:
+        zygote = pid_of(server, "zygote")
+        timer = ResumeTimer(zygote, seconds)
+        fault.repairs.callback(timer.now)
         os.kill(zygote, signal.SIGSTOP)
         timer.start()
         number = server.publish(copy, wait=False)
         fault.version = number
-        fault._repairs.callback(_take_away, server, number)
-        fault._repairs.callback(timer.now)
+        fault.repairs.callback(_take_away, server, number)
+        fault.repairs.callback(timer.now)
         fault.done = (
             f"Version {number} was published, and the process that starts its worker stopped for "
             f"{seconds:g} s"
         )
-        _until(lambda: _state(server, number) != "", "the new version is seen")
-        fault.said = f"version {number} is {_state(server, number)}"
+        until(lambda: state_of(server, number) != "", "the new version is seen")
+        fault.said = f"version {number} is {state_of(server, number)}"
     return fault
 
 
@@ -241,14 +199,16 @@ def paused_worker(server: ServerClient, seconds: float = 1.0, *, anyway: bool = 
     """
     _check_hold(seconds)
     _ready(server, anyway)
-    with _caused(server, "paused_worker", "") as fault:
-        version, worker = _worker(server)
-        timer = _Continue(worker, seconds)
-        fault._repairs.callback(timer.now)
+    with caused(server, "paused_worker", "") as fault:
+        version, worker = worker_of(server)
+        timer = ResumeTimer(worker, seconds)
+        fault.repairs.callback(timer.now)
         os.kill(worker, signal.SIGSTOP)
         timer.start()
         fault.done = f"The worker of version {version} (pid {worker}) was stopped for {seconds:g} s"
-        fault.said = f"version {version} is {_state(server, version)}, since nothing is amiss yet"
+        fault.said = (
+            f"version {version} is {state_of(server, version)}, because the server has not noticed"
+        )
     return fault
 
 
@@ -260,14 +220,14 @@ def hanging_worker(server: ServerClient, *, anyway: bool = False) -> Fault:
         ServingError: as `half_copied`.
     """
     _ready(server, anyway)
-    with _caused(server, "hanging_worker", "") as fault:
-        version, worker = _worker(server)
+    with caused(server, "hanging_worker", "") as fault:
+        version, worker = worker_of(server)
         fault.done = f"The worker of version {version} (pid {worker}) was stopped"
-        fault._repairs.callback(_signal, worker, signal.SIGCONT)
+        fault.repairs.callback(send_signal, worker, signal.SIGCONT)
         os.kill(worker, signal.SIGSTOP)
-        told = _event(fault, "worker_hung", worker)
+        told = event_of(fault, "worker_hung", worker)
         fault.said = f"{told['reason']}; it is ended and replaced"
-        _event(fault, "worker_replaced")
+        event_of(fault, "worker_replaced")
     return fault
 
 
@@ -278,11 +238,11 @@ def killed_worker(server: ServerClient, *, anyway: bool = False) -> Fault:
         ServingError: as `half_copied`.
     """
     _ready(server, anyway)
-    with _caused(server, "killed_worker", "") as fault:
-        version, worker = _worker(server)
+    with caused(server, "killed_worker", "") as fault:
+        version, worker = worker_of(server)
         fault.done = f"The worker of version {version} (pid {worker}) was killed"
         os.kill(worker, signal.SIGKILL)
-        told = _event(fault, "worker_exited", worker)
+        told = event_of(fault, "worker_exited", worker)
         fault.said = f"the worker was {told['reason']}"
     return fault
 
@@ -294,13 +254,13 @@ def killed_server(server: ServerClient, *, anyway: bool = False) -> Fault:
         ServingError: as `half_copied`.
     """
     _ready(server, anyway)
-    with _caused(server, "killed_server", "") as fault:
+    with caused(server, "killed_server", "") as fault:
         before = server.control.entry().server
         fault.done = f"The server process (pid {before.pid}) was killed"
         before.kill()
-        _until(lambda: _server_pid(server) not in (0, before.pid), "it is started again")
+        until(lambda: server_pid(server) not in (0, before.pid), "it is started again")
         fault.said = (
-            f"its supervisor has started pid {_server_pid(server)} on {server.address}, where the "
+            f"its supervisor has started pid {server_pid(server)} on {server.address}, where the "
             "model is loaded again"
         )
     return fault
@@ -320,9 +280,9 @@ def stampede(
         ServingError: as `half_copied`; INVALID_ARGUMENT, `requests` is not positive.
     """
     if type(requests) is not int or requests < 1:
-        raise invalid_argument(f"A stampede is one request or more; was {requests!r}")
+        raise invalid_argument(f"requests must be a positive whole number; was {requests!r}")
     _ready(server, anyway)
-    with _caused(server, "stampede", f"{requests} requests were sent at once") as fault:
+    with caused(server, "stampede", f"{requests} requests were sent at once") as fault:
         payload = make_payload(server, x)
         load = Schedule("constant", requests / _STAMPEDE_SECONDS, _STAMPEDE_SECONDS)
         came = run_engine(server, payload, load, _STAMPEDE_SECONDS)
@@ -335,7 +295,7 @@ def stampede(
     return fault
 
 
-# What they share.
+# Shared parts.
 
 
 def _ready(server: ServerClient, anyway: bool) -> Path:
@@ -347,31 +307,20 @@ def _ready(server: ServerClient, anyway: bool) -> Path:
     entry = server.control.entry()
     if not anyway and not (Path(entry.folder) / _MARK).exists():
         raise failed_precondition(
-            f"Server {server.name!r} is not marked as scratch, and somebody may depend on it: mark "
-            "it with wb.faults.scratch(server), or say anyway=True"
+            f"Server {server.name!r} is not marked as scratch, so others may depend on it: mark it "
+            "with wb.faults.scratch(server), or pass anyway=True"
         )
-    available = _available(server)
+    available = available_versions(server)
     if not available:
-        raise failed_precondition(f"No version of {server.model} serves, so nothing can be broken")
+        raise failed_precondition(f"No version of {server.model} is available: publish one first")
     return version_folders(server.base_path)[max(available)]
 
 
 def _check_hold(seconds: float) -> None:
     if not 0 < seconds <= LONGEST_HOLD_SECONDS:
         raise invalid_argument(
-            f"A process can be stopped for {LONGEST_HOLD_SECONDS:.0f} s at most; was {seconds!r}"
+            f"seconds must be between 0 and {LONGEST_HOLD_SECONDS:.0f}; was {seconds!r}"
         )
-
-
-@contextlib.contextmanager
-def _caused(server: ServerClient, name: str, done: str) -> Iterator[Fault]:
-    """A fault that is undone where causing it fails half way."""
-    fault = Fault(server, name, done)
-    try:
-        yield fault
-    except BaseException:
-        fault._repairs.close()
-        raise
 
 
 @contextlib.contextmanager
@@ -383,15 +332,15 @@ def _copy(source: Path) -> Iterator[Path]:
 def _weights(folder: Path) -> Path:
     found = sorted((folder / "variables").glob("variables.data-*"), key=os.path.getsize)
     if not found or not found[-1].stat().st_size:
-        raise failed_precondition(f"{folder.name} has no weights that could be damaged")
+        raise failed_precondition(f"{folder.name} has no weights to damage")
     return found[-1]
 
 
 def _publish_bad(fault: Fault, copy: Path) -> None:
-    """Publish a version that must not load; what the publisher is told."""
-    server = fault._server
+    """Publish a version that must not load, and note the error that the publisher gets."""
+    server = fault.server
     number = fault.version = next_version(server.base_path)
-    fault._repairs.callback(_take_away, server, number)
+    fault.repairs.callback(_take_away, server, number)
     try:
         server.publish(copy, version=number, timeout=NOTICED_SECONDS)
     except ServingError as error:
@@ -399,7 +348,7 @@ def _publish_bad(fault: Fault, copy: Path) -> None:
             raise
         fault.said = f"{error.code.name}: {error.message}"
         return
-    raise failed_precondition(f"Version {number} loads all the same: the fault had no effect")
+    raise failed_precondition(f"Version {number} loaded nevertheless: the fault had no effect")
 
 
 def _take_away(server: ServerClient, version: int) -> None:
@@ -413,8 +362,8 @@ def _take_away(server: ServerClient, version: int) -> None:
         shutil.rmtree(away)
     rest = sorted(version_folders(base))
     server.control.poll(server.model, rest)
-    _until(
-        lambda: _state(server, version) in ("", "END") and bool(_available(server)),
+    until(
+        lambda: state_of(server, version) in ("", "END") and bool(available_versions(server)),
         f"version {version} is gone and another serves",
     )
 
@@ -426,98 +375,3 @@ def _set_budget(server: ServerClient, limit: int) -> None:
 def _give_back_memory(pid: int, before: tuple[int, int]) -> None:
     with contextlib.suppress(ProcessLookupError):
         resource.prlimit(pid, resource.RLIMIT_DATA, before)
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
-
-
-def _data_bytes(pid: int) -> int:
-    """What a process has of the memory that the limit counts."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmData:"):
-            return int(line.split()[1]) * 1024
-    raise failed_precondition(f"Process {pid} is gone")
-
-
-def _pid(server: ServerClient, role: str) -> int:
-    processes = server.memory()
-    found = processes[processes["role"] == role]["pid"]
-    if found.empty:
-        raise failed_precondition(f"Server {server.name!r} has no {role} just now")
-    return int(found.iloc[0])
-
-
-def _worker(server: ServerClient) -> tuple[int, int]:
-    """The highest version that serves, and its worker's pid."""
-    version = max(server.versions.available)
-    processes = server.memory()
-    mine = (processes["model"] == server.model) & (processes["version"] == version)
-    if not mine.any():
-        raise failed_precondition(f"Version {version} of {server.model} has no worker just now")
-    return version, int(processes[mine]["pid"].iloc[0])
-
-
-def _event(fault: Fault, kind: str, pid: int | None = None) -> dict[str, Any]:
-    """The data of the first event of this kind since the fault (about this process)."""
-    found: list[dict[str, Any]] = []
-
-    def look() -> bool:
-        with contextlib.suppress(ServingError):
-            events = fault.events
-            data = events[events["kind"] == kind]["data"]
-            found.extend(d for d in data if pid is None or d["pid"] == pid)
-        return bool(found)
-
-    _until(look, f"the server tells of it ({kind})")
-    return found[0]
-
-
-def _available(server: ServerClient) -> list[int]:
-    try:
-        return server.versions.available
-    except ServingError:
-        # The server process may be away for a moment.
-        return []
-
-
-def _state(server: ServerClient, version: int) -> str:
-    try:
-        return next((str(v.state) for v in server.versions if v.version == version), "")
-    except ServingError:
-        return ""
-
-
-def _server_pid(server: ServerClient) -> int:
-    entry = registry.read(server.name)
-    return 0 if entry is None else entry.server.pid
-
-
-def _until(holds: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + NOTICED_SECONDS
-    while not holds():
-        if time.monotonic() > end:
-            raise ServingError(
-                Code.DEADLINE_EXCEEDED, f"Waited {NOTICED_SECONDS:.0f} s in vain until {what}"
-            )
-        time.sleep(_LOOK_SECONDS)
-
-
-class _Continue:
-    """Lets a stopped process go on after a while, or now."""
-
-    def __init__(self, pid: int, seconds: float) -> None:
-        self._pid = pid
-        self._timer = threading.Timer(seconds, self._go_on)
-        self._timer.daemon = True
-
-    def start(self) -> None:
-        self._timer.start()
-
-    def now(self) -> None:
-        self._timer.cancel()
-        self._go_on()
-
-    def _go_on(self) -> None:
-        _signal(self._pid, signal.SIGCONT)

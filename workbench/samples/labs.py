@@ -36,7 +36,7 @@ def read(text: str | bytes, name: str) -> tuple[str, State]:
 
     Args:
         text: the notebook as JSON.
-        name: of its file, told where it cannot be read.
+        name: of its file, for the error text where it cannot be read.
     """
     try:
         cells: list[dict[str, Any]] = json.loads(text)["cells"]

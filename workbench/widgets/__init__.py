@@ -5,6 +5,12 @@
 teaching.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from workbench.experiments import showing
+
 __all__ = [
     "base",
     "card_widget",
@@ -16,3 +22,16 @@ __all__ = [
     "stepper",
     "guess",
 ]
+
+
+def _views() -> dict[type, Callable[..., None]]:
+    """What displays each kind of result in a cell."""
+    from workbench.experiments.transitions.transition_comparison import TransitionComparison
+    from workbench.experiments.versions.version_comparison import VersionComparison
+    from workbench.widgets.comparison import show_comparison
+    from workbench.widgets.transitions import show_transitions
+
+    return {TransitionComparison: show_transitions, VersionComparison: show_comparison}
+
+
+showing.views.load = _views

@@ -10,12 +10,13 @@ from workbench.client.display.whole_server import html_of, text_of
 from workbench.client.server import ServerClient
 from workbench.core.status import ServingError
 from workbench.core.versions.policies import ALIASES
-from workbench.widgets.base.durable import display_live, in_notebook
+from workbench.experiments.showing import in_notebook
+from workbench.widgets.base.durable import display_live
 from workbench.widgets.base.live import LiveWidget
 
 
 def card(server: ServerClient) -> LiveWidget:
-    """The card of a server's model: it follows the server while somebody looks at it.
+    """The card of a server's model: it follows the server while it is visible.
 
     Raises:
         ServingError: NOT_FOUND, the server has ended.

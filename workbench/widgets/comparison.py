@@ -1,4 +1,4 @@
-"""Two versions side by side, to look through and to act upon: the result of a comparison, live."""
+"""The result of comparing two versions, live: examples to look through, and actions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from workbench.client.display.exact_numbers import version_of
 from workbench.client.publishing import saving
 from workbench.client.server import ServerClient
 from workbench.core.status import Code, ServingError, failed_precondition
-from workbench.experiments.versions.slices import grouping
+from workbench.experiments.showing import in_notebook
+from workbench.experiments.versions.example_images import example_png, images_of
 from workbench.experiments.versions.version_comparison import VersionComparison
-from workbench.experiments.versions.version_figure import example_png, images_of
-from workbench.widgets.base.durable import display_live, in_notebook
+from workbench.widgets.base.durable import display_live
 from workbench.widgets.base.live import LiveWidget
 
 PAGE = 12
@@ -37,9 +37,9 @@ class ComparisonWidget(LiveWidget):
         self.found = found
         self._server = None if found.server is None else ServerClient(found.server, found.model)
         self._policy: dict[str, Any] | None = None
-        self._groups = grouping(found)
+        self._groups = found.groups
         self._classes = [] if self._groups is None else list(np.unique(self._groups))
-        self._images = images_of(found)
+        self._images = images_of(found.inputs)
         orders = {
             "gallery": self._on_gallery,
             "promote": lambda asked: self.promote(version_of(asked["version"])),
@@ -73,10 +73,10 @@ class ComparisonWidget(LiveWidget):
         server.control.poll(server.model, [version])
         server.wait_for(version)
         if newest:
-            return f"Version {version} serves; what is published next will take its place."
+            return f"Version {version} serves. The next version that is published replaces it."
         return (
-            f"Version {version} serves, by its number: what is published next has to wait until "
-            "version_policy is 'latest' again (Undo)."
+            f"Version {version} serves, pinned by its number. Versions published later do not "
+            "serve until version_policy is 'latest' again (Undo)."
         )
 
     def undo(self) -> str:
@@ -108,7 +108,7 @@ class ComparisonWidget(LiveWidget):
 
     def _served(self) -> ServerClient:
         if self._server is None or not self._server.running:
-            raise ServingError(Code.NOT_FOUND, "The server that was compared has ended")
+            raise ServingError(Code.NOT_FOUND, "The server of this comparison has stopped")
         return self._server
 
     # What it tells.
@@ -208,7 +208,7 @@ def _words(value: Any) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
-def show(found: VersionComparison) -> None:
+def show_comparison(found: VersionComparison) -> None:
     """Display a comparison: live in a notebook, and lasting in its file.
 
     Raises:

@@ -6,7 +6,7 @@
     )
     guess
 
-What is compared is the learner's curve with the learner's own measurement, on this machine.
+It compares the learner's curve with the learner's own measurement on this machine.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
-from workbench.widgets.base.durable import Lasting, Output, display_live, in_notebook, lasting
+from workbench.experiments.showing import in_notebook
+from workbench.widgets.base.durable import Lasting, Output, display_live, lasting
 from workbench.widgets.base.live import MODULE, answer_in_subshells
 
 if TYPE_CHECKING:
@@ -121,15 +122,16 @@ class PredictThenReveal(anywidget.AnyWidget):
         unit, place = self.about["xLabel"], self.about["xs"][worst]
         mean = float(off.mean())
         if mean <= NEAR:
-            said = "You saw it coming"
+            said = "You predicted it well"
         elif _alike(guess, truth):
-            said = "The shape is right, the size is not"
+            said = "The shape is right, but not the size"
         else:
-            said = "It is not as you thought"
-        way = "above" if guess[worst] > truth[worst] else "below"
+            said = "It behaves differently from your guess"
+        way = "high" if guess[worst] > truth[worst] else "low"
         return (
-            f"{said}: on average {mean:.0%} of the measured range off, most at {place:g} {unit}, "
-            f"where you were {way} ({guess[worst]:.3g} instead of {truth[worst]:.3g})."
+            f"{said}: the mean error is {mean:.0%} of the measured range. It is largest at "
+            f"{place:g} {unit}, where your guess was too {way} ({guess[worst]:.3g} instead of "
+            f"{truth[worst]:.3g})."
         )
 
     @property
@@ -150,14 +152,15 @@ class PredictThenReveal(anywidget.AnyWidget):
     def plot(self) -> Picture:
         """Both curves: a figure that lasts."""
         from workbench.experiments.figure import Picture
+        from workbench.experiments.looks import FAILED, VERSIONS
 
         figure = Picture(figsize=(6.0, 3.2), layout="constrained")
         axes = figure.subplots()
         places = range(len(self.about["xs"]))
         if self.guess:
-            axes.plot(places, self.guess, "o--", color="#0072B2", label="guessed", markersize=4)
+            axes.plot(places, self.guess, "o--", color=VERSIONS[0], label="guessed", markersize=4)
         if self.truth:
-            axes.plot(places, self.truth, "o-", color="#B00020", label="measured", markersize=4)
+            axes.plot(places, self.truth, "o-", color=FAILED, label="measured", markersize=4)
             axes.legend(frameon=False)
         axes.set_xticks(places, [f"{x:g}" for x in self.about["xs"]])
         axes.set_xlabel(self.about["xLabel"])
@@ -168,7 +171,7 @@ class PredictThenReveal(anywidget.AnyWidget):
         return figure
 
     def lasting(self) -> Lasting:
-        """What is left of it when the kernel has gone."""
+        """Its contents for a notebook without the kernel."""
         return lasting(self.about["question"], repr(self), self.frame, self.plot())
 
     def _ipython_display_(self) -> None:
@@ -193,7 +196,7 @@ class PredictThenReveal(anywidget.AnyWidget):
         try:
             text, ok = self.reveal(message["guess"], self._report), True
         except Exception as error:
-            # Whatever it is, the one who pressed the button is told.
+            # Whatever the error, it is shown beside the button.
             text, ok = str(error) or type(error).__name__, False
         self.send({"kind": "done", "id": message.get("id"), "ok": ok, "text": text})
 

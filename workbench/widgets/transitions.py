@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from workbench.client.display.exact_numbers import exact
 from workbench.experiments.recording.recording import Recording
+from workbench.experiments.showing import in_notebook
 from workbench.experiments.transitions.transition_comparison import TransitionComparison
 from workbench.experiments.transitions.transition_run import Run
-from workbench.widgets.base.durable import display_live, in_notebook
+from workbench.widgets.base.durable import display_live
 from workbench.widgets.base.live import MODULE
 
 MOST_DOTS = 4000
@@ -77,7 +78,7 @@ def run_data(run: Run) -> dict[str, Any]:
 
     table = recording.memory_by_version()
     return {
-        "head": head(recording),
+        "head": f"{recording.brief}; peak {recording.peak_bytes() / 2**20:,.0f} MB",
         "old": run.old,
         "new": run.new,
         "start": seconds(0.0),
@@ -108,7 +109,7 @@ def run_data(run: Run) -> dict[str, Any]:
 
 def dots(recording: Recording) -> list[list[float]]:
     """Requests as (due, microseconds, version, 0 answered | 1 held | 2 failed), by time. A failed
-    request has no latency, and what it took until it failed."""
+    request has no latency; its microseconds are the time until it failed."""
     load = recording.load
     held = recording.held & load.succeeded
     kinds = np.where(load.succeeded, np.where(held, _HELD, _ANSWERED), _FAILED)
@@ -123,17 +124,7 @@ def dots(recording: Recording) -> list[list[float]]:
     ]
 
 
-def head(recording: Recording) -> str:
-    """What became of requests and service, in a line."""
-    gap, held = recording.gap_seconds, int(recording.held.sum())
-    parts = ["none failed" if recording.failed == 0 else f"{recording.failed:,} failed"]
-    parts += [f"{held:,} held"] if held else []
-    away = "never away" if gap == 0 else f"away {gap * 1e3:.0f} ms"
-    parts.append("away and not back" if math.isinf(gap) else away)
-    return f"{', '.join(parts)}; peak {recording.peak_bytes() / 2**20:,.0f} MB"
-
-
-def show(found: TransitionComparison) -> None:
+def show_transitions(found: TransitionComparison) -> None:
     """Display a comparison: to look into in a notebook, and lasting in its file.
 
     Raises:

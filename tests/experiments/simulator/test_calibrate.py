@@ -9,8 +9,10 @@ import pytest
 import workbench as wb
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError
-from workbench.experiments.simulator.calibrate import Calibration, calibrate
-from workbench.experiments.sweep.tune import TuneResult, tune
+from workbench.experiments.simulator.calibrate import calibrate
+from workbench.experiments.simulator.calibration import Calibration
+from workbench.experiments.sweep.tune import tune
+from workbench.experiments.sweep.tune_result import TuneResult
 from workbench.load.arrivals import constant
 
 

@@ -19,18 +19,18 @@ def test_a_good_setting_gets_no_diagnosis() -> None:
 
 def test_a_full_queue() -> None:
     assert said(point(rejected=0.12)) == [
-        "the queue is full 12% of the time: 10 waiting batches of 32 are all it holds. Cure: offer "
-        "less, let batches be larger, or, if bursts are all there is to it, raise "
-        "max_enqueued_batches."
+        "The queue rejected 12% of the requests: it holds at most 10 waiting batches of 32 rows. "
+        "Cure: lower the load, allow larger batches, or raise max_enqueued_batches if only bursts "
+        "are rejected."
     ]
 
 
 def test_a_timeout_that_buys_nothing() -> None:
     found = point(timeout=5000, sizes={3: 100}, reasons={"timeout": 95, "full": 5}, occupancy=0.1)
     assert said(found) == [
-        "batches of 32 are rarely filled: 95% of them waited their full 5 ms and went with 3.0 "
-        "rows, while the executors were idle 90% of the time. Cure: lower batch_timeout_micros: "
-        "the wait buys nothing here."
+        "Batches of 32 are rarely filled: 95% of them waited the full 5 ms and ran with 3.0 rows, "
+        "while the executors were idle 90% of the time. Cure: lower batch_timeout_micros; the "
+        "delay adds latency without making batches larger."
     ]
 
 
@@ -45,8 +45,9 @@ def test_too_much_padding() -> None:
 def test_executors_that_are_always_busy() -> None:
     found = point(occupancy=0.97, queue=0.01, run=0.002, reasons={"executor_idle": 100})
     assert said(found) == [
-        "the executors are busy 97% of the time, and requests wait 5.0 times as long as they run. "
-        "Cure: this is near what the model can do here: offer less, or add servers."
+        "The executors are busy 97% of the time, and requests wait 5.0 times as long as they run. "
+        "Cure: this is close to the model's capacity on this machine; lower the load or add "
+        "servers."
     ]
 
 
@@ -65,7 +66,7 @@ def test_sixteen_clients_and_batches_of_32(served_digits: wb.Server) -> None:
     assert result.points[0].reasons.keys() == {"timeout"}
     assert result.diagnoses() == [
         "16 clients can never fill a batch of 32: every batch waited its full 100 ms. Cure: set "
-        "max_batch_size to 16, so that a batch goes when all of them are in it, or "
+        "max_batch_size to 16, so that a batch runs as soon as all clients are in it, or set "
         "batch_timeout_micros to 0."
     ]
 
@@ -91,9 +92,9 @@ def test_timeout_0_with_eight_threads(served_digits: wb.Server) -> None:
     assert point.reasons.keys() == {"executor_idle"}
     assert point.batch_rows == 1
     assert eight.diagnoses() == [
-        "timeout 0 with 8 threads: singles are taken at once (1.0 rows a batch of 32 possible). "
-        "Cure: lower num_batch_threads, or set batch_timeout_micros to about the run time of a "
-        f"batch, {max(point.run * 1e6, 100):.0f}, if more throughput is wanted."
+        "With batch_timeout_micros 0 and 8 threads, requests run almost alone (1.0 rows in a "
+        "batch, 32 possible). Cure: for more throughput, lower num_batch_threads, or set "
+        f"batch_timeout_micros to about the run time of a batch ({max(point.run * 1e6, 100):.0f})."
     ]
     assert one.points[0].batch_rows > 2
-    assert not any("singles" in sentence for sentence in one.diagnoses())
+    assert not any("almost alone" in sentence for sentence in one.diagnoses())

@@ -9,7 +9,7 @@ import pytest
 from tests.experiments.points import point
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError
-from workbench.experiments.simulator.calibrate import Calibration
+from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.service_time import ServiceTime
 from workbench.experiments.sweep.explore import (
     AXES,
@@ -94,7 +94,7 @@ def test_too_much_load_is_saturated_and_says_why() -> None:
     assert found.verdict == "saturated"
     assert found.rejected > 0.5
     figures = point_figures(found)
-    assert "the queue is full" in figures["diagnoses"][0]
+    assert "The queue rejected" in figures["diagnoses"][0]
 
 
 def test_there_is_no_such_axis() -> None:

@@ -262,7 +262,7 @@ def test_either_an_open_or_a_closed_loop(served_digits: wb.Server, load: dict[st
 def test_load_enters_where_it_can(served_digits: wb.Server) -> None:
     with pytest.raises(ServingError) as refused:
         served_digits.sweep(rate=1, where="smtp")
-    assert str(refused.value) == "Load can enter at 'engine', 'rest' or 'grpc'; was 'smtp'"
+    assert str(refused.value) == "where must be 'engine', 'rest' or 'grpc'; was 'smtp'"
 
 
 def test_the_time_is_known_beforehand() -> None:

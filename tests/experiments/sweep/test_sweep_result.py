@@ -11,7 +11,7 @@ import pytest
 from tests.experiments.points import interval, point
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import Code, ServingError
-from workbench.experiments.simulator.calibrate import Calibration
+from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.service_time import ServiceTime
 from workbench.experiments.sweep.sweep_figure import knee, lines_of
 from workbench.experiments.sweep.sweep_result import SweepResult, batching_text_proto
@@ -61,12 +61,12 @@ def test_a_limit_that_nobody_keeps() -> None:
         result(SLOW, QUICK).recommend(p99_ms=4.1)
     assert none.value == ServingError(
         Code.FAILED_PRECONDITION,
-        "No stable point has its 99th percentile surely within 4.1 ms; the nearest is 4 ms with "
+        "No stable point keeps its 99th percentile within 4.1 ms; the closest is 4 ms with "
         "batch_timeout_micros 0, max_batch_size 32 at 1000 requests/s",
     )
     with pytest.raises(ServingError) as unstable:
         result(DROWNED).recommend()
-    assert str(unstable.value) == "No point was stable: measure longer, or at lower rates"
+    assert str(unstable.value) == "No point was stable: measure for longer, or at lower rates"
 
 
 def test_it_survives_json_and_has_no_infinity_in_it() -> None:
@@ -91,7 +91,7 @@ def test_the_html_stands_alone_and_says_what_is_wrong() -> None:
 
     assert "<b>Sweep of digits</b>, version 3: 3 points, engine, open loop, poisson, 12 s" in html
     assert "<td>2 [1, ?]</td>" in html
-    assert "the queue is full 12% of the time" in html
+    assert "The queue rejected 12% of the requests" in html
     assert "Most throughput: batch_timeout_micros 0" in html
     assert "<script" not in html
 
@@ -132,7 +132,7 @@ def test_prediction_and_measurement_are_drawn_together_and_their_disagreement_is
     axes = swept.plot(predicted=calibration).axes[0]
     dotted = [line for line in axes.lines if line.get_linestyle() == ":"]
     assert [len(line.get_xdata()) for line in dotted] == [2, 1]
-    assert axes.texts[0].get_text().endswith("; dotted: predicted, off by 0% in the median")
+    assert axes.texts[0].get_text().endswith("; dotted: predicted, median error 0%")
     with pytest.raises(ServingError) as other:
         result(point(rows=3)).disagreement(calibration)
     assert str(other.value) == (

@@ -10,17 +10,17 @@ import pytest
 
 from tests.experiments.points import point
 from workbench.core.batching.parameters import BatchingParameters
-from workbench.experiments.simulator.calibrate import Calibration
+from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.service_time import ServiceTime
 from workbench.experiments.sweep.tune import (
     Candidate,
-    TuneResult,
     best_of_each_timeout,
     candidates,
     explain,
     rank,
     resized,
 )
+from workbench.experiments.sweep.tune_result import TuneResult
 
 CALIBRATION = Calibration(
     ServiceTime.from_samples({(1, rows): [1000.0 + 100 * rows] for rows in (1, 2, 4, 8)}),
@@ -105,22 +105,24 @@ def test_what_keeps_the_limit_and_has_room_comes_first() -> None:
 @pytest.mark.parametrize(
     ("changes", "p99_ms", "sentence"),
     [
-        ({}, 1.0, "The model is the limit: a lone request runs for 1.1 ms, more than the 1 ms "
+        ({}, 1.0, "The model is the limit: a single request runs for 1.1 ms, more than the 1 ms "
          "allowed."),
         ({"size": 8, "achieved": 8500.0}, 20.0,
-         "The executors are the limit: 2 of them run 8889 rows/s at most, and 8500 are offered."),
+         "The executors are the limit: 2 of them run at most 8889 rows/s, and 8500 rows/s are "
+         "offered."),
         ({"rejected": 0.12}, 20.0,
-         "the queue is full 12% of the time: 10 waiting batches of 32 are all it holds. Cure: "
-         "offer less, let batches be larger, or, if bursts are all there is to it, raise "
-         "max_enqueued_batches."),
+         "The queue rejected 12% of the requests: it holds at most 10 waiting batches of 32 rows. "
+         "Cure: lower the load, allow larger batches, or raise max_enqueued_batches if only bursts "
+         "are rejected."),
         ({"queue": 0.003}, 20.0,
-         "Waiting for a batch is the largest part of the latency (3.00 ms of 5.50 ms in the "
-         "mean)."),
+         "Waiting for a batch is the largest part of the latency (3.00 ms of 5.50 ms on "
+         "average)."),
         ({}, 20.0,
-         "Running is the largest part of the latency (2.00 ms of 3.50 ms in the mean): only a "
-         "quicker model would help."),
+         "Running is the largest part of the latency (2.00 ms of 3.50 ms on average). Only a "
+         "faster model would help."),
         ({"overhead": 0.004}, 20.0,
-         "Neither waiting nor running: 4.00 ms of 7.00 ms in the mean are spent on the way."),
+         "Transport and handling are the largest part of the latency (4.00 ms of 7.00 ms on "
+         "average)."),
     ],
 )  # fmt: skip
 def test_the_limit_is_said_in_words(

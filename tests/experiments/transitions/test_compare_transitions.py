@@ -160,16 +160,16 @@ def test_faces(found: TransitionComparison) -> None:
     )
     assert found.verdicts == dict.fromkeys(POLICIES, "not certain after 2 runs")
     assert (
-        "In brackets: what holds the true median with 50% confidence. smooth: not certain after 2 "
-        "runs."
+        "In brackets: the interval that contains the true median with 50% confidence. smooth: not "
+        "certain after 2 runs."
     ) in page
-    assert "Of the new version's files 100% to 100% were in the page cache at the start." in page
+    assert "100% to 100% of the new version's files were in the page cache at the start." in page
 
     # One run of each has no interval, and so no confidence either.
     once = replace(found, runs=tuple(found.of(policy)[0] for policy in POLICIES))
     page = html.unescape(once._repr_html_())
     assert "confidence" not in page
-    assert "One run of each says nothing of how much they differ." in page
+    assert "With one run of each policy, the variation between runs is unknown." in page
 
 
 @pytest.mark.slow
@@ -233,8 +233,8 @@ def test_interrupted_it_keeps_what_was_measured(
         load=Schedule("constant", 120, 1), disk="cold", keep=False, progress=False,
     )  # fmt: skip
     assert (found.interrupted, len(found.runs), found.number) == (True, 1, None)
-    assert found.advice.startswith("At 120 requests a second unload_first failed ")
-    assert found.advice.endswith("With another policy measured, there would be advice here.")
+    assert found.advice.startswith("Under unload_first ")
+    assert found.advice.endswith("Measure another policy to get advice.")
     assert found.runs[0].disk == "cold"
     assert np.allclose(np.diff(found.runs[0].recording.load.intended), 1 / 120)
     assert str(found).splitlines()[0].endswith("1 times unload_first, interrupted")

@@ -44,19 +44,20 @@ def test_all_four() -> None:
         "staged": figures(gap=200, failed=20, peak=110),
     }
     assert advise(measured, 100.0) == (
-        "Choose smooth if the memory is there: no request failed, and it needs 100 MB more for "
-        "1.2 s. At 100 requests a second unload_first failed 50 while nothing served for 500 ms, "
-        "and it never holds both versions. With unload_first+hold none failed: 50 waited up to "
-        "520 ms. At 100 requests a second staged failed 20 while nothing served for 200 ms, 60% "
-        "shorter than unload_first, for 10 MB more."
+        "Choose smooth if there is enough memory: no request failed, and it needs 100 MB more "
+        "memory for 1.2 s. Under unload_first 50 requests failed while no version served for "
+        "500 ms (at 100 requests/s), and both versions were never in memory together. Under "
+        "unload_first+hold no request failed, and 50 waited up to 520 ms. Under staged 20 requests "
+        "failed while no version served for 200 ms (at 100 requests/s), 60% shorter than under "
+        "unload_first, with 10 MB more memory."
     )
 
 
 @pytest.mark.parametrize(
     ("gap", "said"),
     [
-        (490, "for 490 ms, not surely shorter than unload_first, for hardly any more memory."),
-        (600, "for 600 ms, 20% longer than unload_first, for hardly any more memory."),
+        (490, "not measurably shorter than under unload_first, with hardly more memory."),
+        (600, "20% longer than under unload_first, with hardly more memory."),
     ],
 )
 def test_a_gap_that_is_not_shorter(gap: float, said: str) -> None:
@@ -66,30 +67,31 @@ def test_a_gap_that_is_not_shorter(gap: float, said: str) -> None:
 
 def test_without_smooth_the_one_that_loses_nothing_is_chosen() -> None:
     assert advise({"unload_first": PLAIN, "unload_first+hold": HOLD}, 80.0) == (
-        "Of these choose unload_first+hold: with unload_first+hold none failed: 50 waited up to "
-        "520 ms. At 80 requests a second unload_first failed 50 while nothing served for 500 ms, "
-        "and it never holds both versions."
+        "Of these policies choose unload_first+hold: under unload_first+hold no request failed, "
+        "and 50 waited up to 520 ms. Under unload_first 50 requests failed while no version served "
+        "for 500 ms (at 80 requests/s), and both versions were never in memory together."
     )
 
 
 def test_smooth_that_is_hardly_larger_and_smooth_that_loses() -> None:
     small = {"smooth": figures(peak=102), "unload_first": PLAIN}
-    assert "no request failed, and it needs hardly any more memory." in advise(small, 100.0)
+    assert "no request failed, and it needs hardly more memory." in advise(small, 100.0)
     losing = {"smooth": figures(failed=2.0), "unload_first": PLAIN}
     assert advise(losing, 100.0) == (
-        "Even smooth lost up to 2 requests: look at the events of its runs before choosing."
+        "Even under smooth up to 2 requests failed; look at the events of its runs before choosing."
     )
 
 
 def test_one_policy_is_no_choice() -> None:
     assert advise({"smooth": SMOOTH}, 100.0) == (
-        "Under smooth 0 requests failed, and one version always served. With another policy "
-        "measured, there would be advice here."
+        "Under smooth 0 requests failed, and one version always served. Measure another "
+        "policy to get advice."
     )
 
 
 def test_a_version_that_never_served() -> None:
     never = {"smooth": SMOOTH, "unload_first": figures(gap=math.inf, serves=math.inf)}
     assert advise(never, 100.0).startswith(
-        "Under unload_first the new version never served: look at its events. Under smooth 0"
+        "Under unload_first the new version never became available; look at the events of its "
+        "runs. Under smooth 0"
     )

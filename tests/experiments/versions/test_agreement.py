@@ -56,7 +56,7 @@ def test_what_is_measured_often_enough_is_called_equivalent() -> None:
 def test_a_small_difference_is_neither() -> None:
     found = paired_latency(*pairs(3, slower=1.06, count=300))
     assert found.verdict == "not certain"
-    assert str(found).startswith("neither surely faster nor surely slower after 300 pairs: ")
+    assert str(found).startswith("not measurably faster or slower after 300 pairs: ")
 
 
 @pytest.mark.parametrize(("slower", "word"), [(2.0, "slower"), (0.5, "faster")])
@@ -89,7 +89,9 @@ def test_a_stretch_of_noise_that_hits_one_of_two_equals_is_no_difference(seed: i
 
 
 def test_too_few_pairs_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"10 pairs are too few to be certain at alpha 0\.001"):
+    with pytest.raises(
+        ValueError, match=r"10 pairs are too few for alpha 0\.001: measure at least 11 pairs"
+    ):
         paired_latency(np.ones(10), np.ones(10))
 
 

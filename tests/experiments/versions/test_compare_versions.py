@@ -51,7 +51,7 @@ def test_two_copies_are_the_same(same: VersionComparison) -> None:
     assert same.errors is not None
     assert max(max(pair) for pair in same.errors) < 1e-6
     assert same.sentences()[:2] == [
-        "Both give the same answer to 600 of 600 examples (100.00%).",
+        "Both versions give the same answer for 600 of 600 examples (100.00%).",
         "Output y is the same to the last bit.",
     ]
     same.assert_agreement(largest_difference=0.0)
@@ -96,7 +96,9 @@ def test_faces(same: VersionComparison, near: VersionComparison) -> None:
     page = near._repr_html_()
     assert page.count("data:image/png;base64,") == 1
     assert "Answered differently, the furthest apart first (10 of 600):" in page
-    assert str(near).startswith("Versions 1 and 3 of half\nBoth give the same answer to 0 of 600")
+    assert str(near).startswith(
+        "Versions 1 and 3 of half\nBoth versions give the same answer for 0 of 600"
+    )
     data = json.loads(json.dumps(near.to_json(arrays=False)))
     assert (data["agreement"], data["versions"], data["examples"]) == (0.0, [1, 3], 600)
     with pytest.raises(ValueError, match="Confusion needs labels"):
@@ -247,7 +249,7 @@ def test_numbers_are_those_of_keras_and_scikit_learn(tmp_path: Path) -> None:
     assert told["confusions"] == told["confusion_matrices"]
     assert told["disagreements"] == told["differing"]
     assert found["agreement"] == pytest.approx(1 - len(told["differing"]) / found["examples"])
-    assert "chance explains (McNemar's exact test" in " ".join(found["sentences"])
+    assert "significant (McNemar's exact test" in " ".join(found["sentences"])
     (output,) = found["outputs"]
     assert [output["largest"], output["mean"]] == pytest.approx(told["difference"], abs=1e-6)
     # One score of ten is a thousandth more: the class is the same nearly always.

@@ -14,7 +14,8 @@ from tests.widgets.pages import Page
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError
 from workbench.experiments.load.borrowed_settings import kept_settings, slots_of
-from workbench.experiments.simulator.calibrate import Calibration, calibrate
+from workbench.experiments.simulator.calibrate import calibrate
+from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.service_time import ServiceTime
 from workbench.experiments.sweep.explore import Setting
 from workbench.widgets.sweep_explorer import sweep_explorer as module
@@ -140,7 +141,7 @@ def test_cancel_ends_a_measurement_and_the_server_is_as_before(
     assert page.done(2) == (True, "")
     with pytest.raises(ServingError, match="Another experiment is changing the batching of half"):
         explorer.measure()
-    with pytest.raises(ServingError, match="It is measuring already"):
+    with pytest.raises(ServingError, match="The explorer is measuring already"):
         long.calibrate()
     page.say(op="cancel", id=3)
     assert page.done(3) == (True, "cancelling …")
@@ -182,7 +183,7 @@ def test_what_cannot_be_simulated_says_why(
     page = ExplorerPage(live.sweep_explorer(CALIBRATION), monkeypatch)
     page.say(op="curve", id=1, setting={**SETTING.to_json(), "rate": -1}, axis="rate")
     assert page.done(1) == (False, "rate must be a number of at least 1; was -1")
-    with pytest.raises(ServingError, match="requests of 1 rows, and those here have 2"):
+    with pytest.raises(ServingError, match="requests of 1 rows, not 2: calibrate with rows=2"):
         live.sweep_explorer(CALIBRATION, rows=2)
 
 

@@ -1,50 +1,28 @@
-"""How the load generator sends over gRPC: as `generator_process.Connection` does over HTTP.
+"""How the load generator sends over gRPC: as `http_sender` does over HTTP/1.1.
 
-A *connection* here is a place for one request in flight. Many of them share an HTTP/2 connection,
-as gRPC is meant to be used; its channels are a few, because one alone is a limit of its own.
+Many connections share an HTTP/2 connection, as gRPC is meant to be used. There are a few channels,
+because one alone would be a bottleneck.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 import grpc
 import grpc.aio
 
+from workbench.core.status import Code
+from workbench.experiments.load.load_connection import Sender
+from workbench.formats.http_status import HTTP_STATUS
 from workbench.formats.wire.predict_message import answered_version
 
 CHANNELS = 4
 
-_STATUS = {
-    "INVALID_ARGUMENT": 400,
-    "FAILED_PRECONDITION": 400,
-    "OUT_OF_RANGE": 400,
-    "UNAUTHENTICATED": 401,
-    "PERMISSION_DENIED": 403,
-    "NOT_FOUND": 404,
-    "RESOURCE_EXHAUSTED": 429,
-    "UNIMPLEMENTED": 501,
-    "UNAVAILABLE": 503,
-    "DEADLINE_EXCEEDED": 504,
-}
-
 
 def status_of(code: grpc.StatusCode) -> int:
     """The HTTP status that the same answer has over REST."""
-    return _STATUS.get(code.name, 500)
-
-
-class Sender(Protocol):
-    """What a connection tells of its requests (`generator_process.Run`)."""
-
-    def bytes_of(self, request: int) -> bytes: ...
-    def answered(self, request: int, status: int, size: int, version: int) -> None: ...
-    def failed(self, request: int, reason: str) -> None: ...
-    def idle(self, connection: GrpcConnection) -> None: ...
-    def lost(self, connection: GrpcConnection, request: int | None, reason: str) -> None: ...
-    def client_is_free(self) -> None: ...
+    return HTTP_STATUS[Code[code.name]]
 
 
 class GrpcChannels:

@@ -10,6 +10,7 @@ from workbench.core.status import invalid_argument
 from workbench.experiments.load.borrowed_settings import in_force
 from workbench.experiments.load.measure import Where, measure
 from workbench.experiments.load.server_load import make_payload
+from workbench.experiments.store.store import keep_result
 from workbench.experiments.sweep.point import summarize
 from workbench.experiments.sweep.sweep import worker_memory
 from workbench.experiments.sweep.sweep_result import SweepResult
@@ -73,7 +74,5 @@ def load_server(
     )
     if not keep:
         return result
-    from workbench.experiments.store.store import keep_result
-
     about = f"{result.loop}, {where}: {point.verdict}"
     return keep_result("load", server.model, result, about)

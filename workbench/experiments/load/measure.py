@@ -1,4 +1,4 @@
-"""One window of load at one setting, by whatever way it enters, as one kind of record."""
+"""Measures one window of load at one setting; the record is the same wherever the load enters."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.client.asking.data_client import TENSORS
 from workbench.client.server import ServerClient
 from workbench.core.status import failed_precondition
 from workbench.experiments.load.generator import Closed, LoadJob, run_load
@@ -21,7 +22,6 @@ Where = Literal["engine", "rest", "grpc"]
 
 CONNECTIONS, TIMEOUT_SECONDS = 256, 10.0
 """Of a load over the network: requests in flight at most, and how long each may take."""
-TENSORS = "application/x-workbench-tensors"
 _WARM_UP_SHARE, _WARM_UP_SECONDS = 0.1, 0.2
 _BUSY = 0.95
 """Above this share of a CPU the server's loop, which is also the sender of an engine load, cannot
@@ -30,7 +30,7 @@ do more. A late sender below it has waited for a CPU with the server, not instea
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """What one stretch of load measured.
+    """The measurements of one stretch of load.
 
     Attributes:
         seconds: of sending.

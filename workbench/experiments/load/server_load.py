@@ -1,4 +1,4 @@
-"""Asking a server to load itself (`server.engine.engine_load`), and what it answers."""
+"""Asks a server to load itself (`server.engine.engine_load`), and reads the result."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from workbench.load.arrivals import Schedule
 
 @dataclass(frozen=True, eq=False)
 class EngineResult:
-    """What came of an engine load.
+    """The result of an engine load.
 
     Attributes:
         intended, sent, done: shape (n,), microseconds from the start; `done` is -1 for a request

@@ -1,4 +1,4 @@
-"""What the events of a recording say, as stretches of time: states, gaps, decisions, drains.
+"""Turns the events of a recording into stretches of time: states, gaps, decisions, drains.
 
 Everything here is a function of the events of one model, with a column `at` in seconds on the
 recording's axis.
@@ -7,7 +7,7 @@ recording's axis.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +75,7 @@ class Release:
     requests: int
 
 
-# Harness states that an event of another kind than `state` tells of.
+# Harness states that events of other kinds than `state` report.
 _HARNESS_OF = {
     "load_approved": "load-approved",
     "staging": "staging",
@@ -105,12 +105,12 @@ def public_spans(events: pd.DataFrame, model: str, end: float) -> list[Span]:
         for e in of_model(events, model)
         if e["kind"] == "state"
     )
-    return _spans(changes, end, last="END")
+    return spans_between(changes, end, last="END")
 
 
 def harness_spans(events: pd.DataFrame, model: str, end: float) -> list[Span]:
     """Each version's harness states between 0 and `end`: the steps the manager takes."""
-    return _spans(_harness_changes(events, model), end, last="")
+    return spans_between(_harness_changes(events, model), end, last="")
 
 
 def _harness_changes(events: pd.DataFrame, model: str) -> Iterator[tuple[float, int, str]]:
@@ -132,7 +132,9 @@ def _harness_changes(events: pd.DataFrame, model: str) -> Iterator[tuple[float, 
             yield event["at"], version, state
 
 
-def _spans(changes: Iterator[tuple[float, int, str]], end: float, last: str) -> list[Span]:
+def spans_between(changes: Iterable[tuple[float, int, str]], end: float, last: str) -> list[Span]:
+    """Spans of changes (when, which version, to which state), oldest first, between 0 and `end`.
+    A version that enters the state `last` has none from then on."""
     open_spans: dict[int, Span] = {}
     spans: list[Span] = []
     for at, version, state in changes:
@@ -162,7 +164,7 @@ def resident(spans: list[Span]) -> list[Span]:
 
 
 def gaps(events: pd.DataFrame, model: str) -> list[Gap]:
-    """When no version was available; what is before the first available one is no gap."""
+    """When no version was available. The time before the first available one is not a gap."""
     found: list[Gap] = []
     serving: set[int] = set()
     since: float | None = None
@@ -208,7 +210,7 @@ def warm_ups(events: pd.DataFrame, model: str, end: float) -> list[Span]:
 
 
 def drains(events: pd.DataFrame, model: str, end: float) -> list[Drain]:
-    """When versions answered what they still had."""
+    """When versions that were leaving answered their last requests."""
     begun: dict[int, tuple[float, int]] = {}
     found: list[Drain] = []
     for event in of_model(events, model):
@@ -232,7 +234,7 @@ def releases(events: pd.DataFrame, model: str) -> list[Release]:
 
 
 def wanted_at(events: pd.DataFrame, model: str) -> float:
-    """When what is wanted first changed after the recording began; 0.0 where it never did."""
+    """When the wanted versions first changed after the recording began; 0.0 if they never did."""
     for event in of_model(events, model):
         if event["at"] >= 0 and event["kind"] in ("aspired", "unaspired"):
             return float(event["at"])

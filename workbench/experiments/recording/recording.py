@@ -1,4 +1,4 @@
-"""What happens to live traffic, memory and states while something is done to a server.
+"""Records live traffic, memory and states while something is done to a server.
 
     with record(server, x, rate=100) as recording:
         server.publish(model)
@@ -29,11 +29,13 @@ from workbench.core.status import invalid_argument
 from workbench.experiments.load.generator import Closed, LoadJob, LoadResult, run_load
 from workbench.experiments.recording import recorded_timeline as timeline
 from workbench.experiments.recording.recorded_timeline import Decision, Drain, Gap, Span
+from workbench.experiments.showing import figures
 from workbench.load.arrivals import Schedule
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
+
+    from workbench.experiments.figure import Picture
 
 LEAD_SECONDS = 1.0
 """Traffic before and after what is recorded, so that both can be compared with it."""
@@ -243,6 +245,18 @@ class Recording:
         }
 
     @property
+    def brief(self) -> str:
+        """What became of requests and service, in a line."""
+        gap, held = self.gap_seconds, int(self.held.sum())
+        parts = [f"{self.failed:,} failed" if self.failed else "none failed"]
+        parts += [f"{held:,} held"] if held else []
+        if math.isinf(gap):
+            parts.append("no version until the end")
+        else:
+            parts.append(f"no version for {gap * 1e3:.0f} ms" if gap else "always served")
+        return ", ".join(parts)
+
+    @property
     def frame(self) -> pd.DataFrame:
         """One row a request, as of `LoadResult.frame`; whether it was held, and for how long."""
         return self.load.frame.assign(held=self.held, held_wait=self.held_wait)
@@ -291,11 +305,9 @@ class Recording:
         recording.memory = table_of(data["memory"], _MEMORY_COLUMNS)
         return recording
 
-    def plot(self) -> Figure:
+    def plot(self) -> Picture:
         """States, memory and requests over time, one above the other."""
-        from workbench.experiments.recording.recording_figure import draw
-
-        return draw([self])
+        return figures(self)
 
     def __repr__(self) -> str:
         return f"Recording({self.title}: {self.summary()})"

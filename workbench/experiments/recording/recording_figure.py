@@ -1,9 +1,9 @@
 """The figure of a recording: states, memory and requests on one time axis.
 
 Several recordings stand side by side on the same axes, so that lengths and heights can be compared;
-their zero is the moment at which another version was wanted. Colours are told apart by colour-blind
-readers (Okabe and Ito's), and never carry a meaning alone. The size is that of a book's page: seven
-inches wide, with letters of 7 to 9 points.
+their zero is the moment at which another version was wanted. Colours are those of Okabe and Ito,
+which colour-blind readers can tell apart, and never carry a meaning alone. The size is that of a
+book's page: seven inches wide, with letters of 7 to 9 points.
 """
 
 from __future__ import annotations
@@ -13,25 +13,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.experiments.figure import INK, PAGE_WIDTH, PRINT_STYLE, Picture
+from workbench.experiments.figure import (
+    INK,
+    PAGE_WIDTH,
+    PRINT_STYLE,
+    Picture,
+)
+from workbench.experiments.looks import FAILED, STATES, version_colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from workbench.experiments.recording.recording import Recording
 
-VERSION_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-FAILED_COLOUR = "#B00020"
 _GAP_COLOUR = "#F3DADA"
 _BLOCK_HEIGHT = 2.85
-_STATE_LOOK: dict[str, dict[str, Any]] = {
-    "START": {"alpha": 0.15, "hatch": None},
-    "LOADING": {"alpha": 0.35, "hatch": "/////"},
-    "AVAILABLE": {"alpha": 1.0, "hatch": None},
-    "UNLOADING": {"alpha": 0.35, "hatch": "....."},
-}
 # Steps of the manager that a reader can tell from the public state anyway.
 _SAME_AS_PUBLIC = frozenset({"new", "ready", "disabled", "error"})
+
+
+def draw_recording(recording: Recording) -> Picture:
+    """See `Recording.plot`."""
+    return draw([recording])
 
 
 def draw(
@@ -55,7 +58,6 @@ def draw(
     if view is None:
         view = (-max(zeros), max(r.end - zero for r, zero in zip(recordings, zeros, strict=True)))
     versions = sorted({span.version for r in recordings for span in r.spans()})
-    colours = {v: VERSION_COLOURS[i % len(VERSION_COLOURS)] for i, v in enumerate(versions)}
     with mpl.rc_context(PRINT_STYLE):
         figure = Picture(
             figsize=(
@@ -81,33 +83,24 @@ def draw(
                 continue
             recording, zero = recordings[place], zeros[place]
             states, memory, requests = three
-            _draw_states(states, recording, zero, versions, colours, view)
-            _draw_memory(memory, recording, zero, colours)
-            _draw_requests(requests, recording, zero, colours)
+            _draw_states(states, recording, zero, versions, view)
+            _draw_memory(memory, recording, zero)
+            _draw_requests(requests, recording, zero)
             _draw_gaps((memory, requests), recording, zero)
             _head(states, titles[place] if titles else recording.title, recording)
             for axes, kind in zip(three, rows, strict=True):
                 kind.append(axes)
                 _tidy(axes, first=column == 0, last=axes is requests)
         _share(rows, view, ("state", "memory, MB", "latency, ms"), columns)
-        _legend(figure, rows, versions, colours)
+        _legend(figure, rows, versions)
     return figure
 
 
 def _head(axes: Axes, title: str, recording: Recording) -> None:
     """The policy, and below it what became of requests and service."""
-    failed = recording.failed
-    requests = "none failed" if failed == 0 else f"{failed:,} failed"
-    held = int(recording.held.sum())
-    if held:
-        requests += f", {held:,} held"
-    gap = recording.gap_seconds
-    away = "never away" if gap == 0 else f"away {gap * 1e3:.0f} ms"
-    if np.isinf(gap):
-        away = "away and not back"
     axes.set_title(title, loc="left", fontweight="bold", color=INK, pad=11.5)
     axes.text(
-        0, 1.0, f"{requests}, {away}", transform=axes.transAxes, fontsize=7.5, color=INK,
+        0, 1.0, recording.brief, transform=axes.transAxes, fontsize=7.5, color=INK,
         ha="left", va="bottom",
     )  # fmt: skip
 
@@ -117,7 +110,6 @@ def _draw_states(
     recording: Recording,
     zero: float,
     versions: Sequence[int],
-    colours: dict[int, str],
     view: tuple[float, float],
 ) -> None:
     for span in recording.spans():
@@ -126,14 +118,14 @@ def _draw_states(
         end = min(view[1], recording.end - zero, span.end - zero)
         if end <= start:
             continue
-        look = _STATE_LOOK[span.state]
+        look = STATES[span.state].patch()
         axes.barh(
             row,
             end - start,
             left=start,
             height=0.6,
-            color=colours[span.version],
-            edgecolor="white" if look["hatch"] else colours[span.version],
+            color=version_colour(span.version),
+            edgecolor="white" if look["hatch"] else version_colour(span.version),
             linewidth=0.0,
             **look,
         )
@@ -165,7 +157,7 @@ def _draw_states(
     axes.set_ylim(len(versions) - 0.5, -0.65)
 
 
-def _draw_memory(axes: Axes, recording: Recording, zero: float, colours: dict[int, str]) -> None:
+def _draw_memory(axes: Axes, recording: Recording, zero: float) -> None:
     table = recording.memory_by_version() / 2**20
     if table.empty or not len(table.columns):
         return
@@ -174,7 +166,7 @@ def _draw_memory(axes: Axes, recording: Recording, zero: float, colours: dict[in
     axes.stackplot(
         at,
         [table[v].to_numpy() for v in order],
-        colors=[colours.get(int(v), "#999999") for v in order],
+        colors=[version_colour(int(v)) for v in order],
         alpha=0.75,
         linewidth=0,
     )
@@ -195,7 +187,7 @@ def _draw_memory(axes: Axes, recording: Recording, zero: float, colours: dict[in
     )  # fmt: skip
 
 
-def _draw_requests(axes: Axes, recording: Recording, zero: float, colours: dict[int, str]) -> None:
+def _draw_requests(axes: Axes, recording: Recording, zero: float) -> None:
     from matplotlib.ticker import LogLocator, NullLocator
 
     load = recording.load
@@ -203,7 +195,7 @@ def _draw_requests(axes: Axes, recording: Recording, zero: float, colours: dict[
     held = recording.held
     for version in sorted(set(load.version[load.succeeded].tolist())):
         mine = load.succeeded & (load.version == version)
-        colour = colours.get(int(version), "#999999")
+        colour = version_colour(int(version))
         one: Any = {"markersize": 1.7, "markeredgewidth": 0, "color": colour}
         ring: Any = {"markersize": 3.2, "markerfacecolor": "none", "markeredgewidth": 0.7}
         ring["markeredgecolor"] = colour
@@ -221,7 +213,7 @@ def _draw_requests(axes: Axes, recording: Recording, zero: float, colours: dict[
         marker="x",
         markersize=3,
         markeredgewidth=0.7,
-        color=FAILED_COLOUR,
+        color=FAILED,
         transform=axes.get_xaxis_transform(),
     )
 
@@ -278,7 +270,6 @@ def _legend(
     figure: Any,
     rows: tuple[list[Axes], list[Axes], list[Axes]],
     versions: Sequence[int],
-    colours: dict[int, str],
 ) -> None:
     """What the looks mean, in the order of the panels."""
     from matplotlib.lines import Line2D
@@ -289,7 +280,7 @@ def _legend(
 
     grey = "#888888"
     entries: list[tuple[Any, str]] = [
-        (Patch(color=colours[v], linewidth=0), f"version {v}") for v in versions
+        (Patch(color=version_colour(v), linewidth=0), f"version {v}") for v in versions
     ]
     entries += [
         (Patch(facecolor=grey, alpha=0.5, hatch="/////", edgecolor="white"), "loading"),
@@ -298,7 +289,7 @@ def _legend(
         (Patch(color=_GAP_COLOUR, linewidth=0), "nothing serves"),
         (dot(marker="o", markersize=2.4, color=INK), "memory, measured exactly"),
         (dot(marker="o", markersize=3.6, markerfacecolor="none", markeredgecolor=INK), "held"),
-        (dot(marker="x", markersize=4, color=FAILED_COLOUR), "failed"),
+        (dot(marker="x", markersize=4, color=FAILED), "failed"),
     ]  # fmt: skip
     figure.legend(
         [handle for handle, _ in entries],

@@ -12,9 +12,9 @@ the machine holds the loop up: it is woken for each of them, and notes when that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,11 @@ from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import failed_precondition
 from workbench.experiments.load.borrowed_settings import apply, kept_settings
 from workbench.experiments.load.server_load import EngineResult, Payload, make_payload, run_engine
+from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.hiccups import SHORTEST_MICROS, Hiccups
 from workbench.experiments.simulator.service_time import ServiceTime, sizes_up_to
-from workbench.load.arrivals import Schedule, Seconds
-
-if TYPE_CHECKING:
-    import pandas as pd
+from workbench.experiments.store.store import keep_result
+from workbench.load.arrivals import Schedule
 
 LARGEST = 256
 FEWEST_BATCHES = 8
@@ -39,80 +38,6 @@ least so long."""
 _PROBES_A_SECOND, _PROBED = 5000.0, 16
 _FULL_ONLY = BatchingParameters(batch_timeout_micros=300_000, max_enqueued_batches=100)
 """Batches are closed when they are full; only the very last one waits for its timeout."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """A model's run times, and the server's settings that they hold for.
-
-    Attributes:
-        service: the run times.
-        model, version: what was measured; `version` is the one that answered.
-        slots: executor slots of the server.
-        rows: of each request.
-        number: in the store; None if it was not kept.
-    """
-
-    service: ServiceTime
-    model: str
-    version: int
-    slots: int
-    rows: int
-    number: int | None = None
-
-    def simulate(self, parameters: BatchingParameters, arrivals: Seconds, seed: int = 0) -> Any:
-        """What these parameters would do with arrivals at these times, in seconds: a
-        `simulate.SimulationResult`."""
-        from workbench.experiments.simulator.simulate import simulate
-
-        slots = parameters.num_batch_threads or self.slots
-        return simulate(parameters, arrivals, self.service, slots, rows=self.rows, seed=seed)
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """Run times in milliseconds, a row for each number of rows and of batches in flight; 0 in
-        flight is one alone, after a pause."""
-        import pandas as pd
-
-        service = self.service
-        lines = []
-        for flight in sorted({0, 1, service.in_flight}):
-            low, middle, high = np.quantile(
-                service.quantiles(service.rows, flight) / 1e3, [0.1, 0.5, 0.9], axis=1
-            )
-            lines += [
-                {"in_flight": flight, "rows": r, "p10_ms": a, "p50_ms": b, "p90_ms": c}
-                for r, a, b, c in zip(
-                    service.rows.tolist(), low.tolist(), middle.tolist(), high.tolist(), strict=True
-                )
-            ]
-        return pd.DataFrame(lines)
-
-    def to_json(self) -> dict[str, Any]:
-        data = {k: v for k, v in self.__dict__.items() if k != "number"}
-        return {**data, "service": self.service.to_json()}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any], number: int | None = None) -> Calibration:
-        service = ServiceTime.from_json(data["service"])
-        return cls(**{**data, "service": service, "number": number})
-
-    def plot(self, axes: Any = None) -> Any:
-        """Median run time against rows, with the range from the 10th to the 90th percentile, one
-        line for each number of batches in flight; returns matplotlib's axes."""
-        import matplotlib.pyplot as plt
-
-        axes = axes or plt.subplots(figsize=(6, 3.6), layout="constrained")[1]
-        for flight, part in self.frame.groupby("in_flight"):
-            label = "alone, after a pause" if flight == 0 else f"{flight!s} in flight"
-            (line,) = axes.plot(part.rows, part.p50_ms, marker="o", markersize=4, label=label)
-            axes.fill_between(
-                part.rows, part.p10_ms, part.p90_ms, alpha=0.2, color=line.get_color()
-            )
-        axes.set(xlabel="rows of a batch", ylabel="run time (ms)", ylim=(0, None))
-        axes.legend(frameon=False)
-        axes.grid(alpha=0.3)
-        return axes
 
 
 def calibrate(
@@ -148,62 +73,105 @@ def calibrate(
     asked = make_payload(server, payload, rows=rows)
     with kept_settings(server) as before:
         slots = before.num_batch_threads or 1
-        largest = max_batch_size or min(before.batch_limit, LARGEST)
-        # A compiled model runs in these sizes alone, to which its batches are padded.
-        sizes = [s for s in before.allowed_batch_sizes if s <= largest and s % rows == 0]
-        sizes = sizes or [s * rows for s in sizes_up_to(max(1, largest // rows))]
-        flights = sorted({1, slots}, reverse=True)
-        each = seconds / (len(sizes) * (len(flights) + 1))
-        samples: dict[tuple[int, int], NDArray[np.int64]] = {}
-        loop_costs: list[float] = []
-        wakes: list[NDArray[np.int64]] = []
+        sizes = _sizes(before, rows, max_batch_size or min(before.batch_limit, LARGEST))
+        each = seconds / (len(sizes) * (len({1, slots}) + 1))
+        found = _Samples()
         for size in sizes:
-            apply(server, replace(_FULL_ONLY, max_batch_size=size, num_batch_threads=slots))
-            for flight in flights:
-                busy = _measure(server, asked, size, flight, each)
-                held = busy.batches["slot_micros"][_settled(busy, size, flight)]
-                samples[flight, size] = held
-                if flight == slots:
-                    loop_cost = _loop_cost(busy)
-                    if size >= 8 * rows:
-                        loop_costs.append(loop_cost)
-                report(f"{size} rows, {flight} in flight: {np.median(held) / 1e3:.2f} ms")
-            # One batch every few of its run times, so that each finds the server asleep.
-            spent = float(np.median(samples[slots, size]))
-            period = max(QUIET * spent, QUIET_LOOP * loop_cost * size / rows, QUIET_MICROS) / 1e6
-            schedule = Schedule("constant", size / rows / period, max(each, 12 * period))
-            wait = round(max(4e6 * period, _FULL_ONLY.batch_timeout_micros))
-            apply(server, replace(server.batching or _FULL_ONLY, batch_timeout_micros=wait))
-            quiet = _measure(server, asked, size, 1, each, schedule)
-            samples[0, size] = quiet.batches["slot_micros"][_settled(quiet, size, 1)]
-            wakes.append(_wakes(quiet))
-            report(f"{size} rows after a pause: {np.median(samples[0, size]) / 1e3:.2f} ms")
-        # At most half of what the model can do, in batches whose answers do not take the loop long.
-        size = max(s for s in sizes if s <= _PROBED * rows)
-        apply(server, replace(_FULL_ONLY, max_batch_size=size, num_batch_threads=slots))
-        busy_micros = max(float(np.median(samples[slots, size])) / slots, loop_cost * size / rows)
-        most = size / rows / busy_micros * 1e6
-        probe = Schedule("constant", min(_PROBES_A_SECOND, most / 2), seconds / 2)
-        probed = run_engine(server, asked, probe, probe.duration_s)
-        hiccups = Hiccups.from_late(_wakes(probed), probe.duration_s)
+            _measure_size(server, asked, size, slots, each, found, report)
+        hiccups = _hiccups(server, asked, sizes, slots, seconds / 2, found)
         report(f"{hiccups.per_second:.1f} hiccups of the machine a second")
     # What a batch costs the loop is in its slot time; what is left is the cost of its requests.
-    cost = float(np.median(loop_costs)) if loop_costs else 0.0
-    late = np.concatenate([np.zeros(1), *wakes])
+    # Small batches are left out, as most of what they cost is the batch's own.
+    costs = [cost for size, cost in found.loop_costs.items() if size >= 8 * rows]
+    cost = float(np.median(costs)) if costs else 0.0
+    late = np.concatenate([np.zeros(1), *found.wakes])
     service = ServiceTime.from_samples(
-        samples,
+        found.slot_micros,
         arrival_micros=cost / 2,
         answer_micros=cost / 2,
         wake_micros=late[late <= SHORTEST_MICROS],
         hiccups=hiccups,
     )
-    found = Calibration(service, server.model, max(server.versions.available), slots, rows)
+    calibration = Calibration(service, server.model, max(server.versions.available), slots, rows)
     if not keep:
-        return found
-    from workbench.experiments.store.store import keep_result
-
+        return calibration
     about = f"{', '.join(map(str, sizes))} rows, {slots} slots"
-    return keep_result("calibration", server.model, found, about)
+    return keep_result("calibration", server.model, calibration, about)
+
+
+@dataclass
+class _Samples:
+    """What was measured so far, in microseconds.
+
+    Attributes:
+        slot_micros: how long batches held their slots, by batches in flight and rows.
+        loop_costs: the loop's own time for a request, by the rows of a batch.
+        wakes: how late the loop was woken.
+    """
+
+    slot_micros: dict[tuple[int, int], NDArray[np.int64]] = field(default_factory=dict)
+    loop_costs: dict[int, float] = field(default_factory=dict)
+    wakes: list[NDArray[np.int64]] = field(default_factory=list)
+
+    def median(self, flight: int, size: int) -> float:
+        return float(np.median(self.slot_micros[flight, size]))
+
+
+def _sizes(before: BatchingParameters, rows: int, largest: int) -> list[int]:
+    """The batch sizes to measure. A compiled model runs in its allowed sizes only, to which its
+    batches are padded."""
+    allowed = [s for s in before.allowed_batch_sizes if s <= largest and s % rows == 0]
+    return allowed or [s * rows for s in sizes_up_to(max(1, largest // rows))]
+
+
+def _measure_size(
+    server: ServerClient,
+    payload: Payload,
+    size: int,
+    slots: int,
+    seconds: float,
+    found: _Samples,
+    report: Callable[[str], None],
+) -> None:
+    """Batches of one size: with all slots busy, alone, and after a pause."""
+    apply(server, replace(_FULL_ONLY, max_batch_size=size, num_batch_threads=slots))
+    for flight in sorted({1, slots}, reverse=True):
+        busy = _measure(server, payload, size, flight, seconds)
+        found.slot_micros[flight, size] = busy.batches["slot_micros"][_settled(busy, size, flight)]
+        if flight == slots:
+            found.loop_costs[size] = _loop_cost(busy)
+        report(f"{size} rows, {flight} in flight: {found.median(flight, size) / 1e3:.2f} ms")
+    # One batch every few of its run times, so that each finds the server asleep.
+    handling = found.loop_costs[size] * size / payload.rows
+    pause = max(QUIET * found.median(slots, size), QUIET_LOOP * handling, QUIET_MICROS) / 1e6
+    schedule = Schedule("constant", size / payload.rows / pause, max(seconds, 12 * pause))
+    wait = round(max(4e6 * pause, _FULL_ONLY.batch_timeout_micros))
+    apply(server, replace(server.batching or _FULL_ONLY, batch_timeout_micros=wait))
+    quiet = _measure(server, payload, size, 1, seconds, schedule)
+    found.slot_micros[0, size] = quiet.batches["slot_micros"][_settled(quiet, size, 1)]
+    found.wakes.append(_wakes(quiet))
+    report(f"{size} rows after a pause: {found.median(0, size) / 1e3:.2f} ms")
+
+
+def _hiccups(
+    server: ServerClient,
+    payload: Payload,
+    sizes: list[int],
+    slots: int,
+    seconds: float,
+    found: _Samples,
+) -> Hiccups:
+    """How often the machine holds the loop up: at a constant rate of at most half of what the model
+    can do, in batches whose answers do not take the loop long."""
+    rows = payload.rows
+    size = max(s for s in sizes if s <= _PROBED * rows)
+    apply(server, replace(_FULL_ONLY, max_batch_size=size, num_batch_threads=slots))
+    handling = found.loop_costs[sizes[-1]] * size / rows
+    busy_micros = max(found.median(slots, size) / slots, handling)
+    most = size / rows / busy_micros * 1e6
+    probe = Schedule("constant", min(_PROBES_A_SECOND, most / 2), seconds)
+    probed = run_engine(server, payload, probe, probe.duration_s)
+    return Hiccups.from_late(_wakes(probed), probe.duration_s)
 
 
 def _measure(

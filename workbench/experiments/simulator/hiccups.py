@@ -1,10 +1,10 @@
-"""How often the machine itself holds everything up, and for how long.
+"""How often the machine itself delays processes, and for how long.
 
 A virtual machine waits for its host, an interrupt takes a CPU, another program gets its turn:
 for some milliseconds a process that is ready to run does not. No setting of a server changes
 that, and yet it is what a 99th percentile is often made of, so a prediction has to know of it.
-It is measured as Gil Tene's jHiccup does it, by somebody who only ever sleeps for a moment and
-notes how late he wakes up; here that is the server's own event loop (`calibrate`).
+It is measured as in Gil Tene's jHiccup: a thread sleeps for a moment, again and again, and notes
+how late it wakes up. Here that is the server's own event loop (`calibrate`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 SHORTEST_MICROS = 1000.0
-"""What is shorter is the ordinary way of threads and timers, and part of every run time."""
+"""Shorter delays are ordinary for threads and timers, and part of every run time."""
 NEVER = 1 << 62
 _DURATIONS_KEPT = 100
 _DRAWN_AT_ONCE = 64
@@ -49,8 +49,8 @@ class Hiccups:
 
     @classmethod
     def from_late(cls, late_micros: ArrayLike, seconds: float) -> Hiccups:
-        """What somebody met who woke up many times in so many seconds, late by so much: each
-        hiccup is in `late_micros` once, and what is shorter than `SHORTEST_MICROS` is none."""
+        """Hiccups from how late a thread woke up, each time, within `seconds`. Each hiccup is in
+        `late_micros` once; delays below `SHORTEST_MICROS` are not hiccups."""
         late = np.asarray(late_micros, float)
         late = late[late > SHORTEST_MICROS]
         count = len(late)
@@ -60,11 +60,11 @@ class Hiccups:
 
 
 class Timeline:
-    """The times at which one process is held up; drawn as far as somebody asks.
+    """The times at which one process is delayed, drawn at random as far ahead as needed.
 
     Attributes:
-        calm_until: no hiccup begins before, for whoever asks about ever later times; until then
-            there is no need to ask.
+        calm_until: no hiccup begins before this time, if queries never go back in time. Until then
+            `end_of` need not be called.
     """
 
     def __init__(self, hiccups: Hiccups, random: np.random.Generator) -> None:

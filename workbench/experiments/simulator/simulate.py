@@ -1,31 +1,24 @@
-"""What a batching setting would do, in virtual time: the server's own batching, without it.
+"""Predicts what a batching setting would do, in virtual time.
 
-The queue and the slots are those of `core.batching.queue`, the very code that the live scheduler
-drives with an event loop. Here a list of arrivals drives it, and a batch takes as long as a
-`ServiceTime` says. A second of traffic takes some milliseconds, which is fast enough to
-redraw a curve while somebody drags a slider.
-
-Like the live server, the simulated one takes in and answers requests on one event loop, turn
-by turn: everything that is ready is handled, and then free slots look for batches; only a
-batch that is closed already takes the place of one that ends before that one's answers go out.
+A list of arrivals drives a `VirtualServer`, in which a batch runs for as long as a `ServiceTime`
+says. A second of traffic takes some milliseconds, fast enough to redraw a curve while a slider is
+dragged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.core.batching.parameters import BatchingParameters, next_allowed_batch_size
-from workbench.core.batching.queue import Batch, BatchQueue, CloseReason
-from workbench.core.batching.slots import SlotScheduler
-from workbench.core.status import ServingError
+from workbench.core.batching.parameters import BatchingParameters
+from workbench.core.batching.queue import CloseReason
 from workbench.experiments.simulator.service_time import ServiceTime
+from workbench.experiments.simulator.virtual_server import VirtualServer
 from workbench.load.arrivals import Seconds, poisson
 
 if TYPE_CHECKING:
@@ -35,12 +28,8 @@ CURVE_REQUESTS = 2500
 """Requests for each point of a curve: enough for a 99th percentile to look at, few enough for
 fifteen points in 150 ms."""
 
-PAUSE_MICROS = 50
-"""After a longer time with nothing to do with any batch, caches are cold and threads asleep."""
-
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
 
-_NEVER = 1 << 62
 _REASONS = tuple(CloseReason)
 
 
@@ -144,7 +133,7 @@ def simulate(
         ServingError: INVALID_ARGUMENT, the requests are larger than `max_batch_size`.
     """
     times = np.rint(np.asarray(arrivals) * 1e6).astype(np.int64).tolist()
-    return _Simulation(parameters, service, slots, rows, seed).run(times, 0)
+    return _simulated(parameters, service, slots, rows, seed, times)
 
 
 def simulate_closed(
@@ -164,7 +153,7 @@ def simulate_closed(
         ServingError: as `simulate`.
     """
     times = [0] * min(callers, requests)
-    return _Simulation(parameters, service, slots, rows, seed).run(times, requests - len(times))
+    return _simulated(parameters, service, slots, rows, seed, times, requests - len(times))
 
 
 def curve(
@@ -209,199 +198,57 @@ def curve(
     return pd.DataFrame(lines)
 
 
-class _Simulation:
-    """One run; time is in whole microseconds, as in the server."""
-
-    def __init__(
-        self,
-        parameters: BatchingParameters,
-        service: ServiceTime,
-        slots: int,
-        rows: int,
-        seed: int,
-    ) -> None:
-        self._parameters = parameters
-        self._slots = slots
-        self._rows = rows
-        self._service = service
-        self._random = np.random.default_rng(seed)
-
-    def run(self, times: list[int], followers: int) -> SimulationResult:
-        """Arrivals at `times`, and one more after each answer until there were `followers`."""
-        total = len(times) + followers
-        parameters, rows, slots, service = self._parameters, self._rows, self._slots, self._service
-        queue: BatchQueue[int] = BatchQueue(parameters)
-        scheduler: SlotScheduler[int] = SlotScheduler(slots)
-        scheduler.add(queue)
-        offer, take, due = queue.offer, scheduler.next, queue.next_deadline
-
-        # Batches of few requests are never longer than those requests.
-        most = min(parameters.batch_limit, max(total * rows, 1))
-        most = max(most, next_allowed_batch_size(most, parameters.allowed_batch_sizes))
-        table = service.table(most)
-        padded = [
-            next_allowed_batch_size(r, parameters.allowed_batch_sizes) for r in range(most + 1)
-        ]
-        deepest = service.in_flight
-        levels = service.micros.shape[2]
-        draws = self._random.integers(0, levels, total + 1).tolist()
-        taking = _whole_steps(service.arrival_micros, total)
-        answering = service.answer_micros
-        wakes = np.rint(self._random.choice(service.wake_micros, total + 1)).astype(int).tolist()
-        woken = 0
-
-        batches: list[Batch[int]] = []
-        started: list[int] = []
-        ended: list[int] = []
-        running: list[tuple[int, int, int]] = []  # (end, number of the batch, its executor)
-        hiccups = service.hiccups
-        loop = hiccups.timeline(self._random)
-        executors = [hiccups.timeline(self._random) for _ in range(slots)]
-        idle = list(range(slots))
-
-        last_end, ending = -PAUSE_MICROS - 1, False
-
-        def start(now: int) -> None:
-            found = take(now)
-            assert found is not None
-            batch = found[1]
-            number = len(batches)
-            flight = len(running) + 1
-            if flight == 1 and now - last_end > PAUSE_MICROS:
-                flight = 0
-            micros = table[flight if flight < deepest else deepest][padded[batch.size]][
-                draws[number % len(draws)]
-            ]
-            batches.append(batch)
-            started.append(now)
-            ended.append(0)
-            which = idle.pop()
-            executor = executors[which]
-            end = now + micros
-            if end >= executor.calm_until:
-                end = executor.end_of(now, micros)
-            heappush(running, (end, number, which))
-
-        now, coming, known = 0, 0, len(times)
-        while True:
-            free = len(running) < slots
-            end = running[0][0] if running else _NEVER
-            arrival = times[coming] if coming < known else _NEVER
-            if free:
-                deadline = due()
-                event = min(end, arrival, _NEVER if deadline is None else deadline)
-            else:
-                event = end
-                # Nobody can take a batch before `end`: whoever comes until then just waits.
-                arrival = _NEVER
-            if event == _NEVER:
-                break
-            turn = now
-            if event > now:
-                turn = event
-                if event < end:
-                    # The loop was asleep; that it wakes up late for an answer is in the run times.
-                    turn += wakes[woken % len(wakes)]
-                    woken += 1
-            if turn >= loop.calm_until:
-                turn = loop.end_of(turn, 0)
-            if not free:
-                while coming < known and times[coming] <= turn:
-                    at = times[coming]
-                    if at > now:
-                        now = at
-                    try:
-                        offer(coming, rows, now)
-                    except ServingError as error:
-                        _check_full(error, rows, parameters)
-                    now += taking[coming]
-                    coming += 1
-            if turn > now:
-                now = turn
-            while running and running[0][0] <= turn:
-                _, number, which = heappop(running)
-                idle.append(which)
-                scheduler.finished(queue)
-                ended[number] = last_end = now
-                ending = True
-                if queue.has_closed:
-                    # It runs while the answers of this one are handed out.
-                    start(now)
-                parts = len(batches[number].parts)
-                now += round(answering * parts)
-                if known < total:
-                    more = min(sum(_is_last(part) for part in batches[number].parts), total - known)
-                    times.extend([now] * more)
-                    known += more
-                    turn = now
-            while coming < known and times[coming] <= turn:
-                try:
-                    offer(coming, rows, now)
-                except ServingError as error:
-                    _check_full(error, rows, parameters)
-                now += taking[coming]
-                coming += 1
-            if ending:
-                # Only now has the loop nothing left to do with what has ended.
-                last_end, ending = now, False
-            # Asking for the deadline first is the same, and cheaper than a look that is in vain.
-            while len(running) < slots and (deadline := due()) is not None and deadline <= now:
-                start(now)
-        return self._result(times, batches, started, ended, padded)
-
-    def _result(
-        self,
-        times: list[int],
-        batches: Sequence[Batch[int]],
-        started: list[int],
-        ended: list[int],
-        padded: list[int],
-    ) -> SimulationResult:
-        counts = np.array([len(batch.parts) for batch in batches], np.int64)
-        sizes = np.array([batch.size for batch in batches], np.int64)
-        tasks = np.fromiter(
-            chain.from_iterable([part.task for part in batch.parts] for batch in batches),
-            np.int64,
-            int(counts.sum()),
-        )
-        of_batch = np.repeat(np.arange(len(batches)), counts)
-        place = np.arange(len(tasks)) - np.repeat(np.cumsum(counts) - counts, counts) + 1
-        finish = np.array(ended, float)[of_batch] + self._service.answer_micros * place
-        done = np.full(len(times), -np.inf)
-        batch = np.full(len(times), -1, np.int64)
-        # The parts of a split request: it is answered with the last of them.
-        np.maximum.at(done, tasks, finish)
-        np.maximum.at(batch, tasks, of_batch)
-        done[batch < 0] = np.nan
-        index = {reason: i for i, reason in enumerate(_REASONS)}
-        return SimulationResult(
-            parameters=self._parameters,
-            slots=self._slots,
-            rows=self._rows,
-            arrived=np.array(times, float) / 1e6,
-            done=done / 1e6,
-            batch=batch,
-            started=np.array(started, float) / 1e6,
-            ended=np.array(ended, float) / 1e6,
-            sizes=sizes,
-            tasks=counts,
-            padding=np.array(padded)[sizes] - sizes if len(sizes) else sizes,
-            reasons=np.array([index[b.reason] for b in batches if b.reason], np.int64),
-        )
+def _simulated(
+    parameters: BatchingParameters,
+    service: ServiceTime,
+    slots: int,
+    rows: int,
+    seed: int,
+    times: list[int],
+    followers: int = 0,
+) -> SimulationResult:
+    """Arrivals at `times`, in microseconds, and one more after each answer until there were
+    `followers`."""
+    server = VirtualServer(parameters, service, slots, rows, seed, times, followers)
+    server.run()
+    return _result(server, parameters, slots, rows, service.answer_micros)
 
 
-def _whole_steps(micros: float, count: int) -> list[int]:
-    """`count` whole numbers whose mean is `micros`."""
-    steps = np.diff(np.floor(micros * np.arange(count + 1)))
-    whole: list[int] = steps.astype(np.int64).tolist()
-    return whole
-
-
-def _is_last(part: Any) -> bool:
-    return bool(part.offset + part.size == part.total)
-
-
-def _check_full(error: ServingError, rows: int, parameters: BatchingParameters) -> None:
-    """A full queue is a result; a request that no batch can hold is a mistake."""
-    if rows > parameters.max_batch_size:
-        raise error
+def _result(
+    server: VirtualServer,
+    parameters: BatchingParameters,
+    slots: int,
+    rows: int,
+    answer_micros: float,
+) -> SimulationResult:
+    counts = np.array([len(batch.parts) for batch in server.batches], np.int64)
+    sizes = np.array([batch.size for batch in server.batches], np.int64)
+    tasks = np.fromiter(
+        chain.from_iterable([part.task for part in batch.parts] for batch in server.batches),
+        np.int64,
+        int(counts.sum()),
+    )
+    of_batch = np.repeat(np.arange(len(server.batches)), counts)
+    place = np.arange(len(tasks)) - np.repeat(np.cumsum(counts) - counts, counts) + 1
+    finish = np.array(server.ended, float)[of_batch] + answer_micros * place
+    done = np.full(len(server.times), -np.inf)
+    batch = np.full(len(server.times), -1, np.int64)
+    # The parts of a split request: it is answered with the last of them.
+    np.maximum.at(done, tasks, finish)
+    np.maximum.at(batch, tasks, of_batch)
+    done[batch < 0] = np.nan
+    index = {reason: i for i, reason in enumerate(_REASONS)}
+    return SimulationResult(
+        parameters=parameters,
+        slots=slots,
+        rows=rows,
+        arrived=np.array(server.times, float) / 1e6,
+        done=done / 1e6,
+        batch=batch,
+        started=np.array(server.started, float) / 1e6,
+        ended=np.array(server.ended, float) / 1e6,
+        sizes=sizes,
+        tasks=counts,
+        padding=np.array(server.padded)[sizes] - sizes if len(sizes) else sizes,
+        reasons=np.array([index[b.reason] for b in server.batches if b.reason], np.int64),
+    )

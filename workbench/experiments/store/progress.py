@@ -1,4 +1,4 @@
-"""How far a long experiment is: one line that is written anew, in a notebook or a terminal."""
+"""Shows the progress of a long experiment as one line, in a notebook or a terminal."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import sys
 import time
 from typing import Any
 
+from workbench.experiments.showing import in_notebook
+
 
 class Progress:
-    """One line of text; silent where nobody would see it change.
+    """One line of text that is updated; silent where it could not be updated.
 
-    In a notebook the line is one output that is updated; in a terminal it is overwritten. What
-    `say` tells stays.
+    In a notebook the line is one output that is updated; in a terminal it is overwritten. Lines of
+    `say` stay.
     """
 
     def __init__(self, shown: bool = True) -> None:
         self._handle: Any = None
-        self._notebook = shown and _in_notebook()
+        self._notebook = shown and in_notebook()
         self._terminal = shown and not self._notebook and sys.stderr.isatty()
         self._shown = shown
         self._last = 0.0
@@ -39,7 +41,7 @@ class Progress:
             from IPython.display import display
 
             if self._handle is None:
-                self._handle = display(_Line(text), display_id=True)  # type: ignore[no-untyped-call]
+                self._handle = display(_Line(text), display_id=True)
             else:
                 self._handle.update(_Line(text))
         elif self._terminal:
@@ -59,12 +61,3 @@ class _Line:
 
     def __repr__(self) -> str:
         return self._text
-
-
-def _in_notebook() -> bool:
-    if "IPython" not in sys.modules:
-        return False
-    from IPython import get_ipython
-
-    shell = get_ipython()
-    return shell is not None and type(shell).__name__ == "ZMQInteractiveShell"

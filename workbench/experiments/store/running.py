@@ -1,8 +1,8 @@
-"""Experiments under way, as everybody sees them: how far they are, and that they are to end.
+"""Records experiments that are running: their progress, and requests to cancel them.
 
-What will be kept is told in the store while it is measured, so that the dashboard shows it wherever
-it was started; whoever is looking may ask for its end, which the experiment reads between two
-measurements. A row names its process: what a killed one has left is no experiment under way.
+An experiment that will be kept writes its progress into the store, so the dashboard shows it
+wherever it was started. The dashboard may ask to cancel it; the experiment reads that between two
+measurements. A row names its process, so rows of killed processes are recognised.
 """
 
 from __future__ import annotations
@@ -20,16 +20,15 @@ _TOLD_SECONDS = 0.25
 
 
 class Cancelled(KeyboardInterrupt):
-    """Somebody has cancelled the experiment: an interruption like any other, and as little of a
-    failure."""
+    """The experiment was cancelled: an interruption, not a failure."""
 
 
 class Running(contextlib.AbstractContextManager["Running"]):
-    """An experiment from its start to its end; to be used in one thread.
+    """An experiment from its start to its end; for use in one thread.
 
     Args:
         kind: as in the store.
-        told: whether it is told in the store at all.
+        told: whether its progress goes into the store at all.
         progress: where the same lines are shown.
     """
 
@@ -38,21 +37,21 @@ class Running(contextlib.AbstractContextManager["Running"]):
         self._last = 0.0
         self._store: Store | None = None
         if told:
-            # What cannot be kept is better known before it is measured.
+            # If the store cannot be written, fail before measuring.
             self._store = Store()
             self._number = self._store.begin(kind, server.model, server.name)
 
     def tell(self, text: str, share: float | None = None) -> None:
-        """How far it is: in words, and from 0 to 1 where that is known.
+        """Report progress: in words, and from 0 to 1 where that is known.
 
         Raises:
-            Cancelled: it is to end.
+            Cancelled: somebody asked to cancel it.
         """
         self._progress.update(text)
         if self._store is None or time.monotonic() - self._last < _TOLD_SECONDS:
             return
         self._last = time.monotonic()
-        # What is only told must not end what is measured.
+        # A failure to report progress must not end the measurement.
         cancelled = False
         with contextlib.suppress(sqlite3.Error):
             cancelled = self._store.tell(self._number, text, share)

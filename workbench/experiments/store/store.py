@@ -1,4 +1,4 @@
-"""Experiments kept in one SQLite file: what was measured is there tomorrow, to look at again.
+"""Keeps experiments in one SQLite file.
 
 The file lies in Jupyter's data folder. Several notebooks may write into it at once: it is in
 SQLite's write-ahead mode, and a writer waits for its turn.
@@ -15,7 +15,6 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,20 +36,6 @@ T = TypeVar("T", bound=Any)
 WAIT_SECONDS = 10.0
 _DISK = re.compile("disk|unable to open|readonly")
 """In SQLite's errors about files, and in none about statements (codes come with Python 3.11)."""
-
-RESULTS = {
-    "calibration": ("workbench.experiments.simulator.calibrate", "Calibration"),
-    "load": ("workbench.experiments.sweep.sweep_result", "SweepResult"),
-    "sweep": ("workbench.experiments.sweep.sweep_result", "SweepResult"),
-    "transitions": (
-        "workbench.experiments.transitions.transition_comparison",
-        "TransitionComparison",
-    ),
-    "tune": ("workbench.experiments.sweep.tune", "TuneResult"),
-    "versions": ("workbench.experiments.versions.version_comparison", "VersionComparison"),
-}
-"""The class of each kind of experiment, and where it is. It has `to_json()`, and
-`from_json(data, number)`, which gives back what was kept."""
 
 MIGRATIONS = (
     """
@@ -117,7 +102,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
-        """What the file system refuses, in words for a person."""
+        """Turns errors of the file system into a ServingError with the path and the reason."""
         try:
             yield
         except (sqlite3.OperationalError, OSError) as error:
@@ -144,7 +129,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
     def _migrate(self) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version == len(MIGRATIONS):
-            # Nothing to write: what there is can be read on a full disk too.
+            # Nothing to write, so this works on a full disk too.
             return
         # The lock is taken before the version is read: of two processes that open an old file
         # at once, the second finds it migrated.
@@ -285,8 +270,8 @@ class Store(contextlib.AbstractContextManager["Store"]):
 def keep_result(kind: str, model: str, result: T, summary: str) -> T:
     """Keep a result, a dataclass with `to_json` and `number`; returns it with its number.
 
-    What was measured is not lost where it cannot be kept (a full disk): the result comes back
-    without a number, and a warning says why.
+    Where it cannot be kept (a full disk), the result comes back without a number, and a warning
+    says why.
     """
     try:
         with Store() as store:
@@ -321,9 +306,28 @@ def load_experiment(number: int) -> Any:
     """
     with Store() as store:
         kind, data = store.get(number)
-    if kind not in RESULTS:
+    found = _classes().get(kind)
+    if found is None:
         raise failed_precondition(
             f"Experiment {number} is a {kind}, which cannot be loaded like this"
         )
-    module, name = RESULTS[kind]
-    return getattr(import_module(module), name).from_json(data, number)
+    return found.from_json(data, number)
+
+
+def _classes() -> dict[str, type[Any]]:
+    """The class of each kind of experiment. It has `to_json()`, and `from_json(data, number)`,
+    which gives back what was kept."""
+    from workbench.experiments.simulator.calibration import Calibration
+    from workbench.experiments.sweep.sweep_result import SweepResult
+    from workbench.experiments.sweep.tune_result import TuneResult
+    from workbench.experiments.transitions.transition_comparison import TransitionComparison
+    from workbench.experiments.versions.version_comparison import VersionComparison
+
+    return {
+        "calibration": Calibration,
+        "load": SweepResult,
+        "sweep": SweepResult,
+        "transitions": TransitionComparison,
+        "tune": TuneResult,
+        "versions": VersionComparison,
+    }

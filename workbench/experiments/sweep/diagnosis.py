@@ -1,7 +1,7 @@
-"""What is wrong with a batching setting, said in a sentence, with the cure.
+"""Finds what is wrong with a batching setting, and says it in a sentence with its cure.
 
-The evidence is why batches were closed, how large they were and how busy the slots were; the
-same from a real run, a sweep's point or a simulation.
+The evidence is why batches were closed, how large they were and how busy the slots were. It is the
+same for a measured point and a simulated one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Diagnosis:
 
 
 def diagnose(point: Point) -> list[Diagnosis]:
-    """What is wrong at this point, the worst first; nothing where it is well set."""
+    """What is wrong at this point, the worst first; empty for a good setting."""
     found = [
         _queue_full(point),
         _never_full(point),
@@ -53,13 +53,12 @@ def _milliseconds(point: Point) -> str:
 def _queue_full(point: Point) -> Diagnosis | None:
     if point.rejected <= _REJECTED:
         return None
-    # Arrivals that do not know of the queue see it as it is in the mean (PASTA).
     limit = point.parameters["max_enqueued_batches"]
     return Diagnosis(
-        f"the queue is full {point.rejected:.0%} of the time: {limit} waiting batches of "
-        f"{point.parameters['max_batch_size']} are all it holds.",
-        "offer less, let batches be larger, or, if bursts are all there is to it, raise "
-        "max_enqueued_batches.",
+        f"The queue rejected {point.rejected:.0%} of the requests: it holds at most {limit} "
+        f"waiting batches of {point.parameters['max_batch_size']} rows.",
+        "lower the load, allow larger batches, or raise max_enqueued_batches if only bursts are "
+        "rejected.",
     )
 
 
@@ -72,15 +71,15 @@ def _never_full(point: Point) -> Diagnosis | None:
         return Diagnosis(
             f"{clients} clients can never fill a batch of {size}: every batch waited its full "
             f"{_milliseconds(point)}.",
-            f"set max_batch_size to {clients * point.rows}, so that a batch goes when all of them "
-            "are in it, or batch_timeout_micros to 0.",
+            f"set max_batch_size to {clients * point.rows}, so that a batch runs as soon as all "
+            "clients are in it, or set batch_timeout_micros to 0.",
         )
     if point.batch_rows < _SMALL * size and point.occupancy < _IDLE:
         return Diagnosis(
-            f"batches of {size} are rarely filled: {_share(point, 'timeout'):.0%} of them waited "
-            f"their full {_milliseconds(point)} and went with {point.batch_rows:.1f} rows, while "
-            f"the executors were idle {1 - point.occupancy:.0%} of the time.",
-            "lower batch_timeout_micros: the wait buys nothing here.",
+            f"Batches of {size} are rarely filled: {_share(point, 'timeout'):.0%} of them waited "
+            f"the full {_milliseconds(point)} and ran with {point.batch_rows:.1f} rows, while the "
+            f"executors were idle {1 - point.occupancy:.0%} of the time.",
+            "lower batch_timeout_micros; the delay adds latency without making batches larger.",
         )
     return None
 
@@ -91,10 +90,10 @@ def _singles(point: Point) -> Diagnosis | None:
     if timeout != 0 or not single or _share(point, "executor_idle") < _MOSTLY or point.slots < 2:
         return None
     return Diagnosis(
-        f"timeout 0 with {point.slots} threads: singles are taken at once "
-        f"({point.batch_rows:.1f} rows a batch of {size} possible).",
-        "lower num_batch_threads, or set batch_timeout_micros to about the run time of a batch, "
-        f"{max(point.run * 1e6, 100):.0f}, if more throughput is wanted.",
+        f"With batch_timeout_micros 0 and {point.slots} threads, requests run almost alone "
+        f"({point.batch_rows:.1f} rows in a batch, {size} possible).",
+        "for more throughput, lower num_batch_threads, or set batch_timeout_micros to about the "
+        f"run time of a batch ({max(point.run * 1e6, 100):.0f}).",
     )
 
 
@@ -120,7 +119,7 @@ def _out_of_slots(point: Point) -> Diagnosis | None:
     if point.queue < 2 * point.run:
         return None
     return Diagnosis(
-        f"the executors are busy {point.occupancy:.0%} of the time, and requests wait "
+        f"The executors are busy {point.occupancy:.0%} of the time, and requests wait "
         f"{point.queue / max(point.run, 1e-9):.1f} times as long as they run.",
-        "this is near what the model can do here: offer less, or add servers.",
+        "this is close to the model's capacity on this machine; lower the load or add servers.",
     )

@@ -16,11 +16,12 @@ import numpy as np
 
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import invalid_argument
-from workbench.experiments.simulator.calibrate import LARGEST, Calibration
+from workbench.experiments.simulator.calibrate import LARGEST
+from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.service_time import sizes_up_to
 from workbench.experiments.simulator.simulate import CURVE_REQUESTS, SimulationResult
 from workbench.experiments.sweep.diagnosis import diagnose
-from workbench.experiments.sweep.point import SATURATED, STABLE, Point, without_infinity
+from workbench.experiments.sweep.point import SATURATED, STABLE, Point, keeps_up, without_infinity
 from workbench.experiments.sweep.tune import resized
 from workbench.load.arrivals import poisson
 from workbench.load.intervals import Interval
@@ -99,7 +100,7 @@ class Setting:
 
 
 def scales(now: Setting, rows: int = 1) -> dict[str, list[float]]:
-    """The values that each slider can take: equal ratios, and what is in force now."""
+    """The values that each slider can take: equal ratios, and the value in force now."""
     delays = [0, *_ratios(100, _LONGEST_MICROS)]
     sizes = [size * rows for size in sizes_up_to(max(1, LARGEST // rows))]
     threads = range(1, max(_FEWEST_THREADS, 2 * (os.cpu_count() or 1)) + 1)
@@ -171,7 +172,6 @@ def predicted_point(
     sizes = np.bincount(result.sizes)
     held = result.batch[result.answered]
     run = float((result.ended - result.started)[held].mean()) if len(held) else 0.0
-    kept_up = achieved >= 0.95 * offered and rejected <= 0.01
     return Point(
         parameters=parameters.to_json(),
         load={"rate": setting.rate},
@@ -191,7 +191,7 @@ def predicted_point(
         occupancy=summary["occupancy"],
         send_delay_p99=0.0,
         memory_bytes=None,
-        verdict=STABLE if kept_up else SATURATED,
+        verdict=STABLE if keeps_up(offered, achieved, rejected) else SATURATED,
     )
 
 

@@ -32,7 +32,7 @@ class Point:
         parameters: as `BatchingParameters.to_json` gives them, with the slots.
         load: ``{"rate": ...}`` of an open loop or ``{"clients": ...}`` of a closed one.
         rows: of each request.
-        offered: requests a second that were sent; of a closed loop, what it came to.
+        offered: requests a second that were sent; of a closed loop, the rate that resulted.
         achieved: answered a second, with an interval.
         latency: ``p50``, ``p90``, ``p99`` to an interval, in which a bound that the samples do
             not carry is infinite; ``p99.9`` is there only if they carry both.
@@ -92,7 +92,7 @@ class Point:
 
     @property
     def batch_rows(self) -> float:
-        """Rows of a batch, in the mean."""
+        """The mean number of rows in a batch."""
         batches = sum(self.sizes.values())
         return sum(size * n for size, n in self.sizes.items()) / batches if batches else 0.0
 
@@ -154,7 +154,7 @@ class Point:
 
 
 def without_infinity(data: Any) -> Any:
-    """`data` as JSON has it: keys are text, and what is no finite number is null."""
+    """`data` as JSON has it: keys are text, and NaN and infinity are null."""
     plain: Any = json.loads(json.dumps(data), parse_constant=lambda _: None)
     return plain
 
@@ -245,12 +245,17 @@ def _verdict(
     latency: Mapping[str, Interval],
 ) -> str:
     open_loop = "rate" in load
-    if open_loop and (rejected > _REJECTED or achieved.estimate < _KEPT_UP * offered):
+    if open_loop and not keeps_up(offered, achieved.estimate, rejected):
         # Where the server cannot keep up, late sending is its doing as well.
         return SATURATED if not _generator_behind(windows) else LIMITED
     if any(window.limited for window in windows):
         return LIMITED
     return STABLE if "p99" in latency and latency["p99"].bounded else TOO_FEW
+
+
+def keeps_up(offered: float, achieved: float, rejected: float) -> bool:
+    """Whether a server answers what an open loop offers: rates a second, and the rejected share."""
+    return rejected <= _REJECTED and achieved >= _KEPT_UP * offered
 
 
 def _generator_behind(windows: Sequence[Window]) -> bool:

@@ -13,36 +13,44 @@ from workbench.experiments.sweep.point import STABLE, Point
 from workbench.load.arrivals import Schedule
 
 if TYPE_CHECKING:
-    from workbench.experiments.simulator.calibrate import Calibration
-    from workbench.experiments.sweep.sweep_result import SweepResult
+    from workbench.experiments.simulator.calibration import Calibration
 
 REQUESTS = 5000
 """Simulated for each point: enough for a 99th percentile."""
 
 
-def predict(result: SweepResult, calibration: Calibration) -> list[dict[str, float]]:
+def predict(
+    points: Sequence[Point], calibration: Calibration, arrivals: str, seed: int
+) -> list[dict[str, float]]:
     """What the simulator says of each point: `achieved` (requests a second), and `p50`, `p90` and
     `p99` in seconds (NaN where nothing is answered).
+
+    Args:
+        arrivals, seed: those of the sweep.
 
     Raises:
         ServingError: INVALID_ARGUMENT, the calibration is of requests of another size.
     """
-    return [_predicted(point, calibration, result) for point in result.points]
+    return [_predicted(point, calibration, arrivals, seed) for point in points]
 
 
-def _predicted(point: Point, calibration: Calibration, result: SweepResult) -> dict[str, float]:
+def _predicted(
+    point: Point, calibration: Calibration, arrivals: str, seed: int
+) -> dict[str, float]:
     if point.rows != calibration.rows:
         raise invalid_argument(
             f"The sweep's requests have {point.rows} rows and the calibration's have "
             f"{calibration.rows}: calibrate with rows={point.rows}"
         )
-    summary = _simulated(point, calibration, result).summary()
+    summary = _simulated(point, calibration, arrivals, seed).summary()
     latency = summary["latency_s"]
     levels = {f"p{level:g}": latency.get(level, math.nan) for level in (50.0, 90.0, 99.0)}
     return {"achieved": summary["achieved_per_s"], **levels}
 
 
-def _simulated(point: Point, calibration: Calibration, result: SweepResult) -> SimulationResult:
+def _simulated(
+    point: Point, calibration: Calibration, arrivals: str, seed: int
+) -> SimulationResult:
     clients = point.clients
     if clients is not None:
         return simulate_closed(
@@ -52,15 +60,14 @@ def _simulated(point: Point, calibration: Calibration, result: SweepResult) -> S
             point.slots,
             requests=max(REQUESTS, 20 * clients),
             rows=point.rows,
-            seed=result.seed,
+            seed=seed,
         )
     rate = point.load["rate"]
-    kind: Any = result.arrivals
+    kind: Any = arrivals
     # A ramp lasted as long as the point did; the others are as long as is needed.
     duration = point.seconds if kind == "ramp" else max(REQUESTS / rate, 0.1)
-    arrivals = Schedule(kind, rate, duration, result.seed).arrivals()
-    found: SimulationResult = calibration.simulate(point.batching, arrivals, result.seed)
-    return found
+    times = Schedule(kind, rate, duration, seed).arrivals()
+    return calibration.simulate(point.batching, times, seed)
 
 
 def disagreement(

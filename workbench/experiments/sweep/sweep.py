@@ -1,4 +1,4 @@
-"""Sweeping batching settings over load, honestly: what each costs, how sure that is, and why.
+"""Measures batching settings under load, with intervals and the reasons for each result.
 
 Each point is measured in windows until its 99th percentile is known well enough, by an
 interval that stays valid however often it is looked at, or its time is up. The points are
@@ -11,9 +11,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
 from typing import Any
+
+import numpy as np
 
 from workbench.client.server import ServerClient
 from workbench.core.batching.parameters import BatchingParameters
@@ -24,6 +27,7 @@ from workbench.experiments.load.measure import Where, Window, measure
 from workbench.experiments.load.server_load import Payload, make_payload
 from workbench.experiments.store.progress import Progress
 from workbench.experiments.store.running import Running
+from workbench.experiments.store.store import keep_result
 from workbench.experiments.sweep.point import CONFIDENCE, Point, clusters, summarize
 from workbench.experiments.sweep.sweep_result import SweepResult
 from workbench.load.arrivals import Kind, Schedule
@@ -39,8 +43,44 @@ _CONTINUOUS = ("bursty", "ramp")
 
 @dataclass(frozen=True)
 class _Plan:
+    """One point to measure."""
+
     parameters: BatchingParameters
     load: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Options:
+    """The options that all points share; see `sweep`. `shape` is the schedule of an open loop,
+    without its rate, duration and seed; `window_seconds` is the length of a window of load."""
+
+    payload: Payload
+    where: Where
+    shape: Schedule
+    precision: float
+    seconds: float
+    window_seconds: float
+    seed: int
+
+    def load(self, plan: _Plan, window: int) -> Schedule | int:
+        """The load of a point's window of that number, from 0: arrivals, or so many clients."""
+        if "clients" in plan.load:
+            return int(plan.load["clients"])
+        return replace(
+            self.shape,
+            rate=plan.load["rate"],
+            duration_s=self.window_seconds,
+            seed=self.seed * 1000 + window,
+        )
+
+
+@dataclass
+class _Measured:
+    """The points so far, and what ended the sweep early."""
+
+    points: list[Point] = field(default_factory=list)
+    interrupted: bool = False
+    failure: str | None = None
 
 
 def sweep(
@@ -92,7 +132,7 @@ def sweep(
         The points that were measured; after an interruption (also from the dashboard), or when
         the server fails at a later point, those that were finished by then.
 
-    The server's parameters and slots are afterwards what they were before.
+    Afterwards the server has its old parameters and slots.
 
     Raises:
         ServingError: INVALID_ARGUMENT, not exactly one of `rate` and `clients`, or values that are
@@ -102,58 +142,43 @@ def sweep(
     if (rate is None) == (clients is None):
         raise invalid_argument("Give either rate (an open loop) or clients (a closed loop)")
     if where not in WINDOW_SECONDS:
-        raise invalid_argument(f"Load can enter at 'engine', 'rest' or 'grpc'; was {where!r}")
+        raise invalid_argument(f"where must be 'engine', 'rest' or 'grpc'; was {where!r}")
     shape = _shape(arrivals)
-    asked = make_payload(server, payload, rows=rows)
+    each = seconds if shape.kind in _CONTINUOUS else min(WINDOW_SECONDS[where], seconds)
+    payload = make_payload(server, payload, rows=rows)
+    options = _Options(payload, where, shape, precision, seconds, each, seed)
     version = max(server.versions.available)
     said = Progress(progress)
-    started, interrupted = time.time(), False
-    points: list[Point] = []
-    failure: str | None = None
-    each = seconds if shape.kind in _CONTINUOUS else min(WINDOW_SECONDS[where], seconds)
+    started = time.time()
     with Running("sweep", server, keep, said) as running, kept_settings(server) as before:
-        plans = _plans(
+        settings = _settings(
             base or before,
             before.num_batch_threads,
             _listed(batch_timeout_micros),
             _listed(max_batch_size),
             _listed(num_batch_threads),
-            [{"rate": r} for r in _listed(rate)] or [{"clients": c} for c in _listed(clients)],
         )
+        loads = [{"rate": r} for r in _listed(rate)] or [{"clients": c} for c in _listed(clients)]
+        plans = [_Plan(parameters, load) for parameters in settings for load in loads]
         random.Random(seed).shuffle(plans)
         most = predicted_seconds(len(plans), seconds, where, each)
         said.say(f"Measuring {len(plans)} points, {where}: {most:.0f} s at most")
         begun = time.monotonic()
+
+        def on_load(number: int, loaded: float) -> None:
+            share = (number + min(1.0, loaded / seconds)) / len(plans)
+            left = most * (1 - share)
+            running.tell(f"point {number + 1} of {len(plans)}, {left:.0f} s left at most", share)
+            if on_window is not None and loaded:
+                on_window(number, loaded)
+
         try:
-            for number, plan in enumerate(plans):
-                running.tell(_far(number, len(plans), 0.0, most), number / len(plans))
-                apply(server, plan.parameters)
-                windows: list[Window] = []
-                for window in _windows(
-                    server, asked, plan, where, shape, precision, seconds, each, seed
-                ):
-                    windows.append(window)
-                    loaded = sum(one.seconds for one in windows)
-                    done = min(1.0, loaded / seconds)
-                    running.tell(_far(number, len(plans), done, most), (number + done) / len(plans))
-                    if on_window is not None:
-                        on_window(number, loaded)
-                point = summarize(
-                    plan.parameters, plan.load, rows, windows, worker_memory(server, version)
-                )
-                points.append(point)
-                if on_point is not None:
-                    on_point(point)
-        except KeyboardInterrupt:
-            interrupted = True
-            said.say(f"Interrupted: {len(points)} of {len(plans)} points were measured")
-        except (ServingError, LoadError) as error:
-            if not points:
-                raise
-            failure = str(error)
-            said.say(f"{failure}: {len(points)} of {len(plans)} points were measured")
+            found = _measure_all(server, plans, options, version, on_load, on_point)
         finally:
             said.close()
+        if found.interrupted or found.failure:
+            ended = found.failure or "Interrupted"
+            said.say(f"{ended}: {len(found.points)} of {len(plans)} points were measured")
     result = SweepResult(
         model=server.model,
         version=version,
@@ -163,22 +188,68 @@ def sweep(
         started_at=started,
         seconds=time.monotonic() - begun,
         predicted_seconds=most,
-        interrupted=interrupted,
-        points=tuple(sorted(points, key=_order)),
-        failure=failure,
+        interrupted=found.interrupted,
+        points=tuple(sorted(found.points, key=_order)),
+        failure=found.failure,
     )
-    if keep and points:
-        from workbench.experiments.store.store import keep_result
-
-        about = f"{len(points)} points, {where}, {result.arrivals}"
-        result = keep_result("sweep", server.model, result, about)
-    return result
+    if not keep or not found.points:
+        return result
+    about = f"{len(found.points)} points, {where}, {result.arrivals}"
+    return keep_result("sweep", server.model, result, about)
 
 
-def _far(number: int, plans: int, done: float, most: float) -> str:
-    """How far a sweep is that has measured `number` points, and a share of the next."""
-    left = most * (1 - (number + done) / plans)
-    return f"point {number + 1} of {plans}, {left:.0f} s left at most"
+def _measure_all(
+    server: ServerClient,
+    plans: Sequence[_Plan],
+    options: _Options,
+    version: int,
+    on_load: Callable[[int, float], None],
+    on_point: Callable[[Point], None] | None,
+) -> _Measured:
+    """Measure one point after another, until an interruption or a failure.
+
+    Args:
+        on_load: called with the number of a point, before its first window and after each, and how
+            many seconds of load it has had.
+
+    Raises:
+        ServingError, LoadError: the first point failed.
+    """
+    found = _Measured()
+    try:
+        for number, plan in enumerate(plans):
+            point = _measure_point(server, plan, options, version, partial(on_load, number))
+            found.points.append(point)
+            if on_point is not None:
+                on_point(point)
+    except KeyboardInterrupt:
+        found.interrupted = True
+    except (ServingError, LoadError) as error:
+        if not found.points:
+            raise
+        found.failure = str(error)
+    return found
+
+
+def _measure_point(
+    server: ServerClient,
+    plan: _Plan,
+    options: _Options,
+    version: int,
+    on_load: Callable[[float], None],
+) -> Point:
+    """Windows of load, until the point is certain enough or its time is up."""
+    on_load(0.0)
+    apply(server, plan.parameters)
+    windows: list[Window] = []
+    loaded, each = 0.0, options.window_seconds
+    while loaded + each <= options.seconds + 1e-9 and not _certain(windows, options.precision):
+        load = options.load(plan, len(windows))
+        windows.append(measure(server, options.payload, load, each, options.where))
+        loaded = sum(window.seconds for window in windows)
+        on_load(loaded)
+    memory = worker_memory(server, version)
+    return summarize(plan.parameters, plan.load, options.payload.rows, windows, memory)
 
 
 def _shape(arrivals: Kind | Schedule) -> Schedule:
@@ -211,70 +282,34 @@ def _listed(values: Any) -> list[Any]:
     return list(values) if isinstance(values, Sequence) else [values]
 
 
-def _plans(
+def _settings(
     base: BatchingParameters,
     slots: int | None,
     timeouts: list[int],
     sizes: list[int],
     threads: list[int],
-    loads: list[dict[str, float]],
-) -> list[_Plan]:
-    plans = []
+) -> Iterator[BatchingParameters]:
+    """Every combination; where there are no values of one kind, that of `base`."""
     for timeout, size, thread in product(
         timeouts or [base.batch_timeout_micros],
         sizes or [base.max_batch_size],
         threads or [base.num_batch_threads or slots or 1],
     ):
-        # Padding goes up to the largest batch, whichever that is now.
+        # Batches are padded up to the new largest size.
         allowed = tuple(a for a in base.allowed_batch_sizes if a < size)
-        parameters = replace(
+        yield replace(
             base,
             batch_timeout_micros=timeout,
             max_batch_size=size,
             num_batch_threads=thread,
             allowed_batch_sizes=(*allowed, size) if base.allowed_batch_sizes else (),
         )
-        plans += [_Plan(parameters, load) for load in loads]
-    return plans
-
-
-def _windows(
-    server: ServerClient,
-    payload: Payload,
-    plan: _Plan,
-    where: Where,
-    shape: Schedule,
-    precision: float,
-    seconds: float,
-    each: float,
-    seed: int,
-) -> Iterator[Window]:
-    """Windows of load, `each` so long, until the point is certain enough or its time is up."""
-    windows: list[Window] = []
-    while sum(window.seconds for window in windows) + each <= seconds + 1e-9:
-        load: Schedule | int
-        if "rate" in plan.load:
-            load = replace(
-                shape,
-                rate=plan.load["rate"],
-                duration_s=each,
-                seed=seed * 1000 + len(windows),
-            )
-        else:
-            load = int(plan.load["clients"])
-        window = measure(server, payload, load, each, where)
-        windows.append(window)
-        yield window
-        if _certain(windows, precision):
-            return
 
 
 def _certain(windows: list[Window], precision: float) -> bool:
-    import numpy as np
-
-    latency = np.concatenate([window.latency for window in windows])
-    if not len(latency):
+    if not any(len(window.latency) for window in windows):
         return False
+    latency = np.concatenate([window.latency for window in windows])
     members, largest = clusters(windows)
     found = quantile_interval(
         latency, 0.99, confidence=CONFIDENCE, batches=members, max_batch=largest

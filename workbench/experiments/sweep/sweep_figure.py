@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+from workbench.experiments.figure import Picture
 from workbench.experiments.sweep.point import STABLE, Point
 from workbench.experiments.sweep.predicted import disagreement, predict
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
-    from workbench.experiments.simulator.calibrate import Calibration
+    from workbench.experiments.simulator.calibration import Calibration
     from workbench.experiments.sweep.sweep_result import SweepResult
 
 
-def knee(points: list[Point], percentile: str = "p99") -> Point | None:
+def knee(points: Sequence[Point], percentile: str = "p99") -> Point | None:
     """Where throughput divided by latency is highest (Kleinrock's *power*): beyond it more load
     costs more latency than it brings throughput. Only stable points are asked."""
     asked = [p for p in points if p.verdict == STABLE and percentile in p.latency]
@@ -39,24 +41,26 @@ def lines_of(points: tuple[Point, ...]) -> dict[str, list[Point]]:
 
 def plot_sweep(
     result: SweepResult, percentile: str, calibration: Calibration | None = None
-) -> Figure:
+) -> Picture:
+    """See `SweepResult.plot`."""
     from matplotlib import colormaps
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.3), layout="constrained")
+    figure = Picture(figsize=(7, 4.3), layout="constrained")
     axes = figure.add_subplot()
+    note = "bars: 95 % intervals; ring: knee; hollow: not stable"
+    expected: dict[int, dict[str, float]] = {}
+    if calibration is not None:
+        predicted = predict(result.points, calibration, result.arrivals, result.seed)
+        expected = {id(p): each for p, each in zip(result.points, predicted, strict=True)}
+        off = disagreement(result.points, predicted).get(percentile, math.nan)
+        note += "; dotted: predicted"
+        note += "" if math.isnan(off) else f", median error {off:.0%}"
     lines = lines_of(result.points)
-    predicted = [] if calibration is None else predict(result, calibration)
-    found_for = {id(p): each for p, each in zip(result.points, predicted, strict=False)}
-    colors = colormaps["viridis"]
     for number, (label, line) in enumerate(lines.items()):
-        color = colors(0.85 * number / max(len(lines) - 1, 1))
-        shown = [p for p in line if percentile in p.latency]
-        x = [p.achieved.estimate for p in shown]
-        y = [p.percentile(percentile) * 1e3 for p in shown]
-        axes.plot(x, y, color=color, linewidth=1.4, label=label)
-        if predicted:
-            dotted = [found_for[id(point)] for point in line]
+        color = colormaps["viridis"](0.85 * number / max(len(lines) - 1, 1))
+        _draw_line(axes, line, percentile, color, label)
+        if expected:
+            dotted = [expected[id(point)] for point in line]
             axes.plot(
                 [each["achieved"] for each in dotted],
                 [each.get(percentile, math.nan) * 1e3 for each in dotted],
@@ -64,36 +68,6 @@ def plot_sweep(
                 linestyle=":",
                 linewidth=1.2,
             )
-        for point in shown:
-            found = point.latency[percentile]
-            at = (point.achieved.estimate, found.estimate * 1e3)
-            axes.errorbar(
-                *at,
-                xerr=_sides(point.achieved.low, at[0], point.achieved.high),
-                yerr=_sides(found.low * 1e3, at[1], found.high * 1e3),
-                color=color,
-                marker="o",
-                markersize=5,
-                markerfacecolor=color if point.verdict == STABLE else "white",
-                linewidth=0.9,
-                capsize=2,
-            )
-        best = knee(line, percentile) if len(line) > 2 else None
-        if best is not None:
-            axes.plot(
-                best.achieved.estimate,
-                best.percentile(percentile) * 1e3,
-                marker="o",
-                markersize=13,
-                markerfacecolor="none",
-                markeredgecolor=color,
-                linestyle="none",
-            )
-    note = "bars: 95 % intervals; ring: knee; hollow: not stable"
-    if predicted:
-        off = disagreement(result.points, predicted).get(percentile, math.nan)
-        note += "; dotted: predicted"
-        note += "" if math.isnan(off) else f", off by {off:.0%} in the median"
     heights = [p.percentile(percentile) for p in result.points if percentile in p.latency]
     if heights and max(heights) > 20 * min(heights):
         axes.set_yscale("log")
@@ -112,6 +86,39 @@ def plot_sweep(
     axes.legend(title="batching delay", frameon=False, fontsize=9)
     axes.text(0.99, 0.02, note, ha="right", fontsize=7, color="0.4", transform=axes.transAxes)
     return figure
+
+
+def _draw_line(axes: Axes, line: Sequence[Point], percentile: str, color: Any, label: str) -> None:
+    """The measurements of one setting, with their intervals; the knee is ringed."""
+    shown = [p for p in line if percentile in p.latency]
+    x = [p.achieved.estimate for p in shown]
+    y = [p.percentile(percentile) * 1e3 for p in shown]
+    axes.plot(x, y, color=color, linewidth=1.4, label=label)
+    for point in shown:
+        found = point.latency[percentile]
+        at = (point.achieved.estimate, found.estimate * 1e3)
+        axes.errorbar(
+            *at,
+            xerr=_sides(point.achieved.low, at[0], point.achieved.high),
+            yerr=_sides(found.low * 1e3, at[1], found.high * 1e3),
+            color=color,
+            marker="o",
+            markersize=5,
+            markerfacecolor=color if point.verdict == STABLE else "white",
+            linewidth=0.9,
+            capsize=2,
+        )
+    best = knee(line, percentile) if len(line) > 2 else None
+    if best is not None:
+        axes.plot(
+            best.achieved.estimate,
+            best.percentile(percentile) * 1e3,
+            marker="o",
+            markersize=13,
+            markerfacecolor="none",
+            markeredgecolor=color,
+            linestyle="none",
+        )
 
 
 def _sides(low: float, middle: float, high: float) -> list[list[float]]:

@@ -1,4 +1,4 @@
-"""What a sweep found: a table, a figure, a recommendation, and a file for TensorFlow Serving."""
+"""The result of a sweep: a table, a recommendation, and a file for TensorFlow Serving."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError, failed_precondition
+from workbench.experiments.showing import figures
 from workbench.experiments.sweep.diagnosis import diagnose
 from workbench.experiments.sweep.point import STABLE, Point
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
-    from workbench.experiments.simulator.calibrate import Calibration
+    from workbench.experiments.figure import Picture
+    from workbench.experiments.simulator.calibration import Calibration
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,11 @@ class SweepResult:
     """The points of one sweep.
 
     Attributes:
-        model, version: what was measured.
+        model, version: that were measured.
         where: where the load entered; `arrivals`: its kind, ``closed`` for a closed loop.
         seed: repeats arrivals and order.
         started_at: wall-clock time, seconds since the epoch.
-        seconds: it took; `predicted_seconds`: what was said before.
+        seconds: that it took; `predicted_seconds`: the estimate before it began.
         interrupted: whether points are missing.
         points: sorted by setting and load.
         failure: what ended it early, where it was no interruption.
@@ -90,8 +91,9 @@ class SweepResult:
     def recommend(
         self, *, p99_ms: float | None = None, rate: float | None = None
     ) -> Recommendation:
-        """The setting for the most throughput whose 99th percentile is surely within `p99_ms`, or
-        at `rate` requests a second (the nearest that was measured) that with the lowest.
+        """The setting with the most throughput whose 99th percentile has its upper bound within
+        `p99_ms`; or, at `rate` requests a second (the nearest that was measured), the setting with
+        the lowest 99th percentile.
 
         Raises:
             ServingError: FAILED_PRECONDITION, no stable point does it, naming the nearest.
@@ -101,14 +103,14 @@ class SweepResult:
             near = min((abs(p.offered - rate) for p in stable), default=math.inf)
             stable = [p for p in stable if abs(p.offered - rate) <= near + 0.05 * rate]
         if not stable:
-            raise failed_precondition("No point was stable: measure longer, or at lower rates")
+            raise failed_precondition("No point was stable: measure for longer, or at lower rates")
         limit = math.inf if p99_ms is None else p99_ms / 1e3
         within = [p for p in stable if p.latency["p99"].high <= limit]
         if not within:
             best = min(stable, key=lambda p: p.percentile("p99"))
             raise failed_precondition(
-                f"No stable point has its 99th percentile surely within {p99_ms:g} ms; the nearest "
-                f"is {best.percentile('p99') * 1e3:.3g} ms with {_setting(best)} at "
+                f"No stable point keeps its 99th percentile within {p99_ms:g} ms; the closest is "
+                f"{best.percentile('p99') * 1e3:.3g} ms with {_setting(best)} at "
                 f"{best.achieved.estimate:.0f} requests/s"
             )
         if rate is None:
@@ -137,16 +139,14 @@ class SweepResult:
         target.write_text(batching_text_proto(parameters))
         return target
 
-    def plot(self, percentile: str = "p99", predicted: Calibration | None = None) -> Figure:
+    def plot(self, percentile: str = "p99", predicted: Calibration | None = None) -> Picture:
         """Latency against throughput, one line a setting, with the intervals of both; the knee of
         each line is ringed, and points that are not stable are hollow.
 
         With a calibration as `predicted` the same points as the simulator sees them are drawn too,
         dotted, and how far it is off is said.
         """
-        from workbench.experiments.sweep.sweep_figure import plot_sweep
-
-        return plot_sweep(self, percentile, predicted)
+        return figures(self, percentile, predicted)
 
     def disagreement(self, calibration: Calibration) -> dict[str, float]:
         """How far the simulator with this calibration is off: the median absolute relative error of
@@ -159,7 +159,9 @@ class SweepResult:
         """
         from workbench.experiments.sweep.predicted import disagreement, predict
 
-        return disagreement(self.points, predict(self, calibration))
+        return disagreement(
+            self.points, predict(self.points, calibration, self.arrivals, self.seed)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain data."""
@@ -172,7 +174,7 @@ class SweepResult:
         return cls(**{**data, "points": points, "number": number})
 
     def _repr_html_(self) -> str:
-        """A table and what to make of it; needs neither kernel nor script to be looked at."""
+        """A table, the recommendation and the diagnoses, as HTML without scripts."""
         head = "".join(f"<th>{title}</th>" for title, _ in _COLUMNS)
         body = "".join(
             "<tr>" + "".join(f"<td>{html.escape(show(p))}</td>" for _, show in _COLUMNS) + "</tr>"

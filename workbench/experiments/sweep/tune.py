@@ -1,39 +1,36 @@
-"""Finding batching parameters: some fifty settings simulated, the best few measured.
+"""Finds batching parameters: simulates some fifty settings, and measures the best few.
 
 The simulator is quick and nearly right, the server is slow and right. So the simulator ranks
 batch sizes of 1, 2, 4 ... and half a dozen timeouts for the wanted load, and only the best few
 are measured. Nothing is changed on the server unless it is asked for.
 
-What is predicted is the engine alone: where the load enters over REST or gRPC, the way there
-and back comes on top, and only the measurement knows of it.
+The prediction covers the engine alone. Where the load enters over REST or gRPC, transport comes on
+top, and only the measurement includes it.
 """
 
 from __future__ import annotations
 
-import html
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from workbench.client.server import ServerClient
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.experiments.load.borrowed_settings import automatic
 from workbench.experiments.load.measure import Where
-from workbench.experiments.simulator.calibrate import Calibration, calibrate
+from workbench.experiments.simulator.calibrate import calibrate
+from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.service_time import sizes_up_to
 from workbench.experiments.simulator.simulate import simulate
 from workbench.experiments.store.progress import Progress
 from workbench.experiments.store.running import Running
+from workbench.experiments.store.store import keep_result
 from workbench.experiments.sweep.diagnosis import diagnose
-from workbench.experiments.sweep.point import STABLE, Point, without_infinity
+from workbench.experiments.sweep.point import STABLE, Point
 from workbench.experiments.sweep.sweep import sweep
+from workbench.experiments.sweep.tune_result import TuneResult
 from workbench.load.arrivals import poisson
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
 
 VERIFIED = 3
 SIMULATED_REQUESTS = 4000
@@ -52,117 +49,6 @@ class Candidate:
     achieved: float
     rejected: float
     occupancy: float
-
-
-@dataclass(frozen=True)
-class TuneResult:
-    """What to set, and why.
-
-    Attributes:
-        parameters: the best that was found.
-        meets: whether it was measured to keep within the wanted latency, surely.
-        p99_ms, rate: what was wanted.
-        measured: the settings that were verified, best first, as sweep points.
-        predicted_ms: for each of them, the 99th percentile that was predicted, of the engine alone.
-        limit: in words, what keeps it from being faster.
-        applied: whether the server now has the parameters.
-        where: where the load of the measurements entered.
-        number: in the store; None if it was not kept.
-    """
-
-    parameters: BatchingParameters
-    meets: bool
-    p99_ms: float
-    rate: float
-    measured: tuple[Point, ...] = field(repr=False)
-    predicted_ms: tuple[float, ...]
-    limit: str
-    applied: bool
-    where: str = "engine"
-    number: int | None = None
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """One row for each setting that was verified."""
-        import pandas as pd
-
-        frame = pd.DataFrame([point.line() for point in self.measured])
-        frame.insert(3, "predicted_p99_ms", list(self.predicted_ms))
-        return frame
-
-    def __str__(self) -> str:
-        best = self.measured[0]
-        found = best.latency.get("p99")
-        p99 = "unknown" if found is None else f"{found.estimate * 1e3:.3g} ms"
-        verb = "meets" if self.meets else "does not meet"
-        alone = "" if self.where == "engine" else f" for the engine, without {self.where}"
-        return (
-            f"batch_timeout_micros {self.parameters.batch_timeout_micros}, max_batch_size "
-            f"{self.parameters.max_batch_size} {verb} {self.p99_ms:g} ms at {self.rate:g} "
-            f"requests/s: measured p99 {p99}, predicted {self.predicted_ms[0]:.3g} ms{alone}. "
-            f"{self.limit}{' Applied.' if self.applied else ''}"
-        )
-
-    def plot(self) -> Figure:
-        """The 99th percentile of each setting that was verified, measured with its interval and
-        predicted, and the limit."""
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(6, 3.6), layout="constrained")
-        axes = figure.add_subplot()
-        for at, (point, predicted) in enumerate(zip(self.measured, self.predicted_ms, strict=True)):
-            found = point.latency.get("p99")
-            if found is not None:
-                middle, low, high = found.estimate * 1e3, found.low * 1e3, found.high * 1e3
-                axes.plot(at, middle, "o", color="C0", label=None if at else "measured")
-                if math.isfinite(low) and math.isfinite(high):
-                    axes.vlines(at, low, high, color="C0")
-            if math.isfinite(predicted):
-                axes.plot(at, predicted, "x", color="0.3", label=None if at else "predicted")
-        axes.axhline(self.p99_ms, color="C3", linewidth=0.9, linestyle=":", label="limit")
-        axes.set_xticks(range(len(self.measured)), [_short(p) for p in self.measured])
-        axes.set(ylabel="latency, p99 (ms)", ylim=(0, None))
-        axes.set_title(f"{self.rate:g} requests/s, {self.where}", fontsize=10)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=9)
-        return figure
-
-    def _repr_html_(self) -> str:
-        """The sentence and the settings that were verified, readable without kernel or script."""
-        rows = "".join(
-            f"<tr><td>{html.escape(_short(point))}</td><td>{point.percentile('p99') * 1e3:.3g}</td>"
-            f"<td>{predicted:.3g}</td><td>{html.escape(point.verdict)}</td></tr>"
-            for point, predicted in zip(self.measured, self.predicted_ms, strict=True)
-        )
-        return (
-            f"<p>{html.escape(str(self))}</p><table><thead><tr><th>setting</th>"
-            "<th>p99 (ms)</th><th>predicted (ms)</th><th>verdict</th></tr></thead>"
-            f"<tbody>{rows}</tbody></table>"
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything as plain data; what is infinite as null."""
-        data = {k: v for k, v in self.__dict__.items() if k != "number"}
-        return {
-            **data,
-            "parameters": self.parameters.to_json(),
-            "measured": [point.to_json() for point in self.measured],
-            "predicted_ms": without_infinity(self.predicted_ms),
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any], number: int | None = None) -> TuneResult:
-        return cls(
-            **{
-                **data,
-                "parameters": BatchingParameters.from_json(data["parameters"]),
-                "measured": tuple(Point.from_json(each) for each in data["measured"]),
-                "predicted_ms": tuple(
-                    math.inf if each is None else each for each in data["predicted_ms"]
-                ),
-                "number": number,
-            }
-        )
 
 
 def tune(
@@ -208,30 +94,31 @@ def tune(
         found = candidates(before, calibration, p99_ms, rate, seed)
         chosen = best_of_each_timeout(rank(found, p99_ms))[:verify]
         said.say(f"Simulated {len(found)} settings; measuring the best {len(chosen)}")
-        pairs: list[tuple[Point, Candidate]] = []
 
-        def on_window(_: int, loaded: float) -> None:
-            share = (len(pairs) + min(1.0, loaded / seconds)) / len(chosen)
-            running.tell(f"measured {len(pairs)} of {len(chosen)}", share)
+        def on_window(done: int, loaded: float) -> None:
+            share = (done + min(1.0, loaded / seconds)) / len(chosen)
+            running.tell(f"measured {done} of {len(chosen)}", share)
 
-        for candidate in chosen:
+        def measure(done: int, parameters: BatchingParameters) -> Point:
             result = sweep(
                 server,
                 rate=rate,
                 payload=payload,
                 rows=rows,
                 where=where,
-                base=candidate.parameters,
+                base=parameters,
                 seconds=seconds,
                 seed=seed,
                 keep=False,
                 progress=False,
-                on_window=on_window,
+                on_window=lambda _, loaded: on_window(done, loaded),
             )
             if result.interrupted:
                 raise KeyboardInterrupt
-            pairs.append((result.points[0], candidate))
-            said.update(f"measured {len(pairs)} of {len(chosen)}")
+            said.update(f"measured {done + 1} of {len(chosen)}")
+            return result.points[0]
+
+        pairs = [(measure(i, each.parameters), each) for i, each in enumerate(chosen)]
     said.close()
     pairs.sort(key=lambda pair: _cost(pair[0], p99_ms))
     best = pairs[0][0]
@@ -250,8 +137,6 @@ def tune(
         where=where,
     )
     if keep:
-        from workbench.experiments.store.store import keep_result
-
         about = f"p99 {p99_ms:g} ms at {rate:g}/s: {'met' if meets else 'not met'}"
         tuned = keep_result("tune", server.model, tuned, about)
     return tuned
@@ -342,7 +227,7 @@ def explain(point: Point, calibration: Calibration, p99_ms: float) -> str:
     single = calibration.service.median(point.rows) / 1e3
     if single > p99_ms:
         return (
-            f"The model is the limit: a lone request runs for {single:.3g} ms, more than the "
+            f"The model is the limit: a single request runs for {single:.3g} ms, more than the "
             f"{p99_ms:g} ms allowed."
         )
     size = point.batching.batch_limit
@@ -350,8 +235,8 @@ def explain(point: Point, calibration: Calibration, p99_ms: float) -> str:
     offered = point.offered * point.rows
     if offered > 0.9 * capacity:
         return (
-            f"The executors are the limit: {point.slots} of them run {capacity:.0f} rows/s at "
-            f"most, and {offered:.0f} are offered."
+            f"The executors are the limit: {point.slots} of them run at most {capacity:.0f} "
+            f"rows/s, and {offered:.0f} rows/s are offered."
         )
     problems = diagnose(point)
     if problems:
@@ -359,21 +244,17 @@ def explain(point: Point, calibration: Calibration, p99_ms: float) -> str:
     if point.queue >= max(point.run, point.overhead):
         return (
             f"Waiting for a batch is the largest part of the latency "
-            f"({point.queue * 1e3:.2f} ms of {_total(point):.2f} ms in the mean)."
+            f"({point.queue * 1e3:.2f} ms of {_total(point):.2f} ms on average)."
         )
     if point.run >= point.overhead:
         return (
             f"Running is the largest part of the latency ({point.run * 1e3:.2f} ms of "
-            f"{_total(point):.2f} ms in the mean): only a quicker model would help."
+            f"{_total(point):.2f} ms on average). Only a faster model would help."
         )
     return (
-        f"Neither waiting nor running: {point.overhead * 1e3:.2f} ms of {_total(point):.2f} ms in "
-        "the mean are spent on the way."
+        f"Transport and handling are the largest part of the latency "
+        f"({point.overhead * 1e3:.2f} ms of {_total(point):.2f} ms on average)."
     )
-
-
-def _short(point: Point) -> str:
-    return f"{point.parameters['batch_timeout_micros'] / 1e3:g} ms, {point.batching.batch_limit}"
 
 
 def _total(point: Point) -> float:

@@ -24,6 +24,7 @@ from workbench.experiments.load.generator import Closed, run_load
 from workbench.experiments.recording.recording import LEAD_SECONDS, predict_job, record
 from workbench.experiments.store.progress import Progress
 from workbench.experiments.store.running import Running
+from workbench.experiments.store.store import keep_result
 from workbench.experiments.transitions.page_cache import bring_in, cached_share, evict
 from workbench.experiments.transitions.transition_comparison import TransitionComparison, is_certain
 from workbench.experiments.transitions.transition_run import Disk, Run
@@ -81,9 +82,6 @@ def compare_transitions(
         ServingError: INVALID_ARGUMENT, this is no comparison; FAILED_PRECONDITION, the model has
             no version that serves; or why the new version does not load.
     """
-    names = [policy_name(name) for name in policies]
-    if not names or len(set(names)) < len(names):
-        raise invalid_argument(f"Name each policy once; had {', '.join(policies) or 'none'}")
     if (repeats is not None and repeats < 1) or not rate > 0 or most_repeats < 1:
         raise invalid_argument(
             f"repeats, most_repeats and rate must be positive; were {repeats}, {most_repeats} and "
@@ -91,9 +89,7 @@ def compare_transitions(
         )
     if not 0 < precision < 1:
         raise invalid_argument(f"precision must be between 0 and 1; was {precision}")
-    disks: tuple[Disk, ...] = (disk,) if isinstance(disk, str) else tuple(disk)
-    if not disks or not set(disks) <= set(_DISKS) or len(set(disks)) < len(disks):
-        raise invalid_argument(f"disk must be 'warm', 'cold' or both; was {disk!r}")
+    names, disks = _policy_names(policies), _disks(disk)
     old = server.versions.available
     if not old:
         raise failed_precondition(f"No version of {server.model} serves: publish one first")
@@ -139,13 +135,21 @@ def compare_transitions(
         precision if repeats is None else None,
         interrupted,
     )
-    return _kept(found) if keep else found
+    return keep_result("transitions", found.model, found, found.advice) if keep else found
 
 
-def _kept(found: TransitionComparison) -> TransitionComparison:
-    from workbench.experiments.store.store import keep_result
+def _policy_names(policies: Sequence[str]) -> list[str]:
+    names = [policy_name(name) for name in policies]
+    if not names or len(set(names)) < len(names):
+        raise invalid_argument(f"Name each policy once; had {', '.join(policies) or 'none'}")
+    return names
 
-    return keep_result("transitions", found.model, found, found.advice)
+
+def _disks(disk: Disk | Sequence[Disk]) -> tuple[Disk, ...]:
+    disks: tuple[Disk, ...] = (disk,) if isinstance(disk, str) else tuple(disk)
+    if not disks or not set(disks) <= set(_DISKS) or len(set(disks)) < len(disks):
+        raise invalid_argument(f"disk must be 'warm', 'cold' or both; was {disk!r}")
+    return disks
 
 
 @dataclass

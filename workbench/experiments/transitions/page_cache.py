@@ -51,7 +51,7 @@ def bring_in(folder: str | os.PathLike[str]) -> None:
 
 def cached_share(folder: str | os.PathLike[str]) -> float | None:
     """The share of the bytes of the folder's files that is in the page cache, from 0 to 1; None
-    where this cannot be told. Looking changes nothing: no page is touched.
+    where this is unknown. Looking changes nothing: no page is touched.
 
     Raises:
         OSError: a file cannot be read.

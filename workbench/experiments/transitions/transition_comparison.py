@@ -8,11 +8,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workbench.experiments.showing import figures, views
 from workbench.experiments.transitions.transition_advice import advise
 from workbench.experiments.transitions.transition_run import GAP, SERVES, Disk, Run
 from workbench.experiments.versions.agreement import median_interval
@@ -44,7 +44,7 @@ class TransitionComparison:
 
     Attributes:
         versions: the one before and the one after.
-        load: the arrivals, the same in each run; `rate`: how many a second in the mean.
+        load: the arrivals, the same in each run; `rate`: the mean number a second.
         policies: those asked for; `runs`: what was measured, in order.
         disks: where the new version's files were read from; tables stand apart.
         precision: to which the gaps were to be known; None where the number of runs was given.
@@ -151,11 +151,7 @@ class TransitionComparison:
 
     def plot(self) -> Picture:
         """For each policy its typical run on the same axes; 0 is when the version was wanted."""
-        from workbench.experiments.recording.recording_figure import draw
-
-        return draw(
-            [run.recording for run in self.typical()], titles=self.titles(), view=self.view()
-        )
+        return figures(self)
 
     def titles(self) -> list[str]:
         """What the typical runs are called."""
@@ -244,23 +240,22 @@ class TransitionComparison:
         sure = {found[GAP].confidence for found in self.measured.values()}
         low, high = min(sure), max(sure)
         text = f"{low:.0%}" if f"{low:.0%}" == f"{high:.0%}" else f"{low:.0%} to {high:.0%}"
-        told = [
-            f"In brackets: what holds the true median with {text} confidence."
+        notes = [
+            f"In brackets: the interval that contains the true median with {text} confidence."
             if high > 0
-            else "One run of each says nothing of how much they differ."
+            else "With one run of each policy, the variation between runs is unknown."
         ]
-        told += [f"{policy}: {verdict}." for policy, verdict in self.verdicts.items()]
+        notes += [f"{policy}: {verdict}." for policy, verdict in self.verdicts.items()]
         shares = [run.cached for run in self.runs if run.cached is not None]
         if shares:
-            told.append(
-                f"Of the new version's files {min(shares):.0%} to {max(shares):.0%} were in the "
+            notes.append(
+                f"{min(shares):.0%} to {max(shares):.0%} of the new version's files were in the "
                 "page cache at the start."
             )
-        return " ".join(told)
+        return " ".join(notes)
 
     def _ipython_display_(self) -> None:
-        # The live view stands above the experiments.
-        import_module("workbench.widgets.transitions").show(self)
+        views(self)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))

@@ -29,7 +29,7 @@ class Run:
     Attributes:
         old, new: the versions before and after.
         disk: where the new version's files were to be read from.
-        cached: the share of their bytes that was in the page cache; None if it cannot be told.
+        cached: the share of their bytes that was in the page cache; None if that is unknown.
     """
 
     policy: str
@@ -40,7 +40,7 @@ class Run:
     cached: float | None = None
 
     def _last(self, kind: str, version: int) -> float | None:
-        """When an event of this kind was last told of the version, on the recording's axis."""
+        """When the version last had an event of this kind, on the recording's axis."""
         found = [
             float(event["at"])
             for event in of_model(self.recording.events, self.recording.model)
@@ -136,7 +136,7 @@ class Run:
             "new": self.new,
             "disk": self.disk,
             "cached": self.cached,
-            # What is no number as null: JSON has neither NaN nor infinity.
+            # NaN and infinity become null: JSON has neither.
             **{n: v if math.isfinite(v) else None for n, v in self.figures.items()},
         }
         return {**data, "recording": self.recording.to_json()} if recordings else data

@@ -1,7 +1,14 @@
 """Two versions side by side.
 
 `compare_versions` asks both, `agreement` has the arithmetic. `version_comparison` is what was
-found, `slices` the same by class, `version_figure` its picture.
+found, `slices` the same by class, `version_figure` its picture; `example_images` finds examples
+that are images.
 """
 
-__all__ = ["agreement", "compare_versions", "version_comparison", "slices", "version_figure"]
+__all__ = [
+    "agreement",
+    "compare_versions",
+    "version_comparison",
+    "example_images",
+    "version_figure",
+]

@@ -1,4 +1,4 @@
-"""Whether two models say the same, and whether one is faster: the arithmetic of a comparison.
+"""The arithmetic of comparing two versions: whether they agree, and whether one is faster.
 
 Everything here is a function of arrays; what asks the models is
 `experiments.versions.compare_versions`.
@@ -61,7 +61,7 @@ class PairedLatency:
             return f"as fast as the first, within {self.margin:.0%}: {interval}"
         if self.verdict == "different":
             return f"{'slower' if self.ratio > 1 else 'faster'} than the first: {interval}"
-        return f"neither surely faster nor surely slower after {self.pairs} pairs: {interval}"
+        return f"not measurably faster or slower after {self.pairs} pairs: {interval}"
 
 
 def paired_latency(
@@ -86,7 +86,9 @@ def paired_latency(
         least += 1
     pairs = len(first)
     if pairs < least:
-        raise ValueError(f"{pairs} pairs are too few to be certain at alpha {alpha:g}")
+        raise ValueError(
+            f"{pairs} pairs are too few for alpha {alpha:g}: measure at least {least} pairs"
+        )
     blocks = np.array_split(np.log(second) - np.log(first), max(least, round(math.sqrt(pairs))))
     ratios = np.sort([np.median(block) for block in blocks])
     rank = lower_rank(len(ratios), alpha)
@@ -116,7 +118,7 @@ def lower_rank(count: int, alpha: float) -> int:
 
 def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
     """The median of a few measurements and the interval that holds the true one, from order
-    statistics, for one look. What is no number is left out.
+    statistics, for one look. NaN is left out.
 
     Five measurements hold it between their least and greatest with 94 %: where there are too few
     for `confidence`, the interval is their whole range, and names the confidence that it has.

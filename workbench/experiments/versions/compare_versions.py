@@ -19,9 +19,11 @@ from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.core.status import failed_precondition, invalid_argument
 from workbench.experiments.store.progress import Progress
 from workbench.experiments.store.running import Running
+from workbench.experiments.store.store import keep_result
 from workbench.experiments.versions.agreement import (
     ALPHA,
     MARGIN,
+    OutputDifference,
     output_difference,
     paired_latency,
 )
@@ -103,21 +105,7 @@ def compare_versions(
             shown.close()
         latency = paired_latency(seconds[:, 0], seconds[:, 1], alpha, margin)
         facts, changed = _facts(server, (first, second))
-    outputs = tuple(
-        output_difference(name, answers[0][name], answers[1][name], rtol, atol)
-        for name in answers[0]
-        if name in answers[1]
-    )
-    if not outputs:
-        raise invalid_argument(
-            f"Versions {first} and {second} have no output in common: {sorted(answers[0])} and "
-            f"{sorted(answers[1])}"
-        )
-    if output is not None and output not in [each.name for each in outputs]:
-        raise invalid_argument(
-            f"There is no output {output!r} in both versions; there are: "
-            f"{', '.join(each.name for each in outputs)}"
-        )
+    outputs = _outputs((first, second), answers, output, rtol, atol)
     found = VersionComparison(
         model=server.model,
         server=server.name,
@@ -136,9 +124,33 @@ def compare_versions(
     )
     if not keep:
         return found
-    from workbench.experiments.store.store import keep_result
-
     return keep_result("versions", found.model, found, found.sentences()[0])
+
+
+def _outputs(
+    versions: tuple[int, int],
+    answers: tuple[Inputs, Inputs],
+    output: str | None,
+    rtol: float,
+    atol: float,
+) -> tuple[OutputDifference, ...]:
+    """How each output that both versions have differs; `output` must be among them."""
+    found = tuple(
+        output_difference(name, values, answers[1][name], rtol, atol)
+        for name, values in answers[0].items()
+        if name in answers[1]
+    )
+    if not found:
+        raise invalid_argument(
+            f"Versions {versions[0]} and {versions[1]} have no output in common: "
+            f"{sorted(answers[0])} and {sorted(answers[1])}"
+        )
+    names = [each.name for each in found]
+    if output is not None and output not in names:
+        raise invalid_argument(
+            f"There is no output {output!r} in both versions; there are: {', '.join(names)}"
+        )
+    return found
 
 
 @contextlib.contextmanager

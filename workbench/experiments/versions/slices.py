@@ -1,4 +1,4 @@
-"""A comparison of two versions class by class: where the one is better, and where the other."""
+"""A comparison of two versions class by class: where one is better, and where the other."""
 
 from __future__ import annotations
 
@@ -9,25 +9,23 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-    from workbench.experiments.versions.version_comparison import VersionComparison
 
+def by_class(
+    groups: np.ndarray,
+    answers: tuple[np.ndarray, np.ndarray],
+    versions: tuple[int, int],
+    labelled: bool,
+) -> pd.DataFrame:
+    """A row for each class; see `VersionComparison.by_class`.
 
-def grouping(found: VersionComparison) -> np.ndarray | None:
-    """The class of each example: its label, or else what the first version says; None where the
-    answer is no class."""
-    if found.classes is None:
-        return None
-    return found.classes[0] if found.labels is None else found.labels
-
-
-def by_class(found: VersionComparison) -> pd.DataFrame:
-    """See `VersionComparison.by_class`."""
+    Args:
+        groups: shape (n,), the class of each example.
+        answers: shape (n,) each, the classes that the two versions gave.
+        labelled: whether `groups` are labels, and not what the first version says.
+    """
     import pandas as pd
 
-    groups = grouping(found)
-    if groups is None or found.classes is None:
-        raise ValueError("Slices by class need an output that is a class")
-    one, two = found.classes
+    one, two = answers
     names = np.unique(groups)
     rows: list[dict[str, Any]] = []
     for name in names:
@@ -36,9 +34,9 @@ def by_class(found: VersionComparison) -> pd.DataFrame:
             "examples": int(mine.sum()),
             "same answer": float((one[mine] == two[mine]).mean()),
         }
-        if found.labels is not None:
-            for version, given in zip(found.versions, (one, two), strict=True):
+        if labelled:
+            for version, given in zip(versions, answers, strict=True):
                 row[f"version {version} right"] = float((given[mine] == name).mean())
         rows.append(row)
-    kind = "label" if found.labels is not None else f"class of version {found.versions[0]}"
+    kind = "label" if labelled else f"class of version {versions[0]}"
     return pd.DataFrame(rows, index=pd.Index(names, name=kind))

@@ -1,4 +1,4 @@
-"""What a comparison of two versions found: sentences, tables, a figure, and an assertion."""
+"""The result of comparing two versions: sentences, tables, and an assertion for tests."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workbench.experiments.showing import figures, views
 from workbench.experiments.store.packed_arrays import pack, unpack
 from workbench.experiments.versions.agreement import (
     OutputDifference,
@@ -25,6 +25,8 @@ from workbench.experiments.versions.agreement import (
     output_difference,
     per_example_equal,
 )
+from workbench.experiments.versions.example_images import example_png, images_of
+from workbench.experiments.versions.slices import by_class
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +40,7 @@ _KEPT_BYTES = 32 * 10**6
 
 @dataclass(frozen=True)
 class VersionFacts:
-    """What a version is, apart from what it says; sizes in bytes, times in seconds."""
+    """A version's size, memory and load time; sizes in bytes, times in seconds."""
 
     version: int
     size_bytes: int
@@ -48,7 +50,7 @@ class VersionFacts:
 
 @dataclass(frozen=True, eq=False)
 class VersionComparison:
-    """Two versions of a model after the same questions.
+    """Two versions of a model that were asked the same.
 
     Attributes:
         inputs: what both were asked; `answers`: the outputs of both, by name.
@@ -98,9 +100,17 @@ class VersionComparison:
         """The class that each version gives each example; None where there are none."""
         found = self._classes(self.answer)
         if found is not None and self.labels is not None and self.labels.dtype.kind == "f":
-            # Numbers are to be met, not named.
+            # The labels are numbers to predict, not classes.
             return None
         return found
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """The class of each example: its label, or else what the first version says; None where
+        the answer is no class."""
+        if self.classes is None:
+            return None
+        return self.classes[0] if self.labels is None else self.labels
 
     @cached_property
     def difference(self) -> OutputDifference:
@@ -196,7 +206,7 @@ class VersionComparison:
         rows["99th percentile of latency (ms)"] = (float(p99[0]), float(p99[1]))
         rows["memory of its worker (MB)"] = (_megabytes(one), _megabytes(two))
         rows["size on disk (MB)"] = (one.size_bytes / 2**20, two.size_bytes / 2**20)
-        # One load each, beside whatever else went on then: it is told, and not compared.
+        # A single load of each is too noisy to compare, so it is only reported.
         rows["load time, of one load (s)"] = (one.load_seconds, two.load_seconds)
         return pd.DataFrame.from_dict(
             rows, orient="index", columns=[f"version {v}" for v in self.versions]
@@ -210,9 +220,9 @@ class VersionComparison:
         Raises:
             ValueError: the answer is no class.
         """
-        from workbench.experiments.versions.slices import by_class
-
-        return by_class(self)
+        if self.classes is None or self.groups is None:
+            raise ValueError("Slices by class need an output that is a class")
+        return by_class(self.groups, self.classes, self.versions, self.labels is not None)
 
     @cached_property
     def disagreements(self) -> pd.DataFrame:
@@ -238,13 +248,13 @@ class VersionComparison:
     # Words.
 
     def sentences(self) -> list[str]:
-        """What was found, a sentence each."""
+        """The findings, one sentence each."""
         first, second = self.versions
         count = len(self._equal)
         kind = "class" if self.classes is not None else "answer"
         differing = int((~self._equal).sum())
         said = [
-            f"Both give the same {kind} to {count - differing} of {count} examples "
+            f"Both versions give the same {kind} for {count - differing} of {count} examples "
             f"({self.agreement:.2%})."
         ]
         for each in self.outputs:
@@ -260,17 +270,18 @@ class VersionComparison:
                 )
         if self.accuracies is not None and self.only_right is not None:
             assert self.p_value is not None
-            sure = "more than" if self.p_value < _SIGNIFICANT else "no more than"
-            said.append(
-                f"Version {first} is right on {self.accuracies[0]:.1%} and version {second} on "
-                f"{self.accuracies[1]:.1%}; {self.only_right[0]} and {self.only_right[1]} examples "
-                f"only the one gets right, {sure} chance explains (McNemar's exact test, "
-                f"p = {self.p_value:.2g})."
-            )
+            sure = "significant" if self.p_value < _SIGNIFICANT else "not significant"
+            said += [
+                f"Version {first} is right on {self.accuracies[0]:.1%} of the examples, version "
+                f"{second} on {self.accuracies[1]:.1%}.",
+                f"Only version {first} is right on {self.only_right[0]} examples, only version "
+                f"{second} on {self.only_right[1]}: the difference is {sure} (McNemar's exact "
+                f"test, p = {self.p_value:.2g}).",
+            ]
         if self.errors is not None:
             said.append(
-                f"Version {first} is off by {self.errors[0][0]:.3g} and version {second} by "
-                f"{self.errors[1][0]:.3g} in the mean."
+                f"The mean absolute error is {self.errors[0][0]:.3g} for version {first} and "
+                f"{self.errors[1][0]:.3g} for version {second}."
             )
         said.append(f"Version {second} is {self.latency}.")
         if self.changes and self.changes[0] != "signatures unchanged":
@@ -308,9 +319,7 @@ class VersionComparison:
 
     def plot(self) -> Picture:
         """Answers, latency and memory side by side, and the examples answered differently."""
-        from workbench.experiments.versions.version_figure import plot_comparison
-
-        return plot_comparison(self)
+        return figures(self)
 
     def to_json(self, arrays: bool = True) -> dict[str, Any]:
         """All that was found, as plain data; with the arrays it can be had back. Inputs beyond
@@ -334,7 +343,7 @@ class VersionComparison:
             "changes": list(self.changes),
             "sentences": self.sentences(),
         }
-        # What is no number as null: JSON has neither NaN nor infinity.
+        # NaN and infinity become null: JSON has neither.
         plain: dict[str, Any] = json.loads(json.dumps(data), parse_constant=lambda _: None)
         if not arrays:
             return plain
@@ -382,8 +391,7 @@ class VersionComparison:
         )
 
     def _ipython_display_(self) -> None:
-        # The live view stands above the experiments.
-        import_module("workbench.widgets.comparison").show(self)
+        views(self)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))
@@ -425,11 +433,9 @@ class VersionComparison:
 
     def _disagreements_html(self, count: int) -> str:
         """The first of them as a table, with the inputs drawn where they are images."""
-        from workbench.experiments.versions.version_figure import example_png, images_of
-
         table = self.disagreements.head(count)
         cells = table.map(lambda v: html.escape(f"{v:.4g}" if isinstance(v, float) else str(v)))
-        images = images_of(self)
+        images = images_of(self.inputs)
         if images is not None:
             drawn = [
                 base64.b64encode(example_png(images[place])).decode("ascii")

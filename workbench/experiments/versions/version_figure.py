@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workbench.experiments.figure import PAGE_WIDTH, PRINT_STYLE, Picture
+from workbench.experiments.looks import VERSIONS
+from workbench.experiments.versions.example_images import images_of, stretched
 
 if TYPE_CHECKING:
     from workbench.experiments.versions.version_comparison import VersionComparison
 
-# Okabe and Ito's blue and vermilion: told apart by everybody, as in the figures of transitions.
-_COLORS = ("#0072b2", "#d55e00")
+_COLORS = VERSIONS[:2]
 _GALLERY = 6
 _ROW_HEIGHT, _GALLERY_HEIGHT = 2.3, 1.45
 # Answers that are longer do not fit below their picture.
@@ -25,7 +25,7 @@ def plot_comparison(found: VersionComparison) -> Picture:
     """Answers, latency and memory in a row; below it the disagreements, where they are images."""
     import matplotlib as mpl
 
-    images = images_of(found)
+    images = images_of(found.inputs)
     worst = found.disagreements["example"].tolist()[:_GALLERY] if images is not None else []
     with mpl.rc_context(PRINT_STYLE):
         height = _ROW_HEIGHT + (_GALLERY_HEIGHT if worst else 0.0)
@@ -114,39 +114,6 @@ def _memory(axes: Any, found: VersionComparison, names: list[str]) -> None:
     _head(axes, "memory", "of its worker, measured")
 
 
-def images_of(found: VersionComparison) -> np.ndarray | None:
-    """The examples as pictures, [n, height, width] or [n, height, width, 3]; None where they are
-    none. Rows of a square number of pixels are taken as square pictures."""
-    if len(found.inputs) != 1:
-        return None
-    values = next(iter(found.inputs.values()))
-    if values.dtype.kind not in "fiu":
-        return None
-    if values.ndim == 2:
-        side = math.isqrt(values.shape[1])
-        return values.reshape(-1, side, side) if side > 3 and side**2 == values.shape[1] else None
-    if values.ndim == 4 and values.shape[3] == 1:
-        return values[..., 0]
-    if values.ndim == 3 or (values.ndim == 4 and values.shape[3] == 3):
-        return values if min(values.shape[1:3]) > 3 else None
-    return None
-
-
-def example_png(picture: np.ndarray) -> bytes:
-    """One example as a small PNG, dark on light."""
-    from matplotlib.image import imsave
-
-    buffer = io.BytesIO()
-    imsave(buffer, _stretched(picture), cmap="gray_r", format="png")
-    return buffer.getvalue()
-
-
-def _stretched(picture: np.ndarray) -> np.ndarray:
-    """Between 0 and 1."""
-    values = picture.astype(float)
-    return np.asarray((values - values.min()) / (np.ptp(values) or 1.0))
-
-
 def _gallery(figure: Any, found: VersionComparison, images: np.ndarray, worst: list[int]) -> None:
     """Each disagreement with what both versions say of it, in their colours."""
     figure.suptitle(
@@ -160,7 +127,7 @@ def _gallery(figure: Any, found: VersionComparison, images: np.ndarray, worst: l
         if place >= len(worst):
             continue
         example = worst[place]
-        axes.imshow(_stretched(images[example]), cmap="gray_r", interpolation="nearest")
+        axes.imshow(stretched(images[example]), cmap="gray_r", interpolation="nearest")
         said = [str(table[column][example]) for column in columns]
         if max(map(len, said)) > _SHORT:
             said = [f"example {example}", ""]

@@ -1,4 +1,4 @@
-"""Outputs that outlive the kernel: beside the live widget, what it shows as a picture and text.
+"""Outputs that outlive the kernel: beside the live widget, the same as a picture and text.
 
 A widget needs its kernel; a saved notebook, nbconvert's pages and code-hosting sites have none. So
 two outputs are written: the widget, and the same as HTML that needs nothing. A rule in the second
@@ -30,7 +30,7 @@ _RULE = (
 
 @dataclass(frozen=True)
 class Lasting:
-    """What is left of a widget.
+    """A widget's contents without the kernel.
 
     Attributes:
         html: without scripts; text: for a terminal, and for a screen reader.
@@ -77,12 +77,10 @@ class Output:
         self._transient = {"display_id": uuid.uuid4().hex}
 
     def show(self, what: Lasting, update: bool = False) -> None:
-        """Write it; with `update`, in place of what was written before. From any thread."""
+        """Write it; with `update`, replace the last output. Callable from any thread."""
         from IPython.display import publish_display_data
 
-        publish_display_data(  # type: ignore[no-untyped-call]
-            what.bundle(), transient=self._transient, update=update
-        )
+        publish_display_data(what.bundle(), transient=self._transient, update=update)
 
 
 def display_live(widget: ipw.DOMWidget, html: str, text: str, png: bytes | None = None) -> Output:
@@ -95,20 +93,10 @@ def display_live(widget: ipw.DOMWidget, html: str, text: str, png: bytes | None 
     from IPython.display import publish_display_data
 
     shown = widget._repr_mimebundle_()
-    # anywidget tells metadata, too; ipywidgets' own parts have none.
+    # anywidget returns metadata, too; ipywidgets' own parts have none.
     data, metadata = shown if isinstance(shown, tuple) else (shown, {})
     data["text/plain"] = text
-    publish_display_data(data, metadata)  # type: ignore[no-untyped-call]
+    publish_display_data(data, metadata)
     output = Output()
     output.show(Lasting(html, text, png))
     return output
-
-
-def in_notebook() -> bool:
-    """Whether there is a kernel that a widget could talk to: not in a terminal, not in a script."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
-    shell = get_ipython()
-    return shell is not None and getattr(shell, "kernel", None) is not None

@@ -14,8 +14,8 @@ class Latest(Generic[T]):
     """Does one thing at a time, in a thread of its own; of what comes meanwhile, only the last.
 
     Args:
-        do: what is done with a value.
-        skip: told of each value that is left out, from the thread that pushed the next.
+        do: called with each value that is handled.
+        skip: called with each value that is left out, in the thread that pushed the next.
         name: of the thread, which ends when there is nothing left to do.
     """
 

@@ -3,7 +3,7 @@
 One thread of the notebook's kernel asks the servers for what is new, only for widgets that somebody
 sees, and only as often as they want it. Orders from a widget (publish, roll back ...) run in a
 thread each, one after the other, so that the page stays alive meanwhile. The chart itself is drawn
-in the browser; the kernel only passes on what the server tells.
+in the browser; the kernel only passes on the server's answers.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class LiveWidget(anywidget.AnyWidget):
 
     Args:
         face: which view the browser's module draws.
-        about: what it needs to know from the beginning, as plain data without secrets.
+        about: its initial data, plain and without secrets.
         orders: what it may ask for, by name: each gets the message's values, and what it returns
-            is told in the widget.
+            is shown in the widget.
         interval_seconds: how often it wants news.
     """
 
@@ -87,7 +87,7 @@ class LiveWidget(anywidget.AnyWidget):
 
     @property
     def wanted(self) -> bool:
-        """Whether somebody looks at it."""
+        """Whether it is visible in a browser."""
         with self._state:
             return bool(self._seen)
 

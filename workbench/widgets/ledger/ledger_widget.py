@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.client.display.memory_tables import Fit
 from workbench.client.server import ServerClient
-from workbench.widgets.base.durable import Lasting, Output, display_live, in_notebook, lasting
+from workbench.experiments.showing import in_notebook
+from workbench.widgets.base.durable import Lasting, Output, display_live, lasting
 from workbench.widgets.base.live import LiveWidget
 from workbench.widgets.ledger.ledger_figure import plot_ledger
 from workbench.widgets.ledger.ledger_parts import devices_of, frame_of, text_of
@@ -78,7 +79,7 @@ class LedgerWidget(LiveWidget):
         return plot_ledger(devices_of(self._account), self._title())
 
     def lasting(self) -> Lasting:
-        """What is left of it when the kernel has gone."""
+        """Its contents for a notebook without the kernel."""
         found = lasting(self._title(), str(self), self.frame, self.plot())
         if self.fit is None:
             return found

@@ -15,7 +15,8 @@ import ipywidgets as ipw
 from workbench.core.versions.policies import ALIASES, Version, policy_name
 from workbench.core.versions.states import HarnessState
 from workbench.core.versions.table import EDITABLE, PolicyTable, Step
-from workbench.widgets.base.durable import Lasting, Output, display_live, in_notebook, lasting
+from workbench.experiments.showing import in_notebook
+from workbench.widgets.base.durable import Lasting, Output, display_live, lasting
 from workbench.widgets.base.latest import Latest
 from workbench.widgets.base.live import answer_in_subshells
 from workbench.widgets.stepper.stepper_figure import Moment, figure_of, frame_of
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _HELD_BACK = ("+hold",)
 
 
-class PolicyStepper(ipw.VBox):  # type: ignore[misc]
+class PolicyStepper(ipw.VBox):
     """A table of versions with a policy that is stepped by hand.
 
     Attributes:
@@ -116,7 +117,7 @@ class PolicyStepper(ipw.VBox):  # type: ignore[misc]
             return figure_of(f"The policy {self.table.transition}, step by step", self.moments)
 
     def lasting(self) -> Lasting:
-        """What is left of it when the kernel has gone."""
+        """Its contents for a notebook without the kernel."""
         with self._turn:
             said = [f"{at}. {moment.why}" for at, moment in enumerate(self.moments) if at]
             text = "\n".join([repr(self), *said])

@@ -1,4 +1,4 @@
-"""The sweep explorer: drag a setting, see what the simulator makes of it, measure it, apply it.
+"""The sweep explorer: drag a setting, see the simulator's prediction, measure it, apply it.
 
     explorer = server.sweep_explorer()
     explorer                            # the sliders, in a notebook
@@ -6,8 +6,8 @@
     explorer.measure()
     explorer.export("batching.txt")
 
-What is measured is the engine, batching and model alone, which is what the simulator knows of; the
-way over REST or gRPC comes on top (`server.sweep(where="rest")`).
+It measures the engine alone, batching and model, as the simulator predicts it. Transport over REST
+or gRPC comes on top (`server.sweep(where="rest")`).
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 from workbench.client.server import ServerClient
 from workbench.core.status import failed_precondition, invalid_argument
 from workbench.experiments.load.borrowed_settings import in_force
-from workbench.experiments.simulator.calibrate import Calibration
+from workbench.experiments.showing import in_notebook
 from workbench.experiments.simulator.calibrate import calibrate as run_calibration
+from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.sweep.explore import (
     Setting,
     curve_values,
@@ -34,7 +35,7 @@ from workbench.experiments.sweep.explore import (
 from workbench.experiments.sweep.point import Point
 from workbench.experiments.sweep.sweep import sweep
 from workbench.experiments.sweep.sweep_result import SweepResult, batching_text_proto
-from workbench.widgets.base.durable import Lasting, Output, display_live, in_notebook
+from workbench.widgets.base.durable import Lasting, Output, display_live
 from workbench.widgets.base.latest import Latest
 from workbench.widgets.base.live import LiveWidget
 
@@ -295,7 +296,7 @@ class SweepExplorer:
         )
 
     def _renew(self) -> None:
-        """What outlives the kernel shows what is known now."""
+        """Bring the output that outlives the kernel up to date."""
         if self._output is not None:
             self._output.show(self._lasting(), update=True)
 
@@ -327,7 +328,7 @@ class _Occupied:
         explorer = self._explorer
         if explorer._busy:
             raise failed_precondition(
-                f"It is {explorer._busy} already: wait for that, or cancel it"
+                f"The explorer is {explorer._busy} already: wait for it, or cancel it"
             )
         explorer._cancel.clear()
         explorer._busy = self._doing
@@ -380,7 +381,7 @@ class _Face(LiveWidget):
             setting, axis = Setting.from_json(asked["setting"]), asked["axis"]
             points = self._explorer.curve(setting, axis)
         except Exception as error:
-            # Whatever it is, the one who dragged is told.
+            # Whatever the error, it is shown beside the sliders.
             self._done(asked, False, str(error) or type(error).__name__)
             return
         self.send(
@@ -436,7 +437,8 @@ def sweep_explorer(
     """
     if calibration is not None and calibration.rows != rows:
         raise invalid_argument(
-            f"The calibration is of requests of {calibration.rows} rows, and those here have {rows}"
+            f"The calibration is for requests of {calibration.rows} rows, not {rows}: "
+            f"calibrate with rows={rows}"
         )
     return SweepExplorer(
         server, calibration, payload=payload, rows=rows, rate=rate, seconds=seconds

@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from workbench.client.server import ServerClient
-from workbench.widgets.base.durable import Lasting, Output, display_live, in_notebook, lasting
+from workbench.experiments.showing import in_notebook
+from workbench.widgets.base.durable import Lasting, Output, display_live, lasting
 from workbench.widgets.base.live import LiveWidget
 from workbench.widgets.timeline.timeline_figure import frame_of, plot_timeline, text_of, title_of
 
@@ -58,7 +59,7 @@ class TimelineWidget(LiveWidget):
         return plot_timeline(news, title_of(self._name, news))
 
     def lasting(self) -> Lasting:
-        """What is left of it when the kernel has gone."""
+        """Its contents for a notebook without the kernel."""
         news = self._history()
         title = title_of(self._name, news)
         return lasting(title, text_of(news, title), frame_of(news), plot_timeline(news, title))

@@ -1,14 +1,14 @@
-"""The timeline as a figure, a table and text that last: what a server told of the last minutes."""
+"""The timeline of the last minutes as a figure, a table and text that outlive the kernel."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.experiments.figure import INK, PAGE_WIDTH, Picture
 from workbench.experiments.looks import FAILED, STATES, version_colour
+from workbench.experiments.recording.recorded_timeline import Span, spans_between
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,39 +19,25 @@ _MARGIN_SECONDS = 2.0
 _APART_SECONDS = 20.0
 
 
-@dataclass(frozen=True)
-class Span:
-    """A version was in a state from `start` to `end`, in seconds on the server's clock."""
-
-    version: int
-    state: str
-    start: float
-    end: float
-
-
 def spans_of(news: Mapping[str, Any]) -> list[Span]:
-    """The states that the events of a pulse tell; one that still holds ends now."""
-    began: dict[int, tuple[str, float]] = {}
-    found = []
-    for event in news["events"]:
-        if event["kind"] != "state" or event.get("version") is None:
-            continue
-        version, at = event["version"], event["monotonic"]
-        if version in began:
-            found.append(Span(version, *began.pop(version), at))
-        if event["data"]["state"] != "END":
-            began[version] = (event["data"]["state"], at)
-    found += [Span(v, state, at, news["now"]) for v, (state, at) in began.items()]
+    """The states that the events of a pulse tell, in seconds on the server's clock; one that still
+    holds ends now."""
+    changes = (
+        (event["monotonic"], event["version"], event["data"]["state"])
+        for event in news["events"]
+        if event["kind"] == "state" and event.get("version") is not None
+    )
+    found = spans_between(changes, news["now"], last="END")
     return sorted(found, key=lambda span: (span.version, span.start))
 
 
 def window(news: Mapping[str, Any]) -> tuple[float, float]:
-    """What is worth showing: from shortly before the last change of version until now, two minutes
+    """The time to show: from shortly before the last change of version until now, two minutes
     at most."""
     now = news["now"]
     start = now - _SHORTEST_SECONDS
     changes = sorted(e["monotonic"] for e in news["events"] if e["kind"] == "state")
-    # A change is told in several steps: all of them belong into the picture.
+    # A change has several steps; all of them belong in the picture.
     for at in reversed(changes):
         if at < now - LONGEST_SECONDS or (at < start - _APART_SECONDS and at != changes[-1]):
             break
@@ -141,9 +127,10 @@ def _lanes(
     for span in spans:
         left = max(span.start, start) - now
         width = span.end - now - left
+        look = STATES.get(span.state, STATES["START"]).patch()
         axes.barh(
             versions.index(span.version), width, left=left, height=0.7, edgecolor="white",
-            linewidth=0, facecolor=version_colour(span.version), **STATES[span.state].patch(),
+            linewidth=0, facecolor=version_colour(span.version), **look,
         )  # fmt: skip
         if width > 0.12 * (now - start):
             ink = "white" if span.state == "AVAILABLE" else INK

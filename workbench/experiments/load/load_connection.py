@@ -1,0 +1,46 @@
+"""The interface between a load run and its connections, for every protocol.
+
+A *connection* is a place for one request in flight. Requests are known by their number.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Connection(Protocol):
+    """Sends one request at a time, and reports the outcome to its `Sender`."""
+
+    request: int | None
+    """The number of the request that is in flight or being connected for."""
+
+    async def connect(self) -> None:
+        """Connect; raises OSError where that is not possible."""
+
+    def send(self, request: int) -> None:
+        """Send a request over a connection that is idle."""
+
+    def abandon(self, reason: str) -> None:
+        """Fail the request in flight; its late answer must not be taken for another's."""
+
+
+class Sender(Protocol):
+    """The run that connections belong to."""
+
+    def bytes_of(self, request: int) -> bytes:
+        """What to send."""
+
+    def answered(self, request: int, status: int, size: int, version: int) -> None:
+        """A request was answered, with an HTTP status and a body of `size` bytes."""
+
+    def failed(self, request: int, reason: str) -> None:
+        """A request was not answered."""
+
+    def idle(self, connection: Connection) -> None:
+        """A connection can send the next request."""
+
+    def lost(self, connection: Connection, request: int | None, reason: str) -> None:
+        """A connection has ended, and with it its request, if there was one."""
+
+    def client_is_free(self) -> None:
+        """In a closed loop, a client that has its answer sends the next request."""

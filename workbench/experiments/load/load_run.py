@@ -1,0 +1,375 @@
+"""One run of the load generator: requests at the times a schedule says, and the outcome of each.
+
+Every request has an *intended* time. In an open loop it is drawn beforehand and does not wait
+for anybody: if all connections are busy, the request waits for one, and that wait is part of
+its latency, as it would be for a user (Gil Tene's "coordinated omission" is leaving it out).
+In a closed loop a client sends its next request when the last one was answered, so there a
+slow server lowers the load.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import math
+import time
+from array import array
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench.experiments.load.generator import ARRAYS
+from workbench.experiments.load.http_sender import HttpConnection, request_bytes
+from workbench.experiments.load.load_connection import Connection
+from workbench.ipc.precise_timer import Alarm
+from workbench.load.arrivals import Schedule
+from workbench.processes.lifetime import ProcessId
+
+if TYPE_CHECKING:
+    from workbench.experiments.load.grpc_sender import GrpcChannels
+
+PROGRESS_SECONDS = 0.1
+SWEEP_SECONDS = 0.02
+"""How often time limits are looked at, and so how exact they are."""
+
+RETRY_SECONDS = 0.05
+"""How long a closed-loop client waits after a request that failed without an answer."""
+
+IDLE_SECONDS = 5.0
+"""A connection that has not been used for so long is not used again: servers close idle connections
+(this one after 10 s, if nothing ever came over them), and a request that is sent in that moment is
+lost for no reason that says anything of the service."""
+
+GRACE_SECONDS = 0.5
+"""How long a stopped run waits for the answers that are still missing."""
+
+BUSY_LIMIT = 0.9
+"""Busy for more than this share of the time, the generator is the bottleneck."""
+
+LAG_LIMIT_SECONDS, LAG_LIMIT_SHARE = 0.002, 0.1
+"""It is also the bottleneck if it is late by more than this at the 99th percentile, and by more
+than this share of the 99th percentile of the latencies: then it measured itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to send where and when; the secrets in it are why it is read from standard input."""
+
+    address: tuple[str, int] | str
+    requests: list[bytes]
+    schedule: Schedule | None
+    clients: int
+    duration_s: float
+    connections: int
+    timeout_s: float
+    owner: ProcessId | None
+    method: str
+    metadata: Mapping[str, str] | None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Job:
+        """The job in `data` (`generator.LoadJob`); `metadata` is of gRPC, and None over HTTP."""
+        address = data["address"]
+        grpc = data["protocol"] == "grpc"
+        http = partial(request_bytes, data["method"], data["target"], data["headers"])
+        bodies = [base64.b64decode(body) for body in data["bodies"]]
+        schedule = dict(data["schedule"])
+        closed = schedule["kind"] == "closed"
+        clients = schedule["clients"] if closed else 0
+        return cls(
+            address=address if isinstance(address, str) else (address[0], address[1]),
+            requests=bodies if grpc else [http(body) for body in bodies],
+            schedule=None if closed else Schedule.from_json(schedule),
+            clients=clients,
+            duration_s=schedule["duration_s"],
+            connections=clients if closed else data["connections"],
+            timeout_s=data["timeout_s"],
+            owner=ProcessId(*data["owner"]) if data["owner"] else None,
+            method=data["target"],
+            metadata={k: v for k, v in data["headers"].items() if k != "Host"} if grpc else None,
+        )
+
+
+class Run:
+    """A run: its connections, the requests that wait for one, and what came of each.
+
+    Args:
+        report: gets a record of the progress ten times a second.
+    """
+
+    def __init__(self, job: Job, report: Callable[[Mapping[str, Any]], None]) -> None:
+        self._job = job
+        self._tell = report
+        self._loop = asyncio.get_running_loop()
+        self._channels: GrpcChannels | None = None
+        self._connections: list[Connection] = []
+        # Since when each has been idle, the longest first. The last is used first.
+        self._idle: dict[Connection, float] = {}
+        self._down: deque[Connection] = deque()
+        self._waiting: deque[int] = deque()
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._columns: dict[str, array[Any]] = {name: array(code) for name, code in ARRAYS}
+        self._intended, self._sent, self._done, self._status, self._size, self._version = (
+            self._columns.values()
+        )
+        self._lag = array("d")
+        self._failures: Counter[str] = Counter()
+        self._open = 0  # requests that are not answered yet
+        self._waited = 0
+        self._reported = 0
+        self._recent: list[float] = []
+        self._sending = True
+        self._stopped = False
+        self._ended = self._loop.create_future()
+        self._start, self._busy_before = time.monotonic(), _busy_seconds()
+        self._arrivals: list[float] = job.schedule.arrivals().tolist() if job.schedule else []
+        self._next = 0
+
+    # The course of a run.
+
+    async def execute(self) -> tuple[dict[str, Any], list[memoryview]]:
+        """Run to the end; the description of the result, and its arrays as bytes."""
+        if self._job.metadata is not None:
+            from workbench.experiments.load.grpc_sender import GrpcChannels
+
+            self._channels = GrpcChannels(self._job.address, self._job.method, self._job.metadata)
+        for _ in range(self._job.connections):
+            connection: Connection = (
+                HttpConnection(self, self._job.address)
+                if self._channels is None
+                else self._channels.connection(self)
+            )
+            self._connections.append(connection)
+            self._down.append(connection)
+        # Connections are made beforehand: a first request measures the service, not TCP.
+        await asyncio.gather(*(self._connect(self._down.popleft()) for _ in self._connections))
+        self._started_at = time.time()
+        self._start, self._busy_before = time.monotonic(), _busy_seconds()
+        alarm = Alarm(self._loop, self._send_due)
+        self._alarm = alarm
+        if self._job.schedule is None:
+            for _ in range(self._job.clients):
+                self.client_is_free()
+        else:
+            self._send_due()
+        sweeper = asyncio.ensure_future(self._sweep())
+        try:
+            await self._ended
+        finally:
+            sweeper.cancel()
+            alarm.close()
+        for task in self._connecting:
+            task.cancel()
+        for connection in self._connections:
+            connection.abandon("")
+        if self._channels is not None:
+            await self._channels.close()
+        return self._describe()
+
+    def stop(self) -> None:
+        """Send nothing any more, and end soon."""
+        if self._sending:
+            self._stopped = True
+            self._end_sending(self._now())
+            self._loop.call_later(GRACE_SECONDS, self._fail_all, "Stopped")
+
+    def _now(self) -> float:
+        return time.monotonic() - self._start
+
+    def _end_sending(self, at: float) -> None:
+        self._sending = False
+        self._sent_until = at
+        # What is left to do after this, waiting for answers, says nothing about the limit.
+        self._busy_share = (_busy_seconds() - self._busy_before) / max(self._now(), 1e-9)
+        self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        if not self._sending and not self._open and not self._ended.done():
+            self._ended.set_result(None)
+
+    async def _sweep(self) -> None:
+        """Keep the time limits, and report."""
+        report_at = 0.0
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            now = self._now()
+            if self._sending and now >= self._job.duration_s:
+                self._end_sending(self._job.duration_s)
+            latest = now - self._job.timeout_s
+            for connection in self._connections:
+                request = connection.request
+                if request is not None and self._intended[request] < latest:
+                    connection.abandon("Timeout")
+            while self._waiting and self._intended[self._waiting[0]] < latest:
+                self.failed(self._waiting.popleft(), "Timeout")
+            if now >= report_at:
+                report_at = now + PROGRESS_SECONDS
+                self._report(now)
+                self._close_idle(now - IDLE_SECONDS)
+
+    def _fail_all(self, reason: str) -> None:
+        while self._waiting:
+            self.failed(self._waiting.popleft(), reason)
+        for connection in self._connections:
+            if connection.request is not None:
+                connection.abandon(reason)
+
+    def _report(self, now: float) -> None:
+        line: dict[str, Any] = {
+            "seconds": round(now, 3),
+            "begun": len(self._intended),
+            "open": self._open,
+            "failed": self._failures.total(),
+            "answered": len(self._intended) - self._open - self._failures.total(),
+        }
+        if self._recent:
+            p50, p99 = np.quantile(self._recent, [0.5, 0.99]).tolist()
+            line |= {"recent": len(self._recent), "p50_s": p50, "p99_s": p99}
+            self._recent = []
+        self._tell(line)
+
+    # Requests.
+
+    def _send_due(self) -> None:
+        """Begin every request whose time has come, and set the alarm for the next."""
+        now = self._now()
+        arrivals, end = self._arrivals, len(self._arrivals)
+        while self._sending and self._next < end and arrivals[self._next] <= now:
+            intended = arrivals[self._next]
+            self._next += 1
+            self._lag.append(now - intended)
+            self._begin(intended)
+            now = self._now()
+        if self._sending and self._next < end:
+            self._alarm.at(self._start + arrivals[self._next])
+
+    def _begin(self, intended: float) -> None:
+        request = len(self._intended)
+        self._intended.append(intended)
+        self._sent.append(math.nan)
+        self._done.append(math.nan)
+        self._status.append(0)
+        self._size.append(0)
+        self._version.append(0)
+        self._open += 1
+        if self._idle:
+            self._send(self._idle.popitem()[0], request)
+        elif self._down:
+            self._connect_for(self._down.popleft(), request)
+        else:
+            self._waited += 1
+            self._waiting.append(request)
+
+    def bytes_of(self, request: int) -> bytes:
+        requests = self._job.requests
+        return requests[request % len(requests)]
+
+    def _send(self, connection: Connection, request: int) -> None:
+        self._sent[request] = self._now()
+        connection.send(request)
+
+    def answered(self, request: int, status: int, size: int, version: int) -> None:
+        self._status[request] = status
+        self._size[request] = size
+        self._version[request] = version
+        self._finish(request)
+        self._recent.append(self._done[request] - self._intended[request])
+
+    def failed(self, request: int, reason: str) -> None:
+        self._failures[reason] += 1
+        self._finish(request)
+        self._loop.call_later(RETRY_SECONDS, self.client_is_free)
+
+    def client_is_free(self) -> None:
+        """In a closed loop, a client that has its answer sends the next request."""
+        if self._job.schedule is None and self._sending:
+            self._begin(self._now())
+
+    def _finish(self, request: int) -> None:
+        self._done[request] = self._now()
+        self._open -= 1
+        self._end_if_done()
+
+    # Connections.
+
+    def idle(self, connection: Connection) -> None:
+        if self._waiting:
+            self._send(connection, self._waiting.popleft())
+        else:
+            self._idle[connection] = self._now()
+
+    def _close_idle(self, before: float) -> None:
+        """Close connections that have been idle since before then; each is made again when there is
+        a request for it. Channels of gRPC see to that themselves."""
+        while self._channels is None and self._idle:
+            connection, since = next(iter(self._idle.items()))
+            if since >= before:
+                return
+            del self._idle[connection]
+            connection.abandon("")
+
+    def lost(self, connection: Connection, request: int | None, reason: str) -> None:
+        self._idle.pop(connection, None)
+        if request is not None:
+            self.failed(request, reason)
+        self._is_down(connection)
+
+    def _is_down(self, connection: Connection) -> None:
+        if self._waiting and not self._ended.done():
+            self._connect_for(connection, self._waiting.popleft())
+        else:
+            self._down.append(connection)
+
+    def _connect_for(self, connection: Connection, request: int) -> None:
+        connection.request = request
+        task = self._loop.create_task(self._connect(connection))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
+    async def _connect(self, connection: Connection) -> None:
+        """Connect, and send the request that this is for, if it is for one."""
+        try:
+            await asyncio.wait_for(connection.connect(), self._job.timeout_s)
+        except (OSError, asyncio.TimeoutError) as error:
+            connection.abandon(type(error).__name__)
+            self._is_down(connection)
+            return
+        if connection.request is None:
+            self.idle(connection)
+        else:
+            self._send(connection, connection.request)
+
+    # The result.
+
+    def _describe(self) -> tuple[dict[str, Any], list[memoryview]]:
+        lag_p99 = float(np.quantile(self._lag, 0.99)) if self._lag else 0.0
+        latencies = np.asarray(self._done) - np.asarray(self._intended)
+        latency_p99 = float(np.quantile(latencies, 0.99)) if len(latencies) else 0.0
+        late = lag_p99 > max(LAG_LIMIT_SECONDS, LAG_LIMIT_SHARE * latency_p99)
+        description = {
+            "requests": len(self._intended),
+            "started_at": self._started_at,
+            "start_monotonic": self._start,
+            "sent_until_s": self._sent_until,
+            "stopped": self._stopped,
+            "failures": dict(self._failures),
+            "waited": self._waited,
+            "busy_share": self._busy_share,
+            "lag_p99_s": lag_p99,
+            "limited": late or self._busy_share > BUSY_LIMIT,
+        }
+        return description, [memoryview(column).cast("B") for column in self._columns.values()]
+
+
+def _busy_seconds() -> float:
+    """How long this process has been running or waiting for a core that others used."""
+    try:
+        with open("/proc/self/schedstat", "rb") as file:
+            ran, waited, _ = file.read().split()
+        return (int(ran) + int(waited)) / 1e9
+    except OSError:  # not on Linux: what it ran is all that is known
+        return time.process_time()

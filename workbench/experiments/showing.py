@@ -1,0 +1,55 @@
+"""How results are shown. Results are data: what draws or displays one is registered from above.
+
+`figures` draws a result of `workbench.experiments`, `views` displays it live in a notebook's cell.
+Each takes its table of functions from the package that has them (`workbench.experiments` and
+`workbench.widgets`), which are imported when the first result is shown.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from workbench.experiments.figure import Picture
+
+T = TypeVar("T")
+
+
+class Shows(Generic[T]):
+    """Calls the function that shows results of a type.
+
+    Attributes:
+        load: returns these functions by type; called once, when the first result is shown.
+    """
+
+    def __init__(self) -> None:
+        self.load: Callable[[], Mapping[type, Callable[..., T]]] = dict
+        self._by_type: Mapping[type, Callable[..., T]] | None = None
+
+    def __call__(self, result: object, *options: Any) -> T:
+        """Show `result`.
+
+        Raises:
+            NotImplementedError: nothing is registered for its type. IPython then shows its text.
+        """
+        if self._by_type is None:
+            self._by_type = self.load()
+        show = self._by_type.get(type(result))
+        if show is None:
+            raise NotImplementedError(f"Nothing shows a {type(result).__name__}")
+        return show(result, *options)
+
+
+def in_notebook() -> bool:
+    """Whether there is a kernel that a widget could talk to: not in a terminal, not in a script."""
+    if "IPython" not in sys.modules:
+        return False
+    from IPython import get_ipython
+
+    return getattr(get_ipython(), "kernel", None) is not None
+
+
+figures: Shows[Picture] = Shows()
+views: Shows[None] = Shows()

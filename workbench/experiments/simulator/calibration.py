@@ -1,0 +1,90 @@
+"""A model's run times as they were measured, to simulate with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench.core.batching.parameters import BatchingParameters
+from workbench.experiments.simulator.service_time import ServiceTime
+from workbench.experiments.simulator.simulate import SimulationResult, simulate
+from workbench.load.arrivals import Seconds
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A model's run times, and the server's settings that they hold for.
+
+    Attributes:
+        service: the run times.
+        model, version: what was measured; `version` is the one that answered.
+        slots: executor slots of the server.
+        rows: of each request.
+        number: in the store; None if it was not kept.
+    """
+
+    service: ServiceTime
+    model: str
+    version: int
+    slots: int
+    rows: int
+    number: int | None = None
+
+    def simulate(
+        self, parameters: BatchingParameters, arrivals: Seconds, seed: int = 0
+    ) -> SimulationResult:
+        """What these parameters would do with arrivals at these times, in seconds."""
+        slots = parameters.num_batch_threads or self.slots
+        return simulate(parameters, arrivals, self.service, slots, rows=self.rows, seed=seed)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """Run times in milliseconds, a row for each number of rows and of batches in flight; 0 in
+        flight is one alone, after a pause."""
+        import pandas as pd
+
+        service = self.service
+        lines = []
+        for flight in sorted({0, 1, service.in_flight}):
+            low, middle, high = np.quantile(
+                service.quantiles(service.rows, flight) / 1e3, [0.1, 0.5, 0.9], axis=1
+            )
+            lines += [
+                {"in_flight": flight, "rows": r, "p10_ms": a, "p50_ms": b, "p90_ms": c}
+                for r, a, b, c in zip(
+                    service.rows.tolist(), low.tolist(), middle.tolist(), high.tolist(), strict=True
+                )
+            ]
+        return pd.DataFrame(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        data = {k: v for k, v in self.__dict__.items() if k != "number"}
+        return {**data, "service": self.service.to_json()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], number: int | None = None) -> Calibration:
+        service = ServiceTime.from_json(data["service"])
+        return cls(**{**data, "service": service, "number": number})
+
+    def plot(self, axes: Any = None) -> Any:
+        """Median run time against rows, with the range from the 10th to the 90th percentile, one
+        line for each number of batches in flight; returns matplotlib's axes."""
+        import matplotlib.pyplot as plt
+
+        axes = axes or plt.subplots(figsize=(6, 3.6), layout="constrained")[1]
+        for flight, part in self.frame.groupby("in_flight"):
+            label = "alone, after a pause" if flight == 0 else f"{flight!s} in flight"
+            (line,) = axes.plot(part.rows, part.p50_ms, marker="o", markersize=4, label=label)
+            axes.fill_between(
+                part.rows, part.p10_ms, part.p90_ms, alpha=0.2, color=line.get_color()
+            )
+        axes.set(xlabel="rows of a batch", ylabel="run time (ms)", ylim=(0, None))
+        axes.legend(frameon=False)
+        axes.grid(alpha=0.3)
+        return axes

@@ -1,0 +1,218 @@
+"""One server in virtual time: its event loop, its batch queue and its executors.
+
+The queue and the slots are those of `core.batching`, the very code that the live scheduler drives.
+A turn of the loop (`VirtualServer.step`) goes as on the live server: what has ended is handed out,
+what has arrived is taken in, and free slots look for batches. Times are whole microseconds.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import Any
+
+import numpy as np
+
+from workbench.core.batching.parameters import BatchingParameters, next_allowed_batch_size
+from workbench.core.batching.queue import Batch, BatchQueue
+from workbench.core.batching.slots import SlotScheduler
+from workbench.core.status import ServingError
+from workbench.experiments.simulator.service_time import ServiceTime
+
+PAUSE_MICROS = 50
+"""After a longer time with nothing to do with any batch, caches are cold and threads asleep."""
+
+_NEVER = 1 << 62
+
+
+class VirtualServer:
+    """Requests of `rows` rows each, and what becomes of them.
+
+    Attributes:
+        times: when each request arrives. In a closed loop each answer adds one.
+        batches, started, ended: the batches in the order they ran, and when each got its slot and
+            gave it back.
+        padded: the rows that a batch of so many rows runs with, by its rows.
+    """
+
+    def __init__(
+        self,
+        parameters: BatchingParameters,
+        service: ServiceTime,
+        slots: int,
+        rows: int,
+        seed: int,
+        times: list[int],
+        followers: int = 0,
+    ) -> None:
+        """Args:
+        times: of arrivals, increasing.
+        followers: one more request arrives after each answer, until there were so many.
+        """
+        random = np.random.default_rng(seed)
+        total = len(times) + followers
+        self.times = times
+        self.batches: list[Batch[int]] = []
+        self.started: list[int] = []
+        self.ended: list[int] = []
+        self.padded = _padded(parameters, total * rows)
+        self._rows, self._slots, self._total = rows, slots, total
+        self._rejects_all = rows > parameters.max_batch_size
+        self._queue: BatchQueue[int] = BatchQueue(parameters)
+        self._scheduler: SlotScheduler[int] = SlotScheduler(slots)
+        self._scheduler.add(self._queue)
+
+        # What takes how long; the order of the draws is part of what a seed stands for.
+        self._micros = service.table(len(self.padded) - 1)
+        self._deepest = service.in_flight
+        self._draws = random.integers(0, service.micros.shape[2], total + 1).tolist()
+        self._taking = _whole_steps(service.arrival_micros, total)
+        self._answering = service.answer_micros
+        self._wakes = np.rint(random.choice(service.wake_micros, total + 1)).astype(int).tolist()
+        self._woken = 0
+        self._loop = service.hiccups.timeline(random)
+        self._executors = [service.hiccups.timeline(random) for _ in range(slots)]
+
+        self._now = 0
+        self._coming = 0
+        self._idle = list(range(slots))
+        self._running: list[tuple[int, int, int]] = []  # (end, number of the batch, its executor)
+        self._last_end = -PAUSE_MICROS - 1
+
+    def run(self) -> None:
+        """Until every request is answered or rejected.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, the requests are larger than `max_batch_size`.
+        """
+        while self.step():
+            pass
+
+    def step(self) -> bool:
+        """One turn of the loop; False where nothing is left to happen."""
+        running = self._running
+        busy = len(running) == self._slots
+        turn = self._next_turn(busy)
+        if turn == _NEVER:
+            return False
+        if busy:
+            # No executor could take a batch before this turn: what came by then just waited.
+            self._take_in(turn)
+        if turn > self._now:
+            self._now = turn
+        if running and running[0][0] <= turn:
+            self._take_in(self._hand_out(turn))
+            # Only now has the loop nothing left to do with what has ended.
+            self._last_end = self._now
+        else:
+            self._take_in(turn)
+        self._start_due()
+        return True
+
+    def _next_turn(self, busy: bool) -> int:
+        """When the loop has something to do next: a batch ends, or, where a slot is free, a request
+        arrives or a batch is due."""
+        running = self._running
+        event = end = running[0][0] if running else _NEVER
+        if not busy:
+            times, coming = self.times, self._coming
+            if coming < len(times) and times[coming] < event:
+                event = times[coming]
+            due = self._queue.next_deadline()
+            if due is not None and due < event:
+                event = due
+            if event == _NEVER:
+                return _NEVER
+        turn = self._now
+        if event > turn:
+            turn = event
+            if event < end:
+                # The loop was asleep; that it wakes up late for an answer is in the run times.
+                turn += self._wakes[self._woken % len(self._wakes)]
+                self._woken += 1
+        return turn if turn < self._loop.calm_until else self._loop.end_of(turn, 0)
+
+    def _take_in(self, until: int) -> None:
+        """Queue the requests that arrive until then; each costs the loop some time."""
+        times, coming, now = self.times, self._coming, self._now
+        offer, rows, taking = self._queue.offer, self._rows, self._taking
+        while coming < len(times) and times[coming] <= until:
+            if times[coming] > now:
+                now = times[coming]
+            try:
+                offer(coming, rows, now)
+            except ServingError:
+                # A full queue is a result; a request that no batch can hold is a mistake.
+                if self._rejects_all:
+                    raise
+            now += taking[coming]
+            coming += 1
+        self._coming, self._now = coming, now
+
+    def _hand_out(self, turn: int) -> int:
+        """Answer what has ended; returns until when requests are taken in after that."""
+        running = self._running
+        while running and running[0][0] <= turn:
+            _, number, executor = heappop(running)
+            self._idle.append(executor)
+            self._scheduler.finished(self._queue)
+            self.ended[number] = self._last_end = self._now
+            if self._queue.has_closed:
+                # It runs while the answers of this one are handed out.
+                self._start()
+            parts = self.batches[number].parts
+            self._now += round(self._answering * len(parts))
+            if len(self.times) < self._total:
+                more = min(sum(map(_is_last, parts)), self._total - len(self.times))
+                self.times.extend([self._now] * more)
+                turn = self._now
+        return turn
+
+    def _start_due(self) -> None:
+        # Asking for the deadline first is the same, and cheaper than a look that is in vain.
+        due = self._queue.next_deadline
+        while self._idle and (deadline := due()) is not None and deadline <= self._now:
+            self._start()
+
+    def _start(self) -> None:
+        """A free executor runs the next batch."""
+        now, running = self._now, self._running
+        found = self._scheduler.next(now)
+        assert found is not None
+        batch, number = found[1], len(self.batches)
+        flight = len(running) + 1
+        if flight == 1 and now - self._last_end > PAUSE_MICROS:
+            flight = 0
+        elif flight > self._deepest:
+            flight = self._deepest
+        micros = self._micros[flight][self.padded[batch.size]][
+            self._draws[number % len(self._draws)]
+        ]
+        self.batches.append(batch)
+        self.started.append(now)
+        self.ended.append(0)
+        which = self._idle.pop()
+        executor = self._executors[which]
+        end = now + micros
+        if end >= executor.calm_until:
+            end = executor.end_of(now, micros)
+        heappush(running, (end, number, which))
+
+
+def _padded(parameters: BatchingParameters, all_rows: int) -> list[int]:
+    """For 0, 1, 2 ... rows how many rows such a batch runs with, up to the largest that there can
+    be: batches of few requests are never longer than those requests."""
+    most = min(parameters.batch_limit, max(all_rows, 1))
+    most = max(most, next_allowed_batch_size(most, parameters.allowed_batch_sizes))
+    return [next_allowed_batch_size(r, parameters.allowed_batch_sizes) for r in range(most + 1)]
+
+
+def _whole_steps(micros: float, count: int) -> list[int]:
+    """`count` whole numbers whose mean is `micros`."""
+    steps = np.diff(np.floor(micros * np.arange(count + 1)))
+    whole: list[int] = steps.astype(np.int64).tolist()
+    return whole
+
+
+def _is_last(part: Any) -> bool:
+    """Whether it ends a request, which is answered with its last part."""
+    return bool(part.offset + part.size == part.total)

@@ -1,0 +1,121 @@
+"""A fault that was caused: what was done, how the server reports it, and how it is repaired."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from workbench.client.server import ServerClient
+from workbench.core.status import Code, ServingError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NOTICED_SECONDS = 60.0
+"""How long a server may take to notice a fault, and to be as it was after it."""
+_LOOK_SECONDS = 0.05
+
+
+class Fault:
+    """One fault that has been caused.
+
+    As a context manager it is undone at the end of the block.
+
+    Attributes:
+        name: the function that caused it.
+        done: what was done, in words.
+        said: how the server reports it, in words.
+        version: the bad version; None where the fault is not one of a version.
+        repairs: what `undo` does, the last first.
+    """
+
+    def __init__(self, server: ServerClient, name: str, done: str) -> None:
+        self.name = name
+        self.done = done
+        self.said = ""
+        self.version: int | None = None
+        self.server = server
+        self._since = time.monotonic()
+        self.repairs = contextlib.ExitStack()
+
+    @property
+    def events(self) -> pd.DataFrame:
+        """What has happened to the model and the server since, as `Server.events` gives it."""
+        events = self.server.events()
+        mine = events["model"].isna() | (events["model"] == self.server.model)
+        return events[mine & (events["monotonic"] >= self._since)].reset_index(drop=True)
+
+    def undo(self) -> None:
+        """Repair what was done, and wait until the model answers again. Repeated calls do nothing.
+
+        Raises:
+            ServingError: DEADLINE_EXCEEDED, it did not.
+        """
+        self.repairs.close()
+        until(lambda: bool(available_versions(self.server)), f"{self.server.model} answers again")
+
+    def __enter__(self) -> Fault:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.undo()
+
+    def __str__(self) -> str:
+        return f"{self.done}. The server: {self.said}"
+
+    def __repr__(self) -> str:
+        return f"<Fault {self.name}: {self}>"
+
+
+@contextlib.contextmanager
+def caused(server: ServerClient, name: str, done: str) -> Iterator[Fault]:
+    """A fault that is undone where causing it fails half way."""
+    fault = Fault(server, name, done)
+    try:
+        yield fault
+    except BaseException:
+        fault.repairs.close()
+        raise
+
+
+def event_of(fault: Fault, kind: str, pid: int | None = None) -> dict[str, Any]:
+    """The data of the first event of this kind since the fault (about this process)."""
+    found: list[dict[str, Any]] = []
+
+    def look() -> bool:
+        with contextlib.suppress(ServingError):
+            events = fault.events
+            data = events[events["kind"] == kind]["data"]
+            found.extend(d for d in data if pid is None or d["pid"] == pid)
+        return bool(found)
+
+    until(look, f"the server reports the event {kind}")
+    return found[0]
+
+
+def available_versions(server: ServerClient) -> list[int]:
+    try:
+        return server.versions.available
+    except ServingError:
+        # The server process may be away for a moment.
+        return []
+
+
+def state_of(server: ServerClient, version: int) -> str:
+    try:
+        return next((str(v.state) for v in server.versions if v.version == version), "")
+    except ServingError:
+        return ""
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + NOTICED_SECONDS
+    while not holds():
+        if time.monotonic() > end:
+            raise ServingError(
+                Code.DEADLINE_EXCEEDED,
+                f"Timed out after {NOTICED_SECONDS:.0f} s waiting until {what}",
+            )
+        time.sleep(_LOOK_SECONDS)
