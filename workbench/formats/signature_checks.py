@@ -89,6 +89,18 @@ def check_method_name(signature: Signature, method: str) -> None:
         )
 
 
+def task_method(method_name: str) -> str:
+    """``classify`` or ``regress``: what a task of a MultiInference request asks for.
+
+    Raises:
+        ServingError: UNIMPLEMENTED, it asks for something else.
+    """
+    for method in ("classify", "regress"):
+        if method_name == _METHOD_NAMES[method]:
+            return method
+    raise ServingError(Code.UNIMPLEMENTED, f"Unsupported signature method_name: {method_name}")
+
+
 def check_outputs_exist(signature: Signature, outputs: Sequence[str]) -> None:
     """Refuse a filter that names an output twice, or one that does not exist."""
     for i, output in enumerate(outputs):

@@ -12,6 +12,7 @@ import orjson
 
 from workbench.core.signature import Signature
 from workbench.core.status import Code, ServingError, unavailable
+from workbench.formats.http_status import PRECONDITION_FAILED, code_of_status
 from workbench.processes import registry
 from workbench.processes.registry import Entry
 
@@ -20,21 +21,6 @@ if TYPE_CHECKING:
 
 TENSORS = "application/x-workbench-tensors"
 _TIMEOUT_SECONDS = 60.0
-
-_OUTDATED = 412  # Precondition Failed: the request was made for another signature.
-
-_CODES = {
-    400: Code.INVALID_ARGUMENT,
-    401: Code.UNAUTHENTICATED,
-    403: Code.PERMISSION_DENIED,
-    404: Code.NOT_FOUND,
-    413: Code.INVALID_ARGUMENT,
-    429: Code.RESOURCE_EXHAUSTED,
-    499: Code.CANCELLED,
-    501: Code.UNIMPLEMENTED,
-    503: Code.UNAVAILABLE,
-    504: Code.DEADLINE_EXCEEDED,
-}
 
 
 class SignatureChanged(ServingError):
@@ -145,11 +131,11 @@ def _refusal(status: int, data: bytes) -> ServingError:
     """What an answer says that is not 200."""
     try:
         about = orjson.loads(data)
-        if status == _OUTDATED:
+        if status == PRECONDITION_FAILED:
             return SignatureChanged(about["error"], Signature.from_json(about["signature"]))
-        return ServingError(_CODES.get(status, Code.UNKNOWN), about["error"])
+        return ServingError(code_of_status(status), about["error"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        return ServingError(_CODES.get(status, Code.UNKNOWN), f"HTTP status {status}")
+        return ServingError(code_of_status(status), f"HTTP status {status}")
 
 
 def _exchange(

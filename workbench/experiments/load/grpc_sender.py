@@ -13,27 +13,16 @@ from typing import Protocol
 import grpc
 import grpc.aio
 
+from workbench.core.status import Code
+from workbench.formats.http_status import HTTP_STATUS
 from workbench.formats.wire.predict_message import answered_version
 
 CHANNELS = 4
 
-_STATUS = {
-    "INVALID_ARGUMENT": 400,
-    "FAILED_PRECONDITION": 400,
-    "OUT_OF_RANGE": 400,
-    "UNAUTHENTICATED": 401,
-    "PERMISSION_DENIED": 403,
-    "NOT_FOUND": 404,
-    "RESOURCE_EXHAUSTED": 429,
-    "UNIMPLEMENTED": 501,
-    "UNAVAILABLE": 503,
-    "DEADLINE_EXCEEDED": 504,
-}
-
 
 def status_of(code: grpc.StatusCode) -> int:
     """The HTTP status that the same answer has over REST."""
-    return _STATUS.get(code.name, 500)
+    return HTTP_STATUS[Code[code.name]]
 
 
 class Sender(Protocol):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from workbench.formats.saved_model.checkpoint_index import varint
+from workbench.formats.wire.protobuf import TruncatedMessage, read_varint
 
 # Numbers of fields in `saved_model.proto` and `meta_graph.proto`.
 _META_GRAPHS = 2
@@ -77,14 +77,14 @@ def _fields(file: BinaryIO, at: int, end: int) -> Iterator[tuple[int, int, int]]
         file.seek(at)
         head = file.read(min(_HEAD_BYTES, end - at))
         try:
-            tag, used = varint(head, 0)
+            tag, used = read_varint(head, 0)
             if tag & 7 == 2:
-                length, used = varint(head, used)
+                length, used = read_varint(head, used)
             elif tag & 7 == 0:
-                length, (_, used) = 0, varint(head, used)
+                length, (_, used) = 0, read_varint(head, used)
             else:
                 raise NotSavedModel(f"field {tag >> 3} has the wire type {tag & 7}")
-        except IndexError:
+        except TruncatedMessage:
             raise TruncatedFile("it ends within a field's head") from None
         start, at = at + used, at + used + length
         if at > end:

@@ -30,6 +30,7 @@ from workbench.formats.signature_checks import (
     classification,
     examples_signature,
     regression,
+    task_method,
 )
 from workbench.formats.wire.messages import message_class
 from workbench.formats.wire.protobuf import field, fields
@@ -59,7 +60,6 @@ _HOLD_SECONDS = 30.0
 _SIGNATURE_DEF_MAP = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
 _KINDS = {"Classify": "Classification", "Regress": "Regression"}
 _APIS = {"classify": "Classify", "regress": "Regress"}
-_METHODS = {"tensorflow/serving/classify": "classify", "tensorflow/serving/regress": "regress"}
 
 
 _RELOADS_TOLD = 20
@@ -347,11 +347,7 @@ class GrpcService:
                 raise invalid_argument(f"Duplicate evaluation of signature: {name}")
             if name not in served.signatures:
                 raise invalid_argument(f"Requested signature not found in model graph: {name}")
-            method = _METHODS.get(task.method_name)
-            if method is None:
-                raise ServingError(
-                    Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}"
-                )
+            method = task_method(task.method_name)
             outputs = examples_signature(served.signatures, name, method, self._check_method_names)
             calls.append((method, spec, outputs))
         return calls

@@ -24,7 +24,6 @@ from workbench.server.front.http.message import (
     Reply,
     Request,
     error_page,
-    reason_phrase,
 )
 
 __all__ = [
@@ -35,7 +34,6 @@ __all__ = [
     "Reply",
     "Request",
     "error_page",
-    "reason_phrase",
 ]
 
 
