@@ -176,7 +176,7 @@ class Reply:
             self._close_answer_body()
             return (head,)
         if isinstance(body, Spool):
-            view = memoryview(body.view())
+            view = body.view()
             body.close()
             return (head, view)
         return (head + body,) if size <= _JOINED_BYTES else (head, body)

@@ -606,7 +606,7 @@ class _BinaryRequest(NamedTuple):
     @classmethod
     def read(cls, request: Request) -> _BinaryRequest:
         """Raises a ServingError, INVALID_ARGUMENT, where the body cannot be read."""
-        body = request.body if request.spool is None else memoryview(request.spool.view())
+        body = request.body if request.spool is None else request.spool.view()
         try:
             header, inputs = decode_message(body)
         except ValueError as error:
