@@ -55,7 +55,8 @@ from workbench.server.front.json.responses import (
     encode_results,
     encoding_bytes,
 )
-from workbench.server.front.metrics.prometheus import CONTENT_TYPE, Metrics
+from workbench.server.front.metrics.exposition import CONTENT_TYPE
+from workbench.server.front.metrics.prometheus import Metrics
 from workbench.server.front.model_status import model_status
 from workbench.server.front.rest.routes import Route, UnreadableVersion, route
 
