@@ -62,15 +62,6 @@ CIRCLES: dict[frozenset[str], str] = {
     ): "to be mended",
     frozenset(
         [
-            "workbench.server.control.control_plane",
-            "workbench.server.control.handling",
-            "workbench.server.control.memory_routes",
-            "workbench.server.control.pulse_route",
-            "workbench.server.control.warmup_route",
-        ]
-    ): "to be mended",
-    frozenset(
-        [
             "workbench.server.worker.rows.rules",
             "workbench.server.worker.rows.rules.arrangement",
             "workbench.server.worker.rows.rules.contraction",
