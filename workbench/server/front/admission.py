@@ -15,6 +15,10 @@ def retry_after(seconds: int) -> tuple[tuple[str, str], ...]:
 RETRY_AFTER = retry_after(1)
 
 
+HELD_TOO_LONG = "No version came to serve within the time of this request"
+"""The answer to a request that waited for a version until its time was over."""
+
+
 class Admission:
     """Counts requests in progress and the bytes that are kept for them.
 
