@@ -20,7 +20,6 @@ LONG_FILES: dict[str, str] = {
     "server/engine/batching/scheduler.py": "to be split",
     "server/engine/versions/lifecycle.py": "to be split",
     "server/engine/versions/manager.py": "to be split",
-    "server/front/http/connection.py": "to be split",
     "server/supervision/supervisor.py": "to be split",
 }
 """Files of more lines, each with its reason."""
