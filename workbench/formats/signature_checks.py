@@ -1,7 +1,7 @@
-"""What a request must be like to fit its signature, whichever interface it came through.
+"""Checks whether a request fits its signature, whichever interface it came through.
 
-Checks, codes and texts are those of TensorFlow Serving's `predict_util.cc`, `classifier.cc`
-and `regressor.cc`.
+Checks, codes and texts are those of TensorFlow Serving's `predict_util.cc`, `classifier.cc` and
+`regressor.cc`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Reading a checkpoint's index: which tensors its data files must hold, and how many bytes.
+"""Reads a checkpoint's index: which tensors its data files must hold, and how many bytes.
 
-`variables.index` is a sorted string table (LevelDB's table format) from tensor name to
-`BundleEntryProto`. From it follows, without TensorFlow and without touching the data, how
-large each data file must be once it is complete, and how much memory the weights will take.
+`variables.index` is a sorted string table (LevelDB's table format) from a tensor's name to its
+`BundleEntryProto`. It tells how large each data file is once it is complete, and how much memory
+the weights will take, without TensorFlow and without touching the data.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Reading the outline of `saved_model.pb`: is it all there, and which other files must be?
+"""Reads the outline of `saved_model.pb`: whether the file is complete, and which others it needs.
 
-A protocol buffer is a run of fields, each with its length before it. Walking from field to
-field shows where a file that is still being copied breaks off, and the few fields of interest
-name the other files of the SavedModel, without TensorFlow and without reading the graph.
+A protocol buffer is a run of fields, each with its length before it. Walking from field to field
+shows where a file that is still being copied breaks off. A few fields name the other files of the
+SavedModel. This needs neither TensorFlow nor reading the graph.
 """
 
 from __future__ import annotations

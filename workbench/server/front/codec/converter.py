@@ -61,16 +61,16 @@ class WaitingBytes:
         self._bytes += size
 
     def leave(self, size: int) -> None:
-        """What has entered is no longer there."""
+        """Subtract the bytes of a job that has ended."""
         self._bytes -= size
 
 
 class _Job:
-    """One conversion of `size` bytes; `what` they are, in an error's words.
+    """One conversion of `size` bytes; errors call these `what`.
 
     Attributes:
-        started: the process has it.
-        stopped: nobody waits for it any more.
+        started: the child has it.
+        stopped: its caller no longer waits.
     """
 
     __slots__ = ("size", "started", "stopped", "what")
@@ -82,7 +82,7 @@ class _Job:
         self.stopped = False
 
     def late(self) -> ServingError:
-        """The answer to a caller whose time is over."""
+        """The answer to a caller whose time limit has passed."""
         stage = "was being converted" if self.started else "waited to be converted"
         return ServingError(
             Code.DEADLINE_EXCEEDED,
@@ -270,7 +270,7 @@ class CodecProcess:
 
     @staticmethod
     def _drop(job: _Job, done: asyncio.Future[Any]) -> None:
-        """Nobody asks for the result any more; what has not started never does."""
+        """Ignore the result; a job that has not started never does."""
         done.add_done_callback(lambda future: future.cancelled() or future.exception())
         if not job.started:
             done.cancel()
@@ -285,7 +285,7 @@ class CodecProcess:
     # --- in the thread ----------------------------------------------------------------------
 
     def _converse(self, job: _Job, message: Message, region: Region) -> tuple[Message, Region]:
-        """Have one job done; `region` is closed."""
+        """Send one job to the child and wait for its answer; `region` is closed."""
         try:
             with self._lock:
                 if self._closed:

@@ -53,7 +53,7 @@ class GrpcOptions:
     """How gRPC is offered.
 
     Attributes:
-        host, port: where to listen; no port, or 0: not on the network.
+        host, port: the address to listen on; without a port, or with 0, not on the network.
         socket_path: a unix socket to listen on as well.
         health: whether to offer the health service.
         channel_arguments: gRPC's own settings by name (``grpc.max_concurrent_streams`` ...).
@@ -125,7 +125,7 @@ class GrpcServer:
             # TensorFlow Serving's limit is the largest message there can be.
             "grpc.max_receive_message_length": -1,
             "grpc.max_send_message_length": -1,
-            # One client cannot have everything, and who says nothing for long makes room.
+            # No client can take everything, and idle connections make room.
             "grpc.max_concurrent_streams": 4096,
             "grpc.max_connection_idle_ms": 600_000,
             # Of a connection on which nothing has been said that is gRPC (otherwise 120 s).
@@ -185,12 +185,12 @@ class GrpcServer:
         await self._watch_health(b"", context)
 
     async def _watch_health(self, request: bytes, context: Any) -> None:
-        told = 0
+        sent = 0
         while True:
             status = self._health(request)
-            if status != told:
+            if status != sent:
                 await context.write(_health_response(status))
-                told = status
+                sent = status
             await asyncio.sleep(_WATCH_SECONDS)
 
 

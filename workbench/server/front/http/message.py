@@ -1,7 +1,7 @@
-"""A request as the handler sees it, the reply it answers with, and that answer's bytes.
+"""A request as the handler sees it, its reply, and the bytes of the answer.
 
-Answers look like those of libevent's server in TensorFlow Serving: its reason phrases, its
-HTML page where there is no handler, no `Server` header.
+Answers look like those of libevent's server in TensorFlow Serving: its reason phrases, its HTML
+page where there is no handler, no `Server` header.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""The plain predict requests, read at the speed of simdjson.
+"""Reads plain predict requests at the speed of simdjson.
 
 A request is plain when it is strict JSON and its lists are regular. Where all inputs are numeric,
-simdjson copies all numbers into one buffer, which is the tensor. What that copy does not show is
-how the numbers were nested: ``[[1, 2], [3, 4]]`` and ``[[1], [2, 3, 4]]`` give the same buffer. So
-the request's *skeleton*, its text without numbers and white space, is compared with the skeleton
-that the tensor's shape implies: equal texts are equal nests, whatever the rank, at a fraction of
-the cost of walking the lists. Where some input is of strings or booleans, simdjson makes Python's
+simdjson copies all numbers into one buffer, which becomes the tensor. This copy does not show how
+the numbers were nested: ``[[1, 2], [3, 4]]`` and ``[[1], [2, 3, 4]]`` give the same buffer. So the
+request's *skeleton*, its text without numbers and white space, is compared with the skeleton that
+the tensor's shape implies. Equal texts are equal nests, whatever the rank, and comparing them costs
+a fraction of walking the lists. Where an input holds strings or booleans, simdjson makes Python
 lists of it, and these are walked level by level.
 
-Everything else is answered with None, and read again by the exact reader. It would read a million
-members of an object to say that they are no inputs; so that is said here.
+For everything else the answer is None, and the exact reader reads the request again. That one would
+read a million members of an object only to say that they are no inputs, so this is said here.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _parsers: list[simdjson.Parser] = []
 
 
 class FastRequest(NamedTuple):
-    """What `json_request.PredictRequest` holds."""
+    """What `requests.PredictRequest` holds."""
 
     signature_name: str
     inputs: dict[str, np.ndarray]

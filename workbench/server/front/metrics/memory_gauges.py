@@ -1,4 +1,4 @@
-"""The memory ledger and the budget as gauges, from the last sample: nothing is read for them."""
+"""The memory ledger and the budget as gauges, from the last sample: nothing is measured for it."""
 
 from __future__ import annotations
 
