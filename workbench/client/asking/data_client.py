@@ -13,13 +13,13 @@ import orjson
 from workbench.core.signature import Signature
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.formats.http_status import PRECONDITION_FAILED, code_of_status
+from workbench.ipc import TENSORS
 from workbench.processes import registry
 from workbench.processes.registry import Entry
 
 if TYPE_CHECKING:
     import numpy as np
 
-TENSORS = "application/x-workbench-tensors"
 _TIMEOUT_SECONDS = 60.0
 
 

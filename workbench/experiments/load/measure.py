@@ -15,13 +15,13 @@ from workbench.core.status import failed_precondition
 from workbench.experiments.load.generator import Closed, LoadJob, run_load
 from workbench.experiments.load.server_load import Payload, run_engine
 from workbench.formats.wire.predict_message import METHOD, predict_request
+from workbench.ipc import TENSORS
 from workbench.load.arrivals import Schedule
 
 Where = Literal["engine", "rest", "grpc"]
 
 CONNECTIONS, TIMEOUT_SECONDS = 256, 10.0
 """Of a load over the network: requests in flight at most, and how long each may take."""
-TENSORS = "application/x-workbench-tensors"
 _WARM_UP_SHARE, _WARM_UP_SECONDS = 0.1, 0.2
 _BUSY = 0.95
 """Above this share of a CPU the server's loop, which is also the sender of an engine load, cannot

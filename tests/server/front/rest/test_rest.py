@@ -20,12 +20,12 @@ from tests.server.front.conftest import TOKEN, Planes
 from tests.servers import Server
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.signature import Signature, TensorInfo
+from workbench.ipc import TENSORS
 from workbench.ipc.frames import decode_message, encode_message
 from workbench.server.front.access import NEEDS_TOKEN
 from workbench.server.front.http.listener import NOT_FOUND_PAGE
 from workbench.server.front.rest import examples as examples_module
 from workbench.server.front.rest import predict as predict_module
-from workbench.server.front.rest.predict import TENSORS
 
 pytestmark = pytest.mark.usefixtures("catalog")
 

@@ -16,7 +16,7 @@ from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.formats.http_status import PRECONDITION_FAILED
 from workbench.formats.signature_checks import check_inputs, check_outputs_exist
-from workbench.ipc import background_free
+from workbench.ipc import TENSORS, background_free
 from workbench.ipc.frames import Tensors, decode_message, encode_message
 from workbench.server.front.http.body import Spool
 from workbench.server.front.http.listener import Request
@@ -31,9 +31,6 @@ from workbench.server.front.rest.rest_front import (
     spooled,
 )
 from workbench.server.front.rest.routes import Route
-
-TENSORS = "application/x-workbench-tensors"
-"""Content type of binary bodies (`ipc.frames.encode_message`): no JSON, no loss, faster."""
 
 
 def predict(front: RestFront, asked: Route, request: Request, reply: CountedReply) -> None:
