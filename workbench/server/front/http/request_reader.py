@@ -299,15 +299,12 @@ class RequestReader:
         body = b"" if version == "0.9" else refusal.body
         self._refuse_with(refusal.status, body, "application/json")
 
-    def _forget_body(self) -> None:
-        """What has been read of a body will not be handed on."""
-        self._server.admission.bytes -= self._read_bytes
-        self._read_bytes = 0
-
     def _discard_body(self) -> None:
+        """What has been read of a body will not be handed on."""
         if self._writer is not None:
             self._writer.discard()
-        self._forget_body()
+        self._server.admission.bytes -= self._read_bytes
+        self._read_bytes = 0
 
     def _refuse_unparsable(self, error: httptools.HttpParserError) -> None:
         cause = error.__context__
