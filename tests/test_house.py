@@ -17,9 +17,6 @@ LONG_FILES: dict[str, str] = {
     "server/engine/batching/scheduler.py": "to be split",
     "server/engine/versions/lifecycle.py": "to be split",
     "server/engine/versions/manager.py": "to be split",
-    "server/front/grpc/services.py": "to be split",
-    "server/front/http/connection.py": "to be split",
-    "server/front/rest/rest.py": "to be split",
     "server/supervision/supervisor.py": "to be split",
 }
 """Files of more lines, each with its reason."""
@@ -33,15 +30,6 @@ CIRCLES: dict[frozenset[str], str] = {
             "workbench.server.engine.telemetry.warmup_recorder",
             "workbench.server.engine.versions.model",
             "workbench.server.engine.versions.outages",
-        ]
-    ): "to be mended",
-    frozenset(
-        [
-            "workbench.server.control.control_plane",
-            "workbench.server.control.handling",
-            "workbench.server.control.memory_routes",
-            "workbench.server.control.pulse_route",
-            "workbench.server.control.warmup_route",
         ]
     ): "to be mended",
     frozenset(

@@ -13,7 +13,7 @@ from tests.servers import Server
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.formats.config_files import METRICS_PATH
 from workbench.server.engine.telemetry.meters import Histogram, exponential
-from workbench.server.front.metrics.prometheus import _escaped
+from workbench.server.front.metrics.exposition import escaped
 
 PATH = METRICS_PATH
 S = ":tensorflow:serving:"
@@ -226,5 +226,5 @@ def test_a_value_at_a_bound_falls_above_it() -> None:
 
 
 def test_escaping() -> None:
-    assert _escaped('"abc\\"') == '\\"abc\\\\\\"'
-    assert _escaped("a\nb") == "a\\nb"
+    assert escaped('"abc\\"') == '\\"abc\\\\\\"'
+    assert escaped("a\nb") == "a\\nb"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from workbench.server.engine.telemetry.warmup_recorder import (
     crc32c,
     prediction_log,
     record_warmup,
-    tensor_proto,
     write_records,
 )
 from workbench.server.engine.versions.model import Served
@@ -296,17 +294,6 @@ def test_crc32c() -> None:
     # RFC 3720, appendix B.4.
     assert crc32c(bytes(32)) == 0x8A9136AA
     assert crc32c(bytes(range(32))) == 0x46DD794E
-
-
-def test_tensor_proto() -> None:
-    strings = np.array([[b"a", b"bc"]], object)
-    assert tensor_proto(floats(1.5)) == (
-        b"\x08\x01" + b"\x12\x04\x12\x02\x08\x01" + b"\x22\x04" + struct.pack("<f", 1.5)
-    )
-    assert tensor_proto(strings) == (
-        b"\x08\x07" + b"\x12\x08\x12\x02\x08\x01\x12\x02\x08\x02" + b"\x42\x01a\x42\x02bc"
-    )
-    assert tensor_proto(np.int64(7)) == b"\x08\x09\x12\x00\x22\x08" + struct.pack("<q", 7)
 
 
 def test_decode_without_tensors() -> None:

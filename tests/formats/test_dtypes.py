@@ -80,3 +80,20 @@ def test_what_has_no_counterpart_is_refused() -> None:
         numpy_dtype("resource")
     with pytest.raises(KeyError):
         dtype_name(np.dtype("datetime64[s]"))
+
+
+def test_the_table_is_tensorflows() -> None:
+    # TensorFlow stays out of this process.
+    import subprocess
+    import sys
+
+    code = (
+        "from tensorflow.core.framework import tensor_pb2, types_pb2\n"
+        "from workbench.formats.dtypes import DTYPES\n"
+        "fields = {f.number: f.name for f in tensor_pb2.TensorProto.DESCRIPTOR.fields}\n"
+        "for dtype in DTYPES:\n"
+        "    number = getattr(types_pb2, f'DT_{dtype.name.upper()}', None)\n"
+        "    assert number in (None, dtype.number), dtype\n"
+        "    assert fields[dtype.field].endswith('_val'), dtype\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,5 +1,5 @@
 from workbench.core.status import Code
-from workbench.formats.http_status import HTTP_STATUS
+from workbench.formats.http_status import HTTP_STATUS, code_of_status, reason_phrase
 
 
 def test_every_code_has_tensorflow_servings_status() -> None:
@@ -23,3 +23,21 @@ def test_every_code_has_tensorflow_servings_status() -> None:
         Code.UNAUTHENTICATED: 401,
     }
     assert set(HTTP_STATUS) == set(Code)
+
+
+def test_a_status_stands_for_the_first_code_that_has_it() -> None:
+    statuses = (200, 400, 409, 412, 413, 429, 500, 502, 503)
+    assert [code_of_status(status).name for status in statuses] == [
+        "OK", "INVALID_ARGUMENT", "ALREADY_EXISTS", "UNKNOWN", "INVALID_ARGUMENT",
+        "RESOURCE_EXHAUSTED", "UNKNOWN", "UNKNOWN", "UNAVAILABLE",
+    ]  # fmt: skip
+
+
+def test_reason_phrases_are_libevents() -> None:
+    statuses = (200, 400, 401, 404, 408, 409, 413, 429, 431, 499, 500, 501, 503, 504, 507)
+    assert [reason_phrase(status) for status in statuses] == [
+        "OK", "Bad Request", "Unauthorized", "Not Found", "Request Time-out", "Conflict",
+        "Request Entity Too Large", "Client Error", "Client Error", "Client Error",
+        "Internal Server Error", "Not Implemented", "Service Unavailable", "Gateway Time-out",
+        "Server Error",
+    ]  # fmt: skip

@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 METRICS_PATH = "/monitoring/prometheus/metrics"
 """Where metrics are shown unless a monitoring file names another path."""
 
+STATED = ("base_path", "version_policy", "labels")
+"""The settings of a model that a `ModelServerConfig` states beside its name."""
+
 _OUR_PLATFORM = "tensorflow"
 
 
@@ -53,7 +56,7 @@ def model_configs(config: Any, defaults: Mapping[str, Any]) -> list[ModelConfig]
     """The models of a `ModelServerConfig` message.
 
     Args:
-        defaults: settings (`ModelConfig.to_json`) that the message does not speak about.
+        defaults: settings (`ModelConfig.to_json`) that the message does not state.
 
     Raises:
         ServingError: INVALID_ARGUMENT, with TensorFlow Serving's text.
@@ -70,14 +73,13 @@ def model_configs(config: Any, defaults: Mapping[str, Any]) -> list[ModelConfig]
         _check_platform(entry)
         if entry.HasField("logging_config"):
             raise invalid_argument("No request-logger-creator provided.")
-        settings = {
-            **defaults,
-            "name": entry.name,
-            "base_path": entry.base_path,
-            "version_policy": _version_policy(entry.model_version_policy),
-            "labels": dict(entry.version_labels),
-        }
-        models.append(ModelConfig.from_json(settings))
+        stated = (
+            entry.base_path,
+            _version_policy(entry.model_version_policy),
+            dict(entry.version_labels),
+        )
+        settings = dict(zip(STATED, stated, strict=True))
+        models.append(ModelConfig.from_json({**defaults, "name": entry.name, **settings}))
     return models
 
 
@@ -133,7 +135,7 @@ def write_batching_parameters(parameters: BatchingParameters) -> str:
 
 
 def read_metrics_path(file: str | os.PathLike[str]) -> str | None:
-    """Where a monitoring file wants the metrics to be shown; None where it does not."""
+    """The path of the metrics page that a monitoring file names; None where it is not enabled."""
     prometheus = read_text_proto(file, "MonitoringConfig").prometheus_config
     path: str = prometheus.path or METRICS_PATH
     return path if prometheus.enable else None

@@ -1,7 +1,7 @@
-"""What a request must be like to fit its signature, whichever interface it came through.
+"""Checks whether a request fits its signature, whichever interface it came through.
 
-Checks, codes and texts are those of TensorFlow Serving's `predict_util.cc`, `classifier.cc`
-and `regressor.cc`.
+Checks, codes and texts are those of TensorFlow Serving's `predict_util.cc`, `classifier.cc` and
+`regressor.cc`.
 """
 
 from __future__ import annotations
@@ -87,6 +87,18 @@ def check_method_name(signature: Signature, method: str) -> None:
         raise invalid_argument(
             f"Expected {kind} signature method_name to be {_METHOD_NAMES[method]}. Was: {name}"
         )
+
+
+def task_method(method_name: str) -> str:
+    """``classify`` or ``regress``: what a task of a MultiInference request asks for.
+
+    Raises:
+        ServingError: UNIMPLEMENTED, it asks for something else.
+    """
+    for method in ("classify", "regress"):
+        if method_name == _METHOD_NAMES[method]:
+            return method
+    raise ServingError(Code.UNIMPLEMENTED, f"Unsupported signature method_name: {method_name}")
 
 
 def check_outputs_exist(signature: Signature, outputs: Sequence[str]) -> None:

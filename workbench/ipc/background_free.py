@@ -1,8 +1,8 @@
-"""Memory that is given back in a thread of its own.
+"""Frees large memory in a thread of its own.
 
-The system takes a quarter of a millisecond for each megabyte of shared memory that nobody holds any
-more, and the one who lets go of it last waits for that. Closing a descriptor and unmapping release
-the interpreter's lock, so in a thread it disturbs nobody.
+The system takes a quarter of a millisecond to free a megabyte of shared memory, and the thread that
+drops the last reference waits for it. Closing a descriptor and unmapping release the interpreter's
+lock, so in a thread of its own this delays nobody.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 
 from workbench.ipc.low_priority import quiet_executor
 
-LARGE_BYTES = 2**20
-"""From here on it is worth handing over."""
+_LARGE_BYTES = 2**20
+"""From this size on, handing a file over to the thread is worth it."""
 
 _thread = quiet_executor("giving-back")
 
 
 def let_go(thing: Any) -> None:
-    """Drop what is the last reference to something large, but for the caller's own."""
+    """Drop a reference to something large. The caller drops its own, so that this is the last."""
     try:
         _thread.submit(_nothing, thing)
     except RuntimeError:
@@ -27,7 +27,10 @@ def let_go(thing: Any) -> None:
 
 
 def close(fd: int) -> None:
-    """Close a descriptor of something large; raises nothing."""
+    """Close the descriptor of a file in memory: in the thread where the file is large."""
+    if os.fstat(fd).st_size < _LARGE_BYTES:
+        os.close(fd)
+        return
     try:
         _thread.submit(os.close, fd)
     except RuntimeError:

@@ -1,13 +1,12 @@
 """Control channels: frames, with descriptors passed along, over a unix socket.
 
-`Channel` is the blocking end, for the zygote and the workers; `LoopChannel` the same for an
-event loop. Descriptors travel with the frame they were sent with.
+`Channel` is the blocking end, for threads and for child processes. `LoopChannel` is the same for an
+event loop. Descriptors travel with the frame they were sent with, and are close-on-exec.
 """
 
 from __future__ import annotations
 
 import array
-import asyncio
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -27,10 +26,14 @@ def socket_pair() -> tuple[socket.socket, socket.socket]:
 
 
 class Channel:
-    """The blocking end of a control channel."""
+    """The blocking end of a control channel.
 
-    def __init__(self, sock: socket.socket) -> None:
-        sock.setblocking(True)
+    Args:
+        timeout: seconds that a call may wait for the socket before it raises TimeoutError.
+    """
+
+    def __init__(self, sock: socket.socket, timeout: float | None = None) -> None:
+        sock.settimeout(timeout)
         self.sock = sock
         self._reader = FrameReader()
         self._ready: list[Received] = []
@@ -45,6 +48,8 @@ class Channel:
             while data:
                 sent = _send_with_fds(self.sock, data, fds)
                 data, fds = data[sent:], ()
+        except TimeoutError:
+            raise
         except OSError as error:
             raise ConnectionLost(str(error)) from error
 
@@ -53,6 +58,8 @@ class Channel:
         while not self._ready:
             try:
                 data, fds = _receive_with_fds(self.sock)
+            except TimeoutError:
+                raise
             except OSError as error:
                 raise ConnectionLost(str(error)) from error
             self._fds += fds
@@ -92,6 +99,9 @@ class LoopChannel:
         on_frame: Callable[[Any, memoryview, list[int]], None],
         on_lost: Callable[[], None],
     ) -> None:
+        # Child processes have the blocking end, and need not spend a tenth of a second on this.
+        import asyncio
+
         sock.setblocking(False)
         self.sock = sock
         self._on_frame = on_frame
@@ -170,7 +180,7 @@ def _send_with_fds(sock: socket.socket, data: memoryview, fds: Sequence[int]) ->
 
 
 def _receive_with_fds(sock: socket.socket) -> tuple[bytes, list[int]]:
-    """`socket.recv_fds`, whose descriptors nobody inherits (it ignores the flags it is given)."""
+    """As `socket.recv_fds`, which ignores its flags: its descriptors would be inheritable."""
     rights = array.array("i")
     space = socket.CMSG_SPACE(_MAX_FDS * rights.itemsize)
     data, ancillary, _, _ = sock.recvmsg(_CHUNK, space, getattr(socket, "MSG_CMSG_CLOEXEC", 0))

@@ -1,9 +1,8 @@
 """Tensors between two processes: a small header over a socket, the bytes in shared memory.
 
-A frame is two lengths, a JSON header and a payload. Large numeric tensors lie in a `Region`
-that both sides have mapped; small ones and strings travel in the payload itself, where one
-system call carries everything. The reader builds arrays as views: nothing is copied on the
-way in.
+A frame is two lengths, a JSON header and a payload. Large tensors lie in a `Region` that both sides
+have mapped. Small ones travel in the payload itself, where one system call carries everything. The
+reader builds arrays of numbers as views, without copying.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ class ConnectionLost(Exception):
 
 
 class Copies:
-    """What is still to be copied into a region, which may be done in a thread: numpy copies
-    without the interpreter's lock, and the views keep their memory, whatever becomes of the region.
+    """Numbers that are still to be copied into a region. A thread may do it: numpy copies without
+    the interpreter's lock, and the views keep their memory, whatever becomes of the region.
 
     Attributes:
-        nbytes: how much that is.
+        nbytes: how many bytes these are.
     """
 
     def __init__(self) -> None:
@@ -57,16 +56,20 @@ class Copies:
 
 
 def pack(
-    parts: Mapping[str, Sequence[np.ndarray]], region: Region | None
+    parts: Mapping[str, Sequence[np.ndarray]],
+    region: Region | None,
+    inline_bytes: int = INLINE_BYTES,
 ) -> tuple[list[Any], bytes]:
     """Lay tensors out for the other side, and copy them; see `lay_out`."""
-    descriptors, payload, copies = lay_out(parts, region)
+    descriptors, payload, copies = lay_out(parts, region, inline_bytes)
     copies.run()
     return descriptors, payload
 
 
 def lay_out(
-    parts: Mapping[str, Sequence[np.ndarray]], region: Region | None
+    parts: Mapping[str, Sequence[np.ndarray]],
+    region: Region | None,
+    inline_bytes: int = INLINE_BYTES,
 ) -> tuple[list[Any], bytes, Copies]:
     """Lay tensors out for the other side, joining each one's parts along dimension 0.
 
@@ -74,6 +77,7 @@ def lay_out(
         parts: for each name the arrays to be joined; all of one dtype and, but for dimension
             0, of one shape. A single part may be of any shape, also a scalar.
         region: where large tensors go; None puts everything into the payload.
+        inline_bytes: the largest tensor that goes into the payload, though there is a region.
 
     Returns:
         Descriptors `[name, dtype, shape, offset or -1 for inline, nbytes]`, the payload, and what
@@ -89,20 +93,21 @@ def lay_out(
         if len(arrays) > 1:
             shape[0] = sum(a.shape[0] for a in arrays)
         dtype = dtype_name(first.dtype)
-        if dtype == STRING:
-            data = _pack_strings(arrays)
-            descriptors.append([name, dtype, shape, -1, len(data)])
-            payload += data
-            continue
-        nbytes = sum(a.nbytes for a in arrays)
-        if region is None or nbytes <= INLINE_BYTES:
+        strings = _pack_strings(arrays) if dtype == STRING else []
+        nbytes = sum(map(len, strings)) if strings else sum(a.nbytes for a in arrays)
+        if region is None or nbytes <= inline_bytes:
             descriptors.append([name, dtype, shape, -1, nbytes])
-            for array in arrays:
-                payload += array.tobytes()
+            for data in strings or [array.tobytes() for array in arrays]:
+                payload += data
             continue
         region.grow(offset + nbytes)
-        target = np.frombuffer(region.view(offset, nbytes), first.dtype).reshape(shape)
-        copies.add(target, arrays)
+        view = region.view(offset, nbytes)
+        if strings:
+            lengths, text = strings
+            view[: len(lengths)] = lengths
+            view[len(lengths) :] = text
+        else:
+            copies.add(np.frombuffer(view, first.dtype).reshape(shape), arrays)
         descriptors.append([name, dtype, shape, offset, nbytes])
         offset += -(-nbytes // _ALIGN) * _ALIGN
     return descriptors, bytes(payload), copies
@@ -133,10 +138,11 @@ def unpack(descriptors: Sequence[Any], payload: memoryview, region: Region | Non
     return tensors
 
 
-def _pack_strings(arrays: Sequence[np.ndarray]) -> bytes:
+def _pack_strings(arrays: Sequence[np.ndarray]) -> list[bytes]:
+    """All lengths (uint32), and all strings one after another."""
     values = [v if isinstance(v, bytes) else str(v).encode() for a in arrays for v in a.ravel()]
     lengths = np.fromiter(map(len, values), np.uint32, len(values))
-    return lengths.tobytes() + b"".join(values)
+    return [lengths.tobytes(), b"".join(values)]
 
 
 def _unpack_strings(data: memoryview, shape: Sequence[int]) -> np.ndarray:
@@ -144,11 +150,13 @@ def _unpack_strings(data: memoryview, shape: Sequence[int]) -> np.ndarray:
     for dim in shape:
         count *= dim
     lengths = np.frombuffer(data[: 4 * count], np.uint32).tolist()
-    array = np.empty(count, object)
+    strings = []
     at = 4 * count
-    for i, length in enumerate(lengths):
-        array[i] = bytes(data[at : at + length])
+    for length in lengths:
+        strings.append(data[at : at + length].tobytes())
         at += length
+    array = np.empty(count, object)
+    array[:] = strings
     return array.reshape(shape)
 
 

@@ -1,16 +1,15 @@
-"""Long work beside small requests: the processor is theirs, and the work takes what is left.
+"""Runs long work in threads of low priority, so that small requests keep the processor.
 
-A load keeps a processor busy for as long as it lasts, and more than one where restoring starts
-threads of its own; so does a batch of many megabytes, or reading how much memory a process has.
-Who serves at the same time should hardly notice. So all of this can be done in a thread of low
-priority: the threads that it starts inherit that, and it ends with it, as a process may lower a
-priority and not raise it again. Threads that outlive the work, those of a session, must have been
-started before.
+Loading a model keeps a processor busy, and more than one where restoring starts threads of its own;
+so does a batch of many megabytes, or reading how much memory a process has. Other requests should
+hardly notice. Threads inherit a low priority from the thread that starts them. A process may lower
+a priority but not raise it again, so the low priority ends with its thread. Threads that outlive
+the work, such as those of a session, must be started before it.
 
-Low priority is a share, and Linux gives it in pieces of a timer's tick, up to four milliseconds
-during which whoever was woken waits. A share of a tenth is therefore met by one small request in
-a hundred on a busy processor: it is what p99 consists of. `LOWEST` is met by one in several
-hundred.
+A low priority is a share of the processor. Linux grants it in timer ticks of up to four
+milliseconds, during which a thread that is woken waits. On a busy processor, one small request in a
+hundred meets a thread with a share of a tenth, so such threads determine p99. One in several
+hundred meets a thread of `LOWEST`.
 """
 
 from __future__ import annotations
@@ -24,23 +23,23 @@ from typing import TypeVar
 T = TypeVar("T")
 
 NICENESS = 10
-"""A tenth of what others get where they want all; lower, and a busy server would never load, nor
-answer where all requests are large."""
+"""A tenth of the share of others that want the whole processor. With less, a busy server would
+never finish loading, nor answer when all requests are large."""
 
 LOWEST = 15
-"""A thirtieth, for what comes often and is short: half a second becomes fifteen at worst."""
+"""A thirtieth, for work that is frequent and short: at worst, half a second of it takes fifteen."""
 
 
 class QuietThread:
-    """A thread of low priority, there from the beginning: how many threads a process has should not
-    depend on what it was asked."""
+    """A thread of low priority that is started at once: the number of threads of a process should
+    not depend on its requests."""
 
     def __init__(self) -> None:
         self._executor = quiet_executor("quiet", NICENESS)
         self._executor.submit(lambda: None)
 
     def run(self, work: Callable[[], T]) -> T:
-        """Do some work there, and wait for it; what it raises is raised here."""
+        """Do some work there and wait for it; exceptions are raised here."""
         return self._executor.submit(work).result()
 
     def close(self) -> None:
@@ -48,12 +47,12 @@ class QuietThread:
 
 
 def quiet_executor(name: str, niceness: int = LOWEST) -> ThreadPoolExecutor:
-    """One thread of low priority, and what waits for it."""
+    """An executor of one thread of low priority."""
     return ThreadPoolExecutor(1, name, initializer=lower_priority, initargs=(niceness,))
 
 
 def started_executor(threads: int, name: str) -> ThreadPoolExecutor:
-    """That many threads of usual priority, all of them there from the beginning."""
+    """An executor of that many threads of usual priority, all of them started at once."""
     executor = ThreadPoolExecutor(threads, name)
     all_there = threading.Barrier(threads + 1)
     for _ in range(threads):
@@ -74,8 +73,8 @@ def quietly(quiet: bool, work: Callable[[], T]) -> T:
 
 
 def lower_priority(niceness: int) -> None:
-    """Lower the calling thread's priority; other systems than Linux only know that of the
-    process, and keep it."""
+    """Lower the calling thread's priority. Systems other than Linux only have a priority for the
+    whole process, which stays as it is."""
     if hasattr(os, "sched_setaffinity"):
         thread = threading.get_native_id()
         before = os.getpriority(os.PRIO_PROCESS, thread)
@@ -83,8 +82,8 @@ def lower_priority(niceness: int) -> None:
 
 
 def lower_process(pid: int, niceness: int = LOWEST) -> None:
-    """Lower the priority of all threads of a process, before it ends: giving its memory back takes
-    tens of milliseconds, which others should not notice. Nothing happens where it is gone."""
+    """Lower the priority of all threads of a process before it ends: freeing its memory takes tens
+    of milliseconds, which others should not notice. Does nothing when it is gone."""
     try:
         threads = [int(name) for name in os.listdir(f"/proc/{pid}/task")]
     except OSError:

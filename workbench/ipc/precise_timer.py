@@ -1,4 +1,4 @@
-"""Waking at a moment that is known beforehand, more exactly than event loops do."""
+"""Calls back at an exact moment, more exactly than event loops do."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 
 class Alarm:
-    """Calls back at a moment of the monotonic clock, to some tens of microseconds.
+    """Calls back at a moment of the monotonic clock, within some tens of microseconds.
 
-    Event loops count in milliseconds, which is longer than many a request takes; so on Linux
-    a timer of the kernel (timerfd) is watched instead.
+    Event loops count in milliseconds, and many requests are shorter than one. So on Linux the loop
+    watches a timer of the kernel (timerfd).
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
@@ -29,7 +29,7 @@ class Alarm:
             loop.add_reader(self._fd, self._fired)
 
     def at(self, moment: float) -> None:
-        """Replace the moment, in seconds of `time.monotonic`; one that has passed is at once."""
+        """Replace the moment, in seconds of `time.monotonic`; a past one means now."""
         if self._fd < 0:
             self._loop.call_later(max(0.0, moment - time.monotonic()), self._callback)
             return

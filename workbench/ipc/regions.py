@@ -1,17 +1,20 @@
 """Anonymous shared memory between two processes: a region has no name, so nothing can leak.
 
-One side makes a region and passes its descriptor over a socket; both map it. The region is
-grown by whoever writes into it and mapped again by the other side when it reads past what it
-had mapped. It can never shrink (sealed where the system can), so that a misbehaving peer
-cannot turn the other side's reads into a bus error; its *pages* are given back by `release`.
+One side creates a region and passes its descriptor over a socket; both map it. The side that writes
+grows it, and the other side maps it again when it reads past what it had mapped. A region never
+shrinks (it is sealed where the system supports that), so a misbehaving peer cannot turn the other
+side's reads into bus errors. `release` gives its *pages* back.
 """
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import sys
 import tempfile
+
+from workbench.ipc import background_free
 
 if sys.platform == "linux":
     import fcntl
@@ -30,10 +33,10 @@ def anonymous_file(label: str) -> int:
 
 
 class Region:
-    """A mapping of an anonymous file that follows its growth.
+    """A mapping of an anonymous file that follows its growth. It owns the descriptor, and closes it
+    when it is forgotten.
 
-    `view(offset, nbytes)` is valid until the region is closed, also after it has grown: an
-    older mapping lives on as long as somebody holds a view of it.
+    A `view` stays valid when the region grows or is closed: a mapping lives as long as its views.
     """
 
     __slots__ = ("_map", "_view", "fd", "size")
@@ -81,11 +84,17 @@ class Region:
             self._map.madvise(mmap.MADV_REMOVE)
 
     def close(self) -> None:
+        """Give the descriptor and the mapping back; may be called again. Views hold until the last
+        of them goes."""
         self._view = memoryview(b"")
         self._map = None
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            background_free.close(fd)
+
+    def __del__(self) -> None:
+        with contextlib.suppress(OSError):
+            self.close()
 
     def _remap(self, size: int) -> None:
         # The old mapping is not closed here: views of it may be in use, and it is unmapped

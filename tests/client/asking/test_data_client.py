@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workbench.client.asking.data_client import TENSORS, DataClient
+from workbench.client.asking.data_client import DataClient
 from workbench.core.status import Code, ServingError
+from workbench.ipc import TENSORS
 from workbench.ipc.frames import decode_message, encode_message
 from workbench.processes.lifetime import ProcessId
 from workbench.processes.registry import Entry

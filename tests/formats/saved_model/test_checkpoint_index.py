@@ -16,7 +16,6 @@ from workbench.formats.saved_model.checkpoint_index import (
     DamagedIndex,
     missing_data,
     read_index,
-    varint,
 )
 
 MAGIC = struct.pack("<Q", 0xDB4775248B80FB57)
@@ -125,14 +124,6 @@ def test_garbage_is_damaged_or_compressed(garbage: bytes) -> None:
             read_index(file.name)
         except (DamagedIndex, CompressedIndex):
             pass
-
-
-@given(st.integers(0, 2**64 - 1), st.binary(max_size=3))
-def test_variable_length_integers(value: int, after: bytes) -> None:
-    data = number(value)
-    assert varint(data + after, 0) == (value, len(data))
-    with pytest.raises(IndexError):
-        varint(data[:-1], 0)
 
 
 def test_missing_data_in_words(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from workbench.formats.wire.protobuf import field
 from workbench.formats.wire.tensor_proto import (
     decode_tensor,
     decode_varints,
+    encode_portable,
     encode_tensor,
     encode_tensors,
     encode_varints,
@@ -187,3 +190,14 @@ def test_no_bytes_do_harm(data: bytes) -> None:
         except ValueError:
             continue
         assert array.size <= 2**29
+
+
+def test_what_every_reader_takes() -> None:
+    strings = np.array([[b"a", b"bc"]], object)
+    assert encode_portable(np.array([1.5], np.float32)) == (
+        b"\x08\x01" + b"\x12\x04\x12\x02\x08\x01" + b"\x22\x04" + struct.pack("<f", 1.5)
+    )
+    assert encode_portable(strings) == (
+        b"\x08\x07" + b"\x12\x08\x12\x02\x08\x01\x12\x02\x08\x02" + b"\x42\x01a\x42\x02bc"
+    )
+    assert encode_portable(np.array(7)) == b"\x08\x09\x12\x00\x22\x08" + struct.pack("<q", 7)

@@ -576,7 +576,7 @@ def test_a_stream_catches_up(planes: Planes, server: Server) -> None:
 def test_a_stream_tells_how_much_is_not_kept_any_more(
     planes: Planes, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workbench.server.control.control_plane._STREAM_BACKLOG", 2)
+    monkeypatch.setattr("workbench.server.control.events_routes._STREAM_BACKLOG", 2)
     last = server.core.events.last_seq
     for _ in range(5):
         add_event(planes, "one of many")

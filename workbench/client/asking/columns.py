@@ -185,7 +185,7 @@ def column_values(column: Any, info: TensorInfo, label: str) -> Any:
     kind = getattr(column.dtype, "kind", "O")
     plain = not _is_extension(column.dtype)
     # In a plain column of floats NaN may be a value; elsewhere it marks a missing value.
-    if plain and (kind in "biu" or (kind in "fc" and info.dtype in _FLOATS)):
+    if plain and (kind in "biu" or (kind in "fc" and _holds_floats(info.dtype))):
         return column.to_numpy()
     if kind in "Mm" or str(column.dtype).startswith("period"):
         what = "durations" if kind == "m" else "dates"
@@ -206,7 +206,10 @@ def column_values(column: Any, info: TensorInfo, label: str) -> Any:
     return column.to_numpy()
 
 
-_FLOATS = frozenset({"float", "double", "half", "bfloat16", "complex64", "complex128"})
+def _holds_floats(dtype: str) -> bool:
+    from workbench.formats.dtypes import BY_NAME
+
+    return dtype in BY_NAME and BY_NAME[dtype].kind in "fc"
 
 
 def _is_extension(dtype: Any) -> bool:

@@ -12,21 +12,15 @@ import orjson
 
 from workbench.core.signature import Signature
 from workbench.core.status import Code, ServingError, unavailable
-from workbench.formats.http_status import HTTP_STATUS
+from workbench.formats.http_status import PRECONDITION_FAILED, code_of_status
+from workbench.ipc import TENSORS
 from workbench.processes import registry
 from workbench.processes.registry import Entry
 
 if TYPE_CHECKING:
     import numpy as np
 
-TENSORS = "application/x-workbench-tensors"
 _TIMEOUT_SECONDS = 60.0
-
-_OUTDATED = 412  # Precondition Failed: the request was made for another signature.
-
-# Where several codes have one status, the first one in the table.
-_CODES = {status: code for code, status in reversed(list(HTTP_STATUS.items()))}
-_CODES[413] = Code.INVALID_ARGUMENT  # Content Too Large
 
 
 class SignatureChanged(ServingError):
@@ -137,11 +131,11 @@ def _refusal(status: int, data: bytes) -> ServingError:
     """The error in an answer whose status is not 200."""
     try:
         about = orjson.loads(data)
-        if status == _OUTDATED:
+        if status == PRECONDITION_FAILED:
             return SignatureChanged(about["error"], Signature.from_json(about["signature"]))
-        return ServingError(_CODES.get(status, Code.UNKNOWN), about["error"])
+        return ServingError(code_of_status(status), about["error"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        return ServingError(_CODES.get(status, Code.UNKNOWN), f"HTTP status {status}")
+        return ServingError(code_of_status(status), f"HTTP status {status}")
 
 
 def _exchange(

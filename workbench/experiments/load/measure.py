@@ -10,12 +10,12 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.client.asking.data_client import TENSORS
 from workbench.client.server import ServerClient
 from workbench.core.status import failed_precondition
 from workbench.experiments.load.generator import Closed, LoadJob, run_load
 from workbench.experiments.load.server_load import Payload, run_engine
 from workbench.formats.wire.predict_message import METHOD, predict_request
+from workbench.ipc import TENSORS
 from workbench.load.arrivals import Schedule
 
 Where = Literal["engine", "rest", "grpc"]

@@ -1,8 +1,8 @@
-"""Reading a checkpoint's index: which tensors its data files must hold, and how many bytes.
+"""Reads a checkpoint's index: which tensors its data files must hold, and how many bytes.
 
-`variables.index` is a sorted string table (LevelDB's table format) from tensor name to
-`BundleEntryProto`. From it follows, without TensorFlow and without touching the data, how
-large each data file must be once it is complete, and how much memory the weights will take.
+`variables.index` is a sorted string table (LevelDB's table format) from a tensor's name to its
+`BundleEntryProto`. It tells how large each data file is once it is complete, and how much memory
+the weights will take, without TensorFlow and without touching the data.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from workbench.formats.saved_model.lack import Lack, incomplete, missing
+from workbench.formats.wire.protobuf import MalformedMessage, fields, read_varint
 
 _FOOTER_BYTES = 48
 _MAGIC = 0xDB4775248B80FB57
@@ -55,7 +56,7 @@ def read_index(path: str) -> CheckpointIndex:
         data = file.read()
     try:
         return _parse(data)
-    except (IndexError, struct.error) as error:
+    except (MalformedMessage, IndexError, struct.error) as error:
         raise DamagedIndex(f"{path}: {error}") from error
 
 
@@ -71,11 +72,11 @@ def _parse(data: bytes) -> CheckpointIndex:
     for _key, handle in _entries(_block(data, offset, size)):
         block_offset, block_size, _ = _handle(handle, 0)
         for key, value in _entries(_block(data, block_offset, block_size)):
-            fields = _proto(value)
+            entry = {n: v for n, v in fields(value) if isinstance(v, int)}
             if key == b"":
-                shards = fields.get(1, 1)
+                shards = entry.get(1, 1)
                 continue
-            shard, start, length = fields.get(3, 0), fields.get(4, 0), fields.get(5, 0)
+            shard, start, length = entry.get(3, 0), entry.get(4, 0), entry.get(5, 0)
             weights += length
             shard_bytes[shard] = max(shard_bytes.get(shard, 0), start + length)
     return CheckpointIndex(shard_bytes, shards, weights)
@@ -96,9 +97,9 @@ def _entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
     key = b""
     at = 0
     while at < end:
-        shared, at = varint(block, at)
-        fresh, at = varint(block, at)
-        length, at = varint(block, at)
+        shared, at = read_varint(block, at)
+        fresh, at = read_varint(block, at)
+        length, at = read_varint(block, at)
         key = key[:shared] + block[at : at + fresh]
         at += fresh
         yield key, block[at : at + length]
@@ -106,38 +107,9 @@ def _entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _handle(data: bytes, at: int) -> tuple[int, int, int]:
-    offset, at = varint(data, at)
-    size, at = varint(data, at)
+    offset, at = read_varint(data, at)
+    size, at = read_varint(data, at)
     return offset, size, at
-
-
-def varint(data: bytes, at: int) -> tuple[int, int]:
-    """A variable-length integer at `at`, and where it ends; IndexError where it is cut off."""
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-
-
-def _proto(data: bytes) -> dict[int, int]:
-    """The integer fields of a protocol buffer message; all others are stepped over."""
-    fields: dict[int, int] = {}
-    at = 0
-    while at < len(data):
-        tag, at = varint(data, at)
-        kind = tag & 7
-        if kind == 0:
-            fields[tag >> 3], at = varint(data, at)
-        elif kind == 2:
-            length, at = varint(data, at)
-            at += length
-        else:
-            at += 4 if kind == 5 else 8
-    return fields
 
 
 def missing_data(variables: str) -> Lack | None:

@@ -1,4 +1,4 @@
-"""What a damaged file of a model probably is, in words, and what mends it."""
+"""Guesses how a file of a model was damaged, and names the cure."""
 
 from __future__ import annotations
 

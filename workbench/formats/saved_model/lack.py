@@ -1,4 +1,4 @@
-"""What a version's folder lacks to be loaded."""
+"""What a version's folder still lacks before it can be loaded."""
 
 from __future__ import annotations
 

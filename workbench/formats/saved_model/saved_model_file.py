@@ -1,8 +1,8 @@
-"""Reading the outline of `saved_model.pb`: is it all there, and which other files must be?
+"""Reads the outline of `saved_model.pb`: whether the file is complete, and which others it needs.
 
-A protocol buffer is a run of fields, each with its length before it. Walking from field to
-field shows where a file that is still being copied breaks off, and the few fields of interest
-name the other files of the SavedModel, without TensorFlow and without reading the graph.
+A protocol buffer is a run of fields, each with its length before it. Walking from field to field
+shows where a file that is still being copied breaks off. A few fields name the other files of the
+SavedModel. This needs neither TensorFlow nor reading the graph.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from workbench.formats.saved_model.checkpoint_index import varint
+from workbench.formats.wire.protobuf import TruncatedMessage, read_varint
 
 # Numbers of fields in `saved_model.proto` and `meta_graph.proto`.
 _META_GRAPHS = 2
@@ -77,14 +77,14 @@ def _fields(file: BinaryIO, at: int, end: int) -> Iterator[tuple[int, int, int]]
         file.seek(at)
         head = file.read(min(_HEAD_BYTES, end - at))
         try:
-            tag, used = varint(head, 0)
+            tag, used = read_varint(head, 0)
             if tag & 7 == 2:
-                length, used = varint(head, used)
+                length, used = read_varint(head, used)
             elif tag & 7 == 0:
-                length, (_, used) = 0, varint(head, used)
+                length, (_, used) = 0, read_varint(head, used)
             else:
                 raise NotSavedModel(f"field {tag >> 3} has the wire type {tag & 7}")
-        except IndexError:
+        except TruncatedMessage:
             raise TruncatedFile("it ends within a field's head") from None
         start, at = at + used, at + used + length
         if at > end:

@@ -1,7 +1,7 @@
-"""What is recorded with a version besides its SavedModel: `assets.extra/workbench.json`.
+"""`assets.extra/workbench.json`: what a version records besides its SavedModel.
 
-The client writes it when it saves a version, and the worker reads it before it loads the graph.
-The file goes along wherever the folder is copied; TensorFlow Serving ignores it.
+The client writes it when it saves a version, and the worker reads it before it loads the graph. It
+is copied with the folder; TensorFlow Serving ignores it.
 """
 
 from __future__ import annotations

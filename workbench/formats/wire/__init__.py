@@ -1,8 +1,8 @@
 """Protocol buffers on the wire.
 
 `protobuf` reads and writes the wire format itself. `tensor_proto`, `tf_example` and
-`predict_message` are messages that are too hot for generated code; `messages` declares all others
-of TensorFlow Serving.
+`predict_message` handle messages for which generated code is too slow; `messages` declares all
+other messages of TensorFlow Serving.
 """
 
 __all__ = ["protobuf", "tensor_proto", "tf_example", "predict_message", "messages"]

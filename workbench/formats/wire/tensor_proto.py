@@ -17,67 +17,27 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 
-from workbench.formats.dtypes import STRING, dtype_name, number_kind, numpy_dtype
+from workbench.formats.dtypes import (
+    BY_NAME,
+    BY_NUMBER,
+    STRING,
+    dtype_name,
+    number_kind,
+    numpy_dtype,
+)
 from workbench.formats.wire.protobuf import field, fields
 
 _MAX_SPLAT_BYTES = 2**31
 """A short message must not ask for more memory than the longest one could have filled."""
 _DTYPE, _SHAPE, _CONTENT = 1, 2, 4
-_STRING_VAL = 8
 assert sys.byteorder == "little", "tensors travel in little-endian byte order"
 
 
-class _Values(NamedTuple):
-    """The typed field of a dtype: its number, and what its packed bytes hold."""
-
-    number: int
-    stored: str  # numpy dtype of fixed-size values, or "varint"
-
-
-_HALF, _INT, _FLOAT8 = _Values(13, "varint"), _Values(7, "varint"), _Values(18, "u1")
-_FIELDS: dict[str, _Values] = {
-    "float": _Values(5, "<f4"),
-    "double": _Values(6, "<f8"),
-    "complex64": _Values(9, "<c8"),
-    "complex128": _Values(12, "<c16"),
-    "half": _HALF,
-    "bfloat16": _HALF,
-    "int8": _INT,
-    "int16": _INT,
-    "int32": _INT,
-    "uint8": _INT,
-    "uint16": _INT,
-    "int64": _Values(10, "varint"),
-    "bool": _Values(11, "varint"),
-    "uint32": _Values(16, "varint"),
-    "uint64": _Values(17, "varint"),
-    "float8_e5m2": _FLOAT8,
-    "float8_e4m3fn": _FLOAT8,
-    "float8_e4m3fnuz": _FLOAT8,
-    "float8_e4m3b11fnuz": _FLOAT8,
-    "float8_e5m2fnuz": _FLOAT8,
-    "int4": _INT,
-    "uint4": _INT,
-    "int2": _INT,
-    "uint2": _INT,
-    STRING: _Values(_STRING_VAL, ""),
-}
-
-# `DataType` of types.proto.
-# fmt: off
-_NUMBERS: dict[str, int] = {
-    "float": 1, "double": 2, "int32": 3, "uint8": 4, "int16": 5, "int8": 6, STRING: 7,
-    "complex64": 8, "int64": 9, "bool": 10, "bfloat16": 14, "uint16": 17, "complex128": 18,
-    "half": 19, "uint32": 22, "uint64": 23, "float8_e5m2": 24, "float8_e4m3fn": 25,
-    "float8_e4m3fnuz": 26, "float8_e4m3b11fnuz": 27, "float8_e5m2fnuz": 28, "int4": 29, "uint4": 30,
-    "int2": 31, "uint2": 32,
-}
-# fmt: on
-_NAMES = {number: name for name, number in _NUMBERS.items()}
+_PACKED_AS_THEY_ARE = frozenset({5, 6, 9, 12, 18})
+"""Fields whose packed values are numpy's own bytes; those of all others but strings are varints."""
 
 
 def decode_tensor(message: bytes) -> np.ndarray:
@@ -97,9 +57,10 @@ def decode_tensor(message: bytes) -> np.ndarray:
             content = value
         else:
             typed.setdefault(at, []).append(value)
-    name = _NAMES.get(number)
-    if name is None:
+    known = BY_NUMBER.get(number)
+    if known is None:
         raise ValueError(f"dtype {number} cannot be served")
+    name = known.name
     shape = _decode_shape(shape_proto)
     count = math.prod(shape)
     dtype = numpy_dtype(name)
@@ -113,10 +74,10 @@ def decode_tensor(message: bytes) -> np.ndarray:
         return np.frombuffer(content, dtype).reshape(shape)
     if count * dtype.itemsize > _MAX_SPLAT_BYTES:
         raise ValueError(f"{count} elements are too many for a message")
-    values = typed.get(_FIELDS[name].number, [])
+    values = typed.get(known.field, [])
     if name == STRING:
         return _strings([v for v in values if isinstance(v, bytes)], shape, count)
-    array = _decode_values(values, _FIELDS[name].stored, dtype)
+    array = _decode_values(values, known.field, dtype)
     if len(array) > count:
         array = array[:count]
     elif len(array) < count:
@@ -132,23 +93,29 @@ def encode_tensor(array: np.ndarray, as_content: bool = False) -> bytes:
     """A serialised `TensorProto` with every element in its typed field (`AsProtoField`), or all
     of them together in `tensor_content` (`AsProtoTensorContent`)."""
     name = dtype_name(array.dtype)
-    head = field(_DTYPE, _NUMBERS[name]) + field(_SHAPE, _encode_shape(array.shape))
-    number, stored = _FIELDS[name]
+    known = BY_NAME[name]
+    head = field(_DTYPE, known.number) + field(_SHAPE, _encode_shape(array.shape))
     if name == STRING:
         texts = [v if isinstance(v, bytes) else str(v).encode() for v in array.ravel()]
         if as_content and texts:
             lengths = encode_varints(np.array([len(text) for text in texts], np.int64))
             return head + field(_CONTENT, lengths + b"".join(texts))
-        return head + b"".join(field(number, text) for text in texts)
+        return head + b"".join(field(known.field, text) for text in texts)
     if array.size == 0:
         return head
     if as_content:
         return head + field(_CONTENT, array.tobytes())
-    if stored != "varint":
-        return head + field(number, array.tobytes())
-    if name in ("half", "bfloat16"):
+    if known.field in _PACKED_AS_THEY_ARE:
+        return head + field(known.field, array.tobytes())
+    if known.kind == "f":  # of 16 bits: `half_val` holds the bits
         array = np.ascontiguousarray(array).view(np.uint16)
-    return head + field(number, encode_varints(array))
+    return head + field(known.field, encode_varints(array))
+
+
+def encode_portable(array: np.ndarray) -> bytes:
+    """A serialised `TensorProto` that every reader takes: numbers in `tensor_content`, strings in
+    `string_val` (TensorFlow's Python reads no strings from `tensor_content`)."""
+    return encode_tensor(array, as_content=dtype_name(array.dtype) != STRING)
 
 
 def encode_tensors(
@@ -212,9 +179,9 @@ def encode_varints(array: np.ndarray) -> bytes:
     return out.tobytes()
 
 
-def _decode_values(values: list[int | bytes], stored: str, dtype: np.dtype) -> np.ndarray:
+def _decode_values(values: list[int | bytes], number: int, dtype: np.dtype) -> np.ndarray:
     """The values of a typed field, packed or one by one, as protocol buffers allow both."""
-    if stored == "varint":
+    if number not in _PACKED_AS_THEY_ARE:
         packed = [v for v in values if isinstance(v, bytes)]
         if len(packed) == len(values):
             numbers = decode_varints(b"".join(packed))
@@ -233,8 +200,7 @@ def _decode_values(values: list[int | bytes], stored: str, dtype: np.dtype) -> n
         return bits
     data = b"".join(v for v in values if isinstance(v, bytes))
     whole = len(data) // dtype.itemsize * dtype.itemsize
-    floats: np.ndarray = np.frombuffer(data[:whole], stored).view(dtype)
-    return floats
+    return np.frombuffer(data[:whole], dtype)
 
 
 def _strings(values: list[bytes], shape: tuple[int, ...], count: int) -> np.ndarray:

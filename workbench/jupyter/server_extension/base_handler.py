@@ -13,26 +13,31 @@ from jupyter_server.base.handlers import APIHandler
 
 from workbench.client.display.exact_numbers import exact
 from workbench.core.status import Code, ServingError, invalid_argument
+from workbench.formats.http_status import HTTP_STATUS
 from workbench.jupyter.server_extension import servable_folders
 from workbench.processes import paths
 
 RESOURCE = "workbench"
 """The name under which authorisers know these routes."""
 
+# As the data plane, but for two things. A precondition that fails is a conflict with the state of a
+# server, which pages tell from a malformed request. And what a model server failed at, or refused
+# to its owner, is no fault of this server's (502).
 _STATUS = {
-    Code.INVALID_ARGUMENT: 400,
-    Code.OUT_OF_RANGE: 400,
-    Code.PERMISSION_DENIED: 403,
-    Code.NOT_FOUND: 404,
-    Code.ALREADY_EXISTS: 409,
+    **HTTP_STATUS,
     Code.FAILED_PRECONDITION: 409,
-    Code.ABORTED: 409,
-    Code.RESOURCE_EXHAUSTED: 429,
-    Code.UNAVAILABLE: 503,
-    Code.DEADLINE_EXCEEDED: 504,
+    **dict.fromkeys(
+        (
+            Code.CANCELLED,
+            Code.UNKNOWN,
+            Code.UNIMPLEMENTED,
+            Code.INTERNAL,
+            Code.DATA_LOSS,
+            Code.UNAUTHENTICATED,
+        ),
+        502,
+    ),
 }
-# A refusal of the model server's own, such as a version that does not load, is no fault here.
-_REFUSED_BY_SERVER = 502
 
 _MODEL = re.compile(r"[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]{0,254}\Z")
 
@@ -142,7 +147,7 @@ class Handler(APIHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None))[1]
         if isinstance(error, ServingError):
-            self.set_status(_STATUS.get(error.code, _REFUSED_BY_SERVER))
+            self.set_status(_STATUS[error.code])
             self.finish({"code": error.code.name, "message": error.message})
         else:
             # Jupyter Server names the status and keeps an exception's own words in its log.

@@ -1,7 +1,8 @@
 """The control plane: JSON over a unix socket that only its user can open.
 
-`control_plane` has the routes over models and the server; `handling` is what all routes share.
-`memory_routes`, `pulse_route`, `warmup_route` and `engine_route` have one subject each.
+`control_plane` listens and has the table of routes. `handling` is what all routes share. Each other
+module has the routes of one subject: `process_routes`, `models_routes`, `events_routes`,
+`memory_routes`, `pulse_route`, `warmup_route` and `engine_route`.
 """
 
 __all__ = ["control_plane"]

@@ -3,9 +3,9 @@
     POST   /models/NAME/engine-load
 
 The body names the load: `inputs`, a list of requests as base64 of `ipc.frames.encode_message`;
-`seconds`; `callers`, or a `schedule` (`load.arrivals.Schedule`); and, if wanted, `signature` and
-`timeout_seconds`. The answer holds an array for each column, compressed and in base64. A caller
-that goes away ends the load.
+`seconds`; `callers`, or a `schedule` (`load.arrivals.Schedule`); and optionally `signature` and
+`timeout_seconds`. The answer holds an array for each column, compressed and in base64. The load
+ends when its caller disconnects.
 """
 
 from __future__ import annotations
@@ -18,41 +18,33 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-import tornado.web
 
 from workbench.core.signature import DEFAULT_SIGNATURE
-from workbench.core.status import ServingError, invalid_argument
-from workbench.formats.http_status import HTTP_STATUS
+from workbench.core.status import invalid_argument
 from workbench.ipc.frames import decode_message
 from workbench.load.arrivals import Schedule
+from workbench.server.control.handling import Handler
 from workbench.server.engine.batching.batch_records import BatchRecord
-from workbench.server.engine.engine import ServerCore
 from workbench.server.engine.engine_load import EngineLoad, EngineRun, run_engine_load
 
 _QUICK_COMPRESSION = 1
 
 
-class EngineLoadHandler(tornado.web.RequestHandler):
+class _EngineLoad(Handler):
     """One load; see the module."""
 
-    def initialize(self, core: ServerCore) -> None:
-        self._core = core
-        self._load: asyncio.Task[EngineRun] | None = None
+    _load: asyncio.Task[EngineRun] | None = None
 
     async def post(self, name: str) -> None:
-        self.set_header("Content-Type", "application/json")
+        load = read_load(self.request.body)
+        self._load = asyncio.ensure_future(
+            run_engine_load(self.manager, self.core.scheduler, name, load)
+        )
         try:
-            load = read_load(self.request.body)
-            self._load = asyncio.ensure_future(
-                run_engine_load(self._core.manager, self._core.scheduler, name, load)
-            )
             run = await self._load
-        except ServingError as error:
-            self.set_status(HTTP_STATUS[error.code])
-            self.finish(orjson.dumps({"code": error.code.name, "error": error.message}))
-            return
         except asyncio.CancelledError:
             return  # the caller is gone
+        self.set_header("Content-Type", "application/json")
         self.finish(await asyncio.to_thread(encode_run, run))
 
     def on_connection_close(self) -> None:
@@ -103,3 +95,6 @@ def encode_run(run: EngineRun) -> bytes:
 
 def _pack(values: array[int]) -> str:
     return base64.b64encode(zlib.compress(values.tobytes(), _QUICK_COMPRESSION)).decode("ascii")
+
+
+ROUTES = ((r"/models/([^/]+)/engine-load", _EngineLoad),)

@@ -1,4 +1,4 @@
-"""What the routes of the control plane have in common."""
+"""What all routes of the control plane share: the server they serve, errors, bodies, arguments."""
 
 from __future__ import annotations
 
@@ -6,26 +6,54 @@ import asyncio
 import math
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 import tornado.web
 
 from workbench.core.setting_kinds import INT64_MAX
-from workbench.core.status import ServingError, invalid_argument
+from workbench.core.status import ServingError, invalid_argument, not_found
 from workbench.formats.http_status import HTTP_STATUS
+from workbench.server.engine.engine import ServerCore
+from workbench.server.engine.versions.model import Model
 
-if TYPE_CHECKING:
-    from workbench.server.control.control_plane import ControlPlane
+
+class Plane:
+    """What the routes look at and change.
+
+    Args:
+        describe: what the process knows of itself (name, address ...), without secrets.
+        on_change: called after each change of the settings, to keep them on disk.
+        shutdown: begins the end of the process; gets a reason in words.
+    """
+
+    def __init__(
+        self,
+        core: ServerCore,
+        describe: Callable[[], dict[str, Any]],
+        on_change: Callable[[], None],
+        shutdown: Callable[[str], None],
+    ) -> None:
+        self.core = core
+        self.describe = describe
+        self.on_change = on_change
+        self.shutdown = shutdown
 
 
 class Handler(tornado.web.RequestHandler):
     """Errors as JSON with a code and a message; bodies as JSON objects."""
 
-    def initialize(self, plane: ControlPlane) -> None:
+    def initialize(self, plane: Plane) -> None:
         self.plane = plane
         self.core = plane.core
         self.manager = plane.core.manager
+
+    def model(self, name: str) -> Model:
+        """The model of that name; raises NOT_FOUND."""
+        model = self.manager.models.get(name)
+        if model is None:
+            raise not_found(f"Could not find model {name}")
+        return model
 
     def body(self) -> dict[str, Any]:
         if not self.request.body:
@@ -66,7 +94,7 @@ class Handler(tornado.web.RequestHandler):
         self.finish(orjson.dumps(data))
 
     async def answer_from_thread(self, data: Callable[[], Any]) -> None:
-        """Answer with what `data` makes; it is made, and written as JSON, in a thread."""
+        """Answer with the result of `data`, which is called, and written as JSON, in a thread."""
         body = await asyncio.to_thread(lambda: orjson.dumps(data()))
         self.set_header("Content-Type", "application/json")
         self.finish(body)

@@ -3,8 +3,9 @@
 GET /memory                      every process now, exactly: {"now", "samples": [...]}
 GET /memory?since=T&points=N     samples later than T (monotonic seconds), about N a process;
                                  &columns=1: {"now", "columns": {name: [...]}} instead
-GET /memory/ledger               who holds what of each device, with budget and notes
-POST /models/NAME/fit            {"path": P}: what it would take, under each transition
+GET /memory/ledger               the holders of each device's memory, with budget and notes
+POST /models/NAME/fit            {"path": P}: would that SavedModel fit as the next version, under
+                                 each transition policy?
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from workbench.server.engine.memory.memory_ledger import Sample
 _COLUMNS = ("monotonic", "wall", "pid", "role", "model", "version", "pss", "uss", "measured")
 
 
-class MemoryHandler(Handler):
+class _Memory(Handler):
     async def get(self) -> None:
         since = self.number("since", -1.0)
         points = self.number("points", 0)
@@ -41,7 +42,7 @@ class MemoryHandler(Handler):
         await self.answer_from_thread(data)
 
 
-class LedgerHandler(Handler):
+class _Ledger(Handler):
     async def get(self) -> None:
         ledger = self.core.ledger
         budget = self.core.reservations.budget.to_json()
@@ -55,10 +56,10 @@ class LedgerHandler(Handler):
         )
 
 
-class FitHandler(Handler):
+class _Fit(Handler):
     async def post(self, name: str) -> None:
-        model = self.manager.models.get(name)
-        if model is None or model.removed:
+        model = self.model(name)
+        if model.removed:
             raise not_found(f"Could not find model {name}")
         path = self.body().get("path")
         if not isinstance(path, str) or not os.path.isabs(path):
@@ -82,3 +83,10 @@ def _columns(samples: Sequence[Sample]) -> dict[str, list[Any]]:
         for name, value in sample.to_json().items():
             columns[name].append(value)
     return columns
+
+
+ROUTES = (
+    (r"/memory", _Memory),
+    (r"/memory/ledger", _Ledger),
+    (r"/models/([^/]+)/fit", _Fit),
+)

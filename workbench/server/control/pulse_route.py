@@ -1,9 +1,9 @@
-"""The control plane's route for live views: all that is new of one model, in one answer.
+"""The control plane's route for live views: everything new about one model, in one answer.
 
     GET    /models/NAME/pulse?events=SEQ&memory=T&traffic=T
 
-A view asks again and again, each time with the marks of the answer before, and so gets each
-happening once. `events` is a sequence number, `memory` and `traffic` are monotonic seconds.
+A view polls, each time with the marks of the answer before, and so gets each event once. `events`
+is a sequence number, `memory` and `traffic` are monotonic seconds.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ import time
 from typing import Any
 
 from workbench.core.events import log_line
-from workbench.core.status import not_found
 from workbench.server.control.handling import Handler
 
 _MOST_EVENTS = 2000
 
 
-class PulseRoute(Handler):
+class _Pulse(Handler):
     """See the module. The answer holds
 
     * `now` (monotonic) and `wall`, both in seconds; `seq`, the last event's number;
@@ -27,13 +26,11 @@ class PulseRoute(Handler):
     """
 
     def get(self, name: str) -> None:
-        model = self.manager.models.get(name)
-        if model is None:
-            raise not_found(f"Could not find model {name}")
+        model = self.model(name)
         log = self.core.events
         seq = int(self.number("events", log.last_seq))
         if seq > log.last_seq:
-            # It is from before a restart of the server: the log has begun anew.
+            # The mark is from before a restart of the server, which began a new log.
             seq = 0
         now = time.monotonic()
         traffic = self.number("traffic", now)
@@ -63,3 +60,6 @@ class PulseRoute(Handler):
                 "dots": model.traffic.dots(traffic),
             }
         )
+
+
+ROUTES = ((r"/models/([^/]+)/pulse", _Pulse),)

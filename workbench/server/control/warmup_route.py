@@ -1,8 +1,8 @@
 """The control plane's route for recording warm-up requests.
 
 POST   /models/NAME/warmup           record; {"requests": N, "version": V or absent}
-GET    /models/NAME/warmup           how far the recording is
-DELETE /models/NAME/warmup           write what has been recorded so far
+GET    /models/NAME/warmup           the progress of the recording
+DELETE /models/NAME/warmup           end the recording, and write what it has
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from workbench.server.control.handling import Handler
 from workbench.server.engine.telemetry.warmup_recorder import WarmupRecording, record_warmup
 
 
-class WarmupRoute(Handler):
-    """The recordings of one model's versions; the last one started is the one meant."""
+class _Warmup(Handler):
+    """The recordings of one model's versions; a route means the one started last."""
 
     def post(self, name: str) -> None:
         data = self.body()
@@ -41,3 +41,6 @@ class WarmupRoute(Handler):
                 if served.recording is not None:
                     return served.recording
         raise not_found(f"No warm-up requests of {name} are being recorded")
+
+
+ROUTES = ((r"/models/([^/]+)/warmup", _Warmup),)

@@ -1,11 +1,11 @@
-"""Who may call the data plane, decided from the head of a request before its body is read.
+"""Decides who may call the data plane, from the head of a request, before its body is read.
 
-Three checks, each with its own attacker in mind: the bearer token (another user of the same
-machine), the Host header (a web page that rebinds its own name to 127.0.0.1), the Origin
-header (a web page that calls this server directly).
+Three checks, each against another attacker: the bearer token (another user of the same machine),
+the Host header (a web page that rebinds its own name to 127.0.0.1), and the Origin header (a web
+page that calls this server directly).
 
 The token is accepted in two headers. `Authorization: Bearer TOKEN` is the usual one. Behind a proxy
-that takes `Authorization` for itself, `X-Workbench-Token: TOKEN` carries it. gRPC's metadata have
+that takes `Authorization` for itself, `X-Workbench-Token: TOKEN` carries it. gRPC's metadata use
 the same two names.
 """
 

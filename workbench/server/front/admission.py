@@ -1,7 +1,7 @@
-"""How much a server takes on at a time, over all connections: beyond that it refuses at once.
+"""Limits how much a server takes on at a time, over all connections; it refuses the rest at once.
 
-A server that accepts whatever comes answers everybody late. What is bounded is what has been
-accepted and not been answered: requests, and the bytes of their bodies.
+A server that accepts everything answers everybody late. The limits are on requests that are
+accepted and not yet answered, and on the bytes of their bodies.
 """
 
 from __future__ import annotations
@@ -15,8 +15,12 @@ def retry_after(seconds: int) -> tuple[tuple[str, str], ...]:
 RETRY_AFTER = retry_after(1)
 
 
+HELD_TOO_LONG = "No version came to serve within the time of this request"
+"""The answer to a request that waited for a version until its time was over."""
+
+
 class Admission:
-    """Counts requests in progress and the bytes that are kept for them.
+    """Counts the requests in progress and the bytes kept for them.
 
     Args:
         max_requests, max_bytes: the most there may be at a time.

@@ -1,11 +1,10 @@
-"""Replacing the configuration of a running server: all of its models at once.
+"""Replaces the configuration of a running server: all of its models at once.
 
-What is asked for is TensorFlow Serving's `ServerCore::ReloadConfig`: models that are not listed
-any more are unloaded, new ones loaded, and the caller waits until each new one can be asked or
-has failed. Three things are better on purpose. Everything is checked before anything is
-changed, so that a configuration that is refused leaves no trace. A model without any version
-is reported instead of being waited for without end. And a label may name a version that the
-same configuration brings.
+As in TensorFlow Serving's `ServerCore::ReloadConfig`, models that are no longer listed are
+unloaded, new ones are loaded, and the caller waits until each new one is ready or has failed. Three
+things are better on purpose. Everything is checked before anything is changed, so a refused
+configuration leaves no trace. A model without any version is reported instead of being waited for
+forever. And a label may name a version that the same configuration brings.
 """
 
 from __future__ import annotations
@@ -20,22 +19,22 @@ from workbench.core.model_settings import ModelConfig
 from workbench.core.status import Code, ServingError, failed_precondition
 from workbench.core.versions.states import FINAL_STATES, HarnessState
 from workbench.core.versions.version_policy import parse_version
-from workbench.formats.config_files import model_configs, read_text_proto
+from workbench.formats.config_files import STATED, model_configs, read_text_proto
 from workbench.server.engine.versions.manager import Manager
 from workbench.server.engine.versions.model import Model
 
 _ON_THE_WAY = frozenset(HarnessState) - FINAL_STATES - {HarnessState.READY}
 FILES_SECONDS = 10.0
-"""So long a new model's incomplete version is waited for before it counts as missing."""
+"""How long a new model's incomplete version is waited for before it counts as missing."""
 
 
 class Reloader:
     """Brings the models of a server in line with `ModelServerConfig` messages.
 
     Args:
-        on_change: called when the models have changed, to keep it on disk.
-        defaults: settings of every model that such a message does not speak about.
-        labels_for_unavailable: a new label may also name a version that is not there at all.
+        on_change: called when the models have changed, to save them.
+        defaults: settings of every model that such a message does not state.
+        labels_for_unavailable: a new label may also name a version that does not exist.
     """
 
     def __init__(
@@ -55,7 +54,7 @@ class Reloader:
 
         Raises:
             ServingError: INVALID_ARGUMENT or FAILED_PRECONDITION, and nothing has changed; or
-                UNKNOWN, the configuration is in place and some new model cannot be asked.
+                UNKNOWN, the configuration is in place and some new model is not ready.
         """
         if config.WhichOneof("config") is None:
             return
@@ -78,16 +77,11 @@ class Reloader:
         events.add("models_added")
 
     def _kept(self, asked: ModelConfig) -> ModelConfig:
-        """What such a message cannot say of a model, its transition for one, stays as it is."""
+        """Settings that such a message does not state, such as the transition, stay as they are."""
         model = self._manager.models.get(asked.name)
         if model is None or model.removed:
             return asked
-        return replace(
-            model.config,
-            base_path=asked.base_path,
-            version_policy=asked.version_policy,
-            labels=asked.labels,
-        )
+        return replace(model.config, **{name: getattr(asked, name) for name in STATED})
 
     def _current(self) -> set[str]:
         return {name for name, model in self._manager.models.items() if not model.removed}
@@ -128,10 +122,10 @@ def _brought(config: ModelConfig) -> list[int]:
 
 
 async def wait_until_settled(manager: Manager, names: Iterable[str]) -> dict[str, str]:
-    """Wait until each of these models can be asked, or cannot become so by itself.
+    """Wait until each of these models is ready, or will not become so by itself.
 
     Returns:
-        For each model that cannot be asked the reason, in TensorFlow Serving's layout.
+        For each model that is not ready the reason, in TensorFlow Serving's layout.
     """
     loop = asyncio.get_running_loop()
     started = loop.time()
@@ -156,9 +150,10 @@ async def wait_until_settled(manager: Manager, names: Iterable[str]) -> dict[str
 
 
 def _settled(model: Model, waited: float) -> str | None:
-    """ "" for a model that can be asked, why it cannot be, or None while that is open."""
+    """An empty text for a model that is ready, the reason why it is not, or None while it may
+    become so."""
     coming = [s for s in model.versions.values() if s.harness.state in _ON_THE_WAY]
-    # One that has failed is tried again beside another that serves: nobody need wait for it.
+    # A version that has failed is tried again beside one that serves: there is no need to wait.
     if any(model.ready is None or not s.failed_loads for s in coming):
         return None
     if model.ready is not None:
@@ -169,8 +164,8 @@ def _settled(model: Model, waited: float) -> str | None:
     if ended and not model.waiting:
         served = ended[0]
         error = served.harness.error
-        told = "OK" if error is None else f"{error.code.name}: {error.message}"
-        return f"{{{served.id} due to error: {told}}}"
+        reason = "OK" if error is None else f"{error.code.name}: {error.message}"
+        return f"{{{served.id} due to error: {reason}}}"
     if model.waiting and waited < FILES_SECONDS:
         return None
     reasons = [f"version {v} is not complete: {why}" for v, why in model.waiting.items()]
@@ -189,17 +184,17 @@ def not_available(failures: Mapping[str, str], what: str) -> ServingError:
 async def follow_config_file(
     path: str, seconds: float, reloader: Reloader, complain: Callable[[str], object]
 ) -> None:
-    """Read a `ModelServerConfig` file again and again; reload when it says something new, or
-    when what it says could not be brought about before."""
+    """Poll a `ModelServerConfig` file; reload when its content changes, or when the reload of this
+    content failed before."""
     in_place: bytes | None = None
     while True:
         await asyncio.sleep(seconds)
         try:
             config = await asyncio.to_thread(read_text_proto, path, "ModelServerConfig")
-            said = config.SerializeToString(deterministic=True)
-            if said != in_place:
+            content = config.SerializeToString(deterministic=True)
+            if content != in_place:
                 await reloader.reload(config)
-                in_place = said
+                in_place = content
         except ServingError as error:
             complain(
                 "PollFilesystemAndReloadConfig failed to ReloadConfig: "

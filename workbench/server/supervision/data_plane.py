@@ -17,7 +17,7 @@ from workbench.server.front.grpc.grpc_server import GrpcOptions, GrpcServer
 from workbench.server.front.grpc.services import GrpcService
 from workbench.server.front.http.client_limits import HttpLimits
 from workbench.server.front.http.listener import HttpServer
-from workbench.server.front.metrics.memory_gauges import memory_lines
+from workbench.server.front.metrics.memory_gauges import memory_metrics
 from workbench.server.front.reload import Reloader, follow_config_file
 from workbench.server.front.rest.rest import RestApi
 
@@ -88,7 +88,7 @@ class DataPlane:
             settings.metrics_path,
             settings.check_method_names,
         )
-        self._rest.metrics.more.append(lambda: memory_lines(core.ledger, core.reservations.budget))
+        self._rest.metrics.metrics += memory_metrics(core.ledger, core.reservations.budget)
         limits = HttpLimits()
         connections = connections_for(raise_limit(), limits.max_connections)
         self._http = HttpServer(

@@ -28,7 +28,12 @@ import numpy as np
 
 from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.core.status import Code, ServingError, invalid_argument
-from workbench.formats.signature_checks import check_inputs, check_outputs_exist, examples_signature
+from workbench.formats.signature_checks import (
+    check_inputs,
+    check_outputs_exist,
+    examples_signature,
+    task_method,
+)
 from workbench.formats.wire.protobuf import fields, submessage, submessages
 from workbench.ipc.frames import Tensors
 from workbench.server.worker.loaded_model import LoadedModel, translate
@@ -36,7 +41,6 @@ from workbench.server.worker.loaded_model import LoadedModel, translate
 MAX_RECORDS = 1000
 _FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 _CLASSIFY, _REGRESS, _MULTI_INFERENCE, _SESSION_RUN, _PREDICT, _PREDICT_STREAMED = range(2, 8)
-_METHODS = {"tensorflow/serving/classify": "classify", "tensorflow/serving/regress": "regress"}
 
 Progress = Callable[[str, dict[str, Any]], None]
 
@@ -127,10 +131,8 @@ def _signature(model_spec: bytes) -> str:
 
 def _task(task: bytes, examples: np.ndarray) -> Call:
     """InferenceTask { ModelSpec = 1; method_name = 2 }"""
-    name = submessage(task, 2).decode()
-    if name not in _METHODS:
-        raise ServingError(Code.UNIMPLEMENTED, f"Unsupported signature method_name: {name}")
-    return Call(_METHODS[name], _signature(submessage(task, 1)), {"inputs": examples})
+    method = task_method(submessage(task, 2).decode())
+    return Call(method, _signature(submessage(task, 1)), {"inputs": examples})
 
 
 def _tensors(request: bytes) -> dict[str, np.ndarray]:

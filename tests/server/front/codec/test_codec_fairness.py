@@ -15,6 +15,7 @@ from tests.server.front.codec.codecs import run, spooled
 from tests.server.front.conftest import Planes
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import Code, ServingError
+from workbench.ipc.regions import Region
 from workbench.server.engine.batching.tasks import now_micros
 from workbench.server.front.codec.converter import CodecProcess, _Job
 from workbench.server.front.codec.pool import CodecPool
@@ -98,7 +99,7 @@ def test_a_job_that_was_given_up_before_its_turn_does_not_cost_the_process() -> 
         job = _Job("body", small.size)
         codec._stop(job)
         with pytest.raises(ServingError, match="waited to be converted"):
-            await asyncio.to_thread(codec._converse, job, {}, Spool(os.dup(small.fd), small.size))
+            await asyncio.to_thread(codec._converse, job, {}, Region(os.dup(small.fd)))
         await codec.decode_predict(small, SIGNATURES)
         assert codec.pid == pid
         small.close()

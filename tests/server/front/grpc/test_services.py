@@ -17,7 +17,7 @@ from workbench.formats.wire.messages import message_class
 from workbench.formats.wire.protobuf import field, submessage, submessages
 from workbench.formats.wire.tensor_proto import decode_tensor, encode_tensors
 from workbench.ipc.frames import Tensors
-from workbench.server.front.grpc import services
+from workbench.server.front.grpc import prediction_service, request_messages
 from workbench.server.front.grpc.services import GrpcService
 from workbench.server.front.metrics.prometheus import Metrics
 from workbench.server.front.reload import Reloader
@@ -381,15 +381,16 @@ def test_large_messages_are_read_and_written_beside_the_event_loop(
     seen: dict[str, list[str]] = {}
 
     def note(function: str) -> None:
-        original = getattr(services, function)
+        module = request_messages if function == "decode_tensor" else prediction_service
+        original = getattr(module, function)
 
         def noting(*arguments: Any) -> Any:
             seen.setdefault(function, []).append(threading.current_thread().name)
             return original(*arguments)
 
-        monkeypatch.setattr(services, function, noting)
+        monkeypatch.setattr(module, function, noting)
 
-    for function in ("_read_predict", "decode_tensor", "encode_tensors", "_fill_result"):
+    for function in ("read_predict", "decode_tensor", "encode_tensors", "fill_result"):
         note(function)
     x = np.arange(100_000, dtype=np.float32)
     tensors, answered = client.predict(spec("half"), {"x": x})
@@ -402,12 +403,12 @@ def test_large_messages_are_read_and_written_beside_the_event_loop(
     )
     scores = [row.classes[0].score for row in answer.result.classifications]
     assert scores == [i / 2 + 2 for i in range(10_000)]
-    assert set(seen) == {"_read_predict", "decode_tensor", "encode_tensors", "_fill_result"}
+    assert set(seen) == {"read_predict", "decode_tensor", "encode_tensors", "fill_result"}
     assert not any(loops in threads for threads in seen.values())
     # What is small is read and written where it arrives, which is sooner.
     seen.clear()
     client.predict(spec("half"), {"x": floats(1)})
-    assert set(seen) == {"_read_predict", "decode_tensor", "encode_tensors"}
+    assert set(seen) == {"read_predict", "decode_tensor", "encode_tensors"}
     assert all(threads == [loops] for threads in seen.values())
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import gc
 import gzip
 import os
@@ -45,22 +46,14 @@ def test_a_view_outlives_its_spool() -> None:
     assert str(refused.value) == "This body was closed."
 
 
-def test_without_memfd_it_is_an_unlinked_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(os, "memfd_create")
-    spool = Spool.create()
-    spool.append(b"in a file")
-    assert os.fstat(spool.fd).st_nlink == 0
-    assert bytes(spool.view()) == b"in a file"
-    spool.close()
-
-
 def test_a_forgotten_spool_closes_itself() -> None:
     spool = Spool.create()
-    fd = spool.fd
+    fd, file = spool.fd, os.fstat(spool.fd)
     del spool
     gc.collect()
-    with pytest.raises(OSError):
-        os.fstat(fd)
+    # Another thread may have opened something under that number since.
+    with contextlib.suppress(OSError):
+        assert not os.path.samestat(os.fstat(fd), file)
 
 
 @given(st.lists(st.binary(max_size=8)), st.integers(0, 40), st.integers(0, 40))

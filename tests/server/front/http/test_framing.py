@@ -163,7 +163,7 @@ REFUSED = {
     "HTTP/2.0 in a request line": (
         b"GET / HTTP/2.0\r\n" + HOST + b"\r\n",
         refused(
-            b"505 Server Error", b"This server speaks HTTP/1.1 and HTTP/1.0, not HTTP/2.0."
+            b"505 Server Error", b"This server supports HTTP/1.1 and HTTP/1.0, not HTTP/2.0."
         ),
     ),
     "HTTP/1.2": (b"GET / HTTP/1.2\r\n\r\n", malformed(b"Invalid HTTP version")),

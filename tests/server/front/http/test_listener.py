@@ -25,7 +25,6 @@ from workbench.server.front.http.listener import (
     HttpServer,
     Reply,
     Request,
-    reason_phrase,
 )
 
 DATE = re.compile(rb"Date: [A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT\r\n")
@@ -337,16 +336,6 @@ def test_the_page_without_a_handler_is_libevents() -> None:
         b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD>"
         b"<BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
     )
-
-
-def test_reason_phrases_are_libevents() -> None:
-    statuses = (200, 400, 401, 404, 408, 409, 413, 429, 431, 499, 500, 501, 503, 504, 507)
-    assert [reason_phrase(status) for status in statuses] == [
-        "OK", "Bad Request", "Unauthorized", "Not Found", "Request Time-out", "Conflict",
-        "Request Entity Too Large", "Client Error", "Client Error", "Client Error",
-        "Internal Server Error", "Not Implemented", "Service Unavailable", "Gateway Time-out",
-        "Server Error",
-    ]  # fmt: skip
 
 
 # --- handlers and replies -----------------------------------------------------------------------

@@ -7,11 +7,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from workbench.core.memory.budget import Budget
 from workbench.core.memory.ledger import Cell, Machine
 from workbench.server.engine.memory.memory_ledger import Account, MemoryLedger
-from workbench.server.front.metrics.memory_gauges import memory_lines
+from workbench.server.front.metrics.memory_gauges import memory_metrics
 
 
 def page(ledger: MemoryLedger, budget: Budget) -> dict[str, list[tuple[dict[str, str], float]]]:
-    text = "\n".join(memory_lines(ledger, budget)) + "\n"
+    text = "".join(f"{line}\n" for m in memory_metrics(ledger, budget) for line in m.lines())
     return {
         family.name: [(sample.labels, sample.value) for sample in family.samples]
         for family in text_string_to_metric_families(text)

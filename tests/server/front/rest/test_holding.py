@@ -20,7 +20,7 @@ from tests.servers import Server
 from workbench.core.status import Code, ServingError
 from workbench.core.versions.holding import MAX_HELD, MAX_HELD_BYTES
 from workbench.formats.wire.protobuf import field
-from workbench.server.front.rest.rest import HELD_TOO_LONG
+from workbench.server.front.admission import HELD_TOO_LONG
 
 PREDICT = ("POST", "/v1/models/half:predict", {"instances": [2.0]})
 SPEC = field(1, field(1, b"half"))

@@ -20,11 +20,12 @@ from tests.server.front.conftest import TOKEN, Planes
 from tests.servers import Server
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.signature import Signature, TensorInfo
+from workbench.ipc import TENSORS
 from workbench.ipc.frames import decode_message, encode_message
 from workbench.server.front.access import NEEDS_TOKEN
 from workbench.server.front.http.listener import NOT_FOUND_PAGE
-from workbench.server.front.rest import rest as rest_module
-from workbench.server.front.rest.rest import TENSORS
+from workbench.server.front.rest import examples as examples_module
+from workbench.server.front.rest import predict as predict_module
 
 pytestmark = pytest.mark.usefixtures("catalog")
 
@@ -336,8 +337,8 @@ def test_what_is_read_slowly_is_not_read_on_the_loop(
     def refuse(*_: Any) -> NoReturn:
         raise AssertionError("read on the event loop")
 
-    monkeypatch.setattr(rest_module, "decode_predict", refuse)
-    monkeypatch.setattr(rest_module, "decode_examples", refuse)
+    monkeypatch.setattr(predict_module, "decode_predict", refuse)
+    monkeypatch.setattr(examples_module, "decode_examples", refuse)
     numbers = ",".join(["1.0"] * count)
     body = f'{{"instances": [{numbers}, Infinity, 1.0]}}'.encode() + b" " * 8192
     answer = planes.ask("POST", "/v1/models/half:predict", body)
@@ -396,7 +397,7 @@ def test_an_unforeseen_failure_is_answered_and_logged(
     answer = planes.ask("POST", "/v1/models/half:predict", {"instances": MANY})
     assert (answer.status, answer.error) == (500, "Internal error; see the server's log")
     assert [(r.name, r.levelno) for r in caplog.records] == [
-        ("workbench.server.front.rest.rest", logging.ERROR)
+        ("workbench.server.front.rest.rest_front", logging.ERROR)
     ]
     caplog.clear()
 

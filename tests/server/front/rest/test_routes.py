@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from workbench.core.status import Code, ServingError
-from workbench.server.front.rest.routes import Route, UnreadableVersion, route
+from workbench.server.front.rest.rest import route
+from workbench.server.front.rest.routes import Route, UnreadableVersion
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
-from workbench.formats.dtypes import STRING, dtype_name
+from workbench.formats.wire.predict_message import predict_request
 from workbench.formats.wire.protobuf import field
 from workbench.ipc.frames import Tensors
 from workbench.server.engine.batching.tasks import Task
@@ -30,14 +30,6 @@ MAX_REQUESTS = 1000
 _MAX_BYTES = 32 * 1024 * 1024
 _FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 _CRC_MASK = 0xA282EAD8
-# Numbers of `types.proto`.
-# fmt: off
-_DTYPES = {
-    "float": 1, "double": 2, "int32": 3, "uint8": 4, "int16": 5, "int8": 6, "string": 7,
-    "complex64": 8, "int64": 9, "bool": 10, "bfloat16": 14, "uint16": 17, "complex128": 18,
-    "half": 19, "uint32": 22, "uint64": 23,
-}
-# fmt: on
 
 
 class WarmupRecording:
@@ -149,22 +141,7 @@ def prediction_log(
     model: str, signature: str, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]
 ) -> bytes:
     """A serialised `PredictionLog` with one predict request (`prediction_log.proto`)."""
-    spec = field(1, model.encode()) + field(3, signature.encode())
-    request = field(1, spec)
-    for name, array in inputs.items():
-        request += field(2, field(1, name.encode()) + field(2, tensor_proto(array)))
-    request += b"".join(field(3, name.encode()) for name in outputs)
-    return field(6, field(1, request))
-
-
-def tensor_proto(array: np.ndarray) -> bytes:
-    """A serialised `TensorProto`; strings are object arrays of `bytes`."""
-    dtype = dtype_name(array.dtype)
-    shape = b"".join(field(2, field(1, size)) for size in array.shape)
-    proto = field(1, _DTYPES[dtype]) + field(2, shape)
-    if dtype == STRING:
-        return proto + b"".join(field(8, value) for value in array.ravel().tolist())
-    return proto + field(4, np.ascontiguousarray(array).tobytes())
+    return field(6, field(1, predict_request(model, signature, inputs, outputs)))
 
 
 def write_records(path: str, records: Iterable[bytes]) -> None:

@@ -1,22 +1,24 @@
 """The process that turns large JSON bodies into tensors, and large tensors into JSON.
 
-`python -m workbench.server.front.codec.codec_process FD` serves one job after the other from
-the unix stream socket FD until that is closed, by its parent's wish or death. Bodies and tensors
-never pass through the socket: it carries a short JSON message and, beside it, the descriptor of an
-anonymous memory region (`SCM_RIGHTS`). The parent's side is `converter`.
+`python -m workbench.server.front.codec.codec_process FD` serves one job after the other over the
+channel on the socket FD until its parent closes that or dies. Bodies and tensors never pass through
+the socket: a message carries, beside its JSON, the descriptor of a shared region. The parent's side
+is `converter`.
 
 Messages to it, each with a region::
 
     {"job": "decode", "size": bytes, "signatures": {name: ...} or "refusal": [code, message]}
     {"job": "examples", "size": bytes, "method": str}
-    {"job": "encode", "size": bytes, "tensors": [...], "row_format": bool}
-    {"job": "results", "size": bytes, "tensors": [...], "method": str}
+    {"job": "encode", "tensors": [...], "row_format": bool}
+    {"job": "results", "tensors": [...], "method": str}
 
 and from it, with a region, or ``{"refusal": [code, message]}`` without::
 
-    {"size": bytes, "tensors": [...], "signature_name": str, "row_format": bool}
-    {"size": bytes, "tensors": [...], "signature_name": str}
+    {"tensors": [...], "signature_name": str, "row_format": bool}
+    {"tensors": [...], "signature_name": str}
     {"size": bytes}
+
+``size`` is that of a body, and ``tensors`` are the descriptors of `ipc.frames`.
 """
 
 from __future__ import annotations
@@ -28,24 +30,23 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from workbench.core.signature import Signature
 from workbench.core.status import Code, ServingError, invalid_argument
-from workbench.formats.dtypes import STRING, dtype_name, numpy_dtype
+from workbench.ipc import frames
+from workbench.ipc.channel import Channel
 from workbench.ipc.low_priority import LOWEST
+from workbench.ipc.regions import Region
 from workbench.server.front.http.body import Spool
 
 Message = dict[str, Any]
 
-_ALIGNMENT = 64
-"""Bytes; what TensorFlow wants of a tensor that it uses without copying."""
-
 _GARBAGE = 50_000
-"""Objects that are left after a job, and may be garbage, from which on it is looked for."""
+"""Objects left after a job, and perhaps garbage, above which the collector runs."""
 
 
 def tensor_bytes(tensors: Mapping[str, np.ndarray]) -> int:
@@ -56,88 +57,44 @@ def tensor_bytes(tensors: Mapping[str, np.ndarray]) -> int:
     )
 
 
-def pack(tensors: Mapping[str, np.ndarray]) -> tuple[list[Message], Spool]:
-    """Write tensors into one memory region; the descriptions say where each lies.
+def pack(tensors: Mapping[str, np.ndarray]) -> tuple[list[Any], Region]:
+    """Write tensors into a region, each from a multiple of 64 bytes on.
 
-    Numbers lie there in C order from a multiple of 64 bytes; strings (`bytes` elements) as all
-    their lengths (int64) followed by their bytes.
+    Returns:
+        Their descriptors, and the region.
 
     Raises:
         KeyError: a dtype that TensorFlow does not have.
-        OSError: there is no memory for the region.
     """
-    spool = Spool.create()
-    descriptions: list[Message] = []
-    for name, array in tensors.items():
-        spool.append(bytes(-spool.size % _ALIGNMENT))
-        dtype = dtype_name(array.dtype)
-        descriptions.append(
-            {"name": name, "dtype": dtype, "shape": array.shape, "offset": spool.size}
-        )
-        if dtype == STRING:
-            elements = array.ravel().tolist()
-            spool.append(np.fromiter(map(len, elements), np.int64, len(elements)).tobytes())
-            spool.append(b"".join(elements))
-        elif array.size:
-            # As bytes, because not every dtype (bfloat16) exports a buffer.
-            flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-            spool.append(flat.data)
-    return descriptions, spool
+    region = Region.create("workbench-codec")
+    parts = {name: [array] for name, array in tensors.items()}
+    return frames.pack(parts, region, inline_bytes=0)[0], region
 
 
-def unpack(descriptions: list[Message], spool: Spool) -> dict[str, np.ndarray]:
+def unpack(descriptors: list[Any], region: Region) -> frames.Tensors:
     """The tensors of `pack`: read-only views of the region (which they keep), strings copied."""
-    view = spool.view()
-    tensors = {}
-    for description in descriptions:
-        shape, offset = tuple(description["shape"]), description["offset"]
-        dtype = numpy_dtype(description["dtype"])
-        count = int(np.prod(shape, dtype=np.int64))
-        if count == 0:
-            tensors[description["name"]] = np.empty(shape, dtype)
-        elif description["dtype"] == STRING:
-            lengths = np.frombuffer(view, np.int64, count, offset).tolist()
-            elements = np.empty(count, object)
-            start = offset + 8 * count
-            for index, length in enumerate(lengths):
-                elements[index] = view[start : start + length]
-                start += length
-            tensors[description["name"]] = elements.reshape(shape)
-        else:
-            tensors[description["name"]] = np.ndarray(shape, dtype, view, offset)
+    tensors = frames.unpack(descriptors, memoryview(b""), region)
+    for array in tensors.values():
+        array.flags.writeable = False
     return tensors
 
 
-def send_message(sock: socket.socket, message: Message, region: Spool | None = None) -> None:
-    """Raises OSError when the other side has gone."""
-    data = json.dumps(message).encode()
-    frame = len(data).to_bytes(4, "big") + data
-    sent = 0
-    if region is not None:
-        sent = socket.send_fds(sock, [frame], [region.fd])
-    sock.sendall(memoryview(frame)[sent:])
+def send_message(channel: Channel, message: Message, region: Region | Spool | None = None) -> None:
+    """Raises ConnectionLost where the other side is gone, TimeoutError where it takes nothing."""
+    fds = [] if region is None else [region.fd]
+    # `json` escapes lone surrogates, which a refusal may quote, and which orjson refuses.
+    channel.send({"fds": len(fds)}, json.dumps(message).encode(), fds)
 
 
-def receive_message(sock: socket.socket) -> tuple[Message, Spool | None]:
-    """The next message and its region; raises EOFError when the other side has gone."""
-    flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
-    start, fds, _, _ = socket.recv_fds(sock, 4, 1, flags)
-    region = Spool(fds[0], 0) if fds else None
-    length = int.from_bytes(_receive_exactly(sock, 4, start), "big")
-    message: Message = json.loads(_receive_exactly(sock, length))
-    if region is not None:
-        region.size = message["size"]
-    return message, region
+def receive_message(channel: Channel) -> tuple[Message, Region | None]:
+    """The next message and its region.
 
-
-def _receive_exactly(sock: socket.socket, size: int, start: bytes = b"") -> bytes:
-    data = bytearray(start)
-    while len(data) < size:
-        piece = sock.recv(size - len(data))
-        if not piece:
-            raise EOFError
-        data += piece
-    return bytes(data)
+    Raises:
+        ConnectionLost: the other side is gone.
+        TimeoutError: it says nothing.
+    """
+    _, payload, fds = channel.receive()
+    return json.loads(payload.tobytes()), Region(fds[0]) if fds else None
 
 
 def refusal_of(error: ServingError) -> Message:
@@ -151,7 +108,7 @@ def raise_refusal(message: Message) -> None:
         raise ServingError(Code(code), text)
 
 
-def _decode(message: Message, body: Spool) -> tuple[Message, Spool]:
+def _decode(message: Message, body: Region) -> tuple[Message, Region]:
     from workbench.server.front.json.requests import decode_predict
 
     def signature_of(name: str) -> Signature:
@@ -160,61 +117,67 @@ def _decode(message: Message, body: Spool) -> tuple[Message, Spool]:
             raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
         return Signature.from_json(message["signatures"][name])
 
-    request = decode_predict(memoryview(body.view()), signature_of)
+    request = decode_predict(body.view(0, message["size"]), signature_of)
     descriptions, tensors = pack(request.inputs)
     return {
-        "size": tensors.size,
         "tensors": descriptions,
         "signature_name": request.signature_name,
         "row_format": request.row_format,
     }, tensors
 
 
-def _examples(message: Message, body: Spool) -> tuple[Message, Spool]:
+def _examples(message: Message, body: Region) -> tuple[Message, Region]:
     from workbench.server.front.json.requests import decode_examples
 
-    request = decode_examples(memoryview(body.view()), message["method"])
+    request = decode_examples(body.view(0, message["size"]), message["method"])
     examples = np.empty(len(request.examples), object)
     examples[:] = request.examples
     descriptions, tensors = pack({"examples": examples})
     return {
-        "size": tensors.size,
         "tensors": descriptions,
         "signature_name": request.signature_name,
     }, tensors
 
 
-def _encode(message: Message, tensors: Spool) -> tuple[Message, Spool]:
+def _encode(message: Message, tensors: Region) -> tuple[Message, Spool]:
     from workbench.server.front.json.responses import encode_predict
 
-    body = Spool.create()
-    body.append(encode_predict(unpack(message["tensors"], tensors), message["row_format"]))
-    return {"size": body.size}, body
+    return _body(encode_predict(unpack(message["tensors"], tensors), message["row_format"]))
 
 
-def _results(message: Message, tensors: Spool) -> tuple[Message, Spool]:
+def _results(message: Message, tensors: Region) -> tuple[Message, Spool]:
     from workbench.server.front.json.responses import encode_results
 
+    return _body(encode_results(message["method"], unpack(message["tensors"], tensors)))
+
+
+def _body(text: bytes) -> tuple[Message, Spool]:
     body = Spool.create()
-    body.append(encode_results(message["method"], unpack(message["tensors"], tensors)))
+    body.append(text)
     return {"size": body.size}, body
 
 
-_JOBS = {"decode": _decode, "examples": _examples, "encode": _encode, "results": _results}
+_Work = Callable[[Message, Region], tuple[Message, Region | Spool]]
+_JOBS: dict[str, _Work] = {
+    "decode": _decode,
+    "examples": _examples,
+    "encode": _encode,
+    "results": _results,
+}
 
 
-def _serve_one(sock: socket.socket) -> None:
-    message, region = receive_message(sock)
+def _serve_one(channel: Channel) -> None:
+    message, region = receive_message(channel)
     assert region is not None
     try:
         answer, result = _JOBS[message["job"]](message, region)
     except ServingError as error:
-        send_message(sock, refusal_of(error))
+        send_message(channel, refusal_of(error))
     except Exception as error:
         text = f"A large body could not be converted: {type(error).__name__}: {error}"
-        send_message(sock, refusal_of(ServingError(Code.INTERNAL, text)))
+        send_message(channel, refusal_of(ServingError(Code.INTERNAL, text)))
     else:
-        send_message(sock, answer, result)
+        send_message(channel, answer, result)
         result.close()
     finally:
         region.close()
@@ -223,25 +186,25 @@ def _serve_one(sock: socket.socket) -> None:
 
 
 def _go_first_without_memory() -> None:
-    """Have the system end this process, and not the server, where one body takes all memory."""
+    """Have the system kill this process, and not the server, when one body takes all memory."""
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("500")
 
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
-    # Who sends tens of megabytes waits for a while; those with small requests are not to notice.
+    # A caller with tens of megabytes waits anyway; those with small requests should not notice.
     own = os.getpriority(os.PRIO_PROCESS, 0)
     os.setpriority(os.PRIO_PROCESS, 0, max(own, LOWEST))
     _go_first_without_memory()
-    # Millions of values are no garbage, and looking for it among them takes longer than reading.
+    # Millions of values are not garbage, and searching them for it takes longer than reading them.
     gc.disable()
-    with socket.socket(fileno=int(sys.argv[1])) as sock:
-        try:
-            while True:
-                _serve_one(sock)
-        except (EOFError, OSError):
-            pass
+    sock = socket.socket(fileno=int(sys.argv[1]))
+    sock.set_inheritable(False)
+    channel = Channel(sock)
+    with contextlib.suppress(frames.ConnectionLost):
+        while True:
+            _serve_one(channel)
     os._exit(0)  # nothing to clean up, and much memory to take apart
 
 

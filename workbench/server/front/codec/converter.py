@@ -1,17 +1,16 @@
-"""Large JSON bodies are converted in a process of their own, and this is its owner.
+"""Converts large JSON bodies in a child process, and owns that process.
 
-Parsing 50 MB of JSON takes up to a second of one interpreter. On the server's event loop, or in
-a thread beside it, that second would be everybody's; in another process it is one caller's.
+Parsing 50 MB of JSON keeps one interpreter busy for up to a second. On the server's event loop, or
+in a thread beside it, every caller would wait for it; in another process only this caller does.
 
-A parser written in C cannot be interrupted. A job whose time is over, or whose caller has gone, is
-therefore ended together with its process, and the next job starts another one.
+A parser written in C cannot be interrupted. So a job whose time is over, or whose caller has gone,
+is ended together with its process, and the next job starts another one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -22,7 +21,10 @@ import numpy as np
 
 from workbench.core.signature import Signature
 from workbench.core.status import Code, ServingError, unavailable
+from workbench.ipc.channel import Channel, socket_pair
+from workbench.ipc.frames import ConnectionLost
 from workbench.ipc.low_priority import quiet_executor
+from workbench.ipc.regions import Region
 from workbench.server.front.codec.codec_process import (
     Message,
     pack,
@@ -59,16 +61,16 @@ class WaitingBytes:
         self._bytes += size
 
     def leave(self, size: int) -> None:
-        """What has entered is no longer there."""
+        """Subtract the bytes of a job that has ended."""
         self._bytes -= size
 
 
 class _Job:
-    """One conversion of `size` bytes; `what` they are, in an error's words.
+    """One conversion of `size` bytes; errors call these `what`.
 
     Attributes:
-        started: the process has it.
-        stopped: nobody waits for it any more.
+        started: the child has it.
+        stopped: its caller no longer waits.
     """
 
     __slots__ = ("size", "started", "stopped", "what")
@@ -80,7 +82,7 @@ class _Job:
         self.stopped = False
 
     def late(self) -> ServingError:
-        """The answer to a caller whose time is over."""
+        """The answer to a caller whose time limit has passed."""
         stage = "was being converted" if self.started else "waited to be converted"
         return ServingError(
             Code.DEADLINE_EXCEEDED,
@@ -123,9 +125,9 @@ class CodecProcess:
         # Held to change the job that the child has, and to kill the child for it.
         self._lock = threading.Lock()
         self._current: _Job | None = None
-        # The child and our end of its socket: the thread's own.
+        # The child and our end of its channel: the thread's own.
         self._child: subprocess.Popen[bytes] | None = None
-        self._sock: socket.socket | None = None
+        self._channel: Channel | None = None
 
     @property
     def pid(self) -> int | None:
@@ -146,14 +148,14 @@ class CodecProcess:
         time that there is for it, waiting included.
 
         Raises:
-            ServingError: what `json_request.decode_predict` raises; DEADLINE_EXCEEDED if it is
+            ServingError: what `json.requests.decode_predict` raises; DEADLINE_EXCEEDED if it is
                 not done in `seconds`; UNAVAILABLE if too much is waiting, or the child died.
             ValueError: `spool` is closed.
         """
-        body = Spool(os.dup(spool.fd), spool.size)  # ours, whatever becomes of the caller's
+        body, size = Region(os.dup(spool.fd)), spool.size  # ours, whatever becomes of the caller's
 
         def work(job: _Job) -> PredictRequest:
-            message: Message = {"job": "decode", "size": body.size}
+            message: Message = {"job": "decode", "size": size}
             if isinstance(signatures, ServingError):
                 message |= refusal_of(signatures)
             else:
@@ -167,7 +169,7 @@ class CodecProcess:
                 row_format=answer["row_format"],
             )
 
-        return await self._submit(work, _Job("body", body.size), seconds)
+        return await self._submit(work, _Job("body", size), seconds)
 
     async def decode_examples(
         self, spool: Spool, method: Literal["classify", "regress"], seconds: float | None = None
@@ -175,28 +177,28 @@ class CodecProcess:
         """The classify or regress request in the JSON text `spool`, which may be closed meanwhile.
 
         Raises:
-            ServingError: what `json_request.decode_examples` raises; DEADLINE_EXCEEDED and
+            ServingError: what `json.requests.decode_examples` raises; DEADLINE_EXCEEDED and
                 UNAVAILABLE as above.
             ValueError: `spool` is closed.
         """
-        body = Spool(os.dup(spool.fd), spool.size)  # ours, whatever becomes of the caller's
+        body, size = Region(os.dup(spool.fd)), spool.size  # ours, whatever becomes of the caller's
 
         def work(job: _Job) -> ExamplesRequest:
-            message: Message = {"job": "examples", "size": body.size, "method": method}
+            message: Message = {"job": "examples", "size": size, "method": method}
             answer, tensors = self._converse(job, message, body)
             examples = unpack(answer["tensors"], tensors)["examples"]
             tensors.close()
             return ExamplesRequest(answer["signature_name"], examples.tolist())
 
-        return await self._submit(work, _Job("body", body.size), seconds)
+        return await self._submit(work, _Job("body", size), seconds)
 
     async def encode_predict(
         self, outputs: Mapping[str, np.ndarray], row_format: bool, seconds: float | None = None
     ) -> Spool:
-        """The JSON text of `json_response.encode_predict`, as the caller's own `Spool`.
+        """The JSON text of `json.responses.encode_predict`, as the caller's own `Spool`.
 
         Raises:
-            ServingError: what `json_response.encode_predict` raises; DEADLINE_EXCEEDED and
+            ServingError: what `json.responses.encode_predict` raises; DEADLINE_EXCEEDED and
                 UNAVAILABLE as above.
         """
         return await self._encode({"job": "encode", "row_format": row_format}, outputs, seconds)
@@ -207,7 +209,7 @@ class CodecProcess:
         results: Mapping[str, np.ndarray],
         seconds: float | None = None,
     ) -> Spool:
-        """The JSON text of `json_response.encode_classify` (of ``labels`` and ``scores``, one of
+        """The JSON text of `json.responses.encode_classify` (of ``labels`` and ``scores``, one of
         which may be absent) or `encode_regress` (of ``values``).
 
         Raises:
@@ -219,9 +221,10 @@ class CodecProcess:
         self, message: Message, arrays: Mapping[str, np.ndarray], seconds: float | None
     ) -> Spool:
         def work(job: _Job) -> Spool:
-            descriptions, tensors = pack(arrays)
-            with_tensors = message | {"size": tensors.size, "tensors": descriptions}
-            return self._converse(job, with_tensors, tensors)[1]
+            descriptors, tensors = pack(arrays)
+            with_tensors = message | {"tensors": descriptors}
+            answer, body = self._converse(job, with_tensors, tensors)
+            return Spool(body, answer["size"])
 
         return await self._submit(work, _Job("answer", tensor_bytes(arrays)), seconds)
 
@@ -267,7 +270,7 @@ class CodecProcess:
 
     @staticmethod
     def _drop(job: _Job, done: asyncio.Future[Any]) -> None:
-        """Nobody asks for the result any more; what has not started never does."""
+        """Ignore the result; a job that has not started never does."""
         done.add_done_callback(lambda future: future.cancelled() or future.exception())
         if not job.started:
             done.cancel()
@@ -281,8 +284,8 @@ class CodecProcess:
 
     # --- in the thread ----------------------------------------------------------------------
 
-    def _converse(self, job: _Job, message: Message, region: Spool) -> tuple[Message, Spool]:
-        """Have one job done; `region` is closed."""
+    def _converse(self, job: _Job, message: Message, region: Region) -> tuple[Message, Region]:
+        """Send one job to the child and wait for its answer; `region` is closed."""
         try:
             with self._lock:
                 if self._closed:
@@ -291,19 +294,17 @@ class CodecProcess:
                     raise job.late()
                 job.started = True
                 self._current = job
-            if self._sock is None:
-                self._start_child()
-            assert self._sock is not None
+            channel = self._channel or self._start_child()
             if job.stopped:  # before there was a child to kill
                 raise job.late()
-            send_message(self._sock, message, region)
-            answer, result = receive_message(self._sock)
+            send_message(channel, message, region)
+            answer, result = receive_message(channel)
         except TimeoutError:
             self._end_child()
             raise unavailable(
                 f"Converting a large body took more than {self._job_timeout_s:g} s."
             ) from None
-        except (EOFError, OSError):
+        except ConnectionLost:
             status = self._end_child()
             if job.stopped:
                 raise job.late() from None
@@ -322,8 +323,8 @@ class CodecProcess:
         assert result is not None
         return answer, result
 
-    def _start_child(self) -> None:
-        ours, theirs = socket.socketpair()
+    def _start_child(self) -> Channel:
+        ours, theirs = socket_pair()
         command = [
             sys.executable,
             "-m",
@@ -338,16 +339,16 @@ class CodecProcess:
         except OSError as error:
             ours.close()
             raise unavailable(f"No process to convert a large body: {error}.") from None
-        ours.settimeout(self._job_timeout_s)
-        self._sock = ours
+        self._channel = Channel(ours, self._job_timeout_s)
+        return self._channel
 
     def _end_child(self) -> int | None:
         """End the child, if there is one; its exit status."""
-        child, sock = self._child, self._sock
-        self._child = self._sock = None
-        if child is None or sock is None:
+        child, channel = self._child, self._channel
+        self._child = self._channel = None
+        if child is None or channel is None:
             return None
-        sock.close()  # which an idle child takes as the wish that it end
+        channel.close()  # at which an idle child ends
         try:
             return child.wait(1.0)
         except subprocess.TimeoutExpired:

@@ -1,7 +1,7 @@
-"""Large bodies share the codec fairly: bodies of different sizes have processes of their own.
+"""Shares the codec fairly: bodies of different sizes have processes of their own.
 
-A body waits for those before it that are about as large. One of 100 KiB never waits for one of
-70 MB; the system's scheduler gives both processes their turns.
+A body waits only for bodies of about its size that came before it. One of 100 KiB never waits for
+one of 70 MB; the system's scheduler gives both processes their turns.
 """
 
 from __future__ import annotations

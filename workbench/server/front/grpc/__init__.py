@@ -1,5 +1,8 @@
-"""The gRPC API: `grpc_server` is the transport, `services` the two services, `reflection` describes
-them.
+"""The gRPC API.
+
+`grpc_server` is the transport, and `reflection` describes the services to generic clients.
+`services` has both: `prediction_service`, whose requests go through `model_runs`, and
+`model_service`. `request_messages` reads their requests and fills their answers.
 """
 
 __all__ = ["grpc_server", "services"]

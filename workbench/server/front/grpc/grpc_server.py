@@ -1,7 +1,7 @@
 """The gRPC server of the data plane: `grpc.aio` without generated code.
 
-Handlers get a request's bytes and give back the answer's; what these mean is the business of
-`grpc_service`. Here is what every method shares: the bearer token, deadlines, errors as gRPC
+Methods get a request's bytes and give back the answer's; `services` and `model_service` know what
+these mean. Here is what every method shares: the bearer token, deadlines, errors as gRPC
 statuses, health checks, reflection, and draining.
 """
 
@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
@@ -28,6 +28,9 @@ NEEDS_TOKEN = (
     "'x-workbench-token: <token>' (server.token in Python, `workbench status --token NAME` in a "
     "terminal)."
 )
+Method: TypeAlias = Callable[[bytes, "float | None"], Awaitable[bytes]]
+"""Answers one request. The second argument is its time limit in seconds, None for none."""
+
 _STATUS: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 _ERROR_CHARACTERS = 1024
 _PUSHBACK = "grpc-retry-pushback-ms"
@@ -50,7 +53,7 @@ class GrpcOptions:
     """How gRPC is offered.
 
     Attributes:
-        host, port: where to listen; no port, or 0: not on the network.
+        host, port: the address to listen on; without a port, or with 0, not on the network.
         socket_path: a unix socket to listen on as well.
         health: whether to offer the health service.
         channel_arguments: gRPC's own settings by name (``grpc.max_concurrent_streams`` ...).
@@ -69,13 +72,13 @@ class GrpcServer:
     """Serves methods, by their full names, until it is stopped.
 
     Args:
-        methods: each is called with the request and its time limit in seconds (None: none).
+        methods: by their full names.
         token: the bearer token that every caller must send; None asks for none.
     """
 
     def __init__(
         self,
-        methods: Mapping[str, Callable[[bytes, float | None], Awaitable[bytes]]],
+        methods: Mapping[str, Method],
         options: GrpcOptions,
         token: str | None = None,
     ) -> None:
@@ -122,7 +125,7 @@ class GrpcServer:
             # TensorFlow Serving's limit is the largest message there can be.
             "grpc.max_receive_message_length": -1,
             "grpc.max_send_message_length": -1,
-            # One client cannot have everything, and who says nothing for long makes room.
+            # No client can take everything, and idle connections make room.
             "grpc.max_concurrent_streams": 4096,
             "grpc.max_connection_idle_ms": 600_000,
             # Of a connection on which nothing has been said that is gRPC (otherwise 120 s).
@@ -182,12 +185,12 @@ class GrpcServer:
         await self._watch_health(b"", context)
 
     async def _watch_health(self, request: bytes, context: Any) -> None:
-        told = 0
+        sent = 0
         while True:
             status = self._health(request)
-            if status != told:
+            if status != sent:
                 await context.write(_health_response(status))
-                told = status
+                sent = status
             await asyncio.sleep(_WATCH_SECONDS)
 
 
@@ -226,7 +229,7 @@ async def _refuse(requests: Any, context: Any) -> bytes:
     raise AssertionError
 
 
-def _unary(method: Callable[[bytes, float | None], Awaitable[bytes]]) -> Any:
+def _unary(method: Method) -> Any:
     async def handle(request: bytes, context: Any) -> bytes:
         try:
             return await method(request, context.time_remaining())

@@ -1,7 +1,7 @@
 """gRPC server reflection: lists the services, and hands out the files that describe them.
 
-Generic clients (grpcurl, Postman) ask for that before they can send a request. Both versions of the
-protocol are answered, `grpc.reflection.v1` and `v1alpha`; their messages are the same on the wire.
+Generic clients (grpcurl, Postman) need it before they can send a request. It answers both versions
+of the protocol, `grpc.reflection.v1` and `v1alpha`; their messages are the same on the wire.
 
 The descriptors are TensorFlow Serving's own files with all that they import, under their own names,
 in `grpc_descriptors.binpb` (`grpc_descriptor_files.py` makes it). The server itself needs

@@ -1,84 +1,68 @@
 """Request and answer bodies: small ones are `bytes`, large ones live outside the heap.
 
-A large body is written, as it arrives, into an anonymous memory region that other processes
-can be handed as a file descriptor, so no step between the socket and the decoder joins or
-copies it as one Python object.
+A large body is written into a shared region as it arrives. Another process gets its descriptor, so
+no step between the socket and the decoder joins or copies the body as one Python object.
 """
 
 from __future__ import annotations
 
-import contextlib
-import mmap
 import os
-import tempfile
 import zlib
 from collections.abc import Iterator
 
-from workbench.ipc import background_free
+from workbench.ipc.regions import Region
 
 _PIECE_BYTES = 256 * 1024
 _GZIP = 16 + zlib.MAX_WBITS  # zlib's way of asking for a gzip header and trailer
 
 
 class Spool:
-    """An anonymous memory region (or unlinked file) holding one body of `size` bytes.
-
-    Owns its file descriptor: `close()` may be called any number of times, and a spool that is
-    forgotten closes itself. A `view()` stays valid after `close()`.
+    """One body of `size` bytes in a shared region, which it owns. `close()` may be called several
+    times, and a spool that is forgotten closes itself. A `view()` stays valid after `close()`.
     """
 
-    __slots__ = ("_fd", "size")
+    __slots__ = ("_region", "size")
 
-    def __init__(self, fd: int, size: int) -> None:
-        """Adopt `fd`, which holds `size` bytes from offset 0."""
-        self._fd = fd
+    def __init__(self, region: Region, size: int) -> None:
+        """Adopt a region that holds `size` bytes from offset 0."""
+        self._region = region
         self.size = size
 
     @classmethod
     def create(cls) -> Spool:
-        """An empty one: `memfd_create` on Linux, an unlinked temporary file elsewhere."""
-        if hasattr(os, "memfd_create"):
-            return cls(os.memfd_create("workbench-body", os.MFD_CLOEXEC), 0)
-        with tempfile.TemporaryFile() as file:
-            return cls(os.dup(file.fileno()), 0)
+        """An empty one."""
+        return cls(Region.create("workbench-body"), 0)
 
     @property
     def fd(self) -> int:
         """The descriptor; raises ValueError once the spool is closed."""
-        if self._fd < 0:
+        if self.closed:
             raise ValueError("This body was closed.")
-        return self._fd
+        return self._region.fd
 
     @property
     def closed(self) -> bool:
-        return self._fd < 0
+        return self._region.fd < 0
 
     def append(self, data: bytes | memoryview) -> None:
-        """Add `data` (contiguous bytes) at the end; raises OSError when memory has run out."""
+        """Add `data` (contiguous bytes) at the end.
+
+        Raises:
+            OSError: memory has run out. (A write to mapped memory would end the process instead.)
+        """
         rest = memoryview(data)
         while rest:
             written = os.pwrite(self.fd, rest, self.size)
             self.size += written
             rest = rest[written:]
 
-    def view(self) -> mmap.mmap | bytes:
-        """The whole body, read-only and without a copy (`bytes` only where it is empty)."""
-        if self.size == 0:  # an empty region cannot be mapped
-            return b""
-        return mmap.mmap(self.fd, self.size, prot=mmap.PROT_READ)
+    def view(self) -> memoryview:
+        """The whole body, read-only and without a copy; raises ValueError once it is closed."""
+        assert self.fd >= 0
+        return self._region.view(0, self.size).toreadonly()
 
     def close(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd < 0:
-            return
-        if self.size >= background_free.LARGE_BYTES:
-            background_free.close(fd)
-        else:
-            os.close(fd)
-
-    def __del__(self) -> None:
-        with contextlib.suppress(OSError):
-            self.close()
+        self._region.close()
 
 
 class BodyTooLarge(Exception):

@@ -1,4 +1,4 @@
-"""What one client may ask of the data plane, and what it is told when it asks for more."""
+"""The limits of one client of the data plane, and the refusals for what exceeds them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from workbench.server.front.access import Refusal
 
 @dataclass(frozen=True, slots=True)
 class HttpLimits:
-    """What one client may ask of the server; sizes in bytes, times in seconds."""
+    """The limits of one client; sizes in bytes, times in seconds."""
 
     max_body_bytes: int = 256 * 2**20
     max_header_bytes: int = 64 * 2**10
@@ -21,7 +21,7 @@ class HttpLimits:
     """Between two pieces of a body that arrives, or of an answer that is not taken."""
     keep_alive_s: float = 75.0
     strange_s: float = 10.0
-    """For how long a connection may be idle on which nobody has been let in yet."""
+    """How long a connection may be idle while no request of it has passed the access checks."""
     max_connections: int = 10_000
     max_pipelined: int = 64
     """Requests of one connection in progress; beyond, nothing more is read from it."""

@@ -1,7 +1,7 @@
-"""What of a request's framing the HTTP parser does not check, or does not say.
+"""Checks of a request's framing that the HTTP parser leaves out.
 
-The parser (llhttp) refuses most of what is ambiguous: two lengths, a length beside chunks, folded
-headers, bare line ends. Here are the rest: the host in a target, the Host header, and the size that
+The parser (llhttp) refuses most ambiguous requests: two lengths, a length beside chunks, folded
+headers, bare line ends. This module checks the host in a target, the Host header, and the size that
 a chunk declares.
 """
 
@@ -21,7 +21,7 @@ def split_absolute(target: bytes) -> tuple[bytes, bytes]:
 
 
 def misframed(headers: Mapping[bytes, bytes], version: str) -> Refusal | None:
-    """What RFC 9112 (3.2 and 6.1) asks a server to refuse; None where nothing is wrong.
+    """The refusal that RFC 9112 (3.2 and 6.1) asks for; None where nothing is wrong.
 
     `headers` has lower-case names, and repeated ones joined by a comma.
     """
@@ -37,16 +37,16 @@ def misframed(headers: Mapping[bytes, bytes], version: str) -> Refusal | None:
 
 
 def wrong_version(version: str) -> Refusal:
-    """Of HTTP itself."""
-    return Refusal(505, f"This server speaks HTTP/1.1 and HTTP/1.0, not HTTP/{version}.")
+    """The refusal of another version of HTTP."""
+    return Refusal(505, f"This server supports HTTP/1.1 and HTTP/1.0, not HTTP/{version}.")
 
 
 class OpenChunk:
     """Knows how many bytes a chunk declares as soon as its size line has arrived.
 
-    The parser says when a chunk begins, but not how large it will be; without that, a chunk of 2 GB
-    would be refused only after as many bytes as a body may have. The size line stands right before
-    the first bytes of its chunk, so it is read from there.
+    The parser says when a chunk begins, but not how large it is, so a chunk of 2 GB would be
+    refused only after as many bytes as a body may have. The size line comes right before the first
+    bytes of its chunk, and is read from there.
 
     Call `begin`, `add` and `end` from the parser's callbacks, and `missing` with each piece of
     data after the parser has had it.

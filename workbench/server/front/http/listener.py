@@ -1,10 +1,9 @@
 """The HTTP/1.1 server of the data plane.
 
-An `asyncio.Protocol` on httptools (llhttp) and nothing between it and the handler. The server
-knows framing, limits and order; what a request means is the handler's business. A handler is a
-plain function `(Request, Reply) -> None` that returns at once and has `Reply.send` called
-whenever the answer is there, so thousands of requests wait in a batch queue without a task or
-a future each.
+It is an `asyncio.Protocol` on httptools (llhttp), with nothing between it and the handler. The
+server knows framing, limits and order; the handler knows what a request means. A handler is a plain
+function `(Request, Reply) -> None` that returns at once. It calls `Reply.send` when the answer is
+there, so thousands of requests wait in a batch queue without a task or a future each.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ from workbench.server.front.http.message import (
     Reply,
     Request,
     error_page,
-    reason_phrase,
 )
 
 __all__ = [
@@ -35,7 +33,6 @@ __all__ = [
     "Reply",
     "Request",
     "error_page",
-    "reason_phrase",
 ]
 
 
@@ -50,8 +47,8 @@ class HttpServer:
     ) -> None:
         """
         Args:
-            limits: what one client may ask.
-            access: who may ask at all.
+            limits: those of one client.
+            access: who may call.
         """
         self.handler = handler
         self.limits = limits or HttpLimits()
@@ -67,7 +64,7 @@ class HttpServer:
         self._sweep_timer: asyncio.TimerHandle | None = None
 
     async def start(self, sock: socket.socket) -> None:
-        """Serve on `sock`, which is bound; it is owned, and closed by `stop`."""
+        """Serve on `sock`, which is bound; `stop` closes it."""
         self.loop = asyncio.get_running_loop()
         limits = self.limits
         shortest = min(limits.header_timeout_s, limits.body_idle_timeout_s, limits.keep_alive_s)

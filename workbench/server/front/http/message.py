@@ -1,7 +1,7 @@
-"""A request as the handler sees it, the reply it answers with, and that answer's bytes.
+"""A request as the handler sees it, its reply, and the bytes of the answer.
 
-Answers look like those of libevent's server in TensorFlow Serving: its reason phrases, its
-HTML page where there is no handler, no `Server` header.
+Answers look like those of libevent's server in TensorFlow Serving: its reason phrases, its HTML
+page where there is no handler, no `Server` header.
 """
 
 from __future__ import annotations
@@ -12,35 +12,13 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeAlias
 
+from workbench.formats.http_status import reason_phrase
 from workbench.server.front.admission import Admission
 from workbench.server.front.http.body import Spool
 
 logger = logging.getLogger(__name__)
 
-# libevent's phrases (`http.c`); a status without one has the name of its class.
-_PHRASES = {
-    200: "OK",
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    408: "Request Time-out",
-    409: "Conflict",
-    413: "Request Entity Too Large",
-    417: "Expectation Failed",
-    500: "Internal Server Error",
-    501: "Not Implemented",
-    503: "Service Unavailable",
-    504: "Gateway Time-out",
-}
-_CLASSES = {2: "Success", 4: "Client Error", 5: "Server Error"}
-
 _JOINED_BYTES = 16 * 1024  # up to here one write of head and body costs less than two
-
-
-def reason_phrase(status: int) -> str:
-    return _PHRASES.get(status) or _CLASSES[status // 100]
 
 
 def error_page(status: int) -> bytes:
@@ -198,7 +176,7 @@ class Reply:
             self._close_answer_body()
             return (head,)
         if isinstance(body, Spool):
-            view = memoryview(body.view())
+            view = body.view()
             body.close()
             return (head, view)
         return (head + body,) if size <= _JOINED_BYTES else (head, body)

@@ -21,7 +21,7 @@ import numpy as np
 
 from workbench.core.signature import TensorInfo
 from workbench.core.status import Code, ServingError, invalid_argument
-from workbench.formats.dtypes import STRING, numpy_dtype
+from workbench.formats.dtypes import DTYPES, STRING, JsonKind, integer_limits, numpy_dtype
 from workbench.server.front.json.json_value import Object, Value
 from workbench.server.front.json.rapidjson import debug_text, type_name
 
@@ -38,7 +38,8 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/]*")
 _PADDED_BASE64 = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
 
 
-def _is_integer_within(low: int, high: int) -> Callable[[Value], bool]:
+def _is_integer_within(dtype: str) -> Callable[[Value], bool]:
+    low, high = integer_limits(np.dtype(dtype))
     return lambda value: type(value) is int and low <= value <= high
 
 
@@ -50,22 +51,16 @@ def _accepts_nothing(value: Value) -> bool:
     return False
 
 
-# What a dtype takes. The narrow integers are not checked against their own range: TensorFlow
-# Serving carries them in int32 fields, and they wrap when the tensor is made.
-_is_int32 = _is_integer_within(-(2**31), 2**31 - 1)
-_ACCEPTS: dict[str, Callable[[Value], bool]] = {
-    "float": _is_number,
-    "double": _is_number,
-    "int8": _is_int32,
-    "int16": _is_int32,
-    "int32": _is_int32,
-    "uint8": _is_int32,
-    "int64": _is_integer_within(-(2**63), 2**63 - 1),
-    "uint32": _is_integer_within(0, 2**32 - 1),
-    "uint64": _is_integer_within(0, 2**64 - 1),
+_CHECKS: dict[JsonKind, Callable[[Value], bool]] = {
+    "number": _is_number,
+    "int32": _is_integer_within("int32"),
+    "int64": _is_integer_within("int64"),
+    "uint32": _is_integer_within("uint32"),
+    "uint64": _is_integer_within("uint64"),
     "bool": lambda value: isinstance(value, bool),
-    STRING: lambda value: isinstance(value, bytes),
+    "string": lambda value: isinstance(value, bytes),
 }
+_ACCEPTS = {d.name: _CHECKS[d.json] for d in DTYPES if d.json is not None}
 
 
 @dataclass(slots=True)

@@ -1,15 +1,15 @@
-"""The plain predict requests, read at the speed of simdjson.
+"""Reads plain predict requests at the speed of simdjson.
 
 A request is plain when it is strict JSON and its lists are regular. Where all inputs are numeric,
-simdjson copies all numbers into one buffer, which is the tensor. What that copy does not show is
-how the numbers were nested: ``[[1, 2], [3, 4]]`` and ``[[1], [2, 3, 4]]`` give the same buffer. So
-the request's *skeleton*, its text without numbers and white space, is compared with the skeleton
-that the tensor's shape implies: equal texts are equal nests, whatever the rank, at a fraction of
-the cost of walking the lists. Where some input is of strings or booleans, simdjson makes Python's
+simdjson copies all numbers into one buffer, which becomes the tensor. This copy does not show how
+the numbers were nested: ``[[1, 2], [3, 4]]`` and ``[[1], [2, 3, 4]]`` give the same buffer. So the
+request's *skeleton*, its text without numbers and white space, is compared with the skeleton that
+the tensor's shape implies. Equal texts are equal nests, whatever the rank, and comparing them costs
+a fraction of walking the lists. Where an input holds strings or booleans, simdjson makes Python
 lists of it, and these are walked level by level.
 
-Everything else is answered with None, and read again by the exact reader. It would read a million
-members of an object to say that they are no inputs; so that is said here.
+For everything else the answer is None, and the exact reader reads the request again. That one would
+read a million members of an object only to say that they are no inputs, so this is said here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import simdjson
 
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature, TensorInfo
 from workbench.core.status import ServingError
-from workbench.formats.dtypes import STRING, numpy_dtype
+from workbench.formats.dtypes import DTYPES, STRING, JsonKind, integer_limits, numpy_dtype
 from workbench.server.front.json.dense_tensors import (
     decode_base64,
     no_inputs,
@@ -35,20 +35,16 @@ from workbench.server.front.json.dense_tensors import (
 from workbench.server.front.json.json_value import Object, Value
 from workbench.server.front.json.rapidjson import parse
 
-# simdjson's buffer type for each dtype, and the bounds its values are checked against (rapidjson's
-# `IsInt` for everything up to 32 bits signed; narrower ones wrap).
-_INT32 = ("i", -(2**31), 2**31 - 1)
-_BUFFERS: dict[str, tuple[str, int | None, int | None]] = {
-    "float": ("d", None, None),
-    "double": ("d", None, None),
-    "int8": _INT32,
-    "int16": _INT32,
-    "int32": _INT32,
-    "uint8": _INT32,
-    "uint32": ("i", 0, 2**32 - 1),
-    "int64": ("i", None, None),
-    "uint64": ("u", None, None),
+# simdjson's buffer type for each kind of number, and the limits of its values where the buffer has
+# wider ones.
+_KIND_BUFFERS: dict[JsonKind, tuple[str, tuple[int, int] | None]] = {
+    "number": ("d", None),
+    "int32": ("i", integer_limits(np.dtype(np.int32))),
+    "uint32": ("i", integer_limits(np.dtype(np.uint32))),
+    "int64": ("i", None),
+    "uint64": ("u", None),
 }
+_BUFFERS = {d.name: _KIND_BUFFERS[d.json] for d in DTYPES if d.json in _KIND_BUFFERS}
 _ELEMENT_TYPES = {"d": np.float64, "i": np.int64, "u": np.uint64}
 
 # What a skeleton leaves out: all that numbers and white space are made of.
@@ -73,7 +69,7 @@ _parsers: list[simdjson.Parser] = []
 
 
 class FastRequest(NamedTuple):
-    """What `json_request.PredictRequest` holds."""
+    """What `requests.PredictRequest` holds."""
 
     signature_name: str
     inputs: dict[str, np.ndarray]
@@ -287,7 +283,7 @@ def _numbers(values: list[Any], dtype: str) -> tuple[tuple[int, ...], np.ndarray
     As many numbers as that shape implies; that all values have this shape is left to check.
     """
     try:
-        buffer_type, _, _ = _BUFFERS[dtype]
+        buffer_type, _ = _BUFFERS[dtype]
     except KeyError:
         raise _NotPlain from None
     shape = _shape_of(values[0])
@@ -331,8 +327,8 @@ def _counted(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
 
 def _converted(flat: np.ndarray, dtype: str) -> np.ndarray:
     """Numbers in the type of simdjson's buffer as ones of `dtype`, if that takes them."""
-    _, low, high = _BUFFERS[dtype]
-    if low is not None and (flat.min() < low or flat.max() > high):
+    _, limits = _BUFFERS[dtype]
+    if limits is not None and (flat.min() < limits[0] or flat.max() > limits[1]):
         raise _NotPlain
     if dtype == "float":
         with np.errstate(over="ignore"):  # beyond float32's range is infinity
@@ -422,7 +418,7 @@ class _Walk:
             return array
         if dtype == "bool" and types == {bool}:
             return np.array(flat, bool)
-        buffer_type, _, _ = _BUFFERS[dtype]
+        buffer_type, _ = _BUFFERS[dtype]
         if not types <= ({int, float} if buffer_type == "d" else {int}):
             raise _NotPlain
         return _converted(np.array(flat, _ELEMENT_TYPES[buffer_type]), dtype)

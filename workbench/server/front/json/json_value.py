@@ -1,4 +1,4 @@
-"""JSON values as the exact reader has them, duplicate keys and bytes that are no text included."""
+"""JSON values of the exact reader, including duplicate keys and bytes that are not text."""
 
 from __future__ import annotations
 

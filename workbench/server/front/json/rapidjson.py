@@ -5,7 +5,7 @@ That differs from every JSON library for Python: ``NaN`` and ``Infinity`` are nu
 follows the top-level value is ignored, nesting has no limit, the first of several equal keys
 counts, integers and decimals are different types, text need not be UTF-8, and errors have
 rapidjson's texts and byte offsets. This module is the slow and exact reader: it decides every
-request that the fast path of `json_request` does not recognise, and words every refusal.
+request that `fast_reader` does not recognise, and words every refusal.
 
 One deliberate difference: decimals are rounded correctly, where rapidjson's default may be off
 in the last place of a double; and a zero with a huge exponent is zero, not an error.

@@ -1,10 +1,10 @@
 """REST requests into tensors: the JSON bodies of ``:predict``, ``:classify`` and ``:regress``.
 
-Two readers, one meaning. `json_fast` recognises the plain requests that nearly all traffic
-consists of. Whatever it does not recognise beyond doubt, and every request that must be refused,
-is read exactly: by `rapidjson`, then here and in `json_tensors` in the steps of TensorFlow
-Serving's json_tensor.cc. So every refusal has its text and its place in the order of checks
-from there, and the fast reader can only be right or silent.
+There are two readers with one meaning. `fast_reader` recognises the plain requests that make up
+nearly all traffic. Requests that it does not recognise beyond doubt, and all that must be refused,
+are read exactly: by `rapidjson`, then here and in `dense_tensors` in the steps of TensorFlow
+Serving's json_tensor.cc. So each refusal has the original's text and its place in the order of
+checks, and the fast reader can only be right or silent.
 """
 
 from __future__ import annotations

@@ -19,13 +19,10 @@ import numpy as np
 import orjson
 
 from workbench.core.status import Code, invalid_argument
-from workbench.formats.dtypes import STRING, dtype_name
+from workbench.formats.dtypes import BY_NAME, dtype_name
 
 # Outputs of dtype string whose name ends so are bytes, written as base64.
 _BYTES_SUFFIX = "_bytes"
-_WRITABLE = frozenset(
-    ("float", "double", "int8", "int16", "int32", "int64", "uint8", "uint32", "uint64", "bool")
-)
 _BARE_TOKENS = np.array([b"NaN", b"Infinity", b"-Infinity"], object)
 
 
@@ -59,7 +56,7 @@ def encode_predict(outputs: Mapping[str, np.ndarray], row_format: bool) -> bytes
         _check_batch_sizes(outputs)
     for array in outputs.values():
         dtype = dtype_name(array.dtype)
-        if dtype not in _WRITABLE and dtype != STRING and array.size:
+        if BY_NAME[dtype].json is None and array.size:
             raise invalid_argument(f"Failed to write JSON value for tensor type: {dtype}")
 
     answer: Any

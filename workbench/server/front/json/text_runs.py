@@ -1,12 +1,11 @@
-"""Runs of plain JSON, at the speed of the interpreter's own scanner.
+"""Reads runs of plain JSON at the speed of the interpreter's own scanner.
 
-`rapidjson` reads text step by step, at up to a microsecond a byte. Here is what makes that bearable
-for large bodies: a regular expression finds how far the text is plain (a grammar without
-recursion, of values that nest no deeper than three levels), and the standard library's scanner,
-which is written in C, makes values of it. Of plain text both readers make the same; a test
-compares them.
+`rapidjson` reads text step by step, at up to a microsecond a byte. This module makes that bearable
+for large bodies. A regular expression finds how far the text is plain (a grammar without recursion,
+of values that nest at most three levels deep), and the standard library's scanner, which is written
+in C, makes values of it. Both readers make the same values of plain text; a test compares them.
 
-Text is given to the scanner as Latin-1, a character for each byte: strings that are not UTF-8 come
+The scanner gets the text as Latin-1, a character for each byte: strings that are not UTF-8 come
 back as they were.
 """
 

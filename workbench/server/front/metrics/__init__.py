@@ -1,3 +1,8 @@
-"""Metrics for Prometheus: `prometheus` writes the page, `memory_gauges` adds the memory ledger."""
+"""Metrics for Prometheus.
 
-__all__ = ["prometheus", "memory_gauges"]
+`request_counts` counts on a request's way. `serving_metrics` (TensorFlow Serving's),
+`workbench_metrics` (ours) and `memory_gauges` (the memory ledger's) declare each metric once, as a
+`Metric`, and `exposition` turns these into text. `prometheus` brings all of them together.
+"""
+
+__all__ = ["prometheus", "memory_gauges", "exposition"]

@@ -1,0 +1,357 @@
+"""Reads one client's requests from its bytes, and bounds what reading them costs.
+
+The parser (httptools over llhttp) calls the `on_...` methods. A request is handed on when its body
+is complete. Whatever a client may send too much of is refused here.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+import httptools
+
+from workbench.server.front.access import AccessPolicy, Refusal
+from workbench.server.front.admission import RETRY_AFTER, Admission
+from workbench.server.front.http.body import BodyTooLarge, BodyWriter, Spool
+from workbench.server.front.http.client_limits import (
+    HttpLimits,
+    body_too_large,
+    head_too_large,
+    too_many_headers,
+)
+from workbench.server.front.http.framing import OpenChunk, misframed, split_absolute, wrong_version
+from workbench.server.front.http.message import Request, error_page
+
+logger = logging.getLogger(__name__)
+
+# What libevent parses; it answers TRACE, CONNECT and the rest itself, with a 501 page.
+_METHODS = {
+    name.encode(): name for name in ("GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS")
+}
+
+# What a connection is waiting for.
+IDLE, HEAD, BODY, LINGER = range(4)
+
+_SLASH = ord("/")
+
+
+class ReaderServer(Protocol):
+    """What reading requests needs of the server."""
+
+    limits: HttpLimits
+    access: AccessPolicy
+    now: float
+    draining: bool
+    admission: Admission
+
+
+class _StopParsing(Exception):
+    """Raised in a parser's callback: nothing after this point will be looked at."""
+
+
+class RequestReader:
+    """The reading half of a `Connection`, which has the hooks at the end."""
+
+    __slots__ = (
+        "_chunk",
+        "_continue_due",
+        "_dropped_upgrade",
+        "_head_offset_bytes",
+        "_headers",
+        "_input_closed",
+        "_known",
+        "_parser",
+        "_pieces",
+        "_progress",
+        "_read_bytes",
+        "_repeated_headers",
+        "_request_headers",
+        "_server",
+        "_silent_bytes",
+        "_since",
+        "_stage",
+        "_url",
+        "_writer",
+    )
+
+    _server: ReaderServer
+
+    def __init__(self, now: float) -> None:
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self._stage = IDLE
+        self._since = now
+        self._url = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._repeated_headers = 0
+        self._request_headers = self._headers
+        self._pieces: list[bytes] = []
+        self._writer: BodyWriter | None = None
+        self._chunk: OpenChunk | None = None
+        self._continue_due = False
+        self._dropped_upgrade = False
+        self._progress = False
+        self._silent_bytes = 0
+        self._head_offset_bytes = 0
+        self._input_closed = False
+        # Whether any request of this client has passed the access checks.
+        self._known = False
+        # Bytes of the body that is being read.
+        self._read_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        if self._input_closed or self._parser is None:
+            return
+        self._progress = False
+        self._silent_bytes += len(data)
+        while True:
+            try:
+                self._parser.feed_data(data)
+                break
+            except httptools.HttpParserUpgrade as upgrade:
+                data = self._without_upgrade(data[upgrade.args[0] :])
+            except httptools.HttpParserError as error:
+                self._refuse_unparsable(error)
+                return
+        if self._chunk is not None and (missing := self._chunk.missing(data)):
+            self._check_chunk(missing)
+            if self._input_closed:
+                return
+        if self._progress:
+            self._silent_bytes = 0
+            # The next head may have begun anywhere in this piece.
+            self._head_offset_bytes = len(data) if self._stage == HEAD else 0
+        elif self._silent_bytes > self._server.limits.max_header_bytes:
+            self._refuse(head_too_large(self._server.limits))  # an endless header or trailer
+
+    # --- httptools ------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self._input_closed:
+            raise _StopParsing
+        self._stage = HEAD
+        self._since = self._server.now
+        self._url = b""
+        self._headers = {}
+        self._repeated_headers = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        headers = self._headers
+        if name in headers:
+            self._repeated_headers += 1
+            if self._repeated_headers > self._server.limits.max_headers:
+                self._refuse(too_many_headers(self._server.limits))
+                raise _StopParsing
+            value = headers[name] + b", " + value
+        headers[name] = value
+
+    def on_headers_complete(self) -> None:
+        self._progress = True
+        parser, headers, limits = self._parser, self._headers, self._server.limits
+        assert parser is not None
+        method = parser.get_method()
+        # Few bytes since the last request mean a small head; only else is it worth adding up.
+        if (
+            self._silent_bytes + self._head_offset_bytes > limits.max_header_bytes
+            and self._head_size() > limits.max_header_bytes
+        ):
+            self._refuse(head_too_large(limits))
+            raise _StopParsing
+        if len(headers) + self._repeated_headers > limits.max_headers:
+            self._refuse(too_many_headers(limits))
+            raise _StopParsing
+        if method not in _METHODS:
+            self._refuse_with(501, error_page(501), "text/html")
+            raise _StopParsing
+        version = parser.get_http_version()
+        if version != "1.1" and version != "1.0":
+            self._refuse_version(version)
+            raise _StopParsing
+        authority = None
+        if self._url[0] != _SLASH and b"://" in self._url:
+            authority, self._url = split_absolute(self._url)
+        refusal = misframed(headers, version)
+        if refusal is None:
+            refusal = self._server.access.check(method, self._url, headers, authority)
+        expected = int(headers.get(b"content-length", 0))
+        if refusal is None and expected > limits.max_body_bytes:
+            refusal = body_too_large(limits)
+        if refusal is None:
+            self._known = True
+            if (full := self._server.admission.refusal(expected)) is not None:
+                refusal = Refusal(503, full, RETRY_AFTER)
+        coding = headers.get(b"transfer-encoding")
+        if refusal is None and coding is not None and coding.lower() != b"chunked":
+            refusal = Refusal(501, "The only transfer coding this server knows is chunked.")
+        expect = headers.get(b"expect")
+        if refusal is None and expect is not None and expect.lower() != b"100-continue":
+            refusal = Refusal(417, "The only expectation this server meets is 100-continue.")
+        if refusal is not None:
+            self._refuse(refusal, without_body=method == b"HEAD")
+            raise _StopParsing
+
+        self._request_headers = headers
+        self._stage = BODY
+        if b"upgrade" in headers and parser.should_upgrade():
+            self._dropped_upgrade = True
+            return
+        if coding is not None:
+            self._chunk = OpenChunk()
+            self._headers = {}  # for trailers, which nothing here needs
+        if expected > limits.spool_threshold_bytes or coding is not None:
+            self._writer = BodyWriter(limits.max_body_bytes, limits.spool_threshold_bytes, expected)
+        if expect is not None and version == "1.1":
+            self._continue_due = True
+            self._send_continue()
+
+    def _head_size(self) -> int:
+        """About the bytes of a complete head (four a header for ': ' and the line's end)."""
+        return len(self._url) + sum(len(n) + len(v) + 4 for n, v in self._headers.items())
+
+    def on_chunk_header(self) -> None:
+        if self._chunk is not None:
+            self._chunk.begin()
+
+    def on_chunk_complete(self) -> None:
+        if self._chunk is not None:
+            self._chunk.end()
+
+    def _check_chunk(self, missing: int) -> None:
+        """Refuse a chunk that declares more than may come, as such a Content-Length is."""
+        if self._input_closed:
+            return
+        if self._read_bytes + missing > self._server.limits.max_body_bytes:
+            self._refuse(body_too_large(self._server.limits))
+        elif (full := self._server.admission.refusal(missing)) is not None:
+            self._refuse(Refusal(503, full, RETRY_AFTER))
+
+    def on_body(self, piece: bytes) -> None:
+        self._progress = True
+        self._since = self._server.now
+        if self._chunk is not None:
+            self._chunk.add(len(piece))
+        writer, admission = self._writer, self._server.admission
+        if writer is not None and (full := admission.refusal(len(piece))) is not None:
+            self._refuse(Refusal(503, full, RETRY_AFTER))
+            raise _StopParsing
+        self._read_bytes += len(piece)
+        admission.bytes += len(piece)
+        if writer is None:
+            self._pieces.append(piece)
+            return
+        try:
+            writer.add(piece)
+        except BodyTooLarge:
+            self._refuse(body_too_large(self._server.limits))
+            raise _StopParsing from None
+        except OSError as error:
+            self._refuse(Refusal(503, f"No memory for the request's body: {error.strerror}."))
+            raise _StopParsing from None
+        if writer.spool is not None:
+            self._took_piece()
+
+    def on_message_complete(self) -> None:
+        if self._dropped_upgrade:
+            return
+        self._progress = True
+        self._continue_due = False
+        self._chunk = None
+        parser, writer, pieces = self._parser, self._writer, self._pieces
+        headers = self._request_headers
+        assert parser is not None
+        body: bytes | Spool
+        if writer is not None:
+            self._writer = None
+            body = writer.finish()
+        elif pieces:
+            body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            self._pieces = []
+        else:
+            body = b""
+        self._stage = IDLE
+        keep_alive = parser.should_keep_alive() and not self._server.draining
+        persistence = b""
+        if not keep_alive:
+            self._input_closed = True
+        elif b"connection" in headers and parser.get_http_version() == "1.0":
+            persistence = b"Connection: keep-alive\r\n"
+        method = _METHODS[parser.get_method()]
+        request = Request(method, self._url.decode("latin-1"), headers, body)
+        size, self._read_bytes = self._read_bytes, 0
+        self._took(request, keep_alive, persistence, size)
+
+    # --- refusals -------------------------------------------------------------------------
+
+    def _refuse(self, refusal: Refusal, without_body: bool = False) -> None:
+        """Answer what is being read with `refusal`, after the answers before it, and close."""
+        self._refuse_with(
+            refusal.status, refusal.body, "application/json", refusal.headers, without_body
+        )
+
+    def _refuse_version(self, version: str) -> None:
+        """A client of HTTP/0.9 would take everything that is sent for the content it asked for, so
+        it gets a status line alone."""
+        refusal = wrong_version(version)
+        body = b"" if version == "0.9" else refusal.body
+        self._refuse_with(refusal.status, body, "application/json")
+
+    def _discard_body(self) -> None:
+        """What has been read of a body will not be handed on."""
+        if self._writer is not None:
+            self._writer.discard()
+        self._server.admission.bytes -= self._read_bytes
+        self._read_bytes = 0
+
+    def _refuse_unparsable(self, error: httptools.HttpParserError) -> None:
+        cause = error.__context__
+        if self._input_closed:
+            return  # refused already, or bytes after the last request: they are not looked at
+        if isinstance(error, httptools.HttpParserCallbackError) and cause is not None:
+            logger.error("Reading a request failed", exc_info=cause)
+            self._refuse(Refusal(500, "Internal error: see the server's log."))
+        else:
+            self._refuse(Refusal(400, f"Malformed HTTP: {error}."))
+
+    def _without_upgrade(self, rest: bytes) -> bytes:
+        """The request to be read again, as if it had not offered another protocol.
+
+        A server may ignore `Upgrade` (RFC 9110, 7.8), and clients that offer HTTP/2 with every
+        first request rely on it, but llhttp stops at such a head.
+        """
+        assert self._parser is not None
+        method, headers = self._parser.get_method(), self._headers
+        lines = [b"%b %b HTTP/1.1" % (method, self._url)]
+        lines += [b"%b: %b" % item for item in headers.items() if item[0] != b"upgrade"]
+        self._dropped_upgrade = False
+        self._parser = httptools.HttpRequestParser(self)
+        return b"\r\n".join(lines) + b"\r\n\r\n" + rest
+
+    # --- hooks ------------------------------------------------------------------------------
+
+    def _took(self, request: Request, keep_alive: bool, persistence: bytes, size: int) -> None:
+        """A request is complete, with a body of `size` bytes. `persistence` is the header line that
+        tells an HTTP/1.0 client that its connection stays open."""
+        raise NotImplementedError
+
+    def _took_piece(self) -> None:
+        """A piece of a large body has been taken."""
+        raise NotImplementedError
+
+    def _send_continue(self) -> None:
+        """Ask for the body, once it is this request's turn to be written about."""
+        raise NotImplementedError
+
+    def _refuse_with(
+        self,
+        status: int,
+        body: bytes,
+        content_type: str,
+        headers: tuple[tuple[str, str], ...] = (),
+        without_body: bool = False,
+    ) -> None:
+        """Answer what is being read, after the answers before it, and close."""
+        raise NotImplementedError

@@ -1,0 +1,101 @@
+"""Counts what the front answers. On a request's way only plain integers are added to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from workbench.core.events import Event
+from workbench.core.status import Code
+from workbench.server.engine.batching.tasks import now_micros
+from workbench.server.engine.telemetry.meters import LATENCY_MICROS, Histogram, exponential
+from workbench.server.engine.versions.manager import Manager
+
+
+class RequestCounts:
+    """The front calls `request` once a request, and `runtime` once a successful run of a model.
+
+    The number of series is bounded: a model name gets its own only while there is such a model,
+    whatever clients may ask for.
+
+    Attributes:
+        requests: by model: how many answers had each code.
+        latencies: by model, API and entry point, in microseconds; of successes only.
+        runtimes: by model and API, in microseconds.
+        example_counts: by model: how many examples MultiInference requests had.
+        warmups: by the version's folder and the code of its warm-up: how long it took, and how
+            many records it read.
+        worker_exits: by model.
+    """
+
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+        self.requests: dict[str, list[int]] = {}
+        self.latencies: dict[tuple[str, str, str], Histogram] = {}
+        self.runtimes: dict[tuple[str, str], Histogram] = {}
+        self.example_counts: dict[str, Histogram] = {}
+        self.warmups: dict[tuple[str, str], tuple[Histogram, int]] = {}
+        self.worker_exits: dict[str, int] = {}
+        manager.events.listen(self._note)
+
+    def request(
+        self,
+        model: str,
+        api: str,
+        entrypoint: str,
+        code: Code,
+        micros: int,
+        version: int | None = None,
+    ) -> None:
+        """Count an answered request.
+
+        Args:
+            api: ``predict`` ... (REST) or ``Predict`` ... (gRPC), as TensorFlow Serving has it;
+                empty for a question about the model.
+            entrypoint: ``REST`` or ``GRPC``.
+            micros: how long it took; kept for a success only.
+            version: the version that it went to; None where none was found.
+        """
+        known = self._manager.models.get(model)
+        if known is None:
+            model = ""
+        elif api:
+            known.traffic.add(now_micros(), version, code, micros)
+        counts = self.requests.get(model)
+        if counts is None:
+            counts = self.requests[model] = [0] * len(Code)
+        counts[code] += 1
+        if code is Code.OK:
+            key = (model, api, entrypoint)
+            latency = self.latencies.get(key)
+            if latency is None:
+                latency = self.latencies[key] = Histogram(LATENCY_MICROS)
+            latency.add(micros)
+
+    def runtime(self, model: str, api: str, micros: int) -> None:
+        """Count a run that succeeded; `api` is ``Predict``, ``Classify`` or ``Regress``."""
+        key = (model, api)
+        latency = self.runtimes.get(key)
+        if latency is None:
+            latency = self.runtimes[key] = Histogram(LATENCY_MICROS)
+        latency.add(micros)
+
+    def examples(self, model: str, count: int) -> None:
+        """Count the examples of a MultiInference request."""
+        if model not in self.example_counts:
+            self.example_counts[model] = Histogram(exponential(1, 2, 15))
+        self.example_counts[model].add(count)
+
+    def _note(self, event: Event) -> None:
+        if event.kind in ("warmup_finished", "warmup_failed") and event.data is not None:
+            path = event.data["path"].removesuffix("/assets.extra/tf_serving_warmup_requests")
+            key = path, event.data.get("code", "OK")
+            latency, records = self.warmups.get(key, (Histogram(LATENCY_MICROS), 0))
+            latency.add(event.data["micros"])
+            self.warmups[key] = latency, records + event.data["records"]
+        elif event.kind == "worker_exited" and event.model is not None:
+            self.worker_exits[event.model] = self.worker_exits.get(event.model, 0) + 1
+
+
+def codes_counted(counts: Sequence[int]) -> list[tuple[str, int]]:
+    """The names of the codes that occurred, and how often each did."""
+    return [(code.name, counts[code]) for code in Code if counts[code]]

@@ -1,0 +1,202 @@
+"""The predict action, from a request's body to the encoded outputs.
+
+The hot path is synchronous from end to end. A request is decoded and queued in one call; when its
+batch is answered, the outputs are encoded from shared memory straight into the response.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import orjson
+
+from workbench.core.signature import DEFAULT_SIGNATURE, Signature
+from workbench.core.status import Code, ServingError, invalid_argument
+from workbench.formats.http_status import PRECONDITION_FAILED
+from workbench.formats.signature_checks import check_inputs, check_outputs_exist
+from workbench.ipc import TENSORS, background_free
+from workbench.ipc.frames import Tensors, decode_message, encode_message
+from workbench.server.front.http.body import Spool
+from workbench.server.front.http.listener import Request
+from workbench.server.front.json.requests import PredictRequest, decode_plain, decode_predict
+from workbench.server.front.json.responses import encode_predict, encoding_bytes
+from workbench.server.front.rest.counted_reply import CountedReply, version_header
+from workbench.server.front.rest.rest_front import (
+    EXACT_BYTES,
+    OFF_LOOP_BYTES,
+    RestFront,
+    Target,
+    spooled,
+)
+from workbench.server.front.rest.routes import Route
+
+
+def predict(front: RestFront, asked: Route, request: Request, reply: CountedReply) -> None:
+    target = Target(front, asked)
+    if request.header("content-type") == TENSORS:
+        binary = _BinaryRequest.read(request)
+        signature = target(binary.signature)
+        if target.differs(binary.signature, binary.digest):
+            _refuse_outdated(reply, target, signature)
+            return
+        check_inputs(signature, binary.inputs)
+        check_outputs_exist(signature, binary.outputs)
+        answer = _BinaryAnswer(reply, target)
+        front.submit(target, binary.signature, binary.inputs, binary.outputs, answer)
+        return
+    spool = request.spool
+    if spool is None:
+        decoded = decode_plain(request.body, target)
+        if decoded is None and len(request.body) <= EXACT_BYTES:
+            decoded = decode_predict(request.body, target)
+        if decoded is not None:
+            _run_decoded(front, target, decoded, reply)
+            return
+        spool = spooled(request.body)
+    front.start(
+        _predict_large(front, asked, target, spool, reply),
+        reply,
+        lambda error: front.held(error, asked, request, reply),
+    )
+
+
+async def _predict_large(
+    front: RestFront, asked: Route, target: Target, spool: Spool, reply: CountedReply
+) -> None:
+    """The same with a large body: decoded in another process."""
+    known: Mapping[str, Signature] | ServingError
+    try:
+        known = target.find().signatures
+    except ServingError as error:
+        # Told only where TensorFlow Serving would tell it: after the body was parsed.
+        known = error
+    try:
+        left = front.seconds_left(reply)
+        decoded = await front.codec.decode_predict(spool, known, left)
+    except ServingError as error:
+        # The one that was sent there comes back without what only this process knows of it.
+        if isinstance(known, ServingError) and error == known:
+            raise known from None
+        raise
+    # The version may have changed while the body was decoded: the name decides again.
+    again = Target(front, asked)
+    again(decoded.signature_name)
+    _run_decoded(front, again, decoded, reply, large=decoded.inputs)
+
+
+def _run_decoded(
+    front: RestFront,
+    target: Target,
+    decoded: PredictRequest,
+    reply: CountedReply,
+    large: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    answer = _JsonAnswer(reply, target, decoded.row_format, front, large)
+    front.submit(target, decoded.signature_name, decoded.inputs, (), answer)
+
+
+class _JsonAnswer:
+    """Encodes a predict answer while the outputs are still in shared memory.
+
+    `large` are inputs that take long to be given back, once they are no longer needed.
+    """
+
+    __slots__ = ("_front", "_large", "_row", "_version", "reply")
+
+    def __init__(
+        self,
+        reply: CountedReply,
+        target: Target,
+        row: bool,
+        front: RestFront,
+        large: Mapping[str, np.ndarray] | None,
+    ) -> None:
+        self.reply = reply
+        self._large = large
+        self._version = target.served.id.version
+        self._row = row
+        self._front = front
+
+    def __call__(self, result: Tensors | ServingError) -> None:
+        if self._large is not None:
+            background_free.let_go(self._large)
+            self._large = None
+        if isinstance(result, ServingError):
+            self.reply.refuse(result)
+            return
+        self.reply.ran()
+        if encoding_bytes(result, self._row) > OFF_LOOP_BYTES:
+            # Copied, as these are views that hold only now.
+            copies = {name: array.copy() for name, array in result.items()}
+            self._front.send_encoded(
+                self.reply,
+                self._version,
+                lambda left: self._front.codec.encode_predict(copies, self._row, left),
+            )
+            return
+        try:
+            body = encode_predict(result, self._row)
+        except ServingError as error:
+            self.reply.refuse(error)
+            return
+        self.reply.send(200, body, headers=version_header(self._version))
+
+
+class _BinaryAnswer:
+    __slots__ = ("_version", "reply")
+
+    def __init__(self, reply: CountedReply, target: Target) -> None:
+        self.reply = reply
+        self._version = target.served.id.version
+
+    def __call__(self, result: Tensors | ServingError) -> None:
+        if isinstance(result, ServingError):
+            self.reply.refuse(result)
+            return
+        self.reply.ran()
+        body = encode_message({"version": self._version}, result)
+        self.reply.send(200, body, TENSORS, version_header(self._version))
+
+
+class _BinaryRequest(NamedTuple):
+    """A binary predict request. `digest` is that of the signature for which the client made the
+    inputs; None where it does not say."""
+
+    signature: str
+    inputs: Tensors
+    outputs: tuple[str, ...]
+    digest: str | None
+
+    @classmethod
+    def read(cls, request: Request) -> _BinaryRequest:
+        """Raises a ServingError, INVALID_ARGUMENT, where the body cannot be read."""
+        body = request.body if request.spool is None else request.spool.view()
+        try:
+            header, inputs = decode_message(body)
+        except ValueError as error:
+            raise invalid_argument(f"The binary body cannot be read: {error}") from error
+        name = header.get("signature") or DEFAULT_SIGNATURE
+        outputs = header.get("outputs") or []
+        digest = header.get("digest")
+        if not isinstance(name, str):
+            raise invalid_argument(f"'signature' must be a string; was {name!r}")
+        if not isinstance(outputs, list) or not all(isinstance(o, str) for o in outputs):
+            raise invalid_argument(f"'outputs' must be a list of output names; was {outputs!r}")
+        if digest is not None and not isinstance(digest, str):
+            raise invalid_argument(f"'digest' must be a string; was {digest!r}")
+        return cls(name, inputs, tuple(outputs), digest)
+
+
+def _refuse_outdated(reply: CountedReply, target: Target, signature: Signature) -> None:
+    """Refuse a request that was made for another version's signature, before anything runs; the
+    answer carries the signature as it is now."""
+    reply.code = Code.FAILED_PRECONDITION
+    error = (
+        f"The request was made for another signature than the one that version "
+        f"{target.served.id.version} has: {signature}"
+    )
+    reply.send(
+        PRECONDITION_FAILED, orjson.dumps({"error": error, "signature": signature.to_json()})
+    )

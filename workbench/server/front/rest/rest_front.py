@@ -1,0 +1,235 @@
+"""What all actions of the REST API share: the engine, time limits, work beside the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from workbench.core.signature import Signature
+from workbench.core.status import Code, ServingError, invalid_argument
+from workbench.core.versions.outage import OutOfService
+from workbench.formats.config_files import METRICS_PATH
+from workbench.formats.signature_checks import check_method_name
+from workbench.ipc.frames import Tensors
+from workbench.server.engine.batching.scheduler import BatchScheduler
+from workbench.server.engine.batching.tasks import Task, now_micros
+from workbench.server.engine.versions.manager import Manager
+from workbench.server.engine.versions.model import Served
+from workbench.server.front.admission import HELD_TOO_LONG
+from workbench.server.front.codec.converter import CodecProcess
+from workbench.server.front.codec.pool import CodecPool
+from workbench.server.front.http.body import Spool
+from workbench.server.front.http.listener import Request
+from workbench.server.front.metrics.prometheus import Metrics
+from workbench.server.front.rest.counted_reply import CountedReply, Headers, version_header
+from workbench.server.front.rest.routes import Route
+
+logger = logging.getLogger(__name__)
+
+OFF_LOOP_BYTES = 256 * 1024
+"""Outputs that take longer than this many bytes of numbers are encoded in the codec process."""
+EXACT_BYTES = 8 * 1024
+"""Bodies beyond this that only the exact reader can tell, at up to a millisecond for each
+kilobyte, are decoded in the codec process."""
+
+_CORS: Headers = (
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Allow-Methods", "POST, GET"),
+    ("Access-Control-Allow-Headers", "Content-Type"),
+)
+
+
+class Answer(Protocol):
+    """Takes the outputs of a task, as views that hold only meanwhile, or the error."""
+
+    reply: CountedReply
+
+    def __call__(self, result: Tensors | ServingError) -> None: ...
+
+
+class RestFront:
+    """The engine as the actions see it.
+
+    Args:
+        timeout_seconds: after which a request is answered with DEADLINE_EXCEEDED: from its last
+            byte on, through decoding, waiting, running and encoding.
+        enable_cors: let web pages of any origin read the answers (TensorFlow Serving's
+            ``--rest_api_enable_cors_support``).
+        metrics_path: where the page for Prometheus is; None for nowhere.
+        check_method_names: a signature must have been saved for the method that asks for it.
+    """
+
+    def __init__(
+        self,
+        manager: Manager,
+        scheduler: BatchScheduler,
+        codec: CodecPool | CodecProcess,
+        timeout_seconds: float = 30.0,
+        enable_cors: bool = False,
+        metrics_path: str | None = METRICS_PATH,
+        check_method_names: bool = False,
+    ) -> None:
+        self.manager = manager
+        self._scheduler = scheduler
+        self.codec = codec
+        self._timeout_micros = round(timeout_seconds * 1e6)
+        self._jobs: set[asyncio.Task[None]] = set()
+        self._cors = _CORS if enable_cors else ()
+        self.metrics_path = metrics_path
+        self.check_method_names = check_method_names
+        self.metrics = Metrics(manager, scheduler)
+        self.draining = False
+
+    def answer(self, request: Request, reply: CountedReply) -> None:
+        """Answer a request, now or later."""
+        raise NotImplementedError
+
+    def seconds_left(self, reply: CountedReply) -> float:
+        """What is left of a request's time limit."""
+        return max(0.0, (reply.started + self._timeout_micros - now_micros()) / 1e6)
+
+    def submit(
+        self,
+        target: Target,
+        signature: str,
+        inputs: Mapping[str, np.ndarray],
+        outputs: tuple[str, ...],
+        answer: Answer,
+    ) -> None:
+        """Queue a run of the model; it is cancelled when the client goes away."""
+        queues = target.served.queues
+        assert queues is not None
+        deadline = answer.reply.started + self._timeout_micros
+        task = Task(queues, signature, inputs, outputs, deadline, answer)
+        self._scheduler.submit(task)
+        answer.reply.task = task
+        answer.reply.version = target.served.id.version
+        answer.reply.on_abandon(lambda: self._scheduler.cancel(task))
+
+    def held(
+        self, error: ServingError, asked: Route, request: Request, reply: CountedReply
+    ) -> bool:
+        """Whether a request that found no version waits for the next one instead: only one that
+        asks a model to run, and names no version or one that is out of service."""
+        specific = asked.version is not None or asked.label is not None
+        absent = error.code is Code.NOT_FOUND and not specific
+        crashed = isinstance(error, OutOfService)
+        if not (absent or crashed) or not reply.api:
+            return False
+        loop = asyncio.get_running_loop()
+        left = self.seconds_left(reply)
+
+        def resume() -> None:
+            expiry.cancel()
+            # In a turn of its own: many may be let go at once.
+            loop.call_soon(self._answer_held, request, reply)
+
+        try:
+            taken = self.manager.hold(asked.model, resume, request.body_size, left)
+        except ServingError as full:
+            reply.refuse(full)
+            return True
+        if taken is None:
+            return False
+        remove = taken
+
+        def expire() -> None:
+            remove()
+            reply.refuse(ServingError(Code.DEADLINE_EXCEEDED, HELD_TOO_LONG))
+
+        expiry = loop.call_later(left, expire)
+
+        def abandon() -> None:
+            expiry.cancel()
+            remove()
+
+        reply.on_abandon(abandon)
+        return True
+
+    def _answer_held(self, request: Request, reply: CountedReply) -> None:
+        if not reply.closed:
+            self.answer(request, reply)
+
+    def start(
+        self,
+        work: Coroutine[Any, Any, None],
+        reply: CountedReply,
+        held: Callable[[ServingError], bool] = lambda error: False,
+    ) -> None:
+        """Do work that does not fit into one turn of the event loop; its error is the answer,
+        unless the request is `held` for it."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except ServingError as error:
+                if not held(error):
+                    reply.refuse(error)
+            except Exception:
+                # Only the client waits for this task: it gets the answer of a handler that failed.
+                logger.exception("A large request failed")
+                reply.refuse(ServingError(Code.INTERNAL, "Internal error; see the server's log"))
+
+        job = asyncio.get_running_loop().create_task(guarded())
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+
+        def give_up() -> None:
+            job.cancel()
+
+        reply.on_abandon(give_up)
+
+    def send_encoded(
+        self, reply: CountedReply, version: int, encode: Callable[[float], Awaitable[Spool]]
+    ) -> None:
+        """Answer with a body that is encoded in the codec process."""
+
+        async def work() -> None:
+            body = await encode(self.seconds_left(reply))
+            reply.send(200, body, headers=version_header(version))
+
+        self.start(work(), reply)
+
+
+class Target:
+    """The version that a request goes to, found when the request's signature is known.
+
+    Called with a signature's name it is the `signature_of` of `decode_predict`.
+    """
+
+    __slots__ = ("_asked", "_check_method_name", "_manager", "served")
+
+    def __init__(self, front: RestFront, asked: Route) -> None:
+        self._manager = front.manager
+        self._asked = asked
+        self._check_method_name = front.check_method_names
+        self.served: Served
+
+    def find(self) -> Served:
+        self.served = self._manager.find(self._asked.model, self._asked.version, self._asked.label)
+        return self.served
+
+    def __call__(self, name: str) -> Signature:
+        signature = self.find().signatures.get(name)
+        if signature is None:
+            raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
+        if self._check_method_name:
+            check_method_name(signature, "predict")
+        return signature
+
+    def differs(self, name: str, digest: str | None) -> bool:
+        """Whether a client that knows a signature of that digest (None: it does not say) knows it
+        otherwise than it is in the version that was found."""
+        report = self.served.report
+        return digest is not None and report is not None and report.digests[name] != digest
+
+
+def spooled(body: bytes) -> Spool:
+    """A body for the codec process."""
+    spool = Spool.create()
+    spool.append(body)
+    return spool
