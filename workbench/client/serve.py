@@ -26,6 +26,7 @@ from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.remote_paths import check_local
 from workbench.core.setting_kinds import number, truth
 from workbench.core.status import Code, ServingError, invalid_argument
+from workbench.core.versions.states import PublicState
 from workbench.core.versions.version_policy import check_version, parse_version
 from workbench.processes import paths, registry
 from workbench.processes.hosts import host_names
@@ -270,7 +271,7 @@ def _version_of(
 ) -> int | None:
     """The version that answers, or is about to, if it was made from this very model."""
     for v in versions:
-        if v["state"] in ("START", "LOADING", "AVAILABLE"):
+        if PublicState[v["state"]].is_coming or v["state"] == PublicState.AVAILABLE.name:
             number = int(v["version"])
             made_from = fingerprint.of_version(folder, name, number, Path(v["path"]))
             return number if made_from == model.digest() else None

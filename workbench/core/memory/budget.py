@@ -11,6 +11,8 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from workbench.core.versions.policies import family
+
 Sizes = Mapping[str, int]
 """Bytes by resource."""
 
@@ -133,16 +135,6 @@ class Fit:
 
 
 _ITSELF = -1
-FAMILIES = {
-    "availability_preserving": "smooth",
-    "resource_preserving": "unload_first",
-}
-
-
-def family(transition: str) -> str:
-    """``smooth``, ``unload_first`` or ``staged``: what holding requests does not change."""
-    name = transition.partition("+")[0]
-    return FAMILIES.get(name, name)
 
 
 def fits(

@@ -21,17 +21,6 @@ MAX_HELD = 1000
 MAX_HELD_BYTES = 256 * 1024 * 1024
 """What the bodies of those may take in all."""
 
-_ON_ITS_WAY = frozenset(
-    {
-        HarnessState.NEW,
-        HarnessState.LOAD_REQUESTED,
-        HarnessState.LOAD_APPROVED,
-        HarnessState.STAGING,
-        HarnessState.STAGED,
-        HarnessState.LOADING,
-    }
-)
-
 
 def worth_waiting(versions: Sequence[Version]) -> bool:
     """Whether nothing serves now and a version that is wanted may soon.
@@ -40,7 +29,7 @@ def worth_waiting(versions: Sequence[Version]) -> bool:
     """
     if any(v.state is HarnessState.READY for v in versions):
         return False
-    return any(v.aspired and v.state in _ON_ITS_WAY for v in versions)
+    return any(v.aspired and v.state.is_coming for v in versions)
 
 
 class Held:

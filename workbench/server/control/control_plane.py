@@ -39,7 +39,6 @@ import tornado.websocket
 from workbench.core.events import log_line
 from workbench.core.model_settings import ModelConfig, read_changes
 from workbench.core.status import invalid_argument, not_found
-from workbench.core.versions.states import HarnessState
 from workbench.core.versions.version_policy import is_version
 from workbench.server.control.engine_route import EngineLoadHandler
 from workbench.server.control.handling import Handler
@@ -216,11 +215,11 @@ class _Wait(Handler):
                 if served is None and version in model.failing:
                     # It has failed, and another has been chosen in its place.
                     served = model.ended.get(version)
-                done = served is not None and served.harness.state in _SETTLED
+                done = served is not None and served.harness.state.is_settled
             else:
                 wanted = [s for s in model.versions.values() if s.harness.aspired]
                 done = model.ready is not None or (
-                    bool(wanted) and all(s.harness.state in _SETTLED for s in wanted)
+                    bool(wanted) and all(s.harness.state.is_settled for s in wanted)
                 )
             left = end - time.monotonic()
             if done or left <= 0:
@@ -230,9 +229,6 @@ class _Wait(Handler):
                 await asyncio.wait_for(changed.wait(), min(left, 1.0))
             except asyncio.TimeoutError:
                 pass
-
-
-_SETTLED = (HarnessState.READY, HarnessState.ERROR, HarnessState.DISABLED)
 
 
 class _Events(Handler):

@@ -14,7 +14,6 @@ from typing import Any
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.events import Event, EventLog
 from workbench.core.memory.budget import size
-from workbench.core.versions.states import PublicState
 from workbench.server.engine.batching.scheduler import BatchScheduler
 from workbench.server.engine.memory.gpu import Gpus, Nvml, RealNvml
 from workbench.server.engine.memory.memory_ledger import MemoryLedger, Process, Sample
@@ -172,9 +171,8 @@ class ServerCore:
         """Whether a version changes now, or has a moment ago: its first run takes memory too."""
         if time.monotonic() - self._last_move < _AFTERMATH_SECONDS:
             return True
-        moving = (PublicState.LOADING, PublicState.UNLOADING)
         return any(
-            served.harness.public_state in moving
+            served.harness.public_state.is_moving
             for model in list(self.manager.models.values())
             for served in list(model.versions.values())
         )

@@ -21,8 +21,10 @@ from workbench.core.events import EventLog
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.core.versions.outage import Outage
 from workbench.core.versions.poison import Outline
+from workbench.core.versions.policies import Act
 from workbench.core.versions.quarantine import DEATH_WINDOW_SECONDS, MAX_DEATHS
-from workbench.core.versions.states import FINAL_STATES, HarnessState
+from workbench.core.versions.reconcile import begun
+from workbench.core.versions.states import HarnessState
 from workbench.server.engine.batching.scheduler import BatchScheduler
 from workbench.server.engine.batching.tasks import VersionQueues
 from workbench.server.engine.memory.reservations import Reservations, is_refused
@@ -103,7 +105,7 @@ class Lifecycle:
                 state=served.harness.public_state.name,
                 harness=served.harness.state.value,
             )
-        if served.harness.state in FINAL_STATES:
+        if served.harness.state.is_final:
             self._reservations.release(served)
         self._notify()
 
@@ -111,7 +113,7 @@ class Lifecycle:
 
     def stage(self, model: Model, served: Served) -> None:
         """Prepare a version in a worker process, short of its weights."""
-        served.harness.move(_S.LOAD_REQUESTED)
+        served.harness.move(begun(Act.STAGE, served.harness.state))
         served.loading = self.start(self._stage(model, served))
 
     async def _stage(self, model: Model, served: Served) -> None:
@@ -158,10 +160,7 @@ class Lifecycle:
 
     def load(self, model: Model, served: Served) -> None:
         """Load a version, or finish the load of one that is staged."""
-        if served.harness.state is _S.STAGED:
-            served.harness.move(_S.LOADING)
-        else:
-            served.harness.move(_S.LOAD_REQUESTED)
+        served.harness.move(begun(Act.LOAD, served.harness.state))
         served.loading = self.start(self._load(model, served))
 
     async def _load(self, model: Model, served: Served) -> None:
@@ -350,7 +349,7 @@ class Lifecycle:
         """Load other contents for a number that serves; what serves goes on until they can be
         asked, and where they cannot be loaded."""
         fresh = renewal.fresh
-        fresh.harness.move(_S.LOAD_REQUESTED)
+        fresh.harness.move(begun(Act.LOAD, fresh.harness.state))
         model.beside.append(fresh)
         fresh.loading = self.start(self._renew(model, renewal))
 
@@ -424,7 +423,7 @@ class Lifecycle:
 
     def unload(self, model: Model, served: Served) -> None:
         """Stop giving a version requests, let it answer those it has, and end its process."""
-        served.harness.move(_S.UNLOAD_REQUESTED)
+        served.harness.move(begun(Act.UNLOAD, served.harness.state))
         self.tell_state(served)
         model.refresh_ready()
         self.start(self._unload(model, served))
@@ -459,7 +458,7 @@ class Lifecycle:
         if served.failed_loads:
             self._events.add("load_retry_cancelled", *served.id)
         self._events.add("load_cancelled", *served.id)
-        served.harness.move(_S.UNLOADING)
+        served.harness.move(begun(Act.CANCEL, served.harness.state))
         self.tell_state(served)
         self.start(self._cancel(model, served))
 
@@ -483,8 +482,7 @@ class Lifecycle:
     def _worker_ended(self, model: Model, served: Served, worker: Worker) -> None:
         """A worker that nobody asked to end has ended: its version gets another, unless it has
         answered all that it will be asked."""
-        finished = served.harness.state in (_S.QUIESCED, _S.UNLOADING, _S.DISABLED)
-        if served.worker is not worker or self.stopping or finished:
+        if served.worker is not worker or self.stopping or served.harness.state.has_drained:
             return
         reason, too_many = self._note_death(model, served, worker)
         queues = served.queues

@@ -17,14 +17,12 @@ from pathlib import Path
 
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.events import EventLog
-from workbench.core.memory.budget import family
 from workbench.core.model_settings import ModelConfig
 from workbench.core.status import invalid_argument, not_found
 from workbench.core.versions.holding import worth_waiting
-from workbench.core.versions.policies import Act, Version, holds, policy_named
+from workbench.core.versions.policies import Act, Action, Version, holds
+from workbench.core.versions.reconcile import forgotten, reconcile
 from workbench.core.versions.states import (
-    FINAL_STATES,
-    RISING_STATES,
     Harness,
     HarnessState,
     ServableId,
@@ -54,7 +52,6 @@ _WAITING_POLL_SECONDS = 1.0
 _ENDED_KEPT = 16
 _REMOVED_KEPT = 1000
 """Models that are removed, whose versions are still reported as ended; the latest of them."""
-_REVIVABLE = frozenset({_S.NEW, _S.READY})
 
 
 class Manager:
@@ -270,7 +267,7 @@ class Manager:
         self._flush(model)
         for version in by_version.keys() & model.versions.keys():
             harness = model.versions[version].harness
-            if not harness.aspired and harness.state not in _REVIVABLE:
+            if not harness.aspired and not harness.state.is_revivable:
                 # It is being unloaded and wanted back. As in TensorFlow Serving, all of this is
                 # put off until it is gone: else, meanwhile, no version would be aspired, and a
                 # policy that preserves availability would unload the one that serves.
@@ -316,16 +313,17 @@ class Manager:
         return any(model.ready is not None for model in self.models.values())
 
     def _flush(self, model: Model) -> None:
-        """Forget versions that are not wanted and have nothing loaded."""
-        for version, served in list(model.versions.items()):
-            state = served.harness.state
-            if not served.harness.aspired and (state in FINAL_STATES or state is _S.NEW):
-                del model.versions[version]
-                if served.outdated:
-                    # Its number is about to be loaded anew.
-                    model.falling_back = True
-                if state is not _S.NEW:
-                    self._ended(model, served)
+        """Forget versions that are not wanted and hold nothing."""
+        for action in forgotten(_view(model)):
+            self._forget(model, model.versions[action.version])
+
+    def _forget(self, model: Model, served: Served) -> None:
+        del model.versions[served.id.version]
+        if served.outdated:
+            # Its number is about to be loaded anew.
+            model.falling_back = True
+        if served.harness.state is not _S.NEW:
+            self._ended(model, served)
 
     def _ended(self, model: Model, served: Served) -> None:
         """Keep the final word of a version."""
@@ -335,33 +333,41 @@ class Manager:
             del model.ended[next(iter(model.ended))]
 
     def _reconcile(self, model: Model) -> None:
-        """Ask the policy until it has nothing more to say for now."""
-        policy = policy_named(model.config.transition)
-        for served in model.versions.values():
-            if served.harness.state in RISING_STATES and not served.harness.aspired:
-                # No policy would ask for it: it has nothing that others wait for.
-                self._lifecycle.cancel(model, served)
+        """Take the actions that are to be taken now, until there are none for now."""
+
+        def has_room(version: int) -> bool:
+            return self.reservations.refusal(model, model.versions[version]) is None
+
         while not self._lifecycle.stopping:
-            self._flush(model)
-            action = policy(_view(model))
-            if action is None or (action.act is not Act.LOAD and self._in_vain(model)):
+            actions = reconcile(_view(model), model.config.transition, has_room)
+            if not actions:
                 break
-            served = model.versions[action.version]
-            if served.harness.state is _S.ERROR:
-                continue  # it has just been refused, and another may be had
-            self.events.add(
-                "decision", model.name, action.version, act=action.act.value, why=action.why
-            )
-            {
-                Act.STAGE: self._lifecycle.stage,
-                Act.LOAD: self._lifecycle.load,
-                Act.UNLOAD: self._lifecycle.unload,
-            }[action.act](model, served)
+            for action in actions:
+                self._perform(model, action)
         self._release_held(model)
         if model.removed and not model.versions and not model.beside:
             self.models.pop(model.name, None)
             self._remember_removed(model)
         self._notify()
+
+    def _perform(self, model: Model, action: Action) -> None:
+        """Begin an action; it goes on in the background."""
+        act, number, why = action
+        served = model.versions[number]
+        if act.is_of_policy:
+            self.events.add("decision", model.name, number, act=act.value, why=why)
+        if act is Act.LOAD:
+            self._lifecycle.load(model, served)
+        elif act is Act.STAGE:
+            self._lifecycle.stage(model, served)
+        elif act is Act.UNLOAD:
+            self._lifecycle.unload(model, served)
+        elif act is Act.CANCEL:
+            self._lifecycle.cancel(model, served)
+        elif act is Act.FORGET:
+            self._forget(model, served)
+        else:
+            self._lifecycle.refuse(model, served, self.reservations.refusal(model, served))
 
     def _remember_removed(self, model: Model) -> None:
         """Keep the final word on its versions, without what they held."""
@@ -373,22 +379,6 @@ class Manager:
             self._removed[model.name] = ended
         while len(self._removed) > _REMOVED_KEPT:
             del self._removed[next(iter(self._removed))]
-
-    def _in_vain(self, model: Model) -> bool:
-        """Whether unloading, or staging, would lead to nothing, because all versions that are
-        wanted are damaged, or have been, or now are, refused for want of memory. What serves then
-        serves on."""
-        if family(model.config.transition) == "smooth" or model.removed:
-            return False
-        wanted = [s for s in model.versions.values() if s.harness.aspired]
-        for served in wanted:
-            if served.harness.state is _S.NEW:
-                error = self.reservations.refusal(model, served)
-                if error is not None:
-                    self._lifecycle.refuse(model, served, error)
-        return bool(wanted) and all(
-            is_refused(served) or served.found.damage is not None for served in wanted
-        )
 
     def _retry_soon(self) -> None:
         """Once whoever has freed memory is done with it."""
@@ -614,5 +604,13 @@ def _refuse_after_crash(model: Model | None, version: int | None = None) -> None
 
 
 def _view(model: Model) -> list[Version]:
-    """The versions as the policies look at them."""
-    return [Version(v, s.harness.state, s.harness.aspired) for v, s in model.versions.items()]
+    """The versions as `reconcile` looks at them."""
+    return [
+        Version(
+            number,
+            served.harness.state,
+            served.harness.aspired,
+            refused=is_refused(served) or served.found.damage is not None,
+        )
+        for number, served in model.versions.items()
+    ]

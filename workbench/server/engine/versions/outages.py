@@ -12,13 +12,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.versions.outage import OVERDUE_SECONDS, Outage
-from workbench.core.versions.states import RISING_STATES, HarnessState
+from workbench.core.versions.states import HarnessState
 
 if TYPE_CHECKING:
     from workbench.server.engine.versions.model import Model, Served
-
-_ON_ITS_WAY = RISING_STATES | {HarnessState.NEW}
-_NOT_SERVING = _ON_ITS_WAY | {HarnessState.ERROR}
 
 
 def outage_of(model: Model, version: int | None = None) -> Outage | None:
@@ -81,7 +78,8 @@ def _is_out(model: Model, version: int) -> bool:
     record = model.failing[version]
     served = model.versions.get(version)
     if served is not None and served.harness.aspired:
-        return record.served and served.harness.state in _NOT_SERVING
+        state = served.harness.state
+        return record.served and (state.is_coming or state is HarnessState.ERROR)
     # Another version has been chosen in its place, and it is tried again beside that one.
     return record.served and record.until is not None
 
@@ -92,7 +90,7 @@ def _coming(model: Model, version: int | None) -> Served | None:
         served
         for served in model.versions.values()
         if served.harness.aspired
-        and served.harness.state in _ON_ITS_WAY
+        and served.harness.state.is_coming
         and version in (None, served.id.version)
     ]
     return max(coming, key=lambda served: served.id.version, default=None)

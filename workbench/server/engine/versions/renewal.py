@@ -15,8 +15,8 @@ import time
 from dataclasses import replace
 
 from workbench.core.events import EventLog
-from workbench.core.memory.budget import family
-from workbench.core.versions.states import FINAL_STATES, RISING_STATES, Harness, HarnessState
+from workbench.core.versions.policies import family
+from workbench.core.versions.states import Harness, HarnessState
 from workbench.server.engine.versions.lifecycle import Lifecycle
 from workbench.server.engine.versions.loading import is_passing
 from workbench.server.engine.versions.model import Model, Renewal, Served
@@ -53,7 +53,7 @@ class Renewals:
         warnings = []
         for version, found in sorted(by_version.items()):
             served = model.versions.get(version)
-            if served is None or served.outdated or served.harness.state in FINAL_STATES:
+            if served is None or served.outdated or served.harness.state.is_final:
                 continue
             if found.is_other_than(served.found):
                 warning = self._other(model, served, found)
@@ -81,7 +81,7 @@ class Renewals:
             and family(model.config.transition) == "smooth"
         ):
             return self._renew(model, served, found)
-        if served.harness.state is HarnessState.READY or served.harness.state in RISING_STATES:
+        if served.harness.state is HarnessState.READY or served.harness.state.is_rising:
             # No policy looks into a folder: it is unloaded, and found anew when it is gone.
             served.outdated = True
             served.harness.aspired = False

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from workbench.core.events import EventLog
 from workbench.core.versions.policies import policy_name
 from workbench.core.versions.quarantine import Record
-from workbench.core.versions.states import HarnessState
 from workbench.server.engine.versions.model import Model, Served
 from workbench.server.engine.versions.source import Poll
 
@@ -110,9 +109,8 @@ def next_change(model: Model, looked: float) -> float:
 
 def _nothing_serves(model: Model, version: int) -> bool:
     """Whether no other version serves or is on its way to."""
-    ended = (HarnessState.ERROR, HarnessState.DISABLED)
     return not any(
-        other != version and served.harness.aspired and served.harness.state not in ended
+        other != version and served.harness.aspired and not served.harness.state.is_final
         for other, served in model.versions.items()
     ) and (model.ready is None or model.ready.id.version == version)
 
