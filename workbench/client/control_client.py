@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
-from workbench.core.status import Code, ServingError, unavailable
+from workbench.core.status import ServingError, unavailable
 from workbench.processes import registry
 
 _TIMEOUT_SECONDS = 30.0
@@ -65,7 +65,7 @@ class ControlClient:
         finally:
             connection.close()
         if response.status >= 400:
-            raise ServingError(Code[data.get("code", "UNKNOWN")], data.get("error", "?"))
+            raise ServingError.from_json(data)
         return data
 
     def _unreachable(self, entry: registry.Entry, error: Exception) -> ServingError:

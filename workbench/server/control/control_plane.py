@@ -158,10 +158,7 @@ class _Models(Handler):
 
 class _Model(Handler):
     def get(self, name: str) -> None:
-        model = self.manager.models.get(name)
-        if model is None:
-            raise not_found(f"Could not find model {name}")
-        self.answer(model.to_json())
+        self.answer(self.manager.get(name, removed=True).to_json())
 
     def put(self, name: str) -> None:
         data = self.body()
@@ -205,9 +202,7 @@ class _Wait(Handler):
         end = time.monotonic() + timeout
         while True:
             changed = self.manager.changed
-            model = self.manager.models.get(name)
-            if model is None:
-                raise not_found(f"Could not find model {name}")
+            model = self.manager.get(name, removed=True)
             if gone >= 0:
                 done = gone not in model.versions
             elif version >= 0:

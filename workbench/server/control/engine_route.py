@@ -49,7 +49,7 @@ class EngineLoadHandler(tornado.web.RequestHandler):
             run = await self._load
         except ServingError as error:
             self.set_status(HTTP_STATUS[error.code])
-            self.finish(orjson.dumps({"code": error.code.name, "error": error.message}))
+            self.finish(orjson.dumps(error.to_json()))
             return
         except asyncio.CancelledError:
             return  # the caller is gone

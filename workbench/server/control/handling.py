@@ -75,7 +75,7 @@ class Handler(tornado.web.RequestHandler):
         error = kwargs.get("exc_info", (None, None))[1]
         if isinstance(error, ServingError):
             self.set_status(HTTP_STATUS[error.code])
-            self.answer({"code": error.code.name, "error": error.message})
+            self.answer(error.to_json())
         elif status_code < 500:
             asked = f"{self.request.method} {self.request.path}"
             self.answer({"code": "INVALID_ARGUMENT", "error": f"{asked}: {self._reason}"})

@@ -12,7 +12,6 @@ import time
 from typing import Any
 
 from workbench.core.events import log_line
-from workbench.core.status import not_found
 from workbench.server.control.handling import Handler
 
 _MOST_EVENTS = 2000
@@ -27,9 +26,7 @@ class PulseRoute(Handler):
     """
 
     def get(self, name: str) -> None:
-        model = self.manager.models.get(name)
-        if model is None:
-            raise not_found(f"Could not find model {name}")
+        model = self.manager.get(name, removed=True)
         log = self.core.events
         seq = int(self.number("events", log.last_seq))
         if seq > log.last_seq:
