@@ -17,9 +17,6 @@ LONG_FILES: dict[str, str] = {
     "client/server.py": "to be split",
     "experiments/load/generator_process.py": "to be split",
     "samples/faults.py": "to be split",
-    "server/engine/batching/scheduler.py": "to be split",
-    "server/engine/versions/lifecycle.py": "to be split",
-    "server/engine/versions/manager.py": "to be split",
     "server/front/grpc/services.py": "to be split",
     "server/front/http/connection.py": "to be split",
     "server/front/rest/rest.py": "to be split",
@@ -48,16 +45,6 @@ CIRCLES: dict[frozenset[str], str] = {
             "workbench.experiments.sweep.predicted",
             "workbench.experiments.sweep.sweep_figure",
             "workbench.experiments.sweep.sweep_result",
-        ]
-    ): "to be mended",
-    frozenset(
-        ["workbench.server.engine.memory.gpu", "workbench.server.engine.memory.memory_ledger"]
-    ): "to be mended",
-    frozenset(
-        [
-            "workbench.server.engine.telemetry.warmup_recorder",
-            "workbench.server.engine.versions.model",
-            "workbench.server.engine.versions.outages",
         ]
     ): "to be mended",
     frozenset(

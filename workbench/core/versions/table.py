@@ -90,10 +90,9 @@ class PolicyTable:
     ) -> None:
         """Edit a row, or add one."""
         row = self.rows.get(version, Version(version, _S.NEW, True))
-        self.rows[version] = Version(
-            version,
-            row.state if state is None else state,
-            row.aspired if aspired is None else aspired,
+        self.rows[version] = row._replace(
+            state=row.state if state is None else state,
+            aspired=row.aspired if aspired is None else aspired,
         )
 
     def step(self) -> Step:

@@ -102,9 +102,9 @@ class Server:
         self.desired = self._kept.read()
         self.core = ServerCore(
             CoreOptions(
-                self.desired.get("num_batch_threads", spec.num_batch_threads),
-                spec.poll_seconds,
-                read_batching_parameters,
+                num_batch_threads=self.desired.get("num_batch_threads", spec.num_batch_threads),
+                poll_seconds=spec.poll_seconds,
+                read_batching=read_batching_parameters,
                 memory=MemorySettings.from_json(self.desired.get("budget", spec.budget)),
                 per_version_slots=spec.per_version_slots,
             )

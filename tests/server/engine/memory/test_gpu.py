@@ -11,7 +11,7 @@ from tests.server.engine.memory import fake_nvml
 from tests.server.engine.memory.fake_nvml import Card, FakePynvml
 from workbench.core.memory.ledger import Cell, Machine, reconcile
 from workbench.server.engine.memory.gpu import CONTEXT_BYTES, Gpu, Gpus, NoGpu, RealNvml
-from workbench.server.engine.memory.memory_ledger import Process
+from workbench.server.engine.memory.process import Process
 
 GIB = 2**30
 WORKER = Process(7, "worker", "m", 1, weights=GIB, device="gpu:0", reserved=(("gpu:0", 4 * GIB),))

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from workbench.core.memory.ledger import Holding, Machine
-
-if TYPE_CHECKING:
-    from workbench.server.engine.memory.memory_ledger import Process
+from workbench.server.engine.memory.process import Process
 
 CONTEXT_BYTES = 450 * 2**20
 """What a CUDA context with TensorFlow's kernels is taken to hold where nobody can measure it."""

@@ -28,6 +28,7 @@ from workbench.server.engine.memory.memory_reading import (
     read_exact,
     read_machine,
 )
+from workbench.server.engine.memory.process import Process
 
 TICK_SECONDS = 1.0
 EXACT_SECONDS = 10.0
@@ -36,32 +37,6 @@ WORKERS_SECONDS = 0.2
 _SAMPLES_KEPT = 20_000
 # Pages come and go in every process; this much does not make the last reading wrong.
 _UNCHANGED_BYTES = 256 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process of the server, and what is known of it beside its memory.
-
-    Attributes:
-        role: ``server``, ``supervisor``, ``zygote``, ``server.worker`` or ``codec``.
-        weights: bytes of its version's weights, by the checkpoint's index.
-        runtime: bytes that it took before its version was loaded; None: not known.
-        device: where the weights are.
-        reserved: bytes that the budget keeps for its version, by device.
-        limit: bytes (USS) beyond which its worker is ended.
-        gpu: what TensorFlow's allocator in it said last: bytes in use and at most.
-    """
-
-    pid: int
-    role: str
-    model: str | None = None
-    version: int | None = None
-    weights: int = 0
-    runtime: int | None = None
-    device: str = "host"
-    reserved: tuple[tuple[str, int], ...] = ()
-    limit: int | None = None
-    gpu: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

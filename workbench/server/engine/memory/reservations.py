@@ -15,8 +15,7 @@ from typing import Any
 from workbench.core.events import EventLog
 from workbench.core.memory.budget import Budget, Fit, Standing, fits, size
 from workbench.core.model_settings import ModelConfig
-from workbench.core.status import Code, ServingError, invalid_argument
-from workbench.core.versions.states import HarnessState
+from workbench.core.status import Code, Reason, ServingError, invalid_argument
 from workbench.ipc.low_priority import quiet_executor
 from workbench.processes.limits import Limit, limit_memory
 from workbench.server.engine.memory.estimates import (
@@ -208,6 +207,7 @@ class Reservations:
                 Code.RESOURCE_EXHAUSTED,
                 f"Insufficient resources to load servable {served.id}: needs {size(need)}, and the "
                 f"model's {name} is {size(limit)}; with {size(need, up=True)} it fits",
+                Reason.NO_MEMORY,
             )
         return None
 
@@ -351,15 +351,11 @@ def _refused(model: Model, served: Served, found: Fit) -> ServingError:
         Code.RESOURCE_EXHAUSTED,
         f"Insufficient resources to load servable {served.id} under {model.config.transition}: "
         f"{found.words}; {found.cure}",
+        Reason.NO_MEMORY,
     )
 
 
 def is_refused(served: Served) -> bool:
     """Whether a version has failed for want of memory, and may be looked at again."""
     error = served.harness.error
-    return (
-        served.harness.state is HarnessState.ERROR
-        and error is not None
-        and error.code is Code.RESOURCE_EXHAUSTED
-        and error.message.startswith("Insufficient resources")
-    )
+    return error is not None and error.reason is Reason.NO_MEMORY

@@ -7,13 +7,14 @@ import math
 import time
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from workbench.core.batching.merging import Merging, notes
 from workbench.core.model_settings import ModelConfig
 from workbench.core.signature import INIT_SIGNATURE, Signature
-from workbench.core.status import ServingError
+from workbench.core.status import ServingError, failed_precondition
 from workbench.core.versions.holding import Held
+from workbench.core.versions.outage import OVERDUE_SECONDS, Outage
 from workbench.core.versions.poison import PoisonTable
 from workbench.core.versions.quarantine import Record
 from workbench.core.versions.states import Harness, HarnessState, ServableId
@@ -21,16 +22,15 @@ from workbench.formats.saved_model.lack import Lack
 from workbench.server.engine.batching.tasks import VersionQueues
 from workbench.server.engine.memory.estimates import Measured, VersionMemory
 from workbench.server.engine.telemetry.traffic import Traffic
+from workbench.server.engine.telemetry.warmup_recorder import WarmupRecording
 from workbench.server.engine.trial import Recent, TrialResult
-from workbench.server.engine.versions import outages
 from workbench.server.engine.versions.source import FolderSource
 from workbench.server.engine.versions.version_folder import Found
 from workbench.server.engine.workers.worker_handle import LoadReport, Worker
 
-if TYPE_CHECKING:
-    from workbench.server.engine.telemetry.warmup_recorder import WarmupRecording
-
 _MOST_NOTES = 8
+ENDED_KEPT = 16
+"""Versions of a model that have ended and are still reported; the latest of them."""
 
 
 @dataclass(eq=False)
@@ -115,8 +115,21 @@ class Served:
         """What it can be asked; nothing before it has been loaded."""
         return {} if self.report is None else self.report.signatures
 
+    def record_warmup(self, requests: int) -> WarmupRecording:
+        """Record the next `requests` requests that it answers well, as its warm-up file. A
+        recording that is still running ends without a file.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, more than a file may hold, or none; FAILED_PRECONDITION,
+                it does not serve.
+        """
+        if self.queues is None:
+            raise failed_precondition(f"{self.id} does not serve")
+        self.recording = WarmupRecording(self.id, self.found.place.path, self.queues, requests)
+        return self.recording
+
     def to_json(self) -> dict[str, Any]:
-        """What a person may want to know of it, as plain data."""
+        """The version as plain data, for people and programs."""
         error = self.harness.error
         data: dict[str, Any] = {
             "version": self.id.version,
@@ -241,6 +254,13 @@ class Model:
                 return other.report.signatures
         return {}
 
+    def keep_ended(self, served: Served) -> None:
+        """Keep the final word of a version."""
+        self.ended.pop(served.id.version, None)
+        self.ended[served.id.version] = served
+        while len(self.ended) > ENDED_KEPT:
+            del self.ended[next(iter(self.ended))]
+
     def everyone(self) -> list[Served]:
         """All that may have a process."""
         return [*self.versions.values(), *self.beside]
@@ -264,7 +284,7 @@ class Model:
             "waiting": {str(v): reason for v, reason in sorted(self.waiting.items())},
             "warnings": list(self.warnings),
             "held": len(self.held),
-            "outages": outages.to_json(self),
+            "outages": self._outages(),
         }
 
     def set_aside(self, version: int) -> dict[str, Any] | None:
@@ -279,6 +299,82 @@ class Model:
             "failures": record.failures,
             "seconds": None if math.isinf(left) else max(0.0, left),
         }
+
+    # Crashes.
+
+    def outage(self, version: int | None = None) -> Outage | None:
+        """Why a version does not serve although it did; without a `version`, why none does.
+
+        None if it serves, or if its absence has another cause than a crash. A model that has never
+        served, or whose versions were taken away, is not out of service: its requests find no
+        version, as in TensorFlow Serving.
+        """
+        if self.removed or (version is None and self.ready is not None):
+            return None
+        crashed = [v for v in self.failing if version in (None, v) and self._is_out(v)]
+        if not crashed:
+            return None
+        number = max(crashed)
+        record = self.failing[number]
+        attempt_at = math.inf if record.until is None else record.until
+        begun = False
+        starting: int | None = number
+        coming = self._coming(version)
+        if coming is not None:
+            attempt_at, begun, starting = coming.begun_at, True, coming.id.version
+        elif (
+            version is None
+            and not record.alone
+            and time.monotonic() - record.aside_at < OVERDUE_SECONDS
+        ):
+            # The folder is being looked at for another version.
+            attempt_at, begun, starting = record.aside_at, True, None
+        return Outage(
+            self.name, number, record.reason, attempt_at, begun, record.start_seconds, starting
+        )
+
+    def _is_out(self, version: int) -> bool:
+        record = self.failing[version]
+        served = self.versions.get(version)
+        if served is not None and served.harness.aspired:
+            state = served.harness.state
+            return record.served and (state.is_coming or state is HarnessState.ERROR)
+        # Another version has been chosen in its place, and it is tried again beside that one.
+        return record.served and record.until is not None
+
+    def _coming(self, version: int | None) -> Served | None:
+        """The highest wanted version on its way to serve, or the one asked for."""
+        coming = [
+            served
+            for served in self.versions.values()
+            if served.harness.aspired
+            and served.harness.state.is_coming
+            and version in (None, served.id.version)
+        ]
+        return max(coming, key=lambda served: served.id.version, default=None)
+
+    def _outages(self) -> list[dict[str, Any]]:
+        """The outage of each crashed version, with the signatures that it will have again."""
+        found = []
+        now = time.monotonic()
+        for version in sorted(self.failing):
+            outage = self.outage(version)
+            if outage is None:
+                continue
+            # If nothing serves, another version may be on its way in its place.
+            refusal = (self.outage() or outage).refusal(now)
+            served = self.versions.get(version) or self.ended.get(version)
+            report = None if served is None else served.report or served.last_report
+            signatures = {} if report is None else report.signatures
+            found.append(
+                {
+                    "version": version,
+                    "message": refusal.message,
+                    "retry_after_seconds": refusal.retry_after_seconds,
+                    "signatures": {name: s.to_json() for name, s in signatures.items()},
+                }
+            )
+        return found
 
 
 def _error_json(error: ServingError) -> dict[str, Any]:

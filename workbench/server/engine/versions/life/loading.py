@@ -56,7 +56,7 @@ def as_serving_error(error: Exception) -> ServingError:
     if isinstance(error, ServingError):
         return error
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _SCARCE):
-        return unavailable(f"The server has not what loading takes: {error}")
+        return unavailable(f"Not enough memory or file descriptors to load this version: {error}")
     logger.error("Loading a version failed", exc_info=error)
     return ServingError(Code.INTERNAL, f"Loading failed: {error!r}")
 

@@ -14,11 +14,14 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from workbench.core.events import EventLog
-from workbench.core.versions.policies import family
+from workbench.core.status import ServingError
+from workbench.core.versions.policies import Act, family
+from workbench.core.versions.reconcile import begun
 from workbench.core.versions.states import Harness, HarnessState
-from workbench.server.engine.versions.lifecycle import Lifecycle
-from workbench.server.engine.versions.loading import is_passing
+from workbench.server.engine.versions.life.leaving import stop_loading
+from workbench.server.engine.versions.life.loading import is_passing
+from workbench.server.engine.versions.life.rising import Rising
+from workbench.server.engine.versions.life.shared import Shared
 from workbench.server.engine.versions.model import Model, Renewal, Served
 from workbench.server.engine.versions.version_folder import Found
 
@@ -27,11 +30,12 @@ RETRY_SECONDS = 60.0
 
 
 class Renewals:
-    """Looks for such numbers, and sees to them."""
+    """Looks for such numbers, and loads them anew."""
 
-    def __init__(self, events: EventLog, lifecycle: Lifecycle) -> None:
-        self._events = events
-        self._lifecycle = lifecycle
+    def __init__(self, shared: Shared, rising: Rising) -> None:
+        self._shared = shared
+        self._events = shared.events
+        self._rising = rising
 
     def look(self, model: Model, wanted: list[Found]) -> list[str]:
         """Begin, go on with, or give up what there is to do for the versions that are wanted.
@@ -49,7 +53,8 @@ class Renewals:
                 or found.fingerprint != renewal.fresh.found.fingerprint
             ):
                 del model.renewals[version]
-                self._lifecycle.cancel_renewal(model, renewal)
+                if renewal.fresh in model.beside:
+                    self._shared.start(self._cancel(model, renewal.fresh))
         warnings = []
         for version, found in sorted(by_version.items()):
             served = model.versions.get(version)
@@ -100,8 +105,36 @@ class Renewals:
             self._tell(model, served, found)
         fresh = Served(Harness(served.id), found, holder=object(), replaces=served)
         model.renewals[found.version] = renewal = Renewal(served, fresh)
-        self._lifecycle.renew(model, renewal)
+        fresh.harness.move(begun(Act.LOAD, fresh.harness.state))
+        model.beside.append(fresh)
+        fresh.loading = self._shared.start(self._load(model, renewal))
         return None
+
+    async def _load(self, model: Model, renewal: Renewal) -> None:
+        """Load other contents for a number that serves. What serves goes on until they can be
+        asked, and if they cannot be loaded."""
+        fresh = renewal.fresh
+        try:
+            await self._shared.loader.attempts(model, fresh, self._rising.load_once)
+        except ServingError as error:
+            renewal.error, renewal.failed_at = error, time.monotonic()
+            self._events.add(
+                "renewal_failed", *fresh.id, code=error.code.name, message=error.message
+            )
+            await self._drop(model, fresh)
+            self._shared.freed(model)
+
+    async def _cancel(self, model: Model, fresh: Served) -> None:
+        await stop_loading(fresh)
+        if fresh in model.beside:
+            await self._drop(model, fresh)
+            self._shared.decide(model)
+
+    async def _drop(self, model: Model, fresh: Served) -> None:
+        """End contents that will not take their number's place."""
+        model.beside.remove(fresh)
+        await self._shared.loader.end(fresh)
+        self._shared.reservations.release(fresh)
 
     def _tell(self, model: Model, served: Served, found: Found) -> None:
         self._events.add(
