@@ -1,4 +1,4 @@
-"""Whether requests of a signature share a batch without being asked to, and who decided that.
+"""Whether requests of a signature are merged automatically, and what decided that.
 
 Merging must change nothing but speed: each output row has to depend on its own input row alone.
 That takes two witnesses. The graph is one: every operation on the way keeps rows apart. A run is

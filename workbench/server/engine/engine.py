@@ -163,7 +163,7 @@ class ServerCore:
         served.worker.kill(f"ended because {message}")
 
     def _tell(self, kind: str, **data: Any) -> None:
-        """Note what another thread has seen."""
+        """Log an event from another thread."""
         self._call(lambda: self.events.add(kind, **data))
 
     def _call(self, action: Callable[[], object]) -> None:
@@ -171,10 +171,10 @@ class ServerCore:
         try:
             self._loop.call_soon_threadsafe(action)
         except RuntimeError:
-            pass  # the loop has ended, and with it everybody who would be told
+            pass  # the loop has ended: nobody is left to be notified
 
     def _in_transition(self) -> bool:
-        """Whether a version changes now, or has a moment ago: its first run takes memory too."""
+        """Whether a version changes now, or did a moment ago: its first run takes memory too."""
         if time.monotonic() - self._last_move < _AFTERMATH_SECONDS:
             return True
         return any(

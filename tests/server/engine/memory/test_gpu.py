@@ -96,7 +96,7 @@ def test_without_numbers_per_process_they_are_estimated(
         (None, "unattributed", 2 * GIB - used, "estimated"),
     ]
     assert found.look([WORKER])[2] == [
-        "gpu:0: the driver does not tell what our processes hold (no permission, or a container "
+        "gpu:0: the driver does not report what our processes hold (no permission, or a container "
         "hides their numbers); theirs are estimated"
     ]
     # What TensorFlow itself says of its allocator is better than the weights alone.

@@ -49,7 +49,7 @@ class Measured:
 
 @dataclass
 class VersionMemory:
-    """What is known of a version's memory, in bytes.
+    """What is known about a version's memory, in bytes.
 
     Attributes:
         device: where its weights are: ``host`` or ``gpu:N``.

@@ -1,4 +1,4 @@
-"""A process of the server, and what is known of it beside its memory."""
+"""A process of the server: its role, its version, and what is reserved for it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process of the server, and what is known of it beside its memory.
+    """A process of the server, and what is known about it apart from its readings.
 
     Attributes:
         role: ``server``, ``supervisor``, ``zygote``, ``server.worker`` or ``codec``.
         weights: bytes of its version's weights, by the checkpoint's index.
-        runtime: bytes that it took before its version was loaded; None: not known.
+        runtime: bytes that it took before its version was loaded; None: unknown.
         device: where the weights are.
-        reserved: bytes that the budget keeps for its version, by device.
+        reserved: bytes that the budget reserves for its version, by device.
         limit: bytes (USS) beyond which its worker is ended.
-        gpu: what TensorFlow's allocator in it said last: bytes in use and at most.
+        gpu: the last report of TensorFlow's allocator in it: bytes in use, and the peak.
     """
 
     pid: int

@@ -42,28 +42,28 @@ class Served:
         found: where its files are.
         worker: the process that holds it; None before it is spawned and after its end.
         queues: its requests; there from when it first became ready.
-        report: what the worker said of it.
-        spawn_seconds, load_seconds: what starting it took; without the time in which it was
+        report: the worker's report after loading it.
+        spawn_seconds, load_seconds: how long its start took, without the time in which it was
             staged and waited for its turn.
-        staged_seconds: how much of that it took to stage it.
-        breakdown: the same by what it was spent on, in seconds; what is missing from the sum is
-            mostly the way between the processes.
+        staged_seconds: how much of that staging took.
+        breakdown: the same by step, in seconds; the sum is less, because messages between the
+            processes take time.
         first_run_seconds: how long its worker's first batch ran; None before that.
         batched: whether its requests are merged as its batching parameters say.
         loading: the work of staging or loading it; None before it has begun.
         failed_loads: attempts to load it that have failed.
         recording: the warm-up requests that are, or were, recorded from it.
         replacement: brings up the next worker after one has died.
-        holder: for whom its memory is reserved where that is not simply its number.
-        replaces: the version whose number it takes as soon as it can be asked; until then that one
-            serves, and nobody else sees this one.
-        outdated: its folder is another one now, and it goes so that its number can be loaded anew.
-        memory: what is known of it and reserved for it.
-        trial: what came of asking it before it was available; None before that.
-        begun_at: since when it is on its way (monotonic seconds).
-        fits_now: it was refused for want of memory, and there is enough by now.
+        holder: the key of its memory reservation, if that is not simply its number.
+        replaces: the version whose number it takes as soon as it serves; until then that one
+            serves, and clients do not see this one.
+        outdated: its folder was replaced, and it leaves for its number to be loaded again.
+        memory: its reservation and measurements.
+        trial: the result of its trial; None before that.
+        begun_at: when it was added (monotonic seconds).
+        fits_now: it was refused for want of memory, and there is enough now.
         poison: inputs that it crashed on.
-        last_report: what an earlier start of it, which crashed, said of it.
+        last_report: the report of an earlier start of it, which crashed.
     """
 
     harness: Harness
@@ -96,7 +96,7 @@ class Served:
         self.poison = PoisonTable(*self.harness.id)
 
     def succeed(self, before: Served | None) -> None:
-        """Take over what is known from an earlier start of this version that crashed."""
+        """Take over what is known from an earlier start of this version, which crashed."""
         if before is not None:
             self.poison = before.poison
             self.last_report = before.report or before.last_report
@@ -107,12 +107,12 @@ class Served:
 
     @property
     def claimant(self) -> Hashable:
-        """For whom its memory is reserved: for a while two may have one number."""
+        """The key of its memory reservation: for a while two versions may have one number."""
         return self.id if self.holder is None else self.holder
 
     @property
     def signatures(self) -> Mapping[str, Signature]:
-        """What it can be asked; nothing before it has been loaded."""
+        """Its signatures; empty before it has been loaded."""
         return {} if self.report is None else self.report.signatures
 
     def record_warmup(self, requests: int) -> WarmupRecording:
@@ -165,13 +165,13 @@ class Served:
         return data
 
     def _merging(self) -> list[tuple[str, Merging]]:
-        """What was decided about the signatures that somebody may ask."""
+        """Whether requests are merged, for each signature that clients may call."""
         if self.queues is None:
             return []
         return [(n, m) for n, m in sorted(self.queues.merging.items()) if n != INIT_SIGNATURE]
 
     def _notes(self) -> list[str]:
-        """What a person should know of it while it serves, a sentence each."""
+        """Notes for people about a version that serves, a sentence each."""
         if self.harness.state is not HarnessState.READY or self.trial is None:
             return []
         as_asked = self.queues is None or self.queues.parameters is not None
@@ -184,13 +184,13 @@ class Served:
 
 @dataclass(eq=False)
 class Renewal:
-    """A number that is loaded anew from another folder.
+    """A version number that is loaded again from another folder.
 
     Attributes:
-        old: what serves under the number meanwhile.
-        fresh: what is to take its place.
-        error: why it could not.
-        failed_at: monotonic seconds.
+        old: the contents that serve under the number meanwhile.
+        fresh: the contents that are to take their place.
+        error: why they could not be loaded; None if that has not failed.
+        failed_at: when it failed (monotonic seconds).
     """
 
     old: Served
@@ -208,7 +208,7 @@ class Model:
         self.versions: dict[int, Served] = {}
         # Versions that have ended, newest last: their final word stays visible.
         self.ended: dict[int, Served] = {}
-        # What the source wants but cannot be had yet, and its complaints.
+        # Wanted versions that are not complete yet, and warnings about the folder.
         self.waiting: dict[int, Lack] = {}
         self.warnings: list[str] = []
         # Requests that wait for a version, where the transition holds them.
@@ -216,20 +216,19 @@ class Model:
         self.held_since = 0.0
         # Versions that have failed, by number.
         self.failing: dict[int, Record] = {}
-        # Whether an older version may be on its way back, as far as is known: requests that are
-        # held then wait for that.
+        # Whether an older version may be on its way back: held requests then wait for it.
         self.falling_back = False
-        # Versions beside those by number: other contents that are about to take a number, and those
-        # that have lost it and answer what they have accepted.
+        # Contents that are about to take a number, and contents that have lost theirs and answer
+        # the requests they have accepted.
         self.beside: list[Served] = []
-        # Numbers whose folders have become others, and what is being done about each.
+        # Numbers whose folders were replaced, and are being loaded again.
         self.renewals: dict[int, Renewal] = {}
         self.traffic = Traffic()
-        # Whether what the folder was last seen to want has been taken up.
+        # Whether the versions follow what the folder wanted at the last look.
         self.polled = False
         self.removed = False
         self.measured: Measured | None = None
-        """What its last load took of the host: the next is estimated by it."""
+        """What its last load took of the host, for the next estimate."""
         # The last requests, for the trial of the next version.
         self.recent = Recent()
         self.ready: Served | None = None
@@ -240,7 +239,7 @@ class Model:
         return self.config.name
 
     def record(self, served: Served) -> Record:
-        """What has gone wrong with a version so far."""
+        """The failures of a version so far."""
         record = self.failing.get(served.id.version)
         if record is None or record.fingerprint != served.found.fingerprint:
             record = self.failing[served.id.version] = Record(served.found.fingerprint)
@@ -262,7 +261,7 @@ class Model:
             del self.ended[next(iter(self.ended))]
 
     def everyone(self) -> list[Served]:
-        """All that may have a process."""
+        """All versions that may have a process."""
         return [*self.versions.values(), *self.beside]
 
     def refresh_ready(self) -> None:
@@ -270,7 +269,7 @@ class Model:
         self.ready = max(serving, key=lambda s: s.id.version, default=None)
 
     def listed(self) -> list[Served]:
-        """Every version there is something to say about, highest first."""
+        """Every version, managed or ended, highest first."""
         everything = {**self.ended, **self.versions}
         return [everything[v] for v in sorted(everything, reverse=True)]
 

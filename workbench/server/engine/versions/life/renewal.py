@@ -1,12 +1,12 @@
-"""Numbers whose folders have become others since they were loaded.
+"""Reloads version numbers whose folders were replaced since they were loaded.
 
-TensorFlow Serving never loads a number twice: the contents of a version do not change. But where
-`current` leads to `release-8/` instead of `release-7/`, both with a folder `1`, somebody means the
-new release. So a version whose folder is another one now (`Found.is_other_than`) is loaded anew
-under its number, like a new version: under smooth beside what serves, which answers until the new
-contents can be asked; under the other transitions the old ones go first. With
-`reload_replaced_versions=False`, and for files that were changed in place, what was loaded goes on,
-and a warning says so.
+TensorFlow Serving never loads a number twice: the contents of a version do not change. But if
+`current` now leads to `release-8/` instead of `release-7/`, both with a folder `1`, the new release
+is meant. So a version whose folder is another one now (`Found.is_other_than`) is loaded again under
+its number, like a new version: under `smooth` beside the old contents, which answer until the new
+ones can; under the other transitions the old contents go first. With
+`reload_replaced_versions=False`, and for files that were changed in place, the loaded contents
+stay, and a warning says so.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Renewals:
         """Begin, go on with, or give up what there is to do for the versions that are wanted.
 
         Returns:
-            What a person should know: versions that go on with what is in their folders no more.
+            Warnings about versions whose loaded contents are not in their folders any more.
         """
         by_version = {found.version: found for found in wanted}
         for version, renewal in list(model.renewals.items()):
@@ -71,8 +71,7 @@ class Renewals:
         return warnings
 
     def _other(self, model: Model, served: Served, found: Found) -> str | None:
-        """The folder of a version is another one; what to say of it, or None where it is seen
-        to."""
+        """Reload a version whose folder is another one; a warning if that is impossible."""
         if not model.config.reload_replaced_versions:
             return (
                 f"{_goes_on(model, served)}: {found.path} is another folder now"
@@ -148,7 +147,7 @@ class Renewals:
 
 
 def _changed(model: Model, served: Served, found: Found) -> str | None:
-    """What to say where the same folder has other files than were loaded."""
+    """A warning if the folder is the same, and its files are not the loaded ones."""
     if found.contents == served.found.contents:
         return None
     return (
@@ -169,7 +168,7 @@ def _goes_on(model: Model, served: Served) -> str:
 
 
 def _where(served: Served, found: Found) -> str:
-    """Which folder it is, where that is not its own name."""
+    """Which folder it really is, if its path leads to another than before."""
     if found.place.path == served.found.place.path:
         return ""
     return f" ({found.place.path}, it was {served.found.place.path})"
