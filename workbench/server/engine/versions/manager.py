@@ -79,11 +79,11 @@ class Manager(Directory):
         self.loader = Loader(
             events,
             zygote,
-            lambda: scheduler.slots,
-            options.cpus,
-            options.load_seconds,
-            self.any_serves,
             self.reservations,
+            slots=lambda: scheduler.slots,
+            cpus=options.cpus,
+            load_seconds=options.load_seconds,
+            quiet=self.any_serves,
         )
         self._shared = Shared(
             events,

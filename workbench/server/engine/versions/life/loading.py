@@ -65,22 +65,23 @@ class Loader:
     """Starts worker processes and loads versions in them.
 
     Args:
+        reservations: where a version's memory is, and what limits it.
         slots: how many batches a worker runs at once.
         cpus: CPUs that `intra_op_threads` are divided from.
         load_seconds: the longest time that staging may take, and loading.
         quiet: whether to load at low priority, because a version serves.
-        reservations: where a version's memory is, and what limits it.
     """
 
     def __init__(
         self,
         events: EventLog,
         zygote: Zygote,
+        reservations: Reservations,
+        *,
         slots: Callable[[], int],
         cpus: int,
         load_seconds: float,
         quiet: Callable[[], bool],
-        reservations: Reservations,
     ) -> None:
         self._events = events
         self._zygote = zygote
