@@ -42,12 +42,12 @@ microseconds that the model ran."""
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What a worker says of the model that it has loaded. Times are in seconds.
+    """A worker's report of the model that it has loaded. Times are in seconds.
 
-    `metadata` is what REST shows of its signatures, `signature_def_map` the same as a serialised
-    `SignatureDefMap` message. `facts` is what the graph says of each signature;
-    `warmed` names those that the warm-up file has asked, `twins` those that are answered by another
-    one, which computes the same, and that other.
+    `metadata` describes its signatures for REST, `signature_def_map` as a serialised
+    `SignatureDefMap` message. `facts` are facts about each signature that follow from its graph.
+    `warmed` names the signatures that warm-up requests have called. `twins` maps a signature to
+    another one that computes the same, and that answers in its place.
     """
 
     signatures: Mapping[str, Signature]
@@ -60,16 +60,15 @@ class LoadReport:
 
     @cached_property
     def digests(self) -> Mapping[str, str]:
-        """The digest of each signature, which tells a client whether it knows the signature as it
-        is here."""
+        """The digest of each signature: by it a client sees whether it knows this signature."""
         return {name: signature.digest() for name, signature in self.signatures.items()}
 
 
 @dataclass(frozen=True)
 class StageReport:
-    """What a worker has prepared: its graph, and how much of its files lies in the page cache.
+    """A worker's report of what it has prepared: its graph, and files in the page cache.
 
-    `skipped` says why not all of it does.
+    `skipped` says why not all of its files are there.
     """
 
     seconds: Mapping[str, float]
