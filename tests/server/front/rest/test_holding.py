@@ -213,7 +213,7 @@ def test_there_is_room_for_so_many_bytes(gap: Gap) -> None:
     with pytest.raises(ServingError) as caught:
         Client(gap.server).predict(SPEC, inputs)
     assert caught.value.code is Code.UNAVAILABLE
-    assert caught.value.message.startswith(f"Requests of {MAX_HELD_BYTES} bytes wait already")
+    assert caught.value.message.startswith(f"Requests of {MAX_HELD_BYTES} bytes already wait")
     # What is let go gives its room back.
     assert [(a.status, a.json) for a in gap.close()] == [(200, {"predictions": [4.0]})]
     assert gap.model.held.size == 0
