@@ -14,24 +14,11 @@ LONGEST_FILE = 500
 LARGEST_FOLDER = 12
 
 LONG_FILES: dict[str, str] = {
-    "server/engine/batching/scheduler.py": "to be split",
-    "server/engine/versions/lifecycle.py": "to be split",
-    "server/engine/versions/manager.py": "to be split",
     "server/supervision/supervisor.py": "to be split",
 }
 """Files of more lines, each with its reason."""
 
 CIRCLES: dict[frozenset[str], str] = {
-    frozenset(
-        ["workbench.server.engine.memory.gpu", "workbench.server.engine.memory.memory_ledger"]
-    ): "to be mended",
-    frozenset(
-        [
-            "workbench.server.engine.telemetry.warmup_recorder",
-            "workbench.server.engine.versions.model",
-            "workbench.server.engine.versions.outages",
-        ]
-    ): "to be mended",
     frozenset(
         [
             "workbench.server.worker.rows.rules",

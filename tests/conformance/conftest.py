@@ -14,7 +14,7 @@ from tests.conformance.process import Process
 from tests.conformance.reloading import Reloading
 from tests.conformance.warmups import WARMUP_FILE, bad_warmups, warmup_records
 from tests.shared import beside
-from workbench.server.engine.telemetry.warmup_recorder import write_records
+from workbench.formats.wire.tfrecord import write_records
 
 
 @pytest.fixture(scope="session")

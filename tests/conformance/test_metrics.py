@@ -179,7 +179,8 @@ def test_warmup(server: Server, planes: Planes, tmp_path: Path) -> None:  # noqa
 
 def test_a_warmup_that_failed(server: Server, planes: Planes, tmp_path: Path) -> None:  # noqa: F811
     from tests.conformance.test_warmup import FILE, GOOD
-    from workbench.server.engine.telemetry.warmup_recorder import prediction_log, write_records
+    from workbench.formats.wire.tfrecord import write_records
+    from workbench.server.engine.telemetry.warmup_recorder import prediction_log
 
     async def fail() -> None:
         server.put(tmp_path, 1, "half_plus_two")

@@ -15,7 +15,8 @@ from tests.conformance.test_grpc import floats
 from tests.conformance.warmups import WARMUP_FILE, warmup_records
 from tests.servers import floats as array
 from workbench.client.control_client import ControlClient
-from workbench.server.engine.telemetry.warmup_recorder import prediction_log, write_records
+from workbench.formats.wire.tfrecord import write_records
+from workbench.server.engine.telemetry.warmup_recorder import prediction_log
 
 _ALL = "model_version_policy { all {} }"
 _SPECIFIC = "model_version_policy {{ specific {{ versions: {} }} }}"

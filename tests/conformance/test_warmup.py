@@ -16,11 +16,9 @@ from workbench.core.events import log_line
 from workbench.core.status import Code, ServingError
 from workbench.facade import connect
 from workbench.formats.wire.protobuf import field
+from workbench.formats.wire.tfrecord import write_records
 from workbench.server.engine.telemetry.warmup_recorder import (
-    crc32c,
     prediction_log,
-    record_warmup,
-    write_records,
 )
 from workbench.server.engine.versions.model import Served
 from workbench.server.worker.replay import decode
@@ -195,7 +193,7 @@ def test_a_failure_fails_the_load(
 def test_recorded_requests_are_run_at_the_next_load(server: Server, tmp_path: Path) -> None:
     async def record() -> None:
         _, served = await server.serve(tmp_path, "counter")
-        recording = record_warmup(served, 3)
+        recording = served.record_warmup(3)
         for delta in (1.0, 2.0, 3.0, 100.0):
             await server.predict("m", {"delta": np.float32(delta)}, signature="incr_counter_by")
             with pytest.raises(ServingError):
@@ -262,11 +260,11 @@ def test_limits_of_a_recording(server: Server, tmp_path: Path) -> None:
         _, served = await server.serve(tmp_path, "half_plus_two")
         for count in (0, 1001):
             with pytest.raises(ServingError) as caught:
-                record_warmup(served, count)
+                served.record_warmup(count)
             assert caught.value.message == (
                 f"Between 1 and 1000 requests can be recorded; asked for {count}"
             )
-        recording = record_warmup(served, 2)
+        recording = served.record_warmup(2)
         with pytest.raises(ServingError) as caught:
             await recording.finish()
         assert caught.value.message == "No request has been recorded yet"
@@ -281,19 +279,13 @@ def test_a_folder_that_cannot_be_written(server: Server, tmp_path: Path) -> None
     async def fail() -> None:
         _, served = await server.serve(tmp_path, "half_plus_two")
         (tmp_path / "1" / "assets.extra").write_text("a file where the folder should be")
-        recording = record_warmup(served, 1)
+        recording = served.record_warmup(1)
         await server.predict("m", {"x": floats(1.0)})
         await recording.finish()
         path = tmp_path / "1" / FILE
         assert (recording.state, recording.error) == ("failed", f"{path}: File exists")
 
     server.run(fail())
-
-
-def test_crc32c() -> None:
-    # RFC 3720, appendix B.4.
-    assert crc32c(bytes(32)) == 0x8A9136AA
-    assert crc32c(bytes(range(32))) == 0x46DD794E
 
 
 def test_decode_without_tensors() -> None:

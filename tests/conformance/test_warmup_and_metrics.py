@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conformance.grpc_client import GrpcClient
 from tests.conformance.model_server import ModelServer, put
-from workbench.server.engine.telemetry.warmup_recorder import prediction_log, write_records
+from workbench.formats.wire.tfrecord import write_records
+from workbench.server.engine.telemetry.warmup_recorder import prediction_log
 
 Start = Callable[..., ModelServer]
 READY = "Exporting HTTP/REST API at"

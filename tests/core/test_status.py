@@ -6,6 +6,7 @@ import pytest
 
 from workbench.core.status import (
     Code,
+    Reason,
     ServingError,
     failed_precondition,
     invalid_argument,
@@ -43,3 +44,18 @@ def test_equal_by_code_and_message() -> None:
     assert error != ServingError(Code.UNKNOWN, "a")
     assert error != ServingError(Code.INTERNAL, "b")
     assert error != Exception("a")
+
+
+@pytest.mark.parametrize("reason", [None, *Reason])
+def test_as_plain_data_and_back(reason: Reason | None) -> None:
+    error = ServingError(Code.NOT_FOUND, "no such thing", reason)
+    data = error.to_json()
+    assert data.get("reason") == (None if reason is None else reason.value)
+    again = ServingError.from_json(data)
+    assert (again, again.reason) == (error, reason)
+
+
+def test_a_reason_of_another_release_is_dropped() -> None:
+    error = ServingError.from_json({"code": "INTERNAL", "error": "x", "reason": "of-tomorrow"})
+    assert (error, error.reason) == (ServingError(Code.INTERNAL, "x"), None)
+    assert ServingError.from_json({}) == ServingError(Code.UNKNOWN, "?")

@@ -20,7 +20,7 @@ from tests.zoo.breaking import GOOD_NUMBERS, OTHER_SIGNATURE, Broken
 from tests.zoo.broken import BROKEN
 from tests.zoo.broken_graphs import BROKEN_GRAPHS
 from workbench.core.signature import DEFAULT_SIGNATURE
-from workbench.core.versions.states import FINAL_STATES, HarnessState
+from workbench.core.versions.states import HarnessState
 from workbench.ipc.frames import Tensors
 from workbench.server.engine.versions.model import Model, Served
 
@@ -108,7 +108,7 @@ async def decided(server: Server, model: Model, version: int) -> Served:
 
     def found() -> Served | None:
         served = model.versions.get(version) or model.ended.get(version)
-        if served is None or served.harness.state not in (*FINAL_STATES, HarnessState.READY):
+        if served is None or not served.harness.state.is_settled:
             return None
         return served
 

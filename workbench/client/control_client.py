@@ -19,7 +19,7 @@ from workbench.client.control_answers import (
     ServerDescription,
     WaitAnswer,
 )
-from workbench.core.status import Code, ServingError, unavailable
+from workbench.core.status import ServingError, unavailable
 from workbench.processes import registry
 
 TIMEOUT_SECONDS = 30.0
@@ -188,7 +188,7 @@ class ControlClient:
         finally:
             connection.close()
         if response.status >= 400:
-            raise ServingError(Code[data.get("code", "UNKNOWN")], data.get("error", "?"))
+            raise ServingError.from_json(data)
         return data
 
     def _unreachable(self, entry: registry.Entry, error: Exception) -> ServingError:

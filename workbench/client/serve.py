@@ -19,6 +19,7 @@ from workbench.client.server_parts.waiting import LOAD_TIMEOUT_SECONDS, until_se
 from workbench.core.remote_paths import check_local
 from workbench.core.setting_kinds import number
 from workbench.core.status import Code, ServingError, invalid_argument
+from workbench.core.versions.states import PublicState
 from workbench.core.versions.version_policy import check_version, parse_version
 from workbench.processes import paths, registry
 from workbench.processes.jupyter_launcher import JupyterLauncher
@@ -188,7 +189,7 @@ def _version_of(
 ) -> int | None:
     """The version that is available or loading, if it was made from this very model."""
     for v in versions:
-        if v["state"] in ("START", "LOADING", "AVAILABLE"):
+        if PublicState[v["state"]].is_coming or v["state"] == PublicState.AVAILABLE.name:
             made_from = fingerprint.of_version(folder, name, v["version"], Path(v["path"]))
             return v["version"] if made_from == model.digest() else None
     return None

@@ -1,8 +1,8 @@
-"""The event log: what happened, in order, and what each happening reads like.
+"""The event log: what happened, in order, and the log line of each event.
 
-Every state change, decision, reservation and process exit is appended here once. Log lines,
-the client's `server.events()`, dashboards and tests are views of this list. The log is
-bounded; a reader that fell behind is told which sequence number it can go on from.
+Every state change, decision, reservation and process exit is appended here once. Log lines, the
+client's `server.events()`, dashboards and tests are views of this list. The log is bounded:
+`first_seq` tells a reader that fell behind where it can go on.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One happening.
+    """One event.
 
-    `seq` counts from 1 without gaps; `monotonic` is in seconds and orders and measures,
-    `wall` is seconds since the epoch and is for people.
+    `seq` counts from 1 without gaps. `monotonic` (seconds) is for ordering and measuring; `wall`
+    (seconds since the epoch) is for people.
     """
 
     seq: int
@@ -51,8 +51,8 @@ Listener = Callable[[Event], None]
 class EventLog:
     """A bounded, append-only list of events with synchronous listeners.
 
-    `clock` returns (monotonic seconds, wall seconds): time comes from outside, so that the
-    same log works in virtual time.
+    `clock` returns (monotonic seconds, wall seconds). Time comes from outside, so the same log
+    works in virtual time.
     """
 
     def __init__(self, clock: Callable[[], tuple[float, float]], capacity: int = 20_000) -> None:
@@ -73,7 +73,7 @@ class EventLog:
         return event
 
     def listen(self, listener: Listener) -> Callable[[], None]:
-        """Call `listener` with each new event; the returned function ends that."""
+        """Call `listener` with each new event, until the returned function is called."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
@@ -83,11 +83,11 @@ class EventLog:
 
     @property
     def first_seq(self) -> int:
-        """The oldest sequence number still kept (1 past the last where none is kept)."""
+        """The oldest sequence number still kept; 1 past the last if none is kept."""
         return self._events[0].seq if self._events else self._seq + 1
 
     def since(self, seq: int) -> Iterator[Event]:
-        """Events with a sequence number above `seq`, oldest first, as far as they are kept."""
+        """The kept events with a sequence number above `seq`, oldest first."""
         start = max(0, seq - self.first_seq + 1)
         events = self._events
         return (events[i] for i in range(start, len(events)))

@@ -1,4 +1,4 @@
-"""Paths that lead to no folder of this machine: what to do instead."""
+"""Recognises paths that are not on this machine, and says how to get them here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ELSE = "copy it to a folder of this machine, or mount it there"
 
 def scheme_of(path: str) -> str | None:
     """The scheme of a URI (``gs``, ``s3``, ``file`` ...); None for the path of a folder. A URI that
-    has lost one of its slashes on the way is one as well."""
+    lost one of its slashes counts too."""
     match = _SCHEME.match(path)
     return None if match is None else match[1].lower()
 
@@ -27,7 +27,7 @@ def check_local(path: str, what: str) -> None:
     """Refuse a URI where the path of a folder is needed.
 
     Args:
-        what: begins the sentence, as "The base path of model digits".
+        what: the subject of the error text, for example "The base path of model digits".
 
     Raises:
         ServingError: INVALID_ARGUMENT, saying what to do.

@@ -1,8 +1,8 @@
-"""What a model can be asked: its signatures, as plain data.
+"""The signatures of a model, as plain data.
 
-A SavedModel names each way it can be called (a *signature*), and for each the tensors that
-go in and come out. The worker reads them from the SavedModel; everything else only needs
-this description, so that nothing outside the worker depends on TensorFlow.
+A SavedModel names each way it can be called (a *signature*), and for each the tensors that go in
+and come out. The worker reads them from the SavedModel. Everything else needs only this
+description, so nothing outside the worker depends on TensorFlow.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any
 
 DEFAULT_SIGNATURE = "serving_default"
 INIT_SIGNATURE = "__saved_model_init_op"
-"""What TensorFlow 2 keeps among the signatures and nobody asks: what initialises the model."""
+"""TensorFlow 2 keeps the operation that initialises a model among its signatures; no client calls
+it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,8 @@ class Signature:
         )
 
     def digest(self) -> str:
-        """A short text that is the same for equal signatures only: two processes compare their
-        signatures by it."""
+        """A short text that is the same only for equal signatures, for comparing them between
+        processes."""
         text = json.dumps(self.to_json(), sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 

@@ -1,7 +1,7 @@
-"""What a version's graph says of a signature, before it was ever run.
+"""Facts about a signature that follow from its graph, without running it.
 
-The worker reads it off the graph; the server decides by it whether requests share a batch, and
-what is tried before the version serves. Plain data: it travels between the two.
+The worker finds them. The server decides by them whether requests share a batch, and which trial
+requests to run before the version serves. They are plain data, because they travel between the two.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 class SignatureFacts:
     """Attributes:
     rows_apart: whether each output row is proven to depend on its own input row alone.
-    operation: the type of the operation that joins rows, or that may; empty where none does.
+    operation: the type of an operation that mixes rows, or may; empty if none does.
     node: its name in the graph.
     reason: why, to be read after the operation's type ("Softmax: it works along the batch").
-    certain: whether the rows are joined for certain, and not only perhaps.
-    effect: the type of an operation that changes something outside of the answer (assigns a
-        variable, fills a queue); empty where there is none.
-    lacking: the type of an operation that can never be run where the model is served, such as one
-        that calls a Python function; empty where there is none.
+    certain: whether rows are certainly mixed, or only perhaps.
+    effect: the type of an operation that changes something besides the answer (assigns a variable,
+        fills a queue); empty if there is none.
+    lacking: the type of an operation that cannot run in a server, such as one that calls a Python
+        function; empty if there is none.
     lacks: why not, to be read after its type.
     compiled: whether it is compiled (XLA) for each shape of its inputs.
     """

@@ -1,13 +1,15 @@
 """Canonical status codes, and the one exception that carries them.
 
-Every refusal in the workbench, from a malformed request to a version that cannot load,
-is a `ServingError`: a code that each interface translates (HTTP status, gRPC status) and
-a message that names the thing and, where there is one, the cure.
+Every refusal in the workbench, from a malformed request to a version that cannot load, is a
+`ServingError`: a code that each interface translates (HTTP status, gRPC status), a message for
+people that names the thing and the cure, and for programs, where the code is not enough, a reason.
 """
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
+from typing import Any
 
 
 class Code(enum.IntEnum):
@@ -32,20 +34,54 @@ class Code(enum.IntEnum):
     UNAUTHENTICATED = 16
 
 
+class Reason(str, enum.Enum):
+    """Which refusal it is, where the code alone does not tell programs enough.
+
+    Decide by this, never by the text of a message. A reason travels with the error over the
+    control plane, by its value.
+    """
+
+    MODEL_UNKNOWN = "model-unknown"
+    """NOT_FOUND: the server has no model of that name."""
+    NO_MEMORY = "no-memory"
+    """RESOURCE_EXHAUSTED: the memory budget, or a limit of the model, has no room for a version. It
+    is tried again when memory is given back."""
+
+
 class ServingError(Exception):
     """A refusal with a canonical code; `str()` of it is the message alone.
 
     Attributes:
+        reason: which refusal it is, where programs need to know.
         retry_after_seconds: of UNAVAILABLE: whole seconds, at least 1, after which another attempt
             is worthwhile.
     """
 
     retry_after_seconds = 1
 
-    def __init__(self, code: Code, message: str) -> None:
+    def __init__(self, code: Code, message: str, reason: Reason | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.reason = reason
+
+    def to_json(self) -> dict[str, str]:
+        """The error as plain data: the name of its ``code``, its ``error`` text, and its ``reason``
+        if it has one."""
+        data = {"code": self.code.name, "error": self.message}
+        return data if self.reason is None else {**data, "reason": self.reason.value}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ServingError:
+        """Read what `to_json` made, perhaps in another version of this package: an unknown reason
+        is dropped."""
+        reason = data.get("reason")
+        known = reason in {each.value for each in Reason}
+        return cls(
+            Code[data.get("code", "UNKNOWN")],
+            data.get("error", "?"),
+            Reason(reason) if known else None,
+        )
 
     def __repr__(self) -> str:
         return f"ServingError({self.code.name}: {self.message})"
@@ -63,8 +99,8 @@ def invalid_argument(message: str) -> ServingError:
     return ServingError(Code.INVALID_ARGUMENT, message)
 
 
-def not_found(message: str) -> ServingError:
-    return ServingError(Code.NOT_FOUND, message)
+def not_found(message: str, reason: Reason | None = None) -> ServingError:
+    return ServingError(Code.NOT_FOUND, message, reason)
 
 
 def unavailable(message: str) -> ServingError:

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from workbench.core.memory.budget import Budget, Fit, Need, Standing, family, fits, size
+from workbench.core.memory.budget import Budget, Fit, Need, Standing, fits, size
 
 GB = 2**30
 KEYS = st.sampled_from("abcdef")
@@ -155,13 +155,6 @@ def test_the_resource_that_decides_is_named() -> None:
         "transition": "smooth", "fits": True, "resource": "gpu:1", "need": GB, "free": 2 * GB,
         "limit": 2 * GB, "cure": "", "words": "needs 1.0 GB, 2.0 GB free on gpu:1",
     }  # fmt: skip
-
-
-def test_names_of_transitions() -> None:
-    names = ("smooth", "availability_preserving", "unload_first+hold", "resource_preserving+hold")
-    assert [family(name) for name in (*names, "staged+hold")] == [
-        "smooth", "smooth", "unload_first", "unload_first", "staged",
-    ]  # fmt: skip
 
 
 def test_sizes_as_people_read_them() -> None:

@@ -81,7 +81,7 @@ def test_there_is_room_for_so_many() -> None:
     with pytest.raises(ServingError) as caught:
         held.add(lambda: None)
     assert caught.value == unavailable(
-        "2 requests wait already for the next version to serve; try again in a moment"
+        "2 requests already wait for the next version; try again in a moment"
     )
     remove()
     held.add(lambda: None)
@@ -96,8 +96,8 @@ def test_there_is_room_for_so_many_bytes() -> None:
     with pytest.raises(ServingError) as caught:
         held.add(lambda: None, 1)
     assert caught.value == unavailable(
-        "Requests of 10 bytes wait already for the next version to serve, and 1 more would be more "
-        "than 10; try again in a moment"
+        "Requests of 10 bytes already wait for the next version, and 1 more would exceed "
+        "10; try again in a moment"
     )
     remove()
     remove()

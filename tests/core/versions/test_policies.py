@@ -15,6 +15,7 @@ from workbench.core.versions.policies import (
     Policy,
     Version,
     availability_preserving,
+    family,
     highest_aspired_new,
     holds,
     policy_name,
@@ -22,7 +23,7 @@ from workbench.core.versions.policies import (
     resource_preserving,
     staged,
 )
-from workbench.core.versions.states import FINAL_STATES, Harness, HarnessState, ServableId
+from workbench.core.versions.states import Harness, HarnessState, ServableId
 
 S = HarnessState
 
@@ -209,6 +210,13 @@ def test_policies_have_a_short_and_a_full_name(
         assert policy_named(name) is policy
 
 
+def test_a_family_is_the_short_name_without_hold() -> None:
+    names = ("smooth", "availability_preserving", "unload_first+hold", "resource_preserving+hold")
+    assert [family(name) for name in (*names, "staged+hold")] == [
+        "smooth", "smooth", "unload_first", "unload_first", "staged",
+    ]  # fmt: skip
+
+
 def test_only_hold_holds() -> None:
     assert [name for name in ALIASES if holds(name)] == ["unload_first+hold", "staged+hold"]
     assert holds("resource_preserving+hold")
@@ -225,9 +233,7 @@ def test_an_unknown_policy_is_refused_with_the_known_ones() -> None:
 
 # Model checking: simulated versions whose source, loads and interleavings are arbitrary.
 
-HOLDS_RESOURCES = frozenset(set(S) - FINAL_STATES - {S.NEW, S.LOAD_REQUESTED})
-BEING_STAGED = frozenset({S.LOAD_REQUESTED, S.LOAD_APPROVED, S.STAGING, S.STAGED})
-LOADS = BEING_STAGED | {S.LOADING}
+HOLDS_RESOURCES = {s for s in S if not s.is_final} - {S.NEW, S.LOAD_REQUESTED}
 NEXT = {
     S.LOAD_REQUESTED: S.LOAD_APPROVED,
     S.LOAD_APPROVED: S.LOADING,
@@ -271,7 +277,7 @@ class Simulation(RuleBasedStateMachine):
     def apply_source(self) -> None:
         self.flush()
         for version, harness in self.harnesses.items():
-            unloading = harness.state not in LOADS | {S.NEW, S.READY}
+            unloading = not (harness.state.is_coming or harness.state is S.READY)
             if version in self.wanted and not harness.aspired and unloading:
                 # As in TensorFlow Serving, the source's word is put off until it is gone.
                 return
@@ -285,7 +291,7 @@ class Simulation(RuleBasedStateMachine):
         self.harnesses = {
             version: harness
             for version, harness in self.harnesses.items()
-            if harness.aspired or harness.state not in FINAL_STATES | {S.NEW}
+            if harness.aspired or not (harness.state.is_final or harness.state is S.NEW)
         }
 
     @rule(version=st.sampled_from(NUMBERS), load_works=st.booleans())
@@ -310,7 +316,7 @@ class Simulation(RuleBasedStateMachine):
         for version, harness in self.harnesses.items():
             if harness.state is S.LOADING:
                 self.weights.add(version)
-            elif harness.state in FINAL_STATES:
+            elif harness.state.is_final:
                 self.weights.discard(version)
 
     @rule()
@@ -398,7 +404,7 @@ class UnloadFirst(Simulation):
     policy = resource_preserving
 
     def before_load(self) -> None:
-        holding = [v for v in self.view() if not v.aspired and v.state not in FINAL_STATES]
+        holding = [v for v in self.view() if not v.aspired and not v.state.is_final]
         assert holding == [], "a load while an un-aspired version holds resources"
 
 
@@ -437,10 +443,10 @@ class Staged(Simulation):
     policy = staged
 
     def before_stage(self) -> None:
-        assert not any(v.state in BEING_STAGED for v in self.view()), "one at a time"
+        assert not any(v.state.is_being_staged for v in self.view()), "one at a time"
 
     def before_load(self) -> None:
-        holding = [v for v in self.view() if not v.aspired and v.state not in FINAL_STATES]
+        holding = [v for v in self.view() if not v.aspired and not v.state.is_final]
         assert holding == [], "a load while an un-aspired version holds resources"
 
     def after_unload(self) -> None:
@@ -463,7 +469,7 @@ class StagedLatest(Staged):
     @invariant()
     def weights_are_never_needed_twice(self) -> None:
         assert len(self.weights & self.harnesses.keys()) <= 1
-        assert len([v for v in self.view() if v.state in BEING_STAGED]) <= 1
+        assert len([v for v in self.view() if v.state.is_being_staged]) <= 1
 
 
 class AnyPolicy(Simulation):

@@ -8,9 +8,7 @@ import pytest
 
 from workbench.core.status import Code, ServingError
 from workbench.core.versions.states import (
-    FINAL_STATES,
     LEGAL_MOVES,
-    RISING_STATES,
     Harness,
     HarnessState,
     PublicState,
@@ -102,8 +100,26 @@ def test_public_states_have_the_numbers_of_get_model_status() -> None:
         "UNLOADING": 40,
         "END": 50,
     }
-    assert {state for state in S if public_state(state) is PublicState.END} == FINAL_STATES
-    assert set(STAGED_LIFE[1:6]) == RISING_STATES
+
+
+@pytest.mark.parametrize("state", S)
+def test_predicates_agree_with_the_life_of_a_version(state: S) -> None:
+    assert state.is_final is (public_state(state) is PublicState.END)
+    assert state.is_rising is (state in STAGED_LIFE[1:6])
+    assert state.is_coming is (state in STAGED_LIFE[:6])
+    assert state.is_being_staged is (state in STAGED_LIFE[1:5])
+    assert state.is_leaving is (public_state(state) is PublicState.UNLOADING)
+    assert state.is_settled is public_state(state).is_settled
+    assert state.is_coming is public_state(state).is_coming
+    assert state.is_loadable is any(to in LEGAL_MOVES[state] for to in (S.LOAD_REQUESTED,)) or (
+        state is S.STAGED
+    )
+    assert state.is_revivable is (state in (S.NEW, S.READY))
+    assert state.has_drained is (state in (S.QUIESCED, S.UNLOADING, S.DISABLED))
+    assert state.holds_weights is (state is S.LOADING or state is S.READY or state.is_leaving)
+    assert public_state(state).is_moving is (
+        public_state(state) in (PublicState.LOADING, PublicState.UNLOADING)
+    )
 
 
 def test_a_failure_keeps_its_reason_and_is_final() -> None:

@@ -20,6 +20,7 @@ def test_smooth() -> None:
         "unload 1: an aspired version is ready to serve in its place",
         "version 1 has answered its last request",
         "version 1 is gone, and its memory is back",
+        "forget 1: not aspired, and it has ended",
     ]
 
 
@@ -28,6 +29,7 @@ def test_unload_first() -> None:
         "unload 1: not aspired: its memory is needed first",
         "version 1 has answered its last request",
         "version 1 is gone, and its memory is back",
+        "forget 1: not aspired, and it has ended",
         "load 2: highest aspired, and no un-aspired version is left",
         "version 2 has loaded, and serves",
     ]
@@ -55,6 +57,23 @@ def test_a_version_that_failed_leaves_the_old_one_under_smooth() -> None:
     )
     assert table.run() == []
     assert table.serving == [1]
+
+
+def test_a_version_that_is_no_longer_wanted_never_comes_to_serve() -> None:
+    table = PolicyTable(
+        [
+            Version(1, HarnessState.READY, False),
+            Version(2, HarnessState.LOADING, False),
+            Version(3, HarnessState.NEW, True),
+        ]
+    )
+    steps = table.run()
+    assert [(step.by, step.why) for step in steps[:2]] == [
+        ("server", "cancel 2: not aspired any more, and it does not serve yet"),
+        ("policy", "load 3: highest aspired version not loaded yet"),
+    ]
+    assert "version 2 has loaded, and serves" not in [step.why for step in steps]
+    assert (table.serving, list(table.rows)) == ([3], [3])
 
 
 def test_an_edit_changes_what_comes_next() -> None:

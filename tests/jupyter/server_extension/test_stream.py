@@ -108,6 +108,11 @@ async def test_a_page_is_told_of_servers_and_of_the_model_it_follows(
     ]
     assert not hub.busy
 
+    await back.say(op="follow", server="halves", model="quarters", seconds=0.1)
+    ended = await back.hear(lambda m: m["kind"] == "ended" and m["model"] == "quarters")
+    assert ended["state"] == "gone"
+    await back.say(op="leave", server="halves", model="quarters")
+
     served.stop()
     ended = await back.hear(lambda m: m["kind"] == "ended" and m["state"] == "stopped")
     assert (ended["server"], ended["model"]) == ("halves", "halves")

@@ -205,7 +205,8 @@ def test_patch_changes_what_it_names(planes: Planes, model: Path) -> None:
 )  # fmt: skip
 def test_a_model_that_is_not_there(planes: Planes, method: str, target: str) -> None:
     answer = planes.control(method, target)
-    assert (answer.status, answer.json) == (404, refusal("NOT_FOUND", "Could not find model no"))
+    unknown = {**refusal("NOT_FOUND", "Could not find model no"), "reason": "model-unknown"}
+    assert (answer.status, answer.json) == (404, unknown)
 
 
 BATCHING = (

@@ -38,6 +38,15 @@ def test_buttons_and_words() -> None:
     assert stepper.steps == []
 
 
+def test_what_the_server_does_without_its_policy_is_told_apart() -> None:
+    stepper = policy_stepper()
+    stepper.step()
+    stepper.add_button.click()
+    assert stepper.step().why == "cancel 2: not aspired any more, and it does not serve yet"
+    assert stepper.moments[-1].by == "server"
+    assert "<li><b>server</b>: cancel 2" in stepper._said.value
+
+
 def test_an_edited_row_and_another_policy() -> None:
     stepper = policy_stepper()
     stepper.policy.value = "unload_first"
@@ -68,7 +77,8 @@ def test_buttons_in_a_subshell_and_steps_in_a_cell_at_once() -> None:
     thread.join(60)
     assert not thread.is_alive()
     assert len(stepper.steps) == 20
-    assert len(stepper._rows.children) == len(stepper.table.rows) == 12
+    assert len(stepper._rows.children) == len(stepper.table.rows)
+    assert max(stepper.table.rows) == 12
 
 
 def test_what_outlives_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench.core.signature import INIT_SIGNATURE, Signature
-from workbench.core.status import invalid_argument, not_found, unavailable
+from workbench.core.status import Reason, invalid_argument, not_found, unavailable
 
 Signatures = dict[int, dict[str, Signature]]
 """By version and name."""
@@ -88,7 +88,9 @@ def check_available(data: Mapping[str, Any], version: int | None) -> None:
 def unknown_model(model: str, there: Sequence[str]) -> Exception:
     """NOT_FOUND, with the models that a server has."""
     return not_found(
-        f"Could not find model {model}; the models of this server are: {', '.join(there) or 'none'}"
+        f"Could not find model {model}; the models of this server are: "
+        f"{', '.join(there) or 'none'}",
+        Reason.MODEL_UNKNOWN,
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether requests of a signature share a batch without being asked to, and who decided that.
+"""Whether requests of a signature are merged automatically, and what decided that.
 
 Merging must change nothing but speed: each output row has to depend on its own input row alone.
 That takes two witnesses. The graph is one: every operation on the way keeps rows apart. A run is
@@ -61,8 +61,8 @@ class Merging:
 
 
 def automatic_parameters(batch_sizes: tuple[int, ...] = ()) -> BatchingParameters:
-    """How requests are merged that may be, without being asked to; padded to `batch_sizes`, where
-    there are any. As many rows may wait in either case."""
+    """The parameters of automatic batching; batches are padded to `batch_sizes`, if there are any.
+    The same number of rows may wait in either case."""
     plain = BatchingParameters()
     if not batch_sizes:
         return plain
@@ -83,10 +83,10 @@ def has_batch_dimension(signature: Signature) -> bool:
 
 
 def by_graph(signature: Signature, facts: SignatureFacts, automatic: bool) -> Merging:
-    """What the graph alone decides: not merged, or (merged is None) not decided yet.
+    """The decision that follows from the graph alone: not merged, or (merged is None) open.
 
     Args:
-        automatic: whether requests may be merged without being asked to.
+        automatic: whether automatic batching is on.
     """
     if not automatic:
         return Merging(False, "settings", reason="automatic batching is switched off")
@@ -101,7 +101,7 @@ def by_graph(signature: Signature, facts: SignatureFacts, automatic: bool) -> Me
 
 
 def mixing_warning(name: str, facts: SignatureFacts) -> str | None:
-    """What is said where requests are merged as asked although that changes answers."""
+    """A warning if batching parameters merge requests although that changes answers."""
     if facts.rows_apart or not (facts.certain or facts.effect):
         return None
     return (

@@ -2,8 +2,8 @@
 
 A model answers 64 rows in little more time than one, so requests that arrive close together
 are run together. The whole algorithm is in this file, and it has no clock and no threads: the
-caller says what happened and when (*a task arrived*, *an executor is free*), and is told what
-to do (*run this batch*). All times are integer microseconds on one clock of the caller's
+caller says what happened and when (*a task arrived*, *an executor is free*), and learns what to
+do (*run this batch*). All times are integer microseconds on one clock of the caller's
 choice, so the live server drives it with real time and the simulator with virtual time.
 
 The rules are TensorFlow's `SharedBatchScheduler`, as TensorFlow Serving uses it:
@@ -20,9 +20,8 @@ The rules are TensorFlow's `SharedBatchScheduler`, as TensorFlow Serving uses it
 * Several queues share the executors' **slots** in turn, one batch a turn (`slots`).
 
 One thing is different on purpose. In TensorFlow Serving a task of zero rows never makes its
-batch ready, so that it waits for the next request, perhaps for ever. Here such a task is work
-like any other, and a batch that holds no row at all waits for no timeout, because nothing is
-gained by waiting.
+batch ready, so it waits for the next request, perhaps for ever. Here such a task is work like any
+other, and a batch without any row waits for no timeout, because nothing is gained by waiting.
 """
 
 from __future__ import annotations

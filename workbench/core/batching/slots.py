@@ -1,4 +1,4 @@
-"""Executor slots: who runs next, where several batch queues share the same executors.
+"""Executor slots: which batch runs next when several queues share the same executors.
 
 Like the queues, this has no clock and no threads: the caller says what happened and when.
 """

@@ -1,8 +1,8 @@
-"""The memory budget: what is promised to whom, whether one more fits, and what would help.
+"""The memory budget: what is reserved, whether one more version fits, and what would make it fit.
 
-A *resource* is ``host`` or ``gpu:N``. A load reserves its peak before it begins, keeps what it
-steadily takes when it is done, and gives it back when its process is gone. What does not fit is
-refused, with the cheapest thing that would make it fit.
+A *resource* is ``host`` or ``gpu:N``. A load reserves its peak before it begins. When it is done it
+keeps what it steadily takes, and gives that back when its process is gone. A version that does not
+fit is refused, with the cheapest change that would make it fit.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from workbench.core.versions.policies import family
+
 Sizes = Mapping[str, int]
 """Bytes by resource."""
 
@@ -18,7 +20,7 @@ Sizes = Mapping[str, int]
 class Budget:
     """Limits and reservations, in bytes; `limits` may be changed at any time.
 
-    A limit below what is reserved takes nothing away from anybody; it only lets nobody in.
+    A limit below what is reserved takes nothing away; it only admits no further version.
     """
 
     def __init__(self, limits: Sizes) -> None:
@@ -29,18 +31,18 @@ class Budget:
         return sum(claim.get(resource, 0) for claim in self._claims.values())
 
     def free(self, resource: str) -> int:
-        """What the next one may take; a resource without a limit has none to give."""
+        """What the next version may take; nothing of a resource without a limit."""
         return self.limits.get(resource, 0) - self.reserved(resource)
 
     def claim(self, key: Hashable) -> dict[str, int]:
-        """What is reserved for `key`; nothing where it has no reservation."""
+        """What is reserved for `key`; empty if nothing is."""
         return dict(self._claims.get(key, {}))
 
     def reserve(self, key: Hashable, needs: Sizes) -> str | None:
         """Reserve `needs` for `key`, in place of what it had; all or nothing.
 
         Returns:
-            None, or the first resource that has not enough: nothing is changed then.
+            None, or the first resource with too little: then nothing has changed.
         """
         mine = self._claims.get(key, {})
         for resource, need in needs.items():
@@ -50,13 +52,17 @@ class Budget:
         return None
 
     def settle(self, key: Hashable, takes: Sizes) -> None:
-        """It takes this from now on, be it less than was reserved or more; nothing happens
-        where it has no reservation any more."""
+        """Replace a reservation by what is really taken, less or more. Does nothing if there is no
+        reservation any more."""
         if key in self._claims:
             self._claims[key] = dict(takes)
 
     def release(self, key: Hashable) -> bool:
-        """Its process is gone; whether it had anything."""
+        """Give back a reservation.
+
+        Returns:
+            Whether there was one.
+        """
         return self._claims.pop(key, None) is not None
 
     def to_json(self) -> dict[str, Any]:
@@ -133,16 +139,6 @@ class Fit:
 
 
 _ITSELF = -1
-FAMILIES = {
-    "availability_preserving": "smooth",
-    "resource_preserving": "unload_first",
-}
-
-
-def family(transition: str) -> str:
-    """``smooth``, ``unload_first`` or ``staged``: what holding requests does not change."""
-    name = transition.partition("+")[0]
-    return FAMILIES.get(name, name)
 
 
 def fits(

@@ -1,9 +1,9 @@
-"""The ledger's arithmetic: who holds which memory of a device, down to the last byte.
+"""The ledger's arithmetic: the owner of every byte of a device's memory.
 
-`reconcile` splits what was measured into cells: each says whose it is, what it is for, and how
-that is known. For each device the cells add up to the machine's own number. What nobody of ours
-holds is `unattributed`: other programs, the system itself, and whatever was counted twice (then
-it is negative, and still named).
+`reconcile` splits the measurements into cells. Each cell has an owner, a kind, a size, and a source
+(measured or estimated). For each device the cells add up to the machine's own number. Memory that
+no process of ours holds is `unattributed`: it belongs to other programs or to the system. If
+something was counted twice, it is negative.
 """
 
 from __future__ import annotations

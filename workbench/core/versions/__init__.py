@@ -1,7 +1,8 @@
 """Which versions of a model serve, and how one replaces another.
 
 `states` is the life of one version. `version_policy` chooses the wanted versions from those in a
-folder, and `policies` decides the next step of a version change. `table` steps both by hand.
+folder. `policies` decides the next action of a version change, and `reconcile` is the whole loop
+around them. `table` steps it by hand.
 
 When versions fail: `quarantine` decides when a failing version is tried again, `outage` what its
 callers hear, `holding` which requests wait out a gap, and `poison` which inputs crash a version.
@@ -11,6 +12,7 @@ __all__ = [
     "states",
     "version_policy",
     "policies",
+    "reconcile",
     "table",
     "quarantine",
     "outage",

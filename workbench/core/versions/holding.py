@@ -1,11 +1,11 @@
-"""Requests that wait out a gap: whether to hold one, and for how many there is room.
+"""Requests that wait while no version serves: whether to hold one, and how many at most.
 
-Under `unload_first` there is a moment in which no version serves. TensorFlow Serving refuses the
-requests of that moment; with `unload_first+hold` they wait, bounded in number and by their own
-deadlines, and the new version answers them. `staged+hold` does the same in its shorter gap.
+Under `unload_first` no version serves for a moment. TensorFlow Serving refuses the requests of that
+moment. With `unload_first+hold` they wait, limited in number and by their own deadlines, and the
+new version answers them. `staged+hold` does the same in its shorter gap.
 
-After a crash with nothing else to serve, requests wait in the same way under every transition,
-where the version is expected back within their time (`core.versions.outage`).
+After a crash with nothing else to serve, requests wait in the same way under every transition, if
+the version is expected back before their deadlines (`core.versions.outage`).
 """
 
 from __future__ import annotations
@@ -17,30 +17,17 @@ from workbench.core.versions.policies import Version
 from workbench.core.versions.states import HarnessState
 
 MAX_HELD = 1000
-"""Requests of one model that may wait at a time."""
+"""The most requests of one model that may wait."""
 MAX_HELD_BYTES = 256 * 1024 * 1024
-"""What the bodies of those may take in all."""
-
-_ON_ITS_WAY = frozenset(
-    {
-        HarnessState.NEW,
-        HarnessState.LOAD_REQUESTED,
-        HarnessState.LOAD_APPROVED,
-        HarnessState.STAGING,
-        HarnessState.STAGED,
-        HarnessState.LOADING,
-    }
-)
+"""The most bytes that their bodies may take together."""
 
 
 def worth_waiting(versions: Sequence[Version]) -> bool:
-    """Whether nothing serves now and a version that is wanted may soon.
-
-    A version that failed brings nobody an answer, so what waits only for it is let go.
-    """
+    """Whether nothing serves now and a wanted version may soon. A version that failed is not waited
+    for."""
     if any(v.state is HarnessState.READY for v in versions):
         return False
-    return any(v.aspired and v.state in _ON_ITS_WAY for v in versions)
+    return any(v.aspired and v.state.is_coming for v in versions)
 
 
 class Held:
@@ -59,20 +46,22 @@ class Held:
 
     def add(self, resume: Callable[[], None], size: int = 0) -> Callable[[], None]:
         """Hold a request whose body has `size` bytes; `resume` is called once, when it may go on.
-        What is returned takes it out again, for a caller that has gone or whose time is over.
+
+        Returns:
+            A function that takes the request out, for a caller that has gone or whose deadline has
+            passed.
 
         Raises:
-            ServingError: UNAVAILABLE, too many or too large ones wait already.
+            ServingError: UNAVAILABLE, too many requests or bytes wait already.
         """
         if len(self._waiting) >= self._limit:
             raise unavailable(
-                f"{self._limit} requests wait already for the next version to serve; try again "
-                "in a moment"
+                f"{self._limit} requests already wait for the next version; try again in a moment"
             )
         if self.size + size > self._limit_bytes:
             raise unavailable(
-                f"Requests of {self.size} bytes wait already for the next version to serve, and "
-                f"{size} more would be more than {self._limit_bytes}; try again in a moment"
+                f"Requests of {self.size} bytes already wait for the next version, and {size} more "
+                f"would exceed {self._limit_bytes}; try again in a moment"
             )
         number = self._next
         self._next += 1
@@ -85,8 +74,12 @@ class Held:
         return remove
 
     def release(self) -> int:
-        """Let all go on, oldest first; how many there were. One that is held again by its own
-        `resume` waits for the next time."""
+        """Let all requests go on, oldest first. A request that its own `resume` holds again waits
+        for the next release.
+
+        Returns:
+            How many there were.
+        """
         released, self._waiting = self._waiting, {}
         self.size = 0
         for resume, _ in released.values():

@@ -1,8 +1,9 @@
-"""A version that crashed and is not back yet: what its callers hear, and which of them may wait.
+"""A version that crashed and is not back yet: which requests for it wait, and how others are
+refused.
 
 A version that has served and crashed still exists, and it comes back. So a request for it is not
-refused as one for an unknown model is. It waits where the version is expected back within the
-request's own time; else it is refused at once, with the time of the next attempt.
+refused like one for an unknown model. It waits if the version is expected back before the request's
+deadline; otherwise it is refused at once, with the time of the next attempt.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from dataclasses import dataclass
 from workbench.core.status import Code, ServingError
 
 OVERDUE_SECONDS = 2.0
-"""How late an attempt may begin before nothing is expected of it any more: its folder may be away,
-or its memory taken."""
+"""How late an attempt may begin before it is not expected any more: the version's folder may be
+gone, or its memory taken."""
 UNKNOWN_SECONDS = 10
-"""What is said of when to try again where nothing is known."""
+"""The advice on when to try again if nothing is known."""
 _OVERDUE_SHARE = 0.25
 
 
@@ -33,13 +34,13 @@ class Outage:
     """A version without a process, after it has served. Times are in monotonic seconds.
 
     Attributes:
-        model, version: which one.
-        reason: how it came to that, in words.
+        model, version: the version.
+        reason: why it has no process, in words.
         attempt_at: when the next attempt to start it begins, or began; infinity: not by itself.
         begun: whether that attempt has begun.
-        usual_seconds: how long a start takes, going by the last one.
-        starting: the version that is being started; not `version` where another takes its place,
-            and None where it is not known yet which.
+        usual_seconds: how long the last start took.
+        starting: the version that is being started: `version`, or the one that takes its place;
+            None if that is not known yet.
     """
 
     model: str
@@ -51,9 +52,9 @@ class Outage:
     starting: int | None
 
     def expected_at(self, now: float) -> float:
-        """When requests are answered again; infinity where nothing says so.
+        """When requests are answered again; infinity if that is unknown.
 
-        A start that takes longer than the last one is expected to take a quarter of its time more.
+        A start that already takes longer than the last one is expected to take a quarter more.
         """
         if self.begun:
             took = now - self.attempt_at
@@ -71,7 +72,7 @@ class Outage:
         return max(1, math.ceil((expected_at if self.begun else self.attempt_at) - now))
 
     def refusal(self, now: float) -> OutOfService:
-        """What a request that does not wait is refused with."""
+        """The error for a request that does not wait."""
         return OutOfService(
             f"Version {self.version} of {self.model} crashed{self._cure(now)}: {self.reason}",
             self.retry_after(now),

@@ -1,13 +1,13 @@
-"""Inputs that crash a version: who was in the worker when it died, and how often.
+"""Inputs that crash a version: which were in the worker when it died, and how often.
 
-A worker's death is put down to a request only where that request was alone in the worker. Its input
-then has a *strike* for that crash, and for the crash before, in which it was one of several. After
-three strikes it is refused, so that the version can serve everybody else. An input that is answered
-after all has its strikes taken back.
+A worker's death is blamed on a request only if that request was alone in the worker. Its input then
+gets a *strike* for that crash, and one for the crash before, in which it was one of several. After
+three strikes it is refused, and the version can serve everybody else. An input that is answered
+after all loses its strikes.
 
 Inputs are known by a digest and by the shapes of their tensors, never by their content. The table
-is pure and has no clock. It keeps few entries, and asking whether a request may be one of them
-costs one look into a set.
+is pure and has no clock. It keeps few entries, and checking whether a request may be one of them
+costs one look-up in a set.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import NamedTuple
 from workbench.core.status import ServingError, failed_precondition
 
 STRIKES = 3
-"""After so many crashes an input is refused."""
+"""The crashes after which an input is refused."""
 MAX_INPUTS = 64
 
 
 class Outline(NamedTuple):
-    """All of a request's inputs that may be shown: the signature, and of each tensor its name,
-    dtype and shape, by name."""
+    """The part of a request's inputs that may be shown: the signature, and the name, dtype and
+    shape of each tensor, sorted by name."""
 
     signature: str
     tensors: tuple[tuple[str, str, tuple[int, ...]], ...]
@@ -37,11 +37,11 @@ class PoisonTable:
     """The inputs that one version crashed on, by digest.
 
     Args:
-        model, version: whose they are.
-        limit: how many it keeps.
+        model, version: the version that crashed.
+        limit: how many inputs are kept.
 
     Attributes:
-        outlines: of all entries. A request with another outline need not be looked at.
+        outlines: of all entries. A request with another outline cannot be one of them.
     """
 
     def __init__(self, model: str = "", version: int = 0, limit: int = MAX_INPUTS) -> None:
@@ -56,26 +56,30 @@ class PoisonTable:
         return len(self._strikes)
 
     def strikes(self, digest: str) -> int:
-        """How many crashes are put down to this input."""
+        """How many crashes are blamed on this input."""
         return self._strikes.get(digest, (0,))[0]
 
     def is_refused(self, digest: str) -> bool:
         return self.strikes(digest) >= STRIKES
 
     def strike(self, digest: str, outline: Outline, crashes: int = 1) -> int:
-        """Put `crashes` down to this input; how many those are in all."""
+        """Blame `crashes` more on this input.
+
+        Returns:
+            How many that makes.
+        """
         strikes = self.strikes(digest) + crashes
         self._strikes.pop(digest, None)
         self._strikes[digest] = strikes, outline
         if len(self._strikes) > self._limit:
-            # Those that are only suspected go first.
+            # Inputs that are not refused yet go first.
             suspected = (d for d in self._strikes if not self.is_refused(d) and d != digest)
             del self._strikes[next(suspected, next(iter(self._strikes)))]
         self._refresh()
         return strikes
 
     def acquit(self, digest: str) -> None:
-        """This input has been answered."""
+        """This input has been answered: forget its strikes."""
         if self._strikes.pop(digest, None) is not None:
             self._refresh()
 
@@ -83,10 +87,10 @@ class PoisonTable:
         self.outlines = frozenset(outline for _, outline in self._strikes.values())
 
     def refusal(self, digest: str) -> ServingError:
-        """Of a request with an input that has three strikes.
+        """The error for a request with an input that has three strikes.
 
-        FAILED_PRECONDITION and not INVALID_ARGUMENT: the input may be a good one. It is the state
-        of this version that must change before it is worth sending again.
+        FAILED_PRECONDITION and not INVALID_ARGUMENT: the input may be valid. This version has to
+        change before it is worth sending again.
         """
         return failed_precondition(
             f"This input ({digest}) was in the worker each of the {self.strikes(digest)} times "

@@ -1,8 +1,8 @@
-"""How one version replaces another: pure functions from what is, to one next step.
+"""How one version replaces another: pure functions from the present state to one next action.
 
-A policy looks at all managed versions of a model and answers with at most one action. It is
-asked again after every change, so a whole transition is a chain of small decisions, and each
-can be stepped by hand. The first two are TensorFlow Serving's:
+A policy looks at all managed versions of a model and returns at most one action. `reconcile` asks
+it again after every change. So a whole transition is a chain of small decisions, and each can be
+stepped by hand. The first two are TensorFlow Serving's:
 
 * `availability_preserving` ("smooth"): the new version loads while the old one serves; the
   old one goes only when the new one is ready. Needs memory for both.
@@ -24,25 +24,42 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from workbench.core.status import invalid_argument
-from workbench.core.versions.states import FINAL_STATES, HarnessState
+from workbench.core.versions.states import HarnessState
 
 
 class Version(NamedTuple):
-    """One row of a policy's input."""
+    """One managed version, as policies and `reconcile` see it.
+
+    Attributes:
+        version: its number.
+        state: how far it got.
+        aspired: whether it is wanted.
+        refused: it failed before any work on it began, because of its files or for want of memory.
+    """
 
     version: int
     state: HarnessState
     aspired: bool
+    refused: bool = False
 
 
 class Act(str, enum.Enum):
+    """What can be done to a version. Policies load, stage and unload; the rest is `reconcile`'s."""
+
     LOAD = "load"
     STAGE = "stage"
     UNLOAD = "unload"
+    CANCEL = "cancel"
+    FORGET = "forget"
+    REFUSE = "refuse"
+
+    @property
+    def is_of_policy(self) -> bool:
+        return self in (Act.LOAD, Act.STAGE, Act.UNLOAD)
 
 
 class Action(NamedTuple):
-    """Do this to that version; `why` says it in words, for the log and the classroom."""
+    """Do this to that version; `why` gives the reason in words, for the log and the classroom."""
 
     act: Act
     version: int
@@ -52,30 +69,25 @@ class Action(NamedTuple):
 Policy = Callable[[Sequence[Version]], Action | None]
 
 
-_UNTOUCHED = (HarnessState.NEW,)
-_LOADABLE = (HarnessState.NEW, HarnessState.STAGED)
-# On its way to being staged, or waiting there for its turn.
-_BEING_STAGED = (
-    HarnessState.LOAD_REQUESTED,
-    HarnessState.LOAD_APPROVED,
-    HarnessState.STAGING,
-    HarnessState.STAGED,
-)
-
-
-def highest_aspired(versions: Sequence[Version], states: Sequence[HarnessState]) -> Version | None:
-    """The highest version that is wanted and is in one of these states."""
+def highest_aspired(
+    versions: Sequence[Version], suits: Callable[[HarnessState], bool]
+) -> Version | None:
+    """The highest version that is wanted and whose state `suits`."""
     return max(
-        (v for v in versions if v.aspired and v.state in states),
+        (v for v in versions if v.aspired and suits(v.state)),
         key=lambda v: v.version,
         default=None,
     )
 
 
 def highest_aspired_new(versions: Sequence[Version]) -> Version | None:
-    """The highest version that is wanted and on which nothing has been done yet; one that was
-    staged before the transition was changed is as good."""
-    return highest_aspired(versions, _LOADABLE)
+    """The highest version that is wanted and can begin to load. A version that was staged before
+    the transition was changed counts as well as a new one."""
+    return highest_aspired(versions, lambda state: state.is_loadable)
+
+
+def _is_new(state: HarnessState) -> bool:
+    return state is HarnessState.NEW
 
 
 def availability_preserving(versions: Sequence[Version]) -> Action | None:
@@ -109,7 +121,7 @@ def resource_preserving(versions: Sequence[Version]) -> Action | None:
     for v in versions:
         if v.state is HarnessState.READY and not v.aspired:
             return Action(Act.UNLOAD, v.version, "not aspired: its memory is needed first")
-    if any(not v.aspired and v.state not in FINAL_STATES for v in versions):
+    if any(not v.aspired and not v.state.is_final for v in versions):
         return None
     new = highest_aspired_new(versions)
     if new is not None:
@@ -134,15 +146,15 @@ def staged(versions: Sequence[Version]) -> Action | None:
         if len(ready_unaspired) > 1:
             why = "a higher un-aspired version still serves"
             return Action(Act.UNLOAD, lowest.version, why)
-    if any(not v.aspired and v.state not in FINAL_STATES for v in versions):
-        new = highest_aspired(versions, _UNTOUCHED)
-        if new is None or any(v.state in _BEING_STAGED for v in versions):
+    if any(not v.aspired and not v.state.is_final for v in versions):
+        new = highest_aspired(versions, _is_new)
+        if new is None or any(v.state.is_being_staged for v in versions):
             return None
         return Action(Act.STAGE, new.version, "highest aspired, and an un-aspired version is left")
-    found = highest_aspired(versions, (HarnessState.STAGED,))
+    found = highest_aspired(versions, lambda state: state is HarnessState.STAGED)
     if found is not None:
         return Action(Act.LOAD, found.version, "staged, and no un-aspired version is left")
-    found = highest_aspired(versions, _UNTOUCHED)
+    found = highest_aspired(versions, _is_new)
     if found is not None:
         return Action(Act.LOAD, found.version, "highest aspired, and no un-aspired version is left")
     return None
@@ -182,6 +194,11 @@ def policy_name(name: str) -> str:
 def policy_named(name: str) -> Policy:
     """The policy itself; the same names and the same error as `policy_name`."""
     return POLICIES[ALIASES[policy_name(name)]]
+
+
+def family(name: str) -> str:
+    """The policy's short name without ``+hold``: ``smooth``, ``unload_first`` or ``staged``."""
+    return policy_name(name).removesuffix("+hold")
 
 
 def holds(name: str) -> bool:

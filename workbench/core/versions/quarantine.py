@@ -1,13 +1,13 @@
-"""A version that keeps failing: when it is given up for a while, and when it is tried again.
+"""When a version that keeps failing is set aside, and when it is tried again.
 
-A process that dies is replaced; one death is an accident. A version whose processes die again and
-again, or that cannot be loaded at all, is set aside so that the last good version can serve. After
-a pause it gets another chance, beside the good one. Where no other version can serve, the pause is
-short, because every second of it is a second without an answer.
+A process that dies is replaced; one death is an accident. A version is set aside if its processes
+die again and again, or if it cannot be loaded at all; then the last good version can serve. After a
+pause it gets another chance, beside the good one. If no other version can serve, the pause is
+short, because no request is answered meanwhile.
 
-The pause doubles each time the version fails by its own doing: its process died while it ran a
-request, or it could not be loaded. A process that was killed from outside while it was idle says
-nothing against the version, so the pause stays as it was.
+The pause doubles each time the version itself is to blame: its process died while it ran a request,
+or it could not be loaded. An idle process that was killed from outside is not the version's fault,
+and the pause stays as it was.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ PROBATION_SECONDS = 60.0
 
 @dataclass(slots=True)
 class Record:
-    """What has gone wrong with one version, its files being what `fingerprint` says. Times are in
+    """The failures of one version with the files that `fingerprint` stands for. Times are in
     monotonic seconds.
 
     Attributes:
         deaths: of its processes, within the last `DEATH_WINDOW_SECONDS`.
         reason: why it was set aside last, in words.
         failures: how often it has been set aside.
-        doublings: how often that was by its own doing: each doubles the next pause.
-        until: when it is tried again; infinity for "not before its files change"; None while it
-            is not set aside.
-        probation: it has been tried again and has still to prove itself, until this time; infinity
-            before it serves.
-        replaced: another version has been chosen in its place.
-        served: it has been available before it failed. One that has never been, and that nothing
-            replaces, is not tried again: its failure is its last word.
-        start_seconds: of one that has been available, how long its last start took.
+        doublings: how often it was to blame itself: each doubles the next pause.
+        until: when it is tried again; infinity: not before its files change; None: it is not set
+            aside.
+        probation: when its probation after another attempt ends; infinity until it serves; None:
+            it is not on probation.
+        replaced: whether another version has been chosen in its place.
+        served: whether it was available before it failed. A version that never was, and that
+            nothing replaces, is not tried again.
+        start_seconds: how long its last start took, if it was available.
         aside_at: when it was set aside last.
-        alone: when it was set aside last, no other version could serve in its place.
+        alone: whether no other version could serve in its place then.
     """
 
     fingerprint: int
@@ -66,7 +66,11 @@ class Record:
         return self.served or self.replaced
 
     def died(self, now: float) -> bool:
-        """Note the death of a process; whether that is one too many."""
+        """Note the death of a process.
+
+        Returns:
+            Whether that is one too many.
+        """
         self.deaths = [t for t in self.deaths if now - t < DEATH_WINDOW_SECONDS] + [now]
         return self.on_probation(now) or len(self.deaths) >= MAX_DEATHS
 
@@ -84,8 +88,8 @@ class Record:
         Args:
             now: monotonic seconds.
             reason: why, in words.
-            final: not before its files have changed.
-            own_doing: whether it failed by its own doing, so that the next pause is longer.
+            final: it is not tried again before its files have changed.
+            own_doing: it is to blame itself, and the next pause is longer.
             alone: no other version can serve in its place.
         """
         first = ALONE_FIRST_PAUSE_SECONDS if alone else FIRST_PAUSE_SECONDS
@@ -113,7 +117,7 @@ class Record:
         self.probation = math.inf
 
     def serves(self, now: float) -> None:
-        """It is available: from now on its time of probation runs."""
+        """It is available: if it was tried again, its probation begins now."""
         if self.probation is not None:
             self.probation = now + PROBATION_SECONDS
 
@@ -121,9 +125,9 @@ class Record:
         return self.probation is not None and now < self.probation
 
     def is_proven(self, now: float) -> bool:
-        """Whether it has come through its probation: what was is forgotten."""
+        """Whether it has passed its probation, and its failures can be forgotten."""
         return self.probation is not None and now >= self.probation
 
     def next_change(self) -> float:
-        """When, without anything happening, something about it changes."""
+        """When the next of its times comes; infinity if there is none."""
         return min(self.until or math.inf, self.probation or math.inf)

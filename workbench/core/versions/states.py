@@ -25,6 +25,14 @@ class ServableId(NamedTuple):
 
 
 class HarnessState(str, enum.Enum):
+    """How far a version has got, as the manager sees it.
+
+    A version that is wanted goes down this list to `READY`, and `STAGING` and `STAGED` are on the
+    way only under the transition `staged`. A version that is no longer wanted goes on to
+    `DISABLED`, from wherever it is; any failure ends in `ERROR`. Ask the predicates below instead
+    of listing states.
+    """
+
     NEW = "new"
     LOAD_REQUESTED = "load-requested"
     LOAD_APPROVED = "load-approved"
@@ -39,9 +47,60 @@ class HarnessState(str, enum.Enum):
     DISABLED = "disabled"
     ERROR = "error"
 
+    @property
+    def is_rising(self) -> bool:
+        """Work on getting it to serve has begun and has not ended. If it is no longer wanted, it
+        is cancelled."""
+        return self in _RISING
+
+    @property
+    def is_coming(self) -> bool:
+        """It does not serve yet, and may: it is new or rising."""
+        return self is HarnessState.NEW or self in _RISING
+
+    @property
+    def is_being_staged(self) -> bool:
+        """It is on its way to being staged, or staged and waiting for its turn to load."""
+        return self in _BEING_STAGED
+
+    @property
+    def is_loadable(self) -> bool:
+        """A load can begin here: from nothing, or from what has been staged."""
+        return self in (HarnessState.NEW, HarnessState.STAGED)
+
+    @property
+    def is_leaving(self) -> bool:
+        """It takes no new requests, or its process is being ended."""
+        return self in _LEAVING
+
+    @property
+    def has_drained(self) -> bool:
+        """It has left, and will be asked nothing more: its process is no longer needed."""
+        return self in _DRAINED
+
+    @property
+    def is_final(self) -> bool:
+        """Nothing more happens to it, and it holds nothing."""
+        return self in _FINAL
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing more happens to it unless somebody asks for it: it serves, or is final."""
+        return self is HarnessState.READY or self in _FINAL
+
+    @property
+    def is_revivable(self) -> bool:
+        """If it is wanted again it goes on as it is, without being unloaded first."""
+        return self in (HarnessState.NEW, HarnessState.READY)
+
+    @property
+    def holds_weights(self) -> bool:
+        """Its weights take memory, or are about to."""
+        return self in (HarnessState.LOADING, HarnessState.READY) or self in _LEAVING
+
 
 class PublicState(enum.IntEnum):
-    """Numbers as in `get_model_status.proto`."""
+    """How far a version has got, as a client sees it; numbers as in `get_model_status.proto`."""
 
     START = 10
     LOADING = 20
@@ -49,11 +108,26 @@ class PublicState(enum.IntEnum):
     UNLOADING = 40
     END = 50
 
+    @property
+    def is_coming(self) -> bool:
+        """It does not serve yet, and may."""
+        return self in (PublicState.START, PublicState.LOADING)
+
+    @property
+    def is_moving(self) -> bool:
+        """Its memory changes now."""
+        return self in (PublicState.LOADING, PublicState.UNLOADING)
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing more happens to it unless somebody asks for it."""
+        return self in (PublicState.AVAILABLE, PublicState.END)
+
 
 _S = HarnessState
 LEGAL_MOVES: dict[HarnessState, tuple[HarnessState, ...]] = {
     _S.NEW: (_S.LOAD_REQUESTED, _S.ERROR),
-    # One that is no longer wanted is given up at once, however far its load got.
+    # A version that is no longer wanted is cancelled at once, however far its load got.
     _S.LOAD_REQUESTED: (_S.LOAD_APPROVED, _S.UNLOADING, _S.ERROR),
     _S.LOAD_APPROVED: (_S.LOADING, _S.STAGING, _S.UNLOADING, _S.ERROR),
     _S.STAGING: (_S.STAGED, _S.UNLOADING, _S.ERROR),
@@ -68,9 +142,11 @@ LEGAL_MOVES: dict[HarnessState, tuple[HarnessState, ...]] = {
     _S.ERROR: (),
 }
 
-FINAL_STATES = frozenset({_S.DISABLED, _S.ERROR})
-# On the way to serving; what is no longer wanted here is given up.
-RISING_STATES = frozenset({_S.LOAD_REQUESTED, _S.LOAD_APPROVED, _S.STAGING, _S.STAGED, _S.LOADING})
+_BEING_STAGED = frozenset({_S.LOAD_REQUESTED, _S.LOAD_APPROVED, _S.STAGING, _S.STAGED})
+_RISING = _BEING_STAGED | {_S.LOADING}
+_LEAVING = frozenset({_S.UNLOAD_REQUESTED, _S.QUIESCING, _S.QUIESCED, _S.UNLOADING})
+_DRAINED = frozenset({_S.QUIESCED, _S.UNLOADING, _S.DISABLED})
+_FINAL = frozenset({_S.DISABLED, _S.ERROR})
 
 _PUBLIC: dict[HarnessState, PublicState] = {
     _S.NEW: PublicState.START,

@@ -1,21 +1,27 @@
-"""A table of versions that is stepped by hand: the pure policy decides, then time passes.
+"""A table of versions that is stepped by hand: `reconcile` decides, then time passes.
 
-The policy is the server's own (`core.versions.policies`). What a step adds is what the world does:
-a
-load ends well, a drained version is gone.
+The decisions are the server's own (`core.versions.reconcile`). The table adds what the world does:
+loads succeed, requests are answered, processes end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
-from workbench.core.versions.policies import Act, Version, policy_named
+from workbench.core.versions.policies import Act, Action, Version
+from workbench.core.versions.reconcile import reconcile
 from workbench.core.versions.states import HarnessState
 
 _S = HarnessState
-# What a decision begins, and how what has begun goes on by itself.
-_BEGIN = {Act.LOAD: _S.LOADING, Act.STAGE: _S.STAGING, Act.UNLOAD: _S.QUIESCING}
+# Here approval is immediate and nothing fails: an action shows the first state that takes time.
+_BEGIN = {
+    Act.LOAD: _S.LOADING,
+    Act.STAGE: _S.STAGING,
+    Act.UNLOAD: _S.QUIESCING,
+    Act.CANCEL: _S.UNLOADING,
+}
 _GOES_ON = {
     _S.LOADING: (_S.READY, "has loaded, and serves"),
     _S.STAGING: (_S.STAGED, "is prepared: its graph is read, its weights are not restored yet"),
@@ -31,12 +37,22 @@ EDITABLE = (
 
 @dataclass(frozen=True)
 class Step:
-    """One step: `decided` where the policy said what to do, else time has passed; `why` says it
-    in words; `version` is None where there was nothing to do."""
+    """One step in words.
 
-    decided: bool
+    Attributes:
+        by: ``policy`` where the policy decided, ``server`` where the server cleaned up without
+            asking it, ``time`` where something that had begun went on.
+        version: None where there was nothing to do.
+    """
+
+    by: Literal["policy", "server", "time"]
     version: int | None
     why: str
+
+    @property
+    def decided(self) -> bool:
+        """Whether the policy decided."""
+        return self.by == "policy"
 
 
 class PolicyTable:
@@ -44,7 +60,7 @@ class PolicyTable:
 
     Attributes:
         transition: a policy's name, as `server.transition` takes it.
-        rows: the versions, by number.
+        rows: the versions, by number. Those that are forgotten disappear.
     """
 
     def __init__(self, rows: Iterable[Version], transition: str = "smooth") -> None:
@@ -67,32 +83,37 @@ class PolicyTable:
     @property
     def in_memory(self) -> list[int]:
         """The versions whose weights take memory now."""
-        held = (_S.LOADING, _S.READY, _S.UNLOAD_REQUESTED, _S.QUIESCING, _S.QUIESCED, _S.UNLOADING)
-        return [v.version for v in self.rows.values() if v.state in held]
+        return [v.version for v in self.rows.values() if v.state.holds_weights]
 
     def set(
         self, version: int, state: HarnessState | None = None, aspired: bool | None = None
     ) -> None:
         """Edit a row, or add one."""
         row = self.rows.get(version, Version(version, _S.NEW, True))
-        self.rows[version] = Version(
-            version,
-            row.state if state is None else state,
-            row.aspired if aspired is None else aspired,
+        self.rows[version] = row._replace(
+            state=row.state if state is None else state,
+            aspired=row.aspired if aspired is None else aspired,
         )
 
     def step(self) -> Step:
-        """What happens next: a decision of the policy, else what has begun goes on."""
-        action = policy_named(self.transition)(list(self.rows.values()))
-        if action is not None:
-            self.set(action.version, _BEGIN[action.act])
-            return Step(True, action.version, f"{action.act.value} {action.version}: {action.why}")
+        """Take the next action; where there is none, let what has begun go on."""
+        actions = reconcile(list(self.rows.values()), self.transition)
+        if actions:
+            return self._take(actions[0])
         for row in self.rows.values():
             if row.state in _GOES_ON:
                 state, what = _GOES_ON[row.state]
                 self.set(row.version, state)
-                return Step(False, row.version, f"version {row.version} {what}")
-        return Step(False, None, "nothing is left to do")
+                return Step("time", row.version, f"version {row.version} {what}")
+        return Step("time", None, "nothing is left to do")
+
+    def _take(self, action: Action) -> Step:
+        if action.act is Act.FORGET:
+            del self.rows[action.version]
+        else:
+            self.set(action.version, _BEGIN[action.act])
+        by: Literal["policy", "server"] = "policy" if action.act.is_of_policy else "server"
+        return Step(by, action.version, f"{action.act.value} {action.version}: {action.why}")
 
     def run(self, limit: int = 100) -> list[Step]:
         """Step until nothing is left to do.

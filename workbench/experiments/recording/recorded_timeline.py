@@ -11,6 +11,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from workbench.core.versions.policies import Act
+from workbench.core.versions.reconcile import begun
+from workbench.core.versions.states import HarnessState
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -85,7 +89,6 @@ _HARNESS_OF = {
     "quiesced": "quiesced",
     "unloading": "unloading",
 }
-_REQUESTED = {"load": "load-requested", "stage": "load-requested", "unload": "unload-requested"}
 
 
 def of_model(events: pd.DataFrame, model: str) -> Iterator[dict[str, Any]]:
@@ -118,15 +121,13 @@ def _harness_changes(events: pd.DataFrame, model: str) -> Iterator[tuple[float, 
     for event in of_model(events, model):
         state = _HARNESS_OF.get(event["kind"])
         if event["kind"] == "decision":
-            state = _REQUESTED.get(event["data"].get("act", ""))
+            before = HarnessState(known.get(int(event["version"]), "new"))
+            state = begun(Act(event["data"]["act"]), before).value
         elif event["kind"] == "state":
             state = event["data"].get("harness")
         if state is None:
             continue
         version = int(event["version"])
-        if event["kind"] == "decision" and known.get(version) == "staged":
-            # It goes on from there.
-            continue
         if known.get(version) != state:
             known[version] = state
             yield event["at"], version, state

@@ -33,7 +33,7 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 from workbench.client.control_client import ControlClient
 from workbench.client.display.exact_numbers import exact
 from workbench.client.display.pulse import FIRST, backlog, marks_of
-from workbench.core.status import Code, ServingError, invalid_argument
+from workbench.core.status import Code, Reason, ServingError, invalid_argument
 from workbench.jupyter.server_extension.base_handler import (
     RESOURCE,
     Rooms,
@@ -220,7 +220,7 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: 
             return {"state": "dead", "text": "the server was killed"}
         if error.code is not Code.NOT_FOUND:
             return {"state": "unreachable", "text": "the server does not answer"}
-        if error.message.startswith("Could not find model"):
+        if error.reason is Reason.MODEL_UNKNOWN:
             return {"state": "gone", "text": "the server has no such model any more"}
         return {"state": "stopped", "text": "server stopped"}
 

@@ -12,10 +12,9 @@ import orjson
 import tornado.web
 
 from workbench.core.setting_kinds import INT64_MAX
-from workbench.core.status import ServingError, invalid_argument, not_found
+from workbench.core.status import ServingError, invalid_argument
 from workbench.formats.http_status import HTTP_STATUS
 from workbench.server.engine.engine import ServerCore
-from workbench.server.engine.versions.model import Model
 
 
 class Plane:
@@ -47,13 +46,6 @@ class Handler(tornado.web.RequestHandler):
         self.plane = plane
         self.core = plane.core
         self.manager = plane.core.manager
-
-    def model(self, name: str) -> Model:
-        """The model of that name; raises NOT_FOUND."""
-        model = self.manager.models.get(name)
-        if model is None:
-            raise not_found(f"Could not find model {name}")
-        return model
 
     def body(self) -> dict[str, Any]:
         if not self.request.body:
@@ -103,7 +95,7 @@ class Handler(tornado.web.RequestHandler):
         error = kwargs.get("exc_info", (None, None))[1]
         if isinstance(error, ServingError):
             self.set_status(HTTP_STATUS[error.code])
-            self.answer({"code": error.code.name, "error": error.message})
+            self.answer(error.to_json())
         elif status_code < 500:
             asked = f"{self.request.method} {self.request.path}"
             self.answer({"code": "INVALID_ARGUMENT", "error": f"{asked}: {self._reason}"})

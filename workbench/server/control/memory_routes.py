@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from workbench.core.status import invalid_argument, not_found
+from workbench.core.status import invalid_argument
 from workbench.server.control.handling import Handler
 from workbench.server.engine.memory.memory_ledger import Sample
 
@@ -58,9 +58,7 @@ class _Ledger(Handler):
 
 class _Fit(Handler):
     async def post(self, name: str) -> None:
-        model = self.model(name)
-        if model.removed:
-            raise not_found(f"Could not find model {name}")
+        model = self.manager.get(name)
         path = self.body().get("path")
         if not isinstance(path, str) or not os.path.isabs(path):
             raise invalid_argument(

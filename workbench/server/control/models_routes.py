@@ -16,12 +16,10 @@ import time
 
 from workbench.core.model_settings import ModelConfig, read_changes
 from workbench.core.status import invalid_argument
-from workbench.core.versions.states import HarnessState
 from workbench.core.versions.version_policy import is_version
 from workbench.server.control.handling import Handler
 
 MAX_WAIT_SECONDS = 600.0
-_SETTLED = (HarnessState.READY, HarnessState.ERROR, HarnessState.DISABLED)
 
 
 class _Models(Handler):
@@ -31,7 +29,7 @@ class _Models(Handler):
 
 class _Model(Handler):
     def get(self, name: str) -> None:
-        self.answer(self.model(name).to_json())
+        self.answer(self.manager.get(name, removed=True).to_json())
 
     def put(self, name: str) -> None:
         data = self.body()
@@ -75,7 +73,7 @@ class _Wait(Handler):
         end = time.monotonic() + timeout
         while True:
             changed = self.manager.changed
-            model = self.model(name)
+            model = self.manager.get(name, removed=True)
             if gone >= 0:
                 done = gone not in model.versions
             elif version >= 0:
@@ -83,11 +81,11 @@ class _Wait(Handler):
                 if served is None and version in model.failing:
                     # It has failed, and another has been chosen in its place.
                     served = model.ended.get(version)
-                done = served is not None and served.harness.state in _SETTLED
+                done = served is not None and served.harness.state.is_settled
             else:
                 wanted = [s for s in model.versions.values() if s.harness.aspired]
                 done = model.ready is not None or (
-                    bool(wanted) and all(s.harness.state in _SETTLED for s in wanted)
+                    bool(wanted) and all(s.harness.state.is_settled for s in wanted)
                 )
             left = end - time.monotonic()
             if done or left <= 0:

@@ -26,7 +26,7 @@ class _Pulse(Handler):
     """
 
     def get(self, name: str) -> None:
-        model = self.model(name)
+        model = self.manager.get(name, removed=True)
         log = self.core.events
         seq = int(self.number("events", log.last_seq))
         if seq > log.last_seq:

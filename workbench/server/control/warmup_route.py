@@ -10,7 +10,7 @@ from __future__ import annotations
 from workbench.core.status import invalid_argument, not_found
 from workbench.core.versions.version_policy import is_version
 from workbench.server.control.handling import Handler
-from workbench.server.engine.telemetry.warmup_recorder import WarmupRecording, record_warmup
+from workbench.server.engine.telemetry.warmup_recorder import WarmupRecording
 
 
 class _Warmup(Handler):
@@ -23,8 +23,7 @@ class _Warmup(Handler):
             raise invalid_argument(f"'requests' must be a number; was {requests!r}")
         if version is not None and not is_version(version):
             raise invalid_argument(f"'version' must be a number; was {version!r}")
-        served = self.manager.find(name, version)
-        self.answer(record_warmup(served, requests).to_json())
+        self.answer(self.manager.find(name, version).record_warmup(requests).to_json())
 
     def get(self, name: str) -> None:
         self.answer(self._recording(name).to_json())

@@ -14,14 +14,14 @@ from typing import Any
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.events import Event, EventLog
 from workbench.core.memory.budget import size
-from workbench.core.versions.states import PublicState
 from workbench.server.engine.batching.scheduler import BatchScheduler
 from workbench.server.engine.memory.gpu import Gpus, Nvml, RealNvml
-from workbench.server.engine.memory.memory_ledger import MemoryLedger, Process, Sample
+from workbench.server.engine.memory.memory_ledger import MemoryLedger, Sample
+from workbench.server.engine.memory.process import Process
 from workbench.server.engine.memory.reservations import MemorySettings
-from workbench.server.engine.versions.lifecycle import DRAIN_SECONDS
-from workbench.server.engine.versions.loading import LOAD_SECONDS
-from workbench.server.engine.versions.manager import Manager
+from workbench.server.engine.versions.life.loading import LOAD_SECONDS
+from workbench.server.engine.versions.life.shared import DRAIN_SECONDS
+from workbench.server.engine.versions.manager import Manager, ManagerOptions
 from workbench.server.engine.versions.model import Served
 from workbench.server.engine.workers.zygote_handle import Zygote
 
@@ -35,21 +35,24 @@ def schedulable_cpus() -> int:
     return os.cpu_count() or 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CoreOptions:
-    """`num_batch_threads` None: as many executor slots as CPUs; `poll_seconds`: of folders;
-    `read_batching`: reads a version's own batching parameters from a file; `load_seconds`: the
-    longest that loading a version may take; `per_version_slots`: the slots are of each version, and
-    not of all together; `nvml`: where GPUs are looked for, None: nowhere; `memory`: what versions
-    may take together."""
+    """What may be set when a server is made."""
 
     num_batch_threads: int | None = None
-    poll_seconds: float = 1.0
-    read_batching: Callable[[Path], BatchingParameters] | None = None
-    load_seconds: float = LOAD_SECONDS
-    nvml: Nvml | None = field(default_factory=RealNvml)
-    memory: MemorySettings = field(default_factory=MemorySettings)
+    """Executor slots: batches that run at once. None: as many as CPUs."""
     per_version_slots: bool = False
+    """Whether each version has that many slots of its own; else all share them."""
+    poll_seconds: float = 1.0
+    """The time between two looks at each model's folder."""
+    load_seconds: float = LOAD_SECONDS
+    """The longest time that loading a version may take."""
+    read_batching: Callable[[Path], BatchingParameters] | None = None
+    """Reads the batching parameters from a file in a version's folder; None: there are none."""
+    nvml: Nvml | None = field(default_factory=RealNvml)
+    """Where GPUs are looked for; None: nowhere."""
+    memory: MemorySettings = field(default_factory=MemorySettings)
+    """The limits for all versions together."""
 
 
 class ServerCore:
@@ -73,12 +76,14 @@ class ServerCore:
             self.events,
             self.zygote,
             self.scheduler,
-            cpus,
-            options.poll_seconds,
-            options.read_batching,
-            options.load_seconds,
-            self.gpus,
-            options.memory,
+            ManagerOptions(
+                cpus=cpus,
+                poll_seconds=options.poll_seconds,
+                load_seconds=options.load_seconds,
+                read_batching=options.read_batching,
+                gpus=self.gpus,
+                memory=options.memory,
+            ),
         )
         self.reservations = self.manager.reservations
         self._last_move = 0.0
@@ -158,7 +163,7 @@ class ServerCore:
         served.worker.kill(f"ended because {message}")
 
     def _tell(self, kind: str, **data: Any) -> None:
-        """Note what another thread has seen."""
+        """Log an event from another thread."""
         self._call(lambda: self.events.add(kind, **data))
 
     def _call(self, action: Callable[[], object]) -> None:
@@ -166,15 +171,14 @@ class ServerCore:
         try:
             self._loop.call_soon_threadsafe(action)
         except RuntimeError:
-            pass  # the loop has ended, and with it everybody who would be told
+            pass  # the loop has ended: nobody is left to be notified
 
     def _in_transition(self) -> bool:
-        """Whether a version changes now, or has a moment ago: its first run takes memory too."""
+        """Whether a version changes now, or did a moment ago: its first run takes memory too."""
         if time.monotonic() - self._last_move < _AFTERMATH_SECONDS:
             return True
-        moving = (PublicState.LOADING, PublicState.UNLOADING)
         return any(
-            served.harness.public_state in moving
+            served.harness.public_state.is_moving
             for model in list(self.manager.models.values())
             for served in list(model.versions.values())
         )

@@ -1,9 +1,9 @@
-"""Load from inside the server process: batching and the model alone, without any network.
+"""Load from inside the server process: measures batching and the model, without any network.
 
-No client can ask as fast as a batch scheduler can answer, so to see the scheduler and not the
-client, its requests are made right here, as tasks on its own event loop. A closed loop has
-callers that ask again in the moment they are answered; an open loop asks at the times of a
-schedule, and latency counts from these *intended* times.
+No client can send requests as fast as a batch scheduler can answer. To measure the scheduler and
+not the client, the requests are made here, as tasks on the server's own event loop. In a closed
+loop each caller sends its next request as soon as the last one is answered. An open loop sends
+requests at the times of a schedule, and latency counts from these *intended* times.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _NOT_ANSWERED = -1
 
 @dataclass(frozen=True)
 class EngineLoad:
-    """What to ask, and how often.
+    """The requests of a load, and how they are sent.
 
     Attributes:
         inputs: the requests' inputs, taken in turn; already of the signature's dtypes.
@@ -43,7 +43,7 @@ class EngineLoad:
         timeout_seconds: after which a request has failed.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, this is no load, or too much of it.
+        ServingError: INVALID_ARGUMENT, it has no inputs or callers, or is too long or too large.
     """
 
     inputs: Sequence[Mapping[str, np.ndarray]]
@@ -71,7 +71,7 @@ class EngineLoad:
 
 @dataclass(frozen=True)
 class EngineRun:
-    """What came of every request, in the order of the intended times, and of every batch.
+    """The outcome of every request, in the order of the intended times, and of every batch.
 
     Times are in microseconds from the start. `done` and `batch` (its number among the version's
     batches) are -1 for a request that was not answered; `failures` counts those by reason.
@@ -93,7 +93,7 @@ async def run_engine_load(
 ) -> EngineRun:
     """Send the load to the version that answers now, and wait for the last answer.
 
-    A task that is cancelled sends nothing more, and nobody gets the answers that are missing.
+    If it is cancelled, it sends nothing more, and the answers still missing are dropped.
 
     Raises:
         ServingError: NOT_FOUND, no version of the model is available, or it has no such signature.

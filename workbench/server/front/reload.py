@@ -17,13 +17,12 @@ from typing import Any
 
 from workbench.core.model_settings import ModelConfig
 from workbench.core.status import Code, ServingError, failed_precondition
-from workbench.core.versions.states import FINAL_STATES, HarnessState
+from workbench.core.versions.states import HarnessState
 from workbench.core.versions.version_policy import parse_version
 from workbench.formats.config_files import STATED, model_configs, read_text_proto
 from workbench.server.engine.versions.manager import Manager
 from workbench.server.engine.versions.model import Model
 
-_ON_THE_WAY = frozenset(HarnessState) - FINAL_STATES - {HarnessState.READY}
 FILES_SECONDS = 10.0
 """How long a new model's incomplete version is waited for before it counts as missing."""
 
@@ -152,7 +151,7 @@ async def wait_until_settled(manager: Manager, names: Iterable[str]) -> dict[str
 def _settled(model: Model, waited: float) -> str | None:
     """An empty text for a model that is ready, the reason why it is not, or None while it may
     become so."""
-    coming = [s for s in model.versions.values() if s.harness.state in _ON_THE_WAY]
+    coming = [s for s in model.versions.values() if not s.harness.state.is_settled]
     # A version that has failed is tried again beside one that serves: there is no need to wait.
     if any(model.ready is None or not s.failed_loads for s in coming):
         return None
@@ -160,7 +159,7 @@ def _settled(model: Model, waited: float) -> str | None:
         return ""
     if not model.polled:
         return None
-    ended = [s for s in model.listed() if s.harness.state in FINAL_STATES]
+    ended = [s for s in model.listed() if s.harness.state.is_final]
     if ended and not model.waiting:
         served = ended[0]
         error = served.harness.error

@@ -27,7 +27,6 @@ import orjson
 from workbench.core.events import Event, log_line
 from workbench.core.model_settings import read_kept
 from workbench.core.status import ServingError
-from workbench.core.versions.states import PublicState
 from workbench.formats.config_files import read_batching_parameters
 from workbench.ipc.low_priority import started_executor
 from workbench.processes import jupyter_launcher, paths, registry
@@ -103,9 +102,9 @@ class Server:
         self.desired = self._kept.read()
         self.core = ServerCore(
             CoreOptions(
-                self.desired.get("num_batch_threads", spec.num_batch_threads),
-                spec.poll_seconds,
-                read_batching_parameters,
+                num_batch_threads=self.desired.get("num_batch_threads", spec.num_batch_threads),
+                poll_seconds=spec.poll_seconds,
+                read_batching=read_batching_parameters,
                 memory=MemorySettings.from_json(self.desired.get("budget", spec.budget)),
                 per_version_slots=spec.per_version_slots,
             )
@@ -261,9 +260,8 @@ class Server:
 
     def _busy(self) -> bool:
         """Whether requests wait, or a version is on its way in or out."""
-        moving = (PublicState.START, PublicState.LOADING, PublicState.UNLOADING)
         return bool(self.core.scheduler.outstanding) or any(
-            served.harness.public_state in moving
+            not served.harness.state.is_settled
             for model in self.core.manager.models.values()
             for served in model.versions.values()
         )

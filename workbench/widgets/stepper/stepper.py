@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import threading
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as ipw
 
@@ -19,7 +19,7 @@ from workbench.experiments.showing import in_notebook
 from workbench.widgets.base.durable import Lasting, Output, display_live, lasting
 from workbench.widgets.base.latest import Latest
 from workbench.widgets.base.live import answer_in_subshells
-from workbench.widgets.stepper.stepper_figure import Moment, figure_of, frame_of
+from workbench.widgets.stepper.stepper_figure import By, Moment, figure_of, frame_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,19 +69,19 @@ class PolicyStepper(ipw.VBox):
         self.refresh()
 
     def step(self) -> Step:
-        """Let the policy decide, or time pass."""
+        """Take the next action, or let time pass."""
         with self._turn:
             step = self.table.step()
             self.steps.append(step)
             if step.version is not None:
-                self._remember("policy" if step.decided else "time", step.why)
+                self._remember(step.by, step.why)
             self.refresh()
             return step
 
     def add_version(self) -> None:
         """A higher version appears in the folder: under *latest 1*, only it is wanted then."""
         with self._turn:
-            number = max(self.table.rows, default=0) + 1
+            number = 1 + max(row.version for moment in self.moments for row in moment.rows)
             for version in self.table.rows:
                 self.table.set(version, aspired=False)
             self.table.rows[number] = Version(number, HarnessState.NEW, True)
@@ -131,7 +131,7 @@ class PolicyStepper(ipw.VBox):
         kept = self.lasting()
         self._output = display_live(self, kept.html, kept.text, kept.png)
 
-    def _remember(self, by: Literal["policy", "time", "you"], why: str) -> None:
+    def _remember(self, by: By, why: str) -> None:
         self.moments.append(Moment(by, why, tuple(self.table.rows.values())))
 
     def _tell(self) -> None:
@@ -178,7 +178,7 @@ class PolicyStepper(ipw.VBox):
         serving = ", ".join(map(str, self.table.serving)) or "nobody"
         held = ", ".join(map(str, self.table.in_memory)) or "none"
         lines = "".join(
-            f"<li>{'<b>policy</b>: ' if step.decided else ''}{html.escape(step.why)}</li>"
+            f"<li>{'' if step.by == 'time' else f'<b>{step.by}</b>: '}{html.escape(step.why)}</li>"
             for step in self.steps
         )
         return (

@@ -27,6 +27,7 @@ _LOOK: dict[HarnessState, StateLook] = {
     _S.UNLOADING: STATES["UNLOADING"],
 }
 _PALE = StateLook(0.06)
+By = Literal["policy", "server", "time", "you"]
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,12 @@ class Moment:
     """The table after something happened.
 
     Attributes:
-        by: who did it: the policy decided, time passed, or the user edited.
+        by: who did it: the policy decided, the server cleaned up, time passed, or the user edited.
         why: what happened, in words.
         rows: the versions then.
     """
 
-    by: Literal["policy", "time", "you"]
+    by: By
     why: str
     rows: tuple[Version, ...]
 

@@ -20,7 +20,7 @@ from workbench.core.status import (
     unavailable,
 )
 from workbench.ipc.frames import Tensors
-from workbench.server.engine.batching import scheduler, tasks
+from workbench.server.engine.batching import runs, scheduler, tasks, turns
 from workbench.server.engine.batching.scheduler import BatchScheduler
 from workbench.server.engine.batching.tasks import Task, VersionQueues, now_micros
 from workbench.server.engine.workers.worker_handle import WORKER_LOST, Answer, Worker
@@ -308,7 +308,7 @@ async def test_automatically_nobody_suffers_from_a_bad_neighbour() -> None:
 
 def test_who_finds_no_place_to_run_alone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     one = BatchingParameters(max_batch_size=1, max_enqueued_batches=1)
-    for module in (scheduler, tasks):
+    for module in (runs, tasks, turns):
         monkeypatch.setattr(module, "SOLO_PARAMETERS", one)
 
     async def test() -> None:
@@ -823,7 +823,7 @@ async def test_a_run_that_outlives_all_who_waited_for_it_is_told_of() -> None:
     # Somebody waits, so it only takes long.
     assert told == []
     setting.scheduler.cancel(task)
-    setting.scheduler._finish(task, None)
+    setting.scheduler._outstanding.finish(task, None)
     await asyncio.sleep(0.3)
     assert told == [setting.worker]
     setting.worker.batches[0].finish()

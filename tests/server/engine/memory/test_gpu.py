@@ -11,7 +11,7 @@ from tests.server.engine.memory import fake_nvml
 from tests.server.engine.memory.fake_nvml import Card, FakePynvml
 from workbench.core.memory.ledger import Cell, Machine, reconcile
 from workbench.server.engine.memory.gpu import CONTEXT_BYTES, Gpu, Gpus, NoGpu, RealNvml
-from workbench.server.engine.memory.memory_ledger import Process
+from workbench.server.engine.memory.process import Process
 
 GIB = 2**30
 WORKER = Process(7, "worker", "m", 1, weights=GIB, device="gpu:0", reserved=(("gpu:0", 4 * GIB),))
@@ -96,7 +96,7 @@ def test_without_numbers_per_process_they_are_estimated(
         (None, "unattributed", 2 * GIB - used, "estimated"),
     ]
     assert found.look([WORKER])[2] == [
-        "gpu:0: the driver does not tell what our processes hold (no permission, or a container "
+        "gpu:0: the driver does not report what our processes hold (no permission, or a container "
         "hides their numbers); theirs are estimated"
     ]
     # What TensorFlow itself says of its allocator is better than the weights alone.

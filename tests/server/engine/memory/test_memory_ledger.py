@@ -15,8 +15,9 @@ import pytest
 
 from workbench.ipc.low_priority import LOWEST
 from workbench.server.engine.memory import memory_ledger
-from workbench.server.engine.memory.memory_ledger import MemoryLedger, Process, Sample
+from workbench.server.engine.memory.memory_ledger import MemoryLedger, Sample
 from workbench.server.engine.memory.memory_reading import Cheap, Reading, read_cheap, read_exact
+from workbench.server.engine.memory.process import Process
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 pytestmark = linux

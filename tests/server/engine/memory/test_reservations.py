@@ -155,8 +155,8 @@ def test_what_serves_is_not_unloaded_meanwhile(server: Server, tmp_path: Path) -
         server.poll("m")
         await refused(server, 2)
         limit(server, 10_000)
-        server.core.manager.retry_refused()
-        server.core.manager._reconcile(model)
+        server.core.manager.decisions.retry_refused()
+        server.core.manager.decisions.decide(model)
         assert model.ready is first
         await let_in(server, 2)
 

@@ -28,7 +28,8 @@ from workbench.core.versions import quarantine
 from workbench.core.versions.outage import OutOfService
 from workbench.core.versions.states import PublicState
 from workbench.server.engine.batching.digests import LARGE_BYTES, digest_of
-from workbench.server.engine.versions import lifecycle, source
+from workbench.server.engine.versions import source
+from workbench.server.engine.versions.life import revival
 from workbench.server.engine.versions.model import Model
 from workbench.server.engine.workers.worker_handle import WORKER_LOST
 
@@ -39,7 +40,7 @@ POISON = {"x": floats(13)}
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "SETTLE_SECONDS", -1.0)
     monkeypatch.setattr(quarantine, "ALONE_FIRST_PAUSE_SECONDS", 0.5)
-    monkeypatch.setattr(lifecycle, "_REPLACEMENT_PAUSES", (0.0,))
+    monkeypatch.setattr(revival, "_REPLACEMENT_PAUSES", (0.0,))
 
 
 async def outcome(server: Server, inputs: dict[str, Any], name: str = "m") -> Any:

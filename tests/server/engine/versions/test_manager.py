@@ -24,7 +24,8 @@ from workbench.core.versions.outage import OutOfService
 from workbench.core.versions.states import HarnessState, PublicState
 from workbench.core.versions.version_policy import VersionPolicy
 from workbench.processes.lifetime import ProcessId
-from workbench.server.engine.versions import manager as module
+from workbench.server.engine.versions import directory
+from workbench.server.engine.versions import model as module
 from workbench.server.engine.versions.model import Served
 
 KILLED = "killed by SIGKILL (by someone, or by the system for want of memory)"
@@ -967,8 +968,8 @@ def test_what_serves_goes_on_where_its_folder_became_empty(server: Server, tmp_p
         assert model.warnings == [
             f"No versions of servable m found under base path {base}. Did you forget to name your "
             "leaf directory as a number (eg. '/1/')?",
-            "What is served of m goes on being served. Remove the model, or set "
-            "servable_versions_always_present to false, to unload it.",
+            "The folder of m is empty, and its versions go on being served. Remove the model, or "
+            "set servable_versions_always_present to false, to unload them.",
         ]
         assert model.ready is one
         assert one.harness.aspired
@@ -1000,7 +1001,8 @@ def test_a_new_base_path_brings_its_own_versions(server: Server, tmp_path: Path)
 def test_versions_that_ended_are_remembered_up_to_a_number(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_ENDED_KEPT", 2)
+    for keeper in (module, directory):
+        monkeypatch.setattr(keeper, "ENDED_KEPT", 2)
 
     async def test() -> None:
         model, _ = await server.serve(

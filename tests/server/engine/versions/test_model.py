@@ -37,11 +37,15 @@ LABELS = (
 )
 
 
+def found(version: int) -> Found:
+    place = Place(f"/disk/{version}", f"/disk/{version}/saved_model.pb", 0, version)
+    return Found(version, f"/models/m/{version}", 0, 12, place, 0)
+
+
 def served(version: int, state: HarnessState = HarnessState.READY) -> Served:
     harness = Harness(ServableId("m", version))
     harness.state = state
-    place = Place(f"/disk/{version}", f"/disk/{version}/saved_model.pb", 0, version)
-    return Served(harness, Found(version, f"/models/m/{version}", 0, 12, place, 0))
+    return Served(harness, found(version))
 
 
 def test_settings_there_and_back() -> None:

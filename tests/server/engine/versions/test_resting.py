@@ -15,9 +15,9 @@ from tests.server.engine.versions.test_manager import kinds
 from tests.servers import WAIT_SECONDS, Server, floats
 from workbench.core.versions.states import HarnessState
 from workbench.server.engine.memory.reservations import MemorySettings
-from workbench.server.engine.versions import resting
+from workbench.server.engine.versions.life import resting
+from workbench.server.engine.versions.life.resting import Resting
 from workbench.server.engine.versions.model import Model, Served
-from workbench.server.engine.versions.resting import Resting
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from workbench.core.events import Event, log_line
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.core.versions import quarantine
 from workbench.core.versions.version_policy import VersionPolicy
-from workbench.server.engine.versions import lifecycle, source
+from workbench.server.engine.versions import source
+from workbench.server.engine.versions.life import revival
 from workbench.server.engine.versions.model import Model, Served
 
 
@@ -27,7 +28,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "SETTLE_SECONDS", -1.0)
     monkeypatch.setattr(quarantine, "FIRST_PAUSE_SECONDS", 1.0)
     monkeypatch.setattr(quarantine, "ALONE_FIRST_PAUSE_SECONDS", 1.0)
-    monkeypatch.setattr(lifecycle, "_REPLACEMENT_PAUSES", (0.0,))
+    monkeypatch.setattr(revival, "_REPLACEMENT_PAUSES", (0.0,))
 
 
 async def kill(server: Server, served: Served) -> None:
@@ -190,7 +191,7 @@ def test_a_version_that_cannot_be_loaded_leaves_the_place_to_the_one_before(
         assert model.ended[2].harness.error is not None
         # It stays so until somebody mends it.
         server.poll("m")
-        await server.until(lambda: not server.core.manager._poll_now["m"].is_set(), "polled")
+        await server.until(lambda: not server.core.manager.watch.is_due("m"), "polled")
         assert (ready(model), sorted(model.versions)) == (1, [1])
         server.unput(base, 2)
         server.put(base, 2, "half_plus_three")
@@ -212,7 +213,7 @@ def test_a_bad_version_beside_one_that_serves_changes_nothing(
         server.poll("m")
         await failure(server, 2)
         server.poll("m")
-        await server.until(lambda: not server.core.manager._poll_now["m"].is_set(), "polled")
+        await server.until(lambda: not server.core.manager.watch.is_due("m"), "polled")
         assert (model.ready, model.versions[2].harness.aspired) == (served, True)
 
     server.run(test())
@@ -271,14 +272,20 @@ def test_a_zygote_that_dies_while_it_replaces_is_no_end(server: Server, tmp_path
     server.run(test())
 
 
+SCARCE = "Not enough memory or file descriptors to load this version"
+
+
 @pytest.mark.parametrize(
     ("failing", "wanted"),
     [
         (
             OSError(24, "Too many open files"),
-            unavailable("The server has not what loading takes: [Errno 24] Too many open files"),
+            unavailable(f"{SCARCE}: [Errno 24] Too many open files"),
         ),
-        (MemoryError("no memory"), unavailable("The server has not what loading takes: no memory")),
+        (
+            MemoryError("no memory"),
+            unavailable(f"{SCARCE}: no memory"),
+        ),
         (KeyError("x"), ServingError(Code.INTERNAL, "Loading failed: KeyError('x')")),
     ],
 )
@@ -292,7 +299,7 @@ def test_what_nobody_foresaw_ends_a_load_and_not_its_job(
     async def spawn(zygote: Any) -> Any:
         raise failing
 
-    monkeypatch.setattr("workbench.server.engine.versions.loading.Worker.spawn", spawn)
+    monkeypatch.setattr("workbench.server.engine.versions.life.loading.Worker.spawn", spawn)
 
     async def test() -> None:
         server.put(tmp_path / "m", 1, "half_plus_two")
@@ -323,7 +330,7 @@ def test_a_folder_whose_reading_fails_is_read_again(
         monkeypatch.setattr(model.source, "poll", fail)
         for _ in range(2):
             server.core.manager.poll_soon("m")
-            await server.until(lambda: not server.core.manager._poll_now["m"].is_set(), "polled")
+            await server.until(lambda: not server.core.manager.watch.is_due("m"), "polled")
         await server.until(lambda: bool(model.warnings), "it is told")
         messages = [e.data for e in server.events(first) if e.kind == "source_error"]
         reason = "The folder of m could not be read: ZeroDivisionError('nobody knows why')"

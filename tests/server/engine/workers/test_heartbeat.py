@@ -18,7 +18,8 @@ from tests.server.engine.versions.test_manager import failure, long_run, on_even
 from tests.servers import Server, floats
 from workbench.core.events import Event, EventLog
 from workbench.core.status import Code, ServingError
-from workbench.server.engine.telemetry.warmup_recorder import prediction_log, write_records
+from workbench.formats.wire.tfrecord import write_records
+from workbench.server.engine.telemetry.warmup_recorder import prediction_log
 from workbench.server.engine.workers import heartbeat
 from workbench.server.engine.workers.heartbeat import Heartbeat
 

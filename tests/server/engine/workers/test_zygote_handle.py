@@ -106,12 +106,13 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
     """Runs a small program in the zygote's place; MODE is what it does with each order."""
 
     def write(mode: str) -> None:
-        package = tmp_path / "workbench"
-        (package / "worker").mkdir(parents=True)
-        real = Path(module.__file__).parents[1]
-        (package / "__init__.py").write_text(f"__path__.append({str(real)!r})\n")
-        (package / "worker" / "__init__.py").touch()
-        (package / "worker" / "zygote.py").write_text(IDLE.replace("MODE", mode))
+        worker = tmp_path / "workbench" / "server" / "worker"
+        worker.mkdir(parents=True)
+        real = Path(module.__file__).parents[3]
+        for package, there in ((worker.parents[1], real), (worker.parent, real / "server")):
+            (package / "__init__.py").write_text(f"__path__.append({str(there)!r})\n")
+        (worker / "__init__.py").touch()
+        (worker / "zygote_main.py").write_text(IDLE.replace("MODE", mode))
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
         monkeypatch.setenv("PYTHONSAFEPATH", "1")
 

@@ -184,7 +184,7 @@ def test_there_is_room_for_so_many(gap: Gap) -> None:
     answer = gap.planes.ask(*PREDICT)
     assert (answer.status, answer.error) == (
         503,
-        f"{MAX_HELD} requests wait already for the next version to serve; try again in a moment",
+        f"{MAX_HELD} requests already wait for the next version; try again in a moment",
     )
 
 
@@ -199,8 +199,8 @@ def test_there_is_room_for_so_many_bytes(gap: Gap) -> None:
     gap.ask("POST", "/v1/models/half:predict", body)
     assert gap.model.held.size == MAX_HELD_BYTES
     full = (
-        f"Requests of {MAX_HELD_BYTES} bytes wait already for the next version to serve, and "
-        "{} more would be more than "
+        f"Requests of {MAX_HELD_BYTES} bytes already wait for the next version, and "
+        "{} more would exceed "
         f"{MAX_HELD_BYTES}; try again in a moment"
     )
     answer = gap.planes.ask("POST", "/v1/models/half:predict", body)
@@ -213,7 +213,7 @@ def test_there_is_room_for_so_many_bytes(gap: Gap) -> None:
     with pytest.raises(ServingError) as caught:
         Client(gap.server).predict(SPEC, inputs)
     assert caught.value.code is Code.UNAVAILABLE
-    assert caught.value.message.startswith(f"Requests of {MAX_HELD_BYTES} bytes wait already")
+    assert caught.value.message.startswith(f"Requests of {MAX_HELD_BYTES} bytes already wait")
     # What is let go gives its room back.
     assert [(a.status, a.json) for a in gap.close()] == [(200, {"predictions": [4.0]})]
     assert gap.model.held.size == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import Counter
@@ -19,7 +20,8 @@ from workbench.core.status import Code, ServingError, unavailable
 from workbench.core.versions import quarantine
 from workbench.core.versions.outage import OutOfService
 from workbench.formats.wire.protobuf import field
-from workbench.server.engine.versions import lifecycle, source
+from workbench.server.engine.versions import source
+from workbench.server.engine.versions.life import revival
 from workbench.server.engine.versions.model import Model
 
 PREDICT = ("POST", "/v1/models/half:predict", {"instances": [2.0]})
@@ -31,7 +33,7 @@ INPUTS = {"x": np.array([2.0], np.float32)}
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "SETTLE_SECONDS", -1.0)
     monkeypatch.setattr(quarantine, "ALONE_FIRST_PAUSE_SECONDS", 1.5)
-    monkeypatch.setattr(lifecycle, "_REPLACEMENT_PAUSES", (0.0,))
+    monkeypatch.setattr(revival, "_REPLACEMENT_PAUSES", (0.0,))
 
 
 def crash(server: Server, base: Path, **settings: Any) -> Model:
@@ -126,7 +128,7 @@ def test_a_request_that_waits_too_long_hears_of_its_own_time(
 
     async def late(*arguments: Any) -> Any:
         while not release.is_set():
-            await lifecycle.asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)
         return await original(*arguments)
 
     monkeypatch.setattr(server.core.manager.loader, "load", late)

@@ -1,4 +1,4 @@
-"""What is kept of each batch that was answered: for sweeps, diagnoses and calibration."""
+"""Records of answered batches, for sweeps, diagnoses and calibration."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class BatchRecord(NamedTuple):
 
 
 class BatchStatistics:
-    """What the answered batches of one version tell: each of the last ones, and all in sum.
+    """The answered batches of one version: the last ones singly, and all of them summed up.
 
     Attributes:
         batches: how many there were; while the requests of a batch are answered, its number.

@@ -1,12 +1,10 @@
-"""Requests that may be what a worker died of, run one by one until it is known which of them it is.
+"""Runs the requests that may have crashed a worker one by one, to find out which of them did.
 
-Whatever was in a worker when it died is under suspicion: the requests of its batches are run again,
-each alone in the next worker, and everything else of the version waits meanwhile. Those that are
-answered are acquitted. One that kills the next worker too has been alone with it: the crash is put
-down to its input (`core.versions.poison`), it is answered with an error, and its input is known
-from then.
-Whoever sends it again has it run alone at once, so that no neighbour is lost with it, and after its
-third crash it is refused.
+All requests that were in a worker when it died are suspects. They are run again, each alone in the
+next worker, while everything else of the version waits. Those that are answered are acquitted. If
+one kills the next worker too, it was alone there: the crash is blamed on its input
+(`core.versions.poison`), and it is answered with an error. If the same input comes again, it is run
+alone at once, so no other request is lost with it. After its third crash it is refused.
 
 Inputs are hashed only after a crash. While a version has such inputs, requests with the same names,
 dtypes and shapes are hashed as they come, large ones in a thread.
@@ -33,7 +31,7 @@ _hasher = quiet_executor("hashing")
 
 
 class Runner(Protocol):
-    """What runs the requests: the scheduler."""
+    """The part of the scheduler that runs the requests."""
 
     def waits(self, task: Task) -> bool: ...
     def runs(self, version: VersionQueues) -> bool: ...
@@ -84,8 +82,8 @@ class Isolation:
         self.next(version)
 
     def _put_down(self, version: VersionQueues, task: Task) -> None:
-        """Put the crash down to the one request that the worker ran, and the one before in which
-        it was beside others."""
+        """Blame the crash on the one request that the worker ran, and also the crash before, in
+        which it was one of several."""
         crashes, task.uncounted = 1 + task.uncounted, 0
         if not task.inputs:
             return  # its caller has gone long ago
@@ -100,7 +98,7 @@ class Isolation:
             self._runner.finish(task, refusal)
 
     def _verdict(self, task: Task) -> ServingError | None:
-        """Why a request is refused, where its input is known to be refused."""
+        """The error for a request whose input is refused; None if it is not."""
         poison = task.version.poison
         if task.digest is not None and poison.is_refused(task.digest):
             return poison.refusal(task.digest)
@@ -115,7 +113,7 @@ class Isolation:
         task.queue = None
 
     def next(self, version: VersionQueues) -> None:
-        """Run the next suspect, where nothing of the version runs; after the last one everything
+        """Run the next suspect, if nothing of the version runs; after the last one everything
         goes on."""
         if version.suspect is not None:
             return
@@ -147,8 +145,8 @@ class Isolation:
     # Requests come.
 
     def takes(self, task: Task, key: Hashable) -> bool:
-        """Whether a request that comes for the queue `key` is dealt with here: its input is, or may
-        be, one that the version crashed on.
+        """Whether a request for the queue `key` is handled here, because the version crashed on its
+        input, or may have.
 
         Raises:
             ServingError: FAILED_PRECONDITION, its input is refused.
@@ -169,7 +167,7 @@ class Isolation:
         return True
 
     def diverts(self, part: Part[Task]) -> bool:
-        """Whether a request that waited in a queue, and is to be run now, is dealt with here."""
+        """Whether a request that waited in a queue, and is to be run now, is handled here."""
         task = part.task
         if part.size != part.total or not self._is_like_a_suspect(task):
             return False

@@ -28,7 +28,7 @@ from workbench.server.engine.trial.recent import Recent
 from workbench.server.engine.workers.worker_handle import Worker
 
 Answer = Callable[["Tensors | ServingError"], None]
-"""Called once per request, on the loop. Arrays are views that hold only during the call."""
+"""Called once per request, on the loop. Arrays are views, valid only during the call."""
 
 SOLO = "solo"
 SOLO_AGAIN = "solo, again"
@@ -49,10 +49,10 @@ class Task:
     Attributes:
         deadline: monotonic microseconds after which the caller is answered with an error.
         lost_with: the worker that died while it ran this request; one such death is forgiven.
-        private: it is the server's own, to check answers: it is counted nowhere, and runs at low
-            priority.
-        uncounted: deaths of workers that ran it beside others, and that are put down to nobody.
-        digest: of its inputs, where it was needed.
+        private: whether it is the server's own, to check answers: it is counted nowhere, and runs
+            at low priority.
+        uncounted: deaths of workers that ran it beside others, and that are blamed on no request.
+        digest: of its inputs; None if it was not needed yet.
     """
 
     __slots__ = (
@@ -106,30 +106,30 @@ class VersionQueues:
     Attributes:
         parameters: batching as asked for; None means automatic.
         merging: without parameters, whether requests of a signature are merged.
-        witnesses, audits: what checks that while the version serves; `watched` is False where
-            nothing is to.
+        witnesses, audits: the checks of that while the version serves; `watched` is False if there
+            are to be none.
         recent: where requests and their answers are kept for the next version; None: nowhere.
         number: the version's.
-        on_merging: called with a signature about which something else is decided now.
-        worker: who runs the batches; None while there is none, and then tasks wait.
+        on_merging: called with a signature when that decision has changed.
+        worker: the process that runs the batches; None while there is none, and tasks wait.
         pending: requests accepted and not answered.
         draining: whether it accepts no more.
         ended: it has crashed for good, and its requests wait for another start of the version.
         on_accepted: called with each task that is accepted.
         meters: what was answered, by signature.
         hang_micros: a run that takes longer, and for which nobody waits any more, hangs.
-        suspects: requests that were in a worker when it died, and others like them: one of them may
-            be what it died of, so they run one by one, with nothing beside them.
+        suspects: requests that were in a worker when it died, and others like them. One of them may
+            have crashed it, so they run one by one, with nothing beside them.
         suspect: the one that runs now.
-        lost: requests that were in the worker that has just died, as far as is known.
+        lost: requests that were in the worker that has just died, as far as known.
         died_at_work: the last worker that died while it ran a request.
         stuck: the last worker that was reported as inside a run that nobody waits for.
         poison: inputs that the version crashed on.
-        on_strike: called with the digest, the outline and the number of crashes of an input that
-            a crash has just been put down to.
-        outage: why it has no worker now, and when it has one again; None while it has one.
-        outage_bytes: of the requests that came since.
-        solo_micros: how long requests that run alone have run lately.
+        on_strike: called with the digest, the outline and the number of crashes of an input on
+            which a crash has just been blamed.
+        outage: why it has no worker now, and when it will have one again; None while it has one.
+        outage_bytes: of the requests that have come since.
+        solo_micros: how long requests that run alone have taken lately.
     """
 
     def __init__(
@@ -205,8 +205,8 @@ class VersionQueues:
         return SOLO
 
     def decide(self, signature: str, merging: Merging) -> None:
-        """Merge a signature's requests from now on, or do not; what waits already is left as it
-        is."""
+        """Merge a signature's requests from now on, or stop merging them; requests that wait
+        already stay as they are."""
         self.merging[signature] = merging
         self._most_rows[signature] = self._automatic(signature).max_batch_size
         if self.on_merging is not None:
@@ -218,7 +218,7 @@ class VersionQueues:
 
     @property
     def isolated(self) -> bool:
-        """Whether requests run one by one, because one of them may be what the worker died of."""
+        """Whether requests run one by one, because one of them may have crashed the worker."""
         return self.suspect is not None or bool(self.suspects)
 
     def parameters_of(self, key: Hashable) -> BatchingParameters:
@@ -231,7 +231,7 @@ class VersionQueues:
 
 
 def _by_shape(signatures: Mapping[str, Signature]) -> dict[str, Merging]:
-    """Where nothing else is known: what has a batch dimension is merged."""
+    """The default: signatures with a batch dimension are merged."""
     return {
         name: Merging(has_batch_dimension(signature), "shape")
         for name, signature in signatures.items()

@@ -1,7 +1,8 @@
 """Memory, measured and reserved.
 
-`memory_reading` reads a process, `gpu` reads GPUs, and `memory_ledger` keeps samples of both.
+A `process` is one of the server's. `memory_reading` reads its memory, `gpu` reads GPUs, and
+`memory_ledger` keeps samples of both.
 `estimates` says what a version will take, and `reservations` reserves it.
 """
 
-__all__ = ["memory_reading", "gpu", "memory_ledger", "estimates", "reservations"]
+__all__ = ["process", "memory_reading", "gpu", "memory_ledger", "estimates", "reservations"]

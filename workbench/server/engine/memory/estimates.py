@@ -1,8 +1,7 @@
-"""What a version will take before it is loaded: from its files, and from the version before it.
+"""Estimates a version's memory before it is loaded, from its files and from the last load.
 
-The checkpoint's index says how large the weights are. What a worker takes beyond them, and how
-much more while it loads, is a guess the first time; after that, it is what the model's last load
-really took.
+The checkpoint's index gives the size of the weights. What a worker takes beyond them, and how much
+more while it loads, is a guess the first time. After that it is what the model's last load took.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _CUDA_HOST_BYTES = 700 * 2**20
 
 @dataclass(frozen=True)
 class Files:
-    """What a version's files say, in bytes: its weights, and its graph as a message."""
+    """Sizes from a version's files, in bytes: its weights, and its graph as a message."""
 
     weights: int
     graph: int
@@ -49,7 +48,7 @@ class Measured:
 
 @dataclass
 class VersionMemory:
-    """What is known of a version's memory, in bytes.
+    """What is known about a version's memory, in bytes.
 
     Attributes:
         device: where its weights are: ``host`` or ``gpu:N``.

@@ -1,24 +1,22 @@
-"""GPUs: how much memory each has, and who holds it.
+"""GPUs: how much memory each has, and which processes hold it.
 
-`Nvml` is the little that is needed of NVIDIA's management library; `RealNvml` is the library
-itself, loaded on first use and called from one thread alone. `Gpus` turns its answers into the
-ledger's terms, and says of each figure whether it was measured: a driver may refuse to tell what a
-process takes, or count processes by numbers that mean nothing inside a container.
+`Nvml` is the part of NVIDIA's management library that is needed. `RealNvml` is the library itself,
+loaded on first use and called from one thread only. `Gpus` turns its answers into the ledger's
+terms, and marks each figure as measured or not: a driver may not report what a process holds, or
+may number processes differently than the container does.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from workbench.core.memory.ledger import Holding, Machine
-
-if TYPE_CHECKING:
-    from workbench.server.engine.memory.memory_ledger import Process
+from workbench.server.engine.memory.process import Process
 
 CONTEXT_BYTES = 450 * 2**20
-"""What a CUDA context with TensorFlow's kernels is taken to hold where nobody can measure it."""
+"""The assumed size of a CUDA context with TensorFlow's kernels, if it cannot be measured."""
 
 
 class NoGpu(Exception):
@@ -38,7 +36,7 @@ class Gpu(NamedTuple):
 
 
 class Nvml(Protocol):
-    """What is asked of NVIDIA's management library; sizes in bytes."""
+    """The part of NVIDIA's management library that is needed; sizes in bytes."""
 
     def devices(self) -> list[Gpu]:
         """The GPUs there are; raises NoGpu."""
@@ -47,8 +45,8 @@ class Nvml(Protocol):
         """Total and free memory of a GPU; raises GpuLost."""
 
     def processes(self, index: int) -> dict[int, int | None] | None:
-        """What each process holds, by its pid: None where the driver does not tell it, and None
-        for all where it may not be asked. Raises GpuLost."""
+        """What each process holds, by its pid; None for one that the driver does not report, and
+        None instead of all if it may not be asked. Raises GpuLost."""
 
 
 class RealNvml:
@@ -124,7 +122,7 @@ class Gpus:
 
     Args:
         nvml: None: this server does not look for GPUs.
-        on_lost: told the index and the reason when one stops answering.
+        on_lost: called with the index and the reason when one stops answering.
     """
 
     def __init__(
@@ -211,31 +209,31 @@ class Gpus:
         for state in states:
             device = f"gpu:{state.gpu.number}"
             mine = [p for p in processes if p.device == device]
-            told = state.processes or {}
-            if mine and not any(told.get(p.pid) is not None for p in mine):
+            reported = state.processes or {}
+            if mine and not any(reported.get(p.pid) is not None for p in mine):
                 notes.append(
-                    f"{device}: the driver does not tell what our processes hold (no permission, "
+                    f"{device}: the driver does not report what our processes hold (no permission, "
                     "or a container hides their numbers); theirs are estimated"
                 )
-            holdings += [self._holding(p, device, told.get(p.pid)) for p in mine]
+            holdings += [self._holding(p, device, reported.get(p.pid)) for p in mine]
         living = {p.pid for p in processes}
         self._contexts = {pid: c for pid, c in self._contexts.items() if pid in living}
         return machines, holdings, notes
 
-    def _holding(self, process: Process, device: str, told: int | None) -> Holding:
+    def _holding(self, process: Process, device: str, reported: int | None) -> Holding:
         context = self._contexts.get(process.pid)
         overhead = CONTEXT_BYTES if context is None else context
-        if told is None:
+        if reported is None:
             # TensorFlow knows what it uses of the device; the context it does not know.
             used = process.weights if process.gpu is None else process.gpu[0]
             total = overhead + used
         else:
-            total = told
+            total = reported
         return Holding(
             device=device,
             owner=process.role,
             total=total,
-            measured=told is not None,
+            measured=reported is not None,
             model=process.model,
             version=process.version,
             pid=process.pid,

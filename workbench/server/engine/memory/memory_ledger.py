@@ -1,10 +1,10 @@
-"""The memory ledger: what each process of this server really takes, and what that leaves.
+"""The memory ledger: what each process of this server takes, and what is left.
 
-Once a second every process is looked at. An exact reading walks its page tables, so one whose
-resident memory has not changed since the last exact reading is not read again for ten seconds:
-its last figures are repeated, and marked as estimated. While a version changes, workers are read
-exactly five times a second, and `statm` 20 times: what it gives is corrected by the last exact
-reading and marked as estimated too. Whoever asks (`measure`) gets exact readings.
+Every process is sampled once a second. An exact reading walks its page tables. So a process whose
+resident memory has not changed since the last exact reading is not read again for ten seconds: its
+last figures are repeated, and marked as estimated. While a version changes, workers are read
+exactly five times a second, and `statm` 20 times; its figures are corrected by the last exact
+reading and marked as estimated too. `measure` always reads exactly.
 
 Sampling has a thread of its own and never blocks an event loop.
 """
@@ -28,6 +28,7 @@ from workbench.server.engine.memory.memory_reading import (
     read_exact,
     read_machine,
 )
+from workbench.server.engine.memory.process import Process
 
 TICK_SECONDS = 1.0
 EXACT_SECONDS = 10.0
@@ -36,32 +37,6 @@ WORKERS_SECONDS = 0.2
 _SAMPLES_KEPT = 20_000
 # Pages come and go in every process; this much does not make the last reading wrong.
 _UNCHANGED_BYTES = 256 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process of the server, and what is known of it beside its memory.
-
-    Attributes:
-        role: ``server``, ``supervisor``, ``zygote``, ``server.worker`` or ``codec``.
-        weights: bytes of its version's weights, by the checkpoint's index.
-        runtime: bytes that it took before its version was loaded; None: not known.
-        device: where the weights are.
-        reserved: bytes that the budget keeps for its version, by device.
-        limit: bytes (USS) beyond which its worker is ended.
-        gpu: what TensorFlow's allocator in it said last: bytes in use and at most.
-    """
-
-    pid: int
-    role: str
-    model: str | None = None
-    version: int | None = None
-    weights: int = 0
-    runtime: int | None = None
-    device: str = "host"
-    reserved: tuple[tuple[str, int], ...] = ()
-    limit: int | None = None
-    gpu: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +119,7 @@ class MemoryLedger:
         gpus: the GPUs, looked at from that thread alone.
         waiting: (device, bytes) reserved for versions that have no process yet.
         on_tick: called from the thread with each second's samples.
-        on_failure: told what went wrong in the thread, which goes on.
+        on_failure: called with a message if the thread fails; it goes on.
     """
 
     def __init__(
@@ -164,7 +139,7 @@ class MemoryLedger:
         self._on_tick = on_tick
         self._on_failure = on_failure
         self._samples: deque[Sample] = deque(maxlen=_SAMPLES_KEPT)
-        # Whoever asks measures in a thread of his own, beside ours.
+        # `measure` is called from other threads.
         self._lock = threading.Lock()
         self._last: dict[int, _Last] = {}
         self._everything_due = 0.0
@@ -231,7 +206,7 @@ class MemoryLedger:
         return Account(time.monotonic(), (*machines, *gpu_machines), cells, notes)
 
     def recent(self, since: float) -> list[Sample]:
-        """The same, for a reader who asks often: looks at no more than what is new."""
+        """Samples later than `since`, for a caller that asks often: only looks at the new ones."""
         found = []
         try:
             for sample in reversed(self._samples):

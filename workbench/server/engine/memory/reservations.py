@@ -1,8 +1,9 @@
 """Memory for versions: estimated and reserved before a load, measured after it, given back.
 
-A version gets a device, a reservation of its peak there and on the host, and limits; when it is
-loaded the reservation becomes what it really takes, and the next estimate is made from that. What
-does not fit is refused with the cheapest cure, and looked at again when memory has become free.
+A version gets a device, a reservation of its peak there and on the host, and limits. When it is
+loaded, the reservation becomes what it really takes, and the next estimate is made from that. A
+version that does not fit is refused with the cheapest cure, and tried again when memory is given
+back.
 """
 
 from __future__ import annotations
@@ -15,8 +16,7 @@ from typing import Any
 from workbench.core.events import EventLog
 from workbench.core.memory.budget import Budget, Fit, Standing, fits, size
 from workbench.core.model_settings import ModelConfig
-from workbench.core.status import Code, ServingError, invalid_argument
-from workbench.core.versions.states import HarnessState
+from workbench.core.status import Code, Reason, ServingError, invalid_argument
 from workbench.ipc.low_priority import quiet_executor
 from workbench.processes.limits import Limit, limit_memory
 from workbench.server.engine.memory.estimates import (
@@ -33,7 +33,7 @@ from workbench.server.engine.versions.version_folder import Found
 from workbench.server.engine.workers.worker_handle import Worker
 
 DEFAULT_SHARE = 0.9
-"""Of a device's memory: what versions may have where nobody has set a limit."""
+"""The share of a device's memory that versions may take if no limit is set."""
 _GPUS_SECONDS = 10.0
 _SETTLE_SECONDS = 0.3
 
@@ -80,11 +80,11 @@ class MemorySettings:
 
 @dataclass
 class Reservations:
-    """The budget at work.
+    """Reserves memory for versions, and gives it back.
 
     Args:
         models: all models, by name.
-        freed: called when memory has become free, after whoever freed it is done.
+        freed: called when memory has been given back.
     """
 
     events: EventLog
@@ -103,7 +103,7 @@ class Reservations:
     # Limits.
 
     def set_limits(self, settings: MemorySettings) -> None:
-        """Change what versions may have together; whoever was refused is looked at again."""
+        """Change what all versions together may take; refused versions get another chance."""
         self.settings = settings
         self._set_limits()
         self.events.add("budget_changed", limits=dict(self.budget.limits))
@@ -123,7 +123,7 @@ class Reservations:
     # Before a load.
 
     async def look(self, config: ModelConfig, found: list[Found]) -> None:
-        """Read what estimates are made from, off the loop: files, and which GPUs there are."""
+        """Read what estimates are made from, in a thread: the files, and which GPUs there are."""
         news = [f for f in found if (f.path, f.fingerprint) not in self._files]
         if self._gpus is None and config.device != "cpu":
             self._gpus = await asyncio.to_thread(self.gpus.wait, _GPUS_SECONDS)
@@ -144,7 +144,7 @@ class Reservations:
     def place(
         self, config: ModelConfig, files: Files, measured: Measured | None
     ) -> tuple[str, str]:
-        """The device for a version of these files, and why it is not the one that was wanted."""
+        """The device for a version of these files, and why it is not the wanted one, or nothing."""
         wanted = config.device
         there = {f"gpu:{gpu.number}" for gpu in self._gpus or []} - {
             f"gpu:{number}" for number in self.gpus.lost
@@ -165,8 +165,8 @@ class Reservations:
         return "host", f"no GPU has room: it needs {size(need)}, {size(free)} are free on {best}"
 
     def standing(self, model: Model, served: Served | None = None) -> list[Standing]:
-        """All versions that hold memory, but for `served` itself; those of the same model that
-        serve and are not aspired any more go when it comes."""
+        """All versions that hold memory, without `served` itself. Versions of the same model that
+        are not aspired any more will go when it comes."""
         found = []
         for other in list(self.models().values()):
             for version, each in other.versions.items():
@@ -186,7 +186,7 @@ class Reservations:
         return fits(self.budget, model.name, need, model.config.transition, standing, own)
 
     def refusal(self, model: Model, served: Served) -> ServingError | None:
-        """Why a version cannot be loaded now, as a client is told it; None where it can."""
+        """Why a version cannot be loaded now, as an error for clients; None if it can."""
         limited = self._beyond_own_limit(model, served)
         if limited is not None:
             return limited
@@ -208,6 +208,7 @@ class Reservations:
                 Code.RESOURCE_EXHAUSTED,
                 f"Insufficient resources to load servable {served.id}: needs {size(need)}, and the "
                 f"model's {name} is {size(limit)}; with {size(need, up=True)} it fits",
+                Reason.NO_MEMORY,
             )
         return None
 
@@ -271,11 +272,11 @@ class Reservations:
         memory.before, memory.limit = await asyncio.to_thread(begin)
 
     async def loaded(self, model: Model, served: Served, worker: Worker) -> None:
-        """It has been loaded: reserve what it really takes from now on, and learn from it."""
+        """It has been loaded: reserve what it really takes, and keep that for the next estimate."""
         memory = served.memory
         if memory is None or memory.need is None:
             return
-        # The first requests of a version should not notice that its memory is looked at.
+        # Reading its memory should not slow the first requests of a version.
         await asyncio.sleep(_SETTLE_SECONDS)
         pid, loop = worker.pid, asyncio.get_running_loop()
         reading, peak = await loop.run_in_executor(
@@ -293,7 +294,7 @@ class Reservations:
         self.freed()
 
     def release(self, served: Served) -> None:
-        """Its process is gone for good."""
+        """Give back the memory of a version whose process is gone for good."""
         if served.memory is not None and served.memory.limit is not None:
             served.memory.limit.close()
         if self.budget.release(served.claimant):
@@ -311,7 +312,7 @@ class Reservations:
     # Questions.
 
     def waited_for(self) -> bool:
-        """Whether any version waits until others have given memory back."""
+        """Whether any version waits for memory."""
         return any(is_refused(each) for m in self.models().values() for each in m.everyone())
 
     async def will_it_fit(self, model: Model, path: str) -> dict[str, Any]:
@@ -351,15 +352,11 @@ def _refused(model: Model, served: Served, found: Fit) -> ServingError:
         Code.RESOURCE_EXHAUSTED,
         f"Insufficient resources to load servable {served.id} under {model.config.transition}: "
         f"{found.words}; {found.cure}",
+        Reason.NO_MEMORY,
     )
 
 
 def is_refused(served: Served) -> bool:
-    """Whether a version has failed for want of memory, and may be looked at again."""
+    """Whether a version has failed for want of memory, and may be tried again."""
     error = served.harness.error
-    return (
-        served.harness.state is HarnessState.ERROR
-        and error is not None
-        and error.code is Code.RESOURCE_EXHAUSTED
-        and error.message.startswith("Insufficient resources")
-    )
+    return error is not None and error.reason is Reason.NO_MEMORY

@@ -1,4 +1,4 @@
-"""Counting what is served: plain integers, added to on the event loop, read when somebody asks."""
+"""Counters of served requests: plain integers, increased on the event loop and read on demand."""
 
 from __future__ import annotations
 

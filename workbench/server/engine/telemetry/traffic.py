@@ -1,9 +1,9 @@
-"""Live traffic as callers see it: how much, how slow, answered by which version, second by second.
+"""Live traffic of a model: how many requests, how slow, answered by which version, each second.
 
-It is what views of a running server are drawn from. A request costs it two additions and one
-binary search; everything else is done when somebody looks. Latency counts from when the server
-accepted a request, a wait for a version included: what a caller waited before that, only a load
-generator can know.
+Views of a running server are drawn from it. A request costs two additions and one binary search;
+everything else is done when a view asks. Latency counts from when the server accepted a request,
+and includes a wait for a version. How long the caller waited before that, only a load generator
+can know.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from workbench.core.status import Code
 from workbench.server.engine.telemetry.meters import exponential
 
 BOUNDS_MICROS = exponential(50, 1.1, 150)
-"""Upper bounds of what is told apart: a percentile is up to 10 % above the true one."""
+"""Upper bounds of the histogram: a percentile is at most 10 % above the true one."""
 
 SECONDS_KEPT = 900
 _DOTS_KEPT = 4000
@@ -65,8 +65,8 @@ class Slice:
 class Traffic:
     """The traffic of one model; times are those of the monotonic clock, in microseconds.
 
-    Of answered requests as many are kept one by one as a picture can show (a *dot*, with the
-    number of requests that it stands for), of failed ones as many as there is room for.
+    Single requests are kept as *dots*: of the answered ones as many as a picture can show, each
+    with the number of requests that it stands for; of the failed ones as many as there is room for.
     """
 
     def __init__(self) -> None:
@@ -116,7 +116,7 @@ class Traffic:
 
 
 class _Dots:
-    """The last single requests, in a ring of plain numbers: it takes the same memory always."""
+    """The last single requests, in a ring of plain numbers whose size never changes."""
 
     def __init__(self) -> None:
         self._ring = array("q", bytes(8 * 5 * _DOTS_KEPT))

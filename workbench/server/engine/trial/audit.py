@@ -1,7 +1,7 @@
 """The audit: from time to time one request of a merged batch is run again alone.
 
-Two witnesses have said that its rows do not mix. If they were wrong, callers get wrong numbers and
-nobody would ever know; so a third looks while the version serves.
+Two checks have found that its rows do not affect each other. If both were wrong, callers would get
+wrong numbers without ever knowing, so a third check runs while the version serves.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Audit:
     def take(
         self, now: int, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]
     ) -> Sample | None:
-        """A request of a merged batch with its answer, copied; None where it is too large."""
+        """Copy a request of a merged batch and its answer; None if they are too large."""
         self._due = now + (_SOON_MICROS if self.checked < _OFTEN else _LATER_MICROS)
         if size_bytes(inputs) + size_bytes(outputs) > _MOST_BYTES:
             return None
@@ -53,7 +53,8 @@ class Audit:
         return Sample(copied(inputs), copied(outputs))
 
     def judge(self, sample: Sample, alone: Mapping[str, np.ndarray] | None) -> bool:
-        """Whether the answer alone is that of the batch; None: it could not be had."""
+        """Whether the answer to the request alone equals that in the batch; `alone` is None if
+        there is no answer."""
         self._asking = False
         if alone is None:
             return True

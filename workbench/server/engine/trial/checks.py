@@ -1,5 +1,5 @@
-"""What is checked of answers while a version serves, as they pass by: live requests as witnesses,
-the audit of merged ones, and what is kept for the next version's trial."""
+"""Checks on live answers: live requests as witnesses, the audit of merged requests, and the
+requests that are kept for the next version's trial."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RunPrivately = Callable[["VersionQueues", str, Tensors, Sequence[str], Callable[
 
 
 class Checks:
-    """Called with each good answer before it is handed out; it costs nothing unless one is due.
+    """Called with each good answer before it is delivered; costs nothing unless a check is due.
 
     Args:
         run: runs a request of the server's own, alone and at low priority.
@@ -55,7 +55,7 @@ class Checks:
     def ran_merged(
         self, version: VersionQueues, batch: Batch[Task], outputs: Tensors, now: int
     ) -> None:
-        """A batch was answered; one of its requests is looked at, where that is due."""
+        """A batch was answered; one of its requests is audited, if that is due."""
         part = batch.parts[0]
         if part.size != part.total:
             return
@@ -77,7 +77,7 @@ class Checks:
         def judged(result: Tensors | ServingError) -> None:
             alone = None if isinstance(result, ServingError) else copied(result)
             if not audit.judge(kept, alone) and version.merging[signature].merged:
-                reason = "a request was answered otherwise in a batch than alone"
+                reason = "a request was answered differently in a batch than alone"
                 version.decide(signature, Merging(False, "audit", reason=reason))
 
         self._run(version, signature, sample.inputs, task.outputs, judged)
@@ -90,7 +90,7 @@ class Checks:
         now: int,
         rows: int | None = None,
     ) -> None:
-        """`rows`: of the answers, those that are the task's; None: all are."""
+        """`rows`: how many rows of the answer are the task's; None: all."""
         recent = version.recent
         if recent is not None and recent.is_due(now, task.signature) and not task.outputs:
             mine = {name: array[:rows] for name, array in outputs.items()} if rows else outputs

@@ -1,4 +1,4 @@
-"""Asking a worker directly, past all queues: for versions that are not available yet."""
+"""Sends requests directly to a worker, past all queues, for versions that are not available yet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workbench.server.engine.workers.worker_handle import WORKER_LOST, Lane, Wor
 
 
 class CannotAnswer(Exception):
-    """The worker died of a request, or did not come back from it; `how` says which, in words."""
+    """The worker died of a request, or did not answer in time; `how` says which, in words."""
 
     def __init__(self, how: str) -> None:
         super().__init__(how)
@@ -80,11 +80,11 @@ NEVER = frozenset(
         Code.DATA_LOSS,
     }
 )
-"""Codes with which a model says that it lacks something, whatever it is asked."""
+"""Codes that mean a model lacks something, whatever the input."""
+# TensorFlow's own texts: it gives these failures codes that other failures have too.
 _NEVER_TEXTS = ("No OpKernel was registered", "Op type not registered", "fed more than once")
 
 
 def can_never(error: ServingError) -> bool:
-    """Whether a model that refuses an input that was made up would refuse any other, too; else it
-    was only this input that it did not like."""
+    """Whether a model that refuses a made-up input would refuse every other input too."""
     return error.code in NEVER or any(text in error.message for text in _NEVER_TEXTS)

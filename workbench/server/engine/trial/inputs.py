@@ -1,5 +1,5 @@
-"""Inputs made up from a signature's dtypes and shapes: small, different from row to row, and the
-same each time."""
+"""Makes inputs from a signature's dtypes and shapes: small, different in each row, and the same
+each time."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from workbench.formats.dtypes import STRING, numpy_dtype
 Inputs = Mapping[str, np.ndarray]
 
 UNKNOWN_SIZES = (8, 64)
-"""What dimensions of no fixed size are made up as: first the small, then, where a model refuses
-that (an image may be too small for its filters), the larger."""
+"""Sizes for dimensions without a fixed one: the larger is tried if the model refuses the smaller
+(an image may be too small for its filters)."""
 _MOST_ELEMENTS = 4_000_000
 _WORDS = (b"one", b"two words", b"three short words")
 _ROWS = 3
 
 
 def made_up(signature: Signature, size: int) -> list[Inputs] | None:
-    """Three requests of one row each; None where nothing of a sensible size can be made up.
+    """Three requests of one row each; None if they would be too large, or have an unknown dtype.
 
     Args:
         size: of each dimension, beside the batch, that has no fixed one.

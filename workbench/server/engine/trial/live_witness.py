@@ -1,8 +1,8 @@
-"""Live requests as the second witness, where inputs cannot be made up.
+"""Live requests as the second witness, for signatures whose inputs cannot be made up.
 
-Until it is decided, the signature's requests run alone. The first few of them, with their answers,
-are kept and then run once more as one batch: where that gives the same answers, requests are merged
-from then on.
+Until it is decided whether a signature's requests are merged, they run alone. The first few of
+them, with their answers, are kept and then run once more as one batch. If that gives the same
+answers, requests are merged from then on.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class _Refused(Exception):
 
 @dataclass
 class TrialResult:
-    """What came of a trial.
+    """The result of a trial.
 
     Attributes:
         verdict: ``passed``, ``warned``, ``refused`` or ``off``.
@@ -98,9 +98,9 @@ class Trial:
         worker: has loaded it and has its lanes.
         recent: the last requests of the model.
         automatic: whether requests may be merged without being asked to.
-        sizes: of batches that the batching parameters allow; they are compiled before.
+        sizes: batch sizes that the batching parameters allow; they are compiled in advance.
         seconds: how long one request may take.
-        quiet: whether somebody serves who should hardly notice.
+        quiet: run at low priority, because a version serves.
     """
 
     def __init__(
@@ -237,7 +237,7 @@ class Trial:
             )
         for change in noticed:
             self._result.warnings.append(
-                f"Signature {name!r} answers the last requests otherwise than version "
+                f"Signature {name!r} answers the last requests differently than version "
                 f"{real[0].version}: {change}"
             )
         rows = [asked.inputs for asked in answered if _is_one_row(asked.inputs)]
@@ -259,7 +259,7 @@ class Trial:
                 return
 
     async def _compile(self, name: str, request: Inputs, decided: Merging) -> None:
-        """Run a batch of each size, so that none is compiled while a request waits."""
+        """Run a batch of each size now: no size is then compiled while a request waits."""
         sizes = decided.batch_sizes if decided.merged else tuple(self._sizes)
         started = time.monotonic()
         for size in sizes:
@@ -290,7 +290,7 @@ class Trial:
 
 
 def compared(before: Mapping[str, Signature], after: Mapping[str, Signature]) -> list[str]:
-    """What a client would notice of a new version's signatures: a sentence each."""
+    """The changes of a new version's signatures that clients would notice, a sentence each."""
     found = []
     for name, old in sorted(before.items()):
         new = after.get(name)
@@ -317,8 +317,8 @@ def compared(before: Mapping[str, Signature], after: Mapping[str, Signature]) ->
 
 
 def _fits(signature: Signature, inputs: Inputs) -> bool:
-    """Whether a request is one of this signature. One that is not tells nothing of the model; that
-    clients have to change is a warning of its own."""
+    """Whether a request suits this signature. One that does not says nothing about the model; there
+    is a warning of its own for clients that have to change."""
     if not inputs.keys() <= signature.inputs.keys():
         return False
     if not signature.inputs.keys() - signature.defaults <= inputs.keys():

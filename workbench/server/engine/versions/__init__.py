@@ -1,9 +1,9 @@
-"""Bringing the loaded versions in line with the wanted ones.
+"""Keeping the loaded versions in line with the wanted ones.
 
-`source` watches a folder of versions, `version_folder` reads one of them. A `model` is what is
-managed. The `manager` decides, `lifecycle` carries out, and `loading` gets a version into a worker.
-`renewal` reloads replaced folders, `resting` lets an old version rest before it ends;
-`setting_aside`, `outages` and `parking` deal with versions that fail.
+`source` lists the versions in a folder, `version_folder` reads one of them. A `model` has versions,
+and a `directory` has all models. `watch` looks at the folders, `decisions` decides what to do, and
+`life` does it. `setting_aside` and `parking` deal with versions that fail and with their requests.
+The `manager` puts all of this together.
 """
 
-__all__ = ["source", "version_folder", "model", "manager", "lifecycle", "loading"]
+__all__ = ["source", "version_folder", "model", "manager", "life"]

@@ -7,13 +7,14 @@ import math
 import time
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from workbench.core.batching.merging import Merging, notes
 from workbench.core.model_settings import ModelConfig
 from workbench.core.signature import INIT_SIGNATURE, Signature
-from workbench.core.status import ServingError
+from workbench.core.status import ServingError, failed_precondition
 from workbench.core.versions.holding import Held
+from workbench.core.versions.outage import OVERDUE_SECONDS, Outage
 from workbench.core.versions.poison import PoisonTable
 from workbench.core.versions.quarantine import Record
 from workbench.core.versions.states import Harness, HarnessState, ServableId
@@ -21,16 +22,15 @@ from workbench.formats.saved_model.lack import Lack
 from workbench.server.engine.batching.tasks import VersionQueues
 from workbench.server.engine.memory.estimates import Measured, VersionMemory
 from workbench.server.engine.telemetry.traffic import Traffic
+from workbench.server.engine.telemetry.warmup_recorder import WarmupRecording
 from workbench.server.engine.trial import Recent, TrialResult
-from workbench.server.engine.versions import outages
 from workbench.server.engine.versions.source import FolderSource
 from workbench.server.engine.versions.version_folder import Found
 from workbench.server.engine.workers.worker_handle import LoadReport, Worker
 
-if TYPE_CHECKING:
-    from workbench.server.engine.telemetry.warmup_recorder import WarmupRecording
-
 _MOST_NOTES = 8
+ENDED_KEPT = 16
+"""Versions of a model that have ended and are still reported; the latest of them."""
 
 
 @dataclass(eq=False)
@@ -42,28 +42,28 @@ class Served:
         found: where its files are.
         worker: the process that holds it; None before it is spawned and after its end.
         queues: its requests; there from when it first became ready.
-        report: what the worker said of it.
-        spawn_seconds, load_seconds: what starting it took; without the time in which it was
+        report: the worker's report after loading it.
+        spawn_seconds, load_seconds: how long its start took, without the time in which it was
             staged and waited for its turn.
-        staged_seconds: how much of that it took to stage it.
-        breakdown: the same by what it was spent on, in seconds; what is missing from the sum is
-            mostly the way between the processes.
+        staged_seconds: how much of that staging took.
+        breakdown: the same by step, in seconds; the sum is less, because messages between the
+            processes take time.
         first_run_seconds: how long its worker's first batch ran; None before that.
         batched: whether its requests are merged as its batching parameters say.
         loading: the work of staging or loading it; None before it has begun.
         failed_loads: attempts to load it that have failed.
         recording: the warm-up requests that are, or were, recorded from it.
         replacement: brings up the next worker after one has died.
-        holder: for whom its memory is reserved where that is not simply its number.
-        replaces: the version whose number it takes as soon as it can be asked; until then that one
-            serves, and nobody else sees this one.
-        outdated: its folder is another one now, and it goes so that its number can be loaded anew.
-        memory: what is known of it and reserved for it.
-        trial: what came of asking it before it was available; None before that.
-        begun_at: since when it is on its way (monotonic seconds).
-        fits_now: it was refused for want of memory, and there is enough by now.
+        holder: the key of its memory reservation, if that is not simply its number.
+        replaces: the version whose number it takes as soon as it serves; until then that one
+            serves, and clients do not see this one.
+        outdated: its folder was replaced, and it leaves for its number to be loaded again.
+        memory: its reservation and measurements.
+        trial: the result of its trial; None before that.
+        begun_at: when it was added (monotonic seconds).
+        fits_now: it was refused for want of memory, and there is enough now.
         poison: inputs that it crashed on.
-        last_report: what an earlier start of it, which crashed, said of it.
+        last_report: the report of an earlier start of it, which crashed.
     """
 
     harness: Harness
@@ -96,7 +96,7 @@ class Served:
         self.poison = PoisonTable(*self.harness.id)
 
     def succeed(self, before: Served | None) -> None:
-        """Take over what is known from an earlier start of this version that crashed."""
+        """Take over what is known from an earlier start of this version, which crashed."""
         if before is not None:
             self.poison = before.poison
             self.last_report = before.report or before.last_report
@@ -107,16 +107,29 @@ class Served:
 
     @property
     def claimant(self) -> Hashable:
-        """For whom its memory is reserved: for a while two may have one number."""
+        """The key of its memory reservation: for a while two versions may have one number."""
         return self.id if self.holder is None else self.holder
 
     @property
     def signatures(self) -> Mapping[str, Signature]:
-        """What it can be asked; nothing before it has been loaded."""
+        """Its signatures; empty before it has been loaded."""
         return {} if self.report is None else self.report.signatures
 
+    def record_warmup(self, requests: int) -> WarmupRecording:
+        """Record the next `requests` requests that it answers well, as its warm-up file. A
+        recording that is still running ends without a file.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, more than a file may hold, or none; FAILED_PRECONDITION,
+                it does not serve.
+        """
+        if self.queues is None:
+            raise failed_precondition(f"{self.id} does not serve")
+        self.recording = WarmupRecording(self.id, self.found.place.path, self.queues, requests)
+        return self.recording
+
     def to_json(self) -> dict[str, Any]:
-        """What a person may want to know of it, as plain data."""
+        """The version as plain data, for people and programs."""
         error = self.harness.error
         data: dict[str, Any] = {
             "version": self.id.version,
@@ -152,13 +165,13 @@ class Served:
         return data
 
     def _merging(self) -> list[tuple[str, Merging]]:
-        """What was decided about the signatures that somebody may ask."""
+        """Whether requests are merged, for each signature that clients may call."""
         if self.queues is None:
             return []
         return [(n, m) for n, m in sorted(self.queues.merging.items()) if n != INIT_SIGNATURE]
 
     def _notes(self) -> list[str]:
-        """What a person should know of it while it serves, a sentence each."""
+        """Notes for people about a version that serves, a sentence each."""
         if self.harness.state is not HarnessState.READY or self.trial is None:
             return []
         as_asked = self.queues is None or self.queues.parameters is not None
@@ -171,13 +184,13 @@ class Served:
 
 @dataclass(eq=False)
 class Renewal:
-    """A number that is loaded anew from another folder.
+    """A version number that is loaded again from another folder.
 
     Attributes:
-        old: what serves under the number meanwhile.
-        fresh: what is to take its place.
-        error: why it could not.
-        failed_at: monotonic seconds.
+        old: the contents that serve under the number meanwhile.
+        fresh: the contents that are to take their place.
+        error: why they could not be loaded; None if that has not failed.
+        failed_at: when it failed (monotonic seconds).
     """
 
     old: Served
@@ -195,7 +208,7 @@ class Model:
         self.versions: dict[int, Served] = {}
         # Versions that have ended, newest last: their final word stays visible.
         self.ended: dict[int, Served] = {}
-        # What the source wants but cannot be had yet, and its complaints.
+        # Wanted versions that are not complete yet, and warnings about the folder.
         self.waiting: dict[int, Lack] = {}
         self.warnings: list[str] = []
         # Requests that wait for a version, where the transition holds them.
@@ -203,20 +216,19 @@ class Model:
         self.held_since = 0.0
         # Versions that have failed, by number.
         self.failing: dict[int, Record] = {}
-        # Whether an older version may be on its way back, as far as is known: requests that are
-        # held then wait for that.
+        # Whether an older version may be on its way back: held requests then wait for it.
         self.falling_back = False
-        # Versions beside those by number: other contents that are about to take a number, and those
-        # that have lost it and answer what they have accepted.
+        # Contents that are about to take a number, and contents that have lost theirs and answer
+        # the requests they have accepted.
         self.beside: list[Served] = []
-        # Numbers whose folders have become others, and what is being done about each.
+        # Numbers whose folders were replaced, and are being loaded again.
         self.renewals: dict[int, Renewal] = {}
         self.traffic = Traffic()
-        # Whether what the folder was last seen to want has been taken up.
+        # Whether the versions follow what the folder wanted at the last look.
         self.polled = False
         self.removed = False
         self.measured: Measured | None = None
-        """What its last load took of the host: the next is estimated by it."""
+        """What its last load took of the host, for the next estimate."""
         # The last requests, for the trial of the next version.
         self.recent = Recent()
         self.ready: Served | None = None
@@ -227,7 +239,7 @@ class Model:
         return self.config.name
 
     def record(self, served: Served) -> Record:
-        """What has gone wrong with a version so far."""
+        """The failures of a version so far."""
         record = self.failing.get(served.id.version)
         if record is None or record.fingerprint != served.found.fingerprint:
             record = self.failing[served.id.version] = Record(served.found.fingerprint)
@@ -241,8 +253,15 @@ class Model:
                 return other.report.signatures
         return {}
 
+    def keep_ended(self, served: Served) -> None:
+        """Keep the final word of a version."""
+        self.ended.pop(served.id.version, None)
+        self.ended[served.id.version] = served
+        while len(self.ended) > ENDED_KEPT:
+            del self.ended[next(iter(self.ended))]
+
     def everyone(self) -> list[Served]:
-        """All that may have a process."""
+        """All versions that may have a process."""
         return [*self.versions.values(), *self.beside]
 
     def refresh_ready(self) -> None:
@@ -250,7 +269,7 @@ class Model:
         self.ready = max(serving, key=lambda s: s.id.version, default=None)
 
     def listed(self) -> list[Served]:
-        """Every version there is something to say about, highest first."""
+        """Every version, managed or ended, highest first."""
         everything = {**self.ended, **self.versions}
         return [everything[v] for v in sorted(everything, reverse=True)]
 
@@ -264,7 +283,7 @@ class Model:
             "waiting": {str(v): reason for v, reason in sorted(self.waiting.items())},
             "warnings": list(self.warnings),
             "held": len(self.held),
-            "outages": outages.to_json(self),
+            "outages": self._outages(),
         }
 
     def set_aside(self, version: int) -> dict[str, Any] | None:
@@ -279,6 +298,82 @@ class Model:
             "failures": record.failures,
             "seconds": None if math.isinf(left) else max(0.0, left),
         }
+
+    # Crashes.
+
+    def outage(self, version: int | None = None) -> Outage | None:
+        """Why a version does not serve although it did; without a `version`, why none does.
+
+        None if it serves, or if its absence has another cause than a crash. A model that has never
+        served, or whose versions were taken away, is not out of service: its requests find no
+        version, as in TensorFlow Serving.
+        """
+        if self.removed or (version is None and self.ready is not None):
+            return None
+        crashed = [v for v in self.failing if version in (None, v) and self._is_out(v)]
+        if not crashed:
+            return None
+        number = max(crashed)
+        record = self.failing[number]
+        attempt_at = math.inf if record.until is None else record.until
+        begun = False
+        starting: int | None = number
+        coming = self._coming(version)
+        if coming is not None:
+            attempt_at, begun, starting = coming.begun_at, True, coming.id.version
+        elif (
+            version is None
+            and not record.alone
+            and time.monotonic() - record.aside_at < OVERDUE_SECONDS
+        ):
+            # The folder is being looked at for another version.
+            attempt_at, begun, starting = record.aside_at, True, None
+        return Outage(
+            self.name, number, record.reason, attempt_at, begun, record.start_seconds, starting
+        )
+
+    def _is_out(self, version: int) -> bool:
+        record = self.failing[version]
+        served = self.versions.get(version)
+        if served is not None and served.harness.aspired:
+            state = served.harness.state
+            return record.served and (state.is_coming or state is HarnessState.ERROR)
+        # Another version has been chosen in its place, and it is tried again beside that one.
+        return record.served and record.until is not None
+
+    def _coming(self, version: int | None) -> Served | None:
+        """The highest wanted version on its way to serve, or the one asked for."""
+        coming = [
+            served
+            for served in self.versions.values()
+            if served.harness.aspired
+            and served.harness.state.is_coming
+            and version in (None, served.id.version)
+        ]
+        return max(coming, key=lambda served: served.id.version, default=None)
+
+    def _outages(self) -> list[dict[str, Any]]:
+        """The outage of each crashed version, with the signatures that it will have again."""
+        found = []
+        now = time.monotonic()
+        for version in sorted(self.failing):
+            outage = self.outage(version)
+            if outage is None:
+                continue
+            # If nothing serves, another version may be on its way in its place.
+            refusal = (self.outage() or outage).refusal(now)
+            served = self.versions.get(version) or self.ended.get(version)
+            report = None if served is None else served.report or served.last_report
+            signatures = {} if report is None else report.signatures
+            found.append(
+                {
+                    "version": version,
+                    "message": refusal.message,
+                    "retry_after_seconds": refusal.retry_after_seconds,
+                    "signatures": {name: s.to_json() for name, s in signatures.items()},
+                }
+            )
+        return found
 
 
 def _error_json(error: ServingError) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from workbench.server.engine.batching.digests import size_of
 from workbench.server.engine.batching.scheduler import BatchScheduler
 from workbench.server.engine.batching.tasks import Task
 from workbench.server.engine.versions.model import Model, Served
-from workbench.server.engine.versions.outages import outage_of
 
 
 class Parking:
@@ -35,13 +34,13 @@ class Parking:
     def _wait(self, model: Model, served: Served, task: Task) -> None:
         now = time.monotonic()
         # By number: another version that takes its place is not what they were accepted for.
-        outage = outage_of(model, served.id.version)
+        outage = model.outage(served.id.version)
         if outage is None:
             self._scheduler.finish(task, unavailable("The version ended before it answered"))
             return
         aside = model.failing[served.id.version]
         if not aside.alone or outage.expected_at(now) > task.deadline / 1e6:
-            self._scheduler.finish(task, (outage_of(model) or outage).refusal(now))
+            self._scheduler.finish(task, (model.outage() or outage).refusal(now))
             return
         loop = asyncio.get_running_loop()
 

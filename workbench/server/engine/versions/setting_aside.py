@@ -1,5 +1,5 @@
-"""Which versions of a model are set aside, tried again, or on probation: the rules of
-`core.versions.quarantine` for the versions of one model, with real time and events."""
+"""Which versions of a model are set aside, tried again, or on probation: applies the rules of
+`core.versions.quarantine` to a model's versions, with real time and events."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from workbench.core.events import EventLog
 from workbench.core.versions.policies import policy_name
 from workbench.core.versions.quarantine import Record
-from workbench.core.versions.states import HarnessState
 from workbench.server.engine.versions.model import Model, Served
 from workbench.server.engine.versions.source import Poll
 
@@ -18,8 +17,7 @@ _LEAST_SECONDS = 0.05
 
 
 def look(model: Model, events: EventLog) -> tuple[dict[int, int], frozenset[int]]:
-    """Versions to avoid, with their fingerprints, and versions that have still to prove
-    themselves."""
+    """Versions to avoid, with their fingerprints, and versions on probation."""
     now = time.monotonic()
     avoid: dict[int, int] = {}
     probation = set()
@@ -39,7 +37,7 @@ def look(model: Model, events: EventLog) -> tuple[dict[int, int], frozenset[int]
 def is_due(model: Model, version: int) -> bool:
     """Whether a version is to be tried again now.
 
-    Where the memory is there for one version only, the one that serves is not given up for it.
+    If there is memory for one version only, the one that serves is not given up for it.
     """
     record = model.failing.get(version)
     if record is None or not record.returns or not record.is_due(time.monotonic()):
@@ -48,7 +46,7 @@ def is_due(model: Model, version: int) -> bool:
 
 
 def note(model: Model, poll: Poll, events: EventLog) -> None:
-    """Take up what a look at the folder has brought: who was replaced, and who is gone."""
+    """Update the records after a look at the folder: some versions were replaced, some are gone."""
     for version, record in list(model.failing.items()):
         if version not in poll.present:
             del model.failing[version]
@@ -65,7 +63,7 @@ def note(model: Model, poll: Poll, events: EventLog) -> None:
 
 
 def try_again(model: Model, served: Served, before: Served | None, events: EventLog) -> None:
-    """A version is begun anew; `before`: how it ended the last time, where that is known."""
+    """A version is added again; `before` is how it ended the last time, if that is known."""
     version, fingerprint = served.id.version, served.found.fingerprint
     record = model.failing.get(version)
     if record is None:
@@ -73,8 +71,8 @@ def try_again(model: Model, served: Served, before: Served | None, events: Event
     if record.fingerprint != fingerprint or not record.returns:
         del model.failing[version]
         if record.served:
-            # Its files were changed after it crashed. What it did is forgotten; that it served, and
-            # is missed, is not.
+            # Its files were changed after it crashed. Its failures are forgotten; that it served,
+            # and is missed, is not.
             model.failing[version] = Record(
                 fingerprint,
                 reason=record.reason,
@@ -90,7 +88,7 @@ def try_again(model: Model, served: Served, before: Served | None, events: Event
 
 
 def is_alone(model: Model, version: int) -> bool:
-    """Whether nothing would serve in place of a version that is set aside."""
+    """Whether no other version could serve in place of one that is set aside."""
     return not model.source.chosen_without(
         model.config.version_policy, {version, *_set_aside(model)}
     ) and _nothing_serves(model, version)
@@ -101,8 +99,8 @@ def _set_aside(model: Model) -> Iterator[int]:
 
 
 def next_change(model: Model, looked: float) -> float:
-    """Seconds until the record of some version says something else than it did when it was
-    `looked` at (monotonic seconds): what has changed since then is not missed."""
+    """Seconds until the state of some version's record changes, counted from when the records were
+    `looked` at (monotonic seconds): no change since then is missed."""
     changes = (record.next_change() for record in model.failing.values() if record.returns)
     soonest = min((at for at in changes if at > looked), default=float("inf"))
     return max(_LEAST_SECONDS, soonest - time.monotonic())
@@ -110,9 +108,8 @@ def next_change(model: Model, looked: float) -> float:
 
 def _nothing_serves(model: Model, version: int) -> bool:
     """Whether no other version serves or is on its way to."""
-    ended = (HarnessState.ERROR, HarnessState.DISABLED)
     return not any(
-        other != version and served.harness.aspired and served.harness.state not in ended
+        other != version and served.harness.aspired and not served.harness.state.is_final
         for other, served in model.versions.items()
     ) and (model.ready is None or model.ready.id.version == version)
 

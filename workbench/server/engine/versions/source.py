@@ -1,14 +1,12 @@
-"""Watching a model's folder: which versions are there, and which of them are complete.
+"""Reads a model's folder: which versions are there, and which of them are complete.
 
 The rules for version numbers are TensorFlow Serving's (`core.versions.version_policy`). Three
-things are better on
-purpose: each model is polled on its own, so that one wrong path harms no other model; a version
-whose files are still being copied is waited for, never half loaded; and only folders that may be
-served are looked into, so that thousands of old ones cost no more than their names.
+things are better on purpose. Each model is polled on its own, so one wrong path harms no other
+model. A version whose files are still being copied is waited for, and never half loaded. And only
+folders that may be served are read, so thousands of old ones cost no more than their names.
 
-Links are followed anew at each look. Everything here blocks on the file system, so it is called
-from a thread. No type that a folder's listing tells of its entries is relied on: some file systems
-tell none.
+Links are followed again at each look. Everything here blocks on the file system, so it is called
+from a thread. The entry types in a folder's listing are not used: some file systems have none.
 """
 
 from __future__ import annotations
@@ -29,7 +27,8 @@ from workbench.server.engine.versions.version_folder import Found, Place, lack, 
 # A folder that changed this recently may still be growing, however complete it looks.
 SETTLE_SECONDS = 1.0
 STALLED_SECONDS = 60.0
-"""So long after its last change an incomplete version counts as damaged, until it changes again."""
+"""An incomplete version counts as damaged this long after its last change, until it changes
+again."""
 
 
 @dataclass(slots=True)
@@ -37,11 +36,11 @@ class Poll:
     """What one look at a model's folder found.
 
     Attributes:
-        aspired: the versions to serve; None where nothing is known (the base path cannot be
-            read), and then whatever is served goes on being served.
+        aspired: the versions to serve; None if the base path cannot be read, and then the served
+            versions stay.
         waiting: versions that would be aspired but are not complete yet, with the reason.
         damaged: versions that would be aspired and cannot be loaded as they are.
-        warnings: what a person should know, in words.
+        warnings: for people, in words.
         replaced: versions that the policy would choose and that were avoided for others.
         present: every version that there is.
         empty: the folder can be read, and there is no version in it, complete or not.
@@ -84,7 +83,7 @@ class _Listing:
 
 
 class FolderSource:
-    """Remembers what a folder looked like, to tell whether it has come to rest."""
+    """A model's folder, and how it looked before, to tell whether it still changes."""
 
     def __init__(self, model: str, base_path: str) -> None:
         self.model = model
@@ -201,7 +200,7 @@ class FolderSource:
         return reversed(self._listing.versions) if policy.kind == "latest" else wanted
 
     def _forget(self, present: Set[int]) -> None:
-        """What is known of versions that are not there any more."""
+        """Forget versions that are not there any more."""
         known: dict[int, Any]
         for known in (self._trusted, self._found, self._looks, self._seen):
             for version in known.keys() - present:

@@ -1,8 +1,8 @@
-"""Workers that live and do nothing: noticed by what they do not answer, and ended.
+"""Detects workers that are alive but do not answer pings, and terminates them.
 
-A process that is stopped, or spins inside native code with the interpreter lock, keeps its executor
-slots, and the other models wait with it. It is asked for a sign of life once a second; one that is
-silent for long is ended, and replaced like one that died.
+A process that is stopped, or that spins inside native code while it holds the interpreter lock,
+keeps its executor slots, and other models wait with it. Each worker is pinged once a second. One
+that does not answer for a while is terminated, and replaced like one that died.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ SILENT_SECONDS = 10.0
 
 
 class Heartbeat:
-    """Asks every worker that serves.
+    """Pings every worker that can answer.
 
     Args:
-        serving: the versions that have a worker which can be asked.
+        serving: the versions whose worker can answer a ping.
     """
 
     def __init__(self, serving: Callable[[], Iterable[Served]], events: EventLog) -> None:
@@ -36,8 +36,8 @@ class Heartbeat:
 
     def _beat(self) -> None:
         now = self._loop.time()
-        # Where we were late ourselves (the machine was asleep, or has no time for anybody), their
-        # silence says nothing.
+        # If this loop itself was late (the machine slept, or is overloaded), their silence says
+        # nothing.
         late = now - self._due > PING_SECONDS
         for served in list(self._serving()):
             worker = served.worker

@@ -42,12 +42,12 @@ microseconds that the model ran."""
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What a worker says of the model that it has loaded. Times are in seconds.
+    """A worker's report of the model that it has loaded. Times are in seconds.
 
-    `metadata` is what REST shows of its signatures, `signature_def_map` the same as a serialised
-    `SignatureDefMap` message. `facts` is what the graph says of each signature;
-    `warmed` names those that the warm-up file has asked, `twins` those that are answered by another
-    one, which computes the same, and that other.
+    `metadata` describes its signatures for REST, `signature_def_map` as a serialised
+    `SignatureDefMap` message. `facts` are facts about each signature that follow from its graph.
+    `warmed` names the signatures that warm-up requests have called. `twins` maps a signature to
+    another one that computes the same, and that answers in its place.
     """
 
     signatures: Mapping[str, Signature]
@@ -60,16 +60,15 @@ class LoadReport:
 
     @cached_property
     def digests(self) -> Mapping[str, str]:
-        """The digest of each signature, which tells a client whether it knows the signature as it
-        is here."""
+        """The digest of each signature: by it a client sees whether it knows this signature."""
         return {name: signature.digest() for name, signature in self.signatures.items()}
 
 
 @dataclass(frozen=True)
 class StageReport:
-    """What a worker has prepared: its graph, and how much of its files lies in the page cache.
+    """A worker's report of what it has prepared: its graph, and files in the page cache.
 
-    `skipped` says why not all of it does.
+    `skipped` says why not all of its files are there.
     """
 
     seconds: Mapping[str, float]
@@ -141,7 +140,7 @@ class Lane(asyncio.Protocol):
         copying.add_done_callback(lambda done: self._copied(done, batch))
 
     def _copied(self, done: asyncio.Future[None], batch: bytes) -> None:
-        # Whoever asked knows it already if the worker has died meanwhile.
+        # If the worker has died meanwhile, the caller knows that already.
         if self._transport is None or self._answer is None or done.cancelled():
             return
         error = done.exception()
@@ -282,7 +281,8 @@ class Worker:
         op_libraries: Sequence[str] = (),
     ) -> StageReport:
         """Prepare the SavedModel at `path` as far as that needs no memory for its weights; `load`
-        does the rest. Once in a worker's life. `quiet`: leave the processor to whoever serves.
+        does the rest. Once in a worker's life. `quiet`: run at low priority, beside a
+        version that serves.
 
         Raises:
             ServingError: what the worker reports, or UNAVAILABLE where it died of it.
@@ -318,7 +318,8 @@ class Worker:
         op_libraries: Sequence[str] = (),
     ) -> LoadReport:
         """Load the SavedModel at `path`, all of it or what `stage` has left, and run its warm-up
-        requests; once in a worker's life. `quiet`: leave the processor to whoever serves.
+        requests; once in a worker's life. `quiet`: run at low priority, beside a
+        version that serves.
 
         Raises:
             ServingError: what the worker reports, or UNAVAILABLE where it died of it.
@@ -342,7 +343,7 @@ class Worker:
         return await self._loaded
 
     def ping(self) -> None:
-        """Ask for a sign of life, unless the last one is still outstanding."""
+        """Send a ping, unless the last one is still unanswered."""
         if self.asked_at is None and not self._gone:
             self._pings += 1
             self.asked_at = time.monotonic()
@@ -353,14 +354,14 @@ class Worker:
         return 0.0 if self.asked_at is None else time.monotonic() - self.asked_at
 
     def excuse(self) -> None:
-        """Begin to count its silence anew."""
+        """Start counting its silence from now."""
         if self.asked_at is not None:
             self.asked_at = time.monotonic()
 
     async def open_lanes(self, count: int) -> None:
         """Have at least `count` lanes."""
         while len(self.lanes) < count:
-            # A worker without one of its lanes would serve worse for ever: better a new one.
+            # A worker without one of its lanes would be slower for ever: better a new worker.
             lane = Lane(self.kill, self._ran)
             await lane.open(self._control)
             self.lanes.append(lane)
@@ -382,8 +383,8 @@ class Worker:
         if not self._gone:
             lower_process(self.pid)
         try:
-            # One that is still loading, though nobody may wait for it any more, would not look at
-            # its orders for a while; one that is staged has nothing to end in order.
+            # A worker that is still loading would not read the order for a while; one that is only
+            # staged has nothing to finish.
             if self._loaded.done() and not self._loaded.cancelled():
                 self._control.send({"op": "quit"})
                 await asyncio.wait_for(asyncio.shield(self.ended), grace_seconds)
@@ -394,8 +395,8 @@ class Worker:
             await asyncio.shield(self.ended)
 
     def kill(self, because: str = "") -> None:
-        """End the process at once, for a reason that its end is put down to; nothing happens
-        where it is gone already."""
+        """Kill the process; `because` is reported as the reason of its end. Does nothing if it is
+        gone already."""
         if self._gone:
             return
         self._killed_because = self._killed_because or because

@@ -1,7 +1,7 @@
-"""The server's end of the zygote: workers on demand, and what became of them.
+"""The server's side of the zygote: it forks worker processes and reports how they ended.
 
-The zygote is started with the server and again whenever it dies; a dead zygote harms no
-worker. A request for a worker waits while a new zygote warms up.
+The zygote is started with the server, and again whenever it dies; that harms no worker. A request
+for a worker waits while a new zygote imports TensorFlow.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _RETRY_SECONDS = (0.0, 1.0, 5.0, 15.0, 60.0)
 class Zygote:
     """Starts worker processes by asking the zygote process to fork.
 
-    `on_event(kind, data)` is told `zygote_started` and `zygote_exited`.
+    `on_event(kind, data)` is called for `zygote_started` and `zygote_exited`.
     """
 
     def __init__(self, on_event: Callable[[str, dict[str, Any]], None]) -> None:
@@ -49,7 +49,7 @@ class Zygote:
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start the process; it is of use some seconds later, when TensorFlow is imported."""
+        """Start the process; it can fork some seconds later, when TensorFlow is imported."""
         ours, theirs = socket_pair()
         self._started = time.monotonic()
         try:
@@ -78,10 +78,10 @@ class Zygote:
         """A new worker process that holds `control_fd`.
 
         Returns:
-            Its pid, and a pidfd that the caller owns (None where the system has none).
+            Its pid, and a pidfd that the caller owns (None if the system has none).
 
         Raises:
-            ServingError: UNAVAILABLE, with the zygote's own error where it has one.
+            ServingError: UNAVAILABLE, with the zygote's own error if there is one.
         """
         try:
             await asyncio.wait_for(self._ready.wait(), _START_SECONDS)
@@ -116,7 +116,7 @@ class Zygote:
 
     def exit_status(self, pid: int) -> int | None:
         """The wait status of an ended worker: reported by the zygote, or reaped by ourselves
-        if the worker came to us when its zygote died. None where nobody knows."""
+        if the worker became our child when its zygote died. None if it is unknown."""
         status = self._statuses.pop(pid, None)
         return reap(pid) if status is None else status
 
@@ -153,7 +153,7 @@ class Zygote:
             self._failure = header["failed"]
 
     def _kill(self) -> None:
-        """End a process that does not do its work; another one is started as after any death."""
+        """End a zygote that hangs; another one is started, as after any death."""
         if self._process is not None:
             self._process.kill()
 
@@ -192,7 +192,7 @@ class Zygote:
         return True
 
     def check(self) -> None:
-        """Raise what keeps workers from starting, if anything is known to.
+        """Raise an error if workers are known to be unable to start.
 
         Raises:
             ServingError: FAILED_PRECONDITION, TensorFlow could not be imported.

@@ -1,12 +1,12 @@
-"""Numbers whose folders have become others since they were loaded.
+"""Reloads version numbers whose folders were replaced since they were loaded.
 
-TensorFlow Serving never loads a number twice: the contents of a version do not change. But where
-`current` leads to `release-8/` instead of `release-7/`, both with a folder `1`, somebody means the
-new release. So a version whose folder is another one now (`Found.is_other_than`) is loaded anew
-under its number, like a new version: under smooth beside what serves, which answers until the new
-contents can be asked; under the other transitions the old ones go first. With
-`reload_replaced_versions=False`, and for files that were changed in place, what was loaded goes on,
-and a warning says so.
+TensorFlow Serving never loads a number twice: the contents of a version do not change. But if
+`current` now leads to `release-8/` instead of `release-7/`, both with a folder `1`, the new release
+is meant. So a version whose folder is another one now (`Found.is_other_than`) is loaded again under
+its number, like a new version: under `smooth` beside the old contents, which answer until the new
+ones can; under the other transitions the old contents go first. With
+`reload_replaced_versions=False`, and for files that were changed in place, the loaded contents
+stay, and a warning says so.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from workbench.core.events import EventLog
-from workbench.core.memory.budget import family
-from workbench.core.versions.states import FINAL_STATES, RISING_STATES, Harness, HarnessState
-from workbench.server.engine.versions.lifecycle import Lifecycle
-from workbench.server.engine.versions.loading import is_passing
+from workbench.core.status import ServingError
+from workbench.core.versions.policies import Act, family
+from workbench.core.versions.reconcile import begun
+from workbench.core.versions.states import Harness, HarnessState
+from workbench.server.engine.versions.life.leaving import stop_loading
+from workbench.server.engine.versions.life.loading import is_passing
+from workbench.server.engine.versions.life.rising import Rising
+from workbench.server.engine.versions.life.shared import Shared
 from workbench.server.engine.versions.model import Model, Renewal, Served
 from workbench.server.engine.versions.version_folder import Found
 
@@ -27,17 +30,18 @@ RETRY_SECONDS = 60.0
 
 
 class Renewals:
-    """Looks for such numbers, and sees to them."""
+    """Looks for such numbers, and loads them anew."""
 
-    def __init__(self, events: EventLog, lifecycle: Lifecycle) -> None:
-        self._events = events
-        self._lifecycle = lifecycle
+    def __init__(self, shared: Shared, rising: Rising) -> None:
+        self._shared = shared
+        self._events = shared.events
+        self._rising = rising
 
     def look(self, model: Model, wanted: list[Found]) -> list[str]:
         """Begin, go on with, or give up what there is to do for the versions that are wanted.
 
         Returns:
-            What a person should know: versions that go on with what is in their folders no more.
+            Warnings about versions whose loaded contents are not in their folders any more.
         """
         by_version = {found.version: found for found in wanted}
         for version, renewal in list(model.renewals.items()):
@@ -49,11 +53,12 @@ class Renewals:
                 or found.fingerprint != renewal.fresh.found.fingerprint
             ):
                 del model.renewals[version]
-                self._lifecycle.cancel_renewal(model, renewal)
+                if renewal.fresh in model.beside:
+                    self._shared.start(self._cancel(model, renewal.fresh))
         warnings = []
         for version, found in sorted(by_version.items()):
             served = model.versions.get(version)
-            if served is None or served.outdated or served.harness.state in FINAL_STATES:
+            if served is None or served.outdated or served.harness.state.is_final:
                 continue
             if found.is_other_than(served.found):
                 warning = self._other(model, served, found)
@@ -66,8 +71,7 @@ class Renewals:
         return warnings
 
     def _other(self, model: Model, served: Served, found: Found) -> str | None:
-        """The folder of a version is another one; what to say of it, or None where it is seen
-        to."""
+        """Reload a version whose folder is another one; a warning if that is impossible."""
         if not model.config.reload_replaced_versions:
             return (
                 f"{_goes_on(model, served)}: {found.path} is another folder now"
@@ -81,7 +85,7 @@ class Renewals:
             and family(model.config.transition) == "smooth"
         ):
             return self._renew(model, served, found)
-        if served.harness.state is HarnessState.READY or served.harness.state in RISING_STATES:
+        if served.harness.state is HarnessState.READY or served.harness.state.is_rising:
             # No policy looks into a folder: it is unloaded, and found anew when it is gone.
             served.outdated = True
             served.harness.aspired = False
@@ -100,8 +104,36 @@ class Renewals:
             self._tell(model, served, found)
         fresh = Served(Harness(served.id), found, holder=object(), replaces=served)
         model.renewals[found.version] = renewal = Renewal(served, fresh)
-        self._lifecycle.renew(model, renewal)
+        fresh.harness.move(begun(Act.LOAD, fresh.harness.state))
+        model.beside.append(fresh)
+        fresh.loading = self._shared.start(self._load(model, renewal))
         return None
+
+    async def _load(self, model: Model, renewal: Renewal) -> None:
+        """Load other contents for a number that serves. What serves goes on until they can be
+        asked, and if they cannot be loaded."""
+        fresh = renewal.fresh
+        try:
+            await self._shared.loader.attempts(model, fresh, self._rising.load_once)
+        except ServingError as error:
+            renewal.error, renewal.failed_at = error, time.monotonic()
+            self._events.add(
+                "renewal_failed", *fresh.id, code=error.code.name, message=error.message
+            )
+            await self._drop(model, fresh)
+            self._shared.freed(model)
+
+    async def _cancel(self, model: Model, fresh: Served) -> None:
+        await stop_loading(fresh)
+        if fresh in model.beside:
+            await self._drop(model, fresh)
+            self._shared.decide(model)
+
+    async def _drop(self, model: Model, fresh: Served) -> None:
+        """End contents that will not take their number's place."""
+        model.beside.remove(fresh)
+        await self._shared.loader.end(fresh)
+        self._shared.reservations.release(fresh)
 
     def _tell(self, model: Model, served: Served, found: Found) -> None:
         self._events.add(
@@ -115,7 +147,7 @@ class Renewals:
 
 
 def _changed(model: Model, served: Served, found: Found) -> str | None:
-    """What to say where the same folder has other files than were loaded."""
+    """A warning if the folder is the same, and its files are not the loaded ones."""
     if found.contents == served.found.contents:
         return None
     return (
@@ -136,7 +168,7 @@ def _goes_on(model: Model, served: Served) -> str:
 
 
 def _where(served: Served, found: Found) -> str:
-    """Which folder it is, where that is not its own name."""
+    """Which folder it really is, if its path leads to another than before."""
     if found.place.path == served.found.place.path:
         return ""
     return f" ({found.place.path}, it was {served.found.place.path})"

@@ -1,7 +1,7 @@
-"""Old versions that have handed over, and wait a moment before their processes end.
+"""Delays the end of an old version's process for a moment after a new version has taken over.
 
-Giving back the memory of a process takes tens of milliseconds of a processor, at whatever priority.
-They should not fall among the first answers of the version that has just taken over.
+Freeing the memory of a process costs tens of milliseconds of CPU time, at any priority. They should
+not delay the first answers of the new version.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _LOOK_SECONDS = 0.02
 
 
 class Resting:
-    """The tasks that rest before they end a version."""
+    """The tasks that wait before they end a version."""
 
     def __init__(self) -> None:
         self._hurried: dict[asyncio.Task[Any], asyncio.Event] = {}
 
     async def rest(self, goes_on: Callable[[], bool]) -> None:
-        """Wait, for as long as `goes_on` holds, and no longer than `REST_SECONDS`. The calling task
-        ends a version next."""
+        """Wait while `goes_on()` is true, at most `REST_SECONDS`. The calling task ends a version
+        next."""
         task = asyncio.current_task()
         assert task is not None
         hurried = self._hurried[task] = asyncio.Event()
@@ -33,7 +33,7 @@ class Resting:
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def end(self) -> None:
-        """Have all that rest end their versions now, and wait until they have."""
+        """Have all waiting tasks end their versions now, and wait until they have."""
         for hurried in self._hurried.values():
             hurried.set()
         if self._hurried:

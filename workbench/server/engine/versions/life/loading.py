@@ -1,8 +1,8 @@
-"""Getting a version into a worker process: at a stretch, or staged first and finished later.
+"""Loads a version in a worker process: in one go, or staged first and finished later.
 
-A load may fail for a reason that goes away by itself, and is then tried again. How many loads
-work at once is bounded, and so is the time that each may take; a version that is staged and waits
-for its turn takes neither.
+A load that fails for a reason that may go away by itself is tried again. The number of loads at
+once is limited, and so is the time of each. A staged version that waits for its turn counts for
+neither.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ def is_passing(error: ServingError) -> bool:
 
 
 def _worth_another(error: ServingError) -> bool:
-    """Whether the next attempt may do better. Memory is not soon to be had where it was not:
-    TensorFlow's allocator has waited ten seconds for it, and perhaps nobody serves meanwhile."""
+    """Whether the next attempt may succeed. Missing memory will hardly be free soon: TensorFlow's
+    allocator has waited ten seconds for it already."""
     return is_passing(error) and error.code is not Code.RESOURCE_EXHAUSTED
 
 
 def as_serving_error(error: Exception) -> ServingError:
-    """Whatever went wrong with a version, as what is told of it: also an exception that nobody
-    foresaw must not leave the version in the middle of its load for ever."""
+    """Any exception of a load as a ServingError: even one that nobody foresaw must not leave the
+    version loading for ever."""
     if isinstance(error, ServingError):
         return error
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _SCARCE):
-        return unavailable(f"The server has not what loading takes: {error}")
+        return unavailable(f"Not enough memory or file descriptors to load this version: {error}")
     logger.error("Loading a version failed", exc_info=error)
     return ServingError(Code.INTERNAL, f"Loading failed: {error!r}")
 
@@ -65,22 +65,23 @@ class Loader:
     """Starts worker processes and loads versions in them.
 
     Args:
-        slots: how many batches a worker is to run at once.
-        cpus: what `intra_op_threads` is divided from.
-        load_seconds: the longest that staging, and that loading, may take.
-        quiet: whether somebody serves who should hardly notice a load.
         reservations: where a version's memory is, and what limits it.
+        slots: how many batches a worker runs at once.
+        cpus: CPUs that `intra_op_threads` are divided from.
+        load_seconds: the longest time that staging may take, and loading.
+        quiet: whether to load at low priority, because a version serves.
     """
 
     def __init__(
         self,
         events: EventLog,
         zygote: Zygote,
+        reservations: Reservations,
+        *,
         slots: Callable[[], int],
         cpus: int,
         load_seconds: float,
         quiet: Callable[[], bool],
-        reservations: Reservations,
     ) -> None:
         self._events = events
         self._zygote = zygote
@@ -143,7 +144,7 @@ class Loader:
             progress=self._progress(served),
         )
         report = await self._bounded(served, staging, "was not staged")
-        # Now, so that it need not be done in the moment in which nothing serves.
+        # Now, and not in the moment in which nothing serves.
         await self._open_lanes(served, worker)
         served.staged_seconds = time.monotonic() - started
         return report
@@ -217,7 +218,7 @@ class Loader:
             ) from None
 
     async def _guarded(self, served: Served, work: Awaitable[T]) -> T:
-        """Work on a version whose process ends if that fails or is given up."""
+        """Await some work on a version, and end its process if the work fails or is cancelled."""
         try:
             return await work
         except BaseException:

@@ -1,0 +1,86 @@
+"""What all parts of a version's life share: the engine's parts, and the work in the background."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from workbench.core.events import EventLog
+from workbench.server.engine.batching.scheduler import BatchScheduler
+from workbench.server.engine.memory.reservations import Reservations
+from workbench.server.engine.versions.life.loading import Loader
+from workbench.server.engine.versions.life.resting import Resting
+from workbench.server.engine.versions.model import Model, Served
+
+DRAIN_SECONDS = 30.0
+"""How long a version that leaves may take to answer the requests it has accepted."""
+
+
+class Shared:
+    """The parts of the engine that a version passes through.
+
+    Args:
+        decide: takes the actions that are to be taken now for a model; called when work on one of
+            its versions has ended or paused.
+        freed: called when a version of a model has given back what it held, or anything else may
+            have changed what is wanted.
+        notify: called whenever any version may have changed.
+    """
+
+    def __init__(
+        self,
+        events: EventLog,
+        loader: Loader,
+        scheduler: BatchScheduler,
+        reservations: Reservations,
+        *,
+        decide: Callable[[Model], None],
+        freed: Callable[[Model], None],
+        notify: Callable[[], None],
+    ) -> None:
+        self.events = events
+        self.loader = loader
+        self.scheduler = scheduler
+        self.reservations = reservations
+        self.decide = decide
+        self.freed = freed
+        self.notify = notify
+        self.resting = Resting()
+        self.stopping = False
+        # Everything that goes on in the background, to be ended with the server.
+        self._jobs: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something in the background, for as long as the server lives."""
+        job = asyncio.get_running_loop().create_task(work)
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+        return job
+
+    async def stop(self) -> None:
+        """End all work in the background."""
+        self.stopping = True
+        for job in self._jobs:
+            job.cancel()
+        if self._jobs:
+            await asyncio.wait(self._jobs)
+
+    def report_state(self, served: Served) -> None:
+        """Log the state of a version, and give back its memory once that is final."""
+        if served.replaces is None:
+            # Otherwise another version serves under that number, and its state is the number's.
+            self.events.add(
+                "state",
+                *served.id,
+                state=served.harness.public_state.name,
+                harness=served.harness.state.value,
+            )
+        if served.harness.state.is_final:
+            self.reservations.release(served)
+        self.notify()
+
+    def look_at_held(self, model: Model) -> None:
+        """Let requests that wait for a crashed version check again when it will be back."""
+        if model.outage() is not None:
+            model.held.release()
