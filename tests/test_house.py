@@ -23,7 +23,6 @@ LONG_FILES: dict[str, str] = {
     "server/front/grpc/services.py": "to be split",
     "server/front/http/connection.py": "to be split",
     "server/front/rest/rest.py": "to be split",
-    "server/supervision/supervisor.py": "to be split",
 }
 """Files of more lines, each with its reason."""
 

@@ -291,7 +291,7 @@ def test_a_failed_start_shows_the_kernels_own_reason(jupyter: Jupyter, models: P
         "or 0 to let the system choose.",
     )
     assert [s["name"] for s in jupyter.api("GET", "sessions")] == ["half"]
-    assert not jupyter_launcher.spec_path("taken").exists()
+    assert not jupyter_launcher.request_path("taken").exists()
 
 
 def test_no_jupyter_server_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:

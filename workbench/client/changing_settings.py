@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.client.publishing.links import as_written, is_same_folder
 from workbench.core.model_settings import MODEL_SETTINGS, check_setting
-from workbench.core.setting_kinds import number, optional, text, truth, whole
-from workbench.core.status import invalid_argument
+from workbench.core.setting_kinds import truth
 from workbench.core.versions.version_policy import VersionPolicy
 from workbench.processes.registry import Entry
+from workbench.processes.server_options import SERVER_OPTIONS, ServerOptions
 
 if TYPE_CHECKING:
     from workbench.client.server import Server
@@ -47,9 +47,7 @@ class ModelSettings:
         slots: Any,
         probe: Any,
     ) -> None:
-        self.slots = optional(whole(1), "for as many as there are CPUs").check(
-            "num_batch_threads", slots
-        )
+        self.slots = SERVER_OPTIONS["num_batch_threads"].check("num_batch_threads", slots)
         given = {
             "transition": transition,
             "version_policy": version_policy,
@@ -102,53 +100,37 @@ def _words(value: Any) -> str:
     return ", ".join(f"{k}={v}" for k, v in value.items() if v not in (None, [])) or "none"
 
 
-_SERVER_SETTINGS = {
-    "host": text(r"\S+", "an address, or the name of one"),
-    "detach": truth(),
-    "idle_seconds": optional(number(0, above=True, unit="seconds"), "for no limit"),
-}
-_TOKEN = optional(text(r"[\x21-\x7e]*", "visible ASCII characters"), "for no token")
-
-
 @dataclass(frozen=True)
 class ServerSettings:
-    """What `serve` is told about a server, which has it from its start to its end.
+    """What `serve` is given about a server, which keeps it from its start to its end.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, naming the setting, its value (but for the token), and what
-            is allowed.
+        ServingError: INVALID_ARGUMENT, `detach` is not a boolean.
     """
 
-    host: str
-    port: int
-    token: str | None
+    options: ServerOptions
     base_path: str | os.PathLike[str] | None
     detach: bool
-    idle_seconds: float | None
-    allowed_hosts: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        for name, kind in _SERVER_SETTINGS.items():
-            kind.check(name, getattr(self, name))
-        if not _TOKEN.accepts(self.token):
-            raise invalid_argument(f"Setting 'token' must be {_TOKEN.allowed}; it is not shown")
+        truth().check("detach", self.detach)
 
     def unlike(self, entry: Entry, base_path: Path) -> tuple[str, ...]:
         """What is otherwise on a running server, a line; the token itself is never named."""
-        other = []
-        if self.host not in (DEFAULT_HOST, entry.host):
+        options, other = self.options, []
+        if options.host not in (DEFAULT_HOST, entry.host):
             other.append(f"host (it is {entry.host})")
-        if self.port not in (0, entry.port):
+        if options.port not in (0, entry.port):
             other.append(f"port (it is {entry.port})")
-        if self.token not in ("", entry.token):
+        if options.token not in ("", entry.token):
             other.append("token")
         if self.base_path is not None and not is_same_folder(as_written(self.base_path), base_path):
             other.append(f"base_path (it is {base_path})")
         if self.detach and entry.owner is not None:
             other.append("detach")
-        if self.idle_seconds not in (None, entry.idle_seconds):
+        if options.idle_seconds not in (None, entry.idle_seconds):
             other.append("idle_seconds")
-        if self.allowed_hosts and set(self.allowed_hosts) != set(entry.allowed_hosts):
+        if options.allowed_hosts and set(options.allowed_hosts) != set(entry.allowed_hosts):
             there = ", ".join(entry.allowed_hosts) or "none"
             other.append(f"allowed_hosts (they are: {there})")
         if not other:

@@ -24,7 +24,7 @@ from workbench.client.publishing.links import as_written, is_same_folder
 from workbench.client.server import LOAD_TIMEOUT_SECONDS, Server
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.remote_paths import check_local
-from workbench.core.setting_kinds import number, truth
+from workbench.core.setting_kinds import number
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.core.versions.version_policy import check_version, parse_version
 from workbench.processes import paths, registry
@@ -33,6 +33,7 @@ from workbench.processes.jupyter_launcher import JupyterLauncher
 from workbench.processes.kernel_launcher import KernelLauncher
 from workbench.processes.launcher import Launcher, SubprocessLauncher, reap_supervisors
 from workbench.processes.lifetime import ProcessId
+from workbench.processes.server_options import ServerOptions, StartRequest
 
 _NAME = "model"
 """Of a model in memory that was given none."""
@@ -112,12 +113,6 @@ def serve(
     if name is None:
         name = default_name(model)
     paths.check_name(name)
-    if type(port) is not int or not 0 <= port < 2**16:
-        raise invalid_argument(
-            f"Port {port!r} cannot be used: give a number from 1 to 65535, or 0 to let the system "
-            "choose"
-        )
-    truth().check("per_version_slots", per_version_slots)
     number(0, unit="seconds").check("timeout", timeout)
     memory = {
         "device": plain_setting("device", device),
@@ -125,8 +120,17 @@ def serve(
         "gpu_memory_limit_bytes": parse_bytes(gpu_memory_limit, "gpu_memory_limit"),
     }
     settings = ModelSettings(transition, version_policy, batching, labels, num_batch_threads, probe)
-    hosts = host_names(allowed_hosts)
-    fixed = ServerSettings(host, port, token, base_path, detach, idle_seconds, hosts)
+    options = ServerOptions(
+        name,
+        host=host,
+        port=port,
+        token=token,
+        allowed_hosts=host_names(allowed_hosts),
+        num_batch_threads=settings.slots,
+        per_version_slots=per_version_slots,
+        idle_seconds=idle_seconds,
+    )
+    fixed = ServerSettings(options, base_path, detach)
     reap_supervisors()
     running = registry.read(name)
     numbered = _numbered(model)
@@ -143,20 +147,9 @@ def serve(
     if given is not None:
         # What cannot be saved need not start a server first.
         given.prepare()
-    spec = {
-        "name": name,
-        "host": host,
-        "port": port,
-        "token": token,
-        "owner": None if detach else list(ProcessId.me()),
-        "idle_seconds": idle_seconds,
-        "num_batch_threads": settings.slots,
-        "per_version_slots": per_version_slots,
-        "data_plane": {"allowed_hosts": list(hosts)},
-    }
     # The server starts without the model: while it warms up, the model is saved.
     launcher, why = (launcher, "") if launcher is not None else _launcher(detach)
-    launcher.launch(spec)
+    launcher.launch(StartRequest(options, None if detach else ProcessId.me()))
     server = Server(name, name)
     try:
         trusted = [] if given is None else [_first_version(server, given, base)]
