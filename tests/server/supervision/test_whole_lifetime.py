@@ -396,9 +396,9 @@ class QuickLauncher(SubprocessLauncher):
     command = (
         sys.executable,
         "-c",
-        "from workbench.server.supervision import supervisor; "
+        "from workbench.server.supervision import supervisor, supervisor_process; "
         "supervisor._RESTART_PAUSES = (0.0, 0.01); "
-        "supervisor.main()",
+        "supervisor_process.main()",
     )
 
 
