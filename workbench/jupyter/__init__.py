@@ -1,5 +1,7 @@
-"""Inside Jupyter: `serving_kernel` is a kernel that supervises a server, `server_extension` the
-routes that JupyterLab asks.
+"""The parts that run inside Jupyter.
+
+`serving_kernel` is a kernel that supervises a server. `server_extension` adds the routes that
+JupyterLab calls to the Jupyter Server.
 """
 
 __all__ = ["serving_kernel", "server_extension"]

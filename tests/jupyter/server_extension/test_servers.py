@@ -307,8 +307,8 @@ async def test_an_experiment_under_way_is_cancelled(api: Api, jp_environ: None) 
         assert await api("POST", f"experiments/running/{number}/cancel") == (
             200,
             {
-                "message": "It ends when what it measures just now is measured; the server is put "
-                "back as it was."
+                "message": "The experiment ends after its current measurement, and restores the "
+                "server's settings."
             },
         )
         assert store.is_cancelled(number)

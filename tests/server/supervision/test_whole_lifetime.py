@@ -415,7 +415,7 @@ def test_a_server_process_that_cannot_start_is_waited_for(house: House) -> None:
 
     def failed() -> int:
         found = re.match(
-            r"it has failed (\d+) times in a row, at last: ", house.entry.trouble or ""
+            r"it has failed (\d+) times in a row, most recently: ", house.entry.trouble or ""
         )
         assert found is not None, house.entry.trouble
         return int(found[1])

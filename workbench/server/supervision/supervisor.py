@@ -249,7 +249,7 @@ class Supervisor:
                 self._give_up(reason)
                 return failures
             if failures > 1:
-                self._report(f"it has failed {failures} times in a row, at last: {reason}")
+                self._report(f"it has failed {failures} times in a row, most recently: {reason}")
             if self._stopping.wait(pause):
                 return failures
             try:
