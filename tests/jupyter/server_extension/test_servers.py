@@ -170,6 +170,7 @@ async def test_a_server_that_somebody_else_found_killed(
     before.supervisor.kill()
     before.server.kill()
     assert wait_gone(before.server, 10.0)
+    assert wait_gone(before.supervisor, 10.0)
     reap_supervisors()
     assert wb.servers() == []
 
