@@ -45,9 +45,8 @@ def _run(output: Path, base: Path) -> int:
         digits = load_digits()
         answer = server.predict(digits.x_test[:1])
         print(f"  {server.url}")
-        print(
-            f"  the first test digit is a {digits.y_test[0]}; the model predicts {answer.argmax()}"
-        )  # type: ignore[union-attr]
+        predicted = answer.argmax()  # type: ignore[union-attr]
+        print(f"  the first test digit is a {digits.y_test[0]}; the model predicts {predicted}")
 
         print(f"From now on, a client sends {RATE:.0f} requests per second.")
         with (
