@@ -10,8 +10,8 @@ import pytest
 
 from tests.servers import Server
 from tests.shared import beside
-from workbench.cli.model_server import read_flags
-from workbench.cli.model_server_flags import FLAGS, IGNORED, REFUSED
+from workbench.cli.model_server.flag_reading import read_flags
+from workbench.cli.model_server.flag_table import FLAGS, IGNORED, REFUSED
 from workbench.server.front.metrics.prometheus import Metrics
 
 ROOT = Path(__file__).parents[1]

@@ -13,29 +13,10 @@ PACKAGE = ROOT / "workbench"
 LONGEST_FILE = 500
 LARGEST_FOLDER = 12
 
-LONG_FILES: dict[str, str] = {
-    "server/supervision/supervisor.py": "to be split",
-}
+LONG_FILES: dict[str, str] = {}
 """Files of more lines, each with its reason."""
 
-CIRCLES: dict[frozenset[str], str] = {
-    frozenset(
-        [
-            "workbench.server.worker.rows.rules",
-            "workbench.server.worker.rows.rules.arrangement",
-            "workbench.server.worker.rows.rules.contraction",
-            "workbench.server.worker.rows.rules.control",
-            "workbench.server.worker.rows.rules.elementwise",
-            "workbench.server.worker.rows.rules.lists",
-            "workbench.server.worker.rows.rules.mixing",
-            "workbench.server.worker.rows.rules.reduction",
-            "workbench.server.worker.rows.rules.selection",
-            "workbench.server.worker.rows.rules.sizes",
-            "workbench.server.worker.rows.rules.text",
-            "workbench.server.worker.rows.walk",
-        ]
-    ): "to be mended",
-}
+CIRCLES: dict[frozenset[str], str] = {}
 """Modules that import each other, each group with its reason."""
 
 

@@ -45,7 +45,7 @@ def test_the_client_brings_no_heavy_library() -> None:
     "module",
     [
         "workbench.server.supervision.server_process",
-        "workbench.server.supervision.supervisor",
+        "workbench.server.supervision.supervisor_process",
         "workbench.server.front.codec.codec_process",
         "workbench.server.worker.zygote_main",
         "workbench.cli.main",
@@ -57,7 +57,7 @@ def test_no_program_imports_tensorflow_at_its_start(module: str) -> None:
 
 
 def test_the_supervisor_is_small() -> None:
-    assert loaded("import workbench.server.supervision.supervisor").isdisjoint(
+    assert loaded("import workbench.server.supervision.supervisor_process").isdisjoint(
         {"numpy", "pandas", "tornado", "uvloop", "httptools"}
     )
 

@@ -42,7 +42,7 @@ def test_experiments_are_followed_cancelled_and_opened(lab: Lab, page: Page, sho
         assert 0.1 < float(bar.evaluate("bar => bar.value")) < 0.5
         panel.get_by_role("button", name="Cancel").click()
         expect(panel.locator(".wb-message")).to_have_text(
-            "It ends when what it measures just now is measured; the server is put back as it was."
+            "The experiment ends after its current measurement, and restores the server's settings."
         )
         expect(bar).to_have_count(0, timeout=_CHANGE_MS)
         assert sweep.communicate(timeout=60)[0] == "True True\n"

@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.lab import Lab, screenshot
 from tests.browser.test_quickstart import run_all_cells
-from workbench.cli.lab import EXAMPLE
+from workbench.cli.labs.lab_command import EXAMPLE
 from workbench.samples.labs import QUICKSTART, names
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(240)]

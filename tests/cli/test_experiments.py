@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import workbench as wb
-from workbench.cli.experiments import register
+from workbench.cli.experiments import COMMANDS
 from workbench.experiments.sweep.sweep_result import SweepResult
 from workbench.experiments.sweep.tune_result import TuneResult
 
@@ -28,7 +28,9 @@ def digits(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[w
 
 def run(*words: str) -> int:
     parser = argparse.ArgumentParser()
-    register(parser.add_subparsers(required=True))
+    commands = parser.add_subparsers(required=True)
+    for command in COMMANDS:
+        command.add(commands)
     arguments = parser.parse_args(words)
     code: int = arguments.command(arguments)
     return code
@@ -135,7 +137,11 @@ def test_history_draws_a_calibration_too(
     ("words", "message"),
     [
         (("sweep",), "one of the arguments --rate --clients is required"),
-        (("sweep", "--rate", "1,x"), "argument --rate: '1,x' is no list like 1,10,100"),
+        (
+            ("sweep", "--rate", "1,x"),
+            "argument --rate: '1,x' is not a comma-separated list of numbers (for example "
+            "1,10,100)",
+        ),
         (("tune", "--rate", "5"), "the following arguments are required: --p99-ms"),
     ],
 )

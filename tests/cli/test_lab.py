@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 import workbench as wb
-from workbench.cli.lab import EXAMPLE, QUICKSTART, _quickstart
+from workbench.cli.labs.lab_command import EXAMPLE, QUICKSTART, _quickstart
 from workbench.cli.main import main
 from workbench.core.status import ServingError
 

@@ -83,7 +83,8 @@ def test_serving_the_same_again_reuses_it(capsys: Output, served: wb.Server, mod
          "Server name 'a b' cannot be used: it needs 1 to 64 letters, digits, '.', '_' or '-', and "
          "must begin with a letter or digit; 'a-b' can be used"),
         (["/no", "--port", "99999"],
-         "Port 99999 cannot be used: give a number from 1 to 65535, or 0 to let the system choose"),
+         "Setting 'port' must be a number from 1 to 65535, or 0 to let the system choose; was "
+         "99999"),
         (["/no", "--transition", "abrupt"],
          "Unknown transition 'abrupt': use one of availability_preserving, resource_preserving, "
          "resource_preserving+hold, smooth, staged, staged+hold, unload_first, unload_first+hold"),
@@ -151,7 +152,7 @@ def test_a_server_that_does_not_answer_hides_no_other(
         def versions(self) -> Any:
             raise ServingError(Code.UNAVAILABLE, "Server 'dead' does not answer")
 
-    monkeypatch.setattr("workbench.cli.main.servers", lambda: [Dead(), served])
+    monkeypatch.setattr("workbench.cli.servers.list_command.servers", lambda: [Dead(), served])
     code, out, err = run(capsys, "list", "--json")
     assert (code, err) == (0, "workbench: Server 'dead' does not answer\n")
     assert [row["name"] for row in json.loads(out)] == ["half"]
@@ -262,7 +263,7 @@ def another(served: wb.Server, export: Path, base: Path) -> Iterator[None]:
     model.wait_for(1)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("workbench.cli.main.connect", lambda name: model)
+            patch.setattr("workbench.cli.servers.predict_command.connect", lambda name: model)
             yield
     finally:
         served.control.delete_model(model.model)

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from workbench.cli.model_server import read_flags, usage
-from workbench.cli.model_server_flags import FLAGS, IGNORED, REFUSED
-from workbench.cli.model_server_process import supervisor_spec
+from workbench.cli.model_server.flag_options import server_options
+from workbench.cli.model_server.flag_reading import read_flags, usage
+from workbench.cli.model_server.flag_table import FLAGS, IGNORED, REFUSED
 from workbench.core.status import Code, ServingError
+from workbench.processes.server_options import ServerOptions
 
 
-def spec(*flags: str) -> Any:
-    return supervisor_spec(read_flags(flags).values)
+def spec(*flags: str) -> ServerOptions:
+    return server_options(read_flags(flags).values)
 
 
 def refusal(*flags: str) -> ServingError:
@@ -57,8 +58,7 @@ def test_remarks() -> None:
         "unknown argument: stray",
         "unknown argument: --rest_api_prot=1 (did you mean --rest_api_port?)",
         "unknown argument: --zzz",
-        "--num_unload_threads has no effect here: unloading is the end of a process and blocks no "
-        "other",
+        "--num_unload_threads has no effect here: unloading ends a process and blocks no other",
     ]
 
 
@@ -79,16 +79,16 @@ def test_settings_that_restore_the_original() -> None:
         Code.INVALID_ARGUMENT,
         "Setting 'gpu_memory_fraction' must be a number, at least 0 and at most 1; was 2.0",
     )
-    plane = spec(
+    asked = spec(
         "--model_base_path=/m",
         "--allowed_hosts=a.example, b.example",
         "--allowed_origins=*",
         "--fail_if_zero_versions_at_startup",
         "--enable_serialization_as_tensor_content",
-    ).data_plane
-    assert plane["allowed_hosts"] == ["a.example", "b.example"]
-    assert plane["allowed_origins"] == ["*"]
-    assert (plane["fail_if_zero_versions"], plane["tensor_content"]) == (True, True)
+    )
+    assert asked.allowed_hosts == ("a.example", "b.example")
+    assert asked.allowed_origins == ("*",)
+    assert (asked.fail_if_zero_versions, asked.tensor_content) == (True, True)
 
 
 def test_what_is_asked_for_by_default(capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,12 +113,9 @@ def test_what_is_asked_for_by_default(capsys: pytest.CaptureFixture[str]) -> Non
         "max_load_retries": 5,
         "load_retry_seconds": 60.0,
     }
-    assert asked.data_plane["grpc"] == {
-        "socket_path": "",
-        "health": False,
-        "channel_arguments": {},
-        "tls": None,
-    }
+    grpc = (asked.grpc_socket_path, asked.grpc_health, asked.grpc_channel_arguments)
+    assert (*grpc, asked.grpc_tls) == ("", False, {}, None)
+    assert (asked.metrics_path, asked.poll_seconds, asked.foreground) == (None, 1, True)
 
 
 def test_what_flags_change(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,9 +152,9 @@ def test_what_flags_change(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert model["batching"]["max_batch_size"] == 9
     assert (model["intra_op_threads"], model["tags"]) == (2, ["serve", "gpu"])
     assert model["op_libraries"] == ["tensorflow_text", os.path.abspath("my/ops.so")]
-    assert asked.data_plane["metrics_path"] == "/monitoring/prometheus/metrics"
-    assert asked.data_plane["rest_timeout_seconds"] == 1.5
-    assert asked.data_plane["grpc"]["channel_arguments"] == {
+    assert asked.metrics_path == "/monitoring/prometheus/metrics"
+    assert asked.rest_timeout_seconds == 1.5
+    assert asked.grpc_channel_arguments == {
         "grpc.max_concurrent_streams": 5,
         "grpc.name": "x",
     }
@@ -170,7 +167,7 @@ def test_tls(tmp_path: Path) -> None:
     file = tmp_path / "ssl"
     file.write_text('server_key: "k" server_cert: "c" client_verify: true')
     asked = spec("--model_base_path=/m", f"--ssl_config_file={file}")
-    assert asked.data_plane["grpc"]["tls"] == {
+    assert asked.grpc_tls == {
         "server_key": "k",
         "server_cert": "c",
         "custom_ca": "",
@@ -181,8 +178,7 @@ def test_tls(tmp_path: Path) -> None:
 def test_refusals() -> None:
     assert refusal("--mixed_precision=bfloat16", "--model_base_path=/m") == ServingError(
         Code.FAILED_PRECONDITION,
-        "--mixed_precision is not supported: models are run in the precision that they were "
-        "saved in",
+        "--mixed_precision is not supported: models run in the precision that they were saved in",
     )
     assert refusal("--model_base_path=/m", "--grpc_channel_arguments=x").message == (
         "--grpc_channel_arguments: 'x' is not name=value"

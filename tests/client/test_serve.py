@@ -366,10 +366,11 @@ def test_what_cannot_be_saved_starts_no_server(runtime: Path) -> None:
          "Server name 'a b' cannot be used: it needs 1 to 64 letters, digits, '.', '_' or '-', and "
          "must begin with a letter or digit; 'a-b' can be used"),
         ({"port": 80000},
-         "Port 80000 cannot be used: give a number from 1 to 65535, or 0 to let the system choose"),
+         "Setting 'port' must be a number from 1 to 65535, or 0 to let the system choose; was "
+         "80000"),
         ({"port": "8501"},
-         "Port '8501' cannot be used: give a number from 1 to 65535, or 0 to let the system "
-         "choose"),
+         "Setting 'port' must be a number from 1 to 65535, or 0 to let the system choose; was "
+         "'8501'"),
         ({"transition": "abrupt"},
          "Unknown transition 'abrupt': use one of availability_preserving, resource_preserving, "
          "resource_preserving+hold, smooth, staged, staged+hold, unload_first, unload_first+hold"),

@@ -202,11 +202,11 @@ def test_it_serves_on_the_same_ports_after_its_server_process_died(
          "server_options.batching_parameters_file is set without setting "
          "server_options.enable_batching to true."),
         (["--use_alts_credentials"], "FAILED_PRECONDITION: --use_alts_credentials is not "
-         "supported: without ALTS the connection would not be protected as was meant"),
+         "supported: the connection would not be protected by ALTS"),
         (["--platform_config_file=/p"], "FAILED_PRECONDITION: --platform_config_file is not "
          "supported: the only platform is tensorflow"),
         (["--mixed_precision=bfloat16"], "FAILED_PRECONDITION: --mixed_precision is not supported: "
-         "models are run in the precision that they were saved in"),
+         "models run in the precision that they were saved in"),
         (["--model_config_file=/no/such/file"],
          "NOT_FOUND: /no/such/file cannot be read: No such file or directory"),
     ],

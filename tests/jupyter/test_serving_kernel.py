@@ -266,7 +266,10 @@ def test_a_busy_console_disturbs_nobody_and_can_be_interrupted(
         assert reply["content"]["status"] == "ok"
         assert "".join(printed) == "half workbench\n"
 
-        busy = console.execute("while True: pass")
+        busy = console.execute("print('begun', flush=True)\nwhile True: pass")
+        # An interrupt that comes before the loop would be lost.
+        while console.get_iopub_msg(timeout=30)["content"].get("text") != "begun\n":
+            pass
         assert answers(served)
         jupyter.api("POST", f"kernels/{kernel_id}/interrupt")
         while (reply := console.get_shell_msg(timeout=30))["parent_header"].get("msg_id") != busy:
@@ -291,7 +294,7 @@ def test_a_failed_start_shows_the_kernels_own_reason(jupyter: Jupyter, models: P
         "or 0 to let the system choose.",
     )
     assert [s["name"] for s in jupyter.api("GET", "sessions")] == ["half"]
-    assert not jupyter_launcher.spec_path("taken").exists()
+    assert not jupyter_launcher.request_path("taken").exists()
 
 
 def test_no_jupyter_server_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from workbench.core.status import Code, ServingError
 from workbench.processes import launcher, paths, registry
 from workbench.processes.launcher import SubprocessLauncher, reap_supervisors
 from workbench.processes.lifetime import ProcessId
+from workbench.processes.server_options import ServerOptions, StartRequest
 
 
 class Supervisor:
@@ -27,7 +28,7 @@ class Supervisor:
         monkeypatch.setattr(launcher.subprocess, "Popen", self._start)
 
     def _start(self, command: list[str], **settings: Any) -> subprocess.Popen[bytes]:
-        assert command == [sys.executable, "-m", "workbench.server.supervision.supervisor"]
+        assert command == [sys.executable, "-m", "workbench.server.supervision.supervisor_process"]
         # In its own session, so that a terminal's signals do not reach it.
         assert settings["start_new_session"] is True
         program = f"import json, sys, time\nspec = json.loads(sys.stdin.read())\n{self.script}"
@@ -43,7 +44,7 @@ def supervisor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Supervisor:
 
 
 def launch(name: str = "digits") -> registry.Entry:
-    return SubprocessLauncher().launch({"name": name})
+    return SubprocessLauncher().launch(StartRequest(ServerOptions(name)))
 
 
 def entry(name: str) -> registry.Entry:
@@ -54,7 +55,9 @@ def entry(name: str) -> registry.Entry:
 
 def test_a_server_that_is_ready_is_found_in_the_registry(supervisor: Supervisor) -> None:
     registry.write(entry("digits"))
-    supervisor.script = "print(json.dumps({'ready': spec['name'] == 'digits'}), flush=True)"
+    supervisor.script = (
+        "print(json.dumps({'ready': spec['options']['name'] == 'digits'}), flush=True)"
+    )
     assert launch() == entry("digits")
     supervisor.processes[0].wait(10)
     reap_supervisors()
@@ -84,7 +87,7 @@ def test_a_supervisor_that_ends_without_a_word(supervisor: Supervisor) -> None:
     with pytest.raises(ServingError) as refused:
         launch()
     assert refused.value == ServingError(
-        Code.UNAVAILABLE, "The server's supervisor ended before it could say why"
+        Code.UNAVAILABLE, "The server's supervisor ended without giving a reason"
     )
     supervisor.processes[0].wait(10)
 
@@ -97,7 +100,9 @@ def test_a_supervisor_that_does_not_even_read(supervisor: Supervisor) -> None:
         [sys.executable, "-c", "pass"], **settings
     )
     with pytest.raises(ServingError) as refused:
-        SubprocessLauncher().launch({"name": "digits", "models": ["m" * 1_000_000]})
+        SubprocessLauncher().launch(
+            StartRequest(ServerOptions("digits", models=({"name": "m" * 1_000_000},)))
+        )
     assert refused.value.code is Code.UNAVAILABLE
 
 

@@ -20,8 +20,8 @@ from tests.security.house import NAME, House, house
 from workbench.core.status import ServingError
 from workbench.processes import registry
 from workbench.processes.lifetime import ProcessId
-from workbench.server.supervision.server_process import ServerSpec
-from workbench.server.supervision.supervisor import SupervisorSpec
+from workbench.processes.server_options import ServerOptions, StartRequest
+from workbench.server.supervision.server_spec import ServerSpec
 
 TOKEN = "MARKED-token-that-must-not-be-seen-4711"
 WAIT_SECONDS = 60.0
@@ -166,8 +166,8 @@ def test_nothing_shows_it_of_itself(guarded: House) -> None:
         repr(entry),
         repr(wb.servers()),
         repr(wb.connect(NAME)),
-        repr(SupervisorSpec(NAME, token=TOKEN)),
-        repr(ServerSpec(NAME, "/f", "/s", None, 0, me, TOKEN, True)),
+        repr(StartRequest(ServerOptions(NAME, token=TOKEN))),
+        repr(ServerSpec(ServerOptions(NAME, token=TOKEN), "/f", "/s", me)),
         guarded.server._repr_html_(),
     ]
     assert [text for text in shown if TOKEN in text] == []

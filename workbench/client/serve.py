@@ -67,7 +67,7 @@ def serve(
         given.prepare()
     launcher, note = (launcher, "") if launcher is not None else _launcher(of_server.detach)
     # The server starts without the model: while it warms up, the model is saved.
-    launcher.launch(of_server.spec(name))
+    launcher.launch(of_server.request(name))
     server = ServerClient(name, name)
     try:
         written = [] if given is None else [_first_version(server, given, base)]

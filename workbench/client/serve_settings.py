@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,10 @@ from workbench.client.plain_settings import plain_setting
 from workbench.client.publishing.links import as_written, is_same_folder
 from workbench.client.server import ServerClient
 from workbench.core.batching.parameters import BatchingParameters
-from workbench.core.setting_kinds import number, optional, text, truth, whole
-from workbench.core.status import invalid_argument
-from workbench.processes.hosts import host_names
+from workbench.core.setting_kinds import truth
 from workbench.processes.lifetime import ProcessId
 from workbench.processes.registry import Entry
+from workbench.processes.server_options import ServerOptions, StartRequest
 
 DEFAULT_HOST = "127.0.0.1"
 
@@ -82,14 +81,10 @@ def _words(value: Any) -> str:
     return ", ".join(f"{k}={v}" for k, v in value.items() if v not in (None, [])) or "none"
 
 
-_KINDS = {
-    "host": text(r"\S+", "an address, or the name of one"),
-    "detach": truth(),
-    "idle_seconds": optional(number(0, above=True, unit="seconds"), "for no limit"),
-    "num_batch_threads": optional(whole(1), "for as many as there are CPUs"),
-    "per_version_slots": truth(),
-}
-_TOKEN = optional(text(r"[\x21-\x7e]*", "visible ASCII characters"), "for no token")
+_OPTIONS = (
+    "host", "port", "token", "idle_seconds", "allowed_hosts", "num_batch_threads",
+    "per_version_slots",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -111,32 +106,17 @@ class ServerSettings:
     allowed_hosts: Sequence[str] = ()
     num_batch_threads: int | None = None
     per_version_slots: bool = False
+    options: ServerOptions = field(init=False)
 
     def __post_init__(self) -> None:
-        for name, kind in _KINDS.items():
-            kind.check(name, getattr(self, name))
-        if type(self.port) is not int or not 0 <= self.port < 2**16:
-            raise invalid_argument(
-                f"Port {self.port!r} cannot be used: give a number from 1 to 65535, or 0 to let "
-                "the system choose"
-            )
-        if not _TOKEN.accepts(self.token):
-            raise invalid_argument(f"Setting 'token' must be {_TOKEN.allowed}; it is not shown")
-        object.__setattr__(self, "allowed_hosts", host_names(self.allowed_hosts))
+        truth().check("detach", self.detach)
+        options = ServerOptions("server", **{name: getattr(self, name) for name in _OPTIONS})
+        object.__setattr__(self, "options", options)
 
-    def spec(self, name: str) -> dict[str, Any]:
-        """The specification of a new server, as a launcher takes it."""
-        return {
-            "name": name,
-            "host": self.host,
-            "port": self.port,
-            "token": self.token,
-            "owner": None if self.detach else list(ProcessId.me()),
-            "idle_seconds": self.idle_seconds,
-            "num_batch_threads": self.num_batch_threads,
-            "per_version_slots": self.per_version_slots,
-            "data_plane": {"allowed_hosts": list(self.allowed_hosts)},
-        }
+    def request(self, name: str) -> StartRequest:
+        """The start of a new server of that name, for a launcher."""
+        owner = None if self.detach else ProcessId.me()
+        return StartRequest(replace(self.options, name=name), owner)
 
     def change_slots(self, server: ServerClient) -> tuple[str, ...]:
         """Set `num_batch_threads` of a running server if it was given; a line if it changed."""
@@ -164,7 +144,8 @@ class ServerSettings:
             other.append("detach")
         if self.idle_seconds not in (None, entry.idle_seconds):
             other.append("idle_seconds")
-        if self.allowed_hosts and set(self.allowed_hosts) != set(entry.allowed_hosts):
+        hosts = self.options.allowed_hosts
+        if hosts and set(hosts) != set(entry.allowed_hosts):
             there = ", ".join(entry.allowed_hosts) or "none"
             other.append(f"allowed_hosts (they are: {there})")
         if not other:

@@ -127,19 +127,21 @@ class ModelConfig:
     batching: BatchingParameters | None = setting(
         None,
         _BATCHING,
-        "as TensorFlow Serving's `BatchingSession`; None means automatic",
+        "the parameters of TensorFlow Serving's `BatchingSession`; None means automatic",
         changeable=True,
     )
     labels: Mapping[str, int] = setting(
         dict,
         _LABELS,
-        "names for versions; a label may name a version that is not there yet",
+        "names for versions; a label may name a version that does not exist yet",
         changeable=True,
     )
     max_load_retries: int = setting(
-        2, whole(0), "attempts after a first load that failed for a passing reason"
+        2, whole(0), "attempts after a first load that failed for a transient reason"
     )
-    load_retry_seconds: float = setting(1.0, number(0, unit="seconds"), "the pause before each")
+    load_retry_seconds: float = setting(
+        1.0, number(0, unit="seconds"), "the pause before each further attempt to load"
+    )
     tags: tuple[str, ...] = setting(
         _DEFAULT_TAGS,
         Kind(
@@ -148,7 +150,7 @@ class ModelConfig:
             lambda value: tuple(value or _DEFAULT_TAGS),
             list,
         ),
-        "of the meta graph to load; none stands for `serve`",
+        "the tags of the meta graph to load; none means `serve`",
     )
     intra_op_threads: int | None = setting(
         None,
@@ -164,66 +166,66 @@ class ModelConfig:
     automatic_batching: bool = setting(
         True,
         truth(),
-        "without `batching`, whether requests may be merged where that changes nothing but speed; "
-        "False runs each alone",
+        "without `batching`, merge requests where that changes nothing but speed; False runs each "
+        "alone",
     )
     version_batching: bool = setting(
         False,
         truth(),
-        "each version's `batching_params.pbtxt` says how its requests are batched, instead of "
-        "`batching`; those of a version without one are not",
+        "batch by each version's own `batching_params.pbtxt` instead of `batching`; requests of a "
+        "version without that file are not batched",
     )
     device: str = setting(
         "auto",
         _DEVICE,
-        "`auto` (the GPU with the most room, else the CPU), `cpu`, or `gpu:N`; a change is for "
-        "workers that are started from then on",
+        "`auto` (the GPU with the most free memory, else the CPU), `cpu`, or `gpu:N`; a change "
+        "applies to workers that start from then on",
         changeable=True,
     )
     memory_limit_bytes: int | None = setting(
-        None, _LIMIT_BYTES, "the most that one of its workers may take of the host", changeable=True
+        None, _LIMIT_BYTES, "the most host memory that one of its workers may use", changeable=True
     )
     gpu_memory_limit_bytes: int | None = setting(
-        None, _LIMIT_BYTES, "the same for the GPU's memory", changeable=True
+        None, _LIMIT_BYTES, "the most GPU memory that one of its workers may use", changeable=True
     )
     hang_seconds: float = setting(
         60.0,
         number(0, above=True, unit="seconds"),
-        "a run that takes longer, and for which nobody waits any more, hangs: its worker is ended "
+        "the time after which a run that no caller waits for counts as hung: its worker is ended "
         "and replaced",
     )
     fall_back: bool = setting(
         True,
         truth(),
-        "where the version that is wanted cannot be loaded and nothing serves, the highest one "
-        "before it that can be loaded serves",
+        "if the wanted version cannot be loaded and none serves, serve the highest one before it "
+        "that can be loaded",
     )
     probe: str = setting(
         "refuse",
         one_of("refuse", "warn", "off"),
-        "what becomes of a version that cannot answer when each of its signatures is asked once, "
-        "before it is available: `refuse`, `warn`; `off` asks nothing",
+        "how to treat a version that fails when each of its signatures is called once before it "
+        "becomes available: `refuse` or `warn`; `off` calls none, as TensorFlow Serving",
         changeable=True,
     )
     reload_replaced_versions: bool = setting(
         True,
         truth(),
-        "a version whose folder has become another one (a link was swapped, or it was removed and "
-        "made again) is loaded anew under its number; else what was loaded goes on with a warning, "
-        "as in TensorFlow Serving",
+        "load a version anew under its number if its folder has been replaced (a link was swapped, "
+        "or the folder was removed and made again); otherwise warn, and keep serving the loaded "
+        "one, as TensorFlow Serving",
     )
     servable_versions_always_present: bool = setting(
         True,
         truth(),
-        "a base path in which there is no version any more ends nothing: what is served goes on",
+        "keep serving the loaded versions if the base path no longer contains any",
     )
     retry_all_load_errors: bool = setting(
-        False, truth(), "attempt a load again whatever the reason"
+        False, truth(), "attempt a load again whatever the reason of the failure"
     )
     gpu_memory_fraction: float = setting(
         0.0,
         number(0, 1),
-        "of a GPU's memory, at most for each version; 0 sets no limit",
+        "the share of a GPU's memory that each version may use; 0 sets no limit",
     )
     op_libraries: tuple[str, ...] = setting(
         (),

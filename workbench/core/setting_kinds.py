@@ -54,25 +54,39 @@ class Kind:
 
 @dataclass(frozen=True)
 class Setting:
-    """One declared setting; `meaning` is a phrase for readers, `changeable` whether a model that is
-    served may get another value."""
+    """One declared setting.
+
+    Attributes:
+        meaning: a phrase for readers.
+        changeable: whether a model that is served may get another value.
+        secret: whether neither `repr` nor an error shows the value.
+    """
 
     kind: Kind
     meaning: str
     changeable: bool = False
+    secret: bool = False
+
+    def check(self, name: str, value: Any, what: str = "Setting") -> Any:
+        """The value as it is kept; raises as `Kind.check` does, without the value of a secret."""
+        if self.secret and not self.kind.accepts(value):
+            raise invalid_argument(f"{what} {name!r} must be {self.kind.allowed}; it is not shown")
+        return self.kind.check(name, value, what)
 
 
 _REQUIRED = object()
 
 
-def setting(default: Any, kind: Kind, meaning: str, *, changeable: bool = False) -> Any:
+def setting(
+    default: Any, kind: Kind, meaning: str, *, changeable: bool = False, secret: bool = False
+) -> Any:
     """A dataclass field that is a setting; a callable `default` makes the default each time."""
-    metadata = {_KEY: Setting(kind, meaning, changeable)}
+    metadata = {_KEY: Setting(kind, meaning, changeable, secret)}
     if default is _REQUIRED:
         return field(metadata=metadata)
     if callable(default):
-        return field(default_factory=default, metadata=metadata)
-    return field(default=default, metadata=metadata)
+        return field(default_factory=default, metadata=metadata, repr=not secret)
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
 def required(kind: Kind, meaning: str) -> Any:
@@ -93,7 +107,7 @@ def check_fields(made: Any, what: str = "Setting") -> None:
     """
     for name, declared in settings_of(type(made)).items():
         value = getattr(made, name)
-        kept = declared.kind.check(name, value, what)
+        kept = declared.check(name, value, what)
         if kept is not value:
             object.__setattr__(made, name, kept)
 

@@ -1,12 +1,12 @@
 """The serving kernel: a Jupyter kernel that supervises a server process.
 
 JupyterLab lists it, restarts it, shuts it down and attaches consoles to it, like any kernel. It
-holds no traffic: whatever runs in its console, the server process goes on answering. In a console
-`server` is the server and `wb` is the workbench.
+holds no traffic: the server process answers whatever runs in the console. In a console `server` is
+the server and `wb` is the workbench.
 
-Which server it is follows from its session's name (`JPY_SESSION_NAME`, which Jupyter keeps over
-restarts) or from `WORKBENCH_SERVER`; what is wanted of it from the file that
-`processes.jupyter_launcher` has left for that name.
+The server's name comes from the session's name (`JPY_SESSION_NAME`, which Jupyter keeps over
+restarts) or from `WORKBENCH_SERVER`. Its options come from the file that
+`processes.jupyter_launcher` has written for that name.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import asyncio
 import os
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,14 @@ from workbench.core.status import ServingError
 from workbench.processes import jupyter_launcher
 from workbench.processes.jupyter_launcher import JupyterLauncher
 from workbench.processes.lifetime import ProcessId, die_with
-from workbench.server.supervision.supervisor import Supervisor, SupervisorSpec
+from workbench.processes.server_options import StartRequest
+from workbench.server.supervision.supervisor import Supervisor
 
 _READY_SECONDS = 30.0
 
 
 class ServingKernel(IPythonKernel):  # type: ignore[misc]
-    """An IPython kernel with a server process to look after."""
+    """An IPython kernel that supervises a server process."""
 
     shell: Any
     implementation = "workbench"
@@ -42,24 +44,21 @@ class ServingKernel(IPythonKernel):  # type: ignore[misc]
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._name = _server_name()
-        self._supervisor = Supervisor(self._spec())
+        self._supervisor = Supervisor(self._request())
         self._started = threading.Event()
         self._shutting_down = False
         self._terminate = signal.signal(signal.SIGTERM, self._on_sigterm)
         # Jupyter wants an answer from a new kernel sooner than a server process can start.
         threading.Thread(target=self._start, name="start-server", daemon=True).start()
 
-    def _spec(self) -> SupervisorSpec:
-        wanted = jupyter_launcher.wanted(self._name)
-        # Who has an owner ends with it; who has none is kept running by the Jupyter Server.
-        keeper = None if wanted.get("owner") else os.environ.get("JPY_PARENT_PID")
-        return SupervisorSpec.from_json(
-            {
-                "name": self._name,
-                **wanted,
-                "kernel_id": _kernel_id(),
-                "keeper": None if keeper is None else ProcessId.of(int(keeper)),
-            }
+    def _request(self) -> StartRequest:
+        request = jupyter_launcher.read_request(self._name)
+        # A server with an owner ends with it. The Jupyter Server keeps any other running.
+        keeper = None if request.owner else os.environ.get("JPY_PARENT_PID")
+        return replace(
+            request,
+            kernel_id=_kernel_id(),
+            keeper=None if keeper is None else ProcessId.of(int(keeper)),
         )
 
     def _start(self) -> None:
@@ -75,25 +74,27 @@ class ServingKernel(IPythonKernel):  # type: ignore[misc]
             self._started.set()
 
     def _end_together(self) -> None:
-        """A server that ends of itself (asked to over its control plane, or idle for long enough)
-        takes its kernel along. Jupyter has to do it: a kernel that just exits is started again."""
+        """End the kernel when its server has ended by itself: over its control plane, or idle.
+        Jupyter has to end it, because it starts a kernel again that just exits."""
         self._supervisor.ended.wait()
-        spec = self._supervisor.spec
-        if self._shutting_down or spec.kernel_id is None:
+        request = self._supervisor.request
+        if self._shutting_down or request.kernel_id is None:
             return
-        if spec.keeper is None:
+        if request.keeper is None:
             jupyter_launcher.forget(self._name)
-            # Whoever started it would remove this, but may have been killed.
+            # The process that started it would remove this, but may have been killed.
             IPKernelApp.instance().cleanup_connection_file()
             os._exit(0)
         try:
-            JupyterLauncher.of_server(spec.keeper.pid).shut_down(spec.kernel_id)
+            JupyterLauncher.of_server(request.keeper.pid).shut_down(request.kernel_id)
         except ServingError as error:
-            self.log.warning("The server has ended and its kernel stays: %s", error)
+            self.log.warning(
+                "The server has ended, but its kernel could not be shut down: %s", error
+            )
 
     def _on_sigterm(self, number: int, frame: Any) -> None:
-        """Jupyter sends SIGTERM half way through the time it gives a kernel to shut down; ours is
-        needed for the requests that are still being answered."""
+        """Ignore SIGTERM during a shutdown: Jupyter sends it after half of the time that a kernel
+        has to shut down, and requests may still be answered in the other half."""
         if not self._shutting_down:
             signal.signal(number, self._terminate or signal.SIG_DFL)
             os.kill(os.getpid(), number)
@@ -104,7 +105,7 @@ class ServingKernel(IPythonKernel):  # type: ignore[misc]
         return await super().do_execute(*args, **kwargs)
 
     async def do_shutdown(self, restart: bool) -> Any:
-        """End the server process; before a restart, keep what the next one goes on with."""
+        """End the server process; before a restart, keep the files that the next one needs."""
         self._shutting_down = True
         await asyncio.to_thread(self._supervisor.stop, restart)
         if not restart:
@@ -114,7 +115,7 @@ class ServingKernel(IPythonKernel):  # type: ignore[misc]
 
 
 class ServingKernelApp(IPKernelApp):  # type: ignore[misc]
-    """Ends with its parent, as any kernel does, but leaves no connection file."""
+    """Ends with its parent, as any kernel does, and removes its connection file."""
 
     def init_poller(self) -> None:
         parent = ProcessId.of(os.getppid())
@@ -130,17 +131,17 @@ def _server_name() -> str:
         # A session's "name" arrives joined to the folder that the kernel was started in.
         named = Path(os.environ.get("JPY_SESSION_NAME", "")).name
     try:
-        if jupyter_launcher.spec_path(named).exists():
+        if jupyter_launcher.request_path(named).exists():
             return named
     except ServingError:
-        pass  # A notebook's name, say, which no server can have.
-    # Started by hand, from the launcher: a server without models, under a name of its own that
-    # it has again after a restart.
+        pass  # The name of a notebook, for example, which no server can have.
+    # Started by hand, from JupyterLab's launcher: a server without models, whose name stays the
+    # same after a restart.
     return f"server-{_kernel_id()[:8]}"
 
 
 def _kernel_id() -> str:
-    """The part of the connection file's name that Jupyter knows the kernel by."""
+    """The kernel's id, which is part of the connection file's name."""
     app = IPKernelApp.instance()
     return Path(app.connection_file).stem.removeprefix("kernel-")
 

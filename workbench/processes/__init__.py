@@ -1,12 +1,14 @@
 """Starting, finding, watching and ending the processes of a server.
 
-`paths` says where a server keeps its files, `registry` lists the running servers. A `launcher`
-starts a server: as a subprocess, as a Jupyter kernel (`jupyter_launcher`), or through
-`jupyter_client` (`kernel_launcher`). `lifetime` ends processes with their owner, `limits` bounds
+`server_options` declares every option that a server is started with. `paths` says where a server
+keeps its files, `registry` lists the running servers. A `launcher` starts a server: as a
+subprocess, as a Jupyter kernel (`jupyter_launcher`), or through `jupyter_client`
+(`kernel_launcher`). `lifetime` ends processes with their owner, `limits` bounds
 their memory, `descriptors` their open files. `hosts` lists the names that a server answers to.
 """
 
 __all__ = [
+    "server_options",
     "paths",
     "registry",
     "launcher",

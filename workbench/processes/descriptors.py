@@ -1,16 +1,16 @@
-"""As many file descriptors as the system lets this process have."""
+"""The limit of open file descriptors, raised as far as the system allows."""
 
 from __future__ import annotations
 
 import resource
 
 _WANTED = 65_536
-# For workers' lanes, control channels, files and bodies; the rest is for connections.
+# Descriptors for workers' lanes, control channels, files and bodies. The rest is for connections.
 _OWN = 512
 
 
 def raise_limit() -> int:
-    """Raise the soft limit; the limit of descriptors there is then."""
+    """Raise the soft limit; returns the number of descriptors that this process may have."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _WANTED if hard == resource.RLIM_INFINITY else min(hard, _WANTED)
     if soft != resource.RLIM_INFINITY and soft < most:
@@ -20,5 +20,5 @@ def raise_limit() -> int:
 
 
 def connections_for(descriptors: int, wanted: int) -> int:
-    """How many of the connections that are `wanted` there can be with so many descriptors."""
+    """The number of connections, at most `wanted`, that so many descriptors allow."""
     return max(1, min(wanted, descriptors - _OWN))

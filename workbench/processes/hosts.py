@@ -1,4 +1,4 @@
-"""Names that a server may be called by, besides those of loopback."""
+"""Host names that a server accepts besides those of loopback."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:
 
 
 def host_names(value: Any, setting: str = "allowed_hosts") -> tuple[str, ...]:
-    """The names in `value`, a list of strings; ``"*"`` among them stands for any name.
+    """Check a list of host names; ``"*"`` among them means any name.
 
-    A name is what stands in a Host header, without its port: ``hub.example.org``, ``10.0.0.7`` or
+    A name is that of a Host header, without its port: ``hub.example.org``, ``10.0.0.7`` or
     ``[fd00::7]``.
 
     Raises:

@@ -1,9 +1,9 @@
-"""Starting a server as a Jupyter kernel, so that JupyterLab lists it by the server's name.
+"""Starts a server as a Jupyter kernel, so JupyterLab lists it under the server's name.
 
-What is wanted of the server is left in a private file under the server's name; the kernel reads it,
-also when Jupyter restarts it. Started through the Jupyter Server that the caller lives under, the
-kernel belongs to that server and outlives the caller's own kernel. Without a Jupyter Server (an
-editor's notebook, nbconvert) `processes.kernel_launcher` starts the same kernel.
+The start request is written to a private file named after the server. The kernel reads the file,
+also when Jupyter restarts the kernel. A kernel that was started through the caller's own Jupyter
+Server belongs to that server and outlives the caller's kernel. Where there is no Jupyter Server (an
+editor's notebook, nbconvert), `processes.kernel_launcher` starts the same kernel.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,56 +23,59 @@ import orjson
 
 from workbench.core.status import Code, ServingError, not_found, unavailable
 from workbench.processes import paths, registry
+from workbench.processes.server_options import ServerOptions, StartRequest
 
 KERNEL_NAME = "workbench-serving"
 START_SECONDS = 60.0
 _REQUEST_SECONDS = 20.0
 
 
-def spec_path(name: str) -> Path:
-    """Where the wishes for a server of that name are left."""
+def request_path(name: str) -> Path:
+    """The file with the start request of the server `name`."""
     return paths.runtime_folder() / f"wb-wanted-{paths.check_name(name)}.json"
 
 
 def _failure_path(name: str) -> Path:
-    return spec_path(name).with_suffix(".failed")
+    return request_path(name).with_suffix(".failed")
 
 
-def wanted(name: str) -> dict[str, Any]:
-    """What a launcher has asked of the server `name`; {} where nobody has."""
+def read_request(name: str) -> StartRequest:
+    """The start request of the server `name`; one with default options if there is none."""
     try:
-        data: dict[str, Any] = orjson.loads(spec_path(name).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return data
+        return StartRequest.from_bytes(request_path(name).read_bytes())
+    except (OSError, ValueError, KeyError, TypeError):
+        return StartRequest(ServerOptions(name))
 
 
 def report_failure(name: str, error: ServingError) -> None:
-    """Tell the launcher, who cannot see the kernel's own output, why there is no server."""
+    """Report to the launcher why there is no server; it cannot see the kernel's output."""
     data = {"code": error.code.name, "message": error.message}
     paths.write_private(_failure_path(name), orjson.dumps(data))
 
 
-def leave_wishes(name: str, spec: Mapping[str, Any]) -> None:
-    """Leave what is asked of the server `name` where its kernel looks for it."""
+def write_request(request: StartRequest) -> None:
+    """Write a start request to the file that the server's kernel reads."""
+    name = request.options.name
     _failure_path(name).unlink(missing_ok=True)
-    paths.write_private(spec_path(name), orjson.dumps(dict(spec)))
+    paths.write_private(request_path(name), request.to_bytes())
 
 
 def forget(name: str) -> None:
-    """The server is not wanted any more."""
-    spec_path(name).unlink(missing_ok=True)
+    """Remove the start request of the server `name`."""
+    request_path(name).unlink(missing_ok=True)
     _failure_path(name).unlink(missing_ok=True)
 
 
 def wait_for_entry(
     name: str, kernel_id: str, check: Callable[[], None] = lambda: None
 ) -> registry.Entry:
-    """The entry that a kernel makes when its server has started; `check` is called while it has
-    not, and may raise.
+    """Wait for the registry entry that a kernel writes when its server has started.
+
+    Args:
+        check: called again and again while there is no entry; it may raise.
 
     Raises:
-        ServingError: the kernel's own reason why there is no server, or DEADLINE_EXCEEDED.
+        ServingError: the reason that the kernel reported, or DEADLINE_EXCEEDED.
     """
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
@@ -103,11 +107,10 @@ class JupyterLauncher:
 
     @classmethod
     def of_this_process(cls) -> JupyterLauncher:
-        """Through the Jupyter Server that this process's kernel belongs to.
+        """A launcher for the Jupyter Server that this process's kernel belongs to.
 
         Raises:
-            ServingError: NOT_FOUND, there is none, or it has no serving kernel; the message says
-                which.
+            ServingError: NOT_FOUND, there is none, or it has no serving kernel.
         """
         parent = os.environ.get("JPY_PARENT_PID")
         if parent is None:
@@ -116,7 +119,7 @@ class JupyterLauncher:
 
     @classmethod
     def of_server(cls, pid: int) -> JupyterLauncher:
-        """Through the running Jupyter Server with that pid; raises NOT_FOUND."""
+        """A launcher for the running Jupyter Server with that pid; raises NOT_FOUND."""
         from jupyter_server.serverapp import list_running_servers
 
         for server in list_running_servers(str(paths.runtime_folder())):
@@ -130,11 +133,11 @@ class JupyterLauncher:
         if KERNEL_NAME not in self._request("GET", "api/kernelspecs")["kernelspecs"]:
             raise not_found(f"the Jupyter Server has no kernel named {KERNEL_NAME}")
 
-    def launch(self, spec: Mapping[str, Any]) -> registry.Entry:
+    def launch(self, request: StartRequest) -> registry.Entry:
         """Start a kernel that supervises the server; see `processes.launcher.Launcher`."""
-        name = str(spec["name"])
-        # The kernel is the owner, and Jupyter the kernel's.
-        leave_wishes(name, {k: v for k, v in spec.items() if k != "owner"})
+        name = request.options.name
+        # The server ends with its kernel, and the kernel with the Jupyter Server.
+        write_request(replace(request, owner=None))
         session = {
             "name": name,
             "path": f"workbench-{name}",
@@ -152,7 +155,7 @@ class JupyterLauncher:
             raise
 
     def shut_down(self, kernel_id: str) -> None:
-        """Shut a kernel down, so that Jupyter does not start it again; gone already is fine."""
+        """Shut a kernel down for good; nothing happens if it is gone already."""
         try:
             self._request("DELETE", f"api/kernels/{kernel_id}")
         except ServingError as error:
@@ -166,7 +169,7 @@ class JupyterLauncher:
             method=method,
             headers={"Authorization": f"token {self._token}", "Content-Type": "application/json"},
         )
-        # A proxy set for the outside world has no business with this machine's own server.
+        # A proxy for the outside world cannot reach this machine's own server.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=_REQUEST_SECONDS) as response:
@@ -174,7 +177,7 @@ class JupyterLauncher:
         except urllib.error.HTTPError as error:
             with error:
                 if error.code == 404:
-                    raise not_found(f"The Jupyter Server knows no {path}") from None
+                    raise not_found(f"The Jupyter Server has no {path}") from None
                 raise unavailable(
                     f"The Jupyter Server refused {method} {path}: {error.code} {error.reason}"
                 ) from None

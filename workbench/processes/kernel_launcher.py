@@ -1,8 +1,8 @@
-"""Starting a serving kernel without a Jupyter Server, through `jupyter_client`.
+"""Starts a serving kernel without a Jupyter Server, through `jupyter_client`.
 
 An editor's notebook, `jupyter console` or nbconvert has kernels but no Jupyter Server. The serving
-kernel is then a child of the caller's own kernel, and ends with it; `jupyter console --existing`
-attaches to it like to any kernel.
+kernel is then a child of the caller's kernel and ends with it. `jupyter console --existing`
+attaches to it as to any kernel.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import subprocess
 import tempfile
 import threading
 import uuid
-from collections.abc import Mapping
 from concurrent.futures import Future
-from typing import IO, Any
+from typing import IO
 
 from workbench.core.status import not_found, unavailable
 from workbench.processes import jupyter_launcher, paths, registry
 from workbench.processes.jupyter_launcher import KERNEL_NAME
+from workbench.processes.server_options import StartRequest
 
 
 class KernelLauncher:
@@ -35,12 +35,12 @@ class KernelLauncher:
         if KERNEL_NAME not in KernelSpecManager().find_kernel_specs():
             raise not_found(f"Jupyter has no kernel named {KERNEL_NAME} here")
 
-    def launch(self, spec: Mapping[str, Any]) -> registry.Entry:
+    def launch(self, request: StartRequest) -> registry.Entry:
         """Start a kernel that supervises the server, and wait until it can be reached."""
-        name = str(spec["name"])
+        name = request.options.name
         kernel_id = str(uuid.uuid4())
-        # With an owner in its wishes the kernel knows that nobody would start it again.
-        jupyter_launcher.leave_wishes(name, spec)
+        # The owner in the request tells the kernel that nobody would start it again.
+        jupyter_launcher.write_request(request)
         started: Future[subprocess.Popen[bytes]] = Future()
         with tempfile.TemporaryFile() as output:
             threading.Thread(
@@ -66,8 +66,10 @@ class KernelLauncher:
 async def _live(
     name: str, kernel_id: str, output: IO[bytes], started: Future[subprocess.Popen[bytes]]
 ) -> None:
-    """A kernel's whole life, after which neither a zombie nor a connection file is left. It has an
-    event loop and a thread of its own, as the caller's may be running or may not exist."""
+    """Run a kernel to its end, and leave neither a zombie nor a connection file.
+
+    It runs in an event loop and a thread of its own: the caller's loop may be running or missing.
+    """
     from jupyter_client.manager import AsyncKernelManager
 
     manager = AsyncKernelManager(
@@ -93,4 +95,4 @@ def _check_alive(process: subprocess.Popen[bytes], output: IO[bytes]) -> None:
     if process.poll() is not None:
         output.seek(0)
         said = output.read()[-4000:].decode(errors="replace").strip()
-        raise unavailable(f"The serving kernel ended: {said or 'it said nothing'}")
+        raise unavailable(f"The serving kernel ended: {said or 'it printed nothing'}")

@@ -1,7 +1,7 @@
-"""Starting a server from wherever a person is: a launcher makes a supervisor somewhere.
+"""Launchers start a server by starting its supervisor, in the place that fits the caller.
 
 `SubprocessLauncher` works everywhere: scripts, terminals, VS Code, Colab. In JupyterLab the
-supervisor is a Jupyter kernel instead, so that JupyterLab lists it and can restart it.
+supervisor is a Jupyter kernel instead, so JupyterLab lists it and can restart it.
 """
 
 from __future__ import annotations
@@ -12,35 +12,35 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from typing import Any, Protocol
 
 import orjson
 
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.processes import registry
+from workbench.processes.server_options import StartRequest
 
 START_SECONDS = 60.0
 
 
 class Launcher(Protocol):
-    """`spec` is a supervisor's specification as plain data (`name`, `models`, `owner` ...)."""
+    """Starts a supervisor somewhere."""
 
-    def launch(self, spec: Mapping[str, Any]) -> registry.Entry:
+    def launch(self, request: StartRequest) -> registry.Entry:
         """Start a server and wait until it can be reached.
 
         Raises:
-            ServingError: with the reason that the started process gave itself.
+            ServingError: with the reason that the started process reported.
         """
         ...
 
 
 class SubprocessLauncher:
-    """The supervisor is a process of its own."""
+    """Starts the supervisor as a process of its own."""
 
-    command = (sys.executable, "-m", "workbench.server.supervision.supervisor")
+    command = (sys.executable, "-m", "workbench.server.supervision.supervisor_process")
 
-    def launch(self, spec: Mapping[str, Any]) -> registry.Entry:
+    def launch(self, request: StartRequest) -> registry.Entry:
         process = subprocess.Popen(
             list(self.command),
             stdin=subprocess.PIPE,
@@ -51,11 +51,11 @@ class SubprocessLauncher:
         assert process.stdin is not None
         assert process.stdout is not None
         with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
-            stdin.write(orjson.dumps(spec))
+            stdin.write(request.to_bytes())
         try:
             answer = _first_line(process, START_SECONDS)
         except BaseException:
-            # Interrupted or too slow: the supervisor ends its server itself.
+            # Interrupted or too slow. The supervisor ends its server by itself.
             process.terminate()
             raise
         finally:
@@ -63,14 +63,14 @@ class SubprocessLauncher:
         if "failed" in answer:
             process.wait(5)
             raise ServingError(Code[answer.get("code", "UNAVAILABLE")], answer["failed"])
-        return registry.find(str(spec["name"]))
+        return registry.find(request.options.name)
 
 
 _children: list[subprocess.Popen[bytes]] = []
 
 
 def reap_supervisors() -> None:
-    """Forget supervisors that have ended, so that none stays behind as a zombie."""
+    """Reap supervisors that have ended; without this they would stay as zombies."""
     _children[:] = [child for child in _children if child.poll() is None]
 
 
@@ -86,7 +86,7 @@ def _first_line(process: subprocess.Popen[bytes], timeout: float) -> dict[str, A
             )
         piece = os.read(process.stdout.fileno(), 65536)
         if not piece:
-            raise unavailable("The server's supervisor ended before it could say why")
+            raise unavailable("The server's supervisor ended without giving a reason")
         line += piece
     answer: dict[str, Any] = orjson.loads(line)
     return answer

@@ -1,7 +1,7 @@
-"""Watching processes so that nothing outlives its owner, and no one is mistaken for another.
+"""The identity of processes, and how a process ends with its owner.
 
-A pid alone is not an identity: it is used again. `ProcessId` adds the start time; `Watch`
-holds a pidfd, which stays true however often the pid is used again.
+A pid alone is not an identity, because the system uses it again. `ProcessId` adds the start time; a
+pidfd stays valid however often the pid is used again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _POLL_SECONDS = 0.2
 
 
 class ProcessId(NamedTuple):
-    """A process, told apart from a later one with the same pid by when it started."""
+    """A process: its pid, and the start time that tells it from a later process with that pid."""
 
     pid: int
     started: float
@@ -29,7 +29,7 @@ class ProcessId(NamedTuple):
 
     @classmethod
     def of(cls, pid: int) -> ProcessId | None:
-        """The process that has this pid now; None where there is none (a zombie is none)."""
+        """The process that has this pid now; None if there is none, or only a zombie."""
         if sys.platform == "linux":
             try:
                 with open(f"/proc/{pid}/stat", "rb") as file:
@@ -60,7 +60,7 @@ class ProcessId(NamedTuple):
         return ProcessId.of(self.pid) == self
 
     def kill(self, number: int = signal.SIGKILL) -> None:
-        """Signal this very process; nothing happens where it is gone already."""
+        """Signal exactly this process; nothing happens if it is gone already."""
         if self.alive():
             try:
                 os.kill(self.pid, number)
@@ -69,7 +69,7 @@ class ProcessId(NamedTuple):
 
 
 def wait_gone(process: ProcessId, timeout: float) -> bool:
-    """Wait up to `timeout` seconds for a process to end; whether it has."""
+    """Wait up to `timeout` seconds for a process to end; returns whether it has."""
     end = time.monotonic() + timeout
     while process.alive():
         if time.monotonic() >= end:
@@ -79,16 +79,16 @@ def wait_gone(process: ProcessId, timeout: float) -> bool:
 
 
 def become_subreaper() -> None:
-    """Adopt descendants whose parent has died, so that they are reaped and not left behind.
+    """Adopt descendants whose parent has died, to end and reap them.
 
-    Only Linux has this; elsewhere init adopts them.
+    Only Linux has this. Elsewhere init adopts them.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def reap(pid: int) -> int | None:
-    """The wait status of an ended child (or adopted descendant); None where it is not ours."""
+    """The wait status of an ended child or adopted descendant; None if it is neither."""
     try:
         found, status = os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
@@ -97,11 +97,14 @@ def reap(pid: int) -> int | None:
 
 
 def die_with(owner: ProcessId | int, last_words: Callable[[], Any] | None = None) -> None:
-    """End this process when `owner` ends: at once, from a thread, whatever else is going on.
+    """End this process as soon as `owner` ends, from a thread.
 
-    `owner` may be a pidfd that somebody opened for us. `last_words` is called first, bounded
-    by nothing but itself: keep it short. The exit is `os._exit`, which no `finally`, no
-    non-daemon thread and no hung native call can delay.
+    The exit is `os._exit`, which no `finally`, no non-daemon thread and no hung native call can
+    delay.
+
+    Args:
+        owner: a process, or a pidfd of it.
+        last_words: called before the exit. Nothing limits its time, so it must be short.
     """
 
     def watch() -> None:
@@ -134,14 +137,14 @@ def wait_for_end(process: ProcessId | int) -> None:
 
 
 def open_pidfd(process: ProcessId) -> int | None:
-    """A pidfd of exactly this process; None where the system has none or it has ended."""
+    """A pidfd of exactly this process; None if it has ended, or the system has no pidfds."""
     if not hasattr(os, "pidfd_open"):
         return None
     try:
         fd = os.pidfd_open(process.pid)
     except OSError:
         return None
-    # Between reading the pid and opening it, it may have become another process's.
+    # The pid may have been used again before it was opened.
     if process.alive():
         return fd
     os.close(fd)
@@ -149,7 +152,7 @@ def open_pidfd(process: ProcessId) -> int | None:
 
 
 def describe_exit(status: int | None) -> str:
-    """A wait status in words: ``exit code 1``, ``killed by SIGKILL``."""
+    """A wait status as a phrase: ``exit code 1``, ``killed by SIGKILL``."""
     if status is None:
         return "ended, its exit status is not known"
     code = os.waitstatus_to_exitcode(status)

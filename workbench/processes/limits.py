@@ -1,8 +1,8 @@
-"""Limiting the memory of a process: by a control group where we may make one, else by rlimit.
+"""Limits the memory of a process: by a control group if we may make one, else by an rlimit.
 
-Neither is everywhere, and an rlimit counts mappings, not memory: it leaves room for stacks and
-fragments and stops only what runs away. So whoever sets a limit also has to look at what the
-process takes; `Limit.how` says what else holds.
+Neither is available everywhere. An rlimit counts mappings, not memory: it leaves room for stacks
+and fragments, and stops only a process that grows without bound. So the caller must also watch the
+memory of the process; `Limit.how` says which limit the system enforces.
 """
 
 from __future__ import annotations
@@ -18,21 +18,20 @@ WATCHED = "watched"
 
 _ROOT = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
-# The allocator's arenas and the stacks of threads are mapped, and mostly never touched.
+# The allocator's arenas and the threads' stacks are mapped, but mostly never used.
 _MAPPED_AHEAD_BYTES = 256 * 2**20 + 16 * 2**20 * (os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A limit that holds: `how` is ``cgroup``, ``rlimit``, or ``watched`` (nothing but being
-    looked at)."""
+    """A limit in force; `how` is ``cgroup``, ``rlimit``, or ``watched`` (not by the system)."""
 
     bytes: int
     how: str
     group: Path | None = None
 
     def close(self) -> None:
-        """Remove the control group; its process has ended."""
+        """Remove the control group after its process has ended."""
         if self.group is not None:
             try:
                 self.group.rmdir()
@@ -47,11 +46,11 @@ def limit_memory(
     root: Path = _ROOT,
     own: Path = _OWN,
 ) -> Limit:
-    """Limit what a process may take from now on.
+    """Limit the memory that a process may take from now on.
 
     Args:
-        limit: bytes of memory of its own.
-        data: its private writable mappings now (`VmData`), in bytes; None: not known.
+        limit: its private memory, in bytes.
+        data: its private writable mappings now (`VmData`), in bytes; None: unknown.
     """
     group = _make_group(pid, limit, root, own)
     if group is not None:
@@ -62,8 +61,8 @@ def limit_memory(
 
 
 def _make_group(pid: int, limit: int, root: Path, own: Path) -> Path | None:
-    """A control group (version 2) below our own with the process in it, or None where memory is
-    not delegated to us."""
+    """A control group (version 2) below our own with the process in it, or None if the memory
+    controller is not delegated to us."""
     try:
         lines = own.read_text().splitlines()
     except OSError:
@@ -74,7 +73,7 @@ def _make_group(pid: int, limit: int, root: Path, own: Path) -> Path | None:
     parent = root / paths[0].lstrip("/")
     group = parent / f"workbench-{pid}"
     try:
-        # Without the controller in there, a child would have no `memory.max` to write to.
+        # Without this controller, a child group has no `memory.max`.
         if "memory" not in (parent / "cgroup.subtree_control").read_text().split():
             return None
         group.mkdir()

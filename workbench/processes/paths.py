@@ -1,8 +1,8 @@
-"""Where a server keeps its files: all under Jupyter's runtime folder, all private.
+"""The paths of a server's files: all private, and below Jupyter's runtime folder.
 
 <runtime>/workbench-NAME.json    the registry entry, mode 0600
-<runtime>/workbench-NAME/        mode 0700: desired state, log, models published from memory
-control.sock                     in that folder, or in one of /tmp where its path is too long
+<runtime>/workbench-NAME/        mode 0700: settings, log, models published from memory
+control.sock                     in that folder, or in a folder of /tmp if its path is too long
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from workbench.core.status import failed_precondition, invalid_argument
 
 SOURCE = Path(__file__).resolve().parents[2]
-"""The folder that this very package was imported from."""
+"""The folder that this package was imported from."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _NAME_CHARACTERS = 64
@@ -25,10 +25,10 @@ _SOCKET_PATH_BYTES = 103
 
 
 def check_name(name: str) -> str:
-    """The name itself.
+    """Check a server's name, and return it.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, it cannot be a file's name everywhere.
+        ServingError: INVALID_ARGUMENT, it cannot be a file's name on every system.
     """
     if not isinstance(name, str) or not _NAME.match(name):
         clean = clean_name(name) if isinstance(name, str) else ""
@@ -41,14 +41,14 @@ def check_name(name: str) -> str:
 
 
 def clean_name(text: str) -> str:
-    """The closest name to this text that `check_name` takes; empty where nothing of it is left."""
+    """The closest name to this text that `check_name` accepts; empty if there is none."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     dashed = re.sub(r"[^A-Za-z0-9._]+", "-", plain).lstrip("._-")
     return dashed[:_NAME_CHARACTERS].rstrip("._-")
 
 
 def runtime_folder() -> Path:
-    """Jupyter's runtime folder, made if need be."""
+    """Jupyter's runtime folder. It is made if it does not exist."""
     from jupyter_core.paths import jupyter_runtime_dir
 
     folder = Path(jupyter_runtime_dir())
@@ -65,7 +65,7 @@ def server_folder(name: str) -> Path:
 
 
 def killed_folder() -> Path:
-    """Where it is noted which servers were killed."""
+    """The folder with a note for each server that was killed."""
     return runtime_folder() / "workbench-killed"
 
 
@@ -74,8 +74,8 @@ def killed_path(name: str) -> Path:
 
 
 def resume_path(folder: str | os.PathLike[str]) -> Path:
-    """What a killed Jupyter kernel's server goes on with when Jupyter starts the kernel again;
-    there only while that is wanted."""
+    """The file that a Jupyter kernel's server is continued with when Jupyter starts the kernel
+    again. It exists only while the server is to be continued."""
     return Path(folder) / "resume.json"
 
 
@@ -83,7 +83,7 @@ def make_private(folder: Path) -> None:
     """Make a folder that only its user can enter.
 
     Raises:
-        ServingError: FAILED_PRECONDITION, it is there and belongs to somebody else.
+        ServingError: FAILED_PRECONDITION, it exists and belongs to another user.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     stat = folder.lstat()
@@ -95,7 +95,7 @@ def make_private(folder: Path) -> None:
 
 
 def socket_path(folder: Path) -> Path:
-    """Where the control socket of the server with that folder goes."""
+    """The path for the control socket of the server with that folder."""
     path = folder / "control.sock"
     if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES:
         return path
@@ -103,7 +103,7 @@ def socket_path(folder: Path) -> Path:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Replace a file's contents at once; only its user can read it, at every moment."""
+    """Replace a file's contents atomically. Only its user can read it, at every moment."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:

@@ -1,7 +1,7 @@
-"""The registry: one file a server, so that notebook, panel and terminal see the same servers.
+"""The registry: one file for each server, so notebook, panel and terminal see the same servers.
 
-An entry is as true as the processes it names: who reads the registry checks that they are
-alive, and removes what a killed server has left behind.
+An entry holds only while the processes that it names live. A reader checks that they are alive, and
+removes the files that a killed server has left behind.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ _PROCESSES = ("supervisor", "server", "owner", "keeper")
 
 @dataclass(frozen=True)
 class Entry:
-    """A server as the registry knows it.
+    """A running server as the registry describes it.
 
     Attributes:
         supervisor, server: its two processes.
         host, port: of the data plane (REST).
-        token: the data plane's bearer token; None where it asks for none.
+        token: the data plane's bearer token; None if it asks for none.
         socket: the control plane's socket file.
         folder: the server's private folder.
-        owner: the process it dies with; None where it is detached or is a Jupyter kernel.
-        kernel_id: the Jupyter kernel that supervises it, if one does.
+        owner: the process that it ends with; None if it is detached or is a Jupyter kernel.
+        kernel_id: the Jupyter kernel that supervises it, if there is one.
         keeper: the Jupyter Server that starts that kernel again when it dies.
         created: seconds since the epoch.
-        grpc_port: of the data plane (gRPC); None where there is none.
-        idle_seconds: after which it ends where nobody uses it; None: never.
+        grpc_port: of the data plane (gRPC); None if there is none.
+        idle_seconds: the time without a request after which it ends; None: never.
         allowed_hosts: names that callers may use besides loopback's (`processes.hosts`).
-        trouble: why the server process is not there, where it has died again and again.
+        trouble: why there is no server process, if it has ended repeatedly.
     """
 
     name: str
@@ -67,12 +67,12 @@ class Entry:
 
     @property
     def address(self) -> str:
-        """Where clients find it: the URL, or gRPC's address where there is no REST."""
+        """Where clients reach it: the URL, or gRPC's address if there is no REST."""
         return self.url if self.port else (self.grpc_address or "no port")
 
     @property
     def grpc_address(self) -> str | None:
-        """What a gRPC channel connects to, `host:port`."""
+        """The address for a gRPC channel, `host:port`; None if there is no gRPC."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return None if self.grpc_port is None else f"{host}:{self.grpc_port}"
 
@@ -80,7 +80,7 @@ class Entry:
         return f"Entry({self.name} at {self.url}, server pid {self.server.pid})"
 
     def alive(self) -> bool:
-        """Whether somebody looks after it: its supervisor restarts what else may be dead."""
+        """Whether its supervisor lives, which restarts its other processes."""
         return self.supervisor.alive()
 
     def to_bytes(self) -> bytes:
@@ -92,7 +92,7 @@ class Entry:
 
     @classmethod
     def from_bytes(cls, text: bytes) -> Entry:
-        """Raises ValueError or TypeError for what is no entry."""
+        """Raises ValueError, KeyError or TypeError if the text is not an entry."""
         data = orjson.loads(text)
         for name in _PROCESSES:
             if data[name] is not None:
@@ -108,7 +108,7 @@ def write(entry: Entry) -> None:
 
 
 def remove(entry: Entry) -> None:
-    """Remove all that a server keeps on disk: entry, socket, folder."""
+    """Remove all files of a server: entry, socket, folder."""
     paths.entry_path(entry.name).unlink(missing_ok=True)
     socket = Path(entry.socket)
     socket.unlink(missing_ok=True)
@@ -120,7 +120,7 @@ def remove(entry: Entry) -> None:
 
 @dataclass(frozen=True)
 class Killed:
-    """A server all of whose processes were killed, so that none could clean up.
+    """A server whose processes were all killed, so none could clean up.
 
     Attributes:
         models: the settings of the models it served, as the control plane takes them.
@@ -131,8 +131,8 @@ class Killed:
 
 
 def note_killed(entry: Entry) -> None:
-    """Note what is known of a killed server: whoever finds its remains removes them, and others
-    want to know of it, too. Notes are kept for a day."""
+    """Write a note about a killed server, because its first finder removes its files. Notes are
+    kept for a day."""
     try:
         wanted = orjson.loads((Path(entry.folder) / "desired.json").read_bytes())
         models = list(wanted["models"])
@@ -140,14 +140,14 @@ def note_killed(entry: Entry) -> None:
         models = []
     path = paths.killed_path(entry.name)
     note = {"entry": orjson.loads(entry.to_bytes()), "models": models}
-    # A full disk must not keep anybody from finding the servers that live.
+    # A full disk must not prevent readers from finding the servers that live.
     with contextlib.suppress(OSError):
         paths.make_private(path.parent)
         paths.write_private(path, orjson.dumps(note))
 
 
 def read_killed(name: str) -> Killed | None:
-    """What is known of a killed server; None where none of that name was killed."""
+    """The note about a killed server; None if no server of that name was killed."""
     path = paths.killed_path(name)
     try:
         if time.time() - path.stat().st_mtime > _KILLED_SECONDS:
@@ -163,21 +163,21 @@ def read_killed(name: str) -> Killed | None:
 
 
 def killed() -> list[Killed]:
-    """All servers that were killed of late and have not been started again, by name."""
+    """All servers that were killed within a day and not started again, by name."""
     found = (read_killed(path.stem) for path in sorted(paths.killed_folder().glob("*.json")))
     return [each for each in found if each is not None]
 
 
 def forget_killed(name: str) -> None:
-    """Nobody wants to hear of it any more."""
+    """Remove the note about a killed server."""
     paths.killed_path(name).unlink(missing_ok=True)
-    # The last one takes the folder along.
+    # The last note takes the folder along.
     with contextlib.suppress(OSError):
         paths.killed_folder().rmdir()
 
 
 def read(name: str) -> Entry | None:
-    """The entry of a server that is looked after; a stale one is removed."""
+    """The entry of a server whose supervisor lives; a stale entry is removed."""
     path = paths.entry_path(name)
     try:
         entry = Entry.from_bytes(path.read_bytes())
@@ -190,14 +190,14 @@ def read(name: str) -> Entry | None:
         return entry
     kept = entry.keeper is not None and entry.keeper.alive()
     if not entry.server.alive() and not kept:
-        # All were killed: nobody else is left to clean up.
+        # All of its processes were killed: no one else is left to clean up.
         note_killed(entry)
         remove(entry)
     return None
 
 
 def is_kept(name: str) -> bool:
-    """Whether a server is not looked after just now, but will be again."""
+    """Whether a server's supervisor has ended, but Jupyter will start it again."""
     try:
         entry = Entry.from_bytes(paths.entry_path(name).read_bytes())
     except (OSError, ValueError, TypeError, KeyError):
@@ -211,7 +211,7 @@ def is_kept(name: str) -> bool:
 
 
 def entries() -> list[Entry]:
-    """All servers that are looked after, oldest first."""
+    """All running servers, oldest first."""
     found = []
     for path in sorted(paths.runtime_folder().glob("workbench-*.json")):
         entry = read(path.stem.removeprefix("workbench-"))
@@ -224,14 +224,12 @@ def find(name: str) -> Entry:
     """The entry of a running server.
 
     Raises:
-        ServingError: NOT_FOUND, naming those that run; UNAVAILABLE, Jupyter is restarting it.
+        ServingError: NOT_FOUND, naming the running servers; UNAVAILABLE, Jupyter is restarting it.
     """
     entry = read(paths.check_name(name))
     if entry is None:
         if is_kept(name):
-            raise unavailable(
-                f"Server {name!r} is being restarted by Jupyter: it is back within some seconds"
-            )
+            raise unavailable(f"Jupyter is restarting server {name!r}: try again in a few seconds")
         running = ", ".join(e.name for e in entries()) or "none"
         raise not_found(f"No server named {name!r} is running (running: {running})")
     return entry

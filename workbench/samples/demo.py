@@ -49,9 +49,10 @@ def _run(output: Path, base: Path) -> int:
         answer = server.predict(digits.x_test[:1])
         assert isinstance(answer, np.ndarray)
         print(f"  {server.url}")
-        print(f"  the first test digit is a {digits.y_test[0]}; the model says {answer.argmax()}")
+        predicted = answer.argmax()
+        print(f"  the first test digit is a {digits.y_test[0]}; the model predicts {predicted}")
 
-        print(f"From here on a client sends {RATE:.0f} requests a second.")
+        print(f"From now on, a client sends {RATE:.0f} requests per second.")
         with (
             _step("Publishing version 2, smooth"),
             record(server, digits.x_test[:1], rate=RATE, title="smooth") as smooth,

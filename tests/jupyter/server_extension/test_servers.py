@@ -171,6 +171,7 @@ async def test_a_server_that_somebody_else_found_killed(
     before.supervisor.kill()
     before.server.kill()
     assert wait_gone(before.server, 10.0)
+    assert wait_gone(before.supervisor, 10.0)
     reap_supervisors()
     assert wb.servers() == []
 
@@ -308,8 +309,8 @@ async def test_an_experiment_under_way_is_cancelled(api: Api, jp_environ: None) 
         assert await api("POST", f"experiments/running/{number}/cancel") == (
             200,
             {
-                "message": "It ends when what it measures just now is measured; the server is put "
-                "back as it was."
+                "message": "The experiment ends after its current measurement, and restores the "
+                "server's settings."
             },
         )
         assert store.is_cancelled(number)

@@ -62,8 +62,8 @@ def test_a_full_disk_is_told_once_and_what_it_cost_in_the_end(tmp_path: Path) ->
             file.add(event(seq))
         assert (told, file.dropped) == (
             [
-                f"Events cannot be written to {path}: No space left on device. The server goes "
-                "on; what happens meanwhile is kept in memory only."
+                f"Events cannot be written to {path}: No space left on device. The server "
+                "continues, and keeps new events in memory only."
             ],
             3,
         )
@@ -149,8 +149,8 @@ def test_settings_that_cannot_be_kept_are_written_as_soon_as_they_can(tmp_path: 
     desired.retry()
     assert told == [
         f"The server's settings could not be written to {path}: No such file or directory. They "
-        "hold now, and are written as soon as that is possible; a server process that starts "
-        "before then knows the older ones."
+        "are in force, and are written as soon as possible; a server process that starts before "
+        "then has the older ones."
     ]
     folder.mkdir()
     desired.retry()

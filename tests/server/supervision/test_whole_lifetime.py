@@ -395,9 +395,9 @@ class QuickLauncher(SubprocessLauncher):
     command = (
         sys.executable,
         "-c",
-        "from workbench.server.supervision import supervisor; "
+        "from workbench.server.supervision import supervisor, supervisor_process; "
         "supervisor._RESTART_PAUSES = (0.0, 0.01); "
-        "supervisor.main()",
+        "supervisor_process.main()",
     )
 
 
@@ -414,7 +414,7 @@ def test_a_server_process_that_cannot_start_is_waited_for(house: House) -> None:
 
     def failed() -> int:
         found = re.match(
-            r"it has failed (\d+) times in a row, at last: ", house.entry.trouble or ""
+            r"it has failed (\d+) times in a row, most recently: ", house.entry.trouble or ""
         )
         assert found is not None, house.entry.trouble
         return int(found[1])

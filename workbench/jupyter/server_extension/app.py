@@ -1,4 +1,4 @@
-"""The extension as Jupyter Server sees it: its name, its settings, its routes."""
+"""The extension application of the Jupyter Server: its name, settings and routes."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ class WorkbenchExtension(ExtensionApp):
         False, help="Whether JupyterLab opens with the page of the labs.", config=True
     )
     control_seconds = Float(
-        2.0, help="Seconds that a model server has for an answer about itself.", config=True
+        2.0, help="Seconds that a model server has to answer a question about itself.", config=True
     )
     watch_seconds = Float(
         1.0,
-        help="Seconds between two looks at all model servers, while a page wants to know of them.",
+        help="Seconds between two looks at all model servers, while a page watches them.",
         config=True,
     )
     concurrency = Int(
         8,
-        help="How many questions to model servers are under way at the same time, and how many of "
-        "the deeds that take long (starting, loading, stopping).",
+        help="How many questions to model servers may run at a time, and how many long operations "
+        "(starting, loading, stopping).",
         config=True,
     )
 
     @default("notebooks_dir")
     def _default_notebooks_dir(self) -> str:
         package = Path(workbench.__file__).parent
-        # Part of the package where it is installed; beside it where it is developed.
+        # Inside the package if it is installed, beside it in a source tree.
         inside = package / "notebooks"
         return str(inside if inside.is_dir() else package.parent / "notebooks")
 
@@ -74,7 +74,7 @@ class WorkbenchExtension(ExtensionApp):
             self._rooms, self.control_seconds, self._is_given_up, lifecycle.tell
         )
         self._hub = Hub(lister, self.watch_seconds)
-        # What the page's own configuration tells the front end.
+        # The page's configuration, which the front end reads.
         page: dict[str, Any] = server.web_app.settings.setdefault("page_config_data", {})
         if self.open_dashboard:
             page["workbenchDashboard"] = "open"
@@ -100,5 +100,5 @@ class WorkbenchExtension(ExtensionApp):
         kernels: Any = getattr(self.serverapp, "kernel_manager", None)
         if entry.kernel_id in kernels:
             return bool(kernels.kernel_model(entry.kernel_id)["execution_state"] == "dead")
-        # One of ours that is not there any more is not started again; of others we do not know.
+        # A kernel of ours that is gone is not started again. Others we do not know.
         return entry.keeper == ProcessId.me()

@@ -1,4 +1,4 @@
-"""What all routes have in common: who may use them, where they block, and how they refuse."""
+"""The base of all routes: authorisation, threads for blocking calls, and errors as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from workbench.jupyter.server_extension import servable_folders
 from workbench.processes import paths
 
 RESOURCE = "workbench"
-"""The name under which authorisers know these routes."""
+"""The name of these routes for authorisers."""
 
 # As the data plane, but for two things. A precondition that fails is a conflict with the state of a
 # server, which pages tell from a malformed request. And what a model server failed at, or refused
@@ -45,10 +45,10 @@ T = TypeVar("T")
 
 
 class Rooms:
-    """Two sets of threads for what blocks: short questions never wait for long deeds.
+    """Two pools of threads for blocking calls: short questions never wait for long operations.
 
     Args:
-        asks, deeds: how many threads each has at most.
+        asks, deeds: the threads for questions, and for long operations.
     """
 
     def __init__(self, asks: int, deeds: int) -> None:
@@ -66,33 +66,33 @@ class Rooms:
 
     async def _run(self, pool: ThreadPoolExecutor, call: Callable[..., T], *args: Any) -> T:
         if self._closed:
-            # The Jupyter Server is ending, and whoever still asks with it.
+            # The Jupyter Server is ending, and its callers with it.
             raise asyncio.CancelledError
         return await asyncio.get_running_loop().run_in_executor(pool, call, *args)
 
     def close(self) -> None:
-        """Take nothing new; what runs is not waited for."""
+        """Accept no more calls, without waiting for those that run."""
         self._closed = True
         self._asks.shutdown(wait=False, cancel_futures=True)
         self._deeds.shutdown(wait=False, cancel_futures=True)
 
 
 def check_model(name: str) -> str:
-    """The name itself.
+    """Check a model's name, and return it.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, it cannot be a model's.
+        ServingError: INVALID_ARGUMENT, it cannot be used.
     """
     if not _MODEL.match(name):
         raise invalid_argument(
-            f"Model name {name[:80]!r} cannot be used: it needs 1 to 255 characters, no control "
-            "characters among them, and must not begin with a blank"
+            f"Model name {name[:80]!r} cannot be used: it needs 1 to 255 characters, none a "
+            "control character, and must not begin with a blank"
         )
     return name
 
 
 class Handler(APIHandler):
-    """A route whose refusals are JSON with a `code` and a `message`."""
+    """A route whose errors are JSON with a `code` and a `message`."""
 
     auth_resource = RESOURCE
 
@@ -102,26 +102,26 @@ class Handler(APIHandler):
         return rooms
 
     def finish(self, chunk: Any = None) -> Any:
-        """End the answer; pages get versions in it exactly."""
+        """End the answer. Version numbers in it keep all of their digits."""
         return super().finish(exact(chunk) if isinstance(chunk, dict) else chunk)
 
     async def news(self) -> None:
-        """Something has been done: tell all pages, and who listens to events, what has changed."""
+        """Report a change to all pages and event listeners."""
         await self.settings["workbench_hub"].look()
 
     async def ask(self, call: Callable[..., T], *args: Any) -> T:
         return await self.rooms.ask(call, *args)
 
     def find_folder(self, path: Any) -> Path:
-        """The folder that the browser means; blocks, and raises what `folders.resolve` does."""
+        """The folder that the browser names. Blocks; raises as `servable_folders.resolve` does."""
         root = getattr(self.contents_manager, "root_dir", None)
         return servable_folders.resolve(path, root, self.settings["workbench_folders"])
 
     def body(self, *allowed: str) -> dict[str, Any]:
-        """The request's JSON object; {} where there is none.
+        """The request's JSON object; {} if there is none.
 
         Raises:
-            ServingError: INVALID_ARGUMENT, it is no object, or has other fields than `allowed`.
+            ServingError: INVALID_ARGUMENT, it is not an object, or has fields besides `allowed`.
         """
         data = self.get_json_body()
         if data is None:
@@ -150,7 +150,7 @@ class Handler(APIHandler):
             self.set_status(_STATUS[error.code])
             self.finish({"code": error.code.name, "message": error.message})
         else:
-            # Jupyter Server names the status and keeps an exception's own words in its log.
+            # Jupyter Server names the status, and keeps the exception's text in its log.
             super().write_error(status_code, **kwargs)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
@@ -159,5 +159,5 @@ class Handler(APIHandler):
 
 
 def check_server(name: str) -> str:
-    """The name itself; raises INVALID_ARGUMENT where it cannot be a server's."""
+    """Check a server's name, and return it; raises INVALID_ARGUMENT."""
     return paths.check_name(name)

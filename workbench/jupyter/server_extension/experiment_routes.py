@@ -1,11 +1,11 @@
-"""The routes over experiments: what was measured, what is being measured, and how to end that.
+"""The routes of experiments.
 
-    GET    workbench/api/experiments                      what was measured, and what is under way
-    GET    workbench/api/experiments/NUMBER               what one found, with its figure
+    GET    workbench/api/experiments                      the saved and the running experiments
+    GET    workbench/api/experiments/NUMBER               a saved experiment, with its figure
     POST   workbench/api/experiments/running/NUMBER/cancel
 
-They read the store alone; an experiment runs in a notebook's kernel or in a terminal, and is asked
-through the store to end.
+They only use the store. An experiment runs in a notebook's kernel or in a terminal; the request to
+cancel it goes through the store.
 """
 
 from __future__ import annotations
@@ -26,16 +26,19 @@ from workbench.jupyter.server_extension.base_handler import Handler, check_model
 _AT_MOST = 1000
 _LARGEST = 2**63 - 1
 _FACE_SECONDS = 60.0
-_CANCELLED = "It ends when what it measures just now is measured; the server is put back as it was."
+_CANCELLED = (
+    "The experiment ends after its current measurement, and restores the server's settings."
+)
 
 
 class ExperimentsHandler(Handler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """What was measured (of `model`), latest first: ``{"experiments": [...]}``, each with
-        `number`, `kind`, `model`, `saved_at` (seconds since the epoch) and `summary`; and what is
-        under way, `running`: each with `number` (another than it will have when it is kept),
+        """The experiments (with `model`): ``{"experiments": [...], "running": [...]}``.
+
+        Saved ones, latest first, have `number`, `kind`, `model`, `saved_at` (seconds since the
+        epoch) and `summary`. Running ones have `number` (not the one under which they are saved),
         `kind`, `model`, `server`, `started_at`, `told_at`, `text`, `share` (from 0 to 1, or None)
         and `cancelled`."""
         model = self.get_query_argument("model", None)
@@ -55,9 +58,9 @@ class ExperimentHandler(Handler):
     @web.authenticated
     @authorized
     async def get(self, number: str) -> None:
-        """What an experiment found, see `experiments.face`; 404 where there is none."""
+        """The result of an experiment, see `experiments.face`; 404 if there is none."""
         known = _number(number)
-        # Before a process is started for it.
+        # Refuse an unknown one before a process is started for it.
         await self.ask(_about, known)
         self.finish(await _face(known))
 
@@ -66,7 +69,7 @@ class CancelHandler(Handler):
     @web.authenticated
     @authorized
     async def post(self, number: str) -> None:
-        """Have an experiment end at the next place where it can; 404 where it is over."""
+        """Ask an experiment to end after its current measurement; 404 if it has ended."""
         self.body()
         await self.ask(_cancel, _number(number))
         self.finish({"message": _CANCELLED})
@@ -75,7 +78,7 @@ class CancelHandler(Handler):
 def _number(text: str) -> int:
     number = int(text)
     if number > _LARGEST:
-        raise invalid_argument(f"{text[:40]} is no experiment's number")
+        raise invalid_argument(f"{text[:40]} is not the number of an experiment")
     return number
 
 
@@ -90,7 +93,7 @@ def _cancel(number: int) -> None:
 
 
 async def _face(number: int) -> dict[str, Any]:
-    # In a process of its own: matplotlib is large, slow to import and at home in one thread.
+    # In a process of its own: matplotlib is large, slow to import, and not thread-safe.
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -112,7 +115,7 @@ async def _face(number: int) -> dict[str, Any]:
                 process.kill()
             await process.wait()
     if process.returncode not in (0, 1) or not out:
-        # Its own words are in the Jupyter Server's log.
+        # Its error text is in the Jupyter Server's log.
         raise web.HTTPError(500)
     answer: dict[str, Any] = orjson.loads(out)
     if process.returncode:

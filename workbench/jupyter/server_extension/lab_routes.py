@@ -1,11 +1,11 @@
-"""The routes of the labs: which there are, which were run, and a copy of one to work on.
+"""The routes of the labs.
 
-    GET    workbench/api/labs          all labs in order, with how far each was run
-    POST   workbench/api/labs          a lab's path, which is put there if it has to be
-    POST   workbench/api/quickstart    the quickstart notebook's path
+    GET    workbench/api/labs          all labs in order, with the progress in each
+    POST   workbench/api/labs          the path of a lab, which is copied there if need be
+    POST   workbench/api/quickstart    the path of the quickstart notebook
 
-The notebooks that come with the package are never written to; the reader works on copies among the
-files that the Jupyter Server shows.
+The notebooks of the package are never changed. The reader works on copies among the files that the
+Jupyter Server shows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from workbench.jupyter.server_extension.base_handler import Handler
 from workbench.samples import labs
 from workbench.samples.labs import QUICKSTART
 
-# Where a lab lies in a clone of the project, and where `workbench lab` puts it.
+# The folder of labs in a clone of the project, and that of `workbench lab`.
 _FOLDER = "notebooks"
 
 
@@ -35,7 +35,7 @@ class _Labs(Handler):
         return folder
 
     async def place(self, name: str) -> str | None:
-        """Where the user has a lab; None where there is no copy yet."""
+        """The path of the user's copy of a lab; None if there is none."""
         contents: Any = self.contents_manager
         for path in (f"{_FOLDER}/{name}", name):
             if await ensure_async(contents.file_exists(path)):
@@ -43,8 +43,8 @@ class _Labs(Handler):
         return None
 
     async def provide(self, name: str, path: str) -> None:
-        """Answer with a lab's path: 200 where the user has it already, which is left as it is; 201
-        where it has been put at `path`."""
+        """Answer with a lab's path: 200 with that of the user's copy, or 201 with `path`, to which
+        the lab has been copied."""
         found = await self.place(name)
         if found is not None:
             self.finish({"path": found})
@@ -65,12 +65,12 @@ class LabsHandler(_Labs):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """``{"labs": [...]}``: of each `name`, `title`, `idea`, `path` (null where the user has no
+        """``{"labs": [...]}``, each with `name`, `title`, `idea`, `path` (null if the user has no
         copy) and `state`, as in `labs.State`."""
         self.finish({"labs": [await self._one(lab) for lab in await self.ask(self._shipped)]})
 
     def _shipped(self) -> list[dict[str, Any]]:
-        """All as they come with the package."""
+        """All labs of the package, none of them run."""
         folder = self.shipped
         ideas = labs.ideas(folder)
         return [
@@ -85,13 +85,13 @@ class LabsHandler(_Labs):
         ]
 
     async def _one(self, lab: dict[str, Any]) -> dict[str, Any]:
-        """A lab with how far the user's copy was run."""
+        """A lab with the state of the user's copy."""
         path = await self.place(lab["name"])
         if path is None:
             return lab
         contents: Any = self.contents_manager
         about = await ensure_async(contents.get(path, content=False))
-        # One that was run holds pictures: it is read again only after it was saved again.
+        # A lab that was run holds pictures: it is read again only if it was saved again.
         known: dict[str, tuple[Any, labs.State]] = self.settings["workbench_labs_read"]
         saved = about["last_modified"]
         if path not in known or known[path][0] != saved:
@@ -109,8 +109,8 @@ class LabsHandler(_Labs):
     @web.authenticated
     @authorized
     async def post(self) -> None:
-        """See to it that the lab `name` lies in the user's files: ``{"path": ...}``; 201 where it
-        has been put there, into the folder ``notebooks``."""
+        """Copy the lab `name` into the user's folder ``notebooks`` if they have no copy:
+        ``{"path": ...}``, with 201 if it was copied."""
         name = self.body("name").get("name")
         if not isinstance(name, str):
             raise invalid_argument("'name' must name a lab")
@@ -123,8 +123,8 @@ class QuickstartHandler(_Labs):
     @web.authenticated
     @authorized
     async def post(self) -> None:
-        """See to it that the quickstart lies in the user's files: ``{"path": ...}``; 201 where it
-        has been put at their root."""
+        """Copy the quickstart to the root of the user's files if they have no copy:
+        ``{"path": ...}``, with 201 if it was copied."""
         await self.provide(QUICKSTART, QUICKSTART)
 
 

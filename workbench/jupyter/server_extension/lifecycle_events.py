@@ -1,4 +1,4 @@
-"""What happens to servers and versions, as events of the Jupyter Server (`jupyter_events`)."""
+"""Changes of servers and versions, as events of the Jupyter Server (`jupyter_events`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Servers = Sequence[Mapping[str, Any]]
 
 
 class Lifecycle:
-    """Emits what has changed between one look at all servers and the next.
+    """Emits an event for each change between one look at all servers and the next.
 
     Args:
         events: the Jupyter Server's event logger, with the schema registered.
@@ -24,7 +24,7 @@ class Lifecycle:
         self._before: Servers | None = None
 
     def tell(self, servers: Servers) -> None:
-        """All servers have been looked at; what there was at the first look is no news."""
+        """Emit the changes since the last call; the first call emits nothing."""
         before, self._before = self._before, servers
         if before is not None:
             for event in changes(before, servers):
@@ -32,7 +32,7 @@ class Lifecycle:
 
 
 def changes(before: Servers, after: Servers) -> Iterator[dict[str, Any]]:
-    """What has happened between two looks, as the schema's events."""
+    """The changes between two looks, as events of the schema."""
     old = {server["name"]: server for server in before}
     new = {server["name"]: server for server in after}
     for name in old.keys() - new.keys():

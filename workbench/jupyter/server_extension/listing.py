@@ -1,7 +1,7 @@
-"""What the browser is told of the servers: plain data, and nothing that is secret.
+"""The list of servers for the browser: plain data without secrets.
 
-A server that was killed is told of as dead, and what it served is remembered, so that it can be
-started again. One that has ended in order is gone.
+A server that was killed is listed as dead, and its models are remembered, so it can be started
+again. A server that was stopped is gone.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from workbench.core.status import ServingError, not_found
 from workbench.jupyter.server_extension.base_handler import Rooms
 from workbench.processes import registry
 
-# What `ModelConfig` does not take of what the control plane tells of a model.
+# Fields of the control plane's answer about a model that are not settings.
 _NO_SETTINGS = ("versions", "waiting", "warnings", "held", "outages")
 _SHORTEST_SECONDS = 0.5
 
 
 @dataclass
 class Known:
-    """What was last seen of a server.
+    """The last known state of a server.
 
     Attributes:
+        told: the description that was last reported.
         configs: its models' settings, as the control plane takes them.
-        total, at: requests it had finished, and when that was (monotonic seconds).
-        rate: requests a second, as last told.
+        total, at: the requests that it had finished, and when (monotonic seconds).
+        rate: the requests per second that were last reported.
     """
 
     entry: registry.Entry
@@ -44,12 +45,12 @@ class Known:
 
 
 class Lister:
-    """Looks at this user's servers, and remembers them while this process lives.
+    """Polls this user's servers, and remembers them while this process lives.
 
     Args:
         timeout: seconds that a server has for each answer.
-        is_given_up: whether nobody will start that server's kernel again.
-        on_look: told of all servers whenever they have been looked at.
+        is_given_up: whether no one will start that server's kernel again.
+        on_look: called with all servers after each poll.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Lister:
         self._given_up: dict[str, registry.Entry] = {}
 
     async def look(self) -> list[dict[str, Any]]:
-        """All servers, oldest first, then those that are dead; see `describe`."""
+        """Poll all servers: running ones, oldest first, then dead ones; see `describe`."""
         told = await self._look()
         self._on_look(told)
         return told
@@ -85,7 +86,7 @@ class Lister:
         kept = await self._rooms.ask(_kept, list(gone))
         killed = {each.entry.name: each for each in await self._rooms.ask(registry.killed)}
         for name in killed.keys() - alive - gone.keys():
-            # It was killed before this process has seen it, or while another was looking.
+            # It was killed before this process saw it, or another process noticed first.
             gone[name] = self._known[name] = _known(killed[name])
         away = [
             self._away(name, known, name in kept, name in killed) for name, known in gone.items()
@@ -98,7 +99,7 @@ class Lister:
         return [about for about, _ in told] + listed
 
     def killed(self, name: str) -> Known:
-        """What is known of a dead server.
+        """The last known state of a dead server.
 
         Raises:
             ServingError: NOT_FOUND, no server of that name is known to be dead.
@@ -114,7 +115,7 @@ class Lister:
         return name in self._given_up or registry.read_killed(name) is not None
 
     def forget(self, name: str) -> None:
-        """It has been ended on purpose, or nobody wants to hear of it any more."""
+        """Forget a server that was stopped, or a dead one that is no longer of interest."""
         self._known.pop(name, None)
         self._given_up.pop(name, None)
         registry.forget_killed(name)
@@ -150,7 +151,7 @@ class Lister:
         about["requests_per_second"] = known.rate
 
     def _away(self, name: str, known: Known, kept: bool, killed: bool) -> dict[str, Any] | None:
-        """What is told of a server that is not looked after; None where it has ended in order."""
+        """The description of a server without a supervisor; None if it was stopped."""
         if kept and self._is_given_up(known.entry):
             self._given_up[name] = known.entry
         elif kept:
@@ -166,7 +167,7 @@ def _kept(names: list[str]) -> set[str]:
 
 
 def _known(killed: registry.Killed) -> Known:
-    """A server that was never looked at while it lived."""
+    """The state of a server that was never polled while it lived."""
     entry = killed.entry
     models = [{"name": str(model["name"]), "versions": []} for model in killed.models]
     told = {"name": entry.name, "url": entry.url, "kernel_id": entry.kernel_id, "models": models}
@@ -174,10 +175,10 @@ def _known(killed: registry.Killed) -> Known:
 
 
 def obstacle(configs: Sequence[Mapping[str, Any]]) -> str | None:
-    """Why what a killed server served cannot be served again, a sentence; None where it can. Looks
-    at the disk."""
+    """Why the models of a killed server cannot be served again, as a sentence; None if they can.
+    Reads the disk."""
     if not configs:
-        return "What it served is not known."
+        return "Its models are unknown."
     for config in configs:
         if not version_folders(Path(config["base_path"])):
             return f"The versions of {config['name']} in {config['base_path']} are gone."
@@ -200,17 +201,16 @@ def _away_from(told: Mapping[str, Any]) -> dict[str, Any]:
 def describe(
     entry: registry.Entry, timeout: float
 ) -> tuple[dict[str, Any], list[ModelDescription] | None]:
-    """A server as plain data, and its models as it tells them itself (None: it tells nothing).
-    Blocks for up to `timeout` seconds a question (there are three).
+    """Describe a server as plain data, with its models as it reports them (None: no answer).
+    Blocks for up to `timeout` seconds for each of three questions.
 
     Returns:
         `name`; `url`, the data plane's address; `kernel_id` of the Jupyter kernel that supervises
-        it, or None; `state`, ``running`` or ``unreachable`` (its server process does not answer
-        just now; in a list also ``dead``, with `cannot_restart`: None, or why it cannot be started
-        again); `memory_bytes` of all its processes (PSS) and
-        `budget_bytes`, what its versions may have of the host together, None where they cannot be
-        known; `requests_per_second` since it was looked at before; and `models`, each with its
-        `name` and `versions`, highest first: `version`, `state`, `error` in words or None,
+        it, or None; `state`, ``running`` or ``unreachable`` (its server process does not answer;
+        in a list also ``dead``, with `cannot_restart`: None, or why it cannot be started again);
+        `memory_bytes` of all its processes (PSS) and `budget_bytes`, the host memory for all of its
+        versions, None if unknown; `requests_per_second` since the last poll; and `models`, each
+        with its `name` and `versions`, highest first: `version`, `state`, `error` as text or None,
         `memory_bytes` (USS) or None.
     """
     data: dict[str, Any] = {

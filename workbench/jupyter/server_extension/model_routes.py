@@ -1,15 +1,15 @@
-"""The routes over one model of a server.
+"""The routes of a server's models.
 
     GET    workbench/api/servers/NAME/models                  all models
     GET    .../models/MODEL                                   one, with its settings and versions
-    PATCH  .../models/MODEL    {transition, batching, labels} change what is named
+    PATCH  .../models/MODEL    {transition, batching, labels} change these settings
     GET    .../models/MODEL/versions                          its versions, highest first
     POST   .../models/MODEL/publish     {path, trusted}       make a SavedModel the next version
-    POST   .../models/MODEL/rollback    {version} or {to}     move one (the latest) aside, or all
+    POST   .../models/MODEL/rollback    {version} or {to}     set one (the latest) aside, or all
                                                               that came after one
-    POST   .../models/MODEL/undo                              bring back what was rolled back last
+    POST   .../models/MODEL/undo                              undo the last rollback
 
-What changes something answers ``{"message": ...}``, one sentence, when it has happened.
+A change answers ``{"message": ...}``, one sentence, when it is done.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _ModelHandler(Handler):
         check_model(model)
 
     async def order(self, server: str, model: str, name: str, asked: dict[str, Any]) -> str:
-        """Have something done to a model; returns how it went, in words."""
+        """Carry out an order for a model; returns a sentence about the outcome."""
         return await self.rooms.do(ORDERS[name], ServerClient(server, model), asked)
 
 
@@ -46,7 +46,7 @@ class ModelsHandler(_ModelHandler):
     @web.authenticated
     @authorized
     async def get(self, server: str) -> None:
-        """All models as the server tells them: ``{"models": [...]}``."""
+        """All models as the server reports them: ``{"models": [...]}``."""
         self.check(server, "any")
         self.finish({"models": await self.ask(ControlClient(server).describe_models)})
 
@@ -55,18 +55,18 @@ class ModelHandler(_ModelHandler):
     @web.authenticated
     @authorized
     async def get(self, server: str, model: str) -> None:
-        """One model, with its `address` and `snippets`: how to ask it, by name."""
+        """One model, with its `address` and `snippets`: code that asks it, by language."""
         self.check(server, model)
         self.finish(await self.ask(_describe, server, model))
 
     @web.authenticated
     @authorized
     async def patch(self, server: str, model: str) -> None:
-        """Change the settings that are named; parameters of batching that are not keep theirs."""
+        """Change the given settings; batching parameters that are not given keep their values."""
         self.check(server, model)
         asked = self.body(*_SETTINGS)
         if not asked:
-            raise invalid_argument(f"Nothing is to be changed: name one of {', '.join(_SETTINGS)}")
+            raise invalid_argument(f"No setting was given: give one of {', '.join(_SETTINGS)}")
         said = [
             await self.order(server, model, name, {"value": asked[name]})
             for name in _SETTINGS
@@ -86,7 +86,7 @@ class VersionsHandler(_ModelHandler):
     @web.authenticated
     @authorized
     async def get(self, server: str, model: str) -> None:
-        """Its versions, highest first, and why others wait: `versions`, `waiting`."""
+        """Its `versions`, highest first, and why others are `waiting`."""
         self.check(server, model)
         about = await self.ask(ControlClient(server).describe_model, model)
         self.finish({"versions": about["versions"], "waiting": about["waiting"]})
@@ -96,7 +96,7 @@ class OrderHandler(_ModelHandler):
     @web.authenticated
     @authorized
     async def post(self, server: str, model: str, name: str) -> None:
-        """Publish, roll back or bring back a version; answers when it serves."""
+        """Publish, roll back or restore a version; answers when it serves."""
         self.check(server, model)
         asked = self.body(*_FIELDS[name])
         if name == "publish":
@@ -108,7 +108,7 @@ class OrderHandler(_ModelHandler):
                 asked[field] = version_of(asked[field], field)
         message = await self.order(server, model, name, asked)
         await self.news()
-        # Where a path was named, what it is to a program that runs elsewhere.
+        # The path, if one was given, as another program can use it.
         self.finish({"message": message, **{k: v for k, v in asked.items() if k == "path"}})
 
 

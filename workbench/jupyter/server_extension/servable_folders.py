@@ -1,7 +1,8 @@
-"""Which folders may be served: inside the user's files, and one's own unless the user trusts it.
+"""Decides which folders may be served: those in the user's files, and foreign ones only if the user
+trusts them.
 
-A SavedModel is a program. The browser names folders relative to the contents root; links that
-lead out of it are followed before it is looked whether they do.
+A SavedModel is a program. The browser names folders relative to the contents root. Links are
+followed before the check that a folder lies inside it.
 """
 
 from __future__ import annotations
@@ -24,20 +25,20 @@ from workbench.core.status import (
 )
 from workbench.processes import paths
 
-# A folder of models has few files; one that has more is not looked through for its owners.
+# A folder of models has few files. The owners of more files than these are not checked.
 _MOST_FILES = 10_000
 
 
 def resolve(path: Any, root: str | None, others: Iterable[str] = ()) -> Path:
-    """The folder that the browser means.
+    """The folder that the browser names.
 
     Args:
         path: relative to `root`, or absolute.
-        root: the folder of the user's files; None where these are on no disk of this machine.
+        root: the folder of the user's files; None if they are not on a disk of this machine.
         others: further folders whose models may be served.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, it is no path; NOT_FOUND, there is no such folder;
+        ServingError: INVALID_ARGUMENT, it is not a path; NOT_FOUND, there is no such folder;
             PERMISSION_DENIED, it lies outside of those folders.
     """
     if not isinstance(path, str) or not path.strip() or "\0" in path:
@@ -61,17 +62,17 @@ def resolve(path: Any, root: str | None, others: Iterable[str] = ()) -> Path:
         )
     if not found.is_dir():
         raise not_found(f"There is no folder {path}")
-    # Not what its links lead to now: a server follows them when they are swapped.
+    # Not the target of its links: a server follows them when they are swapped.
     return named
 
 
 def look(folder: Path) -> dict[str, Any]:
-    """What a folder holds.
+    """Describe the contents of a folder.
 
     Returns:
-        `kind`: ``saved_model``, ``versions`` (a folder of numbered versions) or None; `name`, one
-        that its server could have; `versions`, their numbers; `foreign`: why it is not the user's
-        own, None where it is.
+        `kind`: ``saved_model``, ``versions`` (a folder of numbered versions) or None; `name`, a
+        possible name for its server; `versions`, their numbers; `foreign`: why it may not be the
+        user's own work, or None.
     """
     versions: list[int] = []
     kind = None
@@ -90,13 +91,13 @@ def look(folder: Path) -> dict[str, Any]:
 
 
 def _name(folder: Path) -> str:
-    """The folder's own name, or its parent's where that is a number, as a server may have it."""
+    """A server's name from the folder's name, or from its parent's if that is a number."""
     name = folder.parent.name if folder.name.isdigit() else folder.name
     return paths.clean_name(name) or "model"
 
 
 def foreign(folder: Path) -> str | None:
-    """Why a folder's contents may not be the user's own work; None where they are."""
+    """Why a folder's contents may not be the user's own work; None if they are."""
     me = os.getuid()
     seen = 0
     for where, folders, files in os.walk(folder):
@@ -106,7 +107,7 @@ def foreign(folder: Path) -> str | None:
             shown = os.path.normpath(path)
             if about.st_uid != me:
                 return f"{shown} belongs to another user"
-            # A link's own mode says nothing.
+            # The mode of a link means nothing.
             if not stat.S_ISLNK(about.st_mode) and about.st_mode & stat.S_IWOTH:
                 return f"{shown} can be written to by every user of this machine"
             seen += 1
@@ -119,7 +120,7 @@ def check_trusted(folder: Path, trusted: Any) -> None:
     """Refuse a folder that is not the user's own, unless the user trusts it.
 
     Raises:
-        ServingError: FAILED_PRECONDITION, saying why it is not, and what to do.
+        ServingError: FAILED_PRECONDITION, with the reason and the cure.
     """
     if trusted is True:
         return

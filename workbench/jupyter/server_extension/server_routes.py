@@ -1,4 +1,4 @@
-"""The routes over servers: named questions and deeds, no way through to an arbitrary port.
+"""The routes of servers: named operations, and no proxy to an arbitrary port.
 
     GET    workbench/api/servers                  all servers
     POST   workbench/api/servers                  serve a folder; 201 when it answers
@@ -7,14 +7,14 @@
     POST   workbench/api/servers/NAME/restart     start one again that was killed
     GET    workbench/api/servers/NAME/memory      its ledger
     GET    workbench/api/servers/NAME/events      its event log
-    .../servers/NAME/models...                    its models: `model_handlers`
-    GET    workbench/api/folder?path=             what could be served there, and by whom it is
-    .../experiments...                            what was measured: `experiment_handlers`
-    .../labs, .../quickstart                      the labs: `lab_handlers`
+    .../servers/NAME/models...                    its models: `model_routes`
+    GET    workbench/api/folder?path=             the models in it, and who owns them
+    .../experiments...                            experiments: `experiment_routes`
+    .../labs, .../quickstart                      the labs: `lab_routes`
     GET    workbench/api/stream                   the WebSocket: `stream`
 
-All ask for authentication and authorisation (resource ``workbench``) and, where a browser's
-cookie is what authenticates, for the XSRF token. A refusal is JSON with a `message`.
+All require authentication, authorisation (resource ``workbench``) and, if a browser's cookie
+authenticates, the XSRF token. An error is JSON with a `message`.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ class ServersHandler(_Handler):
     async def post(self) -> None:
         """Serve the folder `path` as `name` (without: the folder's), with a `transition`.
 
-        201 with `name` and `message` when it answers; 409 where it is not the user's own and is
-        not `trusted`, or where a server of that name runs.
+        201 with `name` and `message` when it answers; 409 if it is not the user's own and not
+        `trusted`, or if a server of that name runs.
         """
         asked = self.body("path", "name", "transition", "trusted")
         folder = await self.ask(self.find_folder, asked.get("path"))
@@ -92,7 +92,7 @@ class ServerHandler(_Handler):
     @web.authenticated
     @authorized
     async def get(self, name: str) -> None:
-        """One server, as in the list; 404 where no server of that name runs."""
+        """One server, as in the list; 404 if no server of that name runs."""
         check_server(name)
         for server in await self.lister.look():
             if server["name"] == name:
@@ -103,8 +103,8 @@ class ServerHandler(_Handler):
     @web.authenticated
     @authorized
     async def delete(self, name: str) -> None:
-        """Stop a server: 204 when it has ended, 404 where no server of that name runs. One that
-        was killed is forgotten."""
+        """Stop a server: 204 when it has ended, 404 if no server of that name runs. A killed server
+        is forgotten."""
         check_server(name)
         dead = self.lister.is_dead(name)
         if dead:
@@ -132,7 +132,7 @@ class RestartHandler(_Handler):
         known = self.lister.killed(name)
         old = known.entry.kernel_id
         if old is not None and old in self.kernel_manager:
-            # Jupyter has given up on it; it must not begin again beside the new one.
+            # Jupyter has given up on it. It must not start again beside the new one.
             await ensure_async(self.kernel_manager.shutdown_kernel(old))
         message = await self.rooms.do(starting.start_again, self.launcher(), known)
         await self.news()
@@ -143,7 +143,7 @@ class LedgerHandler(_Handler):
     @web.authenticated
     @authorized
     async def get(self, name: str) -> None:
-        """Who holds what: `devices`, each as `ledger_parts.Device.to_json`, and `notes`."""
+        """The memory of each `devices` by owner, as `ledger_parts.Device.to_json`, and `notes`."""
         check_server(name)
         account = await self.ask(ControlClient(name).ledger)
         devices = [device.to_json() for device in devices_of(account)]
@@ -154,8 +154,8 @@ class EventsHandler(_Handler):
     @web.authenticated
     @authorized
     async def get(self, name: str) -> None:
-        """The event log after the number `since`: its last events, with their `line` in TensorFlow
-        Serving's wording where they have one; `missed` is how many were left out before them."""
+        """The events after number `since`, each with its TensorFlow Serving `line` if it has
+        one; `missed` is the number of events that were left out before them."""
         check_server(name)
         since = self.number("since", 0)
         self.finish(await self.ask(_events, name, since))
@@ -164,7 +164,7 @@ class EventsHandler(_Handler):
 def _events(name: str, since: int) -> dict[str, Any]:
     answer = ControlClient(name).events(since)
     if since > answer["last_seq"]:
-        # It is from before a restart of the server: the log has begun anew.
+        # The server was restarted since, and its log has begun anew.
         answer = ControlClient(name).events()
     events = answer["events"][-_EVENTS_AT_MOST:]
     missed = events[0]["seq"] - since - 1 if events else 0
@@ -175,7 +175,7 @@ class FolderHandler(_Handler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """What the folder `path` of the user's files holds; see `folders.look`."""
+        """The contents of the folder `path` of the user's files; see `servable_folders.look`."""
         folder = await self.ask(self.find_folder, self.get_query_argument("path", ""))
         self.finish(await self.ask(servable_folders.look, folder))
 

@@ -1,9 +1,9 @@
-"""Starting servers as Jupyter kernels of this very Jupyter Server."""
+"""Starts servers as Jupyter kernels of this Jupyter Server."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from workbench.core.status import Code, ServingError, failed_precondition, inval
 from workbench.facade import serve
 from workbench.jupyter.server_extension.listing import Known, obstacle
 from workbench.processes import jupyter_launcher, registry
+from workbench.processes.server_options import ServerOptions, StartRequest
 
 _KERNEL_SECONDS = 60.0
 _LOAD_SECONDS = 300.0
@@ -22,7 +23,7 @@ _LOAD_SECONDS = 300.0
 
 class KernelManagerLauncher:
     """Starts a serving kernel through this process's own kernel manager; see
-    `processes.launcher.Launcher`. To be used from a thread, while the event loop runs.
+    `processes.launcher.Launcher`. Use it from a thread, while the event loop runs.
 
     Args:
         sessions, kernels: the Jupyter Server's session manager and kernel manager.
@@ -34,10 +35,10 @@ class KernelManagerLauncher:
         self._loop = loop
         self._kernel_id: str | None = None
 
-    def launch(self, spec: Mapping[str, Any]) -> registry.Entry:
-        name = str(spec["name"])
-        # The kernel is the owner, and Jupyter the kernel's.
-        jupyter_launcher.leave_wishes(name, {k: v for k, v in spec.items() if k != "owner"})
+    def launch(self, request: StartRequest) -> registry.Entry:
+        name = request.options.name
+        # The server ends with its kernel, and the kernel with the Jupyter Server.
+        jupyter_launcher.write_request(replace(request, owner=None))
         try:
             kernel_id = self._wait(self._start(name))
             self._kernel_id = kernel_id
@@ -59,7 +60,7 @@ class KernelManagerLauncher:
         return kernel_id
 
     def undo(self, name: str) -> None:
-        """End what was started; nothing happens where it has ended already."""
+        """End the server that was started; nothing happens if it has ended already."""
         jupyter_launcher.forget(name)
         kernel_id, self._kernel_id = self._kernel_id, None
         if kernel_id is not None and kernel_id in self._kernels:
@@ -70,7 +71,10 @@ class KernelManagerLauncher:
 
 
 def start(launcher: KernelManagerLauncher, name: str, path: Path, transition: Any) -> str:
-    """Serve a folder under a new name, and wait until it answers; what was done, in words.
+    """Serve a folder under a new name, and wait until it answers.
+
+    Returns:
+        What was done, as a sentence.
 
     Raises:
         ServingError: ALREADY_EXISTS, a server of that name runs; or why it cannot be served.
@@ -89,10 +93,13 @@ def start(launcher: KernelManagerLauncher, name: str, path: Path, transition: An
 
 
 def start_again(launcher: KernelManagerLauncher, known: Known) -> str:
-    """Start a killed server with what it served, on its old address, and wait until it answers.
+    """Start a killed server with its models, on its old address, and wait until it answers.
+
+    Returns:
+        What was done, as a sentence.
 
     Raises:
-        ServingError: FAILED_PRECONDITION, what it served is not there any more.
+        ServingError: FAILED_PRECONDITION, its models are not there any more.
     """
     entry = known.entry
     why_not = obstacle(known.configs)
@@ -100,19 +107,18 @@ def start_again(launcher: KernelManagerLauncher, known: Known) -> str:
         raise failed_precondition(
             f"Server {entry.name!r} cannot be started again. {why_not} Serve the model anew."
         )
-    spec = {
-        "name": entry.name,
-        "host": entry.host,
-        "port": entry.port,
-        "token": entry.token,
-        "idle_seconds": None,
-        "data_plane": {"allowed_hosts": list(entry.allowed_hosts)},
-    }
+    options = ServerOptions(
+        entry.name,
+        host=entry.host,
+        port=entry.port,
+        token=entry.token,
+        allowed_hosts=entry.allowed_hosts,
+    )
     try:
-        launcher.launch(spec)
+        launcher.launch(StartRequest(options))
     except ServingError:
-        # Somebody else may have its port by now.
-        launcher.launch({**spec, "port": 0})
+        # Another process may have its port by now.
+        launcher.launch(StartRequest(replace(options, port=0)))
     control = ControlClient(entry.name)
     try:
         for config in known.configs:

@@ -1,17 +1,17 @@
-"""The WebSocket of live news: the list of servers, and what is new of the models a page looks at.
+"""The WebSocket for live updates: the list of servers, and the changes of the models on a page.
 
 The page sends
 
-    {"op": "watch", "value": true, "seconds": 2}     tell me of all servers (false: no more)
+    {"op": "watch", "value": true, "seconds": 2}     send all servers (false: stop)
     {"op": "follow", "server": S, "model": M, "seconds": 0.25, "marks": {...} or null}
     {"op": "leave", "server": S, "model": M}
 
 and gets `{"kind": "servers", "servers": [...]}` whenever something about them has changed,
 `{"kind": "pulse", "server": S, "model": M, "pulse": {...}}` for each model that it follows (with
-`fresh`: everything that the server remembers, whatever was told before),
-`{"kind": "ended", ..., "state": ..., "text": ...}` where there is none, and `refused` for a message
-that is not understood. A page that comes back gives the marks of the last pulse it had, and gets
-what it has missed. Nothing is asked of any server while no page looks.
+`fresh`: everything that the server remembers, whatever was sent before),
+`{"kind": "ended", ..., "state": ..., "text": ...}` if there is no such model, and `refused` for a
+message that cannot be read. A page that reconnects sends the marks of its last pulse, and gets what
+it has missed. No server is polled while no page is open.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ _MOST_FOLLOWED = 64
 _MESSAGE_BYTES = 16 * 1024
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 0.1, 60.0
 _AGAIN_SECONDS = 1.0
-# Where nothing has happened for a while a server is asked once a second, and the page is told every
-# two that it is still so.
+# If nothing has happened for a while, a server is polled once a second, and the page gets an update
+# every two seconds.
 _QUIET_AFTER_SECONDS, _QUIET_ASK_SECONDS, _QUIET_TELL_SECONDS = 10.0, 1.0, 1.9
 _ASK_SECONDS = 5.0
 
 
 class Hub:
-    """Tells all pages that watch of the servers; looks at these only while one does.
+    """Sends the list of servers to all pages that watch, and polls them only while one does.
 
     Args:
-        seconds: between two looks, at least; pages may be content with fewer.
+        seconds: the shortest time between two polls; a page may ask for a longer one.
     """
 
     def __init__(self, lister: Lister, seconds: float) -> None:
@@ -67,7 +67,7 @@ class Hub:
         self._task: asyncio.Task[None] | None = None
 
     def add(self, page: StreamHandler, seconds: float) -> None:
-        """Tell a page of the servers, every few seconds and when something has been done."""
+        """Send a page the servers, every `seconds` and after each change."""
         self._pages[page] = seconds
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
@@ -79,18 +79,18 @@ class Hub:
             self.close()
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop polling."""
         if self._task is not None:
             self._task.cancel()
             self._task = None
 
     @property
     def busy(self) -> bool:
-        """Whether it looks at the servers from time to time."""
+        """Whether it polls the servers."""
         return self._task is not None
 
     async def look(self) -> None:
-        """Something has been done: look now, and tell all pages."""
+        """Poll now, and send all pages the servers."""
         servers = await self._lister.look()
         for page in list(self._pages):
             await page.tell_servers(servers)
@@ -144,14 +144,14 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: 
         self._followed.clear()
 
     async def send(self, data: Mapping[str, Any]) -> None:
-        """Send, and wait until the page takes it: one that is slow is told less often."""
+        """Send, and wait until the page takes it: a slow page gets fewer updates."""
         try:
             await self.write_message(orjson.dumps(exact(data)).decode())
         except WebSocketClosedError:
             pass
 
     async def tell_servers(self, servers: list[dict[str, Any]]) -> None:
-        """Send the list, unless it is what the page has."""
+        """Send the list, unless the page has it already."""
         if servers != self._told:
             self._told = servers
             await self.send({"kind": "servers", "servers": servers})
@@ -191,7 +191,7 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: 
     async def _tell(
         self, server: str, model: str, pause: float, marks: dict[str, float] | None
     ) -> None:
-        """Send what is new of a model, again and again."""
+        """Send the changes of a model until the page leaves it."""
         control = ControlClient(server, _ASK_SECONDS)
         about = {"server": server, "model": model}
         busy_at = told_at = time.monotonic()
@@ -226,12 +226,12 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: 
 
 
 def _is_busy(news: Mapping[str, Any]) -> bool:
-    """Whether anything has happened: an event, or a request."""
+    """Whether there was an event or a request."""
     return bool(news["events"]) or any(second[2] + second[3] > 0 for second in news["seconds"])
 
 
 def _seconds(asked: Mapping[str, Any]) -> float:
-    """How often a page wants to be told."""
+    """The seconds between two updates that a page asks for."""
     seconds = asked.get("seconds", 1.0)
     if type(seconds) not in (int, float) or not math.isfinite(seconds):
         raise invalid_argument(f"'seconds' must be a number; was {seconds!r}")

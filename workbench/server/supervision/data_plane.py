@@ -1,15 +1,14 @@
-"""The data plane of a server process: REST and gRPC over one serving core, and their settings."""
+"""The data plane of a server process: REST and gRPC over one serving core."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
 
-from workbench.formats.config_files import METRICS_PATH
 from workbench.processes.descriptors import connections_for, raise_limit
+from workbench.processes.server_options import ServerOptions
 from workbench.server.engine.engine import ServerCore
 from workbench.server.front.access import LOOPBACK_HOSTS, AccessPolicy
 from workbench.server.front.codec.pool import CodecPool
@@ -22,46 +21,10 @@ from workbench.server.front.reload import Reloader, follow_config_file
 from workbench.server.front.rest.rest import RestApi
 
 
-@dataclass(frozen=True)
-class DataPlaneSettings:
-    """What `workbench model-server`'s flags set, and other servers leave as it is.
-
-    Attributes:
-        rest_timeout_seconds: after which a predict request is answered with an error.
-        enable_cors: let web pages of any origin call, and read the answers.
-        allowed_hosts: names that the Host header may have on loopback besides loopback's own;
-            ``*`` for any.
-        allowed_origins: of web pages that may call; ``*`` for any.
-        metrics_path: where REST shows the page for Prometheus; None for nowhere.
-        grpc: fields of `GrpcOptions` but for host and port.
-        model_defaults: settings of a model that a `ModelServerConfig` does not speak about.
-        labels_for_unavailable: a new label may name a version that is not there.
-        fail_if_zero_versions: a model without any version keeps the server from starting.
-        check_method_names: a signature must have been saved for the method that asks for it.
-        tensor_content: gRPC's answers carry `tensor_content` instead of typed fields.
-        config_file: a `ModelServerConfig` file to be followed, every `config_file_seconds`.
-    """
-
-    rest_timeout_seconds: float = 30.0
-    enable_cors: bool = False
-    allowed_hosts: Sequence[str] = ()
-    allowed_origins: Sequence[str] = ()
-    metrics_path: str | None = METRICS_PATH
-    grpc: Mapping[str, Any] = field(default_factory=dict)
-    model_defaults: Mapping[str, Any] = field(default_factory=dict)
-    labels_for_unavailable: bool = False
-    fail_if_zero_versions: bool = False
-    check_method_names: bool = False
-    tensor_content: bool = False
-    config_file: str = ""
-    config_file_seconds: float = 0.0
-
-
 class DataPlane:
-    """REST and gRPC; both answer from the moment of `open` to that of `close`.
+    """REST and gRPC. Both answer from `open` to `close`.
 
     Args:
-        host, grpc_port: where gRPC listens; no port: nowhere.
         on_change: called when a client has changed the models.
     """
 
@@ -69,24 +32,19 @@ class DataPlane:
         self,
         core: ServerCore,
         codec: CodecPool,
-        settings: DataPlaneSettings,
-        *,
-        token: str | None,
-        loopback: bool,
-        host: str,
-        grpc_port: int | None,
+        options: ServerOptions,
         on_change: Callable[[], None],
     ) -> None:
         self._core = core
-        self._settings = settings
+        self._options = options
         self._rest = RestApi(
             core.manager,
             core.scheduler,
             codec,
-            settings.rest_timeout_seconds,
-            settings.enable_cors,
-            settings.metrics_path,
-            settings.check_method_names,
+            options.rest_timeout_seconds,
+            options.enable_cors,
+            options.metrics_path,
+            options.check_method_names,
         )
         self._rest.metrics.metrics += memory_metrics(core.ledger, core.reservations.budget)
         limits = HttpLimits()
@@ -95,33 +53,40 @@ class DataPlane:
             self._rest,
             replace(limits, max_connections=connections),
             access=AccessPolicy(
-                token,
-                LOOPBACK_HOSTS.union(settings.allowed_hosts)
-                if loopback and "*" not in settings.allowed_hosts
+                options.token,
+                LOOPBACK_HOSTS.union(options.allowed_hosts)
+                if options.loopback and "*" not in options.allowed_hosts
                 else None,
-                ("*",) if settings.enable_cors else settings.allowed_origins,
+                ("*",) if options.enable_cors else options.allowed_origins,
             ),
         )
         self._reloader = Reloader(
-            core.manager, on_change, settings.model_defaults, settings.labels_for_unavailable
+            core.manager, on_change, options.model_defaults, options.labels_for_unavailable
         )
         service = GrpcService(
             core.manager,
             core.scheduler,
             self._reloader,
             self._rest.metrics,
-            settings.check_method_names,
-            settings.tensor_content,
+            options.check_method_names,
+            options.tensor_content,
         )
-        options = GrpcOptions(host, grpc_port, **settings.grpc)
-        self._grpc = GrpcServer(service.methods, options, token)
+        grpc = GrpcOptions(
+            options.host,
+            options.grpc_port,
+            options.grpc_socket_path,
+            options.grpc_health,
+            options.grpc_channel_arguments,
+            options.grpc_tls,
+        )
+        self._grpc = GrpcServer(service.methods, grpc, options.token)
         self._follower: asyncio.Task[None] | None = None
 
     async def open(self, listening: socket.socket | None) -> None:
-        """Answer requests: REST on a bound socket, if there is one, and gRPC.
+        """Answer requests: gRPC, and REST on the bound socket if there is one.
 
         Raises:
-            ServingError: FAILED_PRECONDITION, gRPC cannot listen where it should.
+            ServingError: FAILED_PRECONDITION, gRPC cannot listen on its address.
         """
         if self._grpc.insecure:
             self._core.events.add("grpc_insecure")
@@ -130,21 +95,21 @@ class DataPlane:
         if listening is not None:
             await self._http.start(listening)
             host, port = listening.getsockname()[:2]
-            # As the original, which always writes so; another address is told as it is.
+            # TensorFlow Serving always writes "localhost". Another address is written as it is.
             near = host in ("127.0.0.1", "::1", "0.0.0.0", "::")
             self._core.events.add("server_ready", address=f"{'localhost' if near else host}:{port}")
-        if self._settings.config_file and self._settings.config_file_seconds > 0:
+        if self._options.config_file and self._options.config_file_seconds > 0:
             self._follower = asyncio.get_running_loop().create_task(
                 follow_config_file(
-                    self._settings.config_file,
-                    self._settings.config_file_seconds,
+                    self._options.config_file,
+                    self._options.config_file_seconds,
                     self._reloader,
                     lambda message: self._core.events.add("config_failed", message=message),
                 )
             )
 
     async def close(self, drain_seconds: float) -> None:
-        """Accept nothing more, and answer what is in progress for up to `drain_seconds`."""
+        """Accept no more requests, and finish those in progress within `drain_seconds`."""
         if self._follower is not None:
             self._follower.cancel()
         self._rest.draining = True

@@ -1,8 +1,8 @@
-"""What a server process keeps on disk, and how it goes on when the disk does not take it.
+"""What a server keeps on disk, and how it continues when the disk is full.
 
-Events and log lines are told in the middle of changes of state, so writing them never raises: what
-cannot be written is counted, and said once. Files that grow are bounded: the newest part stays, the
-part before it is kept once more beside (`.1`), everything older goes.
+Events and log lines are written in the middle of changes of state, so writing them never raises:
+what cannot be written is counted, and reported once. Files that grow are bounded: the newest part
+stays, the part before it is kept beside it (`.1`), and everything older is removed.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ import orjson
 
 from workbench.core.events import Event
 from workbench.processes import paths, registry
+from workbench.processes.server_options import ServerOptions
 
 EVENTS_BYTES = 4 * 1024 * 1024
+DESIRED = "desired.json"
 LOG_BYTES = 8 * 1024 * 1024
 # Of a log that is cut, the part that is kept beside it.
 _LOG_TAIL_BYTES = 1024 * 1024
 
 Tell = Callable[[str], None]
-"""Called with words for a person; it may itself be called from inside an event."""
+"""Called with a message for a person, possibly while an event is being handled."""
 
 
 def open_private(path: Path) -> int:
@@ -36,7 +38,7 @@ class EventsFile:
     """The events as lines of JSON, the newest `limit_bytes` to twice that.
 
     Args:
-        tell: told once when writing begins to fail, and once when it works again.
+        tell: called once when writing begins to fail, and once when it works again.
     """
 
     def __init__(self, path: Path, tell: Tell, limit_bytes: int = EVENTS_BYTES) -> None:
@@ -47,7 +49,7 @@ class EventsFile:
         self._size = os.fstat(self._fd).st_size
         self._torn = False
         self.dropped = 0
-        """Events that are not on disk, since it was last written to."""
+        """Events that could not be written since the last one that could."""
 
     def add(self, event: Event) -> None:
         if self._fd < 0:
@@ -76,13 +78,13 @@ class EventsFile:
         self.dropped += 1
         if self.dropped == 1:
             self._tell(
-                f"Events cannot be written to {self._path}: {why}. The server goes on; what "
-                "happens meanwhile is kept in memory only."
+                f"Events cannot be written to {self._path}: {why}. The server continues, and keeps "
+                "new events in memory only."
             )
 
     def _rotate(self) -> None:
         if not self._path.is_file():
-            # A device, or a file that somebody has removed: there is nothing to set aside.
+            # A device, or a file that was removed: there is nothing to set aside.
             return
         os.replace(self._path, _beside(self._path))
         fd = open_private(self._path)
@@ -95,10 +97,10 @@ class EventsFile:
 
 
 def bound_log(path: Path, limit_bytes: int = LOG_BYTES) -> None:
-    """Cut a log that other processes write to as well; its last part is kept beside it.
+    """Empty a log that has become larger than `limit_bytes`, and keep its last part beside it.
 
-    All of them append, so the file can be emptied under them. Nothing happens where it is small,
-    or where the disk does not let it happen.
+    Other processes write to it as well. All of them append, so the file can be emptied under them.
+    Nothing happens if the disk does not allow it.
     """
     try:
         size = path.stat().st_size
@@ -110,14 +112,14 @@ def bound_log(path: Path, limit_bytes: int = LOG_BYTES) -> None:
         try:
             paths.write_private(_beside(path), tail)
         finally:
-            # Also where there was no room for the copy: that is when the space is needed most.
+            # Also if there was no room for the copy: the space is needed most then.
             os.truncate(path, 0)
     except OSError:
         pass
 
 
 def say(line: str) -> None:
-    """A line for the log; lost where the disk is full."""
+    """Write a line to the log; it is lost if the disk is full."""
     try:
         print(line, file=sys.stderr, flush=True)
     except (OSError, ValueError):
@@ -125,10 +127,10 @@ def say(line: str) -> None:
 
 
 class DesiredState:
-    """What is wanted of a server, as its next process will read it.
+    """The settings in force, which the next server process reads.
 
     Args:
-        tell: told when it cannot be kept, and when it has been after all.
+        tell: called when they cannot be written, and when they have been written after all.
     """
 
     def __init__(self, path: Path, tell: Tell) -> None:
@@ -144,15 +146,15 @@ class DesiredState:
         return data
 
     def write(self, wanted: dict[str, Any]) -> None:
-        """Keep it; where the disk does not take it, the server goes on and `retry` tries again."""
+        """Write the settings; if the disk does not take them, `retry` tries again."""
         try:
             paths.write_private(self._path, orjson.dumps(wanted, option=orjson.OPT_INDENT_2))
         except OSError as error:
             if self._unwritten is None:
                 self._tell(
                     f"The server's settings could not be written to {self._path}: "
-                    f"{error.strerror or error}. They hold now, and are written as soon as that "
-                    "is possible; a server process that starts before then knows the older ones."
+                    f"{error.strerror or error}. They are in force, and are written as soon as "
+                    "possible; a server process that starts before then has the older ones."
                 )
             self._unwritten = wanted
             return
@@ -166,20 +168,20 @@ class DesiredState:
 
 
 class EntryFiles:
-    """A server's entry in the registry; and, for a server in a Jupyter kernel, what that kernel
-    goes on with when it is started again.
+    """A server's entry in the registry, and what a Jupyter kernel needs to continue its server
+    after a restart.
 
     Args:
-        tell: told when they cannot be kept, and when they have been after all.
+        tell: called when they cannot be written, and when they have been written after all.
     """
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
         self.unwritten = False
-        """Whether what is on disk is older than what `keep` was given."""
+        """Whether the files are older than the entry that `keep` was given."""
 
     def write(self, entry: registry.Entry) -> None:
-        """Raises OSError where the disk does not take them."""
+        """Raises OSError if the disk does not take them."""
         if entry.keeper is not None:
             resume = {
                 "kernel_id": entry.kernel_id,
@@ -192,7 +194,7 @@ class EntryFiles:
         registry.write(entry)
 
     def keep(self, entry: registry.Entry) -> None:
-        """Write them, or say that they could not be written."""
+        """Write them, or report that they could not be written."""
         path = paths.entry_path(entry.name)
         try:
             self.write(entry)
@@ -200,13 +202,34 @@ class EntryFiles:
             if not self.unwritten:
                 self._tell(
                     f"The registry's entry {path} could not be written: {error.strerror or error}. "
-                    "The server goes on; it is written as soon as that is possible."
+                    "The server continues, and it is written as soon as possible."
                 )
             self.unwritten = True
             return
         if self.unwritten:
             self.unwritten = False
             self._tell(f"The registry's entry {path} has been written")
+
+
+def read_resume(folder: Path) -> dict[str, Any]:
+    """What a Jupyter kernel's server is continued with after a restart; {} if there is nothing."""
+    try:
+        data: dict[str, Any] = orjson.loads(paths.resume_path(folder).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return data
+
+
+def write_desired(folder: Path, options: ServerOptions) -> None:
+    """Write the settings that the first server process reads.
+
+    Raises:
+        OSError: the disk does not take them.
+    """
+    wanted: dict[str, Any] = {"models": list(options.models)}
+    if options.num_batch_threads is not None:
+        wanted["num_batch_threads"] = options.num_batch_threads
+    paths.write_private(folder / DESIRED, orjson.dumps(wanted))
 
 
 def _beside(path: Path) -> Path:

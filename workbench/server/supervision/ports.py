@@ -1,4 +1,4 @@
-"""The ports that a supervisor holds for its server process."""
+"""The listening sockets that a supervisor holds for its server process."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from workbench.core.status import ServingError, failed_precondition
 
 
 def listening_socket(host: str, port: int, last_port: int, backlog: int | None) -> socket.socket:
-    """A bound socket, which listens if it is given a backlog.
+    """A bound socket, which listens if a backlog is given.
 
     Args:
-        port: 0: that of the last time, if it is free, or one that the system chooses.
+        port: 0 takes `last_port` if it is free, else one that the system chooses.
 
     Raises:
         ServingError: FAILED_PRECONDITION, naming the port and the cure.
@@ -34,16 +34,16 @@ def listening_socket(host: str, port: int, last_port: int, backlog: int | None) 
 
 
 def reserved_socket(host: str, port: int, last_port: int) -> socket.socket:
-    """A bound socket that keeps a port, so that whatever server process there is finds it free;
-    the server process's own socket shares it (SO_REUSEPORT) and gets all callers.
+    """A bound socket that reserves a port for server processes, one after another.
 
-    Args and errors are those of `listening_socket`.
+    The server process's own socket shares the port (SO_REUSEPORT) and gets all connections.
+    Arguments and errors are those of `listening_socket`.
     """
     for candidate in (port,) if port else (last_port, 0):
         sock = socket.socket(_family(host), socket.SOCK_STREAM)
         try:
             with socket.socket(_family(host), socket.SOCK_STREAM) as probe:
-                # Sharing would not tell that another server of ours has the port.
+                # A shared bind would succeed on the port of another server of ours.
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind((host, candidate))
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -1,8 +1,8 @@
 """The server process: everything that serves, in one process without TensorFlow.
 
-Started by its supervisor with a listening socket and a description on standard input. It says
-`ready` on a pipe once it can be used, keeps what is wanted of it on disk (`desired.json`), and
-ends with its supervisor, whatever happens to either.
+Its supervisor starts it with a listening socket and a `ServerSpec` on standard input. It writes
+`ready` to a pipe once it can be used, keeps its settings on disk (`desired.json`), and ends with
+its supervisor.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,104 +29,53 @@ from workbench.core.status import ServingError
 from workbench.formats.config_files import read_batching_parameters
 from workbench.ipc.low_priority import started_executor
 from workbench.processes import jupyter_launcher, paths, registry
-from workbench.processes.lifetime import ProcessId, become_subreaper, wait_for_end
+from workbench.processes.lifetime import become_subreaper, wait_for_end
 from workbench.server.control.control_plane import ControlPlane
 from workbench.server.engine.engine import CoreOptions, ServerCore
 from workbench.server.engine.memory.reservations import MemorySettings
 from workbench.server.front.codec.pool import CodecPool
 from workbench.server.front.reload import not_available, wait_until_settled
-from workbench.server.supervision.data_plane import DataPlane, DataPlaneSettings
-from workbench.server.supervision.keeping import DesiredState, EventsFile, bound_log, say
-from workbench.server.supervision.supervisor import EXIT_REFUSED
+from workbench.server.supervision.data_plane import DataPlane
+from workbench.server.supervision.keeping import DESIRED, DesiredState, EventsFile, bound_log, say
+from workbench.server.supervision.server_spec import EXIT_REFUSED, ServerSpec
 
 DRAIN_SECONDS = 1.5
-"""Below the half of five seconds after which Jupyter ends a kernel that shuts down by force."""
+"""Below half of the five seconds after which Jupyter kills a kernel that shuts down."""
 _HOUSEKEEPING_SECONDS = 5.0
 _THREADS = 6
-"""For calls that wait for a file or a process."""
+"""Threads for calls that wait for a file or a process."""
 
 logger = logging.getLogger("workbench")
 
 
-@dataclass(frozen=True)
-class ServerSpec:
-    """What a server process is told at its start; holds the token, so it is never in argv.
-
-    Attributes:
-        listen_fd: REST's listening socket, which the supervisor holds as well, so that callers
-            wait instead of being refused while a server process is replaced; None: no REST.
-        ready_fd: a pipe for one line of JSON: ``{"ready": ...}`` or ``{"failed": ...}``.
-        keeper: who starts a supervisor again that has died; while it lives the folder is kept.
-        idle_seconds: end after so long without a request; None: never.
-        host, grpc_port: where gRPC listens; no port: nowhere.
-        foreground: open the ports when all models have been loaded, and end where one cannot be.
-        data_plane: fields of `DataPlaneSettings`.
-        budget: fields of `MemorySettings`.
-    """
-
-    name: str
-    folder: str
-    socket: str
-    listen_fd: int | None
-    ready_fd: int
-    supervisor: ProcessId
-    token: str | None = field(repr=False)
-    loopback: bool
-    keeper: ProcessId | None = None
-    idle_seconds: float | None = None
-    num_batch_threads: int | None = None
-    per_version_slots: bool = False
-    poll_seconds: float = 1.0
-    host: str = "127.0.0.1"
-    grpc_port: int | None = None
-    foreground: bool = False
-    data_plane: dict[str, Any] = field(default_factory=dict)
-    budget: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> ServerSpec:
-        for name in ("supervisor", "keeper"):
-            if data.get(name) is not None:
-                data[name] = ProcessId(*data[name])
-        return cls(**data)
-
-
 class Server:
-    """The parts of a server process, put together."""
+    """Creates the parts of a server process and connects them."""
 
     def __init__(self, spec: ServerSpec) -> None:
         self.spec = spec
+        self.options = options = spec.options
         self.folder = Path(spec.folder)
-        self._kept = DesiredState(self.folder / "desired.json", self._disk_trouble)
+        self._kept = DesiredState(self.folder / DESIRED, self._disk_trouble)
         self.desired = self._kept.read()
         self.core = ServerCore(
             CoreOptions(
-                num_batch_threads=self.desired.get("num_batch_threads", spec.num_batch_threads),
-                poll_seconds=spec.poll_seconds,
+                num_batch_threads=self.desired.get("num_batch_threads", options.num_batch_threads),
+                poll_seconds=options.poll_seconds,
                 read_batching=read_batching_parameters,
-                memory=MemorySettings.from_json(self.desired.get("budget", spec.budget)),
-                per_version_slots=spec.per_version_slots,
+                memory=MemorySettings.from_json(self.desired.get("budget", {})),
+                per_version_slots=options.per_version_slots,
             )
         )
         self.core.extra_processes["supervisor"] = spec.supervisor.pid
         self.codec = CodecPool()
-        self.data_plane = DataPlane(
-            self.core,
-            self.codec,
-            DataPlaneSettings(**spec.data_plane),
-            token=spec.token,
-            loopback=spec.loopback,
-            host=spec.host,
-            grpc_port=spec.grpc_port,
-            on_change=self._write_desired,
-        )
+        self.data_plane = DataPlane(self.core, self.codec, options, self._write_desired)
         self.control = ControlPlane(self.core, self._describe, self._write_desired, self.end)
         self.ending = asyncio.Event()
         self._address = ""
         self._events_file = EventsFile(self.folder / "events.jsonl", self._disk_trouble)
 
     async def run(self) -> None:
-        """Serve until somebody asks for the end, then drain."""
+        """Serve until `end` is called, then drain."""
         self.core.events.listen(self._log)
         self.core.start()
         listening = None
@@ -135,7 +83,7 @@ class Server:
             listening = socket.socket(fileno=self.spec.listen_fd)
             host, port = listening.getsockname()[:2]
             self._address = f"{host}:{port}"
-        if self.spec.foreground and not self.desired.get("opened"):
+        if self.options.foreground and not self.desired.get("opened"):
             self.core.events.add("models_adding")
         for model in self.desired.get("models", []):
             config, refused = read_kept(model)
@@ -143,9 +91,9 @@ class Server:
                 self.core.events.add("setting_refused", config.name, message=message)
             self.core.manager.set_model(config)
         self.control.start(self.spec.socket)
-        if not self.spec.foreground:
+        if not self.options.foreground:
             await self.data_plane.open(listening)
-        # What is alive now lives as long as the server: the collector need not look at it.
+        # Objects that exist now live as long as the server: the collector can skip them.
         gc.collect()
         gc.freeze()
         _say(self.spec.ready_fd, {"ready": {"pid": os.getpid()}})
@@ -153,7 +101,7 @@ class Server:
         tracker = asyncio.get_running_loop().create_task(self._track_codec())
         keeper = asyncio.get_running_loop().create_task(self._keep_house())
         try:
-            if self.spec.foreground:
+            if self.options.foreground:
                 await self._open_when_loaded(listening)
             await self.ending.wait()
         finally:
@@ -163,10 +111,10 @@ class Server:
             await self._stop()
 
     async def _open_when_loaded(self, listening: socket.socket | None) -> None:
-        """Open the ports when every model can be asked, as TensorFlow Serving does.
+        """Open the ports when every model is available, as TensorFlow Serving does.
 
-        Where there is no version of a model yet, the others do not wait for it. A server process
-        that takes another's place opens at once: its callers are waiting.
+        The others do not wait for a model that has no version yet. A server process that replaces
+        another opens at once: its callers are waiting.
 
         Raises:
             ServingError: UNKNOWN, naming the models that could not be loaded; FAILED_PRECONDITION.
@@ -180,7 +128,7 @@ class Server:
             if not settle.done():
                 settle.cancel()
                 return
-            strict = self.spec.data_plane.get("fail_if_zero_versions", False)
+            strict = self.options.fail_if_zero_versions
             failures = {
                 name: why
                 for name, why in settle.result().items()
@@ -201,13 +149,13 @@ class Server:
 
     async def _stop(self) -> None:
         await self.data_plane.close(DRAIN_SECONDS)
-        # Whoever could wait for an answer has it by now, or has been cut off.
+        # Every caller that could wait has its answer by now, or has been cut off.
         await self.core.stop(0.1)
         await self.codec.close()
         await self.control.stop()
         self._events_file.close()
 
-    # What is wanted, on disk.
+    # Settings on disk.
 
     def _write_desired(self) -> None:
         manager = self.core.manager
@@ -220,20 +168,20 @@ class Server:
         self._kept.write(wanted)
 
     def _disk_trouble(self, message: str) -> None:
-        # Later: it may be told from inside an event, whose other listeners come first.
+        # Later: this may run while an event is handled, whose other listeners come first.
         asyncio.get_running_loop().call_soon(
             lambda: self.core.events.add("disk_trouble", message=message)
         )
 
     def _describe(self) -> dict[str, Any]:
         return {
-            "name": self.spec.name,
+            "name": self.options.name,
             "pid": os.getpid(),
             "address": self._address,
-            "token_required": self.spec.token is not None,
+            "token_required": self.options.token is not None,
         }
 
-    # What happens.
+    # Events and housekeeping.
 
     def _log(self, event: Event) -> None:
         line = log_line(event)
@@ -243,8 +191,8 @@ class Server:
         self._events_file.add(event)
 
     async def _watch_idleness(self) -> None:
-        """A detached server that nobody uses any more ends itself."""
-        limit = self.spec.idle_seconds
+        """End the server after `idle_seconds` without a request."""
+        limit = self.options.idle_seconds
         if limit is None:
             return
         served = self._requests_served()
@@ -259,7 +207,7 @@ class Server:
                 return
 
     def _busy(self) -> bool:
-        """Whether requests wait, or a version is on its way in or out."""
+        """Whether requests wait, or a version is being loaded or unloaded."""
         return bool(self.core.scheduler.outstanding) or any(
             not served.harness.state.is_settled
             for model in self.core.manager.models.values()
@@ -278,7 +226,7 @@ class Server:
         while True:
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
             self._kept.retry()
-            if not self.spec.foreground:
+            if not self.options.foreground:
                 await asyncio.to_thread(bound_log, self.folder / "server.log")
 
     async def _track_codec(self) -> None:
@@ -288,14 +236,14 @@ class Server:
 
 
 def main() -> NoReturn:
-    """The process itself, with a ServerSpec as JSON on standard input."""
+    """Run a server process, with a `ServerSpec` as JSON on standard input."""
     import uvloop
 
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
-    spec = ServerSpec.from_json(orjson.loads(sys.stdin.buffer.read()))
-    # The terminal's Ctrl-C goes to everybody in it; ours is to wait for the supervisor's word.
+    spec = ServerSpec.from_bytes(sys.stdin.buffer.read())
+    # Ctrl-C goes to every process of the terminal; this one waits for its supervisor.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Workers whose zygote has died come to us, who are told how they ended and reap them.
+    # Workers whose zygote has died become our children: we learn how they end, and reap them.
     become_subreaper()
     code = 1
     try:
@@ -310,7 +258,7 @@ def main() -> NoReturn:
         text = traceback.format_exc()
         sys.stderr.write(text)
         _say(spec.ready_fd, {"failed": text})
-    # Threads that wait for processes to end must not delay our own end.
+    # Threads that wait for processes to end must not delay our own exit.
     sys.stderr.flush()
     os._exit(code)
 
@@ -319,13 +267,13 @@ async def _serve(spec: ServerSpec) -> None:
     server = Server(spec)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, server.end, "SIGTERM")
-    # asyncio's own default grows with what happens to be done at a time.
+    # asyncio's own default grows with the calls that happen to run at a time.
     loop.set_default_executor(started_executor(_THREADS, "aside"))
 
     def supervisor_died() -> None:
         wait_for_end(spec.supervisor)
         loop.call_soon_threadsafe(server.end, "its supervisor died")
-        # Draining has its time; then this process goes, and its workers go with it.
+        # Draining gets its time; then this process ends, and its workers with it.
         time.sleep(DRAIN_SECONDS)
         _clean_up(spec)
         os._exit(0)
@@ -337,7 +285,7 @@ async def _serve(spec: ServerSpec) -> None:
 
 
 def _clean_up(spec: ServerSpec) -> None:
-    """Remove our files where the supervisor that would do it is gone."""
+    """Remove our files in place of the supervisor, which has ended."""
     control = Path(spec.socket)
     control.unlink(missing_ok=True)
     if control.parent != Path(spec.folder):
@@ -345,8 +293,8 @@ def _clean_up(spec: ServerSpec) -> None:
         shutil.rmtree(control.parent, ignore_errors=True)
     if spec.keeper is not None and spec.keeper.alive() and paths.resume_path(spec.folder).exists():
         return
-    jupyter_launcher.forget(spec.name)
-    entry_path = paths.entry_path(spec.name)
+    jupyter_launcher.forget(spec.options.name)
+    entry_path = paths.entry_path(spec.options.name)
     try:
         entry = registry.Entry.from_bytes(entry_path.read_bytes())
     except (OSError, ValueError, TypeError, KeyError):

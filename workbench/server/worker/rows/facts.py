@@ -9,7 +9,7 @@ from typing import Any
 from workbench.core.signature_facts import SignatureFacts
 
 # Here, so that the zygote has them and no worker has to import them.
-from workbench.server.worker.rows import rules as rules
+from workbench.server.worker.rows import rules
 from workbench.server.worker.rows.dimensions import is_rows
 from workbench.server.worker.rows.reach import Reach
 from workbench.server.worker.rows.values import Kind, Value, request_rows
@@ -26,7 +26,7 @@ def signature_facts(meta_graph: Any, definitions: Mapping[str, Any]) -> dict[str
     A graph that breaks a rule's expectations is not proven: whatever goes wrong here must not
     keep a version from serving.
     """
-    walk = Walk(meta_graph.graph_def)
+    walk = Walk(meta_graph.graph_def, rules.apply)
     reach = Reach(meta_graph.graph_def, _run(meta_graph))
     return {name: _facts(reach, walk, definition) for name, definition in definitions.items()}
 

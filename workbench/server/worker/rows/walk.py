@@ -6,7 +6,7 @@ thrown away, does no harm.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -117,9 +117,14 @@ class Function(Body):
 
 
 class Walk:
-    """A graph with its functions."""
+    """A graph with its functions.
 
-    def __init__(self, graph_def: Any) -> None:
+    Args:
+        apply: what the results of an operation are made of (`rules.apply`).
+    """
+
+    def __init__(self, graph_def: Any, apply: Callable[[Operation], list[Value]]) -> None:
+        self._apply = apply
         self._graph = Body(graph_def.node)
         self._definitions = {f.signature.name: f for f in graph_def.library.function}
         self._functions: dict[str, Function] = {}
@@ -195,11 +200,6 @@ class Walk:
         if len(rest) == 2:
             number += _first_of(body.nodes[node], rest[0], self)
         return values[number]
-
-    def _apply(self, operation: Operation) -> list[Value]:
-        from workbench.server.worker.rows.rules import apply
-
-        return apply(operation)
 
     @cached_property
     def functions(self) -> frozenset[str]:

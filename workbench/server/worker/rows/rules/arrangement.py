@@ -4,7 +4,7 @@ and that no element of one row comes into the place of another."""
 from __future__ import annotations
 
 from workbench.server.worker.rows.dimensions import ONE, ROWS, Dimension, has_share, product, share
-from workbench.server.worker.rows.rules import rule
+from workbench.server.worker.rows.rules.rule_book import rule
 from workbench.server.worker.rows.values import Kind, Shape, Value, as_unknown, free, numbers, rows
 from workbench.server.worker.rows.walk import Operation
 

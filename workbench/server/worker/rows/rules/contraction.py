@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workbench.server.worker.rows.dimensions import ONE, Dimension
-from workbench.server.worker.rows.rules import rule
+from workbench.server.worker.rows.rules.rule_book import rule
 from workbench.server.worker.rows.values import Kind, Shape, Value, free, rows
 from workbench.server.worker.rows.walk import Operation
 

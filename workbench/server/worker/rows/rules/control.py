@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from workbench.server.worker.rows.dimensions import ROWS, Dimension
-from workbench.server.worker.rows.rules import rule
+from workbench.server.worker.rows.rules.rule_book import rule
 from workbench.server.worker.rows.values import Kind, Value, free, join, marks, numbers
 from workbench.server.worker.rows.walk import Operation
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from workbench.server.worker.rows.dimensions import ONE, ROWS, Dimension, unknown
-from workbench.server.worker.rows.rules import rule
+from workbench.server.worker.rows.rules.rule_book import rule
 from workbench.server.worker.rows.values import Kind, Shape, Value, numbers, rows
 from workbench.server.worker.rows.walk import Operation
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from workbench.server.worker.rows.dimensions import ROWS, unknown
-from workbench.server.worker.rows.rules import rule
+from workbench.server.worker.rows.rules.rule_book import rule
 from workbench.server.worker.rows.values import Kind, Value, free, join, numbers, rows
 from workbench.server.worker.rows.walk import Operation
 

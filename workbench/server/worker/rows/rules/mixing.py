@@ -3,7 +3,7 @@ with a version whose requests are merged all the same."""
 
 from __future__ import annotations
 
-from workbench.server.worker.rows.rules import MIXING, NEVER
+from workbench.server.worker.rows.rules.rule_book import MIXING, NEVER
 
 _RANDOM = (
     "RandomUniform RandomUniformInt RandomStandardNormal TruncatedNormal RandomShuffle Multinomial "

@@ -4,7 +4,7 @@ is not the axis of the rows."""
 from __future__ import annotations
 
 from workbench.server.worker.rows.dimensions import ONE, ROWS, Dimension, product
-from workbench.server.worker.rows.rules import rule
+from workbench.server.worker.rows.rules.rule_book import rule
 from workbench.server.worker.rows.values import Kind, Value, as_unknown, numbers, rows
 from workbench.server.worker.rows.walk import Operation
 

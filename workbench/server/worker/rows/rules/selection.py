@@ -4,7 +4,7 @@ rows share by numbers of each row."""
 from __future__ import annotations
 
 from workbench.server.worker.rows.dimensions import ONE, ROWS, Dimension
-from workbench.server.worker.rows.rules import rule
+from workbench.server.worker.rows.rules.rule_book import rule
 from workbench.server.worker.rows.values import Kind, Shape, Value, as_unknown, numbers
 from workbench.server.worker.rows.walk import Operation
 

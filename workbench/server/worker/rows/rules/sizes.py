@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from workbench.server.worker.rows.dimensions import ROWS, Dimension, product, unknown
-from workbench.server.worker.rows.rules import rule
+from workbench.server.worker.rows.rules.rule_book import rule
 from workbench.server.worker.rows.values import Kind, Shape, Value, free, numbers, rows
 from workbench.server.worker.rows.walk import Operation
 

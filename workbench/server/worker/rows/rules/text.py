@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from workbench.server.worker.rows.dimensions import ROWS, Dimension, unknown
-from workbench.server.worker.rows.rules import rule
+from workbench.server.worker.rows.rules.rule_book import rule
 from workbench.server.worker.rows.values import Kind, Value, free, numbers, rows
 from workbench.server.worker.rows.walk import Operation
 

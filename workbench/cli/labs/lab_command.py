@@ -1,5 +1,4 @@
-"""`workbench lab`: JupyterLab, open on the labs and the quickstart, with a model being served; and
-`workbench labs`: the labs in order, with a tick for each that was run."""
+"""`workbench lab`: JupyterLab, open on the labs and the quickstart, with a model being served."""
 
 from __future__ import annotations
 
@@ -12,33 +11,27 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import workbench
+from workbench.cli.arguments import Commands, add_command
 from workbench.core.status import ServingError, failed_precondition
 from workbench.facade import serve
-from workbench.samples import labs as lessons
 from workbench.samples.labs import NUMBERED, QUICKSTART
 
 EXAMPLE = "digits-example"
 _STOP_SECONDS = 15.0
 
 
-def register(commands: Any) -> None:
-    """Add the command to the parser's subparsers."""
-    one = commands.add_parser("lab", help="open JupyterLab on the labs and the quickstart")
+def add(commands: Commands) -> None:
+    one = add_command(commands, "lab", "open JupyterLab on the labs and the quickstart", _run)
     one.add_argument("--folder", default=".", help="JupyterLab's folder (default: this one)")
     one.add_argument("--no-browser", action="store_true", help="print the address only")
     one.add_argument("--no-example", action="store_true", help="serve no example model")
     one.add_argument("--port", type=int, help="JupyterLab's port")
-    one.set_defaults(command=lab)
-    one = commands.add_parser("labs", help="list the labs, with a tick for those that were run")
-    one.add_argument("--folder", default=".", help="where they are (default: this folder)")
-    one.set_defaults(command=labs)
 
 
-def lab(arguments: argparse.Namespace) -> int:
-    """Run JupyterLab until it ends or Ctrl-C; the example's server ends with it."""
+def _run(arguments: argparse.Namespace) -> int:
+    """Run JupyterLab until it ends or Ctrl-C. The example's server ends with it."""
     if importlib.util.find_spec("jupyterlab") is None:
         raise failed_precondition(
             "JupyterLab is not installed: pip install 'serving-workbench[lab]'"
@@ -59,7 +52,7 @@ def lab(arguments: argparse.Namespace) -> int:
         command += [f"--ServerApp.port={arguments.port}", "--ServerApp.port_retries=0"]
     if hasattr(os, "getuid") and os.getuid() == 0:
         command.append("--allow-root")
-    # A session of its own: Ctrl-C comes to us, and JupyterLab is ended without its question.
+    # A session of its own: Ctrl-C comes to us, and JupyterLab ends without asking.
     process = subprocess.Popen(command, start_new_session=True)
 
     def end(*_: object) -> None:
@@ -76,31 +69,17 @@ def lab(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def labs(arguments: argparse.Namespace) -> int:
-    """List the labs in order; one is ticked when its last cell was run and no cell failed."""
-    folder = Path(arguments.folder).resolve()
-    found = _notebooks(folder)
-    if found is None:
-        raise failed_precondition(
-            f"There are no labs in {folder}: `workbench lab` puts them there, or give --folder"
-        )
-    for name in lessons.names(found):
-        title, state = lessons.read_file(found / name)
-        print(f"[{'x' if state == 'done' else ' '}] {name[:2]}  {title}")
-    return 0
-
-
-def _notebooks(folder: Path) -> Path | None:
-    """The folder with the labs: below `folder`, or itself."""
+def find_notebooks(folder: Path) -> Path | None:
+    """The folder with the labs: `folder` or its folder `notebooks`; None if neither has them."""
     places = (folder / "notebooks", folder)
     return next((place for place in places if (place / QUICKSTART).exists()), None)
 
 
 def _quickstart(folder: Path) -> Path:
-    found = _notebooks(folder)
+    found = find_notebooks(folder)
     if found is not None:
         return found / QUICKSTART
-    # Installed, the notebooks are part of the package; the reader works on copies.
+    # An installed package contains the notebooks; the reader works on copies.
     shipped = Path(workbench.__file__).parent / "notebooks"
     if not (shipped / QUICKSTART).exists():
         raise failed_precondition(f"This installation has no {QUICKSTART}")
@@ -113,13 +92,13 @@ def _quickstart(folder: Path) -> Path:
 
 
 def _serve_example(cleanup: contextlib.ExitStack) -> None:
-    """A model to look at, in the Running panel, before the first cell is run."""
+    """Serve a model to look at, in the Running panel, before the first cell is run."""
     try:
         from workbench.samples.digits import train_digits
 
         server = serve(train_digits(), EXAMPLE)
     except (ServingError, ImportError) as error:
-        print(f"workbench: the example model is not served: {error}", file=sys.stderr)
+        print(f"workbench: the example model cannot be served: {error}", file=sys.stderr)
         return
     cleanup.callback(server.stop)
     print(f"{server.outcome}\nPress Ctrl-C to stop JupyterLab and the example.", flush=True)

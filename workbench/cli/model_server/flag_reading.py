@@ -1,66 +1,21 @@
-"""`workbench model-server`: what `tensorflow_model_server` does, with its flags, without Jupyter.
-
-One supervising process in the foreground; the server process and the workers are below it and
-end with it. Flags are read as TensorFlow Serving reads them: `--flag=value`, and `--flag` for
-one that is true or false.
-"""
+"""Reads the command line of `workbench model-server`, in TensorFlow Serving's way: `--flag=value`,
+and `--flag` for one that is true or false."""
 
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Sequence
-from importlib import metadata
 from typing import Any, NamedTuple
 
-import workbench
-from workbench.cli.model_server_flags import FLAGS, IGNORED, REFUSED
-from workbench.core.status import ServingError, failed_precondition, invalid_argument
-
-_EXIT_REFUSED = 255
+from workbench.cli.model_server.flag_table import FLAGS, IGNORED, REFUSED
+from workbench.core.status import failed_precondition, invalid_argument
 
 
 class Flags(NamedTuple):
-    """What a command line says: the values of all flags, and what to say about it."""
+    """A command line: the values of all flags, and remarks for the person who wrote it."""
 
     values: dict[str, Any]
     remarks: list[str]
-
-
-def register(commands: Any) -> None:
-    """Add the command to the parser's subparsers."""
-    one = commands.add_parser(
-        "model-server",
-        help="serve as tensorflow_model_server does, with its flags",
-        # Every argument is taken as it is: `read_flags` knows what it means.
-        prefix_chars="\0",
-        add_help=False,
-    )
-    one.add_argument("flags", nargs="*")
-    one.set_defaults(command=lambda arguments: model_server(arguments.flags))
-
-
-def model_server(arguments: Sequence[str]) -> int:
-    """Serve until SIGTERM or Ctrl-C; 0 then, and 255 where there is nothing to serve."""
-    if "--help" in arguments:
-        print(usage(), end="")
-        return 0
-    try:
-        values, remarks = read_flags(arguments)
-        for remark in remarks:
-            print(remark, file=sys.stderr)
-        if values["version"]:
-            print(f"TensorFlow ModelServer: serving-workbench {workbench.__version__}")
-            print(f"TensorFlow Library: {metadata.version('tensorflow')}")
-            return 0
-        # The server's code is imported by this command alone.
-        from workbench.cli.model_server_process import run, supervisor_spec
-        from workbench.server.supervision.supervisor import Supervisor
-
-        return run(Supervisor(supervisor_spec(values)))
-    except ServingError as error:
-        print(f"Failed to start server. Error: {error.code.name}: {error.message}", flush=True)
-        return _EXIT_REFUSED
 
 
 def read_flags(arguments: Sequence[str]) -> Flags:
@@ -69,8 +24,8 @@ def read_flags(arguments: Sequence[str]) -> Flags:
     An unknown argument is named and otherwise ignored, as TensorFlow Serving does.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, a value that is none for its flag; FAILED_PRECONDITION, a
-            flag without which nothing would be as it was meant.
+        ServingError: INVALID_ARGUMENT, a value does not fit its flag; FAILED_PRECONDITION, a flag
+            is not supported and cannot be ignored.
     """
     values: dict[str, Any] = {name: flag.default for name, flag in FLAGS.items()}
     remarks = []
@@ -107,7 +62,7 @@ def _value(name: str, default: Any, text: str | None) -> Any:
 
 
 def usage() -> str:
-    """All flags, with their defaults and what they mean."""
+    """The help: all flags, with their defaults and meanings."""
     lines = ["usage: workbench model-server [--flag=value ...]", "", "Flags:"]
     for name, flag in FLAGS.items():
         default = str(flag.default).lower() if isinstance(flag.default, bool) else flag.default

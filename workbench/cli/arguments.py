@@ -1,0 +1,111 @@
+"""Arguments that several commands have, and the help that declared settings give them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from workbench.core.setting_kinds import Setting
+from workbench.core.status import invalid_argument
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Command = Callable[[argparse.Namespace], int]
+
+
+def add_command(commands: Commands, name: str, what: str, run: Command) -> argparse.ArgumentParser:
+    """Add a command. `run` runs it and returns the exit code; `what` describes it in a phrase."""
+    one = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
+    one.set_defaults(command=run)
+    return one
+
+
+def add_server(one: argparse.ArgumentParser) -> None:
+    one.add_argument("name", nargs="?", help="the server; default: the one started last")
+
+
+def add_json(one: Any) -> None:
+    one.add_argument("--json", action="store_true", help="print JSON")
+
+
+def add_load(one: argparse.ArgumentParser, *, many: bool) -> None:
+    """The arguments of a load: of several rates or numbers of clients, or of one."""
+    rate, clients = (numbers(float), numbers(int)) if many else (float, int)
+    each = one.add_mutually_exclusive_group(required=True)
+    each.add_argument("--rate", type=rate, help="requests per second")
+    each.add_argument("--clients", type=clients, help="clients of a closed loop, instead of a rate")
+    add_request(one)
+    one.add_argument(
+        "--arrivals", choices=("poisson", "constant", "bursty", "ramp"), default="poisson"
+    )
+    one.add_argument("--seed", type=int, default=0)
+
+
+def add_request(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--where",
+        choices=("engine", "rest", "grpc"),
+        default="engine",
+        help="where the load enters (default: engine, inside the server process)",
+    )
+    one.add_argument("--rows", type=int, default=1, help="examples in each request")
+
+
+def add_plot(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--plot", metavar="FILE", help="write the figure to this .png, .svg or .pdf")
+
+
+def numbers(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    """The type of an argument that is a list of numbers."""
+
+    def parse(text: str) -> list[Any]:
+        try:
+            return [kind(part) for part in text.split(",")]
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a comma-separated list of numbers (for example 1,10,100)"
+            ) from None
+
+    return parse
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The type of an argument that is a JSON object."""
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise argparse.ArgumentTypeError("not a JSON object")
+    return data
+
+
+def meaning(declared: Setting) -> str:
+    """What a declared setting means, as plain text for the help of a flag that sets it."""
+    return declared.meaning.replace("`", "")
+
+
+def given(**settings: Any) -> dict[str, Any]:
+    """Those that were given. The callee has the defaults of the others."""
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def read_data(file: str) -> Any:
+    """Examples or labels from a .npy, .npz or .json file.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, it cannot be read.
+    """
+    import numpy as np
+
+    path = Path(file)
+    try:
+        if path.suffix == ".json":
+            return json.loads(path.read_text())
+        # Never pickled objects: a data file must not run code.
+        data = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise invalid_argument(f"{file} cannot be read: {error}") from error
+    return dict(data) if path.suffix == ".npz" else data

@@ -1,0 +1,82 @@
+"""`workbench compare-transitions`: loads a version under each policy, with the same traffic."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from workbench.cli.arguments import (
+    Commands,
+    add_command,
+    add_json,
+    add_plot,
+    add_server,
+    given,
+    read_data,
+)
+from workbench.core.status import invalid_argument
+from workbench.facade import connect
+
+
+def add(commands: Commands) -> None:
+    one = add_command(
+        commands,
+        "compare-transitions",
+        "load a version under each transition policy, with the same traffic",
+        _run,
+    )
+    one.add_argument("model", metavar="PATH", help="the next version, a SavedModel")
+    add_server(one)
+    one.add_argument(
+        "--data", required=True, metavar="FILE", help="an example: .npy or .json, as a batch"
+    )
+    one.add_argument(
+        "--policies",
+        metavar="NAME,...",
+        help="default: smooth, unload_first, unload_first+hold, staged",
+    )
+    one.add_argument("--rate", type=float, default=100.0, help="requests per second")
+    one.add_argument("--arrivals", choices=("poisson", "constant", "bursty"), default="poisson")
+    one.add_argument(
+        "--repeats", type=int, help="runs of each policy; default: until --precision is reached"
+    )
+    one.add_argument("--precision", type=float, help="the precision of the gap to reach")
+    one.add_argument("--most-repeats", type=int, help="runs of each policy at most")
+    one.add_argument(
+        "--disk", default="warm", metavar="warm,cold", help="whether files are cached beforehand"
+    )
+    one.add_argument("--lead", type=float, help="seconds of traffic before and after")
+    one.add_argument("--seed", type=int, default=0)
+    add_plot(one)
+    add_json(one)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from workbench.experiments.transitions.compare_transitions import compare_transitions
+    from workbench.load.arrivals import Schedule
+
+    try:
+        load = Schedule(arguments.arrivals, arguments.rate, 1.0, arguments.seed)
+    except ValueError as error:
+        raise invalid_argument(str(error)) from error
+    found = compare_transitions(
+        connect(arguments.name),
+        arguments.model,
+        read_data(arguments.data),
+        rate=arguments.rate,
+        load=load,
+        repeats=arguments.repeats,
+        disk=arguments.disk.split(","),
+        seed=arguments.seed,
+        progress=not arguments.json,
+        **given(
+            policies=arguments.policies and arguments.policies.split(","),
+            precision=arguments.precision,
+            most_repeats=arguments.most_repeats,
+            lead_seconds=arguments.lead,
+        ),
+    )
+    if arguments.plot:
+        found.plot().savefig(arguments.plot, dpi=200)
+    print(json.dumps(found.to_json(recordings=False)) if arguments.json else found)
+    return 130 if found.interrupted else 0

@@ -1,0 +1,77 @@
+"""`workbench compare-versions`: compares the answers, latency and memory of two versions."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from workbench.cli.arguments import (
+    Commands,
+    add_command,
+    add_json,
+    add_plot,
+    add_server,
+    given,
+    read_data,
+)
+from workbench.core.signature import DEFAULT_SIGNATURE
+from workbench.facade import connect
+
+
+def add(commands: Commands) -> None:
+    one = add_command(
+        commands, "compare-versions", "compare two versions: answers, latency, memory", _run
+    )
+    one.add_argument("first", type=int, help="a version")
+    one.add_argument("second", type=int, help="the other version")
+    add_server(one)
+    one.add_argument(
+        "--data", required=True, metavar="FILE", help="examples: .npy, .npz by input, or .json"
+    )
+    one.add_argument("--labels", metavar="FILE", help="the right answers: .npy or .json")
+    one.add_argument("--signature", default=DEFAULT_SIGNATURE)
+    one.add_argument("--output", metavar="NAME", help="the output that is compared")
+    one.add_argument(
+        "--pairs", type=int, default=500, help="pairs of requests for the latency (default: 500)"
+    )
+    one.add_argument("--alpha", type=float, help="how often equal versions may be called different")
+    one.add_argument(
+        "--margin",
+        type=float,
+        help="latencies that differ by less than this share (0.05: 5 %%) count as equal",
+    )
+    one.add_argument("--seed", type=int, default=0)
+    add_plot(one)
+    one.add_argument(
+        "--at-least", type=float, metavar="SHARE", help="exit with 1 if fewer answers agree"
+    )
+    add_json(one)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from workbench.experiments.versions.compare_versions import compare_versions
+
+    found = compare_versions(
+        connect(arguments.name),
+        arguments.first,
+        arguments.second,
+        read_data(arguments.data),
+        None if arguments.labels is None else read_data(arguments.labels),
+        signature=arguments.signature,
+        output=arguments.output,
+        pairs=arguments.pairs,
+        seed=arguments.seed,
+        progress=not arguments.json,
+        **given(alpha=arguments.alpha, margin=arguments.margin),
+    )
+    if arguments.plot:
+        found.plot().savefig(arguments.plot, dpi=200)
+    print(json.dumps(found.to_json(arrays=False)) if arguments.json else found)
+    if arguments.at_least is not None:
+        try:
+            found.assert_agreement(at_least=arguments.at_least)
+        except AssertionError as error:
+            if not arguments.json:
+                print(error)
+            return 1
+    return 0

@@ -1,0 +1,66 @@
+"""`workbench predict`: asks a model, and prints its answer as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from workbench.cli.arguments import Commands, add_command, add_server
+from workbench.core.signature import DEFAULT_SIGNATURE
+from workbench.facade import connect
+
+
+def add(commands: Commands) -> None:
+    one = add_command(commands, "predict", "ask a model", _run)
+    add_server(one)
+    one.add_argument(
+        "-d",
+        "--data",
+        required=True,
+        metavar="JSON",
+        help="the input as JSON ('[[1.0, 2.0]]' or '{\"x\": [1.0]}'), @FILE, or - for stdin",
+    )
+    one.add_argument("--model-version", type=int, help="default: the highest available")
+    one.add_argument("--label", help="the version's label, instead of its number")
+    one.add_argument("--signature", default=DEFAULT_SIGNATURE)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    text = arguments.data
+    if text == "-":
+        text = sys.stdin.read()
+    elif text.startswith("@"):
+        try:
+            with open(text[1:], encoding="utf-8") as file:
+                text = file.read()
+        except OSError as error:
+            print(f"workbench: {text[1:]}: {error.strerror}", file=sys.stderr)
+            return 1
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        print(f"workbench: the data is not JSON: {error}", file=sys.stderr)
+        return 1
+    answer = connect(arguments.name).predict(
+        data,
+        version=arguments.model_version,
+        label=arguments.label,
+        signature=arguments.signature,
+    )
+    print(json.dumps(_plain(answer)))
+    return 0
+
+
+def _plain(value: Any) -> Any:
+    """Arrays as lists, bytes and complex numbers as text, for JSON."""
+    if isinstance(value, dict):
+        return {name: _plain(array) for name, array in value.items()}
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, complex):
+        return str(value)
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return _plain(value.tolist()) if hasattr(value, "tolist") else value

@@ -1,0 +1,56 @@
+"""What a supervisor passes to the server process that it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from workbench.processes.lifetime import ProcessId
+from workbench.processes.server_options import ServerOptions
+
+EXIT_REFUSED = 255
+"""How a server process ends whose models cannot be loaded (TensorFlow Serving's exit code)."""
+
+
+@dataclass(frozen=True)
+class ServerSpec:
+    """The start of one server process. It holds the token, so it is never in a command line.
+
+    Attributes:
+        options: with the token and the gRPC port that are in force; without `models`, which the
+            server process reads from its folder.
+        folder: the server's private folder.
+        socket: the control plane's socket file.
+        supervisor: the process that starts this one, and that it ends with.
+        keeper: the process that starts a supervisor again that has died. While it lives, the folder
+            is kept.
+        listen_fd: REST's listening socket. The supervisor holds it as well, so callers wait instead
+            of being refused while a server process is replaced. None: no REST.
+        ready_fd: a pipe for one line of JSON: ``{"ready": ...}`` or ``{"failed": ...}``.
+    """
+
+    options: ServerOptions
+    folder: str
+    socket: str
+    supervisor: ProcessId
+    keeper: ProcessId | None = None
+    listen_fd: int | None = None
+    ready_fd: int = -1
+
+    def to_bytes(self) -> bytes:
+        """JSON, for `from_bytes`."""
+        data: dict[str, Any] = {**vars(self), "options": self.options.to_json()}
+        return orjson.dumps(
+            {name: list(v) if isinstance(v, ProcessId) else v for name, v in data.items()}
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> ServerSpec:
+        read = orjson.loads(data)
+        read["options"] = ServerOptions.from_json(read["options"])
+        for name in ("supervisor", "keeper"):
+            if read[name] is not None:
+                read[name] = ProcessId(*read[name])
+        return cls(**read)

@@ -1,0 +1,83 @@
+"""The rules of all operations by name, and how the right one is applied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from workbench.server.worker.rows.values import Kind, Value
+from workbench.server.worker.rows.walk import Operation
+
+Rule = Callable[[Operation], "Value | Sequence[Value]"]
+
+RULES: dict[str, Rule] = {}
+CONTENT: set[str] = set()
+"""Operations whose rule is asked also where no input is of the request."""
+TOLERANT: set[str] = set()
+"""Operations whose result need not be mixed where an input is."""
+STRUCTURAL: set[str] = set()
+"""Operations on lists, and those that call functions: their rule is always asked."""
+MIXING: dict[str, str] = {}
+"""Operations that bring rows together by what they are for."""
+NEVER: dict[str, str] = {}
+"""Operations that answer differently each time they are asked, whatever they are fed."""
+
+_OF_NO_REQUEST = frozenset({Kind.FREE, Kind.HANDLE})
+_OF_ONE_ROW = _OF_NO_REQUEST | {Kind.ROW}
+
+
+def rule(
+    names: str, *, content: bool = False, tolerant: bool = False, structural: bool = False
+) -> Callable[[Rule], Rule]:
+    """Register the rule of these operations (their names, separated by blanks)."""
+
+    def register(function: Rule) -> Rule:
+        for name in names.split():
+            RULES[name] = function
+            for group, belongs in (
+                (CONTENT, content),
+                (TOLERANT, tolerant),
+                (STRUCTURAL, structural),
+            ):
+                if belongs:
+                    group.add(name)
+        return function
+
+    return register
+
+
+def apply(operation: Operation) -> list[Value]:
+    """What the results of an operation are made of."""
+    found = _apply(operation)
+    if isinstance(found, Value):
+        return [found] * max(1, operation.outputs())
+    return list(found)
+
+
+def _apply(operation: Operation) -> Value | Sequence[Value]:
+    name, inputs = operation.name, operation.inputs
+    if operation.walk.is_function(name):
+        return operation.walk.call(name, inputs, operation)
+    if name in NEVER:
+        return operation.mixes(NEVER[name])
+    known = RULES.get(name)
+    if name not in TOLERANT:
+        for value in inputs:
+            if value.kind is Kind.MIXED:
+                outputs = range(max(1, operation.outputs()))
+                return [replace(value, shape=operation.shape(at), floor=None) for at in outputs]
+    kinds = {value.kind for value in inputs}
+    if name not in STRUCTURAL:
+        if name not in CONTENT and kinds <= _OF_NO_REQUEST:
+            return [operation.free(at) for at in range(operation.outputs())]
+        if Kind.ROW in kinds and kinds <= _OF_ONE_ROW:
+            # What is computed of one row alone is that row's.
+            shapes = [operation.shape(at) for at in range(operation.outputs())]
+            return [Value(Kind.ROW, shape) for shape in shapes]
+    if known is not None:
+        return known(operation)
+    if kinds <= _OF_NO_REQUEST | {Kind.SIZED}:
+        return Value(Kind.SIZED, operation.shape())
+    if name in MIXING:
+        return operation.mixes(MIXING[name])
+    return operation.unproven("it is not known to keep rows apart")
