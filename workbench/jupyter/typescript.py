@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.client.display.pulse import BACKLOG_SECONDS
-from workbench.core.versions.policies import ALIASES
+from workbench.core.versions.policies import TRANSITIONS
 from workbench.core.versions.states import PublicState
 from workbench.experiments import looks
 from workbench.experiments.sweep import diagnosis
@@ -44,7 +44,7 @@ def source() -> str:
         union("PublicState", "A version's state as clients see it.", _names(PublicState)),
         union("Face", "The views of the widgets.", typing.get_args(Face)),
         union("LabState", "How far a lab was run.", typing.get_args(labs.State)),
-        constant("TRANSITIONS", "How one version can replace another.", list(ALIASES)),
+        constant("TRANSITIONS", "How one version can replace another.", list(TRANSITIONS)),
         constant("AXES", "The sliders of a sweep explorer.", list(AXES)),
         constant(
             "CLOSE_REASONS",

@@ -9,7 +9,7 @@ from workbench.client.display.orders import ORDERS
 from workbench.client.display.whole_server import html_of, text_of
 from workbench.client.server import ServerClient
 from workbench.core.status import ServingError
-from workbench.core.versions.policies import ALIASES
+from workbench.core.versions.policies import TRANSITIONS
 from workbench.experiments.showing import in_notebook
 from workbench.widgets.base.durable import display_live
 from workbench.widgets.base.live import LiveWidget
@@ -27,7 +27,7 @@ def card(server: ServerClient) -> LiveWidget:
         "address": server.address,
         "outcome": "" if server.outcome is None else str(server.outcome),
         "snippets": list(zip(("Python", "curl"), texts, strict=True)),
-        "transitions": list(ALIASES),
+        "transitions": list(TRANSITIONS),
     }
 
     orders = {name: partial(order, server) for name, order in ORDERS.items()}
