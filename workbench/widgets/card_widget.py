@@ -12,10 +12,16 @@ from workbench.core.status import ServingError
 from workbench.core.versions.policies import TRANSITIONS
 from workbench.experiments.showing import in_notebook
 from workbench.widgets.base.durable import display_live
-from workbench.widgets.base.live import LiveWidget
+from workbench.widgets.base.live import LiveWidget, view
 
 
-def card(server: ServerClient) -> LiveWidget:
+class CardWidget(LiveWidget):
+    """The server card in the browser."""
+
+    face = view("card")
+
+
+def card(server: ServerClient) -> CardWidget:
     """The card of a server's model: it follows the server while it is visible.
 
     Raises:
@@ -31,7 +37,7 @@ def card(server: ServerClient) -> LiveWidget:
     }
 
     orders = {name: partial(order, server) for name, order in ORDERS.items()}
-    return LiveWidget(server.name, server.model, "card", about, orders)
+    return CardWidget(server.name, server.model, about, orders)
 
 
 def show(server: ServerClient) -> None:
