@@ -31,7 +31,7 @@ _AGAIN_SECONDS = 1.0
 _ASK_SECONDS = 5.0
 
 
-def view(name: str) -> traitlets.Unicode[str, str]:
+def view(name: str) -> traitlets.Unicode[str, str | bytes]:
     """The trait `face` of a widget's class: which view the browser's module draws for it.
 
     The names of all classes are the type `Face` in TypeScript, and the table of views in
