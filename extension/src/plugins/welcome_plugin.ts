@@ -45,6 +45,9 @@ function addWelcome(
         open: name => void open(name),
         dashboard: commands.hasCommand(CommandIDs.openDashboard)
           ? () => void commands.execute(CommandIDs.openDashboard)
+          : null,
+        glossary: commands.hasCommand(CommandIDs.openGlossary)
+          ? () => void commands.execute(CommandIDs.openGlossary)
           : null
       },
       trans
