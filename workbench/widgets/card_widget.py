@@ -21,7 +21,7 @@ class CardWidget(LiveWidget):
     face = view("card")
 
 
-def card(server: ServerClient) -> CardWidget:
+def card(server: ServerClient) -> LiveWidget:
     """The card of a server's model: it follows the server while it is visible.
 
     Raises:
