@@ -26,7 +26,7 @@ INSTALL_VENV = { package="$$("$(PYTHON)" -c 'import sys; print("python%d.%d-venv
 
 env: $(READY)
 
-$(READY): pyproject.toml constraints.txt extension/package.json $(shell find extension/src extension/style -name '*.ts' -o -name '*.css')
+$(READY): pyproject.toml constraints.txt extension/package.json docs/glossary.md $(shell find extension/src extension/style -name '*.ts' -o -name '*.css')
 	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "Python 3.10 or later is needed: make PYTHON=/path/to/python3 ..."; exit 1; }
 	@# One that was interrupted, or had no pip, is made again.

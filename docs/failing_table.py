@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 import workbench as wb
-from workbench.core.versions.policies import ALIASES
+from workbench.core.versions.policies import TRANSITIONS
 from workbench.samples.failing_versions import FailingVersions, failing_versions, trials_from
 
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
@@ -39,7 +39,7 @@ def run(folder: Path, progress: bool = True) -> FailingVersions:
             server,
             trials,
             [1.0, 2.0],
-            policies=tuple(ALIASES),
+            policies=tuple(TRANSITIONS),
             progress=lambda text: print(text, file=sys.stderr) if progress else None,
         )
 

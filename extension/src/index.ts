@@ -1,6 +1,7 @@
 /** The plugins. Each is small, and works where an optional part of JupyterLab is missing. */
 
 import { dashboardPlugin } from './plugins/dashboard_plugin';
+import { glossaryPlugin } from './plugins/glossary_plugin';
 import { quickstartPlugin } from './plugins/quickstart_plugin';
 import { runningPlugin } from './plugins/running_plugin';
 import { servePlugin } from './plugins/serve_plugin';
@@ -15,6 +16,7 @@ export default [
   quickstartPlugin,
   dashboardPlugin,
   welcomePlugin,
+  glossaryPlugin,
   servePlugin,
   runningPlugin,
   statusPlugin

@@ -110,6 +110,7 @@ def test_commands_describe_themselves(lab: Lab, page: Page) -> None:
             ["isPalette", "cwd", "server", "model", "served", "beside"],
             True,
         ],
+        ["workbench:open-glossary", "Model Serving Glossary", True, ["isPalette"], True],
         [
             "workbench:open-quickstart",
             "Open the Serving Quickstart",
@@ -119,7 +120,7 @@ def test_commands_describe_themselves(lab: Lab, page: Page) -> None:
         ],
         [
             "workbench:open-welcome",
-            "Open the Labs on Serving",
+            "Open the Serving Labs",
             True,
             ["isPalette", "cwd", "beside"],
             True,
@@ -127,7 +128,7 @@ def test_commands_describe_themselves(lab: Lab, page: Page) -> None:
         ["workbench:refresh", "Refresh Model Servers", True, ["isPalette"], True],
         [
             "workbench:restart-server",
-            "Start a Killed Model Server Again…",
+            "Restart a Killed Model Server…",
             True,
             ["isPalette", "name"],
             False,
@@ -142,6 +143,13 @@ def test_commands_describe_themselves(lab: Lab, page: Page) -> None:
         ["workbench:stop-server", "Stop a Model Server…", True, ["isPalette", "name"], False],
     ]
     execute(page, "workbench:refresh")
+
+    # The Help menu opens the glossary.
+    page.locator(".lm-MenuBar-item", has_text="Help").click()
+    page.locator(".lm-Menu-item", has_text="Model Serving Glossary").click()
+    glossary = page.locator(".wb-Glossary")
+    expect(glossary.locator("h1")).to_contain_text("Glossary")
+    expect(glossary.get_by_role("cell", name="executor slot", exact=True)).to_be_visible()
 
 
 def _words(text: str) -> str:

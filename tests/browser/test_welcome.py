@@ -134,5 +134,10 @@ def test_labs_are_opened_run_and_ticked(lab: Lab, page: Page) -> None:
     # It comes back after a reload, and knows what was run.
     page.reload()
     expect(page.locator(".wb-Welcome-count")).to_have_text("1 of 12 completed", timeout=_SERVED_MS)
+    page.locator(".wb-Welcome .wb-button", has_text="Glossary").click()
+    expect(page.locator(".wb-Glossary h1")).to_be_visible()
+    page.locator(".lm-TabBar-tab", has_text="Labs").click()
     page.locator(".wb-Welcome .wb-button", has_text="Dashboard").click()
     expect(page.locator(".wb-Dashboard")).to_be_visible()
+    page.locator(".wb-Dashboard .wb-button", has_text="Glossary").click()
+    expect(page.locator(".wb-Glossary h1")).to_be_visible()

@@ -11,7 +11,7 @@ import pytest
 import workbench as wb
 from docs.failing_table import run, to_markdown
 from workbench.core.status import ServingError
-from workbench.core.versions.policies import ALIASES
+from workbench.core.versions.policies import TRANSITIONS
 from workbench.samples.failing_versions import Outcome, Trial, failing_versions
 
 NOT_FOUND = r"404: Servable not found for request: Latest\(failing\)"
@@ -66,7 +66,7 @@ CELLS = {
     "corrupt weights": FAILS_LATE,
     "too big": FAILS_LATE,
     "too slow": NOT_YET,
-    "half copied": dict.fromkeys(ALIASES, UNHARMED),
+    "half copied": dict.fromkeys(TRANSITIONS, UNHARMED),
     "wrong signature": {
         "smooth": TAKES_OVER._replace(away="never"),
         "unload_first": TAKES_OVER,
@@ -135,7 +135,7 @@ def test_every_cell_of_the_table(
         monkeypatch.setenv(name, str(tmp_path / name))
     found = run(models, progress=False)
     assert {(o.trial, o.policy) for o in found.outcomes} == {
-        (trial, policy) for trial in CELLS for policy in ALIASES
+        (trial, policy) for trial in CELLS for policy in TRANSITIONS
     }
     for outcome in found.outcomes:
         check(outcome, CELLS[outcome.trial][outcome.policy])

@@ -53,5 +53,5 @@ def test_a_page_gets_versions_as_text_and_sends_them_back(
 
 
 def test_what_a_view_knows_from_the_beginning_is_exact() -> None:
-    widget = LiveWidget("s", "m", "comparison", {"versions": [BEFORE, LAST, 3]})
+    widget = LiveWidget("s", "m", {"versions": [BEFORE, LAST, 3]})
     assert widget.about == {"versions": [str(BEFORE), str(LAST), 3]}

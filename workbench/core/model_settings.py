@@ -34,7 +34,7 @@ from workbench.core.setting_kinds import (
     whole,
 )
 from workbench.core.status import ServingError, invalid_argument
-from workbench.core.versions.policies import policy_name
+from workbench.core.versions.policies import TRANSITIONS, policy_name
 from workbench.core.versions.version_policy import VersionPolicy, is_version
 
 _INT32_MAX = 2**31 - 1
@@ -120,8 +120,7 @@ class ModelConfig:
     transition: str = setting(
         "smooth",
         _TRANSITION,
-        "how one version replaces another: `smooth`, `unload_first` or `staged`; the last two also "
-        "with `+hold`",
+        f"how one version replaces another: {', '.join(f'`{name}`' for name in TRANSITIONS)}",
         changeable=True,
     )
     batching: BatchingParameters | None = setting(

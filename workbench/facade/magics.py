@@ -22,6 +22,7 @@ from IPython.display import display
 from workbench.client.outcomes import Outcome, outcome_of
 from workbench.client.serve import default_name
 from workbench.core.status import ServingError
+from workbench.core.versions.policies import TRANSITIONS
 from workbench.facade.entrances import serve
 from workbench.facade.notebook_server import Server
 
@@ -37,7 +38,7 @@ class ServingMagics(Magics):  # type: ignore[misc]
     @argument("--name", help="of the model and its server")
     @argument(
         "--transition",
-        help="smooth, unload_first or staged; the last two also with +hold",
+        help=f"one of {', '.join(TRANSITIONS)}",
     )
     @argument("--base-path", help="the folder for the numbered versions")
     @line_cell_magic

@@ -9,23 +9,27 @@ dependencies. A test fails while it is not what this module writes.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
+import pkgutil
 import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import traitlets
+
+from workbench import widgets
 from workbench.client.display.pulse import BACKLOG_SECONDS
-from workbench.core.versions.policies import ALIASES
+from workbench.core.versions.policies import TRANSITIONS
 from workbench.core.versions.states import PublicState
 from workbench.experiments import looks
 from workbench.experiments.sweep import diagnosis
 from workbench.experiments.sweep.explore import AXES
 from workbench.experiments.sweep.point import STABLE
 from workbench.samples import labs
-from workbench.widgets.base.live import Face
 from workbench.widgets.ledger import ledger_parts
 from workbench.widgets.timeline.timeline import NOTE
 
@@ -42,9 +46,9 @@ def source() -> str:
     parts = [
         _HEAD,
         union("PublicState", "A version's state as clients see it.", _names(PublicState)),
-        union("Face", "The views of the widgets.", typing.get_args(Face)),
+        union("Face", "The views of the widgets.", faces()),
         union("LabState", "How far a lab was run.", typing.get_args(labs.State)),
-        constant("TRANSITIONS", "How one version can replace another.", list(ALIASES)),
+        constant("TRANSITIONS", "How one version can replace another.", list(TRANSITIONS)),
         constant("AXES", "The sliders of a sweep explorer.", list(AXES)),
         constant(
             "CLOSE_REASONS",
@@ -97,6 +101,15 @@ def source() -> str:
         interface("IDevice", ledger_parts.Device, "taken", "budget_at", "magnified_to", "summary"),
     ]
     return "\n".join(parts)
+
+
+def faces() -> tuple[str, ...]:
+    """The names of the views of all widgets: the default of each class's `face`."""
+    names = [found.name for found in pkgutil.walk_packages(widgets.__path__, "workbench.widgets.")]
+    parts = [part for name in names for part in vars(importlib.import_module(name)).values()]
+    found = [vars(part).get("face") for part in parts if inspect.isclass(part)]
+    views = {each.default_value for each in found if isinstance(each, traitlets.Unicode)}
+    return tuple(sorted(views - {""}))
 
 
 def constant(name: str, about: str, value: Any) -> str:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.client.publishing.saving import next_version, version_folders
 from workbench.client.server import ServerClient
 from workbench.core.status import ServingError, failed_precondition, invalid_argument
-from workbench.core.versions.policies import ALIASES
+from workbench.core.versions.policies import TRANSITIONS
 from workbench.experiments.recording.recording import Recording, predict_job, record
 from workbench.load.arrivals import Schedule
 
@@ -151,7 +151,7 @@ def failing_versions(
     trials: Sequence[Trial],
     x: Any,
     *,
-    policies: Sequence[str] = tuple(ALIASES),
+    policies: Sequence[str] = tuple(TRANSITIONS),
     rate: float = 50.0,
     lead_seconds: float = 0.5,
     progress: Callable[[str], None] = lambda _: None,

@@ -9,10 +9,16 @@ from workbench.client.display.orders import ORDERS
 from workbench.client.display.whole_server import html_of, text_of
 from workbench.client.server import ServerClient
 from workbench.core.status import ServingError
-from workbench.core.versions.policies import ALIASES
+from workbench.core.versions.policies import TRANSITIONS
 from workbench.experiments.showing import in_notebook
 from workbench.widgets.base.durable import display_live
-from workbench.widgets.base.live import LiveWidget
+from workbench.widgets.base.live import LiveWidget, view
+
+
+class CardWidget(LiveWidget):
+    """The server card in the browser."""
+
+    face = view("card")
 
 
 def card(server: ServerClient) -> LiveWidget:
@@ -27,11 +33,11 @@ def card(server: ServerClient) -> LiveWidget:
         "address": server.address,
         "outcome": "" if server.outcome is None else str(server.outcome),
         "snippets": list(zip(("Python", "curl"), texts, strict=True)),
-        "transitions": list(ALIASES),
+        "transitions": list(TRANSITIONS),
     }
 
     orders = {name: partial(order, server) for name, order in ORDERS.items()}
-    return LiveWidget(server.name, server.model, "card", about, orders)
+    return CardWidget(server.name, server.model, about, orders)
 
 
 def show(server: ServerClient) -> None:

@@ -16,7 +16,7 @@ from workbench.experiments.showing import in_notebook
 from workbench.experiments.versions.example_images import example_png, images_of
 from workbench.experiments.versions.version_comparison import VersionComparison
 from workbench.widgets.base.durable import display_live
-from workbench.widgets.base.live import LiveWidget
+from workbench.widgets.base.live import LiveWidget, view
 
 PAGE = 12
 """Examples on one page of the gallery."""
@@ -33,6 +33,8 @@ class ComparisonWidget(LiveWidget):
         found: the comparison.
     """
 
+    face = view("comparison")
+
     def __init__(self, found: VersionComparison) -> None:
         self.found = found
         self._server = None if found.server is None else ServerClient(found.server, found.model)
@@ -47,7 +49,7 @@ class ComparisonWidget(LiveWidget):
             "undo": lambda _: self.undo(),
         }
         name = found.server or ""
-        super().__init__(name, found.model, "comparison", self._about(), orders, _INTERVAL_SECONDS)
+        super().__init__(name, found.model, self._about(), orders, _INTERVAL_SECONDS)
 
     # What it acts upon.
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from workbench.experiments.showing import in_notebook
 from workbench.widgets.base.durable import Lasting, Output, display_live, lasting
-from workbench.widgets.base.live import MODULE, answer_in_subshells
+from workbench.widgets.base.live import MODULE, answer_in_subshells, view
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,7 @@ class PredictThenReveal(anywidget.AnyWidget):
     """
 
     _esm = MODULE
-    face = traitlets.Unicode("guess").tag(sync=True)
+    face = view("guess")
     about = traitlets.Dict().tag(sync=True)
 
     def __init__(

@@ -19,7 +19,7 @@ from workbench.experiments.showing import in_notebook
 from workbench.experiments.transitions.transition_comparison import TransitionComparison
 from workbench.experiments.transitions.transition_run import Run
 from workbench.widgets.base.durable import display_live
-from workbench.widgets.base.live import MODULE
+from workbench.widgets.base.live import MODULE, view
 
 MOST_DOTS = 4000
 """Answered requests that are drawn of one run, evenly chosen; held and failed ones all are."""
@@ -34,7 +34,7 @@ class TransitionsView(anywidget.AnyWidget):
     """
 
     _esm = MODULE
-    face = traitlets.Unicode("transitions").tag(sync=True)
+    face = view("transitions")
     about = traitlets.Dict().tag(sync=True)
 
     def __init__(self, found: TransitionComparison) -> None:

@@ -27,6 +27,8 @@ export interface IDashboardActions {
   console(server: IServer): void;
   /** Inserts a cell into the visible notebook; false if there is none. */
   insert(code: string): Promise<boolean>;
+  /** Null where there is no glossary. */
+  glossary: (() => void) | null;
 }
 
 export class Dashboard extends Widget {
@@ -45,7 +47,8 @@ export class Dashboard extends Widget {
         serve: () => _actions.serve(),
         restart: server => _actions.restart(server),
         forget: server => void _servers.stop(server),
-        console: server => _actions.console(server)
+        console: server => _actions.console(server),
+        glossary: _actions.glossary
       },
       _trans
     );

@@ -15,6 +15,8 @@ export interface IListActions {
   restart(server: string): void;
   forget(server: string): void;
   console(server: IServer): void;
+  /** Null where there is no glossary. */
+  glossary: (() => void) | null;
 }
 
 export class ServerList {
@@ -32,6 +34,15 @@ export class ServerList {
       { class: 'wb-Servers-none' },
       _trans.__('No model server is running. Serve a folder, or run wb.serve(model) in a notebook.')
     );
+    const buttons = [
+      button(_trans.__('Serve…'), _trans.__('Serve a SavedModel or a folder of versions'), () =>
+        _actions.serve()
+      )
+    ];
+    if (_actions.glossary !== null) {
+      const title = _trans.__('Open the glossary of model serving');
+      buttons.unshift(button(_trans.__('Glossary'), title, _actions.glossary));
+    }
     this.node = make(
       'nav',
       { class: 'wb-Dashboard-list', 'aria-label': _trans.__('Model servers') },
@@ -39,9 +50,7 @@ export class ServerList {
         'div',
         { class: 'wb-Dashboard-listHead' },
         make('h2', {}, _trans.__('Model servers')),
-        button(_trans.__('Serve…'), _trans.__('Serve a SavedModel or a folder of versions'), () =>
-          _actions.serve()
-        )
+        make('div', { class: 'wb-Dashboard-listButtons' }, ...buttons)
       ),
       this._none,
       this._items

@@ -30,7 +30,10 @@ function addDashboard(
         serve: () => run(CommandIDs.serveFolder, { isPalette: true }),
         restart: name => run(CommandIDs.restartServer, { name }),
         console: server => run(CommandIDs.openConsole, { name: server.name }),
-        insert: code => insertCell(app, code)
+        insert: code => insertCell(app, code),
+        glossary: commands.hasCommand(CommandIDs.openGlossary)
+          ? () => void commands.execute(CommandIDs.openGlossary)
+          : null
       },
       trans
     );

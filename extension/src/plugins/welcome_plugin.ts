@@ -45,6 +45,9 @@ function addWelcome(
         open: name => void open(name),
         dashboard: commands.hasCommand(CommandIDs.openDashboard)
           ? () => void commands.execute(CommandIDs.openDashboard)
+          : null,
+        glossary: commands.hasCommand(CommandIDs.openGlossary)
+          ? () => void commands.execute(CommandIDs.openGlossary)
           : null
       },
       trans
@@ -64,7 +67,7 @@ function addWelcome(
   commands.addCommand(CommandIDs.openWelcome, {
     label: args =>
       args['isPalette'] ? trans.__('Open the Serving Labs') : trans.__('Serving labs'),
-    caption: trans.__('Twelve labs on model serving, with a tick for each one you have completed'),
+    caption: trans.__('Labs on model serving, with a tick for each one you have completed'),
     icon: args => (args['isPalette'] ? undefined : workbenchIcon),
     describedBy: takes(trans, {
       ...cwd(trans),

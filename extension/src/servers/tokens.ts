@@ -30,6 +30,7 @@ export namespace CommandIDs {
   export const openQuickstart = 'workbench:open-quickstart';
   export const openWelcome = 'workbench:open-welcome';
   export const openDashboard = 'workbench:open-dashboard';
+  export const openGlossary = 'workbench:open-glossary';
   export const openConsole = 'workbench:open-console';
   export const serveFolder = 'workbench:serve-folder';
   export const stopServer = 'workbench:stop-server';

@@ -18,7 +18,7 @@ interface IView {
   dispose(): void;
 }
 
-/** The widgets by their name, which a model's `face` says. Adding one: docs/developing.md. */
+/** The widgets by their name, which a model's `face` says. Adding one: docs/contributing.md. */
 const FACES: Readonly<Record<Face, new (node: HTMLElement, model: IModel) => IView>> = {
   card: Card,
   comparison: ComparisonView,

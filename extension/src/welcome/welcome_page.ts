@@ -17,6 +17,8 @@ export interface IWelcomeActions {
   open(lab: string): void;
   /** Null where there is no dashboard. */
   dashboard: (() => void) | null;
+  /** Null where there is no glossary. */
+  glossary: (() => void) | null;
 }
 
 export class Welcome extends Widget {
@@ -200,7 +202,12 @@ export class Welcome extends Widget {
       ),
       ...items
     );
-    const { dashboard } = this._actions;
+    const { dashboard, glossary } = this._actions;
+    if (glossary !== null) {
+      this._served.append(
+        button(trans.__('Glossary'), trans.__('Open the glossary of model serving'), glossary)
+      );
+    }
     if (dashboard !== null) {
       this._served.append(
         button(trans.__('Dashboard'), trans.__('Open the dashboard of model servers'), dashboard)

@@ -9,19 +9,18 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from workbench.core.status import ServingError, invalid_argument
 from workbench.core.versions.policies import (
-    ALIASES,
+    BY_MEMORY,
+    TRANSITIONS,
     Act,
     Action,
     Policy,
     Version,
     availability_preserving,
-    family,
     highest_aspired_new,
-    holds,
     policy_name,
-    policy_named,
     resource_preserving,
     staged,
+    transition_named,
 )
 from workbench.core.versions.states import Harness, HarnessState, ServableId
 
@@ -207,24 +206,25 @@ def test_policies_have_a_short_and_a_full_name(
 ) -> None:
     for name in names:
         assert policy_name(name) == short
-        assert policy_named(name) is policy
+        assert transition_named(name).policy is policy
 
 
-def test_a_family_is_the_short_name_without_hold() -> None:
-    names = ("smooth", "availability_preserving", "unload_first+hold", "resource_preserving+hold")
-    assert [family(name) for name in (*names, "staged+hold")] == [
-        "smooth", "smooth", "unload_first", "unload_first", "staged",
+def test_each_that_leaves_a_gap_also_holds() -> None:
+    assert list(TRANSITIONS) == [
+        "smooth", "unload_first", "unload_first+hold", "staged", "staged+hold",
     ]  # fmt: skip
+    holding = ["unload_first+hold", "staged+hold"]
+    assert [name for name, each in TRANSITIONS.items() if each.holds] == holding
+    assert transition_named("resource_preserving+hold").holds
 
 
-def test_only_hold_holds() -> None:
-    assert [name for name in ALIASES if holds(name)] == ["unload_first+hold", "staged+hold"]
-    assert holds("resource_preserving+hold")
+def test_they_are_ordered_by_the_memory_that_they_need() -> None:
+    assert BY_MEMORY == ("smooth", "staged", "unload_first")
 
 
 def test_an_unknown_policy_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ServingError) as raised:
-        policy_named("quick")
+        transition_named("quick")
     assert raised.value == invalid_argument(
         "Unknown transition 'quick': use one of availability_preserving, resource_preserving, "
         "resource_preserving+hold, smooth, staged, staged+hold, unload_first, unload_first+hold"

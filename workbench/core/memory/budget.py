@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from workbench.core.versions.policies import family
+from workbench.core.versions.policies import BY_MEMORY, TRANSITIONS, transition_named
 
 Sizes = Mapping[str, int]
 """Bytes by resource."""
@@ -170,7 +170,8 @@ def _fits(
     without: Iterable[Standing] = (),
 ) -> Fit:
     """The same without a cure; as if those in `without` were gone."""
-    leaving = [s for s in standing if s.goes] if family(transition) != "smooth" else []
+    chosen = transition_named(transition)
+    leaving = [s for s in standing if s.goes and chosen.makes_way]
     gone = [*without, *(s for s in standing if s.version == _ITSELF)]
     tightest: Fit | None = None
     for resource, peak in need.peak.items():
@@ -179,7 +180,7 @@ def _fits(
         enough = peak <= free
         found = Fit(transition, enough, resource, peak, free, budget.limits.get(resource, 0))
         prepared = need.prepared.get(resource, 0)
-        if family(transition) == "staged" and prepared > before:
+        if chosen.stages and prepared > before:
             # Beside the old version there is not even room for a worker without weights.
             found = Fit(transition, False, resource, prepared, before, found.limit)
         if not found.fits:
@@ -198,8 +199,8 @@ def _cure(
     found: Fit,
 ) -> str:
     """The cheapest: another transition, fewer versions, another model less, more memory."""
-    others = {"smooth": ("staged", "unload_first"), "staged": ("unload_first",)}
-    for other in others.get(family(transition), ()):
+    lightness = transition_named(transition).lightness
+    for other in (each for each in BY_MEMORY if TRANSITIONS[each].lightness > lightness):
         fit = _fits(budget, need, other, standing)
         if fit.fits:
             return f"under {other} it fits: {fit.words}"

@@ -20,7 +20,7 @@ taken and they wait instead (`core.versions.holding`).
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from workbench.core.status import invalid_argument
@@ -160,21 +160,59 @@ def staged(versions: Sequence[Version]) -> Action | None:
     return None
 
 
-POLICIES: dict[str, Policy] = {
-    "availability_preserving": availability_preserving,
-    "resource_preserving": resource_preserving,
-    "resource_preserving+hold": resource_preserving,
-    "staged": staged,
-    "staged+hold": staged,
-}
-ALIASES = {
-    "smooth": "availability_preserving",
-    "unload_first": "resource_preserving",
-    "unload_first+hold": "resource_preserving+hold",
-    "staged": "staged",
-    "staged+hold": "staged+hold",
-}
-_SHORT = {full: short for short, full in ALIASES.items()}
+class Transition(NamedTuple):
+    """One way to replace a version.
+
+    Attributes:
+        policy: chooses the next action.
+        full_name: its longer name; TensorFlow Serving's, if it has the policy.
+        makes_way: whether the old version is unloaded before the new one serves, so that memory is
+            needed only once.
+        stages: whether the new version is prepared while the old one serves.
+        holds: whether requests wait for the next version while none serves.
+    """
+
+    policy: Policy
+    full_name: str
+    makes_way: bool = True
+    stages: bool = False
+    holds: bool = False
+
+    @property
+    def lightness(self) -> tuple[bool, bool]:
+        """Orders transitions by the memory that they need, the most first."""
+        return self.makes_way, not self.stages
+
+
+def _and_holding(transitions: dict[str, Transition]) -> Iterator[tuple[str, Transition]]:
+    for name, each in transitions.items():
+        yield name, each
+        if each.makes_way:
+            yield f"{name}+hold", each._replace(full_name=f"{each.full_name}+hold", holds=True)
+
+
+TRANSITIONS = dict(
+    _and_holding(
+        {
+            "smooth": Transition(
+                availability_preserving, "availability_preserving", makes_way=False
+            ),
+            "unload_first": Transition(resource_preserving, "resource_preserving"),
+            "staged": Transition(staged, "staged", stages=True),
+        }
+    )
+)
+"""Every transition by its short name. Each that leaves a gap also holds requests if wanted."""
+
+BY_MEMORY = tuple(
+    sorted(
+        (name for name, each in TRANSITIONS.items() if not each.holds),
+        key=lambda name: TRANSITIONS[name].lightness,
+    )
+)
+"""Those that hold no requests: first the one that needs the most memory."""
+
+_SHORT = {each.full_name: name for name, each in TRANSITIONS.items()}
 
 
 def policy_name(name: str) -> str:
@@ -183,24 +221,14 @@ def policy_name(name: str) -> str:
     Raises:
         ServingError: INVALID_ARGUMENT, no policy has that name.
     """
-    if name in ALIASES:
+    if name in TRANSITIONS:
         return name
     if name in _SHORT:
         return _SHORT[name]
-    known = ", ".join(sorted({*ALIASES, *_SHORT}))
+    known = ", ".join(sorted({*TRANSITIONS, *_SHORT}))
     raise invalid_argument(f"Unknown transition {name!r}: use one of {known}")
 
 
-def policy_named(name: str) -> Policy:
-    """The policy itself; the same names and the same error as `policy_name`."""
-    return POLICIES[ALIASES[policy_name(name)]]
-
-
-def family(name: str) -> str:
-    """The policy's short name without ``+hold``: ``smooth``, ``unload_first`` or ``staged``."""
-    return policy_name(name).removesuffix("+hold")
-
-
-def holds(name: str) -> bool:
-    """Whether requests wait for the next version while none serves."""
-    return policy_name(name).endswith("+hold")
+def transition_named(name: str) -> Transition:
+    """The transition itself; the same names and the same error as `policy_name`."""
+    return TRANSITIONS[policy_name(name)]

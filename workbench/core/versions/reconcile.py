@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from workbench.core.versions.policies import Act, Action, Version, family, policy_named
+from workbench.core.versions.policies import Act, Action, Version, transition_named
 from workbench.core.versions.states import HarnessState
 
 
@@ -79,10 +79,11 @@ def _next_action(
     new versions without room are refused; and when every version that is wanted is refused, those
     that serve go on.
     """
-    action = policy_named(transition)(versions)
+    chosen = transition_named(transition)
+    action = chosen.policy(versions)
     if action is None:
         return []
-    if action.act is Act.LOAD or family(transition) == "smooth":
+    if action.act is Act.LOAD or not chosen.makes_way:
         return [action]
     wanted = [v for v in versions if v.aspired]
     refused = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from workbench.core.versions.policies import TRANSITIONS
 from workbench.experiments.transitions.transition_run import GAP, SERVES
 from workbench.load.intervals import Interval
 
@@ -12,7 +13,7 @@ Measured = Mapping[str, Mapping[str, Interval]]
 
 # Differences in a worker's memory below this are noise: pages come and go.
 _MEMORY_NOISE_MB = 4.0
-_BESIDE = ("smooth",)
+_BESIDE = [name for name, each in TRANSITIONS.items() if not each.makes_way]
 
 
 def advise(measured: Measured, rate: float) -> str:

@@ -13,7 +13,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import anywidget
 import ipywidgets as ipw
@@ -27,11 +27,17 @@ from workbench.core.status import Code, ServingError
 MODULE = Path(__file__).parents[2] / "static" / "widgets.js"
 """All widgets' part in the browser; built from `extension/src/views`."""
 
-Face = Literal["card", "comparison", "guess", "ledger", "sweep", "timeline", "transitions"]
-"""The views that the browser's module draws: the table in `extension/src/views/index.ts`."""
-
 _AGAIN_SECONDS = 1.0
 _ASK_SECONDS = 5.0
+
+
+def view(name: str) -> traitlets.Unicode[str, str | bytes]:
+    """The trait `face` of a widget's class: which view the browser's module draws for it.
+
+    The names of all classes are the type `Face` in TypeScript, and the table of views in
+    `extension/src/views/index.ts` must have each of them.
+    """
+    return traitlets.Unicode(name).tag(sync=True)
 
 
 def answer_in_subshells(widget: ipw.Widget) -> None:
@@ -48,7 +54,6 @@ class LiveWidget(anywidget.AnyWidget):
     """A view of one model of a server that goes on while it is looked at.
 
     Args:
-        face: which view the browser's module draws.
         about: its initial data, plain and without secrets.
         orders: what it may ask for, by name: each gets the message's values, and what it returns
             is shown in the widget.
@@ -56,19 +61,18 @@ class LiveWidget(anywidget.AnyWidget):
     """
 
     _esm = MODULE
-    face = traitlets.Unicode().tag(sync=True)
+    face = view("")
     about = traitlets.Dict().tag(sync=True)
 
     def __init__(
         self,
         server: str,
         model: str,
-        face: Face,
         about: Mapping[str, Any],
         orders: Mapping[str, Callable[[Mapping[str, Any]], str]] | None = None,
         interval_seconds: float = 0.5,
     ) -> None:
-        super().__init__(face=face, about=exact(dict(about)))
+        super().__init__(about=exact(dict(about)))
         answer_in_subshells(self)
         self.interval_seconds = interval_seconds
         self._model = model

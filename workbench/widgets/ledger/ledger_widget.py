@@ -10,7 +10,7 @@ from workbench.client.display.memory_tables import Fit
 from workbench.client.server import ServerClient
 from workbench.experiments.showing import in_notebook
 from workbench.widgets.base.durable import Lasting, Output, display_live, lasting
-from workbench.widgets.base.live import LiveWidget
+from workbench.widgets.base.live import LiveWidget, view
 from workbench.widgets.ledger.ledger_figure import plot_ledger
 from workbench.widgets.ledger.ledger_parts import devices_of, frame_of, text_of
 
@@ -30,6 +30,8 @@ class LedgerWidget(LiveWidget):
         fit: the last answer to *Will it fit?*; None before the first.
     """
 
+    face = view("ledger")
+
     def __init__(self, server: ServerClient) -> None:
         self.server = server
         self.fit: Fit | None = None
@@ -42,7 +44,7 @@ class LedgerWidget(LiveWidget):
             "transition": server.transition,
         }
         orders = {"fit": self._asked}
-        super().__init__(server.name, server.model, "ledger", about, orders, _INTERVAL_SECONDS)
+        super().__init__(server.name, server.model, about, orders, _INTERVAL_SECONDS)
         self._read()
 
     def news(self, marks: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as ipw
 
-from workbench.core.versions.policies import ALIASES, Version, policy_name
+from workbench.core.versions.policies import TRANSITIONS, Version, policy_name
 from workbench.core.versions.states import HarnessState
 from workbench.core.versions.table import EDITABLE, PolicyTable, Step
 from workbench.experiments.showing import in_notebook
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from workbench.experiments.figure import Picture
-
-_HELD_BACK = ("+hold",)
 
 
 class PolicyStepper(ipw.VBox):
@@ -47,7 +45,7 @@ class PolicyStepper(ipw.VBox):
         self._output: Output | None = None
         # A figure takes longer than a click: of many, the last one counts.
         self._changed: Latest[None] = Latest(self._keep, lambda _: None, "widget-stepper")
-        names = [name for name in ALIASES if not name.endswith(_HELD_BACK)]
+        names = [name for name, each in TRANSITIONS.items() if not each.holds]
         self.policy = ipw.Dropdown(options=names, value=self.table.transition, description="policy")
         self.step_button = ipw.Button(description="Step", button_style="primary")
         self.add_button = ipw.Button(description="Next version appears", layout={"width": "auto"})

@@ -37,7 +37,7 @@ from workbench.experiments.sweep.sweep import sweep
 from workbench.experiments.sweep.sweep_result import SweepResult, batching_text_proto
 from workbench.widgets.base.durable import Lasting, Output, display_live
 from workbench.widgets.base.latest import Latest
-from workbench.widgets.base.live import LiveWidget
+from workbench.widgets.base.live import LiveWidget, view
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -346,6 +346,8 @@ class _Face(LiveWidget):
     something is measured.
     """
 
+    face = view("sweep")
+
     def __init__(self, explorer: SweepExplorer) -> None:
         self._explorer = explorer
         self._curves: Latest[Mapping[str, Any]] = Latest(
@@ -361,7 +363,7 @@ class _Face(LiveWidget):
         }
         server = explorer.server
         about = {"name": f"{server.model} on {server.name}"}
-        super().__init__(server.name, server.model, "sweep", about, orders, _NEWS_SECONDS)
+        super().__init__(server.name, server.model, about, orders, _NEWS_SECONDS)
 
     def _measure(self, asked: Mapping[str, Any]) -> str:
         point = self._explorer.measure(Setting.from_json(asked["setting"]), self._progress)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.client.server import ServerClient
 from workbench.experiments.showing import in_notebook
 from workbench.widgets.base.durable import Lasting, Output, display_live, lasting
-from workbench.widgets.base.live import LiveWidget
+from workbench.widgets.base.live import LiveWidget, view
 from workbench.widgets.timeline.timeline_figure import frame_of, plot_timeline, text_of, title_of
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ class TimelineWidget(LiveWidget):
     """What happens to a model's versions, memory and traffic, as it happens; and, whenever
     versions have changed, what has happened, as an output that lasts."""
 
+    face = view("timeline")
+
     def __init__(self, server: ServerClient) -> None:
         self._name = f"{server.model} on {server.name}"
         self._output: Output | None = None
         self._changed: float | None = None
         about = {"name": self._name, "note": NOTE}
-        super().__init__(
-            server.name, server.model, "timeline", about, interval_seconds=_FRAME_SECONDS
-        )
+        super().__init__(server.name, server.model, about, interval_seconds=_FRAME_SECONDS)
 
     def news(self, marks: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         message, known = super().news(marks)

@@ -11,7 +11,7 @@ from tests.server.engine.versions.test_model import found
 from workbench.core.events import EventLog
 from workbench.core.model_settings import ModelConfig
 from workbench.core.status import ServingError
-from workbench.core.versions.policies import ALIASES, Version
+from workbench.core.versions.policies import TRANSITIONS, Version
 from workbench.core.versions.reconcile import reconcile
 from workbench.core.versions.states import Harness, HarnessState, ServableId
 from workbench.core.versions.table import EDITABLE, PolicyTable
@@ -101,7 +101,7 @@ rows = st.builds(
     st.booleans(),
     refused=st.just(False),
 )
-transitions = st.sampled_from(sorted(ALIASES))
+transitions = st.sampled_from(sorted(TRANSITIONS))
 events = st.one_of(
     rows,  # somebody edits a row: a folder appears or disappears, a load ends or fails
     transitions,

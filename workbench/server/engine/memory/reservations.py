@@ -17,6 +17,7 @@ from workbench.core.events import EventLog
 from workbench.core.memory.budget import Budget, Fit, Standing, fits, size
 from workbench.core.model_settings import ModelConfig
 from workbench.core.status import Code, Reason, ServingError, invalid_argument
+from workbench.core.versions.policies import BY_MEMORY
 from workbench.ipc.low_priority import quiet_executor
 from workbench.processes.limits import Limit, limit_memory
 from workbench.server.engine.memory.estimates import (
@@ -38,7 +39,6 @@ _GPUS_SECONDS = 10.0
 _SETTLE_SECONDS = 0.3
 
 _reader = quiet_executor("memory-reader")
-TRANSITIONS = ("smooth", "staged", "unload_first")
 
 
 @dataclass(frozen=True)
@@ -330,7 +330,7 @@ class Reservations:
             s if s.model != model.name else replace(s, goes=s.version not in kept)
             for s in self.standing(model)
         ]
-        found = [fits(self.budget, model.name, need, t, standing) for t in TRANSITIONS]
+        found = [fits(self.budget, model.name, need, t, standing) for t in BY_MEMORY]
         held = {r: self.budget.reserved(r) for r in need.peak}
         return {
             "path": path,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from workbench.core.status import Reason, invalid_argument, not_found
 from workbench.core.versions.holding import worth_waiting
-from workbench.core.versions.policies import Version, holds
+from workbench.core.versions.policies import Version, transition_named
 from workbench.core.versions.states import HarnessState
 from workbench.server.engine.memory.reservations import is_refused
 from workbench.server.engine.versions.model import ENDED_KEPT, Model, Served
@@ -103,7 +103,7 @@ class Directory:
             now = time.monotonic()
             if outage.expected_at(now) > now + left_seconds:
                 return None
-        elif not holds(model.config.transition) or not is_worth_waiting(model):
+        elif not transition_named(model.config.transition).holds or not is_worth_waiting(model):
             return None
         if not model.held:
             model.held_since = time.monotonic()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 from workbench.core.events import EventLog
-from workbench.core.versions.policies import policy_name
+from workbench.core.versions.policies import transition_named
 from workbench.core.versions.quarantine import Record
 from workbench.server.engine.versions.model import Model, Served
 from workbench.server.engine.versions.source import Poll
@@ -42,7 +42,8 @@ def is_due(model: Model, version: int) -> bool:
     record = model.failing.get(version)
     if record is None or not record.returns or not record.is_due(time.monotonic()):
         return False
-    return policy_name(model.config.transition) == "smooth" or _nothing_serves(model, version)
+    beside = not transition_named(model.config.transition).makes_way
+    return beside or _nothing_serves(model, version)
 
 
 def note(model: Model, poll: Poll, events: EventLog) -> None:

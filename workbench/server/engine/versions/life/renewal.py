@@ -15,7 +15,7 @@ import time
 from dataclasses import replace
 
 from workbench.core.status import ServingError
-from workbench.core.versions.policies import Act, family
+from workbench.core.versions.policies import Act, transition_named
 from workbench.core.versions.reconcile import begun
 from workbench.core.versions.states import Harness, HarnessState
 from workbench.server.engine.versions.life.leaving import stop_loading
@@ -82,7 +82,7 @@ class Renewals:
             return _not_renewed(model, served, found, found.damage.message)
         if (
             served.harness.state is HarnessState.READY
-            and family(model.config.transition) == "smooth"
+            and not transition_named(model.config.transition).makes_way
         ):
             return self._renew(model, served, found)
         if served.harness.state is HarnessState.READY or served.harness.state.is_rising:
