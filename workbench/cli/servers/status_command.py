@@ -11,6 +11,7 @@ from workbench.facade import Server, connect
 
 
 def add(commands: Commands) -> None:
+    """Add `workbench status [NAME]`."""
     one = add_command(commands, "status", "show a server's models and versions", _run)
     add_server(one)
     what = one.add_mutually_exclusive_group()
