@@ -109,16 +109,19 @@ def entry(port: int, token: str | None = None) -> Entry:
 
 def predict(
     client: DataClient, server: FakeServer, token: str | None = None, model: str = "m", **more: Any
-) -> tuple[int, dict[str, np.ndarray]]:
-    asked: dict[str, Any] = {"version": None, "label": None, "signature": "s", "outputs": ()}
+) -> dict[str, np.ndarray]:
+    asked: dict[str, Any] = {
+        **{"version": None, "label": None, "signature": "s", "outputs": (), "digest": "d"},
+        **more,
+    }
     inputs = {"x": np.array([1.0, 2.0], np.float32)}
-    return client.predict(entry(server.port, token), model, inputs, **{**asked, **more})
+    return client.predict(entry(server.port, token), model, inputs, **asked)
 
 
 def test_a_request_and_its_answer(server: FakeServer, client: DataClient) -> None:
     server.answers = [doubles]
-    version, outputs = predict(client, server, "secret", outputs=["y"])
-    assert (version, list(outputs), outputs["y"].tolist()) == (3, ["y"], [2.0, 4.0])
+    outputs = predict(client, server, "secret", outputs=["y"])
+    assert (list(outputs), outputs["y"].tolist()) == (["y"], [2.0, 4.0])
     head, _, body = server.requests[0].partition(b"\r\n\r\n")
     assert head.startswith(b"POST /v1/models/m:predict HTTP/1.1\r\n")
     headers = dict(_headers(head))

@@ -123,6 +123,7 @@ class Fit:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Fit:
+        """Read the control plane's answer."""
         return cls(
             path=data["path"],
             model=data["model"],
