@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from numbers import Integral, Real
 from typing import Any
 
@@ -74,16 +74,11 @@ class Setting:
         return self.kind.check(name, value, what)
 
 
-_REQUIRED = object()
-
-
 def setting(
     default: Any, kind: Kind, meaning: str, *, changeable: bool = False, secret: bool = False
 ) -> Any:
     """A dataclass field that is a setting; a callable `default` makes the default each time."""
     metadata = {_KEY: Setting(kind, meaning, changeable, secret)}
-    if default is _REQUIRED:
-        return field(metadata=metadata)
     if callable(default):
         return field(default_factory=default, metadata=metadata, repr=not secret)
     return field(default=default, metadata=metadata, repr=not secret)
@@ -91,7 +86,7 @@ def setting(
 
 def required(kind: Kind, meaning: str) -> Any:
     """A dataclass field that is a setting without a default."""
-    return setting(_REQUIRED, kind, meaning)
+    return setting(MISSING, kind, meaning)
 
 
 def settings_of(cls: Any) -> Mapping[str, Setting]:

@@ -77,7 +77,7 @@ class FakeServer:
         if self.refuses is not None:
             raise self.refuses
         assert inputs.keys() == signature.inputs.keys()
-        return version, {"y": np.float32(version)}
+        return {"y": np.float32(version)}
 
 
 def asker(server: FakeServer) -> Asker:
