@@ -88,7 +88,8 @@ def quantile_interval(
     Raises:
         ValueError: no values, a quantile out of range, or a batch larger than `max_batch`.
     """
-    _check_confidence(confidence)
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be between 0 and 1; was {confidence}")
     if not 0 < quantile < 1:
         raise ValueError(f"quantile must be between 0 and 1; was {quantile}")
     sample = np.asarray(values, dtype=np.float64)
@@ -104,17 +105,11 @@ def quantile_interval(
     rich = math.log(2 / (1 - confidence))
     estimate = float(np.quantile(ranked, quantile, method="inverted_cdf"))
 
-    # `too_low` is about the values up to x, and rules out x while it lies below rank k;
-    # `too_high` is about the values below x. Both change only at ranks, and only in one
-    # direction, so each bound is found by bisection over ranks.
-    def too_few_below(rank: int) -> bool:
-        return wealth_at(rank, -1) >= rich
-
-    def too_many_below(rank: int) -> bool:
-        return wealth_at(rank, +1) >= rich
-
-    lowest = _first(lambda rank: not too_few_below(rank), len(ranked) + 1)
-    highest = _first(too_many_below, len(ranked) + 1)
+    # The wealth of either bet changes only at ranks, and only in one direction, so each bound is
+    # found by bisection over ranks: the first rank below which there are not too few values, and
+    # the first below which there are too many.
+    lowest = _first(lambda rank: wealth_at(rank, -1) < rich, len(ranked) + 1)
+    highest = _first(lambda rank: wealth_at(rank, +1) >= rich, len(ranked) + 1)
     low = float(ranked[lowest - 1]) if lowest > 0 else -math.inf
     high = float(ranked[highest - 1]) if highest <= len(ranked) else math.inf
     return Interval(low, estimate, high, confidence)
@@ -201,8 +196,3 @@ def group_size(values: ArrayLike, batches: ArrayLike) -> int:
         sums = pairs.sum(axis=1)
         size *= 2
     return size
-
-
-def _check_confidence(confidence: float) -> None:
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must be between 0 and 1; was {confidence}")

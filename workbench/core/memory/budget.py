@@ -196,16 +196,16 @@ def _cure(
     for other in others.get(family(transition), ()):
         fit = _fits(budget, need, other, standing)
         if fit.fits:
-            return f"under {other} it fits: {fit.words}"
+            return f"it fits under {other}: {fit.words}"
     by_size = sorted(standing, key=lambda s: s.takes.get(found.resource, 0))
     for each in sorted(by_size, key=lambda s: s.model != model):
         if not each.goes and _fits(budget, need, transition, standing, [each]).fits:
             whose = "" if each.model == model else f" of {each.model}"
             takes = size(each.takes.get(found.resource, 0))
-            return f"without version {each.version}{whose}, which takes {takes}, it fits"
+            return f"it fits without version {each.version}{whose}, which takes {takes}"
     enough = size(found.limit + found.need - found.free, up=True)
     where = "" if found.resource == "host" else f" for {found.resource}"
-    return f"with a limit of {enough}{where} (now {size(found.limit)}) it fits"
+    return f"it fits with a limit of {enough}{where} (now {size(found.limit)})"
 
 
 def size(nbytes: int, up: bool = False) -> str:

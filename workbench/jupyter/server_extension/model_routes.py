@@ -48,7 +48,7 @@ class _ModelsHandler(_OfModel):
     @authorized
     async def get(self, server: str) -> None:
         """All models as the server reports them: ``{"models": [...]}``."""
-        self.check(server, "any")
+        check_name(server)
         self.finish({"models": await self.ask(ControlClient(server).describe_models)})
 
 

@@ -112,7 +112,7 @@ def test_smooth_is_refused_with_the_cure_which_then_cures(server: Server, tmp_pa
         assert error.code is Code.RESOURCE_EXHAUSTED
         start = "Insufficient resources to load servable {name: m version: 2} under smooth: needs "
         assert error.message.startswith(start)
-        assert "; under staged it fits: needs " in error.message
+        assert "; it fits under staged: needs " in error.message
         # What served before serves on, and is asked nothing.
         assert model.ready is first
         assert [e.kind for e in server.events() if e.version == 2][-5:] == [
