@@ -46,7 +46,7 @@ class ServingMagics(Magics):  # type: ignore[misc]
         arguments = parse_argstring(ServingMagics.serve, line)
         model = self._model(arguments.model, cell)
         name = arguments.name or default_name(model)
-        shown = display({"text/plain": f"Serving {name} ..."}, raw=True, display_id=True)
+        shown = display(_Waiting(name), display_id=True)
         try:
             server = serve(
                 model,
@@ -89,6 +89,16 @@ def _split(source: str) -> tuple[str, str | None]:
     # A syntax tree counts columns in bytes.
     before = lines[last.lineno - 1].encode()[: last.col_offset].decode()
     return "".join(lines[: last.lineno - 1]) + before, ast.unparse(last.value)
+
+
+class _Waiting:
+    """Shown until the outcome is known."""
+
+    def __init__(self, name: str) -> None:
+        self._text = f"Serving {name} ..."
+
+    def __repr__(self) -> str:
+        return self._text
 
 
 def _replace(shown: Any, outcome: Outcome) -> None:

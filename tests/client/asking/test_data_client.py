@@ -222,7 +222,9 @@ def test_nobody_listens(client: DataClient) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
     with pytest.raises(ServingError) as refused:
-        client.predict(entry(port), "m", {}, version=None, label=None, signature="s", outputs=())
+        client.predict(
+            entry(port), "m", {}, version=None, label=None, signature="s", outputs=(), digest="d"
+        )
     assert refused.value == ServingError(
         Code.UNAVAILABLE,
         f"Server 'digits' at http://127.0.0.1:{port} does not answer: "
