@@ -251,6 +251,7 @@ def test_a_large_body_that_is_refused_before_it_was_taken(
             label=None,
             signature="s",
             outputs=(),
+            digest="d",
         )
     assert refused.value == ServingError(Code.INVALID_ARGUMENT, "too large")
 
@@ -269,6 +270,7 @@ def test_a_connection_that_breaks_while_a_body_is_sent(
             label=None,
             signature="s",
             outputs=(),
+            digest="d",
         )
     assert refused.value.code is Code.UNAVAILABLE
     assert refused.value.message.startswith(
