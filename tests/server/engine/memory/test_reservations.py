@@ -171,7 +171,7 @@ def test_so_does_memory_that_another_model_gives_back(server: Server, tmp_path: 
         server.put(tmp_path / "m", 1, "big")
         server.set_model("m", tmp_path / "m")
         error = await refused(server, 1)
-        assert "; without version 1 of n, which takes " in error.message
+        assert "; it fits without version 1 of n, which takes " in error.message
         server.core.manager.remove_model("n")
         await let_in(server, 1)
 
