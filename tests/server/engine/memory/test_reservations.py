@@ -191,7 +191,7 @@ def test_what_cannot_come_drives_nobody_out(
         server.put(tmp_path / "m", 2, "big")
         server.poll("m")
         error = await refused(server, 2)
-        assert "; with a limit of " in error.message
+        assert "; it fits with a limit of " in error.message
         assert model.ready is first
         assert first.harness.state is HarnessState.READY
         assert not first.harness.aspired
