@@ -108,9 +108,8 @@ def test_operations_of_no_package_are_refused_before_they_are_lost(
     assert refused.value == ServingError(
         Code.INVALID_ARGUMENT,
         "The model uses the TensorFlow operation 'TFText>WhitespaceTokenizeWithOffsetsV2' of "
-        f"{own}, which belongs to no Python package: load the library in a package of its own, so "
-        "that the process that serves can import it (workbench model-server also takes "
-        "--op_libraries)",
+        f"{own}, which belongs to no Python package: make a package that loads the library, for "
+        "the process that serves to import (workbench model-server also takes --op_libraries)",
     )
     assert not (tmp_path / "base").exists()
 

@@ -154,13 +154,11 @@ def test_files_that_keras_does_not_read(trainer: Trainer, runtime: Path, tmp_pat
     ("kind", "message"),
     [
         ("keras_unbuilt_subclass",
-         "Keras model 'sub' has no input shape yet: call it once, or begin it with keras.Input, so "
-         "that its signature is known"),
+         "Keras model 'sub' has no input shape yet: call it once, or begin it with keras.Input"),
         ("keras2_unbuilt",
-         "Keras model 'two' has no input shape yet: call it once, or begin it with keras.Input, so "
-         "that its signature is known"),
+         "Keras model 'two' has no input shape yet: call it once, or begin it with keras.Input"),
         ("keras_layer",
-         "An object of type Dense cannot be served: a layer is no model yet: make one, "
+         "An object of type Dense cannot be served: a layer is not a model: make one with "
          "keras.Sequential([keras.Input(...), layer])"),
         ("keras_python",
          "Layer 'clean' of Keras model 'shop' calls Python code (tf.py_function or "
@@ -173,10 +171,10 @@ def test_files_that_keras_does_not_read(trainer: Trainer, runtime: Path, tmp_pat
          "Function __call__ of Holder uses a table that no object holds: make it with tf.lookup or "
          "tf.Variable, and keep it as an attribute of the model"),
         ("module_empty_answer",
-         "Function __call__ of Silent returns no tensor, so that there is nothing to answer with: "
-         "return a tensor, or a dictionary of tensors"),
+         "Function __call__ of Silent returns no tensor: return a tensor, or a dictionary "
+         "of tensors"),
         ("function",
-         "An object of type function cannot be served: a function has no inputs that are known "
+         "An object of type function cannot be served: the inputs of a function are not known "
          "before it is called: make it a method of a tf.Module, decorated with "
          "@tf.function(input_signature=[tf.TensorSpec([None, ...], tf.float32)])"),
         ("scikit",

@@ -146,7 +146,7 @@ def test_in_a_real_kernel_the_outcome_takes_the_place_of_the_waiting(
 
 
 def test_wrong_calls_say_how(shell: InteractiveShell) -> None:
-    with pytest.raises(UsageError, match="Which model"):
+    with pytest.raises(UsageError, match="Name the model"):
         shell.run_line_magic("serve", "")
     with pytest.raises(UsageError, match="last line must be the model"):
         shell.run_cell_magic("serve", "--name m", "x = 1")

@@ -8,14 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from workbench.load.intervals import (
-    Interval,
-    batch_bootstrap,
-    needed_samples,
-    proportion_interval,
-    quantile_interval,
-    rate_interval,
-)
+from workbench.load.intervals import Interval, quantile_interval
 
 LOOKS = (50, 100, 150, 200, 300, 400, 600, 800, 1200, 1600)
 
@@ -122,67 +115,6 @@ def test_order_does_not_matter() -> None:
     ) == quantile_interval(values, 0.8, batches=of_batch, max_batch=5)
 
 
-def test_bootstrap_covers_with_batches_and_not_without() -> None:
-    aware, blind = 0, 0
-    for seed in range(100):
-        values = shared_fate(seed, 60, 20)
-        for name, batches in (("aware", np.repeat(np.arange(60), 20)), ("blind", np.arange(1200))):
-            interval = batch_bootstrap(
-                values, batches, lambda rows: float(rows.mean()), confidence=0.9, resamples=200
-            )
-            missed = misses([interval], 1.0005)
-            aware += missed and name == "aware"
-            blind += missed and name == "blind"
-    assert aware / 100 <= 0.2  # bootstrap intervals of 60 batches are a little short of 90 %
-    assert blind / 100 > 0.5
-
-
-def test_bootstrap_is_reproducible_and_takes_rows() -> None:
-    rows = np.column_stack([np.arange(40.0), np.arange(40.0) + 3])
-    of_batch = np.arange(40) // 4
-
-    def difference(sample: NDArray[np.float64]) -> float:
-        return float((sample[:, 1] - sample[:, 0]).mean())
-
-    assert batch_bootstrap(rows, of_batch, difference) == Interval(3, 3, 3, 0.95)
-
-    def mean(sample: NDArray[np.float64]) -> float:
-        return float(sample[:, 0].mean())
-
-    first = batch_bootstrap(rows, of_batch, mean, seed=1)
-    assert batch_bootstrap(rows, of_batch, mean, seed=1) == first
-    assert batch_bootstrap(rows, of_batch, mean, seed=2) != first
-    assert first.estimate == 19.5
-
-
-def test_wilson_s_interval() -> None:
-    # Newcombe, Statistics in Medicine 17, 1998, table I, method 3.
-    def bounds(successes: int, total: int) -> tuple[float, float]:
-        interval = proportion_interval(successes, total)
-        return round(interval.low, 4), round(interval.high, 4)
-
-    assert bounds(81, 263) == (0.2553, 0.3662)
-    assert bounds(15, 148) == (0.0624, 0.1605)
-    assert bounds(0, 20) == (0.0, 0.1611)
-    assert bounds(1, 29) == (0.0061, 0.1718)
-    assert bounds(20, 20) == (0.8389, 1.0)
-
-
-def test_rate_interval() -> None:
-    interval = rate_interval(100, 10)
-    assert interval.estimate == 10
-    assert (interval.low, interval.high) == pytest.approx((8.222, 12.162), abs=0.001)
-    assert rate_interval(0, 10).low == 0
-    random = np.random.default_rng(6)
-    wrong = sum(misses([rate_interval(n, 1)], 30) for n in random.poisson(30, 2000).tolist())
-    assert wrong / 2000 == pytest.approx(0.05, abs=0.02)
-
-
-def test_needed_samples_are_mlperf_s() -> None:
-    assert [needed_samples(each) for each in (0.9, 0.95, 0.99)] == [23_886, 50_426, 262_742]
-    assert needed_samples(0.5, confidence=0.95, margin=0.05) == 385
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -196,11 +128,6 @@ def test_needed_samples_are_mlperf_s() -> None:
             lambda: quantile_interval([1.0, 2.0], 0.5, batches=[0, 0]),
             "a batch holds 2 values, more than max_batch=1",
         ),
-        (lambda: batch_bootstrap([], [], np.mean), "there are no values"),
-        (lambda: proportion_interval(3, 2), "3 of 2 is not a share"),
-        (lambda: rate_interval(3, 0), "3 events in 0 s are no rate"),
-        (lambda: needed_samples(0.0), "quantile must be between 0 and 1; was 0.0"),
-        (lambda: needed_samples(0.9, margin=0), "margin must be positive; was 0"),
     ],
 )
 def test_what_cannot_be_worked_out(call: object, message: str) -> None:

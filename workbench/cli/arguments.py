@@ -1,4 +1,4 @@
-"""Arguments that several commands have, and the help that declared settings give them."""
+"""Arguments that several commands share, with the help texts of declared settings."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ def add_command(commands: Commands, name: str, what: str, run: Command) -> argpa
 
 
 def add_server(one: argparse.ArgumentParser) -> None:
+    """The name of a server that runs, for `facade.connect`."""
     one.add_argument("name", nargs="?", help="the server; default: the one started last")
 
 
 def add_json(one: Any) -> None:
+    """The flag `--json`; `one` is a parser or a group of one."""
     one.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -44,6 +46,7 @@ def add_load(one: argparse.ArgumentParser, *, many: bool) -> None:
 
 
 def add_request(one: argparse.ArgumentParser) -> None:
+    """The kind of a load's requests."""
     one.add_argument(
         "--where",
         choices=("engine", "rest", "grpc"),
@@ -54,6 +57,7 @@ def add_request(one: argparse.ArgumentParser) -> None:
 
 
 def add_plot(one: argparse.ArgumentParser) -> None:
+    """The file for a figure."""
     one.add_argument("--plot", metavar="FILE", help="write the figure to this .png, .svg or .pdf")
 
 
@@ -83,12 +87,12 @@ def json_object(text: str) -> dict[str, Any]:
 
 
 def meaning(declared: Setting) -> str:
-    """What a declared setting means, as plain text for the help of a flag that sets it."""
+    """The meaning of a declared setting, as plain text for the help of its flag."""
     return declared.meaning.replace("`", "")
 
 
 def given(**settings: Any) -> dict[str, Any]:
-    """Those that were given. The callee has the defaults of the others."""
+    """The settings that are not None. The callee has the defaults of the others."""
     return {name: value for name, value in settings.items() if value is not None}
 
 

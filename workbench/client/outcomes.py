@@ -18,12 +18,22 @@ class Outcome:
 
     @property
     def message(self) -> str:
-        raise NotImplementedError
+        """A sentence, and a line for each detail."""
+        return "\n".join([self._sentence(), *self._details()])
 
     @property
     def brief(self) -> str:
         """A short form, for a place where the server is named already."""
+        return "; ".join([self._short(), *self._details()])
+
+    def _sentence(self) -> str:
+        raise NotImplementedError
+
+    def _short(self) -> str:
         return type(self).__name__.lower()
+
+    def _details(self) -> tuple[str, ...]:
+        return ()
 
     def __str__(self) -> str:
         return self.message
@@ -47,14 +57,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Launched(Outcome):
-    """A new server; `note` says what is unusual about its start."""
+    """A new server; `note` says if its start was unusual."""
 
     name: str
     url: str
     note: str = ""
 
-    @property
-    def message(self) -> str:
+    def _sentence(self) -> str:
         return f"Serving {self.name} at {self.url}" + (f" ({self.note})" if self.note else "")
 
 
@@ -67,14 +76,14 @@ class Reused(Outcome):
     url: str
     settings: tuple[str, ...] = ()
 
-    @property
-    def message(self) -> str:
-        first = f"Reusing {self.name} at {self.url}: it runs already and the model is the same"
-        return "\n".join([first, *self.settings])
+    def _sentence(self) -> str:
+        return f"Reusing {self.name} at {self.url}: it runs already and the model is the same"
 
-    @property
-    def brief(self) -> str:
-        return "; ".join(["reused, the model is the same", *self.settings])
+    def _short(self) -> str:
+        return "reused, the model is the same"
+
+    def _details(self) -> tuple[str, ...]:
+        return self.settings
 
 
 @dataclass(frozen=True)
@@ -88,14 +97,14 @@ class Published(Outcome):
     changes: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
 
-    @property
-    def message(self) -> str:
-        first = f"Published version {self.version} of {self.name} at {self.url}"
-        return "\n".join([first, *self.changes, *self.settings])
+    def _sentence(self) -> str:
+        return f"Published version {self.version} of {self.name} at {self.url}"
 
-    @property
-    def brief(self) -> str:
-        return "; ".join([f"published version {self.version}", *self.changes, *self.settings])
+    def _short(self) -> str:
+        return f"published version {self.version}"
+
+    def _details(self) -> tuple[str, ...]:
+        return (*self.changes, *self.settings)
 
 
 @dataclass(frozen=True)
@@ -106,8 +115,7 @@ class Failed(Outcome):
     error: ServingError
     ok = False
 
-    @property
-    def message(self) -> str:
+    def _sentence(self) -> str:
         return f"{self.name} is not served: {self.error.message}"
 
 
@@ -119,8 +127,7 @@ class TimedOut(Outcome):
     error: ServingError
     ok = False
 
-    @property
-    def message(self) -> str:
+    def _sentence(self) -> str:
         return f"{self.name} is not served yet: {self.error.message}"
 
 

@@ -43,14 +43,7 @@ def serve(
     launcher: Launcher | None = None,
     timeout: float = LOAD_TIMEOUT_SECONDS,
 ) -> ServerClient:
-    """Serve a model, and return its server when a version is available.
-
-    If a server of that name runs, it is reused: a model that it does not serve yet becomes the next
-    version, and the settings that were given are changed where a running server can change them.
-
-    Raises:
-        ServingError: the reason why the model cannot be served.
-    """
+    """Serve a model, and return its server when a version is available; see `facade.serve`."""
     of_model, of_server = of_model or ModelSettings(), of_server or ServerSettings()
     name = default_name(model) if name is None else name
     paths.check_name(name)
@@ -114,11 +107,7 @@ def _in_a_kernel() -> bool:
 
 
 def connect(name: str | None = None) -> ServerClient:
-    """A running server by its name; by default the one started last.
-
-    Raises:
-        ServingError: NOT_FOUND, with the names of those that run.
-    """
+    """A running server; see `facade.connect`."""
     if name is None:
         running = registry.entries()
         if not running:
@@ -128,7 +117,7 @@ def connect(name: str | None = None) -> ServerClient:
 
 
 def servers() -> list[ServerClient]:
-    """All running servers of this user, oldest first."""
+    """All running servers; see `facade.servers`."""
     reap_supervisors()
     return [_server_of(entry) for entry in registry.entries()]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from workbench.client.display.memory_tables import parse_bytes
-from workbench.client.plain_settings import plain_setting
 from workbench.client.publishing.links import as_written, is_same_folder
 from workbench.client.server import ServerClient
 from workbench.core.batching.parameters import BatchingParameters
+from workbench.core.model_settings import plain_setting
 from workbench.core.setting_kinds import truth
 from workbench.processes.lifetime import ProcessId
 from workbench.processes.registry import Entry

@@ -1,8 +1,8 @@
 """The event log: what happened, in order, and the log line of each event.
 
 Every state change, decision, reservation and process exit is appended here once. Log lines, the
-client's `server.events()`, dashboards and tests are views of this list. The log is bounded:
-`first_seq` tells a reader that fell behind where it can go on.
+client's `server.events()`, dashboards and tests are views of this list. The log is bounded: a
+reader that fell behind can go on at `first_seq`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Event:
     data: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
+        """As plain data, without `model`, `version` and `data` if there are none."""
         out: dict[str, Any] = {
             "seq": self.seq,
             "kind": self.kind,
@@ -64,6 +65,7 @@ class EventLog:
     def add(
         self, kind: str, model: str | None = None, version: int | None = None, **data: Any
     ) -> Event:
+        """Append an event with the present time, and call the listeners."""
         monotonic, wall = self._clock()
         self._seq += 1
         event = Event(self._seq, kind, monotonic, wall, model, version, data or None)
@@ -79,6 +81,7 @@ class EventLog:
 
     @property
     def last_seq(self) -> int:
+        """The sequence number of the last event; 0 if there was none."""
         return self._seq
 
     @property

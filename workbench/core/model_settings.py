@@ -1,8 +1,8 @@
 # ruff: noqa: RUF009 - `setting` makes fields, as `dataclasses.field` does.
-"""The settings of a served model: one table, from which checks, errors and PATCH rules come.
+"""The settings of a served model: one table for checks, error texts and PATCH rules.
 
 A setting is one field of `ModelConfig`: its name, default, kind (type and range), meaning, and
-whether a model that is served may get another value. Nothing else has to be changed to add one.
+whether it may be changed while the model is served. To add one, change nothing else.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from workbench.core.setting_kinds import (
     INT64_MAX,
     Kind,
     check_fields,
+    check_known,
     is_whole,
     listed,
     number,
@@ -30,7 +31,6 @@ from workbench.core.setting_kinds import (
     settings_of,
     text,
     truth,
-    unknown_name,
     whole,
 )
 from workbench.core.status import ServingError, invalid_argument
@@ -47,7 +47,7 @@ _NAME = text(
 _ANY_TEXT = Kind("a string", lambda value: isinstance(value, str))
 _VERSION_POLICY = Kind(
     "a version policy",
-    lambda value: True,  # `parse` knows what is one, and says so itself
+    lambda value: True,  # `parse` refuses the others itself
     VersionPolicy.parse,
     VersionPolicy.to_json,
 )
@@ -94,7 +94,7 @@ _OP_LIBRARIES = Kind(
         or _is_op_library(value)
         or (isinstance(value, list | tuple) and all(map(_is_op_library, value)))
     ),
-    # A text is a sequence as well: of its letters.
+    # A string is a sequence too, of its characters.
     lambda value: (value,) if isinstance(value, str) else tuple(value or ()),
     list,
 )
@@ -104,10 +104,10 @@ _LIMIT_BYTES = optional(whole(1, unit="bytes"), "for no limit")
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What is wanted of a model; kept on disk as the server's desired state.
+    """How a model is served; kept on disk as the server's desired state.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, naming the setting, its value, and what is allowed.
+        ServingError: INVALID_ARGUMENT, naming the setting, its value, and the allowed values.
     """
 
     name: str = required(_NAME, "what requests call the model")
@@ -249,14 +249,13 @@ class ModelConfig:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ModelConfig:
-        """Read what a client sends; what it leaves out has its default.
+        """The settings in `data`; those that it leaves out have their defaults.
 
         Raises:
-            ServingError: INVALID_ARGUMENT, naming what is wrong.
+            ServingError: INVALID_ARGUMENT, naming the setting that is wrong.
         """
         for name in data:
-            if name not in MODEL_SETTINGS:
-                raise unknown_name(name, sorted(MODEL_SETTINGS), "model setting")
+            check_known(name, MODEL_SETTINGS, "model setting")
         for name in ("name", "base_path"):
             if not isinstance(data.get(name), str):
                 raise invalid_argument(f"A model needs its {name}, a string")
@@ -268,17 +267,19 @@ MODEL_SETTINGS = settings_of(ModelConfig)
 
 
 def read_kept(data: Mapping[str, Any]) -> tuple[ModelConfig, list[str]]:
-    """What an earlier server has kept, and why each of its settings was left out that is not
-    allowed any more: a server must not stay away for one of them.
+    """Read the settings that an earlier server kept. One that is not allowed any more gets its
+    default, because it must not keep the server from starting.
+
+    Returns:
+        The settings, and an error text for each that was not allowed.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, its name or its base path is not allowed.
+        ServingError: INVALID_ARGUMENT, the name or the base path is not allowed.
     """
     good, refused = {}, []
     for name, value in data.items():
         try:
-            if name not in MODEL_SETTINGS:
-                raise unknown_name(name, sorted(MODEL_SETTINGS), "model setting")
+            check_known(name, MODEL_SETTINGS, "model setting")
             good[name] = check_setting(name, value)
         except ServingError as error:
             refused.append(f"{error.message}; its default is in force")
@@ -286,25 +287,29 @@ def read_kept(data: Mapping[str, Any]) -> tuple[ModelConfig, list[str]]:
 
 
 def check_setting(name: str, value: Any) -> Any:
-    """A model's setting as it is kept.
+    """A model's setting in the form in which it is kept.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, as `ModelConfig` refuses it.
+        ServingError: INVALID_ARGUMENT, naming the setting, its value, and the allowed values.
     """
     return MODEL_SETTINGS[name].kind.check(name, value)
 
 
+def plain_setting(name: str, value: Any) -> Any:
+    """A model's setting as plain data, for the control plane; raises as `check_setting`."""
+    return MODEL_SETTINGS[name].kind.plain(check_setting(name, value))
+
+
 def read_changes(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings in `data`, to be given to a model that is served.
+    """The settings in `data`, for a model that is served already.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, a name that is unknown, that cannot be changed, or a value
-            that is not allowed.
+        ServingError: INVALID_ARGUMENT, a name is unknown or cannot be changed, or a value is not
+            allowed.
     """
     changeable = [name for name, each in MODEL_SETTINGS.items() if each.changeable]
     for name in data:
-        if name not in MODEL_SETTINGS:
-            raise unknown_name(name, sorted(MODEL_SETTINGS), "model setting")
+        check_known(name, MODEL_SETTINGS, "model setting")
         if name not in changeable:
             raise invalid_argument(
                 f"Setting {name!r} of a model that is served cannot be changed; these can: "

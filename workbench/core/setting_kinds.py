@@ -1,11 +1,11 @@
-"""Kinds of settings: which values one may have, said once, for checks and for errors.
+"""Kinds of settings: the allowed values, declared once for checks and error texts.
 
 A setting is declared where its default is, on the field of a dataclass:
 
     max_load_retries: int = setting(2, whole(0), "attempts after a first load that failed ...")
 
-`check_fields` checks all of a dataclass's settings, whoever made it: JSON that a client sent, a
-flag, or Python. Every refusal is one sentence with the name, the value and what is allowed:
+`check_fields` checks all settings of a dataclass, whether they come from a client's JSON, from a
+flag or from Python. Every refusal is one sentence with the name, the value and the allowed values:
 
     Setting 'max_load_retries' must be a whole number, at least 0; was -5
 """
@@ -15,11 +15,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from numbers import Integral, Real
 from typing import Any
 
-from workbench.core.status import ServingError, invalid_argument
+from workbench.core.status import invalid_argument
 
 INT64_MAX = 2**63 - 1
 _KEY = "setting"
@@ -32,8 +32,8 @@ class Kind:
     Attributes:
         allowed: those values, in words that follow "must be".
         accepts: whether a value is one of them; it never raises.
-        read: the value as it is kept; may raise a `ServingError` of its own.
-        plain: the kept value as JSON has it.
+        read: converts the value to the form in which it is kept; may raise a `ServingError`.
+        plain: converts the kept value to plain data for JSON.
     """
 
     allowed: str
@@ -45,7 +45,7 @@ class Kind:
         """The value as it is kept.
 
         Raises:
-            ServingError: INVALID_ARGUMENT, with name, value and what is allowed.
+            ServingError: INVALID_ARGUMENT, with the name, the value and the allowed values.
         """
         if not self.accepts(value):
             raise invalid_argument(f"{what} {name!r} must be {self.allowed}; was {value!r}")
@@ -68,13 +68,10 @@ class Setting:
     secret: bool = False
 
     def check(self, name: str, value: Any, what: str = "Setting") -> Any:
-        """The value as it is kept; raises as `Kind.check` does, without the value of a secret."""
+        """As `Kind.check`, but an error does not show the value of a secret."""
         if self.secret and not self.kind.accepts(value):
             raise invalid_argument(f"{what} {name!r} must be {self.kind.allowed}; it is not shown")
         return self.kind.check(name, value, what)
-
-
-_REQUIRED = object()
 
 
 def setting(
@@ -82,8 +79,6 @@ def setting(
 ) -> Any:
     """A dataclass field that is a setting; a callable `default` makes the default each time."""
     metadata = {_KEY: Setting(kind, meaning, changeable, secret)}
-    if default is _REQUIRED:
-        return field(metadata=metadata)
     if callable(default):
         return field(default_factory=default, metadata=metadata, repr=not secret)
     return field(default=default, metadata=metadata, repr=not secret)
@@ -91,7 +86,7 @@ def setting(
 
 def required(kind: Kind, meaning: str) -> Any:
     """A dataclass field that is a setting without a default."""
-    return setting(_REQUIRED, kind, meaning)
+    return setting(MISSING, kind, meaning)
 
 
 def settings_of(cls: Any) -> Mapping[str, Setting]:
@@ -113,27 +108,34 @@ def check_fields(made: Any, what: str = "Setting") -> None:
 
 
 def plain_fields(made: Any) -> dict[str, Any]:
-    """Every setting of a dataclass as JSON has it."""
+    """Every setting of a dataclass by name, as plain data for JSON."""
     return {
         name: declared.kind.plain(getattr(made, name))
         for name, declared in settings_of(type(made)).items()
     }
 
 
-def unknown_name(name: str, known: Iterable[str], what: str) -> ServingError:
-    """INVALID_ARGUMENT for a name that nothing is declared under."""
-    return invalid_argument(f"Unknown {what} {name!r}: known are {', '.join(known)}")
+def check_known(name: str, declared: Iterable[str], what: str) -> None:
+    """Check that a setting of that name is declared.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, with the declared names.
+    """
+    known = sorted(declared)
+    if name not in known:
+        raise invalid_argument(f"Unknown {what} {name!r}: known are {', '.join(known)}")
 
 
 # Kinds.
 
 
 def truth() -> Kind:
+    """A boolean; 0, 1 and text are not."""
     return Kind("true or false", lambda value: type(value) is bool)
 
 
 def whole(least: int, most: int = INT64_MAX, *, unit: str = "") -> Kind:
-    """A whole number of that range; neither a float nor a boolean is one."""
+    """A whole number in that range; floats and booleans are not."""
     bounds = _range(least, math.inf if most == INT64_MAX else most)
     what = f"a whole number{unit and f' of {unit}'}, {bounds}"
     return Kind(what, lambda value: is_whole(value) and least <= value <= most, int)
@@ -145,7 +147,7 @@ def is_whole(value: Any) -> bool:
 
 
 def number(least: float, most: float = math.inf, *, above: bool = False, unit: str = "") -> Kind:
-    """A finite number of that range, without `least` itself where `above` is set."""
+    """A finite number in that range; with `above`, `least` itself is not allowed."""
 
     def accepts(value: Any) -> bool:
         if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
@@ -187,7 +189,7 @@ def listed(
 
 
 def optional(kind: Kind, meaning_of_none: str) -> Kind:
-    """The same, or None (`null` in JSON), with what that stands for."""
+    """The same or None (`null` in JSON); `meaning_of_none` is a phrase with "for"."""
     return Kind(
         f"{kind.allowed}, or None {meaning_of_none}",
         lambda value: value is None or kind.accepts(value),

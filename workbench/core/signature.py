@@ -15,8 +15,7 @@ from typing import Any
 
 DEFAULT_SIGNATURE = "serving_default"
 INIT_SIGNATURE = "__saved_model_init_op"
-"""TensorFlow 2 keeps the operation that initialises a model among its signatures; no client calls
-it."""
+"""TensorFlow 2 stores a model's initialisation among its signatures; clients do not call it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +33,7 @@ class TensorInfo:
     name: str = ""
 
     def to_json(self) -> dict[str, Any]:
+        """All fields as plain data, for `from_json`."""
         data: dict[str, Any] = {
             "dtype": self.dtype,
             "shape": None if self.shape is None else list(self.shape),
@@ -42,6 +42,7 @@ class TensorInfo:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TensorInfo:
+        """Read what `to_json` made."""
         shape = data["shape"]
         return cls(data["dtype"], None if shape is None else tuple(shape), data.get("name", ""))
 
@@ -57,7 +58,7 @@ class Signature:
     """A named way of calling a model.
 
     `defaults` names the inputs that may be left out. `originals` maps an input's name to the name
-    that it had before it was saved, where that one could not be kept (``sepal length (cm)``).
+    that it had before it was saved, if the two differ (``sepal length (cm)``).
     """
 
     inputs: Mapping[str, TensorInfo]
@@ -67,6 +68,7 @@ class Signature:
     originals: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
+        """All fields as plain data, for `from_json`."""
         data: dict[str, Any] = {
             "inputs": {name: info.to_json() for name, info in self.inputs.items()},
             "outputs": {name: info.to_json() for name, info in self.outputs.items()},
@@ -77,6 +79,7 @@ class Signature:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Signature:
+        """Read what `to_json` made."""
         return cls(
             inputs={n: TensorInfo.from_json(i) for n, i in data["inputs"].items()},
             outputs={n: TensorInfo.from_json(o) for n, o in data["outputs"].items()},
@@ -86,8 +89,7 @@ class Signature:
         )
 
     def digest(self) -> str:
-        """A short text that is the same only for equal signatures, for comparing them between
-        processes."""
+        """A short text, equal only for equal signatures, for comparing them between processes."""
         text = json.dumps(self.to_json(), sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 

@@ -1,8 +1,8 @@
 """Canonical status codes, and the one exception that carries them.
 
 Every refusal in the workbench, from a malformed request to a version that cannot load, is a
-`ServingError`: a code that each interface translates (HTTP status, gRPC status), a message for
-people that names the thing and the cure, and for programs, where the code is not enough, a reason.
+`ServingError`. Its code is translated by each interface (HTTP status, gRPC status). Its message
+tells people the cause and the cure. Its reason tells programs what the code does not.
 """
 
 from __future__ import annotations
@@ -35,10 +35,9 @@ class Code(enum.IntEnum):
 
 
 class Reason(str, enum.Enum):
-    """Which refusal it is, where the code alone does not tell programs enough.
+    """Which refusal it is, for programs that need more than the code.
 
-    Decide by this, never by the text of a message. A reason travels with the error over the
-    control plane, by its value.
+    Decide by this, never by the text of a message. The control plane sends its value.
     """
 
     MODEL_UNKNOWN = "model-unknown"
@@ -52,7 +51,7 @@ class ServingError(Exception):
     """A refusal with a canonical code; `str()` of it is the message alone.
 
     Attributes:
-        reason: which refusal it is, where programs need to know.
+        reason: which refusal it is, for programs; None if the code says enough.
         retry_after_seconds: of UNAVAILABLE: whole seconds, at least 1, after which another attempt
             is worthwhile.
     """
@@ -73,8 +72,8 @@ class ServingError(Exception):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ServingError:
-        """Read what `to_json` made, perhaps in another version of this package: an unknown reason
-        is dropped."""
+        """Read what `to_json` made, perhaps in another version of this package, whose reason may be
+        unknown and is dropped then."""
         reason = data.get("reason")
         known = reason in {each.value for each in Reason}
         return cls(
@@ -96,16 +95,20 @@ class ServingError(Exception):
 
 
 def invalid_argument(message: str) -> ServingError:
+    """A request or a setting that is wrong whatever the state of the server."""
     return ServingError(Code.INVALID_ARGUMENT, message)
 
 
 def not_found(message: str, reason: Reason | None = None) -> ServingError:
+    """A model, version, server or folder that is not there."""
     return ServingError(Code.NOT_FOUND, message, reason)
 
 
 def unavailable(message: str) -> ServingError:
+    """A condition that should pass: the caller may try again."""
     return ServingError(Code.UNAVAILABLE, message)
 
 
 def failed_precondition(message: str) -> ServingError:
+    """A state that has to be changed first: trying again does not help."""
     return ServingError(Code.FAILED_PRECONDITION, message)

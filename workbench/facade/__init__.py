@@ -1,7 +1,7 @@
 """The public face of the product: `serve()`, `connect()`, `servers()` and the `Server` they return.
 
 `Server` is the client of a running server with the experiments and the live views as methods. Each
-of these imports its code when it is called, so that a program pays only for those that it uses.
+of these imports its code when it is called, so a program pays only for those that it uses.
 `entrances` has the functions that return a `Server`; `magics` are `%serve` and `%%serve`.
 """
 

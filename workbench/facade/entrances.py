@@ -69,8 +69,8 @@ def serve(
         allowed_hosts: names by which callers may reach a server on loopback besides loopback's own,
             without port: those of a proxy in front of it, such as ``["hub.example.org"]``.
         num_batch_threads: batches that run at a time; by default as many as there are CPUs.
-        per_version_slots: each version may run that many, so that a slow one does not delay the
-            others; otherwise all versions together, as in TensorFlow Serving.
+        per_version_slots: each version may run that many, and a slow one does not delay the others;
+            otherwise all versions together, as in TensorFlow Serving.
         detach: the server outlives this process, until it is stopped (or idle for
             `idle_seconds`).
         launcher: starts the server's processes; by default as a kernel in Jupyter, otherwise as a

@@ -73,7 +73,7 @@ class ServingMagics(Magics):  # type: ignore[misc]
                     "The cell's last line must be the model; or name it: %%serve model"
                 )
         if expression is None:
-            raise UsageError("Which model? %serve MODEL --name NAME")
+            raise UsageError("Name the model to serve: %serve MODEL --name NAME")
         return self.shell.ev(expression)
 
 

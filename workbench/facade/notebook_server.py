@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 
 class Server(ServerClient):
-    """One running server. It holds no connection that could break: it finds the server by its
-    name each time, also after the server process was replaced.
+    """One running server and one of its models, which methods are about unless they name another.
 
-    `model` names the model that methods are about, unless they name another one.
+    It holds no connection that could break: it finds the server by its name each time, also after
+    the server process was replaced.
     """
 
     # Experiments.

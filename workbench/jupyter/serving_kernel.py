@@ -100,6 +100,7 @@ class ServingKernel(IPythonKernel):  # type: ignore[misc]
             os.kill(os.getpid(), number)
 
     async def do_execute(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a cell once the server has started, or has failed to."""
         if not self._started.is_set():
             await asyncio.to_thread(self._started.wait, _READY_SECONDS)
         return await super().do_execute(*args, **kwargs)
@@ -118,6 +119,7 @@ class ServingKernelApp(IPKernelApp):  # type: ignore[misc]
     """Ends with its parent, as any kernel does, and removes its connection file."""
 
     def init_poller(self) -> None:
+        """End with the parent at once, where ipykernel would look every second."""
         parent = ProcessId.of(os.getppid())
         if parent is None or parent.pid != self.parent_handle:
             super().init_poller()  # started in some other way, or orphaned already

@@ -1,10 +1,9 @@
-"""Writes `extension/src/protocol/generated.ts`: what the browser has of Python's lists, words and
-types.
+"""Writes `extension/src/protocol/generated.ts`: Python's lists, words and types for the browser.
 
     python -m workbench.jupyter.typescript
 
-The file is committed, since a build of the extension has Node and none of this package's
-dependencies. A test fails while it is not what this module writes.
+The file is committed, because a build of the extension has Node and none of this package's
+dependencies. A test fails while the file is out of date.
 """
 
 from __future__ import annotations
@@ -113,22 +112,20 @@ def faces() -> tuple[str, ...]:
 
 
 def constant(name: str, about: str, value: Any) -> str:
-    """A value that never changes; of a list, the union of its items as a type, too."""
+    """A constant; `about` is its comment."""
     text = _literal(value)
     fixed = "" if isinstance(value, int | float) else " as const"
     return f"/** {about} */\nexport const {name} = {text}{fixed};\n"
 
 
 def union(name: str, about: str, values: tuple[str, ...]) -> str:
-    """A type of some strings."""
+    """A type whose values are these strings."""
     return f"/** {about} */\nexport type {name} = {_either([_literal(v) for v in values])};\n"
 
 
 def interface(name: str, owner: type, *computed: str) -> str:
-    """The plain data of a dataclass, and what some of its methods and properties return.
-
-    Its docstring says of the interface what it says of the class.
-    """
+    """The fields of a dataclass, and the values of its `computed` methods and properties; the
+    comment is the first line of its docstring."""
     hints = typing.get_type_hints(owner, vars(inspect.getmodule(owner)))
     for each in computed:
         member = getattr(owner, each)
@@ -155,7 +152,7 @@ def _literal(value: Any) -> str:
 
 
 def _enclosed(begin: str, items: list[str], end: str) -> str:
-    """On one line where it is short, else an item a line."""
+    """On one line if it is short, otherwise one item a line."""
     line = begin + ", ".join(items) + end
     if len(line) < 60:
         return line
@@ -182,7 +179,7 @@ _TYPES: Mapping[Any, str] = {
 
 
 def _type(hint: Any, field: str = "") -> str:
-    """A Python type as TypeScript has it; versions are exact there."""
+    """A Python type in TypeScript, where versions have a type that keeps them exact."""
     if hint in _TYPES:
         return "Version" if field == "version" and hint is int else _TYPES[hint]
     origin, args = typing.get_origin(hint), typing.get_args(hint)
@@ -192,7 +189,7 @@ def _type(hint: Any, field: str = "") -> str:
         return _either([_literal(each) for each in args])
     if origin is tuple and args[1:] == (...,):
         return f"readonly {_type(args[0])}[]"
-    raise TypeError(f"{field} is of type {hint}: add to `_type` how TypeScript writes it")
+    raise TypeError(f"{field} is of type {hint}: teach `_type` its TypeScript form")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
 """When requests are sent: arrival schedules, drawn before the run and the same for a seed.
 
-In an *open loop* the moments at which requests arrive do not depend on how fast they are
-answered, as with real users; so a schedule is a plain array of times. Latency counts from
-these intended times, whatever then delays the sending. How irregular arrivals are matters as
-much as how many there are, which is what the four kinds differ in, at the same mean rate:
+In an *open loop* the times at which requests arrive do not depend on how fast they are answered, as
+with real users. So a schedule is a plain array of times, and latency counts from these intended
+times even if sending is late. How irregular arrivals are matters as much as how many there are. The
+four kinds differ in that, at the same mean rate:
 
-* **constant**: one every `1 / rate` seconds, the kindest load there is;
+* **constant**: one every `1 / rate` seconds, the mildest load;
 * **poisson**: independent users, with exponential gaps (MLPerf's *Server* scenario);
 * **bursty**: a Poisson process that is switched on and off at random (an interrupted Poisson
-  process; Kuczura 1973), so that the same requests come in a fraction of the time;
-* **ramp**: a Poisson process whose rate grows linearly, to see where a server gives in.
+  process; Kuczura 1973): the same requests come in a fraction of the time;
+* **ramp**: a Poisson process whose rate grows linearly, to find where a server gives in.
 
-All but the ramp are drawn so that a longer run begins with the arrivals of a shorter one.
+Except under a ramp, a longer run begins with the arrivals of a shorter one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Seconds = NDArray[np.float64]
 Kind = Literal["constant", "poisson", "bursty", "ramp"]
 
 CHUNK = 4096
-"""Random numbers are drawn in chunks of this size, so that a run is a prefix of a longer one."""
+"""Random numbers are drawn in chunks of this size, which makes a run a prefix of a longer one."""
 
 
 def constant(rate: float, *, duration: float | None = None, count: int | None = None) -> Seconds:
@@ -147,7 +147,7 @@ def _cut(
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """An arrival schedule as data: what a result keeps, so that the run can be repeated.
+    """An arrival schedule as data, which a result keeps for repeating the run.
 
     Attributes:
         kind: see the module.
@@ -158,7 +158,7 @@ class Schedule:
         start_rate: see `ramp`.
 
     Raises:
-        ValueError: an unknown kind, or numbers of which no schedule can be made.
+        ValueError: an unknown kind, or a rate or duration that is not allowed.
     """
 
     kind: Kind
@@ -194,6 +194,7 @@ class Schedule:
         return ramp(self.rate, seed=self.seed, duration=self.duration_s, start_rate=self.start_rate)
 
     def to_json(self) -> dict[str, Any]:
+        """All fields as plain data, for `from_json`."""
         return asdict(self)
 
     @classmethod

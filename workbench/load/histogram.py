@@ -1,8 +1,8 @@
 """Latency histograms that can be kept, merged and sent: HdrHistogram, in microseconds.
 
-Percentiles of percentiles mean nothing; merged histograms do. A histogram has a fixed size
-whatever is recorded, and keeps three significant digits, so a percentile read from it is at
-most 0.1 % above the exact one (Gil Tene's HdrHistogram, through the `hdrhistogram` package).
+A percentile of percentiles means nothing; a percentile of merged histograms does. A histogram has a
+fixed size and keeps three significant digits, so a percentile read from it is at most 0.1 % above
+the exact one (Gil Tene's HdrHistogram, through the `hdrhistogram` package).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hdrh.histogram import HdrHistogram
 from numpy.typing import NDArray
 
 LONGEST_MICROS = 3_600_000_000
-"""One hour. A longer latency counts as this long: it must not be lost."""
+"""One hour. A longer latency counts as this long, and one below 0 as 0: none is lost."""
 
 SIGNIFICANT_DIGITS = 3
 
@@ -24,19 +24,17 @@ class LatencyHistogram:
 
     def __init__(self, micros: Iterable[int] = ()) -> None:
         self._counts = HdrHistogram(1, LONGEST_MICROS, SIGNIFICANT_DIGITS)
-        for value in micros:
-            self.record(value)
-
-    def record(self, micros: int, count: int = 1) -> None:
-        """Record one latency, `count` times; below 0 counts as 0, and see `LONGEST_MICROS`."""
-        self._counts.record_value(min(max(int(micros), 0), LONGEST_MICROS), count)
+        self._record(np.array([*micros], np.float64))
 
     def record_seconds(self, seconds: NDArray[np.float64]) -> None:
         """Record an array of latencies in seconds, as measurements come; NaN raises ValueError."""
         if np.isnan(seconds).any():
             raise ValueError("a latency that was not measured (NaN) cannot be recorded")
-        micros = np.clip(np.rint(seconds * 1e6), 0, LONGEST_MICROS).astype(np.int64)
-        values, counts = np.unique(micros, return_counts=True)
+        self._record(seconds * 1e6)
+
+    def _record(self, micros: NDArray[np.float64]) -> None:
+        whole = np.clip(np.rint(micros), 0, LONGEST_MICROS).astype(np.int64)
+        values, counts = np.unique(whole, return_counts=True)
         for value, count in zip(values.tolist(), counts.tolist(), strict=True):
             self._counts.record_value(value, count)
 
@@ -54,14 +52,9 @@ class LatencyHistogram:
         found = self._counts.get_percentile_to_value_dict(list(levels))
         return {level: int(found[level]) for level in levels}
 
-    @property
-    def maximum(self) -> int:
-        """The longest latency, in microseconds, within the histogram's precision."""
-        return int(self._counts.get_max_value())
-
     def to_text(self) -> str:
-        """A short string (base64 of HdrHistogram's compressed V2 encoding, which the other
-        HdrHistogram implementations read as well)."""
+        """A short string: base64 of HdrHistogram's compressed V2 encoding, which other
+        implementations read too."""
         encoded: bytes = self._counts.encode()
         return encoded.decode("ascii")
 
@@ -71,6 +64,6 @@ class LatencyHistogram:
         histogram = cls()
         try:
             histogram._counts = HdrHistogram.decode(text.encode("ascii"))
-        except Exception as error:  # the package raises a kind of its own for every way to fail
+        except Exception as error:  # the package has its own kind for each failure
             raise ValueError("this is not an encoded latency histogram") from error
         return histogram

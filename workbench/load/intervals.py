@@ -1,13 +1,13 @@
 """How certain a measured figure is: intervals that may be looked at while the run goes on.
 
-An interval that holds for one look at the end does not hold for a look every second: whoever
-stops as soon as the figure looks good stops too early too often. The intervals of quantiles
-here are *confidence sequences*: with probability `confidence` they contain the true quantile
-**at every look at once**, however many there are, so a run may stop when they are narrow.
+An interval that holds for one look at the end does not hold for a look every second: a run that
+stops as soon as the figure looks good stops too early too often. The intervals of quantiles here
+are *confidence sequences*: with probability `confidence` they contain the true quantile **at every
+look at once**, however many there are. So a run may stop when they are narrow.
 
-Requests that were answered in one batch waited for the same executor and share their fate.
-They are no independent samples: 64 requests of one batch say little more than one. So the
-unit is the batch, wherever the batch of a request is known.
+Requests that were answered in one batch waited for the same executor, so they are not independent
+samples: 64 requests of one batch say little more than one. The unit is the batch, wherever the
+batch of a request is known.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _FEWEST_GROUPS = 40
+_LATE = 0.9
+"""Values above this quantile count as late."""
 _HARDLY = 0.25
 """Groups that are correlated less are taken to be independent."""
 
@@ -42,7 +43,7 @@ class Interval:
 
     @property
     def bounded(self) -> bool:
-        """Whether there are samples enough for both bounds."""
+        """Whether there are enough samples for both bounds."""
         return math.isfinite(self.low) and math.isfinite(self.high)
 
     @property
@@ -62,13 +63,13 @@ def quantile_interval(
     """The `quantile` (0 to 1) of `values`, with an interval that stays valid under repeated
     looks at growing `values`.
 
-    For a candidate x, let Y be the sum over one batch of `1 - quantile` for each value up to
-    x and `-quantile` for each value above. At the true quantile Y is 0 in the mean, so that no
-    one can get rich by betting on it: the wealth of whoever stakes a share on each Y in turn
-    is a martingale, and by Ville's inequality exceeds `1 / alpha` with probability `alpha` at
-    most, ever. The interval is every x against which nobody has become that rich, with one
-    half of alpha for those who bet that x is too high and one for too low, and capital spread
-    evenly over `BETS` stakes because the best one depends on the spread of Y.
+    For a candidate x, let Y be the sum over one batch of `1 - quantile` for each value up to x and
+    `-quantile` for each value above. At the true quantile Y is 0 on average, so betting on it does
+    not pay: the wealth of a bettor who stakes a share on each Y in turn is a martingale. By Ville's
+    inequality it ever exceeds `1 / alpha` with probability `alpha` at most. The interval is every x
+    against which no bettor has become that rich. One half of alpha is for bets that x is too high,
+    one for bets that it is too low. The capital is spread evenly over `BETS` stakes, because the
+    best stake depends on the spread of Y.
 
     Sources: Howard and Ramdas, "Sequential estimation of quantiles with applications to A/B
     testing and best-arm identification", Bernoulli 28(3), 2022, for confidence sequences of
@@ -81,13 +82,14 @@ def quantile_interval(
         confidence: of the whole sequence of looks.
         batches: shape (n,), the batch of each value; None: values are independent. Batches are
             taken to be independent of each other.
-        max_batch: values in the largest batch that is *possible* (not: that was seen, for that
-            would be chosen by looking at the data).
+        max_batch: values in the largest batch that is *possible*. (The largest that was seen would
+            be a choice made by looking at the data.)
 
     Raises:
         ValueError: no values, a quantile out of range, or a batch larger than `max_batch`.
     """
-    _check_confidence(confidence)
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be between 0 and 1; was {confidence}")
     if not 0 < quantile < 1:
         raise ValueError(f"quantile must be between 0 and 1; was {quantile}")
     sample = np.asarray(values, dtype=np.float64)
@@ -103,17 +105,11 @@ def quantile_interval(
     rich = math.log(2 / (1 - confidence))
     estimate = float(np.quantile(ranked, quantile, method="inverted_cdf"))
 
-    # `too_low` is about the values up to x, and rules out x while it lies below rank k;
-    # `too_high` is about the values below x. Both change only at ranks, and only in one
-    # direction, so each bound is found by bisection over ranks.
-    def too_few_below(rank: int) -> bool:
-        return wealth_at(rank, -1) >= rich
-
-    def too_many_below(rank: int) -> bool:
-        return wealth_at(rank, +1) >= rich
-
-    lowest = _first(lambda rank: not too_few_below(rank), len(ranked) + 1)
-    highest = _first(too_many_below, len(ranked) + 1)
+    # The wealth of either bet changes only at ranks, and only in one direction, so each bound is
+    # found by bisection over ranks: the first rank below which there are not too few values, and
+    # the first below which there are too many.
+    lowest = _first(lambda rank: wealth_at(rank, -1) < rich, len(ranked) + 1)
+    highest = _first(lambda rank: wealth_at(rank, +1) >= rich, len(ranked) + 1)
     low = float(ranked[lowest - 1]) if lowest > 0 else -math.inf
     high = float(ranked[highest - 1]) if highest <= len(ranked) else math.inf
     return Interval(low, estimate, high, confidence)
@@ -173,14 +169,13 @@ def _batched_wealth(members: NDArray[np.intp], quantile: float, max_batch: int) 
     return wealth_at
 
 
-def group_size(values: ArrayLike, batches: ArrayLike, *, quantile: float = 0.9) -> int:
-    """How many batches in a row must be taken together so that the groups hardly tell of each
-    other.
+def group_size(values: ArrayLike, batches: ArrayLike) -> int:
+    """How many batches in a row must be taken together for the groups to be nearly independent.
 
-    Where requests queue, one batch that is late makes the next ones late, so neighbours are no
-    independent samples either. Groups are doubled until the numbers of values above the
-    `quantile` of two neighbouring groups are hardly correlated any more, or too few groups are
-    left to see it.
+    Where requests queue, one batch that is late makes the next ones late, so neighbours are not
+    independent samples either. Groups are doubled until the numbers of values above the 90th
+    percentile are hardly correlated between neighbouring groups, or too few groups are left to
+    tell.
 
     Args:
         values: shape (n,), in any unit.
@@ -190,7 +185,7 @@ def group_size(values: ArrayLike, batches: ArrayLike, *, quantile: float = 0.9) 
     if not len(sample):
         return 1
     members = np.unique(np.asarray(batches), return_inverse=True)[1]
-    above = sample > np.quantile(sample, quantile)
+    above = sample > np.quantile(sample, _LATE)
     sums = np.bincount(members, weights=above - above.mean())
     size = 1
     while len(sums) >= _FEWEST_GROUPS:
@@ -201,119 +196,3 @@ def group_size(values: ArrayLike, batches: ArrayLike, *, quantile: float = 0.9) 
         sums = pairs.sum(axis=1)
         size *= 2
     return size
-
-
-def batch_bootstrap(
-    values: ArrayLike,
-    batches: ArrayLike,
-    statistic: Callable[[NDArray[np.float64]], float],
-    *,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> Interval:
-    """An interval of any statistic (a mean, a difference, a ratio ...) for **one** look, at the
-    end of a run.
-
-    Whole batches are drawn with replacement, not single requests, and the interval is between
-    the percentiles of the statistic over the draws (the cluster bootstrap; Field and Welsh,
-    "Bootstrapping clustered data", JRSS B 69(3), 2007). It needs some tens of batches.
-
-    Args:
-        values: shape (n,) or (n, k): one row a request.
-        batches: shape (n,), the batch of each request.
-        statistic: of an array like `values`, with other rows.
-        resamples: draws; the same `seed` gives the same interval.
-
-    Raises:
-        ValueError: no values, or a confidence out of range.
-    """
-    _check_confidence(confidence)
-    sample = np.asarray(values, dtype=np.float64)
-    if not len(sample):
-        raise ValueError("there are no values")
-    members = np.unique(np.asarray(batches), return_inverse=True)[1]
-    order = np.argsort(members, kind="stable")
-    sizes = np.bincount(members)
-    starts = np.cumsum(sizes) - sizes
-    random = np.random.default_rng(seed)
-    draws = []
-    for _ in range(resamples):
-        chosen = random.integers(len(sizes), size=len(sizes))
-        lengths = sizes[chosen]
-        # The rows of the chosen batches, one batch after another.
-        first = np.repeat(starts[chosen] - np.cumsum(lengths) + lengths, lengths)
-        draws.append(statistic(sample[order[first + np.arange(lengths.sum())]]))
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail])
-    return Interval(float(low), float(statistic(sample)), float(high), confidence)
-
-
-def proportion_interval(successes: int, total: int, *, confidence: float = 0.95) -> Interval:
-    """A share such as errors among requests, for one look: Wilson's score interval (Wilson,
-    JASA 22, 1927), which holds for few and for no successes as well.
-
-    Raises:
-        ValueError: not 0 <= successes <= total, or total is 0.
-    """
-    _check_confidence(confidence)
-    if total < 1 or not 0 <= successes <= total:
-        raise ValueError(f"{successes} of {total} is not a share")
-    z = _z(confidence)
-    share = successes / total
-    shrink = 1 + z * z / total
-    middle = (share + z * z / (2 * total)) / shrink
-    half = z / shrink * math.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
-    low = 0.0 if successes == 0 else middle - half
-    high = 1.0 if successes == total else middle + half
-    return Interval(low, share, high, confidence)
-
-
-def rate_interval(count: int, seconds: float, *, confidence: float = 0.95) -> Interval:
-    """Events a second, for one look: the score interval of a Poisson count.
-
-    Independent events scatter like that; answers that come in batches scatter more (use
-    `batch_bootstrap`), those to a regular load less.
-
-    Raises:
-        ValueError: a negative count, or no time.
-    """
-    _check_confidence(confidence)
-    if count < 0 or not seconds > 0:
-        raise ValueError(f"{count} events in {seconds} s are no rate")
-    z = _z(confidence)
-    middle, half = count + z * z / 2, z * math.sqrt(count + z * z / 4)
-    low = max(0.0, middle - half)
-    return Interval(low / seconds, count / seconds, (middle + half) / seconds, confidence)
-
-
-def needed_samples(
-    quantile: float, *, confidence: float = 0.99, margin: float | None = None
-) -> int:
-    """How many independent requests a percentile needs before it means something.
-
-    So many that, with probability `confidence`, the share of requests below the measured
-    percentile is within `margin` of `quantile`. The default margin is a twentieth of the tail,
-    MLPerf LoadGen's rule, which asks for 262 742 requests for a 99th percentile.
-    Multiply by the mean batch size where a batch's requests share their fate entirely.
-
-    Raises:
-        ValueError: a quantile or margin out of range.
-    """
-    _check_confidence(confidence)
-    if not 0 < quantile < 1:
-        raise ValueError(f"quantile must be between 0 and 1; was {quantile}")
-    margin = (1 - quantile) / 20 if margin is None else margin
-    if not margin > 0:
-        raise ValueError(f"margin must be positive; was {margin}")
-    needed = _z(confidence) ** 2 * quantile * (1 - quantile) / margin**2
-    return math.ceil(round(needed, 6))
-
-
-def _z(confidence: float) -> float:
-    return NormalDist().inv_cdf((1 + confidence) / 2)
-
-
-def _check_confidence(confidence: float) -> None:
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must be between 0 and 1; was {confidence}")

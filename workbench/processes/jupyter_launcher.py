@@ -1,4 +1,4 @@
-"""Starts a server as a Jupyter kernel, so JupyterLab lists it under the server's name.
+"""Starts a server as a Jupyter kernel, which JupyterLab lists under the server's name.
 
 The start request is written to a private file named after the server. The kernel reads the file,
 also when Jupyter restarts the kernel. A kernel that was started through the caller's own Jupyter
@@ -23,10 +23,10 @@ import orjson
 
 from workbench.core.status import Code, ServingError, not_found, unavailable
 from workbench.processes import paths, registry
+from workbench.processes.launcher import START_SECONDS
 from workbench.processes.server_options import ServerOptions, StartRequest
 
 KERNEL_NAME = "workbench-serving"
-START_SECONDS = 60.0
 _REQUEST_SECONDS = 20.0
 
 

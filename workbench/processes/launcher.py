@@ -41,6 +41,7 @@ class SubprocessLauncher:
     command = (sys.executable, "-m", "workbench.server.supervision.supervisor_process")
 
     def launch(self, request: StartRequest) -> registry.Entry:
+        """See `Launcher`; DEADLINE_EXCEEDED if the server has not started within 60 s."""
         process = subprocess.Popen(
             list(self.command),
             stdin=subprocess.PIPE,

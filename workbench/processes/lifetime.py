@@ -52,11 +52,13 @@ class ProcessId(NamedTuple):
 
     @classmethod
     def me(cls) -> ProcessId:
+        """This process."""
         found = cls.of(os.getpid())
         assert found is not None
         return found
 
     def alive(self) -> bool:
+        """Whether it runs now; a zombie does not."""
         return ProcessId.of(self.pid) == self
 
     def kill(self, number: int = signal.SIGKILL) -> None:

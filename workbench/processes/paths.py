@@ -57,10 +57,12 @@ def runtime_folder() -> Path:
 
 
 def entry_path(name: str) -> Path:
+    """The file of a server's registry entry."""
     return runtime_folder() / f"workbench-{name}.json"
 
 
 def server_folder(name: str) -> Path:
+    """A server's private folder."""
     return runtime_folder() / f"workbench-{name}"
 
 
@@ -70,6 +72,7 @@ def killed_folder() -> Path:
 
 
 def killed_path(name: str) -> Path:
+    """The note about a killed server."""
     return killed_folder() / f"{name}.json"
 
 

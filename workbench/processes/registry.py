@@ -1,4 +1,4 @@
-"""The registry: one file for each server, so notebook, panel and terminal see the same servers.
+"""The registry: one file for each server, which notebook, panel and terminal read.
 
 An entry holds only while the processes that it names live. A reader checks that they are alive, and
 removes the files that a killed server has left behind.
@@ -62,6 +62,7 @@ class Entry:
 
     @property
     def url(self) -> str:
+        """REST's address, `http://host:port`; of no use if there is no REST (port 0)."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
@@ -84,6 +85,7 @@ class Entry:
         return self.supervisor.alive()
 
     def to_bytes(self) -> bytes:
+        """JSON, the token included, for `from_bytes`."""
         data: dict[str, Any] = {f: getattr(self, f) for f in self.__dataclass_fields__}
         for name in _PROCESSES:
             if data[name] is not None:
@@ -103,6 +105,7 @@ class Entry:
 
 
 def write(entry: Entry) -> None:
+    """Write a server's entry, and remove the note that it was killed."""
     paths.write_private(paths.entry_path(entry.name), entry.to_bytes())
     forget_killed(entry.name)
 
@@ -177,7 +180,7 @@ def forget_killed(name: str) -> None:
 
 
 def read(name: str) -> Entry | None:
-    """The entry of a server whose supervisor lives; a stale entry is removed."""
+    """The entry of a server whose supervisor lives, else None; a stale entry is removed."""
     path = paths.entry_path(name)
     try:
         entry = Entry.from_bytes(path.read_bytes())

@@ -17,6 +17,7 @@ import orjson
 from workbench.core.setting_kinds import (
     Kind,
     check_fields,
+    check_known,
     is_whole,
     listed,
     number,
@@ -27,7 +28,6 @@ from workbench.core.setting_kinds import (
     settings_of,
     text,
     truth,
-    unknown_name,
     whole,
 )
 from workbench.core.status import invalid_argument
@@ -54,7 +54,7 @@ class ServerOptions:
     """How a server is started.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, naming the option, its value, and what is allowed.
+        ServingError: INVALID_ARGUMENT, naming the option, its value, and the allowed values.
     """
 
     name: str = required(_NAME, "the server's name")
@@ -169,11 +169,10 @@ class ServerOptions:
         """Read options; those left out have their defaults.
 
         Raises:
-            ServingError: INVALID_ARGUMENT, naming what is wrong.
+            ServingError: INVALID_ARGUMENT, naming the option that is wrong.
         """
         for name in data:
-            if name not in SERVER_OPTIONS:
-                raise unknown_name(name, sorted(SERVER_OPTIONS), "server option")
+            check_known(name, SERVER_OPTIONS, "server option")
         if "name" not in data:
             raise invalid_argument("A server needs its name, a string")
         return cls(**data)

@@ -77,7 +77,7 @@ class FakeServer:
         if self.refuses is not None:
             raise self.refuses
         assert inputs.keys() == signature.inputs.keys()
-        return version, {"y": np.float32(version)}
+        return {"y": np.float32(version)}
 
 
 def asker(server: FakeServer) -> Asker:
@@ -170,8 +170,8 @@ def test_uneven_rows_are_named_where_the_model_refuses_them() -> None:
     assert ask(client, uneven) == 1.0
     server.refuses = invalid_argument("ConcatOp : Dimension 0 must be equal")
     assert refused(lambda: ask(client, uneven)) == invalid_argument(
-        "The inputs do not have the same number of rows ('a' has 2, 'b' has 1): give each as "
-        "many. The model says: ConcatOp : Dimension 0 must be equal"
+        "The inputs do not have the same number of rows ('a' has 2, 'b' has 1): give the "
+        "same number for each. The model says: ConcatOp : Dimension 0 must be equal"
     )
     assert refused(lambda: ask(client, {"a": [[1, 2]], "b": [1]})) == server.refuses
 

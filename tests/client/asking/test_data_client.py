@@ -109,16 +109,19 @@ def entry(port: int, token: str | None = None) -> Entry:
 
 def predict(
     client: DataClient, server: FakeServer, token: str | None = None, model: str = "m", **more: Any
-) -> tuple[int, dict[str, np.ndarray]]:
-    asked: dict[str, Any] = {"version": None, "label": None, "signature": "s", "outputs": ()}
+) -> dict[str, np.ndarray]:
+    asked: dict[str, Any] = {
+        **{"version": None, "label": None, "signature": "s", "outputs": (), "digest": "d"},
+        **more,
+    }
     inputs = {"x": np.array([1.0, 2.0], np.float32)}
-    return client.predict(entry(server.port, token), model, inputs, **{**asked, **more})
+    return client.predict(entry(server.port, token), model, inputs, **asked)
 
 
 def test_a_request_and_its_answer(server: FakeServer, client: DataClient) -> None:
     server.answers = [doubles]
-    version, outputs = predict(client, server, "secret", outputs=["y"])
-    assert (version, list(outputs), outputs["y"].tolist()) == (3, ["y"], [2.0, 4.0])
+    outputs = predict(client, server, "secret", outputs=["y"])
+    assert (list(outputs), outputs["y"].tolist()) == (["y"], [2.0, 4.0])
     head, _, body = server.requests[0].partition(b"\r\n\r\n")
     assert head.startswith(b"POST /v1/models/m:predict HTTP/1.1\r\n")
     headers = dict(_headers(head))
@@ -189,7 +192,7 @@ def test_a_kept_connection_that_was_closed_is_opened_again(
 
     server.answers = [answers_and_closes, doubles]
     predict(client, server)
-    assert predict(client, server)[0] == 3
+    assert list(predict(client, server)) == ["y"]
     assert server.connections == 2
 
 
@@ -219,7 +222,9 @@ def test_nobody_listens(client: DataClient) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
     with pytest.raises(ServingError) as refused:
-        client.predict(entry(port), "m", {}, version=None, label=None, signature="s", outputs=())
+        client.predict(
+            entry(port), "m", {}, version=None, label=None, signature="s", outputs=(), digest="d"
+        )
     assert refused.value == ServingError(
         Code.UNAVAILABLE,
         f"Server 'digits' at http://127.0.0.1:{port} does not answer: "
@@ -246,6 +251,7 @@ def test_a_large_body_that_is_refused_before_it_was_taken(
             label=None,
             signature="s",
             outputs=(),
+            digest="d",
         )
     assert refused.value == ServingError(Code.INVALID_ARGUMENT, "too large")
 
@@ -264,6 +270,7 @@ def test_a_connection_that_breaks_while_a_body_is_sent(
             label=None,
             signature="s",
             outputs=(),
+            digest="d",
         )
     assert refused.value.code is Code.UNAVAILABLE
     assert refused.value.message.startswith(

@@ -56,7 +56,7 @@ def answer(transition: str) -> dict[str, Any]:
         "peak": {"host": 2 * GB}, "steady": {"host": GB}, "from": "the last load",
         "transition": transition, "reserved": {"host": 3 * GB},
         "transitions": {
-            "smooth": told("smooth", False, "under unload_first it fits"),
+            "smooth": told("smooth", False, "it fits under unload_first"),
             "unload_first": told("unload_first", True, ""),
         },
     }  # fmt: skip
@@ -70,7 +70,7 @@ def test_whether_it_fits_reads_well() -> None:
     assert repr(found).splitlines() == [
         "/models/<m>/2 as the next version of m: 1.0 GB of weights, at most 2.0 GB on host, "
         "estimated from the last load",
-        "  does not fit under smooth: needs 2.0 GB, 1.0 GB free; under unload_first it fits",
+        "  does not fit under smooth: needs 2.0 GB, 1.0 GB free; it fits under unload_first",
         "  fits under unload_first: needs 2.0 GB, 1.0 GB free",
     ]
     page = found._repr_html_()

@@ -105,21 +105,21 @@ OLD = standing("m", 1, 1.1, goes=True)
         ("resource_preserving+hold", 1.5, [OLD], 1.2, ""),
         ("staged", 1.5, [OLD], 1.2, ""),
         ("smooth", 1.5, [OLD], 1.2,
-         "needs 1.2 GB, 410 MB free; under staged it fits: needs 1.2 GB, 1.5 GB free"),
+         "needs 1.2 GB, 410 MB free; it fits under staged: needs 1.2 GB, 1.5 GB free"),
         ("smooth", 1.15, [OLD], 1.1,
-         "needs 1.1 GB, 51 MB free; under unload_first it fits: needs 1.1 GB, 1.2 GB free"),
+         "needs 1.1 GB, 51 MB free; it fits under unload_first: needs 1.1 GB, 1.2 GB free"),
         ("staged+hold", 1.15, [OLD], 1.1,
-         "needs 102 MB, 51 MB free; under unload_first it fits: needs 1.1 GB, 1.2 GB free"),
+         "needs 102 MB, 51 MB free; it fits under unload_first: needs 1.1 GB, 1.2 GB free"),
         # Versions that stay: those of the same model first, the smallest that suffices.
         ("unload_first", 2.0, [standing("m", 2, 0.5), standing("m", 3, 1.0), standing("n", 1, 0.4)],
-         1.0, "needs 1.0 GB, 102 MB free; without version 3, which takes 1.0 GB, it fits"),
+         1.0, "needs 1.0 GB, 102 MB free; it fits without version 3, which takes 1.0 GB"),
         ("smooth", 2.0, [standing("n", 1, 0.7), standing("o", 4, 0.9)], 1.0,
-         "needs 1.0 GB, 410 MB free; without version 1 of n, which takes 717 MB, it fits"),
+         "needs 1.0 GB, 410 MB free; it fits without version 1 of n, which takes 717 MB"),
         # Where no other one alone makes enough room, only a higher limit does.
         ("unload_first", 2.0, [standing("n", 1, 1.5), standing("o", 4, 1.2)], 2.0,
-         "needs 2.0 GB, 0 MB free; with a limit of 4.8 GB (now 2.0 GB) it fits"),
+         "needs 2.0 GB, 0 MB free; it fits with a limit of 4.8 GB (now 2.0 GB)"),
         ("smooth", 1.0, [], 1.2,
-         "needs 1.2 GB, 1.0 GB free; with a limit of 1.3 GB (now 1.0 GB) it fits"),
+         "needs 1.2 GB, 1.0 GB free; it fits with a limit of 1.3 GB (now 1.0 GB)"),
     ],
 )  # fmt: skip
 def test_whether_it_fits_and_what_would_help(
@@ -146,7 +146,7 @@ def test_the_resource_that_decides_is_named() -> None:
     found = fits(budget, "m", both, "smooth", [])
     assert found == Fit(
         "smooth", False, "gpu:1", 3 * GB, 2 * GB, 2 * GB,
-        "with a limit of 3.0 GB for gpu:1 (now 2.0 GB) it fits",
+        "it fits with a limit of 3.0 GB for gpu:1 (now 2.0 GB)",
     )  # fmt: skip
     assert found.words == "needs 3.0 GB, 2.0 GB free on gpu:1"
     enough = fits(budget, "m", Need({"host": GB, "gpu:1": GB}, {}, {}), "smooth", [])

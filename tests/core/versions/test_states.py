@@ -108,7 +108,6 @@ def test_predicates_agree_with_the_life_of_a_version(state: S) -> None:
     assert state.is_rising is (state in STAGED_LIFE[1:6])
     assert state.is_coming is (state in STAGED_LIFE[:6])
     assert state.is_being_staged is (state in STAGED_LIFE[1:5])
-    assert state.is_leaving is (public_state(state) is PublicState.UNLOADING)
     assert state.is_settled is public_state(state).is_settled
     assert state.is_coming is public_state(state).is_coming
     assert state.is_loadable is any(to in LEGAL_MOVES[state] for to in (S.LOAD_REQUESTED,)) or (
@@ -116,7 +115,8 @@ def test_predicates_agree_with_the_life_of_a_version(state: S) -> None:
     )
     assert state.is_revivable is (state in (S.NEW, S.READY))
     assert state.has_drained is (state in (S.QUIESCED, S.UNLOADING, S.DISABLED))
-    assert state.holds_weights is (state is S.LOADING or state is S.READY or state.is_leaving)
+    leaving = public_state(state) is PublicState.UNLOADING
+    assert state.holds_weights is (state is S.LOADING or state is S.READY or leaving)
     assert public_state(state).is_moving is (
         public_state(state) in (PublicState.LOADING, PublicState.UNLOADING)
     )

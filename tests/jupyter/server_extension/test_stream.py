@@ -79,11 +79,11 @@ async def test_a_page_is_told_of_servers_and_of_the_model_it_follows(
 ) -> None:
     hub = jp_serverapp.web_app.settings["workbench_hub"]
     page = Page(await jp_ws_fetch("workbench/api/stream"))
-    assert not hub.busy
+    assert hub._task is None
     await page.say(op="watch", value=True)
     told = await page.hear(lambda m: m["kind"] == "servers")
     assert [s["name"] for s in told["servers"]] == ["halves"]
-    assert hub.busy
+    assert hub._task is not None
 
     await page.say(op="follow", server="halves", model="halves", seconds=0.1)
     first = await page.pulse(1, "AVAILABLE")
@@ -106,7 +106,7 @@ async def test_a_page_is_told_of_servers_and_of_the_model_it_follows(
     assert "Quiescing servable version {name: halves version: 1}" in [
         e["line"] for e in missed if "line" in e
     ]
-    assert not hub.busy
+    assert hub._task is None
 
     await back.say(op="follow", server="halves", model="quarters", seconds=0.1)
     ended = await back.hear(lambda m: m["kind"] == "ended" and m["model"] == "quarters")

@@ -19,6 +19,7 @@ from workbench.facade import connect
 
 
 def add(commands: Commands) -> None:
+    """Add `workbench compare-transitions PATH [NAME] --data FILE`."""
     one = add_command(
         commands,
         "compare-transitions",
@@ -52,15 +53,13 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from workbench.experiments.transitions.compare_transitions import compare_transitions
     from workbench.load.arrivals import Schedule
 
     try:
         load = Schedule(arguments.arrivals, arguments.rate, 1.0, arguments.seed)
     except ValueError as error:
         raise invalid_argument(str(error)) from error
-    found = compare_transitions(
-        connect(arguments.name),
+    found = connect(arguments.name).compare_transitions(
         arguments.model,
         read_data(arguments.data),
         rate=arguments.rate,

@@ -19,6 +19,7 @@ from workbench.facade import connect
 
 
 def add(commands: Commands) -> None:
+    """Add `workbench compare-versions FIRST SECOND [NAME] --data FILE`."""
     one = add_command(
         commands, "compare-versions", "compare two versions: answers, latency, memory", _run
     )
@@ -49,10 +50,7 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from workbench.experiments.versions.compare_versions import compare_versions
-
-    found = compare_versions(
-        connect(arguments.name),
+    found = connect(arguments.name).compare_versions(
         arguments.first,
         arguments.second,
         read_data(arguments.data),

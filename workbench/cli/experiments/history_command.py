@@ -10,6 +10,7 @@ from workbench.cli.experiments.result_printing import print_frame, print_json, s
 
 
 def add(commands: Commands) -> None:
+    """Add `workbench history [NUMBER]`."""
     one = add_command(commands, "history", "list the saved experiments", _run)
     one.add_argument("number", nargs="?", type=int, help="show this experiment")
     one.add_argument("--model", help="list only experiments with this model")

@@ -10,6 +10,7 @@ from workbench.facade import connect
 
 
 def add(commands: Commands) -> None:
+    """Add `workbench load [NAME] --rate R | --clients N`."""
     one = add_command(commands, "load", "load a server with its present settings", _run)
     add_server(one)
     add_json(one)

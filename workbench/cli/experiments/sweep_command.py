@@ -18,6 +18,7 @@ from workbench.facade import connect
 
 
 def add(commands: Commands) -> None:
+    """Add `workbench sweep [NAME] --rate R,... | --clients N,...`."""
     one = add_command(commands, "sweep", "measure batching settings under load", _run)
     add_server(one)
     add_json(one)
@@ -42,10 +43,7 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from workbench.experiments.sweep.sweep import sweep
-
-    result = sweep(
-        connect(arguments.name),
+    result = connect(arguments.name).sweep(
         batch_timeout_micros=arguments.timeout,
         max_batch_size=arguments.size,
         num_batch_threads=arguments.threads,

@@ -10,6 +10,7 @@ from workbench.facade import connect
 
 
 def add(commands: Commands) -> None:
+    """Add `workbench tune [NAME] --p99-ms MS --rate R`."""
     one = add_command(commands, "tune", "find batching parameters for a latency at a rate", _run)
     add_server(one)
     add_json(one)
@@ -20,10 +21,7 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from workbench.experiments.sweep.tune import tune
-
-    result = tune(
-        connect(arguments.name),
+    result = connect(arguments.name).tune(
         p99_ms=arguments.p99_ms,
         rate=arguments.rate,
         rows=arguments.rows,

@@ -8,6 +8,7 @@ from workbench.cli.arguments import Commands, add_command
 
 
 def add(commands: Commands) -> None:
+    """Add `workbench demo`."""
     one = add_command(commands, "demo", "show versions, transitions and rollback in a figure", _run)
     one.add_argument("--output", default="out/demo.png", help="where the figure goes")
 

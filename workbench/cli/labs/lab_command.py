@@ -23,6 +23,7 @@ _STOP_SECONDS = 15.0
 
 
 def add(commands: Commands) -> None:
+    """Add `workbench lab`."""
     one = add_command(commands, "lab", "open JupyterLab on the labs and the quickstart", _run)
     one.add_argument("--folder", default=".", help="JupyterLab's folder (default: this one)")
     one.add_argument("--no-browser", action="store_true", help="print the address only")

@@ -12,7 +12,7 @@ from workbench.core.status import failed_precondition, invalid_argument
 
 
 class Flags(NamedTuple):
-    """A command line: the values of all flags, and remarks for the person who wrote it."""
+    """A command line: the values of all flags, and remarks for the user."""
 
     values: dict[str, Any]
     remarks: list[str]

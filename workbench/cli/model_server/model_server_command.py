@@ -18,6 +18,7 @@ _EXIT_REFUSED = 255
 
 
 def add(commands: Commands) -> None:
+    """Add `workbench model-server --FLAG=VALUE ...`."""
     one = commands.add_parser(
         "model-server",
         help="serve as tensorflow_model_server does, with its flags",

@@ -9,6 +9,7 @@ from workbench.facade import Server, connect
 
 
 def add(commands: Commands) -> None:
+    """Add `workbench fit PATH [NAME]`."""
     one = add_command(
         commands, "fit", "check whether a SavedModel would fit, without loading it", _run
     )

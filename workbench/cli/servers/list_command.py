@@ -14,6 +14,7 @@ from workbench.processes import registry
 
 
 def add(commands: Commands) -> None:
+    """Add `workbench list`."""
     add_json(add_command(commands, "list", "list the running servers", _run))
 
 

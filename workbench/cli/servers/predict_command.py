@@ -13,6 +13,7 @@ from workbench.facade import connect
 
 
 def add(commands: Commands) -> None:
+    """Add `workbench predict [NAME] --data JSON`."""
     one = add_command(commands, "predict", "ask a model", _run)
     add_server(one)
     one.add_argument(

@@ -15,6 +15,7 @@ from workbench.processes.server_options import SERVER_OPTIONS
 
 
 def add(commands: Commands) -> None:
+    """Add `workbench serve PATH`."""
     one = add_command(
         commands, "serve", "serve a SavedModel or a folder of numbered versions", _run
     )
@@ -88,7 +89,7 @@ def _print_events(server: Server, seen: int) -> int:
     try:
         events = server.control.events(seen)
         if events["last_seq"] < seen:
-            # The server process was replaced, and its log has begun anew.
+            # The server process was replaced, and its log begins again.
             events = server.control.events()
     except ServingError:
         return seen  # it is being replaced just now, or has ended

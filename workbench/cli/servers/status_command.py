@@ -11,6 +11,7 @@ from workbench.facade import Server, connect
 
 
 def add(commands: Commands) -> None:
+    """Add `workbench status [NAME]`."""
     one = add_command(commands, "status", "show a server's models and versions", _run)
     add_server(one)
     what = one.add_mutually_exclusive_group()
@@ -34,16 +35,7 @@ def _run(arguments: argparse.Namespace) -> int:
         view = Server(server.name, model["name"]).versions
         print_table(
             ("VERSION", "STATE", "MEMORY", "LOADED IN", "ERROR"),
-            [
-                (
-                    str(v.version),
-                    v.state,
-                    "" if v.memory_bytes is None else f"{v.memory_bytes / 2**20:.0f} MB",
-                    f"{v.load_seconds:.2f} s" if v.load_seconds else "",
-                    v.error or "",
-                )
-                for v in view
-            ]
+            [(str(v.version), v.state, v.memory, v.loaded_in, v.error or "") for v in view]
             + [(str(v), "waiting", "", "", why) for v, why in sorted(view.waiting.items())],
         )
         for warning in model["warnings"]:

@@ -264,7 +264,7 @@ def _shown(value: Any) -> str:
 
 
 def _is_missing(value: Any) -> bool:
-    # Compared by name, so that pandas is not imported for callers who do not use it.
+    # By name: pandas is not imported for callers who do not use it.
     return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 

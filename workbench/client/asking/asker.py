@@ -107,7 +107,7 @@ class Asker:
         outputs: Sequence[str],
     ) -> dict[str, np.ndarray]:
         try:
-            _, tensors = self._data.predict(
+            return self._data.predict(
                 self._control.entry(),
                 target.model,
                 inputs,
@@ -124,7 +124,6 @@ class Asker:
             if error.code is not Code.INVALID_ARGUMENT or not rows:
                 raise
             raise invalid_argument(f"{rows} The model says: {error.message}") from error
-        return tensors
 
     def _fetch(self, target: Target) -> _Known:
         self._known.pop(target, None)

@@ -37,6 +37,7 @@ class Table:
 
 
 def is_frame(x: Any) -> bool:
+    """Whether it is a pandas data frame."""
     return _is_pandas(x) and hasattr(x, "columns")
 
 
@@ -67,9 +68,7 @@ def of_frame(frame: Any) -> Table:
         )
 
     def matrix() -> np.ndarray | None:
-        plain = all(
-            not _is_extension(dtype) and dtype.kind in "biuf" for dtype in set(frame.dtypes)
-        )
+        plain = all(not _is_pandas(dtype) and dtype.kind in "biuf" for dtype in set(frame.dtypes))
         return frame.to_numpy() if plain else None
 
     return Table(names, lambda name: frame[labels[name]], matrix)
@@ -183,7 +182,7 @@ def column_values(column: Any, info: TensorInfo, label: str) -> Any:
 
         column = pd.Series(column)
     kind = getattr(column.dtype, "kind", "O")
-    plain = not _is_extension(column.dtype)
+    plain = not _is_pandas(column.dtype)
     # In a plain column of floats NaN may be a value; elsewhere it marks a missing value.
     if plain and (kind in "biu" or (kind in "fc" and _holds_floats(info.dtype))):
         return column.to_numpy()
@@ -212,10 +211,6 @@ def _holds_floats(dtype: str) -> bool:
     return dtype in BY_NAME and BY_NAME[dtype].kind in "fc"
 
 
-def _is_extension(dtype: Any) -> bool:
-    """Whether it is a pandas extension type, not a numpy type."""
-    return _is_pandas(dtype)
-
-
 def _is_pandas(x: Any) -> bool:
+    """Whether pandas defines its type; true for an extension dtype, false for one of numpy."""
     return type(x).__module__.partition(".")[0] == "pandas"

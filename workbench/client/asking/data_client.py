@@ -24,8 +24,8 @@ _TIMEOUT_SECONDS = 60.0
 
 
 class SignatureChanged(ServingError):
-    """The version that answers now has another signature than the one that the request was made
-    for. The request was refused before anything ran.
+    """The version that answers now does not have the signature that the request was made for. The
+    request was refused before anything ran.
 
     Attributes:
         signature: that version's.
@@ -59,16 +59,12 @@ class DataClient:
         label: str | None,
         signature: str,
         outputs: Sequence[str],
-        digest: str | None = None,
-    ) -> tuple[int, dict[str, np.ndarray]]:
-        """Send one request.
+        digest: str,
+    ) -> dict[str, np.ndarray]:
+        """Send one request, and return the outputs by name.
 
         Args:
-            digest: of the signature for which `inputs` were made; None skips the comparison with
-                the server's signature.
-
-        Returns:
-            The version that answered, and its outputs by name.
+            digest: of the signature for which `inputs` were made.
 
         Raises:
             SignatureChanged: the signature has changed since.
@@ -85,8 +81,7 @@ class DataClient:
         status, data = self._post(entry, f"{path}:predict", encode_message(asked, inputs))
         if status != 200:
             raise _refusal(status, data)
-        header, tensors = decode_message(data)
-        return header["version"], tensors
+        return decode_message(data)[1]
 
     def _post(self, entry: Entry, path: str, body: bytes) -> tuple[int, bytes]:
         headers = {"Content-Type": TENSORS}

@@ -1,7 +1,7 @@
 """Compares an array's shape with a signature's, and names the likely mistake.
 
-The signature is known before anything is sent, so that a forgotten batch dimension is reported in
-one sentence with its cure. TensorFlow would report it in terms of its operations, or abort: its
+The signature is known before anything is sent, so a forgotten batch dimension is reported in one
+sentence with its cure. TensorFlow would report it in terms of its operations, or abort: its
 convolutions end the process on tensors of an unexpected rank.
 """
 
@@ -32,8 +32,8 @@ def fit(
     Args:
         label: the name of the value in errors (``Input 'x'``).
         name: the caller's code for the value (``x``).
-        column: the array has one value for each row of a table, so that unknown sizes after the
-            first are taken as 1.
+        column: the array has one value for each row of a table; unknown sizes after the first are
+            taken as 1.
 
     Raises:
         ServingError: INVALID_ARGUMENT, with the shapes and the cure.
@@ -63,8 +63,10 @@ def uneven_rows(signature: Signature, inputs: Mapping[str, np.ndarray]) -> str:
     }
     if len(set(rows.values())) < 2:
         return ""
-    told = ", ".join(f"{name!r} has {count}" for name, count in rows.items())
-    return f"The inputs do not have the same number of rows ({told}): give each as many."
+    counts = ", ".join(f"{name!r} has {count}" for name, count in rows.items())
+    return (
+        f"The inputs do not have the same number of rows ({counts}): give the same number for each."
+    )
 
 
 def _fits(shape: Shape, wanted: Shape) -> bool:

@@ -1,7 +1,7 @@
 """The server card: HTML that needs neither a kernel nor a script.
 
-It uses JupyterLab's colours where they exist and has its own elsewhere, so that it reads in light,
-dark and on paper. It never contains the token: the snippets read it when they are run.
+It uses JupyterLab's colours if they exist and its own otherwise, so it can be read in light themes,
+in dark themes and on paper. It never contains the token: the snippets read it when they are run.
 """
 
 from __future__ import annotations

@@ -51,6 +51,6 @@ def _row(view: VersionView) -> tuple[str, str, str, str]:
     return (
         str(view.version),
         "failed" if view.error else view.state.lower(),
-        "" if view.memory_bytes is None else f"{view.memory_bytes / 2**20:.0f} MB",
-        f"{view.load_seconds:.2f} s" if view.load_seconds else "",
+        view.memory,
+        view.loaded_in,
     )

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import html
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.client.control_client import ControlClient
@@ -123,6 +121,7 @@ class Fit:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Fit:
+        """Read the control plane's answer."""
         return cls(
             path=data["path"],
             model=data["model"],
@@ -138,12 +137,6 @@ class Fit:
                 for name, t in data["transitions"].items()
             },
         )
-
-
-def will_it_fit(control: ControlClient, model: str, path: str | os.PathLike[str]) -> Fit:
-    """Ask the server about a SavedModel."""
-    absolute = str(Path(path).expanduser().resolve())
-    return Fit.from_json(control.fit(model, absolute))
 
 
 def budget_json(limits: int | str | Mapping[str, Any] | None) -> dict[str, Any]:

@@ -10,21 +10,21 @@ if TYPE_CHECKING:
 
 
 def table_of(
-    told: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]],
+    data: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]],
     columns: Sequence[str],
     whole: Sequence[str] = ("version",),
 ) -> pd.DataFrame:
     """A data frame from rows, or from columns, in which integers stay exact.
 
     Args:
-        told: the rows or the columns.
+        data: the rows or the columns.
         whole: columns of integers, some of which may be missing. pandas itself would convert those
             to floats, which are not exact beyond 2^53.
     """
     import pandas as pd
 
-    frame = pd.DataFrame(told, columns=list(columns))
+    frame = pd.DataFrame(data, columns=list(columns))
     for name in whole:
-        values = list(told[name]) if isinstance(told, Mapping) else [row.get(name) for row in told]
+        values = list(data[name]) if isinstance(data, Mapping) else [row.get(name) for row in data]
         frame[name] = pd.array(values, dtype="Int64")
     return frame

@@ -37,6 +37,7 @@ class VersionView:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], memory: Mapping[int, int]) -> VersionView:
+        """Read a described version; `memory` has the USS of workers by version."""
         error = data["error"]
         return cls(
             version=data["version"],
@@ -53,8 +54,18 @@ class VersionView:
             notes=tuple(data.get("notes", ())),
         )
 
+    @property
+    def memory(self) -> str:
+        """`memory_bytes` in words; empty if it has no worker."""
+        return "" if self.memory_bytes is None else f"{self.memory_bytes / 2**20:.0f} MB"
+
+    @property
+    def loaded_in(self) -> str:
+        """`load_seconds` in words; empty if it was never ready."""
+        return f"{self.load_seconds:.2f} s" if self.load_seconds else ""
+
     def __str__(self) -> str:
-        memory = "" if self.memory_bytes is None else f"  {self.memory_bytes / 2**20:.0f} MB"
+        memory = self.memory and f"  {self.memory}"
         error = "" if self.error is None else f"  {self.error}"
         aside = "" if self.quarantine is None else f" ({self.quarantine})"
         return f"version {self.version}: {self.state}{memory}{error}{aside}"

@@ -93,15 +93,11 @@ def _row(view: VersionView, largest: int) -> str:
     memory = ""
     if view.memory_bytes is not None:
         width = round(_BAR_PIXELS * view.memory_bytes / largest) if largest else 0
-        memory = (
-            f"<span class='wb-bar' style='width:{width}px'></span>"
-            f"{view.memory_bytes / 2**20:.0f} MB"
-        )
-    loaded = f"{view.load_seconds:.2f} s" if view.load_seconds else ""
+        memory = f"<span class='wb-bar' style='width:{width}px'></span>{view.memory}"
     row = (
         f"<tr><td class='wb-num'>{view.version}</td><td class='wb-state'>"
         f"<span class='wb-dot' style='{_DOTS[state]}'></span>{state.lower()}</td>"
-        f"<td class='wb-num'>{memory}</td><td class='wb-num'>{loaded}</td></tr>"
+        f"<td class='wb-num'>{memory}</td><td class='wb-num'>{view.loaded_in}</td></tr>"
     )
     if view.error:
         why = view.error if view.quarantine is None else f"{view.error} ({view.quarantine})"

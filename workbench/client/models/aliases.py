@@ -29,7 +29,7 @@ class Aliases:
 
     def add(self, originals: Sequence[str]) -> None:
         """Reserve the names of a signature's inputs that need no alias. Call it for all signatures
-        before `of`, so that no alias takes the name of another input."""
+        before `of`: then no alias takes the name of another input."""
         for name in originals:
             if can_be_served(name) and name.lower() not in self._taken:
                 self._taken.add(name.lower())

@@ -2,7 +2,7 @@
 
 A SavedModel contains only objects that the saved object *tracks*. A function may use others: a
 table that a Lambda layer closes over, a variable of another object. And Keras 3 tracks a copy of
-the variable that the function uses, so that the variable itself would not be restored. If a
+the variable that the function uses, so the variable itself would not be restored. If a
 function uses untracked objects, another object is saved in its place, which tracks all of them.
 """
 

@@ -71,8 +71,7 @@ def endpoints(tf: Any, drafts: Sequence[Draft], aliases: Aliases) -> list[Endpoi
         concrete = traced(draft, function)
         if not concrete.outputs:
             raise invalid_argument(
-                f"{draft.what} returns no tensor, so that there is nothing to answer with: return "
-                "a tensor, or a dictionary of tensors"
+                f"{draft.what} returns no tensor: return a tensor, or a dictionary of tensors"
             )
         found.append(Endpoint(draft.names, draft.what, function, concrete, draft.layers))
     return found
@@ -112,8 +111,8 @@ def said(error: BaseException) -> str:
     """The line of an error with its reason; TensorFlow and Keras write pages around it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # AutoGraph adds lines, and Keras repeats the arguments.
-    told = [line for line in lines if re.match(r"\w*(Error|Exception): ", line)]
-    line = told[-1] if told else (lines[0] if lines else type(error).__name__)
+    reasons = [line for line in lines if re.match(r"\w*(Error|Exception): ", line)]
+    line = (reasons[-1:] or lines or [type(error).__name__])[0]
     return line.rstrip(". ")
 
 

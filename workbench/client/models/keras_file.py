@@ -15,6 +15,7 @@ _HDF5 = (".h5", ".hdf5")
 
 
 def is_keras_file(path: Path) -> bool:
+    """Whether it is a file named `.keras`, `.h5` or `.hdf5`."""
     return path.is_file() and (path.suffix == ".keras" or path.suffix in _HDF5)
 
 
@@ -48,7 +49,7 @@ def _cure(path: Path, error: Exception) -> str:
         )
     if "custom_objects" in text or "registered" in text or "Unknown layer" in text:
         return f"{said(error)}; load it with {call}, custom_objects=...) and serve the model"
-    return f"{said(error)}; load the model in another way, or build it anew, and serve that"
+    return f"{said(error)}; load the model in another way, or build it again, and serve that"
 
 
 def _keras_version(path: Path) -> str:

@@ -22,15 +22,17 @@ NAMES = ("serve", "serving_default")
 """The names of a Keras model's signatures, as in `Model.export`."""
 
 _AUTOMATIC = re.compile(r"keras_tensor(_\d+)?\Z")
-"""Keras's name of an unnamed input. It counts the tensors of the whole process, so that the next
-version of the same model would have another name."""
+"""Keras's name of an unnamed input. It counts the tensors of the whole process, so the name would
+differ in the next version of the same model."""
 
 
 def is_keras_model(model: Any) -> bool:
+    """Whether it is a model of Keras 3 or Keras 2."""
     return any(isinstance(model, keras.Model) for keras in _kerases())
 
 
 def is_keras_layer(model: Any) -> bool:
+    """Whether it is a layer of Keras 3 or Keras 2; a model is one too."""
     return any(isinstance(model, keras.layers.Layer) for keras in _kerases())
 
 
@@ -56,10 +58,11 @@ def drafts(tf: Any, model: Any) -> list[Draft]:
 
 
 def check_built(model: Any) -> None:
+    """Refuse a model whose inputs are not known yet; raises INVALID_ARGUMENT."""
     if not model.built or not (_inputs(model) is not None or _was_called(model)):
         raise invalid_argument(
             f"Keras model {model.name!r} has no input shape yet: call it once, or begin it with "
-            "keras.Input, so that its signature is known"
+            "keras.Input"
         )
 
 

@@ -9,6 +9,7 @@ from workbench.core.status import invalid_argument
 
 
 def is_module(tf: Any, model: Any) -> bool:
+    """Whether it is a `tf.Module`, or an object from `tf.saved_model.load`."""
     return isinstance(model, tf.Module) or _loaded_signatures(model) is not None
 
 

@@ -142,14 +142,13 @@ def _check_importable(package: str) -> None:
     if done.stdout.strip() != "True":
         raise failed_precondition(
             f"The model uses TensorFlow operations of module {package!r}, which only this "
-            "process can import: install it as a package, so that the process that serves can "
-            "import it too"
+            "process can import: install it as a package, for the process that serves"
         )
 
 
 def _no_package(operation: str, where: str) -> Exception:
     return invalid_argument(
         f"The model uses the TensorFlow operation {operation!r} of {where}, which belongs to no "
-        "Python package: load the library in a package of its own, so that the process that serves "
-        "can import it (workbench model-server also takes --op_libraries)"
+        "Python package: make a package that loads the library, for the process that serves to "
+        "import (workbench model-server also takes --op_libraries)"
     )

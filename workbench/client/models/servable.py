@@ -36,13 +36,11 @@ Copy = Callable[[str, str], str]
 
 
 class Servable(Protocol):
-    """A model that can be a version.
+    """A model that can be a version."""
 
-    Attributes:
-        path: its file or folder; None for a model in memory.
-    """
-
-    path: Path | None
+    @property
+    def path(self) -> Path | None:
+        """Its file or folder; None for a model in memory."""
 
     def prepare(self) -> None:
         """Check that it can be served.
@@ -88,6 +86,7 @@ def servable(model: Any) -> Servable:
 
 
 def is_saved_model(path: Path) -> bool:
+    """Whether a folder contains a SavedModel, binary or as text."""
     return (path / "saved_model.pb").exists() or (path / "saved_model.pbtxt").exists()
 
 
@@ -95,14 +94,13 @@ class SavedModelFolder:
     """A SavedModel in a folder. It is copied: its folder may change, and a version must not."""
 
     def __init__(self, path: Path) -> None:
-        self.path: Path | None = path
-        self._folder = path
+        self.path = path
         self._record: VersionRecord | None = None
 
     def prepare(self) -> None:
         """Find the packages of its operations: in the record that was saved with it, or else in
         this process."""
-        record = read_record(self._folder)
+        record = read_record(self.path)
         tf = sys.modules.get("tensorflow")
         if record.packages or tf is None or not op_packages.any_loaded():
             return
@@ -111,7 +109,7 @@ class SavedModelFolder:
             from tensorflow.core.protobuf import saved_model_pb2
 
             # The worker refuses a SavedModel that cannot be read, with the reason.
-            data = (self._folder / "saved_model.pb").read_bytes()
+            data = (self.path / "saved_model.pb").read_bytes()
             for meta in saved_model_pb2.SavedModel.FromString(data).meta_graphs:
                 operations |= op_packages.operations_of(meta.graph_def)
         packages = op_packages.packages_for(tf, operations)
@@ -119,10 +117,12 @@ class SavedModelFolder:
             self._record = VersionRecord(record.columns, packages)
 
     def digest(self) -> str:
-        return fingerprint.of_path(self._folder)
+        """Of its files' names and contents."""
+        return fingerprint.of_path(self.path)
 
     def write(self, folder: Path, copy: Copy = shutil.copy2) -> None:
-        shutil.copytree(self._folder, folder, copy_function=copy, dirs_exist_ok=True)
+        """Copy it; `copy` copies one file."""
+        shutil.copytree(self.path, folder, copy_function=copy, dirs_exist_ok=True)
         if self._record is not None:
             self._record.write(folder)
 
@@ -131,20 +131,22 @@ class KerasFile:
     """A `.keras` or `.h5` file, read when it is first needed."""
 
     def __init__(self, path: Path) -> None:
-        self.path: Path | None = path
-        self._file = path
+        self.path = path
         self._model: Servable | None = None
 
     def prepare(self) -> None:
+        """Read the file, and check the model in it."""
         if self._model is None:
-            model = servable(keras_file.load(self._file))
+            model = servable(keras_file.load(self.path))
             model.prepare()
             self._model = model
 
     def digest(self) -> str:
-        return fingerprint.of_path(self._file)
+        """Of the file's contents."""
+        return fingerprint.of_path(self.path)
 
     def write(self, folder: Path, copy: Copy = shutil.copy2) -> None:
+        """Save the model in it."""
         self.prepare()
         assert self._model is not None
         self._model.write(folder, copy)
@@ -153,7 +155,7 @@ class KerasFile:
 class TensorFlowModel:
     """A `tf.Module`, or a Keras model on TensorFlow."""
 
-    path: Path | None = None
+    path = None
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -164,6 +166,7 @@ class TensorFlowModel:
         self._packages: tuple[str, ...] = ()
 
     def prepare(self) -> None:
+        """Trace its functions, and find the objects and packages that they use."""
         if self._endpoints:
             return
         import tensorflow as tf
@@ -184,10 +187,12 @@ class TensorFlowModel:
         return module_model.drafts(tf, self._model)
 
     def digest(self) -> str:
+        """Of its graphs and the values that they use."""
         self.prepare()
         return fingerprint.of_endpoints(self._tf, type(self._model).__qualname__, self._endpoints)
 
     def write(self, folder: Path, copy: Copy = shutil.copy2) -> None:
+        """Save it with `tf.saved_model.save`."""
         self.prepare()
         signatures = {name: e.function for e in self._endpoints for name in e.names}
         with _saving(self._model), _quiet():
@@ -199,13 +204,14 @@ class OtherKeras:
     """A Keras 3 model on JAX or PyTorch. Keras refuses some models only while it exports them, so
     `prepare` exports it to a temporary folder."""
 
-    path: Path | None = None
+    path = None
 
     def __init__(self, model: Any) -> None:
         self._model = model
         self._exported: Path | None = None
 
     def prepare(self) -> None:
+        """Have Keras export it, into a folder that is removed with this object."""
         if self._exported is not None:
             return
         aliases = Aliases()
@@ -217,9 +223,11 @@ class OtherKeras:
         self._exported = folder
 
     def digest(self) -> str:
+        """Of its configuration and its variables."""
         return fingerprint.of_keras(self._model)
 
     def write(self, folder: Path, copy: Copy = shutil.copy2) -> None:
+        """Copy the export."""
         self.prepare()
         assert self._exported is not None
         shutil.copytree(self._exported, folder, copy_function=copy, dirs_exist_ok=True)
@@ -231,7 +239,8 @@ def _no_model(model: Any) -> str:
     roots = {each.__module__.partition(".")[0] for each in type(model).__mro__}
     if keras_model.is_keras_layer(model):
         return (
-            f"{start}a layer is no model yet: make one, keras.Sequential([keras.Input(...), layer])"
+            f"{start}a layer is not a model: make one with "
+            "keras.Sequential([keras.Input(...), layer])"
         )
     if roots & {"sklearn", "torch", "xgboost", "lightgbm", "jax", "flax"}:
         return (
@@ -240,7 +249,7 @@ def _no_model(model: Any) -> str:
         )
     if callable(model) and not isinstance(model, type):
         return (
-            f"{start}a function has no inputs that are known before it is called: make it a method "
+            f"{start}the inputs of a function are not known before it is called: make it a method "
             "of a tf.Module, decorated with "
             "@tf.function(input_signature=[tf.TensorSpec([None, ...], tf.float32)])"
         )

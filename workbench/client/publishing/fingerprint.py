@@ -1,7 +1,7 @@
 """Digests of models, and a record of them, which show whether a model is served already.
 
 The digest of a version is kept in the server's own folder when the version is written. For a
-version that somebody else wrote, the digest of its files is used. The record also has all numbers
+version that another program wrote, the digest of its files is used. The record also has all numbers
 that were ever used: a number is not used for other contents, even if its folder was removed.
 """
 

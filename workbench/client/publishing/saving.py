@@ -1,5 +1,5 @@
-"""Writes a model into a numbered folder: saved to a temporary folder, then renamed, so that a
-version is never half there."""
+"""Writes a model to a temporary folder, then renames that to a version's number, which makes a
+version appear as a whole."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def put_version(model: Servable, base: Path, version: int) -> Path:
 
 
 def remember_version(folder: str, name: str, model: Servable, version: int, path: Path) -> None:
-    """Record the digest of the model that a version was made from, so that `serve` recognises the
+    """Record the digest of the model that a version was made from, by which `serve` recognises the
     model. A version without a digest is compared by its files.
 
     Args:
@@ -103,8 +103,8 @@ def remember_version(folder: str, name: str, model: Servable, version: int, path
 def _beside(base: Path, version: int) -> Iterator[Path]:
     """A temporary folder to write a version into, removed at the end unless it was renamed.
 
-    It is locked while it is written. A lock ends with its process, so that the next publication
-    recognises and removes the folder of a process that was killed.
+    It is locked while it is written. A lock ends with its process, so the next publication can tell
+    that the folder belongs to a process that was killed, and removes it.
     """
     for left in base.iterdir():
         if _BESIDE.fullmatch(left.name):
@@ -168,8 +168,12 @@ def _copy(source: str, target: str) -> str:
     return target
 
 
-def roll_back(base: Path, version: int) -> Path:
-    """Move a version's folder to where it is not served; undone by `undo_roll_back`."""
+def roll_back(base: Path, version: int) -> None:
+    """Move a version's folder to where it is not served; undone by `undo_roll_back`.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, there is no such version.
+    """
     folder = version_folders(base).get(version)
     if folder is None:
         raise invalid_argument(f"There is no version {version} in {base}")
@@ -183,11 +187,10 @@ def roll_back(base: Path, version: int) -> Path:
     os.rename(folder, target)
     # An undo brings back the newest one. The target of a link is not ours to touch.
     os.utime(target, follow_symlinks=False)
-    return target
 
 
-def undo_roll_back(base: Path) -> tuple[int, Path]:
-    """Bring back the version that was rolled back last.
+def undo_roll_back(base: Path) -> int:
+    """Bring back the version that was rolled back last, and return its number.
 
     Raises:
         ServingError: INVALID_ARGUMENT, nothing was rolled back.
@@ -196,6 +199,5 @@ def undo_roll_back(base: Path) -> tuple[int, Path]:
     if not aside:
         raise invalid_argument(f"Nothing was rolled back in {base}, so there is nothing to undo")
     version = max(aside, key=lambda v: aside[v].lstat().st_mtime_ns)
-    target = base / aside[version].name
-    os.rename(aside[version], target)
-    return version, target
+    os.rename(aside[version], base / aside[version].name)
+    return version

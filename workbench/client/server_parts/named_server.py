@@ -12,8 +12,7 @@ from workbench.processes import registry
 
 
 class NamedServer:
-    """One running server and one of its models. It holds no connection that could break: it finds
-    the server by its name each time, also after the server process was replaced.
+    """One running server and one of its models. It holds no connection that could break.
 
     Attributes:
         model: the model that methods are about, unless they name another one.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from workbench.client.plain_settings import plain_setting
 from workbench.client.server_parts.named_server import NamedServer
 from workbench.core.batching.parameters import BatchingParameters
+from workbench.core.model_settings import plain_setting
 
 
 class ServedSettings(NamedServer):

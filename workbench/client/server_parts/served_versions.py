@@ -67,8 +67,8 @@ class ServedVersions(NamedServer):
         return number
 
     def _next_version(self, base: Path) -> int:
-        """Above every number that the server ever had: somebody may have cached the answers of an
-        earlier one, or it may still serve although its folder is gone."""
+        """Above every number that the server ever had: answers of an earlier one may be cached, or
+        it may still serve although its folder is gone."""
         published = fingerprint.numbers(self.control.entry().folder, self.model)
         return saving.next_version(base, [*self.describe_versions(), *published])
 
@@ -152,7 +152,7 @@ class ServedVersions(NamedServer):
         """Bring back the version that was rolled back last, and wait until it is available if the
         version policy wants it. (A policy of the latest version alone does not want one that is
         older than another.)"""
-        version, _ = saving.undo_roll_back(self.base_path)
+        version = saving.undo_roll_back(self.base_path)
         self.outcome = None
         self.control.poll(self.model, [version])
         about = self.describe()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.client.display import memory_tables
@@ -43,7 +44,8 @@ class ServerReports(NamedServer):
         Raises:
             ServingError: INVALID_ARGUMENT, there is no SavedModel.
         """
-        return memory_tables.will_it_fit(self.control, self.model, path)
+        absolute = str(Path(path).expanduser().resolve())
+        return Fit.from_json(self.control.fit(self.model, absolute))
 
     @property
     def budget(self) -> dict[str, Any]:

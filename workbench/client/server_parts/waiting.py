@@ -25,7 +25,7 @@ def until_available(
     """Wait until a version is available.
 
     Args:
-        written: whether its folder was there at some time, so that a missing one was removed.
+        written: whether its folder was there at some time: if it is missing now, it was removed.
 
     Raises:
         ServingError: the version's own, it failed to load; DEADLINE_EXCEEDED, it took too long;

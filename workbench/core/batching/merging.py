@@ -1,10 +1,10 @@
 """Whether requests of a signature are merged automatically, and what decided that.
 
-Merging must change nothing but speed: each output row has to depend on its own input row alone.
-That takes two witnesses. The graph is one: every operation on the way keeps rows apart. A run is
-the other: the same rows together, alone and in another order give the same answers. Where inputs
-cannot be made up, the first live requests are the second witness, and run alone until then. While
-a version serves, an audit runs one of many merged requests again alone.
+Merging must change nothing but speed, so each output row has to depend on its own input row alone.
+Two checks must agree. The graph: every operation on the way keeps rows apart. A run: the same rows
+together, alone and in another order give the same answers. If inputs cannot be made up, the first
+live requests are used for the second check, and run alone until it is done. While a version serves,
+an audit runs one of many merged requests again alone.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from workbench.core.signature import Signature
 from workbench.core.signature_facts import SignatureFacts
 
 COMPILED_BATCH_SIZES = (1, 4, 16, 64)
-"""Rows that batches of a compiled signature are padded to: each size is compiled once, before the
-version is available, and none while a request waits."""
+"""Rows that batches of a compiled signature are padded to. Each size is compiled once, before the
+version is available, so no request waits for a compilation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +53,18 @@ class Merging:
         return f"{said} ({self.by}{': ' + why if why else ''})"
 
     def to_json(self) -> dict[str, Any]:
+        """All fields as plain data, for `from_json`."""
         return {**asdict(self), "batch_sizes": list(self.batch_sizes)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Merging:
+        """Read what `to_json` made."""
         return cls(**{**data, "batch_sizes": tuple(data["batch_sizes"])})
 
 
 def automatic_parameters(batch_sizes: tuple[int, ...] = ()) -> BatchingParameters:
-    """The parameters of automatic batching; batches are padded to `batch_sizes`, if there are any.
-    The same number of rows may wait in either case."""
+    """The parameters of automatic batching. With `batch_sizes` batches are padded to these, and as
+    many rows may wait as without."""
     plain = BatchingParameters()
     if not batch_sizes:
         return plain
@@ -112,8 +114,7 @@ def mixing_warning(name: str, facts: SignatureFacts) -> str | None:
 
 
 def notes(merging: Mapping[str, Merging]) -> list[str]:
-    """What a person should know of a version's signatures, a sentence for each reason for which
-    requests run alone; none where nothing is unusual."""
+    """A sentence for each unusual reason why requests of a version's signatures run alone."""
     alone: dict[str, list[str]] = {}
     for name, decided in sorted(merging.items()):
         if decided.merged is not False or decided.by in ("settings", "shape"):

@@ -114,7 +114,7 @@ class BatchingParameters:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> BatchingParameters:
-        """The settings in `data`; what it leaves out has its default.
+        """The settings in `data`; those that it leaves out have their defaults.
 
         Raises:
             ServingError: INVALID_ARGUMENT, for an unknown name or a value that is not allowed.

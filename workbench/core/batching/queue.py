@@ -1,27 +1,27 @@
 """Batching: how single requests become the large batches that hardware likes.
 
-A model answers 64 rows in little more time than one, so requests that arrive close together
-are run together. The whole algorithm is in this file, and it has no clock and no threads: the
-caller says what happened and when (*a task arrived*, *an executor is free*), and learns what to
-do (*run this batch*). All times are integer microseconds on one clock of the caller's
-choice, so the live server drives it with real time and the simulator with virtual time.
+A model answers 64 rows in little more time than one, so requests that arrive close together are run
+together. The whole algorithm is in this file, without a clock and without threads. The caller says
+what happened and when (*a task arrived*, *an executor is free*), and learns what to do (*run this
+batch*). All times are integer microseconds on a clock of the caller: the server uses real time, the
+simulator virtual time.
 
 The rules are TensorFlow's `SharedBatchScheduler`, as TensorFlow Serving uses it:
 
 * The size of a task is its number of rows. Tasks join the one **open** batch of their queue in
   the order they arrive; every batch before it is **closed** and waits for an executor.
-* The open batch closes when it is **full**, that is when it holds as many rows as are allowed
-  or when the next task does not fit.
-* An open batch that is not full closes only when an executor is free: at once where the
-  timeout is 0 (**executor idle**), else when the **timeout** has passed since its *first* task
-  arrived. While every executor is busy the timeout decides nothing.
+* The open batch closes when it is **full**: it holds all rows that are allowed, or the next task
+  does not fit.
+* An open batch that is not full closes only when an executor is free: at once if the timeout is 0
+  (**executor idle**), otherwise when the **timeout** has passed since its *first* task arrived.
+  While every executor is busy the timeout decides nothing.
 * The queue is **bounded** in batches. A batch that is being run no longer counts.
 * With large batch splitting, a task that does not fit is **split** over several batches.
 * Several queues share the executors' **slots** in turn, one batch a turn (`slots`).
 
-One thing is different on purpose. In TensorFlow Serving a task of zero rows never makes its
-batch ready, so it waits for the next request, perhaps for ever. Here such a task is work like any
-other, and a batch without any row waits for no timeout, because nothing is gained by waiting.
+One thing differs on purpose. In TensorFlow Serving a task of zero rows never makes its batch ready,
+so it waits for the next request, perhaps for ever. Here such a task is like any other, and a batch
+without rows does not wait for the timeout, because nothing is gained by waiting.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ QUEUE_FULL = "The batch scheduling queue to which this task was submitted is ful
 
 
 class CloseReason(enum.Enum):
-    """Why a batch was closed, that is: why it did not wait for more tasks."""
+    """Why a batch was closed and did not wait for more tasks."""
 
     FULL = "full"  # it holds all rows allowed, or the next task did not fit
     TIMEOUT = "timeout"  # an executor was free, and its first task had waited long enough
     EXECUTOR_IDLE = "executor_idle"  # an executor was free, and there is no timeout to wait for
-    DRAIN = "drain"  # its queue was closed, so that no other task can come
+    DRAIN = "drain"  # its queue was closed: no other task can come
     SPLIT = "split"  # filled with a part of a task that goes on in the next batch
 
 
@@ -179,10 +179,10 @@ class BatchQueue(Generic[T]):
     # An executor is free.
 
     def take(self, now: int) -> Batch[T] | None:
-        """The batch that a free executor runs now, or None if it is better to wait.
+        """The batch that a free executor runs now, or None if it has to wait.
 
-        The oldest closed batch goes first; the open one is closed if nothing is to be waited
-        for, or its timeout has passed.
+        The oldest closed batch goes first. The open one is closed if it need not wait, or its
+        timeout has passed.
         """
         if self._returned:
             return self._returned.popleft()
@@ -206,31 +206,31 @@ class BatchQueue(Generic[T]):
         return CloseReason.TIMEOUT
 
     def next_deadline(self) -> int | None:
-        """From when on `take` gives a batch if nothing else happens; None: never.
+        """When `take` will return a batch if nothing else happens; None: never.
 
-        A time that has passed already means at once.
+        A time in the past means at once.
         """
         for waiting in (self._returned, self._closed):
             if waiting:
                 return waiting[0].closed_at
         return None if self._open is None else self._due(self._open)
 
-    # What else can happen.
+    # Other events.
 
     def put_back(self, batch: Batch[T]) -> None:
         """Take back a batch whose executor died before it answered.
 
-        It goes to the front, before every batch that was opened later, with the rows it had,
-        and does not count against the bound: its tasks were accepted once already.
+        It goes before every batch that was opened later, with the rows it had. It does not count
+        against the bound, because its tasks were accepted already.
         """
         insort(self._returned, batch, key=lambda each: each.number)
 
     def cancel(self, task: T) -> bool:
         """Remove a waiting task (compared by identity); its place stays empty.
 
-        False, and nothing changes, if the task does not wait, or a part of it was taken
-        already: what runs cannot be called back. The time grows with the number of waiting
-        tasks. A batch from which its first task was removed keeps that task's timeout.
+        Returns False and changes nothing if the task does not wait, or a part of it was taken
+        already. Takes time in proportion to the waiting tasks. A batch keeps its timeout when its
+        first task is removed.
         """
         held = [
             (batch, part) for batch in self.waiting() for part in batch.parts if part.task is task
@@ -247,20 +247,20 @@ class BatchQueue(Generic[T]):
         return True
 
     def reconfigure(self, parameters: BatchingParameters, now: int) -> None:
-        """Change the settings; what was accepted stays accepted, in its order.
+        """Change the settings; accepted tasks stay accepted, in their order.
 
-        Batches keep the rows they have, also where fewer are allowed from now on, and a queue
-        that holds more batches than are allowed now refuses tasks until it has shrunk.
+        Batches keep their rows even if fewer are allowed from now on. A queue with more batches
+        than are allowed now refuses tasks until it has shrunk.
         """
         self._adopt(parameters)
         if self._open is not None and self._open.size >= self._limit:
             self._close_open(CloseReason.FULL, now)
 
     def close(self) -> None:
-        """Accept nothing any more; everything that waits can be taken at once."""
+        """Accept no more tasks; all that wait can be taken at once."""
         self.draining = True
 
-    # What it looks like.
+    # Its state.
 
     def waiting(self) -> Iterator[Batch[T]]:
         """The batches that wait, in the order in which they will be run."""

@@ -26,7 +26,7 @@ class _Pool(Generic[T]):
 
 
 class _Member(Generic[T]):
-    """A queue and what the scheduler knows of it."""
+    """A queue, its pool, and its batches in flight."""
 
     __slots__ = ("pool", "present", "queue", "running")
 
@@ -40,15 +40,15 @@ class _Member(Generic[T]):
 class SlotScheduler(Generic[T]):
     """Executor slots that several queues share: round-robin, one batch a turn.
 
-    A slot is one batch in flight. A queue that has no batch to run loses its turn and nothing
-    else; a busy queue never keeps another waiting for more than one batch a slot.
+    A slot is one batch in flight. A queue without a batch to run loses only its turn; a busy queue
+    delays another by one batch a slot at most.
 
-    With `per_version_slots` each version has `slots` of its own, so that a slow version costs
-    the others nothing (TensorFlow Serving has one pool for all of them).
+    With `per_version_slots` each version has its own `slots`, and a slow version does not delay the
+    others (TensorFlow Serving has one pool for all of them).
 
     Attributes:
-        slots: of the one pool, or of each version; may be changed at any time, and batches in
-            flight are let finish.
+        slots: of the one pool, or of each version; may be changed at any time. Batches in flight
+            finish.
     """
 
     def __init__(self, slots: int, *, per_version_slots: bool = False) -> None:
@@ -62,8 +62,8 @@ class SlotScheduler(Generic[T]):
     def add(self, queue: BatchQueue[T], version: Hashable = None) -> None:
         """Serve a queue: it joins the end of the round.
 
-        `version` says whose slots it uses with `per_version_slots`; a queue that names none is
-        a version of its own. A queue that was removed can be added again.
+        With `per_version_slots` it uses the slots of `version`; without a version it has its own. A
+        queue that was removed can be added again.
 
         Raises:
             ServingError: ALREADY_EXISTS, the queue is served already.
@@ -79,9 +79,9 @@ class SlotScheduler(Generic[T]):
         member.pool.ring.append(member)
 
     def remove(self, queue: BatchQueue[T]) -> None:
-        """Give this queue no more turns. What waits in it stays there: to empty a queue, close
-        it, and remove it when nothing waits any more. Its batches in flight keep their slots
-        until they are `finished`.
+        """Give this queue no more turns. Its waiting tasks stay in it: to empty a queue, close it,
+        and remove it when nothing waits. Its batches in flight keep their slots until they are
+        `finished`.
 
         Raises:
             KeyError: the queue is not served.
@@ -94,9 +94,9 @@ class SlotScheduler(Generic[T]):
         self._forget_if_done(member)
 
     def next(self, now: int) -> tuple[BatchQueue[T], Batch[T]] | None:
-        """The next batch to run, if a slot is free and a batch is ready; it then has the slot
-        until `finished`. To be called until it gives None, whenever a task has arrived, a
-        deadline has come or a slot has become free.
+        """The next batch to run, if a slot is free and a batch is ready; it has the slot until
+        `finished`. Call this until it returns None, whenever a task has arrived, a deadline has
+        come or a slot has become free.
         """
         for pool in self._pools.values():
             if pool.used < self.slots:
@@ -112,7 +112,7 @@ class SlotScheduler(Generic[T]):
         return None
 
     def finished(self, queue: BatchQueue[T]) -> None:
-        """A batch of this queue was answered, has failed or was put back: its slot is free.
+        """Free the slot of a batch of this queue that was answered, has failed or was put back.
 
         Raises:
             KeyError: no batch of this queue was running.
@@ -131,7 +131,7 @@ class SlotScheduler(Generic[T]):
             self._pools = {key: pool for key, pool in self._pools.items() if pool.ring or pool.used}
 
     def next_deadline(self) -> int | None:
-        """From when on `next` gives a batch if nothing else happens; None: never."""
+        """When `next` will return a batch if nothing else happens; None: never."""
         deadlines = (
             member.queue.next_deadline()
             for pool in self._pools.values()

@@ -1,14 +1,14 @@
-"""The memory budget: what is reserved, whether one more version fits, and what would make it fit.
+"""The memory budget: its reservations, whether one more version fits, and a change that helps.
 
-A *resource* is ``host`` or ``gpu:N``. A load reserves its peak before it begins. When it is done it
-keeps what it steadily takes, and gives that back when its process is gone. A version that does not
-fit is refused, with the cheapest change that would make it fit.
+A *resource* is ``host`` or ``gpu:N``. A load reserves its peak before it begins, and its steady
+memory when it is done, until its process is gone. A version that does not fit is refused, with the
+cheapest change that would make it fit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from workbench.core.versions.policies import BY_MEMORY, TRANSITIONS, transition_named
@@ -20,7 +20,7 @@ Sizes = Mapping[str, int]
 class Budget:
     """Limits and reservations, in bytes; `limits` may be changed at any time.
 
-    A limit below what is reserved takes nothing away; it only admits no further version.
+    A limit below the reservations takes nothing away, but admits no further version.
     """
 
     def __init__(self, limits: Sizes) -> None:
@@ -28,14 +28,15 @@ class Budget:
         self._claims: dict[Hashable, dict[str, int]] = {}
 
     def reserved(self, resource: str) -> int:
+        """The bytes that all reservations hold of a resource."""
         return sum(claim.get(resource, 0) for claim in self._claims.values())
 
     def free(self, resource: str) -> int:
-        """What the next version may take; nothing of a resource without a limit."""
+        """The bytes that the next version may take; none of a resource without a limit."""
         return self.limits.get(resource, 0) - self.reserved(resource)
 
     def claim(self, key: Hashable) -> dict[str, int]:
-        """What is reserved for `key`; empty if nothing is."""
+        """The bytes reserved for `key` by resource; empty if there are none."""
         return dict(self._claims.get(key, {}))
 
     def reserve(self, key: Hashable, needs: Sizes) -> str | None:
@@ -52,8 +53,8 @@ class Budget:
         return None
 
     def settle(self, key: Hashable, takes: Sizes) -> None:
-        """Replace a reservation by what is really taken, less or more. Does nothing if there is no
-        reservation any more."""
+        """Replace a reservation by the bytes that are really taken, less or more. Does nothing if
+        the reservation is gone."""
         if key in self._claims:
             self._claims[key] = dict(takes)
 
@@ -66,6 +67,7 @@ class Budget:
         return self._claims.pop(key, None) is not None
 
     def to_json(self) -> dict[str, Any]:
+        """The limit, the reserved and the free bytes of each resource, as plain data."""
         return {
             resource: {
                 "limit": limit,
@@ -78,12 +80,12 @@ class Budget:
 
 @dataclass(frozen=True)
 class Need:
-    """What a load takes of each resource, in bytes.
+    """The bytes that a load takes of each resource.
 
     Attributes:
         peak: at most, while it loads.
         steady: when it is done.
-        prepared: before its weights are read: what it takes beside the old version under `staged`.
+        prepared: before its weights are read: beside the old version under `staged`.
     """
 
     peak: Sizes
@@ -126,16 +128,8 @@ class Fit:
         return f"needs {size(self.need)}, {size(max(0, self.free))} free{where}"
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "transition": self.transition,
-            "fits": self.fits,
-            "resource": self.resource,
-            "need": self.need,
-            "free": self.free,
-            "limit": self.limit,
-            "cure": self.cure,
-            "words": self.words,
-        }
+        """All fields and `words`, as plain data."""
+        return {**asdict(self), "words": self.words}
 
 
 _ITSELF = -1
@@ -149,11 +143,11 @@ def fits(
     standing: Sequence[Standing],
     own: Sizes | None = None,
 ) -> Fit:
-    """Whether another version of `model` fits, and what would help where it does not.
+    """Whether another version of `model` fits, and if not, a change that would help.
 
     Args:
         standing: every other version that holds a reservation.
-        own: what it has reserved already; the need is instead of that.
+        own: the bytes that it has reserved already, which the need replaces.
     """
     standing = [*standing, Standing(model, _ITSELF, own, goes=True)] if own else standing
     found = _fits(budget, need, transition, standing)
@@ -203,16 +197,16 @@ def _cure(
     for other in (each for each in BY_MEMORY if TRANSITIONS[each].lightness > lightness):
         fit = _fits(budget, need, other, standing)
         if fit.fits:
-            return f"under {other} it fits: {fit.words}"
+            return f"it fits under {other}: {fit.words}"
     by_size = sorted(standing, key=lambda s: s.takes.get(found.resource, 0))
     for each in sorted(by_size, key=lambda s: s.model != model):
         if not each.goes and _fits(budget, need, transition, standing, [each]).fits:
             whose = "" if each.model == model else f" of {each.model}"
             takes = size(each.takes.get(found.resource, 0))
-            return f"without version {each.version}{whose}, which takes {takes}, it fits"
+            return f"it fits without version {each.version}{whose}, which takes {takes}"
     enough = size(found.limit + found.need - found.free, up=True)
     where = "" if found.resource == "host" else f" for {found.resource}"
-    return f"with a limit of {enough}{where} (now {size(found.limit)}) it fits"
+    return f"it fits with a limit of {enough}{where} (now {size(found.limit)})"
 
 
 def size(nbytes: int, up: bool = False) -> str:

@@ -21,7 +21,7 @@ MACHINE = "machine"
 
 
 class Machine(NamedTuple):
-    """A device's own numbers, in bytes; `scope` says whose limit `total` is."""
+    """A device's own numbers, in bytes; `scope` is ``machine``, or names what limits `total`."""
 
     device: str
     total: int
@@ -39,11 +39,11 @@ class Holding:
         measured: whether `total` was read exactly just now.
         weights: of its version, by the checkpoint's index; 0 where there is no version.
         shared: in regions that it shares with the server, over which tensors travel.
-        common: its share of what all workers have in common: TensorFlow's code, and what the
-            zygote had made of it when they were forked.
-        overhead: what it held before its version was loaded (on a GPU: its CUDA context).
-        overhead_measured: or else a constant.
-        reserved: what the budget keeps for its version.
+        common: its share of the memory that all workers share: TensorFlow's code, and the zygote's
+            memory when they were forked.
+        overhead: before its version was loaded (on a GPU: its CUDA context).
+        overhead_measured: whether `overhead` was measured; otherwise it is a constant.
+        reserved: by the budget for its version.
     """
 
     device: str
@@ -64,7 +64,7 @@ class Holding:
 class Cell(NamedTuple):
     """One number of the ledger. `kind`: ``weights``, ``runtime`` (before any version),
     ``shared runtime``, ``activations`` (the rest of a worker), ``shared regions``, ``context`` and
-    ``allocator`` (of a GPU), ``process`` (of who holds no version), ``unattributed``,
+    ``allocator`` (of a GPU), ``process`` (one without a version), ``unattributed``,
     ``reserved``, ``free``.
     `how`: ``measured`` or ``estimated``."""
 
@@ -78,6 +78,7 @@ class Cell(NamedTuple):
     pid: int | None = None
 
     def to_json(self) -> dict[str, Any]:
+        """All fields as plain data."""
         return self._asdict()
 
 
@@ -106,7 +107,7 @@ def reconcile(
         mine = by_device[machine.device]
         for holding in mine:
             cells.extend(_parts(holding))
-        # Reserved and not taken up yet is still free to the machine, but not to the next version.
+        # Reserved memory that is not used yet is free for the machine, but not for a new version.
         promised = waits[machine.device]
         promised += sum(max(0, h.reserved - max(0, h.total - h.common)) for h in mine)
         reserved = min(promised, machine.free)
@@ -156,6 +157,6 @@ def _parts(holding: Holding) -> Iterator[Cell]:
         holding.overhead,
         MEASURED if holding.overhead_measured else ESTIMATED,
     )
-    # The index says how large the weights are, and not where in memory they lie.
+    # The index has the size of the weights, but not their place in memory.
     yield cell("weights", holding.weights, ESTIMATED)
     yield cell("activations" if host else "allocator", left, ESTIMATED)

@@ -23,8 +23,7 @@ MAX_HELD_BYTES = 256 * 1024 * 1024
 
 
 def worth_waiting(versions: Sequence[Version]) -> bool:
-    """Whether nothing serves now and a wanted version may soon. A version that failed is not waited
-    for."""
+    """Whether no version serves now and a wanted one may soon; one that failed does not count."""
     if any(v.state is HarnessState.READY for v in versions):
         return False
     return any(v.aspired and v.state.is_coming for v in versions)

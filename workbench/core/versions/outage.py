@@ -1,5 +1,4 @@
-"""A version that crashed and is not back yet: which requests for it wait, and how others are
-refused.
+"""A version that crashed and is not back yet: its requests wait, or are refused with a time.
 
 A version that has served and crashed still exists, and it comes back. So a request for it is not
 refused like one for an unknown model. It waits if the version is expected back before the request's

@@ -1,4 +1,4 @@
-"""Inputs that crash a version: which were in the worker when it died, and how often.
+"""Inputs that crash a version: those that were in the worker when it died, and how often.
 
 A worker's death is blamed on a request only if that request was alone in the worker. Its input then
 gets a *strike* for that crash, and one for the crash before, in which it was one of several. After
@@ -60,6 +60,7 @@ class PoisonTable:
         return self._strikes.get(digest, (0,))[0]
 
     def is_refused(self, digest: str) -> bool:
+        """Whether this input has three strikes."""
         return self.strikes(digest) >= STRIKES
 
     def strike(self, digest: str, outline: Outline, crashes: int = 1) -> int:

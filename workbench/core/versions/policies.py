@@ -1,20 +1,20 @@
-"""How one version replaces another: pure functions from the present state to one next action.
+"""How one version replaces another: pure functions from the present state to the next action.
 
 A policy looks at all managed versions of a model and returns at most one action. `reconcile` asks
-it again after every change. So a whole transition is a chain of small decisions, and each can be
+it again after every change, so a transition is a chain of small decisions, each of which can be
 stepped by hand. The first two are TensorFlow Serving's:
 
 * `availability_preserving` ("smooth"): the new version loads while the old one serves; the
   old one goes only when the new one is ready. Needs memory for both.
 * `resource_preserving` ("unload_first"): the old version goes first. Memory is never needed
   twice, and for a moment nothing serves.
-* `staged`: while the old version serves, the new one is prepared as far as that needs no memory
-  for its weights: its process is started, its graph is read, its files come into the page cache.
-  Then the old version goes, and only the weights are still to be restored: memory hardly more
-  than once, and a shorter moment in which nothing serves.
+* `staged`: while the old version serves, the new one is prepared without memory for its weights:
+  its process is started, its graph is read, its files come into the page cache. Then the old one
+  goes, and the weights are restored. Needs little more memory than one version, and the moment in
+  which nothing serves is shorter.
 
-Requests of that moment are refused; with `unload_first+hold` or `staged+hold` the same steps are
-taken and they wait instead (`core.versions.holding`).
+Requests in that moment are refused. With `unload_first+hold` or `staged+hold` the same steps are
+taken, and they wait instead (`core.versions.holding`).
 """
 
 from __future__ import annotations
@@ -55,11 +55,12 @@ class Act(str, enum.Enum):
 
     @property
     def is_of_policy(self) -> bool:
+        """Whether a policy asks for it, not `reconcile` itself."""
         return self in (Act.LOAD, Act.STAGE, Act.UNLOAD)
 
 
 class Action(NamedTuple):
-    """Do this to that version; `why` gives the reason in words, for the log and the classroom."""
+    """Do this to that version; `why` is the reason in words, for the log and for teaching."""
 
     act: Act
     version: int
@@ -81,8 +82,8 @@ def highest_aspired(
 
 
 def highest_aspired_new(versions: Sequence[Version]) -> Version | None:
-    """The highest version that is wanted and can begin to load. A version that was staged before
-    the transition was changed counts as well as a new one."""
+    """The highest version that is wanted and can begin to load: a new one, or one that was staged
+    before the transition was changed."""
     return highest_aspired(versions, lambda state: state.is_loadable)
 
 
@@ -130,8 +131,8 @@ def resource_preserving(versions: Sequence[Version]) -> Action | None:
 
 
 def staged(versions: Sequence[Version]) -> Action | None:
-    """Need memory for weights only once, and be without a version as briefly as that allows:
-    unload only once an aspired version is staged."""
+    """Need memory for weights only once, and be without a version as briefly as possible: unload
+    only once an aspired version is staged."""
     ready_unaspired = [v for v in versions if v.state is HarnessState.READY and not v.aspired]
     aspired = [v for v in versions if v.aspired]
     some_aspired_staged = any(v.state is HarnessState.STAGED for v in aspired)

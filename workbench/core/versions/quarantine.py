@@ -34,7 +34,7 @@ class Record:
         deaths: of its processes, within the last `DEATH_WINDOW_SECONDS`.
         reason: why it was set aside last, in words.
         failures: how often it has been set aside.
-        doublings: how often it was to blame itself: each doubles the next pause.
+        doublings: how often the version itself was to blame: each doubles the next pause.
         until: when it is tried again; infinity: not before its files change; None: it is not set
             aside.
         probation: when its probation after another attempt ends; infinity until it serves; None:
@@ -69,7 +69,7 @@ class Record:
         """Note the death of a process.
 
         Returns:
-            Whether that is one too many.
+            Whether the version is to be set aside.
         """
         self.deaths = [t for t in self.deaths if now - t < DEATH_WINDOW_SECONDS] + [now]
         return self.on_probation(now) or len(self.deaths) >= MAX_DEATHS
@@ -89,7 +89,7 @@ class Record:
             now: monotonic seconds.
             reason: why, in words.
             final: it is not tried again before its files have changed.
-            own_doing: it is to blame itself, and the next pause is longer.
+            own_doing: the version itself is to blame, and the next pause is longer.
             alone: no other version can serve in its place.
         """
         first = ALONE_FIRST_PAUSE_SECONDS if alone else FIRST_PAUSE_SECONDS
@@ -106,6 +106,7 @@ class Record:
         self.deaths = []
 
     def is_aside(self, now: float) -> bool:
+        """Whether its pause is not over yet."""
         return self.until is not None and now < self.until
 
     def is_due(self, now: float) -> bool:
@@ -113,6 +114,7 @@ class Record:
         return self.until is not None and now >= self.until
 
     def try_again(self) -> None:
+        """Begin another attempt, on probation."""
         self.until = None
         self.probation = math.inf
 
@@ -122,6 +124,7 @@ class Record:
             self.probation = now + PROBATION_SECONDS
 
     def on_probation(self, now: float) -> bool:
+        """Whether one more death sets it aside again at once."""
         return self.probation is not None and now < self.probation
 
     def is_proven(self, now: float) -> bool:
@@ -129,5 +132,5 @@ class Record:
         return self.probation is not None and now >= self.probation
 
     def next_change(self) -> float:
-        """When the next of its times comes; infinity if there is none."""
+        """The next of its times; infinity if there is none."""
         return min(self.until or math.inf, self.probation or math.inf)

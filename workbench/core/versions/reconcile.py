@@ -1,18 +1,18 @@
-"""What the server does next about one model's versions: the whole loop, as a pure function.
+"""The server's next actions on one model's versions: the whole loop, as a pure function.
 
 A model has versions, each in a state, and each aspired (wanted) or not. `reconcile` looks at all of
-them and returns the actions to take now. The caller takes them, and asks again until there is
-nothing left to do; it asks once more whenever something has changed: a folder appeared, a load
-ended, a version drained.
+them and returns the actions to take now. The caller takes them, and asks again until there are
+none. It asks once more whenever something has changed: a folder appeared, a load ended, a version
+drained.
 
     while actions := reconcile(versions, transition):
         for action in actions:
             ...
 
-The order is TensorFlow Serving's (`aspired_versions_manager.cc`): what is not wanted any more is
-cleaned up, then the policy of the model is asked for at most one action (`GetNextAction`), and the
-caller carries it out (`PerformAction`). The server's manager does that with processes, the policy
-table by hand.
+The order is TensorFlow Serving's (`aspired_versions_manager.cc`): versions that are not wanted any
+more are cleaned up, then the model's policy is asked for at most one action (`GetNextAction`), and
+the caller takes it (`PerformAction`). The server's manager does so with processes, the policy table
+by hand.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ def reconcile(
     transition: str,
     has_room: Callable[[int], bool] = lambda version: True,
 ) -> list[Action]:
-    """The actions to take now, in this order; empty when everything is as it should be, or on its
-    way there.
+    """The actions to take now, in this order; empty if nothing has to be started.
 
     Args:
         versions: all managed versions of one model.
@@ -46,8 +45,8 @@ def reconcile(
 
 
 def cancelled(versions: Sequence[Version]) -> list[Action]:
-    """Versions that are not wanted any more and have never served are given up at once, in the
-    middle of whatever they do. No policy would ask for it: others gain nothing by waiting."""
+    """Cancel versions that are not wanted any more and have never served at once, whatever they do:
+    nothing is gained by waiting, so no policy is asked."""
     return [
         Action(Act.CANCEL, v.version, "not aspired any more, and it does not serve yet")
         for v in versions
@@ -56,8 +55,8 @@ def cancelled(versions: Sequence[Version]) -> list[Action]:
 
 
 def forgotten(versions: Sequence[Version]) -> list[Action]:
-    """Versions that are not wanted and hold nothing are not managed any longer: those that have
-    ended, and those on which no work has begun."""
+    """Forget versions that are not wanted and hold nothing: those that have ended, and those on
+    which no work has begun."""
     return [
         Action(
             Act.FORGET,
@@ -72,12 +71,11 @@ def forgotten(versions: Sequence[Version]) -> list[Action]:
 def _next_action(
     versions: Sequence[Version], transition: str, has_room: Callable[[int], bool]
 ) -> list[Action]:
-    """What the policy asks for, unless that would be in vain.
+    """The policy's action, unless it would be in vain.
 
-    Under `smooth` nothing makes way before its successor serves. Under the others a version that
-    serves makes way for one that may turn out not to fit. So before anything is unloaded or staged,
-    new versions without room are refused; and when every version that is wanted is refused, those
-    that serve go on.
+    Under `smooth` no version makes way before its successor serves. Under the others a version that
+    serves makes way for one that may not fit. So before any version is unloaded or staged, new
+    versions without room are refused. If every wanted version is refused, those that serve go on.
     """
     chosen = transition_named(transition)
     action = chosen.policy(versions)

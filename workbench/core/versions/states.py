@@ -1,9 +1,8 @@
 """The life of one version of one servable.
 
-Two views of the same life. The *harness state* is what the manager works with, step by step;
-the *public state* is what a client may see (`GetModelStatus`), and it only moves forward.
-Both are TensorFlow Serving's (`loader_harness.h`, `servable_state.h`); `staging` and `staged`,
-which only the transition `staged` uses, are ours.
+The manager works with the *harness state*, step by step. A client sees the *public state*
+(`GetModelStatus`), which only moves forward. Both are TensorFlow Serving's (`loader_harness.h`,
+`servable_state.h`); `staging` and `staged`, which only the transition `staged` uses, are ours.
 """
 
 from __future__ import annotations
@@ -69,13 +68,8 @@ class HarnessState(str, enum.Enum):
         return self in (HarnessState.NEW, HarnessState.STAGED)
 
     @property
-    def is_leaving(self) -> bool:
-        """It takes no new requests, or its process is being ended."""
-        return self in _LEAVING
-
-    @property
     def has_drained(self) -> bool:
-        """It has left, and will be asked nothing more: its process is no longer needed."""
+        """It has answered its last request, and its process is no longer needed."""
         return self in _DRAINED
 
     @property
@@ -85,7 +79,7 @@ class HarnessState(str, enum.Enum):
 
     @property
     def is_settled(self) -> bool:
-        """Nothing more happens to it unless somebody asks for it: it serves, or is final."""
+        """It changes only on request from now on: it serves, or is final."""
         return self is HarnessState.READY or self in _FINAL
 
     @property
@@ -96,7 +90,7 @@ class HarnessState(str, enum.Enum):
     @property
     def holds_weights(self) -> bool:
         """Its weights take memory, or are about to."""
-        return self in (HarnessState.LOADING, HarnessState.READY) or self in _LEAVING
+        return self in _HOLDS_WEIGHTS
 
 
 class PublicState(enum.IntEnum):
@@ -120,7 +114,7 @@ class PublicState(enum.IntEnum):
 
     @property
     def is_settled(self) -> bool:
-        """Nothing more happens to it unless somebody asks for it."""
+        """It changes only on request from now on."""
         return self in (PublicState.AVAILABLE, PublicState.END)
 
 
@@ -144,7 +138,9 @@ LEGAL_MOVES: dict[HarnessState, tuple[HarnessState, ...]] = {
 
 _BEING_STAGED = frozenset({_S.LOAD_REQUESTED, _S.LOAD_APPROVED, _S.STAGING, _S.STAGED})
 _RISING = _BEING_STAGED | {_S.LOADING}
-_LEAVING = frozenset({_S.UNLOAD_REQUESTED, _S.QUIESCING, _S.QUIESCED, _S.UNLOADING})
+_HOLDS_WEIGHTS = frozenset(
+    {_S.LOADING, _S.READY, _S.UNLOAD_REQUESTED, _S.QUIESCING, _S.QUIESCED, _S.UNLOADING}
+)
 _DRAINED = frozenset({_S.QUIESCED, _S.UNLOADING, _S.DISABLED})
 _FINAL = frozenset({_S.DISABLED, _S.ERROR})
 
@@ -187,6 +183,7 @@ class Harness:
 
     @property
     def public_state(self) -> PublicState:
+        """Its state as a client sees it."""
         return _PUBLIC[self.state]
 
     def move(self, to: HarnessState) -> None:

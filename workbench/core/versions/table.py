@@ -40,9 +40,9 @@ class Step:
     """One step in words.
 
     Attributes:
-        by: ``policy`` where the policy decided, ``server`` where the server cleaned up without
-            asking it, ``time`` where something that had begun went on.
-        version: None where there was nothing to do.
+        by: ``policy``: the policy decided; ``server``: the server cleaned up without asking it;
+            ``time``: something that had begun went on.
+        version: None if there was nothing to do.
     """
 
     by: Literal["policy", "server", "time"]
@@ -70,10 +70,7 @@ class PolicyTable:
     @classmethod
     def example(cls, transition: str = "smooth") -> PolicyTable:
         """Version 1 serves and version 2 has just appeared in the folder."""
-        return cls(
-            [Version(1, _S.READY, False), Version(2, _S.NEW, True)],
-            transition,
-        )
+        return cls([Version(1, _S.READY, False), Version(2, _S.NEW, True)], transition)
 
     @property
     def serving(self) -> list[int]:
@@ -96,7 +93,7 @@ class PolicyTable:
         )
 
     def step(self) -> Step:
-        """Take the next action; where there is none, let what has begun go on."""
+        """Take the next action; if there is none, let time pass for one version."""
         actions = reconcile(list(self.rows.values()), self.transition)
         if actions:
             return self._take(actions[0])

@@ -1,8 +1,8 @@
 """Which of the versions in a model's folder are aspired: latest(n), all, or specific ones.
 
-The rules by which a folder name is a version number are TensorFlow Serving's
-(`file_system_storage_path_source.cc`): the whole name must read as a 64-bit integer, leading
-zeros allowed; nothing else is a version, so `1.tmp` is a safe name while copying.
+TensorFlow Serving's rules decide whether a folder name is a version number
+(`file_system_storage_path_source.cc`): the whole name must be a 64-bit integer, with or without
+leading zeros. So `1.tmp` is a safe name while copying.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any
 from workbench.core.status import invalid_argument
 
 _NUMBER = re.compile(r"\s*[+-]?\d+\s*\Z", re.ASCII)
-_INT64 = range(-(2**63), 2**63)
 _VERSIONS = range(2**63)
 _UINT32_MAX = 2**32 - 1
 
@@ -26,21 +25,18 @@ def is_version(value: Any) -> bool:
 
 
 def parse_version(folder_name: str) -> int | None:
-    """The version number that a folder name stands for, or None.
-
-    Negative numbers parse but are no version here: a servable's version is never negative.
-    """
+    """The version number that a folder name stands for; None if it is not one, or is negative."""
     if not _NUMBER.match(folder_name):
         return None
     number = int(folder_name)
-    return number if number in _INT64 and number >= 0 else None
+    return number if number in _VERSIONS else None
 
 
 def check_version(value: Any) -> int:
-    """The same number, which a version may have.
+    """Check a version number, and return it.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, it is none.
+        ServingError: INVALID_ARGUMENT, it is not a whole number from 0 to 2^63 - 1.
     """
     if not is_version(value):
         raise invalid_argument(
@@ -89,6 +85,7 @@ class VersionPolicy:
         return [v for v in ordered if v in self.versions]
 
     def to_json(self) -> dict[str, Any]:
+        """The dictionary that the control plane uses, for `parse`."""
         if self.kind == "latest":
             return {"latest": self.num_versions}
         if self.kind == "all":

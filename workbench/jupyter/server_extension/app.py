@@ -66,6 +66,7 @@ class WorkbenchExtension(ExtensionApp):
         return value
 
     def initialize_settings(self) -> None:
+        """Make what the routes share, and put it into their `settings`."""
         server: Any = self.serverapp
         server.event_logger.register_event_schema(SCHEMA_FILE)
         lifecycle = Lifecycle(server.event_logger)
@@ -90,9 +91,11 @@ class WorkbenchExtension(ExtensionApp):
         )
 
     def initialize_handlers(self) -> None:
+        """Add the routes."""
         self.handlers.extend(HANDLERS)
 
     async def stop_extension(self) -> None:
+        """Stop polling, and accept no more calls."""
         self._hub.close()
         self._rooms.close()
 

@@ -1,4 +1,4 @@
-"""The base of all routes: authorisation, threads for blocking calls, and errors as JSON."""
+"""The base of all routes: authorisation, threads for blocking calls, errors as JSON."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from workbench.client.display.exact_numbers import exact
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.formats.http_status import HTTP_STATUS
 from workbench.jupyter.server_extension import servable_folders
-from workbench.processes import paths
 
 RESOURCE = "workbench"
 """The name of these routes for authorisers."""
 
-# As the data plane, but for two things. A precondition that fails is a conflict with the state of a
-# server, which pages tell from a malformed request. And what a model server failed at, or refused
-# to its owner, is no fault of this server's (502).
+# As the data plane, with two exceptions. A precondition that fails is a conflict with a server's
+# state (409), which pages distinguish from a malformed request. A failure of a model server, or its
+# refusal of its own user, is an error of the gateway (502).
 _STATUS = {
     **HTTP_STATUS,
     Code.FAILED_PRECONDITION: 409,
@@ -98,6 +97,7 @@ class Handler(APIHandler):
 
     @property
     def rooms(self) -> Rooms:
+        """The threads for blocking calls."""
         rooms: Rooms = self.settings["workbench_rooms"]
         return rooms
 
@@ -110,6 +110,7 @@ class Handler(APIHandler):
         await self.settings["workbench_hub"].look()
 
     async def ask(self, call: Callable[..., T], *args: Any) -> T:
+        """Run a blocking call that takes a few seconds at most."""
         return await self.rooms.ask(call, *args)
 
     def find_folder(self, path: Any) -> Path:
@@ -145,6 +146,7 @@ class Handler(APIHandler):
         return int(text)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """A `ServingError` as JSON, with its code's HTTP status."""
         error = kwargs.get("exc_info", (None, None))[1]
         if isinstance(error, ServingError):
             self.set_status(_STATUS[error.code])
@@ -154,10 +156,6 @@ class Handler(APIHandler):
             super().write_error(status_code, **kwargs)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Keep refusals out of the log: the caller gets them."""
         if not isinstance(value, ServingError):
             super().log_exception(typ, value, tb)
-
-
-def check_server(name: str) -> str:
-    """Check a server's name, and return it; raises INVALID_ARGUMENT."""
-    return paths.check_name(name)

@@ -31,7 +31,7 @@ _CANCELLED = (
 )
 
 
-class ExperimentsHandler(Handler):
+class _ExperimentsHandler(Handler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
@@ -54,7 +54,7 @@ def _experiments(model: str | None, limit: int) -> dict[str, Any]:
         return {"experiments": store.list(model, limit), "running": running}
 
 
-class ExperimentHandler(Handler):
+class _ExperimentHandler(Handler):
     @web.authenticated
     @authorized
     async def get(self, number: str) -> None:
@@ -65,7 +65,7 @@ class ExperimentHandler(Handler):
         self.finish(await _face(known))
 
 
-class CancelHandler(Handler):
+class _CancelHandler(Handler):
     @web.authenticated
     @authorized
     async def post(self, number: str) -> None:
@@ -124,7 +124,7 @@ async def _face(number: int) -> dict[str, Any]:
 
 
 EXPERIMENT_HANDLERS = [
-    (r"/workbench/api/experiments", ExperimentsHandler),
-    (r"/workbench/api/experiments/([0-9]{1,19})", ExperimentHandler),
-    (r"/workbench/api/experiments/running/([0-9]{1,19})/cancel", CancelHandler),
+    (r"/workbench/api/experiments", _ExperimentsHandler),
+    (r"/workbench/api/experiments/([0-9]{1,19})", _ExperimentHandler),
+    (r"/workbench/api/experiments/running/([0-9]{1,19})/cancel", _CancelHandler),
 ]

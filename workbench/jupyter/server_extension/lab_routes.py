@@ -61,7 +61,7 @@ class _Labs(Handler):
         self.finish({"path": path})
 
 
-class LabsHandler(_Labs):
+class _LabsHandler(_Labs):
     @web.authenticated
     @authorized
     async def get(self) -> None:
@@ -119,7 +119,7 @@ class LabsHandler(_Labs):
         await self.provide(name, f"{_FOLDER}/{name}")
 
 
-class QuickstartHandler(_Labs):
+class _QuickstartHandler(_Labs):
     @web.authenticated
     @authorized
     async def post(self) -> None:
@@ -134,6 +134,6 @@ def _read_notebook(source: Path) -> dict[str, Any]:
 
 
 LAB_HANDLERS = [
-    (r"/workbench/api/labs", LabsHandler),
-    (r"/workbench/api/quickstart", QuickstartHandler),
+    (r"/workbench/api/labs", _LabsHandler),
+    (r"/workbench/api/quickstart", _QuickstartHandler),
 ]

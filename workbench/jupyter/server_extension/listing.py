@@ -30,14 +30,14 @@ class Known:
     """The last known state of a server.
 
     Attributes:
-        told: the description that was last reported.
+        reported: its last description, see `describe`.
         configs: its models' settings, as the control plane takes them.
         total, at: the requests that it had finished, and when (monotonic seconds).
-        rate: the requests per second that were last reported.
+        rate: requests per second, as last reported.
     """
 
     entry: registry.Entry
-    told: dict[str, Any]
+    reported: dict[str, Any]
     configs: list[dict[str, Any]]
     total: int = 0
     at: float = 0.0
@@ -69,17 +69,17 @@ class Lister:
 
     async def look(self) -> list[dict[str, Any]]:
         """Poll all servers: running ones, oldest first, then dead ones; see `describe`."""
-        told = await self._look()
-        self._on_look(told)
-        return told
+        reported = await self._look()
+        self._on_look(reported)
+        return reported
 
     async def _look(self) -> list[dict[str, Any]]:
         before = list(self._known.items())
         entries = await self._rooms.ask(registry.entries)
-        told = await asyncio.gather(
+        reported = await asyncio.gather(
             *(self._rooms.ask(describe, entry, self._timeout) for entry in entries)
         )
-        for entry, (about, models) in zip(entries, told, strict=True):
+        for entry, (about, models) in zip(entries, reported, strict=True):
             self._remember(entry, about, models)
         alive = {entry.name for entry in entries}
         gone = {name: known for name, known in before if name not in alive}
@@ -96,7 +96,7 @@ class Lister:
             if about["state"] == "dead":
                 configs = gone[about["name"]].configs
                 about["cannot_restart"] = await self._rooms.ask(obstacle, configs)
-        return [about for about, _ in told] + listed
+        return [about for about, _ in reported] + listed
 
     def killed(self, name: str) -> Known:
         """The last known state of a dead server.
@@ -112,6 +112,7 @@ class Lister:
         return self._known[name]
 
     def is_dead(self, name: str) -> bool:
+        """Whether a server was killed, or Jupyter has given up on its kernel."""
         return name in self._given_up or registry.read_killed(name) is not None
 
     def forget(self, name: str) -> None:
@@ -131,7 +132,7 @@ class Lister:
         if known is None:
             known = self._known[entry.name] = Known(entry, about, [])
         replaced = known.entry.server != entry.server
-        known.entry, known.told = entry, about
+        known.entry, known.reported = entry, about
         if models is None:
             return
         known.configs = [
@@ -155,9 +156,9 @@ class Lister:
         if kept and self._is_given_up(known.entry):
             self._given_up[name] = known.entry
         elif kept:
-            return {**_away_from(known.told), "state": "unreachable"}
+            return {**_away_from(known.reported), "state": "unreachable"}
         if killed or name in self._given_up:
-            return {**_away_from(known.told), "state": "dead"}
+            return {**_away_from(known.reported), "state": "dead"}
         self.forget(name)
         return None
 
@@ -170,8 +171,13 @@ def _known(killed: registry.Killed) -> Known:
     """The state of a server that was never polled while it lived."""
     entry = killed.entry
     models = [{"name": str(model["name"]), "versions": []} for model in killed.models]
-    told = {"name": entry.name, "url": entry.url, "kernel_id": entry.kernel_id, "models": models}
-    return Known(entry, told, list(killed.models))
+    reported = {
+        "name": entry.name,
+        "url": entry.url,
+        "kernel_id": entry.kernel_id,
+        "models": models,
+    }
+    return Known(entry, reported, list(killed.models))
 
 
 def obstacle(configs: Sequence[Mapping[str, Any]]) -> str | None:
@@ -185,12 +191,12 @@ def obstacle(configs: Sequence[Mapping[str, Any]]) -> str | None:
     return None
 
 
-def _away_from(told: Mapping[str, Any]) -> dict[str, Any]:
-    models = [{"name": model["name"], "versions": []} for model in told["models"]]
+def _away_from(reported: Mapping[str, Any]) -> dict[str, Any]:
+    models = [{"name": model["name"], "versions": []} for model in reported["models"]]
     return {
-        "name": told["name"],
-        "url": told["url"],
-        "kernel_id": told["kernel_id"],
+        "name": reported["name"],
+        "url": reported["url"],
+        "kernel_id": reported["kernel_id"],
         "memory_bytes": None,
         "budget_bytes": None,
         "requests_per_second": 0.0,

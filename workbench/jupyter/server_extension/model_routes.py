@@ -26,15 +26,16 @@ from workbench.client.display.orders import ORDERS
 from workbench.client.server import ServerClient
 from workbench.core.status import invalid_argument
 from workbench.jupyter.server_extension import servable_folders
-from workbench.jupyter.server_extension.base_handler import Handler, check_model, check_server
+from workbench.jupyter.server_extension.base_handler import Handler, check_model
+from workbench.processes.paths import check_name
 
 _SETTINGS = ("transition", "batching", "labels")
 _FIELDS = {"publish": ("path", "trusted"), "rollback": ("version", "to"), "undo": ()}
 
 
-class _ModelHandler(Handler):
+class _OfModel(Handler):
     def check(self, server: str, model: str) -> None:
-        check_server(server)
+        check_name(server)
         check_model(model)
 
     async def order(self, server: str, model: str, name: str, asked: dict[str, Any]) -> str:
@@ -42,16 +43,16 @@ class _ModelHandler(Handler):
         return await self.rooms.do(ORDERS[name], ServerClient(server, model), asked)
 
 
-class ModelsHandler(_ModelHandler):
+class _ModelsHandler(_OfModel):
     @web.authenticated
     @authorized
     async def get(self, server: str) -> None:
         """All models as the server reports them: ``{"models": [...]}``."""
-        self.check(server, "any")
+        check_name(server)
         self.finish({"models": await self.ask(ControlClient(server).describe_models)})
 
 
-class ModelHandler(_ModelHandler):
+class _ModelHandler(_OfModel):
     @web.authenticated
     @authorized
     async def get(self, server: str, model: str) -> None:
@@ -82,7 +83,7 @@ def _describe(name: str, model: str) -> dict[str, Any]:
     return {**about, "address": server.address, "snippets": {"Python": python, "curl": curl}}
 
 
-class VersionsHandler(_ModelHandler):
+class _VersionsHandler(_OfModel):
     @web.authenticated
     @authorized
     async def get(self, server: str, model: str) -> None:
@@ -92,7 +93,7 @@ class VersionsHandler(_ModelHandler):
         self.finish({"versions": about["versions"], "waiting": about["waiting"]})
 
 
-class OrderHandler(_ModelHandler):
+class _OrderHandler(_OfModel):
     @web.authenticated
     @authorized
     async def post(self, server: str, model: str, name: str) -> None:
@@ -115,8 +116,8 @@ class OrderHandler(_ModelHandler):
 _MODEL = r"/workbench/api/servers/([^/]+)/models/([^/]+)"
 
 MODEL_HANDLERS = [
-    (r"/workbench/api/servers/([^/]+)/models", ModelsHandler),
-    (_MODEL, ModelHandler),
-    (rf"{_MODEL}/versions", VersionsHandler),
-    (rf"{_MODEL}/(publish|rollback|undo)", OrderHandler),
+    (r"/workbench/api/servers/([^/]+)/models", _ModelsHandler),
+    (_MODEL, _ModelHandler),
+    (rf"{_MODEL}/versions", _VersionsHandler),
+    (rf"{_MODEL}/(publish|rollback|undo)", _OrderHandler),
 ]

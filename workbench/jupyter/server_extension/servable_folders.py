@@ -127,6 +127,6 @@ def check_trusted(folder: Path, trusted: Any) -> None:
     why = foreign(folder)
     if why is not None:
         raise failed_precondition(
-            f"{why}. A SavedModel is a program that would run as you: serve it only if you trust "
-            "where it comes from (and then say so: trusted)"
+            f"{why}. A SavedModel is a program that would run as you: if you trust its origin, "
+            "serve it with 'trusted'"
         )

@@ -31,7 +31,7 @@ from workbench.client.control_client import ControlClient
 from workbench.client.server import ServerClient
 from workbench.core.status import not_found
 from workbench.jupyter.server_extension import servable_folders, starting
-from workbench.jupyter.server_extension.base_handler import Handler, check_server
+from workbench.jupyter.server_extension.base_handler import Handler
 from workbench.jupyter.server_extension.experiment_routes import EXPERIMENT_HANDLERS
 from workbench.jupyter.server_extension.lab_routes import LAB_HANDLERS
 from workbench.jupyter.server_extension.listing import Lister
@@ -39,6 +39,7 @@ from workbench.jupyter.server_extension.model_routes import MODEL_HANDLERS
 from workbench.jupyter.server_extension.starting import KernelManagerLauncher
 from workbench.jupyter.server_extension.stream import StreamHandler
 from workbench.processes import registry
+from workbench.processes.paths import check_name
 from workbench.widgets.ledger.ledger_parts import devices_of
 
 _EVENTS_AT_MOST = 2000
@@ -61,7 +62,7 @@ class _Handler(Handler):
         self.finish({"name": name, "message": message})
 
 
-class ServersHandler(_Handler):
+class _ServersHandler(_Handler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
@@ -79,7 +80,7 @@ class ServersHandler(_Handler):
         asked = self.body("path", "name", "transition", "trusted")
         folder = await self.ask(self.find_folder, asked.get("path"))
         about = await self.ask(servable_folders.look, folder)
-        name = check_server(asked.get("name") or about["name"])
+        name = check_name(asked.get("name") or about["name"])
         await self.ask(servable_folders.check_trusted, folder, asked.get("trusted"))
         message = await self.rooms.do(
             starting.start, self.launcher(), name, folder, asked.get("transition")
@@ -88,12 +89,12 @@ class ServersHandler(_Handler):
         self.created(name, message)
 
 
-class ServerHandler(_Handler):
+class _ServerHandler(_Handler):
     @web.authenticated
     @authorized
     async def get(self, name: str) -> None:
         """One server, as in the list; 404 if no server of that name runs."""
-        check_server(name)
+        check_name(name)
         for server in await self.lister.look():
             if server["name"] == name:
                 self.finish(server)
@@ -105,7 +106,7 @@ class ServerHandler(_Handler):
     async def delete(self, name: str) -> None:
         """Stop a server: 204 when it has ended, 404 if no server of that name runs. A killed server
         is forgotten."""
-        check_server(name)
+        check_name(name)
         dead = self.lister.is_dead(name)
         if dead:
             entry = self.lister.killed(name).entry
@@ -122,13 +123,13 @@ class ServerHandler(_Handler):
         self.finish()
 
 
-class RestartHandler(_Handler):
+class _RestartHandler(_Handler):
     @web.authenticated
     @authorized
     async def post(self, name: str) -> None:
         """Start a server again that was killed: 201 with `message` when it answers."""
         self.body()
-        check_server(name)
+        check_name(name)
         known = self.lister.killed(name)
         old = known.entry.kernel_id
         if old is not None and old in self.kernel_manager:
@@ -139,24 +140,24 @@ class RestartHandler(_Handler):
         self.created(name, message)
 
 
-class LedgerHandler(_Handler):
+class _LedgerHandler(_Handler):
     @web.authenticated
     @authorized
     async def get(self, name: str) -> None:
         """The memory of each `devices` by owner, as `ledger_parts.Device.to_json`, and `notes`."""
-        check_server(name)
+        check_name(name)
         account = await self.ask(ControlClient(name).ledger)
         devices = [device.to_json() for device in devices_of(account)]
         self.finish({"devices": devices, "notes": account["notes"]})
 
 
-class EventsHandler(_Handler):
+class _EventsHandler(_Handler):
     @web.authenticated
     @authorized
     async def get(self, name: str) -> None:
         """The events after number `since`, each with its TensorFlow Serving `line` if it has
         one; `missed` is the number of events that were left out before them."""
-        check_server(name)
+        check_name(name)
         since = self.number("since", 0)
         self.finish(await self.ask(_events, name, since))
 
@@ -171,7 +172,7 @@ def _events(name: str, since: int) -> dict[str, Any]:
     return {"last_seq": answer["last_seq"], "missed": max(0, missed), "events": events}
 
 
-class FolderHandler(_Handler):
+class _FolderHandler(_Handler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
@@ -181,13 +182,13 @@ class FolderHandler(_Handler):
 
 
 HANDLERS = [
-    (r"/workbench/api/servers", ServersHandler),
-    (r"/workbench/api/servers/([^/]+)", ServerHandler),
-    (r"/workbench/api/servers/([^/]+)/restart", RestartHandler),
-    (r"/workbench/api/servers/([^/]+)/memory", LedgerHandler),
-    (r"/workbench/api/servers/([^/]+)/events", EventsHandler),
+    (r"/workbench/api/servers", _ServersHandler),
+    (r"/workbench/api/servers/([^/]+)", _ServerHandler),
+    (r"/workbench/api/servers/([^/]+)/restart", _RestartHandler),
+    (r"/workbench/api/servers/([^/]+)/memory", _LedgerHandler),
+    (r"/workbench/api/servers/([^/]+)/events", _EventsHandler),
     *MODEL_HANDLERS,
-    (r"/workbench/api/folder", FolderHandler),
+    (r"/workbench/api/folder", _FolderHandler),
     *EXPERIMENT_HANDLERS,
     *LAB_HANDLERS,
     (r"/workbench/api/stream", StreamHandler),

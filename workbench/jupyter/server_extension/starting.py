@@ -36,6 +36,7 @@ class KernelManagerLauncher:
         self._kernel_id: str | None = None
 
     def launch(self, request: StartRequest) -> registry.Entry:
+        """Start a kernel that supervises the server, and wait until it can be reached."""
         name = request.options.name
         # The server ends with its kernel, and the kernel with the Jupyter Server.
         jupyter_launcher.write_request(replace(request, owner=None))

@@ -38,9 +38,9 @@ from workbench.jupyter.server_extension.base_handler import (
     RESOURCE,
     Rooms,
     check_model,
-    check_server,
 )
 from workbench.jupyter.server_extension.listing import Lister
+from workbench.processes.paths import check_name
 
 _MOST_FOLLOWED = 64
 _MESSAGE_BYTES = 16 * 1024
@@ -74,6 +74,7 @@ class Hub:
         self._poked.set()
 
     def remove(self, page: StreamHandler) -> None:
+        """Send a page no more; without pages, polling stops."""
         self._pages.pop(page, None)
         if not self._pages:
             self.close()
@@ -83,11 +84,6 @@ class Hub:
         if self._task is not None:
             self._task.cancel()
             self._task = None
-
-    @property
-    def busy(self) -> bool:
-        """Whether it polls the servers."""
-        return self._task is not None
 
     async def look(self) -> None:
         """Poll now, and send all pages the servers."""
@@ -113,6 +109,7 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: 
 
     @ws_authenticated
     async def get(self, *args: Any, **kwargs: Any) -> None:
+        """Open the connection; 403 for a user who may not read these routes."""
         allowed = self.authorizer.is_authorized(self, self.current_user, "read", RESOURCE)
         if not await ensure_async(allowed):
             raise web.HTTPError(403)
@@ -120,9 +117,11 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: 
 
     @property
     def max_message_size(self) -> int:
+        """In bytes."""
         return _MESSAGE_BYTES
 
     def open(self, *args: str, **kwargs: str) -> None:
+        """Begin without any subscription."""
         super().open(*args, **kwargs)
         self._hub: Hub = self.settings["workbench_hub"]
         self._rooms: Rooms = self.settings["workbench_rooms"]
@@ -131,12 +130,14 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: 
         self._told: list[dict[str, Any]] | None = None
 
     async def on_message(self, message: str | bytes) -> None:
+        """Obey a message of the page, or refuse it."""
         try:
             self._obey(message)
         except ServingError as error:
             await self.send({"kind": "refused", "code": error.code.name, "message": error.message})
 
     def on_close(self) -> None:
+        """End all subscriptions of the page."""
         super().on_close()
         self._hub.remove(self)
         for task in self._followed.values():
@@ -169,7 +170,7 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: 
             else:
                 self._hub.remove(self)
         elif op in ("follow", "leave"):
-            key = check_server(asked.get("server")), check_model(str(asked.get("model", "")))
+            key = check_name(asked.get("server")), check_model(str(asked.get("model", "")))
             task = self._followed.pop(key, None)
             if task is not None:
                 task.cancel()

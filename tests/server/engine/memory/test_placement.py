@@ -108,7 +108,7 @@ def test_a_gpu_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.code is Code.RESOURCE_EXHAUSTED
     assert caught.value.message == (
         "Insufficient resources to load servable {name: d version: 1} under smooth: needs 15.9 GB, "
-        "12.9 GB free on gpu:0; with a limit of 17.4 GB for gpu:0 (now 14.4 GB) it fits"
+        "12.9 GB free on gpu:0; it fits with a limit of 17.4 GB for gpu:0 (now 14.4 GB)"
     )
 
 

@@ -112,7 +112,7 @@ def test_smooth_is_refused_with_the_cure_which_then_cures(server: Server, tmp_pa
         assert error.code is Code.RESOURCE_EXHAUSTED
         start = "Insufficient resources to load servable {name: m version: 2} under smooth: needs "
         assert error.message.startswith(start)
-        assert "; under staged it fits: needs " in error.message
+        assert "; it fits under staged: needs " in error.message
         # What served before serves on, and is asked nothing.
         assert model.ready is first
         assert [e.kind for e in server.events() if e.version == 2][-5:] == [
@@ -171,7 +171,7 @@ def test_so_does_memory_that_another_model_gives_back(server: Server, tmp_path: 
         server.put(tmp_path / "m", 1, "big")
         server.set_model("m", tmp_path / "m")
         error = await refused(server, 1)
-        assert "; without version 1 of n, which takes " in error.message
+        assert "; it fits without version 1 of n, which takes " in error.message
         server.core.manager.remove_model("n")
         await let_in(server, 1)
 
@@ -191,7 +191,7 @@ def test_what_cannot_come_drives_nobody_out(
         server.put(tmp_path / "m", 2, "big")
         server.poll("m")
         error = await refused(server, 2)
-        assert "; with a limit of " in error.message
+        assert "; it fits with a limit of " in error.message
         assert model.ready is first
         assert first.harness.state is HarnessState.READY
         assert not first.harness.aspired
