@@ -44,10 +44,12 @@ class Copies:
         self._jobs: list[tuple[np.ndarray, Sequence[np.ndarray]]] = []
 
     def add(self, target: np.ndarray, arrays: Sequence[np.ndarray]) -> None:
+        """Add the copy of `arrays`, joined along dimension 0, to `target`."""
         self.nbytes += target.nbytes
         self._jobs.append((target, arrays))
 
     def run(self) -> None:
+        """Copy everything into the region."""
         for target, arrays in self._jobs:
             if len(arrays) == 1:
                 target[...] = arrays[0]

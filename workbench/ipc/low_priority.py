@@ -43,6 +43,7 @@ class QuietThread:
         return self._executor.submit(work).result()
 
     def close(self) -> None:
+        """End the thread when its work is done, and wait for it."""
         self._executor.shutdown()
 
 

@@ -18,6 +18,7 @@ class Lack(str):
     stalls: bool
 
     def __new__(cls, text: str, kind: str, stalls: bool = False) -> Lack:
+        """`text` with the attributes that programs look at."""
         lack = super().__new__(cls, text)
         lack.kind, lack.stalls = kind, stalls
         return lack

@@ -66,6 +66,7 @@ class ControlPlane(Plane):
         self._server.add_socket(sock)
 
     async def stop(self) -> None:
+        """Stop listening, and close all connections."""
         if self._server is not None:
             self._server.stop()
             await self._server.close_all_connections()

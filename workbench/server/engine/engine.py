@@ -99,6 +99,7 @@ class ServerCore:
         self.extra_processes: dict[str, int | Sequence[int] | None] = {}
 
     def start(self) -> None:
+        """Start the zygote and the memory ledger."""
         self.zygote.start()
         self.ledger.start()
 

@@ -48,6 +48,7 @@ class ServerSpec:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ServerSpec:
+        """The spec that `to_bytes` wrote."""
         read = orjson.loads(data)
         read["options"] = ServerOptions.from_json(read["options"])
         for name in ("supervisor", "keeper"):

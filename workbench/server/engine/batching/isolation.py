@@ -33,13 +33,26 @@ _hasher = quiet_executor("hashing")
 class Runner(Protocol):
     """The part of the scheduler that runs the requests."""
 
-    def waits(self, task: Task) -> bool: ...
-    def runs(self, version: VersionQueues) -> bool: ...
-    def pause(self, version: VersionQueues) -> None: ...
-    def go_on(self, version: VersionQueues) -> None: ...
-    def run_alone(self, task: Task) -> None: ...
-    def enqueue(self, task: Task, key: Hashable) -> None: ...
-    def finish(self, task: Task, error: ServingError) -> None: ...
+    def waits(self, task: Task) -> bool:
+        """Whether a request has not been answered."""
+
+    def runs(self, version: VersionQueues) -> bool:
+        """Whether batches of a version are in a worker."""
+
+    def pause(self, version: VersionQueues) -> None:
+        """Give no queue of a version its turns."""
+
+    def go_on(self, version: VersionQueues) -> None:
+        """Give the queues of a version their turns again."""
+
+    def run_alone(self, task: Task) -> None:
+        """Run a suspect, with nothing of its version beside it."""
+
+    def enqueue(self, task: Task, key: Hashable) -> None:
+        """Queue a request; answers it with the error if the queue refuses it."""
+
+    def finish(self, task: Task, error: ServingError) -> None:
+        """Answer a request, unless it has been answered."""
 
 
 class Isolation:

@@ -37,6 +37,7 @@ class Outstanding:
         return sum(not task.private for task in self.tasks)
 
     def of(self, version: VersionQueues) -> list[Task]:
+        """The requests of one version, in the order of their arrival."""
         return [task for task in self.tasks if task.version is version]
 
     def finish(

@@ -91,6 +91,7 @@ class BatchScheduler:
         return self._runs.meter
 
     def close(self) -> None:
+        """Stop the timers; what waits is not answered any more."""
         self._sweeper.cancel()
         self._alarm.close()
 

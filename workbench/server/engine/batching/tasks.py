@@ -40,6 +40,7 @@ MAX_PENDING = 20_000
 
 
 def now_micros() -> int:
+    """The monotonic clock in whole microseconds, as all times of requests are."""
     return time.monotonic_ns() // 1000
 
 
@@ -222,6 +223,7 @@ class VersionQueues:
         return self.suspect is not None or bool(self.suspects)
 
     def parameters_of(self, key: Hashable) -> BatchingParameters:
+        """The batching parameters of the queue `key`."""
         if key == SUSPECT and self.parameters is not None:
             # As it would run in a batch, but without waiting for others to join it.
             return replace(self.parameters, batch_timeout_micros=0)

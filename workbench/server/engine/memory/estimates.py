@@ -43,6 +43,7 @@ class Measured:
     steady: int
 
     def to_json(self) -> dict[str, Any]:
+        """Peak and steady bytes."""
         return {"peak": self.peak, "steady": self.steady}
 
 
@@ -72,6 +73,7 @@ class VersionMemory:
     gpu: tuple[int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
+        """What clients are shown of it, in bytes."""
         data: dict[str, Any] = {
             "device": self.device,
             "weights": self.files.weights,

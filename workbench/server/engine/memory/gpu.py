@@ -56,6 +56,7 @@ class RealNvml:
         self._nvml: Any = None
 
     def devices(self) -> list[Gpu]:
+        """The GPUs that can be read from here, once the library is loaded."""
         import pynvml
 
         try:
@@ -79,6 +80,7 @@ class RealNvml:
         return found
 
     def memory(self, index: int) -> tuple[int, int]:
+        """See `Nvml`; only after `devices`."""
         nvml = self._nvml
         try:
             info = nvml.nvmlDeviceGetMemoryInfo(nvml.nvmlDeviceGetHandleByIndex(index))
@@ -87,6 +89,7 @@ class RealNvml:
         return int(info.total), int(info.free)
 
     def processes(self, index: int) -> dict[int, int | None] | None:
+        """See `Nvml`; only after `devices`."""
         nvml = self._nvml
         refusals = (
             nvml.NVML_ERROR_NO_PERMISSION,

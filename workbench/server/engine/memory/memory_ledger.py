@@ -52,6 +52,7 @@ class Sample:
     shmem: int = 0
 
     def to_json(self) -> dict[str, Any]:
+        """The sample with its process's identity, for a list or columns."""
         return {
             "monotonic": self.monotonic,
             "wall": self.wall,
@@ -78,6 +79,7 @@ class Account:
     notes: Sequence[str] = ()
 
     def to_json(self) -> dict[str, Any]:
+        """Machines, cells and notes, for clients."""
         return {
             "monotonic": self.monotonic,
             "machines": [machine._asdict() for machine in self.machines],
@@ -149,9 +151,11 @@ class MemoryLedger:
         self._thread = threading.Thread(target=self._run, name="memory-ledger", daemon=True)
 
     def start(self) -> None:
+        """Start the sampling thread."""
         self._thread.start()
 
     def close(self) -> None:
+        """End the sampling thread, waiting at most two seconds for it."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(2)

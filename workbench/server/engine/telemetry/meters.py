@@ -25,6 +25,7 @@ class Histogram:
         self.sum = 0
 
     def add(self, value: int) -> None:
+        """Count one value."""
         self.counts[bisect_right(self.bounds, value)] += 1
         self.sum += value
 
@@ -56,6 +57,7 @@ class SignatureMeter:
         self.durations = Histogram(_DURATION_MICROS)
 
     def add(self, code: Code, micros: int) -> None:
+        """Count one answer."""
         self.codes[code] += 1
         self.durations.add(micros)
 

@@ -70,6 +70,7 @@ class WarmupRecording:
 
     @property
     def recorded(self) -> int:
+        """Requests recorded so far."""
         return len(self._records)
 
     def watch(self, task: Task) -> None:
@@ -121,6 +122,7 @@ class WarmupRecording:
             self.state = "written"
 
     def to_json(self) -> dict[str, Any]:
+        """The progress, for clients."""
         return {
             "version": self.version,
             "wanted": self.wanted,

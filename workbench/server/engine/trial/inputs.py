@@ -40,6 +40,7 @@ def made_up(signature: Signature, size: int) -> list[Inputs] | None:
 
 
 def has_unknown_sizes(signature: Signature) -> bool:
+    """Whether an input has a dimension, beside the batch, without a fixed size."""
     return any(
         info.shape is None or any(n < 0 for n in info.shape[1:])
         for info in signature.inputs.values()

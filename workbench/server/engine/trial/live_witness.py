@@ -23,6 +23,8 @@ _MOST_TRIES = 3
 
 
 class Heard(NamedTuple):
+    """A request that ran alone, its answer, and how many rows both have."""
+
     inputs: dict[str, np.ndarray]
     outputs: dict[str, np.ndarray]
     rows: int

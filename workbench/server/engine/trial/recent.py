@@ -69,4 +69,5 @@ def size_bytes(tensors: Mapping[str, np.ndarray]) -> int:
 
 
 def copied(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Copies that outlive the shared memory that `tensors` are views of."""
     return {name: array.copy() for name, array in tensors.items()}

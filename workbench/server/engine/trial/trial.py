@@ -81,6 +81,7 @@ class TrialResult:
     compiled_seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
+        """Verdict, warnings and times, without `merging`."""
         return {
             "verdict": self.verdict,
             "warnings": list(self.warnings),

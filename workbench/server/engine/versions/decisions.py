@@ -25,15 +25,20 @@ from workbench.server.engine.versions.version_folder import Found
 class Execution(Protocol):
     """Begins the actions; each goes on in the background (`Lifecycle`)."""
 
-    def load(self, model: Model, served: Served, /) -> None: ...
+    def load(self, model: Model, served: Served, /) -> None:
+        """Load a version, or finish the load of one that is staged."""
 
-    def stage(self, model: Model, served: Served, /) -> None: ...
+    def stage(self, model: Model, served: Served, /) -> None:
+        """Prepare a version, up to but without its weights."""
 
-    def unload(self, model: Model, served: Served, /) -> None: ...
+    def unload(self, model: Model, served: Served, /) -> None:
+        """Send a version no new requests, drain it, and end its process."""
 
-    def cancel(self, model: Model, served: Served, /) -> None: ...
+    def cancel(self, model: Model, served: Served, /) -> None:
+        """Give up a version that has never served."""
 
-    def refuse(self, model: Model, served: Served, error: ServingError | None, /) -> None: ...
+    def refuse(self, model: Model, served: Served, error: ServingError | None, /) -> None:
+        """Fail a version; without an error, because its files are damaged."""
 
 
 class Decisions:

@@ -103,6 +103,7 @@ class Served:
 
     @property
     def id(self) -> ServableId:
+        """The model's name and the version's number."""
         return self.harness.id
 
     @property
@@ -236,6 +237,7 @@ class Model:
 
     @property
     def name(self) -> str:
+        """The name that clients use."""
         return self.config.name
 
     def record(self, served: Served) -> Record:
@@ -265,6 +267,7 @@ class Model:
         return [*self.versions.values(), *self.beside]
 
     def refresh_ready(self) -> None:
+        """Find the highest version that serves again, after a state has changed."""
         serving = [s for s in self.versions.values() if s.harness.state is HarnessState.READY]
         self.ready = max(serving, key=lambda s: s.id.version, default=None)
 
@@ -274,6 +277,7 @@ class Model:
         return [everything[v] for v in sorted(everything, reverse=True)]
 
     def to_json(self) -> dict[str, Any]:
+        """Settings, versions and warnings, as clients are shown them."""
         return {
             **self.config.to_json(),
             "versions": [

@@ -65,6 +65,7 @@ class FolderWatch:
         self._pollers[model.name] = self._shared.start(self._poll(model))
 
     def remove(self, name: str) -> None:
+        """Stop watching a model's folder."""
         self._pollers.pop(name).cancel()
         self._due.pop(name)
 

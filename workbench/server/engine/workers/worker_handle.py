@@ -159,15 +159,18 @@ class Lane(asyncio.Protocol):
                 region.release()
 
     def close(self) -> None:
+        """Close the connection; a batch in progress is answered with UNAVAILABLE."""
         if self._transport is not None:
             self._transport.abort()
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the loop: batches can be sent."""
         self._transport = cast(asyncio.WriteTransport, transport)
 
     def data_received(self, data: bytes) -> None:
+        """Called by the loop: hands out each answer that is complete."""
         for header, payload in self._reader.feed(data):
             answer = self._answer
             if answer is None:
@@ -194,6 +197,7 @@ class Lane(asyncio.Protocol):
                 self._answer = None
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the loop: the worker has gone, and with it a batch in progress."""
         answer, self._answer = self._answer, None
         self._transport = None
         self._inputs.close()
@@ -373,6 +377,7 @@ class Worker:
             told(micros / 1e6)
 
     def free_lane(self) -> Lane | None:
+        """A lane that can take a batch now; None if all are busy."""
         for lane in self.lanes:
             if lane.open_for_use:
                 return lane

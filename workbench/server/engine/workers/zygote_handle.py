@@ -46,6 +46,7 @@ class Zygote:
 
     @property
     def pid(self) -> int | None:
+        """Of the zygote process; None before the first start."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
@@ -121,6 +122,7 @@ class Zygote:
         return reap(pid) if status is None else status
 
     async def stop(self) -> None:
+        """End the process for good; workers live on."""
         self._stopping = True
         if self._restart is not None:
             self._restart.cancel()

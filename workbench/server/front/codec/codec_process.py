@@ -98,6 +98,7 @@ def receive_message(channel: Channel) -> tuple[Message, Region | None]:
 
 
 def refusal_of(error: ServingError) -> Message:
+    """A message that carries `error`, for `raise_refusal`."""
     return {"refusal": [int(error.code), error.message]}
 
 
@@ -192,6 +193,7 @@ def _go_first_without_memory() -> None:
 
 
 def main() -> None:
+    """Convert bodies until the parent closes the channel."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
     # A caller with tens of megabytes waits anyway; those with small requests should not notice.
     own = os.getpriority(os.PRIO_PROCESS, 0)

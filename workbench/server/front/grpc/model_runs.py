@@ -103,6 +103,7 @@ class ModelRuns:
         return await encoded if asyncio.isfuture(encoded) else encoded
 
     def find(self, spec: ModelSpec) -> Served:
+        """The version that `spec` names; raises a ServingError where there is none."""
         if not spec.name:
             raise invalid_argument("ModelSpec has no name specified.")
         return self.manager.find(spec.name, spec.version, spec.label)

@@ -45,6 +45,7 @@ def parse(name: str, data: bytes) -> Any:
 
 
 def unreadable(name: str) -> ServingError:
+    """The refusal of bytes that are not the message `name`."""
     return ServingError(Code.INTERNAL, f"The request is no {name}")
 
 
@@ -79,6 +80,7 @@ def read_predict(request: bytes) -> tuple[bytes | None, dict[str, bytes], list[s
 
 
 def decode_tensors(entries: Mapping[str, bytes]) -> dict[str, np.ndarray]:
+    """The arrays of serialised tensors; raises INVALID_ARGUMENT, naming the first bad one."""
     inputs = {}
     for name, message in sorted(entries.items()):
         try:
@@ -96,6 +98,7 @@ def read_spec(data: bytes) -> ModelSpec:
 
 @lru_cache(maxsize=256)
 def write_spec(name: str, version: int, signature: str) -> bytes:
+    """A serialised `ModelSpec`; answers repeat theirs."""
     return field(1, name.encode()) + field(2, field(1, version)) + field(3, signature.encode())
 
 
@@ -107,6 +110,7 @@ def spec_of(request: Any) -> ModelSpec:
 
 
 def to_spec(message: Any) -> ModelSpec:
+    """The fields of a `ModelSpec` message."""
     chosen = message.WhichOneof("version_choice")
     return ModelSpec(
         message.name,
@@ -132,12 +136,14 @@ def examples_of(message: Any) -> np.ndarray:
 
 
 def fill_spec(message: Any, spec: ModelSpec, served: Served) -> None:
+    """Fill the `ModelSpec` of an answer."""
     message.name = spec.name
     message.version.value = served.id.version
     message.signature_name = spec.signature_name
 
 
 def fill_result(method: str, message: Any, tensors: Tensors, examples: int) -> None:
+    """Fill a `ClassificationResult` or `RegressionResult` from a model's outputs."""
     if method == "regress":
         for value in regression(tensors, examples).tolist():
             message.regressions.add(value=value)

@@ -99,6 +99,7 @@ class HttpServer:
                 pass
 
     def forget(self, connection: Connection) -> None:
+        """A connection has closed."""
         self.connections.discard(connection)
         if not self.connections:
             self._emptied.set()

@@ -58,6 +58,7 @@ class Request:
         return len(self.body) if self.spool is None else self.spool.size
 
     def set_body(self, body: bytes | Spool) -> None:
+        """Replace the body, as after inflating it."""
         if isinstance(body, Spool):
             self.body, self.spool = b"", body
         else:

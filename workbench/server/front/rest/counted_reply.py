@@ -56,6 +56,7 @@ class CountedReply:
 
     @property
     def closed(self) -> bool:
+        """Whether the client has gone."""
         return self._reply.closed
 
     def on_abandon(self, callback: Callable[[], None]) -> None:
@@ -69,6 +70,7 @@ class CountedReply:
         content_type: str = "application/json",
         headers: Headers = (),
     ) -> None:
+        """Answer the request; see `Reply.send`."""
         if self.is_api:
             headers += self._cors
         self._reply.send(status, body, content_type, headers)

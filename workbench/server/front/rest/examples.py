@@ -26,6 +26,7 @@ from workbench.server.front.rest.routes import Route
 
 
 def run_examples(front: RestFront, asked: Route, request: Request, reply: CountedReply) -> None:
+    """Answer a classify or regress request."""
     if request.spool is None and len(request.body) <= EXACT_BYTES:
         _run_decoded(front, asked, decode_examples(request.body, _method(asked)), reply)
         return

@@ -34,6 +34,7 @@ from workbench.server.front.rest.routes import Route
 
 
 def predict(front: RestFront, asked: Route, request: Request, reply: CountedReply) -> None:
+    """Answer a predict request, binary or JSON."""
     target = Target(front, asked)
     if request.header("content-type") == TENSORS:
         binary = _BinaryRequest.read(request)

@@ -57,9 +57,11 @@ class RestApi(RestFront):
     """Handles each request of the data plane; see `http.listener` for how it is called."""
 
     def __call__(self, request: Request, plain_reply: Reply) -> None:
+        """Answer a request; the handler of an `HttpServer`."""
         self.answer(request, CountedReply(plain_reply, self.metrics, self._cors))
 
     def answer(self, request: Request, reply: CountedReply) -> None:
+        """Answer a request by the action that its URL names."""
         asked: Route | None = None
         try:
             asked = route(request.method, request.target)

@@ -21,6 +21,7 @@ class Dimension(NamedTuple):
     symbols: tuple[str, ...] = ()
 
     def times(self, other: Dimension) -> Dimension:
+        """The product."""
         return Dimension(self.number * other.number, tuple(sorted(self.symbols + other.symbols)))
 
     def divided_by(self, other: Dimension) -> Dimension | None:
@@ -36,6 +37,7 @@ class Dimension(NamedTuple):
 
     @property
     def has_rows(self) -> bool:
+        """Whether the number of the batch's rows is a factor."""
         return ROWS_SYMBOL in self.symbols
 
     @property
@@ -62,6 +64,7 @@ def share() -> Dimension:
 
 
 def has_share(dimension: Dimension) -> bool:
+    """Whether a factor of it comes from `share`."""
     return any(symbol.startswith(_SHARE) for symbol in dimension.symbols)
 
 
@@ -71,6 +74,7 @@ def unknown() -> Dimension:
 
 
 def product(dimensions: Iterable[Dimension]) -> Dimension:
+    """The product of all; 1 for none."""
     result = ONE
     for dimension in dimensions:
         result = result.times(dimension)

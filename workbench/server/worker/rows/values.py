@@ -80,10 +80,12 @@ class Value:
 
     @property
     def rank(self) -> int | None:
+        """How many dimensions; None where that is not known."""
         return None if self.shape is None else len(self.shape)
 
     @property
     def is_free(self) -> bool:
+        """Whether it is made of nothing of the request."""
         return self.kind in (Kind.FREE, Kind.HANDLE)
 
     @property
@@ -96,10 +98,12 @@ class Value:
 
 
 def free(shape: Shape | None = None) -> Value:
+    """A tensor that is made of nothing of the request."""
     return Value(Kind.FREE, shape)
 
 
 def rows(shape: Shape | None, axis: int) -> Value:
+    """A tensor of rows along `axis`."""
     return Value(Kind.ROWS, shape, axis)
 
 

@@ -7,7 +7,6 @@ thrown away, does no harm.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 from workbench.server.worker.rows.dimensions import Dimension, unknown
@@ -55,6 +54,7 @@ class Operation:
         return None if found is None else _dimensions(found)
 
     def free(self, output: int = 0) -> Value:
+        """A result that is made of nothing of the request."""
         return free(self.shape(output))
 
     def rows(self, axis: int, shape: Shape | None, output: int = 0) -> Value:
@@ -87,6 +87,7 @@ class Operation:
         return Value(Kind.MIXED, self.shape(), reason=reason)
 
     def outputs(self) -> int:
+        """How many tensors the node gives."""
         return output_count(self.node)
 
 
@@ -101,6 +102,8 @@ class Body:
 
 
 class Function(Body):
+    """A function of the graph, with the names of its arguments and results."""
+
     def __init__(self, definition: Any) -> None:
         super().__init__(definition.node_def)
         self.arguments = [argument.name for argument in definition.signature.input_arg]
@@ -137,6 +140,7 @@ class Walk:
         return self._evaluate(self._graph, outputs, known, 0)
 
     def is_function(self, name: str) -> bool:
+        """Whether the graph defines a function of that name."""
         return name in self._definitions
 
     def call(self, name: str, arguments: Sequence[Value], operation: Operation) -> list[Value]:
@@ -200,10 +204,6 @@ class Walk:
         if len(rest) == 2:
             number += _first_of(body.nodes[node], rest[0], self)
         return values[number]
-
-    @cached_property
-    def functions(self) -> frozenset[str]:
-        return frozenset(self._definitions)
 
     def results_of(self, name: str) -> list[str]:
         """The names of a function's results, in order."""

@@ -14,6 +14,7 @@ from workbench.server.worker.rows.walk import Operation
     content=True,
 )
 def reduce(operation: Operation) -> Value:
+    """Rows stay apart unless an axis that is reduced is theirs."""
     value, over = operation.inputs[:2]
     if value.is_free and over.is_free and value.content is None:
         return operation.free()
@@ -72,6 +73,7 @@ def along_the_last(operation: Operation) -> Value:
 
 @rule("Cumsum Cumprod CumulativeLogsumexp ReverseV2 Roll")
 def along_axes(operation: Operation) -> Value:
+    """Rows stay apart unless the operation runs along their axis."""
     value, where = operation.inputs[0], operation.inputs[-1]
     odd = operation.attribute("exclusive", False) or operation.attribute("reverse", False)
     if operation.name == "Cumsum" and value.kind is Kind.COUNTS and not odd:
@@ -98,11 +100,13 @@ def on_matrices(operation: Operation) -> Value | list[Value]:
 
 @rule("FFT IFFT RFFT IRFFT MatrixDiag MatrixDiagV3")
 def on_vectors(operation: Operation) -> Value | list[Value]:
+    """On the vectors of the last axis."""
     return _inner(operation, 1)
 
 
 @rule("FFT3D IFFT3D RFFT3D IRFFT3D")
 def on_cubes(operation: Operation) -> Value | list[Value]:
+    """On the cubes of the last three axes."""
     return _inner(operation, 3)
 
 
