@@ -7,6 +7,7 @@ reader builds arrays of numbers as views, without copying.
 
 from __future__ import annotations
 
+import math
 import socket
 import struct
 from collections.abc import Mapping, Sequence
@@ -148,9 +149,7 @@ def _pack_strings(arrays: Sequence[np.ndarray]) -> list[bytes]:
 
 
 def _unpack_strings(data: memoryview, shape: Sequence[int]) -> np.ndarray:
-    count = 1
-    for dim in shape:
-        count *= dim
+    count = math.prod(shape)
     lengths = np.frombuffer(data[: 4 * count], np.uint32).tolist()
     strings = []
     at = 4 * count

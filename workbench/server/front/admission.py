@@ -20,17 +20,13 @@ HELD_TOO_LONG = "No version came to serve within the time of this request"
 
 
 class Admission:
-    """Counts the requests in progress and the bytes kept for them.
-
-    Args:
-        max_requests, max_bytes: the most there may be at a time.
-    """
+    """Counts the requests in progress and the bytes kept for them."""
 
     __slots__ = ("bytes", "max_bytes", "max_requests", "refused", "requests")
 
-    def __init__(self, max_requests: int = 20_000, max_bytes: int = 2 * 2**30) -> None:
-        self.max_requests = max_requests
-        self.max_bytes = max_bytes
+    def __init__(self) -> None:
+        self.max_requests = 20_000
+        self.max_bytes = 2 * 2**30
         self.requests = 0
         self.bytes = 0
         self.refused = 0

@@ -7,7 +7,7 @@ and they are there before the weights are, when a version is staged beside one t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from workbench.server.worker.composites import flattened
@@ -31,12 +31,16 @@ def for_serving(meta_graph: Any) -> Any:
     nodes = {node.name: node for node in graph.node}
     if not roots <= nodes.keys():
         return meta_graph
-    kept = _reached(roots, nodes)
+    kept = _reached(roots, nodes, lambda node: map(_node, node.input))
     functions = {function.signature.name: function for function in graph.library.function}
     # Implementations of one thing for several devices find each other by a name of their own.
     named = (name for name, f in functions.items() if "api_implements" in f.attr)
-    called = (name for node in kept for name in _called(nodes[node]))
-    needed = _needed([*named, *called], functions)
+    called = (name for node in kept for name in called_functions(nodes[node]))
+    needed = _reached(
+        [*named, *called],
+        functions,
+        lambda function: (name for node in function.node_def for name in called_functions(node)),
+    )
 
     small = type(graph)(versions=graph.versions)
     # In the order in which they were saved.
@@ -67,29 +71,21 @@ def _roots(meta_graph: Any) -> set[str] | None:
     return {_node(name) for name in names}
 
 
-def _reached(roots: Iterable[str], nodes: dict[str, Any]) -> set[str]:
+def _reached(
+    roots: Iterable[str], things: dict[str, Any], following: Callable[[Any], Iterable[str]]
+) -> set[str]:
+    """The names of `things` that can be reached from `roots`, one after the other."""
     reached: set[str] = set()
     queue = list(roots)
     while queue:
         name = queue.pop()
-        if name not in reached and name in nodes:
+        if name not in reached and name in things:
             reached.add(name)
-            queue += [_node(each) for each in nodes[name].input]
+            queue += following(things[name])
     return reached
 
 
-def _needed(roots: Iterable[str], functions: dict[str, Any]) -> set[str]:
-    needed: set[str] = set()
-    queue = list(roots)
-    while queue:
-        name = queue.pop()
-        if name not in needed and name in functions:
-            needed.add(name)
-            queue += [called for node in functions[name].node_def for called in _called(node)]
-    return needed
-
-
-def _called(node: Any) -> Iterator[str]:
+def called_functions(node: Any) -> Iterator[str]:
     """The functions that a node may call: by its operation's name, or by an attribute."""
     yield node.op
     for attribute in node.attr.values():

@@ -18,7 +18,7 @@ from workbench.formats.wire.protobuf import field, submessage, submessages
 from workbench.formats.wire.tensor_proto import decode_tensor, encode_tensors
 from workbench.ipc.frames import Tensors
 from workbench.server.front.grpc import prediction_service, request_messages
-from workbench.server.front.grpc.services import GrpcService
+from workbench.server.front.grpc.services import grpc_methods
 from workbench.server.front.metrics.prometheus import Metrics
 from workbench.server.front.reload import Reloader
 
@@ -35,16 +35,14 @@ class Client:
         self.metrics = Metrics(manager, scheduler)
         self.changes = 0
         reloader = Reloader(manager, self._changed, {"load_retry_seconds": 0.0})
-        self._service = GrpcService(manager, scheduler, reloader, self.metrics)
+        self._methods = grpc_methods(manager, scheduler, reloader, self.metrics)
 
     def _changed(self) -> None:
         self.changes += 1
 
     def raw(self, method: str, request: bytes, seconds: float | None = None) -> bytes:
         async def call() -> bytes:
-            return await asyncio.wait_for(
-                self._service.methods[method](request, seconds), _WAIT_SECONDS
-            )
+            return await asyncio.wait_for(self._methods[method](request, seconds), _WAIT_SECONDS)
 
         return self.server.run(call())
 

@@ -11,6 +11,7 @@ from hashlib import blake2b
 import numpy as np
 
 from workbench.core.versions.poison import Outline
+from workbench.server.engine.trial.recent import size_bytes
 
 LARGE_BYTES = 2**20
 """Inputs beyond this are hashed in a thread: some milliseconds that are not to be everybody's."""
@@ -43,15 +44,7 @@ def digest_of(signature: str, inputs: Mapping[str, np.ndarray]) -> str:
 
 def is_large(inputs: Mapping[str, np.ndarray]) -> bool:
     """Whether hashing them takes milliseconds."""
-    return size_of(inputs) > LARGE_BYTES
-
-
-def size_of(inputs: Mapping[str, np.ndarray]) -> int:
-    """Bytes of all tensors."""
-    return sum(
-        sum(map(len, array.flat)) if array.dtype == object else array.nbytes
-        for array in inputs.values()
-    )
+    return size_bytes(inputs) > LARGE_BYTES
 
 
 def _dtype(array: np.ndarray) -> str:

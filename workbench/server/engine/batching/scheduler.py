@@ -24,7 +24,6 @@ from workbench.core.status import Code, ServingError, invalid_argument, unavaila
 from workbench.core.versions.holding import MAX_HELD_BYTES
 from workbench.core.versions.outage import Outage
 from workbench.ipc.precise_timer import Alarm
-from workbench.server.engine.batching.digests import size_of
 from workbench.server.engine.batching.isolation import Isolation
 from workbench.server.engine.batching.outstanding import Outstanding
 from workbench.server.engine.batching.runs import Runs
@@ -37,6 +36,7 @@ from workbench.server.engine.batching.tasks import (
 )
 from workbench.server.engine.batching.turns import Turns
 from workbench.server.engine.telemetry.meters import BatchingMeter
+from workbench.server.engine.trial.recent import size_bytes
 from workbench.server.engine.workers.worker_handle import Worker
 
 _SWEEP_SECONDS = 0.1
@@ -279,7 +279,7 @@ class BatchScheduler:
         """Run every batch that is due."""
         self._pump_due = False
         now = now_micros()
-        while (found := self._turns.next(now)) is not None:
+        while (found := self._turns.slots.next(now)) is not None:
             self._runs.begin(*found)
         deadline = self._turns.slots.next_deadline()
         if deadline is not None:
@@ -306,7 +306,7 @@ def _check_outage(task: Task, outage: Outage) -> None:
     now = task.arrived / 1e6
     if outage.expected_at(now) > task.deadline / 1e6:
         raise outage.refusal(now)
-    size = size_of(task.inputs)
+    size = size_bytes(task.inputs)
     if version.outage_bytes + size > MAX_HELD_BYTES:
         raise unavailable(
             f"Requests of {version.outage_bytes} bytes wait already for the next worker, and "

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import cycle
 from typing import Any
 
@@ -181,7 +182,7 @@ class Trial:
             if requests is None:
                 return decided
             if decided.merged is None:
-                decided = await independent(self._runner(name), requests, decided)
+                decided = await independent(partial(self._run, name), requests, decided)
             if facts.compiled:
                 await self._compile(name, requests[0], decided)
             await self._warm(name, requests[0], decided)
@@ -266,12 +267,6 @@ class Trial:
         for size in sizes:
             await self._run(name, joined([request] * size))
         self._result.compiled_seconds += time.monotonic() - started
-
-    def _runner(self, name: str) -> Any:
-        async def run(parts: Mapping[str, Sequence[np.ndarray]]) -> Tensors:
-            return await self._run(name, parts)
-
-        return run
 
     async def _run(
         self,

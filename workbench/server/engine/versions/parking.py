@@ -12,9 +12,9 @@ import time
 
 from workbench.core.status import ServingError, unavailable
 from workbench.core.versions.states import HarnessState
-from workbench.server.engine.batching.digests import size_of
 from workbench.server.engine.batching.scheduler import BatchScheduler
 from workbench.server.engine.batching.tasks import Task
+from workbench.server.engine.trial.recent import size_bytes
 from workbench.server.engine.versions.model import Model, Served
 
 
@@ -49,7 +49,7 @@ class Parking:
             loop.call_soon(self._go_on, model, served, task)
 
         try:
-            model.held.add(resume, size_of(task.inputs))
+            model.held.add(resume, size_bytes(task.inputs))
         except ServingError as full:
             self._scheduler.finish(task, full)
 

@@ -129,12 +129,7 @@ class Zygote:
         if self._channel is not None:
             self._channel.close()
         if self._process is not None:
-            process = self._process
-            try:
-                await asyncio.to_thread(process.wait, 2)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                await asyncio.to_thread(process.wait, 2)
+            await _end(self._process)
 
     def _on_frame(self, header: Any, _payload: memoryview, fds: list[int]) -> None:
         if "ready" in header:
@@ -171,12 +166,7 @@ class Zygote:
     async def _start_again(self) -> None:
         assert self._process is not None
         process = self._process
-        # Its socket is closed, so it is ending; an end that does not come is forced.
-        try:
-            await asyncio.to_thread(process.wait, 2)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            await asyncio.to_thread(process.wait, 2)
+        await _end(process)
         self._on_event("zygote_exited", {"pid": process.pid, "code": process.returncode})
         delay = _RETRY_SECONDS[min(self._failures, len(_RETRY_SECONDS) - 1)]
         self._failures += 1
@@ -203,6 +193,15 @@ class Zygote:
             raise ServingError(
                 Code.FAILED_PRECONDITION, f"TensorFlow could not be imported:\n{self._failure}"
             )
+
+
+async def _end(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a process whose socket is closed; kill it if it does not end by itself."""
+    try:
+        await asyncio.to_thread(process.wait, 2)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        await asyncio.to_thread(process.wait, 2)
 
 
 def _environment() -> dict[str, str]:

@@ -64,13 +64,8 @@ class Request:
         else:
             self.body, self.spool = body, None
 
-    @property
-    def headers(self) -> dict[str, str]:
-        """All headers, names in lower case, repeated ones joined by a comma."""
-        return {k.decode("latin-1"): v.decode("latin-1") for k, v in self.raw_headers.items()}
-
     def header(self, name: str) -> str | None:
-        """One header by its lower-case name: cheaper than `headers`."""
+        """A header by its lower-case name, repeated ones joined by a comma; None for none."""
         value = self.raw_headers.get(name.encode("latin-1"))
         return None if value is None else value.decode("latin-1")
 

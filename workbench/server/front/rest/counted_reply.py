@@ -10,7 +10,7 @@ from workbench.formats.http_status import HTTP_STATUS
 from workbench.server.engine.batching.tasks import Task, now_micros
 from workbench.server.front.admission import retry_after
 from workbench.server.front.http.body import Spool
-from workbench.server.front.http.listener import Reply
+from workbench.server.front.http.message import Reply
 from workbench.server.front.json.responses import encode_error
 from workbench.server.front.metrics.prometheus import Metrics
 

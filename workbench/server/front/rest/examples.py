@@ -11,7 +11,7 @@ from workbench.formats.signature_checks import classification, examples_signatur
 from workbench.ipc.frames import Tensors
 from workbench.server.front.codec.codec_process import tensor_bytes
 from workbench.server.front.http.body import Spool
-from workbench.server.front.http.listener import Request
+from workbench.server.front.http.message import Request
 from workbench.server.front.json.requests import ExamplesRequest, decode_examples
 from workbench.server.front.json.responses import encode_results
 from workbench.server.front.rest.counted_reply import CountedReply, version_header

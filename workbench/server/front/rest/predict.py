@@ -19,7 +19,7 @@ from workbench.formats.signature_checks import check_inputs, check_outputs_exist
 from workbench.ipc import TENSORS, background_free
 from workbench.ipc.frames import Tensors, decode_message, encode_message
 from workbench.server.front.http.body import Spool
-from workbench.server.front.http.listener import Request
+from workbench.server.front.http.message import Request
 from workbench.server.front.json.requests import PredictRequest, decode_plain, decode_predict
 from workbench.server.front.json.responses import encode_predict, encoding_bytes
 from workbench.server.front.rest.counted_reply import CountedReply, version_header

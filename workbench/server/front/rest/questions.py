@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from workbench.server.front.http.listener import NOT_FOUND_PAGE, Request
+from workbench.server.front.http.message import NOT_FOUND_PAGE, Request
 from workbench.server.front.json.responses import encode_metadata, encode_model_status
 from workbench.server.front.metrics.exposition import CONTENT_TYPE
 from workbench.server.front.model_status import model_status

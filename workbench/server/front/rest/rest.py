@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from workbench.core.status import Code, ServingError
-from workbench.server.front.http.listener import Reply, Request
+from workbench.server.front.http.message import Reply, Request
 from workbench.server.front.rest import questions
 from workbench.server.front.rest.counted_reply import CountedReply
 from workbench.server.front.rest.examples import run_examples

@@ -23,7 +23,7 @@ from workbench.server.front.admission import HELD_TOO_LONG
 from workbench.server.front.codec.converter import CodecProcess
 from workbench.server.front.codec.pool import CodecPool
 from workbench.server.front.http.body import Spool
-from workbench.server.front.http.listener import Request
+from workbench.server.front.http.message import Request
 from workbench.server.front.metrics.prometheus import Metrics
 from workbench.server.front.rest.counted_reply import CountedReply, Headers, version_header
 from workbench.server.front.rest.routes import Route

@@ -46,7 +46,11 @@ class Operation:
 
     def declared(self, output: int = 0) -> tuple[int, ...] | None:
         """The shape that was saved with the graph, -1 for what was not known."""
-        return _declared(self.node, output)
+        attributes = self.node.attr
+        shapes = attributes["_output_shapes"].list.shape if "_output_shapes" in attributes else ()
+        if output >= len(shapes) or shapes[output].unknown_rank:
+            return None
+        return tuple(dim.size for dim in shapes[output].dim)
 
     def shape(self, output: int = 0) -> Shape | None:
         """The same as dimensions."""
@@ -57,9 +61,9 @@ class Operation:
         """A result that is made of nothing of the request."""
         return free(self.shape(output))
 
-    def rows(self, axis: int, shape: Shape | None, output: int = 0) -> Value:
+    def rows(self, axis: int, shape: Shape | None) -> Value:
         """Rows along an axis; of other dimensions that are not known, what was saved is taken."""
-        declared = self.declared(output)
+        declared = self.declared()
         if shape is not None and declared is not None and len(declared) == len(shape):
             shape = tuple(
                 Dimension(saved) if saved >= 0 and ours.known is None and at != axis else ours
@@ -88,7 +92,10 @@ class Operation:
 
     def outputs(self) -> int:
         """How many tensors the node gives."""
-        return output_count(self.node)
+        definition = _registered(self.node.op)
+        if definition is None:
+            return max(1, len(self.node.attr["_output_shapes"].list.shape))
+        return sum(_length(self.node, argument) for argument in definition.output_arg)
 
 
 class Body:
@@ -210,14 +217,6 @@ class Walk:
         return [a.name for a in self._definitions[name].signature.output_arg]
 
 
-def output_count(node: Any) -> int:
-    """How many tensors a node gives."""
-    definition = _registered(node.op)
-    if definition is None:
-        return max(1, len(node.attr["_output_shapes"].list.shape))
-    return sum(_length(node, argument) for argument in definition.output_arg)
-
-
 def _first_of(node: Any, argument_name: str, walk: Walk) -> int:
     """Where the tensors of an output argument begin among all outputs of a node."""
     definition = _registered(node.op)
@@ -247,13 +246,6 @@ def _registered(name: str) -> Any:
 
 def _node_of(tensor: str) -> str:
     return tensor.split(":")[0]
-
-
-def _declared(node: Any, output: int) -> tuple[int, ...] | None:
-    shapes = node.attr["_output_shapes"].list.shape if "_output_shapes" in node.attr else ()
-    if output >= len(shapes) or shapes[output].unknown_rank:
-        return None
-    return tuple(dim.size for dim in shapes[output].dim)
 
 
 def _dimensions(sizes: Sequence[int]) -> Shape:
