@@ -27,7 +27,7 @@ class TruncatedFile(ValueError):
 
 
 class NotSavedModel(ValueError):
-    """No SavedModel looks like this: what it is, only the loader can tell."""
+    """The file is not a SavedModel; only the loader can say what it is."""
 
 
 @dataclass(frozen=True, slots=True)

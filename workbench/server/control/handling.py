@@ -18,7 +18,7 @@ from workbench.server.engine.engine import ServerCore
 
 
 class Plane:
-    """What the routes look at and change.
+    """The parts of the server process that routes read and change.
 
     Args:
         describe: what the process knows of itself (name, address ...), without secrets.

@@ -36,7 +36,7 @@ def schedulable_cpus() -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class CoreOptions:
-    """What may be set when a server is made."""
+    """The settings of a server's core."""
 
     num_batch_threads: int | None = None
     """Executor slots: batches that run at once. None: as many as CPUs."""

@@ -1,4 +1,4 @@
-"""What a server keeps on disk, and how it continues when the disk is full.
+"""The files that a server keeps, and how it continues when the disk is full.
 
 Events and log lines are written in the middle of changes of state, so writing them never raises:
 what cannot be written is counted, and reported once. Files that grow are bounded: the newest part

@@ -11,7 +11,7 @@ from workbench.processes.lifetime import ProcessId
 from workbench.processes.server_options import ServerOptions
 
 EXIT_REFUSED = 255
-"""How a server process ends whose models cannot be loaded (TensorFlow Serving's exit code)."""
+"""The exit code of a server process whose models cannot be loaded (TensorFlow Serving's own)."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""Of a SavedModel, what serving needs.
+"""Removes from a SavedModel's graph everything that serving does not reach.
 
-A model that was saved for more than serving brings much that is never run here: what saves it
-again, what reads and assigns variables one by one. TensorFlow keeps several copies of all of it,
-and they are there before the weights are, when a version is staged beside one that serves.
+A SavedModel has many operations that serving never runs: they save it again, or read and assign
+variables one by one. TensorFlow keeps several copies of the graph. A version that is staged beside
+a serving one takes that memory early, before its weights are loaded.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ from typing import Any
 
 from workbench.server.worker.composites import flattened
 
-# What a load runs. A graph with other collections (TensorFlow 1's) may be read by name in ways that
-# cannot be seen here.
+# A load runs these. Other collections (TensorFlow 1's) may be read by name in unknown ways.
 _MAIN_OPS = frozenset({"saved_model_main_op", "legacy_init_op"})
 
 
 def for_serving(meta_graph: Any) -> Any:
     """A `MetaGraphDef` that serves as `meta_graph` does, without what serving does not reach.
 
-    Kept are the signatures' inputs and outputs, the restoring of variables, the initialising, the
-    assets, and all nodes and functions that these need. Where something in it cannot be followed,
-    `meta_graph` itself is returned; else it is taken apart, as two large graphs are too many.
+    It keeps the signatures' inputs and outputs, restoring, initialisation and assets, and all nodes
+    and functions that these need. If something cannot be followed, `meta_graph` itself is returned;
+    otherwise `meta_graph` loses its graph, because two large graphs would take too much memory.
     """
     roots = _roots(meta_graph)
     if roots is None:

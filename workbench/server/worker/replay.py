@@ -84,8 +84,8 @@ def warm_up(model: LoadedModel, path: str, iterations: int, progress: Progress) 
                 )
     except Exception as error:
         failure = error if isinstance(error, ServingError) else _failure(error)
-        told = {"path": file, "records": records, "micros": _micros_since(started)}
-        progress("warmup_failed", {**told, "code": failure.code.name})
+        about = {"path": file, "records": records, "micros": _micros_since(started)}
+        progress("warmup_failed", {**about, "code": failure.code.name})
         raise failure from error
     progress(
         "warmup_finished", {"path": file, "records": records, "micros": _micros_since(started)}

@@ -968,7 +968,7 @@ def test_what_serves_goes_on_where_its_folder_became_empty(server: Server, tmp_p
         assert model.warnings == [
             f"No versions of servable m found under base path {base}. Did you forget to name your "
             "leaf directory as a number (eg. '/1/')?",
-            "The folder of m is empty, and its versions go on being served. Remove the model, or "
+            "The folder of m is empty, and its versions are still served. Remove the model, or "
             "set servable_versions_always_present to false, to unload them.",
         ]
         assert model.ready is one

@@ -81,7 +81,7 @@ def test_a_run_for_which_nobody_waits_any_more_is_ended(server: Server, tmp_path
         await server.until(lambda: served.worker is not stuck, "the worker was ended")
         (hung,) = [event for event in server.events(first) if event.kind == "worker_hung"]
         assert hung.data is not None
-        assert hung.data["reason"].endswith("already, and nobody waits for it")
+        assert hung.data["reason"].endswith(", and no request waits for it")
         assert (await server.predict("m", long_run(0.01)))["y"].tolist() == [1.0]
 
     server.run(test())

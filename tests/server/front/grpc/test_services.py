@@ -110,8 +110,8 @@ def test_predict(client: Client) -> None:
 @pytest.mark.parametrize(
     ("request_bytes", "code", "text"),
     [
-        (b"\x0a\x05", Code.INTERNAL, "The request is no PredictRequest"),
-        (field(1, b"\x0a\x05"), Code.INTERNAL, "The request is no ModelSpec"),
+        (b"\x0a\x05", Code.INTERNAL, "The request is not a valid PredictRequest"),
+        (field(1, b"\x0a\x05"), Code.INTERNAL, "The request is not a valid ModelSpec"),
         (b"", Code.INVALID_ARGUMENT, "Missing ModelSpec"),
         (field(1, b""), Code.INVALID_ARGUMENT, "ModelSpec has no name specified."),
         (field(1, field(1, b"half") + field(4, b"x")), Code.INVALID_ARGUMENT,
@@ -415,7 +415,7 @@ def test_a_large_message_is_refused_in_the_same_words(client: Client) -> None:
     refusal = client.refused(_PREDICTION + "Predict", spec("half") + broken)
     assert refusal == ServingError(Code.INVALID_ARGUMENT, "tensor parsing error: x")
     refusal = client.refused(_PREDICTION + "Predict", b"\x0a\x05" * 200_000)
-    assert refusal == ServingError(Code.INTERNAL, "The request is no PredictRequest")
+    assert refusal == ServingError(Code.INTERNAL, "The request is not a valid PredictRequest")
 
 
 def test_requests_without_a_model_spec_are_counted(client: Client) -> None:
@@ -440,7 +440,7 @@ def test_example_refusals(client: Client) -> None:
         Code.INVALID_ARGUMENT, "Input is empty."
     )
     assert client.refused(method, b"\x0a\x05") == ServingError(
-        Code.INTERNAL, "The request is no ClassificationRequest"
+        Code.INTERNAL, "The request is not a valid ClassificationRequest"
     )
 
 

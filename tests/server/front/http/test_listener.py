@@ -539,7 +539,8 @@ def test_a_connection_beyond_the_limit_is_told_so() -> None:
             await held.arrival(1)
             async with client(port) as second:
                 assert await second.to_end() == refused(
-                    b"503 Service Unavailable", b"This server has its limit of 1 connections."
+                    b"503 Service Unavailable",
+                    b"This server has reached its limit of 1 connections.",
                 )
             echo(*held.calls[0])
             assert await first.to_end() == ok(b"POST / 1", CLOSE)
@@ -598,7 +599,7 @@ def test_more_requests_than_are_taken_on_at_a_time_are_refused_at_once() -> None
             other.send(post(b"2"))
             assert await other.to_end() == refused(
                 b"503 Service Unavailable",
-                b"This server has its limit of 1 requests in progress.",
+                b"This server has reached its limit of 1 requests in progress.",
                 b"Retry-After: 1\r\n",
             )
             echo(*held.calls[0])

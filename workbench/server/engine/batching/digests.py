@@ -1,4 +1,4 @@
-"""What an input is known by where it may not be shown: its outline, and a digest of its content.
+"""Identifies an input without showing it: by its outline, and by a digest of its content.
 
 Both are made only after a worker has died; in normal service no input is ever hashed.
 """
@@ -14,7 +14,7 @@ from workbench.core.versions.poison import Outline
 from workbench.server.engine.trial.recent import size_bytes
 
 LARGE_BYTES = 2**20
-"""Inputs beyond this are hashed in a thread: some milliseconds that are not to be everybody's."""
+"""Inputs beyond this are hashed in a thread, because it takes milliseconds."""
 _DIGEST_BYTES = 8
 
 

@@ -156,7 +156,7 @@ class Runs:
         task.arrived, task.rows = now, 1
         try:
             if version.draining or version.isolated:
-                raise unavailable("The version has no time for the server's own requests")
+                raise unavailable("The version drains, or runs requests one by one after a crash")
             self._turns.enqueue(task, SOLO)
         except ServingError as error:
             answer(error)
@@ -275,7 +275,7 @@ class Runs:
     # Batches do not come back.
 
     def check_stuck(self, now: int) -> None:
-        """Report workers that are inside a run for too long, and for nobody; each once."""
+        """Report, once each, workers that are inside a run for too long while no request waits."""
         for run in list(self._running.values()):
             version = self._turns.version_of(run.queue)
             if version is None or run.worker is None or run.worker is version.stuck:

@@ -1,17 +1,9 @@
-"""The batching of `core.batching.queue`, driven by an event loop and run by workers.
+"""The batching of `core.batching.queue`, driven by one event loop without locks.
 
-Requests become tasks, which are `outstanding` until they are answered. They wait in the queues of
-their version, which take `turns` at the free executor slots; `runs` runs their batches. All of it
-happens on one loop, without locks.
-
-How requests are merged is set per model. With `batching` parameters given, exactly as
-TensorFlow Serving's `BatchingSession` does it. Without, *automatically*: only requests that
-fit together and whose signature has a batch dimension are merged, everything else runs alone,
-and when a merged batch fails, its requests are run again one by one, so that nobody suffers
-from a neighbour. Batching is then a matter of speed, never of behaviour.
-
-Requests that were in a worker when it died run one by one, however they are batched: see
-`isolation`.
+Each model sets how its requests are merged. With `batching` parameters they are merged exactly as
+in TensorFlow Serving's `BatchingSession`. Without, they are merged *automatically*: only requests
+that fit together, of signatures whose rows do not affect each other. If a merged batch fails, its
+requests run again one by one, so batching changes the speed and never the answers.
 """
 
 from __future__ import annotations

@@ -201,8 +201,7 @@ class Gpus:
                 self._contexts[pid] = held
 
     def look(self, processes: Sequence[Process]) -> tuple[list[Machine], list[Holding], list[str]]:
-        """As of the last sample: the GPUs, what our processes hold on them, and what there is to
-        say about it."""
+        """The GPUs as of the last sample, what our processes hold on them, and notes for people."""
         states = list(self._states.values())
         machines = [Machine(f"gpu:{s.gpu.number}", s.total, s.free, s.gpu.name) for s in states]
         holdings = []

@@ -63,7 +63,7 @@ class SignatureMeter:
 
 
 class BatchingMeter:
-    """What TensorFlow Serving counts of its batching sessions (`batching_session.cc`), over all
+    """The counters of TensorFlow Serving's batching sessions (`batching_session.cc`), over all
     models that have batching parameters."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What is wanted, and what is done about it: aspired versions, and the actions that follow.
+"""Aspired versions, and the actions that bring the loaded versions in line with them.
 
 The rules are pure (`core.versions.reconcile`); here they meet the versions of a server.
 """
@@ -97,7 +97,7 @@ class Decisions:
         return True
 
     def _aspire_again(self, model: Model, served: Served, found: Found | None) -> None:
-        """Want a managed version, or not any more (`found` is None)."""
+        """Aspire a managed version, or un-aspire it (`found` is None)."""
         harness = served.harness
         if harness.aspired and found is None:
             harness.aspired = False

@@ -35,7 +35,7 @@ from workbench.server.engine.workers.zygote_handle import Zygote
 
 @dataclass(frozen=True, kw_only=True)
 class ManagerOptions:
-    """What may be set when a manager is made."""
+    """The settings of a manager."""
 
     cpus: int = 1
     """CPUs that `intra_op_threads` are divided from."""
@@ -66,7 +66,7 @@ class Manager(Directory):
         options = options or ManagerOptions()
         self.events = events
         self._scheduler = scheduler
-        # Parts that call each other: these calls come later, when all are there.
+        # These parts call each other, but only once all of them exist.
         self.reservations = Reservations(
             events,
             options.gpus,
@@ -200,7 +200,7 @@ class Manager(Directory):
                     "worker_hung",
                     *served.id,
                     pid=worker.pid,
-                    reason=f"a run takes {seconds:.0f} s already, and nobody waits for it",
+                    reason=f"a run has taken {seconds:.0f} s, and no request waits for it",
                 )
                 worker.kill()
                 return

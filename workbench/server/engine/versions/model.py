@@ -1,4 +1,4 @@
-"""A model under management: its versions, and what each of them is doing."""
+"""A managed model, its versions and their state."""
 
 from __future__ import annotations
 

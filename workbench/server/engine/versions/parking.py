@@ -1,8 +1,7 @@
 """Requests of a version that crashed, kept for its next start.
 
-They were accepted, and they wait as requests wait that no version could be found for (`Model.held`,
-with its bounds). What the version's next start answers is the same version with the same files, so
-they need not be read again.
+They were accepted already. They wait in `Model.held`, within its limits, like requests that found
+no version. The next start has the same number and files, so it can answer them as they are.
 """
 
 from __future__ import annotations

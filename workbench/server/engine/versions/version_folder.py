@@ -52,7 +52,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One complete, or completely hopeless, version folder.
+    """A version folder that is complete, or damaged beyond waiting for more files.
 
     Attributes:
         path: as the model's base path names it.
@@ -192,5 +192,5 @@ def stalled(found: Found, what: Lack, seconds: float) -> Found:
 
 
 def damaged(file: str, what: str) -> ServingError:
-    """What to say of a file that is there and cannot be what it should be."""
+    """The error for a file with the wrong contents; names the likely cause and the cure."""
     return ServingError(Code.DATA_LOSS, f"{file} {what}{clue(file)}; {DAMAGED}")

@@ -158,7 +158,7 @@ class Lane(asyncio.Protocol):
             copies.run()
             self._transport.write(batch)
             return
-        # Some milliseconds, which are not to be everybody's.
+        # This takes milliseconds: not on the event loop.
         copying = asyncio.get_running_loop().run_in_executor(_copier, copies.run)
         copying.add_done_callback(lambda done: self._copied(done, batch))
 
@@ -253,7 +253,7 @@ class Worker:
         self.ended: asyncio.Future[str] = loop.create_future()
         self._staged: asyncio.Future[StageReport] = loop.create_future()
         self._loaded: asyncio.Future[LoadReport] = loop.create_future()
-        # What the next failure is the failure of.
+        # Gets the next failure.
         self._awaited: asyncio.Future[StageReport] | asyncio.Future[LoadReport] = self._loaded
         self.on_first_run: Callable[[float], None] | None = None
         self._progress: Progress = lambda kind, data: None

@@ -335,7 +335,9 @@ class CodecProcess:
                 )
         except OSError as error:
             ours.close()
-            raise unavailable(f"No process to convert a large body: {error}.") from None
+            raise unavailable(
+                f"The process that converts large bodies cannot be started: {error}."
+            ) from None
         self._channel = Channel(ours, self._job_timeout_s)
         return self._channel
 

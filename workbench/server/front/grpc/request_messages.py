@@ -33,7 +33,7 @@ class ModelSpec(NamedTuple):
 
 
 NO_SPEC = ModelSpec("")
-"""Stands for the spec that a request lacks: it is refused, and counted without a model's name."""
+"""Stands for the spec that a request lacks: it is refused, and counted under no model."""
 
 
 def parse(name: str, data: bytes) -> Any:
@@ -46,7 +46,7 @@ def parse(name: str, data: bytes) -> Any:
 
 def unreadable(name: str) -> ServingError:
     """The refusal of bytes that are not the message `name`."""
-    return ServingError(Code.INTERNAL, f"The request is no {name}")
+    return ServingError(Code.INTERNAL, f"The request is not a valid {name}")
 
 
 def read_predict(request: bytes) -> tuple[bytes | None, dict[str, bytes], list[str]]:
@@ -103,7 +103,7 @@ def write_spec(name: str, version: int, signature: str) -> bytes:
 
 
 def spec_of(request: Any) -> ModelSpec:
-    """That of a request; raises a ServingError, INVALID_ARGUMENT, where it has none."""
+    """The `ModelSpec` of a request; raises INVALID_ARGUMENT if it has none."""
     if not request.HasField("model_spec"):
         raise invalid_argument("Missing ModelSpec")
     return to_spec(request.model_spec)

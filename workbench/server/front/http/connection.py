@@ -90,7 +90,7 @@ class Connection(RequestReader, asyncio.Protocol):
         server.connections.add(self)
         limit = server.limits.max_connections
         if len(server.connections) > limit and not server.make_room(self):
-            self._refuse(Refusal(503, f"This server has its limit of {limit} connections."))
+            self._refuse(Refusal(503, f"This server has reached its limit of {limit} connections."))
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:

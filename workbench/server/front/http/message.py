@@ -106,7 +106,7 @@ class Reply:
         size: int = 0,
     ) -> None:
         """Made by the connection; `persistence` is the header line that an HTTP/1.0 client
-        needs to be told that its connection stays open. `admission` counts it, with a body of
+        needs to see that its connection stays open. `admission` counts it, with a body of
         `size` bytes, until it is answered."""
         self._admission = admission
         self._size = size

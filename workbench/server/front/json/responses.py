@@ -1,8 +1,8 @@
 """Tensors into REST answers.
 
 orjson writes finite numbers straight from the tensor's memory, in the fewest digits that give
-the same number back in its own dtype. White space and digits so differ from TensorFlow Serving's
-PrettyWriter; the values do not. What orjson cannot write as TensorFlow Serving does (NaN and
+the same number back in its own dtype. So white space and digits differ from TensorFlow Serving's
+PrettyWriter, and the values do not. What orjson cannot write as TensorFlow Serving does (NaN and
 Infinity as bare tokens, text that is not UTF-8) is put in as ready-made fragments.
 """
 

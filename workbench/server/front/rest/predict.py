@@ -66,18 +66,18 @@ def predict(front: RestFront, asked: Route, request: Request, reply: CountedRepl
 async def _predict_large(
     front: RestFront, asked: Route, target: Target, spool: Spool, reply: CountedReply
 ) -> None:
-    """The same with a large body: decoded in another process."""
+    """Answer a request whose large body is decoded in another process."""
     known: Mapping[str, Signature] | ServingError
     try:
         known = target.find().signatures
     except ServingError as error:
-        # Told only where TensorFlow Serving would tell it: after the body was parsed.
+        # Raised only after the body was parsed, as in TensorFlow Serving.
         known = error
     try:
         left = front.seconds_left(reply)
         decoded = await front.codec.decode_predict(spool, known, left)
     except ServingError as error:
-        # The one that was sent there comes back without what only this process knows of it.
+        # The error that was sent there comes back without its details.
         if isinstance(known, ServingError) and error == known:
             raise known from None
         raise

@@ -52,8 +52,8 @@ ONE = Dimension(1)
 
 
 def is_rows(dimension: Dimension) -> bool:
-    """Whether this is the number of rows, or will be seen not to be when the batch is answered: the
-    server looks whether there are as many rows of answers as were asked."""
+    """Whether this is the number of rows. With a `share` it may not be, but the server compares the
+    number of rows in each answer with that of the batch."""
     others = [symbol for symbol in dimension.symbols if not symbol.startswith(_SHARE)]
     return dimension.number == 1 and others == [ROWS_SYMBOL]
 

@@ -1,5 +1,6 @@
-"""Which operations computing some tensors runs: those behind them, and those in all functions that
-may be called on the way. Functions are looked at whole, as all that has an effect in them runs."""
+"""Finds the operations that run when some tensors are computed: those behind them, and those of all
+functions that may be called on the way. All operations of a function count, because those with an
+effect run whatever is fetched."""
 
 from __future__ import annotations
 
@@ -24,8 +25,7 @@ _WITHOUT_EFFECT = frozenset({
     "SimpleMLInferenceOpWithHandle", "FIFOQueueV2", "PaddingFIFOQueueV2", "RandomShuffleQueueV2",
     "IteratorV2", "OneShotIterator", "CudnnRNN", "CudnnRNNV2", "CudnnRNNV3", "Abort",
 })
-# What an operation needs that no SavedModel has: another that fills what it reads, or nothing that
-# there could be (None).
+# Operations that cannot run in a SavedModel unless another one is there (None: never), and why.
 _LACKING: dict[str, tuple[str | None, str]] = {
     **dict.fromkeys(
         ("EagerPyFunc", "PyFunc", "PyFuncStateless"),
@@ -65,7 +65,7 @@ class Reach:
         self._run = list(run)
 
     def of(self, tensors: Iterable[str]) -> Reached:
-        """What computing `tensors` (names of nodes) does besides."""
+        """The side effects of computing `tensors` (names of nodes)."""
         found = Reached()
         for node in self._behind(tensors):
             found = self._look(node, found)

@@ -1,7 +1,7 @@
-"""Evaluating a graph, and the functions that it calls, on abstract values.
+"""Evaluates a graph, and the functions that it calls, on abstract values.
 
-Nothing is evaluated that the wanted tensors do not need: what is mixed and then only checked, or
-thrown away, does no harm.
+Only what the wanted tensors need is evaluated, so a mixed tensor that is only checked, or
+discarded, does no harm.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Operation:
         return free(self.shape(output))
 
     def rows(self, axis: int, shape: Shape | None) -> Value:
-        """Rows along an axis; of other dimensions that are not known, what was saved is taken."""
+        """Rows along an axis; other dimensions that are unknown are those saved with the graph."""
         declared = self.declared()
         if shape is not None and declared is not None and len(declared) == len(shape):
             shape = tuple(
@@ -104,7 +104,7 @@ class Body:
     def __init__(self, nodes: Sequence[Any]) -> None:
         self.nodes = {node.name: node for node in nodes}
         self.has_old_loops = any(node.op in _OLD_LOOPS for node in nodes)
-        # What decides TensorFlow 1's conditions: a branch without inputs hangs on it unseen.
+        # The conditions of TensorFlow 1: a branch without inputs depends on them too.
         self.choices = [node.input[1] for node in nodes if node.op in ("Switch", "RefSwitch")]
 
 
@@ -163,7 +163,7 @@ class Walk:
         if results is None:
             known = {a: [v] for a, v in zip(function.arguments, arguments, strict=False)}
             results = self._evaluate(function, function.results, known, operation.depth + 1)
-            # What is not known about a call is not known to be the same as about another.
+            # Unknown sizes of one call need not equal those of another: such results are not kept.
             if set().union(*map(marks, results)) <= set().union(*map(marks, arguments)):
                 self._results[key] = results
         return results

@@ -57,8 +57,8 @@ def _worth_another(error: ServingError) -> bool:
 
 
 def as_serving_error(error: Exception) -> ServingError:
-    """Any exception of a load as a ServingError: even one that nobody foresaw must not leave the
-    version loading for ever."""
+    """Any exception of a load as a ServingError, so an unforeseen one does not leave the version
+    loading for ever."""
     if isinstance(error, ServingError):
         return error
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _SCARCE):

@@ -1,5 +1,5 @@
-"""Operations that arrange elements anew. What matters is where the axis of the rows comes to lie,
-and that no element of one row comes into the place of another."""
+"""Operations that rearrange elements. Rows stay apart if their axis can be followed, and no element
+of one row moves into another."""
 
 from __future__ import annotations
 

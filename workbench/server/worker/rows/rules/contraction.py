@@ -1,4 +1,4 @@
-"""Products of tensors, and operations on images: the batch is what no sum runs over."""
+"""Products of tensors, and operations on images: rows stay apart if no sum runs over them."""
 
 from __future__ import annotations
 

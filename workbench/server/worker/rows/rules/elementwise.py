@@ -1,5 +1,5 @@
-"""Operations on each element by itself, with broadcasting: rows stay rows where they meet their
-own kind, or what all rows share."""
+"""Operations on each element by itself, with broadcasting: rows stay apart if they are combined
+with the same rows, or with values that all rows share."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def cast(operation: Operation) -> Value:
 
 @rule(_ARITHMETIC, content=True, tolerant=True)
 def arithmetic(operation: Operation) -> Value:
-    """Also on sizes, of which others are reshaped, and on the numbers of a loop."""
+    """Element by element; also on sizes, and on the counter of a loop."""
     one, other = operation.inputs
     kinds = {one.kind, other.kind}
     if Kind.MIXED in kinds:

@@ -1,5 +1,4 @@
-"""Operations along some axes: reductions, and what runs along one axis. Rows stay apart where that
-is not the axis of the rows."""
+"""Operations along some axes, such as reductions. Rows stay apart if theirs is not among them."""
 
 from __future__ import annotations
 
@@ -49,7 +48,7 @@ def _of_numbers(operation: Operation, value: Value, over: Value) -> Value | None
 
 @rule("Softmax LogSoftmax TopK TopKV2 NthElement")
 def along_the_last(operation: Operation) -> Value:
-    """Along the last axis; another input is how many."""
+    """Rows stay apart unless theirs is the last axis; another input says how many are taken."""
     value = operation.inputs[0]
     if not all(other.is_free for other in operation.inputs[1:]):
         return operation.unproven("how much it takes depends on the request")

@@ -1,5 +1,5 @@
-"""Small tensors of whole numbers: constants, sizes, and what is computed of them. They say how
-other tensors are reshaped, so they are known element by element."""
+"""Small tensors of integers: constants, sizes, and results computed from them. They say how other
+tensors are reshaped, so their elements are followed one by one."""
 
 from __future__ import annotations
 
