@@ -180,7 +180,7 @@ class Isolation:
         return True
 
     def diverts(self, part: Part[Task]) -> bool:
-        """Whether a request that waited in a queue, and is to be run now, is handled here."""
+        """Whether a queued request, about to be run, is handled here."""
         task = part.task
         if part.size != part.total or not self._is_like_a_suspect(task):
             return False

@@ -118,7 +118,7 @@ class Outstanding:
                 part.task.inputs = {}
 
     def keep_lost(self, tasks: list[Task]) -> None:
-        """A worker died with these requests: whoever examines the crash frees their inputs."""
+        """A worker died with these requests: `isolation` frees their inputs after examining it."""
         self._late.difference_update(tasks)
 
 

@@ -50,8 +50,8 @@ class Runs:
     Args:
         pump: runs the batches that are due, now.
         wake: the same, in the loop's next turn.
-        on_stuck: called with a worker that is inside a run for which nobody waits any more, and the
-            seconds that it is.
+        on_stuck: called with a worker whose run no request waits for any more, and its seconds so
+            far.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class Runs:
             )
             self._running[lane] = run
         except Exception as error:
-            # Even an error that nobody foresaw: a slot that is not given back is lost for ever.
+            # Unforeseen errors too: a slot that is not given back is lost for ever.
             self._turns.slots.finished(queue)
             if not isinstance(error, ServingError):
                 error = ServingError(Code.INTERNAL, repr(error))

@@ -27,7 +27,6 @@ from workbench.server.engine.batching.tasks import (
     now_micros,
 )
 from workbench.server.engine.batching.turns import Turns
-from workbench.server.engine.telemetry.meters import BatchingMeter
 from workbench.server.engine.trial.recent import size_bytes
 from workbench.server.engine.workers.worker_handle import Worker
 
@@ -55,9 +54,10 @@ class BatchScheduler:
             wake=self._wake,
             on_stuck=lambda worker, seconds: self.on_stuck(worker, seconds),
         )
+        self.batching = self._runs.meter
+        """Counts the batches of versions with batching parameters."""
         self.on_stuck: Callable[[Worker, float], None] = lambda worker, seconds: None
-        """Called with a worker that is inside a run for which nobody waits any more, and the
-        seconds that it is."""
+        """Called with a worker whose run no request waits for any more, and its seconds so far."""
         self._pump_due = False
         self._alarm = Alarm(self._loop, self._pump)
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
@@ -76,11 +76,6 @@ class BatchScheduler:
     def outstanding(self) -> int:
         """How many requests are accepted and not answered."""
         return len(self._outstanding)
-
-    @property
-    def batching(self) -> BatchingMeter:
-        """What is counted of the batches of versions with batching parameters."""
-        return self._runs.meter
 
     def close(self) -> None:
         """Stop the timers; what waits is not answered any more."""

@@ -149,11 +149,6 @@ class Gpus:
         self._known.wait(seconds)
         return [state.gpu for state in self._states.values()]
 
-    def free(self, index: int) -> int | None:
-        """Free bytes of a GPU at the last look; None where there is no such GPU."""
-        state = self._states.get(index)
-        return None if state is None else state.free
-
     def sample(self) -> None:
         """Look at every GPU; to be called from one thread alone, like `catch_up`."""
         if self._nvml is None:

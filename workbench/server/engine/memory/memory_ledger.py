@@ -146,7 +146,8 @@ class MemoryLedger:
         self._last: dict[int, _Last] = {}
         self._everything_due = 0.0
         self._failed: str | None = None
-        self._account: Account | None = None
+        self.latest: Account | None = None
+        """The whole ledger as of the last second; None before the first."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="memory-ledger", daemon=True)
 
@@ -197,11 +198,6 @@ class MemoryLedger:
         """The whole ledger now, with exact readings. Blocks for milliseconds."""
         return self._reconciled(self.measure())
 
-    @property
-    def latest(self) -> Account | None:
-        """The whole ledger as of the last second; None before the first."""
-        return self._account
-
     def _reconciled(self, samples: Sequence[Sample]) -> Account:
         machines = [read_machine()]
         holdings = [_holding(sample) for sample in samples]
@@ -234,7 +230,7 @@ class MemoryLedger:
                     tick_due = now + TICK_SECONDS
                     self._gpus.sample()
                     samples = self._tick(now)
-                    self._account = self._reconciled(samples)
+                    self.latest = self._reconciled(samples)
                     self._on_tick(samples)
                 elif self._fine():
                     if now >= workers_due:

@@ -105,8 +105,8 @@ class Traffic:
             self._dots.add(now, micros, version, int(code), 1)
 
     def seconds(self, since: float) -> list[list[Any]]:
-        """What happened in each second that ended after `since` (monotonic seconds); the present
-        one as far as it has come."""
+        """What happened in each second that ended after `since` (monotonic seconds); the
+        current one so far."""
         return [s.to_json() for s in _newest(self._slices, lambda s: s.second + 1 > since)]
 
     def dots(self, since: float) -> list[list[Any]]:

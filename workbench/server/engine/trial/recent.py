@@ -35,7 +35,7 @@ class Recent:
         self._next_at: dict[str, int] = {}
 
     def is_due(self, now: int, signature: str) -> bool:
-        """Whether the next one is to be kept; `now` is in monotonic microseconds."""
+        """Whether to keep the next request; `now` is in monotonic microseconds."""
         return now >= self._next_at.get(signature, 0)
 
     def keep(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from workbench.core.events import EventLog
 from workbench.core.status import ServingError
@@ -18,34 +17,16 @@ from workbench.core.versions.states import Harness, HarnessState, ServableId
 from workbench.server.engine.memory.reservations import is_refused
 from workbench.server.engine.versions import setting_aside
 from workbench.server.engine.versions.directory import Directory, is_worth_waiting, view_of
+from workbench.server.engine.versions.life.lifecycle import Lifecycle
 from workbench.server.engine.versions.model import Model, Served
 from workbench.server.engine.versions.version_folder import Found
-
-
-class Execution(Protocol):
-    """Begins the actions; each goes on in the background (`Lifecycle`)."""
-
-    def load(self, model: Model, served: Served, /) -> None:
-        """Load a version, or finish the load of one that is staged."""
-
-    def stage(self, model: Model, served: Served, /) -> None:
-        """Prepare a version, up to but without its weights."""
-
-    def unload(self, model: Model, served: Served, /) -> None:
-        """Send a version no new requests, drain it, and end its process."""
-
-    def cancel(self, model: Model, served: Served, /) -> None:
-        """Give up a version that has never served."""
-
-    def refuse(self, model: Model, served: Served, error: ServingError | None, /) -> None:
-        """Fail a version; without an error, because its files are damaged."""
 
 
 class Decisions:
     """Keeps the versions of each model in line with what its folder wants.
 
     Args:
-        execution: carries out what is decided.
+        execution: begins the actions; each goes on in the background.
         refusal: why there is no memory to load a version now; None if there is.
         report_state: logs the state of a version.
         look_again: has a model's folder looked at again.
@@ -55,7 +36,7 @@ class Decisions:
         self,
         events: EventLog,
         directory: Directory,
-        execution: Execution,
+        execution: Lifecycle,
         *,
         refusal: Callable[[Model, Served], ServingError | None],
         report_state: Callable[[Served], None],

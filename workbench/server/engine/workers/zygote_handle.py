@@ -178,7 +178,7 @@ class Zygote:
         try:
             self.start()
         except OSError as error:
-            # No descriptor or no process is to be had now; that may pass.
+            # File descriptors or processes have run out; that may pass.
             self._failure = f"{error.strerror} (starting the zygote)"
             return False
         return True
