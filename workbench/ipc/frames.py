@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from workbench.formats.dtypes import STRING, dtype_name, numpy_dtype
+from workbench.formats.dtypes import STRING, dtype_name, numpy_dtype, string_array
 from workbench.ipc.regions import Region
 
 Tensors = dict[str, np.ndarray]
@@ -156,9 +156,7 @@ def _unpack_strings(data: memoryview, shape: Sequence[int]) -> np.ndarray:
     for length in lengths:
         strings.append(data[at : at + length].tobytes())
         at += length
-    array = np.empty(count, object)
-    array[:] = strings
-    return array.reshape(shape)
+    return string_array(strings).reshape(shape)
 
 
 def frame(header: Mapping[str, Any], payload: bytes = b"") -> bytes:

@@ -24,6 +24,7 @@ import numpy as np
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.formats.dtypes import dtype_name
+from workbench.formats.saved_model.saved_model_file import GRAPH_FILES
 from workbench.formats.saved_model.version_record import read_record
 from workbench.formats.wire.protobuf import field
 from workbench.ipc.frames import Tensors
@@ -403,7 +404,7 @@ def translate(error: Exception) -> ServingError:
 def _check_is_saved_model(path: str) -> None:
     """Refuse other folders, with the texts of TensorFlow Serving's loader."""
     present = set(os.listdir(path)) if os.path.isdir(path) else set()
-    if present & {"saved_model.pb", "saved_model.pbtxt"}:
+    if present & set(GRAPH_FILES):
         return
     if "export.meta" in present:
         raise ServingError(Code.UNIMPLEMENTED, "Session Bundle is deprecated and removed.")

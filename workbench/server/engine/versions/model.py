@@ -250,7 +250,7 @@ class Model:
     def predecessor(self, served: Served) -> Mapping[str, Signature]:
         """The signatures of the version that a client may have asked before this one."""
         earlier = [self.ready] if self.ready is not None else list(self.ended.values())
-        for other in reversed([s for s in earlier if s is not None]):
+        for other in reversed(earlier):
             if other is not served and other.report is not None:
                 return other.report.signatures
         return {}

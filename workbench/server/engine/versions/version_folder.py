@@ -22,12 +22,12 @@ from workbench.formats.saved_model.checkpoint_index import missing_data, require
 from workbench.formats.saved_model.damage import DAMAGED, clue
 from workbench.formats.saved_model.lack import Lack, incomplete, missing
 from workbench.formats.saved_model.saved_model_file import (
+    GRAPH_FILES,
     NotSavedModel,
     TruncatedFile,
     read_outline,
 )
 
-GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")
 _NOT_OF_THE_MODEL = ("assets.extra" + os.sep, "batching_params.pbtxt")
 """Files that do not change what a version answers."""
 _RESERVED = ".."

@@ -37,6 +37,7 @@ import numpy as np
 
 from workbench.core.signature import Signature
 from workbench.core.status import Code, ServingError, invalid_argument
+from workbench.formats.dtypes import string_array
 from workbench.ipc import frames
 from workbench.ipc.channel import Channel
 from workbench.ipc.low_priority import LOWEST
@@ -131,13 +132,8 @@ def _examples(message: Message, body: Region) -> tuple[Message, Region]:
     from workbench.server.front.json.requests import decode_examples
 
     request = decode_examples(body.view(0, message["size"]), message["method"])
-    examples = np.empty(len(request.examples), object)
-    examples[:] = request.examples
-    descriptions, tensors = pack({"examples": examples})
-    return {
-        "tensors": descriptions,
-        "signature_name": request.signature_name,
-    }, tensors
+    descriptions, tensors = pack({"examples": string_array(request.examples)})
+    return {"tensors": descriptions, "signature_name": request.signature_name}, tensors
 
 
 def _encode(message: Message, tensors: Region) -> tuple[Message, Spool]:

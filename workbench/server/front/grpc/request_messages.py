@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 
 from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.core.status import Code, ServingError, invalid_argument
+from workbench.formats.dtypes import string_array
 from workbench.formats.signature_checks import classification, regression
 from workbench.formats.wire.messages import message_class
 from workbench.formats.wire.protobuf import field, fields
@@ -130,9 +131,7 @@ def examples_of(message: Any) -> np.ndarray:
         values = list(message.example_list.examples)
     if not values:
         raise invalid_argument("Input is empty.")
-    examples = np.empty(len(values), object)
-    examples[:] = values
-    return examples
+    return string_array(values)
 
 
 def fill_spec(message: Any, spec: ModelSpec, served: Served) -> None:

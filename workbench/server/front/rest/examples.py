@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from workbench.core.status import ServingError
+from workbench.formats.dtypes import string_array
 from workbench.formats.signature_checks import classification, examples_signature, regression
 from workbench.ipc.frames import Tensors
 from workbench.server.front.codec.codec_process import tensor_bytes
@@ -53,8 +54,7 @@ def _run_decoded(
     served = target.find()
     name = decoded.signature_name
     outputs = examples_signature(served.signatures, name, asked.action, front.check_method_names)
-    examples = np.empty(len(decoded.examples), object)
-    examples[:] = decoded.examples
+    examples = string_array(decoded.examples)
     answer = _ExamplesAnswer(reply, target, _method(asked), len(examples), front)
     front.submit(target, name, {"inputs": examples}, outputs, answer)
 
