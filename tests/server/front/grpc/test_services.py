@@ -29,13 +29,15 @@ _WAIT_SECONDS = 60.0
 class Client:
     """Calls methods with messages."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, tensor_content: bool = False) -> None:
         self.server = server
         manager, scheduler = server.core.manager, server.core.scheduler
         self.metrics = Metrics(manager, scheduler)
         self.changes = 0
         reloader = Reloader(manager, self._changed, {"load_retry_seconds": 0.0})
-        self._methods = grpc_methods(manager, scheduler, reloader, self.metrics)
+        self._methods = grpc_methods(
+            manager, scheduler, reloader, self.metrics, tensor_content=tensor_content
+        )
 
     def _changed(self) -> None:
         self.changes += 1
@@ -152,7 +154,7 @@ def test_a_caller_that_goes_away_is_forgotten(client: Client, tmp_path: Path) ->
     request = spec("slow") + encode_tensors(2, inputs)
 
     async def give_up() -> None:
-        method = client._service.methods[_PREDICTION + "Predict"]
+        method = client._methods[_PREDICTION + "Predict"]
         calls = [asyncio.ensure_future(method(request, None)) for _ in range(4)]
         await server.until(
             lambda: server.core.scheduler.outstanding == 4, "four requests are in progress"
@@ -362,8 +364,7 @@ def test_what_is_logged_of_a_reload(client: Client, tmp_path: Path) -> None:
 
 
 def test_answers_in_tensor_content(client: Client) -> None:
-    service = client._service
-    service._tensor_content = True
+    client = Client(client.server, tensor_content=True)
     tensors, answered = client.predict(spec("half"), {"x": floats(1, 2)})
     assert {name: array.tolist() for name, array in tensors.items()} == {"y": [2.5, 3.0]}
     assert answered == full_spec("half", 1)
