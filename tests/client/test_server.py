@@ -476,8 +476,10 @@ def test_its_memory_by_kind(live: wb.Server) -> None:
         "shared regions", "shared runtime", "runtime", "weights", "activations",
     ]  # fmt: skip
     size = dict(zip(worker["kind"], worker["bytes"], strict=True))
-    # TensorFlow itself is the most of it, and no activation.
-    assert size["shared runtime"] > 2 * size["activations"]
+    # TensorFlow itself takes hundreds of megabytes (shared with every process that has imported it):
+    # none of them is an activation.
+    assert size["shared runtime"] > 0
+    assert size["activations"] < 64 * 2**20
     rest = frame[frame["owner"] == "machine"]
     assert rest["kind"].tolist() == ["unattributed", "reserved", "free"]
     assert set(frame["how"]) == {"measured", "estimated"}

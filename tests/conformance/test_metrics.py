@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.server.front.conftest import Answer, Planes, catalog, planes  # noqa: F401
+from tests.server.conftest import Answer, Planes, catalog, planes  # noqa: F401
 from tests.servers import Server
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.formats.config_files import METRICS_PATH

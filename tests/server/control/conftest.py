@@ -1,3 +1,3 @@
 """The control plane is asked through the same planes as the data plane."""
 
-from tests.server.front.conftest import catalog, planes  # noqa: F401
+from tests.server.conftest import catalog, planes  # noqa: F401

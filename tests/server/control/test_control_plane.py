@@ -20,7 +20,7 @@ import tornado.netutil
 import tornado.simple_httpclient
 import tornado.websocket
 
-from tests.server.front.conftest import Planes
+from tests.server.conftest import Planes
 from tests.servers import Server
 
 

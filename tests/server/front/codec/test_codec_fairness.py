@@ -11,8 +11,8 @@ import numpy as np
 import psutil
 import pytest
 
+from tests.server.conftest import Planes
 from tests.server.front.codec.codecs import run, spooled
-from tests.server.front.conftest import Planes
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import Code, ServingError
 from workbench.ipc.regions import Region

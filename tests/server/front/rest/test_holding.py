@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.server.front.conftest import Answer, Planes
+from tests.server.conftest import Answer, Planes
 from tests.server.front.grpc.test_services import Client
 from tests.servers import Server
 from workbench.core.status import Code, ServingError

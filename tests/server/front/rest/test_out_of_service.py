@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.server.conftest import Answer, Planes
 from tests.server.engine.versions.test_setting_aside import kill, ready
-from tests.server.front.conftest import Answer, Planes
 from tests.server.front.grpc.test_services import _MODEL, Client
 from tests.servers import Server
 from workbench.core.status import Code, ServingError, unavailable

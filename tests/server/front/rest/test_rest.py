@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 
-from tests.server.front.conftest import TOKEN, Planes
+from tests.server.conftest import TOKEN, Planes
 from tests.servers import Server
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.signature import Signature, TensorInfo
