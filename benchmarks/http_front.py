@@ -23,7 +23,8 @@ import httptools
 import uvloop
 
 from workbench.server.front.access import LOOPBACK_HOSTS, AccessPolicy
-from workbench.server.front.http.listener import HttpServer, Reply, Request
+from workbench.server.front.http.listener import HttpServer
+from workbench.server.front.http.message import Reply, Request
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 ANSWER = b'{\n    "predictions": [2.5, 3.0, 4.5\n    ]\n}'

@@ -32,7 +32,8 @@ import uvloop
 from workbench.core.versions.version_policy import VersionPolicy
 from workbench.server.engine.engine import ServerCore
 from workbench.server.engine.versions.model import ModelConfig
-from workbench.server.front.http.listener import HttpServer, Reply, Request
+from workbench.server.front.http.listener import HttpServer
+from workbench.server.front.http.message import Reply, Request
 
 SIZES = (784, 300, 100, 10)
 WEIGHTS = 6, 16 * 2**20

@@ -87,9 +87,9 @@ def test_a_package_that_the_server_has_not(
         load(text)
     assert refused.value == ServingError(
         Code.FAILED_PRECONDITION,
-        "Version 1 of text did not load: The TensorFlow operations of package 'no_such_package' "
-        f"are needed, which the server's Python ({sys.executable}) cannot import: No module named "
-        "'no_such_package'; install the package there",
+        "Version 1 of text did not load: The model needs the operations of package "
+        f"'no_such_package', which the server's Python ({sys.executable}) cannot import: No module "
+        "named 'no_such_package'; install the package there",
     )
 
 

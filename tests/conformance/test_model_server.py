@@ -333,7 +333,7 @@ def test_a_folder_that_became_empty(half: Path, start: Start, kept: bool) -> Non
     shutil.rmtree(half / "1")
     server.wait_for("No versions of servable default found under base path")
     if kept:
-        server.wait_for("The folder of default is empty, and its versions go on being served.")
+        server.wait_for("The folder of default is empty, and its versions are still served.")
     else:
         server.wait_for("Done unloading servable version {name: default version: 1}")
     status, _ = server.rest("/v1/models/default:predict", '{"instances": [2.0]}')

@@ -17,7 +17,6 @@ from workbench.formats.config_files import (
     read_batching_parameters,
     read_metrics_path,
     read_text_proto,
-    write_batching_parameters,
 )
 from workbench.formats.wire.messages import message_class
 
@@ -101,7 +100,7 @@ def test_a_custom_configuration_is_refused() -> None:
     )
 
 
-def test_batching_parameters_there_and_back(tmp_path: Path) -> None:
+def test_batching_parameters(tmp_path: Path) -> None:
     file = tmp_path / "batching.txt"
     file.write_text("")
     assert read_batching_parameters(file) == BatchingParameters()
@@ -115,10 +114,14 @@ def test_batching_parameters_there_and_back(tmp_path: Path) -> None:
         enable_large_batch_splitting=True,
         max_execution_batch_size=64,
     )
-    file.write_text(write_batching_parameters(everything) + 'thread_pool_name { value: "x" }')
+    file.write_text(
+        "max_batch_size { value: 128 } batch_timeout_micros { value: 0 } "
+        "max_enqueued_batches { value: 7 } num_batch_threads { value: 8 } "
+        "allowed_batch_sizes: [32, 128] pad_variable_length_inputs: true "
+        "enable_large_batch_splitting { value: true } max_execution_batch_size { value: 64 } "
+        'thread_pool_name { value: "x" }'
+    )
     assert read_batching_parameters(file) == everything
-    file.write_text(write_batching_parameters(BatchingParameters()))
-    assert read_batching_parameters(file) == BatchingParameters()
     file.write_text("max_batch_size { value: 2 } allowed_batch_sizes: 3")
     with pytest.raises(ServingError) as error:
         read_batching_parameters(file)

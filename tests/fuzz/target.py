@@ -26,9 +26,10 @@ from workbench.server.engine.versions.manager import Manager, ManagerOptions
 from workbench.server.front.access import LOOPBACK_HOSTS, AccessPolicy
 from workbench.server.front.codec.converter import CodecProcess
 from workbench.server.front.grpc.grpc_server import GrpcOptions, GrpcServer
-from workbench.server.front.grpc.services import GrpcService
+from workbench.server.front.grpc.services import grpc_methods
+from workbench.server.front.http.client_limits import HttpLimits
 from workbench.server.front.http.connection import Connection
-from workbench.server.front.http.listener import HttpLimits, HttpServer
+from workbench.server.front.http.listener import HttpServer
 from workbench.server.front.metrics.prometheus import Metrics
 from workbench.server.front.reload import Reloader
 from workbench.server.front.rest.rest import RestApi
@@ -98,16 +99,14 @@ class Target:
         self.other = Manager(
             core.events, core.zygote, core.scheduler, ManagerOptions(poll_seconds=3600.0)
         )
-        self.service = GrpcService(
+        self.methods = grpc_methods(
             core.manager,
             core.scheduler,
             Reloader(self.other, lambda: None, {"max_load_retries": 0}),
             Metrics(core.manager, core.scheduler),
         )
         self.socket = self.folder / "grpc.sock"
-        self.grpc = GrpcServer(
-            self.service.methods, GrpcOptions(socket_path=str(self.socket)), TOKEN
-        )
+        self.grpc = GrpcServer(self.methods, GrpcOptions(socket_path=str(self.socket)), TOKEN)
         await self.grpc.start()
 
     async def stop(self) -> None:
@@ -148,7 +147,7 @@ class Target:
 
     async def _call(self, method: str, request: bytes) -> str:
         try:
-            work = self.service.methods[method](request, None)
+            work = self.methods[method](request, None)
             await asyncio.wait_for(work, ANSWER_SECONDS)
         except ServingError as error:
             return f"{error.code.name}: {error.message}"

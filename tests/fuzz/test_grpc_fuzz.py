@@ -28,7 +28,7 @@ def allowed(method: str, said: str) -> str:
     fine = (
         code == "OK"
         or code in _ALLOWED
-        or (code == "INTERNAL" and message.startswith("The request is no "))
+        or (code == "INTERNAL" and message.startswith("The request is not a valid "))
         # A model that was asked for and cannot be had, in TensorFlow Serving's words.
         or (code == "UNKNOWN" and method.endswith("HandleReloadConfigRequest"))
     )

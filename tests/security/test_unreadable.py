@@ -20,7 +20,7 @@ from tests.security.nobody import ONLY_ROOT, SECONDS, script_of_nobody
 
 pytestmark = [pytest.mark.slow, *ONLY_ROOT]
 
-CURE = "Let user nobody, as whom the server runs, read it and enter the folders above it."
+CURE = "Let user nobody, who runs the server, read it and enter the folders above it."
 
 SCRIPT = """
 import json, os, signal, sys

@@ -8,6 +8,7 @@ which TensorFlow depends, and which is imported only when a model uses one of th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -108,6 +109,13 @@ def dtype_name(dtype: np.dtype) -> str:
         if known is not None and numpy_dtype(known.name) == dtype:
             return known.name
         raise
+
+
+def string_array(values: Sequence[bytes]) -> np.ndarray:
+    """A vector of dtype string."""
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
 
 
 def number_kind(dtype: np.dtype) -> str:

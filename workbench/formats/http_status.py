@@ -1,6 +1,6 @@
-"""HTTP's statuses as TensorFlow Serving uses them: for each canonical code, and in words.
+"""The HTTP status of each canonical code, and reason phrases, as in TensorFlow Serving.
 
-A face that needs another status for a code derives its table from `HTTP_STATUS`, and says why.
+An API that needs another status for a code derives its table from `HTTP_STATUS`, and says why.
 """
 
 from __future__ import annotations

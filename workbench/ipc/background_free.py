@@ -23,7 +23,7 @@ def let_go(thing: Any) -> None:
     try:
         _thread.submit(_nothing, thing)
     except RuntimeError:
-        pass  # the interpreter is ending, and gives everything back
+        pass  # the interpreter is ending, and frees everything
 
 
 def close(fd: int) -> None:

@@ -74,6 +74,7 @@ class Channel:
         return bool(self._ready)
 
     def close(self) -> None:
+        """Close the socket, and descriptors that came without their frame."""
         self.sock.close()
         for fd in self._fds:
             os.close(fd)
@@ -126,6 +127,7 @@ class LoopChannel:
             self._flush()
 
     def close(self) -> None:
+        """Close the socket and all descriptors in transit; may be called again."""
         if self.closed:
             return
         self.closed = True

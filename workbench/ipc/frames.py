@@ -7,6 +7,7 @@ reader builds arrays of numbers as views, without copying.
 
 from __future__ import annotations
 
+import math
 import socket
 import struct
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from workbench.formats.dtypes import STRING, dtype_name, numpy_dtype
+from workbench.formats.dtypes import STRING, dtype_name, numpy_dtype, string_array
 from workbench.ipc.regions import Region
 
 Tensors = dict[str, np.ndarray]
@@ -44,10 +45,12 @@ class Copies:
         self._jobs: list[tuple[np.ndarray, Sequence[np.ndarray]]] = []
 
     def add(self, target: np.ndarray, arrays: Sequence[np.ndarray]) -> None:
+        """Add the copy of `arrays`, joined along dimension 0, to `target`."""
         self.nbytes += target.nbytes
         self._jobs.append((target, arrays))
 
     def run(self) -> None:
+        """Copy everything into the region."""
         for target, arrays in self._jobs:
             if len(arrays) == 1:
                 target[...] = arrays[0]
@@ -146,18 +149,14 @@ def _pack_strings(arrays: Sequence[np.ndarray]) -> list[bytes]:
 
 
 def _unpack_strings(data: memoryview, shape: Sequence[int]) -> np.ndarray:
-    count = 1
-    for dim in shape:
-        count *= dim
+    count = math.prod(shape)
     lengths = np.frombuffer(data[: 4 * count], np.uint32).tolist()
     strings = []
     at = 4 * count
     for length in lengths:
         strings.append(data[at : at + length].tobytes())
         at += length
-    array = np.empty(count, object)
-    array[:] = strings
-    return array.reshape(shape)
+    return string_array(strings).reshape(shape)
 
 
 def frame(header: Mapping[str, Any], payload: bytes = b"") -> bytes:

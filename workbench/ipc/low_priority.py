@@ -43,6 +43,7 @@ class QuietThread:
         return self._executor.submit(work).result()
 
     def close(self) -> None:
+        """End the thread when its work is done, and wait for it."""
         self._executor.shutdown()
 
 
@@ -81,7 +82,7 @@ def lower_priority(niceness: int) -> None:
         os.setpriority(os.PRIO_PROCESS, thread, max(before, niceness))
 
 
-def lower_process(pid: int, niceness: int = LOWEST) -> None:
+def lower_process(pid: int) -> None:
     """Lower the priority of all threads of a process before it ends: freeing its memory takes tens
     of milliseconds, which others should not notice. Does nothing when it is gone."""
     try:
@@ -90,6 +91,6 @@ def lower_process(pid: int, niceness: int = LOWEST) -> None:
         return
     for thread in threads:
         try:
-            os.setpriority(os.PRIO_PROCESS, thread, niceness)
+            os.setpriority(os.PRIO_PROCESS, thread, LOWEST)
         except OSError:
             pass

@@ -46,6 +46,7 @@ class Alarm:
         self._callback()
 
     def close(self) -> None:
+        """Stop the timer; nothing is called afterwards."""
         if self._fd >= 0:
             self._loop.remove_reader(self._fd)
             os.close(self._fd)

@@ -49,6 +49,7 @@ class Region:
 
     @classmethod
     def create(cls, label: str) -> Region:
+        """An empty region in a new anonymous file; `label` shows up in `/proc`."""
         return cls(anonymous_file(label))
 
     def grow(self, nbytes: int) -> None:

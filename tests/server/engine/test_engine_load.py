@@ -99,11 +99,12 @@ def test_failing_requests_are_counted_by_code(server: Server, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"{}", "The body is no engine load: KeyError('inputs')"),
+        (b"{}", "The body is not a valid engine load: KeyError('inputs')"),
         (b'{"inputs": [], "callers": 1, "seconds": 1}', "An engine load needs inputs"),
         (
             b'{"inputs": ["AA=="], "callers": 1, "seconds": 1}',
-            "The body is no engine load: ValueError('the message ends within its lengths')",
+            "The body is not a valid engine load: "
+            "ValueError('the message ends within its lengths')",
         ),
     ],
 )

@@ -10,8 +10,7 @@ _HEAD_BYTES = 256
 
 
 def clue(path: str | os.PathLike[str]) -> str:
-    """What gives away how a file came to be damaged, as an addition in brackets; "" where nothing
-    does."""
+    """A hint at how a file was damaged, in brackets, to append to an error; "" if there is none."""
     try:
         with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES)

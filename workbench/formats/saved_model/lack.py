@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 CHANGING = "changing"
-"""The kind of what lacks nothing but a moment's rest."""
+"""The kind of a folder whose files are complete and were changed a moment ago."""
 
 
 class Lack(str):
     """What a folder lacks, in words.
 
     Attributes:
-        kind: the same in a word or two out of a few, for metrics.
-        stalls: whether a copy that does not go on leaves this, so that at rest it is damage.
+        kind: one of a few short names, for metrics.
+        stalls: whether an interrupted copy leaves this: it is damage once nothing changes.
     """
 
     kind: str
     stalls: bool
 
     def __new__(cls, text: str, kind: str, stalls: bool = False) -> Lack:
+        """`text` with the attributes that programs look at."""
         lack = super().__new__(cls, text)
         lack.kind, lack.stalls = kind, stalls
         return lack

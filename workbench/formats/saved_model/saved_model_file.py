@@ -14,6 +14,11 @@ from typing import BinaryIO
 
 from workbench.formats.wire.protobuf import TruncatedMessage, read_varint
 
+GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")
+"""A version has one of these in its folder."""
+WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
+"""Requests that a version answers before it becomes available, as TensorFlow Serving has it."""
+
 # Numbers of fields in `saved_model.proto` and `meta_graph.proto`.
 _META_GRAPHS = 2
 _SAVER_DEF, _ASSET_FILE_DEF = 3, 6
@@ -27,7 +32,7 @@ class TruncatedFile(ValueError):
 
 
 class NotSavedModel(ValueError):
-    """No SavedModel looks like this: what it is, only the loader can tell."""
+    """The file is not a SavedModel; only the loader can say what it is."""
 
 
 @dataclass(frozen=True, slots=True)

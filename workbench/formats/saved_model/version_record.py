@@ -41,6 +41,7 @@ class VersionRecord:
 
 
 def record_file(folder: Path) -> Path:
+    """Where the record of the version in `folder` lies, whether or not there is one."""
     return folder / "assets.extra" / "workbench.json"
 
 

@@ -1,9 +1,8 @@
-"""The control plane: JSON over a unix socket that only its user can open.
+"""Listens on the control plane's socket, with the routes of all subjects.
 
-A notebook, the command line and JupyterLab look at a server and steer it through this socket. It is
-not on the network, and needs no token: the socket's folder is the user's own.
-
-Each module below has the routes of one subject, documents them, and lists them in `ROUTES`.
+Notebooks, the command line and JupyterLab use this socket. It needs no token, because its folder
+belongs to the user. Each module below documents the routes of one subject and lists them in
+`ROUTES`.
 """
 
 from __future__ import annotations
@@ -66,6 +65,7 @@ class ControlPlane(Plane):
         self._server.add_socket(sock)
 
     async def stop(self) -> None:
+        """Stop listening, and close all connections."""
         if self._server is not None:
             self._server.stop()
             await self._server.close_all_connections()

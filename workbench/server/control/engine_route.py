@@ -2,7 +2,7 @@
 
     POST   /models/NAME/engine-load
 
-The body names the load: `inputs`, a list of requests as base64 of `ipc.frames.encode_message`;
+The body describes the load: `inputs`, a list of requests as base64 of `ipc.frames.encode_message`;
 `seconds`; `callers`, or a `schedule` (`load.arrivals.Schedule`); and optionally `signature` and
 `timeout_seconds`. The answer holds an array for each column, compressed and in base64. The load
 ends when its caller disconnects.
@@ -53,10 +53,10 @@ class _EngineLoad(Handler):
 
 
 def read_load(body: bytes) -> EngineLoad:
-    """The load that a request's body names.
+    """The load that a request's body describes.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, it names none.
+        ServingError: INVALID_ARGUMENT, it describes none.
     """
     try:
         data: Mapping[str, Any] = orjson.loads(body)
@@ -70,7 +70,7 @@ def read_load(body: bytes) -> EngineLoad:
             float(data.get("timeout_seconds", 30.0)),
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise invalid_argument(f"The body is no engine load: {error!r}") from error
+        raise invalid_argument(f"The body is not a valid engine load: {error!r}") from error
 
 
 def encode_run(run: EngineRun) -> bytes:

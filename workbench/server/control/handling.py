@@ -18,7 +18,7 @@ from workbench.server.engine.engine import ServerCore
 
 
 class Plane:
-    """What the routes look at and change.
+    """The parts of the server process that routes read and change.
 
     Args:
         describe: what the process knows of itself (name, address ...), without secrets.
@@ -43,11 +43,13 @@ class Handler(tornado.web.RequestHandler):
     """Errors as JSON with a code and a message; bodies as JSON objects."""
 
     def initialize(self, plane: Plane) -> None:
+        """Called by tornado with the arguments of the route."""
         self.plane = plane
         self.core = plane.core
         self.manager = plane.core.manager
 
     def body(self) -> dict[str, Any]:
+        """The body as a JSON object, {} for none; raises INVALID_ARGUMENT for anything else."""
         if not self.request.body:
             return {}
         try:
@@ -59,6 +61,7 @@ class Handler(tornado.web.RequestHandler):
         return data
 
     def number(self, name: str, default: float) -> float:
+        """A finite number from the query; raises INVALID_ARGUMENT for anything else."""
         text = self.get_query_argument(name, None)
         if text is None:
             return default
@@ -82,6 +85,7 @@ class Handler(tornado.web.RequestHandler):
         return int(text)
 
     def answer(self, data: Any) -> None:
+        """Answer with `data` as JSON."""
         self.set_header("Content-Type", "application/json")
         self.finish(orjson.dumps(data))
 
@@ -92,6 +96,7 @@ class Handler(tornado.web.RequestHandler):
         self.finish(body)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Answer with an error as JSON, called by tornado after any exception."""
         error = kwargs.get("exc_info", (None, None))[1]
         if isinstance(error, ServingError):
             self.set_status(HTTP_STATUS[error.code])
@@ -103,5 +108,6 @@ class Handler(tornado.web.RequestHandler):
             self.answer({"code": "INTERNAL", "error": "Internal error; see the server's log"})
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Log what is not an answer to the client."""
         if not isinstance(value, ServingError):
             super().log_exception(typ, value, tb)

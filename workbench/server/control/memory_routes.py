@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from workbench.core.status import invalid_argument
+from workbench.formats.saved_model.saved_model_file import GRAPH_FILES
 from workbench.server.control.handling import Handler
 from workbench.server.engine.memory.memory_ledger import Sample
 
@@ -70,9 +71,7 @@ class _Fit(Handler):
 
 
 def _is_saved_model(path: str) -> bool:
-    return any(
-        os.path.exists(os.path.join(path, name)) for name in ("saved_model.pb", "saved_model.pbtxt")
-    )
+    return any(os.path.exists(os.path.join(path, name)) for name in GRAPH_FILES)
 
 
 def _columns(samples: Sequence[Sample]) -> dict[str, list[Any]]:

@@ -19,7 +19,6 @@ from workbench.server.engine.memory.gpu import Gpus, Nvml, RealNvml
 from workbench.server.engine.memory.memory_ledger import MemoryLedger, Sample
 from workbench.server.engine.memory.process import Process
 from workbench.server.engine.memory.reservations import MemorySettings
-from workbench.server.engine.versions.life.loading import LOAD_SECONDS
 from workbench.server.engine.versions.life.shared import DRAIN_SECONDS
 from workbench.server.engine.versions.manager import Manager, ManagerOptions
 from workbench.server.engine.versions.model import Served
@@ -37,7 +36,7 @@ def schedulable_cpus() -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class CoreOptions:
-    """What may be set when a server is made."""
+    """The settings of a server's core."""
 
     num_batch_threads: int | None = None
     """Executor slots: batches that run at once. None: as many as CPUs."""
@@ -45,8 +44,6 @@ class CoreOptions:
     """Whether each version has that many slots of its own; else all share them."""
     poll_seconds: float = 1.0
     """The time between two looks at each model's folder."""
-    load_seconds: float = LOAD_SECONDS
-    """The longest time that loading a version may take."""
     read_batching: Callable[[Path], BatchingParameters] | None = None
     """Reads the batching parameters from a file in a version's folder; None: there are none."""
     nvml: Nvml | None = field(default_factory=RealNvml)
@@ -79,7 +76,6 @@ class ServerCore:
             ManagerOptions(
                 cpus=cpus,
                 poll_seconds=options.poll_seconds,
-                load_seconds=options.load_seconds,
                 read_batching=options.read_batching,
                 gpus=self.gpus,
                 memory=options.memory,
@@ -99,6 +95,7 @@ class ServerCore:
         self.extra_processes: dict[str, int | Sequence[int] | None] = {}
 
     def start(self) -> None:
+        """Start the zygote and the memory ledger."""
         self.zygote.start()
         self.ledger.start()
 

@@ -12,9 +12,10 @@ the same two names.
 from __future__ import annotations
 
 import hmac
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+
+from workbench.server.front.json.responses import encode_error
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 TOKEN_FREE_PATHS = frozenset({b"/health/live", b"/health/ready"})
@@ -41,7 +42,7 @@ class Refusal:
     @property
     def body(self) -> bytes:
         """JSON in TensorFlow Serving's layout of errors."""
-        return f'{{\n    "error": {json.dumps(self.message, ensure_ascii=False)}\n}}'.encode()
+        return encode_error(self.message)
 
 
 _NO_TOKEN = Refusal(401, NEEDS_TOKEN, (("WWW-Authenticate", "Bearer"),))

@@ -1,6 +1,6 @@
 """Limits how much a server takes on at a time, over all connections; it refuses the rest at once.
 
-A server that accepts everything answers everybody late. The limits are on requests that are
+A server that accepts everything answers every request late. The limits are on requests that are
 accepted and not yet answered, and on the bytes of their bodies.
 """
 
@@ -15,22 +15,18 @@ def retry_after(seconds: int) -> tuple[tuple[str, str], ...]:
 RETRY_AFTER = retry_after(1)
 
 
-HELD_TOO_LONG = "No version came to serve within the time of this request"
-"""The answer to a request that waited for a version until its time was over."""
+HELD_TOO_LONG = "No version became available within the time limit of this request"
+"""The error of a request that waited for a version until its deadline."""
 
 
 class Admission:
-    """Counts the requests in progress and the bytes kept for them.
-
-    Args:
-        max_requests, max_bytes: the most there may be at a time.
-    """
+    """Counts the requests in progress and the bytes kept for them."""
 
     __slots__ = ("bytes", "max_bytes", "max_requests", "refused", "requests")
 
-    def __init__(self, max_requests: int = 20_000, max_bytes: int = 2 * 2**30) -> None:
-        self.max_requests = max_requests
-        self.max_bytes = max_bytes
+    def __init__(self) -> None:
+        self.max_requests = 20_000
+        self.max_bytes = 2 * 2**30
         self.requests = 0
         self.bytes = 0
         self.refused = 0
@@ -39,7 +35,7 @@ class Admission:
         """Why a request that brings `size` bytes more is not taken on; None where it is."""
         if self.requests >= self.max_requests:
             self.refused += 1
-            return f"This server has its limit of {self.max_requests} requests in progress."
+            return f"This server has reached its limit of {self.max_requests} requests in progress."
         if size and self.bytes + size > self.max_bytes:
             self.refused += 1
             return (

@@ -111,7 +111,7 @@ def check_labels(wanted: ModelConfig, model: Model | None, for_unavailable: bool
 
 
 def _brought(config: ModelConfig) -> list[int]:
-    """The versions that a configuration brings with it, as far as the folder tells now."""
+    """The versions that a configuration brings with it, as its folder is now."""
     try:
         names = os.listdir(config.base_path)
     except OSError:

@@ -13,7 +13,7 @@ from workbench.server.engine.engine import ServerCore
 from workbench.server.front.access import LOOPBACK_HOSTS, AccessPolicy
 from workbench.server.front.codec.pool import CodecPool
 from workbench.server.front.grpc.grpc_server import GrpcOptions, GrpcServer
-from workbench.server.front.grpc.services import GrpcService
+from workbench.server.front.grpc.services import grpc_methods
 from workbench.server.front.http.client_limits import HttpLimits
 from workbench.server.front.http.listener import HttpServer
 from workbench.server.front.metrics.memory_gauges import memory_metrics
@@ -63,7 +63,7 @@ class DataPlane:
         self._reloader = Reloader(
             core.manager, on_change, options.model_defaults, options.labels_for_unavailable
         )
-        service = GrpcService(
+        methods = grpc_methods(
             core.manager,
             core.scheduler,
             self._reloader,
@@ -79,7 +79,7 @@ class DataPlane:
             options.grpc_channel_arguments,
             options.grpc_tls,
         )
-        self._grpc = GrpcServer(service.methods, grpc, options.token)
+        self._grpc = GrpcServer(methods, grpc, options.token)
         self._follower: asyncio.Task[None] | None = None
 
     async def open(self, listening: socket.socket | None) -> None:

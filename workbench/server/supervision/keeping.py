@@ -1,4 +1,4 @@
-"""What a server keeps on disk, and how it continues when the disk is full.
+"""The files that a server keeps, and how it continues when the disk is full.
 
 Events and log lines are written in the middle of changes of state, so writing them never raises:
 what cannot be written is counted, and reported once. Files that grow are bounded: the newest part
@@ -52,6 +52,7 @@ class EventsFile:
         """Events that could not be written since the last one that could."""
 
     def add(self, event: Event) -> None:
+        """Append an event; counts it as dropped where it cannot be written."""
         if self._fd < 0:
             return
         line = orjson.dumps(event.to_json(), default=str) + b"\n"
@@ -92,6 +93,7 @@ class EventsFile:
         self._fd, self._size = fd, 0
 
     def close(self) -> None:
+        """Close the file; events that follow are ignored."""
         fd, self._fd = self._fd, -1
         os.close(fd)
 
@@ -139,6 +141,7 @@ class DesiredState:
         self._unwritten: dict[str, Any] | None = None
 
     def read(self) -> dict[str, Any]:
+        """The settings on disk; {} before the first write."""
         try:
             data: dict[str, Any] = orjson.loads(self._path.read_bytes())
         except FileNotFoundError:
@@ -163,6 +166,7 @@ class DesiredState:
             self._tell(f"The server's settings have been written to {self._path}")
 
     def retry(self) -> None:
+        """Write settings that the disk did not take."""
         if self._unwritten is not None:
             self.write(self._unwritten)
 

@@ -97,17 +97,17 @@ class Server:
         gc.collect()
         gc.freeze()
         _say(self.spec.ready_fd, {"ready": {"pid": os.getpid()}})
-        idle = asyncio.get_running_loop().create_task(self._watch_idleness())
-        tracker = asyncio.get_running_loop().create_task(self._track_codec())
-        keeper = asyncio.get_running_loop().create_task(self._keep_house())
+        chores = [
+            asyncio.get_running_loop().create_task(chore)
+            for chore in (self._watch_idleness(), self._track_codec(), self._keep_house())
+        ]
         try:
             if self.options.foreground:
                 await self._open_when_loaded(listening)
             await self.ending.wait()
         finally:
-            idle.cancel()
-            tracker.cancel()
-            keeper.cancel()
+            for chore in chores:
+                chore.cancel()
             await self._stop()
 
     async def _open_when_loaded(self, listening: socket.socket | None) -> None:

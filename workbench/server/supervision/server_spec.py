@@ -11,7 +11,7 @@ from workbench.processes.lifetime import ProcessId
 from workbench.processes.server_options import ServerOptions
 
 EXIT_REFUSED = 255
-"""How a server process ends whose models cannot be loaded (TensorFlow Serving's exit code)."""
+"""The exit code of a server process whose models cannot be loaded (TensorFlow Serving's own)."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class ServerSpec:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ServerSpec:
+        """The spec that `to_bytes` wrote."""
         read = orjson.loads(data)
         read["options"] = ServerOptions.from_json(read["options"])
         for name in ("supervisor", "keeper"):

@@ -1,8 +1,8 @@
-"""Says what is wrong with a SavedModel's files, where TensorFlow's own error hides it.
+"""Finds out what is wrong with a SavedModel's files when TensorFlow's own error hides it.
 
-TensorFlow tries a second way of restoring where the first fails, and reports how that failed: "No
-variables to save" where a value is missing. So a restore that has failed is looked into once more.
-Nothing is done for files that load.
+If restoring fails, TensorFlow tries a second way and reports only how that one failed: "No
+variables to save" for a missing value. So a failed restore is examined again here. Files that load
+cost nothing.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def parsed(path: str) -> Any:
 
 @contextmanager
 def restoring(path: str, graph: Any) -> Iterator[None]:
-    """Restores a SavedModel's variables inside; what fails there is told by its cause.
+    """Restore a SavedModel's variables inside; a failure is reported by its cause.
 
     Args:
         path: the version's folder.
@@ -65,7 +65,7 @@ def restoring(path: str, graph: Any) -> Iterator[None]:
 
 
 def _cause(variables: str, graph: Any, path: str, error: Exception) -> ServingError | None:
-    """Why a restore failed; None where TensorFlow's own error says it."""
+    """Why a restore failed; None if TensorFlow's own error says it."""
     from tensorflow.python.training import py_checkpoint_reader
 
     index = os.path.join(variables, "variables.index")
@@ -139,7 +139,7 @@ def _variable(path: str, key: str) -> str:
 
 
 def _data_files(variables: str) -> list[str]:
-    """The data files that there should be, as far as those that are there tell."""
+    """The data files that should exist, by the count in the names of those that do."""
     there = sorted(glob.glob(os.path.join(glob.escape(variables), "variables.data-*-of-*")))
     shards = int(there[0].rpartition("-of-")[2]) if there else 1
     start = os.path.join(variables, "variables.data")
@@ -151,7 +151,7 @@ def _damaged(file: str, what: str) -> ServingError:
 
 
 def _is_missing(file: str) -> bool:
-    """Whether a file is known not to be there; one that cannot be looked for may be."""
+    """Whether a file certainly does not exist; False if its folder cannot be read."""
     try:
         os.stat(file)
     except FileNotFoundError:
@@ -162,8 +162,8 @@ def _is_missing(file: str) -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    """What TensorFlow says, without the lines that it puts around that: the last one before it
-    names the node, else the first."""
+    """The line of TensorFlow's message that says what failed: the last one before the nodes are
+    named, else the first."""
     text = getattr(error, "message", None) or str(error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     nodes = [at for at, line in enumerate(lines) if at and line.startswith("[[")]

@@ -1,7 +1,7 @@
 """The device of a worker: which GPU its process sees, and what TensorFlow takes of it.
 
-Which GPUs CUDA shows is decided once in a process's life, when it is first used; a worker is told
-before that. It sees the one it was given, or none.
+CUDA decides once in a process's life, at its first use, which GPUs it shows. So a worker hides all
+GPUs but its own before that.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def show_device(device: str) -> None:
 
 
 def report_allocator(channel: Channel) -> None:
-    """Tell the server from time to time what TensorFlow's allocator uses of the GPU."""
+    """Report to the server once a second what TensorFlow's allocator uses of the GPU."""
 
     def report() -> None:
         last = None

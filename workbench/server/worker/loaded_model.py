@@ -24,6 +24,7 @@ import numpy as np
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.formats.dtypes import dtype_name
+from workbench.formats.saved_model.saved_model_file import GRAPH_FILES
 from workbench.formats.saved_model.version_record import read_record
 from workbench.formats.wire.protobuf import field
 from workbench.ipc.frames import Tensors
@@ -36,8 +37,8 @@ from workbench.server.worker.twins import twins
 
 Progress = Callable[[str, dict[str, Any]], None]
 Run = Callable[..., list[np.ndarray]]
-# What the system says when a file is there and cannot be had just now: a network's file system
-# that is away, a full table of files or of memory.
+# A file exists and cannot be read right now: a network file system is away, or files or memory have
+# run out.
 _PASSING = frozenset({
     errno.EIO, errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ENOMEM, errno.EMFILE, errno.ENFILE,
     errno.ESTALE, errno.ETIMEDOUT, errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET,
@@ -121,7 +122,7 @@ class LoadedModel:
         loader = parsed(path)
         self._progress("reading_meta_graph", {"tags": " ".join(tags)})
         meta_graph = for_serving(loader.get_meta_graph_def_from_tags(tags))
-        # This is what is loaded, and nothing keeps the rest.
+        # Only this is loaded, and the rest is freed.
         loader._saved_model = type(loader._saved_model)(meta_graphs=[meta_graph])
         with self._graph.as_default():
             saver, _ = loader.load_graph(self._graph, tags, import_scope=None)
@@ -331,7 +332,7 @@ class _InThisThread:
 
 
 def _callable(session: Any, feeds: Sequence[Any], fetches: Sequence[Any]) -> Run:
-    """What runs these tensors of a session: its graph is optimised for them here and now."""
+    """A function that feeds and fetches these tensors; the graph is optimised for it now."""
     from tensorflow.core.protobuf import config_pb2
 
     if not fetches:
@@ -356,7 +357,7 @@ def _callable(session: Any, feeds: Sequence[Any], fetches: Sequence[Any]) -> Run
 
 
 def _array(result: Any) -> np.ndarray:
-    """What a run gave, as an array: a string without dimensions comes as plain bytes."""
+    """A result of a run as an array: TensorFlow returns a scalar string as plain bytes."""
     if isinstance(result, bytes):
         array = np.empty((), object)
         array[()] = result
@@ -365,13 +366,13 @@ def _array(result: Any) -> np.ndarray:
 
 
 def _copy(message: Any) -> Any:
-    """A message by itself: one that is part of another keeps the whole of that in memory."""
+    """A copy of its own: a message that is part of another keeps all of that one in memory."""
     return type(message).FromString(message.SerializeToString())
 
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Whatever is raised is a ServingError."""
+    """Turn every exception into a ServingError."""
     try:
         yield
     except ServingError:
@@ -401,9 +402,9 @@ def translate(error: Exception) -> ServingError:
 
 
 def _check_is_saved_model(path: str) -> None:
-    """Refuse what is no SavedModel with the texts of TensorFlow Serving's loader."""
+    """Refuse other folders, with the texts of TensorFlow Serving's loader."""
     present = set(os.listdir(path)) if os.path.isdir(path) else set()
-    if present & {"saved_model.pb", "saved_model.pbtxt"}:
+    if present & set(GRAPH_FILES):
         return
     if "export.meta" in present:
         raise ServingError(Code.UNIMPLEMENTED, "Session Bundle is deprecated and removed.")

@@ -1,4 +1,4 @@
-"""Libraries of operations that TensorFlow has not itself: loaded before a graph is read."""
+"""Loads custom operations, which must be registered before a graph that has them is read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def load_operations(names: Sequence[str]) -> None:
             (``tensorflow_text``), and paths of shared libraries.
 
     Raises:
-        ServingError: FAILED_PRECONDITION, naming the library that is not to be had here.
+        ServingError: FAILED_PRECONDITION, naming a library that cannot be loaded, and the cure.
     """
     for name in names:
         if name not in _loaded:
@@ -46,7 +46,7 @@ def _missing(name: str, error: Exception) -> ServingError:
         text = f"The library of operations {name} cannot be loaded: {why}; correct --op_libraries"
     else:
         text = (
-            f"The TensorFlow operations of package {name!r} are needed, which the server's Python "
+            f"The model needs the operations of package {name!r}, which the server's Python "
             f"({sys.executable}) cannot import: {why}; install the package there"
         )
     return ServingError(Code.FAILED_PRECONDITION, text)

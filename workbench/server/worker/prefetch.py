@@ -1,8 +1,8 @@
-"""Bringing a version's files into the page cache before they are needed.
+"""Reads a version's files into the page cache before they are needed.
 
-Restoring variables copies them out of the checkpoint's files. Where those lie in the page cache
-already, no disk is waited for; so a version that is staged reads them beforehand. The memory is
-the system's: it counts for no process, and the system takes it back as soon as another needs it.
+Restoring copies variables out of the checkpoint's files. If these are in the page cache, it does
+not wait for a disk, so a staged version reads them beforehand. The page cache counts for no
+process, and the system takes it back as soon as a process needs the memory.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class PageCacheReader:
         self._thread.start()
 
     def result(self) -> Cached:
-        """What was read, when it has all been."""
+        """Wait until everything has been read."""
         self._thread.join()
         return self._result
 

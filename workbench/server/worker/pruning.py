@@ -1,28 +1,27 @@
-"""Of a SavedModel, what serving needs.
+"""Removes from a SavedModel's graph everything that serving does not reach.
 
-A model that was saved for more than serving brings much that is never run here: what saves it
-again, what reads and assigns variables one by one. TensorFlow keeps several copies of all of it,
-and they are there before the weights are, when a version is staged beside one that serves.
+A SavedModel has many operations that serving never runs: they save it again, or read and assign
+variables one by one. TensorFlow keeps several copies of the graph. A version that is staged beside
+a serving one takes that memory early, before its weights are loaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from workbench.server.worker.composites import flattened
 
-# What a load runs. A graph with other collections (TensorFlow 1's) may be read by name in ways that
-# cannot be seen here.
+# A load runs these. Other collections (TensorFlow 1's) may be read by name in unknown ways.
 _MAIN_OPS = frozenset({"saved_model_main_op", "legacy_init_op"})
 
 
 def for_serving(meta_graph: Any) -> Any:
     """A `MetaGraphDef` that serves as `meta_graph` does, without what serving does not reach.
 
-    Kept are the signatures' inputs and outputs, the restoring of variables, the initialising, the
-    assets, and all nodes and functions that these need. Where something in it cannot be followed,
-    `meta_graph` itself is returned; else it is taken apart, as two large graphs are too many.
+    It keeps the signatures' inputs and outputs, restoring, initialisation and assets, and all nodes
+    and functions that these need. If something cannot be followed, `meta_graph` itself is returned;
+    otherwise `meta_graph` loses its graph, because two large graphs would take too much memory.
     """
     roots = _roots(meta_graph)
     if roots is None:
@@ -31,12 +30,16 @@ def for_serving(meta_graph: Any) -> Any:
     nodes = {node.name: node for node in graph.node}
     if not roots <= nodes.keys():
         return meta_graph
-    kept = _reached(roots, nodes)
+    kept = _reached(roots, nodes, lambda node: map(_node, node.input))
     functions = {function.signature.name: function for function in graph.library.function}
     # Implementations of one thing for several devices find each other by a name of their own.
     named = (name for name, f in functions.items() if "api_implements" in f.attr)
-    called = (name for node in kept for name in _called(nodes[node]))
-    needed = _needed([*named, *called], functions)
+    called = (name for node in kept for name in called_functions(nodes[node]))
+    needed = _reached(
+        [*named, *called],
+        functions,
+        lambda function: (name for node in function.node_def for name in called_functions(node)),
+    )
 
     small = type(graph)(versions=graph.versions)
     # In the order in which they were saved.
@@ -67,29 +70,21 @@ def _roots(meta_graph: Any) -> set[str] | None:
     return {_node(name) for name in names}
 
 
-def _reached(roots: Iterable[str], nodes: dict[str, Any]) -> set[str]:
+def _reached(
+    roots: Iterable[str], things: dict[str, Any], following: Callable[[Any], Iterable[str]]
+) -> set[str]:
+    """The names of `things` that can be reached from `roots`, one after the other."""
     reached: set[str] = set()
     queue = list(roots)
     while queue:
         name = queue.pop()
-        if name not in reached and name in nodes:
+        if name not in reached and name in things:
             reached.add(name)
-            queue += [_node(each) for each in nodes[name].input]
+            queue += following(things[name])
     return reached
 
 
-def _needed(roots: Iterable[str], functions: dict[str, Any]) -> set[str]:
-    needed: set[str] = set()
-    queue = list(roots)
-    while queue:
-        name = queue.pop()
-        if name not in needed and name in functions:
-            needed.add(name)
-            queue += [called for node in functions[name].node_def for called in _called(node)]
-    return needed
-
-
-def _called(node: Any) -> Iterator[str]:
+def called_functions(node: Any) -> Iterator[str]:
     """The functions that a node may call: by its operation's name, or by an attribute."""
     yield node.op
     for attribute in node.attr.values():

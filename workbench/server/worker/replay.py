@@ -28,6 +28,8 @@ import numpy as np
 
 from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.core.status import Code, ServingError, invalid_argument
+from workbench.formats.dtypes import string_array
+from workbench.formats.saved_model.saved_model_file import WARMUP_FILE
 from workbench.formats.signature_checks import (
     check_inputs,
     check_outputs_exist,
@@ -39,7 +41,6 @@ from workbench.ipc.frames import Tensors
 from workbench.server.worker.loaded_model import LoadedModel, translate
 
 MAX_RECORDS = 1000
-_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 _CLASSIFY, _REGRESS, _MULTI_INFERENCE, _SESSION_RUN, _PREDICT, _PREDICT_STREAMED = range(2, 8)
 
 Progress = Callable[[str, dict[str, Any]], None]
@@ -63,7 +64,7 @@ def warm_up(model: LoadedModel, path: str, iterations: int, progress: Progress) 
     Raises:
         ServingError: the file cannot be read, has too many records, or the model refuses one.
     """
-    file = os.path.join(path, _FILE)
+    file = os.path.join(path, WARMUP_FILE)
     if not os.path.exists(file):
         progress("warmup_absent", {"path": file})
         return
@@ -84,8 +85,8 @@ def warm_up(model: LoadedModel, path: str, iterations: int, progress: Progress) 
                 )
     except Exception as error:
         failure = error if isinstance(error, ServingError) else _failure(error)
-        told = {"path": file, "records": records, "micros": _micros_since(started)}
-        progress("warmup_failed", {**told, "code": failure.code.name})
+        about = {"path": file, "records": records, "micros": _micros_since(started)}
+        progress("warmup_failed", {**about, "code": failure.code.name})
         raise failure from error
     progress(
         "warmup_finished", {"path": file, "records": records, "micros": _micros_since(started)}
@@ -156,9 +157,7 @@ def _examples(message: bytes) -> np.ndarray:
     with_context = submessage(message, 2)
     context = submessage(with_context, 2)
     listed += [context + example for example in submessages(with_context, 1)]
-    examples = np.empty(len(listed), object)
-    examples[:] = listed
-    return examples
+    return string_array(listed)
 
 
 def _parse(record: bytes, file: str) -> list[Call]:

@@ -37,8 +37,7 @@ from workbench.server.worker.prefetch import PageCacheReader
 from workbench.server.worker.replay import warm_up
 
 LARGE_BYTES = 8 * 2**20
-"""A batch with more than that in it runs at a low priority: it takes long enough for the small ones
-beside it to notice."""
+"""Larger batches run at a low priority, because they would delay the small ones beside them."""
 
 
 def run_worker(control_fd: int, server: ProcessId) -> NoReturn:

@@ -26,6 +26,7 @@ from workbench.core.versions.version_policy import VersionPolicy
 from workbench.processes.lifetime import ProcessId
 from workbench.server.engine.versions import directory
 from workbench.server.engine.versions import model as module
+from workbench.server.engine.versions.life import loading
 from workbench.server.engine.versions.model import Served
 
 KILLED = "killed by SIGKILL (by someone, or by the system for want of memory)"
@@ -698,15 +699,14 @@ def test_a_load_that_takes_too_long_is_ended(
     base = tmp_path / "m"
 
     async def test() -> None:
-        loader = server.core.manager.loader
         model, one = await server.serve(base, "half_plus_two", transition=transition)
-        before, loader._load_seconds = loader._load_seconds, 0.0
+        before, loading.LOAD_SECONDS = loading.LOAD_SECONDS, 0.0
         try:
             server.put(base, 2, "half_plus_three")
             server.poll("m")
             error = await failure(server, 2)
         finally:
-            loader._load_seconds = before
+            loading.LOAD_SECONDS = before
         assert error == ServingError(Code.DEADLINE_EXCEEDED, message)
         assert model.versions[2].worker is None
         assert model.ready is one
@@ -968,7 +968,7 @@ def test_what_serves_goes_on_where_its_folder_became_empty(server: Server, tmp_p
         assert model.warnings == [
             f"No versions of servable m found under base path {base}. Did you forget to name your "
             "leaf directory as a number (eg. '/1/')?",
-            "The folder of m is empty, and its versions go on being served. Remove the model, or "
+            "The folder of m is empty, and its versions are still served. Remove the model, or "
             "set servable_versions_always_present to false, to unload them.",
         ]
         assert model.ready is one

@@ -93,7 +93,7 @@ def test_a_release_behind_a_swapped_link_is_served_under_its_number(
     told = [e for e in server.events() if e.kind == "folder_replaced"]
     assert [e.data["message"] for e in told if e.data] == [
         f"{current}/1 is another folder now ({tmp_path}/release-8/1, it was "
-        f"{tmp_path}/release-7/1): version 1 of m is loaded anew"
+        f"{tmp_path}/release-7/1): version 1 of m is reloaded"
     ]
     states = [e.data["state"] for e in server.events() if e.kind == "state" and e.data]
     assert ("END" in states) == (transition != "smooth")
@@ -130,7 +130,7 @@ def test_as_the_original_a_number_is_loaded_once_and_a_warning_tells(
         lead(current, tmp_path / "release-8")
         await server.until(lambda: bool(model.warnings), "it is told")
         assert model.warnings == [
-            "Version 1 of servable m goes on with what was loaded: "
+            "Version 1 of servable m keeps serving what was loaded: "
             f"{current}/1 is another folder now ({tmp_path}/release-8/1, it was "
             f"{tmp_path}/release-7/1), and a version number is loaded once. To serve what is there "
             "now, give it a higher number."
@@ -162,7 +162,7 @@ def test_a_folder_removed_and_made_again_between_two_looks(
             return
         await server.until(lambda: bool(model.warnings), "it is told")
         assert model.warnings == [
-            f"Version 2 of servable m goes on with what was loaded: {base}/2 is another folder "
+            f"Version 2 of servable m keeps serving what was loaded: {base}/2 is another folder "
             "now, and a version number is loaded once. To serve what is there now, give it a "
             "higher number."
         ]
@@ -185,7 +185,7 @@ def test_files_changed_in_place_are_told_and_not_loaded(server: Server, tmp_path
         graph.write_bytes((server._models / "half_plus_three" / "saved_model.pb").read_bytes())
         await server.until(lambda: bool(model.warnings), "it is told")
         assert model.warnings == [
-            "Version 1 of servable m goes on with what was loaded: files in "
+            "Version 1 of servable m keeps serving what was loaded: files in "
             f"{base}/1 were changed since, and a version number is loaded once. To serve what is "
             "there now, give it a higher number."
         ]
@@ -207,7 +207,7 @@ def test_a_release_that_cannot_be_loaded_leaves_the_one_before(
         await server.until(lambda: bool(model.warnings), "it is told")
         (warning,) = model.warnings
         assert warning.startswith(
-            "Version 1 of servable m goes on with what was loaded: "
+            "Version 1 of servable m keeps serving what was loaded: "
             f"{current}/1 is another folder now ({tmp_path}/release-9/1, it was "
             f"{tmp_path}/release-7/1), which cannot be loaded: Op type not registered"
         )
@@ -327,8 +327,8 @@ def test_a_version_folder_and_a_base_path_that_are_links(server: Server, tmp_pat
         await server.until(lambda: bool(model.warnings), "it is told")
         assert model.warnings == [
             f"Could not find base path {tmp_path}/models for servable m with error NOT_FOUND: "
-            f"{tmp_path}/models not found. It is a link to {tmp_path}/nowhere: let it lead to a "
-            "folder that is there."
+            f"{tmp_path}/models not found. It is a link to {tmp_path}/nowhere: point it to an "
+            "existing folder."
         ]
         await answers(server, THREE)
 

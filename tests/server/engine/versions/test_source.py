@@ -347,7 +347,7 @@ def test_a_folder_inside_that_cannot_be_listed_is_not_taken_for_an_empty_one(
     fresh = FolderSource("m", str(tmp_path)).poll(VersionPolicy())
     hidden = tmp_path / "2" / "variables"
     reason = (
-        f"{hidden} cannot be read: Permission denied. Let user {getpass.getuser()}, as whom the "
-        "server runs, read it and enter the folders above it."
+        f"{hidden} cannot be read: Permission denied. Let user {getpass.getuser()}, who runs the "
+        "server, read it and enter the folders above it."
     )
     assert (fresh.aspired, fresh.waiting) == ([], {2: reason})

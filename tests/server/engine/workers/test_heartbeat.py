@@ -20,6 +20,7 @@ from workbench.core.events import Event, EventLog
 from workbench.core.status import Code, ServingError
 from workbench.formats.wire.tfrecord import write_records
 from workbench.server.engine.telemetry.warmup_recorder import prediction_log
+from workbench.server.engine.versions.life import loading
 from workbench.server.engine.workers import heartbeat
 from workbench.server.engine.workers.heartbeat import Heartbeat
 
@@ -81,7 +82,7 @@ def test_a_run_for_which_nobody_waits_any_more_is_ended(server: Server, tmp_path
         await server.until(lambda: served.worker is not stuck, "the worker was ended")
         (hung,) = [event for event in server.events(first) if event.kind == "worker_hung"]
         assert hung.data is not None
-        assert hung.data["reason"].endswith("already, and nobody waits for it")
+        assert hung.data["reason"].endswith(", and no request waits for it")
         assert (await server.predict("m", long_run(0.01)))["y"].tolist() == [1.0]
 
     server.run(test())
@@ -120,7 +121,6 @@ def test_a_worker_that_is_stopped_while_it_loads_is_ended(
     base = tmp_path / "m"
 
     async def test() -> None:
-        loader = server.core.manager.loader
         model, one = await server.serve(base, "half_plus_two", transition=transition)
         server.put(tmp_path, 2, "slow")
         # Some seconds of warm-up, so that it is in the midst of it.
@@ -128,14 +128,14 @@ def test_a_worker_that_is_stopped_while_it_loads_is_ended(
             str(tmp_path / "2" / "assets.extra" / "tf_serving_warmup_requests"),
             [prediction_log("m", "serving_default", long_run(30.0), [])],
         )
-        before, loader._load_seconds = loader._load_seconds, 1.0
+        before, loading.LOAD_SECONDS = loading.LOAD_SECONDS, 1.0
         try:
             with stopped_at(server, kind, 2) as pids:
                 (tmp_path / "2").rename(base / "2")
                 server.poll("m")
                 error = await failure(server, 2)
         finally:
-            loader._load_seconds = before
+            loading.LOAD_SECONDS = before
         assert error == ServingError(Code.DEADLINE_EXCEEDED, message)
         assert len(pids) == 1
         assert pids[0] not in psutil.pids()

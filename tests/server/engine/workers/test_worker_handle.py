@@ -23,6 +23,7 @@ from workbench.processes.lifetime import ProcessId
 from workbench.server.engine.workers.worker_handle import (
     WORKER_LOST,
     Lane,
+    LoadOrder,
     LoadReport,
     StageReport,
     Worker,
@@ -33,16 +34,14 @@ KILLED = "killed by SIGKILL (by someone, or by the system for want of memory)"
 MEBIBYTE = 1024 * 1024
 
 
+def order(path: Path, quiet: bool) -> LoadOrder:
+    return LoadOrder(path=str(path), tags=("serve",), intra_op_threads=1, quiet=quiet)
+
+
 async def load(worker: Worker, path: Path, quiet: bool = False) -> LoadReport:
     return await asyncio.wait_for(
         worker.load(
-            str(path),
-            tags=("serve",),
-            intra_op_threads=1,
-            quiet=quiet,
-            warm_up=False,
-            warm_up_iterations=0,
-            progress=lambda kind, data: None,
+            order(path, quiet), lambda kind, data: None, warm_up=False, warm_up_iterations=0
         ),
         WAIT_SECONDS,
     )
@@ -109,16 +108,8 @@ def test_tells_what_it_has_loaded(server: Server, models: Path) -> None:
 
 
 async def stage(worker: Worker, path: Path, quiet: bool = False) -> StageReport:
-    return await asyncio.wait_for(
-        worker.stage(
-            str(path),
-            tags=("serve",),
-            intra_op_threads=1,
-            quiet=quiet,
-            progress=lambda kind, data: None,
-        ),
-        WAIT_SECONDS,
-    )
+    staging = worker.stage(order(path, quiet), lambda kind, data: None)
+    return await asyncio.wait_for(staging, WAIT_SECONDS)
 
 
 def file_bytes(folder: Path) -> int:

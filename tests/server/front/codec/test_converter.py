@@ -18,7 +18,7 @@ from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import Code, ServingError, not_found, unavailable
 from workbench.ipc.low_priority import LOWEST
 from workbench.server.front.codec.codec_process import pack, unpack
-from workbench.server.front.codec.converter import CodecProcess
+from workbench.server.front.codec.converter import CodecProcess, WaitingBytes
 from workbench.server.front.json.requests import decode_examples
 from workbench.server.front.json.responses import encode_predict
 
@@ -260,7 +260,7 @@ def test_a_job_that_takes_too_long_is_given_up() -> None:
 
 def test_too_much_waiting_is_refused() -> None:
     async def scenario() -> None:
-        codec = CodecProcess(max_waiting_bytes=100)
+        codec = CodecProcess(waiting=WaitingBytes(100))
         body = spooled(IDS)
         jobs = [asyncio.ensure_future(codec.decode_predict(body, SIGNATURES)) for _ in range(3)]
         results = await asyncio.gather(*jobs, return_exceptions=True)
@@ -318,7 +318,7 @@ def test_the_child_ends_when_its_owner_is_killed() -> None:
     script = (
         "import asyncio, os, signal\n"
         "from workbench.server.front.http.body import Spool\n"
-        "from workbench.server.front.codec.converter import CodecProcess\n"
+        "from workbench.server.front.codec.converter import CodecProcess, WaitingBytes\n"
         "from workbench.core.status import not_found\n"
         "async def main():\n"
         "    codec, body = CodecProcess(), Spool.create()\n"

@@ -135,7 +135,7 @@ def test_what_is_no_request(tmp_path: Path) -> None:
         await call.write(b"\xff")
         assert await refused(call.read()) == (
             "INTERNAL",
-            "The request is no ServerReflectionRequest",
+            "The request is not a valid ServerReflectionRequest",
         )
 
     with_server(work, tmp_path, methods=METHODS)

@@ -18,7 +18,7 @@ from workbench.formats.wire.protobuf import field, submessage, submessages
 from workbench.formats.wire.tensor_proto import decode_tensor, encode_tensors
 from workbench.ipc.frames import Tensors
 from workbench.server.front.grpc import prediction_service, request_messages
-from workbench.server.front.grpc.services import GrpcService
+from workbench.server.front.grpc.services import grpc_methods
 from workbench.server.front.metrics.prometheus import Metrics
 from workbench.server.front.reload import Reloader
 
@@ -29,22 +29,22 @@ _WAIT_SECONDS = 60.0
 class Client:
     """Calls methods with messages."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, tensor_content: bool = False) -> None:
         self.server = server
         manager, scheduler = server.core.manager, server.core.scheduler
         self.metrics = Metrics(manager, scheduler)
         self.changes = 0
         reloader = Reloader(manager, self._changed, {"load_retry_seconds": 0.0})
-        self._service = GrpcService(manager, scheduler, reloader, self.metrics)
+        self._methods = grpc_methods(
+            manager, scheduler, reloader, self.metrics, tensor_content=tensor_content
+        )
 
     def _changed(self) -> None:
         self.changes += 1
 
     def raw(self, method: str, request: bytes, seconds: float | None = None) -> bytes:
         async def call() -> bytes:
-            return await asyncio.wait_for(
-                self._service.methods[method](request, seconds), _WAIT_SECONDS
-            )
+            return await asyncio.wait_for(self._methods[method](request, seconds), _WAIT_SECONDS)
 
         return self.server.run(call())
 
@@ -112,8 +112,8 @@ def test_predict(client: Client) -> None:
 @pytest.mark.parametrize(
     ("request_bytes", "code", "text"),
     [
-        (b"\x0a\x05", Code.INTERNAL, "The request is no PredictRequest"),
-        (field(1, b"\x0a\x05"), Code.INTERNAL, "The request is no ModelSpec"),
+        (b"\x0a\x05", Code.INTERNAL, "The request is not a valid PredictRequest"),
+        (field(1, b"\x0a\x05"), Code.INTERNAL, "The request is not a valid ModelSpec"),
         (b"", Code.INVALID_ARGUMENT, "Missing ModelSpec"),
         (field(1, b""), Code.INVALID_ARGUMENT, "ModelSpec has no name specified."),
         (field(1, field(1, b"half") + field(4, b"x")), Code.INVALID_ARGUMENT,
@@ -154,7 +154,7 @@ def test_a_caller_that_goes_away_is_forgotten(client: Client, tmp_path: Path) ->
     request = spec("slow") + encode_tensors(2, inputs)
 
     async def give_up() -> None:
-        method = client._service.methods[_PREDICTION + "Predict"]
+        method = client._methods[_PREDICTION + "Predict"]
         calls = [asyncio.ensure_future(method(request, None)) for _ in range(4)]
         await server.until(
             lambda: server.core.scheduler.outstanding == 4, "four requests are in progress"
@@ -364,8 +364,7 @@ def test_what_is_logged_of_a_reload(client: Client, tmp_path: Path) -> None:
 
 
 def test_answers_in_tensor_content(client: Client) -> None:
-    service = client._service
-    service._tensor_content = True
+    client = Client(client.server, tensor_content=True)
     tensors, answered = client.predict(spec("half"), {"x": floats(1, 2)})
     assert {name: array.tolist() for name, array in tensors.items()} == {"y": [2.5, 3.0]}
     assert answered == full_spec("half", 1)
@@ -417,7 +416,7 @@ def test_a_large_message_is_refused_in_the_same_words(client: Client) -> None:
     refusal = client.refused(_PREDICTION + "Predict", spec("half") + broken)
     assert refusal == ServingError(Code.INVALID_ARGUMENT, "tensor parsing error: x")
     refusal = client.refused(_PREDICTION + "Predict", b"\x0a\x05" * 200_000)
-    assert refusal == ServingError(Code.INTERNAL, "The request is no PredictRequest")
+    assert refusal == ServingError(Code.INTERNAL, "The request is not a valid PredictRequest")
 
 
 def test_requests_without_a_model_spec_are_counted(client: Client) -> None:
@@ -442,7 +441,7 @@ def test_example_refusals(client: Client) -> None:
         Code.INVALID_ARGUMENT, "Input is empty."
     )
     assert client.refused(method, b"\x0a\x05") == ServingError(
-        Code.INTERNAL, "The request is no ClassificationRequest"
+        Code.INTERNAL, "The request is not a valid ClassificationRequest"
     )
 
 

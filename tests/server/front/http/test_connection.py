@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.server.front.access import AccessPolicy
+from workbench.server.front.http.client_limits import HttpLimits
 from workbench.server.front.http.connection import Connection
-from workbench.server.front.http.listener import HttpLimits, HttpServer, Reply, Request
+from workbench.server.front.http.listener import HttpServer
+from workbench.server.front.http.message import Reply, Request
 
 LIMITS = HttpLimits(
     max_body_bytes=600, max_header_bytes=300, max_pipelined=2, spool_threshold_bytes=100
@@ -72,7 +74,8 @@ class Wire:
 def later(request: Request, reply: Reply) -> None:
     """Answer at once, or a turn of the loop later, by the request's method."""
     body = request.body if request.spool is None else bytes(request.spool.view())
-    answer = f"{request.method} {request.target} {sorted(request.headers)} ".encode() + body
+    names = sorted(name.decode() for name in request.raw_headers)
+    answer = f"{request.method} {request.target} {names} ".encode() + body
     if request.method == "GET":
         reply.send(200, answer, "text/plain")
     else:

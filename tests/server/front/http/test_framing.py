@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from tests.server.front.http.test_connection import Wire, later
 from tests.server.front.http.test_listener import CLOSE, client, exchange, ok, refused, run, serving
 from workbench.server.front.access import LOOPBACK_HOSTS, AccessPolicy
+from workbench.server.front.http.client_limits import HttpLimits
 from workbench.server.front.http.connection import Connection
 from workbench.server.front.http.framing import OpenChunk, split_absolute
-from workbench.server.front.http.listener import HttpLimits, HttpServer
+from workbench.server.front.http.listener import HttpServer
 
 HOST = b"Host: localhost\r\n"
 POST = b"POST /p HTTP/1.1\r\n" + HOST

@@ -18,14 +18,9 @@ import uvloop
 from tests.descriptors import assert_none_left, open_descriptors
 from workbench.server.front.access import LOOPBACK_HOSTS, NEEDS_TOKEN, AccessPolicy
 from workbench.server.front.http.body import Spool
-from workbench.server.front.http.listener import (
-    NOT_FOUND_PAGE,
-    Handler,
-    HttpLimits,
-    HttpServer,
-    Reply,
-    Request,
-)
+from workbench.server.front.http.client_limits import HttpLimits
+from workbench.server.front.http.listener import HttpServer
+from workbench.server.front.http.message import NOT_FOUND_PAGE, Handler, Reply, Request
 
 DATE = re.compile(rb"Date: [A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT\r\n")
 CLOSE = b"Connection: close\r\n"
@@ -356,8 +351,8 @@ def test_headers_are_decoded_and_repeated_ones_joined() -> None:
             )
 
     run(scenario())
-    assert seen[0].headers == {
-        "host": "h", "content-length": "0", "x-name": "a, b", "connection": "close",
+    assert seen[0].raw_headers == {
+        b"host": b"h", b"content-length": b"0", b"x-name": b"a, b", b"connection": b"close",
     }  # fmt: skip
     assert seen[0].header("x-name") == "a, b"
     assert seen[0].header("absent") is None
@@ -544,7 +539,8 @@ def test_a_connection_beyond_the_limit_is_told_so() -> None:
             await held.arrival(1)
             async with client(port) as second:
                 assert await second.to_end() == refused(
-                    b"503 Service Unavailable", b"This server has its limit of 1 connections."
+                    b"503 Service Unavailable",
+                    b"This server has reached its limit of 1 connections.",
                 )
             echo(*held.calls[0])
             assert await first.to_end() == ok(b"POST / 1", CLOSE)
@@ -603,7 +599,7 @@ def test_more_requests_than_are_taken_on_at_a_time_are_refused_at_once() -> None
             other.send(post(b"2"))
             assert await other.to_end() == refused(
                 b"503 Service Unavailable",
-                b"This server has its limit of 1 requests in progress.",
+                b"This server has reached its limit of 1 requests in progress.",
                 b"Retry-After: 1\r\n",
             )
             echo(*held.calls[0])

@@ -23,7 +23,7 @@ from workbench.core.signature import Signature, TensorInfo
 from workbench.ipc import TENSORS
 from workbench.ipc.frames import decode_message, encode_message
 from workbench.server.front.access import NEEDS_TOKEN
-from workbench.server.front.http.listener import NOT_FOUND_PAGE
+from workbench.server.front.http.message import NOT_FOUND_PAGE
 from workbench.server.front.rest import examples as examples_module
 from workbench.server.front.rest import predict as predict_module
 

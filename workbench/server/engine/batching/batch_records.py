@@ -95,6 +95,7 @@ class BatchStatistics:
         )
 
     def to_json(self) -> dict[str, Any]:
+        """The sums, without the single records; sizes as strings, ascending."""
         return {
             "batches": self.batches,
             "rows": self.rows,

@@ -1,4 +1,4 @@
-"""What an input is known by where it may not be shown: its outline, and a digest of its content.
+"""Identifies an input without showing it: by its outline, and by a digest of its content.
 
 Both are made only after a worker has died; in normal service no input is ever hashed.
 """
@@ -11,9 +11,10 @@ from hashlib import blake2b
 import numpy as np
 
 from workbench.core.versions.poison import Outline
+from workbench.server.engine.trial.recent import size_bytes
 
 LARGE_BYTES = 2**20
-"""Inputs beyond this are hashed in a thread: some milliseconds that are not to be everybody's."""
+"""Inputs beyond this are hashed in a thread, because it takes milliseconds."""
 _DIGEST_BYTES = 8
 
 
@@ -43,15 +44,7 @@ def digest_of(signature: str, inputs: Mapping[str, np.ndarray]) -> str:
 
 def is_large(inputs: Mapping[str, np.ndarray]) -> bool:
     """Whether hashing them takes milliseconds."""
-    return size_of(inputs) > LARGE_BYTES
-
-
-def size_of(inputs: Mapping[str, np.ndarray]) -> int:
-    """Bytes of all tensors."""
-    return sum(
-        sum(map(len, array.flat)) if array.dtype == object else array.nbytes
-        for array in inputs.values()
-    )
+    return size_bytes(inputs) > LARGE_BYTES
 
 
 def _dtype(array: np.ndarray) -> str:

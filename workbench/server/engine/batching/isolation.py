@@ -33,13 +33,26 @@ _hasher = quiet_executor("hashing")
 class Runner(Protocol):
     """The part of the scheduler that runs the requests."""
 
-    def waits(self, task: Task) -> bool: ...
-    def runs(self, version: VersionQueues) -> bool: ...
-    def pause(self, version: VersionQueues) -> None: ...
-    def go_on(self, version: VersionQueues) -> None: ...
-    def run_alone(self, task: Task) -> None: ...
-    def enqueue(self, task: Task, key: Hashable) -> None: ...
-    def finish(self, task: Task, error: ServingError) -> None: ...
+    def waits(self, task: Task) -> bool:
+        """Whether a request has not been answered."""
+
+    def runs(self, version: VersionQueues) -> bool:
+        """Whether batches of a version are in a worker."""
+
+    def pause(self, version: VersionQueues) -> None:
+        """Give no queue of a version its turns."""
+
+    def go_on(self, version: VersionQueues) -> None:
+        """Give the queues of a version their turns again."""
+
+    def run_alone(self, task: Task) -> None:
+        """Run a suspect, with nothing of its version beside it."""
+
+    def enqueue(self, task: Task, key: Hashable) -> None:
+        """Queue a request; answers it with the error if the queue refuses it."""
+
+    def finish(self, task: Task, error: ServingError) -> None:
+        """Answer a request, unless it has been answered."""
 
 
 class Isolation:
@@ -167,7 +180,7 @@ class Isolation:
         return True
 
     def diverts(self, part: Part[Task]) -> bool:
-        """Whether a request that waited in a queue, and is to be run now, is handled here."""
+        """Whether a queued request, about to be run, is handled here."""
         task = part.task
         if part.size != part.total or not self._is_like_a_suspect(task):
             return False

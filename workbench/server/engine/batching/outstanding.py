@@ -37,6 +37,7 @@ class Outstanding:
         return sum(not task.private for task in self.tasks)
 
     def of(self, version: VersionQueues) -> list[Task]:
+        """The requests of one version, in the order of their arrival."""
         return [task for task in self.tasks if task.version is version]
 
     def finish(
@@ -117,7 +118,7 @@ class Outstanding:
                 part.task.inputs = {}
 
     def keep_lost(self, tasks: list[Task]) -> None:
-        """A worker died with these requests: whoever examines the crash frees their inputs."""
+        """A worker died with these requests: `isolation` frees their inputs after examining it."""
         self._late.difference_update(tasks)
 
 

@@ -50,8 +50,8 @@ class Runs:
     Args:
         pump: runs the batches that are due, now.
         wake: the same, in the loop's next turn.
-        on_stuck: called with a worker that is inside a run for which nobody waits any more, and the
-            seconds that it is.
+        on_stuck: called with a worker whose run no request waits for any more, and its seconds so
+            far.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class Runs:
             )
             self._running[lane] = run
         except Exception as error:
-            # Even an error that nobody foresaw: a slot that is not given back is lost for ever.
+            # Unforeseen errors too: a slot that is not given back is lost for ever.
             self._turns.slots.finished(queue)
             if not isinstance(error, ServingError):
                 error = ServingError(Code.INTERNAL, repr(error))
@@ -156,7 +156,7 @@ class Runs:
         task.arrived, task.rows = now, 1
         try:
             if version.draining or version.isolated:
-                raise unavailable("The version has no time for the server's own requests")
+                raise unavailable("The version drains, or runs requests one by one after a crash")
             self._turns.enqueue(task, SOLO)
         except ServingError as error:
             answer(error)
@@ -275,7 +275,7 @@ class Runs:
     # Batches do not come back.
 
     def check_stuck(self, now: int) -> None:
-        """Report workers that are inside a run for too long, and for nobody; each once."""
+        """Report, once each, workers that are inside a run for too long while no request waits."""
         for run in list(self._running.values()):
             version = self._turns.version_of(run.queue)
             if version is None or run.worker is None or run.worker is version.stuck:

@@ -1,17 +1,9 @@
-"""The batching of `core.batching.queue`, driven by an event loop and run by workers.
+"""The batching of `core.batching.queue`, driven by one event loop without locks.
 
-Requests become tasks, which are `outstanding` until they are answered. They wait in the queues of
-their version, which take `turns` at the free executor slots; `runs` runs their batches. All of it
-happens on one loop, without locks.
-
-How requests are merged is set per model. With `batching` parameters given, exactly as
-TensorFlow Serving's `BatchingSession` does it. Without, *automatically*: only requests that
-fit together and whose signature has a batch dimension are merged, everything else runs alone,
-and when a merged batch fails, its requests are run again one by one, so that nobody suffers
-from a neighbour. Batching is then a matter of speed, never of behaviour.
-
-Requests that were in a worker when it died run one by one, however they are batched: see
-`isolation`.
+Each model sets how its requests are merged. With `batching` parameters they are merged exactly as
+in TensorFlow Serving's `BatchingSession`. Without, they are merged *automatically*: only requests
+that fit together, of signatures whose rows do not affect each other. If a merged batch fails, its
+requests run again one by one, so batching changes the speed and never the answers.
 """
 
 from __future__ import annotations
@@ -24,7 +16,6 @@ from workbench.core.status import Code, ServingError, invalid_argument, unavaila
 from workbench.core.versions.holding import MAX_HELD_BYTES
 from workbench.core.versions.outage import Outage
 from workbench.ipc.precise_timer import Alarm
-from workbench.server.engine.batching.digests import size_of
 from workbench.server.engine.batching.isolation import Isolation
 from workbench.server.engine.batching.outstanding import Outstanding
 from workbench.server.engine.batching.runs import Runs
@@ -36,7 +27,7 @@ from workbench.server.engine.batching.tasks import (
     now_micros,
 )
 from workbench.server.engine.batching.turns import Turns
-from workbench.server.engine.telemetry.meters import BatchingMeter
+from workbench.server.engine.trial.recent import size_bytes
 from workbench.server.engine.workers.worker_handle import Worker
 
 _SWEEP_SECONDS = 0.1
@@ -63,9 +54,10 @@ class BatchScheduler:
             wake=self._wake,
             on_stuck=lambda worker, seconds: self.on_stuck(worker, seconds),
         )
+        self.batching = self._runs.meter
+        """Counts the batches of versions with batching parameters."""
         self.on_stuck: Callable[[Worker, float], None] = lambda worker, seconds: None
-        """Called with a worker that is inside a run for which nobody waits any more, and the
-        seconds that it is."""
+        """Called with a worker whose run no request waits for any more, and its seconds so far."""
         self._pump_due = False
         self._alarm = Alarm(self._loop, self._pump)
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
@@ -85,12 +77,8 @@ class BatchScheduler:
         """How many requests are accepted and not answered."""
         return len(self._outstanding)
 
-    @property
-    def batching(self) -> BatchingMeter:
-        """What is counted of the batches of versions with batching parameters."""
-        return self._runs.meter
-
     def close(self) -> None:
+        """Stop the timers; what waits is not answered any more."""
         self._sweeper.cancel()
         self._alarm.close()
 
@@ -278,7 +266,7 @@ class BatchScheduler:
         """Run every batch that is due."""
         self._pump_due = False
         now = now_micros()
-        while (found := self._turns.next(now)) is not None:
+        while (found := self._turns.slots.next(now)) is not None:
             self._runs.begin(*found)
         deadline = self._turns.slots.next_deadline()
         if deadline is not None:
@@ -305,7 +293,7 @@ def _check_outage(task: Task, outage: Outage) -> None:
     now = task.arrived / 1e6
     if outage.expected_at(now) > task.deadline / 1e6:
         raise outage.refusal(now)
-    size = size_of(task.inputs)
+    size = size_bytes(task.inputs)
     if version.outage_bytes + size > MAX_HELD_BYTES:
         raise unavailable(
             f"Requests of {version.outage_bytes} bytes wait already for the next worker, and "

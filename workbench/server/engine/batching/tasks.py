@@ -40,6 +40,7 @@ MAX_PENDING = 20_000
 
 
 def now_micros() -> int:
+    """The monotonic clock in whole microseconds, as all times of requests are."""
     return time.monotonic_ns() // 1000
 
 
@@ -106,8 +107,8 @@ class VersionQueues:
     Attributes:
         parameters: batching as asked for; None means automatic.
         merging: without parameters, whether requests of a signature are merged.
-        witnesses, audits: the checks of that while the version serves; `watched` is False if there
-            are to be none.
+        witnesses, audits: the checks of that while the version serves; `watched` is False if they
+            are off.
         recent: where requests and their answers are kept for the next version; None: nowhere.
         number: the version's.
         on_merging: called with a signature when that decision has changed.
@@ -117,18 +118,18 @@ class VersionQueues:
         ended: it has crashed for good, and its requests wait for another start of the version.
         on_accepted: called with each task that is accepted.
         meters: what was answered, by signature.
-        hang_micros: a run that takes longer, and for which nobody waits any more, hangs.
+        hang_micros: a run that takes longer hangs, if no request waits for it any more.
         suspects: requests that were in a worker when it died, and others like them. One of them may
             have crashed it, so they run one by one, with nothing beside them.
         suspect: the one that runs now.
-        lost: requests that were in the worker that has just died, as far as known.
+        lost: the known requests in the worker that has just died.
         died_at_work: the last worker that died while it ran a request.
-        stuck: the last worker that was reported as inside a run that nobody waits for.
+        stuck: the last worker that was reported as hanging.
         poison: inputs that the version crashed on.
         on_strike: called with the digest, the outline and the number of crashes of an input on
             which a crash has just been blamed.
         outage: why it has no worker now, and when it will have one again; None while it has one.
-        outage_bytes: of the requests that have come since.
+        outage_bytes: bytes of the requests that have come since.
         solo_micros: how long requests that run alone have taken lately.
     """
 
@@ -222,6 +223,7 @@ class VersionQueues:
         return self.suspect is not None or bool(self.suspects)
 
     def parameters_of(self, key: Hashable) -> BatchingParameters:
+        """The batching parameters of the queue `key`."""
         if key == SUSPECT and self.parameters is not None:
             # As it would run in a batch, but without waiting for others to join it.
             return replace(self.parameters, batch_timeout_micros=0)

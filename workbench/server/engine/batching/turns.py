@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 
 from workbench.core.batching.parameters import BatchingParameters
-from workbench.core.batching.queue import Batch, BatchQueue
+from workbench.core.batching.queue import BatchQueue
 from workbench.core.batching.slots import SlotScheduler
 from workbench.server.engine.batching.tasks import (
     SOLO_PARAMETERS,
@@ -44,10 +44,6 @@ class Turns:
     def versions(self) -> set[VersionQueues]:
         """All versions that have queues."""
         return set(self._versions.values())
-
-    def next(self, now: int) -> tuple[BatchQueue[Task], Batch[Task]] | None:
-        """The next batch to run, which takes a slot; `now` in monotonic microseconds."""
-        return self.slots.next(now)
 
     def enqueue(self, task: Task, key: Hashable) -> None:
         """Put a request into one of its version's queues.

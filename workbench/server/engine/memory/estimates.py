@@ -12,6 +12,7 @@ from typing import Any
 
 from workbench.core.memory.budget import Need
 from workbench.formats.saved_model.checkpoint_index import CompressedIndex, DamagedIndex, read_index
+from workbench.formats.saved_model.saved_model_file import GRAPH_FILES
 from workbench.processes.limits import Limit
 from workbench.server.engine.memory.gpu import CONTEXT_BYTES
 
@@ -43,6 +44,7 @@ class Measured:
     steady: int
 
     def to_json(self) -> dict[str, Any]:
+        """Peak and steady bytes."""
         return {"peak": self.peak, "steady": self.steady}
 
 
@@ -72,6 +74,7 @@ class VersionMemory:
     gpu: tuple[int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
+        """What clients are shown of it, in bytes."""
         data: dict[str, Any] = {
             "device": self.device,
             "weights": self.files.weights,
@@ -97,7 +100,7 @@ def read_files(path: str) -> Files:
     except (OSError, DamagedIndex):
         weights = 0
     graph = 0
-    for name in ("saved_model.pb", "saved_model.pbtxt"):
+    for name in GRAPH_FILES:
         try:
             graph = os.path.getsize(os.path.join(path, name))
             break

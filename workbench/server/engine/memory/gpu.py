@@ -56,6 +56,7 @@ class RealNvml:
         self._nvml: Any = None
 
     def devices(self) -> list[Gpu]:
+        """The GPUs that can be read from here, once the library is loaded."""
         import pynvml
 
         try:
@@ -79,6 +80,7 @@ class RealNvml:
         return found
 
     def memory(self, index: int) -> tuple[int, int]:
+        """See `Nvml`; only after `devices`."""
         nvml = self._nvml
         try:
             info = nvml.nvmlDeviceGetMemoryInfo(nvml.nvmlDeviceGetHandleByIndex(index))
@@ -87,6 +89,7 @@ class RealNvml:
         return int(info.total), int(info.free)
 
     def processes(self, index: int) -> dict[int, int | None] | None:
+        """See `Nvml`; only after `devices`."""
         nvml = self._nvml
         refusals = (
             nvml.NVML_ERROR_NO_PERMISSION,
@@ -146,11 +149,6 @@ class Gpus:
         self._known.wait(seconds)
         return [state.gpu for state in self._states.values()]
 
-    def free(self, index: int) -> int | None:
-        """Free bytes of a GPU at the last look; None where there is no such GPU."""
-        state = self._states.get(index)
-        return None if state is None else state.free
-
     def sample(self) -> None:
         """Look at every GPU; to be called from one thread alone, like `catch_up`."""
         if self._nvml is None:
@@ -198,8 +196,7 @@ class Gpus:
                 self._contexts[pid] = held
 
     def look(self, processes: Sequence[Process]) -> tuple[list[Machine], list[Holding], list[str]]:
-        """As of the last sample: the GPUs, what our processes hold on them, and what there is to
-        say about it."""
+        """The GPUs as of the last sample, what our processes hold on them, and notes for people."""
         states = list(self._states.values())
         machines = [Machine(f"gpu:{s.gpu.number}", s.total, s.free, s.gpu.name) for s in states]
         holdings = []

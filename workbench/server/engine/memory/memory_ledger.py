@@ -52,6 +52,7 @@ class Sample:
     shmem: int = 0
 
     def to_json(self) -> dict[str, Any]:
+        """The sample with its process's identity, for a list or columns."""
         return {
             "monotonic": self.monotonic,
             "wall": self.wall,
@@ -78,6 +79,7 @@ class Account:
     notes: Sequence[str] = ()
 
     def to_json(self) -> dict[str, Any]:
+        """Machines, cells and notes, for clients."""
         return {
             "monotonic": self.monotonic,
             "machines": [machine._asdict() for machine in self.machines],
@@ -144,14 +146,17 @@ class MemoryLedger:
         self._last: dict[int, _Last] = {}
         self._everything_due = 0.0
         self._failed: str | None = None
-        self._account: Account | None = None
+        self.latest: Account | None = None
+        """The whole ledger as of the last second; None before the first."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="memory-ledger", daemon=True)
 
     def start(self) -> None:
+        """Start the sampling thread."""
         self._thread.start()
 
     def close(self) -> None:
+        """End the sampling thread, waiting at most two seconds for it."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(2)
@@ -193,11 +198,6 @@ class MemoryLedger:
         """The whole ledger now, with exact readings. Blocks for milliseconds."""
         return self._reconciled(self.measure())
 
-    @property
-    def latest(self) -> Account | None:
-        """The whole ledger as of the last second; None before the first."""
-        return self._account
-
     def _reconciled(self, samples: Sequence[Sample]) -> Account:
         machines = [read_machine()]
         holdings = [_holding(sample) for sample in samples]
@@ -230,7 +230,7 @@ class MemoryLedger:
                     tick_due = now + TICK_SECONDS
                     self._gpus.sample()
                     samples = self._tick(now)
-                    self._account = self._reconciled(samples)
+                    self.latest = self._reconciled(samples)
                     self._on_tick(samples)
                 elif self._fine():
                     if now >= workers_due:

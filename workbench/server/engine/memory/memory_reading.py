@@ -20,12 +20,10 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 class Reading(NamedTuple):
     """One exact look at a process, in bytes: its share of all memory that it maps (`pss`), what
-    it alone maps (`uss`), and what its share consists of."""
+    it alone maps (`uss`), and how much of its share is shared memory (`shmem`)."""
 
     pss: int
     uss: int
-    anon: int = 0
-    file: int = 0
     shmem: int = 0
 
 
@@ -38,15 +36,13 @@ def read_exact(pid: int) -> Reading | None:
             info = psutil.Process(pid).memory_full_info()
         except psutil.Error:
             return None
-        return Reading(info.uss, info.uss, info.uss)
+        return Reading(info.uss, info.uss)
     fields = _kilobytes(f"/proc/{pid}/smaps_rollup")
     if "Pss" not in fields:
         return None
     return Reading(
         pss=fields["Pss"],
         uss=fields["Private_Clean"] + fields["Private_Dirty"],
-        anon=fields.get("Pss_Anon", 0),
-        file=fields.get("Pss_File", 0),
         shmem=fields.get("Pss_Shmem", 0),
     )
 

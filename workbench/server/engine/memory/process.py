@@ -10,7 +10,7 @@ class Process:
     """A process of the server, and what is known about it apart from its readings.
 
     Attributes:
-        role: ``server``, ``supervisor``, ``zygote``, ``server.worker`` or ``codec``.
+        role: ``server``, ``supervisor``, ``zygote``, ``worker`` or ``codec``.
         weights: bytes of its version's weights, by the checkpoint's index.
         runtime: bytes that it took before its version was loaded; None: unknown.
         device: where the weights are.

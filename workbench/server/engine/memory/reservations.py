@@ -51,6 +51,7 @@ class MemorySettings:
     gpu_memory_fraction: float = DEFAULT_SHARE
 
     def to_json(self) -> dict[str, Any]:
+        """The settings as `from_json` reads them."""
         return asdict(self)
 
     @classmethod

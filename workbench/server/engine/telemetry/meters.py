@@ -25,6 +25,7 @@ class Histogram:
         self.sum = 0
 
     def add(self, value: int) -> None:
+        """Count one value."""
         self.counts[bisect_right(self.bounds, value)] += 1
         self.sum += value
 
@@ -56,12 +57,13 @@ class SignatureMeter:
         self.durations = Histogram(_DURATION_MICROS)
 
     def add(self, code: Code, micros: int) -> None:
+        """Count one answer."""
         self.codes[code] += 1
         self.durations.add(micros)
 
 
 class BatchingMeter:
-    """What TensorFlow Serving counts of its batching sessions (`batching_session.cc`), over all
+    """The counters of TensorFlow Serving's batching sessions (`batching_session.cc`), over all
     models that have batching parameters."""
 
     def __init__(self) -> None:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from workbench.core.status import Code
@@ -105,9 +105,10 @@ class Traffic:
             self._dots.add(now, micros, version, int(code), 1)
 
     def seconds(self, since: float) -> list[list[Any]]:
-        """What happened in each second that ended after `since` (monotonic seconds); the present
-        one as far as it has come."""
-        return [s.to_json() for s in _newest(self._slices, lambda s: s.second + 1 > since)]
+        """What happened in each second that ended after `since` (monotonic seconds); the
+        current one so far."""
+        newest = takewhile(lambda s: s.second + 1 > since, reversed(self._slices))
+        return [s.to_json() for s in newest][::-1]
 
     def dots(self, since: float) -> list[list[Any]]:
         """Single requests finished after `since`: when (seconds), how long (microseconds), by
@@ -137,15 +138,3 @@ class _Dots:
                 break
             found.append([when / 1e6, micros, None if version < 0 else version, code, weight])
         return found[::-1]
-
-
-def _newest(items: deque[Any], wanted: Any) -> list[Any]:
-    """The last items that are `wanted`, oldest first; looks at no more than these and one."""
-
-    def back() -> Iterator[Any]:
-        for item in reversed(items):
-            if not wanted(item):
-                return
-            yield item
-
-    return list(back())[::-1]

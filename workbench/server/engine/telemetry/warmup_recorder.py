@@ -17,6 +17,7 @@ import numpy as np
 
 from workbench.core.status import ServingError, failed_precondition, invalid_argument
 from workbench.core.versions.states import ServableId
+from workbench.formats.saved_model.saved_model_file import WARMUP_FILE
 from workbench.formats.wire.predict_message import predict_request
 from workbench.formats.wire.protobuf import field
 from workbench.formats.wire.tfrecord import write_records
@@ -26,7 +27,6 @@ from workbench.server.engine.batching.tasks import Task, VersionQueues
 MAX_REQUESTS = 1000
 """What TensorFlow Serving accepts in one file."""
 _MAX_BYTES = 32 * 1024 * 1024
-_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 
 
 class WarmupRecording:
@@ -57,7 +57,7 @@ class WarmupRecording:
             )
         self.version = servable.version
         self.wanted = requests
-        self.path = os.path.join(folder, _FILE)
+        self.path = os.path.join(folder, WARMUP_FILE)
         self.state = "recording"
         self.error = ""
         self._model = servable.name
@@ -70,6 +70,7 @@ class WarmupRecording:
 
     @property
     def recorded(self) -> int:
+        """Requests recorded so far."""
         return len(self._records)
 
     def watch(self, task: Task) -> None:
@@ -121,6 +122,7 @@ class WarmupRecording:
             self.state = "written"
 
     def to_json(self) -> dict[str, Any]:
+        """The progress, for clients."""
         return {
             "version": self.version,
             "wanted": self.wanted,

@@ -22,6 +22,8 @@ _SUSPICIONS = 3
 
 
 class Sample(NamedTuple):
+    """A request that shared a batch, and its answer there."""
+
     inputs: dict[str, np.ndarray]
     outputs: dict[str, np.ndarray]
 
@@ -40,6 +42,7 @@ class Audit:
         self._suspicions = 0
 
     def is_due(self, now: int) -> bool:
+        """Whether a request should be checked now."""
         return now >= self._due and not self._asking
 
     def take(

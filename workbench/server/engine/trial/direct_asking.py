@@ -58,7 +58,7 @@ async def ask(
         lane.run(signature, parts, (), answer, quiet)
         return await asyncio.wait_for(answered, seconds)
     except asyncio.TimeoutError:
-        how = f"it did not come back within {seconds:.0f} s"
+        how = f"it did not answer within {seconds:.0f} s"
         worker.kill(how)
         raise CannotAnswer(how) from None
     except ServingError as error:

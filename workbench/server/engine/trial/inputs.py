@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from workbench.core.signature import Signature, TensorInfo
-from workbench.formats.dtypes import STRING, numpy_dtype
+from workbench.formats.dtypes import STRING, numpy_dtype, string_array
 
 Inputs = Mapping[str, np.ndarray]
 
@@ -40,6 +40,7 @@ def made_up(signature: Signature, size: int) -> list[Inputs] | None:
 
 
 def has_unknown_sizes(signature: Signature) -> bool:
+    """Whether an input has a dimension, beside the batch, without a fixed size."""
     return any(
         info.shape is None or any(n < 0 for n in info.shape[1:])
         for info in signature.inputs.values()
@@ -52,9 +53,8 @@ def _array(info: TensorInfo, size: int, row: int) -> np.ndarray | None:
     if count > _MOST_ELEMENTS:
         return None
     if info.dtype == STRING:
-        strings = np.empty(count, object)
-        strings[:] = [_WORDS[(row + at) % len(_WORDS)] for at in range(count)]
-        return strings.reshape(shape)
+        words = [_WORDS[(row + at) % len(_WORDS)] for at in range(count)]
+        return string_array(words).reshape(shape)
     try:
         dtype = numpy_dtype(info.dtype)
     except KeyError:

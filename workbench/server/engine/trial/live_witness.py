@@ -1,4 +1,4 @@
-"""Live requests as the second witness, for signatures whose inputs cannot be made up.
+"""The second test of row independence with live requests, for inputs that cannot be made up.
 
 Until it is decided whether a signature's requests are merged, they run alone. The first few of
 them, with their answers, are kept and then run once more as one batch. If that gives the same
@@ -23,6 +23,8 @@ _MOST_TRIES = 3
 
 
 class Heard(NamedTuple):
+    """A request that ran alone, its answer, and how many rows both have."""
+
     inputs: dict[str, np.ndarray]
     outputs: dict[str, np.ndarray]
     rows: int
@@ -83,7 +85,7 @@ class Witness:
             if found is Agreement.SUSPICIOUS and self._tries < _MOST_TRIES:
                 return before
             if found is not Agreement.SAME:
-                reason = "live requests were answered otherwise together than alone"
+                reason = "live requests were answered differently together than alone"
                 return Merging(False, "requests", reason=reason)
         return Merging(True, "requests", batch_sizes=before.batch_sizes)
 

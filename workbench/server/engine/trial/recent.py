@@ -35,7 +35,7 @@ class Recent:
         self._next_at: dict[str, int] = {}
 
     def is_due(self, now: int, signature: str) -> bool:
-        """Whether the next one is to be kept; `now` is in monotonic microseconds."""
+        """Whether to keep the next request; `now` is in monotonic microseconds."""
         return now >= self._next_at.get(signature, 0)
 
     def keep(
@@ -69,4 +69,5 @@ def size_bytes(tensors: Mapping[str, np.ndarray]) -> int:
 
 
 def copied(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Copies that outlive the shared memory that `tensors` are views of."""
     return {name: array.copy() for name, array in tensors.items()}

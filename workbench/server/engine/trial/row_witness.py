@@ -1,4 +1,4 @@
-"""The second witness of row independence: the same rows together, alone, and in another order."""
+"""The second test of row independence: runs the same rows together, alone, and in another order."""
 
 from __future__ import annotations
 
@@ -50,9 +50,7 @@ async def independent(run: Run, requests: Sequence[Inputs], undecided: Merging) 
             found = agreement(alone[row], mine)
             suspicions += found is Agreement.SUSPICIOUS
             if found is Agreement.DIFFERENT or suspicions >= _SUSPICIONS:
-                return _refused(
-                    undecided, "rows that are run together are answered otherwise than alone"
-                )
+                return _refused(undecided, "rows are answered differently together than alone")
     return Merging(True, "run", batch_sizes=undecided.batch_sizes)
 
 

@@ -1,8 +1,8 @@
-"""Whether two answers to the same request are the same, and what of them a client would notice.
+"""Compares two answers to the same request, and lists the changes that a client would notice.
 
-The same rows in a batch of another size go through other kernels, which add in another order: what
-is the same is so up to rounding. Whole numbers, text and truth values may have been chosen by
-numbers that were nearly equal, so one that differs is a suspicion and no proof.
+In a batch of another size the same rows go through other kernels, which add in another order, so
+equal answers agree only up to rounding. Integers, text and booleans may have been chosen by numbers
+that were nearly equal, so a difference in these is a suspicion and not a proof.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 Outputs = Mapping[str, np.ndarray]
 
-# Of the largest number of the answer, for each bit that the dtype's fraction has fewer.
+# Relative to the largest number of the answer.
 _TOLERANCES = {"float64": 1e-6, "float32": 2e-3, "complex64": 2e-3, "complex128": 1e-6}
 _COARSE_TOLERANCE = 0.06
 _FAR_APART = 1.0
@@ -43,7 +43,7 @@ def agreement(one: Outputs, other: Outputs) -> Agreement:
 
 
 def _is_number(array: np.ndarray) -> bool:
-    """Whether rounding shows in it as rounding."""
+    """Whether its elements can differ by rounding."""
     return array.dtype.kind in "fc" or array.dtype.kind == "V" or "float" in array.dtype.name
 
 

@@ -1,10 +1,10 @@
 """The trial of a version: each of its signatures is asked once before the version is available.
 
-What a signature is asked: its warm-up file (the worker has done that), else the last requests that
-the serving version answered, else inputs made up from its dtypes and shapes. A made-up input that
-is refused proves nothing against a model. What lacks a variable, a table or an operation, what
-crashes, hangs or finds no memory, and what refuses every one of the last real requests, can never
-answer: such a version does not replace one that can.
+A signature is asked its warm-up requests (by the worker), else the last requests that the serving
+version answered, else inputs made up from its dtypes and shapes. A model may refuse a made-up input
+and still be fine. But if it lacks a variable, a table or an operation, if it crashes, hangs or runs
+out of memory, or if it refuses all of the last real requests, it can never answer. Such a version
+does not replace one that can.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import cycle
 from typing import Any
 
@@ -41,7 +42,7 @@ _WARM_ROWS = 16
 _WARM_RUNS = 2
 _LONG_SECONDS = 0.01
 _NO_SIGNATURE = (
-    "The model has no signature, so there is nothing that it can be asked: save it with "
+    "The model has no signature, so it cannot answer any request: save it with "
     "tf.saved_model.save(model, path, signatures=...)"
 )
 _CURES = {
@@ -81,6 +82,7 @@ class TrialResult:
     compiled_seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
+        """Verdict, warnings and times, without `merging`."""
         return {
             "verdict": self.verdict,
             "warnings": list(self.warnings),
@@ -174,20 +176,20 @@ class Trial:
     async def _try(
         self, name: str, signature: Signature, facts: SignatureFacts, decided: Merging
     ) -> Merging:
-        """Ask a signature; and where its graph leaves that open, whether its rows stay apart."""
+        """Ask a signature, and test whether its rows stay apart if its graph leaves that open."""
         try:
             requests = await self._first_answers(name, signature)
             if requests is None:
                 return decided
             if decided.merged is None:
-                decided = await independent(self._runner(name), requests, decided)
+                decided = await independent(partial(self._run, name), requests, decided)
             if facts.compiled:
                 await self._compile(name, requests[0], decided)
             await self._warm(name, requests[0], decided)
         except CannotAnswer as error:
             self._refuse(_cannot(name, error.how), Code.FAILED_PRECONDITION, gone=True)
         except ServingError:
-            # It has answered one request, and does not like another of those made up.
+            # It has answered one request, and refuses another made-up one.
             pass
         return decided
 
@@ -245,8 +247,8 @@ class Trial:
         return same or None
 
     async def _warm(self, name: str, request: Inputs, decided: Merging) -> None:
-        """Run a batch on each lane as live ones will be run: at usual priority, and large enough to
-        take the way of large ones, whose memory is then there. Otherwise the first callers wait."""
+        """Run batches on each lane like live ones: at usual priority, and large enough to allocate
+        the memory of large ones. Otherwise the first callers would wait for that."""
         rows = [_WARM_ROWS if decided.merged else 1] * _WARM_RUNS
         if decided.batch_sizes:
             rows = [size for size in decided.batch_sizes if size <= _WARM_ROWS] * _WARM_RUNS
@@ -265,12 +267,6 @@ class Trial:
         for size in sizes:
             await self._run(name, joined([request] * size))
         self._result.compiled_seconds += time.monotonic() - started
-
-    def _runner(self, name: str) -> Any:
-        async def run(parts: Mapping[str, Sequence[np.ndarray]]) -> Tensors:
-            return await self._run(name, parts)
-
-        return run
 
     async def _run(
         self,

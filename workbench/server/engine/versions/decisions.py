@@ -1,4 +1,4 @@
-"""What is wanted, and what is done about it: aspired versions, and the actions that follow.
+"""Aspired versions, and the actions that bring the loaded versions in line with them.
 
 The rules are pure (`core.versions.reconcile`); here they meet the versions of a server.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from workbench.core.events import EventLog
 from workbench.core.status import ServingError
@@ -18,29 +17,16 @@ from workbench.core.versions.states import Harness, HarnessState, ServableId
 from workbench.server.engine.memory.reservations import is_refused
 from workbench.server.engine.versions import setting_aside
 from workbench.server.engine.versions.directory import Directory, is_worth_waiting, view_of
+from workbench.server.engine.versions.life.lifecycle import Lifecycle
 from workbench.server.engine.versions.model import Model, Served
 from workbench.server.engine.versions.version_folder import Found
-
-
-class Execution(Protocol):
-    """Begins the actions; each goes on in the background (`Lifecycle`)."""
-
-    def load(self, model: Model, served: Served, /) -> None: ...
-
-    def stage(self, model: Model, served: Served, /) -> None: ...
-
-    def unload(self, model: Model, served: Served, /) -> None: ...
-
-    def cancel(self, model: Model, served: Served, /) -> None: ...
-
-    def refuse(self, model: Model, served: Served, error: ServingError | None, /) -> None: ...
 
 
 class Decisions:
     """Keeps the versions of each model in line with what its folder wants.
 
     Args:
-        execution: carries out what is decided.
+        execution: begins the actions; each goes on in the background.
         refusal: why there is no memory to load a version now; None if there is.
         report_state: logs the state of a version.
         look_again: has a model's folder looked at again.
@@ -50,7 +36,7 @@ class Decisions:
         self,
         events: EventLog,
         directory: Directory,
-        execution: Execution,
+        execution: Lifecycle,
         *,
         refusal: Callable[[Model, Served], ServingError | None],
         report_state: Callable[[Served], None],
@@ -92,7 +78,7 @@ class Decisions:
         return True
 
     def _aspire_again(self, model: Model, served: Served, found: Found | None) -> None:
-        """Want a managed version, or not any more (`found` is None)."""
+        """Aspire a managed version, or un-aspire it (`found` is None)."""
         harness = served.harness
         if harness.aspired and found is None:
             harness.aspired = False

@@ -24,6 +24,7 @@ class Directory:
     Attributes:
         models: by name; removed ones too, until their versions are gone.
         stopping: whether the server is being stopped.
+        changed: set, and replaced by a fresh one, whenever any version may have changed.
     """
 
     def __init__(self) -> None:
@@ -31,7 +32,7 @@ class Directory:
         self.stopping = False
         # Versions of removed models: all have ended.
         self._removed: dict[str, dict[int, Served]] = {}
-        self._changed = asyncio.Event()
+        self.changed = asyncio.Event()
 
     def get(self, name: str, *, removed: bool = False) -> Model:
         """A model by its name; with `removed` also one that is gone as soon as its versions are
@@ -132,14 +133,9 @@ class Directory:
                 return [served]
         raise not_found(f"Could not find version {version} of model {name}")
 
-    @property
-    def changed(self) -> asyncio.Event:
-        """Set, and replaced by a fresh one, whenever any version may have changed."""
-        return self._changed
-
     def notify(self) -> None:
-        """Tell everybody who waits for `changed`."""
-        changed, self._changed = self._changed, asyncio.Event()
+        """Wake everything that waits for `changed`."""
+        changed, self.changed = self.changed, asyncio.Event()
         changed.set()
 
     def forget(self, model: Model) -> None:

@@ -23,7 +23,7 @@ from workbench.server.engine.memory.reservations import MemorySettings, Reservat
 from workbench.server.engine.versions.decisions import Decisions
 from workbench.server.engine.versions.directory import Directory
 from workbench.server.engine.versions.life.lifecycle import Lifecycle
-from workbench.server.engine.versions.life.loading import LOAD_SECONDS, SPARE_LANES, Loader
+from workbench.server.engine.versions.life.loading import SPARE_LANES, Loader
 from workbench.server.engine.versions.life.shared import Shared
 from workbench.server.engine.versions.model import Model, Served
 from workbench.server.engine.versions.source import FolderSource
@@ -35,14 +35,12 @@ from workbench.server.engine.workers.zygote_handle import Zygote
 
 @dataclass(frozen=True, kw_only=True)
 class ManagerOptions:
-    """What may be set when a manager is made."""
+    """The settings of a manager."""
 
     cpus: int = 1
     """CPUs that `intra_op_threads` are divided from."""
     poll_seconds: float = 1.0
     """The time between two looks at each model's folder."""
-    load_seconds: float = LOAD_SECONDS
-    """The longest time that loading a version may take."""
     read_batching: Callable[[Path], BatchingParameters] | None = None
     """Reads the batching parameters from a file in a version's folder; None: there are none."""
     gpus: Gpus = field(default_factory=lambda: Gpus(None))
@@ -68,7 +66,7 @@ class Manager(Directory):
         options = options or ManagerOptions()
         self.events = events
         self._scheduler = scheduler
-        # Parts that call each other: these calls come later, when all are there.
+        # These parts call each other, but only once all of them exist.
         self.reservations = Reservations(
             events,
             options.gpus,
@@ -82,7 +80,6 @@ class Manager(Directory):
             self.reservations,
             slots=lambda: scheduler.slots,
             cpus=options.cpus,
-            load_seconds=options.load_seconds,
             quiet=self.any_serves,
         )
         self._shared = Shared(
@@ -203,7 +200,7 @@ class Manager(Directory):
                     "worker_hung",
                     *served.id,
                     pid=worker.pid,
-                    reason=f"a run takes {seconds:.0f} s already, and nobody waits for it",
+                    reason=f"a run has taken {seconds:.0f} s, and no request waits for it",
                 )
                 worker.kill()
                 return

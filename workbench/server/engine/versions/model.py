@@ -1,4 +1,4 @@
-"""A model under management: its versions, and what each of them is doing."""
+"""A managed model, its versions and their state."""
 
 from __future__ import annotations
 
@@ -103,6 +103,7 @@ class Served:
 
     @property
     def id(self) -> ServableId:
+        """The model's name and the version's number."""
         return self.harness.id
 
     @property
@@ -236,6 +237,7 @@ class Model:
 
     @property
     def name(self) -> str:
+        """The name that clients use."""
         return self.config.name
 
     def record(self, served: Served) -> Record:
@@ -248,7 +250,7 @@ class Model:
     def predecessor(self, served: Served) -> Mapping[str, Signature]:
         """The signatures of the version that a client may have asked before this one."""
         earlier = [self.ready] if self.ready is not None else list(self.ended.values())
-        for other in reversed([s for s in earlier if s is not None]):
+        for other in reversed(earlier):
             if other is not served and other.report is not None:
                 return other.report.signatures
         return {}
@@ -265,6 +267,7 @@ class Model:
         return [*self.versions.values(), *self.beside]
 
     def refresh_ready(self) -> None:
+        """Find the highest version that serves again, after a state has changed."""
         serving = [s for s in self.versions.values() if s.harness.state is HarnessState.READY]
         self.ready = max(serving, key=lambda s: s.id.version, default=None)
 
@@ -274,6 +277,7 @@ class Model:
         return [everything[v] for v in sorted(everything, reverse=True)]
 
     def to_json(self) -> dict[str, Any]:
+        """Settings, versions and warnings, as clients are shown them."""
         return {
             **self.config.to_json(),
             "versions": [

@@ -1,8 +1,7 @@
 """Requests of a version that crashed, kept for its next start.
 
-They were accepted, and they wait as requests wait that no version could be found for (`Model.held`,
-with its bounds). What the version's next start answers is the same version with the same files, so
-they need not be read again.
+They were accepted already. They wait in `Model.held`, within its limits, like requests that found
+no version. The next start has the same number and files, so it can answer them as they are.
 """
 
 from __future__ import annotations
@@ -12,9 +11,9 @@ import time
 
 from workbench.core.status import ServingError, unavailable
 from workbench.core.versions.states import HarnessState
-from workbench.server.engine.batching.digests import size_of
 from workbench.server.engine.batching.scheduler import BatchScheduler
 from workbench.server.engine.batching.tasks import Task
+from workbench.server.engine.trial.recent import size_bytes
 from workbench.server.engine.versions.model import Model, Served
 
 
@@ -49,7 +48,7 @@ class Parking:
             loop.call_soon(self._go_on, model, served, task)
 
         try:
-            model.held.add(resume, size_of(task.inputs))
+            model.held.add(resume, size_bytes(task.inputs))
         except ServingError as full:
             self._scheduler.finish(task, full)
 

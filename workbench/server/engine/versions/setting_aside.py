@@ -35,7 +35,7 @@ def look(model: Model, events: EventLog) -> tuple[dict[int, int], frozenset[int]
 
 
 def is_due(model: Model, version: int) -> bool:
-    """Whether a version is to be tried again now.
+    """Whether to try a version again now.
 
     If there is memory for one version only, the one that serves is not given up for it.
     """

@@ -145,7 +145,7 @@ class FolderSource:
                 None,
                 warnings=[
                     f"Could not find base path {self.base_path} for servable {self.model} with "
-                    f"error {_told(error, self.base_path)}. {_cure(error, self.base_path)}"
+                    f"error {_status_text(error, self.base_path)}. {_cure(error, self.base_path)}"
                 ],
             )
         if entries != self._listing.entries:
@@ -291,8 +291,8 @@ def _may_load(look: Found | Lack | None) -> bool:
     return look is None or (isinstance(look, Found) and look.damage is None)
 
 
-def _told(error: OSError, path: str) -> str:
-    """What TensorFlow says, with its status, of what the file system says."""
+def _status_text(error: OSError, path: str) -> str:
+    """An error of the file system in TensorFlow's words, with its status."""
     if isinstance(error, FileNotFoundError):
         return f"NOT_FOUND: {path} not found"
     code = Code.PERMISSION_DENIED if isinstance(error, PermissionError) else Code.UNKNOWN
@@ -303,11 +303,9 @@ def _cure(error: OSError, base_path: str = "") -> str:
     """What a person can do about a path that cannot be read."""
     if not isinstance(error, PermissionError):
         if base_path and os.path.islink(base_path):
-            return (
-                f"It is a link to {os.readlink(base_path)}: let it lead to a folder that is there."
-            )
+            return f"It is a link to {os.readlink(base_path)}: point it to an existing folder."
         return "Create it, or correct the model's base path."
-    return f"Let {_user()}, as whom the server runs, read it and enter the folders above it."
+    return f"Let {_user()}, who runs the server, read it and enter the folders above it."
 
 
 def _user() -> str:

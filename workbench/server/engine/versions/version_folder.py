@@ -22,12 +22,12 @@ from workbench.formats.saved_model.checkpoint_index import missing_data, require
 from workbench.formats.saved_model.damage import DAMAGED, clue
 from workbench.formats.saved_model.lack import Lack, incomplete, missing
 from workbench.formats.saved_model.saved_model_file import (
+    GRAPH_FILES,
     NotSavedModel,
     TruncatedFile,
     read_outline,
 )
 
-GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")
 _NOT_OF_THE_MODEL = ("assets.extra" + os.sep, "batching_params.pbtxt")
 """Files that do not change what a version answers."""
 _RESERVED = ".."
@@ -52,7 +52,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One complete, or completely hopeless, version folder.
+    """A version folder that is complete, or damaged beyond waiting for more files.
 
     Attributes:
         path: as the model's base path names it.
@@ -192,5 +192,5 @@ def stalled(found: Found, what: Lack, seconds: float) -> Found:
 
 
 def damaged(file: str, what: str) -> ServingError:
-    """What to say of a file that is there and cannot be what it should be."""
+    """The error for a file with the wrong contents; names the likely cause and the cure."""
     return ServingError(Code.DATA_LOSS, f"{file} {what}{clue(file)}; {DAMAGED}")

@@ -1,4 +1,4 @@
-"""Watching the folders of models: each is looked at from time to time, or when somebody asks."""
+"""Watching the folders of models: each is read at intervals, and on request."""
 
 from __future__ import annotations
 
@@ -65,6 +65,7 @@ class FolderWatch:
         self._pollers[model.name] = self._shared.start(self._poll(model))
 
     def remove(self, name: str) -> None:
+        """Stop watching a model's folder."""
         self._pollers.pop(name).cancel()
         self._due.pop(name)
 
@@ -125,7 +126,7 @@ class FolderWatch:
             poll.warnings += self._renewals.look(model, wanted)
         if kept:
             poll.warnings.append(
-                f"The folder of {model.name} is empty, and its versions go on being served. Remove "
+                f"The folder of {model.name} is empty, and its versions are still served. Remove "
                 "the model, or set servable_versions_always_present to false, to unload them."
             )
         self._report(model, poll)
@@ -177,8 +178,8 @@ def _keep_waiting(model: Model, poll: Poll) -> None:
 
 
 def _goes_on(model: Model, poll: Poll) -> bool:
-    """Whether versions go on being served although the folder is empty: that a storage is away is
-    more likely than that somebody removes every version."""
+    """Whether versions are still served although the folder is empty: more likely a storage is
+    away than somebody has removed every version."""
     return (
         poll.empty
         and model.config.servable_versions_always_present

@@ -32,6 +32,7 @@ class Heartbeat:
         self._timer = self._loop.call_later(PING_SECONDS, self._beat)
 
     def close(self) -> None:
+        """Send no more pings."""
         self._timer.cancel()
 
     def _beat(self) -> None:

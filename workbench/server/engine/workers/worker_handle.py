@@ -40,6 +40,29 @@ Answer = Callable[["Tensors | ServingError", int], None]
 microseconds that the model ran."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoadOrder:
+    """How a worker reads a SavedModel.
+
+    Attributes:
+        path: the version's folder.
+        tags: the meta graph to load.
+        intra_op_threads: threads that one operation may use.
+        quiet: run at low priority, because a version serves.
+        device: where the weights go, and the share of a GPU that the budget allows.
+        gpu_memory_fraction: the share of a GPU that the model's settings allow; 0 sets no limit.
+        op_libraries: packages and shared libraries whose operations the graph may need.
+    """
+
+    path: str
+    tags: Sequence[str]
+    intra_op_threads: int
+    quiet: bool
+    device: tuple[str, float] = ("host", 0.0)
+    gpu_memory_fraction: float = 0.0
+    op_libraries: Sequence[str] = ()
+
+
 @dataclass(frozen=True)
 class LoadReport:
     """A worker's report of the model that it has loaded. Times are in seconds.
@@ -135,7 +158,7 @@ class Lane(asyncio.Protocol):
             copies.run()
             self._transport.write(batch)
             return
-        # Some milliseconds, which are not to be everybody's.
+        # This takes milliseconds: not on the event loop.
         copying = asyncio.get_running_loop().run_in_executor(_copier, copies.run)
         copying.add_done_callback(lambda done: self._copied(done, batch))
 
@@ -159,15 +182,18 @@ class Lane(asyncio.Protocol):
                 region.release()
 
     def close(self) -> None:
+        """Close the connection; a batch in progress is answered with UNAVAILABLE."""
         if self._transport is not None:
             self._transport.abort()
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the loop: batches can be sent."""
         self._transport = cast(asyncio.WriteTransport, transport)
 
     def data_received(self, data: bytes) -> None:
+        """Called by the loop: hands out each answer that is complete."""
         for header, payload in self._reader.feed(data):
             answer = self._answer
             if answer is None:
@@ -194,6 +220,7 @@ class Lane(asyncio.Protocol):
                 self._answer = None
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the loop: the worker has gone, and with it a batch in progress."""
         answer, self._answer = self._answer, None
         self._transport = None
         self._inputs.close()
@@ -226,7 +253,7 @@ class Worker:
         self.ended: asyncio.Future[str] = loop.create_future()
         self._staged: asyncio.Future[StageReport] = loop.create_future()
         self._loaded: asyncio.Future[LoadReport] = loop.create_future()
-        # What the next failure is the failure of.
+        # Gets the next failure.
         self._awaited: asyncio.Future[StageReport] | asyncio.Future[LoadReport] = self._loaded
         self.on_first_run: Callable[[float], None] | None = None
         self._progress: Progress = lambda kind, data: None
@@ -268,78 +295,31 @@ class Worker:
         frames.append(worker)
         return worker
 
-    async def stage(
-        self,
-        path: str,
-        *,
-        tags: Sequence[str],
-        intra_op_threads: int,
-        quiet: bool,
-        progress: Progress,
-        device: tuple[str, float] = ("host", 0.0),
-        gpu_memory_fraction: float = 0.0,
-        op_libraries: Sequence[str] = (),
-    ) -> StageReport:
-        """Prepare the SavedModel at `path` as far as that needs no memory for its weights; `load`
-        does the rest. Once in a worker's life. `quiet`: run at low priority, beside a
-        version that serves.
+    async def stage(self, order: LoadOrder, progress: Progress) -> StageReport:
+        """Prepare a SavedModel as far as that needs no memory for its weights; `load` does the
+        rest. Once in a worker's life.
 
         Raises:
             ServingError: what the worker reports, or UNAVAILABLE where it died of it.
         """
         self._progress = progress
         self._awaited = self._staged
-        self._control.send(
-            {
-                "op": "stage",
-                "path": path,
-                "tags": tags,
-                "intra_op_threads": intra_op_threads,
-                "quiet": quiet,
-                "device": device,
-                "gpu_memory_fraction": gpu_memory_fraction,
-                "op_libraries": op_libraries,
-            }
-        )
+        self._control.send({"op": "stage", **vars(order)})
         return await self._staged
 
     async def load(
-        self,
-        path: str,
-        *,
-        tags: Sequence[str],
-        intra_op_threads: int,
-        quiet: bool,
-        warm_up: bool,
-        warm_up_iterations: int,
-        progress: Progress,
-        device: tuple[str, float] = ("host", 0.0),
-        gpu_memory_fraction: float = 0.0,
-        op_libraries: Sequence[str] = (),
+        self, order: LoadOrder, progress: Progress, *, warm_up: bool, warm_up_iterations: int
     ) -> LoadReport:
-        """Load the SavedModel at `path`, all of it or what `stage` has left, and run its warm-up
-        requests; once in a worker's life. `quiet`: run at low priority, beside a
-        version that serves.
+        """Load a SavedModel, all of it or what `stage` has left, and run its warm-up requests.
+        Once in a worker's life.
 
         Raises:
             ServingError: what the worker reports, or UNAVAILABLE where it died of it.
         """
         self._progress = progress
         self._awaited = self._loaded
-        self._control.send(
-            {
-                "op": "load",
-                "path": path,
-                "tags": tags,
-                "intra_op_threads": intra_op_threads,
-                "quiet": quiet,
-                "device": device,
-                "warm_up": warm_up,
-                "warm_up_iterations": warm_up_iterations,
-                "gpu_memory_fraction": gpu_memory_fraction,
-                "op_libraries": op_libraries,
-            }
-        )
+        more = {"warm_up": warm_up, "warm_up_iterations": warm_up_iterations}
+        self._control.send({"op": "load", **vars(order), **more})
         return await self._loaded
 
     def ping(self) -> None:
@@ -368,11 +348,12 @@ class Worker:
 
     def _ran(self, micros: int) -> None:
         """A lane has run its first batch."""
-        told, self.on_first_run = self.on_first_run, None
-        if told is not None:
-            told(micros / 1e6)
+        report, self.on_first_run = self.on_first_run, None
+        if report is not None:
+            report(micros / 1e6)
 
     def free_lane(self) -> Lane | None:
+        """A lane that can take a batch now; None if all are busy."""
         for lane in self.lanes:
             if lane.open_for_use:
                 return lane

@@ -46,6 +46,7 @@ class Zygote:
 
     @property
     def pid(self) -> int | None:
+        """Of the zygote process; None before the first start."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
@@ -121,18 +122,14 @@ class Zygote:
         return reap(pid) if status is None else status
 
     async def stop(self) -> None:
+        """End the process for good; workers live on."""
         self._stopping = True
         if self._restart is not None:
             self._restart.cancel()
         if self._channel is not None:
             self._channel.close()
         if self._process is not None:
-            process = self._process
-            try:
-                await asyncio.to_thread(process.wait, 2)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                await asyncio.to_thread(process.wait, 2)
+            await _end(self._process)
 
     def _on_frame(self, header: Any, _payload: memoryview, fds: list[int]) -> None:
         if "ready" in header:
@@ -169,12 +166,7 @@ class Zygote:
     async def _start_again(self) -> None:
         assert self._process is not None
         process = self._process
-        # Its socket is closed, so it is ending; an end that does not come is forced.
-        try:
-            await asyncio.to_thread(process.wait, 2)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            await asyncio.to_thread(process.wait, 2)
+        await _end(process)
         self._on_event("zygote_exited", {"pid": process.pid, "code": process.returncode})
         delay = _RETRY_SECONDS[min(self._failures, len(_RETRY_SECONDS) - 1)]
         self._failures += 1
@@ -186,7 +178,7 @@ class Zygote:
         try:
             self.start()
         except OSError as error:
-            # No descriptor or no process is to be had now; that may pass.
+            # File descriptors or processes have run out; that may pass.
             self._failure = f"{error.strerror} (starting the zygote)"
             return False
         return True
@@ -203,13 +195,22 @@ class Zygote:
             )
 
 
+async def _end(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a process whose socket is closed; kill it if it does not end by itself."""
+    try:
+        await asyncio.to_thread(process.wait, 2)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        await asyncio.to_thread(process.wait, 2)
+
+
 def _environment() -> dict[str, str]:
     environment = {
         # A thread pool started by an import would make forking unsafe.
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
-        # Ours is the log that people read; warnings and errors of TensorFlow still come.
+        # Users read the server's log. TensorFlow's warnings and errors still appear there.
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
         "PYTHONUNBUFFERED": "1",
     }

@@ -37,6 +37,7 @@ import numpy as np
 
 from workbench.core.signature import Signature
 from workbench.core.status import Code, ServingError, invalid_argument
+from workbench.formats.dtypes import string_array
 from workbench.ipc import frames
 from workbench.ipc.channel import Channel
 from workbench.ipc.low_priority import LOWEST
@@ -98,6 +99,7 @@ def receive_message(channel: Channel) -> tuple[Message, Region | None]:
 
 
 def refusal_of(error: ServingError) -> Message:
+    """A message that carries `error`, for `raise_refusal`."""
     return {"refusal": [int(error.code), error.message]}
 
 
@@ -130,13 +132,8 @@ def _examples(message: Message, body: Region) -> tuple[Message, Region]:
     from workbench.server.front.json.requests import decode_examples
 
     request = decode_examples(body.view(0, message["size"]), message["method"])
-    examples = np.empty(len(request.examples), object)
-    examples[:] = request.examples
-    descriptions, tensors = pack({"examples": examples})
-    return {
-        "tensors": descriptions,
-        "signature_name": request.signature_name,
-    }, tensors
+    descriptions, tensors = pack({"examples": string_array(request.examples)})
+    return {"tensors": descriptions, "signature_name": request.signature_name}, tensors
 
 
 def _encode(message: Message, tensors: Region) -> tuple[Message, Spool]:
@@ -192,6 +189,7 @@ def _go_first_without_memory() -> None:
 
 
 def main() -> None:
+    """Convert bodies until the parent closes the channel."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
     # A caller with tens of megabytes waits anyway; those with small requests should not notice.
     own = os.getpriority(os.PRIO_PROCESS, 0)

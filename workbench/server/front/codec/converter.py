@@ -101,23 +101,20 @@ class CodecProcess:
 
     def __init__(
         self,
-        max_waiting_bytes: int = 2**30,
         idle_s: float = 60.0,
         job_timeout_s: float = 60.0,
         waiting: WaitingBytes | None = None,
     ) -> None:
         """
         Args:
-            max_waiting_bytes: of bodies and tensors, waiting and in progress; more is refused.
             idle_s: seconds without a job after which the child is ended.
             job_timeout_s: seconds one job may take before the child is killed, whatever time
                 its caller has.
-            waiting: counts these bytes, together with other processes'; by default there is a
-                count with `max_waiting_bytes` for this process alone.
+            waiting: counts the bytes in progress, together with other processes'; None: alone.
         """
         self._idle_s = idle_s
         self._job_timeout_s = job_timeout_s
-        self._waiting = waiting or WaitingBytes(max_waiting_bytes)
+        self._waiting = waiting or WaitingBytes()
         self._jobs = 0
         self._idle_timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -338,7 +335,9 @@ class CodecProcess:
                 )
         except OSError as error:
             ours.close()
-            raise unavailable(f"No process to convert a large body: {error}.") from None
+            raise unavailable(
+                f"The process that converts large bodies cannot be started: {error}."
+            ) from None
         self._channel = Channel(ours, self._job_timeout_s)
         return self._channel
 

@@ -128,7 +128,7 @@ class GrpcServer:
             # No client can take everything, and idle connections make room.
             "grpc.max_concurrent_streams": 4096,
             "grpc.max_connection_idle_ms": 600_000,
-            # Of a connection on which nothing has been said that is gRPC (otherwise 120 s).
+            # For a connection that has not spoken gRPC yet (the default is 120 s).
             "grpc.server_handshake_timeout_ms": 10_000,
             # The supervisor keeps the port with a socket of its own while we are replaced.
             "grpc.so_reuseport": 1,
@@ -220,7 +220,7 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[misc]
                 return handler
             if key == TOKEN_HEADER and self._token.carried(None, given):
                 return handler
-        # Health has no secrets, and those who check it seldom can be given one.
+        # Health has no secrets, and health checkers can seldom send a token.
         return self._anonymous.get(call.method, self._refusal)
 
 

@@ -71,8 +71,8 @@ class ModelRuns:
         seconds: float | None,
         encode: Callable[[Tensors], Any],
     ) -> Any:
-        """What `encode` makes of the outputs, which it gets as views that hold only meanwhile, or
-        of copies in a thread where they are large."""
+        """Run a signature and return the encoded outputs. `encode` gets views that are valid only
+        during the call, or, in a thread, copies of large outputs."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         def answer(result: Tensors | ServingError) -> None:
@@ -103,6 +103,7 @@ class ModelRuns:
         return await encoded if asyncio.isfuture(encoded) else encoded
 
     def find(self, spec: ModelSpec) -> Served:
+        """The version that `spec` names; raises a ServingError where there is none."""
         if not spec.name:
             raise invalid_argument("ModelSpec has no name specified.")
         return self.manager.find(spec.name, spec.version, spec.label)
@@ -112,7 +113,7 @@ class ModelRuns:
         gap in which there is none.
 
         Raises:
-            ServingError: DEADLINE_EXCEEDED, none came in time; or as `_find`.
+            ServingError: DEADLINE_EXCEEDED, none came in time; or as `find`.
         """
         end = time.monotonic() + (_HOLD_SECONDS if seconds is None else seconds)
         while True:
@@ -148,7 +149,7 @@ async def aside(size: int, work: Callable[[_Given], _Made], given: _Given) -> _M
 
 def answer_bytes(api: str, outputs: Tensors) -> int:
     """The bytes of numbers in a Predict answer that take as long to write as `outputs` do."""
-    # Of classes and regressions each is a message.
+    # Each class or regression is a message.
     return encoding_bytes(outputs) * (1 if api == "Predict" else 16)
 
 

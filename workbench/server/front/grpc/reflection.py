@@ -87,12 +87,14 @@ def reflect(request: bytes, services: Iterable[str]) -> bytes:
     """The answer to one `ServerReflectionRequest` of a server that offers `services`.
 
     Raises:
-        ServingError: INTERNAL, the request is no such message.
+        ServingError: INTERNAL, the request is not such a message.
     """
     try:
         asked = message_class("grpc.reflection.v1.ServerReflectionRequest").FromString(request)
     except DecodeError as error:
-        raise ServingError(Code.INTERNAL, "The request is no ServerReflectionRequest") from error
+        raise ServingError(
+            Code.INTERNAL, "The request is not a valid ServerReflectionRequest"
+        ) from error
     answer = message_class("grpc.reflection.v1.ServerReflectionResponse")()
     answer.valid_host = asked.host
     answer.original_request.CopyFrom(asked)

@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 
 from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.core.status import Code, ServingError, invalid_argument
+from workbench.formats.dtypes import string_array
 from workbench.formats.signature_checks import classification, regression
 from workbench.formats.wire.messages import message_class
 from workbench.formats.wire.protobuf import field, fields
@@ -33,7 +34,7 @@ class ModelSpec(NamedTuple):
 
 
 NO_SPEC = ModelSpec("")
-"""Stands for the spec that a request lacks: it is refused, and counted without a model's name."""
+"""Stands for the spec that a request lacks: it is refused, and counted under no model."""
 
 
 def parse(name: str, data: bytes) -> Any:
@@ -45,7 +46,8 @@ def parse(name: str, data: bytes) -> Any:
 
 
 def unreadable(name: str) -> ServingError:
-    return ServingError(Code.INTERNAL, f"The request is no {name}")
+    """The refusal of bytes that are not the message `name`."""
+    return ServingError(Code.INTERNAL, f"The request is not a valid {name}")
 
 
 def read_predict(request: bytes) -> tuple[bytes | None, dict[str, bytes], list[str]]:
@@ -79,6 +81,7 @@ def read_predict(request: bytes) -> tuple[bytes | None, dict[str, bytes], list[s
 
 
 def decode_tensors(entries: Mapping[str, bytes]) -> dict[str, np.ndarray]:
+    """The arrays of serialised tensors; raises INVALID_ARGUMENT, naming the first bad one."""
     inputs = {}
     for name, message in sorted(entries.items()):
         try:
@@ -96,17 +99,19 @@ def read_spec(data: bytes) -> ModelSpec:
 
 @lru_cache(maxsize=256)
 def write_spec(name: str, version: int, signature: str) -> bytes:
+    """A serialised `ModelSpec`; answers repeat theirs."""
     return field(1, name.encode()) + field(2, field(1, version)) + field(3, signature.encode())
 
 
 def spec_of(request: Any) -> ModelSpec:
-    """That of a request; raises a ServingError, INVALID_ARGUMENT, where it has none."""
+    """The `ModelSpec` of a request; raises INVALID_ARGUMENT if it has none."""
     if not request.HasField("model_spec"):
         raise invalid_argument("Missing ModelSpec")
     return to_spec(request.model_spec)
 
 
 def to_spec(message: Any) -> ModelSpec:
+    """The fields of a `ModelSpec` message."""
     chosen = message.WhichOneof("version_choice")
     return ModelSpec(
         message.name,
@@ -126,18 +131,18 @@ def examples_of(message: Any) -> np.ndarray:
         values = list(message.example_list.examples)
     if not values:
         raise invalid_argument("Input is empty.")
-    examples = np.empty(len(values), object)
-    examples[:] = values
-    return examples
+    return string_array(values)
 
 
 def fill_spec(message: Any, spec: ModelSpec, served: Served) -> None:
+    """Fill the `ModelSpec` of an answer."""
     message.name = spec.name
     message.version.value = served.id.version
     message.signature_name = spec.signature_name
 
 
 def fill_result(method: str, message: Any, tensors: Tensors, examples: int) -> None:
+    """Fill a `ClassificationResult` or `RegressionResult` from a model's outputs."""
     if method == "regress":
         for value in regression(tensors, examples).tolist():
             message.regressions.add(value=value)

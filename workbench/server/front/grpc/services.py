@@ -13,26 +13,14 @@ from workbench.server.front.metrics.prometheus import Metrics
 from workbench.server.front.reload import Reloader
 
 
-class GrpcService:
-    """PredictionService and ModelService.
-
-    Args:
-        check_method_names: a signature must have been saved for the method that asks for it.
-        tensor_content: answer Predict with `tensor_content` instead of typed fields.
-    """
-
-    def __init__(
-        self,
-        manager: Manager,
-        scheduler: BatchScheduler,
-        reloader: Reloader,
-        metrics: Metrics,
-        check_method_names: bool = False,
-        tensor_content: bool = False,
-    ) -> None:
-        self.methods: Mapping[str, Method] = {
-            **PredictionService(
-                manager, scheduler, metrics, check_method_names, tensor_content
-            ).methods,
-            **ModelService(manager, reloader, metrics).methods,
-        }
+def grpc_methods(
+    manager: Manager,
+    scheduler: BatchScheduler,
+    reloader: Reloader,
+    metrics: Metrics,
+    check_method_names: bool = False,
+    tensor_content: bool = False,
+) -> Mapping[str, Method]:
+    """PredictionService and ModelService; the last arguments are those of `PredictionService`."""
+    prediction = PredictionService(manager, scheduler, metrics, check_method_names, tensor_content)
+    return {**prediction.methods, **ModelService(manager, reloader, metrics).methods}

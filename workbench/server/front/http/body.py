@@ -42,6 +42,7 @@ class Spool:
 
     @property
     def closed(self) -> bool:
+        """Whether `close` has been called."""
         return self._region.fd < 0
 
     def append(self, data: bytes | memoryview) -> None:
@@ -62,6 +63,7 @@ class Spool:
         return self._region.view(0, self.size).toreadonly()
 
     def close(self) -> None:
+        """Give the memory back; views stay valid."""
         self._region.close()
 
 
@@ -106,6 +108,7 @@ class BodyWriter:
         return spool
 
     def discard(self) -> None:
+        """Drop what has been collected."""
         self._pieces.clear()
         if self.spool is not None:
             self.spool.close()

@@ -31,12 +31,15 @@ class HttpLimits:
 
 
 def head_too_large(limits: HttpLimits) -> Refusal:
+    """The refusal of a head beyond `max_header_bytes`."""
     return Refusal(431, f"The request's head is larger than {limits.max_header_bytes} bytes.")
 
 
 def too_many_headers(limits: HttpLimits) -> Refusal:
+    """The refusal of more than `max_headers` lines."""
     return Refusal(431, f"The request has more than {limits.max_headers} headers.")
 
 
 def body_too_large(limits: HttpLimits) -> Refusal:
+    """The refusal of a body beyond `max_body_bytes`."""
     return Refusal(413, f"The request's body is larger than {limits.max_body_bytes} bytes.")

@@ -84,15 +84,17 @@ class Connection(RequestReader, asyncio.Protocol):
     # --- asyncio.Protocol -----------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the loop; a connection beyond the limit is refused."""
         self._transport = cast(asyncio.Transport, transport)
         server = self._server
         server.connections.add(self)
         limit = server.limits.max_connections
         if len(server.connections) > limit and not server.make_room(self):
-            self._refuse(Refusal(503, f"This server has its limit of {limit} connections."))
+            self._refuse(Refusal(503, f"This server has reached its limit of {limit} connections."))
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the loop; requests without an answer are abandoned."""
         self._input_closed = True
         self._parser = None  # it holds our methods
         self._undispatched.clear()
@@ -103,10 +105,12 @@ class Connection(RequestReader, asyncio.Protocol):
         self._server.forget(self)
 
     def pause_writing(self) -> None:
+        """Called by the loop while the client does not take its answers."""
         self._write_paused = True
         self._regulate_reading()
 
     def resume_writing(self) -> None:
+        """Called by the loop when the client takes its answers again."""
         self._write_paused = False
         self._regulate_reading()
 
@@ -289,4 +293,5 @@ class Connection(RequestReader, asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
+        """Close the connection at once, whatever is in progress."""
         self._transport.abort()

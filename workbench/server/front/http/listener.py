@@ -1,9 +1,8 @@
-"""The HTTP/1.1 server of the data plane.
+"""The HTTP server: accepts connections on httptools (llhttp), without a framework in between.
 
-It is an `asyncio.Protocol` on httptools (llhttp), with nothing between it and the handler. The
-server knows framing, limits and order; the handler knows what a request means. A handler is a plain
-function `(Request, Reply) -> None` that returns at once. It calls `Reply.send` when the answer is
-there, so thousands of requests wait in a batch queue without a task or a future each.
+The server knows framing, limits and order; the handler knows what a request means. A handler is a
+plain function `(Request, Reply) -> None` that returns at once. It calls `Reply.send` when the
+answer is there, so thousands of requests wait in a batch queue without a task or a future each.
 """
 
 from __future__ import annotations
@@ -17,23 +16,7 @@ from workbench.server.front.access import AccessPolicy
 from workbench.server.front.admission import Admission
 from workbench.server.front.http.client_limits import HttpLimits
 from workbench.server.front.http.connection import Connection
-from workbench.server.front.http.message import (
-    NOT_FOUND_PAGE,
-    Handler,
-    Reply,
-    Request,
-    error_page,
-)
-
-__all__ = [
-    "NOT_FOUND_PAGE",
-    "Handler",
-    "HttpLimits",
-    "HttpServer",
-    "Reply",
-    "Request",
-    "error_page",
-]
+from workbench.server.front.http.message import Handler
 
 
 class HttpServer:
@@ -56,7 +39,7 @@ class HttpServer:
         self.admission = Admission()
         self.connections: set[Connection] = set()
         self.now = 0.0
-        """The loop's time at the last sweep: what connections measure their patience by."""
+        """The loop's time at the last sweep, from which connections measure their timeouts."""
         self.date_line = b""
         self.draining = False
         self._emptied = asyncio.Event()
@@ -99,6 +82,7 @@ class HttpServer:
                 pass
 
     def forget(self, connection: Connection) -> None:
+        """A connection has closed."""
         self.connections.discard(connection)
         if not self.connections:
             self._emptied.set()

@@ -58,18 +58,14 @@ class Request:
         return len(self.body) if self.spool is None else self.spool.size
 
     def set_body(self, body: bytes | Spool) -> None:
+        """Replace the body, as after inflating it."""
         if isinstance(body, Spool):
             self.body, self.spool = b"", body
         else:
             self.body, self.spool = body, None
 
-    @property
-    def headers(self) -> dict[str, str]:
-        """All headers, names in lower case, repeated ones joined by a comma."""
-        return {k.decode("latin-1"): v.decode("latin-1") for k, v in self.raw_headers.items()}
-
     def header(self, name: str) -> str | None:
-        """One header by its lower-case name: cheaper than `headers`."""
+        """A header by its lower-case name, repeated ones joined by a comma; None for none."""
         value = self.raw_headers.get(name.encode("latin-1"))
         return None if value is None else value.decode("latin-1")
 
@@ -110,7 +106,7 @@ class Reply:
         size: int = 0,
     ) -> None:
         """Made by the connection; `persistence` is the header line that an HTTP/1.0 client
-        needs to be told that its connection stays open. `admission` counts it, with a body of
+        needs to see that its connection stays open. `admission` counts it, with a body of
         `size` bytes, until it is answered."""
         self._admission = admission
         self._size = size

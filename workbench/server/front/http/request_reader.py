@@ -100,6 +100,7 @@ class RequestReader:
         self._read_bytes = 0
 
     def data_received(self, data: bytes) -> None:
+        """Called by the loop with the next bytes of the client."""
         if self._input_closed or self._parser is None:
             return
         self._progress = False
@@ -127,6 +128,7 @@ class RequestReader:
     # --- httptools ------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        """Called by the parser at a request's first byte."""
         if self._input_closed:
             raise _StopParsing
         self._stage = HEAD
@@ -136,9 +138,11 @@ class RequestReader:
         self._repeated_headers = 0
 
     def on_url(self, url: bytes) -> None:
+        """Called by the parser with a piece of the target."""
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by the parser with a header or a trailer; repeated ones are joined."""
         name = name.lower()
         headers = self._headers
         if name in headers:
@@ -150,6 +154,7 @@ class RequestReader:
         headers[name] = value
 
     def on_headers_complete(self) -> None:
+        """Called by the parser: admit or refuse the request by its head."""
         self._progress = True
         parser, headers, limits = self._parser, self._headers, self._server.limits
         assert parser is not None
@@ -213,10 +218,12 @@ class RequestReader:
         return len(self._url) + sum(len(n) + len(v) + 4 for n, v in self._headers.items())
 
     def on_chunk_header(self) -> None:
+        """Called by the parser after a chunk's size line."""
         if self._chunk is not None:
             self._chunk.begin()
 
     def on_chunk_complete(self) -> None:
+        """Called by the parser after a chunk's last byte."""
         if self._chunk is not None:
             self._chunk.end()
 
@@ -230,6 +237,7 @@ class RequestReader:
             self._refuse(Refusal(503, full, RETRY_AFTER))
 
     def on_body(self, piece: bytes) -> None:
+        """Called by the parser with a piece of the body."""
         self._progress = True
         self._since = self._server.now
         if self._chunk is not None:
@@ -255,6 +263,7 @@ class RequestReader:
             self._took_piece()
 
     def on_message_complete(self) -> None:
+        """Called by the parser: hand the request on."""
         if self._dropped_upgrade:
             return
         self._progress = True

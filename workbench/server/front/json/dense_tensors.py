@@ -22,6 +22,7 @@ import numpy as np
 from workbench.core.signature import TensorInfo
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.formats.dtypes import DTYPES, STRING, JsonKind, integer_limits, numpy_dtype
+from workbench.formats.signature_checks import shape_text
 from workbench.server.front.json.json_value import Object, Value
 from workbench.server.front.json.rapidjson import debug_text, type_name
 
@@ -82,7 +83,7 @@ class _Column:
             raise invalid_argument(f"Expecting tensor size: {self.size} but got: {len(leaves)}")
         elif shape != self.shape:
             raise invalid_argument(
-                f"Expecting shape {_shape_text(self.shape)} but got: {_shape_text(shape)}"
+                f"Expecting shape {shape_text(self.shape)} but got: {shape_text(shape)}"
             )
         self.leaves += leaves
 
@@ -418,10 +419,6 @@ def decode_base64(encoded: bytes) -> bytes:
     ):
         raise invalid_argument("Unable to base64 decode")
     return binascii.a2b_base64(digits + b"=" * padding)
-
-
-def _shape_text(shape: Shape) -> str:
-    return "[" + ",".join(map(str, shape)) + "]"
 
 
 def _to_array(name: str, dtype: str, shape: Shape, leaves: list[Leaf]) -> np.ndarray:

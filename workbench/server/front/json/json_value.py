@@ -16,6 +16,7 @@ class Object(tuple[Any, ...]):
 
     @property
     def members(self) -> tuple[tuple[bytes, Any], ...]:
+        """Pairs of key and value."""
         return self
 
     def __contains__(self, key: object) -> bool:

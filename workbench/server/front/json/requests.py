@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 
+from workbench.core.setting_kinds import INT64_MAX
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import ServingError, invalid_argument
 from workbench.formats.wire.tf_example import Feature, encode_example
@@ -28,8 +29,6 @@ from workbench.server.front.json.dense_tensors import (
 )
 from workbench.server.front.json.json_value import Object, Value
 from workbench.server.front.json.rapidjson import ParseError, debug_text, parse, type_name
-
-_INT64_MAX = 2**63 - 1
 
 # The kind of a feature whose elements have these types.
 _KINDS: dict[frozenset[type], Literal["bytes", "float", "int64"]] = {
@@ -186,7 +185,7 @@ def _encode_json_example(value: Value) -> bytes:
 def _feature(name: bytes, content: Value) -> Feature:
     elements = content if isinstance(content, list) else [content]
     kind = _KINDS.get(frozenset(map(type, elements)))
-    if kind is not None and (kind != "int64" or max(elements) <= _INT64_MAX):  # type: ignore[type-var,operator]
+    if kind is not None and (kind != "int64" or max(elements) <= INT64_MAX):  # type: ignore[type-var,operator]
         return Feature(kind, elements)  # type: ignore[arg-type]
     feature = Feature(None, [])
     for element in elements:
@@ -210,7 +209,7 @@ def _add_to_feature(value: Value, name: str, feature: Feature) -> None:
         raise invalid_argument(
             f"Unexpected element type in feature: {name} expecting type: {feature.kind}"
         )
-    if isinstance(value, int) and value > _INT64_MAX:
+    if isinstance(value, int) and value > INT64_MAX:
         raise invalid_argument(f"Feature: {name} has uint64_t element. Only int64_t is supported.")
     feature.kind = kind
     feature.values.append(decode_base64_object(value) if isinstance(value, Object) else value)  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
 """Tensors into REST answers.
 
 orjson writes finite numbers straight from the tensor's memory, in the fewest digits that give
-the same number back in its own dtype. White space and digits so differ from TensorFlow Serving's
-PrettyWriter; the values do not. What orjson cannot write as TensorFlow Serving does (NaN and
+the same number back in its own dtype. So white space and digits differ from TensorFlow Serving's
+PrettyWriter, and the values do not. What orjson cannot write as TensorFlow Serving does (NaN and
 Infinity as bare tokens, text that is not UTF-8) is put in as ready-made fragments.
 """
 
@@ -217,7 +217,7 @@ def encode_model_status(versions: Iterable[VersionStatus]) -> bytes:
     )
 
 
-def encode_metadata(name: str, version: int, signature_def_map_json: bytes | str) -> bytes:
+def encode_metadata(name: str, version: int, signature_def_map_json: bytes) -> bytes:
     """The answer of the metadata URL, around the JSON text of a `SignatureDefMap`.
 
     That text has a ``signature_def`` of its own, so that the key appears twice, nested.
@@ -225,12 +225,7 @@ def encode_metadata(name: str, version: int, signature_def_map_json: bytes | str
     spec = json.dumps(
         {"name": name, "version": str(version), "signature_name": ""}, indent=1, ensure_ascii=False
     )
-    signatures = (
-        signature_def_map_json.encode()
-        if isinstance(signature_def_map_json, str)
-        else signature_def_map_json
-    )
     return (
         b'{\n"model_spec":' + spec.encode("utf-8", "replace")
-        + b',\n"metadata": {"signature_def": ' + signatures + b"}\n}\n"
+        + b',\n"metadata": {"signature_def": ' + signature_def_map_json + b"}\n}\n"
     )  # fmt: skip

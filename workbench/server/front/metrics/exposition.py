@@ -18,7 +18,7 @@ class Metric(NamedTuple):
 
     Attributes:
         name: as on the page.
-        series: gives the labels and the value of each series when somebody asks.
+        series: returns the labels and the value of each series.
         about: the text of its HELP line; TensorFlow Serving's metrics have none.
         bounds: of a histogram, in the unit shown; None: those that it counts with.
         per_unit: how many of what a histogram counts make one of the unit shown.

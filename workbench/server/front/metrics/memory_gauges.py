@@ -8,7 +8,7 @@ from workbench.server.front.metrics.exposition import Labels, Metric, Series
 
 
 def memory_metrics(ledger: MemoryLedger, budget: Budget) -> list[Metric]:
-    """Over the cells of a device, `workbench_memory_bytes` adds up to all memory that it has."""
+    """The gauges; the `workbench_memory_bytes` of a device add up to its whole memory."""
 
     def cells() -> Series:
         account = ledger.latest
@@ -30,7 +30,7 @@ def memory_metrics(ledger: MemoryLedger, budget: Budget) -> list[Metric]:
         return (((("device", device),), sizes[key]) for device, sizes in budget.to_json().items())
 
     return [
-        Metric("workbench_memory_bytes", "gauge", cells, "Memory of a device, by who holds it."),
+        Metric("workbench_memory_bytes", "gauge", cells, "Memory of a device, by owner."),
         Metric(
             "workbench_memory_budget_bytes",
             "gauge",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from workbench.core.events import Event
 from workbench.core.status import Code
+from workbench.formats.saved_model.saved_model_file import WARMUP_FILE
 from workbench.server.engine.batching.tasks import now_micros
 from workbench.server.engine.telemetry.meters import LATENCY_MICROS, Histogram, exponential
 from workbench.server.engine.versions.manager import Manager
@@ -87,7 +88,7 @@ class RequestCounts:
 
     def _note(self, event: Event) -> None:
         if event.kind in ("warmup_finished", "warmup_failed") and event.data is not None:
-            path = event.data["path"].removesuffix("/assets.extra/tf_serving_warmup_requests")
+            path = event.data["path"].removesuffix(f"/{WARMUP_FILE}")
             key = path, event.data.get("code", "OK")
             latency, records = self.warmups.get(key, (Histogram(LATENCY_MICROS), 0))
             latency.add(event.data["micros"])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
-from workbench.server.engine.telemetry.meters import BatchingMeter
+from workbench.server.engine.telemetry.meters import BatchingMeter, Histogram
 from workbench.server.front.metrics.exposition import Labels, Metric, Series
 from workbench.server.front.metrics.request_counts import RequestCounts, codes_counted
 
@@ -27,95 +27,77 @@ def serving_metrics(counts: RequestCounts, batching: BatchingMeter) -> list[Metr
         """There is no ML Metadata and no request log, so these have no series."""
         return ()
 
-    def once_used(series: Series) -> Callable[[], Series]:
-        return lambda: series if batching.runs else ()
+    def once_used(labels: Labels, value: Callable[[], float | Histogram]) -> Callable[[], Series]:
+        return lambda: [(labels, value())] if batching.runs else ()
 
+    def by(names: tuple[str, ...], values: Mapping[Any, Any], *more: tuple[str, str]) -> Series:
+        """A series for each value, labelled with its key: a text, or one for each name."""
+        for key, value in sorted(values.items()):
+            texts = key if isinstance(key, tuple) else (str(key),)
+            yield (*zip(names, texts, strict=True), *more), value
+
+    model, warmup = ("model",), ("model_path", "status")
     return [
         metric(
             "batching_session:input_batch_size",
             "histogram",
-            once_used([(_NONE, batching.input_sizes)]),
+            once_used(_NONE, lambda: batching.input_sizes),
         ),
         metric(
             "batching_session:padding_size",
             "histogram",
-            lambda: [
-                ((("execution_batch_size", str(size)),), padding)
-                for size, padding in sorted(batching.paddings.items())
-            ],
+            lambda: by(("execution_batch_size",), batching.paddings),
         ),
         metric(
             "batching_session:processed_batch_size",
             "histogram",
-            once_used([(_NONE, batching.processed_sizes)]),
+            once_used(_NONE, lambda: batching.processed_sizes),
         ),
         metric(
             "batching_session:queuing_latency",
             "histogram",
-            once_used([(_POOL, batching.queued_micros)]),
+            once_used(_POOL, lambda: batching.queued_micros),
         ),
         metric(
             "batching_session:wrapped_run_count",
             "counter",
-            lambda: [(_NONE, batching.runs)] if batching.runs else (),
+            once_used(_NONE, lambda: batching.runs),
         ),
         metric("mlmd_map", "gauge", nothing),
         metric(
             "model_warmup_latency",
             "histogram",
-            lambda: [
-                ((("model_path", path), ("status", status)), latency)
-                for (path, status), (latency, _) in sorted(counts.warmups.items())
-            ],
+            lambda: by(warmup, {key: latency for key, (latency, _) in counts.warmups.items()}),
         ),
         metric(
             "model_warmup_records_read",
             "counter",
-            lambda: [
-                ((("model_path", path), ("status", status)), records)
-                for (path, status), (_, records) in sorted(counts.warmups.items())
-            ],
+            lambda: by(warmup, {key: records for key, (_, records) in counts.warmups.items()}),
         ),
         metric(
             "request_count",
             "counter",
             lambda: [
-                ((("model_name", model), ("status", code)), count)
-                for model, codes in sorted(counts.requests.items())
+                ((("model_name", name), ("status", code)), count)
+                for name, codes in sorted(counts.requests.items())
                 for code, count in codes_counted(codes)
             ],
         ),
         metric(
             "request_example_count_total",
             "counter",
-            lambda: [
-                ((("model", model),), histogram.sum)
-                for model, histogram in sorted(counts.example_counts.items())
-            ],
+            lambda: by(model, {name: h.sum for name, h in counts.example_counts.items()}),
         ),
-        metric(
-            "request_example_counts",
-            "histogram",
-            lambda: [
-                ((("model", model),), histogram)
-                for model, histogram in sorted(counts.example_counts.items())
-            ],
-        ),
+        metric("request_example_counts", "histogram", lambda: by(model, counts.example_counts)),
         metric(
             "request_latency",
             "histogram",
-            lambda: [
-                ((("model_name", model), ("API", api), ("entrypoint", entrypoint)), latency)
-                for (model, api, entrypoint), latency in sorted(counts.latencies.items())
-            ],
+            lambda: by(("model_name", "API", "entrypoint"), counts.latencies),
         ),
         metric("request_log_count", "counter", nothing),
         metric(
             "runtime_latency",
             "histogram",
-            lambda: [
-                ((("model_name", model), ("API", api), ("runtime", "TF1")), latency)
-                for (model, api), latency in sorted(counts.runtimes.items())
-            ],
+            lambda: by(("model_name", "API"), counts.runtimes, ("runtime", "TF1")),
         ),
     ]

@@ -10,7 +10,7 @@ from workbench.formats.http_status import HTTP_STATUS
 from workbench.server.engine.batching.tasks import Task, now_micros
 from workbench.server.front.admission import retry_after
 from workbench.server.front.http.body import Spool
-from workbench.server.front.http.listener import Reply
+from workbench.server.front.http.message import Reply
 from workbench.server.front.json.responses import encode_error
 from workbench.server.front.metrics.prometheus import Metrics
 
@@ -56,6 +56,7 @@ class CountedReply:
 
     @property
     def closed(self) -> bool:
+        """Whether the client has gone."""
         return self._reply.closed
 
     def on_abandon(self, callback: Callable[[], None]) -> None:
@@ -69,6 +70,7 @@ class CountedReply:
         content_type: str = "application/json",
         headers: Headers = (),
     ) -> None:
+        """Answer the request; see `Reply.send`."""
         if self.is_api:
             headers += self._cors
         self._reply.send(status, body, content_type, headers)

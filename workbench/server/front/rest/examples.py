@@ -7,11 +7,12 @@ from typing import Literal
 import numpy as np
 
 from workbench.core.status import ServingError
+from workbench.formats.dtypes import string_array
 from workbench.formats.signature_checks import classification, examples_signature, regression
 from workbench.ipc.frames import Tensors
 from workbench.server.front.codec.codec_process import tensor_bytes
 from workbench.server.front.http.body import Spool
-from workbench.server.front.http.listener import Request
+from workbench.server.front.http.message import Request
 from workbench.server.front.json.requests import ExamplesRequest, decode_examples
 from workbench.server.front.json.responses import encode_results
 from workbench.server.front.rest.counted_reply import CountedReply, version_header
@@ -26,6 +27,7 @@ from workbench.server.front.rest.routes import Route
 
 
 def run_examples(front: RestFront, asked: Route, request: Request, reply: CountedReply) -> None:
+    """Answer a classify or regress request."""
     if request.spool is None and len(request.body) <= EXACT_BYTES:
         _run_decoded(front, asked, decode_examples(request.body, _method(asked)), reply)
         return
@@ -52,8 +54,7 @@ def _run_decoded(
     served = target.find()
     name = decoded.signature_name
     outputs = examples_signature(served.signatures, name, asked.action, front.check_method_names)
-    examples = np.empty(len(decoded.examples), object)
-    examples[:] = decoded.examples
+    examples = string_array(decoded.examples)
     answer = _ExamplesAnswer(reply, target, _method(asked), len(examples), front)
     front.submit(target, name, {"inputs": examples}, outputs, answer)
 

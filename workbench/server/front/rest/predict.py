@@ -19,7 +19,7 @@ from workbench.formats.signature_checks import check_inputs, check_outputs_exist
 from workbench.ipc import TENSORS, background_free
 from workbench.ipc.frames import Tensors, decode_message, encode_message
 from workbench.server.front.http.body import Spool
-from workbench.server.front.http.listener import Request
+from workbench.server.front.http.message import Request
 from workbench.server.front.json.requests import PredictRequest, decode_plain, decode_predict
 from workbench.server.front.json.responses import encode_predict, encoding_bytes
 from workbench.server.front.rest.counted_reply import CountedReply, version_header
@@ -34,6 +34,7 @@ from workbench.server.front.rest.routes import Route
 
 
 def predict(front: RestFront, asked: Route, request: Request, reply: CountedReply) -> None:
+    """Answer a predict request, binary or JSON."""
     target = Target(front, asked)
     if request.header("content-type") == TENSORS:
         binary = _BinaryRequest.read(request)
@@ -65,18 +66,18 @@ def predict(front: RestFront, asked: Route, request: Request, reply: CountedRepl
 async def _predict_large(
     front: RestFront, asked: Route, target: Target, spool: Spool, reply: CountedReply
 ) -> None:
-    """The same with a large body: decoded in another process."""
+    """Answer a request whose large body is decoded in another process."""
     known: Mapping[str, Signature] | ServingError
     try:
         known = target.find().signatures
     except ServingError as error:
-        # Told only where TensorFlow Serving would tell it: after the body was parsed.
+        # Raised only after the body was parsed, as in TensorFlow Serving.
         known = error
     try:
         left = front.seconds_left(reply)
         decoded = await front.codec.decode_predict(spool, known, left)
     except ServingError as error:
-        # The one that was sent there comes back without what only this process knows of it.
+        # The error that was sent there comes back without its details.
         if isinstance(known, ServingError) and error == known:
             raise known from None
         raise

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from workbench.core.status import Code, ServingError
-from workbench.server.front.http.listener import Reply, Request
+from workbench.server.front.http.message import Reply, Request
 from workbench.server.front.rest import questions
 from workbench.server.front.rest.counted_reply import CountedReply
 from workbench.server.front.rest.examples import run_examples
@@ -57,9 +57,11 @@ class RestApi(RestFront):
     """Handles each request of the data plane; see `http.listener` for how it is called."""
 
     def __call__(self, request: Request, plain_reply: Reply) -> None:
+        """Answer a request; the handler of an `HttpServer`."""
         self.answer(request, CountedReply(plain_reply, self.metrics, self._cors))
 
     def answer(self, request: Request, reply: CountedReply) -> None:
+        """Answer a request by the action that its URL names."""
         asked: Route | None = None
         try:
             asked = route(request.method, request.target)

@@ -23,7 +23,7 @@ from workbench.server.front.admission import HELD_TOO_LONG
 from workbench.server.front.codec.converter import CodecProcess
 from workbench.server.front.codec.pool import CodecPool
 from workbench.server.front.http.body import Spool
-from workbench.server.front.http.listener import Request
+from workbench.server.front.http.message import Request
 from workbench.server.front.metrics.prometheus import Metrics
 from workbench.server.front.rest.counted_reply import CountedReply, Headers, version_header
 from workbench.server.front.rest.routes import Route
@@ -48,7 +48,8 @@ class Answer(Protocol):
 
     reply: CountedReply
 
-    def __call__(self, result: Tensors | ServingError) -> None: ...
+    def __call__(self, result: Tensors | ServingError) -> None:
+        """Send the outputs, or refuse the request."""
 
 
 class RestFront:
@@ -210,10 +211,12 @@ class Target:
         self.served: Served
 
     def find(self) -> Served:
+        """Find the version; raises a ServingError where there is none."""
         self.served = self._manager.find(self._asked.model, self._asked.version, self._asked.label)
         return self.served
 
     def __call__(self, name: str) -> Signature:
+        """Find the version, and its signature of that name; raises a ServingError."""
         signature = self.find().signatures.get(name)
         if signature is None:
             raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')

@@ -12,11 +12,11 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from workbench.core.setting_kinds import INT64_MAX
 from workbench.core.status import invalid_argument
 
 _SERVED = re.compile(r"(?i)/v1/.*", re.DOTALL)
 _MODEL = r"(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?"
-_INT64_MAX = 2**63 - 1
 _INT64_DIGITS = 19
 
 
@@ -89,6 +89,6 @@ def router(posted: Iterable[str], read: Iterable[str]) -> Callable[[str, str], R
 def _number(digits: str) -> int:
     # Python itself refuses to convert thousands of digits, so they are counted first.
     digits = digits.lstrip("0") or "0"
-    if len(digits) > _INT64_DIGITS or int(digits) > _INT64_MAX:
+    if len(digits) > _INT64_DIGITS or int(digits) > INT64_MAX:
         raise UnreadableVersion
     return int(digits)

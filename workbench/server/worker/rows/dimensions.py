@@ -21,6 +21,7 @@ class Dimension(NamedTuple):
     symbols: tuple[str, ...] = ()
 
     def times(self, other: Dimension) -> Dimension:
+        """The product."""
         return Dimension(self.number * other.number, tuple(sorted(self.symbols + other.symbols)))
 
     def divided_by(self, other: Dimension) -> Dimension | None:
@@ -36,6 +37,7 @@ class Dimension(NamedTuple):
 
     @property
     def has_rows(self) -> bool:
+        """Whether the number of the batch's rows is a factor."""
         return ROWS_SYMBOL in self.symbols
 
     @property
@@ -50,8 +52,8 @@ ONE = Dimension(1)
 
 
 def is_rows(dimension: Dimension) -> bool:
-    """Whether this is the number of rows, or will be seen not to be when the batch is answered: the
-    server looks whether there are as many rows of answers as were asked."""
+    """Whether this is the number of rows. With a `share` it may not be, but the server compares the
+    number of rows in each answer with that of the batch."""
     others = [symbol for symbol in dimension.symbols if not symbol.startswith(_SHARE)]
     return dimension.number == 1 and others == [ROWS_SYMBOL]
 
@@ -62,6 +64,7 @@ def share() -> Dimension:
 
 
 def has_share(dimension: Dimension) -> bool:
+    """Whether a factor of it comes from `share`."""
     return any(symbol.startswith(_SHARE) for symbol in dimension.symbols)
 
 
@@ -71,6 +74,7 @@ def unknown() -> Dimension:
 
 
 def product(dimensions: Iterable[Dimension]) -> Dimension:
+    """The product of all; 1 for none."""
     result = ONE
     for dimension in dimensions:
         result = result.times(dimension)

@@ -1,4 +1,4 @@
-"""What the graph of a SavedModel says of each of its signatures."""
+"""Derives facts about each signature from a SavedModel's graph."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def signature_facts(meta_graph: Any, definitions: Mapping[str, Any]) -> dict[str
         meta_graph: a `MetaGraphDef`.
         definitions: its `SignatureDef` messages, whose inputs and outputs are plain tensors.
 
-    A graph that breaks a rule's expectations is not proven: whatever goes wrong here must not
-    keep a version from serving.
+    If a rule fails on a graph, nothing is proven about it: an error here must not keep a version
+    from serving.
     """
     walk = Walk(meta_graph.graph_def, rules.apply)
     reach = Reach(meta_graph.graph_def, _run(meta_graph))

@@ -1,11 +1,14 @@
-"""Which operations computing some tensors runs: those behind them, and those in all functions that
-may be called on the way. Functions are looked at whole, as all that has an effect in them runs."""
+"""Finds the operations that run when some tensors are computed: those behind them, and those of all
+functions that may be called on the way. All operations of a function count, because those with an
+effect run whatever is fetched."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
+
+from workbench.server.worker.pruning import called_functions
 
 # Stateful operations that only read, draw numbers, check, print, or call functions; the last ones
 # change nothing that is there afterwards.
@@ -22,8 +25,7 @@ _WITHOUT_EFFECT = frozenset({
     "SimpleMLInferenceOpWithHandle", "FIFOQueueV2", "PaddingFIFOQueueV2", "RandomShuffleQueueV2",
     "IteratorV2", "OneShotIterator", "CudnnRNN", "CudnnRNNV2", "CudnnRNNV3", "Abort",
 })
-# What an operation needs that no SavedModel has: another that fills what it reads, or nothing that
-# there could be (None).
+# Operations that cannot run in a SavedModel unless another one is there (None: never), and why.
 _LACKING: dict[str, tuple[str | None, str]] = {
     **dict.fromkeys(
         ("EagerPyFunc", "PyFunc", "PyFuncStateless"),
@@ -63,7 +65,7 @@ class Reach:
         self._run = list(run)
 
     def of(self, tensors: Iterable[str]) -> Reached:
-        """What computing `tensors` (names of nodes) does besides."""
+        """The side effects of computing `tensors` (names of nodes)."""
         found = Reached()
         for node in self._behind(tensors):
             found = self._look(node, found)
@@ -86,7 +88,7 @@ class Reach:
             seen.add(name)
             node = self._nodes[name]
             yield node
-            called += _called(node)
+            called += called_functions(node)
             pending += [each.removeprefix("^").split(":")[0] for each in node.input]
         entered: set[str] = set()
         while called:
@@ -96,7 +98,7 @@ class Reach:
             entered.add(name)
             for node in self._functions[name].node_def:
                 yield node
-                called += _called(node)
+                called += called_functions(node)
 
     def _look(self, node: Any, found: Reached) -> Reached:
         from tensorflow.python.framework import op_def_registry
@@ -116,15 +118,5 @@ class Reach:
     def _is_compiled(self, node: Any) -> bool:
         """Whether a node calls a function that must be compiled."""
         marked = [node.attr]
-        marked += [self._functions[n].attr for n in _called(node) if n in self._functions]
+        marked += [self._functions[n].attr for n in called_functions(node) if n in self._functions]
         return any("_XlaMustCompile" in attr and attr["_XlaMustCompile"].b for attr in marked)
-
-
-def _called(node: Any) -> list[str]:
-    """The functions that a node may call."""
-    called = [node.op]
-    for attribute in node.attr.values():
-        if attribute.HasField("func"):
-            called.append(attribute.func.name)
-        called += [function.name for function in attribute.list.func]
-    return called

@@ -80,10 +80,12 @@ class Value:
 
     @property
     def rank(self) -> int | None:
+        """How many dimensions; None where that is not known."""
         return None if self.shape is None else len(self.shape)
 
     @property
     def is_free(self) -> bool:
+        """Whether it is made of nothing of the request."""
         return self.kind in (Kind.FREE, Kind.HANDLE)
 
     @property
@@ -96,15 +98,17 @@ class Value:
 
 
 def free(shape: Shape | None = None) -> Value:
+    """A tensor that is made of nothing of the request."""
     return Value(Kind.FREE, shape)
 
 
 def rows(shape: Shape | None, axis: int) -> Value:
+    """A tensor of rows along `axis`."""
     return Value(Kind.ROWS, shape, axis)
 
 
 def as_unknown(inputs: Iterable[Value], shape: Shape | None) -> Value | None:
-    """A tensor that is computed of `inputs`, none of which is of the request; None where one is."""
+    """A tensor computed from `inputs` that are not of the request; None if one of them is."""
     kinds = {value.kind for value in inputs}
     if kinds <= {Kind.FREE, Kind.HANDLE}:
         return Value(Kind.FREE, shape)
@@ -112,8 +116,8 @@ def as_unknown(inputs: Iterable[Value], shape: Shape | None) -> Value | None:
 
 
 def numbers(content: Iterable[Dimension | None], shape: Shape, kind: Kind = Kind.FREE) -> Value:
-    """A small tensor of whole numbers. `kind` is that of what they were taken from: it says what
-    those that are not known are made of."""
+    """A small tensor of integers. `kind` is that of the tensor they come from, and applies to the
+    unknown ones."""
     elements = tuple(content)
     sized = any(d.has_rows if d is not None else kind is Kind.SIZED for d in elements)
     return Value(Kind.SIZED if sized else Kind.FREE, shape, content=elements)
@@ -129,7 +133,7 @@ def request_rows(dimensions: Iterable[int] | None) -> Value:
 
 
 def marks(value: Value) -> set[str]:
-    """What stands for something that is not known in a value: symbols, and sources."""
+    """The symbols and sources in a value, which stand for unknown sizes."""
     found = {value.source} if value.source else set()
     for dimension in (*(value.shape or ()), *(value.content or ()), value.length, value.floor):
         if dimension is not None:
@@ -140,7 +144,7 @@ def marks(value: Value) -> set[str]:
 
 
 def join(one: Value, other: Value) -> Value | None:
-    """What a tensor is that is either of two; None where that cannot be said."""
+    """The value of a tensor that is one or the other; None if no value describes both."""
     if one == other:
         return one
     if one.kind is Kind.MIXED:

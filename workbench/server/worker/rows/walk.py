@@ -1,13 +1,12 @@
-"""Evaluating a graph, and the functions that it calls, on abstract values.
+"""Evaluates a graph, and the functions that it calls, on abstract values.
 
-Nothing is evaluated that the wanted tensors do not need: what is mixed and then only checked, or
-thrown away, does no harm.
+Only what the wanted tensors need is evaluated, so a mixed tensor that is only checked, or
+discarded, does no harm.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 from workbench.server.worker.rows.dimensions import Dimension, unknown
@@ -47,7 +46,11 @@ class Operation:
 
     def declared(self, output: int = 0) -> tuple[int, ...] | None:
         """The shape that was saved with the graph, -1 for what was not known."""
-        return _declared(self.node, output)
+        attributes = self.node.attr
+        shapes = attributes["_output_shapes"].list.shape if "_output_shapes" in attributes else ()
+        if output >= len(shapes) or shapes[output].unknown_rank:
+            return None
+        return tuple(dim.size for dim in shapes[output].dim)
 
     def shape(self, output: int = 0) -> Shape | None:
         """The same as dimensions."""
@@ -55,11 +58,12 @@ class Operation:
         return None if found is None else _dimensions(found)
 
     def free(self, output: int = 0) -> Value:
+        """A result that is made of nothing of the request."""
         return free(self.shape(output))
 
-    def rows(self, axis: int, shape: Shape | None, output: int = 0) -> Value:
-        """Rows along an axis; of other dimensions that are not known, what was saved is taken."""
-        declared = self.declared(output)
+    def rows(self, axis: int, shape: Shape | None) -> Value:
+        """Rows along an axis; other dimensions that are unknown are those saved with the graph."""
+        declared = self.declared()
         if shape is not None and declared is not None and len(declared) == len(shape):
             shape = tuple(
                 Dimension(saved) if saved >= 0 and ours.known is None and at != axis else ours
@@ -87,7 +91,11 @@ class Operation:
         return Value(Kind.MIXED, self.shape(), reason=reason)
 
     def outputs(self) -> int:
-        return output_count(self.node)
+        """How many tensors the node gives."""
+        definition = _registered(self.node.op)
+        if definition is None:
+            return max(1, len(self.node.attr["_output_shapes"].list.shape))
+        return sum(_length(self.node, argument) for argument in definition.output_arg)
 
 
 class Body:
@@ -96,11 +104,13 @@ class Body:
     def __init__(self, nodes: Sequence[Any]) -> None:
         self.nodes = {node.name: node for node in nodes}
         self.has_old_loops = any(node.op in _OLD_LOOPS for node in nodes)
-        # What decides TensorFlow 1's conditions: a branch without inputs hangs on it unseen.
+        # The conditions of TensorFlow 1: a branch without inputs depends on them too.
         self.choices = [node.input[1] for node in nodes if node.op in ("Switch", "RefSwitch")]
 
 
 class Function(Body):
+    """A function of the graph, with the names of its arguments and results."""
+
     def __init__(self, definition: Any) -> None:
         super().__init__(definition.node_def)
         self.arguments = [argument.name for argument in definition.signature.input_arg]
@@ -137,6 +147,7 @@ class Walk:
         return self._evaluate(self._graph, outputs, known, 0)
 
     def is_function(self, name: str) -> bool:
+        """Whether the graph defines a function of that name."""
         return name in self._definitions
 
     def call(self, name: str, arguments: Sequence[Value], operation: Operation) -> list[Value]:
@@ -152,7 +163,7 @@ class Walk:
         if results is None:
             known = {a: [v] for a, v in zip(function.arguments, arguments, strict=False)}
             results = self._evaluate(function, function.results, known, operation.depth + 1)
-            # What is not known about a call is not known to be the same as about another.
+            # Unknown sizes of one call need not equal those of another: such results are not kept.
             if set().union(*map(marks, results)) <= set().union(*map(marks, arguments)):
                 self._results[key] = results
         return results
@@ -201,21 +212,9 @@ class Walk:
             number += _first_of(body.nodes[node], rest[0], self)
         return values[number]
 
-    @cached_property
-    def functions(self) -> frozenset[str]:
-        return frozenset(self._definitions)
-
     def results_of(self, name: str) -> list[str]:
         """The names of a function's results, in order."""
         return [a.name for a in self._definitions[name].signature.output_arg]
-
-
-def output_count(node: Any) -> int:
-    """How many tensors a node gives."""
-    definition = _registered(node.op)
-    if definition is None:
-        return max(1, len(node.attr["_output_shapes"].list.shape))
-    return sum(_length(node, argument) for argument in definition.output_arg)
 
 
 def _first_of(node: Any, argument_name: str, walk: Walk) -> int:
@@ -247,13 +246,6 @@ def _registered(name: str) -> Any:
 
 def _node_of(tensor: str) -> str:
     return tensor.split(":")[0]
-
-
-def _declared(node: Any, output: int) -> tuple[int, ...] | None:
-    shapes = node.attr["_output_shapes"].list.shape if "_output_shapes" in node.attr else ()
-    if output >= len(shapes) or shapes[output].unknown_rank:
-        return None
-    return tuple(dim.size for dim in shapes[output].dim)
 
 
 def _dimensions(sizes: Sequence[int]) -> Shape:

@@ -20,12 +20,18 @@ from workbench.core.events import EventLog
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.server.engine.memory.reservations import Reservations
 from workbench.server.engine.versions.model import Model, Served
-from workbench.server.engine.workers.worker_handle import Progress, StageReport, Worker
+from workbench.server.engine.workers.worker_handle import (
+    LoadOrder,
+    Progress,
+    StageReport,
+    Worker,
+)
 from workbench.server.engine.workers.zygote_handle import Zygote
 
 T = TypeVar("T")
 
 LOAD_SECONDS = 600.0
+"""The longest time that staging a version may take, and loading it."""
 # A lane whose answer is being handed out cannot take the next batch: that one takes the spare.
 SPARE_LANES = 1
 _PASSING = frozenset(
@@ -51,8 +57,8 @@ def _worth_another(error: ServingError) -> bool:
 
 
 def as_serving_error(error: Exception) -> ServingError:
-    """Any exception of a load as a ServingError: even one that nobody foresaw must not leave the
-    version loading for ever."""
+    """Any exception of a load as a ServingError, so an unforeseen one does not leave the version
+    loading for ever."""
     if isinstance(error, ServingError):
         return error
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _SCARCE):
@@ -68,7 +74,6 @@ class Loader:
         reservations: where a version's memory is, and what limits it.
         slots: how many batches a worker runs at once.
         cpus: CPUs that `intra_op_threads` are divided from.
-        load_seconds: the longest time that staging may take, and loading.
         quiet: whether to load at low priority, because a version serves.
     """
 
@@ -80,14 +85,12 @@ class Loader:
         *,
         slots: Callable[[], int],
         cpus: int,
-        load_seconds: float,
         quiet: Callable[[], bool],
     ) -> None:
         self._events = events
         self._zygote = zygote
         self._slots = slots
         self._cpus = cpus
-        self._load_seconds = load_seconds
         self._quiet = quiet
         self._reservations = reservations
         # Loading is mostly one thread's work: more at once than CPUs only slows each.
@@ -133,16 +136,7 @@ class Loader:
         worker = await self._spawn(model, served)
         # It answers before it begins: one that is silent now is ended by the heartbeat.
         worker.ping()
-        staging = worker.stage(
-            served.found.place.path,
-            tags=model.config.tags,
-            intra_op_threads=self._intra_op_threads(model),
-            gpu_memory_fraction=model.config.gpu_memory_fraction,
-            op_libraries=model.config.op_libraries,
-            quiet=self._quiet(),
-            device=_device(served),
-            progress=self._progress(served),
-        )
+        staging = worker.stage(self._order(model, served), self._progress(served))
         report = await self._bounded(served, staging, "was not staged")
         # Now, and not in the moment in which nothing serves.
         await self._open_lanes(served, worker)
@@ -161,17 +155,10 @@ class Loader:
             worker = await self._spawn(model, served)
         worker.ping()
         loading = worker.load(
-            # Links may be swapped meanwhile: all of a version comes from one folder.
-            served.found.place.path,
-            tags=model.config.tags,
-            intra_op_threads=self._intra_op_threads(model),
-            gpu_memory_fraction=model.config.gpu_memory_fraction,
-            op_libraries=model.config.op_libraries,
-            quiet=self._quiet(),
-            device=_device(served),
+            self._order(model, served),
+            self._progress(served),
             warm_up=model.config.enable_model_warmup,
             warm_up_iterations=model.config.num_request_iterations_for_warmup,
-            progress=self._progress(served),
         )
         served.report = await self._bounded(served, loading, "did not load")
         served.breakdown |= served.report.seconds
@@ -210,11 +197,10 @@ class Loader:
 
     async def _bounded(self, served: Served, work: Awaitable[T], failing: str) -> T:
         try:
-            return await self._guarded(served, asyncio.wait_for(work, self._load_seconds))
+            return await self._guarded(served, asyncio.wait_for(work, LOAD_SECONDS))
         except asyncio.TimeoutError:
             raise ServingError(
-                Code.DEADLINE_EXCEEDED,
-                f"The model {failing} within {self._load_seconds:.0f} s",
+                Code.DEADLINE_EXCEEDED, f"The model {failing} within {LOAD_SECONDS:.0f} s"
             ) from None
 
     async def _guarded(self, served: Served, work: Awaitable[T]) -> T:
@@ -238,11 +224,15 @@ class Loader:
 
         return progress
 
-    def _intra_op_threads(self, model: Model) -> int:
-        return model.config.intra_op_threads or max(1, self._cpus // self._slots())
-
-
-def _device(served: Served) -> tuple[str, float]:
-    """Where a version's weights go, and which share of a GPU TensorFlow may use."""
-    memory = served.memory
-    return ("host", 0.0) if memory is None else (memory.device, memory.gpu_fraction)
+    def _order(self, model: Model, served: Served) -> LoadOrder:
+        config, memory = model.config, served.memory
+        return LoadOrder(
+            # Links may be swapped meanwhile: all of a version comes from one folder.
+            path=served.found.place.path,
+            tags=config.tags,
+            intra_op_threads=config.intra_op_threads or max(1, self._cpus // self._slots()),
+            quiet=self._quiet(),
+            device=("host", 0.0) if memory is None else (memory.device, memory.gpu_fraction),
+            gpu_memory_fraction=config.gpu_memory_fraction,
+            op_libraries=config.op_libraries,
+        )

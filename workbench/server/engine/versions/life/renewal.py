@@ -30,7 +30,7 @@ RETRY_SECONDS = 60.0
 
 
 class Renewals:
-    """Looks for such numbers, and loads them anew."""
+    """Finds such numbers, and reloads them."""
 
     def __init__(self, shared: Shared, rising: Rising) -> None:
         self._shared = shared
@@ -38,10 +38,10 @@ class Renewals:
         self._rising = rising
 
     def look(self, model: Model, wanted: list[Found]) -> list[str]:
-        """Begin, go on with, or give up what there is to do for the versions that are wanted.
+        """Begin, continue or give up renewals, so that they match the wanted versions.
 
         Returns:
-            Warnings about versions whose loaded contents are not in their folders any more.
+            Warnings about versions whose folders no longer hold the loaded contents.
         """
         by_version = {found.version: found for found in wanted}
         for version, renewal in list(model.renewals.items()):
@@ -142,7 +142,7 @@ class Renewals:
             path=found.place.path,
             before=served.found.place.path,
             message=f"{found.path} is another folder now{_where(served, found)}: version "
-            f"{found.version} of {model.name} is loaded anew",
+            f"{found.version} of {model.name} is reloaded",
         )
 
 
@@ -164,7 +164,7 @@ def _not_renewed(model: Model, served: Served, found: Found, why: str) -> str:
 
 
 def _goes_on(model: Model, served: Served) -> str:
-    return f"Version {served.id.version} of servable {model.name} goes on with what was loaded"
+    return f"Version {served.id.version} of servable {model.name} keeps serving what was loaded"
 
 
 def _where(served: Served, found: Found) -> str:

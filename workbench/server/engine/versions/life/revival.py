@@ -79,7 +79,7 @@ class Revival:
 
         Args:
             reason: how the last worker ended.
-            error: why there is to be no other worker; None: start one.
+            error: why not to start another worker; None: start one.
             own_doing: whether the last worker died of what it was doing.
         """
         queues = served.queues

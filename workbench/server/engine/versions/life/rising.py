@@ -83,13 +83,8 @@ class Rising:
         self._shared.decide(model)
 
     async def _stage_once(self, model: Model, served: Served) -> StageReport:
-        harness = served.harness
-        if harness.state is _S.LOAD_REQUESTED:
-            await self._make_room(model, served)
-            self._shared.reservations.reserve(model, served, prepared=True)
-            self._approve(served)
-            harness.move(_S.STAGING)
-            self._events.add("staging", *served.id, path=served.found.path)
+        if served.harness.state is _S.LOAD_REQUESTED:
+            await self._approve(model, served, _S.STAGING)
         return await self._shared.loader.stage(model, served)
 
     # Loading.
@@ -103,8 +98,7 @@ class Rising:
         try:
             if served.harness.state is _S.LOADING:
                 # It was staged, with memory for its graph only.
-                await self._make_room(model, served)
-                self._shared.reservations.reserve(model, served)
+                await self._reserve(model, served)
                 self._events.add("loading", *served.id, path=served.found.path)
             await self._shared.loader.attempts(model, served, self.load_once)
         except ServingError as error:
@@ -122,11 +116,7 @@ class Rising:
         """
         harness = served.harness
         if harness.state is _S.LOAD_REQUESTED:
-            await self._make_room(model, served)
-            self._shared.reservations.reserve(model, served)
-            self._approve(served)
-            harness.move(_S.LOADING)
-            self._events.add("loading", *served.id, path=served.found.path)
+            await self._approve(model, served, _S.LOADING)
         batching = model.config.batching
         if model.config.version_batching:
             batching = await self._own_batching(served)
@@ -230,19 +220,25 @@ class Rising:
 
         queues.on_strike = report
 
-    async def _make_room(self, model: Model, served: Served) -> None:
-        """If there is no memory otherwise, end the processes that only rest."""
+    async def _reserve(self, model: Model, served: Served, prepared: bool = False) -> None:
+        """Reserve memory; if there is too little, end the processes that only rest."""
         shared = self._shared
         if shared.resting and shared.reservations.refusal(model, served) is not None:
             await shared.resting.end()
             if served.harness.state is _S.UNLOADING:
                 # It was cancelled meanwhile.
                 raise asyncio.CancelledError
+        shared.reservations.reserve(model, served, prepared)
 
-    def _approve(self, served: Served) -> None:
+    async def _approve(self, model: Model, served: Served, state: HarnessState) -> None:
+        """Reserve memory for a load that begins, and move to `state`: staging or loading."""
+        staging = state is _S.STAGING
+        await self._reserve(model, served, prepared=staging)
         served.harness.move(_S.LOAD_APPROVED)
         self._shared.report_state(served)
         self._events.add("load_approved", *served.id)
+        served.harness.move(state)
+        self._events.add("staging" if staging else "loading", *served.id, path=served.found.path)
 
     async def _own_batching(self, served: Served) -> BatchingParameters | None:
         """The batching parameters in the version's folder; None, not batched, if it has none."""

@@ -21,8 +21,8 @@ class Shared:
     """The parts of the engine that a version passes through.
 
     Args:
-        decide: takes the actions that are to be taken now for a model; called when work on one of
-            its versions has ended or paused.
+        decide: takes the actions that are due for a model; called when work on one of its versions
+            has ended or paused.
         freed: called when a version of a model has given back what it held, or anything else may
             have changed what is wanted.
         notify: called whenever any version may have changed.

@@ -1,5 +1,5 @@
-"""Operations that arrange elements anew. What matters is where the axis of the rows comes to lie,
-and that no element of one row comes into the place of another."""
+"""Operations that rearrange elements. Rows stay apart if their axis can be followed, and no element
+of one row moves into another."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ _TAKEN_APART = "it takes the elements of rows apart and joins them with those of
 
 @rule("Reshape", content=True)
 def reshape(operation: Operation) -> Value:
+    """Rows stay whole where each keeps its elements, in order."""
     value, wanted = operation.inputs
     flat = value.kind in (Kind.ROW_IDS, Kind.FLAT, Kind.COUNTS) and value.rank == 1
     if flat and wanted.whole_numbers == (-1,):
@@ -91,6 +92,7 @@ def _rows_after(before: Shape, axis: int, after: Shape) -> int | None:
 
 @rule("Squeeze", content=True)
 def squeeze(operation: Operation) -> Value:
+    """Rows stay apart unless their own dimension is removed."""
     value = operation.inputs[0]
     dims = operation.attribute("squeeze_dims") or []
     if value.kind in (Kind.FREE, Kind.SIZED):
@@ -117,6 +119,7 @@ def squeeze(operation: Operation) -> Value:
 
 @rule("ExpandDims", content=True)
 def expand(operation: Operation) -> Value:
+    """Rows stay apart; their axis moves behind a new dimension before it."""
     value, where = operation.inputs
     at = where.whole_numbers
     if value.kind is Kind.SPREAD and at is not None and value.rank and at[0] % (value.rank + 1):
@@ -135,6 +138,7 @@ def expand(operation: Operation) -> Value:
 
 @rule("Transpose ConjugateTranspose")
 def transpose(operation: Operation) -> Value:
+    """The axis of the rows goes where `order` puts it."""
     value, order = operation.inputs
     axes = order.whole_numbers
     if value.kind is not Kind.ROWS or value.shape is None or axes is None:
@@ -144,6 +148,7 @@ def transpose(operation: Operation) -> Value:
 
 @rule("Tile", content=True)
 def tile(operation: Operation) -> Value:
+    """Rows stay apart unless they themselves are repeated."""
     return _repeated(operation, operation.inputs[0], operation.inputs[1])
 
 
@@ -169,6 +174,7 @@ def _repeated(operation: Operation, value: Value, times: Value) -> Value:
 
 @rule("BroadcastTo", content=True)
 def broadcast_to(operation: Operation) -> Value:
+    """What all rows share may be repeated for each; rows may not."""
     value, wanted = operation.inputs
     if value.is_free and wanted.is_free:
         return operation.free()
@@ -191,6 +197,7 @@ def broadcast_to(operation: Operation) -> Value:
 
 @rule("Pad PadV2 MirrorPad")
 def pad(operation: Operation) -> Value:
+    """Rows stay apart unless the batch itself is padded."""
     value, amounts = operation.inputs[:2]
     if value.kind is not Kind.ROWS or value.shape is None or amounts.content is None:
         return operation.unproven("how much it pads is not known")
@@ -215,6 +222,7 @@ def pad(operation: Operation) -> Value:
 
 @rule("ConcatV2 Concat", content=True)
 def concatenate(operation: Operation) -> Value:
+    """Rows may be joined to each other's equals along any other axis."""
     *values, where = operation.inputs
     if operation.name == "Concat":
         where, *values = operation.inputs
@@ -254,6 +262,7 @@ def concatenate(operation: Operation) -> Value:
 
 @rule("Pack", content=True)
 def pack(operation: Operation) -> Value:
+    """Rows may be stacked with as many rows along the same axis."""
     values = operation.inputs
     kinds = {value.kind for value in values}
     if kinds <= {Kind.FREE, Kind.SIZED}:
@@ -276,6 +285,7 @@ def pack(operation: Operation) -> Value:
 
 @rule("Unpack", content=True)
 def unpack(operation: Operation) -> list[Value] | Value:
+    """Rows stay apart unless it is their axis that is taken apart."""
     value = operation.inputs[0]
     count = int(operation.attribute("num", 0))
     if value.kind in (Kind.FREE, Kind.SIZED):
@@ -293,6 +303,7 @@ def unpack(operation: Operation) -> list[Value] | Value:
 
 @rule("Split SplitV", content=True)
 def split(operation: Operation) -> list[Value] | Value:
+    """The same with parts of several elements."""
     if operation.name == "Split":
         where, value = operation.inputs
         sizes: list[int] | None = None

@@ -1,4 +1,4 @@
-"""Products of tensors, and operations on images: the batch is what no sum runs over."""
+"""Products of tensors, and operations on images: rows stay apart if no sum runs over them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ _JOINS = "it multiplies rows with other rows"
 
 @rule("MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3")
 def matrix_product(operation: Operation) -> Value:
+    """Rows stay apart unless the sum runs over them or both factors have rows."""
     one, other = operation.inputs
     if one.shape is None or other.shape is None or min(len(one.shape), len(other.shape)) < 2:
         return operation.unproven("the shape of an input is not known")
@@ -68,6 +69,7 @@ def _product_shape(one: Shape, other: Shape, turned: list[bool], rank: int) -> S
 
 @rule("Einsum")
 def einsum(operation: Operation) -> Value:
+    """Rows stay apart where one letter stands for them in all terms and in the result."""
     equation = str(operation.attribute("equation", "")).replace(" ", "")
     if "->" not in equation:
         return operation.unproven("its equation is not known")
@@ -146,6 +148,7 @@ def space_to_batch(operation: Operation) -> Value:
 
 @rule("BatchToSpaceND")
 def batch_to_space(operation: Operation) -> Value:
+    """Joins the images that `space_to_batch` took apart."""
     image, block, crops = operation.inputs
     same = image.source == str(block.whole_numbers) and crops.is_free
     if image.kind is not Kind.SPREAD or not same:
@@ -155,6 +158,7 @@ def batch_to_space(operation: Operation) -> Value:
 
 @rule("Conv2DBackpropInput Conv3DBackpropInputV2", content=True)
 def transposed_convolution(operation: Operation) -> Value:
+    """Each image by itself, where the wanted size leaves the batch as it is."""
     sizes, kernel, image = operation.inputs
     if image.kind is Kind.FREE and sizes.is_free:
         return operation.free()
@@ -170,6 +174,7 @@ def transposed_convolution(operation: Operation) -> Value:
 
 @rule("FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3")
 def batch_normalisation(operation: Operation) -> list[Value]:
+    """Apart with fixed means; while training it uses the batch's."""
     image, *others = operation.inputs
     if operation.attribute("is_training", True):
         return [operation.mixes("it normalises by the mean of the batch")] * operation.outputs()

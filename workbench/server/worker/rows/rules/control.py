@@ -20,11 +20,13 @@ _TURNS = 6
 
 @rule("PartitionedCall StatefulPartitionedCall", content=True, tolerant=True, structural=True)
 def call(operation: Operation) -> list[Value]:
+    """What the function gives for these inputs."""
     return operation.walk.call(operation.attribute("f"), operation.inputs, operation)
 
 
 @rule("If StatelessIf Case StatelessCase", content=True, tolerant=True, structural=True)
 def condition(operation: Operation) -> list[Value]:
+    """What the branches give in common, unless rows together choose one."""
     chosen, *arguments = operation.inputs
     if operation.name in ("If", "StatelessIf"):
         names = [operation.attribute("then_branch"), operation.attribute("else_branch")]
@@ -79,6 +81,7 @@ def merge(operation: Operation) -> list[Value]:
 
 @rule("While StatelessWhile", content=True, tolerant=True, structural=True)
 def loop(operation: Operation) -> list[Value]:
+    """What the loop carries when another turn changes nothing."""
     start = list(operation.inputs)
     inside = any(value.kind is Kind.POSITION for value in start)
     by_row = [

@@ -1,5 +1,5 @@
-"""Operations on each element by itself, with broadcasting: rows stay rows where they meet their
-own kind, or what all rows share."""
+"""Operations on each element by itself, with broadcasting: rows stay apart if they are combined
+with the same rows, or with values that all rows share."""
 
 from __future__ import annotations
 
@@ -45,11 +45,13 @@ _ARITHMETIC = "Add AddV2 Sub Mul FloorDiv Maximum Minimum Less LessEqual Greater
 
 @rule(f"{_ONE} {_MANY}")
 def elementwise(operation: Operation) -> Value:
+    """Each element by itself: see `broadcast`."""
     return broadcast(operation, operation.inputs)
 
 
 @rule(_SAME, content=True)
 def same(operation: Operation) -> Value:
+    """The value as it is, with the dimensions that the graph knows."""
     value = operation.inputs[0]
     return value if value.kind is not Kind.ROWS else operation.rows(value.axis, value.shape)
 
@@ -68,7 +70,7 @@ def cast(operation: Operation) -> Value:
 
 @rule(_ARITHMETIC, content=True, tolerant=True)
 def arithmetic(operation: Operation) -> Value:
-    """Also on sizes, of which others are reshaped, and on the numbers of a loop."""
+    """Element by element; also on sizes, and on the counter of a loop."""
     one, other = operation.inputs
     kinds = {one.kind, other.kind}
     if Kind.MIXED in kinds:
@@ -111,6 +113,7 @@ def _position(operation: Operation, one: Value, other: Value) -> Value:
 
 @rule("LogicalAnd", content=True)
 def logical_and(operation: Operation) -> Value:
+    """Of two tests whether a loop has a row left, the same test."""
     kinds = [value.kind for value in operation.inputs]
     if kinds == [Kind.EVERY_ROW] * 2:
         return operation.inputs[0]
@@ -267,6 +270,7 @@ def _elements(value: Value) -> int | None:
 
 @rule("SelectV2", content=True)
 def select_v2(operation: Operation) -> Value:
+    """Element by element; or by whether there is more than one row."""
     condition, one, other = operation.inputs
     if condition.kind is Kind.MANY_ROWS:
         # The number of the only row is 0.
@@ -290,6 +294,7 @@ def select(operation: Operation) -> Value:
 
 @rule("BiasAdd")
 def bias_add(operation: Operation) -> Value:
+    """One bias for each channel, the same for all rows."""
     value, bias = operation.inputs
     if value.kind is not Kind.ROWS or not bias.is_free or value.shape is None:
         return operation.unproven("its bias is of the request")
@@ -301,6 +306,7 @@ def bias_add(operation: Operation) -> Value:
 
 @rule("LookupTableFind LookupTableFindV2")
 def look_up(operation: Operation) -> Value:
+    """Each key by itself, in a table that all rows share."""
     _, keys, default = operation.inputs
     if not default.is_free:
         return operation.unproven("its default is of the request")

@@ -14,6 +14,7 @@ _ANOTHER = "in a loop over the rows, it reads or writes another row"
 
 @rule("TensorListFromTensor", content=True, structural=True)
 def from_tensor(operation: Operation) -> Value:
+    """A list along the first axis: of the rows, or within each row."""
     value = operation.inputs[0]
     if value.kind not in (Kind.FREE, Kind.ROWS, Kind.ROW) or not value.shape:
         return operation.unproven("it makes a list of what is not known")
@@ -29,6 +30,7 @@ def from_tensor(operation: Operation) -> Value:
 
 @rule("TensorListReserve", content=True, structural=True)
 def reserve(operation: Operation) -> Value:
+    """A list to be filled; one as long as the batch is along the rows."""
     count = operation.inputs[1]
     length = count.content[0] if count.content else None
     if length is None:
@@ -42,17 +44,20 @@ def reserve(operation: Operation) -> Value:
 
 @rule("EmptyTensorList", content=True, structural=True)
 def empty(operation: Operation) -> Value:
+    """A list that grows is not followed."""
     return operation.unproven("its list grows")
 
 
 @rule("TensorListLength", content=True, structural=True)
 def length(operation: Operation) -> Value:
+    """How long a list is."""
     value = operation.inputs[0]
     return numbers([value.length], (), Kind.SIZED)
 
 
 @rule("TensorListGetItem", content=True, structural=True)
 def get_item(operation: Operation) -> Value:
+    """An element; along the rows only that of the loop's own row."""
     value, at = operation.inputs[:2]
     if value.kind is not Kind.LIST:
         return operation.unproven("its list is not known")
@@ -66,6 +71,7 @@ def get_item(operation: Operation) -> Value:
 
 @rule("TensorListSetItem", content=True, structural=True)
 def set_item(operation: Operation) -> Value:
+    """The list with an element written; along the rows only that of the loop's own row."""
     value, at, item = operation.inputs[:3]
     if value.kind is not Kind.LIST:
         return operation.unproven("its list is not known")
@@ -82,6 +88,7 @@ def set_item(operation: Operation) -> Value:
 
 @rule("TensorListStack", content=True, structural=True)
 def stack(operation: Operation) -> Value:
+    """The elements of a list as one tensor again."""
     value = operation.inputs[0]
     if value.kind is not Kind.LIST or value.length is None:
         return operation.unproven("its list is not known")

@@ -1,5 +1,5 @@
-"""Operations that bring rows together, whatever they are fed. That they do is certain: it is said
-with a version whose requests are merged all the same."""
+"""Operations that always mix rows. This is certain, so a version whose requests are merged all the
+same gets a warning."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Operations along some axes: reductions, and what runs along one axis. Rows stay apart where that
-is not the axis of the rows."""
+"""Operations along some axes, such as reductions. Rows stay apart if theirs is not among them."""
 
 from __future__ import annotations
 
@@ -14,6 +13,7 @@ from workbench.server.worker.rows.walk import Operation
     content=True,
 )
 def reduce(operation: Operation) -> Value:
+    """Rows stay apart unless an axis that is reduced is theirs."""
     value, over = operation.inputs[:2]
     if value.is_free and over.is_free and value.content is None:
         return operation.free()
@@ -48,7 +48,7 @@ def _of_numbers(operation: Operation, value: Value, over: Value) -> Value | None
 
 @rule("Softmax LogSoftmax TopK TopKV2 NthElement")
 def along_the_last(operation: Operation) -> Value:
-    """Along the last axis; another input is how many."""
+    """Rows stay apart unless theirs is the last axis; another input says how many are taken."""
     value = operation.inputs[0]
     if not all(other.is_free for other in operation.inputs[1:]):
         return operation.unproven("how much it takes depends on the request")
@@ -72,6 +72,7 @@ def along_the_last(operation: Operation) -> Value:
 
 @rule("Cumsum Cumprod CumulativeLogsumexp ReverseV2 Roll")
 def along_axes(operation: Operation) -> Value:
+    """Rows stay apart unless the operation runs along their axis."""
     value, where = operation.inputs[0], operation.inputs[-1]
     odd = operation.attribute("exclusive", False) or operation.attribute("reverse", False)
     if operation.name == "Cumsum" and value.kind is Kind.COUNTS and not odd:
@@ -98,11 +99,13 @@ def on_matrices(operation: Operation) -> Value | list[Value]:
 
 @rule("FFT IFFT RFFT IRFFT MatrixDiag MatrixDiagV3")
 def on_vectors(operation: Operation) -> Value | list[Value]:
+    """On the vectors of the last axis."""
     return _inner(operation, 1)
 
 
 @rule("FFT3D IFFT3D RFFT3D IRFFT3D")
 def on_cubes(operation: Operation) -> Value | list[Value]:
+    """On the cubes of the last three axes."""
     return _inner(operation, 3)
 
 

@@ -12,15 +12,15 @@ Rule = Callable[[Operation], "Value | Sequence[Value]"]
 
 RULES: dict[str, Rule] = {}
 CONTENT: set[str] = set()
-"""Operations whose rule is asked also where no input is of the request."""
+"""Operations whose rule also applies when no input comes from the request."""
 TOLERANT: set[str] = set()
-"""Operations whose result need not be mixed where an input is."""
+"""Operations whose result may be unmixed although an input is mixed."""
 STRUCTURAL: set[str] = set()
-"""Operations on lists, and those that call functions: their rule is always asked."""
+"""Operations on lists, and those that call functions: their rule always applies."""
 MIXING: dict[str, str] = {}
-"""Operations that bring rows together by what they are for."""
+"""Operations whose purpose is to combine rows, with the reason."""
 NEVER: dict[str, str] = {}
-"""Operations that answer differently each time they are asked, whatever they are fed."""
+"""Operations with another result at each run, whatever they are fed, with the reason."""
 
 _OF_NO_REQUEST = frozenset({Kind.FREE, Kind.HANDLE})
 _OF_ONE_ROW = _OF_NO_REQUEST | {Kind.ROW}

@@ -13,6 +13,7 @@ _PICKS = "it picks rows of the batch"
 
 @rule("Gather GatherV2", content=True)
 def gather(operation: Operation) -> Value:
+    """Rows stay apart where all pick the same places, or each picks from what all share."""
     source, places = operation.inputs[:2]
     where = operation.inputs[2].whole_numbers if len(operation.inputs) > 2 else (0,)
     shared = int(operation.attribute("batch_dims", 0))
@@ -67,6 +68,7 @@ def _own_row(operation: Operation, source: Value, places: Value, axis: int) -> V
 
 @rule("ResourceGather", content=True)
 def gather_variable(operation: Operation) -> Value:
+    """Each row picks from a variable, which all share."""
     handle, places = operation.inputs
     inner = handle.inner
     if places.is_free:
@@ -86,6 +88,7 @@ def gather_variable(operation: Operation) -> Value:
 
 @rule("GatherNd")
 def gather_nd(operation: Operation) -> Value:
+    """Each row picks from what all share."""
     source, places = operation.inputs
     if source.is_free and places.kind is Kind.ROWS and places.shape and source.shape:
         depth = places.shape[-1].known
@@ -96,6 +99,7 @@ def gather_nd(operation: Operation) -> Value:
 
 @rule("OneHot")
 def one_hot(operation: Operation) -> Value:
+    """Each number of a row becomes a vector of its own."""
     places, depth, *marks = operation.inputs
     if places.kind is not Kind.ROWS or places.shape is None:
         return operation.unproven("the shape of its input is not known")
@@ -115,6 +119,7 @@ def one_hot(operation: Operation) -> Value:
 
 @rule("Slice", content=True)
 def cut(operation: Operation) -> Value:
+    """Rows stay apart where the slice takes all of them."""
     value, begin, size = operation.inputs
     starts, sizes = begin.content, size.content
     unknown = as_unknown(operation.inputs, operation.shape())
@@ -154,6 +159,7 @@ def _cut_rows(operation: Operation, value: Value) -> Value:
 
 @rule("StridedSlice", content=True)
 def strided_slice(operation: Operation) -> Value:
+    """Rows stay apart where the slice takes all of them, in order."""
     value, begin, end, strides = operation.inputs
     if value.kind is Kind.COORDINATES:
         # How a ragged tensor takes the rows out of the places of its elements: [:, 0].

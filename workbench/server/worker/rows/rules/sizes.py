@@ -1,5 +1,5 @@
-"""Small tensors of whole numbers: constants, sizes, and what is computed of them. They say how
-other tensors are reshaped, so they are known element by element."""
+"""Small tensors of integers: constants, sizes, and results computed from them. They say how other
+tensors are reshaped, so their elements are followed one by one."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def _read(tensor: Any, count: int) -> Sequence[int]:
 
 @rule("VarHandleOp VariableV2 Variable", content=True)
 def variable(operation: Operation) -> Value:
+    """A variable, or the handle that reading it needs."""
     shape = operation.attribute("shape")
     known = None
     if shape is not None and not shape.unknown_rank:
@@ -48,6 +49,7 @@ def variable(operation: Operation) -> Value:
 
 @rule("ReadVariableOp", content=True)
 def read_variable(operation: Operation) -> Value:
+    """What a handle's variable holds."""
     handle = operation.inputs[0]
     if handle.inner is None or handle.inner.shape is None:
         return operation.free()
@@ -56,11 +58,13 @@ def read_variable(operation: Operation) -> Value:
 
 @rule("Shape", content=True, tolerant=True)
 def shape(operation: Operation) -> Value:
+    """The sizes of its input, as numbers."""
     return _shape_of(operation, operation.inputs[0])
 
 
 @rule("ShapeN", content=True, tolerant=True)
 def shapes(operation: Operation) -> list[Value]:
+    """The same for each input."""
     return [_shape_of(operation, value) for value in operation.inputs]
 
 
@@ -80,6 +84,7 @@ def _shape_of(operation: Operation, value: Value) -> Value:
 
 @rule("Size", content=True)
 def size(operation: Operation) -> Value:
+    """How many elements its input has."""
     value = operation.inputs[0]
     if value.kind is Kind.SIZED and not _is_known(value.shape):
         return Value(Kind.SIZED, ())
@@ -96,6 +101,7 @@ def _is_known(shape: Shape | None) -> bool:
 
 @rule("Rank", content=True)
 def rank(operation: Operation) -> Value:
+    """How many dimensions its input has."""
     value = operation.inputs[0]
     if value.shape is None:
         return operation.unproven("the rank of its input is not known")
@@ -104,6 +110,7 @@ def rank(operation: Operation) -> Value:
 
 @rule("Range", content=True)
 def count_up(operation: Operation) -> Value:
+    """Numbers in order: of all rows where the limit is how many there are."""
     start, limit, step = operation.inputs
     if {value.kind for value in operation.inputs} <= {Kind.FREE, Kind.SIZED}:
         if (start.whole_numbers, step.whole_numbers) != ((0,), (1,)):
@@ -141,6 +148,7 @@ def fill(operation: Operation) -> Value:
 
 @rule("ZerosLike OnesLike", content=True, tolerant=True)
 def like(operation: Operation) -> Value:
+    """The same number everywhere, for each row where its input has rows."""
     value = operation.inputs[0]
     if value.kind is Kind.FREE:
         return free(value.shape or operation.shape())

@@ -16,6 +16,7 @@ _LONGEST = "it pads each row to the longest of the batch"
 
 @rule("StringSplitV2")
 def split_text(operation: Operation) -> list[Value]:
+    """The words of each row, laid one row after the other."""
     given, separator = operation.inputs
     one_row = given.kind is Kind.ROWS and given.shape is not None and len(given.shape) == 1
     if not one_row or not separator.is_free or given.shape is None:
@@ -32,6 +33,7 @@ def split_text(operation: Operation) -> list[Value]:
 
 @rule("RaggedTensorToTensor")
 def ragged_to_tensor(operation: Operation) -> Value:
+    """Rows apart where all are padded or cut to one fixed length."""
     wanted, values, default, *partitions = operation.inputs
     if values.kind is not Kind.FLAT or not default.is_free:
         return operation.unproven("it is not known to keep rows of different lengths apart")
