@@ -16,11 +16,7 @@ from workbench.widgets.base.live import LiveWidget
 
 
 def card(server: ServerClient) -> LiveWidget:
-    """The card of a server's model: it follows the server while it is visible.
-
-    Raises:
-        ServingError: NOT_FOUND, the server has ended.
-    """
+    """The card of a server's model; see `Server.card`."""
     _, *texts = how_to_ask(server.name, server.address, server.model, server.versions)
     about = {
         "name": server.name,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -129,26 +129,16 @@ def _network(
 def load_job(
     server: ServerClient, payload: Payload, load: Schedule | int, seconds: float, where: Where
 ) -> LoadJob:
-    """What the load generator's process is to send: over REST, or over gRPC.
+    """The requests of a load over the network.
 
     Raises:
         ServingError: FAILED_PRECONDITION, the server does not offer gRPC.
     """
-    entry = server.control.entry()
-    headers = {}
-    if entry.token is not None:
-        headers["Authorization"] = f"Bearer {entry.token}"
     schedule = Closed(load, seconds) if isinstance(load, int) else load
     if where == "rest":
-        return LoadJob(
-            address=(entry.host, entry.port),
-            target=f"/v1/models/{quote(server.model, safe='')}:predict",
-            bodies=payload.encoded(),
-            schedule=schedule,
-            headers={**headers, "Content-Type": TENSORS},
-            connections=CONNECTIONS,
-            timeout_s=TIMEOUT_SECONDS,
-        )
+        job = rest_job(server, payload.encoded(), TENSORS, schedule, CONNECTIONS)
+        return replace(job, timeout_s=TIMEOUT_SECONDS)
+    entry = server.control.entry()
     if entry.grpc_port is None:
         raise failed_precondition(
             f"{server.name} does not offer gRPC: serve it with a grpc_port, or measure with "
@@ -159,11 +149,34 @@ def load_job(
         target=METHOD,
         bodies=[predict_request(server.model, payload.signature, i) for i in payload.inputs],
         schedule=schedule,
-        headers=headers,
+        headers=_authorization(entry.token),
         connections=CONNECTIONS,
         timeout_s=TIMEOUT_SECONDS,
         protocol="grpc",
     )
+
+
+def rest_job(
+    server: ServerClient,
+    bodies: Sequence[bytes],
+    content_type: str,
+    schedule: Schedule | Closed,
+    connections: int,
+) -> LoadJob:
+    """Predict requests to the server's model over REST, with the server's token."""
+    entry = server.control.entry()
+    return LoadJob(
+        address=(entry.host, entry.port),
+        target=f"/v1/models/{quote(server.model, safe='')}:predict",
+        bodies=bodies,
+        schedule=schedule,
+        headers={**_authorization(entry.token), "Content-Type": content_type},
+        connections=connections,
+    )
+
+
+def _authorization(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
 
 
 def _warm_up(seconds: float) -> float:

@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +26,7 @@ from workbench.client.display.tables import table_of
 from workbench.client.server import ServerClient
 from workbench.core.status import invalid_argument
 from workbench.experiments.load.generator import Closed, LoadJob, LoadResult, run_load
+from workbench.experiments.load.measure import rest_job
 from workbench.experiments.recording import recorded_timeline as timeline
 from workbench.experiments.recording.recorded_timeline import Decision, Drain, Gap, Span
 from workbench.experiments.showing import figures
@@ -400,17 +400,8 @@ def predict_job(
 ) -> LoadJob:
     """Requests over REST that ask the server's model for `x`, with its token; for `gap_seconds`,
     see `record`."""
-    entry = server.control.entry()
     instances = x.tolist() if hasattr(x, "tolist") else x
-    headers = {"Content-Type": "application/json"}
-    if entry.token is not None:
-        headers["Authorization"] = f"Bearer {entry.token}"
+    body = json.dumps({"instances": instances}).encode()
     rate = 0.0 if isinstance(schedule, Closed) else schedule.rate
-    return LoadJob(
-        address=(entry.host, entry.port),
-        target=f"/v1/models/{quote(server.model, safe='')}:predict",
-        bodies=[json.dumps({"instances": instances}).encode()],
-        schedule=schedule,
-        headers=headers,
-        connections=int(min(max(64, gap_seconds * rate), _MOST_CONNECTIONS)),
-    )
+    connections = int(min(max(64, gap_seconds * rate), _MOST_CONNECTIONS))
+    return rest_job(server, [body], "application/json", schedule, connections)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from workbench.client.server import ServerClient
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import failed_precondition
-from workbench.experiments.load.borrowed_settings import apply, kept_settings
+from workbench.experiments.load.borrowed_settings import kept_settings
 from workbench.experiments.load.server_load import EngineResult, Payload, make_payload, run_engine
 from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.hiccups import SHORTEST_MICROS, Hiccups
@@ -50,25 +50,7 @@ def calibrate(
     keep: bool = True,
     report: Callable[[str], None] | None = None,
 ) -> Calibration:
-    """Measure how long a batch of 1, 2, 4 ... rows holds its slot, alone and beside others.
-
-    Args:
-        payload: examples to ask with, as for `predict`; without, zeros. They should be like the
-            real ones where run time depends on them.
-        rows: of each request.
-        max_batch_size: the largest batch to measure; without, that of the server's parameters,
-            and 256 at most.
-        seconds: of measuring run times in all; half as long again goes to the machine's hiccups.
-        keep: whether it goes into the store (`wb.history()`).
-        report: gets a line about each step.
-
-    The server keeps answering others meanwhile; its batching is changed while this runs and
-    restored at the end, also after an interruption.
-
-    Raises:
-        ServingError: the model cannot be asked like this; FAILED_PRECONDITION, it answers too
-            slowly to be measured in that time.
-    """
+    """Measures how long batches of each size run; see `Server.calibrate`."""
     report = report or (lambda text: None)
     asked = make_payload(server, payload, rows=rows)
     with kept_settings(server) as before:
@@ -134,7 +116,7 @@ def _measure_size(
     report: Callable[[str], None],
 ) -> None:
     """Batches of one size: with all slots busy, alone, and after a pause."""
-    apply(server, replace(_FULL_ONLY, max_batch_size=size, num_batch_threads=slots))
+    server.batching = replace(_FULL_ONLY, max_batch_size=size, num_batch_threads=slots)
     for flight in sorted({1, slots}, reverse=True):
         busy = _measure(server, payload, size, flight, seconds)
         found.slot_micros[flight, size] = busy.batches["slot_micros"][_settled(busy, size, flight)]
@@ -146,7 +128,7 @@ def _measure_size(
     pause = max(QUIET * found.median(slots, size), QUIET_LOOP * handling, QUIET_MICROS) / 1e6
     schedule = Schedule("constant", size / payload.rows / pause, max(seconds, 12 * pause))
     wait = round(max(4e6 * pause, _FULL_ONLY.batch_timeout_micros))
-    apply(server, replace(server.batching or _FULL_ONLY, batch_timeout_micros=wait))
+    server.batching = replace(server.batching or _FULL_ONLY, batch_timeout_micros=wait)
     quiet = _measure(server, payload, size, 1, seconds, schedule)
     found.slot_micros[0, size] = quiet.batches["slot_micros"][_settled(quiet, size, 1)]
     found.wakes.append(_wakes(quiet))
@@ -165,7 +147,7 @@ def _hiccups(
     can do, in batches whose answers do not take the loop long."""
     rows = payload.rows
     size = max(s for s in sizes if s <= _PROBED * rows)
-    apply(server, replace(_FULL_ONLY, max_batch_size=size, num_batch_threads=slots))
+    server.batching = replace(_FULL_ONLY, max_batch_size=size, num_batch_threads=slots)
     handling = found.loop_costs[sizes[-1]] * size / rows
     busy_micros = max(found.median(slots, size) / slots, handling)
     most = size / rows / busy_micros * 1e6

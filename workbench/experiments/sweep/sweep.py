@@ -21,7 +21,7 @@ import numpy as np
 from workbench.client.server import ServerClient
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError, invalid_argument
-from workbench.experiments.load.borrowed_settings import apply, kept_settings
+from workbench.experiments.load.borrowed_settings import kept_settings
 from workbench.experiments.load.generator import LoadError
 from workbench.experiments.load.measure import Where, Window, measure
 from workbench.experiments.load.server_load import Payload, make_payload
@@ -104,41 +104,7 @@ def sweep(
     on_point: Callable[[Point], None] | None = None,
     on_window: Callable[[int, float], None] | None = None,
 ) -> SweepResult:
-    """Measure every combination of settings and loads.
-
-    Args:
-        batch_timeout_micros, max_batch_size, num_batch_threads: values to try; without, the one
-            in force.
-        rate: requests a second of an open loop, in which latency counts from the intended time.
-        clients: of a closed loop, each of which waits for its answer; instead of `rate`.
-        payload: examples to ask with, as for `predict`; without, zeros. `rows`: of a request.
-        where: ``engine``: inside the server, batching and model alone; ``rest``, ``grpc``: over
-            the network, from a process of its own.
-        arrivals: ``poisson``, ``constant``, ``bursty`` or ``ramp``; or a `Schedule`, of which all
-            but rate, duration and seed is used. Bursts and ramps need time, so they are not cut
-            into windows: such a point lasts `seconds`, at the end of which a ramp has its rate.
-        precision: a point is certain enough when the interval of its 99th percentile is not wider
-            than this share of it.
-        seconds: of load for a point at most; it may end sooner.
-        seed: of the arrivals and of the order.
-        base: the other parameters; without, those in force.
-        keep: whether the result goes into the store (`wb.history()`).
-        on_point: called with each point when it is measured.
-        on_window: called after each window of load with the number of points that were measured
-            before, and how many seconds of load this one has had. A `KeyboardInterrupt` that
-            either of these raises is an interruption.
-
-    Returns:
-        The points that were measured; after an interruption (also from the dashboard), or when
-        the server fails at a later point, those that were finished by then.
-
-    Afterwards the server has its old parameters and slots.
-
-    Raises:
-        ServingError: INVALID_ARGUMENT, not exactly one of `rate` and `clients`, or values that are
-            not allowed; or what the server refused with at the first point.
-        LoadError: the load generator failed at the first point.
-    """
+    """Measures every combination of settings and loads; see `Server.sweep`."""
     if (rate is None) == (clients is None):
         raise invalid_argument("Give either rate (an open loop) or clients (a closed loop)")
     if where not in WINDOW_SECONDS:
@@ -240,7 +206,7 @@ def _measure_point(
 ) -> Point:
     """Windows of load, until the point is certain enough or its time is up."""
     on_load(0.0)
-    apply(server, plan.parameters)
+    server.batching = plan.parameters
     windows: list[Window] = []
     loaded, each = 0.0, options.window_seconds
     while loaded + each <= options.seconds + 1e-9 and not _certain(windows, options.precision):

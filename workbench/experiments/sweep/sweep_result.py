@@ -15,6 +15,7 @@ from workbench.core.status import ServingError, failed_precondition
 from workbench.experiments.showing import figures
 from workbench.experiments.sweep.diagnosis import diagnose
 from workbench.experiments.sweep.point import STABLE, Point
+from workbench.formats.config_files import write_batching_parameters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,7 +137,7 @@ class SweepResult:
         chosen = point or self.recommend()
         parameters = chosen.parameters if isinstance(chosen, Recommendation) else chosen.batching
         target = Path(path)
-        target.write_text(batching_text_proto(parameters))
+        target.write_text(write_batching_parameters(parameters))
         return target
 
     def plot(self, percentile: str = "p99", predicted: Calibration | None = None) -> Picture:
@@ -235,28 +236,3 @@ _COLUMNS = (
     ("rejected", lambda p: f"{p.rejected:.1%}"),
     ("verdict", lambda p: p.verdict),
 )  # fmt: skip
-
-
-def batching_text_proto(parameters: BatchingParameters) -> str:
-    """The text form of TensorFlow Serving's `BatchingParameters` message, in which single
-    numbers are wrapped (``max_batch_size { value: 64 }``)."""
-    lines = []
-    for name in (
-        "max_batch_size",
-        "batch_timeout_micros",
-        "max_enqueued_batches",
-        "num_batch_threads",
-    ):
-        value = getattr(parameters, name)
-        if value is not None:
-            lines.append(f"{name} {{ value: {value} }}")
-    lines += [f"allowed_batch_sizes: {size}" for size in parameters.allowed_batch_sizes]
-    if parameters.pad_variable_length_inputs:
-        lines.append("pad_variable_length_inputs: true")
-    if parameters.enable_large_batch_splitting:
-        lines.append("enable_large_batch_splitting { value: true }")
-        if parameters.max_execution_batch_size is not None:
-            lines.append(
-                f"max_execution_batch_size {{ value: {parameters.max_execution_batch_size} }}"
-            )
-    return "\n".join(lines) + "\n"

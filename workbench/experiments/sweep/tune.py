@@ -67,17 +67,7 @@ def tune(
     keep: bool = True,
     progress: bool = True,
 ) -> TuneResult:
-    """Find parameters with a 99th percentile within `p99_ms` at `rate` requests a second.
-
-    Args:
-        payload, rows, where: as for `sweep`.
-        calibration: of this model on this machine; without, one is made first (some 4 s).
-        verify: so many of the best settings are measured, `seconds` each at most.
-        apply: put the winner in force; otherwise the server is left as it was.
-
-    Raises:
-        ServingError: as `calibrate` and `sweep`.
-    """
+    """Finds parameters that keep a latency at a rate; see `Server.tune`."""
     said = Progress(progress)
     with Running("tune", server, keep, said) as running:
         if calibration is None:

@@ -58,30 +58,7 @@ def compare_transitions(
     keep: bool = True,
     progress: bool = True,
 ) -> TransitionComparison:
-    """Bring a new version in under each policy, again and again, and take it back each time.
-
-    With a warm disk the new version's files are brought into the page cache before each change,
-    with a cold one they are sent back to the disk. Interrupting keeps what has been measured, and
-    puts the server back.
-
-    Args:
-        new: the next version: a Keras model, a `tf.Module`, or the path of a SavedModel.
-        x: one example (or batch): what each request asks.
-        policies: by their names, see `Server.transition`.
-        rate: offered load, requests a second; Poisson arrivals, the same in each run.
-        load: other arrivals instead of these, such as ``Schedule("constant", 500, 1)``, which go
-            on for as long as a change takes; not a ramp.
-        repeats: runs of each policy. Without, each is repeated until its median gap is known to
-            `precision` (0.1 is 10 %) either way, `most_repeats` times at most.
-        disk: ``"warm"``, ``"cold"`` or both.
-        seed: of the arrivals and of the order of runs.
-        lead_seconds: of traffic before and after each change.
-        keep: whether the result goes into the store (`wb.history()`).
-
-    Raises:
-        ServingError: INVALID_ARGUMENT, this is no comparison; FAILED_PRECONDITION, the model has
-            no version that serves; or why the new version does not load.
-    """
+    """Measures the same change of version under each policy; see `Server.compare_transitions`."""
     if (repeats is not None and repeats < 1) or not rate > 0 or most_repeats < 1:
         raise invalid_argument(
             f"repeats, most_repeats and rate must be positive; were {repeats}, {most_repeats} and "

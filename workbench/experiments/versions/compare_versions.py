@@ -56,28 +56,7 @@ def compare_versions(
     keep: bool = True,
     progress: bool = True,
 ) -> VersionComparison:
-    """Compare two versions of a model: answers, latency, memory, size, load time, signatures.
-
-    Where one of them is not served, both are for the time of the comparison, and what was
-    wanted before is put back afterwards.
-
-    Args:
-        x: examples, [n, ...], as for `Server.predict`: an array, a list, or a dictionary of them.
-        y: their labels, or their numbers where the answer is one; without, the versions are only
-            compared with each other.
-        output: the output that is the answer; without, the only one, or the first that is a
-            classification.
-        pairs: requests to each for the latency, one example each.
-        alpha: how often two equally fast versions may be called different; `margin`: how near is
-            as good as equal (0.05 is 5 %).
-        rtol, atol: numbers nearer than `atol` + `rtol` times the first's are equal.
-        seed: of the order of requests.
-        keep: whether the result goes into the store (`wb.history()`).
-
-    Raises:
-        ServingError: INVALID_ARGUMENT, this cannot be compared; NOT_FOUND, there is no such
-            version; or what a version answered.
-    """
+    """Compares answers, latency, memory and more of two versions; see `Server.compare_versions`."""
     if first == second:
         raise invalid_argument(f"Version {first} cannot be compared with itself: name two versions")
     if pairs < 11:

@@ -128,12 +128,7 @@ class LedgerWidget(LiveWidget):
 
 
 def ledger(server: ServerClient) -> LedgerWidget:
-    """Who holds what of the machine's memory, live, with the budget; *Will it fit?* answers for
-    any SavedModel under each transition, without loading it.
-
-    Raises:
-        ServingError: NOT_FOUND, the server has ended.
-    """
+    """The memory ledger of a server; see `Server.ledger`."""
     return LedgerWidget(server)
 
 

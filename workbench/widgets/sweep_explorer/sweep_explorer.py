@@ -34,7 +34,8 @@ from workbench.experiments.sweep.explore import (
 )
 from workbench.experiments.sweep.point import Point
 from workbench.experiments.sweep.sweep import sweep
-from workbench.experiments.sweep.sweep_result import SweepResult, batching_text_proto
+from workbench.experiments.sweep.sweep_result import SweepResult
+from workbench.formats.config_files import write_batching_parameters
 from workbench.widgets.base.durable import Lasting, Output, display_live
 from workbench.widgets.base.latest import Latest
 from workbench.widgets.base.live import LiveWidget
@@ -193,7 +194,7 @@ class SweepExplorer:
 
     def batching_parameters(self, setting: Setting | None = None) -> str:
         """The text of a `--batching_parameters_file` for TensorFlow Serving."""
-        return batching_text_proto((setting or self.setting).parameters(self._base))
+        return write_batching_parameters((setting or self.setting).parameters(self._base))
 
     def export(self, path: str | os.PathLike[str], setting: Setting | None = None) -> Path:
         """Write a `--batching_parameters_file` with a setting, or with that of the sliders."""
@@ -421,20 +422,7 @@ def sweep_explorer(
     rate: float = RATE,
     seconds: float = SECONDS,
 ) -> SweepExplorer:
-    """Sliders for delay, batch size, threads and offered rate: the simulator's curve follows them,
-    and a button measures the real thing.
-
-    Args:
-        calibration: of this model on this machine, as `server.calibrate` gives it; without, a
-            button of the explorer makes one.
-        payload: examples to ask with, as for `predict`; without, zeros. `rows`: of a request.
-        rate: requests a second at which the slider begins.
-        seconds: of load for each measured point at most.
-
-    Raises:
-        ServingError: INVALID_ARGUMENT, the rate cannot be, or the calibration is of requests of
-            another size; NOT_FOUND, the server has ended.
-    """
+    """The explorer of a server's model; see `Server.sweep_explorer`."""
     if calibration is not None and calibration.rows != rows:
         raise invalid_argument(
             f"The calibration is for requests of {calibration.rows} rows, not {rows}: "

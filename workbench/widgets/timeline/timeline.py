@@ -79,13 +79,6 @@ class TimelineWidget(LiveWidget):
 
 
 def timeline(server: ServerClient) -> TimelineWidget:
-    """What happens to a model's versions, memory and traffic, as it happens.
-
-    Drag to scrub back, Ctrl and the wheel (or + and -) to zoom, space to pause. What a caller
-    waited before the server accepted a request is not in it: `record` measures that.
-
-    Raises:
-        ServingError: NOT_FOUND, the server has ended.
-    """
+    """The timeline of a server's model; see `Server.timeline`."""
     server.status()
     return TimelineWidget(server)
