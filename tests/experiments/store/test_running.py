@@ -1,4 +1,4 @@
-"""Experiments under way: told in the store, and ended from elsewhere."""
+"""Running experiments: reported in the store, and cancelled from elsewhere."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_an_experiment_is_told_from_its_start_to_its_end(monkeypatch: pytest.Mon
         with pytest.raises(ServingError) as over:
             store.cancel(number)
     assert over.value == ServingError(
-        Code.NOT_FOUND, f"No experiment numbered {number} is under way"
+        Code.NOT_FOUND, f"No running experiment has the number {number}"
     )
 
 

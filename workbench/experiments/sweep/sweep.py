@@ -1,9 +1,8 @@
 """Measures batching settings under load, with intervals and the reasons for each result.
 
-Each point is measured in windows until its 99th percentile is known well enough, by an
-interval that stays valid however often it is looked at, or its time is up. The points are
-measured in random order, so that a machine that warms up or slows down does not favour one
-setting over another.
+Each point is measured in windows until the interval of its 99th percentile is narrow enough, or its
+time is up; the interval stays valid however often it is checked. The points are measured in random
+order, so that a machine that warms up or slows down does not favour one setting.
 """
 
 from __future__ import annotations
@@ -35,10 +34,10 @@ from workbench.load.intervals import quantile_interval
 
 WINDOW_SECONDS = {"engine": 0.5, "rest": 1.0, "grpc": 1.0}
 OVERHEAD_SECONDS = {"engine": 0.15, "rest": 0.7, "grpc": 0.9}
-"""What a window costs beside its load: the setting, the result, and the generator's start."""
+"""Seconds of a window beside its load: the setting, the result, and the generator's start."""
 
 _CONTINUOUS = ("bursty", "ramp")
-"""Arrivals that are not the same at all times, so that a window must be long enough to see it."""
+"""Arrivals that change over time, so a point must be measured in one window."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,8 @@ class _Plan:
 
 @dataclass(frozen=True)
 class _Options:
-    """The options that all points share; see `sweep`. `shape` is the schedule of an open loop,
-    without its rate, duration and seed; `window_seconds` is the length of a window of load."""
+    """The options that all points share, see `Server.sweep`. `shape` is the schedule of an open
+    loop, of which rate, duration and seed are ignored."""
 
     payload: Payload
     where: Where
@@ -63,7 +62,7 @@ class _Options:
     seed: int
 
     def load(self, plan: _Plan, window: int) -> Schedule | int:
-        """The load of a point's window of that number, from 0: arrivals, or so many clients."""
+        """The load of a point's window, counted from 0: arrivals, or a number of clients."""
         if "clients" in plan.load:
             return int(plan.load["clients"])
         return replace(
@@ -175,8 +174,8 @@ def _measure_all(
     """Measure one point after another, until an interruption or a failure.
 
     Args:
-        on_load: called with the number of a point, before its first window and after each, and how
-            many seconds of load it has had.
+        on_load: called before a point's first window and after each, with the point's number and
+            its seconds of load so far.
 
     Raises:
         ServingError, LoadError: the first point failed.
@@ -204,7 +203,7 @@ def _measure_point(
     version: int,
     on_load: Callable[[float], None],
 ) -> Point:
-    """Windows of load, until the point is certain enough or its time is up."""
+    """Measure windows until the point is certain enough or its time is up."""
     on_load(0.0)
     server.batching = plan.parameters
     windows: list[Window] = []
@@ -230,7 +229,7 @@ def _shape(arrivals: Kind | Schedule) -> Schedule:
 def predicted_seconds(
     points: int, seconds: float, where: str, window: float | None = None
 ) -> float:
-    """The longest that so many points can take, measured in windows of so many seconds."""
+    """The most seconds that measuring these points can take, in windows of `window` seconds."""
     windows = max(1, round(seconds / (window or WINDOW_SECONDS[where])))
     return points * (seconds + windows * OVERHEAD_SECONDS[where])
 
@@ -255,7 +254,7 @@ def _settings(
     sizes: list[int],
     threads: list[int],
 ) -> Iterator[BatchingParameters]:
-    """Every combination; where there are no values of one kind, that of `base`."""
+    """Every combination of the values; `base` has the value of a kind without any."""
     for timeout, size, thread in product(
         timeouts or [base.batch_timeout_micros],
         sizes or [base.max_batch_size],
