@@ -1,6 +1,7 @@
 """Measurements of a server, kept and repeatable.
 
-`load` sends requests, `recording` records a server while something is done to it. `simulator` predicts batching, `sweep` measures and tunes it. `transitions` compares
+`load` sends requests, `recording` records a server while something is done to it.
+`simulator` predicts batching, `sweep` measures and tunes it. `transitions` compares
 policies, `versions` compares two versions. `store` keeps every result. `figure` has what figures
 share, `looks` what they share with the browser, `showing` finds the figure of a result, and `face`
 shows a stored result.

@@ -37,8 +37,8 @@ _TUNE_COLUMNS = (
 
 
 def face(number: int) -> dict[str, Any]:
-    """A stored experiment: its entry in the history, and `sentences`, `tables` (each with a `title`,
-    `columns` and `rows` of texts) and `picture` (a PNG in base64).
+    """A stored experiment: its entry in the history, and `sentences`, `tables` (each with a
+    `title`, `columns` and `rows` of texts) and `picture` (a PNG in base64).
 
     Raises:
         ServingError: as `load_experiment`.

@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple
 from workbench.core.batching.queue import CloseReason
 
 VERSIONS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#882255", "#5c4700")
-"""After Okabe and Ito, for light grounds. Tests check the contrast of each with the ground, and that
-colour-blind readers can distinguish them."""
+"""After Okabe and Ito, for light grounds. Tests check the contrast of each with the ground, and
+that colour-blind readers can distinguish them."""
 VERSIONS_DARK = ("#56b4e9", "#ff9f43", "#2bd4a4", "#e85d9e", "#f0e442", "#ffffff")
 FAILED, FAILED_DARK = "#b00020", "#ff6b81"
 PROCESS, PROCESS_DARK = "#6e7781", "#9aa4ae"

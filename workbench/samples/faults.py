@@ -144,9 +144,7 @@ def out_of_memory(server: ServerClient, *, anyway: bool = False) -> Fault:
     source = _ready(server, anyway)
     prlimit = getattr(resource, "prlimit", None)
     if prlimit is None:
-        raise invalid_argument(
-            "out_of_memory needs Linux, where the memory of a running process can be limited"
-        )
+        raise invalid_argument("out_of_memory needs Linux")
     with caused(server, "out_of_memory", "") as fault, _copy(source) as copy:
         zygote = pid_of(server, "zygote")
         before = prlimit(zygote, resource.RLIMIT_DATA)

@@ -97,9 +97,7 @@ class PredictThenReveal(anywidget.AnyWidget):
     def _revealed(self, guess: Sequence[float], report: Report) -> str:
         places = len(self.about["xs"])
         if len(guess) != places or any(value is None for value in guess):
-            raise ValueError(
-                f"guess must have {places} values, one for each place; has {len(guess)}"
-            )
+            raise ValueError(f"guess must have {places} values; has {len(guess)}")
         self.guess = [float(value) for value in guess]
         truth = [float(value) for value in self._measure(report)]
         if len(truth) != places:

@@ -141,7 +141,7 @@ def test_cancel_ends_a_measurement_and_the_server_is_as_before(
     assert page.done(2) == (True, "")
     with pytest.raises(ServingError, match="Another experiment is changing the batching of half"):
         explorer.measure()
-    with pytest.raises(ServingError, match="The explorer is measuring already"):
+    with pytest.raises(ServingError, match="The explorer is already measuring"):
         long.calibrate()
     page.say(op="cancel", id=3)
     assert page.done(3) == (True, "cancelling …")

@@ -236,7 +236,7 @@ class TransitionComparison:
         ).fillna("–")
 
     def footnote(self) -> str:
-        """The meaning of the brackets, the verdicts, and the share of the files in the page cache."""
+        """The meaning of the brackets, the verdicts, and the files' share in the page cache."""
         sure = {found[GAP].confidence for found in self.measured.values()}
         low, high = min(sure), max(sure)
         text = f"{low:.0%}" if f"{low:.0%}" == f"{high:.0%}" else f"{low:.0%} to {high:.0%}"

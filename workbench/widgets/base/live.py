@@ -50,8 +50,8 @@ class LiveWidget(anywidget.AnyWidget):
     Args:
         face: the view that the browser's module draws.
         about: its initial data, plain and without secrets.
-        orders: functions that the page may call, by name: each gets the message, and its result is
-            shown in the widget.
+        orders: functions that the page may call, by name: each gets the message, and its result
+            is shown in the widget.
         interval_seconds: between news.
     """
 
@@ -75,8 +75,8 @@ class LiveWidget(anywidget.AnyWidget):
         self._control = ControlClient(server, _ASK_SECONDS)
         self._orders = dict(orders or {})
         self._turn = threading.Lock()
-        # Messages arrive in the kernel's main thread or, while a cell runs, in a subshell's; a third
-        # thread sends news.
+        # Messages arrive in the kernel's main thread or, while a cell runs, in a subshell's; news
+        # are sent from a third thread.
         self._state = threading.Lock()
         self._seen: set[str] = set()
         self._marks: dict[str, Any] = {}

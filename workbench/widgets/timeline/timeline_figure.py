@@ -20,7 +20,7 @@ _APART_SECONDS = 20.0
 
 
 def spans_of(news: Mapping[str, Any]) -> list[Span]:
-    """The states from a pulse's events, in seconds on the server's clock; a current state ends now."""
+    """The states in a pulse's events in seconds on the server's clock; current states end now."""
     changes = (
         (event["monotonic"], event["version"], event["data"]["state"])
         for event in news["events"]
