@@ -128,7 +128,7 @@ def write_batching_parameters(parameters: BatchingParameters) -> str:
             message.allowed_batch_sizes.extend(value)
         elif name == "pad_variable_length_inputs":
             message.pad_variable_length_inputs = value
-        elif value is not None:
+        elif value is not None and value is not False:  # An absent flag is false.
             getattr(message, name).value = value
     text: str = text_format.MessageToString(message)
     return text

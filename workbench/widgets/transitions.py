@@ -22,7 +22,7 @@ from workbench.widgets.base.durable import Lasting, display_live
 from workbench.widgets.base.live import MODULE
 
 MOST_DOTS = 4000
-"""The most answered requests to draw of a run, evenly chosen; held and failed ones are all shown."""
+"""The most answered requests drawn of a run, evenly chosen; held and failed ones are all drawn."""
 _ANSWERED, _HELD, _FAILED = 0, 1, 2
 
 

@@ -118,8 +118,8 @@ def test_calibrate_drag_measure_and_export(
     page.say(op="export", id=4, setting=SETTING.to_json())
     assert page.done(4) == (
         True,
-        "max_batch_size { value: 8 }\nbatch_timeout_micros { value: 1000 }\n"
-        "max_enqueued_batches { value: 10 }\nnum_batch_threads { value: 2 }\n",
+        "max_batch_size {\n  value: 8\n}\nbatch_timeout_micros {\n  value: 1000\n}\n"
+        "max_enqueued_batches {\n  value: 10\n}\nnum_batch_threads {\n  value: 2\n}\n",
     )
     assert explorer.export(tmp_path / "batching.txt").read_text() == page.done(4)[1]
     page.say(op="apply", id=5, setting=SETTING.to_json())
