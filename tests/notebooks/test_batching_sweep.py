@@ -72,5 +72,3 @@ def test_what_is_promised_is_shown(executed: nbformat.NotebookNode) -> None:
     )
     written = outputs(executed, "batching.txt")[0].text
     assert written.startswith("max_batch_size {\n  value: 64\n}\n")
-        "max_batch_size {\n  value: 64\n}\n"
-    )
