@@ -24,7 +24,7 @@ import numpy as np
 
 import workbench as wb
 from workbench.core.batching.parameters import BatchingParameters
-from workbench.experiments.load.borrowed_settings import apply, kept_settings
+from workbench.experiments.load.borrowed_settings import kept_settings
 from workbench.experiments.load.measure import measure
 from workbench.experiments.load.server_load import make_payload
 from workbench.experiments.simulator.calibrate import calibrate
@@ -105,7 +105,7 @@ class Compared:
 
 def capacity(server: wb.Server) -> float:
     """Requests a second that the engine answers when there are always enough."""
-    apply(server, BatchingParameters(max_batch_size=SIZE))
+    server.batching = BatchingParameters(max_batch_size=SIZE)
     window = measure(server, make_payload(server), 4 * SIZE, 2.0, "engine")
     return window.answered / window.seconds
 
@@ -135,7 +135,7 @@ def open_loop(
     parameters = settings(delay, calibration.slots)
     rate, seconds = round(share * most, -1), OPEN_SECONDS if share <= BUSY else BUSY_SECONDS
     schedule = Schedule("poisson", rate, seconds, seed=SEED)
-    apply(server, parameters)
+    server.batching = parameters
     window = measure(server, make_payload(server), schedule, seconds, "engine")
     point = summarize(parameters, {"rate": rate}, 1, [window], None)
     predicted = calibration.simulate(parameters, schedule.arrivals(), SEED)
@@ -146,7 +146,7 @@ def closed_loop(
     server: wb.Server, calibration: Calibration, delay: int, clients: float, most: float
 ) -> Compared:
     parameters, clients = settings(delay, calibration.slots), int(clients)
-    apply(server, parameters)
+    server.batching = parameters
     window = measure(server, make_payload(server), clients, CLOSED_SECONDS, "engine")
     point = summarize(parameters, {"clients": clients}, 1, [window], None)
     predicted = simulate_closed(

@@ -152,9 +152,9 @@ def to_markdown(found: TransitionComparison) -> str:
     parts = []
     for disk in found.disks:
         one = found.on(disk)
-        table = one._table()
+        table = one.words()
         parts += [
-            f"**{disk} disk.** {one._footnote()}\n",
+            f"**{disk} disk.** {one.footnote()}\n",
             "| | " + " | ".join(table.columns) + " |",
             "| --- |" + " --- |" * len(table.columns),
             *(f"| {name} | " + " | ".join(row) + " |" for name, row in table.T.items()),

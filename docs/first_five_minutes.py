@@ -63,6 +63,7 @@ class Clock:
 
     @property
     def table(self) -> str:
+        """The steps as a Markdown table."""
         return "\n".join(
             ["| step | seconds | since the beginning |", "| --- | --- | --- |", *self.rows]
         )
@@ -183,6 +184,7 @@ def _put(text: str, name: str, measured: str) -> str:
 
 
 def main() -> None:
+    """Measure both ways, and write the times into the page."""
     with tempfile.TemporaryDirectory() as folder:
         lab = in_jupyterlab(Path(folder))
     with tempfile.TemporaryDirectory() as folder:

@@ -19,6 +19,7 @@ SCREENSHOTS = ROOT / "out" / "screenshots"
 
 
 def main() -> int:
+    """Make all pictures; returns the exit status, 1 when one failed."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     versions = [sys.executable, "-m", "docs.version_figure", str(IMAGES / "versions.png")]
     policies = [sys.executable, "-m", "docs.transition_figure", str(IMAGES / "policies.png")]

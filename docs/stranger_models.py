@@ -47,7 +47,7 @@ def tried(what: str, was: str) -> Callable[[Callable[[Path], str]], Callable[[Pa
 
 
 @contextlib.contextmanager
-def served(model: Any, name: str, **settings: Any) -> Iterator[wb.Server]:
+def _served(model: Any, name: str, **settings: Any) -> Iterator[wb.Server]:
     server = wb.serve(model, name, **settings)
     try:
         yield server
@@ -55,16 +55,16 @@ def served(model: Any, name: str, **settings: Any) -> Iterator[wb.Server]:
         server.stop()
 
 
-def dense(units: int, width: int, **settings: Any) -> keras.Model:
+def _dense(units: int, width: int, **settings: Any) -> keras.Model:
     return keras.Sequential([keras.Input((width,)), keras.layers.Dense(units, **settings)])
 
 
-def answers_of(server: wb.Server, requests: list[Any], callers: int) -> list[np.ndarray]:
+def _answers_of(server: wb.Server, requests: list[Any], callers: int) -> list[np.ndarray]:
     with ThreadPoolExecutor(callers) as pool:
         return [np.asarray(answer) for answer in pool.map(server.predict, requests)]
 
 
-def wrong(answers: list[np.ndarray], right: list[np.ndarray]) -> str:
+def _wrong(answers: list[np.ndarray], right: list[np.ndarray]) -> str:
     count = sum(
         not np.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(answers, right, strict=True)
     )
@@ -79,14 +79,14 @@ def _one_line(error: BaseException) -> str:
     "`Dense(1)` then `Softmax(axis=0)`, 16 threads that each send one row",
     "981 of 1600 answers wrong",
 )
-def softmax(_: Path) -> str:
+def _softmax(_: Path) -> str:
     model = keras.Sequential(
         [keras.Input((4,)), keras.layers.Dense(1), keras.layers.Softmax(axis=0)]
     )
-    with served(model, "softmax") as server:
+    with _served(model, "softmax") as server:
         rows = list(np.random.default_rng(0).normal(size=(1600, 1, 4)).astype(np.float32))
         right = [np.ones((1, 1))] * len(rows)
-        found = wrong(answers_of(server, rows, 16), right)
+        found = _wrong(_answers_of(server, rows, 16), right)
         (note,) = (each for each in server.versions[1].notes if "serving_default" in each)
         return f"{found}; note of the version: *{note}*"
 
@@ -95,7 +95,7 @@ def softmax(_: Path) -> str:
     "a Keras text classifier whose `TextVectorization` pads to the longest text, 32 callers",
     "three in four answers wrong",
 )
-def padded_text(_: Path) -> str:
+def _padded_text(_: Path) -> str:
     layers = keras.layers
     vectorize = layers.TextVectorization(vocabulary=["good", "bad", "the", "a", "film"])
     text = keras.Input((1,), dtype="string")
@@ -106,27 +106,27 @@ def padded_text(_: Path) -> str:
     texts = [
         np.array([[" ".join(rng.choice(words, rng.integers(1, 12)))]], object) for _ in range(640)
     ]
-    with served(model, "texts") as server:
+    with _served(model, "texts") as server:
         right = [np.asarray(server.predict(each)) for each in texts]
-        return wrong(answers_of(server, texts, 32), right)
+        return _wrong(_answers_of(server, texts, 32), right)
 
 
 @tried(
     "`tf.Module` that holds a Keras 3 model in an attribute, published over a good version",
     "version 2 AVAILABLE, version 1 unloaded, every request fails",
 )
-def module_with_keras(_: Path) -> str:
+def _module_with_keras(_: Path) -> str:
     class Holder(tf.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.model = dense(1, 2, kernel_initializer="ones")
+            self.model = _dense(1, 2, kernel_initializer="ones")
 
         @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, "x")])
         def __call__(self, x: Any) -> Any:
             return self.model(x)
 
     x = np.array([[1.0, 2.0]], np.float32)
-    with served(Holder(), "holder") as server:
+    with _served(Holder(), "holder") as server:
         server.publish(Holder())
         return f"version {server.versions.available[0]} serves and answers {server.predict(x)[0]}"
 
@@ -135,7 +135,7 @@ def module_with_keras(_: Path) -> str:
     "version 2 calls a Python function (`tf.py_function`), published over a good version",
     "version 2 AVAILABLE, every request fails",
 )
-def lost_function(folder: Path) -> str:
+def _lost_function(folder: Path) -> str:
     class Calls(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, "x")])
         def __call__(self, x: Any) -> Any:
@@ -145,7 +145,7 @@ def lost_function(folder: Path) -> str:
     calls = Calls()
     tf.saved_model.save(calls, str(folder / "calls"), signatures=calls.__call__)
     x = np.array([[1.0, 2.0]], np.float32)
-    with served(dense(1, 2, kernel_initializer="ones"), "calls") as server:
+    with _served(_dense(1, 2, kernel_initializer="ones"), "calls") as server:
         try:
             server.publish(folder / "calls")
         except ServingError as error:
@@ -159,11 +159,11 @@ def lost_function(folder: Path) -> str:
     'a layer with `dtype="bfloat16"`: `wb.serve`, then `publish`',
     "`ValueError: cannot include dtype 'E' in a buffer`, but the version was live",
 )
-def bfloat16(_: Path) -> str:
+def _bfloat16(_: Path) -> str:
     def model() -> keras.Model:
-        return dense(1, 2, dtype="bfloat16", kernel_initializer="ones")
+        return _dense(1, 2, dtype="bfloat16", kernel_initializer="ones")
 
-    with served(model(), "bfloat") as server:
+    with _served(model(), "bfloat") as server:
         server.publish(model())
         return f"both served; {server.predict(np.ones((1, 2), np.float32))[0]}"
 
@@ -172,21 +172,21 @@ def bfloat16(_: Path) -> str:
     "an input named `sepal length (cm)`, called with a data frame",
     "raw ValueError about argument names, after the server was started",
 )
-def csv_columns(_: Path) -> str:
+def _csv_columns(_: Path) -> str:
     names = ["sepal length (cm)", "sepal width (cm)"]
     inputs = {name: keras.Input((1,), name=name) for name in names}
     model = keras.Model(inputs, keras.layers.Add()(list(inputs.values())))
     frame = pd.DataFrame({names[1]: [3.5], names[0]: [5.1], "species": ["setosa"]})
-    with served(model, "iris") as server:
+    with _served(model, "iris") as server:
         return f"answers {server.predict(frame).tolist()}"
 
 
 @tried("two inputs of shape (None, 1) and `predict(DataFrame)`", "`In[0] is not a matrix`")
-def two_columns(_: Path) -> str:
+def _two_columns(_: Path) -> str:
     a, b = keras.Input((1,), name="a"), keras.Input((1,), name="b")
     both = keras.layers.Concatenate()([a, b])
     model = keras.Model([a, b], keras.layers.Dense(1, kernel_initializer="ones")(both))
-    with served(model, "pair") as server:
+    with _served(model, "pair") as server:
         frame = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
         return f"answers {server.predict(frame).tolist()}"
 
@@ -195,14 +195,14 @@ def two_columns(_: Path) -> str:
     '`wb.serve("current")`, a link that is later swapped to another release folder',
     "the new release is never seen",
 )
-def swapped_link(folder: Path) -> str:
+def _swapped_link(folder: Path) -> str:
     for number in (1, 2):
-        made = dense(1, 1, kernel_initializer=keras.initializers.Constant(number))
+        made = _dense(1, 1, kernel_initializer=keras.initializers.Constant(number))
         made.export(str(folder / f"release-{number}" / "1"), verbose=False)
     current = folder / "current"
     current.symlink_to("release-1")
     x = np.ones((1, 1), np.float32)
-    with served(current, "current") as server:
+    with _served(current, "current") as server:
         before = float(np.asarray(server.predict(x))[0, 0])
         (folder / "next").symlink_to("release-2")
         (folder / "next").rename(current)
@@ -217,7 +217,7 @@ def swapped_link(folder: Path) -> str:
     "`jit_compile=True`, 16 callers with single rows",
     "p99 of 733 ms in the first two seconds: a compilation for each new batch size",
 )
-def compiled(_: Path) -> str:
+def _compiled(_: Path) -> str:
     class Compiled(tf.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -227,7 +227,7 @@ def compiled(_: Path) -> str:
         def __call__(self, x: Any) -> Any:
             return tf.nn.softmax(x @ self.weights)
 
-    with served(Compiled(), "compiled") as server:
+    with _served(Compiled(), "compiled") as server:
         x = np.ones((1, 64), np.float32)
         took: list[float] = []
         end = time.monotonic() + 2
@@ -249,41 +249,41 @@ def compiled(_: Path) -> str:
 
 
 @tried("a `tf_keras` model", "error: decorate `__call__`")
-def keras2(_: Path) -> str:
+def _keras2(_: Path) -> str:
     import tf_keras
 
     model = tf_keras.Sequential(
         [tf_keras.Input((2,)), tf_keras.layers.Dense(1, kernel_initializer="ones")]
     )
-    with served(model, "keras2") as server:
+    with _served(model, "keras2") as server:
         return f"answers {server.predict(np.ones((1, 2), np.float32)).tolist()}"
 
 
 @tried("a `.keras` file", "is neither a SavedModel ...")
-def keras_file(folder: Path) -> str:
-    dense(1, 2, kernel_initializer="ones").save(folder / "model.keras")
-    with served(folder / "model.keras", "file") as server:
+def _keras_file(folder: Path) -> str:
+    _dense(1, 2, kernel_initializer="ones").save(folder / "model.keras")
+    with _served(folder / "model.keras", "file") as server:
         return f"answers {server.predict(np.ones((1, 2), np.float32)).tolist()}"
 
 
 @tried("a Lambda layer over an untracked lookup table", "20 lines of AssertionError")
-def untracked_table(_: Path) -> str:
+def _untracked_table(_: Path) -> str:
     content = tf.lookup.KeyValueTensorInitializer(["a", "b"], [3.0, 4.0])
     table = tf.lookup.StaticHashTable(content, -1.0)
     text = keras.Input((1,), dtype="string")
     look = keras.layers.Lambda(lambda x: table.lookup(x), output_shape=(1,), name="prices")
-    with served(keras.Model(text, look(text)), "prices") as server:
+    with _served(keras.Model(text, look(text)), "prices") as server:
         return f"answers {server.predict([['b']]).tolist()}"
 
 
 @tried("RaggedTensor input", "`must be numbers, not object`")
-def ragged(_: Path) -> str:
+def _ragged(_: Path) -> str:
     class Sums(tf.Module):
         @tf.function(input_signature=[tf.RaggedTensorSpec([None, None], tf.float32)])
         def __call__(self, x: Any) -> Any:
             return tf.reduce_sum(x, 1)
 
-    with served(Sums(), "ragged") as server:
+    with _served(Sums(), "ragged") as server:
         return f"answers {server.predict(tf.ragged.constant([[1.0, 2.0], [3.0]])).tolist()}"
 
 
@@ -291,7 +291,7 @@ def ragged(_: Path) -> str:
     "`MultiInference` on a TensorFlow 2 SavedModel",
     '"Input tensor must be the same for all Signatures."',
 )
-def multi_inference(_: Path) -> str:
+def _multi_inference(_: Path) -> str:
     import grpc
     from tensorflow_serving.apis import inference_pb2, prediction_service_pb2_grpc
 
@@ -315,7 +315,7 @@ def multi_inference(_: Path) -> str:
             heads, path, signatures={"classify": heads.classify, "regress": heads.regress}
         )
         _name_methods(path)
-        with served(folder, "heads") as server, grpc.insecure_channel(server.grpc_address) as to:
+        with _served(folder, "heads") as server, grpc.insecure_channel(server.grpc_address) as to:
             request = inference_pb2.MultiInferenceRequest()
             for name in ("classify", "regress"):
                 task = request.tasks.add(method_name=f"tensorflow/serving/{name}")
@@ -348,8 +348,8 @@ def _name_methods(path: str) -> None:
     "SIGKILL of a worker three times within a minute, one version only",
     "404 for 10 s, then 20 s ...",
 )
-def killed(_: Path) -> str:
-    with served(dense(1, 2), "killed") as server:
+def _killed(_: Path) -> str:
+    with _served(_dense(1, 2), "killed") as server:
         url = f"{server.url}:predict"
         codes: Counter[int] = Counter()
         ended = threading.Event()
@@ -391,11 +391,11 @@ def killed(_: Path) -> str:
     "the newest version's folder removed, then `publish`",
     "the number is reused, and the *old* contents keep answering",
 )
-def removed_folder(_: Path) -> str:
+def _removed_folder(_: Path) -> str:
     def constant(value: float) -> keras.Model:
-        return dense(1, 1, kernel_initializer=keras.initializers.Constant(value))
+        return _dense(1, 1, kernel_initializer=keras.initializers.Constant(value))
 
-    with served(constant(1), "removed") as server:
+    with _served(constant(1), "removed") as server:
         server.publish(constant(2))
         shutil.rmtree(server.base_path / "2")
         number = server.publish(constant(3))
@@ -404,7 +404,7 @@ def removed_folder(_: Path) -> str:
 
 
 @tried("a checkpoint without one variable", '"No variables to save", which hides the cause')
-def missing_variable(folder: Path) -> str:
+def _missing_variable(folder: Path) -> str:
     class Two(tf.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -420,7 +420,7 @@ def missing_variable(folder: Path) -> str:
     one = tf.train.Checkpoint(scale=two.scale)
     one.write(str(folder / "1" / "variables" / "variables"))
     try:
-        with served(folder, "missing"):
+        with _served(folder, "missing"):
             return "served"
     except ServingError as error:
         return f"*{_one_line(error)}*"
@@ -430,10 +430,10 @@ def missing_variable(folder: Path) -> str:
     'a 71 MB body `{"0":1,"1":1, ...}` from one client, and other bodies above 64 KiB',
     "all other large bodies wait 25 s",
 )
-def many_keys(_: Path) -> str:
+def _many_keys(_: Path) -> str:
     body = ("{" + ",".join(f'"{n}":1' for n in range(6_200_000)) + "}").encode()
     small = json.dumps({"instances": np.zeros((40, 784)).round(2).tolist()}).encode()
-    with served(dense(1, 784), "bodies") as server:
+    with _served(_dense(1, 784), "bodies") as server:
         host = server.address.removeprefix("http://")
         path = server.url.partition(host)[2] + ":predict"
         headers = {"Authorization": f"Bearer {server.token}"}
@@ -462,6 +462,7 @@ def many_keys(_: Path) -> str:
 
 
 def main() -> None:
+    """Try all models, and write the table into the page."""
     lines = ["| tried | before | now |", "| --- | --- | --- |"]
     for what, was, function in TRIED:
         with tempfile.TemporaryDirectory() as folder:

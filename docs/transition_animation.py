@@ -27,6 +27,7 @@ DPI = 120
 
 
 def main(file: str) -> None:
+    """Measure both policies, and write the GIF."""
     digits = load_digits()
     with wb.serve(train_digits(), "digits-animation") as server:
         found = server.compare_transitions(

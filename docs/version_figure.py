@@ -10,6 +10,7 @@ from workbench.samples.digits import load_digits, train_digits
 
 
 def main(file: str) -> None:
+    """Measure, and write the figure as a PNG and beside it as a PDF."""
     digits = load_digits()
     with wb.serve(train_digits(), "digits-figure") as server:
         server.publish(train_digits(hidden=(128, 64)))

@@ -53,7 +53,7 @@ def test_experiments_are_followed_cancelled_and_opened(lab: Lab, page: Page, sho
     opener = panel.get_by_role("button", name="Open").first
     opener.press("Enter")
     found = panel.get_by_role("article")
-    expect(found).to_contain_text("It was interrupted: what had been measured by then was kept.")
+    expect(found).to_contain_text("Interrupted: the points measured before were kept.")
     expect(found.get_by_role("img")).to_be_visible()
     page.evaluate(_AXE.read_text())
     violations = page.evaluate(

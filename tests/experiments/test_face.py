@@ -45,7 +45,7 @@ def test_the_face_of_a_sweep() -> None:
     found = face(number)
 
     assert (found["number"], found["kind"], found["model"]) == (number, "sweep", "digits")
-    assert found["sentences"][0] == "It was interrupted: what had been measured by then was kept."
+    assert found["sentences"][0] == "Interrupted: the points measured before were kept."
     assert found["sentences"][1].startswith("The most throughput: batch_timeout_micros 0")
     assert found["tables"] == [
         {

@@ -70,4 +70,5 @@ def test_what_is_promised_is_shown(executed: nbformat.NotebookNode) -> None:
         "max_batch_size to 16, so that a batch runs as soon as all clients are in it, or set "
         "batch_timeout_micros to 0.\n"
     )
-    assert outputs(executed, "batching.txt")[0].text.startswith("max_batch_size { value: 64 }\n")
+    written = outputs(executed, "batching.txt")[0].text
+    assert written.startswith("max_batch_size {\n  value: 64\n}\n")

@@ -77,7 +77,7 @@ def test_the_button_measures_and_tells_how_it_goes(monkeypatch: pytest.MonkeyPat
 
 def test_half_a_guess_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     widget, _ = asked(monkeypatch)
-    with pytest.raises(ValueError, match=r"^Guess 3 values, one for each place; there were 2$"):
+    with pytest.raises(ValueError, match=r"^guess must have 3 values; has 2$"):
         widget.reveal([1, 2])
     assert repr(widget) == "<PredictThenReveal 'How much?': not revealed yet>"
 

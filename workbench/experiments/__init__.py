@@ -1,7 +1,7 @@
 """Measurements of a server, kept and repeatable.
 
-`load` sends requests, `recording` records what happens to them while something is done to the
-server. `simulator` predicts batching, `sweep` measures and tunes it. `transitions` compares
+`load` sends requests, `recording` records a server while something is done to it.
+`simulator` predicts batching, `sweep` measures and tunes it. `transitions` compares
 policies, `versions` compares two versions. `store` keeps every result. `figure` has what figures
 share, `looks` what they share with the browser, `showing` finds the figure of a result, and `face`
 shows a stored result.
@@ -32,7 +32,7 @@ __all__ = [
 
 
 def _figures() -> dict[type, Callable[..., Picture]]:
-    """What draws each kind of result."""
+    """The function that draws each kind of result."""
     from workbench.experiments.recording.recording import Recording
     from workbench.experiments.recording.recording_figure import draw_recording
     from workbench.experiments.sweep.sweep_figure import plot_sweep

@@ -37,8 +37,8 @@ _TUNE_COLUMNS = (
 
 
 def face(number: int) -> dict[str, Any]:
-    """What an experiment found: as in the history, and `sentences`, `tables` (each with a `title`,
-    `columns` and `rows` of texts), `picture` (a PNG in base64).
+    """A stored experiment: its entry in the history, and `sentences`, `tables` (each with a
+    `title`, `columns` and `rows` of texts) and `picture` (a PNG in base64).
 
     Raises:
         ServingError: as `load_experiment`.
@@ -52,10 +52,10 @@ def face(number: int) -> dict[str, Any]:
 
 def _found(result: Any) -> tuple[list[str], list[dict[str, Any]]]:
     if isinstance(result, TransitionComparison):
-        apart = result._apart()
-        notes = [one._footnote() for _, one in apart]
-        tables = [_table(title, one._table().reset_index(names="")) for title, one in apart]
-        return [result._title(), result.advice, *notes], tables
+        apart = result.by_disk()
+        notes = [one.footnote() for _, one in apart]
+        tables = [_table(title, one.words().reset_index(names="")) for title, one in apart]
+        return [result.title(), result.advice, *notes], tables
     if isinstance(result, VersionComparison):
         return result.sentences(), [_table("", result.frame.reset_index(names=""))]
     if isinstance(result, TuneResult):
@@ -63,7 +63,7 @@ def _found(result: Any) -> tuple[list[str], list[dict[str, Any]]]:
     if isinstance(result, SweepResult):
         ended = [f"Ended early: {result.failure}"] if result.failure else []
         if result.interrupted:
-            ended.append("It was interrupted: what had been measured by then was kept.")
+            ended.append("Interrupted: the points measured before were kept.")
         try:
             advice = [f"The most throughput: {result.recommend()}."]
         except ServingError as error:
@@ -88,7 +88,7 @@ def _text(value: Any) -> str:
     if value is None:
         return "–"
     if isinstance(value, float):
-        # Whole numbers lose none of their digits.
+        # Large numbers keep all digits before the point.
         short = f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
         return "–" if math.isnan(value) else short
     return str(value)
@@ -97,12 +97,13 @@ def _text(value: Any) -> str:
 def _picture(drawn: Any) -> str:
     figure = getattr(drawn, "figure", None) or drawn
     buffer = io.BytesIO()
-    # White behind it also where the page is dark: the ink is dark.
+    # The ink is dark, so the ground is white on dark pages too.
     figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, facecolor="white")
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def main(arguments: list[str]) -> int:
+    """Print the experiment as JSON; returns the exit status."""
     # There is no display where a Jupyter Server runs.
     import matplotlib as mpl
 

@@ -1,4 +1,4 @@
-"""Figures that show themselves in a notebook, and stay there when the kernel is gone."""
+"""Figures that display themselves in a notebook, and the style they share."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PRINT_STYLE: Any = {
     "ytick.major.width": 0.6,
     "xtick.major.size": 2.5,
     "ytick.major.size": 2.5,
-    # Letters stay letters, to be searched and set in another typeface.
+    # Text stays text, so it can be searched.
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
 }
@@ -38,7 +38,7 @@ PRINT_STYLE: Any = {
 
 
 class Picture(Figure):
-    """A figure outside pyplot: nothing keeps it alive, and no backend must be chosen for it."""
+    """A figure outside pyplot, which neither keeps it alive nor needs a backend for it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -46,6 +46,6 @@ class Picture(Figure):
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
-        # White behind it also where the page is dark: the ink is dark.
+        # The ink is dark, so the ground is white on dark pages too.
         self.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, facecolor="white")
         return buffer.getvalue()

@@ -1,5 +1,5 @@
-"""How versions, states and close reasons look and what they are called, in figures and in the
-browser alike (`workbench.jupyter.typescript` writes them for the browser)."""
+"""The colours, hatching and names of versions, states and close reasons, in figures and in the
+browser (`workbench.jupyter.typescript` writes them for the browser)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple
 from workbench.core.batching.queue import CloseReason
 
 VERSIONS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#882255", "#5c4700")
-"""After Okabe and Ito, for light grounds. Tests hold each to its contrast with the ground, and all
-to be told apart by colour-blind readers."""
+"""After Okabe and Ito, for light grounds. Tests check the contrast of each with the ground, and
+that colour-blind readers can distinguish them."""
 VERSIONS_DARK = ("#56b4e9", "#ff9f43", "#2bd4a4", "#e85d9e", "#f0e442", "#ffffff")
 FAILED, FAILED_DARK = "#b00020", "#ff6b81"
 PROCESS, PROCESS_DARK = "#6e7781", "#9aa4ae"
@@ -26,7 +26,7 @@ HATCHES: Mapping[Hatch | None, str | None] = {
 
 
 class StateLook(NamedTuple):
-    """How much of its version's colour a bar has, and how it is hatched."""
+    """The opacity and hatching of a bar in its version's colour."""
 
     opacity: float
     hatch: Hatch | None = None
@@ -54,5 +54,5 @@ CLOSE_REASONS: Mapping[CloseReason, str] = {
 
 
 def version_colour(version: int) -> str:
-    """The same in every figure, whichever versions are shown."""
+    """The version's colour, the same in every figure."""
     return VERSIONS[(version - 1) % len(VERSIONS)]

@@ -1,8 +1,8 @@
-"""How results are shown. Results are data: what draws or displays one is registered from above.
+"""Shows results. Results are data; the functions that draw them are registered from above.
 
 `figures` draws a result of `workbench.experiments`, `views` displays it live in a notebook's cell.
-Each takes its table of functions from the package that has them (`workbench.experiments` and
-`workbench.widgets`), which are imported when the first result is shown.
+Their functions are imported from `workbench.experiments` and `workbench.widgets` when the first
+result is shown.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Shows(Generic[T]):
 
 
 def in_notebook() -> bool:
-    """Whether there is a kernel that a widget could talk to: not in a terminal, not in a script."""
+    """Whether there is a kernel for widgets, unlike in a terminal or a script."""
     if "IPython" not in sys.modules:
         return False
     from IPython import get_ipython

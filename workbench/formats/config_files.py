@@ -120,6 +120,20 @@ def read_batching_parameters(path: str | os.PathLike[str]) -> BatchingParameters
     return BatchingParameters.from_json(settings)
 
 
+def write_batching_parameters(parameters: BatchingParameters) -> str:
+    """The text of a file with these parameters, for `--batching_parameters_file`."""
+    message = message_class("BatchingParameters")()
+    for name, value in parameters.to_json().items():
+        if name == "allowed_batch_sizes":
+            message.allowed_batch_sizes.extend(value)
+        elif name == "pad_variable_length_inputs":
+            message.pad_variable_length_inputs = value
+        elif value is not None and value is not False:  # An absent flag is false.
+            getattr(message, name).value = value
+    text: str = text_format.MessageToString(message)
+    return text
+
+
 def read_metrics_path(file: str | os.PathLike[str]) -> str | None:
     """The path of the metrics page that a monitoring file names; None where it is not enabled."""
     prometheus = read_text_proto(file, "MonitoringConfig").prometheus_config

@@ -1,4 +1,4 @@
-"""A fault that was caused: what was done, how the server reports it, and how it is repaired."""
+"""A fault that was caused: the deed, the server's report of it, and its repair."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NOTICED_SECONDS = 60.0
-"""How long a server may take to notice a fault, and to be as it was after it."""
+"""How long a server may take to notice a fault, and to recover from it."""
 _LOOK_SECONDS = 0.05
 
 
@@ -26,9 +26,9 @@ class Fault:
     Attributes:
         name: the function that caused it.
         done: what was done, in words.
-        said: how the server reports it, in words.
-        version: the bad version; None where the fault is not one of a version.
-        repairs: what `undo` does, the last first.
+        said: the server's report of it, in words.
+        version: the bad version; None where the fault has none.
+        repairs: the steps of `undo`, the last first.
     """
 
     def __init__(self, server: ServerClient, name: str, done: str) -> None:
@@ -42,7 +42,7 @@ class Fault:
 
     @property
     def events(self) -> pd.DataFrame:
-        """What has happened to the model and the server since, as `Server.events` gives it."""
+        """The events of the model and the server since the fault, as from `Server.events`."""
         events = self.server.events()
         mine = events["model"].isna() | (events["model"] == self.server.model)
         return events[mine & (events["monotonic"] >= self._since)].reset_index(drop=True)
@@ -51,7 +51,7 @@ class Fault:
         """Repair what was done, and wait until the model answers again. Repeated calls do nothing.
 
         Raises:
-            ServingError: DEADLINE_EXCEEDED, it did not.
+            ServingError: DEADLINE_EXCEEDED, the model does not answer again.
         """
         self.repairs.close()
         until(lambda: bool(available_versions(self.server)), f"{self.server.model} answers again")
@@ -71,7 +71,7 @@ class Fault:
 
 @contextlib.contextmanager
 def caused(server: ServerClient, name: str, done: str) -> Iterator[Fault]:
-    """A fault that is undone where causing it fails half way."""
+    """Yields a fault, and undoes it if causing it fails half way."""
     fault = Fault(server, name, done)
     try:
         yield fault
@@ -81,7 +81,8 @@ def caused(server: ServerClient, name: str, done: str) -> Iterator[Fault]:
 
 
 def event_of(fault: Fault, kind: str, pid: int | None = None) -> dict[str, Any]:
-    """The data of the first event of this kind since the fault (about this process)."""
+    """Waits for the first event of this kind since the fault, of process `pid` if given; returns
+    its data."""
     found: list[dict[str, Any]] = []
 
     def look() -> bool:
@@ -96,14 +97,15 @@ def event_of(fault: Fault, kind: str, pid: int | None = None) -> dict[str, Any]:
 
 
 def available_versions(server: ServerClient) -> list[int]:
+    """The versions that serve; empty while the server does not answer."""
     try:
         return server.versions.available
     except ServingError:
-        # The server process may be away for a moment.
         return []
 
 
 def state_of(server: ServerClient, version: int) -> str:
+    """A version's state; "" while it is unknown or the server does not answer."""
     try:
         return next((str(v.state) for v in server.versions if v.version == version), "")
     except ServingError:
@@ -111,6 +113,7 @@ def state_of(server: ServerClient, version: int) -> str:
 
 
 def until(holds: Callable[[], bool], what: str) -> None:
+    """Wait until `holds()`; DEADLINE_EXCEEDED, which names `what`, after `NOTICED_SECONDS`."""
     end = time.monotonic() + NOTICED_SECONDS
     while not holds():
         if time.monotonic() > end:

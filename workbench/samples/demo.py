@@ -1,4 +1,4 @@
-"""The demonstration: a model's whole life on a server, shown in a terminal and as a figure."""
+"""The demo: a model's whole life on a server, in a terminal and as a figure."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ from workbench.samples.digits import accuracy, load_digits, train_digits
 
 RATE = 200.0
 """Offered load of the background client in requests a second."""
+_SETTLE_SECONDS = 0.5
+"""The old version is unloaded only after the new one serves."""
 
 
 def run_demo(output: str | os.PathLike[str]) -> int:
     """Serve, predict, publish smoothly and unload-first under load, roll back, draw.
 
     Args:
-        output: where the figure goes, a PNG file.
+        output: the PNG file to write.
 
     Returns:
-        0 if everything went as it should, else 1.
+        The exit status: 0 if everything worked as expected, else 1.
     """
     with tempfile.TemporaryDirectory(prefix="workbench-demo-") as folder:
         return _run(Path(output), Path(folder) / "digits")
@@ -58,7 +60,7 @@ def _run(output: Path, base: Path) -> int:
             record(server, digits.x_test[:1], rate=RATE, title="smooth") as smooth,
         ):
             server.publish(second)
-            _settle(server)
+            time.sleep(_SETTLE_SECONDS)
         _report(smooth)
 
         with _step("Rolling back: the folder of version 2 is moved aside"):
@@ -71,7 +73,7 @@ def _run(output: Path, base: Path) -> int:
             record(server, digits.x_test[:1], rate=RATE, title="unload-first") as unload_first,
         ):
             server.publish(second)
-            _settle(server)
+            time.sleep(_SETTLE_SECONDS)
         _report(unload_first)
         print(server.versions)
     finally:
@@ -83,11 +85,6 @@ def _run(output: Path, base: Path) -> int:
     kept = smooth.failed == 0 and smooth.overlap_seconds() > 0
     swapped = unload_first.overlap_seconds() == 0 and unload_first.gap_seconds > 0
     return 0 if kept and swapped else 1
-
-
-def _settle(server: object) -> None:
-    # The version before goes only after the new one has come.
-    time.sleep(0.5)
 
 
 def _report(recording: Recording) -> None:

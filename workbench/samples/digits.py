@@ -1,7 +1,7 @@
 """Two small models of real handwritten digits, for demonstrations, labs and tests.
 
-The data are the 1 797 digits of 8 x 8 pixels that scikit-learn carries. Version 1 is a plain
-linear model; version 2, with hidden layers, is right more often.
+The data are scikit-learn's 1 797 digits of 8 x 8 pixels. Version 1 is a linear model; version 2,
+with hidden layers, is more accurate.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ def train_digits(hidden: tuple[int, ...] = (), epochs: int = 12, seed: int = 0) 
 
 
 def quiet_tensorflow() -> None:
-    """Import TensorFlow without its remarks on what this machine lacks; errors still show.
+    """Import TensorFlow without its warnings about this machine; errors are still shown.
 
-    It writes them from C++ before any setting is read, so the file descriptor is turned away.
+    C++ code writes them before it reads any setting, so standard error is redirected.
     """
     if "tensorflow" in sys.modules:
         return

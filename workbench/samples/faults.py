@@ -1,14 +1,14 @@
-"""Causes real faults on a server that nobody depends on: `wb.faults.killed_worker(server)`.
+"""Causes real faults on a server: `wb.faults.killed_worker(server)`.
 
     server = wb.faults.scratch(wb.serve(model, name="scratch"))
     with wb.faults.half_copied(server) as fault:
-        print(fault)              # what was done, and what the server says of it
+        print(fault)              # what was done, and the server's report of it
         server.versions
-    # The half-copied folder is gone, and the server is as it was.
+    # The half-copied folder is gone, and the server is restored.
 
 Each function causes one fault, waits until the server has noticed it, and returns a `Fault`, whose
-`undo` repairs what the server does not repair by itself. A server must be marked as *scratch*
-first: a process that is killed answers nobody.
+`undo` repairs what the server does not repair itself. Only servers marked as *scratch* may be
+broken, because others may depend on a server.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from workbench.samples.server_processes import (
 S = TypeVar("S", bound=ServerClient)
 
 LONGEST_HOLD_SECONDS = 8.0
-"""A process that starts no worker for 10 s is taken for dead and replaced."""
+"""The server replaces a process that starts no worker for 10 s."""
 _MARK = "scratch"
 _HALF = 0.5
 _DAMAGED_BYTES = 64
@@ -62,7 +62,7 @@ _STAMPEDE_SECONDS = 0.05
 
 
 def scratch(server: S) -> S:
-    """Mark a server as one that may be broken, for as long as it runs; returns it."""
+    """Allow faults on a server for as long as it runs; returns it."""
     (Path(server.control.entry().folder) / _MARK).touch(mode=0o600)
     return server
 
@@ -82,7 +82,7 @@ def half_copied(server: ServerClient, *, anyway: bool = False) -> Fault:
         number = fault.version = next_version(server.base_path)
         folder = server.base_path / str(number)
         fault.repairs.callback(_take_away, server, number)
-        # A stray temporary copy first: the folder appears at once, with half of its weights.
+        # Copied aside first, so that the folder appears at once.
         with tempfile.TemporaryDirectory(dir=server.base_path, prefix=".half-") as beside:
             copy = Path(beside) / "copy"
             shutil.copytree(source, copy)
@@ -90,7 +90,7 @@ def half_copied(server: ServerClient, *, anyway: bool = False) -> Fault:
             os.truncate(data, int(data.stat().st_size * _HALF))
             os.rename(copy, folder)
         fault.done = f"Version {number} was copied into place by hand, and {data.name} only half"
-        # Like `cp`, this does not tell the server that the folder is complete.
+        # Like `cp`, this does not mark the folder as complete.
         server.control.poll(server.model)
         until(lambda: number in server.versions.waiting, "the incomplete folder is seen")
         fault.said = f"version {number} is not loaded yet: {server.versions.waiting[number]}"
@@ -135,21 +135,21 @@ def over_budget(server: ServerClient, *, anyway: bool = False) -> Fault:
 
 
 def out_of_memory(server: ServerClient, *, anyway: bool = False) -> Fault:
-    """Publish a version whose worker finds no memory while it loads: the system refuses it, as it
-    does on a machine that has no more. What runs already keeps what it has. Linux only.
+    """Publish a version whose worker gets no memory while it loads, as on a machine without free
+    memory. Running workers keep theirs. Linux only.
 
     Raises:
-        ServingError: as `corrupt_weights`; INVALID_ARGUMENT, this system has no such limit.
+        ServingError: as `corrupt_weights`; INVALID_ARGUMENT, not on Linux.
     """
     source = _ready(server, anyway)
     prlimit = getattr(resource, "prlimit", None)
     if prlimit is None:
-        raise invalid_argument("Memory can only be taken from a running process on Linux")
+        raise invalid_argument("out_of_memory needs Linux")
     with caused(server, "out_of_memory", "") as fault, _copy(source) as copy:
         zygote = pid_of(server, "zygote")
         before = prlimit(zygote, resource.RLIMIT_DATA)
         fault.repairs.callback(_give_back_memory, zygote, before)
-        # Workers are forked from the zygote, and inherit its limit: they have what it has.
+        # Workers are forked from the zygote and inherit its limit.
         prlimit(zygote, resource.RLIMIT_DATA, (data_bytes(zygote), before[1]))
         _publish_bad(fault, copy)
         fault.done = f"Version {fault.version} was published where its worker may take no memory"
@@ -157,8 +157,8 @@ def out_of_memory(server: ServerClient, *, anyway: bool = False) -> Fault:
 
 
 def slow_load(server: ServerClient, seconds: float = 3.0, *, anyway: bool = False) -> Fault:
-    """Publish a good version whose load takes long: the process that starts workers is stopped for
-    a while. Returns while it loads; other loads of this server wait as well.
+    """Publish a good version whose load takes long, because the process that starts workers is
+    stopped. Returns while it loads; other loads of this server wait too.
 
     Args:
         seconds: how long it is stopped; `LONGEST_HOLD_SECONDS` at most.
@@ -188,8 +188,8 @@ def slow_load(server: ServerClient, seconds: float = 3.0, *, anyway: bool = Fals
 
 
 def paused_worker(server: ServerClient, seconds: float = 1.0, *, anyway: bool = False) -> Fault:
-    """Stop the worker of the version that serves for a moment, as a machine that swaps or is
-    suspended does; too short for the server to take it for dead. Returns while it is stopped.
+    """Stop the serving version's worker for a moment, too short for the server to replace it.
+    Returns while it is stopped.
 
     Args:
         seconds: how long it is stopped; `LONGEST_HOLD_SECONDS` at most.
@@ -213,8 +213,8 @@ def paused_worker(server: ServerClient, seconds: float = 1.0, *, anyway: bool = 
 
 
 def hanging_worker(server: ServerClient, *, anyway: bool = False) -> Fault:
-    """Stop the worker of the version that serves, so that it lives and answers nothing; returns
-    when the server has noticed, which takes some ten seconds.
+    """Stop the serving version's worker, so that it is alive but does not answer; returns when the
+    server has noticed, after about ten seconds.
 
     Raises:
         ServingError: as `half_copied`.
@@ -225,14 +225,14 @@ def hanging_worker(server: ServerClient, *, anyway: bool = False) -> Fault:
         fault.done = f"The worker of version {version} (pid {worker}) was stopped"
         fault.repairs.callback(send_signal, worker, signal.SIGCONT)
         os.kill(worker, signal.SIGSTOP)
-        told = event_of(fault, "worker_hung", worker)
-        fault.said = f"{told['reason']}; it is ended and replaced"
+        event = event_of(fault, "worker_hung", worker)
+        fault.said = f"{event['reason']}; it is terminated and replaced"
         event_of(fault, "worker_replaced")
     return fault
 
 
 def killed_worker(server: ServerClient, *, anyway: bool = False) -> Fault:
-    """Kill the worker of the version that serves, as the system does when memory runs out.
+    """Kill the serving version's worker, as the system does when memory runs out.
 
     Raises:
         ServingError: as `half_copied`.
@@ -242,8 +242,8 @@ def killed_worker(server: ServerClient, *, anyway: bool = False) -> Fault:
         version, worker = worker_of(server)
         fault.done = f"The worker of version {version} (pid {worker}) was killed"
         os.kill(worker, signal.SIGKILL)
-        told = event_of(fault, "worker_exited", worker)
-        fault.said = f"the worker was {told['reason']}"
+        event = event_of(fault, "worker_exited", worker)
+        fault.said = f"the worker was {event['reason']}"
     return fault
 
 
@@ -269,12 +269,12 @@ def killed_server(server: ServerClient, *, anyway: bool = False) -> Fault:
 def stampede(
     server: ServerClient, x: Any = None, requests: int = 5000, *, anyway: bool = False
 ) -> Fault:
-    """Send so many requests at once: everybody comes back in the same moment. What does not fit
-    into the model's queue is refused, so that the others keep their latency.
+    """Send many requests at once, as when all users return at the same moment. The model's queue
+    refuses what does not fit, so the others keep their latency.
 
     Args:
-        x: examples to ask with, as for `Server.predict`; without, zeros.
-        requests: how many.
+        x: examples to send, as for `Server.predict`; by default zeros.
+        requests: their number.
 
     Raises:
         ServingError: as `half_copied`; INVALID_ARGUMENT, `requests` is not positive.
@@ -299,11 +299,8 @@ def stampede(
 
 
 def _ready(server: ServerClient, anyway: bool) -> Path:
-    """The folder of the version that serves, where the server may be broken.
-
-    Raises:
-        ServingError: FAILED_PRECONDITION.
-    """
+    """The folder of the serving version. Raises FAILED_PRECONDITION where the server must not be
+    broken, or nothing serves."""
     entry = server.control.entry()
     if not anyway and not (Path(entry.folder) / _MARK).exists():
         raise failed_precondition(
@@ -337,7 +334,7 @@ def _weights(folder: Path) -> Path:
 
 
 def _publish_bad(fault: Fault, copy: Path) -> None:
-    """Publish a version that must not load, and note the error that the publisher gets."""
+    """Publish a version that cannot load, and record the error."""
     server = fault.server
     number = fault.version = next_version(server.base_path)
     fault.repairs.callback(_take_away, server, number)
@@ -348,7 +345,7 @@ def _publish_bad(fault: Fault, copy: Path) -> None:
             raise
         fault.said = f"{error.code.name}: {error.message}"
         return
-    raise failed_precondition(f"Version {number} loaded nevertheless: the fault had no effect")
+    raise failed_precondition(f"Version {number} loaded: the fault had no effect")
 
 
 def _take_away(server: ServerClient, version: int) -> None:
@@ -356,7 +353,7 @@ def _take_away(server: ServerClient, version: int) -> None:
     base = server.base_path
     folder = version_folders(base).get(version)
     if folder is not None:
-        # Renamed first: nothing half deleted is ever looked at.
+        # Renamed first, so that the server never sees a half-deleted folder.
         away = base / f".{version}.gone"
         os.rename(folder, away)
         shutil.rmtree(away)

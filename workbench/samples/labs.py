@@ -1,4 +1,4 @@
-"""The labs: which there are, and which of them were run, read from the notebooks themselves."""
+"""Lists the labs and how far each was run, read from the notebooks."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from typing import Any, Literal
 
 QUICKSTART = "00-quickstart.ipynb"
 NUMBERED = "[0-9][0-9]-*.ipynb"
-"""The names of labs, as a pattern; the quickstart is the first."""
+"""The pattern of the labs' file names; the quickstart is the first."""
 
 State = Literal["new", "begun", "failed", "done", "unreadable"]
-"""As it was saved last: nothing was run; not to its end; a cell failed; to its end, and no cell
-failed."""
+"""As last saved: no cell was run; not all were run; a cell failed; all were run without error."""
 
 _ROW = re.compile(r"^\| *\d\d *\| *\[[^]]*\]\(([^)]+)\) *\| *(.*?) *\|$", re.MULTILINE)
 
 
 def names(folder: Path) -> list[str]:
-    """The labs in a folder, in their order."""
+    """The file names of a folder's labs, in order."""
     return sorted(path.name for path in folder.glob(NUMBERED))
 
 
@@ -36,7 +35,7 @@ def read(text: str | bytes, name: str) -> tuple[str, State]:
 
     Args:
         text: the notebook as JSON.
-        name: of its file, for the error text where it cannot be read.
+        name: of its file, for the error text.
     """
     try:
         cells: list[dict[str, Any]] = json.loads(text)["cells"]

@@ -1,4 +1,4 @@
-"""The processes of a server, to be stopped and killed on purpose."""
+"""Finds the processes of a server, to stop and kill them on purpose."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from workbench.processes import registry
 
 
 def pid_of(server: ServerClient, role: str) -> int:
+    """The pid of the first process with a role; FAILED_PRECONDITION without one."""
     processes = server.memory()
     found = processes[processes["role"] == role]["pid"]
     if found.empty:
-        raise failed_precondition(f"Server {server.name!r} has no {role} just now")
+        raise failed_precondition(f"Server {server.name!r} has no {role} at the moment")
     return int(found.iloc[0])
 
 
@@ -27,42 +28,48 @@ def worker_of(server: ServerClient) -> tuple[int, int]:
     processes = server.memory()
     mine = (processes["model"] == server.model) & (processes["version"] == version)
     if not mine.any():
-        raise failed_precondition(f"Version {version} of {server.model} has no worker just now")
+        raise failed_precondition(
+            f"Version {version} of {server.model} has no worker at the moment"
+        )
     return version, int(processes[mine]["pid"].iloc[0])
 
 
 def server_pid(server: ServerClient) -> int:
+    """The pid of the server process; 0 where the server is not registered."""
     entry = registry.read(server.name)
     return 0 if entry is None else entry.server.pid
 
 
 def data_bytes(pid: int) -> int:
-    """What a process has of the memory that the limit counts."""
+    """The memory of a process that `RLIMIT_DATA` limits."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmData:"):
             return int(line.split()[1]) * 1024
-    raise failed_precondition(f"Process {pid} is gone")
+    raise failed_precondition(f"Process {pid} has ended")
 
 
 def send_signal(pid: int, number: signal.Signals) -> None:
+    """Send a signal; a process that has ended is ignored."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
 
 
 class ResumeTimer:
-    """Resumes a stopped process after some seconds, or now."""
+    """Resumes a stopped process, after some seconds or earlier."""
 
     def __init__(self, pid: int, seconds: float) -> None:
         self._pid = pid
-        self._timer = threading.Timer(seconds, self._go_on)
+        self._timer = threading.Timer(seconds, self._resume)
         self._timer.daemon = True
 
     def start(self) -> None:
+        """Begin to count the seconds."""
         self._timer.start()
 
     def now(self) -> None:
+        """Resume the process at once."""
         self._timer.cancel()
-        self._go_on()
+        self._resume()
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         send_signal(self._pid, signal.SIGCONT)

@@ -25,7 +25,7 @@ __all__ = [
 
 
 def _views() -> dict[type, Callable[..., None]]:
-    """What displays each kind of result in a cell."""
+    """The function that displays each kind of result in a cell."""
     from workbench.experiments.transitions.transition_comparison import TransitionComparison
     from workbench.experiments.versions.version_comparison import VersionComparison
     from workbench.widgets.comparison import show_comparison

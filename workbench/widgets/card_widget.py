@@ -1,4 +1,4 @@
-"""The server card, live: versions, memory, traffic, and the handles to change them."""
+"""The server card, live: versions, memory, traffic, and controls to change them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from workbench.client.server import ServerClient
 from workbench.core.status import ServingError
 from workbench.core.versions.policies import TRANSITIONS
 from workbench.experiments.showing import in_notebook
-from workbench.widgets.base.durable import display_live
+from workbench.widgets.base.durable import Lasting, display_live
 from workbench.widgets.base.live import LiveWidget, view
 
 
@@ -22,11 +22,7 @@ class CardWidget(LiveWidget):
 
 
 def card(server: ServerClient) -> LiveWidget:
-    """The card of a server's model: it follows the server while it is visible.
-
-    Raises:
-        ServingError: NOT_FOUND, the server has ended.
-    """
+    """The card of a server's model; see `Server.card`."""
     _, *texts = how_to_ask(server.name, server.address, server.model, server.versions)
     about = {
         "name": server.name,
@@ -41,11 +37,11 @@ def card(server: ServerClient) -> LiveWidget:
 
 
 def show(server: ServerClient) -> None:
-    """Display a server's card: live in a notebook, and lasting in its file.
+    """Display a server's card, live in the notebook and lasting in its file.
 
     Raises:
-        NotImplementedError: there is no kernel to talk to, or the server has ended; IPython then
-            shows the server's text or plain HTML.
+        NotImplementedError: there is no notebook, or the server has ended; IPython then shows
+            the server's text or plain HTML.
     """
     if not (in_notebook() and server.running):
         raise NotImplementedError
@@ -53,4 +49,4 @@ def show(server: ServerClient) -> None:
         widget = card(server)
     except ServingError:
         raise NotImplementedError from None
-    display_live(widget, html_of(server), text_of(server))
+    display_live(widget, Lasting(html_of(server), text_of(server)))

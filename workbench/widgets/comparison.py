@@ -15,7 +15,7 @@ from workbench.core.status import Code, ServingError, failed_precondition
 from workbench.experiments.showing import in_notebook
 from workbench.experiments.versions.example_images import example_png, images_of
 from workbench.experiments.versions.version_comparison import VersionComparison
-from workbench.widgets.base.durable import display_live
+from workbench.widgets.base.durable import Lasting, display_live
 from workbench.widgets.base.live import LiveWidget, view
 
 PAGE = 12
@@ -26,8 +26,8 @@ _LONGEST = 60
 
 
 class ComparisonWidget(LiveWidget):
-    """What a comparison found: measures, latency, slices by class, and a gallery of the examples
-    that are answered differently; with handles that let one of the two versions serve.
+    """A comparison: measures, latency, slices by class, and a gallery of the examples that are
+    answered differently; with controls that let one of the two versions serve.
 
     Attributes:
         found: the comparison.
@@ -51,15 +51,13 @@ class ComparisonWidget(LiveWidget):
         name = found.server or ""
         super().__init__(name, found.model, self._about(), orders, _INTERVAL_SECONDS)
 
-    # What it acts upon.
-
     def promote(self, version: int) -> str:
-        """Let a version serve: the highest by the policy *latest*, another by being named. What
-        was wanted before is kept for `undo`.
+        """Let a version serve: the highest by the policy *latest*, another one by its number. The
+        version policy before is kept for `undo`.
 
         Raises:
             ServingError: NOT_FOUND, the server has ended; FAILED_PRECONDITION, the version's
-                folder is not there; or why it does not load.
+                folder is missing; or the error with which it failed to load.
         """
         server = self._served()
         folders = saving.version_folders(server.base_path)
@@ -82,7 +80,7 @@ class ComparisonWidget(LiveWidget):
         )
 
     def undo(self) -> str:
-        """Put back which versions were wanted before `promote`.
+        """Restore the version policy from before `promote`.
 
         Raises:
             ServingError: FAILED_PRECONDITION, nothing was promoted.
@@ -96,10 +94,11 @@ class ComparisonWidget(LiveWidget):
         return f"The version policy is {said} again."
 
     def label(self, version: int, label: str) -> str:
-        """Name a version that serves: requests for the label go to it from now on.
+        """Label a serving version: requests for the label go to it from now on.
 
         Raises:
             ServingError: the label is not allowed, or the version does not serve.
+            ValueError: the label is empty.
         """
         label = label.strip()
         if not label:
@@ -113,27 +112,26 @@ class ComparisonWidget(LiveWidget):
             raise ServingError(Code.NOT_FOUND, "The server of this comparison has stopped")
         return self._server
 
-    # What it tells.
-
     def news(self, marks: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The serving versions, labels and version policy."""
         if self.found.server is None:
-            raise ServingError(Code.NOT_FOUND, "The comparison names no server")
+            raise ServingError(Code.NOT_FOUND, "This comparison was kept without its server's name")
         about = self._control.describe_model(self.found.model)
         available = [v["version"] for v in about["versions"] if v["state"] == "AVAILABLE"]
-        told = {
+        serving = {
             "kind": "serving",
             "available": sorted(available),
             "labels": about["labels"],
             "policy": about["version_policy"],
             "undo": self._policy is not None,
         }
-        return told, {"told": True}
+        return serving, {"told": True}
 
     def gallery(self, page: int = 0, slice_: int | None = None) -> dict[str, Any]:
         """A page of the examples that are answered differently, the furthest apart first.
 
         Args:
-            slice_: of which class (a row of `found.by_class`); without, of all.
+            slice_: only of this class, a row of `found.by_class`; by default of all.
         """
         table = self.found.disagreements
         if slice_ is not None and self._groups is not None:
@@ -164,8 +162,8 @@ class ComparisonWidget(LiveWidget):
         return item
 
     def _on_gallery(self, asked: Mapping[str, Any]) -> str:
-        told = self.gallery(max(0, int(asked["page"])), asked.get("slice"))
-        self.send({"kind": "gallery", **told})
+        page = self.gallery(max(0, int(asked["page"])), asked.get("slice"))
+        self.send({"kind": "gallery", **page})
         return ""
 
     def _about(self) -> dict[str, Any]:
@@ -201,7 +199,7 @@ class ComparisonWidget(LiveWidget):
 
 
 def _words(value: Any) -> str:
-    """A value in few letters."""
+    """A value as a short text."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, np.ndarray):
@@ -211,13 +209,12 @@ def _words(value: Any) -> str:
 
 
 def show_comparison(found: VersionComparison) -> None:
-    """Display a comparison: live in a notebook, and lasting in its file.
+    """Display a comparison, live in the notebook and lasting in its file.
 
     Raises:
-        NotImplementedError: there is no kernel to talk to; IPython then shows its text.
+        NotImplementedError: there is no notebook; IPython then shows its text.
     """
     if not in_notebook():
         raise NotImplementedError
-    display_live(
-        ComparisonWidget(found), found._repr_html_(), str(found), found.plot()._repr_png_()
-    )
+    kept = Lasting(found._repr_html_(), str(found), found.plot()._repr_png_())
+    display_live(ComparisonWidget(found), kept)

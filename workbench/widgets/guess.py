@@ -1,4 +1,4 @@
-"""Predict, then reveal: draw the curve you expect, then have it measured, and compare.
+"""Predict, then reveal: draw the curve you expect, measure it, and compare.
 
     guess = wb.PredictThenReveal(
         "Throughput against batching delay?", delays, measure, x_label="ms",
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Report = Callable[[str], None]
 Measure = Callable[[Report], Sequence[float]]
 NEAR = 0.15
-"""A guess within so much of the measured range is a good one."""
+"""A good guess has at most this mean error, as a share of the measured range."""
 _ALIKE = 0.7
 
 
@@ -40,8 +40,8 @@ class PredictThenReveal(anywidget.AnyWidget):
     """A question about a curve.
 
     Attributes:
-        guess: what was drawn, one value for each of `xs`; empty before it is revealed.
-        truth: what was measured, the same way.
+        guess: the drawn values, one for each of `xs`; empty before `reveal`.
+        truth: the measured values, likewise.
     """
 
     _esm = MODULE
@@ -75,21 +75,21 @@ class PredictThenReveal(anywidget.AnyWidget):
         self.truth: list[float] = []
         self._measure = measure
         self._output: Output | None = None
-        # The button and a cell may ask at once.
+        # The button and a cell may call it at the same time.
         self._turn = threading.Lock()
         self.on_msg(self._on_message)
 
     def reveal(self, guess: Sequence[float], report: Report = print) -> str:
-        """Measure, and compare with `guess`; also what the button does.
+        """Measure, and compare with `guess`; the button does the same.
 
         Args:
-            guess: one value for each of the places that were asked for.
+            guess: one value for each of `xs`.
 
         Returns:
-            How far the guess was off, in words.
+            The verdict.
 
         Raises:
-            ValueError: there are not as many values as places.
+            ValueError: not one value for each of `xs`.
         """
         with self._turn:
             return self._revealed(guess, report)
@@ -97,22 +97,21 @@ class PredictThenReveal(anywidget.AnyWidget):
     def _revealed(self, guess: Sequence[float], report: Report) -> str:
         places = len(self.about["xs"])
         if len(guess) != places or any(value is None for value in guess):
-            raise ValueError(f"Guess {places} values, one for each place; there were {len(guess)}")
+            raise ValueError(f"guess must have {places} values; has {len(guess)}")
         self.guess = [float(value) for value in guess]
         truth = [float(value) for value in self._measure(report)]
         if len(truth) != places:
-            raise ValueError(f"{places} values were to be measured; there were {len(truth)}")
+            raise ValueError(f"measure must return {places} values; returned {len(truth)}")
         self.truth = truth
         text = self.verdict
         if self._output is not None:
-            kept = self.lasting()
-            self._output.show(kept, update=True)
+            self._output.show(self.lasting(), update=True)
         self.send({"kind": "truth", "values": truth, "guess": self.guess, "text": text})
         return text
 
     @property
     def verdict(self) -> str:
-        """How far the guess was off, and where most."""
+        """The guess's mean error, and its largest one, in words."""
         if not self.truth:
             return "not revealed yet"
         truth, guess = np.array(self.truth), np.array(self.guess)
@@ -136,7 +135,7 @@ class PredictThenReveal(anywidget.AnyWidget):
 
     @property
     def frame(self) -> pd.DataFrame:
-        """The guess and what was measured: one row a place."""
+        """The guess and the measurement: one row for each of `xs`."""
         import pandas as pd
 
         places = self.about["xs"]
@@ -150,7 +149,7 @@ class PredictThenReveal(anywidget.AnyWidget):
         )
 
     def plot(self) -> Picture:
-        """Both curves: a figure that lasts."""
+        """Both curves."""
         from workbench.experiments.figure import Picture
         from workbench.experiments.looks import FAILED, VERSIONS
 
@@ -178,8 +177,7 @@ class PredictThenReveal(anywidget.AnyWidget):
         if not in_notebook():
             print(repr(self))
             return
-        kept = self.lasting()
-        self._output = display_live(self, kept.html, kept.text, kept.png)
+        self._output = display_live(self, self.lasting())
 
     def _on_message(self, _widget: Any, message: Mapping[str, Any], _buffers: Any) -> None:
         if message.get("op") == "hello" and self.truth:
@@ -187,7 +185,7 @@ class PredictThenReveal(anywidget.AnyWidget):
                 {"kind": "truth", "values": self.truth, "guess": self.guess, "text": self.verdict}
             )
         elif message.get("op") == "reveal":
-            # Measuring takes a while, and other widgets want to be answered meanwhile.
+            # Measuring takes a while; other widgets must be answered meanwhile.
             threading.Thread(
                 target=self._reveal, args=(message,), name="widget-reveal", daemon=True
             ).start()
@@ -196,7 +194,7 @@ class PredictThenReveal(anywidget.AnyWidget):
         try:
             text, ok = self.reveal(message["guess"], self._report), True
         except Exception as error:
-            # Whatever the error, it is shown beside the button.
+            # Every error is shown beside the button.
             text, ok = str(error) or type(error).__name__, False
         self.send({"kind": "done", "id": message.get("id"), "ok": ok, "text": text})
 
@@ -208,7 +206,7 @@ class PredictThenReveal(anywidget.AnyWidget):
 
 
 def _alike(guess: NDArray[np.float64], truth: NDArray[np.float64]) -> bool:
-    """Whether both go up and down together."""
+    """Whether both rise and fall together."""
     if not np.ptp(guess) or not np.ptp(truth):
         return False
     return float(np.corrcoef(guess, truth)[0, 1]) > _ALIKE

@@ -1,6 +1,6 @@
-"""Transitions compared, to look into: the policies side by side on shared axes.
+"""Explores a comparison of transitions: the policies side by side on shared axes.
 
-Everything goes to the browser once; from then on neither the kernel nor the server is needed.
+All data goes to the browser once; afterwards neither the kernel nor the server is needed.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from workbench.experiments.recording.recording import Recording
 from workbench.experiments.showing import in_notebook
 from workbench.experiments.transitions.transition_comparison import TransitionComparison
 from workbench.experiments.transitions.transition_run import Run
-from workbench.widgets.base.durable import display_live
+from workbench.widgets.base.durable import Lasting, display_live
 from workbench.widgets.base.live import MODULE, view
 
 MOST_DOTS = 4000
-"""Answered requests that are drawn of one run, evenly chosen; held and failed ones all are."""
+"""The most answered requests drawn of a run, evenly chosen; held and failed ones are all drawn."""
 _ANSWERED, _HELD, _FAILED = 0, 1, 2
 
 
 class TransitionsView(anywidget.AnyWidget):
-    """A comparison of transitions as it is seen.
+    """The view of a comparison of transitions.
 
     Attributes:
         found: the comparison.
@@ -46,10 +46,10 @@ class TransitionsView(anywidget.AnyWidget):
 
 
 def about(found: TransitionComparison) -> dict[str, Any]:
-    """What the view shows, as plain data: times are seconds since the new version was wanted,
+    """The view as plain data: times are seconds since the new version was wanted,
     memory is in bytes, latencies are in microseconds."""
     return {
-        "title": found._title(),
+        "title": found.title(),
         "advice": found.advice,
         "view": list(found.view()),
         "runs": [
@@ -60,10 +60,10 @@ def about(found: TransitionComparison) -> dict[str, Any]:
             {
                 "heading": heading,
                 "columns": list(one.measured),
-                "rows": [[str(name), *map(str, row)] for name, *row in one._table().itertuples()],
-                "footnote": one._footnote(),
+                "rows": [[str(name), *map(str, row)] for name, *row in one.words().itertuples()],
+                "footnote": one.footnote(),
             }
-            for heading, one in found._apart()
+            for heading, one in found.by_disk()
         ],
     }
 
@@ -125,12 +125,12 @@ def dots(recording: Recording) -> list[list[float]]:
 
 
 def show_transitions(found: TransitionComparison) -> None:
-    """Display a comparison: to look into in a notebook, and lasting in its file.
+    """Display a comparison, live in the notebook and lasting in its file.
 
     Raises:
-        NotImplementedError: there is no notebook; IPython then shows text or plain HTML.
+        NotImplementedError: there is no notebook, or no run; IPython then shows text or HTML.
     """
     if not (in_notebook() and found.runs):
         raise NotImplementedError
-    png = found.plot()._repr_png_()
-    display_live(TransitionsView(found), found._repr_html_(), str(found), png)
+    kept = Lasting(found._repr_html_(), str(found), found.plot()._repr_png_())
+    display_live(TransitionsView(found), kept)

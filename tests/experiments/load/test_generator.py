@@ -491,7 +491,7 @@ def test_the_frame_has_a_row_for_each_request() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"bodies": []}, "there is nothing to send: bodies is empty"),
+        ({"bodies": []}, "bodies must not be empty"),
         ({"connections": 0}, "connections and timeout_s must be positive"),
         ({"timeout_s": 0}, "connections and timeout_s must be positive"),
         (
@@ -510,4 +510,4 @@ def test_jobs_that_cannot_be(settings: dict[str, Any], message: str) -> None:
 def test_a_closed_loop_needs_clients_and_time() -> None:
     with pytest.raises(ValueError) as raised:
         Closed(0, 3)
-    assert str(raised.value) == "0 clients for 3 s are no load: both must be positive"
+    assert str(raised.value) == "clients and duration_s must be positive; were 0 and 3"

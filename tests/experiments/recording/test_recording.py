@@ -330,7 +330,7 @@ def test_what_happens_in_the_block_is_not_swallowed(server: wb.Server) -> None:
 
 def test_a_ramp_cannot_be_recorded(server: wb.Server) -> None:
     with (
-        pytest.raises(ServingError, match="A ramp cannot be recorded: give constant, poisson or"),
+        pytest.raises(ServingError, match="A ramp cannot be recorded: use a constant, poisson or"),
         record(server, [1.0], load=Schedule("ramp", 10.0, 1.0)),
     ):
         pytest.fail("it began")

@@ -58,7 +58,7 @@ def test_it_refuses_what_is_no_model() -> None:
     with pytest.raises(ValueError) as incomplete:
         ServiceTime.from_samples({(1, 1): [1.0], (2, 2): [1.0]})
     assert str(incomplete.value) == (
-        "measure every number of rows for every number of batches in flight"
+        "Measure every number of rows for every number of batches in flight"
     )
     with pytest.raises(ValueError) as order:
         ServiceTime(np.array([2, 1]), np.ones((1, 2, 1)))

@@ -1,4 +1,4 @@
-"""Experiments under way: told in the store, and ended from elsewhere."""
+"""Running experiments: reported in the store, and cancelled from elsewhere."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_experiment_is_told_from_its_start_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench.experiments.store.running._TOLD_SECONDS", 0.0)
+    monkeypatch.setattr("workbench.experiments.store.running._WRITE_SECONDS", 0.0)
     server = wb.Server("desk", "digits")
     with Running("sweep", server, True, Progress(False)) as running, Store() as store:
         running.tell("point 1 of 4", 0.25)
@@ -56,7 +56,7 @@ def test_an_experiment_is_told_from_its_start_to_its_end(monkeypatch: pytest.Mon
         with pytest.raises(ServingError) as over:
             store.cancel(number)
     assert over.value == ServingError(
-        Code.NOT_FOUND, f"No experiment numbered {number} is under way"
+        Code.NOT_FOUND, f"No running experiment has the number {number}"
     )
 
 

@@ -92,9 +92,7 @@ def test_history_is_a_data_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert frame["kind"].tolist() == ["probe"]
     with pytest.raises(ServingError) as unknown:
         load_experiment(number)
-    assert str(unknown.value) == (
-        f"Experiment {number} is a probe, which cannot be loaded like this"
-    )
+    assert str(unknown.value) == (f"Experiment {number} is a probe, which cannot be loaded")
 
 
 def test_a_file_of_an_earlier_version_is_migrated(

@@ -254,14 +254,14 @@ def test_a_version_that_does_not_load_leaves_the_server_as_it_was(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"policies": []}, "Name each policy once; had none"),
+        ({"policies": []}, "Name each policy once; were none"),
         ({"policies": ["smooth", "availability_preserving"]},
-         "Name each policy once; had smooth, availability_preserving"),
+         "Name each policy once; were smooth, availability_preserving"),
         ({"repeats": 0}, "repeats, most_repeats and rate must be positive; were 0, 20 and 100.0"),
         ({"precision": 0}, "precision must be between 0 and 1; was 0"),
         ({"disk": ("warm", "wet")}, "disk must be 'warm', 'cold' or both; was ('warm', 'wet')"),
         ({"load": Schedule("ramp", 5, 1)},
-         "A ramp makes before and after differ by itself: give other load"),
+         "A ramp cannot be compared: use a constant, poisson or bursty load"),
     ],
 )  # fmt: skip
 def test_what_is_no_comparison(

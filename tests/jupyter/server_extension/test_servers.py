@@ -288,7 +288,7 @@ async def test_an_experiment_is_looked_at(api: Api, jp_environ: None) -> None:
         409,
         {
             "code": "FAILED_PRECONDITION",
-            "message": f"Experiment {other} is a something, which cannot be loaded like this",
+            "message": f"Experiment {other} is a something, which cannot be loaded",
         },
     )
     code, answer = await api("GET", "experiments/77")
@@ -316,4 +316,4 @@ async def test_an_experiment_under_way_is_cancelled(api: Api, jp_environ: None) 
         assert store.is_cancelled(number)
         store.end(number)
     code, answer = await api("POST", f"experiments/running/{number}/cancel")
-    assert (code, answer["message"]) == (404, f"No experiment numbered {number} is under way")
+    assert (code, answer["message"]) == (404, f"No running experiment has the number {number}")

@@ -210,8 +210,8 @@ def test_what_was_measured_is_returned_and_the_rest_can_be_read(
             assert keep_result("load", "m", result, "large") == result
         assert [str(warning.message) for warning in warned] == [
             f"This result is not kept: The experiments in {path} cannot be read or written: "
-            "database or disk is full. It is returned all the same; its to_json() is what would "
-            "have been kept."
+            "database or disk is full. It is returned all the same; its to_json() is the data to "
+            "save."
         ]
         assert [entry["number"] for entry in store.list()] == [1]
         assert list(history().index) == [1]

@@ -118,8 +118,8 @@ def test_calibrate_drag_measure_and_export(
     page.say(op="export", id=4, setting=SETTING.to_json())
     assert page.done(4) == (
         True,
-        "max_batch_size { value: 8 }\nbatch_timeout_micros { value: 1000 }\n"
-        "max_enqueued_batches { value: 10 }\nnum_batch_threads { value: 2 }\n",
+        "max_batch_size {\n  value: 8\n}\nbatch_timeout_micros {\n  value: 1000\n}\n"
+        "max_enqueued_batches {\n  value: 10\n}\nnum_batch_threads {\n  value: 2\n}\n",
     )
     assert explorer.export(tmp_path / "batching.txt").read_text() == page.done(4)[1]
     page.say(op="apply", id=5, setting=SETTING.to_json())
@@ -141,7 +141,7 @@ def test_cancel_ends_a_measurement_and_the_server_is_as_before(
     assert page.done(2) == (True, "")
     with pytest.raises(ServingError, match="Another experiment is changing the batching of half"):
         explorer.measure()
-    with pytest.raises(ServingError, match="The explorer is measuring already"):
+    with pytest.raises(ServingError, match="The explorer is already measuring"):
         long.calibrate()
     page.say(op="cancel", id=3)
     assert page.done(3) == (True, "cancelling …")

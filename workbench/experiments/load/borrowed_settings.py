@@ -1,4 +1,4 @@
-"""Changing a running server's batching for an experiment, and leaving it as it was found."""
+"""Changes a running server's batching for an experiment, and restores it afterwards."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.core.status import failed_precondition
 
 _IN_USE: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
-"""By the server's name: what one experiment puts back, another must not have changed meanwhile."""
+"""By the server's name. Two experiments at once would restore each other's settings."""
 
 
 def slots_of(server: ServerClient) -> int:
@@ -23,18 +23,9 @@ def slots_of(server: ServerClient) -> int:
     return server.control.describe_server()["num_batch_threads"]
 
 
-def set_slots(server: ServerClient, slots: int) -> None:
-    server.control.set_slots(slots)
-
-
-def apply(server: ServerClient, parameters: BatchingParameters) -> None:
-    """Put parameters in force; raises ServingError where the server refuses them."""
-    server.batching = parameters
-
-
 def automatic(server: ServerClient) -> BatchingParameters:
-    """What automatic batching amounts to: the defaults; for a model that is compiled, with the
-    sizes that its batches are padded to."""
+    """The parameters that automatic batching corresponds to: the defaults, and for a compiled
+    model the sizes that its batches are padded to."""
     for version in server.describe()["versions"]:
         if version["state"] == "AVAILABLE":
             decided = version.get("merging", {}).get(DEFAULT_SIGNATURE)
@@ -43,25 +34,24 @@ def automatic(server: ServerClient) -> BatchingParameters:
 
 
 def in_force(server: ServerClient) -> BatchingParameters:
-    """The parameters in force, or what stands for them where batching is automatic, with the
-    slots."""
+    """The parameters in force (`automatic` ones where batching is automatic), with the slots."""
     return replace(server.batching or automatic(server), num_batch_threads=slots_of(server))
 
 
 @contextmanager
 def kept_settings(server: ServerClient) -> Iterator[BatchingParameters]:
-    """Within this block batching may be changed; after it, whatever has happened, the server has
-    the parameters and slots that it had before. Gives those `in_force` before.
+    """Restores the server's parameters and slots when the block ends, also after an error. Yields
+    those that were `in_force` before.
 
     Raises:
-        ServingError: FAILED_PRECONDITION, an experiment in another thread of this process (a
-            widget's, or a cell's) is doing the same.
+        ServingError: FAILED_PRECONDITION, another thread of this process (of a widget or a cell)
+            runs such an experiment.
     """
     turn = _IN_USE[server.name]
     if not turn.acquire(blocking=False):
         raise failed_precondition(
-            f"Another experiment is changing the batching of {server.name} just now: wait for its "
-            "end, or interrupt it"
+            f"Another experiment is changing the batching of {server.name}: wait until it ends, or "
+            "interrupt it"
         )
     try:
         batching, slots = server.batching, slots_of(server)
@@ -69,6 +59,6 @@ def kept_settings(server: ServerClient) -> Iterator[BatchingParameters]:
             yield in_force(server)
         finally:
             server.batching = batching
-            set_slots(server, slots)
+            server.control.set_slots(slots)
     finally:
         turn.release()

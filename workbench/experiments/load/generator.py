@@ -1,7 +1,4 @@
-"""Load from a process of its own: what to send (`LoadJob`), sending it, and what came of it.
-
-The process is `generator_process`, where the ways of sending are explained.
-"""
+"""Runs a load (`LoadJob`) in a process of its own, `generator_process`; returns a `LoadResult`."""
 
 from __future__ import annotations
 
@@ -33,8 +30,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Progress = Mapping[str, Any]
-"""At most ten times a second: `seconds` since the start, requests `begun`, `open`, `answered` and
-`failed` so far, and for the `recent` answers since the last report `p50_s` and `p99_s`."""
+"""Reported at most ten times a second: `seconds` since the start, requests `begun`, `open`,
+`answered` and `failed` so far, and for the `recent` answers since the last report `p50_s` and
+`p99_s`."""
 
 START_SECONDS = 30.0
 """How long the process may take to start and to hand over its result."""
@@ -47,8 +45,7 @@ ARRAYS = (
     ("size", "q"),
     ("version", "q"),
 )
-"""The arrays of a result, one element a request, in this order, by type code. Times are
-seconds from the start; `sent` is NaN for a request that never got a connection."""
+"""The arrays of a result in their order, each with its type code."""
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
 
@@ -57,7 +54,7 @@ LIMITED = "limited by the load generator"
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A closed loop: each of so many clients waits for an answer before it sends again."""
+    """A closed loop: each client waits for an answer before it sends again."""
 
     clients: int
     duration_s: float
@@ -65,27 +62,29 @@ class Closed:
     def __post_init__(self) -> None:
         if self.clients < 1 or not self.duration_s > 0:
             raise ValueError(
-                f"{self.clients} clients for {self.duration_s} s are no load: both must be positive"
+                "clients and duration_s must be positive; were "
+                f"{self.clients} and {self.duration_s}"
             )
 
     def to_json(self) -> dict[str, Any]:
+        """As `Schedule.to_json`, of kind ``closed``."""
         return {"kind": "closed", **asdict(self)}
 
 
 @dataclass(frozen=True, slots=True)
 class LoadJob:
-    """What to send where and when.
+    """A load to send.
 
     Attributes:
         address: host and port, or the path of a unix socket.
-        target: of the request, such as ``/v1/models/digits:predict``.
-        bodies: sent in turn, one a request.
-        schedule: of an open loop, or a closed one.
+        target: the request's path, such as ``/v1/models/digits:predict``.
+        bodies: one for each request, in turn.
+        schedule: the arrivals of an open loop, or a closed loop.
         headers: of every request; they may hold secrets and are in no result, text or argument
             list. ``Host`` and ``Content-Length`` are added.
-        connections: of an open loop, at most so many requests at a time; a closed loop has one a
-            client.
-        timeout_s: a request that is not answered so long after its intended time has failed.
+        connections: the most requests in flight in an open loop; a closed loop has one
+            connection for each client.
+        timeout_s: seconds from its intended time after which an unanswered request has failed.
         method: ``GET`` or ``POST``.
         protocol: ``http`` or ``grpc``. With gRPC the target is a method's full name, bodies are
             serialised `PredictRequest` messages, headers are metadata, and a status is the one that
@@ -104,7 +103,7 @@ class LoadJob:
 
     def __post_init__(self) -> None:
         if not self.bodies:
-            raise ValueError("there is nothing to send: bodies is empty")
+            raise ValueError("bodies must not be empty")
         if self.connections < 1 or not self.timeout_s > 0:
             raise ValueError("connections and timeout_s must be positive")
         head = (self.method, self.target, *self.headers, *self.headers.values())
@@ -132,24 +131,24 @@ class LoadJob:
 
 @dataclass(frozen=True, eq=False)
 class LoadResult:
-    """What came of every request. Times are seconds from the start; arrays have shape (n,) and
-    are in the order of the intended times.
+    """The outcome of every request. Times are seconds from the start; arrays have shape (n,), in
+    the order of the intended times.
 
     Attributes:
-        target: what was asked.
-        schedule: of the load, as data (`Schedule.to_json`, or of kind ``closed``).
-        connections: at most so many requests were in flight.
-        started_at: wall-clock time of the start, seconds since the epoch; for people.
-        start_monotonic: the same moment on this machine's monotonic clock, in seconds, which the
-            servers' events have too: a wall clock may be set while somebody measures.
-        sent_until_s: the end of sending: the duration, or when the run was stopped.
+        target: as in the job.
+        schedule: as data (`Schedule.to_json`, or of kind ``closed``).
+        connections: the most requests that could be in flight.
+        started_at: wall-clock time of the start, seconds since the epoch.
+        start_monotonic: the same moment on this machine's monotonic clock, in seconds, as in the
+            servers' events; a wall clock may be set during a measurement.
+        sent_until_s: when sending ended: after the duration, or when the run was stopped.
         stopped: whether it was stopped early.
         failures: how many requests failed without an answer, by reason.
-        waited: requests of an open loop for which no connection was free at their time.
-        busy_share: of the time of sending, in which the generator ran or waited for a core.
+        waited: requests of an open loop that had to wait for a connection.
+        busy_share: the share of the sending time in which the generator ran or waited for a core.
         lag_p99_s: how late the generator itself was, 99th percentile; 0 in a closed loop.
-        limited: whether it was the generator that limited the run.
-        intended, sent, done: times; `sent` is NaN where no connection was got.
+        limited: whether the generator limited the run.
+        intended, sent, done: times; `sent` is NaN where no connection was available.
         status: HTTP status; 0 where there was no answer.
         size: bytes of the answer's body.
         version: the model version that answered (header ``X-Workbench-Version``), or 0.
@@ -176,6 +175,7 @@ class LoadResult:
 
     @property
     def open_loop(self) -> bool:
+        """Whether arrivals came from a schedule, and not from clients that wait for answers."""
         return bool(self.schedule["kind"] != "closed")
 
     @property
@@ -201,8 +201,7 @@ class LoadResult:
     def summary(self) -> dict[str, Any]:
         """The run in a few numbers, as plain data.
 
-        Rates are per second of sending. Percentiles (in seconds) are of the latencies of the
-        requests that succeeded; beside them stand those that did not.
+        Rates are per second of sending. Percentiles, in seconds, are of successful requests.
         """
         seconds = max(self.sent_until_s, 1e-9)
         latencies = self.latency[self.succeeded]
@@ -225,10 +224,10 @@ class LoadResult:
         }
 
     def verdict(self) -> str:
-        """What to think of the run, the first of these that holds: ``limited by the load
-        generator``; ``failing``: more than 5 % of the requests did not succeed; ``saturated``:
-        more than 5 % of an open loop's requests were answered only after the sending had ended;
-        ``too few samples``: there is no upper bound for the 99th percentile; ``stable``."""
+        """The first of these that holds: ``limited by the load generator``; ``failing``: more than
+        5 % of the requests did not succeed; ``saturated``: more than 5 % of an open loop's
+        requests were answered only after the sending had ended; ``too few samples``: the 99th
+        percentile has no upper bound; ``stable``."""
         if self.limited:
             return LIMITED
         succeeded = self.succeeded
@@ -252,6 +251,7 @@ class LoadResult:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LoadResult:
+        """The result that `to_json` wrote."""
         values = dict(data)
         for name, code in ARRAYS:
             values[name] = np.frombuffer(zlib.decompress(base64.b64decode(data[name])), code)
@@ -266,7 +266,7 @@ def _percentiles(values: NDArray[np.float64]) -> dict[float, float]:
 
 
 class LoadError(Exception):
-    """The load generator's process failed; the message holds what it wrote to its error output."""
+    """The load generator's process failed; the message holds its error output."""
 
 
 def run_load(
@@ -274,18 +274,18 @@ def run_load(
     progress: Callable[[Progress], None] | None = None,
     stop: Event | None = None,
 ) -> LoadResult:
-    """Send the load and wait for the end of it; to be called from any thread.
+    """Send the load and wait until it ends. Callable from any thread.
+
+    The generator's process is killed when an exception leaves this function, KeyboardInterrupt
+    included, and ends itself when this process dies.
 
     Args:
         progress: called from this thread with each report.
-        stop: set it to end the run early; the result is of what was sent until then.
+        stop: ends the run early when it is set; the result covers what was sent until then.
 
     Raises:
-        LoadError: the generator's process failed, or did not end in time. A service that
-            refuses or answers nothing is no error: see `LoadResult.failures`.
-
-    Whatever is raised here, KeyboardInterrupt included, ends the process; and it ends itself
-    when this process dies.
+        LoadError: the generator's process failed, or did not end in time. Requests that the
+            service refuses are no error (`LoadResult.failures`).
     """
     limit = time.monotonic() + job.schedule.duration_s + 2 * job.timeout_s + START_SECONDS
     with tempfile.TemporaryFile() as errors, _Child(errors) as child:
@@ -315,11 +315,11 @@ def _result(
 
 
 class _Child:
-    """The generator's process and what it says; it is dead when the `with` block ends."""
+    """The generator's process, which is killed when the `with` block ends."""
 
     def __init__(self, errors: IO[bytes]) -> None:
         self._errors = errors
-        # It must find this very package, wherever this process found it.
+        # The child must import the package from the same place.
         path = [str(paths.SOURCE), os.environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "workbench.experiments.load.generator_process"],
@@ -350,18 +350,18 @@ class _Child:
             while remaining:
                 remaining = remaining[self._process.stdin.write(remaining) :]
         except BrokenPipeError:
-            pass  # it has died; reading finds that out, and why
+            pass  # It has died; reading its output reports why.
 
     def lines(self, limit: float, stop: Event | None) -> Any:
-        """Each line of JSON, until the child ends; tells it to stop when `stop` is set."""
-        told = False
+        """Each line of JSON until the child ends; asks it to stop when `stop` is set."""
+        asked = False
         while True:
             while (end := self._heard.find(b"\n")) >= 0:
                 line = bytes(self._heard[:end])
                 del self._heard[: end + 1]
                 yield json.loads(line)
-            if stop is not None and stop.is_set() and not told:
-                told = True
+            if stop is not None and stop.is_set() and not asked:
+                asked = True
                 self.say(b"stop\n")
             if not self._hear(limit):
                 return
@@ -376,7 +376,7 @@ class _Child:
         return data
 
     def _hear(self, limit: float) -> bool:
-        """Wait a little for words; False at the end of them."""
+        """Wait a moment for output; False at its end."""
         if time.monotonic() > limit:
             raise LoadError("The load generator did not end in time")
         stdout = self._process.stdout

@@ -4,9 +4,9 @@
 
 reads one line of JSON from standard input (`load_run.Job`), writes lines of JSON about its progress
 to standard output, and then one line that describes the result, followed by its arrays as raw
-bytes. A line `stop` on standard input ends the run early. It is a process of its own so that
-neither the notebook nor the server it measures can hold it up; and it watches itself, because
-a generator that cannot keep up measures nothing but itself.
+bytes. A line `stop` on standard input ends the run early. A separate process is not held up by the
+notebook or the measured server. It also watches itself, because a generator that cannot keep up
+measures only itself.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from workbench.processes.lifetime import die_with
 
 
 def _write_line(line: Mapping[str, Any]) -> None:
-    """Report to the parent; a report that it has no room for is dropped, not waited for."""
+    """Report to the parent; a report that does not fit into the pipe is dropped."""
     try:
         os.write(1, json.dumps(line).encode() + b"\n")
     except BlockingIOError:
@@ -49,19 +49,19 @@ async def _main(job: Job, stop: bool) -> None:
         said = os.read(0, 1024)
         if said.startswith(b"stop"):
             run.stop()
-        if not said:  # the parent has nothing more to say; whether it lives is not known by this
+        if not said:  # The parent has closed its end, which does not mean that it has died.
             loop.remove_reader(0)
 
     if stop:
         run.stop()
-    if stat.S_ISFIFO(os.fstat(0).st_mode):  # and not a file, in which nobody can say anything
+    if stat.S_ISFIFO(os.fstat(0).st_mode):  # A file cannot be watched.
         loop.add_reader(0, heard)
     os.set_blocking(1, False)
     _write_result(*await run.execute())
 
 
 def _read_job() -> tuple[Job, bool]:
-    """The job, and whether the run is to end already."""
+    """The job, and whether it should stop at once."""
     chunks = []
     while chunk := os.read(0, 1 << 20):
         chunks.append(chunk)
@@ -72,6 +72,7 @@ def _read_job() -> tuple[Job, bool]:
 
 
 def main() -> None:
+    """Run the job that standard input holds."""
     job, stop = _read_job()
     if job.owner is not None:
         die_with(job.owner)

@@ -1,7 +1,7 @@
-"""How the load generator sends over gRPC: as `http_sender` does over HTTP/1.1.
+"""Sends the load generator's requests over gRPC.
 
-Many connections share an HTTP/2 connection, as gRPC is meant to be used. There are a few channels,
-because one alone would be a bottleneck.
+Many connections share an HTTP/2 connection, as usual with gRPC. There are a few channels, because a
+single one would be a bottleneck.
 """
 
 from __future__ import annotations
@@ -40,11 +40,13 @@ class GrpcChannels:
         self._made = 0
 
     def connection(self, run: Sender) -> GrpcConnection:
+        """A new connection on the next channel in turn."""
         channel = self._channels[self._made % CHANNELS]
         self._made += 1
         return GrpcConnection(run, channel, self._method, self._metadata)
 
     async def close(self) -> None:
+        """Close all channels."""
         await asyncio.gather(*(channel.close() for channel in self._channels))
 
 
@@ -68,9 +70,11 @@ class GrpcConnection:
         self._gave_up = ""
 
     async def connect(self) -> None:
+        """Wait until the channel is ready."""
         await self._channel.channel_ready()
 
     def send(self, request: int) -> None:
+        """Send a request in a task of its own."""
         self.request = request
         self._asking = asyncio.get_running_loop().create_task(self._ask(request))
 
@@ -79,7 +83,7 @@ class GrpcConnection:
         if self._asking is not None:
             self._gave_up = reason
             self._asking.cancel()
-        elif self.request is not None:  # it goes on connecting, for a later request
+        elif self.request is not None:  # It continues to connect for a later request.
             request, self.request = self.request, None
             self._run.failed(request, reason)
 
@@ -89,8 +93,8 @@ class GrpcConnection:
             answer = await self._call(run.bytes_of(request), metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
             self._asking = self.request = None
-            # The same code is a server's refusal and a connection's end; after the latter the
-            # channel is not ready any more.
+            # A refusal and a lost connection have the same code; after the latter the channel
+            # is no longer ready.
             ready = self._channel.get_state() is grpc.ChannelConnectivity.READY
             if error.code() is grpc.StatusCode.UNAVAILABLE and not ready:
                 run.lost(self, request, "ConnectionLost")

@@ -42,10 +42,12 @@ class HttpConnection(asyncio.Protocol):
             await loop.create_connection(lambda: self, *address)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start with a fresh parser."""
         self._transport = cast("asyncio.Transport", transport)
         self._parser = httptools.HttpResponseParser(self)
 
     def send(self, request: int) -> None:
+        """Send a request over this connection, which must be idle."""
         assert self._transport is not None
         self.request = request
         self._size = self._version = 0
@@ -56,24 +58,28 @@ class HttpConnection(asyncio.Protocol):
         if self._transport is not None:
             self._gave_up = reason
             self._transport.abort()
-        elif self.request is not None:  # it goes on connecting, for a later request
+        elif self.request is not None:  # It continues to connect for a later request.
             request, self.request = self.request, None
             self._run.failed(request, reason)
 
     def data_received(self, data: bytes) -> None:
+        """Parse a piece of the answer; an answer that is not HTTP fails the request."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self.abandon(type(error).__name__)
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """Note the version that answers."""
         if name.lower() == b"x-workbench-version" and value.isdigit():
             self._version = int(value)
 
     def on_body(self, body: bytes) -> None:
+        """Count the bytes of the body."""
         self._size += len(body)
 
     def on_message_complete(self) -> None:
+        """Report the answer, then keep the connection or close it."""
         if self.request is None or self._gave_up:
             return
         request, self.request = self.request, None
@@ -86,6 +92,7 @@ class HttpConnection(asyncio.Protocol):
         self._run.client_is_free()
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Report the end of the connection, with the request in flight."""
         self._transport = None
         reason = self._gave_up or (type(error).__name__ if error else "ConnectionClosed")
         request, self.request, self._gave_up = self.request, None, ""

@@ -1,6 +1,6 @@
 """The interface between a load run and its connections, for every protocol.
 
-A *connection* is a place for one request in flight. Requests are known by their number.
+A *connection* holds at most one request in flight. Requests have numbers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Sender(Protocol):
     """The run that connections belong to."""
 
     def bytes_of(self, request: int) -> bytes:
-        """What to send."""
+        """The encoded request."""
 
     def answered(self, request: int, status: int, size: int, version: int) -> None:
         """A request was answered, with an HTTP status and a body of `size` bytes."""
@@ -40,7 +40,7 @@ class Sender(Protocol):
         """A connection can send the next request."""
 
     def lost(self, connection: Connection, request: int | None, reason: str) -> None:
-        """A connection has ended, and with it its request, if there was one."""
+        """A connection has ended, and its request, if any, has failed."""
 
     def client_is_free(self) -> None:
         """In a closed loop, a client that has its answer sends the next request."""

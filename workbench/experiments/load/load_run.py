@@ -1,10 +1,9 @@
-"""One run of the load generator: requests at the times a schedule says, and the outcome of each.
+"""One run of the load generator: sends requests at scheduled times and records each outcome.
 
-Every request has an *intended* time. In an open loop it is drawn beforehand and does not wait
-for anybody: if all connections are busy, the request waits for one, and that wait is part of
-its latency, as it would be for a user (Gil Tene's "coordinated omission" is leaving it out).
-In a closed loop a client sends its next request when the last one was answered, so there a
-slow server lowers the load.
+Every request has an *intended* time. In an open loop it is drawn beforehand. If all connections are
+busy, the request waits for one, and that wait is part of its latency, as it would be for a user
+(leaving it out is Gil Tene's "coordinated omission"). In a closed loop a client sends its next
+request when the last one was answered, so a slow server lowers the load.
 """
 
 from __future__ import annotations
@@ -34,30 +33,29 @@ if TYPE_CHECKING:
 
 PROGRESS_SECONDS = 0.1
 SWEEP_SECONDS = 0.02
-"""How often time limits are looked at, and so how exact they are."""
+"""The interval at which time limits are checked."""
 
 RETRY_SECONDS = 0.05
 """How long a closed-loop client waits after a request that failed without an answer."""
 
 IDLE_SECONDS = 5.0
-"""A connection that has not been used for so long is not used again: servers close idle connections
-(this one after 10 s, if nothing ever came over them), and a request that is sent in that moment is
-lost for no reason that says anything of the service."""
+"""Connections idle for longer are not used again: servers close idle connections (ours after 10 s
+if nothing ever came over them), and a request sent at that moment is lost."""
 
 GRACE_SECONDS = 0.5
-"""How long a stopped run waits for the answers that are still missing."""
+"""How long a stopped run waits for missing answers."""
 
 BUSY_LIMIT = 0.9
-"""Busy for more than this share of the time, the generator is the bottleneck."""
+"""A generator that is busy for more than this share of the time is the bottleneck."""
 
 LAG_LIMIT_SECONDS, LAG_LIMIT_SHARE = 0.002, 0.1
-"""It is also the bottleneck if it is late by more than this at the 99th percentile, and by more
-than this share of the 99th percentile of the latencies: then it measured itself."""
+"""It is also the bottleneck if its 99th percentile of lateness exceeds both this and this share of
+the 99th percentile of the latencies."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to send where and when; the secrets in it are why it is read from standard input."""
+    """The load to send, read from standard input because it holds secrets."""
 
     address: tuple[str, int] | str
     requests: list[bytes]
@@ -72,7 +70,7 @@ class Job:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Job:
-        """The job in `data` (`generator.LoadJob`); `metadata` is of gRPC, and None over HTTP."""
+        """The job that `generator.LoadJob` describes in `data`; `metadata` is None over HTTP."""
         address = data["address"]
         grpc = data["protocol"] == "grpc"
         http = partial(request_bytes, data["method"], data["target"], data["headers"])
@@ -95,10 +93,10 @@ class Job:
 
 
 class Run:
-    """A run: its connections, the requests that wait for one, and what came of each.
+    """A run: its connections, the requests that wait for one, and the outcome of each.
 
     Args:
-        report: gets a record of the progress ten times a second.
+        report: called with the progress ten times a second.
     """
 
     def __init__(self, job: Job, report: Callable[[Mapping[str, Any]], None]) -> None:
@@ -132,7 +130,7 @@ class Run:
     # The course of a run.
 
     async def execute(self) -> tuple[dict[str, Any], list[memoryview]]:
-        """Run to the end; the description of the result, and its arrays as bytes."""
+        """Run to the end; returns the description of the result, and its arrays as bytes."""
         if self._job.metadata is not None:
             from workbench.experiments.load.grpc_sender import GrpcChannels
 
@@ -145,7 +143,7 @@ class Run:
             )
             self._connections.append(connection)
             self._down.append(connection)
-        # Connections are made beforehand: a first request measures the service, not TCP.
+        # Connect beforehand, so that the first requests measure the service and not TCP.
         await asyncio.gather(*(self._connect(self._down.popleft()) for _ in self._connections))
         self._started_at = time.time()
         self._start, self._busy_before = time.monotonic(), _busy_seconds()
@@ -171,7 +169,7 @@ class Run:
         return self._describe()
 
     def stop(self) -> None:
-        """Send nothing any more, and end soon."""
+        """Send no more requests, and end within `GRACE_SECONDS`."""
         if self._sending:
             self._stopped = True
             self._end_sending(self._now())
@@ -183,7 +181,7 @@ class Run:
     def _end_sending(self, at: float) -> None:
         self._sending = False
         self._sent_until = at
-        # What is left to do after this, waiting for answers, says nothing about the limit.
+        # Waiting for the last answers says nothing about the generator's limit.
         self._busy_share = (_busy_seconds() - self._busy_before) / max(self._now(), 1e-9)
         self._end_if_done()
 
@@ -192,7 +190,7 @@ class Run:
             self._ended.set_result(None)
 
     async def _sweep(self) -> None:
-        """Keep the time limits, and report."""
+        """Enforce the time limits, and report the progress."""
         report_at = 0.0
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
@@ -265,6 +263,7 @@ class Run:
             self._waiting.append(request)
 
     def bytes_of(self, request: int) -> bytes:
+        """The encoded request: bodies are sent in turn."""
         requests = self._job.requests
         return requests[request % len(requests)]
 
@@ -273,6 +272,7 @@ class Run:
         connection.send(request)
 
     def answered(self, request: int, status: int, size: int, version: int) -> None:
+        """Record an answer."""
         self._status[request] = status
         self._size[request] = size
         self._version[request] = version
@@ -280,6 +280,7 @@ class Run:
         self._recent.append(self._done[request] - self._intended[request])
 
     def failed(self, request: int, reason: str) -> None:
+        """Record a failure; a closed loop's client continues after a pause."""
         self._failures[reason] += 1
         self._finish(request)
         self._loop.call_later(RETRY_SECONDS, self.client_is_free)
@@ -297,14 +298,15 @@ class Run:
     # Connections.
 
     def idle(self, connection: Connection) -> None:
+        """Use a free connection for the request that waits longest, or keep it for later."""
         if self._waiting:
             self._send(connection, self._waiting.popleft())
         else:
             self._idle[connection] = self._now()
 
     def _close_idle(self, before: float) -> None:
-        """Close connections that have been idle since before then; each is made again when there is
-        a request for it. Channels of gRPC see to that themselves."""
+        """Close connections that have been idle since then; they reconnect when a request needs
+        them. gRPC channels do that themselves."""
         while self._channels is None and self._idle:
             connection, since = next(iter(self._idle.items()))
             if since >= before:
@@ -313,6 +315,7 @@ class Run:
             connection.abandon("")
 
     def lost(self, connection: Connection, request: int | None, reason: str) -> None:
+        """Record the request in flight as failed, and reconnect if one is waiting."""
         self._idle.pop(connection, None)
         if request is not None:
             self.failed(request, reason)
@@ -331,7 +334,7 @@ class Run:
         task.add_done_callback(self._connecting.discard)
 
     async def _connect(self, connection: Connection) -> None:
-        """Connect, and send the request that this is for, if it is for one."""
+        """Connect, and send the request that waits for this connection, if any."""
         try:
             await asyncio.wait_for(connection.connect(), self._job.timeout_s)
         except (OSError, asyncio.TimeoutError) as error:
@@ -371,5 +374,5 @@ def _busy_seconds() -> float:
         with open("/proc/self/schedstat", "rb") as file:
             ran, waited, _ = file.read().split()
         return (int(ran) + int(waited)) / 1e9
-    except OSError:  # not on Linux: what it ran is all that is known
+    except OSError:  # Not on Linux: only its CPU time is known.
         return time.process_time()

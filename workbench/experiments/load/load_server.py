@@ -1,4 +1,4 @@
-"""Loading a server as it is set: one point, measured in one stretch, and kept."""
+"""Loads a server with its current settings: one point, measured in one window, and kept."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def load_server(
     seed: int = 0,
     keep: bool = True,
 ) -> SweepResult:
-    """Load the server for so many seconds; nothing is changed on it.
+    """Load the server for `seconds`, without changing its settings.
 
     Args:
         rate, clients, payload, rows, where, arrivals, seed, keep: as for `sweep`.
@@ -39,8 +39,8 @@ def load_server(
         A result with one point, of kind ``load`` in the store.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, not exactly one of `rate` and `clients`, or numbers of
-            which no load can be made; or what the server refused with.
+        ServingError: INVALID_ARGUMENT, not exactly one of `rate` and `clients`, or values that
+            are not allowed; or the server's refusal.
         LoadError: the load generator failed.
     """
     if (rate is None) == (clients is None):

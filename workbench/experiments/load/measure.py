@@ -1,9 +1,9 @@
-"""Measures one window of load at one setting; the record is the same wherever the load enters."""
+"""Measures one window of load at one setting, from inside the server or over the network."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -21,27 +21,26 @@ from workbench.load.arrivals import Schedule
 Where = Literal["engine", "rest", "grpc"]
 
 CONNECTIONS, TIMEOUT_SECONDS = 256, 10.0
-"""Of a load over the network: requests in flight at most, and how long each may take."""
+"""Limits of a load over the network: requests in flight, and the time for each."""
 _WARM_UP_SHARE, _WARM_UP_SECONDS = 0.1, 0.2
 _BUSY = 0.95
-"""Above this share of a CPU the server's loop, which is also the sender of an engine load, cannot
-do more. A late sender below it has waited for a CPU with the server, not instead of it."""
+"""Above this share of a CPU, the server's loop, which also sends an engine load, is the limit."""
 
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """The measurements of one stretch of load.
+    """The measurements of one window of load.
 
     Attributes:
         seconds: of sending.
-        sent: requests that were to be sent.
-        latency: shape (n,), seconds from the intended time to the answer, of those that were
-            answered, without the warm-up.
-        batch: shape (n,), which batch answered them; -1 where that is not known.
+        sent: requests that were due.
+        latency: shape (n,), seconds from the intended time to the answer, of answered requests
+            after the warm-up.
+        batch: shape (n,), the number of the batch that answered them; -1 where unknown.
         ended: shape (n,), seconds from the start at which they were answered.
         answered: requests answered before the sending ended, warm-up included.
         failures: by reason; ``rejected``: the queue was full.
-        send_delay_p99: seconds by which requests were sent late.
+        send_delay_p99: the 99th percentile of seconds by which requests were sent late.
         limited: whether the load generator was the limit.
         batches: the server's counters over the window, as in its `BatchStatistics`.
     """
@@ -65,10 +64,10 @@ def measure(
     seconds: float,
     where: Where,
 ) -> Window:
-    """Load the server for a while: with a schedule, or so many clients in a closed loop.
+    """Load the server for `seconds`, by a schedule or by a number of clients in a closed loop.
 
     Raises:
-        ServingError, LoadError: the load could not be sent at all.
+        ServingError, LoadError: the load could not be sent.
     """
     before = _counters(server)
     if where == "engine":
@@ -129,26 +128,16 @@ def _network(
 def load_job(
     server: ServerClient, payload: Payload, load: Schedule | int, seconds: float, where: Where
 ) -> LoadJob:
-    """What the load generator's process is to send: over REST, or over gRPC.
+    """The requests of a load over the network.
 
     Raises:
         ServingError: FAILED_PRECONDITION, the server does not offer gRPC.
     """
-    entry = server.control.entry()
-    headers = {}
-    if entry.token is not None:
-        headers["Authorization"] = f"Bearer {entry.token}"
     schedule = Closed(load, seconds) if isinstance(load, int) else load
     if where == "rest":
-        return LoadJob(
-            address=(entry.host, entry.port),
-            target=f"/v1/models/{quote(server.model, safe='')}:predict",
-            bodies=payload.encoded(),
-            schedule=schedule,
-            headers={**headers, "Content-Type": TENSORS},
-            connections=CONNECTIONS,
-            timeout_s=TIMEOUT_SECONDS,
-        )
+        job = rest_job(server, payload.encoded(), TENSORS, schedule, CONNECTIONS)
+        return replace(job, timeout_s=TIMEOUT_SECONDS)
+    entry = server.control.entry()
     if entry.grpc_port is None:
         raise failed_precondition(
             f"{server.name} does not offer gRPC: serve it with a grpc_port, or measure with "
@@ -159,11 +148,34 @@ def load_job(
         target=METHOD,
         bodies=[predict_request(server.model, payload.signature, i) for i in payload.inputs],
         schedule=schedule,
-        headers=headers,
+        headers=_authorization(entry.token),
         connections=CONNECTIONS,
         timeout_s=TIMEOUT_SECONDS,
         protocol="grpc",
     )
+
+
+def rest_job(
+    server: ServerClient,
+    bodies: Sequence[bytes],
+    content_type: str,
+    schedule: Schedule | Closed,
+    connections: int,
+) -> LoadJob:
+    """Predict requests to the server's model over REST, with the server's token."""
+    entry = server.control.entry()
+    return LoadJob(
+        address=(entry.host, entry.port),
+        target=f"/v1/models/{quote(server.model, safe='')}:predict",
+        bodies=bodies,
+        schedule=schedule,
+        headers={**_authorization(entry.token), "Content-Type": content_type},
+        connections=connections,
+    )
+
+
+def _authorization(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
 
 
 def _warm_up(seconds: float) -> float:
@@ -171,7 +183,7 @@ def _warm_up(seconds: float) -> float:
 
 
 def _counters(server: ServerClient) -> dict[str, Any]:
-    """The counters of the version that answers now."""
+    """The counters of the version that serves now."""
     versions = server.describe()["versions"]
     serving = [v for v in versions if v["state"] == "AVAILABLE" and "batches" in v]
     return dict(serving[0]["batches"]) if serving else {}

@@ -30,7 +30,7 @@ class EngineResult:
         batches: columns of shape (b,), one entry a batch, as in the server's `BatchRecord`.
         failures: requests that were not answered, by reason; ``rejected``: the queue was full.
         seconds: of sending.
-        busy_share: the part of them in which the server process used a CPU.
+        busy_share: the share of them in which the server process used a CPU.
     """
 
     intended: NDArray[np.int64] = field(repr=False)
@@ -44,6 +44,7 @@ class EngineResult:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> EngineResult:
+        """The server's answer, with its arrays unpacked."""
         batches = {
             name: np.array(values) if isinstance(values, list) else _unpack(values)
             for name, values in data["batches"].items()
@@ -67,7 +68,7 @@ class Payload:
 
     Attributes:
         inputs: the requests, sent in turn.
-        rows: of each of them.
+        rows: the rows of each request.
     """
 
     inputs: Sequence[Mapping[str, NDArray[Any]]]
@@ -81,7 +82,7 @@ class Payload:
 
 
 MAX_REQUESTS = 64
-"""Of a payload: so many different requests are sent in turn."""
+"""The most different requests in a payload."""
 
 
 def make_payload(
@@ -90,8 +91,8 @@ def make_payload(
     """Requests of `rows` rows each.
 
     Args:
-        x: examples as for `Server.predict`, cut into requests; without, zeros (or empty strings)
-            of the signature's shapes, with 1 where a dimension is not known.
+        x: examples as for `Server.predict`, cut into requests; by default zeros (or empty
+            strings) of the signature's shapes, with 1 for unknown dimensions.
 
     Raises:
         ServingError: INVALID_ARGUMENT, requests cannot be made of `x`; NOT_FOUND, no version of
@@ -102,7 +103,7 @@ def make_payload(
     lengths = {array.shape[0] if array.ndim else 0 for array in arrays.values()}
     if len(lengths) != 1 or (length := lengths.pop()) < rows:
         raise invalid_argument(
-            f"The payload must have at least {rows} rows, as many in each of its inputs"
+            f"Each input of the payload must have the same number of rows, at least {rows}"
         )
     starts = range(0, min(length // rows, MAX_REQUESTS) * rows, rows)
     inputs = [{name: a[at : at + rows] for name, a in arrays.items()} for at in starts]
@@ -116,7 +117,7 @@ def _zeros(signature: Signature, rows: int) -> dict[str, NDArray[Any]]:
     for name, info in signature.inputs.items():
         if info.shape is None or not info.shape:
             raise invalid_argument(
-                f"Input {name!r} has no known shape with a batch dimension: give a payload"
+                f"Input {name!r} has no known shape with a batch dimension: pass a payload"
             )
         shape = (rows, *(1 if size < 0 else size for size in info.shape[1:]))
         if info.dtype == STRING:
@@ -129,10 +130,10 @@ def _zeros(signature: Signature, rows: int) -> dict[str, NDArray[Any]]:
 def run_engine(
     server: ServerClient, payload: Payload, load: Schedule | int, seconds: float
 ) -> EngineResult:
-    """Load the server from inside: a schedule, or so many callers in a closed loop.
+    """Load the server from inside, by a schedule or by a number of callers in a closed loop.
 
     Raises:
-        ServingError: what the server refused with.
+        ServingError: the server's refusal.
     """
     inputs = [base64.b64encode(encode_message({}, dict(i))).decode() for i in payload.inputs]
     body: dict[str, Any] = {

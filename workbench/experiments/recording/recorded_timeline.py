@@ -31,19 +31,20 @@ class Span:
 
 @dataclass(frozen=True)
 class Gap:
-    """No version was available from `start` to `end`; where none came back, `end` is infinite."""
+    """No version was available from `start` to `end`; `end` is infinite where none came back."""
 
     start: float
     end: float
 
     @property
     def seconds(self) -> float:
+        """The gap's length; infinite where no version came back."""
         return self.end - self.start
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What the transition policy decided at a moment, and why."""
+    """A decision of the transition policy, with its reason."""
 
     at: float
     version: int
@@ -53,10 +54,10 @@ class Decision:
 
 @dataclass(frozen=True)
 class Drain:
-    """A version that takes no new requests answers those it has, from `start` to `end`.
+    """From `start` to `end`, a version took no new requests and answered its pending ones.
 
     Attributes:
-        pending: requests that it had at the start; `unanswered`: those left at the end.
+        pending: requests at the start; `unanswered`: those left at the end.
     """
 
     version: int
@@ -68,10 +69,10 @@ class Drain:
 
 @dataclass(frozen=True)
 class Release:
-    """Requests that had been held went on at a moment; the first of them had waited longest.
+    """Held requests were released at `at`.
 
     Attributes:
-        at: when; `since`: when the first was held; `requests`: how many there were.
+        since: when the first of them was held; `requests`: their number.
     """
 
     at: float
@@ -96,9 +97,9 @@ def of_model(events: pd.DataFrame, model: str) -> Iterator[dict[str, Any]]:
     for event in (
         events[events["model"] == model].sort_values("at", kind="stable").to_dict("records")
     ):
-        told = {str(name): value for name, value in event.items()}
-        data = told.get("data")
-        yield {**told, "data": data if isinstance(data, dict) else {}}
+        named = {str(name): value for name, value in event.items()}
+        data = named.get("data")
+        yield {**named, "data": data if isinstance(data, dict) else {}}
 
 
 def public_spans(events: pd.DataFrame, model: str, end: float) -> list[Span]:
@@ -134,8 +135,8 @@ def _harness_changes(events: pd.DataFrame, model: str) -> Iterator[tuple[float, 
 
 
 def spans_between(changes: Iterable[tuple[float, int, str]], end: float, last: str) -> list[Span]:
-    """Spans of changes (when, which version, to which state), oldest first, between 0 and `end`.
-    A version that enters the state `last` has none from then on."""
+    """Spans between 0 and `end`, from changes (time, version, new state), oldest first. A version
+    that enters the state `last` has no span from then on."""
     open_spans: dict[int, Span] = {}
     spans: list[Span] = []
     for at, version, state in changes:
@@ -188,7 +189,7 @@ def gaps(events: pd.DataFrame, model: str) -> list[Gap]:
 
 
 def decisions(events: pd.DataFrame, model: str) -> list[Decision]:
-    """What the policy decided."""
+    """The policy's decisions, oldest first."""
     return [
         Decision(e["at"], int(e["version"]), e["data"].get("act", ""), e["data"].get("why", ""))
         for e in of_model(events, model)
@@ -197,7 +198,7 @@ def decisions(events: pd.DataFrame, model: str) -> list[Decision]:
 
 
 def warm_ups(events: pd.DataFrame, model: str, end: float) -> list[Span]:
-    """When a version ran its warm-up requests."""
+    """When versions ran their warm-up requests."""
     found: dict[int, Span] = {}
     done: list[Span] = []
     for event in of_model(events, model):
@@ -211,7 +212,7 @@ def warm_ups(events: pd.DataFrame, model: str, end: float) -> list[Span]:
 
 
 def drains(events: pd.DataFrame, model: str, end: float) -> list[Drain]:
-    """When versions that were leaving answered their last requests."""
+    """When versions that were being unloaded answered their last requests."""
     begun: dict[int, tuple[float, int]] = {}
     found: list[Drain] = []
     for event in of_model(events, model):
@@ -226,7 +227,7 @@ def drains(events: pd.DataFrame, model: str, end: float) -> list[Drain]:
 
 
 def releases(events: pd.DataFrame, model: str) -> list[Release]:
-    """When requests that had been held went on."""
+    """When held requests were released."""
     return [
         Release(e["at"], e["at"] - float(e["data"].get("seconds", 0.0)), int(e["data"]["requests"]))
         for e in of_model(events, model)

@@ -1,11 +1,11 @@
-"""Records live traffic, memory and states while something is done to a server.
+"""The recording of a server while something is done to it.
 
     with record(server, x, rate=100) as recording:
         server.publish(model)
     recording.plot()
 
-Requests come from the load generator's own process on a schedule made in advance, so a server
-that is away for a moment is seen by every request that was due in that moment.
+The load generator sends requests on a schedule made in advance, so every request that is due while
+the server is away shows it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +26,7 @@ from workbench.client.display.tables import table_of
 from workbench.client.server import ServerClient
 from workbench.core.status import invalid_argument
 from workbench.experiments.load.generator import Closed, LoadJob, LoadResult, run_load
+from workbench.experiments.load.measure import rest_job
 from workbench.experiments.recording import recorded_timeline as timeline
 from workbench.experiments.recording.recorded_timeline import Decision, Drain, Gap, Span
 from workbench.experiments.showing import figures
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     from workbench.experiments.figure import Picture
 
 LEAD_SECONDS = 1.0
-"""Traffic before and after what is recorded, so that both can be compared with it."""
+"""Traffic before and after the block, for comparison."""
 _LIMIT_SECONDS = 600.0
 _START_SECONDS = 20.0
 GAP_SECONDS = 4.0
-"""Requests that wait in a gap so long do not keep others from being sent."""
+"""Requests that wait in a gap of this length do not keep others from being sent."""
 _MOST_CONNECTIONS = 1000
 _TRAVEL_SECONDS = 0.05
-"""A request may be held so long after it was sent, on a busy machine."""
+"""On a busy machine, a request may be held this long after it was sent."""
 _EVENT_COLUMNS = ["seq", "at", "kind", "model", "version", "data", "line"]
 _MEMORY_COLUMNS = ["at", "model", "version", "pid", "pss", "uss", "measured"]
 
@@ -54,13 +54,13 @@ MemoryKind = Literal["uss", "pss"]
 
 @dataclass
 class Recording:
-    """One stretch of time of one model, on one axis: seconds since the first request was due.
+    """One model over time, on one axis: seconds since the first request was due.
 
     Attributes:
-        title: what was done.
+        title: the name of what was done.
         load: every request, with its intended time, latency, status and answering version.
-        events: the server's events in that time, with a column `at` on this axis.
-        memory: samples of the workers' memory in that time, with a column `at`; `measured` is
+        events: the server's events, with a column `at` on this axis.
+        memory: samples of the workers' memory, with a column `at`; `measured` is
             False for the cheap readings between two exact ones.
     """
 
@@ -74,17 +74,19 @@ class Recording:
 
     @property
     def answered(self) -> int:
+        """Requests answered with a status of 2xx."""
         return int(self.load.succeeded.sum())
 
     @property
     def failed(self) -> int:
+        """Requests answered with an error, or not at all."""
         return int((~self.load.succeeded).sum())
 
     @property
     def held(self) -> NDArray[np.bool_]:
-        """Which requests waited on the server for a version, whether or not one came: those that
-        were sent while requests were held, and ended only when the held ones went on; and those
-        sent in a gap without end that had no answer when the recording ended."""
+        """Which requests waited on the server for a version: those sent while requests were held
+        that ended only after the release, and those sent in a gap without end that had no answer
+        when the recording ended."""
         load = self.load
         held = np.zeros(len(load.intended), bool)
         for release in timeline.releases(self.events, self.model):
@@ -101,7 +103,7 @@ class Recording:
     @property
     def held_wait(self) -> NDArray[np.float64]:
         """How long each request waited for a version, in seconds from its intended time; 0 for
-        those that did not have to."""
+        those that did not wait."""
         wait = np.zeros(len(self.load.intended))
         for release in timeline.releases(self.events, self.model):
             mine = self.held & (wait == 0) & (self.load.done >= release.at)
@@ -112,15 +114,15 @@ class Recording:
 
     @property
     def draining(self) -> pd.DataFrame:
-        """Requests that a version still had after it stopped taking new ones: `at`, `version` and
-        `requests`, a row each time the number changes."""
+        """Requests that a version still had after it stopped accepting new ones: `at`, `version`
+        and `requests`, a row each time the number changes."""
         import pandas as pd
 
         rows = []
         for drain in timeline.drains(self.events, self.model, self.end):
             load = self.load
             mine = load.succeeded & (load.version == drain.version) & (load.done > drain.start)
-            # Those that were due before: another life of the same version is not meant.
+            # The same version may have been loaded again later.
             mine &= load.intended < drain.end
             left = int(mine.sum())
             rows.append((drain.start, drain.version, left))
@@ -133,7 +135,7 @@ class Recording:
 
     @property
     def wanted_at(self) -> float:
-        """When another version was wanted: the zero of figures that compare."""
+        """When another version was wanted, which is the zero of comparing figures."""
         return timeline.wanted_at(self.events, self.model)
 
     @property
@@ -143,14 +145,14 @@ class Recording:
 
     @property
     def gap_seconds(self) -> float:
-        """How long no version was available, from the server's own events: 0.0 if one always
-        was, infinite if in the end none was."""
+        """How long no version was available, from the server's own events; infinite if none was
+        available at the end."""
         return sum(gap.seconds for gap in self.gaps)
 
     @property
     def gap_seen_seconds(self) -> float:
-        """The same as callers saw it: from the first failed request to the next answered one;
-        infinite if no more was answered."""
+        """The gap that callers saw: from the first failed request to the next answered one;
+        infinite if no more were answered."""
         failed = np.flatnonzero(~self.load.succeeded)
         if not len(failed):
             return 0.0
@@ -159,27 +161,28 @@ class Recording:
         return float(due[after[0]] - due[failed[0]]) if len(after) else math.inf
 
     def spans(self) -> list[Span]:
-        """Each version's public states as bars: when it was in which."""
+        """Each version's public states over time."""
         return timeline.public_spans(self.events, self.model, self.end)
 
     def harness_spans(self) -> list[Span]:
-        """The same of the harness states, the steps that the manager takes."""
+        """Each version's harness states over time: the steps that the manager takes."""
         return timeline.harness_spans(self.events, self.model, self.end)
 
     def warm_ups(self) -> list[Span]:
-        """When a version ran its warm-up requests."""
+        """When versions ran their warm-up requests."""
         return timeline.warm_ups(self.events, self.model, self.end)
 
     def decisions(self) -> list[Decision]:
-        """What the transition policy decided, when, and why."""
+        """The transition policy's decisions, with times and reasons."""
         return [d for d in timeline.decisions(self.events, self.model) if 0 <= d.at <= self.end]
 
     def drains(self) -> list[Drain]:
-        """When versions that took no more requests answered those that they had."""
+        """When versions that accepted no more requests answered their pending ones."""
         return timeline.drains(self.events, self.model, self.end)
 
     @property
     def end(self) -> float:
+        """When sending ended, in seconds on the axis."""
         return float(self.load.sent_until_s)
 
     # Memory.
@@ -194,7 +197,7 @@ class Recording:
         return total
 
     def peak_bytes(self, kind: MemoryKind = "uss") -> int:
-        """The most that the workers of this model took together, in the samples."""
+        """The largest sum of the memory of this model's workers, in bytes."""
         if self.memory.empty:
             return 0
         return int(self.memory_by_version(kind).sum(axis=1).max())
@@ -203,8 +206,8 @@ class Recording:
         """Memory in bytes of each version's worker (columns) over time in seconds (index).
 
         Args:
-            kind: ``uss``, what belongs to the worker alone, or ``pss``, which adds its share of
-                what it has in common with other processes.
+            kind: ``uss``, the worker's private memory, or ``pss``, which adds its share of memory
+                that it has in common with other processes.
         """
         import pandas as pd
 
@@ -213,11 +216,11 @@ class Recording:
         for span in timeline.resident(self.spans()):
             mine = self.memory[self.memory["version"] == span.version]
             if span.start > 0:
-                # A worker that had this version before is another process.
+                # An earlier worker of this version was another process.
                 mine = mine[mine["at"] >= span.start]
             if mine.empty:
                 continue
-            # Between two samples a worker is as large as it was in the one before.
+            # Between two samples, the earlier one holds.
             at = np.searchsorted(mine["at"].to_numpy(), grid, side="right") - 1
             held = mine[kind].to_numpy(float)[np.maximum(at, 0)]
             inside = (grid >= span.start) & (grid < span.end) & ((at >= 0) | (span.start <= 0))
@@ -225,9 +228,11 @@ class Recording:
             table[span.version] = before + np.where(inside, held, 0.0)
         return table
 
-    # Faces.
+    # Summaries and formats.
 
     def summary(self) -> dict[str, Any]:
+        """The recording in a few numbers, with their units in the names; percentiles are None where
+        no request succeeded."""
         latency = self.load.latency[self.load.succeeded]
         wait = self.held_wait[self.held]
         return {
@@ -246,7 +251,7 @@ class Recording:
 
     @property
     def brief(self) -> str:
-        """What became of requests and service, in a line."""
+        """Failed and held requests, and the time without a version, in one line."""
         gap, held = self.gap_seconds, int(self.held.sum())
         parts = [f"{self.failed:,} failed" if self.failed else "none failed"]
         parts += [f"{held:,} held"] if held else []
@@ -258,13 +263,13 @@ class Recording:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """One row a request, as of `LoadResult.frame`; whether it was held, and for how long."""
+        """One row a request: `LoadResult.frame`, `held`, and `held_wait` in seconds."""
         return self.load.frame.assign(held=self.held, held_wait=self.held_wait)
 
     @property
     def timeline(self) -> pd.DataFrame:
-        """All else on the same axis, by time: public and harness states, decisions, warm-up and
-        draining, each from `at` to `until`."""
+        """Public and harness states, decisions, warm-up and draining, each from `at` to `until`,
+        sorted by time."""
         import pandas as pd
 
         rows: list[tuple[float, float, str, int, str]] = []
@@ -298,7 +303,7 @@ class Recording:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Recording:
-        """What `to_json` gave, to look at and plot again."""
+        """The recording that `to_json` wrote."""
         recording = cls(data["title"], data["model"])
         recording.load = LoadResult.from_json(data["load"])
         recording.events = table_of(data["events"], _EVENT_COLUMNS)
@@ -336,10 +341,10 @@ def record(
     Args:
         x: one example (or batch), as a nested list or array: the `instances` of each request.
         rate: offered load in requests a second, Poisson arrivals from `seed`.
-        load: any arrivals instead of these, for as long as the block runs; not a ramp, which
-            would make before and after differ by itself.
-        gap_seconds: each request that waits keeps its connection; there are enough for as many as
-            are due in so long.
+        load: other arrivals, for as long as the block runs; not a ramp, under which the time before
+            and after would differ anyway.
+        gap_seconds: there are enough connections for all requests that are due in this time, so
+            requests that wait do not block others.
 
     Raises:
         LoadError: the load generator failed.
@@ -351,7 +356,7 @@ def record(
     if load is None:
         load = Schedule("poisson", rate=rate, duration_s=_LIMIT_SECONDS, seed=seed)
     elif load.kind == "ramp":
-        raise invalid_argument("A ramp cannot be recorded: give constant, poisson or bursty load")
+        raise invalid_argument("A ramp cannot be recorded: use a constant, poisson or bursty load")
     # A longer run begins with the arrivals of a shorter one; the block ends it.
     job = predict_job(server, x, replace(load, duration_s=_LIMIT_SECONDS), gap_seconds)
     stop = threading.Event()
@@ -378,10 +383,10 @@ def record(
         sender.join(_START_SECONDS)
     result = outcome[0] if outcome else None
     if not isinstance(result, LoadResult):
-        raise result if result is not None else RuntimeError("the load did not end in time")
+        raise result if result is not None else RuntimeError("The load did not end in time")
     recording.load = result
     start = result.start_monotonic
-    # Versions that served before the recording began: their last state is where they start.
+    # Versions that served before the recording start in their last state.
     import pandas as pd
 
     states = before[(before["kind"] == "state") & (before["model"] == server.model)]
@@ -398,19 +403,9 @@ def record(
 def predict_job(
     server: ServerClient, x: Any, schedule: Schedule | Closed, gap_seconds: float = GAP_SECONDS
 ) -> LoadJob:
-    """Requests over REST that ask the server's model for `x`, with its token; for `gap_seconds`,
-    see `record`."""
-    entry = server.control.entry()
+    """Predict requests for `x` over REST, with the server's token; `gap_seconds` as in `record`."""
     instances = x.tolist() if hasattr(x, "tolist") else x
-    headers = {"Content-Type": "application/json"}
-    if entry.token is not None:
-        headers["Authorization"] = f"Bearer {entry.token}"
+    body = json.dumps({"instances": instances}).encode()
     rate = 0.0 if isinstance(schedule, Closed) else schedule.rate
-    return LoadJob(
-        address=(entry.host, entry.port),
-        target=f"/v1/models/{quote(server.model, safe='')}:predict",
-        bodies=[json.dumps({"instances": instances}).encode()],
-        schedule=schedule,
-        headers=headers,
-        connections=int(min(max(64, gap_seconds * rate), _MOST_CONNECTIONS)),
-    )
+    connections = int(min(max(64, gap_seconds * rate), _MOST_CONNECTIONS))
+    return rest_job(server, [body], "application/json", schedule, connections)

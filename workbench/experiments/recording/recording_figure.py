@@ -1,9 +1,8 @@
 """The figure of a recording: states, memory and requests on one time axis.
 
-Several recordings stand side by side on the same axes, so that lengths and heights can be compared;
-their zero is the moment at which another version was wanted. Colours are those of Okabe and Ito,
-which colour-blind readers can tell apart, and never carry a meaning alone. The size is that of a
-book's page: seven inches wide, with letters of 7 to 9 points.
+Several recordings stand side by side on the same axes; their zero is the moment at which another
+version was wanted. Colours never carry a meaning alone. The figure is as wide as a book's page,
+with letters of 7 to 9 points.
 """
 
 from __future__ import annotations
@@ -13,12 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.experiments.figure import (
-    INK,
-    PAGE_WIDTH,
-    PRINT_STYLE,
-    Picture,
-)
+from workbench.experiments.figure import INK, PAGE_WIDTH, PRINT_STYLE, Picture
 from workbench.experiments.looks import FAILED, STATES, version_colour
 
 if TYPE_CHECKING:
@@ -42,12 +36,11 @@ def draw(
     titles: Sequence[str] | None = None,
     view: tuple[float, float] | None = None,
 ) -> Picture:
-    """Beside one another, two by two from four on: states, memory and latency of each.
+    """States, memory and latency of each recording, side by side; from four on, two in a row.
 
     Args:
-        titles: instead of the recordings' own.
-        view: what part of the time is shown, in seconds from when another version was wanted;
-            without, all that was recorded.
+        titles: by default the recordings' own.
+        view: the time to show, in seconds since another version was wanted; by default all.
     """
     import matplotlib as mpl
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -97,7 +90,7 @@ def draw(
 
 
 def _head(axes: Axes, title: str, recording: Recording) -> None:
-    """The policy, and below it what became of requests and service."""
+    """The policy, and below it the recording in a line."""
     axes.set_title(title, loc="left", fontweight="bold", color=INK, pad=11.5)
     axes.text(
         0, 1.0, recording.brief, transform=axes.transAxes, fontsize=7.5, color=INK,
@@ -170,7 +163,7 @@ def _draw_memory(axes: Axes, recording: Recording, zero: float) -> None:
         alpha=0.75,
         linewidth=0,
     )
-    # Exact readings; what lies between them is estimated from cheap ones.
+    # Dots are exact readings; between them, memory is estimated from cheap ones.
     exact = recording.memory[recording.memory["measured"].astype(bool)]
     total = table.sum(axis=1).to_numpy()
     times = exact["at"].to_numpy(float)
@@ -219,7 +212,7 @@ def _draw_requests(axes: Axes, recording: Recording, zero: float) -> None:
 
 
 def _draw_gaps(axes: Sequence[Axes], recording: Recording, zero: float) -> None:
-    """When nothing served, as a band behind what else happened then."""
+    """A band behind each time in which no version served."""
     for gap in recording.gaps:
         for each in axes:
             each.axvspan(
@@ -234,7 +227,7 @@ def _share(
     labels: tuple[str, str, str],
     columns: int,
 ) -> None:
-    """The same limits for all of a kind; labels only where an axis begins."""
+    """Give all panels of a kind the same limits, and label only the outer ones."""
     for kind, label in zip(rows, labels, strict=True):
         if label != "state":
             limits = [axes.get_ylim() for axes in kind]
@@ -271,7 +264,7 @@ def _legend(
     rows: tuple[list[Axes], list[Axes], list[Axes]],
     versions: Sequence[int],
 ) -> None:
-    """What the looks mean, in the order of the panels."""
+    """The key, in the order of the panels."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 

@@ -1,13 +1,12 @@
-"""Measuring run time against batch size through a running server, in a few seconds.
+"""Measures run time against batch size through a running server, in a few seconds.
 
-With a timeout that never passes, batches are closed when they are full. So with `max_batch_size`
-b, and b callers in a closed loop for each slot, every batch has b rows and all slots are busy;
-with b callers in all, each is alone and follows the last at once; and with requests at a low
-constant rate every batch has b rows and is alone, after a pause in which caches went cold and
-threads fell asleep, as they do under little load. What a batch holds
-its slot for is read from the server's records, and what the event loop spends on each request
-from the CPU time of the server process. Last, requests at a high constant rate show how often
-the machine holds the loop up: it is woken for each of them, and notes when that was late.
+With a timeout that never passes, batches are closed only when they are full. With `max_batch_size`
+b and b callers in a closed loop for each slot, every batch has b rows and all slots are busy. With
+b callers in total, each batch is alone and follows the last at once. At a low constant rate, each
+batch is alone after a pause in which caches went cold and threads fell asleep, as under little
+load. The server's records say how long a batch holds its slot, and the CPU time of the server
+process how much the event loop spends on each request. Last, requests at a high constant rate show
+how often the machine delays the loop: it is woken for each of them, and notes when that was late.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from workbench.client.server import ServerClient
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import failed_precondition
-from workbench.experiments.load.borrowed_settings import apply, kept_settings
+from workbench.experiments.load.borrowed_settings import kept_settings
 from workbench.experiments.load.server_load import EngineResult, Payload, make_payload, run_engine
 from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.hiccups import SHORTEST_MICROS, Hiccups
@@ -33,11 +32,11 @@ from workbench.load.arrivals import Schedule
 LARGEST = 256
 FEWEST_BATCHES = 8
 QUIET, QUIET_LOOP, QUIET_MICROS = 3.0, 8.0, 2000.0
-"""A pause is so many times as long as a batch runs, and as the loop needs for its requests, and at
-least so long."""
+"""A pause is at least this many times the run time of a batch, this many times the loop's time for
+its requests, and this many microseconds."""
 _PROBES_A_SECOND, _PROBED = 5000.0, 16
 _FULL_ONLY = BatchingParameters(batch_timeout_micros=300_000, max_enqueued_batches=100)
-"""Batches are closed when they are full; only the very last one waits for its timeout."""
+"""Batches are closed when they are full; only the last one waits for its timeout."""
 
 
 def calibrate(
@@ -50,25 +49,7 @@ def calibrate(
     keep: bool = True,
     report: Callable[[str], None] | None = None,
 ) -> Calibration:
-    """Measure how long a batch of 1, 2, 4 ... rows holds its slot, alone and beside others.
-
-    Args:
-        payload: examples to ask with, as for `predict`; without, zeros. They should be like the
-            real ones where run time depends on them.
-        rows: of each request.
-        max_batch_size: the largest batch to measure; without, that of the server's parameters,
-            and 256 at most.
-        seconds: of measuring run times in all; half as long again goes to the machine's hiccups.
-        keep: whether it goes into the store (`wb.history()`).
-        report: gets a line about each step.
-
-    The server keeps answering others meanwhile; its batching is changed while this runs and
-    restored at the end, also after an interruption.
-
-    Raises:
-        ServingError: the model cannot be asked like this; FAILED_PRECONDITION, it answers too
-            slowly to be measured in that time.
-    """
+    """Measures how long batches of each size run; see `Server.calibrate`."""
     report = report or (lambda text: None)
     asked = make_payload(server, payload, rows=rows)
     with kept_settings(server) as before:
@@ -80,8 +61,8 @@ def calibrate(
             _measure_size(server, asked, size, slots, each, found, report)
         hiccups = _hiccups(server, asked, sizes, slots, seconds / 2, found)
         report(f"{hiccups.per_second:.1f} hiccups of the machine a second")
-    # What a batch costs the loop is in its slot time; what is left is the cost of its requests.
-    # Small batches are left out, as most of what they cost is the batch's own.
+    # The loop's cost of a batch is in its slot time, so only the cost of its requests is added.
+    # Small batches are left out, because most of their cost is the batch's own.
     costs = [cost for size, cost in found.loop_costs.items() if size >= 8 * rows]
     cost = float(np.median(costs)) if costs else 0.0
     late = np.concatenate([np.zeros(1), *found.wakes])
@@ -101,12 +82,12 @@ def calibrate(
 
 @dataclass
 class _Samples:
-    """What was measured so far, in microseconds.
+    """The measurements so far, in microseconds.
 
     Attributes:
         slot_micros: how long batches held their slots, by batches in flight and rows.
         loop_costs: the loop's own time for a request, by the rows of a batch.
-        wakes: how late the loop was woken.
+        wakes: how late the loop woke up.
     """
 
     slot_micros: dict[tuple[int, int], NDArray[np.int64]] = field(default_factory=dict)
@@ -118,8 +99,7 @@ class _Samples:
 
 
 def _sizes(before: BatchingParameters, rows: int, largest: int) -> list[int]:
-    """The batch sizes to measure. A compiled model runs in its allowed sizes only, to which its
-    batches are padded."""
+    """The batch sizes to measure; a compiled model only runs batches of its allowed sizes."""
     allowed = [s for s in before.allowed_batch_sizes if s <= largest and s % rows == 0]
     return allowed or [s * rows for s in sizes_up_to(max(1, largest // rows))]
 
@@ -134,7 +114,7 @@ def _measure_size(
     report: Callable[[str], None],
 ) -> None:
     """Batches of one size: with all slots busy, alone, and after a pause."""
-    apply(server, replace(_FULL_ONLY, max_batch_size=size, num_batch_threads=slots))
+    server.batching = replace(_FULL_ONLY, max_batch_size=size, num_batch_threads=slots)
     for flight in sorted({1, slots}, reverse=True):
         busy = _measure(server, payload, size, flight, seconds)
         found.slot_micros[flight, size] = busy.batches["slot_micros"][_settled(busy, size, flight)]
@@ -146,7 +126,7 @@ def _measure_size(
     pause = max(QUIET * found.median(slots, size), QUIET_LOOP * handling, QUIET_MICROS) / 1e6
     schedule = Schedule("constant", size / payload.rows / pause, max(seconds, 12 * pause))
     wait = round(max(4e6 * pause, _FULL_ONLY.batch_timeout_micros))
-    apply(server, replace(server.batching or _FULL_ONLY, batch_timeout_micros=wait))
+    server.batching = replace(server.batching or _FULL_ONLY, batch_timeout_micros=wait)
     quiet = _measure(server, payload, size, 1, seconds, schedule)
     found.slot_micros[0, size] = quiet.batches["slot_micros"][_settled(quiet, size, 1)]
     found.wakes.append(_wakes(quiet))
@@ -161,11 +141,11 @@ def _hiccups(
     seconds: float,
     found: _Samples,
 ) -> Hiccups:
-    """How often the machine holds the loop up: at a constant rate of at most half of what the model
-    can do, in batches whose answers do not take the loop long."""
+    """How often the machine delays the loop, measured at a constant rate of at most half of the
+    model's capacity, in batches whose answers take the loop little time."""
     rows = payload.rows
     size = max(s for s in sizes if s <= _PROBED * rows)
-    apply(server, replace(_FULL_ONLY, max_batch_size=size, num_batch_threads=slots))
+    server.batching = replace(_FULL_ONLY, max_batch_size=size, num_batch_threads=slots)
     handling = found.loop_costs[sizes[-1]] * size / rows
     busy_micros = max(found.median(slots, size) / slots, handling)
     most = size / rows / busy_micros * 1e6
@@ -182,8 +162,8 @@ def _measure(
     seconds: float,
     schedule: Schedule | None = None,
 ) -> EngineResult:
-    """A load in which enough batches have `size` rows while `flight` are in flight: so many
-    callers, or the schedule."""
+    """A load with enough batches of `size` rows and `flight` in flight: from callers in a closed
+    loop, or from the schedule."""
     callers = flight * size // payload.rows
     for _ in range(4):
         if schedule is not None:
@@ -195,7 +175,7 @@ def _measure(
             return result
         seconds *= 3
         if schedule is not None and result.failures:
-            # A machine that is busy with something else cannot do what it could a moment ago.
+            # The machine may have become busy with something else.
             schedule = replace(schedule, rate=schedule.rate / 3)
     if result.failures:
         raise failed_precondition(
@@ -204,12 +184,12 @@ def _measure(
         )
     raise failed_precondition(
         f"{server.model} answered only {found} batches of {size} rows in {seconds / 3:.1f} s: "
-        "give calibrate more seconds, or a smaller max_batch_size"
+        "call calibrate with more seconds or a smaller max_batch_size"
     )
 
 
 def _settled(result: EngineResult, size: int, flight: int) -> NDArray[np.intp]:
-    """Which batches have the size and the company that is to be measured, warmed up."""
+    """The batches of this size and this number in flight, after the warm-up."""
     batches = result.batches
     right = (batches["rows"] == size) & (batches["in_flight"] == flight)
     right[: max(1, min(len(right) // 10, 50))] = False
@@ -217,8 +197,8 @@ def _settled(result: EngineResult, size: int, flight: int) -> NDArray[np.intp]:
 
 
 def _wakes(result: EngineResult) -> NDArray[np.int64]:
-    """How late the loop was for requests that found it with nothing to do: one that comes while
-    an earlier one is late as well shares its fate, and is no waking of its own."""
+    """How late a sleeping loop was for requests; one that arrives while an earlier one is still
+    late does not wake the loop again."""
     asleep = result.intended[1:] > result.sent[:-1]
     late: NDArray[np.int64] = (result.sent - result.intended)[1:][asleep]
     return late

@@ -1,4 +1,4 @@
-"""A model's run times as they were measured, to simulate with."""
+"""A model's measured run times, for the simulator."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A model's run times, and the server's settings that they hold for.
+    """A model's run times, and the server's settings they hold for.
 
     Attributes:
         service: the run times.
-        model, version: what was measured; `version` is the one that answered.
+        version: the version that was measured.
         slots: executor slots of the server.
-        rows: of each request.
+        rows: rows of each request.
         number: in the store; None if it was not kept.
     """
 
@@ -39,14 +39,14 @@ class Calibration:
     def simulate(
         self, parameters: BatchingParameters, arrivals: Seconds, seed: int = 0
     ) -> SimulationResult:
-        """What these parameters would do with arrivals at these times, in seconds."""
+        """Predict the effect of these parameters on arrivals at these times (seconds)."""
         slots = parameters.num_batch_threads or self.slots
         return simulate(parameters, arrivals, self.service, slots, rows=self.rows, seed=seed)
 
     @property
     def frame(self) -> pd.DataFrame:
         """Run times in milliseconds, a row for each number of rows and of batches in flight; 0 in
-        flight is one alone, after a pause."""
+        flight means alone after a pause."""
         import pandas as pd
 
         service = self.service
@@ -64,11 +64,13 @@ class Calibration:
         return pd.DataFrame(lines)
 
     def to_json(self) -> dict[str, Any]:
+        """Everything except the number, as plain data."""
         data = {k: v for k, v in self.__dict__.items() if k != "number"}
         return {**data, "service": self.service.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], number: int | None = None) -> Calibration:
+        """The calibration that `to_json` wrote."""
         service = ServiceTime.from_json(data["service"])
         return cls(**{**data, "service": service, "number": number})
 

@@ -1,10 +1,10 @@
 """How often the machine itself delays processes, and for how long.
 
-A virtual machine waits for its host, an interrupt takes a CPU, another program gets its turn:
-for some milliseconds a process that is ready to run does not. No setting of a server changes
-that, and yet it is what a 99th percentile is often made of, so a prediction has to know of it.
-It is measured as in Gil Tene's jHiccup: a thread sleeps for a moment, again and again, and notes
-how late it wakes up. Here that is the server's own event loop (`calibrate`).
+A virtual machine waits for its host, an interrupt takes a CPU, or another program runs: for some
+milliseconds a process that is ready does not run. No setting of a server changes that, but it often
+dominates a 99th percentile, so a prediction must include it. It is measured as in Gil Tene's
+jHiccup: a thread sleeps for a moment, again and again, and notes how late it wakes up. Here that
+thread is the server's own event loop (`calibrate`).
 """
 
 from __future__ import annotations
@@ -26,31 +26,33 @@ _DRAWN_AT_ONCE = 64
 
 @dataclass(frozen=True, eq=False)
 class Hiccups:
-    """Attributes:
-    per_second: how often a process that is ready is held up.
-    micros: shape (h,), for how long, in microseconds.
+    """The machine's hiccups.
+
+    Attributes:
+        per_second: how often a process that is ready is delayed.
+        micros: shape (h,), the delays in microseconds.
     """
 
     per_second: float = 0.0
     micros: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), repr=False)
 
     def timeline(self, random: np.random.Generator) -> Timeline:
-        """When they come, for one process: as often and as long as measured, independently of
-        all others."""
+        """Draws the hiccups of one process, independently of all others."""
         return Timeline(self, random)
 
     def to_json(self) -> dict[str, Any]:
+        """Plain data; delays to a tenth of a microsecond."""
         return {"per_second": self.per_second, "micros": np.round(self.micros, 1).tolist()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Hiccups:
-        """Those in `data`; none where it holds nothing."""
+        """The hiccups that `to_json` wrote; none for an empty dictionary."""
         return cls(data.get("per_second", 0.0), np.array(data.get("micros", []), float))
 
     @classmethod
     def from_late(cls, late_micros: ArrayLike, seconds: float) -> Hiccups:
-        """Hiccups from how late a thread woke up, each time, within `seconds`. Each hiccup is in
-        `late_micros` once; delays below `SHORTEST_MICROS` are not hiccups."""
+        """Hiccups from how late a thread woke up each time within `seconds`; delays up to
+        `SHORTEST_MICROS` are not hiccups."""
         late = np.asarray(late_micros, float)
         late = late[late > SHORTEST_MICROS]
         count = len(late)
@@ -103,10 +105,10 @@ class Timeline:
 
 
 def uninterrupted(micros: ArrayLike) -> NDArray[np.float64]:
-    """The times of those runs that no hiccup fell into.
+    """The times of the runs without a hiccup.
 
-    Runs of one kind take much the same time, so one that took more than twice the usual and a
-    hiccup longer was interrupted.
+    Runs of one kind take similar times, so a run was interrupted if it took longer than twice the
+    median plus a hiccup.
     """
     times = np.asarray(micros, float)
     kept: NDArray[np.float64] = times[times <= 2 * np.median(times) + SHORTEST_MICROS]

@@ -1,12 +1,11 @@
 """How long a batch occupies its executor: the model that a calibration fills in.
 
-A batch of 64 rows takes little longer than one row (which is why batching pays), two batches
-at once slow each other down where they share cores, and one that comes after a pause finds
-caches cold and threads asleep. So the time is kept as a whole distribution for each measured
-number of rows and of batches in flight, and interpolated in between. What the server's one
-event loop spends on each request is kept beside it: that time is spent one request after
-another, whatever the executors do. What the machine did meanwhile that has nothing to do with
-the batch is kept apart (`hiccups`).
+A batch of 64 rows takes little longer than one row (which is why batching pays), two batches at
+once slow each other down where they share cores, and after a pause caches are cold and threads
+asleep. So a whole distribution is kept for each measured number of rows and of batches in flight,
+and interpolated in between. The event loop's time for each request is kept separately, because the
+loop handles requests one after another whatever the executors do. Delays by the machine itself are
+kept apart (`hiccups`).
 """
 
 from __future__ import annotations
@@ -32,14 +31,11 @@ class ServiceTime:
         rows: shape (s,), the measured numbers of rows, increasing from 1.
         micros: shape (c, s, q), the quantiles at levels (i + 1/2) / q of the time, for each
             number of rows and for 1 ... c batches in flight (itself included).
-        rested_micros: shape (s, q), the same for a batch alone that comes after a pause; None: as
-            without one.
-        arrival_micros, answer_micros: what the event loop spends on taking a request in, and
-            on answering it.
-        wake_micros: shape (w,), quantiles of how late the event loop, asleep until then, begins
-            with a request.
-        hiccups: what holds up the event loop and the executors, each for itself, from time to time.
-        where: how requests came in when it was measured: ``engine``, or ``theory``.
+        rested_micros: shape (s, q), the same for a batch alone after a pause; None: as without
+            one.
+        arrival_micros, answer_micros: the event loop's time to accept a request, and to answer it.
+        wake_micros: shape (w,), quantiles of how late a sleeping event loop begins with a request.
+        hiccups: delays of the event loop and of each executor, independently.
     """
 
     rows: NDArray[np.int64]
@@ -48,7 +44,6 @@ class ServiceTime:
     answer_micros: float = 0.0
     wake_micros: NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
     hiccups: Hiccups = field(default_factory=Hiccups)
-    where: str = "theory"
     rested_micros: NDArray[np.float64] | None = None
     _tables: dict[int, list[list[list[int]]]] = field(default_factory=dict, repr=False)
 
@@ -83,14 +78,13 @@ class ServiceTime:
         answer_micros: float = 0.0,
         wake_micros: ArrayLike = (0.0,),
         hiccups: Hiccups | None = None,
-        where: str = "engine",
     ) -> ServiceTime:
-        """From measured times by (batches in flight, rows), in microseconds; 0 in flight stands for
-        one alone after a pause.
+        """From measured times by (batches in flight, rows), in microseconds; 0 in flight means
+        alone after a pause.
 
-        Each number in flight must have been measured for the same numbers of rows; one in
-        flight that was left out takes after the nearest that was not. Where `hiccups` are
-        given, runs into which one fell are left out: they come on top.
+        Each number in flight must have been measured for the same numbers of rows; a number in
+        flight without measurements gets those of the nearest one. With `hiccups`, interrupted runs
+        are left out, because hiccups are added separately.
 
         Raises:
             ValueError: nothing was measured, or not for all pairs.
@@ -98,11 +92,11 @@ class ServiceTime:
         flights = sorted({flight for flight, _ in samples})
         rows = sorted({rows for _, rows in samples})
         if not rows or len(samples) != len(flights) * len(rows):
-            raise ValueError("measure every number of rows for every number of batches in flight")
+            raise ValueError("Measure every number of rows for every number of batches in flight")
         at = (np.arange(LEVELS) + 0.5) / LEVELS
         own = (lambda times: np.asarray(times, float)) if hiccups is None else uninterrupted
         measured = np.array([[np.quantile(own(samples[f, r]), at) for r in rows] for f in flights])
-        # More rows never take less time: what says otherwise is noise of the measurement.
+        # More rows never take less time; measurements that say so are noise.
         measured = never_falling(measured)
         rested = None
         if flights[0] == 0 and len(flights) > 1:
@@ -117,18 +111,17 @@ class ServiceTime:
             answer_micros,
             wake,
             hiccups or Hiccups(),
-            where,
             rested,
         )
 
     @property
     def in_flight(self) -> int:
-        """The most batches in flight that the model tells apart."""
+        """The most batches in flight that the model distinguishes."""
         return len(self.micros)
 
     def quantiles(self, rows: ArrayLike, in_flight: int = 1) -> NDArray[np.float64]:
-        """Shape (n, q): the distribution for each of n numbers of rows; beyond the largest that
-        was measured it goes on along the last slope. 0 in flight: alone, after a pause."""
+        """Shape (n, q): the distribution for each of n numbers of rows, extrapolated linearly
+        beyond the largest measured one. 0 in flight means alone after a pause."""
         wanted = np.atleast_1d(np.asarray(rows, float))
         known = self.micros[max(min(in_flight, self.in_flight), 1) - 1]
         if in_flight == 0 and self.rested_micros is not None:
@@ -143,14 +136,16 @@ class ServiceTime:
         return found
 
     def median(self, rows: int, in_flight: int = 1) -> float:
+        """Microseconds."""
         return float(np.median(self.quantiles(rows, in_flight)))
 
     def mean(self, rows: int, in_flight: int = 1) -> float:
+        """Microseconds."""
         return float(self.quantiles(rows, in_flight).mean())
 
     def capacity(self, rows: int, slots: int, requests: int | None = None) -> float:
-        """Rows a second of `slots` executors that always run batches of `rows` rows, made of so
-        many requests; what the event loop can handle is a limit too."""
+        """Rows a second of `slots` executors that always run batches of `rows` rows, each made of
+        `requests` requests (by default one a row); the event loop is a limit too."""
         executors = slots * rows / self.mean(rows, slots) * 1e6
         loop = self.arrival_micros + self.answer_micros
         return min(executors, rows / (requests or rows) * 1e6 / loop) if loop else executors
@@ -166,6 +161,7 @@ class ServiceTime:
         return self._tables[limit]
 
     def to_json(self) -> dict[str, Any]:
+        """Plain data; times to a tenth of a microsecond."""
         return {
             "rows": self.rows.tolist(),
             "micros": np.round(self.micros, 1).tolist(),
@@ -173,7 +169,6 @@ class ServiceTime:
             "answer_micros": self.answer_micros,
             "wake_micros": np.round(self.wake_micros, 1).tolist(),
             "hiccups": self.hiccups.to_json(),
-            "where": self.where,
             "rested_micros": None
             if self.rested_micros is None
             else np.round(self.rested_micros, 1).tolist(),
@@ -181,10 +176,13 @@ class ServiceTime:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ServiceTime:
+        """The service time that `to_json` wrote, also in earlier versions."""
         values = dict(data)
         rows, micros = values.pop("rows"), values.pop("micros")
+        # Earlier versions kept how requests came in.
+        values.pop("where", None)
         values["wake_micros"] = np.array(values["wake_micros"], float)
-        # Calibrations that were kept before hiccups and pauses were measured have none.
+        # The first versions measured neither hiccups nor pauses.
         values["hiccups"] = Hiccups.from_json(values.get("hiccups", {}))
         rested = values.get("rested_micros")
         values["rested_micros"] = None if rested is None else np.array(rested, float)
@@ -192,13 +190,12 @@ class ServiceTime:
 
 
 def never_falling(times: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The nearest to `times`, in squares, that never falls along axis 1 (isotonic regression): what
-    falls is evened out, in the mean neither up nor down."""
+    """The least-squares fit to `times` that never falls along axis 1 (isotonic regression)."""
     count = times.shape[1]
     sums = np.cumsum(np.insert(times, 0, 0.0, axis=1), axis=1)
 
     def at(place: int) -> Any:
-        # The highest, over all beginnings, of the lowest mean, over all ends, around this place.
+        # The max-min formula: over all beginnings, the highest of the lowest means over all ends.
         return np.max(
             [
                 np.min(
@@ -214,6 +211,6 @@ def never_falling(times: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def sizes_up_to(limit: int) -> Sequence[int]:
-    """1, 2, 4, ... and `limit` itself: the numbers of rows that a calibration measures."""
+    """The numbers of rows that a calibration measures: 1, 2, 4, ... and `limit` itself."""
     powers = [1 << power for power in range(limit.bit_length()) if 1 << power < limit]
     return [*powers, limit]

@@ -1,4 +1,4 @@
-"""Predicts what a batching setting would do, in virtual time.
+"""Predicts the effect of a batching setting, in virtual time.
 
 A list of arrivals drives a `VirtualServer`, in which a batch runs for as long as a `ServiceTime`
 says. A second of traffic takes some milliseconds, fast enough to redraw a curve while a slider is
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CURVE_REQUESTS = 2500
-"""Requests for each point of a curve: enough for a 99th percentile to look at, few enough for
-fifteen points in 150 ms."""
+"""Requests for each point of a curve: enough to estimate a 99th percentile, few enough for fifteen
+points in 150 ms."""
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
 
@@ -35,15 +35,15 @@ _REASONS = tuple(CloseReason)
 
 @dataclass(frozen=True, eq=False)
 class SimulationResult:
-    """What came of every request and every batch. Times are seconds of virtual time.
+    """The outcome of every request and batch. Times are seconds of virtual time.
 
     Attributes:
-        parameters, slots, rows: the setting; `rows` is of each request.
-        arrived, done: shape (n,), of each request; `done` is NaN where it was rejected.
-        batch: shape (n,), the batch that answered it, or -1.
+        parameters, slots, rows: the setting; `rows` are those of each request.
+        arrived, done: shape (n,), times of each request; `done` is NaN where it was rejected.
+        batch: shape (n,), the number of the batch that answered it, or -1.
         started, ended: shape (b,), when each batch got its slot and gave it back.
         sizes, tasks, padding: shape (b,), rows, requests, and rows of padding of each batch.
-        reasons: shape (b,), why it was closed, as an index into `CloseReason`.
+        reasons: shape (b,), the close reason, as an index into `CloseReason`.
     """
 
     parameters: BatchingParameters
@@ -83,15 +83,15 @@ class SimulationResult:
 
     @property
     def reason_counts(self) -> dict[str, int]:
-        """Batches by why they were closed."""
+        """Batches by close reason."""
         counts = np.bincount(self.reasons, minlength=len(_REASONS)).tolist()
         return {r.value: n for r, n in zip(_REASONS, counts, strict=True) if n}
 
     def summary(self) -> dict[str, Any]:
         """The run in a few numbers; rates are per second, times in seconds.
 
-        `achieved_per_s` is of the answers while requests still arrived, so that the time in
-        which the last ones are answered does not lower it.
+        `achieved_per_s` counts answers until the last arrival, so the time in which the last
+        requests are answered does not lower it.
         """
         latency = self.latency
         until = float(self.arrived[-1]) if len(self.arrived) else 0.0
@@ -124,10 +124,8 @@ def simulate(
     rows: int = 1,
     seed: int = 0,
 ) -> SimulationResult:
-    """An open loop: requests of `rows` rows that arrive when `arrivals` (shape (n,), in
-    seconds, increasing) say, whatever becomes of them.
-
-    The same `seed` draws the same run times.
+    """An open loop: requests of `rows` rows arrive at the times `arrivals` (shape (n,), in seconds,
+    increasing). The same `seed` draws the same run times.
 
     Raises:
         ServingError: INVALID_ARGUMENT, the requests are larger than `max_batch_size`.
@@ -146,8 +144,8 @@ def simulate_closed(
     rows: int = 1,
     seed: int = 0,
 ) -> SimulationResult:
-    """A closed loop: each of `callers` sends its next request when the last one was answered;
-    `requests` in all. A caller whose request is rejected is not seen again.
+    """A closed loop: each of `callers` sends its next request when the last one was answered,
+    `requests` in total. A caller whose request is rejected stops.
 
     Raises:
         ServingError: as `simulate`.
@@ -168,10 +166,11 @@ def curve(
 ) -> pd.DataFrame:
     """A row of predictions for each (parameters, requests a second), fast enough to drag.
 
-    All points share their random numbers, so that what differs between them is the setting.
+    All points share their random numbers, so they differ only by the setting.
 
     Args:
-        arrivals: of (rate, count, seed), the arrivals in seconds; Poisson without.
+        arrivals: a function of (rate, count, seed) that returns times in seconds; by default
+            Poisson arrivals.
     """
     import pandas as pd
 
@@ -211,16 +210,6 @@ def _simulated(
     `followers`."""
     server = VirtualServer(parameters, service, slots, rows, seed, times, followers)
     server.run()
-    return _result(server, parameters, slots, rows, service.answer_micros)
-
-
-def _result(
-    server: VirtualServer,
-    parameters: BatchingParameters,
-    slots: int,
-    rows: int,
-    answer_micros: float,
-) -> SimulationResult:
     counts = np.array([len(batch.parts) for batch in server.batches], np.int64)
     sizes = np.array([batch.size for batch in server.batches], np.int64)
     tasks = np.fromiter(
@@ -230,10 +219,10 @@ def _result(
     )
     of_batch = np.repeat(np.arange(len(server.batches)), counts)
     place = np.arange(len(tasks)) - np.repeat(np.cumsum(counts) - counts, counts) + 1
-    finish = np.array(server.ended, float)[of_batch] + answer_micros * place
+    finish = np.array(server.ended, float)[of_batch] + service.answer_micros * place
     done = np.full(len(server.times), -np.inf)
     batch = np.full(len(server.times), -1, np.int64)
-    # The parts of a split request: it is answered with the last of them.
+    # A split request is answered with its last part.
     np.maximum.at(done, tasks, finish)
     np.maximum.at(batch, tasks, of_batch)
     done[batch < 0] = np.nan

@@ -1,8 +1,8 @@
 """One server in virtual time: its event loop, its batch queue and its executors.
 
-The queue and the slots are those of `core.batching`, the very code that the live scheduler drives.
-A turn of the loop (`VirtualServer.step`) goes as on the live server: what has ended is handed out,
-what has arrived is taken in, and free slots look for batches. Times are whole microseconds.
+The queue and the slots are the code of `core.batching` that the live scheduler drives. A turn of
+the loop (`VirtualServer.step`) is that of the live server: it answers finished batches, accepts new
+requests, and gives batches to free slots. Times are whole microseconds.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from workbench.core.status import ServingError
 from workbench.experiments.simulator.service_time import ServiceTime
 
 PAUSE_MICROS = 50
-"""After a longer time with nothing to do with any batch, caches are cold and threads asleep."""
+"""After a longer time without any batch, caches are cold and threads asleep."""
 
 _NEVER = 1 << 62
 
 
 class VirtualServer:
-    """Requests of `rows` rows each, and what becomes of them.
+    """Serves requests of `rows` rows each.
 
     Attributes:
         times: when each request arrives. In a closed loop each answer adds one.
         batches, started, ended: the batches in the order they ran, and when each got its slot and
             gave it back.
-        padded: the rows that a batch of so many rows runs with, by its rows.
+        padded: by a batch's rows, the rows that it runs with.
     """
 
     def __init__(
@@ -44,9 +44,10 @@ class VirtualServer:
         times: list[int],
         followers: int = 0,
     ) -> None:
-        """Args:
-        times: of arrivals, increasing.
-        followers: one more request arrives after each answer, until there were so many.
+        """
+        Args:
+            times: of arrivals, increasing.
+            followers: the number of further requests, one of which arrives after each answer.
         """
         random = np.random.default_rng(seed)
         total = len(times) + followers
@@ -61,7 +62,7 @@ class VirtualServer:
         self._scheduler: SlotScheduler[int] = SlotScheduler(slots)
         self._scheduler.add(self._queue)
 
-        # What takes how long; the order of the draws is part of what a seed stands for.
+        # Durations. The order of the draws must not change: it decides what a seed gives.
         self._micros = service.table(len(self.padded) - 1)
         self._deepest = service.in_flight
         self._draws = random.integers(0, service.micros.shape[2], total + 1).tolist()
@@ -79,7 +80,7 @@ class VirtualServer:
         self._last_end = -PAUSE_MICROS - 1
 
     def run(self) -> None:
-        """Until every request is answered or rejected.
+        """Run until every request is answered or rejected.
 
         Raises:
             ServingError: INVALID_ARGUMENT, the requests are larger than `max_batch_size`.
@@ -88,20 +89,20 @@ class VirtualServer:
             pass
 
     def step(self) -> bool:
-        """One turn of the loop; False where nothing is left to happen."""
+        """One turn of the loop; False when nothing is left to do."""
         running = self._running
         busy = len(running) == self._slots
         turn = self._next_turn(busy)
         if turn == _NEVER:
             return False
         if busy:
-            # No executor could take a batch before this turn: what came by then just waited.
+            # No executor could take a batch before this turn, so earlier requests just waited.
             self._take_in(turn)
         if turn > self._now:
             self._now = turn
         if running and running[0][0] <= turn:
             self._take_in(self._hand_out(turn))
-            # Only now has the loop nothing left to do with what has ended.
+            # The loop has finished with the ended batches only now.
             self._last_end = self._now
         else:
             self._take_in(turn)
@@ -109,8 +110,8 @@ class VirtualServer:
         return True
 
     def _next_turn(self, busy: bool) -> int:
-        """When the loop has something to do next: a batch ends, or, where a slot is free, a request
-        arrives or a batch is due."""
+        """The next time at which a batch ends or, with a free slot, a request arrives or a batch is
+        due."""
         running = self._running
         event = end = running[0][0] if running else _NEVER
         if not busy:
@@ -126,13 +127,13 @@ class VirtualServer:
         if event > turn:
             turn = event
             if event < end:
-                # The loop was asleep; that it wakes up late for an answer is in the run times.
+                # The loop was asleep. Run times already include a late wake-up for an answer.
                 turn += self._wakes[self._woken % len(self._wakes)]
                 self._woken += 1
         return turn if turn < self._loop.calm_until else self._loop.end_of(turn, 0)
 
     def _take_in(self, until: int) -> None:
-        """Queue the requests that arrive until then; each costs the loop some time."""
+        """Queue the requests that arrive until `until`; each costs the loop some time."""
         times, coming, now = self.times, self._coming, self._now
         offer, rows, taking = self._queue.offer, self._rows, self._taking
         while coming < len(times) and times[coming] <= until:
@@ -149,7 +150,7 @@ class VirtualServer:
         self._coming, self._now = coming, now
 
     def _hand_out(self, turn: int) -> int:
-        """Answer what has ended; returns until when requests are taken in after that."""
+        """Answer ended batches; returns until when to queue requests after that."""
         running = self._running
         while running and running[0][0] <= turn:
             _, number, executor = heappop(running)
@@ -157,7 +158,7 @@ class VirtualServer:
             self._scheduler.finished(self._queue)
             self.ended[number] = self._last_end = self._now
             if self._queue.has_closed:
-                # It runs while the answers of this one are handed out.
+                # It runs while this batch's answers are sent.
                 self._start()
             parts = self.batches[number].parts
             self._now += round(self._answering * len(parts))
@@ -168,7 +169,7 @@ class VirtualServer:
         return turn
 
     def _start_due(self) -> None:
-        # Asking for the deadline first is the same, and cheaper than a look that is in vain.
+        # Checking the deadline first is cheaper than a search that finds no batch.
         due = self._queue.next_deadline
         while self._idle and (deadline := due()) is not None and deadline <= self._now:
             self._start()
@@ -199,8 +200,8 @@ class VirtualServer:
 
 
 def _padded(parameters: BatchingParameters, all_rows: int) -> list[int]:
-    """For 0, 1, 2 ... rows how many rows such a batch runs with, up to the largest that there can
-    be: batches of few requests are never longer than those requests."""
+    """The rows that batches of 0, 1, 2 ... rows run with, up to the largest possible batch; all
+    requests together limit it too."""
     most = min(parameters.batch_limit, max(all_rows, 1))
     most = max(most, next_allowed_batch_size(most, parameters.allowed_batch_sizes))
     return [next_allowed_batch_size(r, parameters.allowed_batch_sizes) for r in range(most + 1)]
@@ -214,5 +215,5 @@ def _whole_steps(micros: float, count: int) -> list[int]:
 
 
 def _is_last(part: Any) -> bool:
-    """Whether it ends a request, which is answered with its last part."""
+    """Whether it is the last part of its request, which is answered with it."""
     return bool(part.offset + part.size == part.total)

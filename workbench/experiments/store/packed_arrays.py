@@ -1,8 +1,9 @@
-"""Arrays as plain data, for results that are kept: numbers compressed, all else as a list."""
+"""Results as plain data for JSON: arrays of numbers compressed, infinity as null."""
 
 from __future__ import annotations
 
 import base64
+import json
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 
 def pack(array: np.ndarray) -> dict[str, Any]:
-    """The array as data that JSON can hold; bytes in it are kept as such."""
+    """The array as data for JSON; bytes stay bytes."""
     about = {"dtype": array.dtype.str, "shape": list(array.shape)}
     if array.dtype.hasobject:
         items = [
@@ -24,7 +25,7 @@ def pack(array: np.ndarray) -> dict[str, Any]:
 
 
 def unpack(data: Mapping[str, Any]) -> np.ndarray:
-    """What `pack` was given."""
+    """The array that `pack` was given."""
     shape = tuple(data["shape"])
     if "items" not in data:
         raw = zlib.decompress(base64.b64decode(data["data"]))
@@ -33,3 +34,8 @@ def unpack(data: Mapping[str, Any]) -> np.ndarray:
     for place, item in enumerate(data["items"]):
         array[place] = base64.b64decode(item["bytes"]) if isinstance(item, dict) else item
     return array.reshape(shape)
+
+
+def without_infinity(data: Any) -> Any:
+    """`data` as JSON has it: keys are text, and NaN and infinity are null."""
+    return json.loads(json.dumps(data), parse_constant=lambda _: None)

@@ -1,8 +1,8 @@
-"""Records experiments that are running: their progress, and requests to cancel them.
+"""Records the progress of running experiments, and cancels them on request.
 
 An experiment that will be kept writes its progress into the store, so the dashboard shows it
-wherever it was started. The dashboard may ask to cancel it; the experiment reads that between two
-measurements. A row names its process, so rows of killed processes are recognised.
+wherever it was started. Between two measurements it checks whether the dashboard has asked to
+cancel it. A row names its process, so rows of killed processes are recognised.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from workbench.client.server import ServerClient
 from workbench.experiments.store.progress import Progress
 from workbench.experiments.store.store import Store
 
-_TOLD_SECONDS = 0.25
+_WRITE_SECONDS = 0.25
 
 
 class Cancelled(KeyboardInterrupt):
@@ -28,27 +28,27 @@ class Running(contextlib.AbstractContextManager["Running"]):
 
     Args:
         kind: as in the store.
-        told: whether its progress goes into the store at all.
-        progress: where the same lines are shown.
+        kept: whether to write its progress into the store.
+        progress: shows the same lines.
     """
 
-    def __init__(self, kind: str, server: ServerClient, told: bool, progress: Progress) -> None:
+    def __init__(self, kind: str, server: ServerClient, kept: bool, progress: Progress) -> None:
         self._progress = progress
         self._last = 0.0
         self._store: Store | None = None
-        if told:
-            # If the store cannot be written, fail before measuring.
+        if kept:
+            # Fails before measuring if the store cannot be written.
             self._store = Store()
             self._number = self._store.begin(kind, server.model, server.name)
 
     def tell(self, text: str, share: float | None = None) -> None:
-        """Report progress: in words, and from 0 to 1 where that is known.
+        """Report progress: in words, and from 0 to 1 where known.
 
         Raises:
-            Cancelled: somebody asked to cancel it.
+            Cancelled: the dashboard asked to cancel it.
         """
         self._progress.update(text)
-        if self._store is None or time.monotonic() - self._last < _TOLD_SECONDS:
+        if self._store is None or time.monotonic() - self._last < _WRITE_SECONDS:
             return
         self._last = time.monotonic()
         # A failure to report progress must not end the measurement.

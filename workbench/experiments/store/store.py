@@ -1,7 +1,7 @@
 """Keeps experiments in one SQLite file.
 
-The file lies in Jupyter's data folder. Several notebooks may write into it at once: it is in
-SQLite's write-ahead mode, and a writer waits for its turn.
+The file lies in Jupyter's data folder. Several notebooks may write to it at once: it is in SQLite's
+write-ahead mode, and a writer waits for its turn.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ T = TypeVar("T", bound=Any)
 
 WAIT_SECONDS = 10.0
 _DISK = re.compile("disk|unable to open|readonly")
-"""In SQLite's errors about files, and in none about statements (codes come with Python 3.11)."""
+"""Matches SQLite's errors about files, and none about statements (error codes need Python 3.11)."""
 
 MIGRATIONS = (
     """
@@ -65,8 +65,8 @@ MIGRATIONS = (
     );
     """,
 )
-"""What makes a file of version n one of version n + 1 (`PRAGMA user_version`). Only ever added
-to: files of every earlier version are out there."""
+"""Each migrates a file from one version to the next (`PRAGMA user_version`). Only append to these:
+users have files of every version."""
 
 
 def store_path() -> Path:
@@ -77,22 +77,22 @@ def store_path() -> Path:
 
 
 class Store(contextlib.AbstractContextManager["Store"]):
-    """The experiments in one file, which is made where it is not there.
+    """The experiments in one file, which is created if it does not exist.
 
     Raises:
         ServingError: FAILED_PRECONDITION, a later workbench has written the file; UNAVAILABLE, the
-            disk is full, or does not take the file for another reason.
+            disk is full, or the file cannot be written for another reason.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or store_path()
-        with self._told():
+        with self._file_errors():
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._connection = sqlite3.connect(
                 self.path, timeout=WAIT_SECONDS, isolation_level=None
             )
         try:
-            with self._told():
+            with self._file_errors():
                 self._write_ahead()
                 self._connection.execute("PRAGMA synchronous=NORMAL")
                 self._migrate()
@@ -101,8 +101,8 @@ class Store(contextlib.AbstractContextManager["Store"]):
             raise
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """Turns errors of the file system into a ServingError with the path and the reason."""
+    def _file_errors(self) -> Iterator[None]:
+        """Turn errors of the file system into a ServingError that names the path and the reason."""
         try:
             yield
         except (sqlite3.OperationalError, OSError) as error:
@@ -114,8 +114,8 @@ class Store(contextlib.AbstractContextManager["Store"]):
             ) from error
 
     def _write_ahead(self) -> None:
-        # SQLite waits for other writers everywhere but here: two processes that make the file at
-        # once would not both succeed.
+        # Here SQLite does not wait for other writers: of two processes that create the file at
+        # once, one would fail.
         end = time.monotonic() + WAIT_SECONDS
         while True:
             try:
@@ -131,8 +131,8 @@ class Store(contextlib.AbstractContextManager["Store"]):
         if version == len(MIGRATIONS):
             # Nothing to write, so this works on a full disk too.
             return
-        # The lock is taken before the version is read: of two processes that open an old file
-        # at once, the second finds it migrated.
+        # Lock before reading the version: of two processes that open an old file at once, the
+        # second finds it migrated.
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
@@ -162,10 +162,10 @@ class Store(contextlib.AbstractContextManager["Store"]):
         """Keep an experiment; returns its number.
 
         Raises:
-            ServingError: UNAVAILABLE, the disk is full; nothing of it is kept.
+            ServingError: UNAVAILABLE, the disk is full; nothing is kept.
         """
         packed = zlib.compress(json.dumps(data).encode())
-        with self._told():
+        with self._file_errors():
             cursor = self._connection.execute(
                 "INSERT INTO experiments (kind, model, saved_at, summary, data) "
                 "VALUES (?, ?, ?, ?, ?)",
@@ -188,11 +188,11 @@ class Store(contextlib.AbstractContextManager["Store"]):
         return row[0], json.loads(zlib.decompress(row[1]))
 
     def remove(self, number: int) -> None:
-        """Forget an experiment; nothing happens where there is none of this number."""
+        """Forget an experiment; an unknown number is ignored."""
         self._connection.execute("DELETE FROM experiments WHERE id = ?", (number,))
 
     def begin(self, kind: str, model: str, server: str) -> int:
-        """An experiment of this process is under way; returns its number among those."""
+        """Record that an experiment of this process is running; returns its number."""
         me, now = ProcessId.me(), time.time()
         cursor = self._connection.execute(
             "INSERT INTO running (kind, model, server, pid, process_started, started_at, told_at, "
@@ -203,7 +203,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
         return cursor.lastrowid
 
     def tell(self, running: int, text: str, share: float | None) -> bool:
-        """How far one is, in words and from 0 to 1; returns whether it is to end."""
+        """Record the progress, in words and from 0 to 1; returns whether it is cancelled."""
         self._connection.execute(
             "UPDATE running SET text = ?, share = ?, told_at = ? WHERE id = ?",
             (text, share, time.time(), running),
@@ -211,28 +211,29 @@ class Store(contextlib.AbstractContextManager["Store"]):
         return self.is_cancelled(running)
 
     def is_cancelled(self, running: int) -> bool:
+        """Whether somebody has asked to cancel a running experiment."""
         row = self._connection.execute(
             "SELECT cancelled FROM running WHERE id = ?", (running,)
         ).fetchone()
         return row is not None and bool(row[0])
 
     def end(self, running: int) -> None:
-        """It is over."""
+        """Record that a running experiment has ended."""
         self._connection.execute("DELETE FROM running WHERE id = ?", (running,))
 
     def cancel(self, running: int) -> None:
-        """Have one end at the next place where it can.
+        """Ask a running experiment to end between two measurements.
 
         Raises:
-            ServingError: NOT_FOUND, none of this number is under way.
+            ServingError: NOT_FOUND, none of this number is running.
         """
         known = [each["number"] for each in self.running()]
         if running not in known:
-            raise not_found(f"No experiment numbered {running} is under way")
+            raise not_found(f"No running experiment has the number {running}")
         self._connection.execute("UPDATE running SET cancelled = 1 WHERE id = ?", (running,))
 
     def running(self) -> list[dict[str, Any]]:
-        """The experiments under way, oldest first; what a killed process has left is removed."""
+        """The running experiments, oldest first; those of killed processes are removed."""
         rows = self._connection.execute(
             "SELECT id, kind, model, server, started_at, told_at, text, share, cancelled, pid, "
             "process_started FROM running ORDER BY id"
@@ -270,8 +271,8 @@ class Store(contextlib.AbstractContextManager["Store"]):
 def keep_result(kind: str, model: str, result: T, summary: str) -> T:
     """Keep a result, a dataclass with `to_json` and `number`; returns it with its number.
 
-    Where it cannot be kept (a full disk), the result comes back without a number, and a warning
-    says why.
+    If it cannot be kept (the disk is full), the result is returned without a number, and a warning
+    gives the reason.
     """
     try:
         with Store() as store:
@@ -279,7 +280,7 @@ def keep_result(kind: str, model: str, result: T, summary: str) -> T:
     except ServingError as error:
         warnings.warn(
             f"This result is not kept: {error.message}. It is returned all the same; its "
-            "to_json() is what would have been kept.",
+            "to_json() is the data to save.",
             stacklevel=3,
         )
         return result
@@ -287,7 +288,7 @@ def keep_result(kind: str, model: str, result: T, summary: str) -> T:
 
 
 def history(model: str | None = None) -> pd.DataFrame:
-    """The experiments that were kept, latest first; `load_experiment(number)` gets one back."""
+    """The kept experiments, latest first; `load_experiment(number)` loads one."""
     import pandas as pd
 
     with Store() as store:
@@ -298,25 +299,22 @@ def history(model: str | None = None) -> pd.DataFrame:
 
 
 def load_experiment(number: int) -> Any:
-    """An experiment as it was returned when it was measured, to look at and plot again.
+    """The kept result of an experiment.
 
     Raises:
-        ServingError: NOT_FOUND, there is none of this number; FAILED_PRECONDITION, it is of a kind
-            that only another tool can read.
+        ServingError: NOT_FOUND, there is none of this number; FAILED_PRECONDITION, this workbench
+            does not know its kind.
     """
     with Store() as store:
         kind, data = store.get(number)
     found = _classes().get(kind)
     if found is None:
-        raise failed_precondition(
-            f"Experiment {number} is a {kind}, which cannot be loaded like this"
-        )
+        raise failed_precondition(f"Experiment {number} is a {kind}, which cannot be loaded")
     return found.from_json(data, number)
 
 
 def _classes() -> dict[str, type[Any]]:
-    """The class of each kind of experiment. It has `to_json()`, and `from_json(data, number)`,
-    which gives back what was kept."""
+    """The class of each kind of experiment, with `to_json()` and `from_json(data, number)`."""
     from workbench.experiments.simulator.calibration import Calibration
     from workbench.experiments.sweep.sweep_result import SweepResult
     from workbench.experiments.sweep.tune_result import TuneResult

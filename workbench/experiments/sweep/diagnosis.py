@@ -1,7 +1,7 @@
-"""Finds what is wrong with a batching setting, and says it in a sentence with its cure.
+"""Finds problems of a batching setting, each with its cure.
 
 The evidence is why batches were closed, how large they were and how busy the slots were. It is the
-same for a measured point and a simulated one.
+same for measured and simulated points.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ THRESHOLDS = {"mostly": _MOSTLY, "rejected": _REJECTED}
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is wrong, and what to do about it."""
+    """A problem and its cure, each in words."""
 
     problem: str
     cure: str
@@ -31,7 +31,7 @@ class Diagnosis:
 
 
 def diagnose(point: Point) -> list[Diagnosis]:
-    """What is wrong at this point, the worst first; empty for a good setting."""
+    """The problems at this point, the worst first; empty for a good setting."""
     found = [
         _queue_full(point),
         _never_full(point),

@@ -1,7 +1,7 @@
-"""One setting of batching and load, and what the simulator says of it and of those around it.
+"""Predicts one setting of batching and load, and its neighbours, for the sweep explorer.
 
-This is what stands behind the sliders of the sweep explorer: a setting has four numbers, a curve
-varies one of them, and each of its points has the figures that a measured point has.
+A setting has four numbers, one for each slider. A curve varies one of them, and each of its points
+has the figures of a measured point.
 """
 
 from __future__ import annotations
@@ -20,30 +20,31 @@ from workbench.experiments.simulator.calibrate import LARGEST
 from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.service_time import sizes_up_to
 from workbench.experiments.simulator.simulate import CURVE_REQUESTS, SimulationResult
+from workbench.experiments.store.packed_arrays import without_infinity
 from workbench.experiments.sweep.diagnosis import diagnose
-from workbench.experiments.sweep.point import SATURATED, STABLE, Point, keeps_up, without_infinity
+from workbench.experiments.sweep.point import SATURATED, STABLE, Point, keeps_up
 from workbench.experiments.sweep.tune import resized
 from workbench.load.arrivals import poisson
 from workbench.load.intervals import Interval
 
 AXES = ("batch_timeout_micros", "max_batch_size", "num_batch_threads", "rate")
 CURVE_POINTS = 15
-"""Places of a scale at which a curve is simulated, about; fifteen take 150 ms."""
+"""About how many values of a scale a curve simulates; fifteen take 150 ms."""
 _LONGEST_MICROS, _HIGHEST_RATE, _STEPS_A_DECADE = 100_000, 50_000, 10
 _FEWEST_THREADS = 4
-"""A scale of threads goes at least so far, and to twice the processors."""
+"""A scale of threads goes at least this far, and to twice the processors."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What the four sliders say.
+    """The values of the four sliders.
 
     Attributes:
-        batch_timeout_micros, max_batch_size, num_batch_threads: as `BatchingParameters` has them.
-        rate: requests a second that are offered, Poisson arrivals.
+        batch_timeout_micros, max_batch_size, num_batch_threads: as in `BatchingParameters`.
+        rate: offered requests a second, Poisson arrivals.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, a number that cannot be.
+        ServingError: INVALID_ARGUMENT, a value is not allowed.
     """
 
     batch_timeout_micros: int
@@ -62,7 +63,7 @@ class Setting:
 
     @classmethod
     def of(cls, parameters: BatchingParameters, rate: float) -> Setting:
-        """That of parameters that name their threads."""
+        """The setting of these parameters; one thread where they name none."""
         return cls(
             parameters.batch_timeout_micros,
             parameters.batch_limit,
@@ -72,16 +73,17 @@ class Setting:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Setting:
-        """From what a page says.
+        """The setting that a page sends.
 
         Raises:
-            ServingError: INVALID_ARGUMENT, not the four numbers.
+            ServingError: INVALID_ARGUMENT, it does not have exactly the four numbers.
         """
         if set(data) != set(AXES):
             raise invalid_argument(f"A setting has {', '.join(AXES)}; had {', '.join(data)}")
         return cls(**data)
 
     def to_json(self) -> dict[str, Any]:
+        """The four numbers by name."""
         return asdict(self)
 
     def parameters(self, base: BatchingParameters) -> BatchingParameters:
@@ -100,7 +102,7 @@ class Setting:
 
 
 def scales(now: Setting, rows: int = 1) -> dict[str, list[float]]:
-    """The values that each slider can take: equal ratios, and the value in force now."""
+    """The values of each slider: equal ratios, and the value in force."""
     delays = [0, *_ratios(100, _LONGEST_MICROS)]
     sizes = [size * rows for size in sizes_up_to(max(1, LARGEST // rows))]
     threads = range(1, max(_FEWEST_THREADS, 2 * (os.cpu_count() or 1)) + 1)
@@ -110,14 +112,14 @@ def scales(now: Setting, rows: int = 1) -> dict[str, list[float]]:
 
 
 def _ratios(least: int, most: int) -> list[int]:
-    """From `least` to `most` in steps of equal ratios, each of two digits."""
+    """From `least` to `most` in steps of equal ratios, each with two digits."""
     steps = round(_STEPS_A_DECADE * math.log10(most / least))
     exact = (least * 10 ** (step / _STEPS_A_DECADE) for step in range(steps + 1))
     return [round(float(f"{value:.1e}")) for value in exact]
 
 
 def curve_values(scale: Sequence[float], here: float) -> list[float]:
-    """Some `CURVE_POINTS` values of a scale with its ends, and the one that is chosen."""
+    """About `CURVE_POINTS` values of a scale, including its ends and the chosen one."""
     count = min(CURVE_POINTS, len(scale))
     places = np.linspace(0, len(scale) - 1, count).round().astype(int).tolist()
     return sorted({scale[place] for place in places} | {here})
@@ -133,9 +135,9 @@ def predicted_curve(
     requests: int = CURVE_REQUESTS,
     seed: int = 0,
 ) -> list[Point]:
-    """A point for each value that `axis` is to take, with all else as in `setting`.
+    """A point for each value of `axis`, with everything else as in `setting`.
 
-    All points share their random numbers, so that what differs between them is the setting.
+    All points share their random numbers, so they differ only by the setting.
 
     Raises:
         ServingError: INVALID_ARGUMENT, there is no such axis, or the requests of the calibration
@@ -161,8 +163,8 @@ def predicted_point(
     requests: int = CURVE_REQUESTS,
     seed: int = 0,
 ) -> Point:
-    """What the simulator says of a setting, in the figures of a measured point. It is one number
-    each: both bounds of its intervals are the estimate, and their confidence is 0."""
+    """The simulator's prediction in the figures of a measured point. Both bounds of its intervals
+    are the estimate, with confidence 0."""
     parameters = setting.parameters(base)
     arrivals = poisson(setting.rate, seed=seed, count=requests)
     result: SimulationResult = calibration.simulate(parameters, arrivals, seed)
@@ -201,7 +203,7 @@ def _exactly(value: float) -> Interval:
 
 def point_figures(point: Point) -> dict[str, Any]:
     """A point, measured or predicted, as plain data for a page: rates a second, latencies in
-    microseconds, shares from 0 to 1; bounds that are not known are null."""
+    microseconds, shares from 0 to 1; unknown bounds are null."""
 
     def interval(found: Interval | None, unit: float) -> list[float] | None:
         return (

@@ -1,8 +1,7 @@
-"""One measured point of a sweep: figures with intervals, and a verdict on them."""
+"""One measured point of a sweep: figures with intervals, and a verdict."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.experiments.load.measure import Window, add_counters
+from workbench.experiments.store.packed_arrays import without_infinity
 from workbench.load.histogram import LatencyHistogram
 from workbench.load.intervals import Interval, group_size, quantile_interval
 
@@ -29,23 +29,23 @@ class Point:
     """One setting, measured. Rates are per second, times in seconds.
 
     Attributes:
-        parameters: as `BatchingParameters.to_json` gives them, with the slots.
+        parameters: as from `BatchingParameters.to_json`, with the slots.
         load: ``{"rate": ...}`` of an open loop or ``{"clients": ...}`` of a closed one.
-        rows: of each request.
-        offered: requests a second that were sent; of a closed loop, the rate that resulted.
-        achieved: answered a second, with an interval.
-        latency: ``p50``, ``p90``, ``p99`` to an interval, in which a bound that the samples do
-            not carry is infinite; ``p99.9`` is there only if they carry both.
-        samples: answers that the percentiles are of.
+        rows: rows of each request.
+        offered: requests sent a second; in a closed loop, the resulting rate.
+        achieved: requests answered a second, with an interval.
+        latency: the intervals of ``p50``, ``p90`` and ``p99``; a bound is infinite where there are
+            too few samples for it. ``p99.9`` is included only with both bounds.
+        samples: the answers that the percentiles are computed from.
         seconds: of sending.
-        sizes: batches by rows; `reasons`: batches by why they were closed.
-        queue, run, overhead: where the mean latency of a request went: waiting for its batch to
-            start, running in it, and everything else.
+        sizes: batches by rows; `reasons`: batches by close reason.
+        queue, run, overhead: the parts of a request's mean latency: waiting for its batch to start,
+            running in it, and everything else.
         rejected: share of the requests that found the queue full; `failures`, by reason.
         occupancy: share of the slots' time in which they held a batch.
-        memory_bytes: private memory of the model's worker after the load; None if not known.
-        histogram: the latencies as HdrHistogram's text (see `distribution`); empty in points that
-            were kept before there was one.
+        memory_bytes: private memory of the model's worker after the load; None if unknown.
+        histogram: the latencies as HdrHistogram's text (see `distribution`); empty in points kept
+            by earlier versions.
         verdict: ``stable``, ``saturated``, ``too few samples`` or ``limited by the load
             generator``.
     """
@@ -73,21 +73,23 @@ class Point:
 
     @property
     def distribution(self) -> LatencyHistogram:
-        """All latencies, in microseconds: percentiles at any level, and to be merged with those of
-        other points, which percentiles cannot be."""
+        """All latencies, in microseconds. Unlike percentiles, the histograms of several points can
+        be merged."""
         return LatencyHistogram.from_text(self.histogram) if self.histogram else LatencyHistogram()
 
     @property
     def batching(self) -> BatchingParameters:
+        """The parameters as an object."""
         return BatchingParameters.from_json(self.parameters)
 
     @property
     def slots(self) -> int:
+        """Executor slots (`num_batch_threads`)."""
         return int(self.parameters["num_batch_threads"] or 1)
 
     @property
     def clients(self) -> int | None:
-        """Of a closed loop; None in an open one."""
+        """Clients of a closed loop; None in an open one."""
         return int(self.load["clients"]) if "clients" in self.load else None
 
     @property
@@ -97,11 +99,11 @@ class Point:
         return sum(size * n for size, n in self.sizes.items()) / batches if batches else 0.0
 
     def percentile(self, name: str) -> float:
-        """Seconds, or NaN where the samples do not carry it."""
+        """Seconds; NaN where there are too few samples."""
         return self.latency[name].estimate if name in self.latency else math.nan
 
     def line(self) -> dict[str, Any]:
-        """The point as a row of a table, in units for people."""
+        """The point as a row of a table, with the units in the names."""
         row: dict[str, Any] = {
             "batch_timeout_micros": self.parameters["batch_timeout_micros"],
             "max_batch_size": self.parameters["max_batch_size"],
@@ -137,12 +139,13 @@ class Point:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as plain data; bounds that are infinite as null."""
+        """Everything as plain data; infinite bounds as null."""
         data: dict[str, Any] = without_infinity(asdict(self))
         return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Point:
+        """The point that `to_json` wrote."""
         return cls(
             **{
                 **data,
@@ -153,14 +156,7 @@ class Point:
         )
 
 
-def without_infinity(data: Any) -> Any:
-    """`data` as JSON has it: keys are text, and NaN and infinity are null."""
-    plain: Any = json.loads(json.dumps(data), parse_constant=lambda _: None)
-    return plain
-
-
 def _interval(data: Mapping[str, Any]) -> Interval:
-    # JSON has no infinity: it comes back as null.
     low, high = data["low"], data["high"]
     return Interval(
         -math.inf if low is None else low,
@@ -177,7 +173,7 @@ def summarize(
     windows: Sequence[Window],
     memory_bytes: int | None,
 ) -> Point:
-    """The point that these windows measured."""
+    """Computes the point from its windows."""
     counters = add_counters(list(windows))
     latency = np.concatenate([window.latency for window in windows])
     members, largest = clusters(windows)
@@ -246,7 +242,7 @@ def _verdict(
 ) -> str:
     open_loop = "rate" in load
     if open_loop and not keeps_up(offered, achieved.estimate, rejected):
-        # Where the server cannot keep up, late sending is its doing as well.
+        # A server that cannot keep up also delays the sender.
         return SATURATED if not _generator_behind(windows) else LIMITED
     if any(window.limited for window in windows):
         return LIMITED
@@ -266,12 +262,12 @@ def _generator_behind(windows: Sequence[Window]) -> bool:
 def clusters(windows: Sequence[Window]) -> tuple[NDArray[np.int64], int]:
     """The cluster of each latency, numbered over all windows, and the most in one cluster.
 
-    Requests of one batch share their fate. Where the batch is not known, neighbours in the order
-    of their answers are taken together. And where requests queue, batches share the fate of those
-    before them: then so many in a row are one cluster that clusters hardly do (`group_size`). How
-    many that are, and the most in one cluster, is set by the first window, so that it does not
-    depend on what is looked at later: nearly all of its requests were in batches not larger. The
-    few that are larger count as several.
+    Requests of one batch have dependent latencies. Where batches are unknown, neighbours in the
+    order of answers are grouped. Where requests queue, successive batches are dependent too, so
+    enough of them form one cluster that clusters are nearly independent (`group_size`). That number
+    and the largest cluster come from the first window only, so they do not depend on later looks:
+    nearly all requests were in batches of at most that size. The few larger batches count as
+    several.
     """
     usual = _usual_largest(windows[0])
     batches = [_batches(window, usual) for window in windows]
@@ -302,7 +298,7 @@ def _batches(window: Window, usual: int) -> NDArray[np.int64]:
 
 
 def _usual_largest(window: Window) -> int:
-    """Requests in a batch that is not exceeded by `_USUAL` of the window's requests."""
+    """The largest batch, in requests, after the largest 5 % of requests were left out."""
     counts = window.batches
     sizes = sorted((int(size), n) for size, n in counts.get("sizes", {}).items())
     if not sizes:
@@ -320,8 +316,8 @@ _BLOCKS = 16
 
 
 def _achieved(windows: Sequence[Window]) -> Interval:
-    """Answers a second, with an interval from blocks of time, which holds for one look: answers
-    come in batches, so single ones are not independent."""
+    """Answers a second, with an interval from blocks of time, valid for one look. Answers come in
+    batches, so single ones are not independent."""
     rate = sum(w.answered for w in windows) / sum(w.seconds for w in windows)
     counts: list[float] = []
     for window in windows:

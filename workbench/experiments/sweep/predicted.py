@@ -22,8 +22,8 @@ REQUESTS = 5000
 def predict(
     points: Sequence[Point], calibration: Calibration, arrivals: str, seed: int
 ) -> list[dict[str, float]]:
-    """What the simulator says of each point: `achieved` (requests a second), and `p50`, `p90` and
-    `p99` in seconds (NaN where nothing is answered).
+    """The prediction for each point: `achieved` (requests a second), and `p50`, `p90` and `p99` in
+    seconds (NaN where nothing is answered).
 
     Args:
         arrivals, seed: those of the sweep.
@@ -64,7 +64,7 @@ def _simulated(
         )
     rate = point.load["rate"]
     kind: Any = arrivals
-    # A ramp lasted as long as the point did; the others are as long as is needed.
+    # A ramp must last as long as the point; other arrivals only as long as needed.
     duration = point.seconds if kind == "ramp" else max(REQUESTS / rate, 0.1)
     times = Schedule(kind, rate, duration, seed).arrivals()
     return calibration.simulate(point.batching, times, seed)
@@ -73,8 +73,8 @@ def _simulated(
 def disagreement(
     points: Sequence[Point], predicted: Sequence[dict[str, float]]
 ) -> dict[str, float]:
-    """The median absolute relative error of what was predicted, over the points that are stable;
-    NaN where there are none."""
+    """The median absolute relative error of the prediction over the stable points; NaN without
+    any."""
     stable = [(p, q) for p, q in zip(points, predicted, strict=True) if p.verdict == STABLE]
     found: dict[str, float] = {}
     for name in ("achieved", "p50", "p90", "p99"):

@@ -1,9 +1,8 @@
 """Measures batching settings under load, with intervals and the reasons for each result.
 
-Each point is measured in windows until its 99th percentile is known well enough, by an
-interval that stays valid however often it is looked at, or its time is up. The points are
-measured in random order, so that a machine that warms up or slows down does not favour one
-setting over another.
+Each point is measured in windows until the interval of its 99th percentile is narrow enough, or its
+time is up; the interval stays valid however often it is checked. The points are measured in random
+order, so that a machine that warms up or slows down does not favour one setting.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import numpy as np
 from workbench.client.server import ServerClient
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError, invalid_argument
-from workbench.experiments.load.borrowed_settings import apply, kept_settings
+from workbench.experiments.load.borrowed_settings import kept_settings
 from workbench.experiments.load.generator import LoadError
 from workbench.experiments.load.measure import Where, Window, measure
 from workbench.experiments.load.server_load import Payload, make_payload
@@ -35,10 +34,10 @@ from workbench.load.intervals import quantile_interval
 
 WINDOW_SECONDS = {"engine": 0.5, "rest": 1.0, "grpc": 1.0}
 OVERHEAD_SECONDS = {"engine": 0.15, "rest": 0.7, "grpc": 0.9}
-"""What a window costs beside its load: the setting, the result, and the generator's start."""
+"""Seconds of a window beside its load: the setting, the result, and the generator's start."""
 
 _CONTINUOUS = ("bursty", "ramp")
-"""Arrivals that are not the same at all times, so that a window must be long enough to see it."""
+"""Arrivals that change over time, so a point must be measured in one window."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,8 @@ class _Plan:
 
 @dataclass(frozen=True)
 class _Options:
-    """The options that all points share; see `sweep`. `shape` is the schedule of an open loop,
-    without its rate, duration and seed; `window_seconds` is the length of a window of load."""
+    """The options that all points share, see `Server.sweep`. `shape` is the schedule of an open
+    loop, of which rate, duration and seed are ignored."""
 
     payload: Payload
     where: Where
@@ -63,7 +62,7 @@ class _Options:
     seed: int
 
     def load(self, plan: _Plan, window: int) -> Schedule | int:
-        """The load of a point's window of that number, from 0: arrivals, or so many clients."""
+        """The load of a point's window, counted from 0: arrivals, or a number of clients."""
         if "clients" in plan.load:
             return int(plan.load["clients"])
         return replace(
@@ -104,41 +103,7 @@ def sweep(
     on_point: Callable[[Point], None] | None = None,
     on_window: Callable[[int, float], None] | None = None,
 ) -> SweepResult:
-    """Measure every combination of settings and loads.
-
-    Args:
-        batch_timeout_micros, max_batch_size, num_batch_threads: values to try; without, the one
-            in force.
-        rate: requests a second of an open loop, in which latency counts from the intended time.
-        clients: of a closed loop, each of which waits for its answer; instead of `rate`.
-        payload: examples to ask with, as for `predict`; without, zeros. `rows`: of a request.
-        where: ``engine``: inside the server, batching and model alone; ``rest``, ``grpc``: over
-            the network, from a process of its own.
-        arrivals: ``poisson``, ``constant``, ``bursty`` or ``ramp``; or a `Schedule`, of which all
-            but rate, duration and seed is used. Bursts and ramps need time, so they are not cut
-            into windows: such a point lasts `seconds`, at the end of which a ramp has its rate.
-        precision: a point is certain enough when the interval of its 99th percentile is not wider
-            than this share of it.
-        seconds: of load for a point at most; it may end sooner.
-        seed: of the arrivals and of the order.
-        base: the other parameters; without, those in force.
-        keep: whether the result goes into the store (`wb.history()`).
-        on_point: called with each point when it is measured.
-        on_window: called after each window of load with the number of points that were measured
-            before, and how many seconds of load this one has had. A `KeyboardInterrupt` that
-            either of these raises is an interruption.
-
-    Returns:
-        The points that were measured; after an interruption (also from the dashboard), or when
-        the server fails at a later point, those that were finished by then.
-
-    Afterwards the server has its old parameters and slots.
-
-    Raises:
-        ServingError: INVALID_ARGUMENT, not exactly one of `rate` and `clients`, or values that are
-            not allowed; or what the server refused with at the first point.
-        LoadError: the load generator failed at the first point.
-    """
+    """Measures every combination of settings and loads; see `Server.sweep`."""
     if (rate is None) == (clients is None):
         raise invalid_argument("Give either rate (an open loop) or clients (a closed loop)")
     if where not in WINDOW_SECONDS:
@@ -209,8 +174,8 @@ def _measure_all(
     """Measure one point after another, until an interruption or a failure.
 
     Args:
-        on_load: called with the number of a point, before its first window and after each, and how
-            many seconds of load it has had.
+        on_load: called before a point's first window and after each, with the point's number and
+            its seconds of load so far.
 
     Raises:
         ServingError, LoadError: the first point failed.
@@ -238,9 +203,9 @@ def _measure_point(
     version: int,
     on_load: Callable[[float], None],
 ) -> Point:
-    """Windows of load, until the point is certain enough or its time is up."""
+    """Measure windows until the point is certain enough or its time is up."""
     on_load(0.0)
-    apply(server, plan.parameters)
+    server.batching = plan.parameters
     windows: list[Window] = []
     loaded, each = 0.0, options.window_seconds
     while loaded + each <= options.seconds + 1e-9 and not _certain(windows, options.precision):
@@ -264,7 +229,7 @@ def _shape(arrivals: Kind | Schedule) -> Schedule:
 def predicted_seconds(
     points: int, seconds: float, where: str, window: float | None = None
 ) -> float:
-    """The longest that so many points can take, measured in windows of so many seconds."""
+    """The most seconds that measuring these points can take, in windows of `window` seconds."""
     windows = max(1, round(seconds / (window or WINDOW_SECONDS[where])))
     return points * (seconds + windows * OVERHEAD_SECONDS[where])
 
@@ -289,7 +254,7 @@ def _settings(
     sizes: list[int],
     threads: list[int],
 ) -> Iterator[BatchingParameters]:
-    """Every combination; where there are no values of one kind, that of `base`."""
+    """Every combination of the values; `base` has the value of a kind without any."""
     for timeout, size, thread in product(
         timeouts or [base.batch_timeout_micros],
         sizes or [base.max_batch_size],

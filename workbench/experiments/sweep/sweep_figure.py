@@ -1,4 +1,4 @@
-"""The figure of a sweep: what a batching delay costs in latency and buys in throughput."""
+"""The figure of a sweep: latency against throughput, one line for each setting."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def knee(points: Sequence[Point], percentile: str = "p99") -> Point | None:
-    """Where throughput divided by latency is highest (Kleinrock's *power*): beyond it more load
-    costs more latency than it brings throughput. Only stable points are asked."""
+    """The stable point with the highest throughput divided by latency (Kleinrock's *power*): beyond
+    it, more load costs more latency than it brings throughput."""
     asked = [p for p in points if p.verdict == STABLE and percentile in p.latency]
     return max(asked, key=lambda p: p.achieved.estimate / p.percentile(percentile), default=None)
 
 
 def lines_of(points: tuple[Point, ...]) -> dict[str, list[Point]]:
-    """The points by their setting, in words that tell the settings apart, each by throughput."""
+    """The points of each setting, sorted by load; labels name only what differs."""
     sizes = {p.parameters["max_batch_size"] for p in points}
     slots = {p.slots for p in points}
     lines: dict[str, list[Point]] = {}

@@ -15,6 +15,7 @@ from workbench.core.status import ServingError, failed_precondition
 from workbench.experiments.showing import figures
 from workbench.experiments.sweep.diagnosis import diagnose
 from workbench.experiments.sweep.point import STABLE, Point
+from workbench.formats.config_files import write_batching_parameters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """A point that is within the limits, and why it is the one."""
+    """The recommended point, and the reason in words."""
 
     point: Point
     text: str
 
     @property
     def parameters(self) -> BatchingParameters:
+        """The point's batching parameters."""
         return self.point.batching
 
     def __str__(self) -> str:
@@ -43,14 +45,14 @@ class SweepResult:
     """The points of one sweep.
 
     Attributes:
-        model, version: that were measured.
+        version: the version that was measured.
         where: where the load entered; `arrivals`: its kind, ``closed`` for a closed loop.
         seed: repeats arrivals and order.
         started_at: wall-clock time, seconds since the epoch.
-        seconds: that it took; `predicted_seconds`: the estimate before it began.
+        seconds: the duration; `predicted_seconds`: the estimate beforehand.
         interrupted: whether points are missing.
         points: sorted by setting and load.
-        failure: what ended it early, where it was no interruption.
+        failure: the error that ended it early, if any.
         number: in the store; None if it was not kept.
     """
 
@@ -81,7 +83,7 @@ class SweepResult:
         return "closed loop" if self.arrivals == "closed" else f"open loop, {self.arrivals}"
 
     def diagnoses(self) -> list[str]:
-        """A sentence on each thing that is wrong at some point, with its cure."""
+        """A sentence on each problem of any point, with its cure."""
         found: dict[str, None] = {}
         for point in self.points:
             for diagnosis in diagnose(point):
@@ -92,11 +94,11 @@ class SweepResult:
         self, *, p99_ms: float | None = None, rate: float | None = None
     ) -> Recommendation:
         """The setting with the most throughput whose 99th percentile has its upper bound within
-        `p99_ms`; or, at `rate` requests a second (the nearest that was measured), the setting with
-        the lowest 99th percentile.
+        `p99_ms`; with `rate`, the setting with the lowest 99th percentile at the measured rate
+        nearest to it.
 
         Raises:
-            ServingError: FAILED_PRECONDITION, no stable point does it, naming the nearest.
+            ServingError: FAILED_PRECONDITION, no stable point is within the limit.
         """
         stable = [p for p in self.points if p.verdict == STABLE]
         if rate is not None and stable:
@@ -136,23 +138,23 @@ class SweepResult:
         chosen = point or self.recommend()
         parameters = chosen.parameters if isinstance(chosen, Recommendation) else chosen.batching
         target = Path(path)
-        target.write_text(batching_text_proto(parameters))
+        target.write_text(write_batching_parameters(parameters))
         return target
 
     def plot(self, percentile: str = "p99", predicted: Calibration | None = None) -> Picture:
         """Latency against throughput, one line a setting, with the intervals of both; the knee of
         each line is ringed, and points that are not stable are hollow.
 
-        With a calibration as `predicted` the same points as the simulator sees them are drawn too,
-        dotted, and how far it is off is said.
+        Args:
+            predicted: a calibration: adds the simulator's prediction, dotted, with its error.
         """
         return figures(self, percentile, predicted)
 
     def disagreement(self, calibration: Calibration) -> dict[str, float]:
-        """How far the simulator with this calibration is off: the median absolute relative error of
+        """The simulator's error with this calibration: the median absolute relative error of
         throughput (``achieved``) and of ``p50``, ``p90`` and ``p99``, over the stable points.
 
-        A calibration knows the engine alone: over REST and gRPC the way there and back is an error.
+        A calibration covers only the engine, so over REST and gRPC the transport adds to the error.
 
         Raises:
             ServingError: INVALID_ARGUMENT, the calibration is of requests of another size.
@@ -170,6 +172,7 @@ class SweepResult:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], number: int | None = None) -> SweepResult:
+        """The result that `to_json` wrote."""
         points = tuple(Point.from_json(each) for each in data["points"])
         return cls(**{**data, "points": points, "number": number})
 
@@ -235,28 +238,3 @@ _COLUMNS = (
     ("rejected", lambda p: f"{p.rejected:.1%}"),
     ("verdict", lambda p: p.verdict),
 )  # fmt: skip
-
-
-def batching_text_proto(parameters: BatchingParameters) -> str:
-    """The text form of TensorFlow Serving's `BatchingParameters` message, in which single
-    numbers are wrapped (``max_batch_size { value: 64 }``)."""
-    lines = []
-    for name in (
-        "max_batch_size",
-        "batch_timeout_micros",
-        "max_enqueued_batches",
-        "num_batch_threads",
-    ):
-        value = getattr(parameters, name)
-        if value is not None:
-            lines.append(f"{name} {{ value: {value} }}")
-    lines += [f"allowed_batch_sizes: {size}" for size in parameters.allowed_batch_sizes]
-    if parameters.pad_variable_length_inputs:
-        lines.append("pad_variable_length_inputs: true")
-    if parameters.enable_large_batch_splitting:
-        lines.append("enable_large_batch_splitting { value: true }")
-        if parameters.max_execution_batch_size is not None:
-            lines.append(
-                f"max_execution_batch_size {{ value: {parameters.max_execution_batch_size} }}"
-            )
-    return "\n".join(lines) + "\n"

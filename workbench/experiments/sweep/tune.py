@@ -1,11 +1,9 @@
 """Finds batching parameters: simulates some fifty settings, and measures the best few.
 
-The simulator is quick and nearly right, the server is slow and right. So the simulator ranks
-batch sizes of 1, 2, 4 ... and half a dozen timeouts for the wanted load, and only the best few
-are measured. Nothing is changed on the server unless it is asked for.
-
-The prediction covers the engine alone. Where the load enters over REST or gRPC, transport comes on
-top, and only the measurement includes it.
+The simulator is fast and nearly right, the server is slow and right. So the simulator ranks batch
+sizes of 1, 2, 4 ... with half a dozen timeouts for the wanted load, and only the best few are
+measured. The prediction covers only the engine; over REST and gRPC only the measurement includes
+the transport.
 """
 
 from __future__ import annotations
@@ -35,14 +33,14 @@ from workbench.load.arrivals import poisson
 VERIFIED = 3
 SIMULATED_REQUESTS = 4000
 ROOMY = 0.7
-"""Executors that are busy for less than this share of the time still have room for bursts."""
+"""Executors that are busy for at most this share of the time still have room for bursts."""
 _TIMEOUT_STEPS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.7)
-"""Timeouts that are tried, as shares of the latency that is allowed."""
+"""The timeouts to try, as shares of the allowed latency."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A setting, and what the simulator thinks of it."""
+    """A setting and its simulation; times in seconds, rates a second."""
 
     parameters: BatchingParameters
     p99: float
@@ -67,17 +65,7 @@ def tune(
     keep: bool = True,
     progress: bool = True,
 ) -> TuneResult:
-    """Find parameters with a 99th percentile within `p99_ms` at `rate` requests a second.
-
-    Args:
-        payload, rows, where: as for `sweep`.
-        calibration: of this model on this machine; without, one is made first (some 4 s).
-        verify: so many of the best settings are measured, `seconds` each at most.
-        apply: put the winner in force; otherwise the server is left as it was.
-
-    Raises:
-        ServingError: as `calibrate` and `sweep`.
-    """
+    """Finds parameters that keep a latency at a rate; see `Server.tune`."""
     said = Progress(progress)
     with Running("tune", server, keep, said) as running:
         if calibration is None:
@@ -145,10 +133,8 @@ def tune(
 def candidates(
     base: BatchingParameters, calibration: Calibration, p99_ms: float, rate: float, seed: int
 ) -> list[Candidate]:
-    """What the simulator says of batches of up to 1, 2, 4 ... requests, each with a few timeouts.
-
-    Everything else is as in `base`; see `resized`.
-    """
+    """Simulates batches of up to 1, 2, 4 ... requests, each with a few timeouts; everything else is
+    as in `base` (see `resized`)."""
     largest = int(calibration.service.rows[-1])
     arrivals = poisson(rate, seed=seed, count=SIMULATED_REQUESTS)
     sizes = [size * calibration.rows for size in sizes_up_to(max(1, largest // calibration.rows))]
@@ -178,8 +164,8 @@ def candidates(
 def resized(base: BatchingParameters, rows: int) -> BatchingParameters:
     """`base` with batches of at most `rows` rows.
 
-    Where tasks are split, tasks that were accepted stay accepted. Where batches are padded, they
-    are padded up to the largest.
+    With splitting, requests that were accepted before are still accepted. With padding, batches are
+    padded up to the new largest size.
     """
     splitting = base.enable_large_batch_splitting
     largest = max(rows, base.max_batch_size) if splitting else rows
@@ -193,8 +179,8 @@ def resized(base: BatchingParameters, rows: int) -> BatchingParameters:
 
 
 def rank(found: list[Candidate], p99_ms: float) -> list[Candidate]:
-    """The best first: those that keep within the latency, reject nothing and leave executors time
-    for bursts, by latency; then the others that keep within it, by occupancy; then the rest."""
+    """The best first: those within the latency that reject nothing and leave the executors time for
+    bursts, by latency; then the others within the latency, by occupancy; then the rest."""
 
     def key(candidate: Candidate) -> tuple[int, float]:
         if candidate.rejected or candidate.p99 > 0.9 * p99_ms / 1e3:
@@ -207,8 +193,8 @@ def rank(found: list[Candidate], p99_ms: float) -> list[Candidate]:
 
 
 def best_of_each_timeout(ranked: list[Candidate]) -> list[Candidate]:
-    """The same, with only the best of those that share a timeout: where the simulator is wrong, it
-    is wrong about all of them."""
+    """Only the best candidate of each timeout: the simulator's errors are similar for candidates
+    with the same timeout."""
     first: dict[int, Candidate] = {}
     for candidate in ranked:
         first.setdefault(candidate.parameters.batch_timeout_micros, candidate)
@@ -223,7 +209,7 @@ def _cost(point: Point, p99_ms: float) -> tuple[bool, float]:
 
 
 def explain(point: Point, calibration: Calibration, p99_ms: float) -> str:
-    """What keeps the 99th percentile at this point from being lower."""
+    """The reason, in words, why the 99th percentile at this point is not lower."""
     single = calibration.service.median(point.rows) / 1e3
     if single > p99_ms:
         return (

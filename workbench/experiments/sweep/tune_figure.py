@@ -1,4 +1,4 @@
-"""The figure of tuning: the settings that were measured, against the limit."""
+"""The figure of tuning: the measured settings against the limit."""
 
 from __future__ import annotations
 

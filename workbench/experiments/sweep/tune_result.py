@@ -1,4 +1,4 @@
-"""What tuning found: the parameters, and the measurements of the best few settings."""
+"""The result of tuning: the parameters, and the measurements of the best few settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.experiments.showing import figures
-from workbench.experiments.sweep.point import Point, without_infinity
+from workbench.experiments.store.packed_arrays import without_infinity
+from workbench.experiments.sweep.point import Point
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,15 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TuneResult:
-    """What to set, and why.
+    """The best setting, and the reason.
 
     Attributes:
-        parameters: the best that was found.
-        meets: whether it was measured to keep within the wanted latency, surely.
-        p99_ms, rate: what was wanted.
-        measured: the settings that were verified, best first, as sweep points.
-        predicted_ms: for each of them, the 99th percentile that was predicted, of the engine alone.
-        limit: in words, what keeps it from being faster.
+        parameters: the best ones found.
+        meets: whether the upper bound of its measured 99th percentile is within `p99_ms`.
+        p99_ms, rate: the wanted latency and load.
+        measured: the verified settings, best first, as sweep points.
+        predicted_ms: the predicted 99th percentile of each, of the engine alone.
+        limit: the reason, in words, why it is not faster.
         applied: whether the server now has the parameters.
         where: where the load of the measurements entered.
         number: in the store; None if it was not kept.
@@ -47,7 +48,7 @@ class TuneResult:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """One row for each setting that was verified."""
+        """One row for each verified setting."""
         import pandas as pd
 
         frame = pd.DataFrame([point.line() for point in self.measured])
@@ -68,12 +69,12 @@ class TuneResult:
         )
 
     def plot(self) -> Picture:
-        """The 99th percentile of each setting that was verified, measured with its interval and
-        predicted, and the limit."""
+        """The 99th percentile of each verified setting, measured with its interval and predicted,
+        and the limit."""
         return figures(self)
 
     def _repr_html_(self) -> str:
-        """The sentence and the settings that were verified, readable without kernel or script."""
+        """The sentence and the verified settings, without scripts."""
         rows = "".join(
             f"<tr><td>{html.escape(short_setting(point))}</td>"
             f"<td>{point.percentile('p99') * 1e3:.3g}</td>"
@@ -87,7 +88,7 @@ class TuneResult:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as plain data; what is infinite as null."""
+        """Everything as plain data; infinite numbers as null."""
         data = {k: v for k, v in self.__dict__.items() if k != "number"}
         return {
             **data,
@@ -98,6 +99,7 @@ class TuneResult:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], number: int | None = None) -> TuneResult:
+        """The result that `to_json` wrote."""
         return cls(
             **{
                 **data,
@@ -112,4 +114,5 @@ class TuneResult:
 
 
 def short_setting(point: Point) -> str:
+    """Delay and batch size, such as ``2 ms, 64``."""
     return f"{point.parameters['batch_timeout_micros'] / 1e3:g} ms, {point.batching.batch_limit}"

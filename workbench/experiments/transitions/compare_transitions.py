@@ -1,8 +1,8 @@
-"""The same change of version under different transition policies, with the same traffic.
+"""Measures the same change of version under different transition policies, with the same traffic.
 
-Each run loads a server with the same seeded arrivals, brings the new version in under one of the
-policies, and takes it back; policies take turns in a drawn order, so that a slow minute of the
-machine harms no one of them alone. In the end the server is as it was.
+Each run loads a server with the same seeded arrivals, brings the new version in under one policy,
+and takes it back. Policies take turns in random order, so a slow minute of the machine does not
+affect only one of them. At the end the server is restored.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ POLICIES = ("smooth", "unload_first", "unload_first+hold", "staged")
 PRECISION = 0.1
 MOST_REPEATS = 20
 _DISKS = ("warm", "cold")
-# Fewer give no interval that holds at every look.
+# With fewer, no interval holds at every look.
 _LEAST_REPEATS = 5
 _SETTLE_SECONDS = 0.3
 _WARM_UP_CLIENTS = 4
@@ -58,30 +58,7 @@ def compare_transitions(
     keep: bool = True,
     progress: bool = True,
 ) -> TransitionComparison:
-    """Bring a new version in under each policy, again and again, and take it back each time.
-
-    With a warm disk the new version's files are brought into the page cache before each change,
-    with a cold one they are sent back to the disk. Interrupting keeps what has been measured, and
-    puts the server back.
-
-    Args:
-        new: the next version: a Keras model, a `tf.Module`, or the path of a SavedModel.
-        x: one example (or batch): what each request asks.
-        policies: by their names, see `Server.transition`.
-        rate: offered load, requests a second; Poisson arrivals, the same in each run.
-        load: other arrivals instead of these, such as ``Schedule("constant", 500, 1)``, which go
-            on for as long as a change takes; not a ramp.
-        repeats: runs of each policy. Without, each is repeated until its median gap is known to
-            `precision` (0.1 is 10 %) either way, `most_repeats` times at most.
-        disk: ``"warm"``, ``"cold"`` or both.
-        seed: of the arrivals and of the order of runs.
-        lead_seconds: of traffic before and after each change.
-        keep: whether the result goes into the store (`wb.history()`).
-
-    Raises:
-        ServingError: INVALID_ARGUMENT, this is no comparison; FAILED_PRECONDITION, the model has
-            no version that serves; or why the new version does not load.
-    """
+    """Measures the same change of version under each policy; see `Server.compare_transitions`."""
     if (repeats is not None and repeats < 1) or not rate > 0 or most_repeats < 1:
         raise invalid_argument(
             f"repeats, most_repeats and rate must be positive; were {repeats}, {most_repeats} and "
@@ -92,16 +69,16 @@ def compare_transitions(
     names, disks = _policy_names(policies), _disks(disk)
     old = server.versions.available
     if not old:
-        raise failed_precondition(f"No version of {server.model} serves: publish one first")
+        raise failed_precondition(f"No version of {server.model} is available: publish one first")
     arrivals = load or Schedule("poisson", rate=rate, duration_s=1.0, seed=seed)
     if arrivals.kind == "ramp":
-        raise invalid_argument("A ramp makes before and after differ by itself: give other load")
+        raise invalid_argument("A ramp cannot be compared: use a constant, poisson or bursty load")
     conditions = [(name, each) for each in disks for name in names]
     plan = _Plan(conditions, repeats, precision, most_repeats, seed)
     shown = Progress(progress)
     runs: list[Run] = []
     interrupted = False
-    # Only smooth needs both at a time: where it is not asked for, there may be no room for both.
+    # Only smooth needs memory for both versions.
     back = "smooth" if set(names) == {"smooth"} else "unload_first"
     with (
         Running("transitions", server, keep, shown) as running,
@@ -141,7 +118,7 @@ def compare_transitions(
 def _policy_names(policies: Sequence[str]) -> list[str]:
     names = [policy_name(name) for name in policies]
     if not names or len(set(names)) < len(names):
-        raise invalid_argument(f"Name each policy once; had {', '.join(policies) or 'none'}")
+        raise invalid_argument(f"Name each policy once; were {', '.join(policies) or 'none'}")
     return names
 
 
@@ -154,8 +131,8 @@ def _disks(disk: Disk | Sequence[Disk]) -> tuple[Disk, ...]:
 
 @dataclass
 class _Plan:
-    """Which policy comes next, on which disk: in turns, in an order drawn by chance, until each
-    is certain or has had its share."""
+    """The order of runs: policies and disks take turns in random order, until each is certain or
+    has had its most runs."""
 
     conditions: list[tuple[str, Disk]]
     repeats: int | None
@@ -165,13 +142,13 @@ class _Plan:
 
     @property
     def limits(self) -> tuple[int, int]:
-        """The least and the most runs that there may be in all."""
+        """The least and the most runs in total."""
         least = self.repeats or min(_LEAST_REPEATS, self.most_repeats)
         most = self.repeats or self.most_repeats
         return least * len(self.conditions), most * len(self.conditions)
 
     def turns(self, runs: Sequence[Run]) -> Iterator[tuple[str, Disk]]:
-        """The conditions, one after another; `runs` is looked at as it grows."""
+        """The conditions in their order; `runs` is read as it grows."""
         random = np.random.default_rng(self.seed)
         for turn in range(self.repeats or self.most_repeats):
             for place in random.permutation(len(self.conditions)):
@@ -185,8 +162,8 @@ class _Plan:
 
 @contextlib.contextmanager
 def _on_trial(server: ServerClient, new: Any, old: int, back: str) -> Iterator[tuple[int, float]]:
-    """Have the new version's files ready, not served, and tell how long bringing it in and taking
-    it back took; in the end they are gone, and the old version serves as before."""
+    """Prepare the new version's files without serving it; yields its number and the seconds that
+    loading it and rolling back took. Afterwards its files are gone and the old version serves."""
     transition = server.transition
     base = server.base_path
     there = set(version_folders(base))
@@ -200,7 +177,7 @@ def _on_trial(server: ServerClient, new: Any, old: int, back: str) -> Iterator[t
     finally:
         server.transition = back
         if version is None:
-            # It did not load: its folder must not be tried again and again.
+            # It did not load: remove its folder, so the server does not retry it.
             for failed in set(version_folders(base)) - there:
                 _remove(version_folders(base)[failed])
         else:
@@ -233,8 +210,7 @@ def _run(
 ) -> Run:
     old, new = versions
     server.transition = policy
-    # The old version was loaded a moment ago; its slow first runs, with each number of requests
-    # in a batch, are not what is asked about.
+    # The old version was just loaded: warm it up, so its slow first runs are not measured.
     run_load(predict_job(server, x, Closed(_WARM_UP_CLIENTS, _WARM_UP_SECONDS)))
     files = version_folders(server.base_path / ASIDE)[new]
     (evict if disk == "cold" else bring_in)(files)

@@ -1,8 +1,7 @@
-"""Which part of a folder's files lies in memory, and how to send it back to the disk.
+"""Measures, fills and drops the page cache of a folder's files.
 
-A version that was just written, or loaded before, is read from the page cache; after a reboot, or
-on a machine that is short of memory, it comes from the disk. Only the pages of the files that are
-asked about are let go: the rest of the machine keeps its cache.
+A version that was just written or loaded is read from the page cache; after a reboot, or when
+memory is short, it is read from the disk. Only these files' pages are dropped.
 """
 
 from __future__ import annotations
@@ -18,10 +17,9 @@ _PIECE_BYTES = 2**20
 
 
 def evict(folder: str | os.PathLike[str]) -> None:
-    """Write what is new in the folder's files to the disk, and let their pages go.
+    """Write the folder's files to the disk, and drop their pages from the page cache.
 
-    The kernel takes this as advice: pages that a process has mapped stay. `cached_share` tells
-    what came of it.
+    The kernel takes this as advice: pages that a process has mapped stay (see `cached_share`).
 
     Raises:
         OSError: a file cannot be read.
@@ -29,7 +27,7 @@ def evict(folder: str | os.PathLike[str]) -> None:
     for path in _files(folder):
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            # Pages that are not on the disk yet cannot be let go.
+            # Pages that are not on the disk yet cannot be dropped.
             os.fsync(descriptor)
             if hasattr(os, "posix_fadvise"):
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -38,7 +36,7 @@ def evict(folder: str | os.PathLike[str]) -> None:
 
 
 def bring_in(folder: str | os.PathLike[str]) -> None:
-    """Read the folder's files, so that they are in the page cache as far as there is room.
+    """Read the folder's files into the page cache, as far as there is room.
 
     Raises:
         OSError: a file cannot be read.
@@ -50,8 +48,8 @@ def bring_in(folder: str | os.PathLike[str]) -> None:
 
 
 def cached_share(folder: str | os.PathLike[str]) -> float | None:
-    """The share of the bytes of the folder's files that is in the page cache, from 0 to 1; None
-    where this is unknown. Looking changes nothing: no page is touched.
+    """The share of the folder's file bytes in the page cache, from 0 to 1; None if unknown. No page
+    is touched.
 
     Raises:
         OSError: a file cannot be read.
@@ -67,12 +65,12 @@ def cached_share(folder: str | os.PathLike[str]) -> float | None:
 
 
 def _files(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    # A version's folder may be a link to where the files are.
+    # A version's folder may be a link.
     return (path for path in sorted(Path(folder).resolve().rglob("*")) if path.is_file())
 
 
 def _resident_pages(path: Path) -> tuple[int, int] | None:
-    """How many of a file's pages are in memory, and how many there are (`mincore`)."""
+    """A file's pages in memory, and all of its pages (`mincore`)."""
     if not sys.platform.startswith("linux"):
         return None
     size = path.stat().st_size
@@ -80,7 +78,7 @@ def _resident_pages(path: Path) -> tuple[int, int] | None:
         return 0, 0
     pages = -(-size // mmap.PAGESIZE)
     states = (ctypes.c_ubyte * pages)()
-    # A private mapping that is never written to: only so does ctypes give its address.
+    # ctypes gives the address only of a writable mapping; this private one is never written to.
     with open(path, "rb") as file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY) as view:
         start = ctypes.c_char.from_buffer(view)
         failed = ctypes.CDLL(None).mincore(

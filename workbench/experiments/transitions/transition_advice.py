@@ -1,4 +1,4 @@
-"""Says in words which transition policy to choose, from what was measured."""
+"""Advises in words which transition policy to choose, from the measurements."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from workbench.load.intervals import Interval
 
 Measured = Mapping[str, Mapping[str, Interval]]
 
-# Differences in a worker's memory below this are noise: pages come and go.
+# Smaller differences in a worker's memory are noise.
 _MEMORY_NOISE_MB = 4.0
 _BESIDE = [name for name, each in TRANSITIONS.items() if not each.makes_way]
 
@@ -61,7 +61,7 @@ def _memory(measured: Measured) -> str:
 
 
 def _alone(policy: str, measured: Measured, rate: float) -> str:
-    """What happened under a policy, as a clause."""
+    """The measurements of a policy, as a clause."""
     found = measured[policy]
     gap, failed = found[GAP].estimate, found["failed requests"]
     if policy in _BESIDE:

@@ -1,4 +1,4 @@
-"""What a comparison of transitions found: a table with intervals, advice, and the figure."""
+"""The result of comparing transitions: a table with intervals, advice, and a figure."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 def is_certain(runs: Sequence[Run], precision: float) -> bool:
-    """Whether the median gap (or, where there is none, the time until the new version serves) is
-    known to `precision` (0.1 is 10 %) either way. May be asked after each run: the interval is of
-    those that hold at every look (`load.intervals.quantile_interval`)."""
+    """Whether the median gap (without gaps, the time until the new version serves) is known within
+    `precision` (0.1 is 10 %). May be checked after each run: the interval holds at every look
+    (`load.intervals.quantile_interval`)."""
     if not runs:
         return False
     gaps = [run.figures[GAP] for run in runs]
@@ -40,14 +40,14 @@ def is_certain(runs: Sequence[Run], precision: float) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class TransitionComparison:
-    """Policies on the same traffic.
+    """Policies compared on the same traffic.
 
     Attributes:
-        versions: the one before and the one after.
-        load: the arrivals, the same in each run; `rate`: the mean number a second.
-        policies: those asked for; `runs`: what was measured, in order.
-        disks: where the new version's files were read from; tables stand apart.
-        precision: to which the gaps were to be known; None where the number of runs was given.
+        versions: the old and the new version.
+        load: the arrivals, the same in each run.
+        policies: those to compare; `runs`: the measured changes, in order.
+        disks: ``warm``, ``cold`` or both, each with its own table.
+        precision: the wanted precision of the gaps; None where the number of runs was given.
         number: in the store; None if it was not kept.
     """
 
@@ -63,6 +63,7 @@ class TransitionComparison:
 
     @property
     def rate(self) -> float:
+        """The mean number of requests a second."""
         return self.load.rate
 
     def of(self, policy: str) -> list[Run]:
@@ -70,20 +71,21 @@ class TransitionComparison:
         return [run for run in self.runs if run.policy == policy]
 
     def on(self, disk: Disk) -> TransitionComparison:
-        """The same with the runs of one kind only: ``warm`` or ``cold``.
+        """The comparison with the runs of one disk only.
 
         Raises:
-            ValueError: it was not measured like that.
+            ValueError: this disk was not measured.
         """
         if disk not in self.disks:
-            raise ValueError(f"Measured with the disk {', '.join(self.disks)}; not {disk}")
+            raise ValueError(
+                f"disk must be one of those measured, {', '.join(self.disks)}; was {disk}"
+            )
         runs = tuple(run for run in self.runs if run.disk == disk)
         return replace(self, runs=runs, disks=(disk,))
 
     @cached_property
     def measured(self) -> dict[str, dict[str, Interval]]:
-        """For each policy and measure the median over the runs, and the interval that holds the
-        true median with the confidence that it names."""
+        """For each policy and measure, the median over the runs with its interval."""
         table: dict[str, dict[str, Interval]] = {}
         for policy in self.policies:
             runs = self.of(policy)
@@ -97,8 +99,7 @@ class TransitionComparison:
 
     @property
     def verdicts(self) -> dict[str, str]:
-        """For each policy whether its runs sufficed: ``certain``, or ``not certain after n
-        runs``."""
+        """For each policy: ``certain``, or ``not certain after n runs``."""
         found = {}
         for policy in self.measured:
             runs = self.of(policy)
@@ -108,8 +109,8 @@ class TransitionComparison:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """One row a measure; for each policy its median over the runs and the interval of that.
-        Where warm and cold disk were measured, they are the columns' first level."""
+        """One row a measure; for each policy, its median over the runs with the interval. With two
+        disks, the disk is the columns' first level."""
         import pandas as pd
 
         if len(self.disks) > 1:
@@ -135,11 +136,11 @@ class TransitionComparison:
         return advise(self.measured, self.rate)
 
     def has(self, disk: Disk) -> bool:
-        """Whether there is a run with this disk."""
+        """Whether any run used this disk."""
         return any(run.disk == disk for run in self.runs)
 
     def typical(self) -> list[Run]:
-        """For each policy (and disk) the run with the median gap, or the median time to serve."""
+        """For each policy and disk, the run with the median gap (without gaps, time to serve)."""
         shown = []
         for disk in self.disks:
             for policy in self.policies:
@@ -150,26 +151,26 @@ class TransitionComparison:
         return shown
 
     def plot(self) -> Picture:
-        """For each policy its typical run on the same axes; 0 is when the version was wanted."""
+        """The typical run of each policy on the same axes; 0 is when the version was wanted."""
         return figures(self)
 
     def titles(self) -> list[str]:
-        """What the typical runs are called."""
+        """The names of the typical runs."""
         return [
             run.policy if len(self.disks) == 1 else f"{run.policy}, {run.disk} disk"
             for run in self.typical()
         ]
 
     def view(self) -> tuple[float, float]:
-        """The change and what surrounds it, as far as all recordings go: from when to when, in
-        seconds since the version was wanted."""
+        """The time to show, within all recordings: start and end in seconds since the version was
+        wanted."""
         runs = self.typical()
         longest = max(run.window[1] - run.window[0] for run in runs)
         recorded = min(run.recording.end - run.window[0] for run in runs)
         return -0.35 * longest - 0.05, max(longest, min(1.75 * longest + 0.1, recorded))
 
     def to_json(self, recordings: bool = True) -> dict[str, Any]:
-        """All figures of all runs, as plain data; with the recordings it can be had back."""
+        """Plain data; `from_json` needs the recordings."""
         return {
             "model": self.model,
             "versions": list(self.versions),
@@ -188,7 +189,7 @@ class TransitionComparison:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], number: int | None = None) -> TransitionComparison:
-        """What `to_json` gave, to look at and plot again."""
+        """The comparison that `to_json` wrote."""
         first, second = data["versions"]
         return cls(
             data["model"],
@@ -202,21 +203,20 @@ class TransitionComparison:
             number,
         )
 
-    # Faces.
-
     def __str__(self) -> str:
-        parts = [self._title()]
-        for heading, one in self._apart():
-            parts += [*([heading] if heading else []), one._table().to_string(), one._footnote()]
+        parts = [self.title()]
+        for heading, one in self.by_disk():
+            parts += [*([heading] if heading else []), one.words().to_string(), one.footnote()]
         return "\n".join([*parts, self.advice])
 
-    def _apart(self) -> list[tuple[str, TransitionComparison]]:
-        """A comparison for each disk, with its heading."""
+    def by_disk(self) -> list[tuple[str, TransitionComparison]]:
+        """A heading and a comparison for each disk."""
         if len(self.disks) == 1:
             return [("", self)]
         return [(f"With a {disk} disk", self.on(disk)) for disk in self.disks if self.has(disk)]
 
-    def _title(self) -> str:
+    def title(self) -> str:
+        """Versions, load, and the runs of each policy, in a line."""
         counted = ", ".join(f"{len(self.of(p))} times {p}" for p in self.policies if self.of(p))
         kind = "" if self.load.kind == "poisson" else f" ({self.load.kind})"
         return (
@@ -224,8 +224,8 @@ class TransitionComparison:
             f"requests a second{kind}, {counted}{', interrupted' if self.interrupted else ''}"
         )
 
-    def _table(self) -> pd.DataFrame:
-        """The same as words: the median, and its interval where there is one."""
+    def words(self) -> pd.DataFrame:
+        """The table for people: each median as text, with its interval."""
         import pandas as pd
 
         return pd.DataFrame(
@@ -235,8 +235,8 @@ class TransitionComparison:
             }
         ).fillna("–")
 
-    def _footnote(self) -> str:
-        """What the brackets mean, how sure the gaps are, and what lay in the page cache."""
+    def footnote(self) -> str:
+        """The meaning of the brackets, the verdicts, and the files' share in the page cache."""
         sure = {found[GAP].confidence for found in self.measured.values()}
         low, high = min(sure), max(sure)
         text = f"{low:.0%}" if f"{low:.0%}" == f"{high:.0%}" else f"{low:.0%} to {high:.0%}"
@@ -261,15 +261,15 @@ class TransitionComparison:
         printer.text(str(self))
 
     def _repr_html_(self) -> str:
-        """Advice, tables and figure; needs neither kernel nor script to be looked at."""
+        """Advice, tables and figure, without scripts."""
         picture = base64.b64encode(self.plot()._repr_png_()).decode("ascii")
         tables = "".join(
             (f"<p><b>{html.escape(heading)}</b></p>" if heading else "")
-            + f"{one._table().to_html(border=0)}<p>{html.escape(one._footnote())}</p>"
-            for heading, one in self._apart()
+            + f"{one.words().to_html(border=0)}<p>{html.escape(one.footnote())}</p>"
+            for heading, one in self.by_disk()
         )
         return (
-            f"<p><b>{html.escape(self._title())}</b></p><p>{html.escape(self.advice)}</p>{tables}"
+            f"<p><b>{html.escape(self.title())}</b></p><p>{html.escape(self.advice)}</p>{tables}"
             f'<img alt="{html.escape(self.advice)}" style="max-width:100%" '
             f'src="data:image/png;base64,{picture}">'
         )

@@ -1,4 +1,4 @@
-"""One change of version under one policy: its recording, and the figures that are compared."""
+"""One change of version under one policy: its recording, and the figures to compare."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Run:
 
     Attributes:
         old, new: the versions before and after.
-        disk: where the new version's files were to be read from.
-        cached: the share of their bytes that was in the page cache; None if that is unknown.
+        disk: whether the new version's files were brought into the page cache, or dropped from it.
+        cached: the share of their bytes in the page cache; None if unknown.
     """
 
     policy: str
@@ -50,8 +50,8 @@ class Run:
 
     @cached_property
     def window(self) -> tuple[float, float]:
-        """From when the new version is wanted to when it serves alone, or has failed, in seconds
-        on the recording's axis; to the end of the recording where neither came."""
+        """From when the new version is wanted to when it serves alone or has failed, in seconds on
+        the recording's axis; without either, to the end of the recording."""
         wanted = self._last("aspired", self.new)
         served = self._last("available", self.new)
         ended = self._last("unloaded", self.old)
@@ -74,21 +74,21 @@ class Run:
 
     @cached_property
     def breakdown(self) -> dict[str, float]:
-        """What the new version's load consisted of, in seconds, as the server tells it; with its
-        first run of all, which comes after the load."""
-        told: dict[str, float] = {}
+        """The steps of the new version's load in seconds, from the server's events, and its first
+        run, which comes after the load."""
+        steps: dict[str, float] = {}
         for event in of_model(self.recording.events, self.recording.model):
             if event["version"] != self.new or event["at"] < self.window[0]:
                 continue
             if event["kind"] == "available":
-                told = {name: float(s) for name, s in event["data"].get("breakdown", {}).items()}
+                steps = {name: float(s) for name, s in event["data"].get("breakdown", {}).items()}
             elif event["kind"] == "first_run":
-                told["first_run"] = float(event["data"]["seconds"])
-        return told
+                steps["first_run"] = float(event["data"]["seconds"])
+        return steps
 
     @cached_property
     def figures(self) -> dict[str, float]:
-        """The measures of this run, by their names in the table."""
+        """The measures by their names in the table; infinite where the new version never served."""
         start, end = self.window
         recording = self.recording
         load = recording.load
@@ -119,7 +119,7 @@ class Run:
         return figures
 
     def _steady_bytes(self) -> tuple[float, float]:
-        """What the workers took before the change, and some time after it."""
+        """The workers' memory before the change, and some time after it."""
         start, end = self.window
         memory = self.recording.memory_by_version().sum(axis=1)
         found = []
@@ -129,7 +129,7 @@ class Run:
         return found[0], found[1]
 
     def to_json(self, recordings: bool = True) -> dict[str, Any]:
-        """Plain data: what it is and its figures; with or without the recording itself."""
+        """Plain data; `from_json` needs the recording."""
         data = {
             "policy": self.policy,
             "old": self.old,
@@ -143,6 +143,7 @@ class Run:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Run:
+        """The run that `to_json` wrote."""
         recording = Recording.from_json(data["recording"])
         return cls(
             data["policy"], recording, data["old"], data["new"], data["disk"], data["cached"]

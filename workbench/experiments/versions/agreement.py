@@ -1,8 +1,4 @@
-"""The arithmetic of comparing two versions: whether they agree, and whether one is faster.
-
-Everything here is a function of arrays; what asks the models is
-`experiments.versions.compare_versions`.
-"""
+"""The arithmetic of comparing two versions, on arrays: do they agree, and is one faster?"""
 
 from __future__ import annotations
 
@@ -18,9 +14,9 @@ from numpy.typing import NDArray
 from workbench.load.intervals import Interval
 
 ALPHA = 0.001
-"""How often two equally fast versions may be called different."""
+"""The probability of calling two equally fast versions different."""
 MARGIN = 0.05
-"""Latencies closer than this are as good as equal."""
+"""A relative difference in latency that counts as none."""
 
 Verdict = Literal["different", "equivalent", "not certain"]
 
@@ -30,11 +26,10 @@ class PairedLatency:
     """The second version's latency as a multiple of the first's, from pairs of requests.
 
     Attributes:
-        ratio: the median over the pairs; `low` and `high` hold it with confidence 1 - `alpha`.
+        ratio: the median over the pairs; `low` and `high` are its interval with confidence
+            1 - `alpha`.
         first, second: median latencies in seconds.
-        pairs: how many there were.
-        verdict: ``different``: the interval excludes 1, and the ratio is beyond the margin;
-            ``equivalent``: the interval lies within the margin; else ``not certain``.
+        pairs: their number.
     """
 
     ratio: float
@@ -48,6 +43,8 @@ class PairedLatency:
 
     @property
     def verdict(self) -> Verdict:
+        """``different``: the interval excludes 1, and the ratio is beyond the margin;
+        ``equivalent``: the interval lies within the margin; else ``not certain``."""
         inner, outer = 1 / (1 + self.margin), 1 + self.margin
         if inner < self.low and self.high < outer:
             return "equivalent"
@@ -72,14 +69,13 @@ def paired_latency(
 ) -> PairedLatency:
     """Compare latencies (seconds, [pairs]) measured back to back, in that order, pair by pair.
 
-    Pairs that follow one another share what the machine was doing just then, and are not
-    independent. So the medians of blocks of them are compared, about as many blocks as a block
-    has pairs (batch medians). The interval comes from order statistics over the blocks, so it
-    holds whatever the latencies' distribution; it is meant for one look at a number of pairs
-    fixed beforehand.
+    Successive pairs share the state of the machine and are not independent. So the medians of
+    blocks are compared, about as many blocks as a block has pairs (batch medians). The interval
+    comes from order statistics over the blocks, so it holds for every distribution. It is valid
+    for one look, at a number of pairs fixed beforehand.
 
     Raises:
-        ValueError: there are too few pairs for an interval at this `alpha`.
+        ValueError: too few pairs for an interval at this `alpha`.
     """
     least = 1
     while lower_rank(least, alpha) < 0:
@@ -106,7 +102,7 @@ def paired_latency(
 
 def lower_rank(count: int, alpha: float) -> int:
     """The highest rank, from 0, below which the median lies with a probability of at most
-    `alpha` / 2; -1 where there is none."""
+    `alpha` / 2; -1 if there is none."""
     below, ways, rank = 0, 1, -1
     limit = Fraction(alpha) / 2 * 2**count
     while below + ways <= limit:
@@ -117,11 +113,11 @@ def lower_rank(count: int, alpha: float) -> int:
 
 
 def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
-    """The median of a few measurements and the interval that holds the true one, from order
-    statistics, for one look. NaN is left out.
+    """The median of a few measurements with an interval from order statistics, valid for one look.
+    NaN is left out.
 
-    Five measurements hold it between their least and greatest with 94 %: where there are too few
-    for `confidence`, the interval is their whole range, and names the confidence that it has.
+    With too few measurements for `confidence`, the interval is their whole range with the
+    confidence that this has (94 % for five).
     """
     ranked = sorted(value for value in values if not math.isnan(value))
     if not ranked:
@@ -133,12 +129,8 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interv
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """The exact p-value of McNemar's test: how likely so uneven a split of the cases that only
-    one of two classifiers gets right would be if both were equally good.
-
-    Args:
-        only_first, only_second: cases that only the first, or only the second, gets right.
-    """
+    """The exact p-value of McNemar's test that two classifiers are equally good, from the numbers
+    of cases that only the first and only the second gets right."""
     total = only_first + only_second
     tail = ways = 1
     for k in range(1, min(only_first, only_second) + 1):
@@ -152,10 +144,10 @@ class OutputDifference:
     """How one output differs between two versions.
 
     Attributes:
-        name: of the output.
-        numeric: whether there are differences to be measured; strings are only equal or not.
+        name: the output's name.
+        numeric: whether differences can be measured; strings are only equal or not.
         largest, mean: absolute differences; NaN where the output is not numeric or the shapes
-            differ. NaN against NaN is no difference, NaN against a number an infinite one.
+            differ. Two NaN are equal, NaN and a number differ infinitely.
         equal: the share of examples whose answers are equal within the tolerances.
         shapes: both versions' shapes for the same inputs.
     """
@@ -206,7 +198,7 @@ def absolute_difference(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np
 def per_example_equal(
     first: NDArray[Any], second: NDArray[Any], rtol: float, atol: float
 ) -> NDArray[np.bool_]:
-    """For each example, whether all of its answer is equal within the tolerances."""
+    """For each example, whether its whole answer is equal within the tolerances."""
     if first.dtype.kind in "fiubc" and second.dtype.kind in "fiubc":
         with np.errstate(invalid="ignore"):
             allowed = atol + rtol * np.abs(first)
@@ -217,8 +209,8 @@ def per_example_equal(
 
 
 def classes_of(output: NDArray[Any]) -> NDArray[Any] | None:
-    """The class that each example was given: the place of the largest of several scores, or a
-    label itself; None where the output is no classification.
+    """The class of each example: the index of the largest score, or the label itself; None where
+    the output is not a classification.
 
     Args:
         output: scores [examples, classes] of floats, or labels [examples] or [examples, 1] of
@@ -232,7 +224,7 @@ def classes_of(output: NDArray[Any]) -> NDArray[Any] | None:
 
 
 def confusion(labels: NDArray[Any], answers: NDArray[Any]) -> tuple[list[Any], NDArray[np.int64]]:
-    """The classes in order, and how often each (row) was answered by each (column)."""
+    """The sorted classes, and the counts of labels (rows) by answers (columns)."""
     classes = sorted(set(labels.tolist()) | set(answers.tolist()))
     place = {value: i for i, value in enumerate(classes)}
     table = np.zeros((len(classes), len(classes)), np.int64)

@@ -1,7 +1,7 @@
-"""Two versions side by side: the same inputs to both, while both are live.
+"""Compares two versions on the same inputs while both are served.
 
-Requests to the two versions alternate in an order drawn by chance, so that whatever drifts on
-the machine harms both alike; latencies are compared pair by pair.
+Requests to the two versions alternate in random order, so that changes of the machine affect both
+alike; latencies are compared pair by pair.
 """
 
 from __future__ import annotations
@@ -56,40 +56,17 @@ def compare_versions(
     keep: bool = True,
     progress: bool = True,
 ) -> VersionComparison:
-    """Compare two versions of a model: answers, latency, memory, size, load time, signatures.
-
-    Where one of them is not served, both are for the time of the comparison, and what was
-    wanted before is put back afterwards.
-
-    Args:
-        x: examples, [n, ...], as for `Server.predict`: an array, a list, or a dictionary of them.
-        y: their labels, or their numbers where the answer is one; without, the versions are only
-            compared with each other.
-        output: the output that is the answer; without, the only one, or the first that is a
-            classification.
-        pairs: requests to each for the latency, one example each.
-        alpha: how often two equally fast versions may be called different; `margin`: how near is
-            as good as equal (0.05 is 5 %).
-        rtol, atol: numbers nearer than `atol` + `rtol` times the first's are equal.
-        seed: of the order of requests.
-        keep: whether the result goes into the store (`wb.history()`).
-
-    Raises:
-        ServingError: INVALID_ARGUMENT, this cannot be compared; NOT_FOUND, there is no such
-            version; or what a version answered.
-    """
+    """Compares answers, latency, memory and more of two versions; see `Server.compare_versions`."""
     if first == second:
         raise invalid_argument(f"Version {first} cannot be compared with itself: name two versions")
     if pairs < 11:
-        raise invalid_argument(
-            f"At least 11 pairs are needed to be certain of anything; had {pairs}"
-        )
+        raise invalid_argument(f"pairs must be at least 11, fewer give no interval; was {pairs}")
     shown = Progress(progress)
     with (
         Running("versions", server, keep, shown) as running,
         _both_served(server, (first, second)),
     ):
-        # Each with its own names: two versions may call one input differently.
+        # Each with its own names: versions may name an input differently.
         inputs, others = (_inputs(server, v, signature, x) for v in (first, second))
         both = (inputs, others)
         count = _examples(inputs)
@@ -134,7 +111,7 @@ def _outputs(
     rtol: float,
     atol: float,
 ) -> tuple[OutputDifference, ...]:
-    """How each output that both versions have differs; `output` must be among them."""
+    """The differences of each output that both versions have; `output` must be among them."""
     found = tuple(
         output_difference(name, values, answers[1][name], rtol, atol)
         for name, values in answers[0].items()
@@ -155,7 +132,7 @@ def _outputs(
 
 @contextlib.contextmanager
 def _both_served(server: ServerClient, versions: Sequence[int]) -> Iterator[None]:
-    """Both versions available; what was wanted before is put back."""
+    """Serve both versions within the block, and restore the version policy afterwards."""
     about = server.describe()
     available = {v["version"] for v in about["versions"] if v["state"] == "AVAILABLE"}
     if available >= set(versions):
@@ -179,7 +156,7 @@ def _both_served(server: ServerClient, versions: Sequence[int]) -> Iterator[None
         yield
     finally:
         server.version_policy = about["version_policy"]
-        # Until they are gone, the next comparison would take them for served.
+        # Wait until they are gone; otherwise the next comparison would find them served.
         end = time.monotonic() + _PUT_BACK_SECONDS
         while set(server.versions.available) - available and time.monotonic() < end:
             time.sleep(0.02)
@@ -222,7 +199,7 @@ def _answers(
     seed: int,
     running: Running,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """What both say to all examples, asked in turn; which is asked first is drawn."""
+    """Both versions' answers to all examples; which one is asked first is random."""
     count = _examples(inputs[0])
     random = np.random.default_rng(seed)
     gathered: list[list[dict[str, np.ndarray]]] = [[], []]
@@ -253,7 +230,7 @@ def _latencies(
     seed: int,
     running: Running,
 ) -> np.ndarray:
-    """Seconds of one-example requests, [pairs, 2]; which version is asked first is drawn."""
+    """Seconds of one-example requests, [pairs, 2]; which version is asked first is random."""
     count = _examples(inputs[0])
     random = np.random.default_rng(seed)
     examples = random.integers(count, size=_WARM_UP_PAIRS + pairs)
@@ -261,7 +238,7 @@ def _latencies(
     seconds = np.zeros((_WARM_UP_PAIRS + pairs, 2))
     for pair, (example, leader) in enumerate(zip(examples, order, strict=True)):
         if pair % _PAIRS_BEFORE_REST == 0:
-            # A moment later the machine does something else: what it did is not the versions'.
+            # Spread the pairs over time, so that one state of the machine does not cover them all.
             time.sleep(_REST_SECONDS)
         ones = [_rows(each, slice(example, example + 1)) for each in inputs]
         for i in (leader, 1 - leader):

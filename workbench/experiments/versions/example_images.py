@@ -1,4 +1,4 @@
-"""Examples that are images: found by their shape, and encoded as small PNGs."""
+"""Recognises examples that are images by their shape, and encodes them as small PNGs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 
 def images_of(inputs: Mapping[str, np.ndarray]) -> np.ndarray | None:
-    """The only input as pictures, [n, height, width] or [n, height, width, 3]; None where it is
-    not images. Rows of a square number of pixels are taken as square pictures."""
+    """The only input as pictures, [n, height, width] or [n, height, width, 3]; None if it is not
+    images. Rows whose length is a square number count as square pictures."""
     if len(inputs) != 1:
         return None
     values = next(iter(inputs.values()))
@@ -37,6 +37,6 @@ def example_png(picture: np.ndarray) -> bytes:
 
 
 def stretched(picture: np.ndarray) -> np.ndarray:
-    """Between 0 and 1."""
+    """The picture with its values scaled to 0 to 1."""
     values = picture.astype(float)
     return np.asarray((values - values.min()) / (np.ptp(values) or 1.0))

@@ -1,4 +1,4 @@
-"""A comparison of two versions class by class: where one is better, and where the other."""
+"""Compares two versions class by class."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def by_class(
     Args:
         groups: shape (n,), the class of each example.
         answers: shape (n,) each, the classes that the two versions gave.
-        labelled: whether `groups` are labels, and not what the first version says.
+        labelled: whether `groups` are labels; otherwise they are the first version's answers.
     """
     import pandas as pd
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.experiments.showing import figures, views
-from workbench.experiments.store.packed_arrays import pack, unpack
+from workbench.experiments.store.packed_arrays import pack, unpack, without_infinity
 from workbench.experiments.versions.agreement import (
     OutputDifference,
     PairedLatency,
@@ -50,18 +49,18 @@ class VersionFacts:
 
 @dataclass(frozen=True, eq=False)
 class VersionComparison:
-    """Two versions of a model that were asked the same.
+    """Two versions of a model compared on the same inputs.
 
     Attributes:
-        inputs: what both were asked; `answers`: the outputs of both, by name.
-        labels: the right answers, if they were given.
-        outputs: how each output that both have differs.
-        output: the one that is the answer, if it was named.
+        inputs: by name; `answers`: the outputs of both versions, by name.
+        labels: the right answers, if given.
+        outputs: the differences of each output that both have.
+        output: the output to compare, if it was named.
         latency: the paired comparison; `seconds`: its measurements, [pairs, 2].
-        facts: size, memory and load time of both; `changes`: their signatures', in words.
-        rtol, atol: within which two numbers are equal.
+        facts: size, memory and load time of both; `changes`: of the signatures, in words.
+        rtol, atol: the tolerances within which numbers are equal.
         number: in the store; None if it was not kept.
-        server: the server's name; None where that was not kept.
+        server: the server's name; None in comparisons kept by earlier versions.
     """
 
     model: str
@@ -80,11 +79,9 @@ class VersionComparison:
     number: int | None = None
     server: str | None = None
 
-    # The answer, and how the two compare in it.
-
     @cached_property
     def answer(self) -> str:
-        """The name of the output that is the answer."""
+        """The name of the output to compare: by default the first classification."""
         if self.output is not None:
             return self.output
         names = [each.name for each in self.outputs]
@@ -97,29 +94,29 @@ class VersionComparison:
 
     @cached_property
     def classes(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """The class that each version gives each example; None where there are none."""
+        """The classes that each version gives; None if the answer is not a class."""
         found = self._classes(self.answer)
         if found is not None and self.labels is not None and self.labels.dtype.kind == "f":
-            # The labels are numbers to predict, not classes.
+            # The labels are numbers, not classes.
             return None
         return found
 
     @property
     def groups(self) -> np.ndarray | None:
-        """The class of each example: its label, or else what the first version says; None where
-        the answer is no class."""
+        """The class of each example: its label, or else the first version's answer; None if the
+        answer is not a class."""
         if self.classes is None:
             return None
         return self.classes[0] if self.labels is None else self.labels
 
     @cached_property
     def difference(self) -> OutputDifference:
-        """How the answer differs."""
+        """The difference of the compared output."""
         return next(each for each in self.outputs if each.name == self.answer)
 
     @cached_property
     def _equal(self) -> np.ndarray:
-        """For each example, whether the answers agree: the class, or else all the numbers."""
+        """For each example, whether the answers agree: in the class, or else in all numbers."""
         if self.classes is not None:
             return np.asarray(self.classes[0] == self.classes[1])
         one, two = self.answers[0][self.answer], self.answers[1][self.answer]
@@ -129,12 +126,12 @@ class VersionComparison:
 
     @property
     def agreement(self) -> float:
-        """The share of examples to which both give the same answer."""
+        """The share of examples with the same answer."""
         return float(self._equal.mean())
 
     @cached_property
     def accuracies(self) -> tuple[float, float] | None:
-        """The share that each gets right; None without labels or classes."""
+        """The share of examples that each gets right; None without labels or classes."""
         if self.labels is None or self.classes is None:
             return None
         one, two = (float((c == self.labels).mean()) for c in self.classes)
@@ -142,7 +139,7 @@ class VersionComparison:
 
     @cached_property
     def only_right(self) -> tuple[int, int] | None:
-        """How many examples only the first, and only the second, gets right."""
+        """The numbers of examples that only the first, and only the second, gets right."""
         if self.labels is None or self.classes is None:
             return None
         one, two = (c == self.labels for c in self.classes)
@@ -150,12 +147,12 @@ class VersionComparison:
 
     @property
     def p_value(self) -> float | None:
-        """Of McNemar's exact test that both are right equally often."""
+        """The p-value of McNemar's exact test that both are right equally often."""
         return None if self.only_right is None else mcnemar(*self.only_right)
 
     @cached_property
     def errors(self) -> tuple[tuple[float, float], tuple[float, float]] | None:
-        """Mean absolute and root mean square error of each, where the answer is a number."""
+        """Mean absolute and root mean square error of each; None if the answer is not a number."""
         if self.labels is None or self.classes is not None or not self.difference.numeric:
             return None
         found = []
@@ -168,7 +165,7 @@ class VersionComparison:
         return found[0], found[1]
 
     def confusion(self, version: int) -> pd.DataFrame:
-        """How often each class (row) was given as each (column) by a version.
+        """The counts of labels (rows) by a version's answers (columns).
 
         Raises:
             ValueError: there are no labels or no classes, or it is neither of the two versions.
@@ -214,11 +211,11 @@ class VersionComparison:
 
     @cached_property
     def by_class(self) -> pd.DataFrame:
-        """A row for each class (of the labels, or else what the first version says): how many
-        examples, the share that both answer alike, and with labels the share each gets right.
+        """A row for each class (see `groups`): the number of examples, the share with the same
+        answer, and with labels the share that each version gets right.
 
         Raises:
-            ValueError: the answer is no class.
+            ValueError: the answer is not a class.
         """
         if self.classes is None or self.groups is None:
             raise ValueError("Slices by class need an output that is a class")
@@ -226,8 +223,8 @@ class VersionComparison:
 
     @cached_property
     def disagreements(self) -> pd.DataFrame:
-        """The examples that are answered differently, the furthest apart first: their place in
-        x, both answers, the label if there is one, and the largest difference."""
+        """The examples with different answers, the furthest apart first: the index in x, both
+        answers, the label if there is one, and the largest difference."""
         import pandas as pd
 
         places = np.flatnonzero(~self._equal)
@@ -291,20 +288,20 @@ class VersionComparison:
     def assert_agreement(
         self, *, at_least: float = 1.0, largest_difference: float | None = None
     ) -> None:
-        """For tests and pipelines: the versions agree.
+        """Assert that the versions agree, for tests and pipelines.
 
         Args:
             at_least: the share of examples that must get the same answer.
-            largest_difference: of any number in any output; None: not asked.
+            largest_difference: the most that any number may differ; None: any difference.
 
         Raises:
-            AssertionError: they do not; it says by how much, and where first.
+            AssertionError: they do not agree; the text says by how much, with the worst example.
         """
         if self.agreement < at_least:
             first = self.disagreements.iloc[0].to_dict()
             raise AssertionError(
                 f"Versions {self.versions[0]} and {self.versions[1]} agree on {self.agreement:.2%} "
-                f"of the examples, and {at_least:.2%} were asked for; the furthest apart: {first}"
+                f"of the examples, less than {at_least:.2%}; the furthest apart: {first}"
             )
         if largest_difference is None:
             return
@@ -312,18 +309,16 @@ class VersionComparison:
             if each.shapes[0] != each.shapes[1] or each.largest > largest_difference:
                 raise AssertionError(
                     f"Output {each.name} of versions {self.versions[0]} and {self.versions[1]} "
-                    f"differs by {each.largest:.3g}, and {largest_difference:g} was allowed"
+                    f"differs by {each.largest:.3g}, more than {largest_difference:g}"
                 )
-
-    # Faces.
 
     def plot(self) -> Picture:
         """Answers, latency and memory side by side, and the examples answered differently."""
         return figures(self)
 
     def to_json(self, arrays: bool = True) -> dict[str, Any]:
-        """All that was found, as plain data; with the arrays it can be had back. Inputs beyond
-        32 MB are left out: what needs them, the pictures, is missing then."""
+        """Plain data; `from_json` needs the arrays. Inputs beyond 32 MB are left out, and with them
+        the pictures of examples."""
         data = {
             "model": self.model,
             "server": self.server,
@@ -343,8 +338,7 @@ class VersionComparison:
             "changes": list(self.changes),
             "sentences": self.sentences(),
         }
-        # NaN and infinity become null: JSON has neither.
-        plain: dict[str, Any] = json.loads(json.dumps(data), parse_constant=lambda _: None)
+        plain: dict[str, Any] = without_infinity(data)
         if not arrays:
             return plain
         small = sum(array.nbytes for array in self.inputs.values()) <= _KEPT_BYTES
@@ -363,7 +357,7 @@ class VersionComparison:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], number: int | None = None) -> VersionComparison:
-        """What `to_json` gave, to look at and plot again."""
+        """The comparison that `to_json` wrote."""
         first, second = data["versions"]
         one, two = ({n: unpack(a) for n, a in each.items()} for each in data["answers"])
         rtol, atol = data["rtol"], data["atol"]
@@ -406,7 +400,7 @@ class VersionComparison:
         )
 
     def _repr_html_(self) -> str:
-        """Sentences, table and figure; needs neither kernel nor script to be looked at."""
+        """Sentences, tables and figure, without scripts."""
         title = f"Versions {self.versions[0]} and {self.versions[1]} of {self.model}"
         said = "".join(f"<li>{html.escape(each)}</li>" for each in self.sentences())
         picture = base64.b64encode(self.plot()._repr_png_()).decode("ascii")
@@ -432,7 +426,7 @@ class VersionComparison:
         return "".join(parts)
 
     def _disagreements_html(self, count: int) -> str:
-        """The first of them as a table, with the inputs drawn where they are images."""
+        """The first disagreements as a table, with pictures of inputs that are images."""
         table = self.disagreements.head(count)
         cells = table.map(lambda v: html.escape(f"{v:.4g}" if isinstance(v, float) else str(v)))
         images = images_of(self.inputs)

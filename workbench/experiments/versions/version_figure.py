@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _COLORS = VERSIONS[:2]
 _GALLERY = 6
 _ROW_HEIGHT, _GALLERY_HEIGHT = 2.3, 1.45
-# Answers that are longer do not fit below their picture.
+# Longer answers do not fit below their picture.
 _SHORT = 3
 
 
@@ -47,7 +47,7 @@ def plot_comparison(found: VersionComparison) -> Picture:
 
 
 def _head(axes: Any, title: str, detail: str) -> None:
-    """What a panel is about, and below it what it says."""
+    """A panel's title, with its finding below."""
     axes.set_title(title, loc="left", fontweight="bold", pad=14)
     axes.text(0, 1.02, detail, transform=axes.transAxes, fontsize=7.5, ha="left", va="bottom")
 
@@ -115,7 +115,7 @@ def _memory(axes: Any, found: VersionComparison, names: list[str]) -> None:
 
 
 def _gallery(figure: Any, found: VersionComparison, images: np.ndarray, worst: list[int]) -> None:
-    """Each disagreement with what both versions say of it, in their colours."""
+    """Each disagreement with both versions' answers, in their colours."""
     figure.suptitle(
         "answered differently, the furthest apart first",
         fontsize=8.5, fontweight="bold", x=0.008, ha="left",

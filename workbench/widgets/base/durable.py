@@ -1,8 +1,8 @@
 """Outputs that outlive the kernel: beside the live widget, the same as a picture and text.
 
 A widget needs its kernel; a saved notebook, nbconvert's pages and code-hosting sites have none. So
-two outputs are written: the widget, and the same as HTML that needs nothing. A rule in the second
-hides it while the widget is alive, and hides the widget's place once it is not.
+two outputs are written: the widget, and the same as plain HTML. A CSS rule in the second hides it
+while the widget is alive, and hides the empty widget afterwards.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from workbench.experiments.figure import Picture
 
-# JupyterLab and Notebook 7; where the rule means nothing, both are shown, which is no harm.
+# For JupyterLab and Notebook 7; elsewhere both outputs are shown.
 _RULE = (
     ".jp-OutputArea-child:has(.wb-live,.wb-stepper)+"
     ".jp-OutputArea-child:has(.wb-durable){display:none}"
@@ -33,8 +33,8 @@ class Lasting:
     """A widget's contents without the kernel.
 
     Attributes:
-        html: without scripts; text: for a terminal, and for a screen reader.
-        png: a figure, where there is one.
+        html: without scripts; text: for a terminal and for screen readers.
+        png: a figure, if any.
     """
 
     html: str
@@ -42,7 +42,7 @@ class Lasting:
     png: bytes | None = None
 
     def bundle(self) -> dict[str, Any]:
-        """As an output of a notebook."""
+        """The MIME bundle of a notebook's output."""
         data: dict[str, Any] = {
             "text/plain": self.text,
             "text/html": f"<div class='wb-durable'><style>{_RULE}</style>{self.html}</div>",
@@ -56,7 +56,7 @@ def lasting(title: str, text: str, table: pd.DataFrame, figure: Picture) -> Last
     """A figure, a table and text, as one.
 
     Args:
-        title: above the figure; text: also what a screen reader says of the figure.
+        title: above the figure; text: also the figure's alternative text.
     """
     png = figure._repr_png_()
     drawn = base64.b64encode(png).decode("ascii")
@@ -71,7 +71,7 @@ def lasting(title: str, text: str, table: pd.DataFrame, figure: Picture) -> Last
 
 
 class Output:
-    """The lasting output of one display, which can be brought up to date."""
+    """The lasting output of one display, which can be updated."""
 
     def __init__(self) -> None:
         self._transient = {"display_id": uuid.uuid4().hex}
@@ -83,20 +83,15 @@ class Output:
         publish_display_data(what.bundle(), transient=self._transient, update=update)
 
 
-def display_live(widget: ipw.DOMWidget, html: str, text: str, png: bytes | None = None) -> Output:
-    """Show a widget and, after it, what remains of it when its kernel has gone.
-
-    Args:
-        html: the same without scripts; text: for a terminal, and for a screen reader.
-        png: a figure, where there is one.
-    """
+def display_live(widget: ipw.DOMWidget, kept: Lasting) -> Output:
+    """Display a widget and, after it, what remains without its kernel."""
     from IPython.display import publish_display_data
 
     shown = widget._repr_mimebundle_()
     # anywidget returns metadata, too; ipywidgets' own parts have none.
     data, metadata = shown if isinstance(shown, tuple) else (shown, {})
-    data["text/plain"] = text
+    data["text/plain"] = kept.text
     publish_display_data(data, metadata)
     output = Output()
-    output.show(Lasting(html, text, png))
+    output.show(kept)
     return output

@@ -1,5 +1,4 @@
-"""The last of many: what is left out of a flood of questions, each of which makes the one before
-meaningless."""
+"""Handles only the last of many values, where each makes the ones before obsolete."""
 
 from __future__ import annotations
 
@@ -11,12 +10,12 @@ T = TypeVar("T")
 
 
 class Latest(Generic[T]):
-    """Does one thing at a time, in a thread of its own; of what comes meanwhile, only the last.
+    """Handles one value at a time in its own thread; of values pushed meanwhile, only the last.
 
     Args:
         do: called with each value that is handled.
         skip: called with each value that is left out, in the thread that pushed the next.
-        name: of the thread, which ends when there is nothing left to do.
+        name: of the thread, which ends when no value is left.
     """
 
     def __init__(self, do: Callable[[T], None], skip: Callable[[T], None], name: str) -> None:
@@ -28,7 +27,7 @@ class Latest(Generic[T]):
         self._busy = False
 
     def push(self, value: T) -> None:
-        """Have it done, unless another comes before its turn."""
+        """Handle the value, unless another one is pushed before its turn."""
         with self._lock:
             left_out, self._next = self._next, [value]
             start = not self._busy

@@ -1,9 +1,9 @@
-"""What all live widgets share: news for those that are looked at, orders, and an output that lasts.
+"""The base of live widgets: news from the server, and orders from the user.
 
-One thread of the notebook's kernel asks the servers for what is new, only for widgets that somebody
-sees, and only as often as they want it. Orders from a widget (publish, roll back ...) run in a
-thread each, one after the other, so that the page stays alive meanwhile. The chart itself is drawn
-in the browser; the kernel only passes on the server's answers.
+One thread of the notebook's kernel asks the servers for news, only for visible widgets and only as
+often as each needs. Orders from a widget (publish, roll back ...) run in threads, one after the
+other, so the page stays responsive. The browser draws the chart; the kernel only passes on the
+server's answers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from workbench.client.display.pulse import FIRST, backlog, marks_of
 from workbench.core.status import Code, ServingError
 
 MODULE = Path(__file__).parents[2] / "static" / "widgets.js"
-"""All widgets' part in the browser; built from `extension/src/views`."""
+"""The browser's part of all widgets, built from `extension/src/views`."""
 
 _AGAIN_SECONDS = 1.0
 _ASK_SECONDS = 5.0
@@ -41,23 +41,23 @@ def view(name: str) -> traitlets.Unicode[str, str | bytes]:
 
 
 def answer_in_subshells(widget: ipw.Widget) -> None:
-    """Have a widget's messages taken in the subshell that the page sends them to.
+    """Handle a widget's messages in the subshell that the page sends them to.
 
-    ipykernel from 7.4 on takes them where the widget itself last spoke from, which is the main
-    shell, and so they would wait for the cell that runs there. Other kernels know nothing of it.
+    ipykernel from 7.4 on handles them in the shell from which the widget last sent, which is the
+    main shell, so they would wait for the running cell. Other kernels do not have this.
     """
     if hasattr(widget.comm, "_reply_subshell_for"):
         widget.comm._reply_subshell_for = lambda data, default: default
 
 
 class LiveWidget(anywidget.AnyWidget):
-    """A view of one model of a server that goes on while it is looked at.
+    """A view of one model of a server, updated while it is visible.
 
     Args:
         about: its initial data, plain and without secrets.
-        orders: what it may ask for, by name: each gets the message's values, and what it returns
+        orders: functions that the page may call, by name: each gets the message, and its result
             is shown in the widget.
-        interval_seconds: how often it wants news.
+        interval_seconds: between news.
     """
 
     _esm = MODULE
@@ -79,8 +79,8 @@ class LiveWidget(anywidget.AnyWidget):
         self._control = ControlClient(server, _ASK_SECONDS)
         self._orders = dict(orders or {})
         self._turn = threading.Lock()
-        # Messages come in the kernel's main thread or, while a cell runs, in a subshell's; news
-        # are sent from a third.
+        # Messages arrive in the kernel's main thread or, while a cell runs, in a subshell's; news
+        # are sent from a third thread.
         self._state = threading.Lock()
         self._seen: set[str] = set()
         self._marks: dict[str, Any] = {}
@@ -96,7 +96,7 @@ class LiveWidget(anywidget.AnyWidget):
             return bool(self._seen)
 
     def pulse(self) -> None:
-        """Ask for what is new and send it to the browser; called by the thread of news."""
+        """Ask for news and send it to the browser; called by the thread of news."""
         with self._state:
             marks, hellos = self._marks, self._hellos
         try:
@@ -111,14 +111,13 @@ class LiveWidget(anywidget.AnyWidget):
             if hellos == self._hellos:
                 self._marks = marks
         self._ended = ""
-        # To a view that is new this is everything; to one that was there before, it is again.
+        # A new view gets everything, and so does an older view once more.
         message["fresh"] = hellos != self._told
         self._told = hellos
         self.send(message)
 
     def news(self, marks: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What is new since `marks` (empty: everything), as a message to the browser, and the
-        marks to ask with the next time.
+        """News since `marks` (empty: everything) as a message to the browser, and the next marks.
 
         Raises:
             ServingError: NOT_FOUND, the server has ended; UNAVAILABLE, it does not answer.
@@ -129,7 +128,7 @@ class LiveWidget(anywidget.AnyWidget):
         return {"kind": "pulse", "pulse": news}, marks_of(news)
 
     def send(self, content: Any, buffers: Any = None) -> None:
-        """Send a message to the browser, which gets versions exactly."""
+        """Send a message to the browser, with exact version numbers."""
         super().send(exact(content), buffers)
 
     def _say_ended(self, text: str) -> None:
@@ -141,7 +140,7 @@ class LiveWidget(anywidget.AnyWidget):
         view = str(message.get("view", ""))
         if op == "hello":
             with self._state:
-                # A new view of it knows nothing yet.
+                # A new view needs everything.
                 self._marks = {}
                 self._hellos += 1
                 self._seen.add(view)
@@ -161,14 +160,14 @@ class LiveWidget(anywidget.AnyWidget):
             try:
                 text, ok = self._orders[op](message), True
             except Exception as error:
-                # Whatever it is, the one who pressed the button is told.
+                # Every error is shown beside the button.
                 text, ok = str(error) or type(error).__name__, False
         self.send({"kind": "done", "id": message.get("id"), "ok": ok, "text": text})
         _NEWS.look_at(self)
 
 
 class _News:
-    """The thread that asks; it runs while any widget is looked at."""
+    """The thread that asks for news; it runs while any widget is visible."""
 
     def __init__(self) -> None:
         self._widgets: weakref.WeakSet[LiveWidget] = weakref.WeakSet()
@@ -178,7 +177,7 @@ class _News:
         self._thread: threading.Thread | None = None
 
     def look_at(self, widget: LiveWidget) -> None:
-        """Have the widget get news at once, and from now on."""
+        """Send the widget news now, and from now on."""
         with self._lock:
             self._widgets.add(widget)
             self._due[widget] = 0.0

@@ -1,5 +1,5 @@
-"""The memory ledger: `ledger_widget` is the live view, `ledger_parts` what a bar shows,
-`ledger_figure` the picture that stays.
+"""The memory ledger: `ledger_widget` is the live view, `ledger_parts` the parts of a bar,
+`ledger_figure` the picture that lasts.
 """
 
 __all__ = ["ledger_widget", "ledger_parts"]

@@ -1,4 +1,4 @@
-"""The memory ledger as a figure that lasts: a bar a device, what is ours magnified below it."""
+"""The memory ledger as a figure: a bar for each device, with the server's part magnified below."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _LINE_INCHES, _BAR_INCHES = 0.16, 0.62
 
 
 def plot_ledger(devices: Sequence[Device], title: str) -> Picture:
-    """Each device whole, and magnified the part of it that this server has.
+    """Draws each device, with the server's part magnified.
 
-    It is drawn in the thread of news, so matplotlib's global settings are left alone.
+    Runs in the thread of news, so it does not change matplotlib's global settings.
     """
     heights = [1.85 * _BAR_INCHES + _LINE_INCHES * (len(d.parts) + 1.5) for d in devices]
     figure = Picture(figsize=(PAGE_WIDTH, sum(heights) + 0.3))
@@ -52,11 +52,11 @@ def _device(figure: Any, device: Device, top: float, whole: float) -> None:
     if end is not None:
         lower = axes(0.72, 0.3)
         _bar(lower, device, end, above=False)
-        # The two lines that say: this is that stretch.
+        # Two lines connect the magnified part with its place.
         bar.plot([0, 0], [0, -1.5], color="#999999", linewidth=0.6, clip_on=False)
         bar.plot([end, device.total], [0, -1.5], color="#999999", linewidth=0.6, clip_on=False)
         at = device.budget_at()
-        # Opposite the budget's words.
+        # On the side away from the budget's text.
         right = at is None or at > end or at < end / 2
         lower.text(
             end if right else 0, -0.12, f"magnified, up to {size(end)}",
@@ -67,7 +67,6 @@ def _device(figure: Any, device: Device, top: float, whole: float) -> None:
     legend.set_xlim(0, 1)
     legend.set_ylim(len(device.parts), 0)
     for row, part in enumerate(device.parts):
-        # In the order of the axes: the swatch is as wide as it is tall.
         legend.barh(row + 0.5, 0.02, height=0.62, **_look(part))
         words = {"fontsize": 7.5, "color": INK, "va": "center"}
         legend.text(0.03, row + 0.5, part.label, **words)
@@ -77,8 +76,8 @@ def _device(figure: Any, device: Device, top: float, whole: float) -> None:
 
 
 def _bar(axes: Any, device: Device, end: int, above: bool) -> None:
-    """The parts up to `end` bytes, and the budget's line where its place is best seen here: its
-    words stand above the bar, or else below."""
+    """The parts up to `end` bytes, and the budget's line unless the magnified bar shows it; the
+    line's text is above or below the bar."""
     axes.set_xlim(0, end)
     axes.set_ylim(0, 1)
     start = 0
@@ -103,7 +102,7 @@ def _bar(axes: Any, device: Device, end: int, above: bool) -> None:
 
 
 def budget_words(device: Device) -> str:
-    """What the budget's line says."""
+    """The text of the budget's line."""
     assert device.limit is not None
     left = device.limit - device.reserved
     said = f"{size(left)} left" if left >= 0 else f"{size(-left)} beyond"
@@ -111,7 +110,7 @@ def budget_words(device: Device) -> str:
 
 
 def _look(part: Part) -> dict[str, Any]:
-    """Colour says whose it is, hatching that it is estimated."""
+    """Colours show the owner; hatching marks estimates."""
     if part.kind == "free":
         return {"facecolor": "white", "edgecolor": "#bbbbbb", "linewidth": 0.4}
     if part.kind == "reserved":

@@ -1,12 +1,11 @@
-"""The memory ledger as a picture needs it: parts in the order in which a bar stacks them.
+"""The parts of the memory ledger's bars, in the order in which they are stacked.
 
-Versions come first, then what is promised to them and not taken yet: the budget's line stands
-behind them, as far off as there is room left in the budget. Then the server's own processes, what
-nobody of ours holds, and what is free.
+First the versions and the memory that is reserved for them but not taken yet; the budget's line
+stands behind these, at a distance of what is left of the budget. Then the server's own processes,
+the memory of other programs, and free memory.
 
-What a process holds counts its share of what it has in common with others (PSS), such as
-TensorFlow's own code; the budget counts only what each version has for itself. So the two are not
-compared: what is left of the budget is what the line shows.
+A process's bytes include its share of common memory (PSS), such as TensorFlow's code, while the
+budget counts only private memory. So the line shows what is left of the budget, and not its size.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ OF_A_VERSION = {
     "shared regions": 0.3,
     "shared runtime": 0.2,
 }
-"""How much of its version's colour each kind has, in the order in which they are stacked."""
+"""The opacity of each kind in its version's colour, in stacking order."""
 OF_THE_SERVER = {"server": 0.9, "supervisor": 0.7, "zygote": 0.55}
-"""How dark a process without a version is, by its role."""
+"""The opacity of processes without a version, by role."""
 OTHER_PROCESS, UNATTRIBUTED = 0.4, 0.22
 _OF_THE_MACHINE = ("unattributed", "free")
 _MARGIN = 1.04
@@ -49,9 +48,9 @@ class Part:
     """One stretch of a device's bar.
 
     Attributes:
-        label: whose it is and what for.
+        label: owner and purpose.
         kind: as in the ledger's cells; `how`: ``measured`` or ``estimated``.
-        bytes: below 0 only where memory was counted twice (`unattributed`).
+        bytes: negative only for `unattributed`, where memory was counted twice.
     """
 
     label: str
@@ -62,6 +61,7 @@ class Part:
     version: int | None = None
 
     def to_json(self) -> dict[str, Any]:
+        """The attributes by name."""
         return dict(self.__dict__)
 
 
@@ -70,8 +70,8 @@ class Device:
     """A device and its parts, whose bytes add up to `total`.
 
     Attributes:
-        scope: whose limit `total` is.
-        limit: bytes that versions may have together; `reserved`: what they have of it.
+        scope: what `total` is the limit of.
+        limit: the versions' budget in bytes; `reserved`: the part of it in use.
     """
 
     device: str
@@ -86,16 +86,16 @@ class Device:
         return sum(part.bytes for part in self.parts if part.version is not None)
 
     def taken(self) -> int:
-        """Bytes that versions hold or have been promised."""
+        """Bytes that versions hold or have reserved."""
         return self.held() + self.of_kind("reserved")
 
     def budget_at(self) -> int | None:
-        """Up to how many bytes of the bar versions may grow; None without a budget."""
+        """The place on the bar up to which versions may grow, in bytes; None without a budget."""
         return None if self.limit is None else self.taken() + self.limit - self.reserved
 
     def magnified_to(self, asked: int = 0) -> int | None:
-        """Up to how many bytes a second bar goes, below the one of the whole device. A budget that
-        is near belongs into it.
+        """The end of the magnified bar in bytes, which includes a budget that is near; None where
+        the server's part is already large enough to see.
 
         Args:
             asked: bytes that one more version would need.
@@ -106,10 +106,10 @@ class Device:
         if budget is not None and end < budget < _NEAR * end:
             end = budget
         end = round(end * _MARGIN)
-        # Where this is most of the device, the whole bar shows it well enough.
         return None if not ours or end > _WIDE * self.total else end
 
     def of_kind(self, kind: str) -> int:
+        """Bytes of all parts of a kind."""
         return sum(part.bytes for part in self.parts if part.kind == kind)
 
     @property
@@ -137,7 +137,7 @@ class Device:
         return ", ".join(said)
 
     def to_json(self, asked: int = 0) -> dict[str, Any]:
-        """For a page, with what it does not compute itself; `asked` as in `magnified_to`."""
+        """The data for a page, with the computed values; `asked` as in `magnified_to`."""
         return {
             **self.__dict__,
             "parts": [part.to_json() for part in self.parts],
@@ -149,7 +149,7 @@ class Device:
 
 
 def devices_of(account: Mapping[str, Any]) -> list[Device]:
-    """A ledger as `GET /memory/ledger` tells it, device by device."""
+    """The devices of a ledger from `GET /memory/ledger`."""
     return [
         Device(
             device=machine["device"],
@@ -164,7 +164,7 @@ def devices_of(account: Mapping[str, Any]) -> list[Device]:
 
 
 def _parts(cells: Sequence[Mapping[str, Any]]) -> list[Part]:
-    """Cells of one device in their order, those of one version and kind (or one role) as one."""
+    """The cells of one device in order; cells of one version and kind, or one role, are added."""
     sums: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for cell in sorted(cells, key=_place):
         if cell["version"] is not None:
@@ -177,7 +177,7 @@ def _parts(cells: Sequence[Mapping[str, Any]]) -> list[Part]:
     for same in sums.values():
         nbytes = sum(cell["bytes"] for cell in same)
         first = same[0]
-        # An empty stretch says nothing; that nothing is free, and what is not ours, are facts.
+        # Empty parts are left out, except that no free memory is worth showing.
         if nbytes == 0 and first["kind"] not in _OF_THE_MACHINE:
             continue
         measured = all(cell["how"] == "measured" for cell in same)
@@ -216,7 +216,7 @@ def _label(cell: Mapping[str, Any], several: bool) -> str:
 
 
 def frame_of(devices: Sequence[Device]) -> pd.DataFrame:
-    """A row a part: device, whose and what for, bytes, share of the device, measured or not."""
+    """A row a part: device, label, bytes, share of the device, measured or estimated."""
     import pandas as pd
 
     rows = [
@@ -226,7 +226,7 @@ def frame_of(devices: Sequence[Device]) -> pd.DataFrame:
 
 
 def text_of(devices: Sequence[Device], notes: Sequence[str] = ()) -> str:
-    """For a terminal: each device in words, then its parts with a bar each."""
+    """The ledger for a terminal: each device in words, then its parts with bars."""
     lines = []
     for device in devices:
         lines.append(device.summary)

@@ -1,4 +1,4 @@
-"""The memory ledger, live: who holds what of each device, and whether one more would fit."""
+"""The memory ledger, live: the owners of each device's memory, and whether a model would fit."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
     from workbench.experiments.figure import Picture
 
-# Each is an exact reading, which walks page tables.
+# Each reading walks page tables.
 _INTERVAL_SECONDS = 2.0
 
 
 class LedgerWidget(LiveWidget):
-    """A server's memory ledger, and what one more SavedModel would need.
+    """A server's memory ledger, and the memory that another SavedModel would need.
 
     Attributes:
         fit: the last answer to *Will it fit?*; None before the first.
@@ -48,6 +48,7 @@ class LedgerWidget(LiveWidget):
         self._read()
 
     def news(self, marks: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The whole ledger, with the last answer to *Will it fit?* for a new view."""
         self._read()
         self._keep()
         message: dict[str, Any] = {
@@ -61,8 +62,8 @@ class LedgerWidget(LiveWidget):
         return message, {"told": True}
 
     def will_it_fit(self, path: str) -> Fit:
-        """What the SavedModel in a folder would take as the model's next version, under each
-        transition; also what the button does. Nothing is loaded.
+        """The memory that the SavedModel in a folder would need as the model's next version, under
+        each transition; the button does the same. Nothing is loaded.
 
         Raises:
             ServingError: INVALID_ARGUMENT, there is no SavedModel.
@@ -77,7 +78,7 @@ class LedgerWidget(LiveWidget):
         return frame_of(devices_of(self._account))
 
     def plot(self) -> Picture:
-        """The bars as of the last news: a figure that lasts."""
+        """The bars as of the last news."""
         return plot_ledger(devices_of(self._account), self._title())
 
     def lasting(self) -> Lasting:
@@ -99,7 +100,7 @@ class LedgerWidget(LiveWidget):
         self._account = self._control.ledger()
 
     def _devices(self) -> list[dict[str, Any]]:
-        """Each device as the page draws it, with room for what was asked about last."""
+        """The devices for the page, with room for the last *Will it fit?*"""
         peak = {} if self.fit is None else self.fit.peak
         return [d.to_json(peak.get(d.device, 0)) for d in devices_of(self._account)]
 
@@ -108,7 +109,7 @@ class LedgerWidget(LiveWidget):
         return f"Memory of {self.server.name}, as of {when}"
 
     def _keep(self) -> None:
-        """Bring up to date what lasts, where versions or the last answer are others."""
+        """Update the lasting output if the versions or the last answer have changed."""
         shown = (
             self.fit,
             sorted({(c["model"] or "", c["version"] or 0) for c in self._account["cells"]}),
@@ -121,8 +122,7 @@ class LedgerWidget(LiveWidget):
         if not in_notebook():
             print(self)
             return
-        kept = self.lasting()
-        self._output = display_live(self, kept.html, kept.text, kept.png)
+        self._output = display_live(self, self.lasting())
 
     def __repr__(self) -> str:
         parts = text_of(devices_of(self._account), self._account["notes"])
@@ -130,12 +130,7 @@ class LedgerWidget(LiveWidget):
 
 
 def ledger(server: ServerClient) -> LedgerWidget:
-    """Who holds what of the machine's memory, live, with the budget; *Will it fit?* answers for
-    any SavedModel under each transition, without loading it.
-
-    Raises:
-        ServingError: NOT_FOUND, the server has ended.
-    """
+    """The memory ledger of a server; see `Server.ledger`."""
     return LedgerWidget(server)
 
 

@@ -1,3 +1,3 @@
-"""The policy stepper: `stepper` is the live view, `stepper_figure` the picture that stays."""
+"""The policy stepper: `stepper` is the live view, `stepper_figure` the picture that lasts."""
 
 __all__ = ["stepper"]

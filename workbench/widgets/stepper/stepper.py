@@ -31,19 +31,19 @@ class PolicyStepper(ipw.VBox):
     """A table of versions with a policy that is stepped by hand.
 
     Attributes:
-        table: what is shown; it may be stepped from Python too (then `refresh()`).
-        steps: what has happened since it was begun, in order.
+        table: the versions; code that steps it must call `refresh()`.
+        steps: all steps since the beginning.
         moments: the table at the beginning, and after each step and edit.
     """
 
     def __init__(self, table: PolicyTable | None = None) -> None:
-        # A cell may step it while its buttons, in a subshell, do so too.
+        # A cell and, in a subshell, the buttons may step it at the same time.
         self._turn = threading.RLock()
         self.table = table or PolicyTable.example()
         self.steps: list[Step] = []
         self.moments: list[Moment] = []
         self._output: Output | None = None
-        # A figure takes longer than a click: of many, the last one counts.
+        # Drawing takes longer than a click, so only the last of many is drawn.
         self._changed: Latest[None] = Latest(self._keep, lambda _: None, "widget-stepper")
         names = [name for name, each in TRANSITIONS.items() if not each.holds]
         self.policy = ipw.Dropdown(options=names, value=self.table.transition, description="policy")
@@ -59,7 +59,7 @@ class PolicyStepper(ipw.VBox):
         self._quiet = False
         buttons = ipw.HBox([self.step_button, self.add_button, self.reset_button])
         super().__init__([self.policy, self._rows, buttons, self._said])
-        # By this the page knows that it is alive; see `durable`.
+        # The mark of a live widget; see `durable`.
         self.add_class("wb-stepper")
         for control in (self.policy, self.step_button, self.add_button, self.reset_button):
             answer_in_subshells(control)
@@ -77,7 +77,7 @@ class PolicyStepper(ipw.VBox):
             return step
 
     def add_version(self) -> None:
-        """A higher version appears in the folder: under *latest 1*, only it is wanted then."""
+        """A higher version appears in the folder; under *latest 1* only it is aspired."""
         with self._turn:
             number = 1 + max(row.version for moment in self.moments for row in moment.rows)
             for version in self.table.rows:
@@ -87,7 +87,7 @@ class PolicyStepper(ipw.VBox):
             self.refresh()
 
     def reset(self) -> None:
-        """Back to version 1 serving and version 2 just there."""
+        """Start again: version 1 serves and version 2 has appeared."""
         with self._turn:
             self.table = PolicyTable.example(self.policy.value)
             self.steps = []
@@ -110,7 +110,7 @@ class PolicyStepper(ipw.VBox):
             return frame_of(self.moments)
 
     def plot(self) -> Picture:
-        """The latest moments, a lane for each version: a figure that lasts."""
+        """The latest moments, a lane for each version."""
         with self._turn:
             return figure_of(f"The policy {self.table.transition}, step by step", self.moments)
 
@@ -126,14 +126,13 @@ class PolicyStepper(ipw.VBox):
         if not in_notebook():
             print(repr(self))
             return
-        kept = self.lasting()
-        self._output = display_live(self, kept.html, kept.text, kept.png)
+        self._output = display_live(self, self.lasting())
 
     def _remember(self, by: By, why: str) -> None:
         self.moments.append(Moment(by, why, tuple(self.table.rows.values())))
 
     def _tell(self) -> None:
-        """Say where things stand, here and in the output that lasts."""
+        """Update the text, and the lasting output."""
         self._said.value = self._words()
         if self._output is not None:
             self._changed.push(None)
@@ -173,7 +172,7 @@ class PolicyStepper(ipw.VBox):
             self._tell()
 
     def _words(self) -> str:
-        serving = ", ".join(map(str, self.table.serving)) or "nobody"
+        serving = ", ".join(map(str, self.table.serving)) or "none"
         held = ", ".join(map(str, self.table.in_memory)) or "none"
         lines = "".join(
             f"<li>{'' if step.by == 'time' else f'<b>{step.by}</b>: '}{html.escape(step.why)}</li>"
@@ -193,7 +192,7 @@ class PolicyStepper(ipw.VBox):
 
 
 def policy_stepper(transition: str = "smooth") -> PolicyStepper:
-    """Version 1 serves, version 2 has appeared: step through what a policy does about it.
+    """Steps through what a policy does when version 1 serves and version 2 has appeared.
 
     Raises:
         ServingError: INVALID_ARGUMENT, no policy has that name.

@@ -1,4 +1,4 @@
-"""What was stepped, as a figure, a table and text that last: one column for each moment."""
+"""The steps as a figure and a table: one column or row for each moment."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN = 12
-"""Moments in the figure, the latest; the table has all."""
+"""The figure shows only the latest moments; the table has all."""
 _S = HarnessState
-# As in the timeline: full while it serves, hatched while it loads or unloads.
+# As in the timeline: full while serving, hatched while loading or unloading.
 _LOOK: dict[HarnessState, StateLook] = {
     _S.LOADING: STATES["LOADING"],
     _S.STAGING: StateLook(0.2, "rising"),
@@ -35,7 +35,7 @@ class Moment:
     """The table after something happened.
 
     Attributes:
-        by: who did it: the policy decided, the server cleaned up, time passed, or the user edited.
+        by: the cause: the policy decided, the server cleaned up, time passed, or the user edited.
         why: what happened, in words.
         rows: the versions then.
     """
@@ -89,7 +89,6 @@ def figure_of(title: str, moments: Sequence[Moment]) -> Picture:
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1} if plain else None,
             )  # fmt: skip
             if not row.aspired:
-                # Not wanted any more: struck out below.
                 ends = [place + 0.1, place + 0.9]
                 axes.plot(ends, [lanes[row.version] - 0.44] * 2, color=colour, ls=":", lw=1.2)
     axes.set_xlim(0, max(1, len(shown)))

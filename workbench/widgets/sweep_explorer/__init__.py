@@ -1,3 +1,3 @@
-"""The sweep explorer: `sweep_explorer` is the view, `explorer_figure` the picture that stays."""
+"""The sweep explorer: `sweep_explorer` is the view, `explorer_figure` the picture that lasts."""
 
 __all__ = ["sweep_explorer"]

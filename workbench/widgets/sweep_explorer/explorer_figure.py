@@ -1,4 +1,4 @@
-"""The sweep explorer as a figure and a page that need neither kernel nor script."""
+"""The sweep explorer as a figure and as HTML without scripts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def draw(
     measured: Sequence[Point],
 ) -> Picture:
     """Latency and throughput against `axis`: lines are simulated, dots with 95 % intervals are
-    measured. Dots of settings that differ from the curve's in more than the axis are hollow."""
+    measured. Dots whose setting differs from the curve's in more than the axis are hollow."""
     import matplotlib as mpl
 
     with mpl.rc_context(PRINT_STYLE):
@@ -108,7 +108,7 @@ def _differs(point: Point, setting: Setting, axis: str) -> bool:
 
 
 def _held(setting: Setting, axis: str) -> str:
-    """What is the same along the curve, in words."""
+    """The constant values of the curve, in words."""
     parts = {
         "batch_timeout_micros": f"delay {setting.batch_timeout_micros / 1e3:g} ms",
         "max_batch_size": f"up to {setting.max_batch_size} rows",
@@ -119,7 +119,7 @@ def _held(setting: Setting, axis: str) -> str:
 
 
 def page(text: str, result: SweepResult | None, png: bytes | None) -> str:
-    """Figure, table and what to make of it, as HTML."""
+    """Figure, table and diagnoses as HTML."""
     title, calibrated = (html.escape(line) for line in text.splitlines()[:2])
     parts = [f"<p><b>{title}</b></p><p>{calibrated}</p>"]
     if png is not None:

@@ -2,12 +2,12 @@
 
     explorer = server.sweep_explorer()
     explorer                            # the sliders, in a notebook
-    explorer.calibrate()                # everything that a button does can be called as well
+    explorer.calibrate()                # the buttons are methods too
     explorer.measure()
     explorer.export("batching.txt")
 
-It measures the engine alone, batching and model, as the simulator predicts it. Transport over REST
-or gRPC comes on top (`server.sweep(where="rest")`).
+It measures only the engine, batching and model, which is also what the simulator predicts.
+`server.sweep(where="rest")` includes the transport.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,8 @@ from workbench.experiments.sweep.explore import (
 )
 from workbench.experiments.sweep.point import Point
 from workbench.experiments.sweep.sweep import sweep
-from workbench.experiments.sweep.sweep_result import SweepResult, batching_text_proto
+from workbench.experiments.sweep.sweep_result import SweepResult
+from workbench.formats.config_files import write_batching_parameters
 from workbench.widgets.base.durable import Lasting, Output, display_live
 from workbench.widgets.base.latest import Latest
 from workbench.widgets.base.live import LiveWidget, view
@@ -45,27 +47,26 @@ if TYPE_CHECKING:
     from workbench.experiments.figure import Picture
 
 Report = Callable[[str, float | None], None]
-"""Gets a line about how far something is, and the share that is done where that is known."""
+"""Called with the progress in words, and as a share from 0 to 1 where known."""
 
 RATE, SECONDS = 500.0, 2.0
 _NEWS_SECONDS = 1.0
 
 
 class Cancelled(Exception):
-    """Somebody pressed Cancel."""
+    """The user pressed Cancel."""
 
 
 class SweepExplorer:
     """Sliders over batching and load of one server's model.
 
     Attributes:
-        server: the server; its batching changes while it is calibrated or measured, and is put
-            back afterwards.
-        setting: where the sliders are.
-        axis: against which of `explore.AXES` the curve is drawn.
+        server: its batching is changed during calibration and measurement, and restored afterwards.
+        setting: the sliders' position.
+        axis: the one of `explore.AXES` against which the curve is drawn.
         calibration: what the curve is simulated with; None before there is one.
-        points: what was measured, in order, of the version that was measured last. Each is kept
-            in the store too (`wb.history()`).
+        points: the measured points of the version measured last, in order. Each is kept in the
+            store too (`wb.history()`).
     """
 
     def __init__(
@@ -94,21 +95,18 @@ class SweepExplorer:
         self._output: Output | None = None
         self._widget = _Face(self)
 
-    # What the buttons do.
-
     def calibrate(self, report: Report = lambda text, share: None) -> str:
-        """Measure the model's run times, which loads the server for some 6 s; what was measured
-        before stays.
+        """Measure the model's run times, which loads the server for about 6 s.
 
         Returns:
-            What was found, in words.
+            A summary in words.
 
         Raises:
             ServingError: as `server.calibrate`, or another experiment is running.
             Cancelled: by `cancel`.
         """
 
-        def told(text: str) -> None:
+        def on_step(text: str) -> None:
             if self._cancel.is_set():
                 raise Cancelled("Cancelled: the server has its parameters back.")
             report(text, None)
@@ -116,14 +114,14 @@ class SweepExplorer:
         with self._occupied("calibrating"):
             self._base = in_force(self.server)
             self.calibration = run_calibration(
-                self.server, self._payload, rows=self._rows, report=told
+                self.server, self._payload, rows=self._rows, report=on_step
             )
         self._renew()
         return self._about_calibration()
 
     def curve(self, setting: Setting, axis: str) -> list[Point]:
-        """What the simulator says along `axis`, with everything else as in `setting`, which is
-        one of the points. The sliders are there from now on.
+        """Simulate along `axis`, with everything else as in `setting`, which is one of the points.
+        Moves the sliders there.
 
         Raises:
             ServingError: FAILED_PRECONDITION, nothing is calibrated yet; or as
@@ -139,10 +137,10 @@ class SweepExplorer:
     def measure(
         self, setting: Setting | None = None, report: Report = lambda text, share: None
     ) -> Point:
-        """Load the server with a setting for real, and put its parameters back.
+        """Load the real server with a setting, and restore its parameters.
 
         Args:
-            setting: without, that of the sliders.
+            setting: by default that of the sliders.
 
         Raises:
             ServingError: as `server.sweep`, or another experiment is running.
@@ -150,7 +148,7 @@ class SweepExplorer:
         """
         chosen = setting or self.setting
 
-        def told(_: int, seconds: float) -> None:
+        def on_window(_: int, seconds: float) -> None:
             if self._cancel.is_set():
                 raise KeyboardInterrupt
             report(f"measured {seconds:g} of at most {self._seconds:g} s", seconds / self._seconds)
@@ -166,7 +164,7 @@ class SweepExplorer:
                 rows=self._rows,
                 seconds=self._seconds,
                 progress=False,
-                on_window=told,
+                on_window=on_window,
             )
             if not found.points:
                 raise Cancelled("Cancelled: the server has its parameters back.")
@@ -176,11 +174,11 @@ class SweepExplorer:
         return found.points[0]
 
     def cancel(self) -> None:
-        """End a calibration or a measurement that is running; it takes half a second."""
+        """End a running calibration or measurement, within half a second."""
         self._cancel.set()
 
     def apply(self, setting: Setting | None = None) -> str:
-        """Put a setting, or that of the sliders, in force on the server.
+        """Apply a setting, by default that of the sliders, to the server.
 
         Raises:
             ServingError: the server refuses it, or has ended.
@@ -193,20 +191,17 @@ class SweepExplorer:
 
     def batching_parameters(self, setting: Setting | None = None) -> str:
         """The text of a `--batching_parameters_file` for TensorFlow Serving."""
-        return batching_text_proto((setting or self.setting).parameters(self._base))
+        return write_batching_parameters((setting or self.setting).parameters(self._base))
 
     def export(self, path: str | os.PathLike[str], setting: Setting | None = None) -> Path:
-        """Write a `--batching_parameters_file` with a setting, or with that of the sliders."""
+        """Write a `--batching_parameters_file` with a setting, by default that of the sliders."""
         target = Path(path)
         target.write_text(self.batching_parameters(setting))
         return target
 
-    # What was measured.
-
     @property
     def result(self) -> SweepResult | None:
-        """All measured points as one sweep, with its recommendation and diagnoses; None before
-        there is one."""
+        """All measured points as one sweep; None before there is any."""
         return self._result
 
     @property
@@ -217,8 +212,8 @@ class SweepExplorer:
         return pd.DataFrame([point.line() for point in self.points])
 
     def plot(self) -> Picture | None:
-        """Latency and throughput along the axis: the simulated curve of the sliders' setting, and
-        what was measured with its intervals. None where there is neither."""
+        """Latency and throughput along the axis: the simulated curve and the measured points with
+        their intervals; None without either."""
         if self.calibration is None and not self.points:
             return None
         from workbench.widgets.sweep_explorer.explorer_figure import draw
@@ -250,8 +245,7 @@ class SweepExplorer:
     def _ipython_display_(self) -> None:
         if not (in_notebook() and self.server.running):
             raise NotImplementedError
-        remains = self._lasting()
-        self._output = display_live(self._widget, remains.html, remains.text, remains.png)
+        self._output = display_live(self._widget, self._lasting())
 
     def _lasting(self) -> Lasting:
         from workbench.widgets.sweep_explorer.explorer_figure import page
@@ -259,8 +253,6 @@ class SweepExplorer:
         picture = self.plot()
         png = None if picture is None else picture._repr_png_()
         return Lasting(page(str(self), self._result, png), str(self), png)
-
-    # What goes on behind.
 
     def _about_calibration(self) -> str:
         found = self.calibration
@@ -272,11 +264,22 @@ class SweepExplorer:
         return (
             f"Calibrated with version {found.version}: one row runs {service.median(1) / 1e3:.2g} "
             f"ms, {size} rows {service.median(size) / 1e3:.2g} ms; {found.slots} threads answer "
-            f"some {most / found.rows:.0f} requests/s at most."
+            f"at most {most / found.rows:.0f} requests/s."
         )
 
-    def _occupied(self, doing: str) -> _Occupied:
-        return _Occupied(self, doing)
+    @contextmanager
+    def _occupied(self, doing: str) -> Iterator[None]:
+        """Within the block the page shows what is being done, and Cancel ends it."""
+        if self._busy:
+            raise failed_precondition(f"The explorer is already {self._busy}: wait, or cancel it")
+        self._cancel.clear()
+        self._busy = doing
+        self._widget.send(self._state())
+        try:
+            yield
+        finally:
+            self._busy = ""
+            self._widget.send(self._state())
 
     def _keep(self, found: SweepResult) -> None:
         if self._result is None or self._result.version != found.version:
@@ -296,12 +299,12 @@ class SweepExplorer:
         )
 
     def _renew(self) -> None:
-        """Bring the output that outlives the kernel up to date."""
+        """Update the output that outlives the kernel."""
         if self._output is not None:
             self._output.show(self._lasting(), update=True)
 
     def _state(self) -> dict[str, Any]:
-        """Everything that a page needs to begin, or to go on."""
+        """The whole state, for a page that begins or continues."""
         found = self.calibration
         return {
             "kind": "state",
@@ -317,33 +320,11 @@ class SweepExplorer:
         }
 
 
-class _Occupied:
-    """While it lasts, the page shows what is being done, and Cancel ends it."""
-
-    def __init__(self, explorer: SweepExplorer, doing: str) -> None:
-        self._explorer = explorer
-        self._doing = doing
-
-    def __enter__(self) -> None:
-        explorer = self._explorer
-        if explorer._busy:
-            raise failed_precondition(
-                f"The explorer is {explorer._busy} already: wait for it, or cancel it"
-            )
-        explorer._cancel.clear()
-        explorer._busy = self._doing
-        explorer._widget.send(explorer._state())
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._explorer._busy = ""
-        self._explorer._widget.send(self._explorer._state())
-
-
 class _Face(LiveWidget):
     """The explorer in the browser.
 
-    Curves are no orders: of a flood of them only the last is simulated, and that goes on while
-    something is measured.
+    Curves are not orders: of many requested curves only the last is simulated, also during a
+    measurement.
     """
 
     face = view("sweep")
@@ -423,20 +404,7 @@ def sweep_explorer(
     rate: float = RATE,
     seconds: float = SECONDS,
 ) -> SweepExplorer:
-    """Sliders for delay, batch size, threads and offered rate: the simulator's curve follows them,
-    and a button measures the real thing.
-
-    Args:
-        calibration: of this model on this machine, as `server.calibrate` gives it; without, a
-            button of the explorer makes one.
-        payload: examples to ask with, as for `predict`; without, zeros. `rows`: of a request.
-        rate: requests a second at which the slider begins.
-        seconds: of load for each measured point at most.
-
-    Raises:
-        ServingError: INVALID_ARGUMENT, the rate cannot be, or the calibration is of requests of
-            another size; NOT_FOUND, the server has ended.
-    """
+    """The explorer of a server's model; see `Server.sweep_explorer`."""
     if calibration is not None and calibration.rows != rows:
         raise invalid_argument(
             f"The calibration is for requests of {calibration.rows} rows, not {rows}: "

@@ -22,8 +22,8 @@ NOTE = "latency from when the server accepted a request, a wait for a version in
 
 
 class TimelineWidget(LiveWidget):
-    """What happens to a model's versions, memory and traffic, as it happens; and, whenever
-    versions have changed, what has happened, as an output that lasts."""
+    """A model's versions, memory and traffic, live; after each change of version, the lasting
+    output is updated."""
 
     face = view("timeline")
 
@@ -35,6 +35,7 @@ class TimelineWidget(LiveWidget):
         super().__init__(server.name, server.model, about, interval_seconds=_FRAME_SECONDS)
 
     def news(self, marks: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """As in `LiveWidget`; also updates the lasting output after a change of version."""
         message, known = super().news(marks)
         if any(event["kind"] == "state" for event in message["pulse"]["events"]):
             self._changed = time.monotonic()
@@ -43,7 +44,6 @@ class TimelineWidget(LiveWidget):
             and self._changed is not None
             and time.monotonic() - self._changed > _SETTLED_SECONDS
         ):
-            # A change is over: what there was to see of it is kept.
             self._changed = None
             self._output.show(self.lasting(), update=True)
         return message, known
@@ -54,7 +54,7 @@ class TimelineWidget(LiveWidget):
         return frame_of(self._history())
 
     def plot(self) -> Picture:
-        """The last change of version until now: a figure that lasts."""
+        """The last change of version until now."""
         news = self._history()
         return plot_timeline(news, title_of(self._name, news))
 
@@ -74,18 +74,10 @@ class TimelineWidget(LiveWidget):
             news = self._history()
             print(text_of(news, title_of(self._name, news)))
             return
-        kept = self.lasting()
-        self._output = display_live(self, kept.html, kept.text, kept.png)
+        self._output = display_live(self, self.lasting())
 
 
 def timeline(server: ServerClient) -> TimelineWidget:
-    """What happens to a model's versions, memory and traffic, as it happens.
-
-    Drag to scrub back, Ctrl and the wheel (or + and -) to zoom, space to pause. What a caller
-    waited before the server accepted a request is not in it: `record` measures that.
-
-    Raises:
-        ServingError: NOT_FOUND, the server has ended.
-    """
+    """The timeline of a server's model; see `Server.timeline`."""
     server.status()
     return TimelineWidget(server)

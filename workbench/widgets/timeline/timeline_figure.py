@@ -1,4 +1,4 @@
-"""The timeline of the last minutes as a figure, a table and text that outlive the kernel."""
+"""The timeline of the last minutes as a figure, a table and text."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ _APART_SECONDS = 20.0
 
 
 def spans_of(news: Mapping[str, Any]) -> list[Span]:
-    """The states that the events of a pulse tell, in seconds on the server's clock; one that still
-    holds ends now."""
+    """The states in a pulse's events in seconds on the server's clock; current states end now."""
     changes = (
         (event["monotonic"], event["version"], event["data"]["state"])
         for event in news["events"]
@@ -37,7 +36,7 @@ def window(news: Mapping[str, Any]) -> tuple[float, float]:
     now = news["now"]
     start = now - _SHORTEST_SECONDS
     changes = sorted(e["monotonic"] for e in news["events"] if e["kind"] == "state")
-    # A change has several steps; all of them belong in the picture.
+    # Include all steps of the change.
     for at in reversed(changes):
         if at < now - LONGEST_SECONDS or (at < start - _APART_SECONDS and at != changes[-1]):
             break
@@ -46,7 +45,7 @@ def window(news: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def frame_of(news: Mapping[str, Any]) -> pd.DataFrame:
-    """A row for each version that was there: its state, memory, and what it did since `window`."""
+    """A row for each version in the `window`: its state, memory and requests."""
     import pandas as pd
 
     start, end = window(news)
@@ -79,13 +78,14 @@ def frame_of(news: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def text_of(news: Mapping[str, Any], title: str) -> str:
-    """For a terminal: the versions, then the last lines of the log."""
+    """The timeline for a terminal: the versions, then the last lines of the log."""
     lines = [e["line"] for e in news["events"] if e.get("line")][-8:]
     table = frame_of(news).to_string(index=False, float_format="{:.4g}".format, na_rep="-")
     return "\n".join([title, table, *lines])
 
 
 def title_of(name: str, news: Mapping[str, Any]) -> str:
+    """The title, with the local time of the pulse."""
     when = time.strftime("%H:%M:%S", time.localtime(news["wall"]))
     return f"Timeline of {name}, as of {when}"
 
@@ -93,7 +93,7 @@ def title_of(name: str, news: Mapping[str, Any]) -> str:
 def plot_timeline(news: Mapping[str, Any], title: str) -> Picture:
     """States, memory, requests and latencies on one time axis, whose zero is now.
 
-    It is drawn in the thread of news, so matplotlib's global settings are left alone.
+    Runs in the thread of news, so it does not change matplotlib's global settings.
     """
     start, now = window(news)
     spans = [s for s in spans_of(news) if s.end > start]
@@ -175,7 +175,7 @@ def _memory(
 def _requests(
     axes: Any, news: Mapping[str, Any], versions: Sequence[int], start: float, now: float
 ) -> None:
-    # The second that is going on is not over yet.
+    # The current second is incomplete.
     seconds = [s for s in news["seconds"] if start <= s[0] <= now - 1]
     below: dict[int, int] = {}
     for version in [*versions, None]:

@@ -9,10 +9,9 @@ from typing import NamedTuple
 import pytest
 
 import workbench as wb
-from docs.failing_table import run, to_markdown
+from docs.failing_table import Outcome, Trial, run_all, run_trials, to_markdown
 from workbench.core.status import ServingError
 from workbench.core.versions.policies import TRANSITIONS
-from workbench.samples.failing_versions import Outcome, Trial, failing_versions
 
 NOT_FOUND = r"404: Servable not found for request: Latest\(failing\)"
 
@@ -100,20 +99,19 @@ def test_a_broken_graph(failing: wb.Server, models: Path) -> None:
     trials = [Trial("bad graph", models / "bad_graph")]
     policies = ("smooth", "unload_first+hold")
     with failing as server:
-        found = failing_versions(server, trials, [1.0], policies=policies)
+        found = run_trials(server, trials, [1.0], policies)
         assert (server.versions.available, server.transition) == ([1], "smooth")
         assert [p.name for p in server.base_path.iterdir() if p.name.isdigit()] == ["1"]
         server.publish(models / "half_plus_three")
         server.control.patch_model("failing", version_policy="all")
         server.wait_for(1)
-        with pytest.raises(ServingError, match="One version of failing must serve, and no more"):
-            failing_versions(server, trials, [1.0])
-    for policy in policies:
-        check(found.of("bad graph", policy), CELLS["bad graph"][policy])
-    table = found.frame
-    assert table["serves afterwards"].tolist() == ["the old version", "the old version"]
-    assert table["callers get"].tolist()[0] == "the answer"
-    written = to_markdown(found, str(models))
+        with pytest.raises(ServingError, match="Exactly one version of failing must serve"):
+            run_trials(server, trials, [1.0])
+    for policy, outcome in zip(policies, found, strict=True):
+        check(outcome, CELLS["bad graph"][policy])
+        assert outcome.row()["serves afterwards"] == "the old version"
+    assert found[0].row()["callers get"] == "the answer"
+    written = to_markdown(found)
     lines = written.splitlines()
     assert lines[0] == "## Bad graph"
     assert lines[2].startswith(
@@ -121,8 +119,6 @@ def test_a_broken_graph(failing: wb.Server, models: Path) -> None:
     )
     assert lines[4] == "| policy | serves afterwards | away | failed | held | callers get |"
     assert str(models) not in written
-    with pytest.raises(KeyError):
-        found.of("bad graph", "staged")
 
 
 # Thirty versions under live traffic: some minutes.
@@ -133,9 +129,9 @@ def test_every_cell_of_the_table(
 ) -> None:
     for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR"):
         monkeypatch.setenv(name, str(tmp_path / name))
-    found = run(models, progress=False)
-    assert {(o.trial, o.policy) for o in found.outcomes} == {
+    outcomes = run_all(models)
+    assert {(o.trial, o.policy) for o in outcomes} == {
         (trial, policy) for trial in CELLS for policy in TRANSITIONS
     }
-    for outcome in found.outcomes:
+    for outcome in outcomes:
         check(outcome, CELLS[outcome.trial][outcome.policy])
