@@ -35,7 +35,7 @@ class Client:
         self.metrics = Metrics(manager, scheduler)
         self.changes = 0
         reloader = Reloader(manager, self._changed, {"load_retry_seconds": 0.0})
-        self._methods = grpc_methods(
+        self.methods = grpc_methods(
             manager, scheduler, reloader, self.metrics, tensor_content=tensor_content
         )
 
@@ -44,7 +44,7 @@ class Client:
 
     def raw(self, method: str, request: bytes, seconds: float | None = None) -> bytes:
         async def call() -> bytes:
-            return await asyncio.wait_for(self._methods[method](request, seconds), _WAIT_SECONDS)
+            return await asyncio.wait_for(self.methods[method](request, seconds), _WAIT_SECONDS)
 
         return self.server.run(call())
 

@@ -30,7 +30,7 @@ def test_every_cell_is_a_gauge() -> None:
         Cell("host", "worker", "weights", 40, "estimated", "m", 2, 8),
         Cell("host", "machine", "unattributed", -5, "measured"),
     ]
-    ledger._account = Account(1.0, [Machine("host", 75, 0)], cells)
+    ledger.latest = Account(1.0, [Machine("host", 75, 0)], cells)
     found = page(ledger, budget)
     assert found["workbench_memory_bytes"] == [
         (
