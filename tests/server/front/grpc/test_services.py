@@ -154,7 +154,7 @@ def test_a_caller_that_goes_away_is_forgotten(client: Client, tmp_path: Path) ->
     request = spec("slow") + encode_tensors(2, inputs)
 
     async def give_up() -> None:
-        method = client._methods[_PREDICTION + "Predict"]
+        method = client.methods[_PREDICTION + "Predict"]
         calls = [asyncio.ensure_future(method(request, None)) for _ in range(4)]
         await server.until(
             lambda: server.core.scheduler.outstanding == 4, "four requests are in progress"

@@ -221,9 +221,9 @@ def test_there_is_room_for_so_many_bytes(gap: Gap) -> None:
 
 def test_a_grpc_client_that_goes_frees_its_place(gap: Gap) -> None:
     async def go_away() -> None:
-        service = Client(gap.server)._service
+        methods = Client(gap.server).methods
         call = asyncio.ensure_future(
-            service.methods["/tensorflow.serving.PredictionService/Predict"](SPEC, None)
+            methods["/tensorflow.serving.PredictionService/Predict"](SPEC, None)
         )
         await gap.server.until(lambda: len(gap.model.held) == 1, "the request is held")
         # What the gRPC server does when a client cancels its call.
