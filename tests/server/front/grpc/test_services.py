@@ -150,7 +150,7 @@ def test_what_the_model_refuses(client: Client) -> None:
 def test_a_caller_that_goes_away_is_forgotten(client: Client, tmp_path: Path) -> None:
     server = client.server
     server.run(server.serve(tmp_path / "slow", "slow", name="slow"))
-    inputs = {"x": floats(1), "steps": np.array([500], np.int32)}
+    inputs = {"x": floats(1), "steps": np.array([5000], np.int32)}
     request = spec("slow") + encode_tensors(2, inputs)
 
     async def give_up() -> None:
