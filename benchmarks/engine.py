@@ -27,9 +27,10 @@ import numpy as np
 import uvloop
 
 from workbench.core.batching.parameters import BatchingParameters
+from workbench.core.model_settings import ModelConfig
 from workbench.server.engine.engine import CoreOptions, ServerCore
 from workbench.server.engine.engine_load import EngineLoad, run_engine_load
-from workbench.server.engine.versions.model import ModelConfig, Served
+from workbench.server.engine.versions.model import Served
 
 ROUNDS = 5
 SECONDS = 1.0

@@ -26,11 +26,11 @@ from typing import Any
 import numpy as np
 import uvloop
 
+from workbench.core.model_settings import ModelConfig
 from workbench.core.status import ServingError
 from workbench.ipc.frames import Tensors
 from workbench.server.engine.batching.tasks import Task, now_micros
 from workbench.server.engine.engine import CoreOptions, ServerCore
-from workbench.server.engine.versions.model import ModelConfig
 
 CALLERS = 8
 FIRST = 200

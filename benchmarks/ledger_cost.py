@@ -17,9 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from workbench.core.model_settings import ModelConfig
 from workbench.server.engine.engine import CoreOptions, ServerCore
 from workbench.server.engine.memory.memory_reading import read_cheap, read_exact
-from workbench.server.engine.versions.model import ModelConfig
 
 SECONDS = 30.0
 EXPORT = """

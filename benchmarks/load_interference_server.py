@@ -29,9 +29,9 @@ import numpy as np
 import orjson
 import uvloop
 
+from workbench.core.model_settings import ModelConfig
 from workbench.core.versions.version_policy import VersionPolicy
 from workbench.server.engine.engine import ServerCore
-from workbench.server.engine.versions.model import ModelConfig
 from workbench.server.front.http.listener import HttpServer
 from workbench.server.front.http.message import Reply, Request
 

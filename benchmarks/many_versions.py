@@ -25,12 +25,12 @@ import uvloop
 
 from benchmarks.limits import Limits
 from benchmarks.mlp import save_mlp
+from workbench.core.model_settings import ModelConfig
 from workbench.core.status import ServingError
 from workbench.core.versions.version_policy import VersionPolicy
 from workbench.ipc.frames import Tensors
 from workbench.server.engine.batching.tasks import Task, now_micros
 from workbench.server.engine.engine import CoreOptions, ServerCore
-from workbench.server.engine.versions.model import ModelConfig
 from workbench.server.engine.versions.source import FolderSource
 
 MANY = 5000
