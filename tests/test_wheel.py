@@ -74,7 +74,7 @@ def test_the_wheel_installs_without_node_and_both_extensions_are_ok(tmp_path: Pa
         "workbench.jupyter.server_extension enabled - "
         "Validating workbench.jupyter.server_extension... " in (" ".join(server.split()))
     )
-    assert re.search(r"workbench\.server_extension .*OK", server)
+    assert re.search(r"workbench\.jupyter\.server_extension .*OK", server)
     kernels = run(python, "-m", "jupyter_client.kernelspecapp", "list", cwd=tmp_path, **alone)
     (line,) = [line for line in kernels.splitlines() if "workbench-serving" in line]
     assert str(place) in line

@@ -53,7 +53,7 @@ def test_two_versions_compared(lab: Lab, page: Page) -> None:
     expect(view.get_by_text("serving: 2")).to_be_visible()
     view.get_by_role("button", name="Serve version 1").click()
     message = view.locator(".wb-message")
-    expect(message).to_contain_text("Version 1 serves, by its number", timeout=_CHANGE_MS)
+    expect(message).to_contain_text("Version 1 serves, pinned by its number", timeout=_CHANGE_MS)
     expect(view.get_by_text("serving: 1 ")).to_be_visible(timeout=_CHANGE_MS)
     view.get_by_label("label", exact=True).fill("small")
     view.get_by_role("button", name="Label 1").click()

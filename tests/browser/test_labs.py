@@ -67,12 +67,12 @@ def test_a_lab_from_first_to_last_cell(lab: Lab, page: Page, name: str) -> None:
     view.wait_for()
     draw(page, view)
     view.get_by_role("button", name="Reveal").click()
-    expect(view.locator(".wb-message")).to_contain_text("on average", timeout=_RUN_MS)
+    expect(view.locator(".wb-message")).to_contain_text("the mean error is", timeout=_RUN_MS)
 
     outputs = run(page, "below")
     (typed,) = [out for source, out in outputs.items() if "my_guess = " in source]
     # What was drawn is the guess, so the one in numbers is not used: a figure, and no verdict.
     assert typed.startswith("text/plain")
-    assert "on average" not in typed
+    assert "the mean error is" not in typed
     assert all(out for source, out in outputs.items() if ".plot(" in source)
     assert sum("image/png" in out for out in outputs.values()) >= 2
