@@ -424,7 +424,8 @@ def test_a_server_process_that_cannot_start_is_waited_for(house: House) -> None:
         house.server.versions  # noqa: B018
     assert re.fullmatch(
         rf"Server 'life' \(pid {before.server.pid}\) does not answer: it has failed \d+ times in "
-        r"a row, most recently: The server process did not start: .*JSONDecodeError.*\. It is started "
+        r"a row, most recently: The server process did not start: .*JSONDecodeError.*\. "
+        r"It is started "
         r"again every 0 s, and nothing is lost meanwhile",
         caught.value.message,
         re.DOTALL,
