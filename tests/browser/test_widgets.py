@@ -120,7 +120,7 @@ def test_predict_then_reveal_and_the_stepper(lab: Lab, page: Page) -> None:
     page.mouse.up()
     reveal.click()
     expect(view.locator(".wb-message")).to_contain_text("It behaves differently from your guess")
-    expect(view.locator(".wb-message")).to_contain_text("most at 10 ms")
+    expect(view.locator(".wb-message")).to_contain_text("largest at 10 ms")
     for theme in ("dark", "light"):
         picture(page, view, f"guess-{theme}", theme)
 

@@ -203,13 +203,15 @@ export class Welcome extends Widget {
       ...items
     );
     const { dashboard, glossary } = this._actions;
+    const buttons = make('span', { class: 'wb-Welcome-buttons' });
+    this._served.append(buttons);
     if (glossary !== null) {
-      this._served.append(
+      buttons.append(
         button(trans.__('Glossary'), trans.__('Open the glossary of model serving'), glossary)
       );
     }
     if (dashboard !== null) {
-      this._served.append(
+      buttons.append(
         button(trans.__('Dashboard'), trans.__('Open the dashboard of model servers'), dashboard)
       );
     }
