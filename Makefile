@@ -68,11 +68,13 @@ test-extension: env
 BESIDE := -n 2 --dist loadfile
 
 test: env browser lint test-extension
-	$(BIN)/python -m pytest $(BESIDE) -m "not slow and not soak and not browser" --cov --cov-report=term:skip-covered --cov-fail-under=94
+	$(BIN)/python -m pytest -m "alone and not slow and not soak" --cov --cov-report=
+	$(BIN)/python -m pytest $(BESIDE) -m "not slow and not soak and not browser and not alone" --cov --cov-append --cov-report=term:skip-covered --cov-fail-under=95
 	$(BIN)/python -m pytest -m "browser and not slow and not soak"
 
 test-full: env browser
-	$(BIN)/python -m pytest $(BESIDE) -m slow
+	$(BIN)/python -m pytest $(BESIDE) -m "slow and not alone"
+	$(BIN)/python -m pytest -m "slow and alone"
 
 soak: env browser
 	$(BIN)/python -m pytest -m soak

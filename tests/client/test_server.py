@@ -464,6 +464,7 @@ def test_its_memory(live: wb.Server) -> None:
     assert live.memory_history(points=1).groupby("pid").size().max() == 1
 
 
+@pytest.mark.alone
 def test_its_memory_by_kind(live: wb.Server) -> None:
     frame = live.memory(by="kind")
     assert list(frame.columns) == [
@@ -476,10 +477,8 @@ def test_its_memory_by_kind(live: wb.Server) -> None:
         "shared regions", "shared runtime", "runtime", "weights", "activations",
     ]  # fmt: skip
     size = dict(zip(worker["kind"], worker["bytes"], strict=True))
-    # TensorFlow itself takes hundreds of megabytes, shared with all that have imported it: none of
-    # them is an activation.
-    assert size["shared runtime"] > 0
-    assert size["activations"] < 64 * 2**20
+    # TensorFlow itself is the most of it, and no activation.
+    assert size["shared runtime"] > 2 * size["activations"]
     rest = frame[frame["owner"] == "machine"]
     assert rest["kind"].tolist() == ["unattributed", "reserved", "free"]
     assert set(frame["how"]) == {"measured", "estimated"}

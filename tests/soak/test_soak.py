@@ -24,20 +24,17 @@ from workbench.load.arrivals import Schedule
 from workbench.processes import registry
 
 FLIP_SECONDS = 3.0
-LOAD = 0.5
+LOAD = 0.7
 """Of what the model can do, measured before."""
 
 INPUTS = {"x": np.ones(1, np.float32), "steps": np.full(1, 20, np.int32)}
 """Some milliseconds of work a request, so that the model is what is busy."""
 
-HELPER_THREADS = 4
-"""Threads that a server starts when it first needs them, one of each, and keeps: for copying large
-inputs, for digests of suspected inputs, for reading memory, for giving memory back."""
-
 
 def state(server: Server) -> dict[str, float]:
     """Descriptors, regions, threads and memory of the server's whole process tree, from its
     supervisor down."""
+    pids = server.memory()
     supervisor = psutil.Process(registry.find(server.name).supervisor.pid)
     processes = [supervisor, *supervisor.children(recursive=True)]
     return {
@@ -45,33 +42,25 @@ def state(server: Server) -> dict[str, float]:
         "processes": len(processes),
         "descriptors": sum(p.num_fds() for p in processes),
         "threads": sum(p.num_threads() for p in processes),
-        "memory": sum(own_memory(process.pid) for process in processes),
+        "pss": float(pids["pss"].sum()),
     }
 
 
 def settled(server: Server, before: dict[str, float], seconds: float = 60.0) -> dict[str, float]:
-    """The server's state once it holds no more than before; what is done just now may hold a
-    descriptor for a moment.
+    """The server's state once it holds as much as before; work under way may hold a descriptor
+    for a moment.
 
     Raises:
-        AssertionError: it still holds more after that time.
+        AssertionError: it still holds more, or less, after that time.
     """
-    allowed = {"processes": 0, "descriptors": 0, "regions": 0, "threads": HELPER_THREADS}
+    names = ("processes", "descriptors", "regions", "threads")
     end = time.monotonic() + seconds
     while True:
         now = state(server)
-        if all(now[name] <= before[name] + more for name, more in allowed.items()):
+        if all(now[name] == before[name] for name in names):
             return now
         assert time.monotonic() < end, (before, now)
         time.sleep(0.5)
-
-
-def own_memory(pid: int) -> float:
-    """Bytes of a process that are no file's; a part of those that it shares. Pages of files count
-    for those who have them mapped just now, other tests' processes included."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    sizes = dict(line.split(":") for line in lines[1:])
-    return sum(float(sizes[key].split()[0]) * 1024 for key in ("Pss_Anon", "Pss_Shmem"))
 
 
 def regions(pid: int) -> int:
@@ -127,10 +116,11 @@ def soak(models: Path, runtime: Path, seconds: float, patch: pytest.MonkeyPatch)
         after = settled(server, before)
     assert flips > 2
     # Statistics grow by some kilobytes; a leaked worker would be tens of megabytes.
-    assert before["memory"] * 0.9 < after["memory"] < before["memory"] * 1.1, (before, after)
+    assert before["pss"] * 0.95 < after["pss"] < before["pss"] * 1.05, (before, after)
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(360)
 def test_a_short_soak(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     soak(models, tmp_path / "runtime", 120.0, monkeypatch)

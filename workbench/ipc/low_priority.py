@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+from weakref import WeakSet
 
 T = TypeVar("T")
 
@@ -47,9 +48,21 @@ class QuietThread:
         self._executor.shutdown()
 
 
+_executors: WeakSet[ThreadPoolExecutor] = WeakSet()
+
+
 def quiet_executor(name: str, niceness: int = LOWEST) -> ThreadPoolExecutor:
     """An executor of one thread of low priority."""
-    return ThreadPoolExecutor(1, name, initializer=lower_priority, initargs=(niceness,))
+    executor = ThreadPoolExecutor(1, name, initializer=lower_priority, initargs=(niceness,))
+    _executors.add(executor)
+    return executor
+
+
+def start_quiet_threads() -> None:
+    """Start the threads of all executors of this process, which else start with their first work:
+    the number of threads of a process should not depend on its requests."""
+    for executor in list(_executors):
+        executor.submit(lambda: None)
 
 
 def started_executor(threads: int, name: str) -> ThreadPoolExecutor:

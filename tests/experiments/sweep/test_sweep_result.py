@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.experiments.points import interval, point
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import Code, ServingError
 from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.service_time import ServiceTime
 from workbench.experiments.sweep.sweep_figure import knee, lines_of
 from workbench.experiments.sweep.sweep_result import SweepResult
-from workbench.formats.config_files import read_batching_parameters
+from workbench.formats.config_files import read_batching_parameters, write_batching_parameters
 from workbench.load.intervals import Interval
 
 SLOW = point(timeout=5000, achieved=3000, p99=0.02)
@@ -142,5 +143,26 @@ def test_prediction_and_measurement_are_drawn_together_and_their_disagreement_is
 def test_the_parameters_file_is_tensorflow_servings_text_form(tmp_path: Path) -> None:
     path = result(SLOW).to_batching_parameters(tmp_path / "batching.txt")
 
-    assert path.read_text().startswith("max_batch_size {\n  value: 32\n}\n")
+    assert path.read_text() == (
+        "max_batch_size {\n  value: 32\n}\n"
+        "batch_timeout_micros {\n  value: 5000\n}\n"
+        "max_enqueued_batches {\n  value: 10\n}\n"
+        "num_batch_threads {\n  value: 2\n}\n"
+    )
     assert read_batching_parameters(path) == SLOW.batching
+    everything = BatchingParameters(
+        max_batch_size=8,
+        allowed_batch_sizes=(4, 8),
+        pad_variable_length_inputs=True,
+        enable_large_batch_splitting=True,
+        max_execution_batch_size=4,
+    )
+    # The server's own reader, of the same text form, finds the same in it.
+    written = tmp_path / "everything.txt"
+    written.write_text(write_batching_parameters(everything))
+    assert read_batching_parameters(written) == everything
+    flat = " ".join(written.read_text().split())
+    assert flat.partition("num_batch_threads")[2].partition("} ")[2] == (
+        "allowed_batch_sizes: 4 allowed_batch_sizes: 8 pad_variable_length_inputs: true "
+        "enable_large_batch_splitting { value: true } max_execution_batch_size { value: 4 }"
+    )

@@ -14,6 +14,7 @@ from typing import Any
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.events import Event, EventLog
 from workbench.core.memory.budget import size
+from workbench.ipc.low_priority import start_quiet_threads
 from workbench.server.engine.batching.scheduler import BatchScheduler
 from workbench.server.engine.memory.gpu import Gpus, Nvml, RealNvml
 from workbench.server.engine.memory.memory_ledger import MemoryLedger, Sample
@@ -96,6 +97,7 @@ class ServerCore:
 
     def start(self) -> None:
         """Start the zygote and the memory ledger."""
+        start_quiet_threads()
         self.zygote.start()
         self.ledger.start()
 
