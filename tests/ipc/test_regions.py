@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -100,4 +101,11 @@ def test_closing_twice_is_harmless() -> None:
 def test_a_descriptor_is_not_inherited() -> None:
     fd = anonymous_file("test")
     assert not os.get_inheritable(fd)
+    os.close(fd)
+
+
+def test_elsewhere_than_on_linux_it_is_an_unlinked_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.ipc.regions.sys", SimpleNamespace(platform="darwin"))
+    fd = anonymous_file("elsewhere")
+    assert os.fstat(fd).st_nlink == 0
     os.close(fd)
