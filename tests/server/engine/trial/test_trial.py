@@ -17,6 +17,7 @@ from workbench.core.versions.states import HarnessState
 from workbench.formats.wire.tf_example import Feature, encode_example
 from workbench.server.engine.batching.tasks import VersionQueues
 from workbench.server.engine.versions.model import Served
+from workbench.server.engine.workers.worker_handle import Lane
 
 
 def queues_of(served: Served) -> VersionQueues:
@@ -92,8 +93,9 @@ def test_an_audit_ends_the_merging_of_rows_that_mix(server: Server, tmp_path: Pa
         inputs = [{"x": floats(number)} for number in range(4)]
         wrong = await together(server, inputs, "count")
         assert [int(answer["rows"][0]) for answer in wrong] == [4] * 4
-        # The answers are whole numbers: three have to be wrong in a row.
-        for _ in range(2):
+        # The first answers are not audited, and as these are whole numbers, three have to be wrong
+        # in a row.
+        for _ in range(3):
             await asyncio.sleep(0.6)
             await together(server, inputs, "count")
         await server.until(lambda: queues.merging["count"].merged is False, "it runs alone")
@@ -102,6 +104,31 @@ def test_an_audit_ends_the_merging_of_rows_that_mix(server: Server, tmp_path: Pa
         (event,) = [e for e in server.events() if e.kind == "merging"]
         assert event.data is not None
         assert event.data["by"] == "audit"
+
+    server.run(test())
+
+
+def test_the_sizes_of_the_last_batches_are_run_before_a_version_serves(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[Lane, int]] = []
+    run = Lane.run
+
+    def noted(lane: Lane, signature: str, parts: Any, *more: Any) -> None:
+        if signature == "picky":
+            ran.append((lane, sum(len(part) for part in parts["x"])))
+        run(lane, signature, parts, *more)
+
+    async def test() -> None:
+        await server.serve(tmp_path / "m", "rows")
+        await together(server, [{"x": floats(number)} for number in range(5)], "picky")
+        monkeypatch.setattr(Lane, "run", noted)
+        server.put(tmp_path / "m", 2, "rows")
+        server.poll("m")
+        served = await server.available("m", 2)
+        assert served.worker is not None
+        for lane in served.worker.lanes:
+            assert ran.count((lane, 5)) >= 2
 
     server.run(test())
 

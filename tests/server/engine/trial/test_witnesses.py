@@ -70,14 +70,15 @@ def test_requests_of_another_shape_begin_anew_and_large_ones_are_not_heard() -> 
 
 def test_the_audit_takes_a_request_now_and_then_and_knows_a_wrong_answer() -> None:
     audit = Audit()
-    assert audit.is_due(0)
-    sample = audit.take(0, tensors(1), answers(2))
+    assert not audit.is_due(0), "the first answers of a version"
+    assert audit.is_due(SECOND // 10)
+    sample = audit.take(SECOND, tensors(1), answers(2))
     assert sample is not None
-    assert not audit.is_due(SECOND), "one is being asked"
+    assert not audit.is_due(2 * SECOND), "one is being asked"
     assert audit.judge(sample, answers(2))
     assert audit.checked == 1
-    assert not audit.is_due(SECOND // 10)
-    assert audit.is_due(SECOND)
+    assert not audit.is_due(SECOND + SECOND // 10)
+    assert audit.is_due(2 * SECOND)
     assert not audit.judge(sample, answers(3))
 
 

@@ -16,6 +16,7 @@ from workbench.server.engine.trial.same_answers import Agreement, agreement
 
 _MOST_BYTES = 1024 * 1024
 _OFTEN = 10
+_FIRST_MICROS = 100_000
 _SOON_MICROS = 500_000
 _LATER_MICROS = 10_000_000
 _SUSPICIONS = 3
@@ -37,12 +38,15 @@ class Audit:
 
     def __init__(self) -> None:
         self.checked = 0
-        self._due = 0
+        self._due: int | None = None
         self._asking = False
         self._suspicions = 0
 
     def is_due(self, now: int) -> bool:
-        """Whether a request should be checked now."""
+        """Whether a request should be checked now; the first one soon after the first batch, since
+        the first answers of a version have no time to share."""
+        if self._due is None:
+            self._due = now + _FIRST_MICROS
         return now >= self._due and not self._asking
 
     def take(

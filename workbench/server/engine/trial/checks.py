@@ -60,7 +60,7 @@ class Checks:
         if part.size != part.total:
             return
         task = part.task
-        self._keep(version, task, outputs, now, part.size)
+        self._keep(version, task, outputs, now, part.size, batch.size)
         if len(batch.parts) == 1 or version.parameters is not None:
             return
         audit = version.audits.get(task.signature)
@@ -89,9 +89,10 @@ class Checks:
         outputs: Tensors,
         now: int,
         rows: int | None = None,
+        batch_rows: int = 1,
     ) -> None:
         """`rows`: how many rows of the answer are the task's; None: all."""
         recent = version.recent
         if recent is not None and recent.is_due(now, task.signature) and not task.outputs:
             mine = {name: array[:rows] for name, array in outputs.items()} if rows else outputs
-            recent.keep(now, version.number, task.signature, task.inputs, mine)
+            recent.keep(now, version.number, task.signature, task.inputs, mine, batch_rows)

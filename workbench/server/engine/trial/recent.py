@@ -20,11 +20,12 @@ _MOST_SIGNATURES = 32
 
 
 class Asked(NamedTuple):
-    """A request and its answer, both copied. `version` gave it."""
+    """A request and its answer, both copied. `version` gave it, in a batch of `batch_rows`."""
 
     version: int
     inputs: Mapping[str, np.ndarray]
     outputs: Mapping[str, np.ndarray]
+    batch_rows: int = 1
 
 
 class Recent:
@@ -45,6 +46,7 @@ class Recent:
         signature: str,
         inputs: Mapping[str, np.ndarray],
         outputs: Tensors,
+        batch_rows: int = 1,
     ) -> None:
         """Keep copies of a request and its answer, unless they are large."""
         self._next_at[signature] = now + _PAUSE_MICROS
@@ -53,7 +55,7 @@ class Recent:
         if size_bytes(inputs) + size_bytes(outputs) > _MOST_BYTES:
             return
         kept = self._kept.setdefault(signature, deque(maxlen=_KEPT))
-        kept.append(Asked(version, copied(inputs), copied(outputs)))
+        kept.append(Asked(version, copied(inputs), copied(outputs), batch_rows))
 
     def of(self, signature: str) -> list[Asked]:
         """What is kept of a signature, newest first."""

@@ -10,7 +10,7 @@ does not replace one that can.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import cycle
@@ -40,6 +40,7 @@ from workbench.server.engine.workers.worker_handle import Lane, LoadReport, Work
 _MOST_TEXT = 300
 _WARM_ROWS = 16
 _WARM_RUNS = 2
+_WARM_BYTES = 4 * 2**20
 _LONG_SECONDS = 0.01
 _NO_SIGNATURE = (
     "The model has no signature, so it cannot answer any request: save it with "
@@ -247,11 +248,18 @@ class Trial:
         return same or None
 
     async def _warm(self, name: str, request: Inputs, decided: Merging) -> None:
-        """Run batches on each lane like live ones: at usual priority, and large enough to allocate
-        the memory of large ones. Otherwise the first callers would wait for that."""
-        rows = [_WARM_ROWS if decided.merged else 1] * _WARM_RUNS
+        """Run batches on each lane like live ones: at usual priority, of the sizes that were run
+        last, and large enough to allocate the memory of large ones. Otherwise the first callers
+        would wait for that."""
+        sizes: Collection[int] = (1,)
         if decided.batch_sizes:
-            rows = [size for size in decided.batch_sizes if size <= _WARM_ROWS] * _WARM_RUNS
+            sizes = [size for size in decided.batch_sizes if size <= _WARM_ROWS]
+        elif decided.merged:
+            most = _WARM_BYTES // max(1, sum(array.nbytes for array in request.values()))
+            # Many operations prepare themselves for each size that they meet.
+            lately = {asked.batch_rows for asked in self._recent.of(name)}
+            sizes = {_WARM_ROWS} | {size for size in lately if size <= most}
+        rows = sorted(sizes, reverse=True) * _WARM_RUNS
         lanes = self._worker.lanes
         for batch, lane in ((1, lanes[0]), *((size, lane) for size in rows for lane in lanes)):
             started = time.monotonic()
