@@ -382,11 +382,11 @@ def test_the_process_ends_with_its_parent(service: Service) -> None:
 
 
 def test_a_process_that_fails_says_why(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LoadJob, "_to_child", lambda self: b"{}\n")
+    monkeypatch.setattr(LoadJob, "_to_child", lambda self: b"\n")
     with pytest.raises(LoadError) as raised:
         run_load(job(service, Closed(1, 1)))
     assert str(raised.value).startswith("The load generator failed (exit code 1): Traceback")
-    assert str(raised.value).endswith("KeyError: 'address'")
+    assert str(raised.value).endswith("EOFError: Ran out of input")
 
 
 def made_up(**changes: Any) -> LoadResult:

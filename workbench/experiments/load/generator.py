@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 import json
 import os
+import pickle
 import select
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, fields
 from threading import Event
 from typing import IO, TYPE_CHECKING, Any, Literal
@@ -21,6 +22,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.experiments.store.packed_arrays import pack_numbers, unpack_numbers
 from workbench.load.arrivals import Schedule
 from workbench.load.intervals import quantile_interval
 from workbench.processes import paths
@@ -110,23 +112,14 @@ class LoadJob:
         if any("\r" in text or "\n" in text for text in head):
             raise ValueError("the request line and headers must not contain line breaks")
 
+    @property
+    def in_flight(self) -> int:
+        """The most requests in flight."""
+        return self.schedule.clients if isinstance(self.schedule, Closed) else self.connections
+
     def _to_child(self) -> bytes:
-        host = (
-            "localhost" if isinstance(self.address, str) else f"{self.address[0]}:{self.address[1]}"
-        )
-        data = {
-            "address": self.address,
-            "method": self.method,
-            "target": self.target,
-            "headers": {"Host": host, **self.headers},
-            "bodies": [base64.b64encode(body).decode("ascii") for body in self.bodies],
-            "schedule": self.schedule.to_json(),
-            "connections": self.connections,
-            "timeout_s": self.timeout_s,
-            "owner": ProcessId.me(),
-            "protocol": self.protocol,
-        }
-        return json.dumps(data).encode() + b"\n"
+        """The line for `generator_process`, which runs the same code."""
+        return base64.b64encode(pickle.dumps((self, ProcessId.me()))) + b"\n"
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,17 +238,13 @@ class LoadResult:
         """Everything as plain data; arrays are compressed and in base64."""
         data = {each.name: getattr(self, each.name) for each in fields(self)}
         for name, _ in ARRAYS:
-            packed = zlib.compress(np.ascontiguousarray(data[name]).tobytes())
-            data[name] = base64.b64encode(packed).decode("ascii")
+            data[name] = pack_numbers(data[name])
         return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LoadResult:
         """The result that `to_json` wrote."""
-        values = dict(data)
-        for name, code in ARRAYS:
-            values[name] = np.frombuffer(zlib.decompress(base64.b64decode(data[name])), code)
-        return cls(**values)
+        return cls(**{**data, **{name: unpack_numbers(data[name], code) for name, code in ARRAYS}})
 
 
 def _percentiles(values: NDArray[np.float64]) -> dict[float, float]:
@@ -309,12 +298,12 @@ def _result(
     return LoadResult(
         target=job.target,
         schedule=job.schedule.to_json(),
-        connections=job.schedule.clients if isinstance(job.schedule, Closed) else job.connections,
+        connections=job.in_flight,
         **values,
     )
 
 
-class _Child:
+class _Child(AbstractContextManager["_Child"]):
     """The generator's process, which is killed when the `with` block ends."""
 
     def __init__(self, errors: IO[bytes]) -> None:
@@ -332,9 +321,6 @@ class _Child:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))},
         )
         self._heard = bytearray()
-
-    def __enter__(self) -> _Child:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._process.send_signal(signal.SIGKILL)

@@ -2,27 +2,31 @@
 
     python -m workbench.experiments.load.generator_process
 
-reads one line of JSON from standard input (`load_run.Job`), writes lines of JSON about its progress
-to standard output, and then one line that describes the result, followed by its arrays as raw
-bytes. A line `stop` on standard input ends the run early. A separate process is not held up by the
-notebook or the measured server. It also watches itself, because a generator that cannot keep up
-measures only itself.
+reads one line from standard input: a pickled `generator.LoadJob` with the process that sent it, in
+base64 (not arguments, because a job holds secrets). It writes lines of JSON about its progress to
+standard output, and then one line that describes the result, followed by its arrays as raw bytes. A
+line `stop` on standard input ends the run early. A separate process is not held up by the notebook
+or the measured server. It also watches itself, because a generator that cannot keep up measures
+only itself.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import gc
 import json
 import os
+import pickle
 import stat
 from collections.abc import Mapping
 from typing import Any
 
 import uvloop
 
-from workbench.experiments.load.load_run import Job, Run
-from workbench.processes.lifetime import die_with
+from workbench.experiments.load.generator import LoadJob
+from workbench.experiments.load.load_run import Run
+from workbench.processes.lifetime import ProcessId, die_with
 
 
 def _write_line(line: Mapping[str, Any]) -> None:
@@ -41,7 +45,7 @@ def _write_result(description: Mapping[str, Any], columns: list[memoryview]) -> 
             output.write(column)
 
 
-async def _main(job: Job, stop: bool) -> None:
+async def _main(job: LoadJob, stop: bool) -> None:
     run = Run(job, _write_line)
     loop = asyncio.get_running_loop()
 
@@ -60,22 +64,21 @@ async def _main(job: Job, stop: bool) -> None:
     _write_result(*await run.execute())
 
 
-def _read_job() -> tuple[Job, bool]:
-    """The job, and whether it should stop at once."""
+def _read_job() -> tuple[LoadJob, ProcessId, bool]:
+    """The job, the process that sent it, and whether to stop at once."""
     chunks = []
     while chunk := os.read(0, 1 << 20):
         chunks.append(chunk)
         if b"\n" in chunk:
             break
     line, _, rest = b"".join(chunks).partition(b"\n")
-    return Job.from_json(json.loads(line)), rest.startswith(b"stop")
+    return *pickle.loads(base64.b64decode(line)), rest.startswith(b"stop")
 
 
 def main() -> None:
     """Run the job that standard input holds."""
-    job, stop = _read_job()
-    if job.owner is not None:
-        die_with(job.owner)
+    job, owner, stop = _read_job()
+    die_with(owner)
     # A run makes no reference cycles worth a pause in the middle of it.
     gc.freeze()
     gc.disable()

@@ -9,24 +9,19 @@ request when the last one was answered, so a slow server lowers the load.
 from __future__ import annotations
 
 import asyncio
-import base64
 import math
 import time
 from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.experiments.load.generator import ARRAYS
+from workbench.experiments.load.generator import ARRAYS, Closed, LoadJob
 from workbench.experiments.load.http_sender import HttpConnection, request_bytes
 from workbench.experiments.load.load_connection import Connection
 from workbench.ipc.precise_timer import Alarm
-from workbench.load.arrivals import Schedule
-from workbench.processes.lifetime import ProcessId
 
 if TYPE_CHECKING:
     from workbench.experiments.load.grpc_sender import GrpcChannels
@@ -53,45 +48,6 @@ LAG_LIMIT_SECONDS, LAG_LIMIT_SHARE = 0.002, 0.1
 the 99th percentile of the latencies."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """The load to send, read from standard input because it holds secrets."""
-
-    address: tuple[str, int] | str
-    requests: list[bytes]
-    schedule: Schedule | None
-    clients: int
-    duration_s: float
-    connections: int
-    timeout_s: float
-    owner: ProcessId | None
-    method: str
-    metadata: Mapping[str, str] | None
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Job:
-        """The job that `generator.LoadJob` describes in `data`; `metadata` is None over HTTP."""
-        address = data["address"]
-        grpc = data["protocol"] == "grpc"
-        http = partial(request_bytes, data["method"], data["target"], data["headers"])
-        bodies = [base64.b64decode(body) for body in data["bodies"]]
-        schedule = dict(data["schedule"])
-        closed = schedule["kind"] == "closed"
-        clients = schedule["clients"] if closed else 0
-        return cls(
-            address=address if isinstance(address, str) else (address[0], address[1]),
-            requests=bodies if grpc else [http(body) for body in bodies],
-            schedule=None if closed else Schedule.from_json(schedule),
-            clients=clients,
-            duration_s=schedule["duration_s"],
-            connections=clients if closed else data["connections"],
-            timeout_s=data["timeout_s"],
-            owner=ProcessId(*data["owner"]) if data["owner"] else None,
-            method=data["target"],
-            metadata={k: v for k, v in data["headers"].items() if k != "Host"} if grpc else None,
-        )
-
-
 class Run:
     """A run: its connections, the requests that wait for one, and the outcome of each.
 
@@ -99,11 +55,20 @@ class Run:
         report: called with the progress ten times a second.
     """
 
-    def __init__(self, job: Job, report: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(self, job: LoadJob, report: Callable[[Mapping[str, Any]], None]) -> None:
         self._job = job
         self._tell = report
         self._loop = asyncio.get_running_loop()
         self._channels: GrpcChannels | None = None
+        self._requests = job.bodies
+        if job.protocol == "grpc":
+            from workbench.experiments.load.grpc_sender import GrpcChannels
+
+            self._channels = GrpcChannels(job.address, job.target, job.headers)
+        else:
+            host = "localhost" if isinstance(job.address, str) else "{}:{}".format(*job.address)
+            headers = {"Host": host, **job.headers}
+            self._requests = [request_bytes(job.method, job.target, headers, b) for b in job.bodies]
         self._connections: list[Connection] = []
         # Since when each has been idle, the longest first. The last is used first.
         self._idle: dict[Connection, float] = {}
@@ -118,48 +83,43 @@ class Run:
         self._failures: Counter[str] = Counter()
         self._open = 0  # requests that are not answered yet
         self._waited = 0
-        self._reported = 0
         self._recent: list[float] = []
         self._sending = True
         self._stopped = False
         self._ended = self._loop.create_future()
         self._start, self._busy_before = time.monotonic(), _busy_seconds()
-        self._arrivals: list[float] = job.schedule.arrivals().tolist() if job.schedule else []
+        self._arrivals: list[float] = []
+        self._clients = 0
+        if isinstance(job.schedule, Closed):
+            self._clients = job.schedule.clients
+        else:
+            self._arrivals = job.schedule.arrivals().tolist()
         self._next = 0
 
     # The course of a run.
 
     async def execute(self) -> tuple[dict[str, Any], list[memoryview]]:
         """Run to the end; returns the description of the result, and its arrays as bytes."""
-        if self._job.metadata is not None:
-            from workbench.experiments.load.grpc_sender import GrpcChannels
-
-            self._channels = GrpcChannels(self._job.address, self._job.method, self._job.metadata)
-        for _ in range(self._job.connections):
-            connection: Connection = (
+        for _ in range(self._job.in_flight):
+            self._connections.append(
                 HttpConnection(self, self._job.address)
                 if self._channels is None
                 else self._channels.connection(self)
             )
-            self._connections.append(connection)
-            self._down.append(connection)
         # Connect beforehand, so that the first requests measure the service and not TCP.
-        await asyncio.gather(*(self._connect(self._down.popleft()) for _ in self._connections))
+        await asyncio.gather(*map(self._connect, self._connections))
         self._started_at = time.time()
         self._start, self._busy_before = time.monotonic(), _busy_seconds()
-        alarm = Alarm(self._loop, self._send_due)
-        self._alarm = alarm
-        if self._job.schedule is None:
-            for _ in range(self._job.clients):
-                self.client_is_free()
-        else:
-            self._send_due()
+        self._alarm = Alarm(self._loop, self._send_due)
+        self._send_due()
+        for _ in range(self._clients):
+            self.client_is_free()
         sweeper = asyncio.ensure_future(self._sweep())
         try:
             await self._ended
         finally:
             sweeper.cancel()
-            alarm.close()
+            self._alarm.close()
         for task in self._connecting:
             task.cancel()
         for connection in self._connections:
@@ -191,12 +151,12 @@ class Run:
 
     async def _sweep(self) -> None:
         """Enforce the time limits, and report the progress."""
-        report_at = 0.0
+        report_at, duration = 0.0, self._job.schedule.duration_s
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             now = self._now()
-            if self._sending and now >= self._job.duration_s:
-                self._end_sending(self._job.duration_s)
+            if self._sending and now >= duration:
+                self._end_sending(duration)
             latest = now - self._job.timeout_s
             for connection in self._connections:
                 request = connection.request
@@ -264,8 +224,7 @@ class Run:
 
     def bytes_of(self, request: int) -> bytes:
         """The encoded request: bodies are sent in turn."""
-        requests = self._job.requests
-        return requests[request % len(requests)]
+        return self._requests[request % len(self._requests)]
 
     def _send(self, connection: Connection, request: int) -> None:
         self._sent[request] = self._now()
@@ -287,7 +246,7 @@ class Run:
 
     def client_is_free(self) -> None:
         """In a closed loop, a client that has its answer sends the next request."""
-        if self._job.schedule is None and self._sending:
+        if self._clients and self._sending:
             self._begin(self._now())
 
     def _finish(self, request: int) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -12,8 +14,8 @@ from numpy.typing import NDArray
 
 from workbench.client.server import ServerClient
 from workbench.core.status import failed_precondition
-from workbench.experiments.load.generator import Closed, LoadJob, run_load
-from workbench.experiments.load.server_load import Payload, run_engine
+from workbench.experiments.load.generator import Closed, LoadJob, LoadResult, run_load
+from workbench.experiments.load.server_load import EngineResult, Payload, run_engine
 from workbench.formats.wire.predict_message import METHOD, predict_request
 from workbench.ipc import TENSORS
 from workbench.load.arrivals import Schedule
@@ -70,59 +72,32 @@ def measure(
         ServingError, LoadError: the load could not be sent.
     """
     before = _counters(server)
+    result: EngineResult | LoadResult
     if where == "engine":
-        window = _engine(server, payload, load, seconds)
+        result, unit = run_engine(server, payload, load, seconds), 1e6
+        answered, batch = result.done >= 0, result.batch
+        failures, limited = Counter(result.failures), result.busy_share > _BUSY
     else:
-        window = _network(server, payload, load, seconds, where)
-    counted = _difference(before, _counters(server))
-    return Window(**{**window, "batches": counted})
-
-
-def _engine(
-    server: ServerClient, payload: Payload, load: Schedule | int, seconds: float
-) -> dict[str, Any]:
-    result = run_engine(server, payload, load, seconds)
-    warm = _warm_up(seconds) * 1e6
-    answered = result.done >= 0
-    kept = answered & (result.intended >= warm)
-    latency = (result.done - result.intended)[kept] / 1e6
-    late = float(np.quantile(result.sent - result.intended, 0.99)) / 1e6 if len(kept) else 0.0
-    return {
-        "seconds": seconds,
-        "sent": len(result.intended),
-        "latency": latency,
-        "batch": result.batch[kept],
-        "ended": result.done[kept] / 1e6,
-        "answered": int((answered & (result.done <= seconds * 1e6)).sum()),
-        "failures": result.failures,
-        "send_delay_p99": late,
-        "limited": result.busy_share > _BUSY,
-    }
-
-
-def _network(
-    server: ServerClient, payload: Payload, load: Schedule | int, seconds: float, where: Where
-) -> dict[str, Any]:
-    result = run_load(load_job(server, payload, load, seconds, where))
-    kept = result.succeeded & (result.intended >= _warm_up(seconds))
-    failures = dict(result.failures)
-    for status in np.unique(result.status).tolist():
-        if status not in (0, 200):
-            reason = "rejected" if status == 503 else f"HTTP {status}"
-            failures[reason] = failures.get(reason, 0) + int((result.status == status).sum())
-    sent = ~np.isnan(result.sent)
-    delays = (result.sent - result.intended)[sent]
-    return {
-        "seconds": seconds,
-        "sent": len(result.intended),
-        "latency": result.latency[kept],
-        "batch": np.full(int(kept.sum()), -1, np.int64),
-        "ended": result.done[kept],
-        "answered": int((result.succeeded & (result.done <= seconds)).sum()),
-        "failures": failures,
-        "send_delay_p99": float(np.quantile(delays, 0.99)) if len(delays) else 0.0,
-        "limited": result.limited,
-    }
+        result, unit = run_load(load_job(server, payload, load, seconds, where)), 1.0
+        answered, batch = result.succeeded, np.full(len(result.done), -1, np.int64)
+        failures, limited = Counter(result.failures), result.limited
+        for status in result.status[(result.status != 0) & (result.status != 200)].tolist():
+            failures["rejected" if status == 503 else f"HTTP {status}"] += 1
+    warm_up = min(_WARM_UP_SHARE * seconds, _WARM_UP_SECONDS)
+    kept = answered & (result.intended >= warm_up * unit)
+    delays = (result.sent - result.intended)[~np.isnan(result.sent)]
+    return Window(
+        seconds=seconds,
+        sent=len(result.intended),
+        latency=(result.done - result.intended)[kept] / unit,
+        batch=batch[kept],
+        ended=result.done[kept] / unit,
+        answered=int((answered & (result.done <= seconds * unit)).sum()),
+        failures=failures,
+        send_delay_p99=float(np.quantile(delays, 0.99)) / unit if len(delays) else 0.0,
+        limited=limited,
+        batches=_difference(before, _counters(server)),
+    )
 
 
 def load_job(
@@ -178,10 +153,6 @@ def _authorization(token: str | None) -> dict[str, str]:
     return {} if token is None else {"Authorization": f"Bearer {token}"}
 
 
-def _warm_up(seconds: float) -> float:
-    return min(_WARM_UP_SHARE * seconds, _WARM_UP_SECONDS)
-
-
 def _counters(server: ServerClient) -> dict[str, Any]:
     """The counters of the version that serves now."""
     versions = server.describe()["versions"]
@@ -190,25 +161,20 @@ def _counters(server: ServerClient) -> dict[str, Any]:
 
 
 def _difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in after.items():
-        if isinstance(value, Mapping):
-            old = before.get(name, {})
-            found[name] = {k: n - old.get(k, 0) for k, n in value.items() if n > old.get(k, 0)}
-        else:
-            found[name] = value - before.get(name, 0)
-    return found
+    return {
+        name: Counter(value) - Counter(before.get(name, {}))
+        if isinstance(value, Mapping)
+        else value - before.get(name, 0)
+        for name, value in after.items()
+    }
 
 
-def add_counters(windows: list[Window]) -> dict[str, Any]:
+def add_counters(windows: Sequence[Window]) -> dict[str, Any]:
     """The server's counters over all windows."""
     total: dict[str, Any] = {}
-    for window in windows:
-        for name, value in window.batches.items():
-            if isinstance(value, Mapping):
-                sums = total.setdefault(name, {})
-                for key, count in value.items():
-                    sums[key] = sums.get(key, 0) + count
-            else:
-                total[name] = total.get(name, 0) + value
+    for name, value in chain.from_iterable(window.batches.items() for window in windows):
+        if isinstance(value, Mapping):
+            total.setdefault(name, Counter()).update(value)
+        else:
+            total[name] = total.get(name, 0) + value
     return total

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,7 @@ from workbench.client.asking.tensors import to_inputs
 from workbench.client.server import ServerClient
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import invalid_argument
+from workbench.experiments.store.packed_arrays import unpack_numbers
 from workbench.ipc.frames import encode_message
 from workbench.load.arrivals import Schedule
 
@@ -46,20 +46,17 @@ class EngineResult:
     def from_json(cls, data: Mapping[str, Any]) -> EngineResult:
         """The server's answer, with its arrays unpacked."""
         batches = {
-            name: np.array(values) if isinstance(values, list) else _unpack(values)
+            name: np.array(values) if isinstance(values, list) else unpack_numbers(values, np.int64)
             for name, values in data["batches"].items()
         }
+        arrays: dict[str, Any] = {n: unpack_numbers(t, np.int64) for n, t in data["requests"].items()}
         return cls(
-            **{name: _unpack(text) for name, text in data["requests"].items()},
+            **arrays,
             batches=batches,
             failures=data["failures"],
             seconds=data["seconds"],
             busy_share=data["busy_share"],
         )
-
-
-def _unpack(text: str) -> NDArray[np.int64]:
-    return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,9 +132,8 @@ def run_engine(
     Raises:
         ServingError: the server's refusal.
     """
-    inputs = [base64.b64encode(encode_message({}, dict(i))).decode() for i in payload.inputs]
     body: dict[str, Any] = {
-        "inputs": inputs,
+        "inputs": [base64.b64encode(encode_message({}, dict(i))).decode() for i in payload.inputs],
         "signature": payload.signature,
         "seconds": seconds,
         **({"callers": load} if isinstance(load, int) else {"schedule": load.to_json()}),

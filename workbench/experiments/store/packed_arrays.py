@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 
 def pack(array: np.ndarray) -> dict[str, Any]:
@@ -20,20 +21,28 @@ def pack(array: np.ndarray) -> dict[str, Any]:
             for item in array.reshape(-1).tolist()
         ]
         return {**about, "items": items}
-    packed = zlib.compress(np.ascontiguousarray(array).tobytes())
-    return {**about, "data": base64.b64encode(packed).decode("ascii")}
+    return {**about, "data": pack_numbers(array)}
 
 
 def unpack(data: Mapping[str, Any]) -> np.ndarray:
     """The array that `pack` was given."""
     shape = tuple(data["shape"])
     if "items" not in data:
-        raw = zlib.decompress(base64.b64decode(data["data"]))
-        return np.frombuffer(raw, np.dtype(data["dtype"])).reshape(shape).copy()
+        return unpack_numbers(data["data"], data["dtype"]).reshape(shape).copy()
     array = np.empty(len(data["items"]), object)
     for place, item in enumerate(data["items"]):
         array[place] = base64.b64decode(item["bytes"]) if isinstance(item, dict) else item
     return array.reshape(shape)
+
+
+def pack_numbers(array: np.ndarray) -> str:
+    """The numbers compressed, in base64."""
+    return base64.b64encode(zlib.compress(np.ascontiguousarray(array).tobytes())).decode("ascii")
+
+
+def unpack_numbers(text: str, dtype: DTypeLike) -> np.ndarray:
+    """The numbers that `pack_numbers` was given, in one dimension; not writable."""
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype)
 
 
 def without_infinity(data: Any) -> Any:

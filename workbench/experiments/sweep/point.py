@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from workbench.load.histogram import LatencyHistogram
 from workbench.load.intervals import Interval, group_size, quantile_interval
 
 CONFIDENCE = 0.95
+LEVELS = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 STABLE, SATURATED = "stable", "saturated"
 TOO_FEW, LIMITED = "too few samples", "limited by the load generator"
 _KEPT_UP = 0.95
@@ -114,11 +116,12 @@ class Point:
             "achieved_low": self.achieved.low,
             "achieved_high": self.achieved.high,
         }
-        for name in ("p50", "p90", "p99", "p99.9"):
-            found = self.latency.get(name)
-            row[f"{name}_ms"] = math.nan if found is None else found.estimate * 1e3
-            row[f"{name}_low"] = math.nan if found is None else found.low * 1e3
-            row[f"{name}_high"] = math.nan if found is None else found.high * 1e3
+        unknown = Interval(math.nan, math.nan, math.nan, CONFIDENCE)
+        for name in LEVELS:
+            found = self.latency.get(name, unknown)
+            row[f"{name}_ms"] = found.estimate * 1e3
+            row[f"{name}_low"] = found.low * 1e3
+            row[f"{name}_high"] = found.high * 1e3
         batches = max(sum(self.reasons.values()), 1)
         return {
             **row,
@@ -157,13 +160,8 @@ class Point:
 
 
 def _interval(data: Mapping[str, Any]) -> Interval:
-    low, high = data["low"], data["high"]
-    return Interval(
-        -math.inf if low is None else low,
-        data["estimate"],
-        math.inf if high is None else high,
-        data["confidence"],
-    )
+    known = {name: value for name, value in data.items() if value is not None}
+    return Interval(**{"low": -math.inf, "high": math.inf, **known})
 
 
 def summarize(
@@ -174,89 +172,73 @@ def summarize(
     memory_bytes: int | None,
 ) -> Point:
     """Computes the point from its windows."""
-    counters = add_counters(list(windows))
+    counters = add_counters(windows)
     latency = np.concatenate([window.latency for window in windows])
-    members, largest = clusters(windows)
     seconds = sum(window.seconds for window in windows)
     sent = sum(window.sent for window in windows)
-    failures: dict[str, int] = {}
-    for window in windows:
-        for reason, count in window.failures.items():
-            failures[reason] = failures.get(reason, 0) + count
-    found = {
-        name: interval
-        for name, level in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999))
-        if len(latency)
-        and (
-            (
-                interval := quantile_interval(
-                    latency, level, confidence=CONFIDENCE, batches=members, max_batch=largest
-                )
-            ).bounded
-            or level < 0.999
-        )
-    }
+    failures = sum((Counter(window.failures) for window in windows), Counter[str]())
+    found = latency_intervals(windows, *LEVELS)
+    if "p99.9" in found and not found["p99.9"].bounded:
+        del found["p99.9"]
     requests = max(counters.get("requests", 0), 1)
     queue = counters.get("queued_micros", 0) / requests / 1e6
     run = counters.get("request_run_micros", 0) / requests / 1e6
-    slots = parameters.num_batch_threads or 1
     rejected = failures.get("rejected", 0) / max(sent, 1)
-    achieved = _achieved(windows)
+    offered, achieved = sent / seconds, _achieved(windows)
+    if "rate" in load and not keeps_up(offered, achieved.estimate, rejected):
+        # A server that cannot keep up also delays the sender.
+        late = not rejected and all(window.limited for window in windows)
+        verdict = LIMITED if late else SATURATED
+    elif any(window.limited for window in windows):
+        verdict = LIMITED
+    else:
+        verdict = STABLE if "p99" in found and found["p99"].bounded else TOO_FEW
+    histogram = LatencyHistogram()
+    histogram.record_seconds(latency)
     return Point(
         parameters=parameters.to_json(),
         load=dict(load),
         rows=rows,
-        offered=sent / seconds,
+        offered=offered,
         achieved=achieved,
         latency=found,
         samples=len(latency),
         seconds=seconds,
         sizes={int(size): n for size, n in counters.get("sizes", {}).items()},
-        reasons=counters.get("reasons", {}),
+        reasons=dict(counters.get("reasons", {})),
         queue=queue,
         run=run,
         overhead=max(float(latency.mean()) - queue - run, 0.0) if len(latency) else 0.0,
         rejected=rejected,
-        failures=failures,
-        occupancy=min(counters.get("slot_micros", 0) / 1e6 / (slots * seconds), 1.0),
+        failures=dict(failures),
+        occupancy=min(
+            counters.get("slot_micros", 0) / 1e6 / (parameters.num_batch_threads or 1) / seconds,
+            1.0,
+        ),
         send_delay_p99=max(window.send_delay_p99 for window in windows),
         memory_bytes=memory_bytes,
-        verdict=_verdict(load, windows, sent / seconds, achieved, rejected, found),
-        histogram=_histogram(latency),
+        verdict=verdict,
+        histogram=histogram.to_text(),
     )
 
 
-def _histogram(latency: NDArray[np.float64]) -> str:
-    histogram = LatencyHistogram()
-    histogram.record_seconds(latency)
-    return histogram.to_text()
-
-
-def _verdict(
-    load: Mapping[str, float],
-    windows: Sequence[Window],
-    offered: float,
-    achieved: Interval,
-    rejected: float,
-    latency: Mapping[str, Interval],
-) -> str:
-    open_loop = "rate" in load
-    if open_loop and not keeps_up(offered, achieved.estimate, rejected):
-        # A server that cannot keep up also delays the sender.
-        return SATURATED if not _generator_behind(windows) else LIMITED
-    if any(window.limited for window in windows):
-        return LIMITED
-    return STABLE if "p99" in latency and latency["p99"].bounded else TOO_FEW
+def latency_intervals(windows: Sequence[Window], *names: str) -> dict[str, Interval]:
+    """The intervals of percentiles, by names of `LEVELS`; empty where nothing was answered."""
+    latency = np.concatenate([window.latency for window in windows])
+    if not len(latency):
+        return {}
+    members, largest = clusters(windows)
+    return {
+        name: quantile_interval(
+            latency, LEVELS[name], confidence=CONFIDENCE, batches=members, max_batch=largest
+        )
+        for name in names
+    }
 
 
 def keeps_up(offered: float, achieved: float, rejected: float) -> bool:
     """Whether a server answers what an open loop offers: rates a second, and the rejected share."""
     return rejected <= _REJECTED and achieved >= _KEPT_UP * offered
-
-
-def _generator_behind(windows: Sequence[Window]) -> bool:
-    rejected = sum(window.failures.get("rejected", 0) for window in windows)
-    return not rejected and all(window.limited for window in windows)
 
 
 def clusters(windows: Sequence[Window]) -> tuple[NDArray[np.int64], int]:
@@ -321,8 +303,7 @@ def _achieved(windows: Sequence[Window]) -> Interval:
     rate = sum(w.answered for w in windows) / sum(w.seconds for w in windows)
     counts: list[float] = []
     for window in windows:
-        start = window.seconds * 0.1
-        edges = np.linspace(start, window.seconds, _BLOCKS + 1)
+        edges = np.linspace(window.seconds * 0.1, window.seconds, _BLOCKS + 1)
         counts += (np.histogram(window.ended, edges)[0] / np.diff(edges)).tolist()
     half = 2.0 * float(np.std(counts, ddof=1)) / math.sqrt(len(counts))
     return Interval(max(rate - half, 0.0), rate, rate + half, CONFIDENCE)

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import product
 from typing import Any
-
-import numpy as np
 
 from workbench.client.server import ServerClient
 from workbench.core.batching.parameters import BatchingParameters
@@ -27,10 +24,9 @@ from workbench.experiments.load.server_load import Payload, make_payload
 from workbench.experiments.store.progress import Progress
 from workbench.experiments.store.running import Running
 from workbench.experiments.store.store import keep_result
-from workbench.experiments.sweep.point import CONFIDENCE, Point, clusters, summarize
+from workbench.experiments.sweep.point import Point, latency_intervals, summarize
 from workbench.experiments.sweep.sweep_result import SweepResult
 from workbench.load.arrivals import Kind, Schedule
-from workbench.load.intervals import quantile_interval
 
 WINDOW_SECONDS = {"engine": 0.5, "rest": 1.0, "grpc": 1.0}
 OVERHEAD_SECONDS = {"engine": 0.15, "rest": 0.7, "grpc": 0.9}
@@ -39,20 +35,23 @@ OVERHEAD_SECONDS = {"engine": 0.15, "rest": 0.7, "grpc": 0.9}
 _CONTINUOUS = ("bursty", "ramp")
 """Arrivals that change over time, so a point must be measured in one window."""
 
-
-@dataclass(frozen=True)
-class _Plan:
-    """One point to measure."""
-
-    parameters: BatchingParameters
-    load: dict[str, float]
+_Plan = tuple[BatchingParameters, dict[str, float]]
+"""The setting and the load of one point to measure."""
 
 
-@dataclass(frozen=True)
-class _Options:
-    """The options that all points share, see `Server.sweep`. `shape` is the schedule of an open
-    loop, of which rate, duration and seed are ignored."""
+@dataclass
+class _Sweep:
+    """The options that all points share, see `Server.sweep`, and the points so far.
 
+    Attributes:
+        shape: the schedule of an open loop, of which rate, duration and seed are ignored.
+        on_load: called before a point's first window and after each, with the point's number and
+            its seconds of load so far.
+        failure: the error that ended the sweep early.
+    """
+
+    server: ServerClient
+    version: int
     payload: Payload
     where: Where
     shape: Schedule
@@ -60,26 +59,55 @@ class _Options:
     seconds: float
     window_seconds: float
     seed: int
-
-    def load(self, plan: _Plan, window: int) -> Schedule | int:
-        """The load of a point's window, counted from 0: arrivals, or a number of clients."""
-        if "clients" in plan.load:
-            return int(plan.load["clients"])
-        return replace(
-            self.shape,
-            rate=plan.load["rate"],
-            duration_s=self.window_seconds,
-            seed=self.seed * 1000 + window,
-        )
-
-
-@dataclass
-class _Measured:
-    """The points so far, and what ended the sweep early."""
-
+    on_load: Callable[[int, float], None]
     points: list[Point] = field(default_factory=list)
     interrupted: bool = False
     failure: str | None = None
+
+    def measure_all(self, plans: Sequence[_Plan], on_point: Callable[[Point], None] | None) -> None:
+        """Measure one point after another, until an interruption or a failure.
+
+        Raises:
+            ServingError, LoadError: the first point failed.
+        """
+        try:
+            for parameters, load in plans:
+                self.points.append(self._measure(parameters, load))
+                if on_point is not None:
+                    on_point(self.points[-1])
+        except KeyboardInterrupt:
+            self.interrupted = True
+        except (ServingError, LoadError) as error:
+            if not self.points:
+                raise
+            self.failure = str(error)
+
+    def _measure(self, parameters: BatchingParameters, load: Mapping[str, float]) -> Point:
+        """Measure windows until the point is certain enough or its time is up."""
+        number, loaded, each = len(self.points), 0.0, self.window_seconds
+        self.on_load(number, loaded)
+        self.server.batching = parameters
+        windows: list[Window] = []
+        while loaded + each <= self.seconds + 1e-9 and not self._certain(windows):
+            arrivals: Schedule | int
+            if "clients" in load:
+                arrivals = int(load["clients"])
+            else:
+                arrivals = replace(
+                    self.shape,
+                    rate=load["rate"],
+                    duration_s=each,
+                    seed=self.seed * 1000 + len(windows),
+                )
+            windows.append(measure(self.server, self.payload, arrivals, each, self.where))
+            loaded += windows[-1].seconds
+            self.on_load(number, loaded)
+        memory = worker_memory(self.server, self.version)
+        return summarize(parameters, load, self.payload.rows, windows, memory)
+
+    def _certain(self, windows: list[Window]) -> bool:
+        found = latency_intervals(windows, "p99") if windows else {}
+        return "p99" in found and found["p99"].relative_width <= self.precision
 
 
 def sweep(
@@ -111,7 +139,6 @@ def sweep(
     shape = _shape(arrivals)
     each = seconds if shape.kind in _CONTINUOUS else min(WINDOW_SECONDS[where], seconds)
     payload = make_payload(server, payload, rows=rows)
-    options = _Options(payload, where, shape, precision, seconds, each, seed)
     version = max(server.versions.available)
     said = Progress(progress)
     started = time.time()
@@ -124,7 +151,7 @@ def sweep(
             _listed(num_batch_threads),
         )
         loads = [{"rate": r} for r in _listed(rate)] or [{"clients": c} for c in _listed(clients)]
-        plans = [_Plan(parameters, load) for parameters in settings for load in loads]
+        plans: list[_Plan] = list(product(settings, loads))
         random.Random(seed).shuffle(plans)
         most = predicted_seconds(len(plans), seconds, where, each)
         said.say(f"Measuring {len(plans)} points, {where}: {most:.0f} s at most")
@@ -137,8 +164,11 @@ def sweep(
             if on_window is not None and loaded:
                 on_window(number, loaded)
 
+        found = _Sweep(
+            server, version, payload, where, shape, precision, seconds, each, seed, on_load
+        )
         try:
-            found = _measure_all(server, plans, options, version, on_load, on_point)
+            found.measure_all(plans, on_point)
         finally:
             said.close()
         if found.interrupted or found.failure:
@@ -161,60 +191,6 @@ def sweep(
         return result
     about = f"{len(found.points)} points, {where}, {result.arrivals}"
     return keep_result("sweep", server.model, result, about)
-
-
-def _measure_all(
-    server: ServerClient,
-    plans: Sequence[_Plan],
-    options: _Options,
-    version: int,
-    on_load: Callable[[int, float], None],
-    on_point: Callable[[Point], None] | None,
-) -> _Measured:
-    """Measure one point after another, until an interruption or a failure.
-
-    Args:
-        on_load: called before a point's first window and after each, with the point's number and
-            its seconds of load so far.
-
-    Raises:
-        ServingError, LoadError: the first point failed.
-    """
-    found = _Measured()
-    try:
-        for number, plan in enumerate(plans):
-            point = _measure_point(server, plan, options, version, partial(on_load, number))
-            found.points.append(point)
-            if on_point is not None:
-                on_point(point)
-    except KeyboardInterrupt:
-        found.interrupted = True
-    except (ServingError, LoadError) as error:
-        if not found.points:
-            raise
-        found.failure = str(error)
-    return found
-
-
-def _measure_point(
-    server: ServerClient,
-    plan: _Plan,
-    options: _Options,
-    version: int,
-    on_load: Callable[[float], None],
-) -> Point:
-    """Measure windows until the point is certain enough or its time is up."""
-    on_load(0.0)
-    server.batching = plan.parameters
-    windows: list[Window] = []
-    loaded, each = 0.0, options.window_seconds
-    while loaded + each <= options.seconds + 1e-9 and not _certain(windows, options.precision):
-        load = options.load(plan, len(windows))
-        windows.append(measure(server, options.payload, load, each, options.where))
-        loaded = sum(window.seconds for window in windows)
-        on_load(loaded)
-    memory = worker_memory(server, version)
-    return summarize(plan.parameters, plan.load, options.payload.rows, windows, memory)
 
 
 def _shape(arrivals: Kind | Schedule) -> Schedule:
@@ -269,17 +245,6 @@ def _settings(
             num_batch_threads=thread,
             allowed_batch_sizes=(*allowed, size) if base.allowed_batch_sizes else (),
         )
-
-
-def _certain(windows: list[Window], precision: float) -> bool:
-    if not any(len(window.latency) for window in windows):
-        return False
-    latency = np.concatenate([window.latency for window in windows])
-    members, largest = clusters(windows)
-    found = quantile_interval(
-        latency, 0.99, confidence=CONFIDENCE, batches=members, max_batch=largest
-    )
-    return found.relative_width <= precision
 
 
 def _order(point: Point) -> tuple[float, ...]:
