@@ -7,8 +7,10 @@ result is shown.
 
 from __future__ import annotations
 
+import base64
+import html
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -49,6 +51,33 @@ def in_notebook() -> bool:
     from IPython import get_ipython
 
     return getattr(get_ipython(), "kernel", None) is not None
+
+
+def html_table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table of texts, which are escaped."""
+
+    def cells(kind: str, texts: Iterable[str]) -> str:
+        row = "".join(f"<{kind}>{html.escape(text)}</{kind}>" for text in texts)
+        return f"<tr>{row}</tr>"
+
+    body = "".join(cells("td", row) for row in rows)
+    return f"<table><thead>{cells('th', titles)}</thead><tbody>{body}</tbody></table>"
+
+
+def html_picture(png: bytes, alt: str = "", size: str = 'style="max-width:100%"') -> str:
+    """An image that holds its data; `size` is one of its attributes."""
+    data = base64.b64encode(png).decode("ascii")
+    return f'<img alt="{html.escape(alt)}" {size} src="data:image/png;base64,{data}">'
+
+
+class ShowsItself:
+    """A result that IPython shows by its view in a notebook, and by its text in a terminal."""
+
+    def _ipython_display_(self) -> None:
+        views(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
 
 
 figures: Shows[Picture] = Shows()

@@ -60,7 +60,7 @@ def test_nobody_needs_to_ask_while_it_is_calm() -> None:
 
 
 def test_without_hiccups_everything_ends_in_time() -> None:
-    never = Hiccups().timeline(np.random.default_rng(0))
+    never = Timeline(Hiccups(), np.random.default_rng(0))
     assert never.end_of(10**12, 5) == 10**12 + 5
     assert never.calm_until > 10**12
 
@@ -69,7 +69,7 @@ def test_they_come_as_often_and_last_as_long_as_measured() -> None:
     hiccups = Hiccups(20.0, np.array([1000.0, 3000.0]))
     hour = 3600 * 10**6
 
-    done = hiccups.timeline(np.random.default_rng(4)).end_of(0, hour)
+    done = Timeline(hiccups, np.random.default_rng(4)).end_of(0, hour)
 
     # 20 a second of calm time, 2 ms each in the mean.
     assert done / hour == pytest.approx(1 + 20 * 2e-3, rel=0.005)

@@ -49,9 +49,9 @@ class EngineResult:
             name: np.array(values) if isinstance(values, list) else unpack_numbers(values, np.int64)
             for name, values in data["batches"].items()
         }
-        arrays: dict[str, Any] = {n: unpack_numbers(t, np.int64) for n, t in data["requests"].items()}
+        requests: dict[str, Any] = data["requests"]
         return cls(
-            **arrays,
+            **{name: unpack_numbers(text, np.int64) for name, text in requests.items()},
             batches=batches,
             failures=data["failures"],
             seconds=data["seconds"],

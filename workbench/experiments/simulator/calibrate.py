@@ -50,17 +50,15 @@ def calibrate(
     report: Callable[[str], None] | None = None,
 ) -> Calibration:
     """Measures how long batches of each size run; see `Server.calibrate`."""
-    report = report or (lambda text: None)
     asked = make_payload(server, payload, rows=rows)
     with kept_settings(server) as before:
         slots = before.num_batch_threads or 1
         sizes = _sizes(before, rows, max_batch_size or min(before.batch_limit, LARGEST))
         each = seconds / (len(sizes) * (len({1, slots}) + 1))
-        found = _Samples()
+        found = _Calibration(server, asked, slots, report or (lambda text: None))
         for size in sizes:
-            _measure_size(server, asked, size, slots, each, found, report)
-        hiccups = _hiccups(server, asked, sizes, slots, seconds / 2, found)
-        report(f"{hiccups.per_second:.1f} hiccups of the machine a second")
+            found.measure_size(size, each)
+        hiccups = found.measure_hiccups(sizes, seconds / 2)
     # The loop's cost of a batch is in its slot time, so only the cost of its requests is added.
     # Small batches are left out, because most of their cost is the batch's own.
     costs = [cost for size, cost in found.loop_costs.items() if size >= 8 * rows]
@@ -80,9 +78,15 @@ def calibrate(
     return keep_result("calibration", server.model, calibration, about)
 
 
+def _sizes(before: BatchingParameters, rows: int, largest: int) -> list[int]:
+    """The batch sizes to measure; a compiled model only runs batches of its allowed sizes."""
+    allowed = [s for s in before.allowed_batch_sizes if s <= largest and s % rows == 0]
+    return allowed or [s * rows for s in sizes_up_to(max(1, largest // rows))]
+
+
 @dataclass
-class _Samples:
-    """The measurements so far, in microseconds.
+class _Calibration:
+    """A calibration under way: its loads, and the measurements so far in microseconds.
 
     Attributes:
         slot_micros: how long batches held their slots, by batches in flight and rows.
@@ -90,110 +94,88 @@ class _Samples:
         wakes: how late the loop woke up.
     """
 
+    server: ServerClient
+    payload: Payload
+    slots: int
+    report: Callable[[str], None]
     slot_micros: dict[tuple[int, int], NDArray[np.int64]] = field(default_factory=dict)
     loop_costs: dict[int, float] = field(default_factory=dict)
     wakes: list[NDArray[np.int64]] = field(default_factory=list)
 
-    def median(self, flight: int, size: int) -> float:
-        return float(np.median(self.slot_micros[flight, size]))
+    def measure_size(self, size: int, seconds: float) -> None:
+        """Batches of one size: with all slots busy, alone, and after a pause."""
+        rows = self.payload.rows
+        full = replace(_FULL_ONLY, max_batch_size=size, num_batch_threads=self.slots)
+        self.server.batching = full
+        for flight in sorted({1, self.slots}, reverse=True):
+            busy = self._measure(size, flight, seconds, key=flight)
+            if flight == self.slots:
+                # Of the loop, for each request.
+                answered = max(int(busy.batches["tasks"].sum()), 1)
+                self.loop_costs[size] = busy.busy_share * busy.seconds * 1e6 / answered
+            self.report(f"{size} rows, {flight} in flight: {self._median(flight, size):.2f} ms")
+        # One batch every few of its run times, so that each finds the server asleep.
+        handling = self.loop_costs[size] * size / rows
+        run = self._median(self.slots, size) * 1e3
+        pause = max(QUIET * run, QUIET_LOOP * handling, QUIET_MICROS) / 1e6
+        schedule = Schedule("constant", size / rows / pause, max(seconds, 12 * pause))
+        wait = round(max(4e6 * pause, full.batch_timeout_micros))
+        self.server.batching = replace(full, batch_timeout_micros=wait)
+        self.wakes.append(_wakes(self._measure(size, 1, seconds, schedule, key=0)))
+        self.report(f"{size} rows after a pause: {self._median(0, size):.2f} ms")
 
+    def measure_hiccups(self, sizes: list[int], seconds: float) -> Hiccups:
+        """How often the machine delays the loop, measured at a constant rate of at most half of the
+        model's capacity, in batches whose answers take the loop little time."""
+        rows, slots = self.payload.rows, self.slots
+        size = max(s for s in sizes if s <= _PROBED * rows)
+        self.server.batching = replace(_FULL_ONLY, max_batch_size=size, num_batch_threads=slots)
+        handling = self.loop_costs[sizes[-1]] * size / rows
+        busy_micros = max(self._median(slots, size) * 1e3 / slots, handling)
+        most = size / rows / busy_micros * 1e6
+        probe = Schedule("constant", min(_PROBES_A_SECOND, most / 2), seconds)
+        probed = run_engine(self.server, self.payload, probe, probe.duration_s)
+        hiccups = Hiccups.from_late(_wakes(probed), probe.duration_s)
+        self.report(f"{hiccups.per_second:.1f} hiccups of the machine a second")
+        return hiccups
 
-def _sizes(before: BatchingParameters, rows: int, largest: int) -> list[int]:
-    """The batch sizes to measure; a compiled model only runs batches of its allowed sizes."""
-    allowed = [s for s in before.allowed_batch_sizes if s <= largest and s % rows == 0]
-    return allowed or [s * rows for s in sizes_up_to(max(1, largest // rows))]
+    def _median(self, flight: int, size: int) -> float:
+        """Milliseconds."""
+        return float(np.median(self.slot_micros[flight, size])) / 1e3
 
-
-def _measure_size(
-    server: ServerClient,
-    payload: Payload,
-    size: int,
-    slots: int,
-    seconds: float,
-    found: _Samples,
-    report: Callable[[str], None],
-) -> None:
-    """Batches of one size: with all slots busy, alone, and after a pause."""
-    server.batching = replace(_FULL_ONLY, max_batch_size=size, num_batch_threads=slots)
-    for flight in sorted({1, slots}, reverse=True):
-        busy = _measure(server, payload, size, flight, seconds)
-        found.slot_micros[flight, size] = busy.batches["slot_micros"][_settled(busy, size, flight)]
-        if flight == slots:
-            found.loop_costs[size] = _loop_cost(busy)
-        report(f"{size} rows, {flight} in flight: {found.median(flight, size) / 1e3:.2f} ms")
-    # One batch every few of its run times, so that each finds the server asleep.
-    handling = found.loop_costs[size] * size / payload.rows
-    pause = max(QUIET * found.median(slots, size), QUIET_LOOP * handling, QUIET_MICROS) / 1e6
-    schedule = Schedule("constant", size / payload.rows / pause, max(seconds, 12 * pause))
-    wait = round(max(4e6 * pause, _FULL_ONLY.batch_timeout_micros))
-    server.batching = replace(server.batching or _FULL_ONLY, batch_timeout_micros=wait)
-    quiet = _measure(server, payload, size, 1, seconds, schedule)
-    found.slot_micros[0, size] = quiet.batches["slot_micros"][_settled(quiet, size, 1)]
-    found.wakes.append(_wakes(quiet))
-    report(f"{size} rows after a pause: {found.median(0, size) / 1e3:.2f} ms")
-
-
-def _hiccups(
-    server: ServerClient,
-    payload: Payload,
-    sizes: list[int],
-    slots: int,
-    seconds: float,
-    found: _Samples,
-) -> Hiccups:
-    """How often the machine delays the loop, measured at a constant rate of at most half of the
-    model's capacity, in batches whose answers take the loop little time."""
-    rows = payload.rows
-    size = max(s for s in sizes if s <= _PROBED * rows)
-    server.batching = replace(_FULL_ONLY, max_batch_size=size, num_batch_threads=slots)
-    handling = found.loop_costs[sizes[-1]] * size / rows
-    busy_micros = max(found.median(slots, size) / slots, handling)
-    most = size / rows / busy_micros * 1e6
-    probe = Schedule("constant", min(_PROBES_A_SECOND, most / 2), seconds)
-    probed = run_engine(server, payload, probe, probe.duration_s)
-    return Hiccups.from_late(_wakes(probed), probe.duration_s)
-
-
-def _measure(
-    server: ServerClient,
-    payload: Payload,
-    size: int,
-    flight: int,
-    seconds: float,
-    schedule: Schedule | None = None,
-) -> EngineResult:
-    """A load with enough batches of `size` rows and `flight` in flight: from callers in a closed
-    loop, or from the schedule."""
-    callers = flight * size // payload.rows
-    for _ in range(4):
-        if schedule is not None:
-            schedule = replace(schedule, duration_s=max(seconds, schedule.duration_s))
-            seconds = schedule.duration_s
-        result = run_engine(server, payload, schedule or callers, seconds)
-        found = len(_settled(result, size, flight))
-        if found >= FEWEST_BATCHES:
-            return result
-        seconds *= 3
-        if schedule is not None and result.failures:
-            # The machine may have become busy with something else.
-            schedule = replace(schedule, rate=schedule.rate / 3)
-    if result.failures:
+    def _measure(
+        self, size: int, flight: int, seconds: float, schedule: Schedule | None = None, *, key: int
+    ) -> EngineResult:
+        """Measure enough batches of `size` rows with `flight` in flight, and keep their slot times
+        under `key`. The load comes from callers in a closed loop, or from the schedule."""
+        for _ in range(4):
+            if schedule is not None:
+                schedule = replace(schedule, duration_s=max(seconds, schedule.duration_s))
+                seconds = schedule.duration_s
+            callers = flight * size // self.payload.rows
+            result = run_engine(self.server, self.payload, schedule or callers, seconds)
+            batches = result.batches
+            right = (batches["rows"] == size) & (batches["in_flight"] == flight)
+            # The warm-up is left out.
+            right[: max(1, min(len(right) // 10, 50))] = False
+            found = int(right.sum())
+            if found >= FEWEST_BATCHES:
+                self.slot_micros[key, size] = batches["slot_micros"][right]
+                return result
+            seconds *= 3
+            if schedule is not None and result.failures:
+                # The machine may have become busy with something else.
+                schedule = replace(schedule, rate=schedule.rate / 3)
+        model = self.server.model
+        if result.failures:
+            raise failed_precondition(
+                f"{model} failed {sum(result.failures.values())} requests "
+                f"({', '.join(result.failures)}): it cannot be calibrated"
+            )
         raise failed_precondition(
-            f"{server.model} failed {sum(result.failures.values())} requests "
-            f"({', '.join(result.failures)}): it cannot be calibrated"
+            f"{model} answered only {found} batches of {size} rows in {seconds / 3:.1f} s: "
+            "call calibrate with more seconds or a smaller max_batch_size"
         )
-    raise failed_precondition(
-        f"{server.model} answered only {found} batches of {size} rows in {seconds / 3:.1f} s: "
-        "call calibrate with more seconds or a smaller max_batch_size"
-    )
-
-
-def _settled(result: EngineResult, size: int, flight: int) -> NDArray[np.intp]:
-    """The batches of this size and this number in flight, after the warm-up."""
-    batches = result.batches
-    right = (batches["rows"] == size) & (batches["in_flight"] == flight)
-    right[: max(1, min(len(right) // 10, 50))] = False
-    return np.flatnonzero(right)
 
 
 def _wakes(result: EngineResult) -> NDArray[np.int64]:
@@ -202,9 +184,3 @@ def _wakes(result: EngineResult) -> NDArray[np.int64]:
     asleep = result.intended[1:] > result.sent[:-1]
     late: NDArray[np.int64] = (result.sent - result.intended)[1:][asleep]
     return late
-
-
-def _loop_cost(result: EngineResult) -> float:
-    """Microseconds of the loop's own time for each request."""
-    answered = int(result.batches["tasks"].sum())
-    return result.busy_share * result.seconds * 1e6 / max(answered, 1)

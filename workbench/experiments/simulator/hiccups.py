@@ -36,10 +36,6 @@ class Hiccups:
     per_second: float = 0.0
     micros: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), repr=False)
 
-    def timeline(self, random: np.random.Generator) -> Timeline:
-        """Draws the hiccups of one process, independently of all others."""
-        return Timeline(self, random)
-
     def to_json(self) -> dict[str, Any]:
         """Plain data; delays to a tenth of a microsecond."""
         return {"per_second": self.per_second, "micros": np.round(self.micros, 1).tolist()}

@@ -8,7 +8,6 @@ requests, and gives batches to free slots. Times are whole microseconds.
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from typing import Any
 
 import numpy as np
 
@@ -16,12 +15,11 @@ from workbench.core.batching.parameters import BatchingParameters, next_allowed_
 from workbench.core.batching.queue import Batch, BatchQueue
 from workbench.core.batching.slots import SlotScheduler
 from workbench.core.status import ServingError
+from workbench.experiments.simulator.hiccups import NEVER, Timeline
 from workbench.experiments.simulator.service_time import ServiceTime
 
 PAUSE_MICROS = 50
 """After a longer time without any batch, caches are cold and threads asleep."""
-
-_NEVER = 1 << 62
 
 
 class VirtualServer:
@@ -70,8 +68,8 @@ class VirtualServer:
         self._answering = service.answer_micros
         self._wakes = np.rint(random.choice(service.wake_micros, total + 1)).astype(int).tolist()
         self._woken = 0
-        self._loop = service.hiccups.timeline(random)
-        self._executors = [service.hiccups.timeline(random) for _ in range(slots)]
+        self._loop = Timeline(service.hiccups, random)
+        self._executors = [Timeline(service.hiccups, random) for _ in range(slots)]
 
         self._now = 0
         self._coming = 0
@@ -93,7 +91,7 @@ class VirtualServer:
         running = self._running
         busy = len(running) == self._slots
         turn = self._next_turn(busy)
-        if turn == _NEVER:
+        if turn == NEVER:
             return False
         if busy:
             # No executor could take a batch before this turn, so earlier requests just waited.
@@ -113,7 +111,7 @@ class VirtualServer:
         """The next time at which a batch ends or, with a free slot, a request arrives or a batch is
         due."""
         running = self._running
-        event = end = running[0][0] if running else _NEVER
+        event = end = running[0][0] if running else NEVER
         if not busy:
             times, coming = self.times, self._coming
             if coming < len(times) and times[coming] < event:
@@ -121,8 +119,8 @@ class VirtualServer:
             due = self._queue.next_deadline()
             if due is not None and due < event:
                 event = due
-            if event == _NEVER:
-                return _NEVER
+            if event == NEVER:
+                return NEVER
         turn = self._now
         if event > turn:
             turn = event
@@ -163,7 +161,9 @@ class VirtualServer:
             parts = self.batches[number].parts
             self._now += round(self._answering * len(parts))
             if len(self.times) < self._total:
-                more = min(sum(map(_is_last, parts)), self._total - len(self.times))
+                # A request is answered with its last part.
+                whole = sum(part.offset + part.size == part.total for part in parts)
+                more = min(whole, self._total - len(self.times))
                 self.times.extend([self._now] * more)
                 turn = self._now
         return turn
@@ -212,8 +212,3 @@ def _whole_steps(micros: float, count: int) -> list[int]:
     steps = np.diff(np.floor(micros * np.arange(count + 1)))
     whole: list[int] = steps.astype(np.int64).tolist()
     return whole
-
-
-def _is_last(part: Any) -> bool:
-    """Whether it is the last part of its request, which is answered with it."""
-    return bool(part.offset + part.size == part.total)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -19,7 +20,7 @@ from workbench.core.status import invalid_argument
 from workbench.experiments.simulator.calibrate import LARGEST
 from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.service_time import sizes_up_to
-from workbench.experiments.simulator.simulate import CURVE_REQUESTS, SimulationResult
+from workbench.experiments.simulator.simulate import CURVE_REQUESTS
 from workbench.experiments.store.packed_arrays import without_infinity
 from workbench.experiments.sweep.diagnosis import diagnose
 from workbench.experiments.sweep.point import SATURATED, STABLE, Point, keeps_up
@@ -133,7 +134,6 @@ def predicted_curve(
     values: Sequence[float],
     *,
     requests: int = CURVE_REQUESTS,
-    seed: int = 0,
 ) -> list[Point]:
     """A point for each value of `axis`, with everything else as in `setting`.
 
@@ -145,14 +145,11 @@ def predicted_curve(
     """
     if axis not in AXES:
         raise invalid_argument(f"A curve is drawn against {', '.join(AXES)}; not against {axis!r}")
-    found = []
-    for value in values:
-        change: dict[str, Any] = {axis: value}
-        point = predicted_point(
-            calibration, base, replace(setting, **change), requests=requests, seed=seed
-        )
-        found.append(point)
-    return found
+    changes: list[dict[str, Any]] = [{axis: value} for value in values]
+    return [
+        predicted_point(calibration, base, replace(setting, **change), requests=requests)
+        for change in changes
+    ]
 
 
 def predicted_point(
@@ -161,19 +158,15 @@ def predicted_point(
     setting: Setting,
     *,
     requests: int = CURVE_REQUESTS,
-    seed: int = 0,
 ) -> Point:
     """The simulator's prediction in the figures of a measured point. Both bounds of its intervals
     are the estimate, with confidence 0."""
     parameters = setting.parameters(base)
-    arrivals = poisson(setting.rate, seed=seed, count=requests)
-    result: SimulationResult = calibration.simulate(parameters, arrivals, seed)
+    result = calibration.simulate(parameters, poisson(setting.rate, seed=0, count=requests))
     summary = result.summary()
     offered, achieved = summary["offered_per_s"], summary["achieved_per_s"]
     rejected = summary["rejected_share"]
-    sizes = np.bincount(result.sizes)
     held = result.batch[result.answered]
-    run = float((result.ended - result.started)[held].mean()) if len(held) else 0.0
     return Point(
         parameters=parameters.to_json(),
         load={"rate": setting.rate},
@@ -183,10 +176,10 @@ def predicted_point(
         latency={f"p{level:g}": _exactly(v) for level, v in summary["latency_s"].items()},
         samples=len(held),
         seconds=result.seconds,
-        sizes={int(size): int(sizes[size]) for size in np.flatnonzero(sizes)},
+        sizes=dict(sorted(Counter(result.sizes.tolist()).items())),
         reasons=summary["reasons"],
         queue=summary["queued_mean_s"] if len(held) else 0.0,
-        run=run,
+        run=float((result.ended - result.started)[held].mean()) if len(held) else 0.0,
         overhead=0.0,
         rejected=rejected,
         failures={},

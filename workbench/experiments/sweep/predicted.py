@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.status import invalid_argument
-from workbench.experiments.simulator.simulate import SimulationResult, simulate_closed
+from workbench.experiments.simulator.simulate import simulate_closed
 from workbench.experiments.sweep.point import STABLE, Point
 from workbench.load.arrivals import Schedule
 
@@ -42,32 +42,27 @@ def _predicted(
             f"The sweep's requests have {point.rows} rows and the calibration's have "
             f"{calibration.rows}: calibrate with rows={point.rows}"
         )
-    summary = _simulated(point, calibration, arrivals, seed).summary()
-    latency = summary["latency_s"]
-    levels = {f"p{level:g}": latency.get(level, math.nan) for level in (50.0, 90.0, 99.0)}
-    return {"achieved": summary["achieved_per_s"], **levels}
-
-
-def _simulated(
-    point: Point, calibration: Calibration, arrivals: str, seed: int
-) -> SimulationResult:
-    clients = point.clients
-    if clients is not None:
-        return simulate_closed(
+    if point.clients is not None:
+        result = simulate_closed(
             point.batching,
-            clients,
+            point.clients,
             calibration.service,
             point.slots,
-            requests=max(REQUESTS, 20 * clients),
+            requests=max(REQUESTS, 20 * point.clients),
             rows=point.rows,
             seed=seed,
         )
-    rate = point.load["rate"]
-    kind: Any = arrivals
-    # A ramp must last as long as the point; other arrivals only as long as needed.
-    duration = point.seconds if kind == "ramp" else max(REQUESTS / rate, 0.1)
-    times = Schedule(kind, rate, duration, seed).arrivals()
-    return calibration.simulate(point.batching, times, seed)
+    else:
+        rate = point.load["rate"]
+        kind: Any = arrivals
+        # A ramp must last as long as the point; other arrivals only as long as needed.
+        duration = point.seconds if kind == "ramp" else max(REQUESTS / rate, 0.1)
+        times = Schedule(kind, rate, duration, seed).arrivals()
+        result = calibration.simulate(point.batching, times, seed)
+    summary = result.summary()
+    latency = summary["latency_s"]
+    levels = {f"p{level:g}": latency.get(level, math.nan) for level in (50.0, 90.0, 99.0)}
+    return {"achieved": summary["achieved_per_s"], **levels}
 
 
 def disagreement(
@@ -83,9 +78,5 @@ def disagreement(
             for p, q in stable
             if (measured := p.achieved.estimate if name == "achieved" else p.percentile(name)) > 0
         ]
-        found[name] = _median(errors)
+        found[name] = statistics.median(errors) if errors else math.nan
     return found
-
-
-def _median(values: list[float]) -> float:
-    return statistics.median(values) if values else math.nan

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError, failed_precondition
-from workbench.experiments.showing import figures
+from workbench.experiments.showing import figures, html_table
 from workbench.experiments.sweep.diagnosis import diagnose
 from workbench.experiments.sweep.point import STABLE, Point
 from workbench.formats.config_files import write_batching_parameters
@@ -84,11 +84,7 @@ class SweepResult:
 
     def diagnoses(self) -> list[str]:
         """A sentence on each problem of any point, with its cure."""
-        found: dict[str, None] = {}
-        for point in self.points:
-            for diagnosis in diagnose(point):
-                found.setdefault(str(diagnosis))
-        return list(found)
+        return list(dict.fromkeys(str(d) for point in self.points for d in diagnose(point)))
 
     def recommend(
         self, *, p99_ms: float | None = None, rate: float | None = None
@@ -102,7 +98,7 @@ class SweepResult:
         """
         stable = [p for p in self.points if p.verdict == STABLE]
         if rate is not None and stable:
-            near = min((abs(p.offered - rate) for p in stable), default=math.inf)
+            near = min(abs(p.offered - rate) for p in stable)
             stable = [p for p in stable if abs(p.offered - rate) <= near + 0.05 * rate]
         if not stable:
             raise failed_precondition("No point was stable: measure for longer, or at lower rates")
@@ -178,11 +174,8 @@ class SweepResult:
 
     def _repr_html_(self) -> str:
         """A table, the recommendation and the diagnoses, as HTML without scripts."""
-        head = "".join(f"<th>{title}</th>" for title, _ in _COLUMNS)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(show(p))}</td>" for _, show in _COLUMNS) + "</tr>"
-            for p in self.points
-        )
+        titles, cells = zip(*_COLUMNS, strict=True)
+        table = html_table(titles, [[cell(point) for cell in cells] for point in self.points])
         notes = [*_recommended(self), *self.diagnoses()]
         if self.failure is not None:
             notes.insert(0, f"Ended early: {self.failure}")
@@ -191,7 +184,7 @@ class SweepResult:
             f"<p><b>Sweep of {html.escape(self.model)}</b>, version {self.version}: "
             f"{len(self.points)} points, {self.where}, {self.loop}, {self.seconds:.0f} s"
             f"{', interrupted' if self.interrupted else ''}</p>"
-            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><ul>{listed}</ul>"
+            f"{table}<ul>{listed}</ul>"
         )
 
 

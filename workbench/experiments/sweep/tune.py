@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import product
+from operator import itemgetter
 from typing import Any
 
 from workbench.client.server import ServerClient
@@ -20,7 +21,6 @@ from workbench.experiments.load.measure import Where
 from workbench.experiments.simulator.calibrate import calibrate
 from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.service_time import sizes_up_to
-from workbench.experiments.simulator.simulate import simulate
 from workbench.experiments.store.progress import Progress
 from workbench.experiments.store.running import Running
 from workbench.experiments.store.store import keep_result
@@ -40,11 +40,10 @@ _TIMEOUT_STEPS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.7)
 
 @dataclass(frozen=True)
 class Candidate:
-    """A setting and its simulation; times in seconds, rates a second."""
+    """A setting, and its simulated 99th percentile in seconds, rejected share and occupancy."""
 
     parameters: BatchingParameters
     p99: float
-    achieved: float
     rejected: float
     occupancy: float
 
@@ -82,35 +81,34 @@ def tune(
         found = candidates(before, calibration, p99_ms, rate, seed)
         chosen = best_of_each_timeout(rank(found, p99_ms))[:verify]
         said.say(f"Simulated {len(found)} settings; measuring the best {len(chosen)}")
+        pairs: list[tuple[Point, Candidate]] = []
 
-        def on_window(done: int, loaded: float) -> None:
-            share = (done + min(1.0, loaded / seconds)) / len(chosen)
-            running.tell(f"measured {done} of {len(chosen)}", share)
+        def on_window(_: int, loaded: float) -> None:
+            share = (len(pairs) + min(1.0, loaded / seconds)) / len(chosen)
+            running.tell(f"measured {len(pairs)} of {len(chosen)}", share)
 
-        def measure(done: int, parameters: BatchingParameters) -> Point:
+        for candidate in chosen:
             result = sweep(
                 server,
                 rate=rate,
                 payload=payload,
                 rows=rows,
                 where=where,
-                base=parameters,
+                base=candidate.parameters,
                 seconds=seconds,
                 seed=seed,
                 keep=False,
                 progress=False,
-                on_window=lambda _, loaded: on_window(done, loaded),
+                on_window=on_window,
             )
             if result.interrupted:
                 raise KeyboardInterrupt
-            said.update(f"measured {done + 1} of {len(chosen)}")
-            return result.points[0]
-
-        pairs = [(measure(i, each.parameters), each) for i, each in enumerate(chosen)]
+            pairs.append((result.points[0], candidate))
+            said.update(f"measured {len(pairs)} of {len(chosen)}")
     said.close()
     pairs.sort(key=lambda pair: _cost(pair[0], p99_ms))
     best = pairs[0][0]
-    meets = best.verdict == STABLE and best.latency["p99"].high <= p99_ms / 1e3
+    meets = _meets(best, p99_ms)
     if apply:
         server.batching = best.batching
     tuned = TuneResult(
@@ -141,23 +139,9 @@ def candidates(
     found = []
     for size, share in product(sizes, _TIMEOUT_STEPS):
         parameters = replace(resized(base, size), batch_timeout_micros=round(share * p99_ms * 1e3))
-        result = simulate(
-            parameters,
-            arrivals,
-            calibration.service,
-            calibration.slots,
-            rows=calibration.rows,
-            seed=seed,
-        ).summary()
-        found.append(
-            Candidate(
-                parameters,
-                result["latency_s"].get(99.0, math.inf),
-                result["achieved_per_s"],
-                result["rejected_share"],
-                result["occupancy"],
-            )
-        )
+        result = calibration.simulate(parameters, arrivals, seed).summary()
+        p99 = result["latency_s"].get(99.0, math.inf)
+        found.append(Candidate(parameters, p99, result["rejected_share"], result["occupancy"]))
     return found
 
 
@@ -201,11 +185,14 @@ def best_of_each_timeout(ranked: list[Candidate]) -> list[Candidate]:
     return list(first.values())
 
 
+def _meets(point: Point, p99_ms: float) -> bool:
+    return point.verdict == STABLE and point.latency["p99"].high <= p99_ms / 1e3
+
+
 def _cost(point: Point, p99_ms: float) -> tuple[bool, float]:
-    stable = point.verdict == STABLE
-    if stable and point.latency["p99"].high <= p99_ms / 1e3:
+    if _meets(point, p99_ms):
         return (False, point.occupancy)
-    return (True, point.percentile("p99") if stable else math.inf)
+    return (True, point.percentile("p99") if point.verdict == STABLE else math.inf)
 
 
 def explain(point: Point, calibration: Calibration, p99_ms: float) -> str:
@@ -227,21 +214,14 @@ def explain(point: Point, calibration: Calibration, p99_ms: float) -> str:
     problems = diagnose(point)
     if problems:
         return str(problems[0])
-    if point.queue >= max(point.run, point.overhead):
-        return (
-            f"Waiting for a batch is the largest part of the latency "
-            f"({point.queue * 1e3:.2f} ms of {_total(point):.2f} ms on average)."
-        )
-    if point.run >= point.overhead:
-        return (
-            f"Running is the largest part of the latency ({point.run * 1e3:.2f} ms of "
-            f"{_total(point):.2f} ms on average). Only a faster model would help."
-        )
-    return (
-        f"Transport and handling are the largest part of the latency "
-        f"({point.overhead * 1e3:.2f} ms of {_total(point):.2f} ms on average)."
+    seconds, cause, cure = max(
+        (point.queue, "Waiting for a batch is", ""),
+        (point.run, "Running is", " Only a faster model would help."),
+        (point.overhead, "Transport and handling are", ""),
+        key=itemgetter(0),
     )
-
-
-def _total(point: Point) -> float:
-    return (point.queue + point.run + point.overhead) * 1e3
+    total = point.queue + point.run + point.overhead
+    return (
+        f"{cause} the largest part of the latency ({seconds * 1e3:.2f} ms of {total * 1e3:.2f} ms "
+        f"on average).{cure}"
+    )

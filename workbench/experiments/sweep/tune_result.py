@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.batching.parameters import BatchingParameters
-from workbench.experiments.showing import figures
+from workbench.experiments.showing import figures, html_table
 from workbench.experiments.store.packed_arrays import without_infinity
 from workbench.experiments.sweep.point import Point
 
@@ -75,17 +75,12 @@ class TuneResult:
 
     def _repr_html_(self) -> str:
         """The sentence and the verified settings, without scripts."""
-        rows = "".join(
-            f"<tr><td>{html.escape(short_setting(point))}</td>"
-            f"<td>{point.percentile('p99') * 1e3:.3g}</td>"
-            f"<td>{predicted:.3g}</td><td>{html.escape(point.verdict)}</td></tr>"
-            for point, predicted in zip(self.measured, self.predicted_ms, strict=True)
-        )
-        return (
-            f"<p>{html.escape(str(self))}</p><table><thead><tr><th>setting</th>"
-            "<th>p99 (ms)</th><th>predicted (ms)</th><th>verdict</th></tr></thead>"
-            f"<tbody>{rows}</tbody></table>"
-        )
+        rows = [
+            (short_setting(p), f"{p.percentile('p99') * 1e3:.3g}", f"{predicted:.3g}", p.verdict)
+            for p, predicted in zip(self.measured, self.predicted_ms, strict=True)
+        ]
+        titles = ("setting", "p99 (ms)", "predicted (ms)", "verdict")
+        return f"<p>{html.escape(str(self))}</p>{html_table(titles, rows)}"
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain data; infinite numbers as null."""

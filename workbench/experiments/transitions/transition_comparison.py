@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.experiments.showing import figures, views
+from workbench.experiments.showing import ShowsItself, figures, html_picture
 from workbench.experiments.transitions.transition_advice import advise
 from workbench.experiments.transitions.transition_run import GAP, SERVES, Disk, Run
 from workbench.experiments.versions.agreement import median_interval
@@ -39,7 +38,7 @@ def is_certain(runs: Sequence[Run], precision: float) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class TransitionComparison:
+class TransitionComparison(ShowsItself):
     """Policies compared on the same traffic.
 
     Attributes:
@@ -254,15 +253,8 @@ class TransitionComparison:
             )
         return " ".join(notes)
 
-    def _ipython_display_(self) -> None:
-        views(self)
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(str(self))
-
     def _repr_html_(self) -> str:
         """Advice, tables and figure, without scripts."""
-        picture = base64.b64encode(self.plot()._repr_png_()).decode("ascii")
         tables = "".join(
             (f"<p><b>{html.escape(heading)}</b></p>" if heading else "")
             + f"{one.words().to_html(border=0)}<p>{html.escape(one.footnote())}</p>"
@@ -270,8 +262,7 @@ class TransitionComparison:
         )
         return (
             f"<p><b>{html.escape(self.title())}</b></p><p>{html.escape(self.advice)}</p>{tables}"
-            f'<img alt="{html.escape(self.advice)}" style="max-width:100%" '
-            f'src="data:image/png;base64,{picture}">'
+            f"{html_picture(self.plot()._repr_png_(), self.advice)}"
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import math
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.experiments.showing import figures, views
+from workbench.experiments.showing import ShowsItself, figures, html_picture
 from workbench.experiments.store.packed_arrays import pack, unpack, without_infinity
 from workbench.experiments.versions.agreement import (
     OutputDifference,
@@ -48,7 +47,7 @@ class VersionFacts:
 
 
 @dataclass(frozen=True, eq=False)
-class VersionComparison:
+class VersionComparison(ShowsItself):
     """Two versions of a model compared on the same inputs.
 
     Attributes:
@@ -384,12 +383,6 @@ class VersionComparison:
             server=data.get("server"),
         )
 
-    def _ipython_display_(self) -> None:
-        views(self)
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(str(self))
-
     def __str__(self) -> str:
         return "\n".join(
             [
@@ -403,12 +396,10 @@ class VersionComparison:
         """Sentences, tables and figure, without scripts."""
         title = f"Versions {self.versions[0]} and {self.versions[1]} of {self.model}"
         said = "".join(f"<li>{html.escape(each)}</li>" for each in self.sentences())
-        picture = base64.b64encode(self.plot()._repr_png_()).decode("ascii")
         parts = [
             f"<p><b>{html.escape(title)}</b></p><ul>{said}</ul>",
             self.frame.to_html(float_format="{:.4g}".format, border=0),
-            f'<img alt="{html.escape(" ".join(self.sentences()))}" style="max-width:100%" '
-            f'src="data:image/png;base64,{picture}">',
+            html_picture(self.plot()._repr_png_(), " ".join(self.sentences())),
         ]
         if self.labels is not None and self.classes is not None:
             tables = "".join(
@@ -432,14 +423,10 @@ class VersionComparison:
         images = images_of(self.inputs)
         if images is not None:
             drawn = [
-                base64.b64encode(example_png(images[place])).decode("ascii")
+                html_picture(example_png(images[place]), size='height="40"')
                 for place in table["example"]
             ]
-            cells.insert(
-                1,
-                "input",
-                [f'<img alt="" height="40" src="data:image/png;base64,{one}">' for one in drawn],
-            )
+            cells.insert(1, "input", drawn)
         return str(cells.to_html(border=0, index=False, escape=False))
 
 
