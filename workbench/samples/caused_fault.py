@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.client.server import ServerClient
@@ -25,16 +26,17 @@ class Fault:
 
     Attributes:
         name: the function that caused it.
+        served: the folder of the version that served before.
         done: what was done, in words.
         said: the server's report of it, in words.
         version: the bad version; None where the fault has none.
         repairs: the steps of `undo`, the last first.
     """
 
-    def __init__(self, server: ServerClient, name: str, done: str) -> None:
+    def __init__(self, server: ServerClient, name: str, served: Path) -> None:
         self.name = name
-        self.done = done
-        self.said = ""
+        self.served = served
+        self.done = self.said = ""
         self.version: int | None = None
         self.server = server
         self._since = time.monotonic()
@@ -67,17 +69,6 @@ class Fault:
 
     def __repr__(self) -> str:
         return f"<Fault {self.name}: {self}>"
-
-
-@contextlib.contextmanager
-def caused(server: ServerClient, name: str, done: str) -> Iterator[Fault]:
-    """Yields a fault, and undoes it if causing it fails half way."""
-    fault = Fault(server, name, done)
-    try:
-        yield fault
-    except BaseException:
-        fault.repairs.close()
-        raise
 
 
 def event_of(fault: Fault, kind: str, pid: int | None = None) -> dict[str, Any]:

@@ -8,11 +8,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from workbench.client.serve import serve
 from workbench.client.serve_settings import ServerSettings
+from workbench.client.server import ServerClient
 from workbench.experiments.recording.recording import Recording, record
 from workbench.experiments.recording.recording_figure import draw
 from workbench.samples.digits import accuracy, load_digits, train_digits
@@ -55,26 +57,16 @@ def _run(output: Path, base: Path) -> int:
         print(f"  the first test digit is a {digits.y_test[0]}; the model predicts {predicted}")
 
         print(f"From now on, a client sends {RATE:.0f} requests per second.")
-        with (
-            _step("Publishing version 2, smooth"),
-            record(server, digits.x_test[:1], rate=RATE, title="smooth") as smooth,
-        ):
-            server.publish(second)
-            time.sleep(_SETTLE_SECONDS)
-        _report(smooth)
+        x = digits.x_test[:1]
+        smooth = _published(server, second, x, "smooth", "Publishing version 2, smooth")
 
         with _step("Rolling back: the folder of version 2 is moved aside"):
             serving = server.rollback()
         print(f"  version {serving} serves again")
 
         server.transition = "unload_first"
-        with (
-            _step("Publishing it again, as version 3, unload-first"),
-            record(server, digits.x_test[:1], rate=RATE, title="unload-first") as unload_first,
-        ):
-            server.publish(second)
-            time.sleep(_SETTLE_SECONDS)
-        _report(unload_first)
+        again = "Publishing it again, as version 3, unload-first"
+        unload_first = _published(server, second, x, "unload-first", again)
         print(server.versions)
     finally:
         with _step("Stopping the server"):
@@ -87,7 +79,11 @@ def _run(output: Path, base: Path) -> int:
     return 0 if kept and swapped else 1
 
 
-def _report(recording: Recording) -> None:
+def _published(server: ServerClient, model: Any, x: np.ndarray, title: str, step: str) -> Recording:
+    """Publish a model under load; returns the recording, and prints it in a few words."""
+    with _step(step), record(server, x, rate=RATE, title=title) as recording:
+        server.publish(model)
+        time.sleep(_SETTLE_SECONDS)
     s = recording.summary()
     gap = f"nothing served for {s['gap_ms']:.0f} ms" if s["gap_ms"] else "always served"
     overlap = (
@@ -99,6 +95,7 @@ def _report(recording: Recording) -> None:
         f"  {s['requests']} requests, {s['failed']} failed, {gap}; p99 {s['p99_ms']} ms; "
         f"{overlap}, peak {s['peak_mb']:.0f} MB"
     )
+    return recording
 
 
 @contextmanager

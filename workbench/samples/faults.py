@@ -37,17 +37,16 @@ from workbench.samples.caused_fault import (
     NOTICED_SECONDS,
     Fault,
     available_versions,
-    caused,
     event_of,
     state_of,
     until,
 )
 from workbench.samples.server_processes import (
-    ResumeTimer,
     data_bytes,
     pid_of,
     send_signal,
     server_pid,
+    stop,
     worker_of,
 )
 
@@ -55,7 +54,6 @@ S = TypeVar("S", bound=ServerClient)
 
 LONGEST_HOLD_SECONDS = 8.0
 """The server replaces a process that starts no worker for 10 s."""
-_MARK = "scratch"
 _HALF = 0.5
 _DAMAGED_BYTES = 64
 _STAMPEDE_SECONDS = 0.05
@@ -63,7 +61,7 @@ _STAMPEDE_SECONDS = 0.05
 
 def scratch(server: S) -> S:
     """Allow faults on a server for as long as it runs; returns it."""
-    (Path(server.control.entry().folder) / _MARK).touch(mode=0o600)
+    _mark(server).touch(mode=0o600)
     return server
 
 
@@ -77,18 +75,15 @@ def half_copied(server: ServerClient, *, anyway: bool = False) -> Fault:
         ServingError: FAILED_PRECONDITION, the server is not marked as scratch, or no version of
             the model serves; DEADLINE_EXCEEDED, the server did not notice.
     """
-    source = _ready(server, anyway)
-    with caused(server, "half_copied", "") as fault:
-        number = fault.version = next_version(server.base_path)
-        folder = server.base_path / str(number)
-        fault.repairs.callback(_take_away, server, number)
+    with _caused(server, "half_copied", anyway) as fault:
+        number = _next(fault)
         # Copied aside first, so that the folder appears at once.
         with tempfile.TemporaryDirectory(dir=server.base_path, prefix=".half-") as beside:
             copy = Path(beside) / "copy"
-            shutil.copytree(source, copy)
+            shutil.copytree(fault.served, copy)
             data = _weights(copy)
             os.truncate(data, int(data.stat().st_size * _HALF))
-            os.rename(copy, folder)
+            os.rename(copy, server.base_path / str(number))
         fault.done = f"Version {number} was copied into place by hand, and {data.name} only half"
         # Like `cp`, this does not mark the folder as complete.
         server.control.poll(server.model)
@@ -103,12 +98,10 @@ def corrupt_weights(server: ServerClient, *, anyway: bool = False) -> Fault:
     Raises:
         ServingError: as `half_copied`; FAILED_PRECONDITION, the damage was not noticed.
     """
-    source = _ready(server, anyway)
-    with caused(server, "corrupt_weights", "") as fault, _copy(source) as copy:
+    with _caused(server, "corrupt_weights", anyway) as fault, _copy(fault) as copy:
         data = _weights(copy)
         damaged = bytearray(data.read_bytes())
-        for at in range(min(_DAMAGED_BYTES, len(damaged))):
-            damaged[at] ^= 0xFF
+        damaged[:_DAMAGED_BYTES] = (byte ^ 0xFF for byte in damaged[:_DAMAGED_BYTES])
         data.write_bytes(damaged)
         _publish_bad(fault, copy)
         fault.done = f"Version {fault.version} was published with damaged bytes in {data.name}"
@@ -121,10 +114,9 @@ def over_budget(server: ServerClient, *, anyway: bool = False) -> Fault:
     Raises:
         ServingError: as `corrupt_weights`.
     """
-    source = _ready(server, anyway)
-    with caused(server, "over_budget", "") as fault, _copy(source) as copy:
+    with _caused(server, "over_budget", anyway) as fault, _copy(fault) as copy:
         host = server.budget["host"]
-        fault.repairs.callback(_set_budget, server, host["limit"])
+        fault.repairs.callback(setattr, server, "budget", host["limit"])
         server.budget = max(1, int(host["reserved"]))
         _publish_bad(fault, copy)
         fault.done = (
@@ -141,11 +133,10 @@ def out_of_memory(server: ServerClient, *, anyway: bool = False) -> Fault:
     Raises:
         ServingError: as `corrupt_weights`; INVALID_ARGUMENT, not on Linux.
     """
-    source = _ready(server, anyway)
     prlimit = getattr(resource, "prlimit", None)
     if prlimit is None:
         raise invalid_argument("out_of_memory needs Linux")
-    with caused(server, "out_of_memory", "") as fault, _copy(source) as copy:
+    with _caused(server, "out_of_memory", anyway) as fault, _copy(fault) as copy:
         zygote = pid_of(server, "zygote")
         before = prlimit(zygote, resource.RLIMIT_DATA)
         fault.repairs.callback(_give_back_memory, zygote, before)
@@ -167,17 +158,10 @@ def slow_load(server: ServerClient, seconds: float = 3.0, *, anyway: bool = Fals
         ServingError: as `half_copied`; INVALID_ARGUMENT, `seconds` is too long or not positive.
     """
     _check_hold(seconds)
-    source = _ready(server, anyway)
-    with caused(server, "slow_load", "") as fault, _copy(source) as copy:
-        zygote = pid_of(server, "zygote")
-        timer = ResumeTimer(zygote, seconds)
-        fault.repairs.callback(timer.now)
-        os.kill(zygote, signal.SIGSTOP)
-        timer.start()
-        number = server.publish(copy, wait=False)
-        fault.version = number
-        fault.repairs.callback(_take_away, server, number)
-        fault.repairs.callback(timer.now)
+    with _caused(server, "slow_load", anyway) as fault, _copy(fault) as copy:
+        number = _next(fault)
+        fault.repairs.callback(stop(pid_of(server, "zygote"), seconds))
+        server.publish(copy, version=number, wait=False)
         fault.done = (
             f"Version {number} was published, and the process that starts its worker stopped for "
             f"{seconds:g} s"
@@ -198,13 +182,9 @@ def paused_worker(server: ServerClient, seconds: float = 1.0, *, anyway: bool = 
         ServingError: as `slow_load`.
     """
     _check_hold(seconds)
-    _ready(server, anyway)
-    with caused(server, "paused_worker", "") as fault:
+    with _caused(server, "paused_worker", anyway) as fault:
         version, worker = worker_of(server)
-        timer = ResumeTimer(worker, seconds)
-        fault.repairs.callback(timer.now)
-        os.kill(worker, signal.SIGSTOP)
-        timer.start()
+        fault.repairs.callback(stop(worker, seconds))
         fault.done = f"The worker of version {version} (pid {worker}) was stopped for {seconds:g} s"
         fault.said = (
             f"version {version} is {state_of(server, version)}, because the server has not noticed"
@@ -219,8 +199,7 @@ def hanging_worker(server: ServerClient, *, anyway: bool = False) -> Fault:
     Raises:
         ServingError: as `half_copied`.
     """
-    _ready(server, anyway)
-    with caused(server, "hanging_worker", "") as fault:
+    with _caused(server, "hanging_worker", anyway) as fault:
         version, worker = worker_of(server)
         fault.done = f"The worker of version {version} (pid {worker}) was stopped"
         fault.repairs.callback(send_signal, worker, signal.SIGCONT)
@@ -237,8 +216,7 @@ def killed_worker(server: ServerClient, *, anyway: bool = False) -> Fault:
     Raises:
         ServingError: as `half_copied`.
     """
-    _ready(server, anyway)
-    with caused(server, "killed_worker", "") as fault:
+    with _caused(server, "killed_worker", anyway) as fault:
         version, worker = worker_of(server)
         fault.done = f"The worker of version {version} (pid {worker}) was killed"
         os.kill(worker, signal.SIGKILL)
@@ -253,8 +231,7 @@ def killed_server(server: ServerClient, *, anyway: bool = False) -> Fault:
     Raises:
         ServingError: as `half_copied`.
     """
-    _ready(server, anyway)
-    with caused(server, "killed_server", "") as fault:
+    with _caused(server, "killed_server", anyway) as fault:
         before = server.control.entry().server
         fault.done = f"The server process (pid {before.pid}) was killed"
         before.kill()
@@ -281,8 +258,8 @@ def stampede(
     """
     if type(requests) is not int or requests < 1:
         raise invalid_argument(f"requests must be a positive whole number; was {requests!r}")
-    _ready(server, anyway)
-    with caused(server, "stampede", f"{requests} requests were sent at once") as fault:
+    with _caused(server, "stampede", anyway) as fault:
+        fault.done = f"{requests} requests were sent at once"
         payload = make_payload(server, x)
         load = Schedule("constant", requests / _STAMPEDE_SECONDS, _STAMPEDE_SECONDS)
         came = run_engine(server, payload, load, _STAMPEDE_SECONDS)
@@ -298,11 +275,11 @@ def stampede(
 # Shared parts.
 
 
-def _ready(server: ServerClient, anyway: bool) -> Path:
-    """The folder of the serving version. Raises FAILED_PRECONDITION where the server must not be
-    broken, or nothing serves."""
-    entry = server.control.entry()
-    if not anyway and not (Path(entry.folder) / _MARK).exists():
+@contextlib.contextmanager
+def _caused(server: ServerClient, name: str, anyway: bool) -> Iterator[Fault]:
+    """Yields a fault, and undoes it if causing it fails half way. Raises FAILED_PRECONDITION where
+    the server must not be broken, or nothing serves."""
+    if not anyway and not _mark(server).exists():
         raise failed_precondition(
             f"Server {server.name!r} is not marked as scratch, so others may depend on it: mark it "
             "with wb.faults.scratch(server), or pass anyway=True"
@@ -310,7 +287,16 @@ def _ready(server: ServerClient, anyway: bool) -> Path:
     available = available_versions(server)
     if not available:
         raise failed_precondition(f"No version of {server.model} is available: publish one first")
-    return version_folders(server.base_path)[max(available)]
+    fault = Fault(server, name, version_folders(server.base_path)[max(available)])
+    try:
+        yield fault
+    except BaseException:
+        fault.repairs.close()
+        raise
+
+
+def _mark(server: ServerClient) -> Path:
+    return Path(server.control.entry().folder) / "scratch"
 
 
 def _check_hold(seconds: float) -> None:
@@ -321,9 +307,16 @@ def _check_hold(seconds: float) -> None:
 
 
 @contextlib.contextmanager
-def _copy(source: Path) -> Iterator[Path]:
+def _copy(fault: Fault) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="wb-fault-") as folder:
-        yield Path(shutil.copytree(source, Path(folder) / "model"))
+        yield Path(shutil.copytree(fault.served, Path(folder) / "model"))
+
+
+def _next(fault: Fault) -> int:
+    """The number of a bad version, which the repair will take away."""
+    number = fault.version = next_version(fault.server.base_path)
+    fault.repairs.callback(_take_away, fault.server, number)
+    return number
 
 
 def _weights(folder: Path) -> Path:
@@ -335,11 +328,9 @@ def _weights(folder: Path) -> Path:
 
 def _publish_bad(fault: Fault, copy: Path) -> None:
     """Publish a version that cannot load, and record the error."""
-    server = fault.server
-    number = fault.version = next_version(server.base_path)
-    fault.repairs.callback(_take_away, server, number)
+    number = _next(fault)
     try:
-        server.publish(copy, version=number, timeout=NOTICED_SECONDS)
+        fault.server.publish(copy, version=number, timeout=NOTICED_SECONDS)
     except ServingError as error:
         if error.code is Code.DEADLINE_EXCEEDED:
             raise
@@ -354,19 +345,12 @@ def _take_away(server: ServerClient, version: int) -> None:
     folder = version_folders(base).get(version)
     if folder is not None:
         # Renamed first, so that the server never sees a half-deleted folder.
-        away = base / f".{version}.gone"
-        os.rename(folder, away)
-        shutil.rmtree(away)
-    rest = sorted(version_folders(base))
-    server.control.poll(server.model, rest)
+        shutil.rmtree(folder.rename(base / f".{version}.gone"))
+    server.control.poll(server.model, sorted(version_folders(base)))
     until(
         lambda: state_of(server, version) in ("", "END") and bool(available_versions(server)),
         f"version {version} is gone and another serves",
     )
-
-
-def _set_budget(server: ServerClient, limit: int) -> None:
-    server.budget = limit
 
 
 def _give_back_memory(pid: int, before: tuple[int, int]) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from workbench.client.server import ServerClient
@@ -54,22 +55,15 @@ def send_signal(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-class ResumeTimer:
-    """Resumes a stopped process, after some seconds or earlier."""
+def stop(pid: int, seconds: float) -> Callable[[], None]:
+    """Stop a process, and resume it after some seconds; returns a function that resumes it now."""
+    timer = threading.Timer(seconds, send_signal, (pid, signal.SIGCONT))
+    timer.daemon = True
+    os.kill(pid, signal.SIGSTOP)
+    timer.start()
 
-    def __init__(self, pid: int, seconds: float) -> None:
-        self._pid = pid
-        self._timer = threading.Timer(seconds, self._resume)
-        self._timer.daemon = True
+    def resume() -> None:
+        timer.cancel()
+        send_signal(pid, signal.SIGCONT)
 
-    def start(self) -> None:
-        """Begin to count the seconds."""
-        self._timer.start()
-
-    def now(self) -> None:
-        """Resume the process at once."""
-        self._timer.cancel()
-        self._resume()
-
-    def _resume(self) -> None:
-        send_signal(self._pid, signal.SIGCONT)
+    return resume

@@ -11,7 +11,6 @@ import pytest
 
 import workbench as wb
 from workbench.core.status import Code, ServingError
-from workbench.experiments.store.progress import Progress
 from workbench.experiments.store.running import Cancelled, Running
 from workbench.experiments.store.store import Store
 
@@ -33,7 +32,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_experiment_is_told_from_its_start_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workbench.experiments.store.running._WRITE_SECONDS", 0.0)
     server = wb.Server("desk", "digits")
-    with Running("sweep", server, True, Progress(False)) as running, Store() as store:
+    with Running("sweep", server, True, False) as running, Store() as store:
         running.tell("point 1 of 4", 0.25)
         (told,) = store.running()
         assert told["told_at"] >= told["started_at"]
@@ -62,7 +61,7 @@ def test_an_experiment_is_told_from_its_start_to_its_end(monkeypatch: pytest.Mon
 
 def test_what_is_not_kept_is_not_told() -> None:
     with (
-        Running("tune", wb.Server("desk", "digits"), False, Progress(False)) as running,
+        Running("tune", wb.Server("desk", "digits"), False, False) as running,
         Store() as store,
     ):
         running.tell("measured 1 of 3", 0.3)

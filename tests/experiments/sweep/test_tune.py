@@ -35,7 +35,7 @@ def candidate(
     p99: float, *, timeout: int = 0, rejected: float = 0.0, busy: float = 0.5
 ) -> Candidate:
     parameters = BatchingParameters(batch_timeout_micros=timeout)
-    return Candidate(parameters, p99, rejected, busy)
+    return Candidate(parameters, p99, 100.0, rejected, busy)
 
 
 def result(*measured: object, **changes: object) -> TuneResult:

@@ -1,8 +1,4 @@
-"""Turns the events of a recording into stretches of time: states, gaps, decisions, drains.
-
-Everything here is a function of the events of one model, with a column `at` in seconds on the
-recording's axis.
-"""
+"""Turns the events of a recording into stretches of time: states, gaps, decisions, drains."""
 
 from __future__ import annotations
 
@@ -80,58 +76,144 @@ class Release:
     requests: int
 
 
-# Harness states that events of other kinds than `state` report.
-_HARNESS_OF = {
-    "load_approved": "load-approved",
-    "staging": "staging",
-    "staged": "staged",
-    "loading": "loading",
-    "quiescing": "quiescing",
-    "quiesced": "quiesced",
-    "unloading": "unloading",
-}
+# Events that report a harness state, by its name with underscores.
+_OF_HARNESS = (
+    "load_approved", "staging", "staged", "loading", "quiescing", "quiesced", "unloading",
+)  # fmt: skip
 
 
-def of_model(events: pd.DataFrame, model: str) -> Iterator[dict[str, Any]]:
-    """The model's events as dictionaries, oldest first; `data` is a dictionary in each."""
-    for event in (
-        events[events["model"] == model].sort_values("at", kind="stable").to_dict("records")
-    ):
-        named = {str(name): value for name, value in event.items()}
-        data = named.get("data")
-        yield {**named, "data": data if isinstance(data, dict) else {}}
+class RecordedTimeline:
+    """Reads stretches of time from the events of one model.
 
+    Attributes:
+        events: the server's events, with a column `at` in seconds on the recording's axis.
+    """
 
-def public_spans(events: pd.DataFrame, model: str, end: float) -> list[Span]:
-    """Each version's public states between 0 and `end`."""
-    changes = (
-        (e["at"], int(e["version"]), e["data"]["state"])
-        for e in of_model(events, model)
-        if e["kind"] == "state"
-    )
-    return spans_between(changes, end, last="END")
+    model: str
+    events: pd.DataFrame
 
+    @property
+    def end(self) -> float:
+        """When the recording ended, in seconds on the axis."""
+        raise NotImplementedError
 
-def harness_spans(events: pd.DataFrame, model: str, end: float) -> list[Span]:
-    """Each version's harness states between 0 and `end`: the steps the manager takes."""
-    return spans_between(_harness_changes(events, model), end, last="")
+    def own_events(self, *kinds: str) -> Iterator[dict[Any, Any]]:
+        """The model's events of these kinds (by default all), oldest first. In each, `data` is a
+        dictionary."""
+        mine = self.events[self.events["model"] == self.model].sort_values("at", kind="stable")
+        for event in mine.to_dict("records"):
+            if not kinds or event["kind"] in kinds:
+                data = event.get("data")
+                yield {**event, "data": data if isinstance(data, dict) else {}}
 
+    def spans(self) -> list[Span]:
+        """Each version's public states over time."""
+        changes = (
+            (e["at"], int(e["version"]), e["data"]["state"]) for e in self.own_events("state")
+        )
+        return spans_between(changes, self.end, last="END")
 
-def _harness_changes(events: pd.DataFrame, model: str) -> Iterator[tuple[float, int, str]]:
-    known: dict[int, str] = {}
-    for event in of_model(events, model):
-        state = _HARNESS_OF.get(event["kind"])
-        if event["kind"] == "decision":
-            before = HarnessState(known.get(int(event["version"]), "new"))
-            state = begun(Act(event["data"]["act"]), before).value
-        elif event["kind"] == "state":
-            state = event["data"].get("harness")
-        if state is None:
-            continue
-        version = int(event["version"])
-        if known.get(version) != state:
-            known[version] = state
-            yield event["at"], version, state
+    def harness_spans(self) -> list[Span]:
+        """Each version's harness states over time: the steps that the manager takes."""
+        return spans_between(self._harness_changes(), self.end, last="")
+
+    def _harness_changes(self) -> Iterator[tuple[float, int, str]]:
+        known: dict[int, str] = {}
+        for event in self.own_events("state", "decision", *_OF_HARNESS):
+            version, state = int(event["version"]), event["kind"].replace("_", "-")
+            if event["kind"] == "decision":
+                before = HarnessState(known.get(version, "new"))
+                state = begun(Act(event["data"]["act"]), before).value
+            elif event["kind"] == "state":
+                state = event["data"].get("harness")
+            if state is not None and known.get(version) != state:
+                known[version] = state
+                yield event["at"], version, state
+
+    def resident(self) -> list[Span]:
+        """For each version, from the first public state in which its worker exists to the last."""
+        whole: dict[int, Span] = {}
+        merged: list[Span] = []
+        for span in self.spans():
+            if span.state == "START":
+                continue
+            known = whole.get(span.version)
+            if known is not None and abs(known.end - span.start) < 1e-9:
+                known.end = span.end
+            else:
+                whole[span.version] = Span(span.version, "resident", span.start, span.end)
+                merged.append(whole[span.version])
+        return merged
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """When no version was available, from the server's own events. The time before the first
+        available one is not a gap."""
+        found: list[Gap] = []
+        serving: set[int] = set()
+        since: float | None = None
+        for event in self.own_events("state"):
+            version = int(event["version"])
+            if event["data"]["state"] == "AVAILABLE":
+                if not serving and since is not None:
+                    found.append(Gap(since, float(event["at"])))
+                    since = None
+                serving.add(version)
+            elif version in serving:
+                serving.discard(version)
+                if not serving:
+                    since = float(event["at"])
+        return found if since is None else [*found, Gap(since, math.inf)]
+
+    def decisions(self) -> list[Decision]:
+        """The transition policy's decisions, with times and reasons."""
+        return [
+            Decision(e["at"], int(e["version"]), e["data"].get("act", ""), e["data"].get("why", ""))
+            for e in self.own_events("decision")
+            if 0 <= e["at"] <= self.end
+        ]
+
+    def warm_ups(self) -> list[Span]:
+        """When versions ran their warm-up requests."""
+        running: dict[int, Span] = {}
+        found: list[Span] = []
+        for event in self.own_events("warmup_started", "warmup_finished"):
+            version = int(event["version"])
+            if event["kind"] == "warmup_started":
+                running[version] = Span(version, "warm-up", event["at"], self.end)
+                found.append(running[version])
+            elif version in running:
+                running.pop(version).end = event["at"]
+        return found
+
+    def drains(self) -> list[Drain]:
+        """When versions that accepted no more requests answered their pending ones."""
+        begun: dict[int, tuple[float, int]] = {}
+        found: list[Drain] = []
+        for event in self.own_events("quiescing", "quiesced"):
+            version, data = int(event["version"]), event["data"]
+            if event["kind"] == "quiescing":
+                begun[version] = (event["at"], int(data.get("pending", 0)))
+            elif version in begun:
+                left = int(data.get("unanswered", 0))
+                start, pending = begun.pop(version)
+                found.append(Drain(version, start, event["at"], pending, left))
+        return found + [Drain(v, start, self.end, n, n) for v, (start, n) in begun.items()]
+
+    def releases(self) -> list[Release]:
+        """When held requests were released."""
+        return [
+            Release(e["at"], e["at"] - float(data.get("seconds", 0.0)), int(data["requests"]))
+            for e in self.own_events("held_released")
+            for data in (e["data"],)
+        ]
+
+    @property
+    def wanted_at(self) -> float:
+        """When the wanted versions first changed after the recording began; 0.0 if they never did.
+        It is the zero of figures that compare recordings."""
+        wanted = (float(e["at"]) for e in self.own_events("aspired", "unaspired") if e["at"] >= 0)
+        return next(wanted, 0.0)
 
 
 def spans_between(changes: Iterable[tuple[float, int, str]], end: float, last: str) -> list[Span]:
@@ -147,97 +229,3 @@ def spans_between(changes: Iterable[tuple[float, int, str]], end: float, last: s
             open_spans[version] = Span(version, state, at, end)
             spans.append(open_spans[version])
     return [s for s in spans if s.end > 0 and s.start < end]
-
-
-def resident(spans: list[Span]) -> list[Span]:
-    """From the first public state in which a version's worker exists to the last."""
-    whole: dict[int, Span] = {}
-    merged: list[Span] = []
-    for span in spans:
-        if span.state == "START":
-            continue
-        known = whole.get(span.version)
-        if known is not None and abs(known.end - span.start) < 1e-9:
-            known.end = span.end
-        else:
-            whole[span.version] = Span(span.version, "resident", span.start, span.end)
-            merged.append(whole[span.version])
-    return merged
-
-
-def gaps(events: pd.DataFrame, model: str) -> list[Gap]:
-    """When no version was available. The time before the first available one is not a gap."""
-    found: list[Gap] = []
-    serving: set[int] = set()
-    since: float | None = None
-    for event in of_model(events, model):
-        if event["kind"] != "state":
-            continue
-        version = int(event["version"])
-        if event["data"]["state"] == "AVAILABLE":
-            if not serving and since is not None:
-                found.append(Gap(float(since), float(event["at"])))
-                since = None
-            serving.add(version)
-        elif version in serving:
-            serving.discard(version)
-            if not serving:
-                since = event["at"]
-    if since is not None:
-        found.append(Gap(float(since), math.inf))
-    return found
-
-
-def decisions(events: pd.DataFrame, model: str) -> list[Decision]:
-    """The policy's decisions, oldest first."""
-    return [
-        Decision(e["at"], int(e["version"]), e["data"].get("act", ""), e["data"].get("why", ""))
-        for e in of_model(events, model)
-        if e["kind"] == "decision"
-    ]
-
-
-def warm_ups(events: pd.DataFrame, model: str, end: float) -> list[Span]:
-    """When versions ran their warm-up requests."""
-    found: dict[int, Span] = {}
-    done: list[Span] = []
-    for event in of_model(events, model):
-        if event["kind"] == "warmup_started":
-            version = int(event["version"])
-            found[version] = Span(version, "warm-up", event["at"], end)
-            done.append(found[version])
-        elif event["kind"] == "warmup_finished" and int(event["version"]) in found:
-            found.pop(int(event["version"])).end = event["at"]
-    return done
-
-
-def drains(events: pd.DataFrame, model: str, end: float) -> list[Drain]:
-    """When versions that were being unloaded answered their last requests."""
-    begun: dict[int, tuple[float, int]] = {}
-    found: list[Drain] = []
-    for event in of_model(events, model):
-        if event["kind"] == "quiescing":
-            begun[int(event["version"])] = (event["at"], int(event["data"].get("pending", 0)))
-        elif event["kind"] == "quiesced" and int(event["version"]) in begun:
-            start, pending = begun.pop(int(event["version"]))
-            left = int(event["data"].get("unanswered", 0))
-            found.append(Drain(int(event["version"]), start, event["at"], pending, left))
-    found += [Drain(v, start, end, pending, pending) for v, (start, pending) in begun.items()]
-    return found
-
-
-def releases(events: pd.DataFrame, model: str) -> list[Release]:
-    """When held requests were released."""
-    return [
-        Release(e["at"], e["at"] - float(e["data"].get("seconds", 0.0)), int(e["data"]["requests"]))
-        for e in of_model(events, model)
-        if e["kind"] == "held_released"
-    ]
-
-
-def wanted_at(events: pd.DataFrame, model: str) -> float:
-    """When the wanted versions first changed after the recording began; 0.0 if they never did."""
-    for event in of_model(events, model):
-        if event["at"] >= 0 and event["kind"] in ("aspired", "unaspired"):
-            return float(event["at"])
-    return 0.0

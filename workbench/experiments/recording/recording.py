@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -27,8 +28,7 @@ from workbench.client.server import ServerClient
 from workbench.core.status import invalid_argument
 from workbench.experiments.load.generator import Closed, LoadJob, LoadResult, run_load
 from workbench.experiments.load.measure import rest_job
-from workbench.experiments.recording import recorded_timeline as timeline
-from workbench.experiments.recording.recorded_timeline import Decision, Drain, Gap, Span
+from workbench.experiments.recording.recorded_timeline import RecordedTimeline
 from workbench.experiments.showing import figures
 from workbench.load.arrivals import Schedule
 
@@ -53,7 +53,7 @@ MemoryKind = Literal["uss", "pss"]
 
 
 @dataclass
-class Recording:
+class Recording(RecordedTimeline):
     """One model over time, on one axis: seconds since the first request was due.
 
     Attributes:
@@ -89,7 +89,7 @@ class Recording:
         when the recording ended."""
         load = self.load
         held = np.zeros(len(load.intended), bool)
-        for release in timeline.releases(self.events, self.model):
+        for release in self.releases():
             held |= (
                 (load.sent >= release.since - _TRAVEL_SECONDS)
                 & (load.sent < release.at)
@@ -105,7 +105,7 @@ class Recording:
         """How long each request waited for a version, in seconds from its intended time; 0 for
         those that did not wait."""
         wait = np.zeros(len(self.load.intended))
-        for release in timeline.releases(self.events, self.model):
+        for release in self.releases():
             mine = self.held & (wait == 0) & (self.load.done >= release.at)
             wait[mine] = np.maximum(release.at - self.load.intended[mine], 0.0)
         unanswered = self.held & (wait == 0)
@@ -119,7 +119,7 @@ class Recording:
         import pandas as pd
 
         rows = []
-        for drain in timeline.drains(self.events, self.model, self.end):
+        for drain in self.drains():
             load = self.load
             mine = load.succeeded & (load.version == drain.version) & (load.done > drain.start)
             # The same version may have been loaded again later.
@@ -132,16 +132,6 @@ class Recording:
         return pd.DataFrame(rows, columns=["at", "version", "requests"])
 
     # States.
-
-    @property
-    def wanted_at(self) -> float:
-        """When another version was wanted, which is the zero of comparing figures."""
-        return timeline.wanted_at(self.events, self.model)
-
-    @property
-    def gaps(self) -> list[Gap]:
-        """When no version was available, from the server's own events."""
-        return timeline.gaps(self.events, self.model)
 
     @property
     def gap_seconds(self) -> float:
@@ -160,26 +150,6 @@ class Recording:
         after = np.flatnonzero(self.load.succeeded & (due > due[failed[-1]]))
         return float(due[after[0]] - due[failed[0]]) if len(after) else math.inf
 
-    def spans(self) -> list[Span]:
-        """Each version's public states over time."""
-        return timeline.public_spans(self.events, self.model, self.end)
-
-    def harness_spans(self) -> list[Span]:
-        """Each version's harness states over time: the steps that the manager takes."""
-        return timeline.harness_spans(self.events, self.model, self.end)
-
-    def warm_ups(self) -> list[Span]:
-        """When versions ran their warm-up requests."""
-        return timeline.warm_ups(self.events, self.model, self.end)
-
-    def decisions(self) -> list[Decision]:
-        """The transition policy's decisions, with times and reasons."""
-        return [d for d in timeline.decisions(self.events, self.model) if 0 <= d.at <= self.end]
-
-    def drains(self) -> list[Drain]:
-        """When versions that accepted no more requests answered their pending ones."""
-        return timeline.drains(self.events, self.model, self.end)
-
     @property
     def end(self) -> float:
         """When sending ended, in seconds on the axis."""
@@ -189,12 +159,8 @@ class Recording:
 
     def overlap_seconds(self) -> float:
         """How long the workers of two versions held memory at the same time."""
-        workers = [(span.start, span.end) for span in timeline.resident(self.spans())]
-        total = 0.0
-        for i, (start, end) in enumerate(workers):
-            for other_start, other_end in workers[i + 1 :]:
-                total += max(0.0, min(end, other_end) - max(start, other_start))
-        return total
+        pairs = combinations(self.resident(), 2)
+        return sum(max(0.0, min(a.end, b.end) - max(a.start, b.start)) for a, b in pairs)
 
     def peak_bytes(self, kind: MemoryKind = "uss") -> int:
         """The largest sum of the memory of this model's workers, in bytes."""
@@ -213,7 +179,7 @@ class Recording:
 
         grid = np.arange(0.0, self.end, 0.02)
         table = pd.DataFrame(index=pd.Index(grid, name="at"))
-        for span in timeline.resident(self.spans()):
+        for span in self.resident():
             mine = self.memory[self.memory["version"] == span.version]
             if span.start > 0:
                 # An earlier worker of this version was another process.
@@ -233,7 +199,10 @@ class Recording:
     def summary(self) -> dict[str, Any]:
         """The recording in a few numbers, with their units in the names; percentiles are None where
         no request succeeded."""
-        latency = self.load.latency[self.load.succeeded]
+        latency = self.load.latency[self.load.succeeded] * 1e3
+        p50, p99 = (
+            np.percentile(latency, [50, 99]).round(2).tolist() if len(latency) else (None, None)
+        )
         wait = self.held_wait[self.held]
         return {
             "requests": len(self.load.intended),
@@ -242,8 +211,8 @@ class Recording:
             "held": len(wait),
             "held_wait_ms": round(float(wait.max()) * 1e3, 1) if len(wait) else 0.0,
             "gap_ms": round(self.gap_seconds * 1e3, 1),
-            "p50_ms": round(float(np.percentile(latency, 50)) * 1e3, 2) if len(latency) else None,
-            "p99_ms": round(float(np.percentile(latency, 99)) * 1e3, 2) if len(latency) else None,
+            "p50_ms": p50,
+            "p99_ms": p99,
             "memory_overlap_s": round(self.overlap_seconds(), 2),
             "peak_mb": round(self.peak_bytes() / 2**20, 1),
             "peak_pss_mb": round(self.peak_bytes("pss") / 2**20, 1),

@@ -21,43 +21,34 @@ class Progress:
         self._notebook = shown and in_notebook()
         self._terminal = shown and not self._notebook and sys.stderr.isatty()
         self._shown = shown
-        self._last = 0.0
+        self._updated_at = 0.0
 
     def say(self, text: str) -> None:
         """A line that stays."""
-        if not self._shown:
-            return
         if self._notebook:
             print(text)
-        else:
+        elif self._shown:
             print(("\r\033[K" if self._terminal else "") + text, file=sys.stderr)
 
     def update(self, text: str) -> None:
         """The line as it is now; at most ten times a second."""
-        if time.monotonic() - self._last < 0.1:
-            return
-        self._last = time.monotonic()
-        if self._notebook:
-            from IPython.display import display
-
-            if self._handle is None:
-                self._handle = display(_Line(text), display_id=True)
-            else:
-                self._handle.update(_Line(text))
-        elif self._terminal:
-            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+        if time.monotonic() - self._updated_at >= 0.1:
+            self._updated_at = time.monotonic()
+            self._show(text)
 
     def close(self) -> None:
         """Leave no line behind."""
-        if self._notebook and self._handle is not None:
-            self._handle.update(_Line(""))
+        if self._terminal or self._handle is not None:
+            self._show("")
+
+    def _show(self, text: str) -> None:
+        if self._notebook:
+            from IPython.display import display
+
+            data = {"text/plain": text}
+            if self._handle is None:
+                self._handle = display(data, raw=True, display_id=True)
+            else:
+                self._handle.update(data, raw=True)
         elif self._terminal:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
-
-
-class _Line:
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __repr__(self) -> str:
-        return self._text
+            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from types import TracebackType
 
 from workbench.client.server import ServerClient
 from workbench.experiments.store.progress import Progress
@@ -23,18 +22,18 @@ class Cancelled(KeyboardInterrupt):
     """The experiment was cancelled: an interruption, not a failure."""
 
 
-class Running(contextlib.AbstractContextManager["Running"]):
+class Running(Progress, contextlib.AbstractContextManager["Running"]):
     """An experiment from its start to its end; for use in one thread.
 
     Args:
         kind: as in the store.
         kept: whether to write its progress into the store.
-        progress: shows the same lines.
+        shown: whether to show it here too.
     """
 
-    def __init__(self, kind: str, server: ServerClient, kept: bool, progress: Progress) -> None:
-        self._progress = progress
-        self._last = 0.0
+    def __init__(self, kind: str, server: ServerClient, kept: bool, shown: bool) -> None:
+        super().__init__(shown)
+        self._told_at = 0.0
         self._store: Store | None = None
         if kept:
             # Fails before measuring if the store cannot be written.
@@ -47,10 +46,10 @@ class Running(contextlib.AbstractContextManager["Running"]):
         Raises:
             Cancelled: the dashboard asked to cancel it.
         """
-        self._progress.update(text)
-        if self._store is None or time.monotonic() - self._last < _WRITE_SECONDS:
+        self.update(text)
+        if self._store is None or time.monotonic() - self._told_at < _WRITE_SECONDS:
             return
-        self._last = time.monotonic()
+        self._told_at = time.monotonic()
         # A failure to report progress must not end the measurement.
         cancelled = False
         with contextlib.suppress(sqlite3.Error):
@@ -58,13 +57,8 @@ class Running(contextlib.AbstractContextManager["Running"]):
         if cancelled:
             raise Cancelled("The experiment was cancelled")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        store, self._store = self._store, None
-        if store is not None:
-            with store, contextlib.suppress(sqlite3.Error):
-                store.end(self._number)
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        if self._store is not None:
+            with self._store, contextlib.suppress(sqlite3.Error):
+                self._store.end(self._number)

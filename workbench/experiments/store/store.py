@@ -16,16 +16,9 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from workbench.core.status import (
-    Code,
-    ServingError,
-    failed_precondition,
-    not_found,
-    unavailable,
-)
+from workbench.core.status import ServingError, failed_precondition, not_found, unavailable
 from workbench.processes.lifetime import ProcessId
 
 if TYPE_CHECKING:
@@ -36,6 +29,7 @@ T = TypeVar("T", bound=Any)
 WAIT_SECONDS = 10.0
 _DISK = re.compile("disk|unable to open|readonly")
 """Matches SQLite's errors about files, and none about statements (error codes need Python 3.11)."""
+_ABOUT = "id AS number, kind, model, saved_at, summary"
 
 MIGRATIONS = (
     """
@@ -91,6 +85,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
             self._connection = sqlite3.connect(
                 self.path, timeout=WAIT_SECONDS, isolation_level=None
             )
+            self._connection.row_factory = sqlite3.Row
         try:
             with self._file_errors():
                 self._write_ahead()
@@ -150,12 +145,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
             raise
         self._connection.execute("COMMIT")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._connection.close()
 
     def add(self, kind: str, model: str, data: dict[str, Any], summary: str = "") -> int:
@@ -180,12 +170,8 @@ class Store(contextlib.AbstractContextManager["Store"]):
         Raises:
             ServingError: NOT_FOUND, there is none of this number.
         """
-        row = self._connection.execute(
-            "SELECT kind, data FROM experiments WHERE id = ?", (number,)
-        ).fetchone()
-        if row is None:
-            raise ServingError(Code.NOT_FOUND, f"There is no experiment {number}: see wb.history()")
-        return row[0], json.loads(zlib.decompress(row[1]))
+        found = self._one("kind, data", number)
+        return found["kind"], json.loads(zlib.decompress(found["data"]))
 
     def remove(self, number: int) -> None:
         """Forget an experiment; an unknown number is ignored."""
@@ -227,45 +213,44 @@ class Store(contextlib.AbstractContextManager["Store"]):
         Raises:
             ServingError: NOT_FOUND, none of this number is running.
         """
-        known = [each["number"] for each in self.running()]
-        if running not in known:
+        if running not in [each["number"] for each in self.running()]:
             raise not_found(f"No running experiment has the number {running}")
         self._connection.execute("UPDATE running SET cancelled = 1 WHERE id = ?", (running,))
 
     def running(self) -> list[dict[str, Any]]:
         """The running experiments, oldest first; those of killed processes are removed."""
         rows = self._connection.execute(
-            "SELECT id, kind, model, server, started_at, told_at, text, share, cancelled, pid, "
-            "process_started FROM running ORDER BY id"
+            "SELECT id AS number, kind, model, server, started_at, told_at, text, share, "
+            "cancelled, pid, process_started FROM running ORDER BY id"
         ).fetchall()
-        names = ("number", "kind", "model", "server", "started_at", "told_at", "text", "share")
         found = []
-        for *values, cancelled, pid, started in rows:
-            if ProcessId(pid, started).alive():
-                found.append({**dict(zip(names, values, strict=True)), "cancelled": cancelled == 1})
+        for each in map(dict, rows):
+            if ProcessId(each.pop("pid"), each.pop("process_started")).alive():
+                found.append({**each, "cancelled": each["cancelled"] == 1})
             else:
-                self.end(values[0])
+                self.end(each["number"])
         return found
-
-    def _select(self, where: str, value: str | int | None, limit: int) -> list[dict[str, Any]]:
-        rows = self._connection.execute(
-            "SELECT id, kind, model, saved_at, summary FROM experiments "
-            f"WHERE {where} ORDER BY id DESC LIMIT ?2",
-            (value, limit),
-        )
-        names = ("number", "kind", "model", "saved_at", "summary")
-        return [dict(zip(names, row, strict=True)) for row in rows]
 
     def about(self, number: int) -> dict[str, Any]:
         """An experiment as in `list`; raises as `get`."""
-        rows = self._select("id = ?1", number, 1)
-        if not rows:
-            raise ServingError(Code.NOT_FOUND, f"There is no experiment {number}: see wb.history()")
-        return rows[0]
+        return self._one(_ABOUT, number)
+
+    def _one(self, columns: str, number: int) -> dict[str, Any]:
+        row = self._connection.execute(
+            f"SELECT {columns} FROM experiments WHERE id = ?", (number,)
+        ).fetchone()
+        if row is None:
+            raise not_found(f"There is no experiment {number}: see wb.history()")
+        return dict(row)
 
     def list(self, model: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
         """The experiments, latest first, without their data."""
-        return self._select("?1 IS NULL OR model = ?1", model, limit)
+        rows = self._connection.execute(
+            f"SELECT {_ABOUT} FROM experiments WHERE ?1 IS NULL OR model = ?1 "
+            "ORDER BY id DESC LIMIT ?2",
+            (model, limit),
+        )
+        return [dict(row) for row in rows]
 
 
 def keep_result(kind: str, model: str, result: T, summary: str) -> T:

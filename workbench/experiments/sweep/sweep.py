@@ -21,7 +21,6 @@ from workbench.experiments.load.borrowed_settings import kept_settings
 from workbench.experiments.load.generator import LoadError
 from workbench.experiments.load.measure import Where, Window, measure
 from workbench.experiments.load.server_load import Payload, make_payload
-from workbench.experiments.store.progress import Progress
 from workbench.experiments.store.running import Running
 from workbench.experiments.store.store import keep_result
 from workbench.experiments.sweep.point import Point, latency_intervals, summarize
@@ -140,9 +139,8 @@ def sweep(
     each = seconds if shape.kind in _CONTINUOUS else min(WINDOW_SECONDS[where], seconds)
     payload = make_payload(server, payload, rows=rows)
     version = max(server.versions.available)
-    said = Progress(progress)
     started = time.time()
-    with Running("sweep", server, keep, said) as running, kept_settings(server) as before:
+    with Running("sweep", server, keep, progress) as running, kept_settings(server) as before:
         settings = _settings(
             base or before,
             before.num_batch_threads,
@@ -154,7 +152,7 @@ def sweep(
         plans: list[_Plan] = list(product(settings, loads))
         random.Random(seed).shuffle(plans)
         most = predicted_seconds(len(plans), seconds, where, each)
-        said.say(f"Measuring {len(plans)} points, {where}: {most:.0f} s at most")
+        running.say(f"Measuring {len(plans)} points, {where}: {most:.0f} s at most")
         begun = time.monotonic()
 
         def on_load(number: int, loaded: float) -> None:
@@ -167,13 +165,10 @@ def sweep(
         found = _Sweep(
             server, version, payload, where, shape, precision, seconds, each, seed, on_load
         )
-        try:
-            found.measure_all(plans, on_point)
-        finally:
-            said.close()
+        found.measure_all(plans, on_point)
         if found.interrupted or found.failure:
             ended = found.failure or "Interrupted"
-            said.say(f"{ended}: {len(found.points)} of {len(plans)} points were measured")
+            running.say(f"{ended}: {len(found.points)} of {len(plans)} points were measured")
     result = SweepResult(
         model=server.model,
         version=version,

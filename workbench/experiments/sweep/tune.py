@@ -21,7 +21,6 @@ from workbench.experiments.load.measure import Where
 from workbench.experiments.simulator.calibrate import calibrate
 from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.service_time import sizes_up_to
-from workbench.experiments.store.progress import Progress
 from workbench.experiments.store.running import Running
 from workbench.experiments.store.store import keep_result
 from workbench.experiments.sweep.diagnosis import diagnose
@@ -40,10 +39,11 @@ _TIMEOUT_STEPS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.7)
 
 @dataclass(frozen=True)
 class Candidate:
-    """A setting, and its simulated 99th percentile in seconds, rejected share and occupancy."""
+    """A setting and its simulation; times in seconds, rates a second."""
 
     parameters: BatchingParameters
     p99: float
+    achieved: float
     rejected: float
     occupancy: float
 
@@ -65,10 +65,9 @@ def tune(
     progress: bool = True,
 ) -> TuneResult:
     """Finds parameters that keep a latency at a rate; see `Server.tune`."""
-    said = Progress(progress)
-    with Running("tune", server, keep, said) as running:
+    with Running("tune", server, keep, progress) as running:
         if calibration is None:
-            said.say("Calibrating: some 4 s")
+            running.say("Calibrating: some 4 s")
             calibration = calibrate(
                 server,
                 payload,
@@ -80,7 +79,7 @@ def tune(
         before = replace(before, num_batch_threads=calibration.slots)
         found = candidates(before, calibration, p99_ms, rate, seed)
         chosen = best_of_each_timeout(rank(found, p99_ms))[:verify]
-        said.say(f"Simulated {len(found)} settings; measuring the best {len(chosen)}")
+        running.say(f"Simulated {len(found)} settings; measuring the best {len(chosen)}")
         pairs: list[tuple[Point, Candidate]] = []
 
         def on_window(_: int, loaded: float) -> None:
@@ -104,8 +103,7 @@ def tune(
             if result.interrupted:
                 raise KeyboardInterrupt
             pairs.append((result.points[0], candidate))
-            said.update(f"measured {len(pairs)} of {len(chosen)}")
-    said.close()
+            running.update(f"measured {len(pairs)} of {len(chosen)}")
     pairs.sort(key=lambda pair: _cost(pair[0], p99_ms))
     best = pairs[0][0]
     meets = _meets(best, p99_ms)
@@ -140,8 +138,8 @@ def candidates(
     for size, share in product(sizes, _TIMEOUT_STEPS):
         parameters = replace(resized(base, size), batch_timeout_micros=round(share * p99_ms * 1e3))
         result = calibration.simulate(parameters, arrivals, seed).summary()
-        p99 = result["latency_s"].get(99.0, math.inf)
-        found.append(Candidate(parameters, p99, result["rejected_share"], result["occupancy"]))
+        figures = (result[name] for name in ("achieved_per_s", "rejected_share", "occupancy"))
+        found.append(Candidate(parameters, result["latency_s"].get(99.0, math.inf), *figures))
     return found
 
 

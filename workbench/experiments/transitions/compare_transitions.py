@@ -22,7 +22,6 @@ from workbench.core.status import failed_precondition, invalid_argument
 from workbench.core.versions.policies import policy_name
 from workbench.experiments.load.generator import Closed, run_load
 from workbench.experiments.recording.recording import LEAD_SECONDS, predict_job, record
-from workbench.experiments.store.progress import Progress
 from workbench.experiments.store.running import Running
 from workbench.experiments.store.store import keep_result
 from workbench.experiments.transitions.page_cache import bring_in, cached_share, evict
@@ -75,19 +74,18 @@ def compare_transitions(
         raise invalid_argument("A ramp cannot be compared: use a constant, poisson or bursty load")
     conditions = [(name, each) for each in disks for name in names]
     plan = _Plan(conditions, repeats, precision, most_repeats, seed)
-    shown = Progress(progress)
     runs: list[Run] = []
     interrupted = False
     # Only smooth needs memory for both versions.
     back = "smooth" if set(names) == {"smooth"} else "unload_first"
     with (
-        Running("transitions", server, keep, shown) as running,
+        Running("transitions", server, keep, progress) as running,
         _on_trial(server, new, old[0], back) as (version, seconds),
     ):
         least, most = plan.limits
         each = seconds + 2 * lead_seconds + _WARM_UP_SECONDS + 1
         many = f"{least}" if least == most else f"{least} to {most}"
-        shown.say(f"{many} changes of version, at most {each * most:.0f} s")
+        running.say(f"{many} changes of version, at most {each * most:.0f} s")
         try:
             for name, on in plan.turns(runs):
                 running.tell(
@@ -98,8 +96,6 @@ def compare_transitions(
                 )
         except KeyboardInterrupt:
             interrupted = True
-        finally:
-            shown.close()
     if not runs:
         raise KeyboardInterrupt
     found = TransitionComparison(
@@ -164,8 +160,7 @@ class _Plan:
 def _on_trial(server: ServerClient, new: Any, old: int, back: str) -> Iterator[tuple[int, float]]:
     """Prepare the new version's files without serving it; yields its number and the seconds that
     loading it and rolling back took. Afterwards its files are gone and the old version serves."""
-    transition = server.transition
-    base = server.base_path
+    transition, base = server.transition, server.base_path
     there = set(version_folders(base))
     version = None
     try:
@@ -178,24 +173,19 @@ def _on_trial(server: ServerClient, new: Any, old: int, back: str) -> Iterator[t
         server.transition = back
         if version is None:
             # It did not load: remove its folder, so the server does not retry it.
-            for failed in set(version_folders(base)) - there:
-                _remove(version_folders(base)[failed])
+            useless = [p for v, p in version_folders(base).items() if v not in there]
         else:
             if version in version_folders(base):
                 server.rollback(version)
-            aside = version_folders(base / ASIDE).get(version)
-            if aside is not None:
-                _remove(aside)
+            useless = [p for v, p in version_folders(base / ASIDE).items() if v == version]
+        for folder in useless:
+            if folder.is_symlink():
+                folder.unlink()
+            else:
+                shutil.rmtree(folder)
         server.control.poll(server.model, [old])
         server.wait_for(old)
         server.transition = transition
-
-
-def _remove(folder: Any) -> None:
-    if folder.is_symlink():
-        folder.unlink()
-    else:
-        shutil.rmtree(folder)
 
 
 def _run(

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from workbench.experiments.recording.recorded_timeline import of_model
 from workbench.experiments.recording.recording import Recording
 
 Disk = Literal["warm", "cold"]
@@ -43,8 +42,8 @@ class Run:
         """When the version last had an event of this kind, on the recording's axis."""
         found = [
             float(event["at"])
-            for event in of_model(self.recording.events, self.recording.model)
-            if event["kind"] == kind and event["version"] == version and event["at"] >= 0
+            for event in self.recording.own_events(kind)
+            if event["version"] == version and event["at"] >= 0
         ]
         return found[-1] if found else None
 
@@ -77,12 +76,12 @@ class Run:
         """The steps of the new version's load in seconds, from the server's events, and its first
         run, which comes after the load."""
         steps: dict[str, float] = {}
-        for event in of_model(self.recording.events, self.recording.model):
+        for event in self.recording.own_events("available", "first_run"):
             if event["version"] != self.new or event["at"] < self.window[0]:
                 continue
             if event["kind"] == "available":
                 steps = {name: float(s) for name, s in event["data"].get("breakdown", {}).items()}
-            elif event["kind"] == "first_run":
+            else:
                 steps["first_run"] = float(event["data"]["seconds"])
         return steps
 

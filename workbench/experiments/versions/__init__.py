@@ -1,8 +1,7 @@
 """Two versions side by side.
 
-`compare_versions` asks both, `agreement` has the arithmetic. `version_comparison` is what was
-found, `slices` the same by class, `version_figure` its picture; `example_images` finds examples
-that are images.
+`compare_versions` asks both, `agreement` has the arithmetic. `version_comparison` is the result,
+and `version_figure` draws it; `example_images` finds examples that are images.
 """
 
 __all__ = [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -77,9 +79,7 @@ def paired_latency(
     Raises:
         ValueError: too few pairs for an interval at this `alpha`.
     """
-    least = 1
-    while lower_rank(least, alpha) < 0:
-        least += 1
+    least = next(count for count in itertools.count(1) if lower_rank(count, alpha) >= 0)
     pairs = len(first)
     if pairs < least:
         raise ValueError(
@@ -166,22 +166,15 @@ def output_difference(
     """Compare one output, [examples, ...], of two versions for the same inputs."""
     shapes = (first.shape, second.shape)
     numeric = first.dtype.kind in "fiubc" and second.dtype.kind in "fiubc"
-    if first.shape != second.shape:
-        return OutputDifference(name, numeric, math.nan, math.nan, 0.0, shapes)
-    same = per_example_equal(first, second, rtol, atol)
-    if not numeric or not first.size:
-        return OutputDifference(
-            name, numeric, math.nan, math.nan, float(same.mean()) if same.size else 1.0, shapes
-        )
-    difference = absolute_difference(first, second)
-    return OutputDifference(
-        name,
-        True,
-        float(difference.max()),
-        float(difference.mean()),
-        float(same.mean()),
-        shapes,
-    )
+    largest = mean = math.nan
+    equal = 0.0
+    if first.shape == second.shape:
+        same = per_example_equal(first, second, rtol, atol)
+        equal = float(same.mean()) if same.size else 1.0
+        if numeric and first.size:
+            difference = absolute_difference(first, second)
+            largest, mean = float(difference.max()), float(difference.mean())
+    return OutputDifference(name, numeric, largest, mean, equal, shapes)
 
 
 def absolute_difference(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
@@ -225,9 +218,7 @@ def classes_of(output: NDArray[Any]) -> NDArray[Any] | None:
 
 def confusion(labels: NDArray[Any], answers: NDArray[Any]) -> tuple[list[Any], NDArray[np.int64]]:
     """The sorted classes, and the counts of labels (rows) by answers (columns)."""
-    classes = sorted(set(labels.tolist()) | set(answers.tolist()))
-    place = {value: i for i, value in enumerate(classes)}
-    table = np.zeros((len(classes), len(classes)), np.int64)
-    for label, answer in zip(labels.tolist(), answers.tolist(), strict=True):
-        table[place[label], place[answer]] += 1
-    return classes, table
+    counts = Counter(zip(labels.tolist(), answers.tolist(), strict=True))
+    classes = sorted(set(itertools.chain.from_iterable(counts)))
+    table = [[counts[label, answer] for answer in classes] for label in classes]
+    return classes, np.array(table, np.int64)

@@ -9,15 +9,17 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from workbench.client.asking.tensors import to_inputs
 from workbench.client.outcomes import differences
+from workbench.client.publishing.saving import version_folders
 from workbench.client.server import ServerClient
 from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.core.status import failed_precondition, invalid_argument
-from workbench.experiments.store.progress import Progress
 from workbench.experiments.store.running import Running
 from workbench.experiments.store.store import keep_result
 from workbench.experiments.versions.agreement import (
@@ -61,32 +63,29 @@ def compare_versions(
         raise invalid_argument(f"Version {first} cannot be compared with itself: name two versions")
     if pairs < 11:
         raise invalid_argument(f"pairs must be at least 11, fewer give no interval; was {pairs}")
-    shown = Progress(progress)
+    versions = (first, second)
     with (
-        Running("versions", server, keep, shown) as running,
-        _both_served(server, (first, second)),
+        Running("versions", server, keep, progress) as running,
+        _both_served(server, versions),
     ):
         # Each with its own names: versions may name an input differently.
-        inputs, others = (_inputs(server, v, signature, x) for v in (first, second))
-        both = (inputs, others)
+        inputs, others = (to_inputs(server.signature(signature, version=v), x) for v in versions)
         count = _examples(inputs)
         labels = None if y is None else np.asarray(y).reshape(-1)
         if labels is not None and len(labels) != count:
             raise invalid_argument(
                 f"x has {count} examples and y {len(labels)}: give one label for each example"
             )
-        try:
-            answers = _answers(server, (first, second), both, signature, seed, running)
-            seconds = _latencies(server, (first, second), both, signature, pairs, seed, running)
-        finally:
-            shown.close()
+        pair = _Pair(server, versions, signature, (inputs, others), count, running)
+        answers = pair.answers(np.random.default_rng(seed))
+        seconds = pair.latencies(pairs, np.random.default_rng(seed))
         latency = paired_latency(seconds[:, 0], seconds[:, 1], alpha, margin)
-        facts, changed = _facts(server, (first, second))
-    outputs = _outputs((first, second), answers, output, rtol, atol)
+        facts, changed = _facts(server, versions)
+    outputs = _outputs(versions, answers, output, rtol, atol)
     found = VersionComparison(
         model=server.model,
         server=server.name,
-        versions=(first, second),
+        versions=versions,
         inputs=inputs,
         answers=answers,
         labels=labels,
@@ -140,9 +139,7 @@ def _both_served(server: ServerClient, versions: Sequence[int]) -> Iterator[None
         return
     base = server.base_path
     for version in versions:
-        if version not in available and not any(
-            p.name.isdigit() and int(p.name) == version for p in base.iterdir()
-        ):
+        if version not in available | set(version_folders(base)):
             raise failed_precondition(
                 f"Version {version} of {server.model} is neither served nor in {base}: publish it "
                 "first"
@@ -162,12 +159,6 @@ def _both_served(server: ServerClient, versions: Sequence[int]) -> Iterator[None
             time.sleep(0.02)
 
 
-def _inputs(server: ServerClient, version: int, signature: str, x: Any) -> Inputs:
-    from workbench.client.asking.tensors import to_inputs
-
-    return to_inputs(server.signature(signature, version=version), x)
-
-
 def _examples(inputs: Inputs) -> int:
     counts = {len(array) if array.ndim else -1 for array in inputs.values()}
     if len(counts) != 1 or counts <= {-1, 0}:
@@ -177,77 +168,68 @@ def _examples(inputs: Inputs) -> int:
     return counts.pop()
 
 
-def _rows(inputs: Inputs, rows: slice) -> dict[str, np.ndarray]:
-    return {name: array[rows] for name, array in inputs.items()}
+@dataclass(frozen=True)
+class _Pair:
+    """Two versions, each with its inputs, which have `count` examples."""
 
+    server: ServerClient
+    versions: tuple[int, int]
+    signature: str
+    inputs: tuple[Inputs, Inputs]
+    count: int
+    running: Running
 
-def _ask(
-    server: ServerClient, version: int, inputs: Inputs, signature: str
-) -> dict[str, np.ndarray]:
-    answer = server.predict(dict(inputs), version=version, signature=signature)
-    if isinstance(answer, dict):
-        return answer
-    described = server.signature(signature, version=version)
-    return {next(iter(described.outputs)): answer}
+    def _ask(self, which: int, rows: dict[str, np.ndarray]) -> Any:
+        return self.server.predict(rows, version=self.versions[which], signature=self.signature)
 
+    def _rows(self, which: int, start: int, end: int) -> dict[str, np.ndarray]:
+        return {name: array[start:end] for name, array in self.inputs[which].items()}
 
-def _answers(
-    server: ServerClient,
-    versions: tuple[int, int],
-    inputs: tuple[Inputs, Inputs],
-    signature: str,
-    seed: int,
-    running: Running,
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Both versions' answers to all examples; which one is asked first is random."""
-    count = _examples(inputs[0])
-    random = np.random.default_rng(seed)
-    gathered: list[list[dict[str, np.ndarray]]] = [[], []]
-    for start in range(0, count, _CHUNK_ROWS):
-        rows = slice(start, start + _CHUNK_ROWS)
-        leader = int(random.integers(2))
-        for i in (leader, 1 - leader):
-            gathered[i].append(_ask(server, versions[i], _rows(inputs[i], rows), signature))
-        for i, version in enumerate(versions):
-            for name, array in gathered[i][-1].items():
-                if array.ndim == 0 or len(array) != min(_CHUNK_ROWS, count - start):
-                    raise invalid_argument(
-                        f"Output {name!r} of version {version} does not follow the examples: its "
-                        f"shape is {array.shape}"
-                    )
-        done = min(start + _CHUNK_ROWS, count)
-        running.tell(f"Asked both versions about {done} of {count}", 0.5 * done / count)
-    one, two = ({n: np.concatenate([a[n] for a in each]) for n in each[0]} for each in gathered)
-    return one, two
+    def answers(
+        self, random: np.random.Generator
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Both versions' answers to all examples; which one is asked first is random."""
+        gathered: list[list[dict[str, np.ndarray]]] = [[], []]
+        for start in range(0, self.count, _CHUNK_ROWS):
+            done = min(start + _CHUNK_ROWS, self.count)
+            leader = int(random.integers(2))
+            for i in (leader, 1 - leader):
+                answer = self._ask(i, self._rows(i, start, done))
+                if not isinstance(answer, dict):
+                    described = self.server.signature(self.signature, version=self.versions[i])
+                    answer = {next(iter(described.outputs)): answer}
+                gathered[i].append(answer)
+            for i, version in enumerate(self.versions):
+                for name, array in gathered[i][-1].items():
+                    if array.ndim == 0 or len(array) != done - start:
+                        raise invalid_argument(
+                            f"Output {name!r} of version {version} does not follow the examples: "
+                            f"its shape is {array.shape}"
+                        )
+            share = 0.5 * done / self.count
+            self.running.tell(f"Asked both versions about {done} of {self.count}", share)
+        one, two = ({n: np.concatenate([a[n] for a in each]) for n in each[0]} for each in gathered)
+        return one, two
 
-
-def _latencies(
-    server: ServerClient,
-    versions: tuple[int, int],
-    inputs: tuple[Inputs, Inputs],
-    signature: str,
-    pairs: int,
-    seed: int,
-    running: Running,
-) -> np.ndarray:
-    """Seconds of one-example requests, [pairs, 2]; which version is asked first is random."""
-    count = _examples(inputs[0])
-    random = np.random.default_rng(seed)
-    examples = random.integers(count, size=_WARM_UP_PAIRS + pairs)
-    order = random.integers(2, size=_WARM_UP_PAIRS + pairs)
-    seconds = np.zeros((_WARM_UP_PAIRS + pairs, 2))
-    for pair, (example, leader) in enumerate(zip(examples, order, strict=True)):
-        if pair % _PAIRS_BEFORE_REST == 0:
-            # Spread the pairs over time, so that one state of the machine does not cover them all.
-            time.sleep(_REST_SECONDS)
-        ones = [_rows(each, slice(example, example + 1)) for each in inputs]
-        for i in (leader, 1 - leader):
-            started = time.perf_counter()
-            server.predict(ones[i], version=versions[i], signature=signature)
-            seconds[pair, i] = time.perf_counter() - started
-        timed = max(0, pair - _WARM_UP_PAIRS)
-        running.tell(f"Timed {timed} of {pairs} pairs of requests", 0.5 + 0.5 * timed / pairs)
-    return seconds[_WARM_UP_PAIRS:]
+    def latencies(self, pairs: int, random: np.random.Generator) -> np.ndarray:
+        """Seconds of one-example requests, [pairs, 2]; which version is asked first is random."""
+        examples = random.integers(self.count, size=_WARM_UP_PAIRS + pairs).tolist()
+        order = random.integers(2, size=_WARM_UP_PAIRS + pairs).tolist()
+        seconds = np.zeros((_WARM_UP_PAIRS + pairs, 2))
+        for pair, (example, leader) in enumerate(zip(examples, order, strict=True)):
+            if pair % _PAIRS_BEFORE_REST == 0:
+                # Spread the pairs over time, so that one state of the machine does not cover all.
+                time.sleep(_REST_SECONDS)
+            ones = [self._rows(i, example, example + 1) for i in (0, 1)]
+            for i in (leader, 1 - leader):
+                started = time.perf_counter()
+                self._ask(i, ones[i])
+                seconds[pair, i] = time.perf_counter() - started
+            timed = max(0, pair - _WARM_UP_PAIRS)
+            self.running.tell(
+                f"Timed {timed} of {pairs} pairs of requests", 0.5 + 0.5 * timed / pairs
+            )
+        return seconds[_WARM_UP_PAIRS:]
 
 
 def _facts(

@@ -24,7 +24,6 @@ from workbench.experiments.versions.agreement import (
     per_example_equal,
 )
 from workbench.experiments.versions.example_images import example_png, images_of
-from workbench.experiments.versions.slices import by_class
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,19 +128,23 @@ class VersionComparison(ShowsItself):
         return float(self._equal.mean())
 
     @cached_property
+    def _right(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """The examples that each gets right; None without labels or classes."""
+        if self.labels is None or self.classes is None:
+            return None
+        return self.classes[0] == self.labels, self.classes[1] == self.labels
+
+    @property
     def accuracies(self) -> tuple[float, float] | None:
         """The share of examples that each gets right; None without labels or classes."""
-        if self.labels is None or self.classes is None:
-            return None
-        one, two = (float((c == self.labels).mean()) for c in self.classes)
-        return one, two
+        return self._right and (float(self._right[0].mean()), float(self._right[1].mean()))
 
-    @cached_property
+    @property
     def only_right(self) -> tuple[int, int] | None:
         """The numbers of examples that only the first, and only the second, gets right."""
-        if self.labels is None or self.classes is None:
+        if self._right is None:
             return None
-        one, two = (c == self.labels for c in self.classes)
+        one, two = self._right
         return int((one & ~two).sum()), int((two & ~one).sum())
 
     @property
@@ -216,9 +219,20 @@ class VersionComparison(ShowsItself):
         Raises:
             ValueError: the answer is not a class.
         """
+        import pandas as pd
+
         if self.classes is None or self.groups is None:
             raise ValueError("Slices by class need an output that is a class")
-        return by_class(self.groups, self.classes, self.versions, self.labels is not None)
+        shares = {"same answer": self.classes[0] == self.classes[1]}
+        name = f"class of version {self.versions[0]}"
+        if self.labels is not None:
+            name = "label"
+            for version, given in zip(self.versions, self.classes, strict=True):
+                shares[f"version {version} right"] = given == self.labels
+        by_class = pd.DataFrame(shares).groupby(pd.Index(self.groups, name=name))
+        table = by_class.mean()
+        table.insert(0, "examples", by_class.size())
+        return table
 
     @cached_property
     def disagreements(self) -> pd.DataFrame:
@@ -383,21 +397,19 @@ class VersionComparison(ShowsItself):
             server=data.get("server"),
         )
 
+    @property
+    def _title(self) -> str:
+        return f"Versions {self.versions[0]} and {self.versions[1]} of {self.model}"
+
     def __str__(self) -> str:
-        return "\n".join(
-            [
-                f"Versions {self.versions[0]} and {self.versions[1]} of {self.model}",
-                *self.sentences(),
-                self.frame.to_string(float_format="{:.4g}".format),
-            ]
-        )
+        table = self.frame.to_string(float_format="{:.4g}".format)
+        return "\n".join([self._title, *self.sentences(), table])
 
     def _repr_html_(self) -> str:
         """Sentences, tables and figure, without scripts."""
-        title = f"Versions {self.versions[0]} and {self.versions[1]} of {self.model}"
         said = "".join(f"<li>{html.escape(each)}</li>" for each in self.sentences())
         parts = [
-            f"<p><b>{html.escape(title)}</b></p><ul>{said}</ul>",
+            f"<p><b>{html.escape(self._title)}</b></p><ul>{said}</ul>",
             self.frame.to_html(float_format="{:.4g}".format, border=0),
             html_picture(self.plot()._repr_png_(), " ".join(self.sentences())),
         ]
