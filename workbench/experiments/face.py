@@ -9,13 +9,13 @@ itself. An error is JSON too, with its `code` and `message`, and the exit status
 from __future__ import annotations
 
 import base64
-import io
 import json
 import math
 import sys
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.status import ServingError
+from workbench.experiments.figure import png
 from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.store.store import Store, load_experiment
 from workbench.experiments.sweep.sweep_result import SweepResult
@@ -26,7 +26,6 @@ from workbench.experiments.versions.version_comparison import VersionComparison
 if TYPE_CHECKING:
     import pandas as pd
 
-_DOTS_PER_INCH = 110
 _SWEEP_COLUMNS = (
     "max_batch_size", "batch_timeout_micros", "num_batch_threads", "rate", "clients",
     "achieved_per_s", "p50_ms", "p99_ms", "batch_rows", "verdict",
@@ -47,7 +46,7 @@ def face(number: int) -> dict[str, Any]:
     with Store() as store:
         about = store.about(number)
     sentences, tables = _found(result)
-    return {**about, "sentences": sentences, "tables": tables, "picture": _picture(result.plot())}
+    return {**about, "sentences": sentences, "tables": tables, "picture": _picture(result)}
 
 
 def _found(result: Any) -> tuple[list[str], list[dict[str, Any]]]:
@@ -94,12 +93,9 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _picture(drawn: Any) -> str:
-    figure = getattr(drawn, "figure", None) or drawn
-    buffer = io.BytesIO()
-    # The ink is dark, so the ground is white on dark pages too.
-    figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, facecolor="white")
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
+def _picture(result: Any) -> str:
+    drawn = result.plot()
+    return base64.b64encode(png(getattr(drawn, "figure", None) or drawn)).decode("ascii")
 
 
 def main(arguments: list[str]) -> int:

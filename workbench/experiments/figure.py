@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -45,7 +46,22 @@ class Picture(Figure):
         FigureCanvasAgg(self)
 
     def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        # The ink is dark, so the ground is white on dark pages too.
-        self.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, facecolor="white")
-        return buffer.getvalue()
+        return png(self)
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG. Its ink is dark, so the ground is white on dark pages too."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, facecolor="white")
+    return buffer.getvalue()
+
+
+def write(axes: Axes, x: float, y: float, text: str, **look: Any) -> None:
+    """Write at a place of the panel, from 0 to 1 in both directions."""
+    axes.text(x, y, text, transform=axes.transAxes, **look)
+
+
+def head(axes: Axes, title: str, detail: str, pad: float) -> None:
+    """A panel's title, `pad` points above it, and its finding below that."""
+    axes.set_title(title, loc="left", fontweight="bold", pad=pad)
+    write(axes, 0, 1.02, detail, fontsize=7.5, va="bottom")

@@ -8,17 +8,20 @@ with letters of 7 to 9 points.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from workbench.experiments.figure import INK, PAGE_WIDTH, PRINT_STYLE, Picture
+from workbench.experiments.figure import INK, PAGE_WIDTH, PRINT_STYLE, Picture, head, write
 from workbench.experiments.looks import FAILED, STATES, version_colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from workbench.experiments.recording.recording import Recording
+
+_Rows: TypeAlias = "tuple[list[Axes], list[Axes], list[Axes]]"
+"""The panels of each kind: states, memory and requests."""
 
 _GAP_COLOUR = "#F3DADA"
 _BLOCK_HEIGHT = 2.85
@@ -52,11 +55,9 @@ def draw(
         view = (-max(zeros), max(r.end - zero for r, zero in zip(recordings, zeros, strict=True)))
     versions = sorted({span.version for r in recordings for span in r.spans()})
     with mpl.rc_context(PRINT_STYLE):
+        width = PAGE_WIDTH if columns > 1 else 0.66 * PAGE_WIDTH
         figure = Picture(
-            figsize=(
-                PAGE_WIDTH if columns > 1 else 0.66 * PAGE_WIDTH,
-                _BLOCK_HEIGHT * blocks + 0.55,
-            ),
+            figsize=(width, _BLOCK_HEIGHT * blocks + 0.55),
             layout=ConstrainedLayoutEngine(h_pad=0.03, w_pad=0.03, hspace=0.02, wspace=0.02),
         )
         grid = figure.subplots(
@@ -66,36 +67,23 @@ def draw(
             sharex=True,
             height_ratios=(0.62, 0.8, 1.15) * blocks,
         )
-        rows: tuple[list[Axes], list[Axes], list[Axes]] = ([], [], [])
-        for place in range(blocks * columns):
+        rows: _Rows = ([], [], [])
+        for axes in grid[3 * (blocks - 1) :, len(recordings) - columns * (blocks - 1) :].flat:
+            axes.set_visible(False)
+        for place, (recording, zero) in enumerate(zip(recordings, zeros, strict=True)):
             block, column = divmod(place, columns)
-            three = [grid[3 * block + row][column] for row in range(3)]
-            if place >= len(recordings):
-                for axes in three:
-                    axes.set_visible(False)
-                continue
-            recording, zero = recordings[place], zeros[place]
-            states, memory, requests = three
+            states, memory, requests = three = grid[3 * block : 3 * block + 3, column]
             _draw_states(states, recording, zero, versions, view)
             _draw_memory(memory, recording, zero)
             _draw_requests(requests, recording, zero)
             _draw_gaps((memory, requests), recording, zero)
-            _head(states, titles[place] if titles else recording.title, recording)
+            head(states, titles[place] if titles else recording.title, recording.brief, pad=11.5)
             for axes, kind in zip(three, rows, strict=True):
                 kind.append(axes)
                 _tidy(axes, first=column == 0, last=axes is requests)
         _share(rows, view, ("state", "memory, MB", "latency, ms"), columns)
-        _legend(figure, rows, versions)
+        _legend(figure, columns, versions)
     return figure
-
-
-def _head(axes: Axes, title: str, recording: Recording) -> None:
-    """The policy, and below it the recording in a line."""
-    axes.set_title(title, loc="left", fontweight="bold", color=INK, pad=11.5)
-    axes.text(
-        0, 1.0, recording.brief, transform=axes.transAxes, fontsize=7.5, color=INK,
-        ha="left", va="bottom",
-    )  # fmt: skip
 
 
 def _draw_states(
@@ -111,17 +99,12 @@ def _draw_states(
         end = min(view[1], recording.end - zero, span.end - zero)
         if end <= start:
             continue
-        look = STATES[span.state].patch()
+        look, colour = STATES[span.state].patch(), version_colour(span.version)
+        edge = "white" if look["hatch"] else colour
         axes.barh(
-            row,
-            end - start,
-            left=start,
-            height=0.6,
-            color=version_colour(span.version),
-            edgecolor="white" if look["hatch"] else version_colour(span.version),
-            linewidth=0.0,
+            row, end - start, left=start, height=0.6, color=colour, edgecolor=edge, linewidth=0.0,
             **look,
-        )
+        )  # fmt: skip
         if span.state == "AVAILABLE" and end - start > 0.28 * (view[1] - view[0]):
             axes.text(
                 (start + end) / 2, row, "available", ha="center", va="center", fontsize=7,
@@ -174,10 +157,7 @@ def _draw_memory(axes: Axes, recording: Recording, zero: float) -> None:
         markeredgewidth=0,
     )  # fmt: skip
     peak = recording.peak_bytes() / 2**20
-    axes.text(
-        0.99, 0.98, f"peak {peak:,.0f} MB", transform=axes.transAxes, ha="right", va="top",
-        fontsize=7, color=INK,
-    )  # fmt: skip
+    write(axes, 0.99, 0.98, f"peak {peak:,.0f} MB", ha="right", va="top", fontsize=7)
 
 
 def _draw_requests(axes: Axes, recording: Recording, zero: float) -> None:
@@ -222,7 +202,7 @@ def _draw_gaps(axes: Sequence[Axes], recording: Recording, zero: float) -> None:
 
 
 def _share(
-    rows: tuple[list[Axes], list[Axes], list[Axes]],
+    rows: _Rows,
     view: tuple[float, float],
     labels: tuple[str, str, str],
     columns: int,
@@ -250,8 +230,7 @@ def _share(
 
 
 def _tidy(axes: Axes, first: bool, last: bool) -> None:
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelbottom=last)
     axes.grid(axis="x", color="#EEEEEE", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -259,11 +238,7 @@ def _tidy(axes: Axes, first: bool, last: bool) -> None:
         axes.tick_params(left=False)
 
 
-def _legend(
-    figure: Any,
-    rows: tuple[list[Axes], list[Axes], list[Axes]],
-    versions: Sequence[int],
-) -> None:
+def _legend(figure: Any, columns: int, versions: Sequence[int]) -> None:
     """The key, in the order of the panels."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -285,10 +260,9 @@ def _legend(
         (dot(marker="x", markersize=4, color=FAILED), "failed"),
     ]  # fmt: skip
     figure.legend(
-        [handle for handle, _ in entries],
-        [label for _, label in entries],
+        *zip(*entries, strict=True),
         loc="outside lower center",
-        ncols=5 if len(rows[0]) > 1 else 3,
+        ncols=5 if columns > 1 else 3,
         frameon=False,
         handlelength=1.5,
         columnspacing=1.6,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from workbench.experiments.figure import Picture
+from workbench.experiments.figure import Picture, write
 from workbench.experiments.sweep.point import STABLE, Point
 from workbench.experiments.sweep.predicted import disagreement, predict
 
@@ -84,7 +84,7 @@ def plot_sweep(
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(title="batching delay", frameon=False, fontsize=9)
-    axes.text(0.99, 0.02, note, ha="right", fontsize=7, color="0.4", transform=axes.transAxes)
+    write(axes, 0.99, 0.02, note, ha="right", fontsize=7, color="0.4")
     return figure
 
 

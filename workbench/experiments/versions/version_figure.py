@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.experiments.figure import PAGE_WIDTH, PRINT_STYLE, Picture
+from workbench.experiments.figure import PAGE_WIDTH, PRINT_STYLE, Picture, head, write
 from workbench.experiments.looks import VERSIONS
 from workbench.experiments.versions.example_images import images_of, stretched
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _COLORS = VERSIONS[:2]
 _GALLERY = 6
+_PAD = 14
 _ROW_HEIGHT, _GALLERY_HEIGHT = 2.3, 1.45
 # Longer answers do not fit below their picture.
 _SHORT = 3
@@ -30,53 +31,48 @@ def plot_comparison(found: VersionComparison) -> Picture:
     with mpl.rc_context(PRINT_STYLE):
         height = _ROW_HEIGHT + (_GALLERY_HEIGHT if worst else 0.0)
         figure = Picture(figsize=(PAGE_WIDTH, height), layout="constrained")
-        rows: Any = None
+        top: Any = figure
+        below: Any = None
         if worst:
-            rows = figure.subfigures(2, 1, height_ratios=[_ROW_HEIGHT, _GALLERY_HEIGHT])
-        top: Any = figure if rows is None else rows[0]
-        answers, latency, memory = top.subplots(1, 3, width_ratios=[1.0, 1.5, 0.8])
+            both: Any = figure.subfigures(2, 1, height_ratios=[_ROW_HEIGHT, _GALLERY_HEIGHT])
+            top, below = both
         names = [f"version {v}" for v in found.versions]
-        _answers(answers, found, names)
-        _latency(latency, found, names)
-        _memory(memory, found, names)
-        for axes in (answers, latency, memory):
+        panels = top.subplots(1, 3, width_ratios=[1.0, 1.5, 0.8])
+        for axes, draw in zip(panels, (_answers, _latency, _memory), strict=True):
+            draw(axes, found, names)
             axes.spines[["top", "right"]].set_visible(False)
-        if rows is not None and images is not None:
-            _gallery(rows[1], found, images, worst)
+        if worst and images is not None:
+            _gallery(below, found, images, worst)
     return figure
 
 
-def _head(axes: Any, title: str, detail: str) -> None:
-    """A panel's title, with its finding below."""
-    axes.set_title(title, loc="left", fontweight="bold", pad=14)
-    axes.text(0, 1.02, detail, transform=axes.transAxes, fontsize=7.5, ha="left", va="bottom")
+def _bars(axes: Any, names: list[str], values: list[float], unit: str, **look: Any) -> None:
+    """A bar for each value, labelled with it."""
+    form = look.pop("fmt", "{:.1f} %")
+    axes.bar_label(axes.bar(names, values, width=0.6, **look), fmt=form, padding=2)
+    axes.set_ylabel(unit)
+    if form.endswith("%"):
+        axes.set_ylim(0, 112)
+        axes.set_yticks([0, 25, 50, 75, 100])
+    else:
+        axes.margins(y=0.12)
 
 
 def _answers(axes: Any, found: VersionComparison, names: list[str]) -> None:
     if found.accuracies is not None:
-        bars = axes.bar(names, [a * 100 for a in found.accuracies], color=_COLORS, width=0.6)
-        axes.bar_label(bars, fmt="{:.1f} %", padding=2)
-        axes.set_ylim(0, 112)
-        axes.set_yticks([0, 25, 50, 75, 100])
-        axes.set_ylabel("right, % of the examples")
-        assert found.p_value is not None
-        _head(axes, "accuracy", f"McNemar's test: p = {found.p_value:.2g}")
-        return
-    if found.errors is not None:
-        bars = axes.bar(names, [e[0] for e in found.errors], color=_COLORS, width=0.6)
-        axes.bar_label(bars, fmt="{:.3g}", padding=2)
-        axes.margins(y=0.12)
-        axes.set_ylabel("mean absolute error")
-        _head(axes, "error", "less is better")
-        return
-    shares = [found.agreement * 100, 100 - found.agreement * 100]
-    bars = axes.bar(["the same", "different"], shares, color=["#009e73", "#999999"], width=0.6)
-    axes.bar_label(bars, fmt="{:.1f} %", padding=2)
-    axes.set_ylim(0, 112)
-    axes.set_yticks([0, 25, 50, 75, 100])
-    axes.set_ylabel("% of the examples")
-    largest = found.difference.largest
-    _head(axes, "answers", "" if math.isnan(largest) else f"at most {largest:.2g} apart")
+        shares = [accuracy * 100 for accuracy in found.accuracies]
+        _bars(axes, names, shares, "right, % of the examples", color=_COLORS)
+        head(axes, "accuracy", f"McNemar's test: p = {found.p_value:.2g}", _PAD)
+    elif found.errors is not None:
+        means = [error[0] for error in found.errors]
+        _bars(axes, names, means, "mean absolute error", color=_COLORS, fmt="{:.3g}")
+        head(axes, "error", "less is better", _PAD)
+    else:
+        shares = [found.agreement * 100, 100 - found.agreement * 100]
+        colors = ["#009e73", "#999999"]
+        _bars(axes, ["the same", "different"], shares, "% of the examples", color=colors)
+        largest = found.difference.largest
+        head(axes, "answers", "" if math.isnan(largest) else f"at most {largest:.2g} apart", _PAD)
 
 
 def _latency(axes: Any, found: VersionComparison, names: list[str]) -> None:
@@ -98,20 +94,14 @@ def _latency(axes: Any, found: VersionComparison, names: list[str]) -> None:
     axes.set_ylabel("answered within, % of requests")
     axes.legend(frameon=False, loc="lower right")
     ratio = found.latency
-    _head(
-        axes,
-        "latency",
-        f"{ratio.ratio:.2f} times ({ratio.low:.2f} to {ratio.high:.2f}): {ratio.verdict}",
-    )
+    interval = f"{ratio.ratio:.2f} times ({ratio.low:.2f} to {ratio.high:.2f})"
+    head(axes, "latency", f"{interval}: {ratio.verdict}", _PAD)
 
 
 def _memory(axes: Any, found: VersionComparison, names: list[str]) -> None:
     values = [(f.memory_bytes or 0) / 2**20 for f in found.facts]
-    bars = axes.bar(names, values, color=_COLORS, width=0.6)
-    axes.bar_label(bars, fmt="{:.0f}", padding=2)
-    axes.margins(y=0.12)
-    axes.set_ylabel("MB")
-    _head(axes, "memory", "of its worker, measured")
+    _bars(axes, names, values, "MB", color=_COLORS, fmt="{:.0f}")
+    head(axes, "memory", "of its worker, measured", _PAD)
 
 
 def _gallery(figure: Any, found: VersionComparison, images: np.ndarray, worst: list[int]) -> None:
@@ -132,12 +122,6 @@ def _gallery(figure: Any, found: VersionComparison, images: np.ndarray, worst: l
         if max(map(len, said)) > _SHORT:
             said = [f"example {example}", ""]
         for at, text, colour in zip((0.0, 0.2), said, _COLORS, strict=True):
-            axes.text(
-                at, -0.03, text, transform=axes.transAxes, color=colour, fontweight="bold",
-                va="top",
-            )  # fmt: skip
+            write(axes, at, -0.03, text, color=colour, fontweight="bold", va="top")
         if found.labels is not None:
-            axes.text(
-                1.0, -0.03, f"is {table['label'][example]}", transform=axes.transAxes,
-                ha="right", va="top",
-            )  # fmt: skip
+            write(axes, 1.0, -0.03, f"is {table['label'][example]}", ha="right", va="top")
