@@ -61,7 +61,7 @@ def write(axes: Axes, x: float, y: float, text: str, **look: Any) -> None:
     axes.text(x, y, text, transform=axes.transAxes, **look)
 
 
-def head(axes: Axes, title: str, detail: str, pad: float) -> None:
+def head(axes: Axes, title: str, detail: str, pad: float = 14.0) -> None:
     """A panel's title, `pad` points above it, and its finding below that."""
     axes.set_title(title, loc="left", fontweight="bold", pad=pad)
     write(axes, 0, 1.02, detail, fontsize=7.5, va="bottom")

@@ -68,6 +68,7 @@ def draw(
             height_ratios=(0.62, 0.8, 1.15) * blocks,
         )
         rows: _Rows = ([], [], [])
+        # The last block may have places without a recording.
         for axes in grid[3 * (blocks - 1) :, len(recordings) - columns * (blocks - 1) :].flat:
             axes.set_visible(False)
         for place, (recording, zero) in enumerate(zip(recordings, zeros, strict=True)):

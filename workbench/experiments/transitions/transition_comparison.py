@@ -127,16 +127,8 @@ class TransitionComparison(ShowsItself):
     def advice(self) -> str:
         """A few sentences on which policy to choose for this change."""
         if len(self.disks) > 1:
-            return " ".join(
-                f"With a {disk} disk: {self.on(disk).advice}"
-                for disk in self.disks
-                if self.has(disk)
-            )
+            return " ".join(f"{heading}: {one.advice}" for heading, one in self.by_disk())
         return advise(self.measured, self.rate)
-
-    def has(self, disk: Disk) -> bool:
-        """Whether any run used this disk."""
-        return any(run.disk == disk for run in self.runs)
 
     def typical(self) -> list[Run]:
         """For each policy and disk, the run with the median gap (without gaps, time to serve)."""
@@ -209,10 +201,11 @@ class TransitionComparison(ShowsItself):
         return "\n".join([*parts, self.advice])
 
     def by_disk(self) -> list[tuple[str, TransitionComparison]]:
-        """A heading and a comparison for each disk."""
+        """A heading and a comparison for each disk that any run used."""
         if len(self.disks) == 1:
             return [("", self)]
-        return [(f"With a {disk} disk", self.on(disk)) for disk in self.disks if self.has(disk)]
+        used = {run.disk for run in self.runs}
+        return [(f"With a {disk} disk", self.on(disk)) for disk in self.disks if disk in used]
 
     def title(self) -> str:
         """Versions, load, and the runs of each policy, in a line."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _COLORS = VERSIONS[:2]
 _GALLERY = 6
-_PAD = 14
+_PERCENT = "{:.1f} %"
 _ROW_HEIGHT, _GALLERY_HEIGHT = 2.3, 1.45
 # Longer answers do not fit below their picture.
 _SHORT = 3
@@ -46,12 +46,13 @@ def plot_comparison(found: VersionComparison) -> Picture:
     return figure
 
 
-def _bars(axes: Any, names: list[str], values: list[float], unit: str, **look: Any) -> None:
-    """A bar for each value, labelled with it."""
-    form = look.pop("fmt", "{:.1f} %")
-    axes.bar_label(axes.bar(names, values, width=0.6, **look), fmt=form, padding=2)
+def _bars(
+    axes: Any, names: list[str], values: list[float], unit: str, form: str, colors: Any = _COLORS
+) -> None:
+    """A bar for each value, labelled with it in this form."""
+    axes.bar_label(axes.bar(names, values, color=colors, width=0.6), fmt=form, padding=2)
     axes.set_ylabel(unit)
-    if form.endswith("%"):
+    if form == _PERCENT:
         axes.set_ylim(0, 112)
         axes.set_yticks([0, 25, 50, 75, 100])
     else:
@@ -61,18 +62,18 @@ def _bars(axes: Any, names: list[str], values: list[float], unit: str, **look: A
 def _answers(axes: Any, found: VersionComparison, names: list[str]) -> None:
     if found.accuracies is not None:
         shares = [accuracy * 100 for accuracy in found.accuracies]
-        _bars(axes, names, shares, "right, % of the examples", color=_COLORS)
-        head(axes, "accuracy", f"McNemar's test: p = {found.p_value:.2g}", _PAD)
+        _bars(axes, names, shares, "right, % of the examples", _PERCENT)
+        head(axes, "accuracy", f"McNemar's test: p = {found.p_value:.2g}")
     elif found.errors is not None:
         means = [error[0] for error in found.errors]
-        _bars(axes, names, means, "mean absolute error", color=_COLORS, fmt="{:.3g}")
-        head(axes, "error", "less is better", _PAD)
+        _bars(axes, names, means, "mean absolute error", "{:.3g}")
+        head(axes, "error", "less is better")
     else:
         shares = [found.agreement * 100, 100 - found.agreement * 100]
-        colors = ["#009e73", "#999999"]
-        _bars(axes, ["the same", "different"], shares, "% of the examples", color=colors)
+        kinds, colors = ["the same", "different"], ["#009e73", "#999999"]
+        _bars(axes, kinds, shares, "% of the examples", _PERCENT, colors)
         largest = found.difference.largest
-        head(axes, "answers", "" if math.isnan(largest) else f"at most {largest:.2g} apart", _PAD)
+        head(axes, "answers", "" if math.isnan(largest) else f"at most {largest:.2g} apart")
 
 
 def _latency(axes: Any, found: VersionComparison, names: list[str]) -> None:
@@ -95,13 +96,13 @@ def _latency(axes: Any, found: VersionComparison, names: list[str]) -> None:
     axes.legend(frameon=False, loc="lower right")
     ratio = found.latency
     interval = f"{ratio.ratio:.2f} times ({ratio.low:.2f} to {ratio.high:.2f})"
-    head(axes, "latency", f"{interval}: {ratio.verdict}", _PAD)
+    head(axes, "latency", f"{interval}: {ratio.verdict}")
 
 
 def _memory(axes: Any, found: VersionComparison, names: list[str]) -> None:
     values = [(f.memory_bytes or 0) / 2**20 for f in found.facts]
-    _bars(axes, names, values, "MB", color=_COLORS, fmt="{:.0f}")
-    head(axes, "memory", "of its worker, measured", _PAD)
+    _bars(axes, names, values, "MB", "{:.0f}")
+    head(axes, "memory", "of its worker, measured")
 
 
 def _gallery(figure: Any, found: VersionComparison, images: np.ndarray, worst: list[int]) -> None:
