@@ -70,15 +70,5 @@ def html_picture(png: bytes, alt: str = "", size: str = 'style="max-width:100%"'
     return f'<img alt="{html.escape(alt)}" {size} src="data:image/png;base64,{data}">'
 
 
-class ShowsItself:
-    """A result that IPython shows by its view in a notebook, and by its text in a terminal."""
-
-    def _ipython_display_(self) -> None:
-        views(self)
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(str(self))
-
-
 figures: Shows[Picture] = Shows()
 views: Shows[None] = Shows()

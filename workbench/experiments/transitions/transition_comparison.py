@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.experiments.showing import ShowsItself, figures, html_picture
+from workbench.experiments.showing import figures, html_picture, views
 from workbench.experiments.transitions.transition_advice import advise
 from workbench.experiments.transitions.transition_run import GAP, SERVES, Disk, Run
 from workbench.experiments.versions.agreement import median_interval
@@ -38,7 +38,7 @@ def is_certain(runs: Sequence[Run], precision: float) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class TransitionComparison(ShowsItself):
+class TransitionComparison:
     """Policies compared on the same traffic.
 
     Attributes:
@@ -245,6 +245,12 @@ class TransitionComparison(ShowsItself):
                 "page cache at the start."
             )
         return " ".join(notes)
+
+    def _ipython_display_(self) -> None:
+        views(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
 
     def _repr_html_(self) -> str:
         """Advice, tables and figure, without scripts."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.experiments.showing import ShowsItself, figures, html_picture
+from workbench.experiments.showing import figures, html_picture, views
 from workbench.experiments.store.packed_arrays import pack, unpack, without_infinity
 from workbench.experiments.versions.agreement import (
     OutputDifference,
@@ -46,7 +46,7 @@ class VersionFacts:
 
 
 @dataclass(frozen=True, eq=False)
-class VersionComparison(ShowsItself):
+class VersionComparison:
     """Two versions of a model compared on the same inputs.
 
     Attributes:
@@ -404,6 +404,12 @@ class VersionComparison(ShowsItself):
     def __str__(self) -> str:
         table = self.frame.to_string(float_format="{:.4g}".format)
         return "\n".join([self._title, *self.sentences(), table])
+
+    def _ipython_display_(self) -> None:
+        views(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
 
     def _repr_html_(self) -> str:
         """Sentences, tables and figure, without scripts."""
