@@ -3,13 +3,11 @@ number."""
 
 from __future__ import annotations
 
-import asyncio
-
 from workbench.core.status import Code, ServingError
 from workbench.core.versions.policies import Act
 from workbench.core.versions.reconcile import begun
 from workbench.core.versions.states import HarnessState
-from workbench.server.engine.versions.life.shared import DRAIN_SECONDS, Shared
+from workbench.server.engine.versions.life.shared import DRAIN_SECONDS, Shared, cancelled
 from workbench.server.engine.versions.model import Model, Served
 
 _S = HarnessState
@@ -61,8 +59,7 @@ class Leaving:
             left = await self._shared.scheduler.drain(served.queues, DRAIN_SECONDS)
         if served.replacement is not None and not served.replacement.done():
             # Nobody waits for it any more.
-            served.replacement.cancel()
-            await asyncio.wait([served.replacement])
+            await cancelled(served.replacement)
         return left
 
     def cancel(self, model: Model, served: Served) -> None:
@@ -119,6 +116,4 @@ class Leaving:
 async def stop_loading(served: Served) -> None:
     """Cancel the load of a version, and wait until it has ended."""
     if served.loading is not None:
-        # It may finish in this very moment, and has then seen that it is cancelled.
-        served.loading.cancel()
-        await asyncio.wait([served.loading])
+        await cancelled(served.loading)

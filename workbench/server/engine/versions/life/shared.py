@@ -13,6 +13,8 @@ from workbench.server.engine.versions.life.loading import Loader
 from workbench.server.engine.versions.life.resting import Resting
 from workbench.server.engine.versions.model import Model, Served
 
+_CANCEL_AGAIN_SECONDS = 5.0
+"""Longer than ending a worker takes, which a cancelled load does first."""
 DRAIN_SECONDS = 30.0
 """How long a version that leaves may take to answer the requests it has accepted."""
 
@@ -61,10 +63,7 @@ class Shared:
     async def stop(self) -> None:
         """End all work in the background."""
         self.stopping = True
-        for job in self._jobs:
-            job.cancel()
-        if self._jobs:
-            await asyncio.wait(self._jobs)
+        await cancelled(*self._jobs)
 
     def report_state(self, served: Served) -> None:
         """Log the state of a version, and give back its memory once that is final."""
@@ -84,3 +83,16 @@ class Shared:
         """Let requests that wait for a crashed version check again when it will be back."""
         if model.outage() is not None:
             model.held.release()
+
+
+async def cancelled(*tasks: asyncio.Task[None]) -> None:
+    """Cancel tasks, and wait until they have ended.
+
+    Before Python 3.12, `asyncio.wait_for` loses a cancellation that comes at the moment in which
+    what it waits for is done. So a task that goes on is cancelled again.
+    """
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN_SECONDS)
