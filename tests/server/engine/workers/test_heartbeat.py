@@ -70,7 +70,7 @@ def test_a_worker_in_the_midst_of_a_long_run_is_alive(
 
 def test_a_run_for_which_nobody_waits_any_more_is_ended(server: Server, tmp_path: Path) -> None:
     async def test() -> None:
-        _, served = await server.serve(tmp_path / "m", "slow", hang_seconds=1.0)
+        _, served = await server.serve(tmp_path / "m", "slow", hang_seconds=3.0)
         first = server.core.events.last_seq
         stuck = served.worker
         assert stuck is not None

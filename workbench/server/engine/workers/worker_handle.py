@@ -31,6 +31,8 @@ from workbench.server.engine.workers.zygote_handle import Zygote
 # Shared pages beyond this are given back when a lane has been idle for a while.
 _KEEP_REGION_BYTES = 4 * 1024 * 1024
 _COPIED_AT_ONCE_BYTES = 1024 * 1024
+_REPORT_SECONDS = 0.02
+_REPORT_TRIES = 25
 
 _copier = quiet_executor("copier")
 
@@ -435,11 +437,14 @@ class Worker:
         for lane in self.lanes:
             lane.close()
         # The zygote's report of how it ended may still be on its way.
-        asyncio.get_running_loop().call_later(0.02, self._conclude)
+        asyncio.get_running_loop().call_later(_REPORT_SECONDS, self._conclude, _REPORT_TRIES)
 
-    def _conclude(self) -> None:
-        status = describe_exit(self._zygote.exit_status(self.pid))
-        reason = self._killed_because or status
+    def _conclude(self, tries: int) -> None:
+        status = self._zygote.exit_status(self.pid)
+        if status is None and tries:
+            asyncio.get_running_loop().call_later(_REPORT_SECONDS, self._conclude, tries - 1)
+            return
+        reason = self._killed_because or describe_exit(status)
         for future in (self._staged, self._loaded):
             if not future.done():
                 future.set_exception(
