@@ -9,6 +9,7 @@ from workbench.server.engine.telemetry.meters import Histogram
 
 CONTENT_TYPE = "text/plain"
 
+Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
 Labels: TypeAlias = tuple[tuple[str, str], ...]
 Series: TypeAlias = Iterable[tuple[Labels, "float | Histogram"]]
 
@@ -25,7 +26,7 @@ class Metric(NamedTuple):
     """
 
     name: str
-    kind: Literal["counter", "gauge", "histogram"]
+    kind: Kind
     series: Callable[[], Series]
     about: str = ""
     bounds: Sequence[float] | None = None
@@ -37,7 +38,7 @@ class Metric(NamedTuple):
             yield f"# HELP {self.name} {self.about}"
         yield f"# TYPE {self.name} {self.kind}"
         for labels, value in self.series():
-            shown = _labels(labels)
+            shown = ",".join(f'{name}="{escaped(text)}"' for name, text in labels)
             if isinstance(value, Histogram):
                 bounds = value.bounds if self.bounds is None else self.bounds
                 yield from _histogram(self.name, shown, value, bounds, value.sum / self.per_unit)
@@ -66,10 +67,6 @@ def _histogram(
 def _number(value: float) -> str:
     """As `absl::StrCat` writes a double: six digits."""
     return f"{value:g}"
-
-
-def _labels(labels: Labels) -> str:
-    return ",".join(f'{name}="{escaped(value)}"' for name, value in labels)
 
 
 def escaped(value: str) -> str:
