@@ -118,7 +118,7 @@ class Reply:
         self.persistence = persistence
         self.received = time.monotonic_ns() // 1000
         self.closed = False
-        self.on_abandon: Callable[[], None] | None = None
+        self.on_abandon: Callable[[], object] | None = None
 
     def send(
         self,

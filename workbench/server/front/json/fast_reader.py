@@ -17,8 +17,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import simdjson
@@ -68,8 +69,13 @@ _POOLED_PARSERS = 8
 _parsers: list[simdjson.Parser] = []
 
 
-class FastRequest(NamedTuple):
-    """What `requests.PredictRequest` holds."""
+@dataclass(frozen=True, slots=True)
+class PredictRequest:
+    """The inputs of a predict call; strings are object arrays of `bytes`.
+
+    `row_format` says which key held them, and so which form the answer takes: ``instances``
+    (one element an example) or ``inputs`` (one tensor an input).
+    """
 
     signature_name: str
     inputs: dict[str, np.ndarray]
@@ -80,7 +86,7 @@ class _NotPlain(Exception):
     """The request needs the exact reader."""
 
 
-def read_predict(body: bytes, signature_of: Callable[[str], Signature]) -> FastRequest | None:
+def decode_plain(body: bytes, signature_of: Callable[[str], Signature]) -> PredictRequest | None:
     """The request in `body`, or None where only the exact reader can tell.
 
     Raises:
@@ -104,7 +110,7 @@ def read_predict(body: bytes, signature_of: Callable[[str], Signature]) -> FastR
 
 def _read(
     parser: simdjson.Parser, body: bytes, signature_of: Callable[[str], Signature]
-) -> FastRequest:
+) -> PredictRequest:
     document = parser.parse(body)
     if not isinstance(document, simdjson.Object):
         raise _NotPlain
@@ -137,7 +143,7 @@ def _read(
         inputs = _read_rows(value, body, infos)
     else:
         inputs = _read_array(value, body, infos)
-    return FastRequest(name, inputs, row_format)
+    return PredictRequest(name, inputs, row_format)
 
 
 def _refuse_many_members(first: Any, infos: Mapping[str, TensorInfo]) -> None:
