@@ -33,16 +33,25 @@ NEEDS_TOKEN = (
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A final answer given instead of handling a request: HTTP status, message, headers."""
+    """A final answer given instead of handling a request.
+
+    `page` is an HTML page to send instead of the message.
+    """
 
     status: int
     message: str
     headers: tuple[tuple[str, str], ...] = ()
+    page: bytes | None = None
 
     @property
     def body(self) -> bytes:
-        """JSON in TensorFlow Serving's layout of errors."""
-        return encode_error(self.message)
+        """The page, or the message as JSON in TensorFlow Serving's layout of errors."""
+        return encode_error(self.message) if self.page is None else self.page
+
+    @property
+    def content_type(self) -> str:
+        """Of the body."""
+        return "text/html" if self.page else "application/json"
 
 
 _NO_TOKEN = Refusal(401, NEEDS_TOKEN, (("WWW-Authenticate", "Bearer"),))
@@ -127,11 +136,13 @@ class AccessPolicy:
             return None
         if self._hosts is not None:
             # Without Host it is HTTP/1.0, which no browser speaks.
-            host = headers.get(b"host")
-            if authority is not None and not self._knows(authority, self._hosts):
-                return _unknown_host(authority)
-            if host is not None and not self._knows(host, self._hosts):
-                return _unknown_host(host)
+            for host in (authority, headers.get(b"host")):
+                if host is not None and not self._knows(host, self._hosts):
+                    return Refusal(
+                        403,
+                        f"Host {_shown(host)} is not one of this server's names. Call it by the "
+                        "address it listens on, or allow the name when starting it.",
+                    )
         origin = headers.get(b"origin")
         if origin is not None and origin not in self._origins and b"*" not in self._origins:
             return Refusal(
@@ -151,24 +162,12 @@ class AccessPolicy:
     def _knows(self, host: bytes, allowed: frozenset[bytes]) -> bool:
         if host in self._seen_hosts:
             return True
-        if _without_port(host).lower() not in allowed:
+        name, _, port = host.rpartition(b":")
+        if (name if port.isdigit() else host).lower() not in allowed:
             return False
         if len(self._seen_hosts) < _SEEN_HOSTS:
             self._seen_hosts.add(host)
         return True
-
-
-def _unknown_host(host: bytes) -> Refusal:
-    return Refusal(
-        403,
-        f"Host {_shown(host)} is not one of this server's names. Call it by the address it listens "
-        "on, or allow the name when starting it.",
-    )
-
-
-def _without_port(host: bytes) -> bytes:
-    name, _, port = host.rpartition(b":")
-    return name if port.isdigit() else host
 
 
 def _shown(value: bytes) -> str:

@@ -7,6 +7,7 @@ stays, the part before it is kept beside it (`.1`), and everything older is remo
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -104,7 +105,7 @@ def bound_log(path: Path, limit_bytes: int = LOG_BYTES) -> None:
     Other processes write to it as well. All of them append, so the file can be emptied under them.
     Nothing happens if the disk does not allow it.
     """
-    try:
+    with contextlib.suppress(OSError):
         size = path.stat().st_size
         if size <= limit_bytes:
             return
@@ -116,29 +117,59 @@ def bound_log(path: Path, limit_bytes: int = LOG_BYTES) -> None:
         finally:
             # Also if there was no room for the copy: the space is needed most then.
             os.truncate(path, 0)
-    except OSError:
-        pass
 
 
 def say(line: str) -> None:
     """Write a line to the log; it is lost if the disk is full."""
-    try:
+    with contextlib.suppress(OSError, ValueError):
         print(line, file=sys.stderr, flush=True)
-    except (OSError, ValueError):
-        pass
 
 
-class DesiredState:
-    """The settings in force, which the next server process reads.
+class _Retried:
+    """Something that is written as soon as the disk takes it.
 
     Args:
-        tell: called when they cannot be written, and when they have been written after all.
+        tell: called when it cannot be written, and when it has been written after all.
+        failed: the first message, as far as the system's reason.
+        consequence: the rest of it.
+        written: the second message.
     """
 
-    def __init__(self, path: Path, tell: Tell) -> None:
-        self._path = path
+    def __init__(self, tell: Tell, failed: str, consequence: str, written: str) -> None:
         self._tell = tell
-        self._unwritten: dict[str, Any] | None = None
+        self._failed = failed
+        self._consequence = consequence
+        self._written = written
+        self.unwritten = False
+        """Whether the last attempt failed."""
+
+    def attempt(self, write: Callable[[], object]) -> None:
+        """Call `write`, and report an OSError."""
+        try:
+            write()
+        except OSError as error:
+            if not self.unwritten:
+                self._tell(f"{self._failed}: {error.strerror or error}. {self._consequence}")
+            self.unwritten = True
+            return
+        if self.unwritten:
+            self.unwritten = False
+            self._tell(self._written)
+
+
+class DesiredState(_Retried):
+    """The settings in force, which the next server process reads."""
+
+    def __init__(self, path: Path, tell: Tell) -> None:
+        super().__init__(
+            tell,
+            f"The server's settings could not be written to {path}",
+            "They are in force, and are written as soon as possible; a server process that starts "
+            "before then has the older ones.",
+            f"The server's settings have been written to {path}",
+        )
+        self._path = path
+        self._wanted: dict[str, Any] = {}
 
     def read(self) -> dict[str, Any]:
         """The settings on disk; {} before the first write."""
@@ -150,39 +181,28 @@ class DesiredState:
 
     def write(self, wanted: dict[str, Any]) -> None:
         """Write the settings; if the disk does not take them, `retry` tries again."""
-        try:
-            paths.write_private(self._path, orjson.dumps(wanted, option=orjson.OPT_INDENT_2))
-        except OSError as error:
-            if self._unwritten is None:
-                self._tell(
-                    f"The server's settings could not be written to {self._path}: "
-                    f"{error.strerror or error}. They are in force, and are written as soon as "
-                    "possible; a server process that starts before then has the older ones."
-                )
-            self._unwritten = wanted
-            return
-        if self._unwritten is not None:
-            self._unwritten = None
-            self._tell(f"The server's settings have been written to {self._path}")
+        self._wanted = wanted
+        text = orjson.dumps(wanted, option=orjson.OPT_INDENT_2)
+        self.attempt(lambda: paths.write_private(self._path, text))
 
     def retry(self) -> None:
         """Write settings that the disk did not take."""
-        if self._unwritten is not None:
-            self.write(self._unwritten)
+        if self.unwritten:
+            self.write(self._wanted)
 
 
-class EntryFiles:
+class EntryFiles(_Retried):
     """A server's entry in the registry, and what a Jupyter kernel needs to continue its server
-    after a restart.
+    after a restart."""
 
-    Args:
-        tell: called when they cannot be written, and when they have been written after all.
-    """
-
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
-        self.unwritten = False
-        """Whether the files are older than the entry that `keep` was given."""
+    def __init__(self, name: str, tell: Tell) -> None:
+        path = paths.entry_path(name)
+        super().__init__(
+            tell,
+            f"The registry's entry {path} could not be written",
+            "The server continues, and it is written as soon as possible.",
+            f"The registry's entry {path} has been written",
+        )
 
     def write(self, entry: registry.Entry) -> None:
         """Raises OSError if the disk does not take them."""
@@ -199,20 +219,7 @@ class EntryFiles:
 
     def keep(self, entry: registry.Entry) -> None:
         """Write them, or report that they could not be written."""
-        path = paths.entry_path(entry.name)
-        try:
-            self.write(entry)
-        except OSError as error:
-            if not self.unwritten:
-                self._tell(
-                    f"The registry's entry {path} could not be written: {error.strerror or error}. "
-                    "The server continues, and it is written as soon as possible."
-                )
-            self.unwritten = True
-            return
-        if self.unwritten:
-            self.unwritten = False
-            self._tell(f"The registry's entry {path} has been written")
+        self.attempt(lambda: self.write(entry))
 
 
 def read_resume(folder: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ its supervisor.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -306,11 +307,9 @@ def _clean_up(spec: ServerSpec) -> None:
 
 
 def _say(fd: int, message: dict[str, Any]) -> None:
-    try:
+    with contextlib.suppress(OSError):
         os.write(fd, orjson.dumps(message) + b"\n")
         os.close(fd)
-    except OSError:
-        pass
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The gRPC server of the data plane: `grpc.aio` without generated code.
 
-Methods get a request's bytes and give back the answer's; `services` and `model_service` know what
-these mean. Here is what every method shares: the bearer token, deadlines, errors as gRPC
+Methods get a request's bytes and give back the answer's; `prediction_service` and `model_service`
+know what these mean. Here is what every method shares: the bearer token, deadlines, errors as gRPC
 statuses, health checks, reflection, and draining.
 """
 
@@ -157,9 +157,8 @@ class GrpcServer:
     # Health.
 
     def _health(self, request: bytes) -> int:
-        if message_class("grpc.health.v1.HealthCheckRequest").FromString(request).service not in (
-            _HEALTH_SERVICES
-        ):
+        asked = message_class("grpc.health.v1.HealthCheckRequest").FromString(request)
+        if asked.service not in _HEALTH_SERVICES:
             return _SERVICE_UNKNOWN
         return _NOT_SERVING if self.draining else _SERVING
 
@@ -253,10 +252,8 @@ def _unary(method: Method) -> Any:
 
 
 def _health_response(status: int) -> bytes:
-    data: bytes = message_class("grpc.health.v1.HealthCheckResponse")(
-        status=status
-    ).SerializeToString()
-    return data
+    response = message_class("grpc.health.v1.HealthCheckResponse")(status=status)
+    return bytes(response.SerializeToString())
 
 
 def _credentials(tls: Mapping[str, Any]) -> grpc.ServerCredentials:

@@ -19,7 +19,7 @@ from workbench.server.engine.batching.tasks import Task, now_micros
 from workbench.server.engine.versions.manager import Manager
 from workbench.server.engine.versions.model import Served
 from workbench.server.front.admission import HELD_TOO_LONG
-from workbench.server.front.grpc.request_messages import ModelSpec
+from workbench.server.front.grpc.request_messages import NO_SPEC, ModelSpec
 from workbench.server.front.json.responses import encoding_bytes
 from workbench.server.front.metrics.prometheus import Metrics
 
@@ -104,6 +104,8 @@ class ModelRuns:
 
     def find(self, spec: ModelSpec) -> Served:
         """The version that `spec` names; raises a ServingError where there is none."""
+        if spec is NO_SPEC:
+            raise invalid_argument("Missing ModelSpec")
         if not spec.name:
             raise invalid_argument("ModelSpec has no name specified.")
         return self.manager.find(spec.name, spec.version, spec.label)

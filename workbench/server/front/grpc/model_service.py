@@ -48,8 +48,7 @@ class ModelService:
             listed.state = PublicState[each.state]
             listed.status.error_code = each.error_code
             listed.status.error_message = each.error_message
-        data: bytes = response.SerializeToString()
-        return data
+        return bytes(response.SerializeToString())
 
     async def _reload(self, request: bytes, seconds: float | None) -> bytes:
         asked = parse("ReloadConfigRequest", request)
@@ -83,8 +82,7 @@ class ModelService:
         for name, value in before.items():
             increase = metrics.first_value(name) - value
             response.metric.add(name=name, int64_value_increase=increase)
-        data: bytes = response.SerializeToString()
-        return data
+        return bytes(response.SerializeToString())
 
     def _may_log(self) -> bool:
         """Whether this reload enters the event log: a flood of them must not push the events of
