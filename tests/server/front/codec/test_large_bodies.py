@@ -48,8 +48,7 @@ def step_by_step() -> Iterator[None]:
     """`rapidjson` reads each byte by itself."""
     with (
         mock.patch.object(text_runs, "reads_alike", return_value=False),
-        mock.patch.object(text_runs, "read_elements", lambda text, position, _: position),
-        mock.patch.object(text_runs, "read_members", lambda text, position, _: position),
+        mock.patch.object(text_runs, "read_run", lambda text, position, *_: position),
     ):
         yield
 

@@ -146,8 +146,7 @@ def _results(message: Message, tensors: Region) -> tuple[Message, Spool]:
 
 
 def _body(text: bytes) -> tuple[Message, Spool]:
-    body = Spool.create()
-    body.append(text)
+    body = Spool.create(text)
     return {"size": body.size}, body
 
 

@@ -16,6 +16,7 @@ import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -66,6 +67,7 @@ class WaitingBytes:
         self._bytes -= size
 
 
+@dataclass(eq=False, slots=True)
 class _Job:
     """One conversion of `size` bytes; errors call these `what`.
 
@@ -74,13 +76,10 @@ class _Job:
         stopped: its caller no longer waits.
     """
 
-    __slots__ = ("size", "started", "stopped", "what")
-
-    def __init__(self, what: str, size: int) -> None:
-        self.what = what
-        self.size = size
-        self.started = False
-        self.stopped = False
+    what: str
+    size: int
+    started: bool = False
+    stopped: bool = False
 
     def late(self) -> ServingError:
         """The answer to a caller whose time limit has passed."""

@@ -158,15 +158,12 @@ def _refuse_many_members(first: Any, infos: Mapping[str, TensorInfo]) -> None:
     for name, value in islice(first.items(), _MANY):
         if name == "b64" or "\0" in name:
             return  # not what it seems
-        text: Any = value.mini if isinstance(value, (simdjson.Object, simdjson.Array)) else b""
-        members.append((name.encode(), parse(text) if text else _exact(value)))
+        exact: Any = value.encode() if isinstance(value, str) else value
+        if isinstance(value, (simdjson.Object, simdjson.Array)):
+            exact = parse(value.mini)  # type: ignore[arg-type]  # it is bytes
+        members.append((name.encode(), exact))
         if name not in infos:
             tensors_of_instances([Object(members)], infos)
-
-
-def _exact(value: Any) -> Value:
-    """A scalar as the exact reader has it."""
-    return value.encode() if isinstance(value, str) else value
 
 
 def _read_array(value: Any, body: bytes, infos: Mapping[str, TensorInfo]) -> dict[str, np.ndarray]:
@@ -288,10 +285,7 @@ def _numbers(values: list[Any], dtype: str) -> tuple[tuple[int, ...], np.ndarray
 
     As many numbers as that shape implies; that all values have this shape is left to check.
     """
-    try:
-        buffer_type, _ = _BUFFERS[dtype]
-    except KeyError:
-        raise _NotPlain from None
+    buffer_type, _ = _BUFFERS[dtype]
     shape = _shape_of(values[0])
     element_type = _ELEMENT_TYPES[buffer_type]
     if not shape:

@@ -154,7 +154,7 @@ def _encode_json_example(value: Value) -> bytes:
     """A serialised `tf.Example` with one feature for each member of a JSON object."""
     if not isinstance(value, Object):
         raise invalid_argument(f"Example must be JSON object but got JSON {type_name(value)}")
-    return encode_example({name: _feature(name, content) for name, content in value.members})
+    return encode_example({name: _feature(name, content) for name, content in value})
 
 
 def _feature(name: bytes, content: Value) -> Feature:

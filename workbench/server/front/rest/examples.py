@@ -8,6 +8,7 @@ from workbench.formats.dtypes import string_array
 from workbench.formats.signature_checks import classification, examples_signature, regression
 from workbench.ipc.frames import Tensors
 from workbench.server.front.codec.codec_process import tensor_bytes
+from workbench.server.front.http.body import Spool
 from workbench.server.front.http.message import Request
 from workbench.server.front.json.requests import ExamplesRequest, decode_examples
 from workbench.server.front.json.responses import encode_results
@@ -17,7 +18,6 @@ from workbench.server.front.rest.rest_front import (
     OFF_LOOP_BYTES,
     RestFront,
     Target,
-    spooled,
 )
 from workbench.server.front.rest.routes import Route
 
@@ -27,7 +27,7 @@ def run_examples(front: RestFront, asked: Route, request: Request, reply: Counte
     if request.spool is None and len(request.body) <= EXACT_BYTES:
         _run_decoded(front, asked, decode_examples(request.body), reply)
         return
-    spool = request.spool or spooled(request.body)
+    spool = request.spool or Spool.create(request.body)
 
     async def work() -> None:
         decoded = await front.codec.decode_examples(spool, front.seconds_left(reply))

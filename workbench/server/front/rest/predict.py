@@ -28,7 +28,6 @@ from workbench.server.front.rest.rest_front import (
     OFF_LOOP_BYTES,
     RestFront,
     Target,
-    spooled,
 )
 from workbench.server.front.rest.routes import Route
 
@@ -60,7 +59,7 @@ def predict(front: RestFront, asked: Route, request: Request, reply: CountedRepl
         if decoded is not None:
             _run_decoded(front, target.served, decoded, reply)
             return
-        spool = spooled(request.body)
+        spool = Spool.create(request.body)
     front.start(
         _predict_large(front, asked, target, spool, reply),
         reply,

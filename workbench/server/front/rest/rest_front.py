@@ -237,10 +237,3 @@ class Target:
         otherwise than it is in the version that was found."""
         report = self.served.report
         return digest is not None and report is not None and report.digests[name] != digest
-
-
-def spooled(body: bytes) -> Spool:
-    """A body for the codec process."""
-    spool = Spool.create()
-    spool.append(body)
-    return spool
