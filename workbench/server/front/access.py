@@ -22,7 +22,7 @@ TOKEN_FREE_PATHS = frozenset({b"/health/live", b"/health/ready"})
 TOKEN_HEADER = "x-workbench-token"
 """In lower case, as HTTP headers are looked up and as gRPC's metadata keys are written."""
 _TOKEN_HEADER = TOKEN_HEADER.encode()
-_SEEN_HOSTS = 16  # Host headers found to be good that are remembered: mostly it is the same one
+_SEEN_HOSTS = 16  # good Host headers that are remembered; most requests send the same one
 
 NEEDS_TOKEN = (
     "This server needs its bearer token: send the header 'Authorization: Bearer <token>', or "
@@ -86,7 +86,7 @@ class Token:
 
 
 class AccessPolicy:
-    """Checks the head of every request; holds the token, and never shows it."""
+    """Checks the head of every request. Its `repr` does not show the token."""
 
     __slots__ = ("_hosts", "_origins", "_seen_hosts", "_token")
 
@@ -99,10 +99,10 @@ class AccessPolicy:
         """
         Args:
             token: the bearer token every caller must send; None asks for none.
-            allowed_hosts: names the Host header may have, without port (IPv6 in brackets):
+            allowed_hosts: names that the Host header may have, without port (IPv6 in brackets):
                 `LOOPBACK_HOSTS` for a server on loopback; None accepts any.
             allowed_origins: origins of web pages that may call (``https://lab.example``);
-                ``"*"`` among them accepts all. A request without Origin is no web page's.
+                ``"*"`` among them accepts all. A request without Origin is not from a web page.
         """
         self._token = None if token is None else Token(token)
         self._hosts = (

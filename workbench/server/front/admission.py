@@ -45,10 +45,10 @@ class Admission:
         return Refusal(503, why, retry_after(1))
 
     def enter(self) -> None:
-        """A request is in progress from now on."""
+        """Count a request that is now in progress."""
         self.requests += 1
 
     def leave(self, size: int) -> None:
-        """It has been answered, and its `size` bytes are gone."""
+        """Count a request as answered, and its `size` bytes as freed."""
         self.requests -= 1
         self.bytes -= size

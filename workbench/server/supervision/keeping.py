@@ -26,7 +26,7 @@ LOG_BYTES = 8 * 1024 * 1024
 # Of a log that is cut, the part that is kept beside it.
 _LOG_TAIL_BYTES = 1024 * 1024
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 """Called with a message for a person, possibly while an event is being handled."""
 
 
@@ -36,15 +36,15 @@ def open_private(path: Path) -> int:
 
 
 class EventsFile:
-    """The events as lines of JSON, the newest `limit_bytes` to twice that.
+    """The events as lines of JSON: the newest ones, between `limit_bytes` and twice as much.
 
     Args:
-        tell: called once when writing begins to fail, and once when it works again.
+        report: called once when writing begins to fail, and once when it works again.
     """
 
-    def __init__(self, path: Path, tell: Tell, limit_bytes: int = EVENTS_BYTES) -> None:
+    def __init__(self, path: Path, report: Report, limit_bytes: int = EVENTS_BYTES) -> None:
         self._path = path
-        self._tell = tell
+        self._report = report
         self._limit = limit_bytes
         self._fd = open_private(path)
         self._size = os.fstat(self._fd).st_size
@@ -60,7 +60,7 @@ class EventsFile:
         try:
             if self._size + len(line) > self._limit:
                 self._rotate()
-            # What a full disk left of the line before must not spoil this one.
+            # The part of the previous line that a full disk took must not spoil this one.
             whole = b"\n" + line if self._torn else line
             written = os.write(self._fd, whole)
         except OSError as error:
@@ -74,12 +74,12 @@ class EventsFile:
         self._torn = False
         if self.dropped:
             dropped, self.dropped = self.dropped, 0
-            self._tell(f"Events are written to {self._path} again; {dropped} are missing there")
+            self._report(f"Events are written to {self._path} again; {dropped} are missing there")
 
     def _drop(self, why: str) -> None:
         self.dropped += 1
         if self.dropped == 1:
-            self._tell(
+            self._report(
                 f"Events cannot be written to {self._path}: {why}. The server continues, and keeps "
                 "new events in memory only."
             )
@@ -126,17 +126,17 @@ def say(line: str) -> None:
 
 
 class _Retried:
-    """Something that is written as soon as the disk takes it.
+    """Something that is written as soon as the disk has room for it.
 
     Args:
-        tell: called when it cannot be written, and when it has been written after all.
+        report: called when it cannot be written, and when it has been written after all.
         failed: the first message, as far as the system's reason.
         consequence: the rest of it.
         written: the second message.
     """
 
-    def __init__(self, tell: Tell, failed: str, consequence: str, written: str) -> None:
-        self._tell = tell
+    def __init__(self, report: Report, failed: str, consequence: str, written: str) -> None:
+        self._report = report
         self._failed = failed
         self._consequence = consequence
         self._written = written
@@ -149,20 +149,20 @@ class _Retried:
             write()
         except OSError as error:
             if not self.unwritten:
-                self._tell(f"{self._failed}: {error.strerror or error}. {self._consequence}")
+                self._report(f"{self._failed}: {error.strerror or error}. {self._consequence}")
             self.unwritten = True
             return
         if self.unwritten:
             self.unwritten = False
-            self._tell(self._written)
+            self._report(self._written)
 
 
 class DesiredState(_Retried):
     """The settings in force, which the next server process reads."""
 
-    def __init__(self, path: Path, tell: Tell) -> None:
+    def __init__(self, path: Path, report: Report) -> None:
         super().__init__(
-            tell,
+            report,
             f"The server's settings could not be written to {path}",
             "They are in force, and are written as soon as possible; a server process that starts "
             "before then has the older ones.",
@@ -180,13 +180,13 @@ class DesiredState(_Retried):
         return data
 
     def write(self, wanted: dict[str, Any]) -> None:
-        """Write the settings; if the disk does not take them, `retry` tries again."""
+        """Write the settings; after a failure, `retry` tries again."""
         self._wanted = wanted
         text = orjson.dumps(wanted, option=orjson.OPT_INDENT_2)
         self.attempt(lambda: paths.write_private(self._path, text))
 
     def retry(self) -> None:
-        """Write settings that the disk did not take."""
+        """Write the settings if the last attempt failed."""
         if self.unwritten:
             self.write(self._wanted)
 
@@ -195,17 +195,17 @@ class EntryFiles(_Retried):
     """A server's entry in the registry, and what a Jupyter kernel needs to continue its server
     after a restart."""
 
-    def __init__(self, name: str, tell: Tell) -> None:
+    def __init__(self, name: str, report: Report) -> None:
         path = paths.entry_path(name)
         super().__init__(
-            tell,
+            report,
             f"The registry's entry {path} could not be written",
             "The server continues, and it is written as soon as possible.",
             f"The registry's entry {path} has been written",
         )
 
     def write(self, entry: registry.Entry) -> None:
-        """Raises OSError if the disk does not take them."""
+        """Write them; raises OSError."""
         if entry.keeper is not None:
             resume = {
                 "kernel_id": entry.kernel_id,
@@ -235,7 +235,7 @@ def write_desired(folder: Path, options: ServerOptions) -> None:
     """Write the settings that the first server process reads.
 
     Raises:
-        OSError: the disk does not take them.
+        OSError: they could not be written.
     """
     wanted: dict[str, Any] = {"models": list(options.models)}
     if options.num_batch_threads is not None:

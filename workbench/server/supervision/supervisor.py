@@ -26,11 +26,11 @@ from workbench.server.supervision.server_child import ServerChild
 from workbench.server.supervision.server_spec import EXIT_REFUSED, ServerSpec
 
 STOP_SECONDS = 4.0
-# Pauses before the attempts to restart a server process that dies again and again. The last one is
-# repeated for as long as it takes.
+# Pauses before the attempts to restart a server process that keeps dying. The last one is repeated
+# without limit.
 _RESTART_PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 _STABLE_SECONDS = 30.0
-# Between attempts to write files that the disk has not taken.
+# Between attempts to write files that could not be written.
 _UNWRITTEN_SECONDS = 2.0
 # In the foreground, the person who started the command learns of it sooner.
 _FOREGROUND_FAILURES = 5
@@ -45,11 +45,11 @@ class Supervisor:
         self.options = request.options
         self.entry: registry.Entry | None = None
         self.gave_up = ""
-        """Why no server process is started any more; empty as long as one is."""
+        """Why no server process is started any more; empty while one is."""
         self.ended = threading.Event()
         """Set when the server has ended for good: stopped, idle, or given up."""
         self.exit_code: int | None = None
-        """Of a server process that ended for good by itself."""
+        """The exit code of a server process that ended for good by itself."""
         self._folder = paths.server_folder(self.options.name)
         self._resume_file = paths.resume_path(self._folder)
         self._listening: socket.socket | None = None
@@ -294,7 +294,7 @@ class Supervisor:
                 self._files.keep(entry)
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int:
-        """Wait for a server process to end; write meanwhile what the disk has not taken."""
+        """Wait for a server process to end, and retry to write the files that are not written."""
         while self._files.unwritten:
             try:
                 return process.wait(_UNWRITTEN_SECONDS)

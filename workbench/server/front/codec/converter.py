@@ -3,8 +3,8 @@
 Parsing 50 MB of JSON keeps one interpreter busy for up to a second. On the server's event loop, or
 in a thread beside it, every caller would wait for it; in another process only this caller does.
 
-A parser written in C cannot be interrupted. So a job whose time is over, or whose caller has gone,
-is ended together with its process, and the next job starts another one.
+A parser written in C cannot be interrupted. So when a job's time is over or its caller has gone,
+its process is killed, and the next job starts another one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from workbench.server.front.json.requests import ExamplesRequest, PredictRequest
 _Result = TypeVar("_Result")
 
 _ABANDONED_S = 0.5
-"""Seconds that a job goes on whose caller has gone: about what a new process costs."""
+"""How long a job may still run after its caller has gone: about the start of a new process."""
 
 
 class WaitingBytes:
@@ -69,9 +69,11 @@ class WaitingBytes:
 
 @dataclass(eq=False, slots=True)
 class _Job:
-    """One conversion of `size` bytes; errors call these `what`.
+    """One conversion.
 
     Attributes:
+        what: what the error texts call its content: ``body`` or ``answer``.
+        size: of the content, in bytes.
         started: the child has it.
         stopped: its caller no longer waits.
     """

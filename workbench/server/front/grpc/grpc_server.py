@@ -50,10 +50,10 @@ _WATCH_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class GrpcOptions:
-    """How gRPC is offered.
+    """How gRPC is served.
 
     Attributes:
-        host, port: the address to listen on; without a port, or with 0, not on the network.
+        host, port: the address to listen on; None or 0: not on the network.
         socket_path: a unix socket to listen on as well.
         health: whether to offer the health service.
         channel_arguments: gRPC's own settings by name (``grpc.max_concurrent_streams`` ...).
@@ -99,7 +99,7 @@ class GrpcServer:
 
     @property
     def insecure(self) -> bool:
-        """Whether it is offered, and without TLS."""
+        """Whether gRPC is served without TLS."""
         options = self._options
         return bool(options.port or options.socket_path) and options.tls is None
 
@@ -107,7 +107,7 @@ class GrpcServer:
         """Listen.
 
         Returns:
-            The addresses, as gRPC writes them; none where nothing was asked for.
+            The addresses, as gRPC writes them; an empty list if it is not to be served.
 
         Raises:
             ServingError: FAILED_PRECONDITION, an address cannot be used.
@@ -177,7 +177,7 @@ class GrpcServer:
             await context.write(answer)
 
     async def _check_all(self, requests: Any, context: Any) -> bytes:
-        """For callers without the token, whose request is not read: the health of everything."""
+        """The health of the whole server, for callers without the token: theirs is not read."""
         return _health_response(self._health(b""))
 
     async def _watch_all(self, requests: Any, context: Any) -> None:

@@ -1,4 +1,4 @@
-"""What every gRPC request that runs a model goes through: found, counted, queued, encoded."""
+"""Runs models for gRPC requests: finds the version, queues the run, encodes the answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests of the gRPC services taken apart, and their answers put together.
+"""Reads the requests of the gRPC services, and fills their answers.
 
 Predict, the hot path, is read from and written to the wire format without a message object; every
 other method uses the messages of `formats.wire.messages`.
@@ -93,7 +93,7 @@ def decode_tensors(entries: Mapping[str, bytes]) -> dict[str, np.ndarray]:
 
 @lru_cache(maxsize=256)
 def read_spec(data: bytes) -> ModelSpec:
-    """A serialised `ModelSpec`. Clients repeat theirs, so few are ever read twice."""
+    """A serialised `ModelSpec`. Clients repeat theirs, so most are in the cache."""
     return to_spec(parse("ModelSpec", data))
 
 

@@ -26,8 +26,8 @@ from workbench.server.front.http.request_reader import (
 
 logger = logging.getLogger(__name__)
 
-# How long a closed connection's last bytes are read: closing a socket with unread bytes
-# resets it, and the client could lose the answer that tells it why.
+# How long the last bytes on a closed connection are read: closing a socket with unread bytes
+# resets it, and the client could lose the answer that says why.
 _LINGER_S = 1.0
 
 # How long the next piece of a large body is left unread while others are connected. A piece of
@@ -130,7 +130,7 @@ class Connection(RequestReader, asyncio.Protocol):
             self._regulate_reading()
 
     def _took_piece(self) -> None:
-        """Rest, so that a large body delays nobody."""
+        """Pause reading, so that a large body delays nobody."""
         if not self._resting:
             self._resting = True
             if len(self._server.connections) > 1:
@@ -199,7 +199,7 @@ class Connection(RequestReader, asyncio.Protocol):
             self._regulate_reading()
 
     def _send_continue(self) -> None:
-        """Ask for the body, once it is this request's turn to be written about."""
+        """Ask for the body once all answers before it have been sent."""
         if not self._replies:
             self._continue_due = False
             self.since = self._server.now

@@ -53,7 +53,7 @@ class ReaderServer(Protocol):
 
 
 class _Refused(Exception):
-    """Raised in a parser's callback: nothing after this point will be looked at."""
+    """Raised in a parser's callback: the request is refused, and nothing after it is read."""
 
     def __init__(self, refusal: Refusal, without_body: bool = False) -> None:
         self.refusal = refusal
@@ -175,7 +175,7 @@ class RequestReader:
         parser, headers, limits = self._parser, self._headers, self._server.limits
         assert parser is not None
         method = parser.get_method()
-        # Few bytes since the last request mean a small head; only else is it worth adding up.
+        # If few bytes came since the last request, the head is small and need not be measured.
         if (
             self._silent_bytes + self._head_offset_bytes > limits.max_header_bytes
             and self._head_size() > limits.max_header_bytes
@@ -266,15 +266,11 @@ class RequestReader:
         parser, writer, pieces = self._parser, self._writer, self._pieces
         headers = self._request_headers
         assert parser is not None
-        body: bytes | Spool
+        body: bytes | Spool = b"".join(pieces)
+        pieces.clear()
         if writer is not None:
             self._writer = None
             body = writer.finish()
-        elif pieces:
-            body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            self._pieces = []
-        else:
-            body = b""
         self._stage = IDLE
         keep_alive = parser.should_keep_alive() and not self._server.draining
         persistence = b""
@@ -290,7 +286,7 @@ class RequestReader:
     # --- refusals -------------------------------------------------------------------------
 
     def _discard_body(self) -> None:
-        """What has been read of a body will not be handed on."""
+        """Drop what has been read of a body."""
         if self._writer is not None:
             self._writer.discard()
         self._server.admission.bytes -= self._read_bytes
@@ -334,7 +330,7 @@ class RequestReader:
         raise NotImplementedError
 
     def _send_continue(self) -> None:
-        """Ask for the body, once it is this request's turn to be written about."""
+        """Ask for the body once all answers before it have been sent."""
         raise NotImplementedError
 
     def _refuse(self, refusal: Refusal, without_body: bool = False) -> None:

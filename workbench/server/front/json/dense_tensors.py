@@ -31,7 +31,7 @@ Shape = tuple[int, ...]
 
 _BASE64_SPACE = b" \t\n\v\f\r"
 _BLOCK = 1024
-"""Elements that are looked at together; one at a time only where these are not regular."""
+"""Elements are checked in blocks of this many, and one by one only in an irregular block."""
 _MANY_DIMENSIONS = 64
 """More than an array can have."""
 
@@ -139,7 +139,7 @@ def _add_named_alike(columns: dict[str, _Column], block: list[Value]) -> bool:
     """Add instances that are objects of all inputs, each input of one shape.
 
     Returns:
-        False, and nothing is added, if they are not, or if this takes a closer look.
+        False, and nothing is added, if they are not, or need a closer look.
     """
     if "b64" in columns or set(map(type, block)) != {Object}:
         return False
@@ -155,7 +155,7 @@ def _add_named_alike(columns: dict[str, _Column], block: list[Value]) -> bool:
 
 
 def _add_all(columns: dict[str, _Column], values: list[list[Value]]) -> bool:
-    """Add to each column its values; False, and nothing is added, if some are not alike."""
+    """Add its values to each column; False, and nothing is added, if some differ in shape."""
     before = [(len(c.leaves), c.size, c.shape) for c in columns.values()]
     if all(map(_Column.add_alike, columns.values(), values)):
         return True
@@ -313,7 +313,7 @@ def _raise_first_fault(value: Value, shape: Shape, dtype: str) -> NoReturn:
 
 
 def _leaves_of_deep(value: Value, shape: Shape, dtype: str) -> list[Leaf]:
-    """The same one at a time; not recursive, for lists nest without limit."""
+    """As `_leaves`, one value at a time; not recursive, because lists nest without limit."""
     accepts = _ACCEPTS.get(dtype)
     leaves: list[Leaf] = []
     stack: list[Iterator[Value]] = [iter((value,))]
@@ -395,7 +395,7 @@ def decode_base64(encoded: bytes) -> bytes:
     Raises:
         ServingError: INVALID_ARGUMENT.
     """
-    if len(encoded) % 4 == 0 and _PADDED_BASE64.fullmatch(encoded):  # as nearly everybody writes it
+    if len(encoded) % 4 == 0 and _PADDED_BASE64.fullmatch(encoded):  # the usual form
         return binascii.a2b_base64(encoded)
     packed = encoded.translate(None, _BASE64_SPACE)
     digits = packed.rstrip(b"=.")

@@ -8,8 +8,9 @@ the tensor's shape implies. Equal texts are equal nests, whatever the rank, and 
 a fraction of walking the lists. Where an input holds strings or booleans, simdjson makes Python
 lists of it, and these are walked level by level.
 
-For everything else the answer is None, and the exact reader reads the request again. That one would
-read a million members of an object only to say that they are no inputs, so this is said here.
+For everything else the answer is None, and the exact reader reads the request again. That reader
+would read all of a million members before it refuses the first that is no input, so this module
+refuses such objects itself.
 """
 
 from __future__ import annotations
@@ -56,10 +57,10 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_/.:-]+")
 _NAME_CODES = [bytes((code,)) for code in range(14, 32)]
 _NOT_NUMBERS = b"[]{}: \t\r\n" + b"".join(_NAME_CODES)
 _MANY = 64
-"""Rows from which on their text is read as a whole, which costs less for each; members from which
-on an object is not left to the exact reader, which reads them all, where not all are inputs."""
+"""From this many rows on, their text is read as a whole, which costs less for each row. From this
+many members on, an object with members that are no inputs is not left to the exact reader."""
 _LARGE_BYTES = 64 * 1024
-"""Up to here whatever is in a body costs little."""
+"""Up to this size, any body is cheap to read."""
 _LONGEST = 0xFF_FFFF
 """The length that simdjson gives of a list with so many elements or more."""
 

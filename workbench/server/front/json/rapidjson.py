@@ -211,7 +211,7 @@ def _parse_number(text: bytes, start: int) -> tuple[int | float, int]:
 
 
 def _end_of_bad_number(text: bytes, start: int) -> int:
-    """Where rapidjson stops in something that is no number: after what it had accepted."""
+    """Where rapidjson stops in an invalid number: after the part that it has accepted."""
     position = start + (text[start : start + 1] == b"-")
     return position + max(_common_prefix(text[position:], word) for word in (b"NaN", b"Inf"))
 

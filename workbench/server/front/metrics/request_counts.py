@@ -1,4 +1,4 @@
-"""Counts what the front answers. On a request's way only plain integers are added to."""
+"""Counts the answers of the front. A request costs a few additions of plain integers."""
 
 from __future__ import annotations
 

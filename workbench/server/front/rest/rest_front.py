@@ -31,10 +31,10 @@ from workbench.server.front.rest.routes import Route
 logger = logging.getLogger(__name__)
 
 OFF_LOOP_BYTES = 256 * 1024
-"""Outputs that take longer than this many bytes of numbers are encoded in the codec process."""
+"""Outputs that take longer to encode than so many bytes of numbers go to the codec process."""
 EXACT_BYTES = 8 * 1024
-"""Bodies beyond this that only the exact reader can tell, at up to a millisecond for each
-kilobyte, are decoded in the codec process."""
+"""Larger bodies that need the exact reader are decoded in the codec process: it takes up to a
+millisecond for each kilobyte."""
 
 _CORS: Headers = (
     ("Access-Control-Allow-Origin", "*"),
@@ -128,8 +128,8 @@ class RestFront:
     def held(
         self, error: ServingError, asked: Route, request: Request, reply: CountedReply
     ) -> bool:
-        """Whether a request that found no version waits for the next one instead: only one that
-        asks a model to run, and names no version or one that is out of service."""
+        """Whether a request that found no version waits for the next one. It does if it asks a
+        model to run, and names no version or one that is out of service."""
         specific = asked.version is not None or asked.label is not None
         absent = error.code is Code.NOT_FOUND and not specific
         crashed = isinstance(error, OutOfService)
@@ -233,7 +233,7 @@ class Target:
         return signature
 
     def differs(self, name: str, digest: str | None) -> bool:
-        """Whether a client that knows a signature of that digest (None: it does not say) knows it
-        otherwise than it is in the version that was found."""
+        """Whether the signature of the version that was found has another digest than the one that
+        a client sent; False if it sent None."""
         report = self.served.report
         return digest is not None and report is not None and report.digests[name] != digest
