@@ -13,12 +13,7 @@ from workbench.server.front.http.message import Request
 from workbench.server.front.json.requests import ExamplesRequest, decode_examples
 from workbench.server.front.json.responses import encode_results
 from workbench.server.front.rest.counted_reply import CountedReply
-from workbench.server.front.rest.rest_front import (
-    EXACT_BYTES,
-    OFF_LOOP_BYTES,
-    RestFront,
-    Target,
-)
+from workbench.server.front.rest.rest_front import EXACT_BYTES, OFF_LOOP_BYTES, RestFront, Target
 from workbench.server.front.rest.routes import Route
 
 
