@@ -136,13 +136,11 @@ class AccessPolicy:
             return None
         if self._hosts is not None:
             # Without Host it is HTTP/1.0, which no browser speaks.
-            for host in (authority, headers.get(b"host")):
-                if host is not None and not self._knows(host, self._hosts):
-                    return Refusal(
-                        403,
-                        f"Host {_shown(host)} is not one of this server's names. Call it by the "
-                        "address it listens on, or allow the name when starting it.",
-                    )
+            host = headers.get(b"host")
+            if authority is not None and not self._knows(authority, self._hosts):
+                return _unknown_host(authority)
+            if host is not None and not self._knows(host, self._hosts):
+                return _unknown_host(host)
         origin = headers.get(b"origin")
         if origin is not None and origin not in self._origins and b"*" not in self._origins:
             return Refusal(
@@ -168,6 +166,14 @@ class AccessPolicy:
         if len(self._seen_hosts) < _SEEN_HOSTS:
             self._seen_hosts.add(host)
         return True
+
+
+def _unknown_host(host: bytes) -> Refusal:
+    return Refusal(
+        403,
+        f"Host {_shown(host)} is not one of this server's names. Call it by the address it listens "
+        "on, or allow the name when starting it.",
+    )
 
 
 def _shown(value: bytes) -> str:

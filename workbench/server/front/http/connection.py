@@ -124,8 +124,10 @@ class Connection(RequestReader, asyncio.Protocol):
         self._replies.append(reply)
         if len(self._replies) > limits.max_pipelined:
             self._undispatched.append((request, reply))
-        else:
+        elif b"content-encoding" in request.raw_headers:
             self._dispatch(request, reply)
+        else:
+            self._handle(request, reply)
         if self._reading and len(self._replies) >= limits.max_pipelined:
             self._regulate_reading()
 

@@ -195,11 +195,14 @@ class RequestReader:
             method, self._url, headers, authority
         )
         expected = int(headers.get(b"content-length", 0))
+        chunked, expects = b"transfer-encoding" in headers, b"expect" in headers
         if refusal is None and expected > limits.max_body_bytes:
             refusal = body_too_large(limits)
         if refusal is None:
             self._known = True
-            refusal = self._server.admission.refusal(expected) or unmet(headers)
+            refusal = self._server.admission.refusal(expected)
+        if refusal is None and (chunked or expects):
+            refusal = unmet(headers)
         if refusal is not None:
             raise _Refused(refusal, without_body=method == b"HEAD")
 
@@ -208,13 +211,12 @@ class RequestReader:
         if b"upgrade" in headers and parser.should_upgrade():
             self._dropped_upgrade = True
             return
-        chunked = b"transfer-encoding" in headers
         if chunked:
             self._chunk = OpenChunk()
             self._headers = {}  # for trailers, which nothing here needs
         if expected > limits.spool_threshold_bytes or chunked:
             self._writer = BodyWriter(limits.max_body_bytes, limits.spool_threshold_bytes, expected)
-        if b"expect" in headers and version == "1.1":
+        if expects and version == "1.1":
             self._continue_due = True
             self._send_continue()
 
