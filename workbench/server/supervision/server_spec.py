@@ -14,7 +14,7 @@ EXIT_REFUSED = 255
 
 @dataclass(frozen=True)
 class ServerSpec:
-    """The start of one server process. It holds the token, so it is never in a command line.
+    """How one server process is started. It holds the token, so it is never in a command line.
 
     Attributes:
         options: with the token and the gRPC port that are in force; without `models`, which the

@@ -31,7 +31,7 @@ class CodecPool(Codec):
 
     @property
     def pids(self) -> list[int]:
-        """Of the processes that there are now, that for small bodies first."""
+        """Of the processes that exist now, the one for small bodies first."""
         return [process.pid for process in self._processes if process.pid is not None]
 
     async def close(self) -> None:

@@ -38,7 +38,7 @@ class ModelService:
         asked = parse("GetModelStatusRequest", request)
         if not asked.HasField("model_spec"):
             raise invalid_argument("Missing ModelSpec")
-        # As in TensorFlow Serving a label chooses nothing here.
+        # As in TensorFlow Serving, a label is ignored here.
         spec = asked.model_spec
         version = spec.version.value if spec.HasField("version") else None
         response = message_class("GetModelStatusResponse")()
@@ -77,7 +77,7 @@ class ModelService:
                 events.add("reload_failed", message=error.message)
             raise
         response = message_class("ReloadConfigResponse")()
-        # A status of OK has the default in every field; but it is there.
+        # An OK status has only default values, so it must be marked as present.
         response.status.SetInParent()
         for name, value in before.items():
             increase = metrics.first_value(name) - value
