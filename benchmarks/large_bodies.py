@@ -77,7 +77,7 @@ def _kinds(size: int) -> dict[str, tuple[bytes, Callable[[bytes], object], float
         return decode_predict(body, lambda _: _TEXTS)
 
     def examples(body: bytes) -> object:
-        return decode_examples(body, "classify")
+        return decode_examples(body)
 
     def repeated(unit: str) -> str:
         return ",".join([unit] * (size // (len(unit) + 1)))

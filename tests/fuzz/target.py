@@ -26,7 +26,8 @@ from workbench.server.engine.versions.manager import Manager, ManagerOptions
 from workbench.server.front.access import LOOPBACK_HOSTS, AccessPolicy
 from workbench.server.front.codec.converter import CodecProcess
 from workbench.server.front.grpc.grpc_server import GrpcOptions, GrpcServer
-from workbench.server.front.grpc.services import grpc_methods
+from workbench.server.front.grpc.model_service import ModelService
+from workbench.server.front.grpc.prediction_service import PredictionService
 from workbench.server.front.http.client_limits import HttpLimits
 from workbench.server.front.http.connection import Connection
 from workbench.server.front.http.listener import HttpServer
@@ -99,12 +100,12 @@ class Target:
         self.other = Manager(
             core.events, core.zygote, core.scheduler, ManagerOptions(poll_seconds=3600.0)
         )
-        self.methods = grpc_methods(
-            core.manager,
-            core.scheduler,
-            Reloader(self.other, lambda: None, {"max_load_retries": 0}),
-            Metrics(core.manager, core.scheduler),
-        )
+        metrics = Metrics(core.manager, core.scheduler)
+        reloader = Reloader(self.other, lambda: None, {"max_load_retries": 0})
+        self.methods = {
+            **PredictionService(core.manager, core.scheduler, metrics).methods,
+            **ModelService(core.manager, reloader, metrics).methods,
+        }
         self.socket = self.folder / "grpc.sock"
         self.grpc = GrpcServer(self.methods, GrpcOptions(socket_path=str(self.socket)), TOKEN)
         await self.grpc.start()

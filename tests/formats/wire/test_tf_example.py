@@ -47,7 +47,7 @@ def test_tensorflow_reads_the_same_features() -> None:
             {"ids": [-(2**63), 2**63 - 1, 0, -1, 300, True], "none": [], "raw": {"b64": "aGk="}},
         ],
     }
-    request = decode_examples(json.dumps(body).encode(), "classify")
+    request = decode_examples(json.dumps(body).encode())
     answer = subprocess.run(
         [sys.executable, "-c", _TENSORFLOWS_VIEW],
         input="\n".join(example.hex() for example in request.examples),

@@ -24,15 +24,7 @@ def run(supervisor: Supervisor) -> int:
             before = signal.signal(number, lambda *_: wake.set())
             cleanup.callback(signal.signal, number, before)
         supervisor.start()
-
-        def end_together() -> None:
-            supervisor.ended.wait()
-            wake.set()
-
-        threading.Thread(target=end_together, name="end-watch", daemon=True).start()
-        wake.wait()
-        if not supervisor.ended.is_set():
-            supervisor.stop()
+        if supervisor.stop_when(wake):
             return 0
     if supervisor.exit_code is None:
         reason = supervisor.gave_up

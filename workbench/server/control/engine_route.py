@@ -44,8 +44,7 @@ class _EngineLoad(Handler):
             run = await self._load
         except asyncio.CancelledError:
             return  # the caller is gone
-        self.set_header("Content-Type", "application/json")
-        self.finish(await asyncio.to_thread(encode_run, run))
+        self.answer_encoded(await asyncio.to_thread(encode_run, run))
 
     def on_connection_close(self) -> None:
         if self._load is not None:
@@ -76,12 +75,10 @@ def read_load(body: bytes) -> EngineLoad:
 def encode_run(run: EngineRun) -> bytes:
     """The answer's JSON; slow for many requests, so not for an event loop."""
     columns = {name: _pack(getattr(run, name)) for name in ("intended", "sent", "done", "batch")}
-    batches: dict[str, Any] = {
-        field: [record[i] for record in run.batches] for i, field in enumerate(BatchRecord._fields)
-    }
-    for field, values in batches.items():
-        if field != "reason":
-            batches[field] = _pack(array("q", values))
+    batches: dict[str, Any] = {}
+    for i, field in enumerate(BatchRecord._fields):
+        values: list[Any] = [record[i] for record in run.batches]
+        batches[field] = values if field == "reason" else _pack(array("q", values))
     return orjson.dumps(
         {
             "requests": columns,

@@ -7,6 +7,7 @@ GET /events/stream?since=N        the same, as a WebSocket
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import orjson
@@ -63,7 +64,7 @@ class _Stream(tornado.websocket.WebSocketHandler):
 
     async def _send(self, seq: int) -> None:
         events = self.core.events
-        try:
+        with contextlib.suppress(tornado.websocket.WebSocketClosedError):
             while True:
                 if events.last_seq > seq:
                     batch = [_event_json(e) for e in events.since(seq)][-_STREAM_BACKLOG:]
@@ -73,8 +74,6 @@ class _Stream(tornado.websocket.WebSocketHandler):
                     )
                     seq = batch[-1]["seq"] if batch else events.last_seq
                 await asyncio.sleep(_STREAM_SECONDS)
-        except tornado.websocket.WebSocketClosedError:
-            pass
 
 
 def _event_json(event: Any) -> dict[str, Any]:

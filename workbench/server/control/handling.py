@@ -6,6 +6,7 @@ import asyncio
 import math
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -17,26 +18,20 @@ from workbench.formats.http_status import HTTP_STATUS
 from workbench.server.engine.engine import ServerCore
 
 
+@dataclass(eq=False)
 class Plane:
     """The parts of the server process that routes read and change.
 
-    Args:
+    Attributes:
         describe: what the process knows of itself (name, address ...), without secrets.
         on_change: called after each change of the settings, to keep them on disk.
         shutdown: begins the end of the process; gets a reason in words.
     """
 
-    def __init__(
-        self,
-        core: ServerCore,
-        describe: Callable[[], dict[str, Any]],
-        on_change: Callable[[], None],
-        shutdown: Callable[[str], None],
-    ) -> None:
-        self.core = core
-        self.describe = describe
-        self.on_change = on_change
-        self.shutdown = shutdown
+    core: ServerCore
+    describe: Callable[[], dict[str, Any]]
+    on_change: Callable[[], None]
+    shutdown: Callable[[str], None]
 
 
 class Handler(tornado.web.RequestHandler):
@@ -86,14 +81,16 @@ class Handler(tornado.web.RequestHandler):
 
     def answer(self, data: Any) -> None:
         """Answer with `data` as JSON."""
+        self.answer_encoded(orjson.dumps(data))
+
+    def answer_encoded(self, body: bytes) -> None:
+        """Answer with `body`, which is JSON."""
         self.set_header("Content-Type", "application/json")
-        self.finish(orjson.dumps(data))
+        self.finish(body)
 
     async def answer_from_thread(self, data: Callable[[], Any]) -> None:
         """Answer with the result of `data`, which is called, and written as JSON, in a thread."""
-        body = await asyncio.to_thread(lambda: orjson.dumps(data()))
-        self.set_header("Content-Type", "application/json")
-        self.finish(body)
+        self.answer_encoded(await asyncio.to_thread(lambda: orjson.dumps(data())))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer with an error as JSON, called by tornado after any exception."""

@@ -13,13 +13,11 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from workbench.core.status import invalid_argument
 from workbench.formats.saved_model.saved_model_file import GRAPH_FILES
 from workbench.server.control.handling import Handler
-from workbench.server.engine.memory.memory_ledger import Sample
 
 _COLUMNS = ("monotonic", "wall", "pid", "role", "model", "version", "pss", "uss", "measured")
 
@@ -36,9 +34,10 @@ class _Memory(Handler):
         def data() -> dict[str, Any]:
             found = ledger.history(since, int(points) or None) if since >= 0 else ledger.measure()
             now = time.monotonic()
+            samples = [sample.to_json() for sample in found]
             if columns:
-                return {"now": now, "columns": _columns(found)}
-            return {"now": now, "samples": [sample.to_json() for sample in found]}
+                return {"now": now, "columns": {n: [s[n] for s in samples] for n in _COLUMNS}}
+            return {"now": now, "samples": samples}
 
         await self.answer_from_thread(data)
 
@@ -72,14 +71,6 @@ class _Fit(Handler):
 
 def _is_saved_model(path: str) -> bool:
     return any(os.path.exists(os.path.join(path, name)) for name in GRAPH_FILES)
-
-
-def _columns(samples: Sequence[Sample]) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
-    for sample in samples:
-        for name, value in sample.to_json().items():
-            columns[name].append(value)
-    return columns
 
 
 ROUTES = (

@@ -12,6 +12,7 @@ GET    /models/NAME/wait?...         wait until a version is available or has fa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 from workbench.core.model_settings import ModelConfig, read_changes
@@ -91,10 +92,8 @@ class _Wait(Handler):
             if done or left <= 0:
                 self.answer({**model.to_json(), "done": done})
                 return
-            try:
+            with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(changed.wait(), min(left, 1.0))
-            except asyncio.TimeoutError:
-                pass
 
 
 ROUTES = (

@@ -35,10 +35,9 @@ class _Warmup(Handler):
 
     def _recording(self, name: str) -> WarmupRecording:
         model = self.manager.models.get(name)
-        if model is not None:
-            for served in model.listed():
-                if served.recording is not None:
-                    return served.recording
+        for served in model.listed() if model is not None else ():
+            if served.recording is not None:
+                return served.recording
         raise not_found(f"No warm-up requests of {name} are being recorded")
 
 

@@ -22,7 +22,7 @@ TOKEN_FREE_PATHS = frozenset({b"/health/live", b"/health/ready"})
 TOKEN_HEADER = "x-workbench-token"
 """In lower case, as HTTP headers are looked up and as gRPC's metadata keys are written."""
 _TOKEN_HEADER = TOKEN_HEADER.encode()
-_SEEN_HOSTS = 16  # Host headers found to be good that are remembered: mostly it is the same one
+_SEEN_HOSTS = 16  # good Host headers that are remembered; most requests send the same one
 
 NEEDS_TOKEN = (
     "This server needs its bearer token: send the header 'Authorization: Bearer <token>', or "
@@ -33,16 +33,25 @@ NEEDS_TOKEN = (
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A final answer given instead of handling a request: HTTP status, message, headers."""
+    """A final answer given instead of handling a request.
+
+    `page` is an HTML page to send instead of the message.
+    """
 
     status: int
     message: str
     headers: tuple[tuple[str, str], ...] = ()
+    page: bytes | None = None
 
     @property
     def body(self) -> bytes:
-        """JSON in TensorFlow Serving's layout of errors."""
-        return encode_error(self.message)
+        """The page, or the message as JSON in TensorFlow Serving's layout of errors."""
+        return encode_error(self.message) if self.page is None else self.page
+
+    @property
+    def content_type(self) -> str:
+        """Of the body."""
+        return "text/html" if self.page else "application/json"
 
 
 _NO_TOKEN = Refusal(401, NEEDS_TOKEN, (("WWW-Authenticate", "Bearer"),))
@@ -77,7 +86,7 @@ class Token:
 
 
 class AccessPolicy:
-    """Checks the head of every request; holds the token, and never shows it."""
+    """Checks the head of every request. Its `repr` does not show the token."""
 
     __slots__ = ("_hosts", "_origins", "_seen_hosts", "_token")
 
@@ -90,10 +99,10 @@ class AccessPolicy:
         """
         Args:
             token: the bearer token every caller must send; None asks for none.
-            allowed_hosts: names the Host header may have, without port (IPv6 in brackets):
+            allowed_hosts: names that the Host header may have, without port (IPv6 in brackets):
                 `LOOPBACK_HOSTS` for a server on loopback; None accepts any.
             allowed_origins: origins of web pages that may call (``https://lab.example``);
-                ``"*"`` among them accepts all. A request without Origin is no web page's.
+                ``"*"`` among them accepts all. A request without Origin is not from a web page.
         """
         self._token = None if token is None else Token(token)
         self._hosts = (
@@ -151,7 +160,8 @@ class AccessPolicy:
     def _knows(self, host: bytes, allowed: frozenset[bytes]) -> bool:
         if host in self._seen_hosts:
             return True
-        if _without_port(host).lower() not in allowed:
+        name, _, port = host.rpartition(b":")
+        if (name if port.isdigit() else host).lower() not in allowed:
             return False
         if len(self._seen_hosts) < _SEEN_HOSTS:
             self._seen_hosts.add(host)
@@ -164,11 +174,6 @@ def _unknown_host(host: bytes) -> Refusal:
         f"Host {_shown(host)} is not one of this server's names. Call it by the address it listens "
         "on, or allow the name when starting it.",
     )
-
-
-def _without_port(host: bytes) -> bytes:
-    name, _, port = host.rpartition(b":")
-    return name if port.isdigit() else host
 
 
 def _shown(value: bytes) -> str:

@@ -6,13 +6,12 @@ accepted and not yet answered, and on the bytes of their bodies.
 
 from __future__ import annotations
 
+from workbench.server.front.access import Refusal
+
 
 def retry_after(seconds: int) -> tuple[tuple[str, str], ...]:
     """The header that says when a request that is refused now may be sent again."""
     return (("Retry-After", str(seconds)),)
-
-
-RETRY_AFTER = retry_after(1)
 
 
 HELD_TOO_LONG = "No version became available within the time limit of this request"
@@ -31,24 +30,25 @@ class Admission:
         self.bytes = 0
         self.refused = 0
 
-    def refusal(self, size: int = 0) -> str | None:
-        """Why a request that brings `size` bytes more is not taken on; None where it is."""
+    def refusal(self, size: int = 0) -> Refusal | None:
+        """The refusal of a request that brings `size` bytes more; None where it is taken on."""
         if self.requests >= self.max_requests:
-            self.refused += 1
-            return f"This server has reached its limit of {self.max_requests} requests in progress."
-        if size and self.bytes + size > self.max_bytes:
-            self.refused += 1
-            return (
+            why = f"This server has reached its limit of {self.max_requests} requests in progress."
+        elif size and self.bytes + size > self.max_bytes:
+            why = (
                 f"This server holds {self.bytes} bytes of requests in progress; {size} more would "
                 f"be beyond its limit of {self.max_bytes}."
             )
-        return None
+        else:
+            return None
+        self.refused += 1
+        return Refusal(503, why, retry_after(1))
 
     def enter(self) -> None:
-        """A request is in progress from now on."""
+        """Count a request that is now in progress."""
         self.requests += 1
 
     def leave(self, size: int) -> None:
-        """It has been answered, and its `size` bytes are gone."""
+        """Count a request as answered, and its `size` bytes as freed."""
         self.requests -= 1
         self.bytes -= size

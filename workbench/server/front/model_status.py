@@ -1,8 +1,8 @@
 """The status of a model's versions, for `GetModelStatus` and its REST twin.
 
-As in TensorFlow Serving, a version is listed from when it is known. One whose folder is not
-complete yet is START, "managed, nothing done". Its code is OK, as nothing has failed, and its text
-names what it waits for.
+As in TensorFlow Serving, a version is listed as soon as it is known. One whose folder is not
+complete yet is START, "managed, nothing done". Its code is OK, because nothing has failed, and its
+text names what it waits for.
 """
 
 from __future__ import annotations

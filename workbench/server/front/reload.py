@@ -10,6 +10,7 @@ forever. And a label may name a version that the same configuration brings.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -142,10 +143,8 @@ async def wait_until_settled(manager: Manager, names: Iterable[str]) -> dict[str
                 failures[name] = reason
         if not waiting:
             return failures
-        try:
+        with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(changed.wait(), 1.0)
-        except asyncio.TimeoutError:
-            pass
 
 
 def _settled(model: Model, waited: float) -> str | None:

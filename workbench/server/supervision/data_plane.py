@@ -13,7 +13,8 @@ from workbench.server.engine.engine import ServerCore
 from workbench.server.front.access import LOOPBACK_HOSTS, AccessPolicy
 from workbench.server.front.codec.pool import CodecPool
 from workbench.server.front.grpc.grpc_server import GrpcOptions, GrpcServer
-from workbench.server.front.grpc.services import grpc_methods
+from workbench.server.front.grpc.model_service import ModelService
+from workbench.server.front.grpc.prediction_service import PredictionService
 from workbench.server.front.http.client_limits import HttpLimits
 from workbench.server.front.http.listener import HttpServer
 from workbench.server.front.metrics.memory_gauges import memory_metrics
@@ -63,14 +64,15 @@ class DataPlane:
         self._reloader = Reloader(
             core.manager, on_change, options.model_defaults, options.labels_for_unavailable
         )
-        methods = grpc_methods(
+        metrics = self._rest.metrics
+        prediction = PredictionService(
             core.manager,
             core.scheduler,
-            self._reloader,
-            self._rest.metrics,
+            metrics,
             options.check_method_names,
             options.tensor_content,
         )
+        models = ModelService(core.manager, self._reloader, metrics)
         grpc = GrpcOptions(
             options.host,
             options.grpc_port,
@@ -79,7 +81,7 @@ class DataPlane:
             options.grpc_channel_arguments,
             options.grpc_tls,
         )
-        self._grpc = GrpcServer(methods, grpc, options.token)
+        self._grpc = GrpcServer({**prediction.methods, **models.methods}, grpc, options.token)
         self._follower: asyncio.Task[None] | None = None
 
     async def open(self, listening: socket.socket | None) -> None:

@@ -7,6 +7,7 @@ stays, the part before it is kept beside it (`.1`), and everything older is remo
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -25,7 +26,7 @@ LOG_BYTES = 8 * 1024 * 1024
 # Of a log that is cut, the part that is kept beside it.
 _LOG_TAIL_BYTES = 1024 * 1024
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 """Called with a message for a person, possibly while an event is being handled."""
 
 
@@ -35,15 +36,15 @@ def open_private(path: Path) -> int:
 
 
 class EventsFile:
-    """The events as lines of JSON, the newest `limit_bytes` to twice that.
+    """The events as lines of JSON: the newest ones, between `limit_bytes` and twice as much.
 
     Args:
-        tell: called once when writing begins to fail, and once when it works again.
+        report: called once when writing begins to fail, and once when it works again.
     """
 
-    def __init__(self, path: Path, tell: Tell, limit_bytes: int = EVENTS_BYTES) -> None:
+    def __init__(self, path: Path, report: Report, limit_bytes: int = EVENTS_BYTES) -> None:
         self._path = path
-        self._tell = tell
+        self._report = report
         self._limit = limit_bytes
         self._fd = open_private(path)
         self._size = os.fstat(self._fd).st_size
@@ -59,7 +60,7 @@ class EventsFile:
         try:
             if self._size + len(line) > self._limit:
                 self._rotate()
-            # What a full disk left of the line before must not spoil this one.
+            # The part of the previous line that a full disk took must not spoil this one.
             whole = b"\n" + line if self._torn else line
             written = os.write(self._fd, whole)
         except OSError as error:
@@ -73,12 +74,12 @@ class EventsFile:
         self._torn = False
         if self.dropped:
             dropped, self.dropped = self.dropped, 0
-            self._tell(f"Events are written to {self._path} again; {dropped} are missing there")
+            self._report(f"Events are written to {self._path} again; {dropped} are missing there")
 
     def _drop(self, why: str) -> None:
         self.dropped += 1
         if self.dropped == 1:
-            self._tell(
+            self._report(
                 f"Events cannot be written to {self._path}: {why}. The server continues, and keeps "
                 "new events in memory only."
             )
@@ -104,7 +105,7 @@ def bound_log(path: Path, limit_bytes: int = LOG_BYTES) -> None:
     Other processes write to it as well. All of them append, so the file can be emptied under them.
     Nothing happens if the disk does not allow it.
     """
-    try:
+    with contextlib.suppress(OSError):
         size = path.stat().st_size
         if size <= limit_bytes:
             return
@@ -116,29 +117,59 @@ def bound_log(path: Path, limit_bytes: int = LOG_BYTES) -> None:
         finally:
             # Also if there was no room for the copy: the space is needed most then.
             os.truncate(path, 0)
-    except OSError:
-        pass
 
 
 def say(line: str) -> None:
     """Write a line to the log; it is lost if the disk is full."""
-    try:
+    with contextlib.suppress(OSError, ValueError):
         print(line, file=sys.stderr, flush=True)
-    except (OSError, ValueError):
-        pass
 
 
-class DesiredState:
-    """The settings in force, which the next server process reads.
+class _Retried:
+    """Something that is written as soon as the disk has room for it.
 
     Args:
-        tell: called when they cannot be written, and when they have been written after all.
+        report: called when it cannot be written, and when it has been written after all.
+        failed: the first message, as far as the system's reason.
+        consequence: the rest of it.
+        written: the second message.
     """
 
-    def __init__(self, path: Path, tell: Tell) -> None:
+    def __init__(self, report: Report, failed: str, consequence: str, written: str) -> None:
+        self._report = report
+        self._failed = failed
+        self._consequence = consequence
+        self._written = written
+        self.unwritten = False
+        """Whether the last attempt failed."""
+
+    def attempt(self, write: Callable[[], object]) -> None:
+        """Call `write`, and report an OSError."""
+        try:
+            write()
+        except OSError as error:
+            if not self.unwritten:
+                self._report(f"{self._failed}: {error.strerror or error}. {self._consequence}")
+            self.unwritten = True
+            return
+        if self.unwritten:
+            self.unwritten = False
+            self._report(self._written)
+
+
+class DesiredState(_Retried):
+    """The settings in force, which the next server process reads."""
+
+    def __init__(self, path: Path, report: Report) -> None:
+        super().__init__(
+            report,
+            f"The server's settings could not be written to {path}",
+            "They are in force, and are written as soon as possible; a server process that starts "
+            "before then has the older ones.",
+            f"The server's settings have been written to {path}",
+        )
         self._path = path
-        self._tell = tell
-        self._unwritten: dict[str, Any] | None = None
+        self._wanted: dict[str, Any] = {}
 
     def read(self) -> dict[str, Any]:
         """The settings on disk; {} before the first write."""
@@ -149,43 +180,32 @@ class DesiredState:
         return data
 
     def write(self, wanted: dict[str, Any]) -> None:
-        """Write the settings; if the disk does not take them, `retry` tries again."""
-        try:
-            paths.write_private(self._path, orjson.dumps(wanted, option=orjson.OPT_INDENT_2))
-        except OSError as error:
-            if self._unwritten is None:
-                self._tell(
-                    f"The server's settings could not be written to {self._path}: "
-                    f"{error.strerror or error}. They are in force, and are written as soon as "
-                    "possible; a server process that starts before then has the older ones."
-                )
-            self._unwritten = wanted
-            return
-        if self._unwritten is not None:
-            self._unwritten = None
-            self._tell(f"The server's settings have been written to {self._path}")
+        """Write the settings; after a failure, `retry` tries again."""
+        self._wanted = wanted
+        text = orjson.dumps(wanted, option=orjson.OPT_INDENT_2)
+        self.attempt(lambda: paths.write_private(self._path, text))
 
     def retry(self) -> None:
-        """Write settings that the disk did not take."""
-        if self._unwritten is not None:
-            self.write(self._unwritten)
+        """Write the settings if the last attempt failed."""
+        if self.unwritten:
+            self.write(self._wanted)
 
 
-class EntryFiles:
+class EntryFiles(_Retried):
     """A server's entry in the registry, and what a Jupyter kernel needs to continue its server
-    after a restart.
+    after a restart."""
 
-    Args:
-        tell: called when they cannot be written, and when they have been written after all.
-    """
-
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
-        self.unwritten = False
-        """Whether the files are older than the entry that `keep` was given."""
+    def __init__(self, name: str, report: Report) -> None:
+        path = paths.entry_path(name)
+        super().__init__(
+            report,
+            f"The registry's entry {path} could not be written",
+            "The server continues, and it is written as soon as possible.",
+            f"The registry's entry {path} has been written",
+        )
 
     def write(self, entry: registry.Entry) -> None:
-        """Raises OSError if the disk does not take them."""
+        """Write them; raises OSError."""
         if entry.keeper is not None:
             resume = {
                 "kernel_id": entry.kernel_id,
@@ -199,20 +219,7 @@ class EntryFiles:
 
     def keep(self, entry: registry.Entry) -> None:
         """Write them, or report that they could not be written."""
-        path = paths.entry_path(entry.name)
-        try:
-            self.write(entry)
-        except OSError as error:
-            if not self.unwritten:
-                self._tell(
-                    f"The registry's entry {path} could not be written: {error.strerror or error}. "
-                    "The server continues, and it is written as soon as possible."
-                )
-            self.unwritten = True
-            return
-        if self.unwritten:
-            self.unwritten = False
-            self._tell(f"The registry's entry {path} has been written")
+        self.attempt(lambda: self.write(entry))
 
 
 def read_resume(folder: Path) -> dict[str, Any]:
@@ -228,7 +235,7 @@ def write_desired(folder: Path, options: ServerOptions) -> None:
     """Write the settings that the first server process reads.
 
     Raises:
-        OSError: the disk does not take them.
+        OSError: they could not be written.
     """
     wanted: dict[str, Any] = {"models": list(options.models)}
     if options.num_batch_threads is not None:

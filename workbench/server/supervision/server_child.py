@@ -27,7 +27,7 @@ class ServerChild:
     """A server process. It leads a session of its own, to which all of its descendants belong.
 
     Args:
-        spec: its start; `ready_fd` is set here.
+        spec: how it is started; `ready_fd` is set here.
 
     Raises:
         OSError: the process cannot be started, or its log cannot be written.
@@ -56,10 +56,10 @@ class ServerChild:
             os.close(ready_write)
 
     def wait_until_ready(self) -> ProcessId:
-        """Pass on the start, and wait until the server can be used.
+        """Send the spec, and wait until the server can be used.
 
         Raises:
-            ServingError: UNAVAILABLE, with the reason that the process gave. It has ended then.
+            ServingError: UNAVAILABLE, with the reason that the process gave; it has ended.
         """
         assert self.process.stdin is not None
         try:

@@ -8,6 +8,7 @@ its supervisor.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -18,6 +19,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,6 +35,7 @@ from workbench.processes.lifetime import become_subreaper, wait_for_end
 from workbench.server.control.control_plane import ControlPlane
 from workbench.server.engine.engine import CoreOptions, ServerCore
 from workbench.server.engine.memory.reservations import MemorySettings
+from workbench.server.engine.versions.model import Served
 from workbench.server.front.codec.pool import CodecPool
 from workbench.server.front.reload import not_available, wait_until_settled
 from workbench.server.supervision.data_plane import DataPlane
@@ -158,14 +161,15 @@ class Server:
     # Settings on disk.
 
     def _write_desired(self) -> None:
-        manager = self.core.manager
-        wanted = {
-            "num_batch_threads": self.core.scheduler.slots,
-            "budget": self.core.reservations.settings.to_json(),
-            "models": [m.config.to_json() for m in manager.models.values() if not m.removed],
-            "opened": self.desired.get("opened", False),
-        }
-        self._kept.write(wanted)
+        models = self.core.manager.models.values()
+        self._kept.write(
+            {
+                "num_batch_threads": self.core.scheduler.slots,
+                "budget": self.core.reservations.settings.to_json(),
+                "models": [m.config.to_json() for m in models if not m.removed],
+                "opened": self.desired.get("opened", False),
+            }
+        )
 
     def _disk_trouble(self, message: str) -> None:
         # Later: this may run while an event is handled, whose other listeners come first.
@@ -208,19 +212,20 @@ class Server:
 
     def _busy(self) -> bool:
         """Whether requests wait, or a version is being loaded or unloaded."""
-        return bool(self.core.scheduler.outstanding) or any(
-            not served.harness.state.is_settled
-            for model in self.core.manager.models.values()
-            for served in model.versions.values()
+        return bool(self.core.scheduler.outstanding) or not all(
+            served.harness.state.is_settled for served in self._versions()
         )
 
     def _requests_served(self) -> int:
         return sum(
             served.queues.answered + served.queues.failed
-            for model in self.core.manager.models.values()
-            for served in model.versions.values()
+            for served in self._versions()
             if served.queues is not None
         )
+
+    def _versions(self) -> Iterator[Served]:
+        for model in self.core.manager.models.values():
+            yield from model.versions.values()
 
     async def _keep_house(self) -> None:
         while True:
@@ -306,11 +311,9 @@ def _clean_up(spec: ServerSpec) -> None:
 
 
 def _say(fd: int, message: dict[str, Any]) -> None:
-    try:
+    with contextlib.suppress(OSError):
         os.write(fd, orjson.dumps(message) + b"\n")
         os.close(fd)
-    except OSError:
-        pass
 
 
 if __name__ == "__main__":

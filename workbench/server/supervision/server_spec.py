@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import Any
-
-import orjson
 
 from workbench.processes.lifetime import ProcessId
 from workbench.processes.server_options import ServerOptions
@@ -16,7 +14,7 @@ EXIT_REFUSED = 255
 
 @dataclass(frozen=True)
 class ServerSpec:
-    """The start of one server process. It holds the token, so it is never in a command line.
+    """How one server process is started. It holds the token, so it is never in a command line.
 
     Attributes:
         options: with the token and the gRPC port that are in force; without `models`, which the
@@ -41,15 +39,12 @@ class ServerSpec:
 
     def to_bytes(self) -> bytes:
         """JSON, for `from_bytes`."""
-        data: dict[str, Any] = {**vars(self), "options": self.options.to_json()}
-        return orjson.dumps(
-            {name: list(v) if isinstance(v, ProcessId) else v for name, v in data.items()}
-        )
+        return json.dumps({**vars(self), "options": self.options.to_json()}).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ServerSpec:
         """The spec that `to_bytes` wrote."""
-        read = orjson.loads(data)
+        read = json.loads(data)
         read["options"] = ServerOptions.from_json(read["options"])
         for name in ("supervisor", "keeper"):
             if read[name] is not None:

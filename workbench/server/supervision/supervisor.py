@@ -26,11 +26,11 @@ from workbench.server.supervision.server_child import ServerChild
 from workbench.server.supervision.server_spec import EXIT_REFUSED, ServerSpec
 
 STOP_SECONDS = 4.0
-# Pauses before the attempts to restart a server process that dies again and again. The last one is
-# repeated for as long as it takes.
+# Pauses before the attempts to restart a server process that keeps dying. The last one is repeated
+# without limit.
 _RESTART_PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 _STABLE_SECONDS = 30.0
-# Between attempts to write files that the disk has not taken.
+# Between attempts to write files that could not be written.
 _UNWRITTEN_SECONDS = 2.0
 # In the foreground, the person who started the command learns of it sooner.
 _FOREGROUND_FAILURES = 5
@@ -45,11 +45,11 @@ class Supervisor:
         self.options = request.options
         self.entry: registry.Entry | None = None
         self.gave_up = ""
-        """Why no server process is started any more; empty as long as one is."""
+        """Why no server process is started any more; empty while one is."""
         self.ended = threading.Event()
         """Set when the server has ended for good: stopped, idle, or given up."""
         self.exit_code: int | None = None
-        """Of a server process that ended for good by itself."""
+        """The exit code of a server process that ended for good by itself."""
         self._folder = paths.server_folder(self.options.name)
         self._resume_file = paths.resume_path(self._folder)
         self._listening: socket.socket | None = None
@@ -57,7 +57,7 @@ class Supervisor:
         self._child: ServerChild | None = None
         self._stopping = threading.Event()
         self._lock = threading.Lock()
-        self._files = EntryFiles(say)
+        self._files = EntryFiles(self.options.name, say)
 
     def start(self) -> registry.Entry:
         """Start the server process and enter it in the registry.
@@ -161,16 +161,33 @@ class Supervisor:
             child.stop(STOP_SECONDS)
         if keep:
             self._close_ports()
+            self.ended.set()
         else:
             self._clean_up()
-        self.ended.set()
+
+    def stop_when(self, asked: threading.Event) -> bool:
+        """Wait until the server has ended by itself, or stop it when `asked` is set.
+
+        Returns:
+            Whether it was stopped.
+        """
+
+        def end_together() -> None:
+            self.ended.wait()
+            asked.set()
+
+        threading.Thread(target=end_together, name="end-watch", daemon=True).start()
+        asked.wait()
+        if self.ended.is_set():
+            return False
+        self.stop()
+        return True
 
     # Starting.
 
     def _close_ports(self) -> None:
-        for sock in (self._listening, self._grpc_port):
-            if sock is not None:
-                sock.close()
+        for sock in filter(None, (self._listening, self._grpc_port)):
+            sock.close()
 
     def _resumed(self) -> dict[str, Any]:
         """Ports and token of a server of this very kernel that died and is to be continued; {} if
@@ -229,7 +246,6 @@ class Supervisor:
                 # models cannot be loaded, and could not be the next time.
                 self.exit_code = code
                 self._clean_up()
-                self.ended.set()
                 return
             failures = 0 if time.monotonic() - started > _STABLE_SECONDS else failures + 1
             failures = self._restart(failures, child.last_words(code))
@@ -246,7 +262,9 @@ class Supervisor:
         while True:
             pause = _RESTART_PAUSES[min(failures, len(_RESTART_PAUSES) - 1)]
             if self.options.foreground and failures >= _FOREGROUND_FAILURES:
-                self._give_up(reason)
+                self.gave_up = reason
+                self._stopping.set()
+                self._clean_up()
                 return failures
             if failures > 1:
                 self._report(f"it has failed {failures} times in a row, most recently: {reason}")
@@ -276,7 +294,7 @@ class Supervisor:
                 self._files.keep(entry)
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int:
-        """Wait for a server process to end; write meanwhile what the disk has not taken."""
+        """Wait for a server process to end, and retry to write the files that are not written."""
         while self._files.unwritten:
             try:
                 return process.wait(_UNWRITTEN_SECONDS)
@@ -285,15 +303,10 @@ class Supervisor:
                 self._enter(self.entry)
         return process.wait()
 
-    def _give_up(self, reason: str) -> None:
-        self.gave_up = reason
-        self._stopping.set()
-        self._clean_up()
-        self.ended.set()
-
     def _clean_up(self) -> None:
         self._close_ports()
         if self.entry is not None:
             registry.remove(self.entry)
         else:
             shutil.rmtree(self._folder, ignore_errors=True)
+        self.ended.set()

@@ -48,15 +48,7 @@ def main() -> NoReturn:
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
-
-    def end_together() -> None:
-        supervisor.ended.wait()
-        wake.set()
-
-    threading.Thread(target=end_together, name="end-watch", daemon=True).start()
-    wake.wait()
-    if not supervisor.ended.is_set():
-        supervisor.stop()
+    supervisor.stop_when(wake)
     os._exit(0)
 
 

@@ -22,6 +22,4 @@ def run(scenario: Coroutine[Any, Any, None]) -> None:
 
 def spooled(data: bytes) -> Spool:
     """A body that has arrived."""
-    spool = Spool.create()
-    spool.append(data)
-    return spool
+    return Spool.create(data)

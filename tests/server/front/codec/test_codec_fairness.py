@@ -99,7 +99,7 @@ def test_a_job_that_was_given_up_before_its_turn_does_not_cost_the_process() -> 
         job = _Job("body", small.size)
         codec._stop(job)
         with pytest.raises(ServingError, match="waited to be converted"):
-            await asyncio.to_thread(codec._converse, job, {}, Region(os.dup(small.fd)))
+            await asyncio.to_thread(codec.converse, job, {}, Region(os.dup(small.fd)))
         await codec.decode_predict(small, SIGNATURES)
         assert codec.pid == pid
         small.close()
@@ -268,16 +268,16 @@ def test_results_of_classify_and_regress_are_written_there_too() -> None:
     async def scenario() -> None:
         codec = CodecPool()
         for given in ({"labels": labels}, {"scores": scores}, {"labels": labels, "scores": scores}):
-            body = await codec.encode_results("classify", given)
+            body = await codec.encode_results(given)
             expected = encode_classify(given.get("labels"), given.get("scores"))
             assert bytes(body.view()) == expected
             body.close()
-        body = await codec.encode_results("regress", {"values": scores[:, 0]})
+        body = await codec.encode_results({"values": scores[:, 0]})
         assert bytes(body.view()) == encode_regress(scores[:, 0])
         body.close()
         examples = spooled(b'{"examples": [{"x": 1}]}')
-        decoded = await codec.decode_examples(examples, "regress", 30)
-        assert decoded == decode_examples(b'{"examples": [{"x": 1}]}', "regress")
+        decoded = await codec.decode_examples(examples, 30)
+        assert decoded == decode_examples(b'{"examples": [{"x": 1}]}')
         examples.close()
         await codec.close()
 
@@ -355,10 +355,10 @@ def test_many_classes_are_written_in_the_codec_process(
     asked: list[str] = []
     encode = CodecProcess.encode_results
 
-    async def note(codec: CodecProcess, method: Any, results: Any, seconds: float) -> Spool:
-        asked.append(method)
+    async def note(codec: CodecProcess, results: Any, seconds: float) -> Spool:
+        asked.append("regress" if "values" in results else "classify")
         assert 0 < seconds < 30
-        return await encode(codec, method, results, seconds)
+        return await encode(codec, results, seconds)
 
     monkeypatch.setattr(CodecProcess, "encode_results", note)
     examples = {"examples": [{"x": float(i)} for i in range(6000)]}

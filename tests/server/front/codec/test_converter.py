@@ -109,13 +109,12 @@ def test_decoding_examples() -> None:
             {"signature_name": "s", "examples": [{"x": [0.5, i]} for i in (1.5, 2.5)]}
         )
         body = spooled(data.encode())
-        for method in ("classify", "regress"):
-            request = await codec.decode_examples(body, method)
-            assert request == decode_examples(data.encode(), method)
+        request = await codec.decode_examples(body)
+        assert request == decode_examples(data.encode())
         body.close()
         body = spooled(b'{"examples": [1]}')
         with pytest.raises(ServingError) as refused:
-            await codec.decode_examples(body, "classify")
+            await codec.decode_examples(body)
         assert refused.value.message == "Example must be JSON object but got JSON Number"
         body.close()
         await codec.close()

@@ -26,7 +26,6 @@ from workbench.core.signature import Signature
 from workbench.core.status import ServingError, not_found
 from workbench.server.front.json import dense_tensors, fast_reader, rapidjson, text_runs
 from workbench.server.front.json.requests import (
-    PredictRequest,
     _decode_predict_exactly,
     decode_examples,
     decode_plain,
@@ -49,8 +48,7 @@ def step_by_step() -> Iterator[None]:
     """`rapidjson` reads each byte by itself."""
     with (
         mock.patch.object(text_runs, "reads_alike", return_value=False),
-        mock.patch.object(text_runs, "read_elements", lambda text, position, _: position),
-        mock.patch.object(text_runs, "read_members", lambda text, position, _: position),
+        mock.patch.object(text_runs, "read_run", lambda text, position, *_: position),
     ):
         yield
 
@@ -159,15 +157,15 @@ def test_blocks_of_rows_read_as_leaf_by_leaf(
 def test_many_members_and_rows_read_as_few(body: bytes, x: str, y: str | None) -> None:
     dtypes = {"x": x} if y is None else {"x": x, "y": y}
     with mock.patch.multiple(fast_reader, _MANY=1, _LARGE_BYTES=0):
-        fast = outcome(lambda: fast_reader.read_predict(body, signature(**dtypes)))
+        fast = outcome(lambda: fast_reader.decode_plain(body, signature(**dtypes)))
         if fast == "None":
             return
         if fast.startswith("ServingError"):
             assert outcome(lambda: _decode_predict_exactly(body, signature(**dtypes))) == fast
             return
-        request = fast_reader.read_predict(body, signature(**dtypes))
+        request = fast_reader.decode_plain(body, signature(**dtypes))
     assert request is not None
-    assert_same(PredictRequest(*request), _decode_predict_exactly(body, signature(**dtypes)))
+    assert_same(request, _decode_predict_exactly(body, signature(**dtypes)))
 
 
 def members(count: int, suffix: str = "") -> str:
@@ -301,7 +299,7 @@ def test_many_rows_of_several_inputs(names: tuple[str, str]) -> None:
     dtypes = {first: "float", second: "double"}
     rows = [{second: i + 0.5, first: [i, -i]} for i in range(200)]
     body = json.dumps({"instances": rows}).encode()
-    request = fast_reader.read_predict(body, signature(**dtypes))
+    request = fast_reader.decode_plain(body, signature(**dtypes))
     assert request is not None
     expected = {
         first: np.array([[i, -i] for i in range(200)], np.float32),
@@ -320,13 +318,13 @@ def test_many_rows_of_several_inputs(names: tuple[str, str]) -> None:
 def test_a_row_unlike_the_others_is_left_to_the_exact_reader(odd: str) -> None:
     alike = rows('{"x":1,"y":2}', 100)
     body = f'{{"instances": [{alike},{odd}]}}'
-    assert fast_reader.read_predict(body.encode(), signature(x="float", y="float")) is None
+    assert fast_reader.decode_plain(body.encode(), signature(x="float", y="float")) is None
 
 
 def test_a_list_longer_than_simdjson_counts() -> None:
     count = fast_reader._LONGEST + 10
     body = b'{"instances":[' + b"1," * (count - 1) + b"2]}"
-    request = fast_reader.read_predict(body, signature(x="uint8"))
+    request = fast_reader.decode_plain(body, signature(x="uint8"))
     assert request is not None
     assert request.inputs["x"].shape == (count,)
     assert (request.inputs["x"][0], request.inputs["x"][-1]) == (1, 2)
@@ -342,7 +340,7 @@ def test_examples_of_many_kinds() -> None:
     }
     body = json.dumps({"examples": [features] * 2}).encode()
     tf_example = pytest.importorskip("tensorflow").train.Example
-    first, second = decode_examples(body, "classify").examples
+    first, second = decode_examples(body).examples
     assert first == second
     read = tf_example.FromString(first).features.feature
     assert read["i3"].int64_list.value == [-1]

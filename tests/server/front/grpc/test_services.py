@@ -18,7 +18,8 @@ from workbench.formats.wire.protobuf import field, submessage, submessages
 from workbench.formats.wire.tensor_proto import decode_tensor, encode_tensors
 from workbench.ipc.frames import Tensors
 from workbench.server.front.grpc import prediction_service, request_messages
-from workbench.server.front.grpc.services import grpc_methods
+from workbench.server.front.grpc.model_service import ModelService
+from workbench.server.front.grpc.prediction_service import PredictionService
 from workbench.server.front.metrics.prometheus import Metrics
 from workbench.server.front.reload import Reloader
 
@@ -35,9 +36,11 @@ class Client:
         self.metrics = Metrics(manager, scheduler)
         self.changes = 0
         reloader = Reloader(manager, self._changed, {"load_retry_seconds": 0.0})
-        self.methods = grpc_methods(
-            manager, scheduler, reloader, self.metrics, tensor_content=tensor_content
+        prediction = PredictionService(
+            manager, scheduler, self.metrics, tensor_content=tensor_content
         )
+        models = ModelService(manager, reloader, self.metrics)
+        self.methods = {**prediction.methods, **models.methods}
 
     def _changed(self) -> None:
         self.changes += 1

@@ -192,7 +192,7 @@ _JSON = st.recursive(
 
 def _plain(value: Value) -> object:
     if isinstance(value, Object):
-        return {name.decode(): _plain(member) for name, member in value.members}
+        return {name.decode(): _plain(member) for name, member in value}
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value.decode() if isinstance(value, bytes) else value

@@ -344,9 +344,9 @@ class TestFastPath:
         ],
     )  # fmt: skip
     def test_takes_plain_requests(self, body: bytes, dtypes: dict[str, str]) -> None:
-        fast = fast_reader.read_predict(body, signature(**dtypes))
+        fast = fast_reader.decode_plain(body, signature(**dtypes))
         assert fast is not None
-        assert_same(PredictRequest(*fast), _decode_predict_exactly(body, signature(**dtypes)))
+        assert_same(fast, _decode_predict_exactly(body, signature(**dtypes)))
 
     @pytest.mark.parametrize(
         "instances",
@@ -356,7 +356,7 @@ class TestFastPath:
     )  # fmt: skip
     def test_leaves_the_rest_to_the_exact_reader(self, instances: str) -> None:
         body = f'{{"instances": {instances}}}'.encode()
-        assert fast_reader.read_predict(body, signature(x="float")) is None
+        assert fast_reader.decode_plain(body, signature(x="float")) is None
 
     @pytest.mark.parametrize(
         "body",
@@ -377,7 +377,7 @@ class TestFastPath:
         ],
     )
     def test_leaves_irregular_members_to_the_exact_reader(self, body: bytes) -> None:
-        assert fast_reader.read_predict(body, signature(x="float")) is None
+        assert fast_reader.decode_plain(body, signature(x="float")) is None
 
     @pytest.mark.parametrize(
         ("body", "dtypes"),
@@ -411,15 +411,15 @@ class TestFastPath:
     def test_leaves_odd_strings_and_booleans_to_the_exact_reader(
         self, body: bytes, dtypes: dict[str, str]
     ) -> None:
-        assert fast_reader.read_predict(body, signature(**dtypes)) is None
+        assert fast_reader.decode_plain(body, signature(**dtypes)) is None
 
     def test_leaves_repeated_members_to_the_exact_reader(self) -> None:
         body = b'{"instances": [{"x": 1, "x": 2}]}'
-        assert fast_reader.read_predict(body, signature(x="float", y="float")) is None
+        assert fast_reader.decode_plain(body, signature(x="float", y="float")) is None
 
     def test_leaves_names_that_json_may_escape_to_the_exact_reader(self) -> None:
         body = b'{"inputs": {"a[]": [1]}}'
-        assert fast_reader.read_predict(body, signature(**{"a[]": "float"})) is None
+        assert fast_reader.decode_plain(body, signature(**{"a[]": "float"})) is None
         assert_tensors(decode(body, **{"a[]": "float"}).inputs, {"a[]": np.ones(1, FLOAT)})
 
     def test_keeps_no_parser_that_has_seen_a_huge_body(self) -> None:
@@ -492,9 +492,9 @@ def _bodies(draw: st.DrawFn) -> bytes:
 @given(_bodies(), st.sampled_from(DTYPES), st.sampled_from([None, "float", "int64"]))
 def test_both_readers_agree(body: bytes, x: str, y: str | None) -> None:
     dtypes = {"x": x} if y is None else {"x": x, "y": y}
-    fast = fast_reader.read_predict(body, signature(**dtypes))
+    fast = fast_reader.decode_plain(body, signature(**dtypes))
     if fast is not None:
-        assert_same(PredictRequest(*fast), _decode_predict_exactly(body, signature(**dtypes)))
+        assert_same(fast, _decode_predict_exactly(body, signature(**dtypes)))
 
 
 _TEXTS = st.one_of(
@@ -523,9 +523,9 @@ def test_both_readers_agree_on_strings_and_booleans(
         encoded = body.encode()
     except UnicodeEncodeError:
         return  # a lone surrogate, which is no text
-    fast = fast_reader.read_predict(encoded, signature(**dtypes))
+    fast = fast_reader.decode_plain(encoded, signature(**dtypes))
     if fast is not None:
-        assert_same(PredictRequest(*fast), _decode_predict_exactly(encoded, signature(**dtypes)))
+        assert_same(fast, _decode_predict_exactly(encoded, signature(**dtypes)))
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -558,7 +558,7 @@ class TestExamples:
         body = """{"signature_name": "s", "examples": [
             {"names": ["foo", "bar"], "ratings": [8.0, 9.0], "age": 20},
             {"names": "baz", "ratings": 6.0, "mix": [1, true, false], "raw": [{"b64": "aGk="}]}]}"""
-        assert decode_examples(body.encode(), "classify") == ExamplesRequest(
+        assert decode_examples(body.encode()) == ExamplesRequest(
             "s",
             [
                 encode_example({
@@ -578,7 +578,7 @@ class TestExamples:
     def test_context_comes_first_in_each_example(self) -> None:
         body = b'{"context": {"c": [NaN, -Infinity]}, "examples": [{"a": 1}, {}]}'
         context = encode_example({b"c": Feature("float", [math.nan, -math.inf])})
-        assert decode_examples(body, "regress") == ExamplesRequest(
+        assert decode_examples(body) == ExamplesRequest(
             "serving_default",
             [
                 context + encode_example({b"a": Feature("int64", [1])}),
@@ -587,7 +587,7 @@ class TestExamples:
         )
 
     def test_the_last_of_equal_feature_names_counts(self) -> None:
-        request = decode_examples(b'{"examples": [{"a": 1, "a": [2.5]}]}', "classify")
+        request = decode_examples(b'{"examples": [{"a": 1, "a": [2.5]}]}')
         assert request.examples == [encode_example({b"a": Feature("float", [2.5])})]
 
     @pytest.mark.parametrize(
@@ -625,5 +625,5 @@ class TestExamples:
     )  # fmt: skip
     def test_refuses(self, body: str, message: str) -> None:
         with pytest.raises(ServingError) as caught:
-            decode_examples(body.encode(), "regress")
+            decode_examples(body.encode())
         assert caught.value == ServingError(Code.INVALID_ARGUMENT, message)

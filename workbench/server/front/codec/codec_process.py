@@ -8,9 +8,9 @@ is `converter`.
 Messages to it, each with a region::
 
     {"job": "decode", "size": bytes, "signatures": {name: ...} or "refusal": [code, message]}
-    {"job": "examples", "size": bytes, "method": str}
+    {"job": "examples", "size": bytes}
     {"job": "encode", "tensors": [...], "row_format": bool}
-    {"job": "results", "tensors": [...], "method": str}
+    {"job": "results", "tensors": [...]}
 
 and from it, with a region, or ``{"refusal": [code, message]}`` without::
 
@@ -121,17 +121,14 @@ def _decode(message: Message, body: Region) -> tuple[Message, Region]:
 
     request = decode_predict(body.view(0, message["size"]), signature_of)
     descriptions, tensors = pack(request.inputs)
-    return {
-        "tensors": descriptions,
-        "signature_name": request.signature_name,
-        "row_format": request.row_format,
-    }, tensors
+    answer = {"signature_name": request.signature_name, "row_format": request.row_format}
+    return answer | {"tensors": descriptions}, tensors
 
 
 def _examples(message: Message, body: Region) -> tuple[Message, Region]:
     from workbench.server.front.json.requests import decode_examples
 
-    request = decode_examples(body.view(0, message["size"]), message["method"])
+    request = decode_examples(body.view(0, message["size"]))
     descriptions, tensors = pack({"examples": string_array(request.examples)})
     return {"tensors": descriptions, "signature_name": request.signature_name}, tensors
 
@@ -145,12 +142,11 @@ def _encode(message: Message, tensors: Region) -> tuple[Message, Spool]:
 def _results(message: Message, tensors: Region) -> tuple[Message, Spool]:
     from workbench.server.front.json.responses import encode_results
 
-    return _body(encode_results(message["method"], unpack(message["tensors"], tensors)))
+    return _body(encode_results(unpack(message["tensors"], tensors)))
 
 
 def _body(text: bytes) -> tuple[Message, Spool]:
-    body = Spool.create()
-    body.append(text)
+    body = Spool.create(text)
     return {"size": body.size}, body
 
 

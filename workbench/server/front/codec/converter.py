@@ -3,8 +3,8 @@
 Parsing 50 MB of JSON keeps one interpreter busy for up to a second. On the server's event loop, or
 in a thread beside it, every caller would wait for it; in another process only this caller does.
 
-A parser written in C cannot be interrupted. So a job whose time is over, or whose caller has gone,
-is ended together with its process, and the next job starts another one.
+A parser written in C cannot be interrupted. So when a job's time is over or its caller has gone,
+its process is killed, and the next job starts another one.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ import os
 import subprocess
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
 from workbench.core.signature import Signature
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.ipc.channel import Channel, socket_pair
-from workbench.ipc.frames import ConnectionLost
+from workbench.ipc.frames import ConnectionLost, Tensors
 from workbench.ipc.low_priority import quiet_executor
 from workbench.ipc.regions import Region
 from workbench.server.front.codec.codec_process import (
@@ -41,7 +43,7 @@ from workbench.server.front.json.requests import ExamplesRequest, PredictRequest
 _Result = TypeVar("_Result")
 
 _ABANDONED_S = 0.5
-"""Seconds that a job goes on whose caller has gone: about what a new process costs."""
+"""How long a job may still run after its caller has gone: about the start of a new process."""
 
 
 class WaitingBytes:
@@ -65,21 +67,21 @@ class WaitingBytes:
         self._bytes -= size
 
 
+@dataclass(eq=False, slots=True)
 class _Job:
-    """One conversion of `size` bytes; errors call these `what`.
+    """One conversion.
 
     Attributes:
+        what: what the error texts call its content: ``body`` or ``answer``.
+        size: of the content, in bytes.
         started: the child has it.
         stopped: its caller no longer waits.
     """
 
-    __slots__ = ("size", "started", "stopped", "what")
-
-    def __init__(self, what: str, size: int) -> None:
-        self.what = what
-        self.size = size
-        self.started = False
-        self.stopped = False
+    what: str
+    size: int
+    started: bool = False
+    stopped: bool = False
 
     def late(self) -> ServingError:
         """The answer to a caller whose time limit has passed."""
@@ -91,7 +93,95 @@ class _Job:
         )
 
 
-class CodecProcess:
+class Codec(ABC):
+    """What can be converted; `seconds` is the time that there is for it, waiting included.
+
+    Each method raises ServingError: DEADLINE_EXCEEDED if it is not done in `seconds`; UNAVAILABLE
+    if too much is waiting, or the child died.
+    """
+
+    @abstractmethod
+    def _process_for(self, size: int) -> CodecProcess:
+        """The process that converts a body or answer of `size` bytes."""
+
+    async def decode_predict(
+        self,
+        spool: Spool,
+        signatures: Mapping[str, Signature] | ServingError,
+        seconds: float | None = None,
+    ) -> PredictRequest:
+        """The predict request in the JSON text `spool`, which may be closed meanwhile.
+
+        `signatures` are the model's, or the reason why there are none, which is raised at the
+        point where TensorFlow Serving looks the model up: after the document is known to parse.
+        The inputs are read-only views of shared memory, aligned to 64 bytes.
+
+        Raises:
+            ServingError: also what `json.requests.decode_predict` raises.
+            ValueError: `spool` is closed.
+        """
+
+        def known() -> Message:
+            if isinstance(signatures, ServingError):
+                return refusal_of(signatures)
+            return {"signatures": {name: s.to_json() for name, s in signatures.items()}}
+
+        answer, inputs = await self._decode("decode", known, spool, seconds)
+        return PredictRequest(answer["signature_name"], inputs, answer["row_format"])
+
+    async def decode_examples(self, spool: Spool, seconds: float | None = None) -> ExamplesRequest:
+        """The classify or regress request in the JSON text `spool`, which may be closed meanwhile.
+
+        Raises:
+            ServingError: also what `json.requests.decode_examples` raises.
+            ValueError: `spool` is closed.
+        """
+        answer, inputs = await self._decode("examples", dict, spool, seconds)
+        return ExamplesRequest(answer["signature_name"], inputs["examples"].tolist())
+
+    async def encode_predict(
+        self, outputs: Mapping[str, np.ndarray], row_format: bool, seconds: float | None = None
+    ) -> Spool:
+        """The JSON text of `json.responses.encode_predict`, as the caller's own `Spool`; raises
+        also what that raises."""
+        return await self._encode({"job": "encode", "row_format": row_format}, outputs, seconds)
+
+    async def encode_results(
+        self, results: Mapping[str, np.ndarray], seconds: float | None = None
+    ) -> Spool:
+        """The JSON text of `json.responses.encode_results`, as the caller's own `Spool`."""
+        return await self._encode({"job": "results"}, results, seconds)
+
+    async def _decode(
+        self, name: str, more: Callable[[], Message], spool: Spool, seconds: float | None
+    ) -> tuple[Message, Tensors]:
+        body, size = Region(os.dup(spool.fd)), spool.size  # ours, whatever becomes of the caller's
+        process = self._process_for(size)
+
+        def work(job: _Job) -> tuple[Message, Tensors]:
+            message = {"job": name, "size": size, **more()}
+            answer, region = process.converse(job, message, body)
+            tensors = unpack(answer["tensors"], region)
+            region.close()
+            return answer, tensors
+
+        return await process.submit(work, _Job("body", size), seconds)
+
+    async def _encode(
+        self, message: Message, arrays: Mapping[str, np.ndarray], seconds: float | None
+    ) -> Spool:
+        size = tensor_bytes(arrays)
+        process = self._process_for(size)
+
+        def work(job: _Job) -> Spool:
+            descriptors, region = pack(arrays)
+            answer, body = process.converse(job, message | {"tensors": descriptors}, region)
+            return Spool(body, answer["size"])
+
+        return await process.submit(work, _Job("answer", size), seconds)
+
+
+class CodecProcess(Codec):
     """Converts one large body at a time in a child process, which exists only when needed.
 
     The child is started by the first job and ended after `idle_s` seconds without one, because
@@ -131,99 +221,8 @@ class CodecProcess:
         """The child's, while there is one."""
         return None if self._child is None else self._child.pid
 
-    async def decode_predict(
-        self,
-        spool: Spool,
-        signatures: Mapping[str, Signature] | ServingError,
-        seconds: float | None = None,
-    ) -> PredictRequest:
-        """The predict request in the JSON text `spool`, which may be closed meanwhile.
-
-        `signatures` are the model's, or the reason why there are none, which is raised at the
-        point where TensorFlow Serving looks the model up: after the document is known to parse.
-        The inputs are read-only views of shared memory, aligned to 64 bytes. `seconds` is the
-        time that there is for it, waiting included.
-
-        Raises:
-            ServingError: what `json.requests.decode_predict` raises; DEADLINE_EXCEEDED if it is
-                not done in `seconds`; UNAVAILABLE if too much is waiting, or the child died.
-            ValueError: `spool` is closed.
-        """
-        body, size = Region(os.dup(spool.fd)), spool.size  # ours, whatever becomes of the caller's
-
-        def work(job: _Job) -> PredictRequest:
-            message: Message = {"job": "decode", "size": size}
-            if isinstance(signatures, ServingError):
-                message |= refusal_of(signatures)
-            else:
-                message["signatures"] = {name: s.to_json() for name, s in signatures.items()}
-            answer, tensors = self._converse(job, message, body)
-            with_inputs = unpack(answer["tensors"], tensors)
-            tensors.close()
-            return PredictRequest(
-                signature_name=answer["signature_name"],
-                inputs=with_inputs,
-                row_format=answer["row_format"],
-            )
-
-        return await self._submit(work, _Job("body", size), seconds)
-
-    async def decode_examples(
-        self, spool: Spool, method: Literal["classify", "regress"], seconds: float | None = None
-    ) -> ExamplesRequest:
-        """The classify or regress request in the JSON text `spool`, which may be closed meanwhile.
-
-        Raises:
-            ServingError: what `json.requests.decode_examples` raises; DEADLINE_EXCEEDED and
-                UNAVAILABLE as above.
-            ValueError: `spool` is closed.
-        """
-        body, size = Region(os.dup(spool.fd)), spool.size  # ours, whatever becomes of the caller's
-
-        def work(job: _Job) -> ExamplesRequest:
-            message: Message = {"job": "examples", "size": size, "method": method}
-            answer, tensors = self._converse(job, message, body)
-            examples = unpack(answer["tensors"], tensors)["examples"]
-            tensors.close()
-            return ExamplesRequest(answer["signature_name"], examples.tolist())
-
-        return await self._submit(work, _Job("body", size), seconds)
-
-    async def encode_predict(
-        self, outputs: Mapping[str, np.ndarray], row_format: bool, seconds: float | None = None
-    ) -> Spool:
-        """The JSON text of `json.responses.encode_predict`, as the caller's own `Spool`.
-
-        Raises:
-            ServingError: what `json.responses.encode_predict` raises; DEADLINE_EXCEEDED and
-                UNAVAILABLE as above.
-        """
-        return await self._encode({"job": "encode", "row_format": row_format}, outputs, seconds)
-
-    async def encode_results(
-        self,
-        method: Literal["classify", "regress"],
-        results: Mapping[str, np.ndarray],
-        seconds: float | None = None,
-    ) -> Spool:
-        """The JSON text of `json.responses.encode_classify` (of ``labels`` and ``scores``, one of
-        which may be absent) or `encode_regress` (of ``values``).
-
-        Raises:
-            ServingError: DEADLINE_EXCEEDED and UNAVAILABLE as above.
-        """
-        return await self._encode({"job": "results", "method": method}, results, seconds)
-
-    async def _encode(
-        self, message: Message, arrays: Mapping[str, np.ndarray], seconds: float | None
-    ) -> Spool:
-        def work(job: _Job) -> Spool:
-            descriptors, tensors = pack(arrays)
-            with_tensors = message | {"tensors": descriptors}
-            answer, body = self._converse(job, with_tensors, tensors)
-            return Spool(body, answer["size"])
-
-        return await self._submit(work, _Job("answer", tensor_bytes(arrays)), seconds)
+    def _process_for(self, size: int) -> CodecProcess:
+        return self
 
     async def close(self) -> None:
         """End the child; jobs in progress and waiting fail with UNAVAILABLE."""
@@ -235,9 +234,10 @@ class CodecProcess:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._end_child)
         self._thread.shutdown(wait=False)
 
-    async def _submit(
+    async def submit(
         self, work: Callable[[_Job], _Result], job: _Job, seconds: float | None
     ) -> _Result:
+        """The result of `work`, which is called in the thread when it is this job's turn."""
         if self._closed:
             raise _ending()
         self._waiting.enter(job.size)
@@ -281,7 +281,7 @@ class CodecProcess:
 
     # --- in the thread ----------------------------------------------------------------------
 
-    def _converse(self, job: _Job, message: Message, region: Region) -> tuple[Message, Region]:
+    def converse(self, job: _Job, message: Message, region: Region) -> tuple[Message, Region]:
         """Send one job to the child and wait for its answer; `region` is closed."""
         try:
             with self._lock:
@@ -322,17 +322,11 @@ class CodecProcess:
 
     def _start_child(self) -> Channel:
         ours, theirs = socket_pair()
-        command = [
-            sys.executable,
-            "-m",
-            "workbench.server.front.codec.codec_process",
-            str(theirs.fileno()),
-        ]
+        fd = theirs.fileno()
+        command = [sys.executable, "-m", "workbench.server.front.codec.codec_process", str(fd)]
         try:
             with theirs:
-                self._child = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
-                )
+                self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[fd])
         except OSError as error:
             ours.close()
             raise unavailable(

@@ -1,7 +1,7 @@
 """The gRPC server of the data plane: `grpc.aio` without generated code.
 
-Methods get a request's bytes and give back the answer's; `services` and `model_service` know what
-these mean. Here is what every method shares: the bearer token, deadlines, errors as gRPC
+Methods get a request's bytes and give back the answer's; `prediction_service` and `model_service`
+know what these mean. Here is what every method shares: the bearer token, deadlines, errors as gRPC
 statuses, health checks, reflection, and draining.
 """
 
@@ -50,10 +50,10 @@ _WATCH_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class GrpcOptions:
-    """How gRPC is offered.
+    """How gRPC is served.
 
     Attributes:
-        host, port: the address to listen on; without a port, or with 0, not on the network.
+        host, port: the address to listen on; None or 0: not on the network.
         socket_path: a unix socket to listen on as well.
         health: whether to offer the health service.
         channel_arguments: gRPC's own settings by name (``grpc.max_concurrent_streams`` ...).
@@ -99,7 +99,7 @@ class GrpcServer:
 
     @property
     def insecure(self) -> bool:
-        """Whether it is offered, and without TLS."""
+        """Whether gRPC is served without TLS."""
         options = self._options
         return bool(options.port or options.socket_path) and options.tls is None
 
@@ -107,7 +107,7 @@ class GrpcServer:
         """Listen.
 
         Returns:
-            The addresses, as gRPC writes them; none where nothing was asked for.
+            The addresses, as gRPC writes them; an empty list if it is not to be served.
 
         Raises:
             ServingError: FAILED_PRECONDITION, an address cannot be used.
@@ -157,9 +157,8 @@ class GrpcServer:
     # Health.
 
     def _health(self, request: bytes) -> int:
-        if message_class("grpc.health.v1.HealthCheckRequest").FromString(request).service not in (
-            _HEALTH_SERVICES
-        ):
+        asked = message_class("grpc.health.v1.HealthCheckRequest").FromString(request)
+        if asked.service not in _HEALTH_SERVICES:
             return _SERVICE_UNKNOWN
         return _NOT_SERVING if self.draining else _SERVING
 
@@ -178,7 +177,7 @@ class GrpcServer:
             await context.write(answer)
 
     async def _check_all(self, requests: Any, context: Any) -> bytes:
-        """For callers without the token, whose request is not read: the health of everything."""
+        """The health of the whole server, for callers without the token: theirs is not read."""
         return _health_response(self._health(b""))
 
     async def _watch_all(self, requests: Any, context: Any) -> None:
@@ -253,10 +252,8 @@ def _unary(method: Method) -> Any:
 
 
 def _health_response(status: int) -> bytes:
-    data: bytes = message_class("grpc.health.v1.HealthCheckResponse")(
-        status=status
-    ).SerializeToString()
-    return data
+    response = message_class("grpc.health.v1.HealthCheckResponse")(status=status)
+    return bytes(response.SerializeToString())
 
 
 def _credentials(tls: Mapping[str, Any]) -> grpc.ServerCredentials:

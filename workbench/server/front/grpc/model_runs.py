@@ -1,4 +1,4 @@
-"""What every gRPC request that runs a model goes through: found, counted, queued, encoded."""
+"""Runs models for gRPC requests: finds the version, queues the run, encodes the answer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,7 +18,7 @@ from workbench.server.engine.batching.tasks import Task, now_micros
 from workbench.server.engine.versions.manager import Manager
 from workbench.server.engine.versions.model import Served
 from workbench.server.front.admission import HELD_TOO_LONG
-from workbench.server.front.grpc.request_messages import ModelSpec
+from workbench.server.front.grpc.request_messages import NO_SPEC, ModelSpec
 from workbench.server.front.json.responses import encoding_bytes
 from workbench.server.front.metrics.prometheus import Metrics
 
@@ -51,11 +50,8 @@ class ModelRuns:
             answer = await work
             code = Code.OK
             return answer
-        except ServingError as error:
-            code = error.code
-            raise
-        except Exception:
-            code = Code.INTERNAL
+        except Exception as error:
+            code = error.code if isinstance(error, ServingError) else Code.INTERNAL
             raise
         finally:
             micros = now_micros() - started
@@ -104,6 +100,8 @@ class ModelRuns:
 
     def find(self, spec: ModelSpec) -> Served:
         """The version that `spec` names; raises a ServingError where there is none."""
+        if spec is NO_SPEC:
+            raise invalid_argument("Missing ModelSpec")
         if not spec.name:
             raise invalid_argument("ModelSpec has no name specified.")
         return self.manager.find(spec.name, spec.version, spec.label)
@@ -126,13 +124,13 @@ class ModelRuns:
                 absent = error.code is Code.NOT_FOUND and latest
                 if not absent and not isinstance(error, OutOfService):
                     raise
-                come: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                come = asyncio.Event()
                 left = max(0.0, end - time.monotonic())
-                remove = self.manager.hold(spec.name, partial(_come, come), size, left)
+                remove = self.manager.hold(spec.name, come.set, size, left)
                 if remove is None:
                     raise
                 try:
-                    await asyncio.wait_for(come, left)
+                    await asyncio.wait_for(come.wait(), left)
                 except asyncio.TimeoutError:
                     raise ServingError(Code.DEADLINE_EXCEEDED, HELD_TOO_LONG) from None
                 finally:
@@ -151,8 +149,3 @@ def answer_bytes(api: str, outputs: Tensors) -> int:
     """The bytes of numbers in a Predict answer that take as long to write as `outputs` do."""
     # Each class or regression is a message.
     return encoding_bytes(outputs) * (1 if api == "Predict" else 16)
-
-
-def _come(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -38,7 +38,7 @@ class ModelService:
         asked = parse("GetModelStatusRequest", request)
         if not asked.HasField("model_spec"):
             raise invalid_argument("Missing ModelSpec")
-        # As in TensorFlow Serving a label chooses nothing here.
+        # As in TensorFlow Serving, a label is ignored here.
         spec = asked.model_spec
         version = spec.version.value if spec.HasField("version") else None
         response = message_class("GetModelStatusResponse")()
@@ -48,8 +48,7 @@ class ModelService:
             listed.state = PublicState[each.state]
             listed.status.error_code = each.error_code
             listed.status.error_message = each.error_message
-        data: bytes = response.SerializeToString()
-        return data
+        return bytes(response.SerializeToString())
 
     async def _reload(self, request: bytes, seconds: float | None) -> bytes:
         asked = parse("ReloadConfigRequest", request)
@@ -78,13 +77,12 @@ class ModelService:
                 events.add("reload_failed", message=error.message)
             raise
         response = message_class("ReloadConfigResponse")()
-        # A status of OK has the default in every field; but it is there.
+        # An OK status has only default values, so it must be marked as present.
         response.status.SetInParent()
         for name, value in before.items():
             increase = metrics.first_value(name) - value
             response.metric.add(name=name, int64_value_increase=increase)
-        data: bytes = response.SerializeToString()
-        return data
+        return bytes(response.SerializeToString())
 
     def _may_log(self) -> bool:
         """Whether this reload enters the event log: a flood of them must not push the events of

@@ -70,8 +70,8 @@ class PredictionService:
         self._check_method_names = check_method_names
         self.methods: Mapping[str, Method] = {
             _SERVICE + "Predict": self._predict,
-            _SERVICE + "Classify": self._classify,
-            _SERVICE + "Regress": self._regress,
+            _SERVICE + "Classify": partial(self._examples, "Classify"),
+            _SERVICE + "Regress": partial(self._examples, "Regress"),
             _SERVICE + "MultiInference": self._multi_inference,
             _SERVICE + "GetModelMetadata": self._metadata,
         }
@@ -86,8 +86,6 @@ class PredictionService:
     async def _predict_with(
         self, spec: ModelSpec, entries: dict[str, bytes], outputs: list[str], seconds: float | None
     ) -> bytes:
-        if spec is NO_SPEC:
-            raise invalid_argument("Missing ModelSpec")
         size = sum(map(len, entries.values()))
         served = await self._runs.find_or_wait(spec, seconds, size)
         signature = served.signatures.get(spec.signature_name)
@@ -110,15 +108,9 @@ class PredictionService:
         )
         return answer
 
-    async def _classify(self, request: bytes, seconds: float | None) -> bytes:
-        return await self._examples("Classify", request, seconds)
-
-    async def _regress(self, request: bytes, seconds: float | None) -> bytes:
-        return await self._examples("Regress", request, seconds)
-
     async def _examples(self, api: str, request: bytes, seconds: float | None) -> bytes:
         asked = await aside(len(request), partial(parse, _KINDS[api] + "Request"), request)
-        spec = to_spec(asked.model_spec) if asked.HasField("model_spec") else NO_SPEC
+        spec = spec_of(asked)
         return await self._runs.counted(
             api, spec, self._examples_with(api, spec, asked.input, seconds)
         )
@@ -126,8 +118,6 @@ class PredictionService:
     async def _examples_with(
         self, api: str, spec: ModelSpec, given: Any, seconds: float | None
     ) -> bytes:
-        if spec is NO_SPEC:
-            raise invalid_argument("Missing ModelSpec")
         served = await self._runs.find_or_wait(spec, seconds, given.ByteSize())
         method = api.lower()
         outputs = examples_signature(
@@ -139,8 +129,7 @@ class PredictionService:
         def encode(tensors: Tensors) -> bytes:
             fill_result(method, response.result, tensors, len(examples))
             fill_spec(response.model_spec, spec, served)
-            data: bytes = response.SerializeToString()
-            return data
+            return bytes(response.SerializeToString())
 
         answer: bytes = await self._runs.run(
             api, served, spec.signature_name, {"inputs": examples}, outputs, seconds, encode
@@ -182,8 +171,7 @@ class PredictionService:
                 fill_spec(result.model_spec, spec, served)
                 kind = "classification" if method == "classify" else "regression"
                 fill_result(method, getattr(result, f"{kind}_result"), tensors, len(examples))
-            data: bytes = response.SerializeToString()
-            return data
+            return bytes(response.SerializeToString())
 
         size = sum(answer_bytes("MultiInference", tensors) for tensors in results)
         return await aside(size, encode, results)
@@ -232,5 +220,4 @@ class PredictionService:
         packed = response.metadata["signature_def"]
         packed.type_url = _SIGNATURE_DEF_MAP
         packed.value = served.report.signature_def_map
-        data: bytes = response.SerializeToString()
-        return data
+        return bytes(response.SerializeToString())

@@ -103,8 +103,7 @@ def reflect(request: bytes, services: Iterable[str]) -> bytes:
     except ServingError as error:
         answer.error_response.error_code = error.code
         answer.error_response.error_message = error.message
-    data: bytes = answer.SerializeToString()
-    return data
+    return bytes(answer.SerializeToString())
 
 
 def _fill(answer: Any, asked: Any, services: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""Requests of the gRPC services taken apart, and their answers put together.
+"""Reads the requests of the gRPC services, and fills their answers.
 
 Predict, the hot path, is read from and written to the wire format without a message object; every
 other method uses the messages of `formats.wire.messages`.
@@ -34,7 +34,7 @@ class ModelSpec(NamedTuple):
 
 
 NO_SPEC = ModelSpec("")
-"""Stands for the spec that a request lacks: it is refused, and counted under no model."""
+"""Stands for the spec that a request lacks: `ModelRuns.find` refuses it."""
 
 
 def parse(name: str, data: bytes) -> Any:
@@ -93,7 +93,7 @@ def decode_tensors(entries: Mapping[str, bytes]) -> dict[str, np.ndarray]:
 
 @lru_cache(maxsize=256)
 def read_spec(data: bytes) -> ModelSpec:
-    """A serialised `ModelSpec`. Clients repeat theirs, so few are ever read twice."""
+    """A serialised `ModelSpec`. Clients repeat theirs, so most are in the cache."""
     return to_spec(parse("ModelSpec", data))
 
 
@@ -104,10 +104,8 @@ def write_spec(name: str, version: int, signature: str) -> bytes:
 
 
 def spec_of(request: Any) -> ModelSpec:
-    """The `ModelSpec` of a request; raises INVALID_ARGUMENT if it has none."""
-    if not request.HasField("model_spec"):
-        raise invalid_argument("Missing ModelSpec")
-    return to_spec(request.model_spec)
+    """The `ModelSpec` of a request; `NO_SPEC` if it has none."""
+    return to_spec(request.model_spec) if request.HasField("model_spec") else NO_SPEC
 
 
 def to_spec(message: Any) -> ModelSpec:

@@ -29,9 +29,11 @@ class Spool:
         self.size = size
 
     @classmethod
-    def create(cls) -> Spool:
-        """An empty one."""
-        return cls(Region.create("workbench-body"), 0)
+    def create(cls, data: bytes = b"") -> Spool:
+        """A new one that holds `data`."""
+        spool = cls(Region.create("workbench-body"), 0)
+        spool.append(data)
+        return spool
 
     @property
     def fd(self) -> int:

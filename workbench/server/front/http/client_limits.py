@@ -18,13 +18,13 @@ class HttpLimits:
     header_timeout_s: float = 10.0
     """From the first byte of a request to the end of its head."""
     body_idle_timeout_s: float = 30.0
-    """Between two pieces of a body that arrives, or of an answer that is not taken."""
+    """Between two pieces of a request's body, or of an answer that the client reads slowly."""
     keep_alive_s: float = 75.0
     strange_s: float = 10.0
-    """How long a connection may be idle while no request of it has passed the access checks."""
+    """How long a connection may be idle before one of its requests has passed the access checks."""
     max_connections: int = 10_000
     max_pipelined: int = 64
-    """Requests of one connection in progress; beyond, nothing more is read from it."""
+    """Requests of one connection in progress; beyond this number, it is not read from."""
     spool_threshold_bytes: int = 64 * 2**10
     max_inflated_bytes: int = 100 * 2**20
     """Size of a gzip body once inflated; 100 MiB is TensorFlow Serving's limit."""

@@ -26,8 +26,8 @@ from workbench.server.front.http.request_reader import (
 
 logger = logging.getLogger(__name__)
 
-# How long a closed connection's last bytes are read: closing a socket with unread bytes
-# resets it, and the client could lose the answer that tells it why.
+# How long the last bytes on a closed connection are read: closing a socket with unread bytes
+# resets it, and the client could lose the answer that says why.
 _LINGER_S = 1.0
 
 # How long the next piece of a large body is left unread while others are connected. A piece of
@@ -132,7 +132,7 @@ class Connection(RequestReader, asyncio.Protocol):
             self._regulate_reading()
 
     def _took_piece(self) -> None:
-        """Rest, so that a large body delays nobody."""
+        """Pause reading, so that a large body delays nobody."""
         if not self._resting:
             self._resting = True
             if len(self._server.connections) > 1:
@@ -194,33 +194,26 @@ class Connection(RequestReader, asyncio.Protocol):
         self._flushing = False
         if not replies:
             if self._stage == IDLE:
-                self._since = self._server.now
+                self.since = self._server.now
             if self._continue_due:
                 self._send_continue()
         if not self._reading:
             self._regulate_reading()
 
     def _send_continue(self) -> None:
-        """Ask for the body, once it is this request's turn to be written about."""
+        """Ask for the body once all answers before it have been sent."""
         if not self._replies:
             self._continue_due = False
-            self._since = self._server.now
+            self.since = self._server.now
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _refuse_with(
-        self,
-        status: int,
-        body: bytes,
-        content_type: str,
-        headers: tuple[tuple[str, str], ...] = (),
-        without_body: bool = False,
-    ) -> None:
+    def _refuse(self, refusal: Refusal, without_body: bool = False) -> None:
         self._input_closed = True
         self._continue_due = False
         self._discard_body()
         reply = Reply(self, None, keep_alive=False, without_body=without_body)
         self._replies.append(reply)
-        reply.send(status, body, content_type, headers)
+        reply.send(refusal.status, refusal.body, refusal.content_type, refusal.headers)
 
     # --- limits -----------------------------------------------------------------------------
 
@@ -231,7 +224,7 @@ class Connection(RequestReader, asyncio.Protocol):
             return
         self._reading = wanted
         if wanted:
-            self._since = self._server.now  # the client is not to blame for the pause
+            self.since = self._server.now  # the client is not to blame for the pause
             self._transport.resume_reading()
         else:
             self._transport.pause_reading()
@@ -243,13 +236,13 @@ class Connection(RequestReader, asyncio.Protocol):
     def _linger(self) -> None:
         """Close our side, and read for a moment what the client still sends."""
         self._stage = LINGER
-        self._since = self._server.now
+        self.since = self._server.now
         if not self._transport.is_closing():
             self._transport.write_eof()
 
     def sweep(self, now: float) -> None:
         """Called about once a second with the loop's time: end what takes too long."""
-        limits, waited = self._server.limits, now - self._since
+        limits, waited = self._server.limits, now - self.since
         unsent = self._transport.get_write_buffer_size()
         if unsent:
             if unsent != self._unsent:
@@ -257,7 +250,7 @@ class Connection(RequestReader, asyncio.Protocol):
             elif now - self._stalled_since > limits.body_idle_timeout_s:
                 self._transport.abort()
             if self._stage == LINGER:
-                self._since = now
+                self.since = now
             return
         self._unsent = 0
         if self._stage == LINGER:
@@ -276,11 +269,6 @@ class Connection(RequestReader, asyncio.Protocol):
     def is_idle(self) -> bool:
         """Whether nothing is being read or answered."""
         return self._stage == IDLE and not self._replies and not self._input_closed
-
-    @property
-    def since(self) -> float:
-        """When it began to do what it does now."""
-        return self._since
 
     def drain(self) -> None:
         """The server stops: answer what has been read or is being read, then close."""

@@ -36,9 +36,20 @@ def misframed(headers: Mapping[bytes, bytes], version: str) -> Refusal | None:
     return None
 
 
+def unmet(headers: Mapping[bytes, bytes]) -> Refusal | None:
+    """The refusal of a transfer coding or an expectation that this server does not know."""
+    if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+        return Refusal(501, "The only transfer coding this server knows is chunked.")
+    if headers.get(b"expect", b"100-continue").lower() != b"100-continue":
+        return Refusal(417, "The only expectation this server meets is 100-continue.")
+    return None
+
+
 def wrong_version(version: str) -> Refusal:
-    """The refusal of another version of HTTP."""
-    return Refusal(505, f"This server supports HTTP/1.1 and HTTP/1.0, not HTTP/{version}.")
+    """The refusal of another version of HTTP. A client of HTTP/0.9 would take everything that is
+    sent for the content it asked for, so it gets a status line alone."""
+    message = f"This server supports HTTP/1.1 and HTTP/1.0, not HTTP/{version}."
+    return Refusal(505, message, page=b"" if version == "0.9" else None)
 
 
 class OpenChunk:

@@ -8,6 +8,7 @@ answer is there, so thousands of requests wait in a batch queue without a task o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import socket
 from email.utils import formatdate
@@ -76,10 +77,8 @@ class HttpServer:
     async def _wait_until_empty(self, timeout_s: float) -> None:
         self._emptied.clear()
         if self.connections:
-            try:
+            with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._emptied.wait(), timeout_s)
-            except asyncio.TimeoutError:
-                pass
 
     def forget(self, connection: Connection) -> None:
         """A connection has closed."""

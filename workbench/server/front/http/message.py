@@ -74,8 +74,8 @@ class Reply:
     """Where the answer to one request goes: `send` it once, from the loop's thread.
 
     If the client goes away first, `closed` becomes true, `on_abandon` is called, and sending
-    does nothing. A client that half-closes its connection counts as gone, because TCP does not
-    tell that from a client that gave up waiting.
+    does nothing. A client that half-closes its connection counts as gone, because TCP cannot
+    distinguish it from a client that gave up waiting.
 
     Attributes:
         received: monotonic microseconds at which the request had been read.
@@ -118,7 +118,7 @@ class Reply:
         self.persistence = persistence
         self.received = time.monotonic_ns() // 1000
         self.closed = False
-        self.on_abandon: Callable[[], None] | None = None
+        self.on_abandon: Callable[[], object] | None = None
 
     def send(
         self,

@@ -12,7 +12,7 @@ from typing import Protocol
 import httptools
 
 from workbench.server.front.access import AccessPolicy, Refusal
-from workbench.server.front.admission import RETRY_AFTER, Admission
+from workbench.server.front.admission import Admission
 from workbench.server.front.http.body import BodyTooLarge, BodyWriter, Spool
 from workbench.server.front.http.client_limits import (
     HttpLimits,
@@ -20,7 +20,13 @@ from workbench.server.front.http.client_limits import (
     head_too_large,
     too_many_headers,
 )
-from workbench.server.front.http.framing import OpenChunk, misframed, split_absolute, wrong_version
+from workbench.server.front.http.framing import (
+    OpenChunk,
+    misframed,
+    split_absolute,
+    unmet,
+    wrong_version,
+)
 from workbench.server.front.http.message import Request, error_page
 
 logger = logging.getLogger(__name__)
@@ -46,8 +52,12 @@ class ReaderServer(Protocol):
     admission: Admission
 
 
-class _StopParsing(Exception):
-    """Raised in a parser's callback: nothing after this point will be looked at."""
+class _Refused(Exception):
+    """Raised in a parser's callback: the request is refused, and nothing after it is read."""
+
+    def __init__(self, refusal: Refusal, without_body: bool = False) -> None:
+        self.refusal = refusal
+        self.without_body = without_body
 
 
 class RequestReader:
@@ -69,10 +79,10 @@ class RequestReader:
         "_request_headers",
         "_server",
         "_silent_bytes",
-        "_since",
         "_stage",
         "_url",
         "_writer",
+        "since",
     )
 
     _server: ReaderServer
@@ -80,7 +90,8 @@ class RequestReader:
     def __init__(self, now: float) -> None:
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._stage = IDLE
-        self._since = now
+        self.since = now
+        """When it began to do what it does now."""
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
         self._repeated_headers = 0
@@ -115,8 +126,14 @@ class RequestReader:
                 self._refuse_unparsable(error)
                 return
         if self._chunk is not None and (missing := self._chunk.missing(data)):
-            self._check_chunk(missing)
-            if self._input_closed:
+            # A chunk that declares more than may come is refused as such a Content-Length is.
+            limits = self._server.limits
+            if self._read_bytes + missing > limits.max_body_bytes:
+                refusal: Refusal | None = body_too_large(limits)
+            else:
+                refusal = self._server.admission.refusal(missing)
+            if refusal is not None:
+                self._refuse(refusal)
                 return
         if self._progress:
             self._silent_bytes = 0
@@ -130,9 +147,9 @@ class RequestReader:
     def on_message_begin(self) -> None:
         """Called by the parser at a request's first byte."""
         if self._input_closed:
-            raise _StopParsing
+            raise EOFError  # nothing after the last request is looked at
         self._stage = HEAD
-        self._since = self._server.now
+        self.since = self._server.now
         self._url = b""
         self._headers = {}
         self._repeated_headers = 0
@@ -148,8 +165,7 @@ class RequestReader:
         if name in headers:
             self._repeated_headers += 1
             if self._repeated_headers > self._server.limits.max_headers:
-                self._refuse(too_many_headers(self._server.limits))
-                raise _StopParsing
+                raise _Refused(too_many_headers(self._server.limits))
             value = headers[name] + b", " + value
         headers[name] = value
 
@@ -159,57 +175,48 @@ class RequestReader:
         parser, headers, limits = self._parser, self._headers, self._server.limits
         assert parser is not None
         method = parser.get_method()
-        # Few bytes since the last request mean a small head; only else is it worth adding up.
+        # If few bytes came since the last request, the head is small and need not be measured.
         if (
             self._silent_bytes + self._head_offset_bytes > limits.max_header_bytes
             and self._head_size() > limits.max_header_bytes
         ):
-            self._refuse(head_too_large(limits))
-            raise _StopParsing
+            raise _Refused(head_too_large(limits))
         if len(headers) + self._repeated_headers > limits.max_headers:
-            self._refuse(too_many_headers(limits))
-            raise _StopParsing
+            raise _Refused(too_many_headers(limits))
         if method not in _METHODS:
-            self._refuse_with(501, error_page(501), "text/html")
-            raise _StopParsing
+            raise _Refused(Refusal(501, "", page=error_page(501)))
         version = parser.get_http_version()
         if version != "1.1" and version != "1.0":
-            self._refuse_version(version)
-            raise _StopParsing
+            raise _Refused(wrong_version(version))
         authority = None
         if self._url[0] != _SLASH and b"://" in self._url:
             authority, self._url = split_absolute(self._url)
-        refusal = misframed(headers, version)
-        if refusal is None:
-            refusal = self._server.access.check(method, self._url, headers, authority)
+        refusal = misframed(headers, version) or self._server.access.check(
+            method, self._url, headers, authority
+        )
         expected = int(headers.get(b"content-length", 0))
+        chunked, expects = b"transfer-encoding" in headers, b"expect" in headers
         if refusal is None and expected > limits.max_body_bytes:
             refusal = body_too_large(limits)
         if refusal is None:
             self._known = True
-            if (full := self._server.admission.refusal(expected)) is not None:
-                refusal = Refusal(503, full, RETRY_AFTER)
-        coding = headers.get(b"transfer-encoding")
-        if refusal is None and coding is not None and coding.lower() != b"chunked":
-            refusal = Refusal(501, "The only transfer coding this server knows is chunked.")
-        expect = headers.get(b"expect")
-        if refusal is None and expect is not None and expect.lower() != b"100-continue":
-            refusal = Refusal(417, "The only expectation this server meets is 100-continue.")
+            refusal = self._server.admission.refusal(expected)
+        if refusal is None and (chunked or expects):
+            refusal = unmet(headers)
         if refusal is not None:
-            self._refuse(refusal, without_body=method == b"HEAD")
-            raise _StopParsing
+            raise _Refused(refusal, without_body=method == b"HEAD")
 
         self._request_headers = headers
         self._stage = BODY
         if b"upgrade" in headers and parser.should_upgrade():
             self._dropped_upgrade = True
             return
-        if coding is not None:
+        if chunked:
             self._chunk = OpenChunk()
             self._headers = {}  # for trailers, which nothing here needs
-        if expected > limits.spool_threshold_bytes or coding is not None:
+        if expected > limits.spool_threshold_bytes or chunked:
             self._writer = BodyWriter(limits.max_body_bytes, limits.spool_threshold_bytes, expected)
-        if expect is not None and version == "1.1":
+        if expects and version == "1.1":
             self._continue_due = True
             self._send_continue()
 
@@ -227,25 +234,15 @@ class RequestReader:
         if self._chunk is not None:
             self._chunk.end()
 
-    def _check_chunk(self, missing: int) -> None:
-        """Refuse a chunk that declares more than may come, as such a Content-Length is."""
-        if self._input_closed:
-            return
-        if self._read_bytes + missing > self._server.limits.max_body_bytes:
-            self._refuse(body_too_large(self._server.limits))
-        elif (full := self._server.admission.refusal(missing)) is not None:
-            self._refuse(Refusal(503, full, RETRY_AFTER))
-
     def on_body(self, piece: bytes) -> None:
         """Called by the parser with a piece of the body."""
         self._progress = True
-        self._since = self._server.now
+        self.since = self._server.now
         if self._chunk is not None:
             self._chunk.add(len(piece))
         writer, admission = self._writer, self._server.admission
         if writer is not None and (full := admission.refusal(len(piece))) is not None:
-            self._refuse(Refusal(503, full, RETRY_AFTER))
-            raise _StopParsing
+            raise _Refused(full)
         self._read_bytes += len(piece)
         admission.bytes += len(piece)
         if writer is None:
@@ -254,11 +251,10 @@ class RequestReader:
         try:
             writer.add(piece)
         except BodyTooLarge:
-            self._refuse(body_too_large(self._server.limits))
-            raise _StopParsing from None
+            raise _Refused(body_too_large(self._server.limits)) from None
         except OSError as error:
-            self._refuse(Refusal(503, f"No memory for the request's body: {error.strerror}."))
-            raise _StopParsing from None
+            why = f"No memory for the request's body: {error.strerror}."
+            raise _Refused(Refusal(503, why)) from None
         if writer.spool is not None:
             self._took_piece()
 
@@ -272,15 +268,11 @@ class RequestReader:
         parser, writer, pieces = self._parser, self._writer, self._pieces
         headers = self._request_headers
         assert parser is not None
-        body: bytes | Spool
+        body: bytes | Spool = b"".join(pieces)
+        pieces.clear()
         if writer is not None:
             self._writer = None
             body = writer.finish()
-        elif pieces:
-            body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            self._pieces = []
-        else:
-            body = b""
         self._stage = IDLE
         keep_alive = parser.should_keep_alive() and not self._server.draining
         persistence = b""
@@ -295,21 +287,8 @@ class RequestReader:
 
     # --- refusals -------------------------------------------------------------------------
 
-    def _refuse(self, refusal: Refusal, without_body: bool = False) -> None:
-        """Answer what is being read with `refusal`, after the answers before it, and close."""
-        self._refuse_with(
-            refusal.status, refusal.body, "application/json", refusal.headers, without_body
-        )
-
-    def _refuse_version(self, version: str) -> None:
-        """A client of HTTP/0.9 would take everything that is sent for the content it asked for, so
-        it gets a status line alone."""
-        refusal = wrong_version(version)
-        body = b"" if version == "0.9" else refusal.body
-        self._refuse_with(refusal.status, body, "application/json")
-
     def _discard_body(self) -> None:
-        """What has been read of a body will not be handed on."""
+        """Drop what has been read of a body."""
         if self._writer is not None:
             self._writer.discard()
         self._server.admission.bytes -= self._read_bytes
@@ -318,8 +297,10 @@ class RequestReader:
     def _refuse_unparsable(self, error: httptools.HttpParserError) -> None:
         cause = error.__context__
         if self._input_closed:
-            return  # refused already, or bytes after the last request: they are not looked at
-        if isinstance(error, httptools.HttpParserCallbackError) and cause is not None:
+            return  # bytes after the last request: they are not looked at
+        if isinstance(cause, _Refused):
+            self._refuse(cause.refusal, cause.without_body)
+        elif isinstance(error, httptools.HttpParserCallbackError) and cause is not None:
             logger.error("Reading a request failed", exc_info=cause)
             self._refuse(Refusal(500, "Internal error: see the server's log."))
         else:
@@ -351,16 +332,9 @@ class RequestReader:
         raise NotImplementedError
 
     def _send_continue(self) -> None:
-        """Ask for the body, once it is this request's turn to be written about."""
+        """Ask for the body once all answers before it have been sent."""
         raise NotImplementedError
 
-    def _refuse_with(
-        self,
-        status: int,
-        body: bytes,
-        content_type: str,
-        headers: tuple[tuple[str, str], ...] = (),
-        without_body: bool = False,
-    ) -> None:
-        """Answer what is being read, after the answers before it, and close."""
+    def _refuse(self, refusal: Refusal, without_body: bool = False) -> None:
+        """Answer what is being read with `refusal`, after the answers before it, and close."""
         raise NotImplementedError

@@ -31,7 +31,7 @@ Shape = tuple[int, ...]
 
 _BASE64_SPACE = b" \t\n\v\f\r"
 _BLOCK = 1024
-"""Elements that are looked at together; one at a time only where these are not regular."""
+"""Elements are checked in blocks of this many, and one by one only in an irregular block."""
 _MANY_DIMENSIONS = 64
 """More than an array can have."""
 
@@ -44,16 +44,8 @@ def _is_integer_within(dtype: str) -> Callable[[Value], bool]:
     return lambda value: type(value) is int and low <= value <= high
 
 
-def _is_number(value: Value) -> bool:
-    return type(value) is float or type(value) is int
-
-
-def _accepts_nothing(value: Value) -> bool:
-    return False
-
-
 _CHECKS: dict[JsonKind, Callable[[Value], bool]] = {
-    "number": _is_number,
+    "number": lambda value: type(value) is float or type(value) is int,
     "int32": _is_integer_within("int32"),
     "int64": _is_integer_within("int64"),
     "uint32": _is_integer_within("uint32"),
@@ -147,7 +139,7 @@ def _add_named_alike(columns: dict[str, _Column], block: list[Value]) -> bool:
     """Add instances that are objects of all inputs, each input of one shape.
 
     Returns:
-        False, and nothing is added, if they are not, or if this takes a closer look.
+        False, and nothing is added, if they are not, or need a closer look.
     """
     if "b64" in columns or set(map(type, block)) != {Object}:
         return False
@@ -163,7 +155,7 @@ def _add_named_alike(columns: dict[str, _Column], block: list[Value]) -> bool:
 
 
 def _add_all(columns: dict[str, _Column], values: list[list[Value]]) -> bool:
-    """Add to each column its values; False, and nothing is added, if some are not alike."""
+    """Add its values to each column; False, and nothing is added, if some differ in shape."""
     before = [(len(c.leaves), c.size, c.shape) for c in columns.values()]
     if all(map(_Column.add_alike, columns.values(), values)):
         return True
@@ -182,7 +174,7 @@ def _add_named_instance(columns: dict[str, _Column], instance: Object, index: in
             if _add_all(columns, list(grouped.values())):
                 return
     names = set()
-    for key, value in instance.members:
+    for key, value in instance:
         # A key with a NUL in it ends there: TensorFlow Serving takes it for a C string.
         name = key.split(b"\0", 1)[0].decode("utf-8", "replace")
         names.add(name)
@@ -265,9 +257,7 @@ def _leaves(value: Value, shape: Shape, dtype: str) -> list[Leaf]:
     if len(shape) > _MANY_DIMENSIONS:
         return _leaves_of_deep(value, shape, dtype)
     leaves = _regular_leaves([value], shape, dtype)
-    if leaves is None:
-        _raise_first_fault(value, shape, dtype)
-    return leaves
+    return _raise_first_fault(value, shape, dtype) if leaves is None else leaves
 
 
 def _regular_leaves(values: list[Value], shape: Shape, dtype: str) -> list[Leaf] | None:
@@ -288,9 +278,9 @@ def _regular_leaves(values: list[Value], shape: Shape, dtype: str) -> list[Leaf]
         return _with_base64(nodes) if kinds <= {bytes, Object} else None
     if dtype == "bool":
         return leaves if kinds <= {bool} else None
-    accepts = _ACCEPTS.get(dtype, _accepts_nothing)
+    accepts = _ACCEPTS.get(dtype)
     # Of integers, those between the least and the greatest are accepted where these are.
-    alike = kinds == {int} and accepts(min(leaves)) and accepts(max(leaves))
+    alike = accepts and kinds == {int} and accepts(min(leaves)) and accepts(max(leaves))
     return leaves if alike or not kinds else None
 
 
@@ -323,8 +313,8 @@ def _raise_first_fault(value: Value, shape: Shape, dtype: str) -> NoReturn:
 
 
 def _leaves_of_deep(value: Value, shape: Shape, dtype: str) -> list[Leaf]:
-    """The same one at a time; not recursive, for lists nest without limit."""
-    accepts = _ACCEPTS.get(dtype, _accepts_nothing)
+    """As `_leaves`, one value at a time; not recursive, because lists nest without limit."""
+    accepts = _ACCEPTS.get(dtype)
     leaves: list[Leaf] = []
     stack: list[Iterator[Value]] = [iter((value,))]
     while stack:
@@ -332,7 +322,7 @@ def _leaves_of_deep(value: Value, shape: Shape, dtype: str) -> list[Leaf]:
         for node in stack[-1]:
             if not isinstance(node, list):
                 _check_level(node, level, shape)
-                leaves.append(node if accepts(node) else _leaf_or_refusal(node, dtype))  # type: ignore[arg-type]
+                leaves.append(node if accepts and accepts(node) else _leaf_or_refusal(node, dtype))  # type: ignore[arg-type]
                 continue
             _check_size(node, level, shape)
             stack.append(iter(node))
@@ -380,9 +370,9 @@ def is_base64_object(value: Value) -> bool:
     """Whether `value` is ``{"b64": "..."}`` and nothing else: how JSON carries bytes."""
     return (
         isinstance(value, Object)
-        and len(value.members) == 1
-        and value.members[0][0] == b"b64"
-        and isinstance(value.members[0][1], bytes)
+        and len(value) == 1
+        and value[0][0] == b"b64"
+        and isinstance(value[0][1], bytes)
     )
 
 
@@ -396,9 +386,7 @@ def decode_base64_object(value: Object) -> bytes:
         raise invalid_argument(
             f"JSON Value: {debug_text(value)} not formatted correctly for base64 data"
         )
-    encoded = value.members[0][1]
-    assert isinstance(encoded, bytes)
-    return decode_base64(encoded)
+    return decode_base64(value[0][1])
 
 
 def decode_base64(encoded: bytes) -> bytes:
@@ -407,7 +395,7 @@ def decode_base64(encoded: bytes) -> bytes:
     Raises:
         ServingError: INVALID_ARGUMENT.
     """
-    if len(encoded) % 4 == 0 and _PADDED_BASE64.fullmatch(encoded):  # as nearly everybody writes it
+    if len(encoded) % 4 == 0 and _PADDED_BASE64.fullmatch(encoded):  # the usual form
         return binascii.a2b_base64(encoded)
     packed = encoded.translate(None, _BASE64_SPACE)
     digits = packed.rstrip(b"=.")

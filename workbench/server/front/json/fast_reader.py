@@ -8,8 +8,9 @@ the tensor's shape implies. Equal texts are equal nests, whatever the rank, and 
 a fraction of walking the lists. Where an input holds strings or booleans, simdjson makes Python
 lists of it, and these are walked level by level.
 
-For everything else the answer is None, and the exact reader reads the request again. That one would
-read a million members of an object only to say that they are no inputs, so this is said here.
+For everything else the answer is None, and the exact reader reads the request again. That reader
+would read all of a million members before it refuses the first that is no input, so this module
+refuses such objects itself.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import simdjson
@@ -55,10 +57,10 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_/.:-]+")
 _NAME_CODES = [bytes((code,)) for code in range(14, 32)]
 _NOT_NUMBERS = b"[]{}: \t\r\n" + b"".join(_NAME_CODES)
 _MANY = 64
-"""Rows from which on their text is read as a whole, which costs less for each; members from which
-on an object is not left to the exact reader, which reads them all, where not all are inputs."""
+"""From this many rows on, their text is read as a whole, which costs less for each row. From this
+many members on, an object with members that are no inputs is not left to the exact reader."""
 _LARGE_BYTES = 64 * 1024
-"""Up to here whatever is in a body costs little."""
+"""Up to this size, any body is cheap to read."""
 _LONGEST = 0xFF_FFFF
 """The length that simdjson gives of a list with so many elements or more."""
 
@@ -68,8 +70,13 @@ _POOLED_PARSERS = 8
 _parsers: list[simdjson.Parser] = []
 
 
-class FastRequest(NamedTuple):
-    """What `requests.PredictRequest` holds."""
+@dataclass(frozen=True, slots=True)
+class PredictRequest:
+    """The inputs of a predict call; strings are object arrays of `bytes`.
+
+    `row_format` says which key held them, and so which form the answer takes: ``instances``
+    (one element an example) or ``inputs`` (one tensor an input).
+    """
 
     signature_name: str
     inputs: dict[str, np.ndarray]
@@ -80,7 +87,7 @@ class _NotPlain(Exception):
     """The request needs the exact reader."""
 
 
-def read_predict(body: bytes, signature_of: Callable[[str], Signature]) -> FastRequest | None:
+def decode_plain(body: bytes, signature_of: Callable[[str], Signature]) -> PredictRequest | None:
     """The request in `body`, or None where only the exact reader can tell.
 
     Raises:
@@ -104,7 +111,7 @@ def read_predict(body: bytes, signature_of: Callable[[str], Signature]) -> FastR
 
 def _read(
     parser: simdjson.Parser, body: bytes, signature_of: Callable[[str], Signature]
-) -> FastRequest:
+) -> PredictRequest:
     document = parser.parse(body)
     if not isinstance(document, simdjson.Object):
         raise _NotPlain
@@ -137,7 +144,7 @@ def _read(
         inputs = _read_rows(value, body, infos)
     else:
         inputs = _read_array(value, body, infos)
-    return FastRequest(name, inputs, row_format)
+    return PredictRequest(name, inputs, row_format)
 
 
 def _refuse_many_members(first: Any, infos: Mapping[str, TensorInfo]) -> None:
@@ -152,15 +159,12 @@ def _refuse_many_members(first: Any, infos: Mapping[str, TensorInfo]) -> None:
     for name, value in islice(first.items(), _MANY):
         if name == "b64" or "\0" in name:
             return  # not what it seems
-        text: Any = value.mini if isinstance(value, (simdjson.Object, simdjson.Array)) else b""
-        members.append((name.encode(), parse(text) if text else _exact(value)))
+        exact: Any = value.encode() if isinstance(value, str) else value
+        if isinstance(value, (simdjson.Object, simdjson.Array)):
+            exact = parse(value.mini)  # type: ignore[arg-type]  # it is bytes
+        members.append((name.encode(), exact))
         if name not in infos:
             tensors_of_instances([Object(members)], infos)
-
-
-def _exact(value: Any) -> Value:
-    """A scalar as the exact reader has it."""
-    return value.encode() if isinstance(value, str) else value
 
 
 def _read_array(value: Any, body: bytes, infos: Mapping[str, TensorInfo]) -> dict[str, np.ndarray]:
@@ -282,10 +286,7 @@ def _numbers(values: list[Any], dtype: str) -> tuple[tuple[int, ...], np.ndarray
 
     As many numbers as that shape implies; that all values have this shape is left to check.
     """
-    try:
-        buffer_type, _ = _BUFFERS[dtype]
-    except KeyError:
-        raise _NotPlain from None
+    buffer_type, _ = _BUFFERS[dtype]
     shape = _shape_of(values[0])
     element_type = _ELEMENT_TYPES[buffer_type]
     if not shape:

@@ -14,11 +14,6 @@ class Object(tuple[Any, ...]):
 
     __slots__ = ()
 
-    @property
-    def members(self) -> tuple[tuple[bytes, Any], ...]:
-        """Pairs of key and value."""
-        return self
-
     def __contains__(self, key: object) -> bool:
         return any(name == key for name, _ in self)
 

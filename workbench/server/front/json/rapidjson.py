@@ -56,37 +56,25 @@ class ParseError(ValueError):
         super().__init__(f"{text} at offset: {offset}")
 
 
-class _State(enum.IntEnum):
-    """Where the parser stands; rapidjson's `IterativeParsingState`."""
+class _State(enum.Enum):
+    """Where the parser stands (rapidjson's `IterativeParsingState`), and the error when it cannot
+    go on from there (`HandleError`)."""
 
-    START = 0
-    OBJECT_START = 1
-    MEMBER_COMMA = 2
-    NAME = 3
-    COLON = 4
-    MEMBER = 5
-    ARRAY_START = 6
-    ELEMENT_COMMA = 7
-    ELEMENT = 8
+    START = 0, "The document is empty."
+    OBJECT_START = 1, "Missing a name for object member."
+    MEMBER_COMMA = 2, "Missing a name for object member."
+    NAME = 3, "Missing a colon after a name of object member."
+    COLON = 4, "Invalid value."
+    MEMBER = 5, "Missing a comma or '}' after an object member."
+    ARRAY_START = 6, "Invalid value."
+    ELEMENT_COMMA = 7, "Invalid value."
+    ELEMENT = 8, "Missing a comma or ']' after an array element."
 
 
-# What is missing when the parser cannot go on (`HandleError`).
-_MISSING = {
-    _State.START: "The document is empty.",
-    _State.OBJECT_START: "Missing a name for object member.",
-    _State.MEMBER_COMMA: "Missing a name for object member.",
-    _State.NAME: "Missing a colon after a name of object member.",
-    _State.COLON: "Invalid value.",
-    _State.MEMBER: "Missing a comma or '}' after an object member.",
-    _State.ARRAY_START: "Invalid value.",
-    _State.ELEMENT_COMMA: "Invalid value.",
-    _State.ELEMENT: "Missing a comma or ']' after an array element.",
-}
-_BEFORE_ITEM = frozenset(
-    (_State.ARRAY_START, _State.ELEMENT_COMMA, _State.OBJECT_START, _State.MEMBER_COMMA)
-)
+_BEFORE_ITEM = (_State.ARRAY_START, _State.ELEMENT_COMMA, _State.OBJECT_START, _State.MEMBER_COMMA)
 _BEFORE_VALUE = (_State.START, _State.COLON, _State.ARRAY_START, _State.ELEMENT_COMMA)
 _STRUCTURAL = b"],}:"
+_TYPE_NAMES = {type(None): "Null", int: "Number", float: "Number", bytes: "String", list: "Array"}
 
 
 def parse(body: bytes) -> Value:
@@ -117,23 +105,18 @@ def _parse_in_steps(text: bytes, position: int) -> Value:
     names: list[bytes] = []  # one for each object that awaits the value of a member
     while True:
         if state in _BEFORE_ITEM:
-            items = contents[-1]
-            if are_lists[-1]:
-                end = text_runs.read_elements(text, position, items)
-                if end > position:
-                    position, state = end, _State.ELEMENT_COMMA
-            else:
-                end = text_runs.read_members(text, position, items)
-                if end > position:
-                    position, state = end, _State.MEMBER_COMMA
+            end = text_runs.read_run(text, position, contents[-1], are_lists[-1])
+            if end > position:
+                position = end
+                state = _State.ELEMENT_COMMA if are_lists[-1] else _State.MEMBER_COMMA
         position = _SPACE.match(text, position).end()  # type: ignore[union-attr]
         if position == len(text):
-            raise ParseError(_MISSING[state], position)
+            raise ParseError(state.value[1], position)
         char = text[position]
 
         if state in _BEFORE_VALUE and not (char == _LIST_END and state == _State.ARRAY_START):
             if char in _STRUCTURAL:
-                raise ParseError(_MISSING[state], position)
+                raise ParseError(state.value[1], position)
             if char in (_LIST_START, _OBJECT_START):
                 position += 1
                 contents.append([])
@@ -170,7 +153,7 @@ def _parse_in_steps(text: bytes, position: int) -> Value:
                 value = contents.pop()
                 are_lists.pop()
         else:
-            raise ParseError(_MISSING[state], position)
+            raise ParseError(state.value[1], position)
 
         # A value is complete.
         if not contents:
@@ -190,11 +173,10 @@ def _parse_scalar(text: bytes, position: int) -> tuple[Value, int]:
     if char not in _LITERALS:
         return _parse_number(text, position)
     literal, value = _LITERALS[char]
-    for expected in literal:
-        if text[position : position + 1] != bytes((expected,)):
-            raise ParseError("Invalid value.", position)
-        position += 1
-    return value, position
+    end = position + _common_prefix(text[position : position + len(literal)], literal)
+    if end < position + len(literal):
+        raise ParseError("Invalid value.", end)
+    return value, end
 
 
 def _parse_number(text: bytes, start: int) -> tuple[int | float, int]:
@@ -229,7 +211,7 @@ def _parse_number(text: bytes, start: int) -> tuple[int | float, int]:
 
 
 def _end_of_bad_number(text: bytes, start: int) -> int:
-    """Where rapidjson stops in something that is no number: after what it had accepted."""
+    """Where rapidjson stops in an invalid number: after the part that it has accepted."""
     position = start + (text[start : start + 1] == b"-")
     return position + max(_common_prefix(text[position:], word) for word in (b"NaN", b"Inf"))
 
@@ -287,13 +269,7 @@ def _parse_hex4(text: bytes, position: int, escape: int) -> tuple[int, int]:
 
 def type_name(value: Value) -> str:
     """The value's JSON type as messages name it: ``Null``, ``True``, ``Array``, ``Number`` ..."""
-    if value is None or isinstance(value, bool):
-        return {None: "Null", True: "True", False: "False"}[value]
-    if isinstance(value, (int, float)):
-        return "Number"
-    if isinstance(value, bytes):
-        return "String"
-    return "Array" if isinstance(value, list) else "Object"
+    return str(value) if isinstance(value, bool) else _TYPE_NAMES.get(type(value), "Object")
 
 
 def debug_text(value: Value) -> str:
@@ -320,8 +296,7 @@ def _tokens(value: Value) -> Iterator[str]:
         if isinstance(current, (list, Object)):
             is_list = isinstance(current, list)
             yield prefix + ("[" if is_list else "{")
-            children = iter(current if isinstance(current, list) else current.members)
-            stack.append((children, is_list, True))
+            stack.append((iter(current), is_list, True))
         else:
             yield prefix + _scalar_text(current)
         while stack:

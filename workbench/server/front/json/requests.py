@@ -13,13 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from workbench.core.setting_kinds import INT64_MAX
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import ServingError, invalid_argument
 from workbench.formats.wire.tf_example import Feature, encode_example
-from workbench.server.front.json import fast_reader
 from workbench.server.front.json.dense_tensors import (
     decode_base64_object,
     is_base64_object,
@@ -27,8 +24,11 @@ from workbench.server.front.json.dense_tensors import (
     tensors_of_inputs,
     tensors_of_instances,
 )
+from workbench.server.front.json.fast_reader import PredictRequest, decode_plain
 from workbench.server.front.json.json_value import Object, Value
 from workbench.server.front.json.rapidjson import ParseError, debug_text, parse, type_name
+
+__all__ = ["ExamplesRequest", "PredictRequest", "decode_examples", "decode_plain", "decode_predict"]
 
 # The kind of a feature whose elements have these types.
 _KINDS: dict[frozenset[type], Literal["bytes", "float", "int64"]] = {
@@ -41,34 +41,11 @@ _KINDS: dict[frozenset[type], Literal["bytes", "float", "int64"]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class PredictRequest:
-    """The inputs of a predict call; strings are object arrays of `bytes`.
-
-    `row_format` says which key held them, and so which form the answer takes: ``instances``
-    (one element an example) or ``inputs`` (one tensor an input).
-    """
-
-    signature_name: str
-    inputs: dict[str, np.ndarray]
-    row_format: bool
-
-
-@dataclass(frozen=True, slots=True)
 class ExamplesRequest:
     """The input of a classify or regress call: serialised `tf.Example` messages."""
 
     signature_name: str
     examples: list[bytes]
-
-
-def decode_plain(body: bytes, signature_of: Callable[[str], Signature]) -> PredictRequest | None:
-    """The predict request that `body` states, where the fast reader can tell; else None.
-
-    Raises:
-        ServingError: from `signature_of`.
-    """
-    fast = fast_reader.read_predict(body, signature_of)
-    return None if fast is None else PredictRequest(*fast)
 
 
 def decode_predict(
@@ -121,13 +98,11 @@ def _decode_predict_exactly(data: bytes, look_up: Callable[[str], Signature]) ->
     return PredictRequest(name or DEFAULT_SIGNATURE, inputs, row_format)
 
 
-def decode_examples(
-    body: bytes | bytearray | memoryview, method: Literal["classify", "regress"]
-) -> ExamplesRequest:
+def decode_examples(body: bytes | bytearray | memoryview) -> ExamplesRequest:
     """The examples of a classify or regress request, its context merged into each.
 
-    Both methods read the same document; TensorFlow Serving's message about a missing ``examples``
-    says *classify* for either, and so `method` makes no difference today.
+    Both methods read the same document, and TensorFlow Serving's message about a missing
+    ``examples`` says *classify* for either.
 
     Raises:
         ServingError: with TensorFlow Serving's code and message (its json_tensor.cc).
@@ -179,7 +154,7 @@ def _encode_json_example(value: Value) -> bytes:
     """A serialised `tf.Example` with one feature for each member of a JSON object."""
     if not isinstance(value, Object):
         raise invalid_argument(f"Example must be JSON object but got JSON {type_name(value)}")
-    return encode_example({name: _feature(name, content) for name, content in value.members})
+    return encode_example({name: _feature(name, content) for name, content in value})
 
 
 def _feature(name: bytes, content: Value) -> Feature:

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from json.encoder import encode_basestring
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import orjson
@@ -181,13 +181,11 @@ def encode_regress(values: np.ndarray) -> bytes:
     return _dumps({"results": _jsonable("", values)})
 
 
-def encode_results(
-    method: Literal["classify", "regress"], results: Mapping[str, np.ndarray]
-) -> bytes:
-    """`encode_classify` of ``labels`` and ``scores``, or `encode_regress` of ``values``."""
-    if method == "classify":
-        return encode_classify(results.get("labels"), results.get("scores"))
-    return encode_regress(results["values"])
+def encode_results(results: Mapping[str, np.ndarray]) -> bytes:
+    """`encode_regress` of ``values``, or `encode_classify` of ``labels`` and ``scores``."""
+    if "values" in results:
+        return encode_regress(results["values"])
+    return encode_classify(results.get("labels"), results.get("scores"))
 
 
 def encode_error(message: str) -> bytes:

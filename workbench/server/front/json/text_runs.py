@@ -84,26 +84,18 @@ def read_value(text: bytes, position: int) -> Value:
     return value
 
 
-def read_elements(text: bytes, position: int, elements: list[Any]) -> int:
-    """Append the elements of a list that are plain from `position` on, where one is expected.
+def read_run(text: bytes, position: int, items: list[Any], of_list: bool) -> int:
+    """Append the elements of a list, or the members of an object, that are plain from `position`
+    on, where one is expected.
 
     Returns:
         Where the run ends: after a comma, or at `position` if there is none.
     """
-    run = _ELEMENTS.match(text, position)
+    run = (_ELEMENTS if of_list else _MEMBERS).match(text, position)
     if run is None:
         return position
-    read = _DECODER.raw_decode(f"[{text[position : run.end() - 1].decode('latin-1')}]")[0]
-    elements += _converted(read)
-    return run.end()
-
-
-def read_members(text: bytes, position: int, members: list[Any]) -> int:
-    """The same with the members of an object."""
-    run = _MEMBERS.match(text, position)
-    if run is None:
-        return position
-    members += _DECODER.raw_decode(f"{{{text[position : run.end() - 1].decode('latin-1')}}}")[0]
+    plain = text[position : run.end() - 1].decode("latin-1")
+    items += _converted(_DECODER.raw_decode(f"[{plain}]" if of_list else f"{{{plain}}}")[0])
     return run.end()
 
 

@@ -9,6 +9,7 @@ from workbench.server.engine.telemetry.meters import Histogram
 
 CONTENT_TYPE = "text/plain"
 
+Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
 Labels: TypeAlias = tuple[tuple[str, str], ...]
 Series: TypeAlias = Iterable[tuple[Labels, "float | Histogram"]]
 
@@ -25,7 +26,7 @@ class Metric(NamedTuple):
     """
 
     name: str
-    kind: Literal["counter", "gauge", "histogram"]
+    kind: Kind
     series: Callable[[], Series]
     about: str = ""
     bounds: Sequence[float] | None = None
@@ -37,39 +38,28 @@ class Metric(NamedTuple):
             yield f"# HELP {self.name} {self.about}"
         yield f"# TYPE {self.name} {self.kind}"
         for labels, value in self.series():
-            shown = _labels(labels)
+            shown = ",".join(f'{name}="{escaped(text)}"' for name, text in labels)
             if isinstance(value, Histogram):
-                bounds = value.bounds if self.bounds is None else self.bounds
-                yield from _histogram(self.name, shown, value, bounds, value.sum / self.per_unit)
+                yield from self._histogram_lines(shown, value)
             else:
                 yield f"{self.name}{{{shown}}} {value}"
+
+    def _histogram_lines(self, shown: str, histogram: Histogram) -> Iterator[str]:
+        before = shown + "," if shown else ""
+        below = 0
+        # Six digits, as `absl::StrCat` writes a double.
+        bounds = [f"{bound:g}" for bound in self.bounds or histogram.bounds]
+        for bound, count in zip([*bounds, "+Inf"], histogram.counts, strict=True):
+            below += count
+            yield f'{self.name}_bucket{{{before}le="{bound}"}} {below}'
+        yield f"{self.name}_sum{{{shown}}} {histogram.sum / self.per_unit:g}"
+        yield f"{self.name}_count{{{shown}}} {below}"
 
     def first_value(self) -> int:
         """The value of its first series; 0 where it has none, or is a histogram."""
         if self.kind == "histogram":
             return 0
         return next((int(v) for _, v in self.series() if not isinstance(v, Histogram)), 0)
-
-
-def _histogram(
-    name: str, shown: str, histogram: Histogram, bounds: Sequence[float], total: float
-) -> Iterator[str]:
-    before = shown + "," if shown else ""
-    below = 0
-    for bound, count in zip([*map(_number, bounds), "+Inf"], histogram.counts, strict=True):
-        below += count
-        yield f'{name}_bucket{{{before}le="{bound}"}} {below}'
-    yield f"{name}_sum{{{shown}}} {_number(total)}"
-    yield f"{name}_count{{{shown}}} {below}"
-
-
-def _number(value: float) -> str:
-    """As `absl::StrCat` writes a double: six digits."""
-    return f"{value:g}"
-
-
-def _labels(labels: Labels) -> str:
-    return ",".join(f'{name}="{escaped(value)}"' for name, value in labels)
 
 
 def escaped(value: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+
 from workbench.core.memory.budget import Budget
 from workbench.server.engine.memory.memory_ledger import MemoryLedger
 from workbench.server.front.metrics.exposition import Labels, Metric, Series
@@ -12,7 +15,7 @@ def memory_metrics(ledger: MemoryLedger, budget: Budget) -> list[Metric]:
 
     def cells() -> Series:
         account = ledger.latest
-        held: dict[Labels, float] = {}
+        held: Counter[Labels] = Counter()
         for cell in account.cells if account is not None else ():
             labels: Labels = (
                 ("device", cell.device),
@@ -23,24 +26,19 @@ def memory_metrics(ledger: MemoryLedger, budget: Budget) -> list[Metric]:
                 ("how", cell.how),
             )
             # A worker and the one that replaces it are the same version for a moment.
-            held[labels] = held.get(labels, 0) + cell.bytes
+            held[labels] += cell.bytes
         return held.items()
 
     def of_budget(key: str) -> Series:
         return (((("device", device),), sizes[key]) for device, sizes in budget.to_json().items())
 
+    def gauge(name: str, series: Callable[[], Series], about: str) -> Metric:
+        return Metric(f"workbench_memory_{name}", "gauge", series, about)
+
     return [
-        Metric("workbench_memory_bytes", "gauge", cells, "Memory of a device, by owner."),
-        Metric(
-            "workbench_memory_budget_bytes",
-            "gauge",
-            lambda: of_budget("limit"),
-            "Memory that versions may have together.",
+        gauge("bytes", cells, "Memory of a device, by owner."),
+        gauge(
+            "budget_bytes", lambda: of_budget("limit"), "Memory that versions may have together."
         ),
-        Metric(
-            "workbench_memory_reserved_bytes",
-            "gauge",
-            lambda: of_budget("reserved"),
-            "Memory that is reserved for versions.",
-        ),
+        gauge("reserved_bytes", lambda: of_budget("reserved"), "Memory reserved for versions."),
     ]

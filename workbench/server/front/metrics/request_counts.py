@@ -1,7 +1,8 @@
-"""Counts what the front answers. On a request's way only plain integers are added to."""
+"""Counts the answers of the front. A request costs a few additions of plain integers."""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from workbench.core.events import Event
@@ -30,12 +31,14 @@ class RequestCounts:
 
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
-        self.requests: dict[str, list[int]] = {}
-        self.latencies: dict[tuple[str, str, str], Histogram] = {}
-        self.runtimes: dict[tuple[str, str], Histogram] = {}
-        self.example_counts: dict[str, Histogram] = {}
+        self.requests: dict[str, list[int]] = defaultdict(lambda: [0] * len(Code))
+        self.latencies: dict[tuple[str, str, str], Histogram] = defaultdict(_latency)
+        self.runtimes: dict[tuple[str, str], Histogram] = defaultdict(_latency)
+        self.example_counts: dict[str, Histogram] = defaultdict(
+            lambda: Histogram(exponential(1, 2, 15))
+        )
         self.warmups: dict[tuple[str, str], tuple[Histogram, int]] = {}
-        self.worker_exits: dict[str, int] = {}
+        self.worker_exits: Counter[str] = Counter()
         manager.events.listen(self._note)
 
     def request(
@@ -61,40 +64,31 @@ class RequestCounts:
             model = ""
         elif api:
             known.traffic.add(now_micros(), version, code, micros)
-        counts = self.requests.get(model)
-        if counts is None:
-            counts = self.requests[model] = [0] * len(Code)
-        counts[code] += 1
+        self.requests[model][code] += 1
         if code is Code.OK:
-            key = (model, api, entrypoint)
-            latency = self.latencies.get(key)
-            if latency is None:
-                latency = self.latencies[key] = Histogram(LATENCY_MICROS)
-            latency.add(micros)
+            self.latencies[model, api, entrypoint].add(micros)
 
     def runtime(self, model: str, api: str, micros: int) -> None:
         """Count a run that succeeded; `api` is ``Predict``, ``Classify`` or ``Regress``."""
-        key = (model, api)
-        latency = self.runtimes.get(key)
-        if latency is None:
-            latency = self.runtimes[key] = Histogram(LATENCY_MICROS)
-        latency.add(micros)
+        self.runtimes[model, api].add(micros)
 
     def examples(self, model: str, count: int) -> None:
         """Count the examples of a MultiInference request."""
-        if model not in self.example_counts:
-            self.example_counts[model] = Histogram(exponential(1, 2, 15))
         self.example_counts[model].add(count)
 
     def _note(self, event: Event) -> None:
         if event.kind in ("warmup_finished", "warmup_failed") and event.data is not None:
             path = event.data["path"].removesuffix(f"/{WARMUP_FILE}")
             key = path, event.data.get("code", "OK")
-            latency, records = self.warmups.get(key, (Histogram(LATENCY_MICROS), 0))
+            latency, records = self.warmups.get(key, (_latency(), 0))
             latency.add(event.data["micros"])
             self.warmups[key] = latency, records + event.data["records"]
         elif event.kind == "worker_exited" and event.model is not None:
-            self.worker_exits[event.model] = self.worker_exits.get(event.model, 0) + 1
+            self.worker_exits[event.model] += 1
+
+
+def _latency() -> Histogram:
+    return Histogram(LATENCY_MICROS)
 
 
 def codes_counted(counts: Sequence[int]) -> list[tuple[str, int]]:

@@ -32,8 +32,17 @@ class CountedReply:
     """
 
     __slots__ = (
-        *("_cors", "_metrics", "_reply"),
-        *("api", "code", "counted", "is_api", "model", "started", "task", "version"),
+        "_cors",
+        "_metrics",
+        "_reply",
+        "api",
+        "code",
+        "counted",
+        "is_api",
+        "model",
+        "started",
+        "task",
+        "version",
     )
 
     def __init__(self, reply: Reply, metrics: Metrics, cors: Headers) -> None:
@@ -59,7 +68,7 @@ class CountedReply:
         """Whether the client has gone."""
         return self._reply.closed
 
-    def on_abandon(self, callback: Callable[[], None]) -> None:
+    def on_abandon(self, callback: Callable[[], object]) -> None:
         """Have `callback` called if the client goes away."""
         self._reply.on_abandon = callback
 
@@ -78,6 +87,10 @@ class CountedReply:
             micros = now_micros() - self.started
             self._metrics.request(self.model, self.api, "REST", self.code, micros, self.version)
 
+    def send_outputs(self, body: bytes | Spool, content_type: str = "application/json") -> None:
+        """Answer with what the model has made; a header says which version of it that was."""
+        self.send(200, body, content_type, (("X-Workbench-Version", str(self.version)),))
+
     def refuse(self, error: ServingError) -> None:
         """Answer with an error, unless the client has gone."""
         if not self.closed:
@@ -85,8 +98,3 @@ class CountedReply:
             # Unavailability passes: a full queue, a worker that has died.
             later = retry_after(error.retry_after_seconds) if error.code is Code.UNAVAILABLE else ()
             self.send(HTTP_STATUS[error.code], encode_error(error.message), headers=later)
-
-
-def version_header(version: int) -> Headers:
-    """Says which version answered."""
-    return (("X-Workbench-Version", str(version)),)

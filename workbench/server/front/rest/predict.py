@@ -9,27 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import numpy as np
 import orjson
 
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.formats.http_status import PRECONDITION_FAILED
 from workbench.formats.signature_checks import check_inputs, check_outputs_exist
-from workbench.ipc import TENSORS, background_free
+from workbench.ipc import TENSORS
 from workbench.ipc.frames import Tensors, decode_message, encode_message
+from workbench.server.engine.versions.model import Served
 from workbench.server.front.http.body import Spool
 from workbench.server.front.http.message import Request
 from workbench.server.front.json.requests import PredictRequest, decode_plain, decode_predict
 from workbench.server.front.json.responses import encode_predict, encoding_bytes
-from workbench.server.front.rest.counted_reply import CountedReply, version_header
-from workbench.server.front.rest.rest_front import (
-    EXACT_BYTES,
-    OFF_LOOP_BYTES,
-    RestFront,
-    Target,
-    spooled,
-)
+from workbench.server.front.rest.counted_reply import CountedReply
+from workbench.server.front.rest.rest_front import EXACT_BYTES, OFF_LOOP_BYTES, RestFront, Target
 from workbench.server.front.rest.routes import Route
 
 
@@ -44,8 +38,13 @@ def predict(front: RestFront, asked: Route, request: Request, reply: CountedRepl
             return
         check_inputs(signature, binary.inputs)
         check_outputs_exist(signature, binary.outputs)
-        answer = _BinaryAnswer(reply, target)
-        front.submit(target, binary.signature, binary.inputs, binary.outputs, answer)
+        served = target.served
+
+        def send(outputs: Tensors) -> None:
+            body = encode_message({"version": served.id.version}, outputs)
+            reply.send_outputs(body, TENSORS)
+
+        front.submit(reply, served, binary.signature, binary.inputs, binary.outputs, send)
         return
     spool = request.spool
     if spool is None:
@@ -53,9 +52,9 @@ def predict(front: RestFront, asked: Route, request: Request, reply: CountedRepl
         if decoded is None and len(request.body) <= EXACT_BYTES:
             decoded = decode_predict(request.body, target)
         if decoded is not None:
-            _run_decoded(front, target, decoded, reply)
+            _run_decoded(front, target.served, decoded, reply)
             return
-        spool = spooled(request.body)
+        spool = Spool.create(request.body)
     front.start(
         _predict_large(front, asked, target, spool, reply),
         reply,
@@ -84,81 +83,26 @@ async def _predict_large(
     # The version may have changed while the body was decoded: the name decides again.
     again = Target(front, asked)
     again(decoded.signature_name)
-    _run_decoded(front, again, decoded, reply, large=decoded.inputs)
+    _run_decoded(front, again.served, decoded, reply, large=True)
 
 
 def _run_decoded(
     front: RestFront,
-    target: Target,
+    served: Served,
     decoded: PredictRequest,
     reply: CountedReply,
-    large: Mapping[str, np.ndarray] | None = None,
+    large: bool = False,
 ) -> None:
-    answer = _JsonAnswer(reply, target, decoded.row_format, front, large)
-    front.submit(target, decoded.signature_name, decoded.inputs, (), answer)
+    row = decoded.row_format
 
-
-class _JsonAnswer:
-    """Encodes a predict answer while the outputs are still in shared memory.
-
-    `large` are inputs that take long to be given back, once they are no longer needed.
-    """
-
-    __slots__ = ("_front", "_large", "_row", "_version", "reply")
-
-    def __init__(
-        self,
-        reply: CountedReply,
-        target: Target,
-        row: bool,
-        front: RestFront,
-        large: Mapping[str, np.ndarray] | None,
-    ) -> None:
-        self.reply = reply
-        self._large = large
-        self._version = target.served.id.version
-        self._row = row
-        self._front = front
-
-    def __call__(self, result: Tensors | ServingError) -> None:
-        if self._large is not None:
-            background_free.let_go(self._large)
-            self._large = None
-        if isinstance(result, ServingError):
-            self.reply.refuse(result)
+    def send(outputs: Tensors) -> None:
+        if encoding_bytes(outputs, row) <= OFF_LOOP_BYTES:
+            reply.send_outputs(encode_predict(outputs, row))
             return
-        self.reply.ran()
-        if encoding_bytes(result, self._row) > OFF_LOOP_BYTES:
-            # Copied, as these are views that hold only now.
-            copies = {name: array.copy() for name, array in result.items()}
-            self._front.send_encoded(
-                self.reply,
-                self._version,
-                lambda left: self._front.codec.encode_predict(copies, self._row, left),
-            )
-            return
-        try:
-            body = encode_predict(result, self._row)
-        except ServingError as error:
-            self.reply.refuse(error)
-            return
-        self.reply.send(200, body, headers=version_header(self._version))
+        copies = {name: array.copy() for name, array in outputs.items()}
+        front.send_encoded(reply, lambda left: front.codec.encode_predict(copies, row, left))
 
-
-class _BinaryAnswer:
-    __slots__ = ("_version", "reply")
-
-    def __init__(self, reply: CountedReply, target: Target) -> None:
-        self.reply = reply
-        self._version = target.served.id.version
-
-    def __call__(self, result: Tensors | ServingError) -> None:
-        if isinstance(result, ServingError):
-            self.reply.refuse(result)
-            return
-        self.reply.ran()
-        body = encode_message({"version": self._version}, result)
-        self.reply.send(200, body, TENSORS, version_header(self._version))
+    front.submit(reply, served, decoded.signature_name, decoded.inputs, (), send, large)
 
 
 class _BinaryRequest(NamedTuple):

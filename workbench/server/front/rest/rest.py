@@ -20,8 +20,7 @@ class _Action(NamedTuple):
 
     Attributes:
         answer: answers a request, now or later.
-        verb: the method of requests that name it as a verb in their URL.
-        runs: whether a model runs for it.
+        verb: the method of requests that name it as a verb in their URL; a model runs for a POST.
         counted: whether TensorFlow Serving has it too, and counts it.
         is_api: whether it belongs to the API: as in the original, the metrics page and pages that
             are not there get no headers of CORS.
@@ -29,15 +28,14 @@ class _Action(NamedTuple):
 
     answer: Callable[[RestFront, Route, Request, CountedReply], None]
     verb: Literal["", "POST", "GET"] = ""
-    runs: bool = False
     counted: bool = False
     is_api: bool = True
 
 
 ACTIONS = {
-    "predict": _Action(predict, "POST", runs=True, counted=True),
-    "classify": _Action(run_examples, "POST", runs=True, counted=True),
-    "regress": _Action(run_examples, "POST", runs=True, counted=True),
+    "predict": _Action(predict, "POST", counted=True),
+    "classify": _Action(run_examples, "POST", counted=True),
+    "regress": _Action(run_examples, "POST", counted=True),
     "metadata": _Action(questions.metadata, "GET", counted=True),
     "status": _Action(questions.status, counted=True),
     "list": _Action(questions.list_models),
@@ -66,7 +64,7 @@ class RestApi(RestFront):
         try:
             asked = route(request.method, request.target)
             action = ACTIONS[asked.action]
-            reply.model, reply.api = asked.model, asked.action if action.runs else ""
+            reply.model, reply.api = asked.model, asked.action if action.verb == "POST" else ""
             reply.counted, reply.is_api = action.counted, action.is_api
             action.answer(self, asked, request, reply)
         except ServingError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -14,42 +14,33 @@ from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.core.versions.outage import OutOfService
 from workbench.formats.config_files import METRICS_PATH
 from workbench.formats.signature_checks import check_method_name
+from workbench.ipc import background_free
 from workbench.ipc.frames import Tensors
 from workbench.server.engine.batching.scheduler import BatchScheduler
 from workbench.server.engine.batching.tasks import Task, now_micros
 from workbench.server.engine.versions.manager import Manager
 from workbench.server.engine.versions.model import Served
 from workbench.server.front.admission import HELD_TOO_LONG
-from workbench.server.front.codec.converter import CodecProcess
-from workbench.server.front.codec.pool import CodecPool
+from workbench.server.front.codec.converter import Codec
 from workbench.server.front.http.body import Spool
 from workbench.server.front.http.message import Request
 from workbench.server.front.metrics.prometheus import Metrics
-from workbench.server.front.rest.counted_reply import CountedReply, Headers, version_header
+from workbench.server.front.rest.counted_reply import CountedReply, Headers
 from workbench.server.front.rest.routes import Route
 
 logger = logging.getLogger(__name__)
 
 OFF_LOOP_BYTES = 256 * 1024
-"""Outputs that take longer than this many bytes of numbers are encoded in the codec process."""
+"""Outputs that take longer to encode than so many bytes of numbers go to the codec process."""
 EXACT_BYTES = 8 * 1024
-"""Bodies beyond this that only the exact reader can tell, at up to a millisecond for each
-kilobyte, are decoded in the codec process."""
+"""Larger bodies that need the exact reader are decoded in the codec process: it takes up to a
+millisecond for each kilobyte."""
 
 _CORS: Headers = (
     ("Access-Control-Allow-Origin", "*"),
     ("Access-Control-Allow-Methods", "POST, GET"),
     ("Access-Control-Allow-Headers", "Content-Type"),
 )
-
-
-class Answer(Protocol):
-    """Takes the outputs of a task, as views that hold only meanwhile, or the error."""
-
-    reply: CountedReply
-
-    def __call__(self, result: Tensors | ServingError) -> None:
-        """Send the outputs, or refuse the request."""
 
 
 class RestFront:
@@ -68,7 +59,7 @@ class RestFront:
         self,
         manager: Manager,
         scheduler: BatchScheduler,
-        codec: CodecPool | CodecProcess,
+        codec: Codec,
         timeout_seconds: float = 30.0,
         enable_cors: bool = False,
         metrics_path: str | None = METRICS_PATH,
@@ -95,27 +86,50 @@ class RestFront:
 
     def submit(
         self,
-        target: Target,
+        reply: CountedReply,
+        served: Served,
         signature: str,
         inputs: Mapping[str, np.ndarray],
         outputs: tuple[str, ...],
-        answer: Answer,
+        send: Callable[[Tensors], None],
+        large: bool = False,
     ) -> None:
-        """Queue a run of the model; it is cancelled when the client goes away."""
-        queues = target.served.queues
-        assert queues is not None
-        deadline = answer.reply.started + self._timeout_micros
-        task = Task(queues, signature, inputs, outputs, deadline, answer)
+        """Queue a run of the model; it is cancelled when the client goes away.
+
+        Args:
+            send: answers with the outputs, which are views that hold only meanwhile; a
+                ServingError that it raises is the answer.
+            large: the inputs take long to be freed: a thread does it, once the model has run.
+        """
+        freed_aside = inputs if large else None
+
+        def answer(result: Tensors | ServingError) -> None:
+            nonlocal freed_aside
+            if freed_aside is not None:
+                background_free.let_go(freed_aside)
+                freed_aside = None
+            if isinstance(result, ServingError):
+                reply.refuse(result)
+                return
+            reply.ran()
+            try:
+                send(result)
+            except ServingError as error:
+                reply.refuse(error)
+
+        assert served.queues is not None
+        deadline = reply.started + self._timeout_micros
+        task = Task(served.queues, signature, inputs, outputs, deadline, answer)
         self._scheduler.submit(task)
-        answer.reply.task = task
-        answer.reply.version = target.served.id.version
-        answer.reply.on_abandon(lambda: self._scheduler.cancel(task))
+        reply.task = task
+        reply.version = served.id.version
+        reply.on_abandon(lambda: self._scheduler.cancel(task))
 
     def held(
         self, error: ServingError, asked: Route, request: Request, reply: CountedReply
     ) -> bool:
-        """Whether a request that found no version waits for the next one instead: only one that
-        asks a model to run, and names no version or one that is out of service."""
+        """Whether a request that found no version waits for the next one. It does if it asks a
+        model to run, and names no version or one that is out of service."""
         specific = asked.version is not None or asked.label is not None
         absent = error.code is Code.NOT_FOUND and not specific
         crashed = isinstance(error, OutOfService)
@@ -130,13 +144,12 @@ class RestFront:
             loop.call_soon(self._answer_held, request, reply)
 
         try:
-            taken = self.manager.hold(asked.model, resume, request.body_size, left)
+            remove = self.manager.hold(asked.model, resume, request.body_size, left)
         except ServingError as full:
             reply.refuse(full)
             return True
-        if taken is None:
+        if remove is None:
             return False
-        remove = taken
 
         def expire() -> None:
             remove()
@@ -178,20 +191,15 @@ class RestFront:
         job = asyncio.get_running_loop().create_task(guarded())
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
-
-        def give_up() -> None:
-            job.cancel()
-
-        reply.on_abandon(give_up)
+        reply.on_abandon(job.cancel)
 
     def send_encoded(
-        self, reply: CountedReply, version: int, encode: Callable[[float], Awaitable[Spool]]
+        self, reply: CountedReply, encode: Callable[[float], Awaitable[Spool]]
     ) -> None:
         """Answer with a body that is encoded in the codec process."""
 
         async def work() -> None:
-            body = await encode(self.seconds_left(reply))
-            reply.send(200, body, headers=version_header(version))
+            reply.send_outputs(await encode(self.seconds_left(reply)))
 
         self.start(work(), reply)
 
@@ -202,17 +210,17 @@ class Target:
     Called with a signature's name it is the `signature_of` of `decode_predict`.
     """
 
-    __slots__ = ("_asked", "_check_method_name", "_manager", "served")
+    __slots__ = ("_asked", "_front", "served")
 
     def __init__(self, front: RestFront, asked: Route) -> None:
-        self._manager = front.manager
+        self._front = front
         self._asked = asked
-        self._check_method_name = front.check_method_names
         self.served: Served
 
     def find(self) -> Served:
         """Find the version; raises a ServingError where there is none."""
-        self.served = self._manager.find(self._asked.model, self._asked.version, self._asked.label)
+        asked = self._asked
+        self.served = self._front.manager.find(asked.model, asked.version, asked.label)
         return self.served
 
     def __call__(self, name: str) -> Signature:
@@ -220,19 +228,12 @@ class Target:
         signature = self.find().signatures.get(name)
         if signature is None:
             raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
-        if self._check_method_name:
+        if self._front.check_method_names:
             check_method_name(signature, "predict")
         return signature
 
     def differs(self, name: str, digest: str | None) -> bool:
-        """Whether a client that knows a signature of that digest (None: it does not say) knows it
-        otherwise than it is in the version that was found."""
+        """Whether the signature of the version that was found has another digest than the one that
+        a client sent; False if it sent None."""
         report = self.served.report
         return digest is not None and report is not None and report.digests[name] != digest
-
-
-def spooled(body: bytes) -> Spool:
-    """A body for the codec process."""
-    spool = Spool.create()
-    spool.append(body)
-    return spool

@@ -48,8 +48,11 @@ def router(posted: Iterable[str], read: Iterable[str]) -> Callable[[str, str], R
     # Verbs are matched in any case and then compared in lower case, as in the original:
     # `/Metadata` asks for the status.
     post_verbs, get_verbs = frozenset(posted), frozenset(read)
-    post = re.compile(rf"(?i)/v1/models/([^/:]+){_MODEL}:({'|'.join(sorted(post_verbs))})")
-    get = re.compile(rf"(?i)/v1/models(?:/([^/:]+))?{_MODEL}(?:/({'|'.join(sorted(get_verbs))}))?")
+    posts, gets = "|".join(sorted(post_verbs)), "|".join(sorted(get_verbs))
+    patterns = {
+        "POST": re.compile(rf"(?i)/v1/models/([^/:]+){_MODEL}:({posts})"),
+        "GET": re.compile(rf"(?i)/v1/models(?:/([^/:]+))?{_MODEL}(?:/({gets}))?"),
+    }
 
     @lru_cache(maxsize=4096)
     def route(method: str, target: str) -> Route:
@@ -60,11 +63,7 @@ def router(posted: Iterable[str], read: Iterable[str]) -> Callable[[str, str], R
             return Route("page not found")
         if method == "OPTIONS":
             return Route("preflight")
-        match = None
-        if method == "POST":
-            match = post.fullmatch(target)
-        elif method == "GET":
-            match = get.fullmatch(target)
+        match = patterns[method].fullmatch(target) if method in patterns else None
         if match is None:
             raise invalid_argument(f"Malformed request: {method} {target}")
         model, version, label, verb = match.groups()
