@@ -44,10 +44,10 @@ def report_allocator(channel: Channel) -> None:
 
 def allocator_use() -> tuple[int, int] | None:
     """Bytes that TensorFlow uses of the GPU, now and at most; None where there is none."""
-    import tensorflow as tf
+    from tensorflow.python.framework import config
 
     try:
-        info = tf.config.experimental.get_memory_info("GPU:0")
+        info = config.get_memory_info("GPU:0")
         return int(info["current"]), int(info["peak"])
     except (ValueError, RuntimeError, KeyError):
         return None

@@ -80,7 +80,9 @@ class LoadedModel:
         gpu_memory_fraction: float = 0.0,
         op_libraries: Sequence[str] = (),
     ) -> None:
-        import tensorflow as tf
+        from tensorflow.core.protobuf import config_pb2
+        from tensorflow.python.client import session
+        from tensorflow.python.framework import ops
 
         _check_is_saved_model(path)
         self._op_libraries = op_libraries
@@ -88,8 +90,8 @@ class LoadedModel:
         self._path = path
         self._tags = tags
         self._progress = progress
-        self._graph = tf.Graph()
-        config = tf.compat.v1.ConfigProto(
+        self._graph = ops.Graph()
+        config = config_pb2.ConfigProto(
             intra_op_parallelism_threads=intra_op_threads,
             # Runs use the calling thread, so a larger pool would only idle.
             inter_op_parallelism_threads=1,
@@ -99,7 +101,7 @@ class LoadedModel:
         config.gpu_options.allow_growth = True
         config.gpu_options.per_process_gpu_memory_fraction = gpu_memory_fraction
         with _translated():
-            self._session = tf.compat.v1.Session(graph=self._graph, config=config)
+            self._session = session.Session(graph=self._graph, config=config)
 
     def read_graph(self) -> None:
         """Everything that needs no memory for the weights; `finish` does the rest.
@@ -111,8 +113,8 @@ class LoadedModel:
             self._read_graph(self._path, self._tags)
 
     def _read_graph(self, path: str, tags: Sequence[str]) -> None:
-        import tensorflow as tf
         from google.protobuf import json_format
+        from tensorflow.python.framework import constant_op
         from tensorflow.python.saved_model import loader_impl
 
         started = time.monotonic()
@@ -128,7 +130,7 @@ class LoadedModel:
             saver, _ = loader.load_graph(self._graph, tags, import_scope=None)
             if saver is not None:
                 saver.saver_def = _copy(saver.saver_def)
-            anything = tf.constant(1.0, name="workbench_probe")
+            anything = constant_op.constant(1.0, name="workbench_probe")
             init_op = loader_impl.get_init_op(meta_graph)
             assets = loader_impl.get_asset_tensors(path, meta_graph)
 
@@ -321,11 +323,11 @@ class _InThisThread:
     has that thread's priority."""
 
     def __init__(self, session: Any) -> None:
-        import tensorflow as tf
+        from tensorflow.core.protobuf import config_pb2
 
         self.graph = session.graph
         self._session = session
-        self._options = tf.compat.v1.RunOptions(inter_op_thread_pool=-1)
+        self._options = config_pb2.RunOptions(inter_op_thread_pool=-1)
 
     def run(self, fetches: Any, feeds: Any = None) -> Any:
         return self._session.run(fetches, feeds, options=self._options)

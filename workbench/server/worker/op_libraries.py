@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from workbench.core.status import Code, ServingError
+from workbench.server.worker.runtime import import_all
 
 _loaded: set[str] = set()
 
@@ -25,10 +26,11 @@ def load_operations(names: Sequence[str]) -> None:
         if name not in _loaded:
             try:
                 if is_library(name):
-                    import tensorflow as tf
+                    from tensorflow.python.framework import load_library
 
-                    tf.load_op_library(name)
+                    load_library.load_op_library(name)
                 else:
+                    import_all()
                     importlib.import_module(name)
             except Exception as error:
                 raise _missing(name, error) from error

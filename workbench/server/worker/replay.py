@@ -188,9 +188,9 @@ def _run(model: LoadedModel, call: Call) -> None:
 
 
 def _records(file: str) -> Any:
-    import tensorflow as tf
+    from tensorflow.python.lib.io import tf_record
 
-    return tf.compat.v1.io.tf_record_iterator(file)
+    return tf_record.tf_record_iterator(file)
 
 
 def _failure(error: Exception) -> ServingError:

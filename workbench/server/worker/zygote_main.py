@@ -23,8 +23,7 @@ from typing import Any, NoReturn
 from workbench.ipc.channel import Channel
 from workbench.ipc.frames import ConnectionLost
 from workbench.processes.lifetime import ProcessId
-
-_NOT_NEEDED = ("keras", "tf_keras")
+from workbench.server.worker.runtime import import_runtime
 
 
 def main(argv: list[str]) -> NoReturn:
@@ -45,7 +44,11 @@ def main(argv: list[str]) -> NoReturn:
 def _warm_up(channel: Channel) -> None:
     started = time.monotonic()
     try:
-        _import_tensorflow()
+        import_runtime()
+        # Otherwise each worker would import it at its first use.
+        import workbench.server.worker.worker_main
+
+        del workbench
     except BaseException:
         channel.send({"failed": traceback.format_exc()})
         os._exit(1)
@@ -53,27 +56,6 @@ def _warm_up(channel: Channel) -> None:
     gc.collect()
     gc.freeze()
     channel.send({"ready": time.monotonic() - started})
-
-
-def _import_tensorflow() -> None:
-    # TensorFlow imports Keras where it is there, and that scikit-learn and Matplotlib: two fifths
-    # of the time and 100 MB, of which nothing that runs a SavedModel needs anything.
-    for name in _NOT_NEEDED:
-        sys.modules[name] = None  # type: ignore[assignment]
-    import tensorflow as tf
-
-    for name in _NOT_NEEDED:
-        del sys.modules[name]
-
-    # Loaded on first use otherwise, once in every worker.
-    from google.protobuf import json_format
-    from tensorflow.python.client import pywrap_tf_session
-    from tensorflow.python.saved_model import loader_impl
-
-    import workbench.server.worker.worker_main
-
-    del json_format, pywrap_tf_session, loader_impl, workbench
-    tf.compat.v1.logging.set_verbosity("ERROR")
 
 
 def _serve(channel: Channel, server: ProcessId) -> None:
