@@ -1,18 +1,28 @@
 /** Making elements: text is always text, never markup. */
 
-type Child = Node | string;
+export type Child = Node | string;
+type Tag = keyof HTMLElementTagNameMap;
 
-/** An element with attributes (`class`, `title`, `aria-...`) and children. */
-export function make<K extends keyof HTMLElementTagNameMap>(
-  tag: K,
-  attributes: Record<string, string> = {},
-  ...children: Child[]
+/** An element.
+ *
+ * @param selector - its tag and classes, as in `div.wb-section`.
+ * @param parts - a child, several, or attributes (`title`, `aria-...`). */
+export function make<K extends Tag>(
+  selector: K | `${K}.${string}`,
+  ...parts: (Child | Child[] | Record<string, string>)[]
 ): HTMLElementTagNameMap[K] {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    element.setAttribute(name, value);
+  const [tag, ...classes] = selector.split('.');
+  const element = document.createElement(tag as K);
+  element.classList.add(...classes);
+  for (const part of parts) {
+    if (typeof part === 'string' || part instanceof Node) {
+      element.append(part);
+    } else if (Array.isArray(part)) {
+      element.append(...part);
+    } else {
+      Object.entries(part).forEach(([name, value]) => element.setAttribute(name, value));
+    }
   }
-  element.append(...children);
   return element;
 }
 
@@ -20,6 +30,33 @@ export function make<K extends keyof HTMLElementTagNameMap>(
 export function say(node: HTMLElement, text: string): void {
   if (node.textContent !== text) {
     node.textContent = text;
+  }
+}
+
+/** A line for what happens now, and for how an order went. */
+export class Message {
+  readonly node = make('p.wb-message', { role: 'status' });
+
+  say(text: string, ok = true): void {
+    this.node.textContent = text;
+    this.node.classList.toggle('wb-bad', !ok);
+  }
+
+  /** Show what an order does, and then its outcome; resolves to whether it succeeded. */
+  async follow(doing: string, order: Promise<{ ok: boolean; text: string }>): Promise<boolean> {
+    this.say(doing);
+    const { ok, text } = await order;
+    this.say(text, ok);
+    return ok;
+  }
+}
+
+/** Show how much is done, from 0 to 1; null: not known. */
+export function showShare(bar: HTMLProgressElement, share: number | null): void {
+  if (share === null) {
+    bar.removeAttribute('value');
+  } else {
+    bar.value = share;
   }
 }
 
@@ -35,30 +72,53 @@ export function button(
   return element;
 }
 
+/** A table's first row. */
+export function tableHead(texts: readonly string[]): HTMLElement {
+  const cells = texts.map(text => make('th', { scope: 'col' }, text));
+  return make('thead', make('tr', cells));
+}
+
+/** A row of a table. */
+export function tableRow(cells: readonly Child[]): HTMLElement {
+  return make(
+    'tr',
+    cells.map(cell => make('td', cell))
+  );
+}
+
 /** A table of texts: a chart's data for readers who cannot see it. */
 export function dataTable(
   caption: string,
   head: readonly string[],
   rows: readonly (readonly string[])[]
 ): HTMLTableElement {
-  return make(
-    'table',
-    { class: 'wb-data' },
-    make('caption', {}, caption),
-    make('thead', {}, make('tr', {}, ...head.map(text => make('th', { scope: 'col' }, text)))),
-    make('tbody', {}, ...rows.map(row => make('tr', {}, ...row.map(text => make('td', {}, text)))))
-  );
+  return make('table.wb-data', [
+    make('caption', caption),
+    tableHead(head),
+    make('tbody', rows.map(tableRow))
+  ]);
 }
 
-/** A button that shows and hides a chart's data as a table; `fill` writes the table. */
-export function tableButton(twin: HTMLElement, fill: () => void): HTMLButtonElement {
-  const element = button('Table', 'Show as a table', () => {
-    twin.hidden = !twin.hidden;
-    element.setAttribute('aria-pressed', String(!twin.hidden));
-    fill();
+/** A chart's data as a table, hidden until its button is pressed. */
+export class Twin {
+  readonly node = make('div.wb-twin', { hidden: '' });
+  readonly button = button('Table', 'Show as a table', () => {
+    this.node.hidden = !this.node.hidden;
+    this.button.setAttribute('aria-pressed', String(!this.node.hidden));
+    this.fill();
   });
-  element.setAttribute('aria-pressed', 'false');
-  return element;
+
+  /** @param _table - makes the table. */
+  constructor(private readonly _table: () => HTMLTableElement) {
+    this.button.setAttribute('aria-pressed', 'false');
+  }
+
+  /** Write the table again, if it is shown. */
+  fill(): void {
+    if (!this.node.hidden) {
+      this.node.replaceChildren(this._table());
+    }
+  }
 }
 
 const COPIED_MILLIS = 1500;
@@ -74,4 +134,16 @@ export function copyButton(title: string, text: string): HTMLButtonElement {
     });
   });
   return element;
+}
+
+/** Acts of the keys that a chart uses, by the key's name; the page gets the other keys. */
+export function onKeys(node: HTMLElement, acts: Readonly<Record<string, () => void>>): void {
+  node.addEventListener('keydown', event => {
+    const act = acts[event.key];
+    if (act !== undefined) {
+      act();
+      event.preventDefault();
+      event.stopPropagation();
+    }
+  });
 }

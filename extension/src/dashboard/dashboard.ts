@@ -112,7 +112,7 @@ export class Dashboard extends Widget {
       () => void this._insert(code)
     );
     this._deedBar.replaceChildren(
-      make('span', {}, done.text),
+      make('span', done.text),
       button(trans.__('Copy as code'), trans.__('Copy a notebook cell that does the same'), () => {
         Clipboard.copyToSystem(code);
         this._say(trans.__('Copied.'));
@@ -206,7 +206,7 @@ export class Dashboard extends Widget {
       unreachable: trans.__('Server %1 is not answering and is being restarted.', name),
       ended: trans.__('Server %1 has stopped.', name)
     };
-    this._banner.replaceChildren(make('span', {}, words[state] ?? ''));
+    this._banner.replaceChildren(make('span', words[state] ?? ''));
     if (state === 'dead' && !server?.cannot_restart) {
       this._banner.append(
         button(trans.__('Restart'), trans.__('Serve the same models on the same address'), () =>
@@ -241,11 +241,11 @@ export class Dashboard extends Widget {
 
   private readonly _stream: Stream;
   private readonly _list: ServerList;
-  private readonly _body = make('div', { class: 'wb-Dashboard-body' });
-  private readonly _banner = make('div', { class: 'wb-Dashboard-banner', role: 'alert' });
-  private readonly _deedBar = make('div', { class: 'wb-Dashboard-deed' });
-  private readonly _empty = make('p', { class: 'wb-Dashboard-empty' });
-  private readonly _said = make('div', { class: 'wb-Dashboard-said', role: 'status' });
+  private readonly _body = make('div.wb-Dashboard-body');
+  private readonly _banner = make('div.wb-Dashboard-banner', { role: 'alert' });
+  private readonly _deedBar = make('div.wb-Dashboard-deed');
+  private readonly _empty = make('p.wb-Dashboard-empty');
+  private readonly _said = make('div.wb-Dashboard-said', { role: 'status' });
   private readonly _selectionChanged = new Signal<this, void>(this);
   private _selection: ISelection | null = null;
   private _detail: Detail | null = null;

@@ -54,7 +54,7 @@ export interface IDetailOptions {
 }
 
 export class Detail {
-  readonly node = make('div', { class: 'wb-Dashboard-grid' });
+  readonly node = make('div.wb-Dashboard-grid');
   private readonly _feed: Feed;
   private readonly _batches: BatchesPanel;
   private readonly _ledger: LedgerPanel;
@@ -62,8 +62,8 @@ export class Detail {
   private readonly _experiments: ExperimentsPanel;
   private readonly _poll: Poll;
   private readonly _views: { dispose(): void }[] = [];
-  private readonly _left = make('div', { class: 'wb-Dashboard-column' });
-  private readonly _right = make('div', { class: 'wb-Dashboard-column' });
+  private readonly _left = make('div.wb-Dashboard-column');
+  private readonly _right = make('div.wb-Dashboard-column');
   private _disposed = false;
   private _happened = performance.now();
   /** The number of the server's last event. */
@@ -155,8 +155,8 @@ export class Detail {
       return;
     }
     const name = this.model === this.server ? this.model : `${this.model} on ${this.server}`;
-    const card = make('div', { class: 'wb-live wb-Panel wb-Panel-card' });
-    const timeline = make('div', { class: 'wb-live wb-Panel wb-Panel-timeline' });
+    const card = make('div.wb-live.wb-Panel.wb-Panel-card');
+    const timeline = make('div.wb-live.wb-Panel.wb-Panel-timeline');
     this._left.append(card, this._batches.node, this._ledger.node);
     this._right.append(timeline, this._log.node, this._experiments.node);
     const face = {

@@ -21,7 +21,7 @@ export interface IListActions {
 
 export class ServerList {
   readonly node: HTMLElement;
-  private readonly _items = make('ul', { class: 'wb-Servers' });
+  private readonly _items = make('ul.wb-Servers');
   private readonly _none: HTMLElement;
   private _drawn = '';
 
@@ -29,11 +29,9 @@ export class ServerList {
     private readonly _actions: IListActions,
     private readonly _trans: TranslationBundle
   ) {
-    this._none = make(
-      'p',
-      { class: 'wb-Servers-none' },
+    this._none = make('p.wb-Servers-none', [
       _trans.__('No model server is running. Serve a folder, or run wb.serve(model) in a notebook.')
-    );
+    ]);
     const buttons = [
       button(_trans.__('Serve…'), _trans.__('Serve a SavedModel or a folder of versions'), () =>
         _actions.serve()
@@ -43,18 +41,14 @@ export class ServerList {
       const title = _trans.__('Open the glossary of model serving');
       buttons.unshift(button(_trans.__('Glossary'), title, _actions.glossary));
     }
-    this.node = make(
-      'nav',
-      { class: 'wb-Dashboard-list', 'aria-label': _trans.__('Model servers') },
-      make(
-        'div',
-        { class: 'wb-Dashboard-listHead' },
-        make('h2', {}, _trans.__('Model servers')),
-        make('div', { class: 'wb-Dashboard-listButtons' }, ...buttons)
-      ),
+    this.node = make('nav.wb-Dashboard-list', { 'aria-label': _trans.__('Model servers') }, [
+      make('div.wb-Dashboard-listHead', [
+        make('h2', [_trans.__('Model servers')]),
+        make('div.wb-Dashboard-listButtons', buttons)
+      ]),
       this._none,
       this._items
-    );
+    ]);
   }
 
   show(
@@ -93,12 +87,10 @@ export class ServerList {
     if (server.state === 'running' && !stopping) {
       figures.push(trans.__('%1/s', rateText(server.requests_per_second)));
     }
-    const head = make(
-      'div',
-      { class: 'wb-Server-head' },
-      make('span', { class: 'wb-Server-name', title: server.url }, server.name),
-      make('span', { class: 'wb-Server-figures' }, figures.filter(text => text !== '').join(' · '))
-    );
+    const head = make('div.wb-Server-head', [
+      make('span.wb-Server-name', { title: server.url }, server.name),
+      make('span.wb-Server-figures', [figures.filter(text => text !== '').join(' · ')])
+    ]);
     const item = make('li', { class: `wb-Server wb-mod-${server.state}` }, head);
     if (server.state === 'dead') {
       if (!server.cannot_restart) {
@@ -119,8 +111,7 @@ export class ServerList {
     item.append(
       make(
         'ul',
-        {},
-        ...server.models.map(model => make('li', {}, this._model(server, model, selected)))
+        server.models.map(model => make('li', [this._model(server, model, selected)]))
       )
     );
     return item;
@@ -142,15 +133,15 @@ export class ServerList {
     model: IModel,
     selected: { server: string; model: string } | null
   ): HTMLElement {
-    const element = make('button', { type: 'button', class: 'wb-Model' });
+    const element = make('button.wb-Model', { type: 'button' });
     element.dataset.key = `${server.name}/${model.name}`;
     if (selected?.server === server.name && selected.model === model.name) {
       element.setAttribute('aria-current', 'true');
     }
-    element.append(make('span', { class: 'wb-Model-name' }, model.name));
+    element.append(make('span.wb-Model-name', model.name));
     for (const version of shown(model)) {
       const status = statusOf(version);
-      const icon = make('span', { class: 'wb-Model-icon' });
+      const icon = make('span.wb-Model-icon');
       statusIcons[status].element({ container: icon, height: '10px', width: '10px' });
       const memory = version.memory_bytes === null ? '' : `, ${bytesText(version.memory_bytes)}`;
       const state = version.error === null ? version.state : this._trans.__('failed');
@@ -162,8 +153,7 @@ export class ServerList {
             title: version.error ?? `${state}${memory}`,
             'aria-label': `version ${version.version} ${state}`
           },
-          icon,
-          String(version.version)
+          [icon, String(version.version)]
         )
       );
     }

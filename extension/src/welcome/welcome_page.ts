@@ -22,11 +22,11 @@ export interface IWelcomeActions {
 }
 
 export class Welcome extends Widget {
-  private readonly _list = make('ol', { class: 'wb-Labs' });
-  private readonly _progress = make('progress', { class: 'wb-Welcome-bar', max: '1', value: '0' });
-  private readonly _count = make('span', { class: 'wb-Welcome-count', role: 'status' });
-  private readonly _served = make('div', { class: 'wb-Welcome-served' });
-  private readonly _trouble = make('p', { class: 'wb-Welcome-trouble', role: 'alert' });
+  private readonly _list = make('ol.wb-Labs');
+  private readonly _progress = make('progress.wb-Welcome-bar', { max: '1', value: '0' });
+  private readonly _count = make('span.wb-Welcome-count', { role: 'status' });
+  private readonly _served = make('div.wb-Welcome-served');
+  private readonly _trouble = make('p.wb-Welcome-trouble', { role: 'alert' });
   private _labs: readonly ILab[] = [];
   private _drawn = '';
   private _asked = 0;
@@ -44,29 +44,23 @@ export class Welcome extends Widget {
     this._progress.setAttribute('aria-label', trans.__('Completed labs'));
     this._trouble.hidden = true;
     this.node.append(
-      make(
-        'div',
-        { class: 'wb-Welcome-page' },
-        make('h1', {}, trans.__('Serving Workbench')),
-        make(
-          'p',
-          { class: 'wb-Welcome-lead' },
+      make('div.wb-Welcome-page', [
+        make('h1', [trans.__('Serving Workbench')]),
+        make('p.wb-Welcome-lead', [
           trans.__(
             'Learn model serving by doing it. Each lab teaches one idea in ten to twenty minutes, ' +
               'with models that it trains itself. Start at the top.'
           )
-        ),
+        ]),
         this._served,
-        make(
-          'div',
-          { class: 'wb-Welcome-head' },
-          make('h2', { id: 'wb-labs' }, trans.__('Labs')),
+        make('div.wb-Welcome-head', [
+          make('h2', { id: 'wb-labs' }, [trans.__('Labs')]),
           this._progress,
           this._count
-        ),
+        ]),
         this._trouble,
         this._list
-      )
+      ])
     );
     this._list.setAttribute('aria-labelledby', 'wb-labs');
     _contents.fileChanged.connect(this._onFile, this);
@@ -162,17 +156,15 @@ export class Welcome extends Widget {
     }
     const mark = lab.state === 'done' ? '✓' : '';
     row.append(
-      make('span', { class: 'wb-Lab-mark', 'aria-hidden': 'true' }, mark),
-      make('span', { class: 'wb-Lab-number' }, lab.name.slice(0, 2)),
-      make(
-        'span',
-        { class: 'wb-Lab-text' },
-        make('span', { class: 'wb-Lab-title' }, lab.title),
-        make('span', { class: 'wb-Lab-idea' }, lab.idea)
-      ),
-      make('span', { class: 'wb-Lab-state' }, words[lab.state])
+      make('span.wb-Lab-mark', { 'aria-hidden': 'true' }, mark),
+      make('span.wb-Lab-number', [lab.name.slice(0, 2)]),
+      make('span.wb-Lab-text', [
+        make('span.wb-Lab-title', lab.title),
+        make('span.wb-Lab-idea', lab.idea)
+      ]),
+      make('span.wb-Lab-state', words[lab.state])
     );
-    return make('li', {}, row);
+    return make('li', row);
   }
 
   private _showServed(): void {
@@ -185,9 +177,9 @@ export class Welcome extends Widget {
       }))
     );
     const items = served.map(({ model, server, latest }) => {
-      const item = make('span', { class: 'wb-Welcome-model' });
+      const item = make('span.wb-Welcome-model');
       if (latest !== undefined && server.state === 'running') {
-        const icon = make('span', { class: 'wb-Welcome-icon' });
+        const icon = make('span.wb-Welcome-icon');
         statusIcons[statusOf(latest)].element({ container: icon, height: '10px', width: '10px' });
         item.append(icon);
       }
@@ -196,14 +188,13 @@ export class Welcome extends Widget {
     });
     this._served.replaceChildren(
       make(
-        'span',
-        { class: 'wb-Welcome-now' },
+        'span.wb-Welcome-now',
         items.length > 0 ? trans.__('Serving now:') : trans.__('No model is being served yet.')
       ),
       ...items
     );
     const { dashboard, glossary } = this._actions;
-    const buttons = make('span', { class: 'wb-Welcome-buttons' });
+    const buttons = make('span.wb-Welcome-buttons');
     this._served.append(buttons);
     if (glossary !== null) {
       buttons.append(

@@ -29,12 +29,7 @@ export class VersionRows {
 
   constructor(private readonly _actions: IVersionActions) {
     const head = HEAD.map(text => make('th', { scope: 'col' }, text));
-    this.node = make(
-      'table',
-      { class: 'wb-versions' },
-      make('thead', {}, make('tr', {}, ...head)),
-      this._body
-    );
+    this.node = make('table.wb-versions', [make('thead', [make('tr', head)]), this._body]);
   }
 
   /** Update the rows in place, so that the focus stays where it is.
@@ -96,10 +91,10 @@ class Row {
   private readonly _state = make('span');
   private readonly _fill = make('span');
   private readonly _bytes = make('span');
-  private readonly _bar = make('span', { class: 'wb-membar' }, this._fill);
+  private readonly _bar = make('span.wb-membar', this._fill);
   private readonly _loaded = make('td');
-  private readonly _reason = make('td', { class: 'wb-why', colspan: String(HEAD.length - 1) });
-  private readonly _labels = make('span', { class: 'wb-labels' });
+  private readonly _reason = make('td.wb-why', { colspan: String(HEAD.length - 1) });
+  private readonly _labels = make('span.wb-labels');
   private readonly _back: HTMLButtonElement;
   private readonly _label: HTMLButtonElement;
   private _told = '';
@@ -122,16 +117,14 @@ class Row {
       small
     );
     this._back.hidden = this._label.hidden = this._bar.hidden = true;
-    this.node = make(
-      'tr',
-      {},
+    this.node = make('tr', [
       this._version,
-      make('td', {}, this._dot, this._state),
-      make('td', {}, this._bar, this._bytes),
+      make('td', [this._dot, this._state]),
+      make('td', [this._bar, this._bytes]),
       this._loaded,
-      make('td', { class: 'wb-actions' }, this._labels, this._label, this._back)
-    );
-    this.why = make('tr', { hidden: '' }, make('td'), this._reason);
+      make('td.wb-actions', [this._labels, this._label, this._back])
+    ]);
+    this.why = make('tr', { hidden: '' }, [make('td'), this._reason]);
   }
 
   show(about: IVersionAbout, bytes: number, most: number, dark: boolean): void {
@@ -155,7 +148,7 @@ class Row {
     this._fill.style.background = versionColour(about.version, dark);
     this._bytes.textContent = bytes > 0 ? bytesText(bytes) : '';
     this._loaded.textContent = about.load_seconds ? `${about.load_seconds.toFixed(2)} s` : '';
-    const notes = about.notes.map(note => make('div', {}, note));
+    const notes = about.notes.map(note => make('div', note));
     this._reason.replaceChildren(
       ...(failed ? [`${about.error?.code}: ${about.error?.message}`] : notes)
     );
@@ -200,7 +193,7 @@ class Row {
       'wb-chip-x'
     );
     remove.setAttribute('aria-label', `Remove label ${name}`);
-    return make('span', { class: 'wb-chip' }, name, remove);
+    return make('span.wb-chip', [name, remove]);
   }
 }
 
@@ -209,7 +202,7 @@ export class LabelForm {
   readonly node: HTMLFormElement;
   private readonly _name = make('input', { type: 'text', required: '', maxlength: '100' });
   private readonly _known = make('datalist', { id: `wb-labels-${(made += 1)}` });
-  private readonly _set = make('button', { type: 'submit', class: 'wb-button' });
+  private readonly _set = make('button.wb-button', { type: 'submit' });
   private _version: Version = 0;
   private _from: HTMLElement | null = null;
 
@@ -218,14 +211,12 @@ export class LabelForm {
     this._name.setAttribute('list', this._known.id);
     this._name.placeholder = 'e.g. stable';
     const cancel = button('Cancel', 'Cancel (Escape)', () => this.close());
-    this.node = make(
-      'form',
-      { class: 'wb-controls wb-buttons', hidden: '' },
+    this.node = make('form.wb-controls.wb-buttons', { hidden: '' }, [
       this._name,
       this._known,
       this._set,
       cancel
-    );
+    ]);
     this.node.addEventListener('submit', event => {
       event.preventDefault();
       const name = this._name.value.trim();

@@ -16,10 +16,10 @@ import { panel } from '../panel';
 
 export class ExperimentsPanel {
   readonly node: HTMLElement;
-  private readonly _running = make('div', { class: 'wb-Running' });
-  private readonly _list = make('div', { class: 'wb-scroll' });
-  private readonly _one = make('article', { class: 'wb-Experiment', hidden: '' });
-  private readonly _said = make('p', { class: 'wb-message', role: 'status' });
+  private readonly _running = make('div.wb-Running');
+  private readonly _list = make('div.wb-scroll');
+  private readonly _one = make('article.wb-Experiment', { hidden: '' });
+  private readonly _said = make('p.wb-message', { role: 'status' });
   private readonly _rows = new Map<number, RunningRow>();
   private _shown: string | null = null;
   /** Which experiment is open, or being read. */
@@ -85,7 +85,7 @@ export class ExperimentsPanel {
       const text = trans.__(
         'No experiments yet. In a notebook, run server.sweep(rate=[100, 1000]) or server.compare_versions(1, 2, x).'
       );
-      this._list.replaceChildren(make('p', { class: 'wb-soft' }, text));
+      this._list.replaceChildren(make('p.wb-soft', text));
       return;
     }
     const focused = (document.activeElement as HTMLElement | null)?.dataset?.experiment;
@@ -98,12 +98,18 @@ export class ExperimentsPanel {
       ''
     ];
     this._list.replaceChildren(
-      make(
-        'table',
-        {},
-        make('thead', {}, make('tr', {}, ...head.map(text => make('th', { scope: 'col' }, text)))),
-        make('tbody', {}, ...experiments.map(experiment => this._row(experiment)))
-      )
+      make('table', [
+        make('thead', [
+          make(
+            'tr',
+            head.map(text => make('th', { scope: 'col' }, text))
+          )
+        ]),
+        make(
+          'tbody',
+          experiments.map(experiment => this._row(experiment))
+        )
+      ])
     );
     if (focused !== undefined) {
       this._buttonOf(Number(focused))?.focus();
@@ -118,16 +124,14 @@ export class ExperimentsPanel {
       () => void this._read(experiment.number)
     );
     open.dataset.experiment = String(experiment.number);
-    return make(
-      'tr',
-      {},
-      make('td', {}, String(experiment.number)),
-      make('td', {}, experiment.kind),
-      make('td', {}, experiment.model),
-      make('td', {}, whenText(experiment)),
-      make('td', { class: 'wb-Experiments-summary' }, experiment.summary),
-      make('td', {}, open)
-    );
+    return make('tr', [
+      make('td', [String(experiment.number)]),
+      make('td', experiment.kind),
+      make('td', experiment.model),
+      make('td', [whenText(experiment)]),
+      make('td.wb-Experiments-summary', experiment.summary),
+      make('td', open)
+    ]);
   }
 
   private async _read(number: number): Promise<void> {
@@ -161,24 +165,15 @@ export class ExperimentsPanel {
     const when = whenText(found);
     const told = found.sentences.join(' ');
     this._one.replaceChildren(
-      make('div', { class: 'wb-controls' }, back, insert),
-      make('h3', {}, what),
-      make(
-        'p',
-        { class: 'wb-soft' },
-        told.includes(found.summary) ? when : `${when}, ${found.summary}`
-      ),
-      ...found.sentences.map(text => make('p', {}, text)),
-      make('img', {
-        src: `data:image/png;base64,${found.picture}`,
-        alt: told || found.summary
-      }),
+      make('div.wb-controls', [back, insert]),
+      make('h3', what),
+      make('p.wb-soft', told.includes(found.summary) ? when : `${when}, ${found.summary}`),
+      ...found.sentences.map(text => make('p', text)),
+      make('img', { src: `data:image/png;base64,${found.picture}`, alt: told || found.summary }),
       ...found.tables.map(({ title, columns, rows }) =>
-        make(
-          'div',
-          { class: 'wb-scroll', tabindex: '0', role: 'group', 'aria-label': title || what },
+        make('div.wb-scroll', { tabindex: '0', role: 'group', 'aria-label': title || what }, [
           dataTable(title, columns, rows)
-        )
+        ])
       )
     );
     this._one.setAttribute('aria-label', what);
@@ -209,7 +204,7 @@ export class ExperimentsPanel {
 class RunningRow {
   readonly node: HTMLElement;
   private readonly _bar = make('progress', { max: '1' });
-  private readonly _text = make('span', { class: 'wb-soft' });
+  private readonly _text = make('span.wb-soft');
   private readonly _cancel: HTMLButtonElement;
 
   constructor(
@@ -225,14 +220,12 @@ class RunningRow {
       _trans.__('Cancel this experiment: %1', where),
       cancel
     );
-    this.node = make(
-      'div',
-      { class: 'wb-controls' },
-      make('strong', {}, where),
+    this.node = make('div.wb-controls', [
+      make('strong', where),
       this._bar,
       this._text,
       this._cancel
-    );
+    ]);
   }
 
   show(about: IRunning): void {
