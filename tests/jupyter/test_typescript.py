@@ -31,7 +31,7 @@ class _Sized:
 
 
 def test_a_dataclass_becomes_an_interface() -> None:
-    assert interface("ISized", _Sized, "size") == (
+    assert interface(_Sized, "size") == (
         "/** A thing. More of it. */\n"
         "export interface ISized {\n"
         "  readonly name: string;\n"
@@ -49,4 +49,4 @@ def test_a_type_that_typescript_has_no_word_for_is_refused() -> None:
         when: complex
 
     with pytest.raises(TypeError, match="when is of type"):
-        interface("IOdd", Odd)
+        interface(Odd)

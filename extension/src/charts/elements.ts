@@ -60,6 +60,15 @@ export function showShare(bar: HTMLProgressElement, share: number | null): void 
   }
 }
 
+/** Replace the children of a node; the focus goes to the new one with the same `data-key`. */
+export function replaceKeeping(node: HTMLElement, children: readonly Node[]): void {
+  const focused = document.activeElement as HTMLElement | null;
+  const key = node.contains(focused) ? focused?.dataset.key : undefined;
+  node.replaceChildren(...children);
+  const again = [...node.querySelectorAll<HTMLElement>('[data-key]')];
+  again.find(each => each.dataset.key === key)?.focus();
+}
+
 /** A button with a tooltip. */
 export function button(
   label: string,

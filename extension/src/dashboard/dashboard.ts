@@ -13,13 +13,7 @@ import { Stream } from '../protocol/stream';
 import type { IModelServers } from '../servers/tokens';
 import { codeOf, type IDeed } from './deed_code';
 import { Detail } from './detail';
-import { ServerList } from './server_list';
-
-/** The selected model; kept when the page is reloaded. */
-export interface ISelection {
-  readonly server: string;
-  readonly model: string;
-}
+import { type ISelection, ServerList } from './server_list';
 
 export interface IDashboardActions {
   serve(): void;

@@ -4,7 +4,7 @@ import type { ServerConnection } from '@jupyterlab/services';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Poll } from '@lumino/polling';
 
-import { TIMELINE_NOTE, TRANSITIONS } from '../protocol/generated';
+import { TIMELINE_NOTE } from '../protocol/generated';
 import { make } from '../charts/elements';
 import {
   aboutModel,
@@ -163,8 +163,7 @@ export class Detail {
       name,
       address: about.address,
       outcome: '',
-      snippets: Object.entries(about.snippets),
-      transitions: [...TRANSITIONS]
+      snippets: Object.entries(about.snippets)
     };
     this._views.push(
       new ServerCard(card, face, this._feed.wire()),

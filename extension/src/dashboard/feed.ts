@@ -2,6 +2,7 @@
 
 import { ServerConnection } from '@jupyterlab/services';
 
+import { errorText } from '../charts/text';
 import { type IDone, orderModel, stopServer } from '../protocol/api';
 import type { IWire } from '../protocol/link';
 import type { Message, Stream } from '../protocol/stream';
@@ -108,7 +109,7 @@ export class Feed {
         done = { ok: true, text: answer.message };
       }
     } catch (error) {
-      done = { ok: false, text: error instanceof Error ? error.message : String(error) };
+      done = { ok: false, text: errorText(error) };
     }
     this._onDeed({ op, server, model, values: meant }, done);
     return done;

@@ -5,8 +5,9 @@ import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator, type TranslationBundle } from '@jupyterlab/translation';
 import { Widget } from '@lumino/widgets';
 
+import { button, make } from '../charts/elements';
 import { overview } from '../servers/describe';
-import { statusIcons } from '../servers/icons';
+import { statusIcon } from '../servers/icons';
 import { CommandIDs, IModelServers } from '../servers/tokens';
 import { bundle, NAME } from './offer';
 
@@ -17,14 +18,9 @@ class StatusItem extends Widget {
     open: () => void,
     private readonly _trans: TranslationBundle
   ) {
-    super({ node: document.createElement('button') });
-    this.node.setAttribute('type', 'button');
-    this.addClass('wb-Status');
-    this.addClass('jp-StatusBar-TextItem');
-    this._icon.className = 'wb-Status-icon';
+    const title = _trans.__('Model servers: open the dashboard');
+    super({ node: button('', title, open, 'wb-Status jp-StatusBar-TextItem') });
     this.node.append(this._icon, this._text);
-    this.node.title = _trans.__('Model servers: open the dashboard');
-    this.node.addEventListener('click', open);
     _servers.changed.connect(this._show, this);
     this._show();
   }
@@ -33,16 +29,15 @@ class StatusItem extends Widget {
     const { status, text } = overview(this._servers.servers, this._trans);
     this.node.hidden = status === null;
     if (status !== null && status !== this._status) {
-      this._icon.replaceChildren();
-      statusIcons[status].element({ container: this._icon, height: '12px', width: '12px' });
+      this._icon.replaceChildren(statusIcon(status, 'wb-Status-icon', 12));
     }
     this._status = status;
     this._text.textContent = text;
     this.node.dataset.status = status ?? '';
   }
 
-  private readonly _icon = document.createElement('span');
-  private readonly _text = document.createElement('span');
+  private readonly _icon = make('span');
+  private readonly _text = make('span');
   private _status: string | null = null;
 }
 

@@ -1,17 +1,16 @@
 /** The server card: a server's current state, and the controls to change it. */
 
-import { JSONExt } from '@lumino/coreutils';
-
 import { button, copyButton, make, Message, say } from '../../charts/elements';
 import { Sparkline } from '../../charts/sparkline';
 import { countText, durationText } from '../../charts/text';
 import { themeOf } from '../../charts/theme';
+import { TRANSITIONS, type IModelDescription } from '../../protocol/generated';
 import { Latest, type IWire } from '../../protocol/link';
 import type { Version } from '../../protocol/version';
 import { AsOf } from '../as_of';
 import { Dots } from '../timeline/dots';
 import { DOTS_KEPT, TimelineData, type IPulse, type Second } from '../timeline/timeline_data';
-import { type IVersionsAbout, LabelForm, VersionRows } from './version_rows';
+import { LabelForm, VersionRows } from './version_rows';
 import { latestOf } from './versions_data';
 
 interface IBatching {
@@ -19,17 +18,10 @@ interface IBatching {
   batch_timeout_micros: number | null;
 }
 
-interface IModelAbout extends IVersionsAbout {
-  name: string;
-  transition: string;
-  batching: IBatching | null;
-  held: number;
-}
+type ILabels = IModelDescription['labels'];
 
 interface ICardPulse extends IPulse {
-  model: IModelAbout;
-  outstanding: number;
-  held: number;
+  model: IModelDescription & { batching: IBatching | null };
 }
 
 /** What a card knows when it is created. */
@@ -38,7 +30,6 @@ export interface ICardAbout {
   address: string;
   outcome: string;
   snippets: [string, string][];
-  transitions: string[];
 }
 
 const SPARK_SECONDS = 60;
@@ -93,7 +84,11 @@ export class ServerCard {
   private readonly _p99 = new Sparkline();
   private readonly _rateText = make('span.wb-figure');
   private readonly _p99Text = make('span.wb-figure');
-  private readonly _transition = make('select', { 'aria-label': 'transition' });
+  private readonly _transition = make(
+    'select',
+    { 'aria-label': 'transition' },
+    TRANSITIONS.map(value => make('option', { value }, value))
+  );
   private readonly _automatic = make('input', { type: 'checkbox' });
   private readonly _size = make('input', { type: 'number', min: '1', step: '1' });
   private readonly _delay = make('input', { type: 'range', min: '0', max: String(DELAY_STEPS) });
@@ -103,12 +98,12 @@ export class ServerCard {
     await this._do('batching', { value }, 'Setting batching');
     this._ownUntil = performance.now() + STALE_MILLIS;
   });
-  private _model: IModelAbout | null = null;
+  private _model: IModelDescription | null = null;
   private _asked = '';
   private _askedAt = 0;
   /** Until then the server's report may be older than what was set here. */
   private _ownUntil = 0;
-  private _ownLabels: Record<string, Version> | null = null;
+  private _ownLabels: ILabels | null = null;
   private _ownLabelsUntil = 0;
 
   constructor(
@@ -116,7 +111,6 @@ export class ServerCard {
     face: ICardAbout,
     private readonly _link: IWire
   ) {
-    this._transition.append(...face.transitions.map(value => make('option', { value }, value)));
     const publish = make('input', {
       type: 'text',
       placeholder: 'folder of a SavedModel',
@@ -234,7 +228,7 @@ export class ServerCard {
     const { dark } = themeOf(this._node);
     const memory = this._data.memoryAt([pulse.now]);
     this._model = pulse.model;
-    if (this._ownLabels !== null && JSONExt.deepEqual(this._ownLabels, pulse.model.labels)) {
+    if (this._ownLabels !== null && same(this._ownLabels, pulse.model.labels)) {
       this._ownLabels = null;
     }
     this._rows.show(pulse.model, version => memory.get(version)?.[0] ?? 0, dark);
@@ -278,12 +272,12 @@ export class ServerCard {
   }
 
   /** The labels: those that were set here, until the server reports them. */
-  private get _labels(): Record<string, Version> {
+  private get _labels(): ILabels {
     const own = performance.now() < this._ownLabelsUntil ? this._ownLabels : null;
     return own ?? this._model?.labels ?? {};
   }
 
-  private async _setLabels(labels: Record<string, Version>, doing: string): Promise<void> {
+  private async _setLabels(labels: ILabels, doing: string): Promise<void> {
     if (await this._do('labels', { value: labels }, doing)) {
       this._ownLabels = labels;
       this._ownLabelsUntil = performance.now() + LABELS_MILLIS;
@@ -327,6 +321,11 @@ export class ServerCard {
     this._asked = '';
     void act();
   }
+}
+
+function same(a: ILabels, b: ILabels): boolean {
+  const names = Object.keys(a);
+  return names.length === Object.keys(b).length && names.every(name => a[name] === b[name]);
 }
 
 /** Set the value of a control, unless it is the same. */

@@ -3,7 +3,16 @@
 import type { ServerConnection } from '@jupyterlab/services';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import { button, dataTable, make } from '../../charts/elements';
+import {
+  button,
+  dataTable,
+  make,
+  Message,
+  replaceKeeping,
+  showShare,
+  tableHead
+} from '../../charts/elements';
+import { errorText } from '../../charts/text';
 import {
   cancelExperiment,
   type IExperiment,
@@ -19,7 +28,7 @@ export class ExperimentsPanel {
   private readonly _running = make('div.wb-Running');
   private readonly _list = make('div.wb-scroll');
   private readonly _one = make('article.wb-Experiment', { hidden: '' });
-  private readonly _said = make('p.wb-message', { role: 'status' });
+  private readonly _message = new Message();
   private readonly _rows = new Map<number, RunningRow>();
   private _shown: string | null = null;
   /** Which experiment is open, or being read. */
@@ -35,7 +44,7 @@ export class ExperimentsPanel {
       _trans.__('Experiments'),
       'experiments',
       this._running,
-      this._said,
+      this._message.node,
       this._list,
       this._one
     );
@@ -57,7 +66,7 @@ export class ExperimentsPanel {
       if (!numbers.has(number)) {
         this._rows.delete(number);
         row.node.remove();
-        this._say('');
+        this._message.say('');
       }
     }
     for (const each of running) {
@@ -73,9 +82,9 @@ export class ExperimentsPanel {
 
   private async _cancel(number: number): Promise<void> {
     try {
-      this._say((await cancelExperiment(this._settings, number)).message);
+      this._message.say((await cancelExperiment(this._settings, number)).message);
     } catch (error) {
-      this._say(wordsOf(error), true);
+      this._message.say(errorText(error), false);
     }
   }
 
@@ -88,32 +97,11 @@ export class ExperimentsPanel {
       this._list.replaceChildren(make('p.wb-soft', text));
       return;
     }
-    const focused = (document.activeElement as HTMLElement | null)?.dataset?.experiment;
-    const head = [
-      '',
-      trans.__('kind'),
-      trans.__('model'),
-      trans.__('when'),
-      trans.__('result'),
-      ''
-    ];
-    this._list.replaceChildren(
-      make('table', [
-        make('thead', [
-          make(
-            'tr',
-            head.map(text => make('th', { scope: 'col' }, text))
-          )
-        ]),
-        make(
-          'tbody',
-          experiments.map(experiment => this._row(experiment))
-        )
-      ])
-    );
-    if (focused !== undefined) {
-      this._buttonOf(Number(focused))?.focus();
-    }
+    const words = [trans.__('kind'), trans.__('model'), trans.__('when'), trans.__('result')];
+    const rows = experiments.map(experiment => this._row(experiment));
+    replaceKeeping(this._list, [
+      make('table', [tableHead(['', ...words, '']), make('tbody', rows)])
+    ]);
   }
 
   private _row(experiment: IExperiment): HTMLElement {
@@ -123,12 +111,12 @@ export class ExperimentsPanel {
       trans.__('Open experiment %1: %2', experiment.number, experiment.kind),
       () => void this._read(experiment.number)
     );
-    open.dataset.experiment = String(experiment.number);
+    open.dataset.key = String(experiment.number);
     return make('tr', [
-      make('td', [String(experiment.number)]),
+      make('td', String(experiment.number)),
       make('td', experiment.kind),
       make('td', experiment.model),
-      make('td', [whenText(experiment)]),
+      make('td', whenText(experiment)),
       make('td.wb-Experiments-summary', experiment.summary),
       make('td', open)
     ]);
@@ -136,17 +124,17 @@ export class ExperimentsPanel {
 
   private async _read(number: number): Promise<void> {
     this._open = number;
-    this._say(this._trans.__('Reading experiment %1 …', number));
+    this._message.say(this._trans.__('Reading experiment %1 …', number));
     let found: IFound;
     try {
       found = await readExperiment(this._settings, number);
     } catch (error) {
-      this._say(wordsOf(error), true);
+      this._message.say(errorText(error), false);
       return;
     }
     // Another may have been asked for meanwhile.
     if (this._open === number) {
-      this._say('');
+      this._message.say('');
       this._showOne(found);
     }
   }
@@ -187,16 +175,7 @@ export class ExperimentsPanel {
     this._one.hidden = true;
     this._list.hidden = false;
     this._one.replaceChildren();
-    this._buttonOf(number)?.focus();
-  }
-
-  private _buttonOf(number: number): HTMLElement | null {
-    return this._list.querySelector<HTMLElement>(`[data-experiment="${number}"]`);
-  }
-
-  private _say(text: string, bad = false): void {
-    this._said.textContent = text;
-    this._said.classList.toggle('wb-bad', bad);
+    this._list.querySelector<HTMLElement>(`[data-key="${number}"]`)?.focus();
   }
 }
 
@@ -215,11 +194,8 @@ class RunningRow {
     const what = _trans.__('%1 of %2', about.kind, about.model);
     const where = about.server === about.model ? what : _trans.__('%1 on %2', what, about.server);
     this._bar.setAttribute('aria-label', where);
-    this._cancel = button(
-      _trans.__('Cancel'),
-      _trans.__('Cancel this experiment: %1', where),
-      cancel
-    );
+    const title = _trans.__('Cancel this experiment: %1', where);
+    this._cancel = button(_trans.__('Cancel'), title, cancel);
     this.node = make('div.wb-controls', [
       make('strong', where),
       this._bar,
@@ -229,11 +205,7 @@ class RunningRow {
   }
 
   show(about: IRunning): void {
-    if (about.share === null) {
-      this._bar.removeAttribute('value');
-    } else {
-      this._bar.value = about.share;
-    }
+    showShare(this._bar, about.share);
     this._text.textContent = about.cancelled
       ? this._trans.__('cancelling after the current measurement')
       : about.text || this._trans.__('starting');
@@ -243,8 +215,4 @@ class RunningRow {
 
 function whenText(experiment: IExperiment): string {
   return new Date(experiment.saved_at * 1000).toLocaleString();
-}
-
-function wordsOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
