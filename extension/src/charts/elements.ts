@@ -34,7 +34,7 @@ export function say(node: HTMLElement, text: string): void {
 }
 
 /** A line for what happens now, and for how an order went. */
-export class Message {
+export class StatusLine {
   readonly node = make('p.wb-message', { role: 'status' });
 
   say(text: string, ok = true): void {

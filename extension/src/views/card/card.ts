@@ -1,6 +1,6 @@
 /** The server card: a server's current state, and the controls to change it. */
 
-import { button, copyButton, make, Message, say } from '../../charts/elements';
+import { button, copyButton, make, StatusLine, say } from '../../charts/elements';
 import { Sparkline } from '../../charts/sparkline';
 import { countText, durationText } from '../../charts/text';
 import { themeOf } from '../../charts/theme';
@@ -79,7 +79,7 @@ export class ServerCard {
   });
   private readonly _form = new LabelForm((name, version) => this._label(name, version));
   private readonly _asOf = new AsOf();
-  private readonly _message = new Message();
+  private readonly _message = new StatusLine();
   private readonly _rate = new Sparkline();
   private readonly _p99 = new Sparkline();
   private readonly _rateText = make('span.wb-figure');

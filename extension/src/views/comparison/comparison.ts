@@ -2,7 +2,7 @@
  * to serve one of them. */
 
 import { oneTwoFives } from '../../charts/axes';
-import { button, dataTable, make, Message, tableHead, Twin } from '../../charts/elements';
+import { button, dataTable, make, StatusLine, tableHead, Twin } from '../../charts/elements';
 import type { Pen } from '../../charts/pen';
 import { Plot } from '../../charts/plot';
 import { onThemeChange, themeOf, versionColour } from '../../charts/theme';
@@ -70,7 +70,7 @@ export class ComparisonView {
   private readonly _slices = make('div.wb-scroll');
   private readonly _gallery = make('div.wb-gallery');
   private readonly _galleryTitle = make('span', { role: 'status' });
-  private readonly _message = new Message();
+  private readonly _message = new StatusLine();
   private readonly _serving = make('p.wb-soft.wb-device');
   private readonly _label = make('input', { type: 'text', value: 'stable', 'aria-label': 'label' });
   private readonly _serve: HTMLButtonElement[];

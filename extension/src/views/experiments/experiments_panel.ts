@@ -7,7 +7,7 @@ import {
   button,
   dataTable,
   make,
-  Message,
+  StatusLine,
   replaceKeeping,
   showShare,
   tableHead
@@ -28,7 +28,7 @@ export class ExperimentsPanel {
   private readonly _running = make('div.wb-Running');
   private readonly _list = make('div.wb-scroll');
   private readonly _one = make('article.wb-Experiment', { hidden: '' });
-  private readonly _message = new Message();
+  private readonly _message = new StatusLine();
   private readonly _rows = new Map<number, RunningRow>();
   private _shown: string | null = null;
   /** Which experiment is open, or being read. */

@@ -1,6 +1,6 @@
 /** Predict, then reveal: draw the curve that you expect; then the measured one is drawn over it. */
 
-import { button, dataTable, make, Message, Twin } from '../../charts/elements';
+import { button, dataTable, make, StatusLine, Twin } from '../../charts/elements';
 import { onRelease } from '../../charts/navigation';
 import type { Pen } from '../../charts/pen';
 import { Plot } from '../../charts/plot';
@@ -27,7 +27,7 @@ export class GuessView {
   private readonly _guess: Guess;
   private readonly _plot: Plot;
   private readonly _link: Link;
-  private readonly _message = new Message();
+  private readonly _message = new StatusLine();
   private readonly _twin = new Twin(() => this._valuesTable());
   private readonly _reveal = button('Reveal', 'Measure, and compare with your guess', () =>
     this._ask()

@@ -1,6 +1,6 @@
 /** The memory ledger as a widget: bars, legend, table, and *Will it fit?* */
 
-import { button, dataTable, make, Message, tableHead, Twin } from '../../charts/elements';
+import { button, dataTable, make, StatusLine, tableHead, Twin } from '../../charts/elements';
 import type { IDevice, IPart } from '../../protocol/generated';
 import { Link, type IModel } from '../../protocol/link';
 import { AsOf } from '../as_of';
@@ -24,7 +24,7 @@ export class LedgerView {
   private readonly _notes = make('p.wb-soft', { hidden: '' });
   private readonly _twin = new Twin(() => this._partsTable());
   private readonly _answer = make('div.wb-scroll');
-  private readonly _message = new Message();
+  private readonly _message = new StatusLine();
   private readonly _path = make('input', {
     type: 'text',
     placeholder: 'folder of a SavedModel',

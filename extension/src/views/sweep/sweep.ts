@@ -5,7 +5,7 @@ import {
   copyButton,
   dataTable,
   make,
-  Message,
+  StatusLine,
   showShare,
   Twin
 } from '../../charts/elements';
@@ -80,7 +80,7 @@ export class SweepExplorerView {
     () => void this._link.order('cancel').then(({ text }) => this._message.say(text))
   );
   private readonly _progress = make('progress', { max: '1', hidden: '', 'aria-label': 'progress' });
-  private readonly _message = new Message();
+  private readonly _message = new StatusLine();
   private readonly _summary = make('p.wb-summary', { 'aria-live': 'polite' });
   private readonly _side = make('div.wb-beside');
   private readonly _diagnoses = make('ul.wb-diagnoses');
