@@ -1,5 +1,7 @@
 /** Making elements: text is always text, never markup. */
 
+import type { IOutcome } from '../protocol/link';
+
 export type Child = Node | string;
 type Tag = keyof HTMLElementTagNameMap;
 
@@ -43,7 +45,7 @@ export class StatusLine {
   }
 
   /** Show what an order does, and then its outcome; resolves to whether it succeeded. */
-  async follow(doing: string, order: Promise<{ ok: boolean; text: string }>): Promise<boolean> {
+  async follow(doing: string, order: Promise<IOutcome>): Promise<boolean> {
     this.say(doing);
     const { ok, text } = await order;
     this.say(text, ok);
@@ -77,7 +79,7 @@ export function button(
   className = 'wb-button'
 ): HTMLButtonElement {
   const element = make('button', { type: 'button', class: className, title }, label);
-  element.addEventListener('click', onClick);
+  element.addEventListener('click', () => onClick());
   return element;
 }
 

@@ -9,6 +9,7 @@ import { Widget } from '@lumino/widgets';
 
 import { button, make } from '../charts/elements';
 import type { IServer } from '../protocol/api';
+import type { IOutcome } from '../protocol/link';
 import { Stream } from '../protocol/stream';
 import type { IModelServers } from '../servers/tokens';
 import { codeOf, type IDeed } from './deed_code';
@@ -93,7 +94,7 @@ export class Dashboard extends Widget {
   }
 
   /** Show an action's outcome, and offer its cell. */
-  tellDeed(deed: IDeed, done: { ok: boolean; text: string }): void {
+  tellDeed(deed: IDeed, done: IOutcome): void {
     this._say(done.text);
     const code = done.ok ? codeOf(deed) : null;
     if (code === null) {

@@ -1,6 +1,5 @@
 /** The dashboard's right side: everything about one model of one server. */
 
-import type { ServerConnection } from '@jupyterlab/services';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Poll } from '@lumino/polling';
 
@@ -13,7 +12,7 @@ import {
   readLedger,
   readLog
 } from '../protocol/api';
-import type { Message, Stream } from '../protocol/stream';
+import type { Message } from '../protocol/stream';
 import type { IBatchVersion } from '../views/batches/batches_data';
 import { BatchesPanel } from '../views/batches/batches_panel';
 import { ServerCard } from '../views/card/card';
@@ -21,10 +20,8 @@ import { ExperimentsPanel } from '../views/experiments/experiments_panel';
 import { LedgerPanel } from '../views/ledger/ledger_panel';
 import { LogPanel } from '../views/log/log_panel';
 import { LiveTimeline } from '../views/timeline/timeline';
-import type { IDeed } from './deed_code';
-import { Feed } from './feed';
+import { Feed, type IFeedOptions } from './feed';
 
-const PULSE_SECONDS = 0.2;
 const LOOK_MILLIS = 2000;
 /** Where nothing happens. */
 const QUIET_LOOK_MILLIS = 5000;
@@ -41,14 +38,8 @@ interface INews {
 
 const every = (interval: number) => ({ interval, backoff: true, max: MAX_BACKOFF_MILLIS });
 
-export interface IDetailOptions {
-  settings: ServerConnection.ISettings;
-  stream: Stream;
+export interface IDetailOptions extends IFeedOptions {
   trans: TranslationBundle;
-  /** Called when something has been done by hand. */
-  onDeed: (deed: IDeed, done: { ok: boolean; text: string }) => void;
-  /** Ask whether to serve a folder that is not the user's own. */
-  trust: (why: string) => Promise<boolean>;
   /** Puts a cell into the notebook. */
   insert: (code: string) => void;
 }
@@ -75,8 +66,8 @@ export class Detail {
     readonly model: string,
     private readonly _options: IDetailOptions
   ) {
-    const { settings, stream, trans, onDeed, trust, insert } = _options;
-    this._feed = new Feed(stream, settings, server, model, PULSE_SECONDS, onDeed, trust);
+    const { settings, trans, insert } = _options;
+    this._feed = new Feed(server, model, _options);
     this._batches = new BatchesPanel(trans);
     this._ledger = new LedgerPanel(trans);
     this._log = new LogPanel(model, trans);
@@ -131,9 +122,7 @@ export class Detail {
     this._poll.dispose();
     this._feed.dispose();
     this._ledger.dispose();
-    for (const view of this._views) {
-      view.dispose();
-    }
+    this._views.forEach(view => view.dispose());
     this.node.remove();
   }
 

@@ -120,10 +120,7 @@ export class ServerList {
         title: version.error ?? `${state}${memory}`,
         'aria-label': `version ${version.version} ${state}`
       };
-      return make('span', attributes, [
-        statusIcon(status, 'wb-Model-icon'),
-        String(version.version)
-      ]);
+      return make('span', attributes, [statusIcon(status), String(version.version)]);
     });
     const element = make('button.wb-Model', { type: 'button' }, [
       make('span.wb-Model-name', model.name),

@@ -10,6 +10,7 @@ import { workbenchIcon } from '../servers/icons';
 import { CommandIDs, type IModelServers } from '../servers/tokens';
 import { MainView } from './main_view';
 import { cwd, takes } from './messages';
+import { runner } from './offer';
 import { fileOfTheAddress, viewPlugin } from './view_plugin';
 
 function addDashboard(
@@ -31,9 +32,7 @@ function addDashboard(
         restart: name => run(CommandIDs.restartServer, { name }),
         console: server => run(CommandIDs.openConsole, { name: server.name }),
         insert: code => insertCell(app, code),
-        glossary: commands.hasCommand(CommandIDs.openGlossary)
-          ? () => void commands.execute(CommandIDs.openGlossary)
-          : null
+        glossary: runner(app, CommandIDs.openGlossary)
       },
       trans
     );

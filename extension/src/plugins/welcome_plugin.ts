@@ -9,6 +9,7 @@ import { CommandIDs, type IModelServers } from '../servers/tokens';
 import { Welcome } from '../welcome/welcome_page';
 import { MainView } from './main_view';
 import { cwd, takes, tell } from './messages';
+import { runner } from './offer';
 import { fileOfTheAddress, viewPlugin } from './view_plugin';
 
 const ID = 'workbench-welcome';
@@ -43,12 +44,8 @@ function addWelcome(
       servers,
       {
         open: name => void open(name),
-        dashboard: commands.hasCommand(CommandIDs.openDashboard)
-          ? () => void commands.execute(CommandIDs.openDashboard)
-          : null,
-        glossary: commands.hasCommand(CommandIDs.openGlossary)
-          ? () => void commands.execute(CommandIDs.openGlossary)
-          : null
+        dashboard: runner(app, CommandIDs.openDashboard),
+        glossary: runner(app, CommandIDs.openGlossary)
       },
       trans
     );

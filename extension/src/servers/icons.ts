@@ -21,8 +21,8 @@ export const statusIcons: Record<Status, LabIcon> = {
 };
 
 /** A version's state as an icon of `size` pixels. */
-export function statusIcon(status: Status, className: string, size = 10): HTMLElement {
-  const container = make('span', { class: className });
+export function statusIcon(status: Status, size = 10): HTMLElement {
+  const container = make('span.wb-StatusIcon');
   statusIcons[status].element({ container, height: `${size}px`, width: `${size}px` });
   return container;
 }

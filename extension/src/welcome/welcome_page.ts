@@ -173,7 +173,7 @@ export class Welcome extends Widget {
     );
     const items = served.map(({ model, server, latest }) => {
       const up = latest !== undefined && server.state === 'running';
-      const icon = up ? [statusIcon(statusOf(latest), 'wb-Welcome-icon')] : [];
+      const icon = up ? [make('span.wb-Welcome-icon', statusIcon(statusOf(latest)))] : [];
       return make('span.wb-Welcome-model', [...icon, model]);
     });
     const { dashboard, glossary } = this._actions;
