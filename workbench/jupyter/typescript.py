@@ -105,9 +105,7 @@ def source() -> str:
         interface(ledger_parts.Part),
         interface(ledger_parts.Device, "taken", "budget_at", "magnified_to", "summary"),
         interface(ErrorDescription),
-        interface(
-            VersionDescription, only=("version", "state", "error", "load_seconds", "notes")
-        ),
+        interface(VersionDescription, only=("version", "state", "error", "load_seconds", "notes")),
         interface(
             ModelDescription,
             only=("name", "transition", "batching", "labels", "versions", "waiting", "held"),

@@ -37,3 +37,14 @@ export function oneTwoFives(low: number, high: number): number[] {
   }
   return found;
 }
+
+/** The sum at each place of series that are equally long. */
+export function sumsOf(series: Iterable<readonly number[]>): number[] {
+  const sums: number[] = [];
+  for (const values of series) {
+    values.forEach((value, i) => {
+      sums[i] = (sums[i] ?? 0) + value;
+    });
+  }
+  return sums;
+}

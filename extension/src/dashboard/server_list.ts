@@ -5,7 +5,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { button, make, replaceKeeping } from '../charts/elements';
 import { bytesText } from '../charts/text';
 import type { IModel, IServer } from '../protocol/api';
-import { rateText, serverDetail, shown, statusOf } from '../servers/describe';
+import { rateText, serverDetail, shown, stateText, statusOf } from '../servers/describe';
 import { statusIcon } from '../servers/icons';
 
 /** A model of a server. */
@@ -114,7 +114,7 @@ export class ServerList {
     const versions = shown(model).map(version => {
       const status = statusOf(version);
       const memory = version.memory_bytes === null ? '' : `, ${bytesText(version.memory_bytes)}`;
-      const state = version.error === null ? version.state : this._trans.__('failed');
+      const state = stateText(version, this._trans);
       const attributes = {
         class: `wb-Model-version wb-mod-${status}`,
         title: version.error ?? `${state}${memory}`,

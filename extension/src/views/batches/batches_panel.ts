@@ -53,8 +53,7 @@ export class BatchesPanel {
     this._bars.replaceChildren(
       ...found.map(bin => {
         const label = binText(bin);
-        const bar = make('span.wb-Bars-bar');
-        bar.style.height = `${(100 * bin.count) / most}%`;
+        const bar = make('span.wb-Bars-bar', { style: `height: ${(100 * bin.count) / most}%` });
         return make('div.wb-Bars-bin', { title: `${label} rows: ${bin.count} batches` }, [
           make('div.wb-Bars-room', bar),
           make('span.wb-Bars-label', label)
@@ -73,9 +72,8 @@ export class BatchesPanel {
     this._reasons.replaceChildren(
       ...reasons.map(([reason, count]) => {
         const share = Math.round((100 * count) / Math.max(1, batches.batches));
-        const bar = make('span.wb-membar', [make('span.wb-Reasons-fill')]);
-        (bar.firstElementChild as HTMLElement).style.width = `${share}%`;
-        return make('div', [bar, `${words[reason] ?? reason} ${share} %`]);
+        const fill = make('span.wb-Reasons-fill', { style: `width: ${share}%` });
+        return make('div', [make('span.wb-membar', fill), `${words[reason] ?? reason} ${share} %`]);
       })
     );
     const times =

@@ -246,9 +246,8 @@ export class ComparisonView {
   }
 
   private _cell(share: number, colour: string, text: string): HTMLElement {
-    const fill = make('span');
-    fill.style.width = `${100 * Math.min(1, Math.max(0, share))}%`;
-    fill.style.background = colour;
+    const width = 100 * Math.min(1, Math.max(0, share));
+    const fill = make('span', { style: `width: ${width}%; background: ${colour}` });
     return make('td', [make('span.wb-membar', fill), text]);
   }
 
@@ -285,8 +284,8 @@ export class ComparisonView {
     const words = item.said.map((said, i) => {
       const version = this._about.versions[i];
       const mark = item.right === null ? '' : item.right[i] ? ' ✓' : ' ✗';
-      const dot = make('span.wb-dot');
-      dot.style.background = versionColour(version, dark);
+      const style = `background: ${versionColour(version, dark)}`;
+      const dot = make('span.wb-dot', { style });
       return make('div', [dot, `${version}: ${said}${mark}`]);
     });
     const label = item.label === null ? [] : [make('div.wb-soft', `is ${item.label}`)];

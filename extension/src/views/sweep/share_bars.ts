@@ -12,8 +12,8 @@ const KINDS = ['simulated', 'measured'] as const;
 const LOOKS = ['wb-simulated', 'wb-real'];
 
 /** A bar of one of `KINDS`; a share of 0 has no outline. */
-function shareBar(kind: number, share: number | null): HTMLElement {
-  return make('span', { class: share ? LOOKS[kind] : '' });
+function shareBar(kind: number, share: number | null, style: string): HTMLElement {
+  return make('span', { class: share ? LOOKS[kind] : '', style });
 }
 
 /** The values of each of `KINDS` in words, without those that are null. */
@@ -37,11 +37,9 @@ export function sizeHistogram(simulated: IPoint | null, measured: IPoint | null)
   const most = Math.max(0.01, ...spreads.flatMap(each => each ?? []));
   const columns = sizeBins([], largest).map((bin, i) => {
     const shares = spreads.map(each => each?.[i] ?? null);
-    const bars = shares.map((share, kind) => {
-      const bar = shareBar(kind, share);
-      bar.style.height = `${(100 * (share ?? 0)) / most}%`;
-      return bar;
-    });
+    const bars = shares.map((share, kind) =>
+      shareBar(kind, share, `height: ${(100 * (share ?? 0)) / most}%`)
+    );
     const title = `${binText(bin)} rows: ${wordsOf(shares, percent)}`;
     return make('div.wb-column', { title }, bars);
   });
@@ -63,8 +61,7 @@ export function reasonBars(simulated: IPoint | null, measured: IPoint | null): H
   const rows = Object.values(CLOSE_REASONS).flatMap((name, i) => {
     const shares = tables.map(table => table?.[i] ?? null);
     const cells = shares.map((share, kind) => {
-      const bar = shareBar(kind, share);
-      bar.style.width = `${WIDEST * (share ?? 0)}px`;
+      const bar = shareBar(kind, share, `width: ${WIDEST * (share ?? 0)}px`);
       return make('td', [bar, share === null ? '–' : percent(share)]);
     });
     return shares.some(Boolean) ? [make('tr', [make('th', { scope: 'row' }, name), ...cells])] : [];

@@ -1,6 +1,6 @@
 /** The transition timeline: states, memory, requests and latencies of versions on one time axis. */
 
-import { laneAxis, LATENCY_AXIS, MEMORY_AXIS } from '../../charts/axes';
+import { laneAxis, LATENCY_AXIS, MEMORY_AXIS, sumsOf } from '../../charts/axes';
 import { button, dataTable, make, onKeys, say, Twin } from '../../charts/elements';
 import { navigate } from '../../charts/navigation';
 import type { Pen } from '../../charts/pen';
@@ -336,15 +336,4 @@ export class Timeline {
     const head = ['time', 'version', 'answered', 'failed', 'p50 up to', 'p99 up to', 'memory'];
     return dataTable('Visible time, second by second', head, rows);
   }
-}
-
-/** The sum at each place of series that are equally long. */
-function sumsOf(series: Iterable<readonly number[]>): number[] {
-  const sums: number[] = [];
-  for (const values of series) {
-    values.forEach((value, i) => {
-      sums[i] = (sums[i] ?? 0) + value;
-    });
-  }
-  return sums;
 }
