@@ -35,7 +35,7 @@ export function say(node: HTMLElement, text: string): void {
   }
 }
 
-/** A line for what happens now, and for how an order went. */
+/** A line for the progress and the outcome of orders. */
 export class StatusLine {
   readonly node = make('p.wb-message', { role: 'status' });
 
@@ -62,7 +62,7 @@ export function showShare(bar: HTMLProgressElement, share: number | null): void 
   }
 }
 
-/** Replace the children of a node; the focus goes to the new one with the same `data-key`. */
+/** Replace the children of a node, and focus the one with the `data-key` that had the focus. */
 export function replaceKeeping(node: HTMLElement, children: readonly Node[]): void {
   const focused = document.activeElement as HTMLElement | null;
   const key = node.contains(focused) ? focused?.dataset.key : undefined;
@@ -90,7 +90,7 @@ export function tableHead(texts: readonly string[]): HTMLElement {
 }
 
 /** A row of a table. */
-export function tableRow(cells: readonly Child[]): HTMLElement {
+function tableRow(cells: readonly Child[]): HTMLElement {
   return make(
     'tr',
     cells.map(cell => make('td', cell))
@@ -147,7 +147,7 @@ export function copyButton(title: string, text: string): HTMLButtonElement {
   return element;
 }
 
-/** Acts of the keys that a chart uses, by the key's name; the page gets the other keys. */
+/** Call the function of a pressed key; the page gets all other keys. */
 export function onKeys(node: HTMLElement, acts: Readonly<Record<string, () => void>>): void {
   node.addEventListener('keydown', event => {
     const act = acts[event.key];

@@ -4,7 +4,7 @@ import type uPlot from 'uplot';
 
 import type { ITheme } from './theme';
 
-/** Pixels of a canvas in one of the page. */
+/** Canvas pixels per page pixel. */
 export function pixelRatio(): number {
   return devicePixelRatio || 1;
 }
@@ -36,14 +36,14 @@ export class Pen {
     return this._plot.valToPos(value, 'y', true);
   }
 
-  /** The colour, width and dashes of the next lines. */
+  /** Set the colour, width and dashes of the next lines. */
   stroke(colour: string, width = 1, dash: readonly number[] = []): void {
     this.context.strokeStyle = colour;
     this.context.lineWidth = width * this.ratio;
     this.context.setLineDash(dash.map(length => length * this.ratio));
   }
 
-  /** The font of the next texts, and where they lie at their place. */
+  /** Set the font and alignment of the next texts. */
   write(align: CanvasTextAlign, baseline: CanvasTextBaseline): void {
     this.context.font = `${11 * this.ratio}px system-ui, sans-serif`;
     this.context.textAlign = align;

@@ -12,11 +12,11 @@ export interface IPlotOptions {
   /** Values of the vertical axis in words. */
   values?: (value: number) => string;
   logarithmic?: boolean;
-  /** What its values are multiples of (2^20: bytes, read in MB). */
+  /** The unit of round values on the vertical axis, such as 2^20 for MB. */
   step?: number;
-  /** Whether the time axis is written below it. */
+  /** Labels of the time axis; without it, none is drawn. */
   times?: (seconds: number) => string;
-  /** Where the time axis is labelled; without, at round times. */
+  /** Labelled places of the time axis; by default at round times. */
   splits?: number[];
   /** Draws the data. */
   draw: (pen: Pen) => void;
@@ -27,7 +27,7 @@ export interface IPlotOptions {
   syncKey: string;
 }
 
-/** uPlot has the axes alone: all data is drawn by `IPlotOptions.draw`. */
+/** uPlot draws the axes only; `IPlotOptions.draw` draws the data. */
 const noData = (start: number, end: number): uPlot.AlignedData => [
   [start, end],
   [null, null]
@@ -58,7 +58,7 @@ function decades([low, high]: [number, number]): number[] {
   return found;
 }
 
-/** Beside the chart, in pixels, and how wide a letter of a label is. */
+/** Pixels right of the plot, and the width of a letter of a label. */
 const RIGHT = 10;
 const LETTER = 6.6;
 
@@ -80,7 +80,7 @@ export class Plot {
         width: Math.max(240, host.clientWidth || 640),
         height: _options.height,
         legend: { show: false },
-        // The lowest label is as tall below its line as above it.
+        // Room for the lower half of the lowest label.
         padding: [6, RIGHT, _options.times === undefined ? 8 : 0, 0],
         cursor: {
           drag: { x: false, y: false },

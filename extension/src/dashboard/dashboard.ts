@@ -64,7 +64,7 @@ export class Dashboard extends Widget {
     return this._selectionChanged;
   }
 
-  /** Look at a model; one that is not there yet is waited for. */
+  /** Show a model, as soon as it is served. */
   select(selection: ISelection): void {
     const same =
       this._selection?.server === selection.server && this._selection.model === selection.model;
@@ -76,7 +76,7 @@ export class Dashboard extends Widget {
     this._onServers();
   }
 
-  /** Look at the first model of a server. */
+  /** Show the first model of a server. */
   selectServer(server: string): void {
     if (this._selection?.server !== server) {
       const found = this._servers.servers.find(other => other.name === server);

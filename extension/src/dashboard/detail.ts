@@ -23,7 +23,7 @@ import { LiveTimeline } from '../views/timeline/timeline';
 import { Feed, type IFeedOptions } from './feed';
 
 const LOOK_MILLIS = 2000;
-/** Where nothing happens. */
+/** While nothing happens. */
 const QUIET_LOOK_MILLIS = 5000;
 const QUIET_SECONDS = 10;
 const MAX_BACKOFF_MILLIS = 30_000;
@@ -126,7 +126,7 @@ export class Detail {
     this.node.remove();
   }
 
-  /** Something happened: look at once if the polling had slowed down. */
+  /** Poll at once if something happened and polling had slowed down. */
   private _hasHappened(pulse: INews): void {
     const requests = pulse.seconds.some(([, , answered, failed]) => answered + failed > 0);
     if (pulse.events.length === 0 && !requests) {

@@ -39,7 +39,7 @@ export class Feed {
     private readonly _options: IFeedOptions
   ) {}
 
-  /** A view's end of it. All are to be taken before `follow`. */
+  /** A new view's connection. Take all of them before `follow`. */
   wire(): IWire {
     const wire: IWire = {
       onNews: () => {},

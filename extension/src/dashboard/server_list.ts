@@ -62,7 +62,7 @@ export class ServerList {
     selected: ISelection | null,
     isStopping: (name: string) => boolean
   ): void {
-    // Compare as shown, because the bytes differ at every look.
+    // Compare the texts, because the bytes differ in every answer.
     const told = servers.map(server => [server, isStopping(server.name)]);
     const drawn = JSON.stringify([told, selected], (key, value: unknown) =>
       key === 'memory_bytes' && typeof value === 'number' ? bytesText(value) : value

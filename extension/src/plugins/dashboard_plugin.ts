@@ -105,7 +105,7 @@ export const dashboardPlugin = viewPlugin({
   add: addDashboard,
   option: 'workbenchDashboard',
   args: async app => {
-    // JupyterLab opens the file of the address later, and finds it then: else it would cover this.
+    // Open the file of the address first; if JupyterLab did it later, it would cover the dashboard.
     const path = await fileOfTheAddress(app);
     if (path !== '') {
       await app.commands.execute('docmanager:open', { path });

@@ -4,13 +4,12 @@ import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import { errorText } from '../charts/text';
 
-/** Tell the user what failed, and the error's own message. */
+/** Notify the user of a failure, with the error's own message. */
 export function tell(what: string, error: unknown): void {
   Notification.error(`${what}: ${errorText(error)}`, { autoClose: false });
 }
 
-/** Tell the user that a server is starting, and then whether it is ready; resolves to whether it
- * is. */
+/** Notify the user that a server starts, and then of the outcome; resolves to whether it is ready. */
 export async function starting(
   server: string,
   what: string,

@@ -1,4 +1,4 @@
-/** What every plugin needs: its texts, and its commands' places in palette and launcher. */
+/** What all plugins share: their form, and their commands' places in palette and launcher. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import type { ICommandPalette } from '@jupyterlab/apputils';
@@ -52,7 +52,7 @@ export function offer(
   launcher?.add({ command, category, rank, categoryRank: LAUNCHER_RANK });
 }
 
-/** What runs a command; null where the plugin that has it is disabled. */
+/** A function that runs a command; null if the command's plugin is disabled. */
 export function runner(
   { commands }: JupyterFrontEnd,
   command: string

@@ -1,4 +1,4 @@
-/** The plugin of a view that the main area has once. */
+/** The plugins of the views of the main area. */
 
 import {
   ILayoutRestorer,
@@ -28,7 +28,7 @@ interface IViewOptions {
     restorer: ILayoutRestorer | null,
     trans: TranslationBundle
   ): MainView<Widget>;
-  /** The option of the page by which `workbench lab` has it opened at the start. */
+  /** The page option by which `workbench lab` opens it at the start. */
   option: string;
   /** The arguments of its command then. */
   args(app: JupyterFrontEnd): Promise<ReadonlyPartialJSONObject>;

@@ -25,7 +25,7 @@ function addWelcome(
   const open = async (name: string) => {
     try {
       const path = await ensureLab(serviceManager.serverSettings, name);
-      // Beside this page, which stays visible; as a tab of what is already there.
+      // Beside this page: in a new tab of the area that is there, or in a new area.
       const there = [...shell.widgets('main')].find(each => each.id !== ID && each.isVisible);
       const options =
         there === undefined
@@ -78,7 +78,7 @@ function addWelcome(
       const widget = view.show(typeof beside === 'string' ? { mode: 'split-left' } : {});
       shell.activateById(widget.id);
       if (typeof beside === 'string') {
-        // Opened by any other means, that file appears here too.
+        // If the file is opened by other means as well, it appears here too.
         const options = { mode: 'split-right', ref: ID };
         await commands.execute('docmanager:open', { path: beside, options });
       }

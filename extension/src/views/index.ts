@@ -39,7 +39,7 @@ function addStyle(): void {
   }
 }
 
-/** Keeps the keys that a slider or a list uses from the shortcuts of the notebook around it. */
+/** Hides the keys of sliders and lists from the notebook's shortcuts. */
 function keepKeys(event: KeyboardEvent): void {
   const plain = !event.ctrlKey && !event.metaKey && !event.altKey && event.key !== 'Escape';
   if (plain && (event.target as Element).matches('input, select')) {

@@ -33,10 +33,10 @@ export interface ICardAbout {
 }
 
 const SPARK_SECONDS = 60;
-/** A delay of 0.1 ms to 1 s on a slider of equal ratios; its left end is 0. */
+/** Steps of the delay's slider: 0, then 0.1 ms to 1 s on a logarithmic scale. */
 const DELAY_STEPS = 40;
 const STALE_MILLIS = 1000;
-/** How late the server's report of labels that were set here may be. */
+/** How long the server's reports may still lack labels that were set here. */
 const LABELS_MILLIS = 5000;
 const CONFIRM_MILLIS = 4000;
 
@@ -48,7 +48,7 @@ function stepOfDelay(micros: number): number {
   return micros < 100 ? 0 : Math.round(1 + Math.log10(micros / 100) * ((DELAY_STEPS - 1) / 4));
 }
 
-/** Requests a second and p99 of the last whole seconds, all versions together. */
+/** Requests per second and p99 of each of the last seconds, over all versions. */
 function recentTraffic(
   seconds: Iterable<Second>,
   now: number
@@ -205,7 +205,7 @@ export class ServerCard {
     }
   }
 
-  /** Disable the controls when nobody is there to obey. */
+  /** Disable the controls while the server cannot be reached. */
   private _tell(): void {
     const dead = this._asOf.end !== '';
     this._rows.off = dead;
@@ -309,7 +309,7 @@ export class ServerCard {
     );
   }
 
-  /** Ask for confirmation of what redirects requests; `question` says what will happen. */
+  /** Act only when pressed twice; `question` says what will happen. */
   private _twice(question: string, act: () => Promise<unknown>): void {
     const now = performance.now();
     if (this._asked !== question || now - this._askedAt > CONFIRM_MILLIS) {

@@ -1,4 +1,4 @@
-/** The card's table of versions: state, memory, labels, and what can be done with one of them. */
+/** The card's table of versions: state, memory, labels, and the actions on each. */
 
 import { button, make, tableHead } from '../../charts/elements';
 import { bytesText } from '../../charts/text';

@@ -59,7 +59,7 @@ export class ExperimentsPanel {
     }
   }
 
-  /** Rows stay where they are while their figures change: who is at one by keyboard stays there. */
+  /** Update the rows in place, so that the keyboard focus stays. */
   private _showRunning(running: readonly IRunning[]): void {
     const numbers = new Set(running.map(each => each.number));
     for (const [number, row] of this._rows) {
@@ -132,7 +132,7 @@ export class ExperimentsPanel {
       this._message.say(errorText(error), false);
       return;
     }
-    // Another may have been asked for meanwhile.
+    // The user may have opened another one meanwhile.
     if (this._open === number) {
       this._message.say('');
       this._showOne(found);

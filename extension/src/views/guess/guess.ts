@@ -32,7 +32,7 @@ export class GuessView {
   private readonly _reveal = button('Reveal', 'Measure, and compare with your guess', () =>
     this._ask()
   );
-  // Which line is whose: in the colours of the chart.
+  // The legend, in the colours of the chart.
   private readonly _keys = {
     guessed: make('span.wb-key', { 'data-line': 'dashed' }, 'your guess'),
     measured: make('span.wb-key', { 'data-line': 'full' }, 'measured')

@@ -43,7 +43,7 @@ export class LedgerView {
   constructor(node: HTMLElement, model: IModel) {
     const about = model.get('about') as { name: string; model: string };
     this._path.addEventListener('keydown', event => {
-      // The page's own keys (run the cell ...) are not meant here.
+      // Keep typed keys from the shortcuts of the notebook.
       event.stopPropagation();
       if (event.key === 'Enter') {
         void this._askFit();

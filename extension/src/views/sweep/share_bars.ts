@@ -5,7 +5,7 @@ import { make, tableHead } from '../../charts/elements';
 import { binText, sizeBins } from '../../charts/size_bins';
 import { largestBatch, percent, reasonShares, type IPoint } from './sweep_data';
 
-/** Pixels of a bar that is everything. */
+/** The width of a bar of 100 %, in pixels. */
 const WIDEST = 30;
 
 const KINDS = ['simulated', 'measured'] as const;
@@ -29,7 +29,7 @@ function sizeShares(point: IPoint, largest: number): number[] {
   return sizeBins(point.sizes, largest).map(bin => bin.count / Math.max(1, total));
 }
 
-/** How the sizes of batches are spread, up to the largest that there was. */
+/** The distribution of batch sizes, up to the largest batch. */
 export function sizeHistogram(simulated: IPoint | null, measured: IPoint | null): HTMLElement {
   const points = [simulated, measured];
   const largest = largestBatch(...points);

@@ -169,7 +169,7 @@ export class SweepExplorerView {
     return make('label.wb-slider', [make('span', TITLES[axis]), slider, value]);
   }
 
-  /** A slider has moved: show that at once, and simulate it. */
+  /** Show at once that a slider has moved, and simulate the new setting. */
   private _moved(): void {
     this._showSetting();
     this._draw();
@@ -254,7 +254,7 @@ export class SweepExplorerView {
     });
     this._cancel.hidden = this._progress.hidden = busy === '';
     this._cancel.disabled = this._asOf.silent;
-    // The file is of the sliders alone: it can be had from a server that has ended, too.
+    // The file depends on the sliders only, so it can be exported after the server has ended.
     const sliders = [...this._sliders.values()].map(([slider]) => slider);
     for (const control of [this._export, this._axis, ...sliders]) {
       control.disabled = this._asOf.silent || this._state === null;

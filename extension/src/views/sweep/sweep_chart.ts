@@ -96,14 +96,14 @@ export class SweepChart {
 
   private _drawThroughput(pen: Pen): void {
     this._drawSlider(pen);
-    // What was offered, as a ceiling: less than that is rejected or left behind.
+    // The offered rate, as a ceiling.
     pen.stroke(faded(pen.theme.dark ? '#a0a0a0' : '#656d76', 0.9), 1, [3, 3]);
     pen.line(this._curve().map(({ setting }) => [this._place(setting), setting.rate]));
     this._drawLine(pen, 'achieved');
     this._drawMeasured(pen, ['achieved']);
   }
 
-  /** The curve, unless it is of another axis, and the new one is still simulated. */
+  /** The curve; empty while the curve of a new axis is being simulated. */
   private _curve(): IPoint[] {
     return this._data.curveAxis === this._data.axis ? this._data.curve : [];
   }
@@ -141,7 +141,7 @@ export class SweepChart {
     });
   }
 
-  /** Dots with their intervals: hollow where not stable, pale where another slider was elsewhere. */
+  /** Dots with their intervals: hollow if not stable, pale if another slider differed. */
   private _drawMeasured(pen: Pen, names: readonly Figure[]): void {
     const { context, ratio, theme, top, bottom } = pen;
     const y = (value: number) => pen.y(Math.max(value, 1e-9));
@@ -154,7 +154,7 @@ export class SweepChart {
         }
         const colour = faded(colourOf(name, theme), this._data.onCurve(point) ? 1 : 0.3);
         const [low, middle, high] = found;
-        // A bound that is not known goes on to the edge.
+        // The bar of an unknown bound ends at the edge.
         const [from, to] = [low === null ? bottom : y(low), high === null ? top : y(high)];
         pen.stroke(colour, 1.5);
         context.beginPath();

@@ -110,7 +110,7 @@ export class Timeline {
     this._tick();
   }
 
-  /** The data has grown: the present is now `now` on the server's clock. */
+  /** The data has grown: its `now` is the server's present. */
   update(): void {
     this._readAt = performance.now();
     if (this._end === 0) {
@@ -181,12 +181,12 @@ export class Timeline {
 
   private _present(): number {
     const since = this._readAt === 0 ? 0 : (performance.now() - this._readAt) / 1e3;
-    // Without updates, time stops: the view shows only what is known.
+    // Without updates time stops, because nothing later is known.
     return this._data.now + Math.min(since, 1.5);
   }
 
   private _tick = (): void => {
-    // In a tab that is behind another it has no place on the page.
+    // A tab behind another one has no place on the page.
     const drawn = this._following && this.node.offsetParent !== null;
     this._tickedAt = performance.now();
     if (drawn) {

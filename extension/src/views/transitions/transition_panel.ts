@@ -68,7 +68,7 @@ export class TransitionPanel {
     this.update();
   }
 
-  /** Draw again: the visible time or the selected moment has changed. */
+  /** Draw again after a change of the visible time or of the selected moment. */
   update(): void {
     this._plots.forEach(plot => plot.show(this._axes.start, this._axes.end));
     this.tell();
