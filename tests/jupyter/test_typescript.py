@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypedDict
 
 import pytest
 
@@ -31,12 +32,32 @@ class _Sized:
 
 
 def test_a_dataclass_becomes_an_interface() -> None:
-    assert interface("ISized", _Sized, "size") == (
+    assert interface(_Sized, "size") == (
         "/** A thing. More of it. */\n"
         "export interface ISized {\n"
         "  readonly name: string;\n"
         "  readonly version: Version | null;\n"
         "  readonly size: number;\n"
+        "}\n"
+    )
+
+
+class _Model(TypedDict):
+    """A model."""
+
+    labels: dict[str, int]
+    sizes: list[_Sized]
+    state: str
+    about: dict[str, Any]
+
+
+def test_of_a_typed_dictionary_the_chosen_fields_become_an_interface() -> None:
+    assert interface(_Model, only=("sizes", "labels", "state")) == (
+        "/** A model. */\n"
+        "export interface IModel {\n"
+        "  readonly sizes: readonly ISized[];\n"
+        "  readonly labels: Readonly<Record<string, Version>>;\n"
+        "  readonly state: PublicState;\n"
         "}\n"
     )
 
@@ -49,4 +70,4 @@ def test_a_type_that_typescript_has_no_word_for_is_refused() -> None:
         when: complex
 
     with pytest.raises(TypeError, match="when is of type"):
-        interface("IOdd", Odd)
+        interface(Odd)

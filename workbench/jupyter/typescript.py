@@ -8,6 +8,7 @@ dependencies. A test fails while the file is out of date.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
 import json
@@ -21,6 +22,11 @@ from typing import Any
 import traitlets
 
 from workbench import widgets
+from workbench.client.control_answers import (
+    ErrorDescription,
+    ModelDescription,
+    VersionDescription,
+)
 from workbench.client.display.pulse import BACKLOG_SECONDS
 from workbench.core.versions.policies import TRANSITIONS
 from workbench.core.versions.states import PublicState
@@ -96,8 +102,14 @@ def source() -> str:
             "That of memory that does not belong to this server.",
             ledger_parts.UNATTRIBUTED,
         ),
-        interface("IPart", ledger_parts.Part),
-        interface("IDevice", ledger_parts.Device, "taken", "budget_at", "magnified_to", "summary"),
+        interface(ledger_parts.Part),
+        interface(ledger_parts.Device, "taken", "budget_at", "magnified_to", "summary"),
+        interface(ErrorDescription),
+        interface(VersionDescription, only=("version", "state", "error", "load_seconds", "notes")),
+        interface(
+            ModelDescription,
+            only=("name", "transition", "batching", "labels", "versions", "waiting", "held"),
+        ),
     ]
     return "\n".join(parts)
 
@@ -123,17 +135,22 @@ def union(name: str, about: str, values: tuple[str, ...]) -> str:
     return f"/** {about} */\nexport type {name} = {_either([_literal(v) for v in values])};\n"
 
 
-def interface(name: str, owner: type, *computed: str) -> str:
-    """The fields of a dataclass, and the values of its `computed` methods and properties; the
-    comment is the first line of its docstring."""
+def interface(owner: type, *computed: str, only: tuple[str, ...] = ()) -> str:
+    """The fields of a dataclass or a TypedDict, and the values of its `computed` methods and
+    properties; with `only`, those fields alone. The comment is the first line of its docstring."""
     hints = typing.get_type_hints(owner, vars(inspect.getmodule(owner)))
     for each in computed:
         member = getattr(owner, each)
         function = member.fget if isinstance(member, property) else member
         hints[each] = typing.get_type_hints(function)["return"]
-    lines = [f"  readonly {field}: {_type(hint, field)};" for field, hint in hints.items()]
+    fields = [f"  readonly {name}: {_type(hints[name], name)};" for name in only or hints]
     about = (inspect.getdoc(owner) or "").partition("\n")[0]
-    return f"/** {about} */\nexport interface {name} {{\n" + "\n".join(lines) + "\n}\n"
+    body = "\n".join(fields)
+    return f"/** {about} */\nexport interface {_interface_name(owner)} {{\n{body}\n}}\n"
+
+
+def _interface_name(owner: type) -> str:
+    return f"I{owner.__name__.lstrip('_')}"
 
 
 def _names(enumeration: Any) -> tuple[str, ...]:
@@ -154,7 +171,7 @@ def _literal(value: Any) -> str:
 def _enclosed(begin: str, items: list[str], end: str) -> str:
     """On one line if it is short, otherwise one item a line."""
     line = begin + ", ".join(items) + end
-    if len(line) < 60:
+    if len(line) < 70:
         return line
     inner = ",\n".join(items).replace("\n", "\n  ")
     return f"{begin.strip()}\n  {inner}\n{end.strip()}"
@@ -174,21 +191,31 @@ _TYPES: Mapping[Any, str] = {
     float: "number",
     bool: "boolean",
     types.NoneType: "null",
-    ledger_parts.Part: "IPart",
+    Any: "unknown",
+}
+# Fields whose type is narrower in TypeScript; versions are kept exact there.
+_FIELD_TYPES = {
+    ("version", int): "Version",
+    ("labels", int): "Version",
+    ("state", str): "PublicState",
 }
 
 
 def _type(hint: Any, field: str = "") -> str:
-    """A Python type in TypeScript, where versions have a type that keeps them exact."""
+    """A Python type in TypeScript."""
     if hint in _TYPES:
-        return "Version" if field == "version" and hint is int else _TYPES[hint]
+        return _FIELD_TYPES.get((field, hint), _TYPES[hint])
+    if dataclasses.is_dataclass(hint) or typing.is_typeddict(hint):
+        return _interface_name(hint)
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         return _either([_type(each, field) for each in args])
     if origin is typing.Literal:
         return _either([_literal(each) for each in args])
-    if origin is tuple and args[1:] == (...,):
+    if origin is list or (origin is tuple and args[1:] == (...,)):
         return f"readonly {_type(args[0])}[]"
+    if origin is dict and args[0] is str:
+        return f"Readonly<Record<string, {_type(args[1], field)}>>"
     raise TypeError(f"{field} is of type {hint}: teach `_type` its TypeScript form")
 
 

@@ -9,7 +9,6 @@ from workbench.client.display.orders import ORDERS
 from workbench.client.display.whole_server import html_of, text_of
 from workbench.client.server import ServerClient
 from workbench.core.status import ServingError
-from workbench.core.versions.policies import TRANSITIONS
 from workbench.experiments.showing import in_notebook
 from workbench.widgets.base.durable import Lasting, display_live
 from workbench.widgets.base.live import LiveWidget, view
@@ -29,7 +28,6 @@ def card(server: ServerClient) -> LiveWidget:
         "address": server.address,
         "outcome": "" if server.outcome is None else str(server.outcome),
         "snippets": list(zip(("Python", "curl"), texts, strict=True)),
-        "transitions": list(TRANSITIONS),
     }
 
     orders = {name: partial(order, server) for name, order in ORDERS.items()}

@@ -2,7 +2,9 @@
 
 import uPlot from 'uplot';
 
-import { onThemeChange, themeOf, type ITheme } from './theme';
+import { make } from './elements';
+import { Pen, pixelRatio } from './pen';
+import { onThemeChange, themeOf } from './theme';
 
 export interface IPlotOptions {
   height: number;
@@ -10,20 +12,26 @@ export interface IPlotOptions {
   /** Values of the vertical axis in words. */
   values?: (value: number) => string;
   logarithmic?: boolean;
-  /** What its values are multiples of (2^20: bytes, read in MB). */
+  /** The unit of round values on the vertical axis, such as 2^20 for MB. */
   step?: number;
-  /** Whether the time axis is written below it. */
+  /** Labels of the time axis; without it, none is drawn. */
   times?: (seconds: number) => string;
-  /** Where the time axis is labelled; without, at round times. */
+  /** Labelled places of the time axis; by default at round times. */
   splits?: number[];
-  /** Draws everything but lines: bars, areas, dots. Colours come from the current theme. */
-  draw: (plot: uPlot, context: CanvasRenderingContext2D, theme: ITheme) => void;
+  /** Draws the data. */
+  draw: (pen: Pen) => void;
   onCursor?: (time: number | null) => void;
   /** The range of the vertical axis for the visible time. */
   range: () => [number, number];
   axis?: boolean;
   syncKey: string;
 }
+
+/** uPlot draws the axes only; `IPlotOptions.draw` draws the data. */
+const noData = (start: number, end: number): uPlot.AlignedData => [
+  [start, end],
+  [null, null]
+];
 
 const AXIS_WIDTH = 64;
 const FONT = '11px system-ui, sans-serif';
@@ -50,23 +58,20 @@ function decades([low, high]: [number, number]): number[] {
   return found;
 }
 
-/** Beside the chart, in pixels, and how wide a letter of a label is. */
+/** Pixels right of the plot, and the width of a letter of a label. */
 const RIGHT = 10;
 const LETTER = 6.6;
 
 export class Plot {
   readonly node: HTMLElement;
   private readonly _plot: uPlot;
-  private readonly _ends: (() => void)[] = [];
+  private readonly _ends: (() => void)[];
 
   constructor(
     host: HTMLElement,
     private readonly _options: IPlotOptions
   ) {
-    this.node = document.createElement('div');
-    this.node.className = 'wb-plot';
-    this.node.setAttribute('role', 'img');
-    this.node.setAttribute('aria-label', _options.label);
+    this.node = make('div.wb-plot', { role: 'img', 'aria-label': _options.label });
     host.append(this.node);
     const ink = () => themeOf(this.node).soft;
     const grid = () => themeOf(this.node).grid;
@@ -75,7 +80,7 @@ export class Plot {
         width: Math.max(240, host.clientWidth || 640),
         height: _options.height,
         legend: { show: false },
-        // The lowest label is as tall below its line as above it.
+        // Room for the lower half of the lowest label.
         padding: [6, RIGHT, _options.times === undefined ? 8 : 0, 0],
         cursor: {
           drag: { x: false, y: false },
@@ -100,10 +105,10 @@ export class Plot {
             font: FONT,
             space: 80,
             size: 26,
-            ...(_options.splits === undefined ? {} : { splits: () => _options.splits ?? [] }),
+            splits: _options.splits,
             values: (plot, splits) => {
               // A label that the edge would cut is left out.
-              const room = plot.bbox.width / (devicePixelRatio || 1) + RIGHT;
+              const room = plot.bbox.width / pixelRatio() + RIGHT;
               return splits.map(split => {
                 const text = _options.times?.(split) ?? '';
                 const end = plot.valToPos(split, 'x') + (text.length * LETTER) / 2;
@@ -134,13 +139,13 @@ export class Plot {
         hooks: {
           draw: [
             plot => {
-              const context = plot.ctx;
-              context.save();
-              context.beginPath();
-              context.rect(plot.bbox.left, plot.bbox.top, plot.bbox.width, plot.bbox.height);
-              context.clip();
-              _options.draw(plot, context, themeOf(this.node));
-              context.restore();
+              const { left, top, width, height } = plot.bbox;
+              plot.ctx.save();
+              plot.ctx.beginPath();
+              plot.ctx.rect(left, top, width, height);
+              plot.ctx.clip();
+              _options.draw(new Pen(plot, themeOf(this.node)));
+              plot.ctx.restore();
             }
           ],
           setCursor: [
@@ -151,10 +156,7 @@ export class Plot {
           ]
         }
       },
-      [
-        [0, 1],
-        [null, null]
-      ],
+      noData(0, 1),
       this.node
     );
     const observer = new ResizeObserver(entries => {
@@ -164,20 +166,13 @@ export class Plot {
       }
     });
     observer.observe(host);
-    this._ends.push(() => observer.disconnect());
-    this._ends.push(onThemeChange(() => this._plot.redraw(false, true)));
+    this._ends = [() => observer.disconnect(), onThemeChange(() => this._plot.redraw(false, true))];
   }
 
   /** Show the times from `start` to `end`. */
   show(start: number, end: number): void {
     this._plot.batch(() => {
-      this._plot.setData(
-        [
-          [start, end],
-          [null, null]
-        ],
-        false
-      );
+      this._plot.setData(noData(start, end), false);
       this._plot.setScale('x', { min: start, max: end });
       const [min, max] = this._options.range();
       this._plot.setScale('y', { min, max });
@@ -188,18 +183,12 @@ export class Plot {
     this.node.setAttribute('aria-label', text);
   }
 
-  /** The time below a point of the page. */
-  timeAt(clientX: number): number {
-    const left = clientX - this._plot.over.getBoundingClientRect().left;
-    return this._plot.posToVal(left, 'x');
-  }
-
-  /** The values below a point of the page. */
-  pointAt(clientX: number, clientY: number): { x: number; y: number } {
-    const box = this._plot.over.getBoundingClientRect();
+  /** The values below the pointer. */
+  pointAt({ clientX, clientY }: MouseEvent): { x: number; y: number } {
+    const { left, top } = this._plot.over.getBoundingClientRect();
     return {
-      x: this._plot.posToVal(clientX - box.left, 'x'),
-      y: this._plot.posToVal(clientY - box.top, 'y')
+      x: this._plot.posToVal(clientX - left, 'x'),
+      y: this._plot.posToVal(clientY - top, 'y')
     };
   }
 
@@ -212,9 +201,7 @@ export class Plot {
   }
 
   dispose(): void {
-    for (const end of this._ends) {
-      end();
-    }
+    this._ends.forEach(end => end());
     this._plot.destroy();
     this.node.remove();
   }

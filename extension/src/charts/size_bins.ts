@@ -7,7 +7,7 @@ export interface IBin {
 
 const MOST_BINS = 16;
 
-/** Batches by their rows, as a bar for each size up to 16, else for each doubling of the size.
+/** A histogram of batch sizes: a bar for each size up to 16, else for each doubling.
  *
  * @param sizes - rows, and how many batches had so many.
  * @param largest - up to where there are bars. */

@@ -1,32 +1,28 @@
 /** A line of a few dozen values, as tall as a line of text. */
 
+import { make } from './elements';
+import { pixelRatio, strokeLine } from './pen';
 import { themeOf } from './theme';
 
 const HEIGHT = 24;
+const WIDTH = 120;
 
 export class Sparkline {
-  readonly node = document.createElement('canvas');
+  readonly node = make('canvas.wb-sparkline', {
+    role: 'img',
+    style: `width: ${WIDTH}px; height: ${HEIGHT}px`
+  });
   private _drawn = '';
-
-  constructor(
-    readonly width: number,
-    private readonly _colour: (dark: boolean) => string
-  ) {
-    this.node.className = 'wb-sparkline';
-    this.node.setAttribute('role', 'img');
-    this.node.style.width = `${width}px`;
-    this.node.style.height = `${HEIGHT}px`;
-  }
 
   /** Draw `values` (null: nothing was measured); `summary` is what a screen reader says. */
   draw(values: readonly (number | null)[], summary: string): void {
-    const ratio = window.devicePixelRatio || 1;
+    const ratio = pixelRatio();
     const drawn = JSON.stringify([values, summary, ratio, document.body.dataset.jpThemeName]);
     if (drawn === this._drawn) {
       return;
     }
     this._drawn = drawn;
-    this.node.width = this.width * ratio;
+    this.node.width = WIDTH * ratio;
     this.node.height = HEIGHT * ratio;
     this.node.setAttribute('aria-label', summary);
     const context = this.node.getContext('2d');
@@ -37,29 +33,16 @@ export class Sparkline {
     const most = Math.max(...values.map(value => value ?? 0), 1e-9);
     context.scale(ratio, ratio);
     context.strokeStyle = theme.grid;
-    context.beginPath();
-    context.moveTo(0, HEIGHT - 1.5);
-    context.lineTo(this.width, HEIGHT - 1.5);
-    context.stroke();
-    context.strokeStyle = this._colour(theme.dark);
+    strokeLine(context, [
+      [0, HEIGHT - 1.5],
+      [WIDTH, HEIGHT - 1.5]
+    ]);
+    context.strokeStyle = theme.soft;
     context.lineWidth = 1.5;
-    context.lineJoin = 'round';
-    context.beginPath();
-    let drawing = false;
-    values.forEach((value, index) => {
-      if (value === null) {
-        drawing = false;
-        return;
-      }
-      const x = (index / (values.length - 1)) * (this.width - 2) + 1;
-      const y = HEIGHT - 2 - (value / most) * (HEIGHT - 4);
-      if (drawing) {
-        context.lineTo(x, y);
-      } else {
-        context.moveTo(x, y);
-      }
-      drawing = true;
+    const points = values.map((value, index) => {
+      const x = (index / (values.length - 1)) * (WIDTH - 2) + 1;
+      return [x, value === null ? null : HEIGHT - 2 - (value / most) * (HEIGHT - 4)] as const;
     });
-    context.stroke();
+    strokeLine(context, points);
   }
 }

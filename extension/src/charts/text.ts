@@ -31,3 +31,8 @@ export function countText(count: number): string {
 export function clockText(wall: number): string {
   return new Date(wall * 1e3).toTimeString().slice(0, 8);
 }
+
+/** An error's own message. */
+export function errorText(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

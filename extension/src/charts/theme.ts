@@ -1,4 +1,4 @@
-/** Colours: those of the page's theme, and those of data, which colour-blind readers can tell apart. */
+/** The colours of the page's theme, and data colours that colour-blind readers can distinguish. */
 
 import { FAILED_COLOUR, PROCESS_COLOUR, VERSION_COLOURS } from '../protocol/generated';
 import { placeOfVersion, type Version } from '../protocol/version';
@@ -72,7 +72,7 @@ export function faded(colour: string, opacity: number): string {
 /** JupyterLab names its new theme while the page is hidden for a frame. */
 const SETTLED_MILLIS = 100;
 
-/** Call `redraw` when the page changes its colours; returns what ends that. */
+/** Call `redraw` whenever the page's colours change; returns a function that ends this. */
 export function onThemeChange(redraw: () => void): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const change = () => {

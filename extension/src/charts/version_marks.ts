@@ -3,16 +3,42 @@
 
 import { STATE_LOOKS } from '../protocol/generated';
 import type { Version } from '../protocol/version';
-import { failedColour, faded, versionColour, type ITheme } from './theme';
+import type { Pen } from './pen';
+import { failedColour, faded, versionColour } from './theme';
 
 /** A state that has a bar. */
 export type ShownState = keyof typeof STATE_LOOKS;
 
+interface ISpan {
+  version: Version;
+  state: ShownState;
+  start: number;
+  end: number;
+}
+
+/** Draw the states that versions had from `start` to `end`: a lane of `height` for each version. */
+export function drawLanes(
+  pen: Pen,
+  spans: readonly ISpan[],
+  versions: readonly Version[],
+  [start, end]: [number, number],
+  height: number
+): void {
+  pen.write('left', 'middle');
+  for (const span of spans) {
+    if (span.end >= start && span.start <= end) {
+      const left = pen.x(Math.max(span.start, start));
+      const right = pen.x(Math.min(span.end, end));
+      const middle = pen.y(versions.indexOf(span.version));
+      drawState(pen, span, [left, right], middle, height * pen.ratio);
+    }
+  }
+}
+
 /** A version was in a state from `left` to `right`; all lengths in pixels of the canvas. */
-export function drawState(
-  context: CanvasRenderingContext2D,
-  theme: ITheme,
-  { version, state }: { version: Version; state: ShownState },
+function drawState(
+  { context, theme }: Pen,
+  { version, state }: ISpan,
   [left, right]: [number, number],
   middle: number,
   height: number
@@ -24,19 +50,8 @@ export function drawState(
   context.fillStyle = faded(colour, look.opacity);
   context.fillRect(left, top, width, height);
   if (look.hatch !== null) {
-    context.save();
-    context.beginPath();
-    context.rect(left, top, width, height);
-    context.clip();
     context.strokeStyle = faded(colour, 0.7);
-    context.beginPath();
-    const rising = look.hatch === 'rising';
-    for (let x = left - height; x < right; x += 7) {
-      context.moveTo(x, rising ? top + height : top);
-      context.lineTo(x + height, rising ? top : top + height);
-    }
-    context.stroke();
-    context.restore();
+    hatch(context, [left, top, width, height], left - height, 7, look.hatch === 'rising');
   }
   const word = state.toLowerCase();
   if (context.measureText(word).width + 12 < width) {
@@ -46,19 +61,35 @@ export function drawState(
   }
 }
 
-/** A request that failed. */
-export function drawFailed(
+/** Hatch a box with lines from `first`, every `step` pixels. */
+export function hatch(
   context: CanvasRenderingContext2D,
-  theme: ITheme,
-  x: number,
-  y: number,
-  size: number
+  [left, top, width, height]: readonly [number, number, number, number],
+  first: number,
+  step: number,
+  rising = true
 ): void {
-  context.strokeStyle = failedColour(theme.dark);
+  context.save();
   context.beginPath();
-  context.moveTo(x - size, y - size);
-  context.lineTo(x + size, y + size);
-  context.moveTo(x - size, y + size);
-  context.lineTo(x + size, y - size);
+  context.rect(left, top, width, height);
+  context.clip();
+  context.beginPath();
+  for (let x = first; x < left + width; x += step) {
+    context.moveTo(x, rising ? top + height : top);
+    context.lineTo(x + height, rising ? top : top + height);
+  }
   context.stroke();
+  context.restore();
+}
+
+/** A request that failed, below the top of the plot. */
+export function drawFailed(pen: Pen, x: number): void {
+  const [y, size] = [pen.top + 6 * pen.ratio, 2.5 * pen.ratio];
+  pen.context.strokeStyle = failedColour(pen.theme.dark);
+  pen.context.beginPath();
+  pen.context.moveTo(x - size, y - size);
+  pen.context.lineTo(x + size, y + size);
+  pen.context.moveTo(x - size, y + size);
+  pen.context.lineTo(x + size, y - size);
+  pen.context.stroke();
 }

@@ -9,17 +9,12 @@ import { Widget } from '@lumino/widgets';
 
 import { button, make } from '../charts/elements';
 import type { IServer } from '../protocol/api';
+import type { IOutcome } from '../protocol/link';
 import { Stream } from '../protocol/stream';
 import type { IModelServers } from '../servers/tokens';
 import { codeOf, type IDeed } from './deed_code';
 import { Detail } from './detail';
-import { ServerList } from './server_list';
-
-/** The selected model; kept when the page is reloaded. */
-export interface ISelection {
-  readonly server: string;
-  readonly model: string;
-}
+import { type ISelection, ServerList } from './server_list';
 
 export interface IDashboardActions {
   serve(): void;
@@ -69,7 +64,7 @@ export class Dashboard extends Widget {
     return this._selectionChanged;
   }
 
-  /** Look at a model; one that is not there yet is waited for. */
+  /** Show a model, as soon as it is served. */
   select(selection: ISelection): void {
     const same =
       this._selection?.server === selection.server && this._selection.model === selection.model;
@@ -81,7 +76,7 @@ export class Dashboard extends Widget {
     this._onServers();
   }
 
-  /** Look at the first model of a server. */
+  /** Show the first model of a server. */
   selectServer(server: string): void {
     if (this._selection?.server !== server) {
       const found = this._servers.servers.find(other => other.name === server);
@@ -99,7 +94,7 @@ export class Dashboard extends Widget {
   }
 
   /** Show an action's outcome, and offer its cell. */
-  tellDeed(deed: IDeed, done: { ok: boolean; text: string }): void {
+  tellDeed(deed: IDeed, done: IOutcome): void {
     this._say(done.text);
     const code = done.ok ? codeOf(deed) : null;
     if (code === null) {
@@ -112,7 +107,7 @@ export class Dashboard extends Widget {
       () => void this._insert(code)
     );
     this._deedBar.replaceChildren(
-      make('span', {}, done.text),
+      make('span', done.text),
       button(trans.__('Copy as code'), trans.__('Copy a notebook cell that does the same'), () => {
         Clipboard.copyToSystem(code);
         this._say(trans.__('Copied.'));
@@ -206,7 +201,7 @@ export class Dashboard extends Widget {
       unreachable: trans.__('Server %1 is not answering and is being restarted.', name),
       ended: trans.__('Server %1 has stopped.', name)
     };
-    this._banner.replaceChildren(make('span', {}, words[state] ?? ''));
+    this._banner.replaceChildren(make('span', words[state] ?? ''));
     if (state === 'dead' && !server?.cannot_restart) {
       this._banner.append(
         button(trans.__('Restart'), trans.__('Serve the same models on the same address'), () =>
@@ -241,11 +236,11 @@ export class Dashboard extends Widget {
 
   private readonly _stream: Stream;
   private readonly _list: ServerList;
-  private readonly _body = make('div', { class: 'wb-Dashboard-body' });
-  private readonly _banner = make('div', { class: 'wb-Dashboard-banner', role: 'alert' });
-  private readonly _deedBar = make('div', { class: 'wb-Dashboard-deed' });
-  private readonly _empty = make('p', { class: 'wb-Dashboard-empty' });
-  private readonly _said = make('div', { class: 'wb-Dashboard-said', role: 'status' });
+  private readonly _body = make('div.wb-Dashboard-body');
+  private readonly _banner = make('div.wb-Dashboard-banner', { role: 'alert' });
+  private readonly _deedBar = make('div.wb-Dashboard-deed');
+  private readonly _empty = make('p.wb-Dashboard-empty');
+  private readonly _said = make('div.wb-Dashboard-said', { role: 'status' });
   private readonly _selectionChanged = new Signal<this, void>(this);
   private _selection: ISelection | null = null;
   private _detail: Detail | null = null;

@@ -30,7 +30,7 @@ export function python(value: unknown): string {
   return JSON.stringify(String(value));
 }
 
-/** A version as Python writes it: a number, whichever way it came. */
+/** A version as Python writes it, whether it came as a number or as text. */
 function version(value: unknown): string {
   return typeof value === 'string' && /^[0-9]+$/.test(value) ? value : python(value);
 }

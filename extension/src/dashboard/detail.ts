@@ -1,10 +1,9 @@
 /** The dashboard's right side: everything about one model of one server. */
 
-import type { ServerConnection } from '@jupyterlab/services';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Poll } from '@lumino/polling';
 
-import { TIMELINE_NOTE, TRANSITIONS } from '../protocol/generated';
+import { TIMELINE_NOTE } from '../protocol/generated';
 import { make } from '../charts/elements';
 import {
   aboutModel,
@@ -13,7 +12,7 @@ import {
   readLedger,
   readLog
 } from '../protocol/api';
-import type { Message, Stream } from '../protocol/stream';
+import type { Message } from '../protocol/stream';
 import type { IBatchVersion } from '../views/batches/batches_data';
 import { BatchesPanel } from '../views/batches/batches_panel';
 import { ServerCard } from '../views/card/card';
@@ -21,12 +20,10 @@ import { ExperimentsPanel } from '../views/experiments/experiments_panel';
 import { LedgerPanel } from '../views/ledger/ledger_panel';
 import { LogPanel } from '../views/log/log_panel';
 import { LiveTimeline } from '../views/timeline/timeline';
-import type { IDeed } from './deed_code';
-import { Feed } from './feed';
+import { Feed, type IFeedOptions } from './feed';
 
-const PULSE_SECONDS = 0.2;
 const LOOK_MILLIS = 2000;
-/** Where nothing happens. */
+/** While nothing happens. */
 const QUIET_LOOK_MILLIS = 5000;
 const QUIET_SECONDS = 10;
 const MAX_BACKOFF_MILLIS = 30_000;
@@ -41,20 +38,14 @@ interface INews {
 
 const every = (interval: number) => ({ interval, backoff: true, max: MAX_BACKOFF_MILLIS });
 
-export interface IDetailOptions {
-  settings: ServerConnection.ISettings;
-  stream: Stream;
+export interface IDetailOptions extends IFeedOptions {
   trans: TranslationBundle;
-  /** Called when something has been done by hand. */
-  onDeed: (deed: IDeed, done: { ok: boolean; text: string }) => void;
-  /** Ask whether to serve a folder that is not the user's own. */
-  trust: (why: string) => Promise<boolean>;
   /** Puts a cell into the notebook. */
   insert: (code: string) => void;
 }
 
 export class Detail {
-  readonly node = make('div', { class: 'wb-Dashboard-grid' });
+  readonly node = make('div.wb-Dashboard-grid');
   private readonly _feed: Feed;
   private readonly _batches: BatchesPanel;
   private readonly _ledger: LedgerPanel;
@@ -62,8 +53,8 @@ export class Detail {
   private readonly _experiments: ExperimentsPanel;
   private readonly _poll: Poll;
   private readonly _views: { dispose(): void }[] = [];
-  private readonly _left = make('div', { class: 'wb-Dashboard-column' });
-  private readonly _right = make('div', { class: 'wb-Dashboard-column' });
+  private readonly _left = make('div.wb-Dashboard-column');
+  private readonly _right = make('div.wb-Dashboard-column');
   private _disposed = false;
   private _happened = performance.now();
   /** The number of the server's last event. */
@@ -75,8 +66,8 @@ export class Detail {
     readonly model: string,
     private readonly _options: IDetailOptions
   ) {
-    const { settings, stream, trans, onDeed, trust, insert } = _options;
-    this._feed = new Feed(stream, settings, server, model, PULSE_SECONDS, onDeed, trust);
+    const { settings, trans, insert } = _options;
+    this._feed = new Feed(server, model, _options);
     this._batches = new BatchesPanel(trans);
     this._ledger = new LedgerPanel(trans);
     this._log = new LogPanel(model, trans);
@@ -131,13 +122,11 @@ export class Detail {
     this._poll.dispose();
     this._feed.dispose();
     this._ledger.dispose();
-    for (const view of this._views) {
-      view.dispose();
-    }
+    this._views.forEach(view => view.dispose());
     this.node.remove();
   }
 
-  /** Something happened: look at once if the polling had slowed down. */
+  /** Poll at once if something happened and polling had slowed down. */
   private _hasHappened(pulse: INews): void {
     const requests = pulse.seconds.some(([, , answered, failed]) => answered + failed > 0);
     if (pulse.events.length === 0 && !requests) {
@@ -155,16 +144,15 @@ export class Detail {
       return;
     }
     const name = this.model === this.server ? this.model : `${this.model} on ${this.server}`;
-    const card = make('div', { class: 'wb-live wb-Panel wb-Panel-card' });
-    const timeline = make('div', { class: 'wb-live wb-Panel wb-Panel-timeline' });
+    const card = make('div.wb-live.wb-Panel.wb-Panel-card');
+    const timeline = make('div.wb-live.wb-Panel.wb-Panel-timeline');
     this._left.append(card, this._batches.node, this._ledger.node);
     this._right.append(timeline, this._log.node, this._experiments.node);
     const face = {
       name,
       address: about.address,
       outcome: '',
-      snippets: Object.entries(about.snippets),
-      transitions: [...TRANSITIONS]
+      snippets: Object.entries(about.snippets)
     };
     this._views.push(
       new ServerCard(card, face, this._feed.wire()),

@@ -2,14 +2,13 @@
 
 import { ServerConnection } from '@jupyterlab/services';
 
+import { errorText } from '../charts/text';
 import { type IDone, orderModel, stopServer } from '../protocol/api';
-import type { IWire } from '../protocol/link';
+import { type IOutcome, type IWire, Silence } from '../protocol/link';
 import type { Message, Stream } from '../protocol/stream';
 import type { IDeed } from './deed_code';
 
-/** After so long without an update the Jupyter server is away or busy. */
-const SILENT_MILLIS = 4000;
-const CHECK_MILLIS = 1000;
+const PULSE_SECONDS = 0.2;
 
 interface IMarks {
   events: number;
@@ -17,23 +16,30 @@ interface IMarks {
   traffic: number;
 }
 
+export interface IFeedOptions {
+  settings: ServerConnection.ISettings;
+  stream: Stream;
+  /** Called with the outcome of each order. */
+  onDeed: (deed: IDeed, done: IOutcome) => void;
+  /** Ask whether to serve a folder that is not the user's own; gets the reason to ask. */
+  trust: (why: string) => Promise<boolean>;
+}
+
 export class Feed {
-  /**
-   * @param seconds - how often there may be updates.
-   * @param onDeed - called with the outcome of each order.
-   * @param trust - asks whether to serve a folder that is not the user's own; gets the reason to ask.
-   */
+  private _wires: IWire[] = [];
+  private _marks: IMarks | null = null;
+  private readonly _silence = new Silence(
+    () => !document.hidden,
+    silent => this._wires.forEach(wire => wire.onSilence(silent))
+  );
+
   constructor(
-    private readonly _stream: Stream,
-    private readonly _settings: ServerConnection.ISettings,
     readonly server: string,
     readonly model: string,
-    private readonly _seconds: number,
-    private readonly _onDeed: (deed: IDeed, done: { ok: boolean; text: string }) => void,
-    private readonly _trust: (why: string) => Promise<boolean>
+    private readonly _options: IFeedOptions
   ) {}
 
-  /** A view's end of it. All are to be taken before `follow`. */
+  /** A new view's connection. Take all of them before `follow`. */
   wire(): IWire {
     const wire: IWire = {
       onNews: () => {},
@@ -50,22 +56,20 @@ export class Feed {
 
   /** Subscribe to updates; after a pause, to those that were missed as well. */
   follow(): void {
-    this._heard = performance.now();
-    this._stream.wish('model', () => ({
+    this._options.stream.wish('model', () => ({
       op: 'follow',
       server: this.server,
       model: this.model,
-      seconds: this._seconds,
+      seconds: PULSE_SECONDS,
       marks: this._marks
     }));
-    window.clearInterval(this._timer);
-    this._timer = window.setInterval(() => this._check(), CHECK_MILLIS);
+    this._silence.start();
   }
 
   /** Stop the updates while the page is hidden. */
   rest(): void {
-    window.clearInterval(this._timer);
-    this._stream.drop('model', { op: 'leave', server: this.server, model: this.model });
+    this._silence.stop();
+    this._options.stream.drop('model', { op: 'leave', server: this.server, model: this.model });
   }
 
   /** A message of the stream that may be for this model. */
@@ -73,17 +77,14 @@ export class Feed {
     if (message.server !== this.server || message.model !== this.model) {
       return;
     }
-    this._heard = performance.now();
-    this._check();
+    this._silence.hear();
     if (message.kind === 'pulse') {
       const { seq, now } = message.pulse as { seq: number; now: number };
       this._marks = { events: seq, memory: now, traffic: now };
     } else {
       this._marks = null;
     }
-    for (const wire of this._wires) {
-      wire.onNews(message);
-    }
+    this._wires.forEach(wire => wire.onNews(message));
   }
 
   dispose(): void {
@@ -91,16 +92,13 @@ export class Feed {
     this._wires = [];
   }
 
-  private async _order(
-    op: string,
-    values: Record<string, unknown>
-  ): Promise<{ ok: boolean; text: string }> {
+  private async _order(op: string, values: Record<string, unknown>): Promise<IOutcome> {
     const { server, model } = this;
-    let done: { ok: boolean; text: string };
+    let done: IOutcome;
     let meant = values;
     try {
       if (op === 'stop') {
-        await stopServer(this._settings, server);
+        await stopServer(this._options.settings, server);
         done = { ok: true, text: `Server "${server}" has stopped.` };
       } else {
         const answer = await this._trusting(op, values);
@@ -108,15 +106,15 @@ export class Feed {
         done = { ok: true, text: answer.message };
       }
     } catch (error) {
-      done = { ok: false, text: error instanceof Error ? error.message : String(error) };
+      done = { ok: false, text: errorText(error) };
     }
-    this._onDeed({ op, server, model, values: meant }, done);
+    this._options.onDeed({ op, server, model, values: meant }, done);
     return done;
   }
 
   private async _trusting(op: string, values: Record<string, unknown>): Promise<IDone> {
     const ask = (asked: Record<string, unknown>) =>
-      orderModel(this._settings, this.server, this.model, op, asked);
+      orderModel(this._options.settings, this.server, this.model, op, asked);
     try {
       return await ask(values);
     } catch (error) {
@@ -124,26 +122,10 @@ export class Feed {
         op === 'publish' &&
         error instanceof ServerConnection.ResponseError &&
         error.response.status === 409;
-      if (untrusted && (await this._trust(error.message))) {
+      if (untrusted && (await this._options.trust(error.message))) {
         return ask({ ...values, trusted: true });
       }
       throw error;
     }
   }
-
-  private _check(): void {
-    const silent = !document.hidden && performance.now() - this._heard > SILENT_MILLIS;
-    if (silent !== this._silent) {
-      this._silent = silent;
-      for (const wire of this._wires) {
-        wire.onSilence(silent);
-      }
-    }
-  }
-
-  private _wires: IWire[] = [];
-  private _marks: IMarks | null = null;
-  private _heard = 0;
-  private _silent = false;
-  private _timer = 0;
 }

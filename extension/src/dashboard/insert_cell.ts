@@ -3,7 +3,7 @@
 import type { JupyterFrontEnd } from '@jupyterlab/application';
 import type { Widget } from '@lumino/widgets';
 
-/** The part of a notebook panel that is needed; its package is not asked for. */
+/** The part of a notebook panel that is needed here, without its package. */
 interface INotebookPanel extends Widget {
   readonly content: {
     readonly activeCell: {
@@ -16,7 +16,7 @@ function isNotebook(widget: Widget): widget is INotebookPanel {
   return widget.hasClass('jp-NotebookPanel') && 'content' in widget;
 }
 
-/** Put `code` below the active cell of a notebook, one that is seen before one that is hidden. */
+/** Put `code` below the active cell of a notebook; a visible notebook is preferred. */
 export async function insertCell(app: JupyterFrontEnd, code: string): Promise<boolean> {
   const notebooks = [...app.shell.widgets('main')].filter(isNotebook);
   const panel = notebooks.find(widget => widget.isVisible) ?? notebooks[0];

@@ -2,11 +2,17 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import { button, make } from '../charts/elements';
+import { button, make, replaceKeeping } from '../charts/elements';
 import { bytesText } from '../charts/text';
 import type { IModel, IServer } from '../protocol/api';
-import { rateText, serverDetail, shown, statusOf } from '../servers/describe';
-import { statusIcons } from '../servers/icons';
+import { rateText, serverDetail, shown, stateText, statusOf } from '../servers/describe';
+import { statusIcon } from '../servers/icons';
+
+/** A model of a server. */
+export interface ISelection {
+  readonly server: string;
+  readonly model: string;
+}
 
 /** What clicks in the list do. */
 export interface IListActions {
@@ -21,7 +27,7 @@ export interface IListActions {
 
 export class ServerList {
   readonly node: HTMLElement;
-  private readonly _items = make('ul', { class: 'wb-Servers' });
+  private readonly _items = make('ul.wb-Servers');
   private readonly _none: HTMLElement;
   private _drawn = '';
 
@@ -29,11 +35,9 @@ export class ServerList {
     private readonly _actions: IListActions,
     private readonly _trans: TranslationBundle
   ) {
-    this._none = make(
-      'p',
-      { class: 'wb-Servers-none' },
+    this._none = make('p.wb-Servers-none', [
       _trans.__('No model server is running. Serve a folder, or run wb.serve(model) in a notebook.')
-    );
+    ]);
     const buttons = [
       button(_trans.__('Serve…'), _trans.__('Serve a SavedModel or a folder of versions'), () =>
         _actions.serve()
@@ -43,26 +47,22 @@ export class ServerList {
       const title = _trans.__('Open the glossary of model serving');
       buttons.unshift(button(_trans.__('Glossary'), title, _actions.glossary));
     }
-    this.node = make(
-      'nav',
-      { class: 'wb-Dashboard-list', 'aria-label': _trans.__('Model servers') },
-      make(
-        'div',
-        { class: 'wb-Dashboard-listHead' },
-        make('h2', {}, _trans.__('Model servers')),
-        make('div', { class: 'wb-Dashboard-listButtons' }, ...buttons)
-      ),
+    this.node = make('nav.wb-Dashboard-list', { 'aria-label': _trans.__('Model servers') }, [
+      make('div.wb-Dashboard-listHead', [
+        make('h2', [_trans.__('Model servers')]),
+        make('div.wb-Dashboard-listButtons', buttons)
+      ]),
       this._none,
       this._items
-    );
+    ]);
   }
 
   show(
     servers: readonly IServer[],
-    selected: { server: string; model: string } | null,
+    selected: ISelection | null,
     isStopping: (name: string) => boolean
   ): void {
-    // Compare as shown, because the bytes differ at every look.
+    // Compare the texts, because the bytes differ in every answer.
     const told = servers.map(server => [server, isStopping(server.name)]);
     const drawn = JSON.stringify([told, selected], (key, value: unknown) =>
       key === 'memory_bytes' && typeof value === 'number' ? bytesText(value) : value
@@ -72,100 +72,63 @@ export class ServerList {
     }
     this._drawn = drawn;
     this._none.hidden = servers.length > 0;
-    // Keep the keyboard focus.
-    const focused = (document.activeElement as HTMLElement | null)?.dataset?.key;
-    this._items.replaceChildren(
-      ...servers.map(server => this._server(server, selected, isStopping(server.name)))
+    replaceKeeping(
+      this._items,
+      servers.map(server => this._server(server, selected, isStopping(server.name)))
     );
-    if (focused !== undefined) {
-      const again = [...this._items.querySelectorAll<HTMLElement>('[data-key]')];
-      again.find(node => node.dataset.key === focused)?.focus();
-    }
   }
 
-  private _server(
-    server: IServer,
-    selected: { server: string; model: string } | null,
-    stopping: boolean
-  ): HTMLElement {
+  private _server(server: IServer, selected: ISelection | null, stopping: boolean): HTMLElement {
     const trans = this._trans;
     const figures = [serverDetail(server, stopping, trans)];
     if (server.state === 'running' && !stopping) {
       figures.push(trans.__('%1/s', rateText(server.requests_per_second)));
     }
-    const head = make(
-      'div',
-      { class: 'wb-Server-head' },
-      make('span', { class: 'wb-Server-name', title: server.url }, server.name),
-      make('span', { class: 'wb-Server-figures' }, figures.filter(text => text !== '').join(' · '))
-    );
-    const item = make('li', { class: `wb-Server wb-mod-${server.state}` }, head);
+    const act = (what: string, label: string, onClick: () => void) => {
+      const element = button(label, `${label}: ${server.name}`, onClick, 'wb-button wb-mod-small');
+      element.dataset.key = `${what}/${server.name}`;
+      return element;
+    };
+    const { restart, forget, console } = this._actions;
+    const acts: HTMLElement[] = [];
     if (server.state === 'dead') {
       if (!server.cannot_restart) {
-        head.append(
-          this._button('again', server, trans.__('Restart'), () =>
-            this._actions.restart(server.name)
-          )
-        );
+        acts.push(act('again', trans.__('Restart'), () => restart(server.name)));
       }
-      head.append(
-        this._button('forget', server, trans.__('Dismiss'), () => this._actions.forget(server.name))
-      );
+      acts.push(act('forget', trans.__('Dismiss'), () => forget(server.name)));
     } else if (server.kernel_id !== null) {
-      head.append(
-        this._button('console', server, trans.__('Console'), () => this._actions.console(server))
-      );
+      acts.push(act('console', trans.__('Console'), () => console(server)));
     }
-    item.append(
-      make(
-        'ul',
-        {},
-        ...server.models.map(model => make('li', {}, this._model(server, model, selected)))
-      )
-    );
-    return item;
+    const models = server.models.map(model => make('li', this._model(server, model, selected)));
+    return make('li', { class: `wb-Server wb-mod-${server.state}` }, [
+      make('div.wb-Server-head', [
+        make('span.wb-Server-name', { title: server.url }, server.name),
+        make('span.wb-Server-figures', figures.filter(text => text !== '').join(' · ')),
+        ...acts
+      ]),
+      make('ul', models)
+    ]);
   }
 
-  private _button(
-    what: string,
-    server: IServer,
-    label: string,
-    act: () => void
-  ): HTMLButtonElement {
-    const element = button(label, `${label}: ${server.name}`, act, 'wb-button wb-mod-small');
-    element.dataset.key = `${what}/${server.name}`;
-    return element;
-  }
-
-  private _model(
-    server: IServer,
-    model: IModel,
-    selected: { server: string; model: string } | null
-  ): HTMLElement {
-    const element = make('button', { type: 'button', class: 'wb-Model' });
+  private _model(server: IServer, model: IModel, selected: ISelection | null): HTMLElement {
+    const versions = shown(model).map(version => {
+      const status = statusOf(version);
+      const memory = version.memory_bytes === null ? '' : `, ${bytesText(version.memory_bytes)}`;
+      const state = stateText(version, this._trans);
+      const attributes = {
+        class: `wb-Model-version wb-mod-${status}`,
+        title: version.error ?? `${state}${memory}`,
+        'aria-label': `version ${version.version} ${state}`
+      };
+      return make('span', attributes, [statusIcon(status), String(version.version)]);
+    });
+    const element = make('button.wb-Model', { type: 'button' }, [
+      make('span.wb-Model-name', model.name),
+      ...versions
+    ]);
     element.dataset.key = `${server.name}/${model.name}`;
     if (selected?.server === server.name && selected.model === model.name) {
       element.setAttribute('aria-current', 'true');
-    }
-    element.append(make('span', { class: 'wb-Model-name' }, model.name));
-    for (const version of shown(model)) {
-      const status = statusOf(version);
-      const icon = make('span', { class: 'wb-Model-icon' });
-      statusIcons[status].element({ container: icon, height: '10px', width: '10px' });
-      const memory = version.memory_bytes === null ? '' : `, ${bytesText(version.memory_bytes)}`;
-      const state = version.error === null ? version.state : this._trans.__('failed');
-      element.append(
-        make(
-          'span',
-          {
-            class: `wb-Model-version wb-mod-${status}`,
-            title: version.error ?? `${state}${memory}`,
-            'aria-label': `version ${version.version} ${state}`
-          },
-          icon,
-          String(version.version)
-        )
-      );
     }
     element.addEventListener('click', () => this._actions.select(server.name, model.name));
     return element;

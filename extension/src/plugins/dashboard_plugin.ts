@@ -10,6 +10,7 @@ import { workbenchIcon } from '../servers/icons';
 import { CommandIDs, type IModelServers } from '../servers/tokens';
 import { MainView } from './main_view';
 import { cwd, takes } from './messages';
+import { runner } from './offer';
 import { fileOfTheAddress, viewPlugin } from './view_plugin';
 
 function addDashboard(
@@ -31,9 +32,7 @@ function addDashboard(
         restart: name => run(CommandIDs.restartServer, { name }),
         console: server => run(CommandIDs.openConsole, { name: server.name }),
         insert: code => insertCell(app, code),
-        glossary: commands.hasCommand(CommandIDs.openGlossary)
-          ? () => void commands.execute(CommandIDs.openGlossary)
-          : null
+        glossary: runner(app, CommandIDs.openGlossary)
       },
       trans
     );
@@ -106,7 +105,7 @@ export const dashboardPlugin = viewPlugin({
   add: addDashboard,
   option: 'workbenchDashboard',
   args: async app => {
-    // JupyterLab opens the file of the address later, and finds it then: else it would cover this.
+    // Open the file of the address first; if JupyterLab did it later, it would cover the dashboard.
     const path = await fileOfTheAddress(app);
     if (path !== '') {
       await app.commands.execute('docmanager:open', { path });

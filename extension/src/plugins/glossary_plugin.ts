@@ -1,37 +1,26 @@
 /** The command that opens the glossary, from the Help menu, the palette and our other pages. */
 
-import {
-  ILayoutRestorer,
-  type JupyterFrontEnd,
-  type JupyterFrontEndPlugin
-} from '@jupyterlab/application';
+import { ILayoutRestorer } from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
-import { ITranslator } from '@jupyterlab/translation';
 
 // Part of the build, so that it opens without a network.
 import glossary from '../../../docs/glossary.md';
 import { CommandIDs } from '../servers/tokens';
 import { MainView } from './main_view';
 import { takes } from './messages';
-import { bundle, NAME, offer } from './offer';
+import { offer, plugin } from './offer';
 
 const MARKDOWN = 'text/markdown';
 
-export const glossaryPlugin: JupyterFrontEndPlugin<void> = {
-  id: `${NAME}:glossary`,
-  description: 'Opens the glossary of model serving.',
-  autoStart: true,
-  requires: [IRenderMimeRegistry],
-  optional: [ICommandPalette, ILayoutRestorer, ITranslator],
-  activate: (
-    app: JupyterFrontEnd,
-    rendermime: IRenderMimeRegistry,
-    palette: ICommandPalette | null,
-    restorer: ILayoutRestorer | null,
-    translator: ITranslator | null
-  ) => {
-    const trans = bundle(translator);
+export const glossaryPlugin = plugin(
+  {
+    name: 'glossary',
+    description: 'Opens the glossary of model serving.',
+    requires: [IRenderMimeRegistry],
+    optional: [ICommandPalette, ILayoutRestorer]
+  },
+  (app, trans, rendermime, palette, restorer) => {
     const view = new MainView(app, restorer, {
       id: 'workbench-glossary',
       label: trans.__('Glossary'),
@@ -56,4 +45,4 @@ export const glossaryPlugin: JupyterFrontEndPlugin<void> = {
     });
     offer(CommandIDs.openGlossary, trans, palette);
   }
-};
+);

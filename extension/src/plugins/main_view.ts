@@ -1,4 +1,4 @@
-/** The single widget of a view in the main area: made when first opened, restored after a reload. */
+/** The single widget of a view of the main area, restored after a reload. */
 
 import type { ILayoutRestorer, JupyterFrontEnd } from '@jupyterlab/application';
 import { MainAreaWidget, WidgetTracker } from '@jupyterlab/apputils';

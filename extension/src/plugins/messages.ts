@@ -2,14 +2,14 @@ import { Notification } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
-/** Tell the user what failed, and the error's own message. */
+import { errorText } from '../charts/text';
+
+/** Notify the user of a failure, with the error's own message. */
 export function tell(what: string, error: unknown): void {
-  const why = error instanceof Error ? error.message : String(error);
-  Notification.error(`${what}: ${why}`, { autoClose: false });
+  Notification.error(`${what}: ${errorText(error)}`, { autoClose: false });
 }
 
-/** Tell the user that a server is starting, and then whether it is ready; resolves to whether it
- * is. */
+/** Notify the user that a server starts, and then of the outcome; resolves to whether it is ready. */
 export async function starting(
   server: string,
   what: string,
@@ -22,10 +22,7 @@ export async function starting(
       message: () => trans.__('Server "%1" is ready.', server),
       options: { autoClose: 3000 }
     },
-    error: {
-      message: reason => (reason instanceof Error ? reason.message : String(reason)),
-      options: { autoClose: false }
-    }
+    error: { message: errorText, options: { autoClose: false } }
   });
   return work.then(
     () => true,

@@ -1,8 +1,7 @@
 /** The section "Model servers" of the Running panel: server, its models, their versions. */
 
-import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { type IRunningSessions, IRunningSessionManagers } from '@jupyterlab/running';
-import { ITranslator, type TranslationBundle } from '@jupyterlab/translation';
+import type { TranslationBundle } from '@jupyterlab/translation';
 import { closeIcon } from '@jupyterlab/ui-components';
 import type { ISignal } from '@lumino/signaling';
 
@@ -17,7 +16,7 @@ import {
 } from '../servers/describe';
 import { statusIcons, workbenchIcon } from '../servers/icons';
 import { CommandIDs, IModelServers } from '../servers/tokens';
-import { bundle, NAME } from './offer';
+import { plugin, runner } from './offer';
 
 /** What a click in the section does. */
 interface ISectionActions {
@@ -130,28 +129,21 @@ function versionItems(
   });
 }
 
-export const runningPlugin: JupyterFrontEndPlugin<void> = {
-  id: `${NAME}:running`,
-  description: 'Adds the section "Model servers" to the Running panel.',
-  autoStart: true,
-  requires: [IRunningSessionManagers, IModelServers],
-  optional: [ITranslator],
-  activate: (
-    app: JupyterFrontEnd,
-    managers: IRunningSessionManagers,
-    model: IModelServers,
-    translator: ITranslator | null
-  ) => {
-    const stop = async (name: string) => {
-      await app.commands.execute(CommandIDs.stopServer, { name });
-    };
-    const open = (server: string, ofModel?: string) => {
-      // The dashboard's plugin may be disabled.
-      if (app.commands.hasCommand(CommandIDs.openDashboard)) {
-        const args = ofModel === undefined ? { server } : { server, model: ofModel };
-        void app.commands.execute(CommandIDs.openDashboard, args);
+export const runningPlugin = plugin(
+  {
+    name: 'running',
+    description: 'Adds the section "Model servers" to the Running panel.',
+    requires: [IRunningSessionManagers, IModelServers],
+    optional: []
+  },
+  (app, trans, managers, servers) => {
+    const actions: ISectionActions = {
+      stop: name => app.commands.execute(CommandIDs.stopServer, { name }),
+      open: (server, model) => {
+        const args = model === undefined ? { server } : { server, model };
+        void runner(app, CommandIDs.openDashboard)?.(args);
       }
     };
-    managers.add(modelServersSection(model, { stop, open }, bundle(translator)));
+    managers.add(modelServersSection(servers, actions, trans));
   }
-};
+);

@@ -1,29 +1,24 @@
 /** The model of running servers, and the commands that act on them. */
 
-import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
-import { ITranslator } from '@jupyterlab/translation';
+import type { JupyterFrontEndPlugin } from '@jupyterlab/application';
 
 import { ModelServers, REFRESH_SECONDS } from '../servers/model_servers';
 import { CommandIDs, IModelServers } from '../servers/tokens';
-import { bundle, NAME, offer } from './offer';
+import { offer, plugin } from './offer';
 import { addServerCommands } from './server_commands';
 
-export const serversPlugin: JupyterFrontEndPlugin<IModelServers> = {
-  id: `${NAME}:servers`,
-  description:
-    'Keeps the list of model servers up to date, and adds the commands that act on them.',
-  autoStart: true,
-  optional: [ISettingRegistry, ICommandPalette, ITranslator],
-  provides: IModelServers,
-  activate: (
-    app: JupyterFrontEnd,
-    registry: ISettingRegistry | null,
-    palette: ICommandPalette | null,
-    translator: ITranslator | null
-  ): IModelServers => {
-    const trans = bundle(translator);
+export const serversPlugin: JupyterFrontEndPlugin<IModelServers> = plugin(
+  {
+    name: 'servers',
+    description:
+      'Keeps the list of model servers up to date, and adds the commands that act on them.',
+    requires: [],
+    optional: [ISettingRegistry, ICommandPalette],
+    provides: IModelServers
+  },
+  (app, trans, registry, palette): IModelServers => {
     const model = new ModelServers(app.serviceManager.serverSettings);
     // A kernel may supervise a server, so a kernel that starts or ends may change the list.
     app.serviceManager.kernels.runningChanged.connect(() => void model.refresh());
@@ -49,4 +44,4 @@ export const serversPlugin: JupyterFrontEndPlugin<IModelServers> = {
     }
     return model;
   }
-};
+);

@@ -1,14 +1,15 @@
 /** The status bar's item: the status of all model servers; a click opens the dashboard. */
 
-import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import type { JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { IStatusBar } from '@jupyterlab/statusbar';
-import { ITranslator, type TranslationBundle } from '@jupyterlab/translation';
+import type { TranslationBundle } from '@jupyterlab/translation';
 import { Widget } from '@lumino/widgets';
 
+import { button, make } from '../charts/elements';
 import { overview } from '../servers/describe';
-import { statusIcons } from '../servers/icons';
+import { statusIcon } from '../servers/icons';
 import { CommandIDs, IModelServers } from '../servers/tokens';
-import { bundle, NAME } from './offer';
+import { plugin, runner } from './offer';
 
 class StatusItem extends Widget {
   /** @param open - opens the dashboard. */
@@ -17,14 +18,9 @@ class StatusItem extends Widget {
     open: () => void,
     private readonly _trans: TranslationBundle
   ) {
-    super({ node: document.createElement('button') });
-    this.node.setAttribute('type', 'button');
-    this.addClass('wb-Status');
-    this.addClass('jp-StatusBar-TextItem');
-    this._icon.className = 'wb-Status-icon';
+    const title = _trans.__('Model servers: open the dashboard');
+    super({ node: button('', title, open, 'wb-Status jp-StatusBar-TextItem') });
     this.node.append(this._icon, this._text);
-    this.node.title = _trans.__('Model servers: open the dashboard');
-    this.node.addEventListener('click', open);
     _servers.changed.connect(this._show, this);
     this._show();
   }
@@ -33,40 +29,31 @@ class StatusItem extends Widget {
     const { status, text } = overview(this._servers.servers, this._trans);
     this.node.hidden = status === null;
     if (status !== null && status !== this._status) {
-      this._icon.replaceChildren();
-      statusIcons[status].element({ container: this._icon, height: '12px', width: '12px' });
+      this._icon.replaceChildren(statusIcon(status, 12));
     }
     this._status = status;
     this._text.textContent = text;
     this.node.dataset.status = status ?? '';
   }
 
-  private readonly _icon = document.createElement('span');
-  private readonly _text = document.createElement('span');
+  private readonly _icon = make('span');
+  private readonly _text = make('span');
   private _status: string | null = null;
 }
 
-export const statusPlugin: JupyterFrontEndPlugin<void> = {
-  id: `${NAME}:status`,
-  description: 'Shows servers, requests per second and memory in the status bar.',
-  autoStart: true,
-  requires: [IStatusBar, IModelServers],
-  optional: [ITranslator],
-  activate: (
-    app: JupyterFrontEnd,
-    bar: IStatusBar,
-    model: IModelServers,
-    translator: ITranslator | null
-  ) => {
-    const open = () => {
-      if (app.commands.hasCommand(CommandIDs.openDashboard)) {
-        void app.commands.execute(CommandIDs.openDashboard);
-      }
-    };
+export const statusPlugin: JupyterFrontEndPlugin<void> = plugin(
+  {
+    name: 'status',
+    description: 'Shows servers, requests per second and memory in the status bar.',
+    requires: [IStatusBar, IModelServers],
+    optional: []
+  },
+  (app, trans, bar, model) => {
+    const open = () => void runner(app, CommandIDs.openDashboard)?.();
     bar.registerStatusItem(statusPlugin.id, {
-      item: new StatusItem(model, open, bundle(translator)),
+      item: new StatusItem(model, open, trans),
       align: 'left',
       rank: 20
     });
   }
-};
+);

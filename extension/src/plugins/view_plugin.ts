@@ -1,4 +1,4 @@
-/** The plugin of a view that the main area has once. */
+/** The plugins of the views of the main area. */
 
 import {
   ILayoutRestorer,
@@ -8,13 +8,13 @@ import {
 import { ICommandPalette } from '@jupyterlab/apputils';
 import { PageConfig } from '@jupyterlab/coreutils';
 import { ILauncher } from '@jupyterlab/launcher';
-import { ITranslator, type TranslationBundle } from '@jupyterlab/translation';
+import type { TranslationBundle } from '@jupyterlab/translation';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import type { Widget } from '@lumino/widgets';
 
 import { IModelServers } from '../servers/tokens';
 import type { MainView } from './main_view';
-import { bundle, NAME, offer } from './offer';
+import { offer, plugin } from './offer';
 
 interface IViewOptions {
   name: string;
@@ -28,7 +28,7 @@ interface IViewOptions {
     restorer: ILayoutRestorer | null,
     trans: TranslationBundle
   ): MainView<Widget>;
-  /** The option of the page by which `workbench lab` has it opened at the start. */
+  /** The page option by which `workbench lab` opens it at the start. */
   option: string;
   /** The arguments of its command then. */
   args(app: JupyterFrontEnd): Promise<ReadonlyPartialJSONObject>;
@@ -37,21 +37,14 @@ interface IViewOptions {
 /** The plugin of a view of the main area. */
 export function viewPlugin(options: IViewOptions): JupyterFrontEndPlugin<void> {
   const { name, description, command, rank, add, option, args } = options;
-  return {
-    id: `${NAME}:${name}`,
-    description,
-    autoStart: true,
-    requires: [IModelServers],
-    optional: [ILauncher, ICommandPalette, ILayoutRestorer, ITranslator],
-    activate: (
-      app: JupyterFrontEnd,
-      model: IModelServers,
-      launcher: ILauncher | null,
-      palette: ICommandPalette | null,
-      restorer: ILayoutRestorer | null,
-      translator: ITranslator | null
-    ) => {
-      const trans = bundle(translator);
+  return plugin(
+    {
+      name,
+      description,
+      requires: [IModelServers],
+      optional: [ILauncher, ICommandPalette, ILayoutRestorer]
+    },
+    (app, trans, model, launcher, palette, restorer) => {
       const view = add(app, model, restorer, trans);
       offer(command, trans, palette, launcher, rank);
       if (PageConfig.getOption(option) === 'open') {
@@ -62,7 +55,7 @@ export function viewPlugin(options: IViewOptions): JupyterFrontEndPlugin<void> {
         });
       }
     }
-  };
+  );
 }
 
 /** The file in the page's address; '' if there is none, or a folder. */

@@ -9,6 +9,7 @@ import { CommandIDs, type IModelServers } from '../servers/tokens';
 import { Welcome } from '../welcome/welcome_page';
 import { MainView } from './main_view';
 import { cwd, takes, tell } from './messages';
+import { runner } from './offer';
 import { fileOfTheAddress, viewPlugin } from './view_plugin';
 
 const ID = 'workbench-welcome';
@@ -24,7 +25,7 @@ function addWelcome(
   const open = async (name: string) => {
     try {
       const path = await ensureLab(serviceManager.serverSettings, name);
-      // Beside this page, which stays visible; as a tab of what is already there.
+      // Beside this page: in a new tab of the area that is there, or in a new area.
       const there = [...shell.widgets('main')].find(each => each.id !== ID && each.isVisible);
       const options =
         there === undefined
@@ -43,12 +44,8 @@ function addWelcome(
       servers,
       {
         open: name => void open(name),
-        dashboard: commands.hasCommand(CommandIDs.openDashboard)
-          ? () => void commands.execute(CommandIDs.openDashboard)
-          : null,
-        glossary: commands.hasCommand(CommandIDs.openGlossary)
-          ? () => void commands.execute(CommandIDs.openGlossary)
-          : null
+        dashboard: runner(app, CommandIDs.openDashboard),
+        glossary: runner(app, CommandIDs.openGlossary)
       },
       trans
     );
@@ -81,7 +78,7 @@ function addWelcome(
       const widget = view.show(typeof beside === 'string' ? { mode: 'split-left' } : {});
       shell.activateById(widget.id);
       if (typeof beside === 'string') {
-        // Opened by any other means, that file appears here too.
+        // If the file is opened by other means as well, it appears here too.
         const options = { mode: 'split-right', ref: ID };
         await commands.execute('docmanager:open', { path: beside, options });
       }

@@ -6,6 +6,11 @@ import { ServerConnection } from '@jupyterlab/services';
 import type { IDevice, LabState, PublicState } from './generated';
 import type { Version } from './version';
 
+type Settings = ServerConnection.ISettings;
+
+// Polling must not count as activity, or an unused server would never be culled.
+const QUIETLY = 'no_track_activity=1';
+
 /** A version as the server reports it; memory is in bytes, null if it was not measured. */
 export interface IVersion {
   readonly version: Version;
@@ -40,19 +45,13 @@ export interface IServer {
 }
 
 /** All running servers of this user, oldest first. */
-export async function listServers(settings: ServerConnection.ISettings): Promise<IServer[]> {
-  // Polling must not count as activity, or an unused server would never be culled.
-  const answer = await request<{ servers: IServer[] }>(settings, 'servers?no_track_activity=1');
-  return answer.servers;
-}
+export const listServers = async (settings: Settings) =>
+  (await request<{ servers: IServer[] }>(settings, `servers?${QUIETLY}`)).servers;
 
 /** Stop a server; resolves when it has stopped, also if it had stopped before. */
-export async function stopServer(
-  settings: ServerConnection.ISettings,
-  name: string
-): Promise<void> {
+export async function stopServer(settings: Settings, name: string): Promise<void> {
   try {
-    await request<void>(settings, `servers/${encodeURIComponent(name)}`, 'DELETE');
+    await request<void>(settings, serverRoute(name), 'DELETE');
   } catch (error) {
     if (!(error instanceof ServerConnection.ResponseError && error.response.status === 404)) {
       throw error;
@@ -61,9 +60,8 @@ export async function stopServer(
 }
 
 /** Copy the quickstart notebook to the user's files if it is not there; resolves to its path. */
-export async function ensureQuickstart(settings: ServerConnection.ISettings): Promise<string> {
-  return (await request<{ path: string }>(settings, 'quickstart', 'POST')).path;
-}
+export const ensureQuickstart = async (settings: Settings) =>
+  (await request<{ path: string }>(settings, 'quickstart', 'POST')).path;
 
 /** The outcome in a sentence; `path` is the absolute path of the folder that was published. */
 export interface IDone {
@@ -81,28 +79,18 @@ export interface IFolder {
   readonly foreign: string | null;
 }
 
-export async function lookAtFolder(
-  settings: ServerConnection.ISettings,
-  path: string
-): Promise<IFolder> {
-  return request(settings, `folder?path=${encodeURIComponent(path)}`);
-}
+export const lookAtFolder = (settings: Settings, path: string) =>
+  request<IFolder>(settings, `folder?path=${encodeURIComponent(path)}`);
 
 /** Serve a folder; resolves when the server is ready. */
-export async function startServer(
-  settings: ServerConnection.ISettings,
+export const startServer = (
+  settings: Settings,
   asked: { path: string; name: string; trusted: boolean }
-): Promise<IDone> {
-  return request(settings, 'servers', 'POST', asked);
-}
+) => request<IDone>(settings, 'servers', 'POST', asked);
 
 /** Restart a server that was killed; resolves when it is ready. */
-export async function restartServer(
-  settings: ServerConnection.ISettings,
-  name: string
-): Promise<IDone> {
-  return request(settings, `servers/${encodeURIComponent(name)}/restart`, 'POST', {});
-}
+export const restartServer = (settings: Settings, name: string) =>
+  request<IDone>(settings, `${serverRoute(name)}/restart`, 'POST', {});
 
 /** A model's address, and how to send it requests. */
 export interface IModelAbout {
@@ -110,19 +98,14 @@ export interface IModelAbout {
   readonly snippets: Readonly<Record<string, string>>;
 }
 
-export async function aboutModel(
-  settings: ServerConnection.ISettings,
-  server: string,
-  model: string
-): Promise<IModelAbout> {
-  return request(settings, `${modelRoute(server, model)}?no_track_activity=1`);
-}
+export const aboutModel = (settings: Settings, server: string, model: string) =>
+  request<IModelAbout>(settings, `${modelRoute(server, model)}?${QUIETLY}`);
 
 const CHANGES = ['transition', 'batching', 'labels'];
 
 /** Change a setting of a model, or `publish`, `rollback` or `undo`. */
-export async function orderModel(
-  settings: ServerConnection.ISettings,
+export function orderModel(
+  settings: Settings,
   server: string,
   model: string,
   op: string,
@@ -134,21 +117,18 @@ export async function orderModel(
     : request(settings, `${route}/${op}`, 'POST', values);
 }
 
-function modelRoute(server: string, model: string): string {
-  return `servers/${encodeURIComponent(server)}/models/${encodeURIComponent(model)}`;
-}
+const serverRoute = (server: string) => `servers/${encodeURIComponent(server)}`;
+
+const modelRoute = (server: string, model: string) =>
+  `${serverRoute(server)}/models/${encodeURIComponent(model)}`;
 
 export interface ILedger {
   readonly devices: readonly IDevice[];
   readonly notes: readonly string[];
 }
 
-export async function readLedger(
-  settings: ServerConnection.ISettings,
-  server: string
-): Promise<ILedger> {
-  return request(settings, `servers/${encodeURIComponent(server)}/memory?no_track_activity=1`);
-}
+export const readLedger = (settings: Settings, server: string) =>
+  request<ILedger>(settings, `${serverRoute(server)}/memory?${QUIETLY}`);
 
 export interface ILogEvent {
   readonly seq: number;
@@ -165,14 +145,8 @@ export interface ILog {
 }
 
 /** The server's events after the number `since`. */
-export async function readLog(
-  settings: ServerConnection.ISettings,
-  server: string,
-  since: number
-): Promise<ILog> {
-  const route = `servers/${encodeURIComponent(server)}/events`;
-  return request(settings, `${route}?since=${since}&no_track_activity=1`);
-}
+export const readLog = (settings: Settings, server: string, since: number) =>
+  request<ILog>(settings, `${serverRoute(server)}/events?since=${since}&${QUIETLY}`);
 
 export interface IExperiment {
   readonly number: number;
@@ -202,9 +176,8 @@ export interface IExperiments {
   readonly running: readonly IRunning[];
 }
 
-export async function listExperiments(settings: ServerConnection.ISettings): Promise<IExperiments> {
-  return request(settings, 'experiments?no_track_activity=1');
-}
+export const listExperiments = (settings: Settings) =>
+  request<IExperiments>(settings, `experiments?${QUIETLY}`);
 
 /** The result of an experiment. */
 export interface IFound extends IExperiment {
@@ -218,20 +191,12 @@ export interface IFound extends IExperiment {
   readonly picture: string;
 }
 
-export async function readExperiment(
-  settings: ServerConnection.ISettings,
-  number: number
-): Promise<IFound> {
-  return request(settings, `experiments/${number}`);
-}
+export const readExperiment = (settings: Settings, number: number) =>
+  request<IFound>(settings, `experiments/${number}`);
 
 /** Cancel a running experiment. */
-export async function cancelExperiment(
-  settings: ServerConnection.ISettings,
-  number: number
-): Promise<IDone> {
-  return request(settings, `experiments/running/${number}/cancel`, 'POST', {});
-}
+export const cancelExperiment = (settings: Settings, number: number) =>
+  request<IDone>(settings, `experiments/running/${number}/cancel`, 'POST', {});
 
 export interface ILab {
   /** The file's name, which begins with the lab's number. */
@@ -246,21 +211,16 @@ export interface ILab {
 }
 
 /** All labs, in their order. */
-export async function listLabs(settings: ServerConnection.ISettings): Promise<readonly ILab[]> {
-  return (await request<{ labs: ILab[] }>(settings, 'labs?no_track_activity=1')).labs;
-}
+export const listLabs = async (settings: Settings): Promise<readonly ILab[]> =>
+  (await request<{ labs: ILab[] }>(settings, `labs?${QUIETLY}`)).labs;
 
 /** Copy a lab to the user's files if it is not there; resolves to its path. */
-export async function ensureLab(
-  settings: ServerConnection.ISettings,
-  name: string
-): Promise<string> {
-  return (await request<{ path: string }>(settings, 'labs', 'POST', { name })).path;
-}
+export const ensureLab = async (settings: Settings, name: string) =>
+  (await request<{ path: string }>(settings, 'labs', 'POST', { name })).path;
 
 /** Ask one of the server extension's routes; a refusal is thrown with its own message. */
-export async function request<T>(
-  settings: ServerConnection.ISettings,
+async function request<T>(
+  settings: Settings,
   route: string,
   method = 'GET',
   body?: unknown

@@ -51,22 +51,8 @@ export const TIMELINE_NOTE = 'latency from when the server accepted a request, a
 
 /** For light and for dark grounds. */
 export const VERSION_COLOURS = {
-  light: [
-    '#0072b2',
-    '#d55e00',
-    '#009e73',
-    '#cc79a7',
-    '#882255',
-    '#5c4700'
-  ],
-  dark: [
-    '#56b4e9',
-    '#ff9f43',
-    '#2bd4a4',
-    '#e85d9e',
-    '#f0e442',
-    '#ffffff'
-  ]
+  light: ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#882255', '#5c4700'],
+  dark: ['#56b4e9', '#ff9f43', '#2bd4a4', '#e85d9e', '#f0e442', '#ffffff']
 } as const;
 
 /** Of requests and versions that failed. */
@@ -125,4 +111,30 @@ export interface IDevice {
   readonly budget_at: number | null;
   readonly magnified_to: number | null;
   readonly summary: string;
+}
+
+/** `code` is the name of a `core.status.Code`. */
+export interface IErrorDescription {
+  readonly code: string;
+  readonly message: string;
+}
+
+/** One version. The optional members come with its load (`signatures` and below). */
+export interface IVersionDescription {
+  readonly version: Version;
+  readonly state: PublicState;
+  readonly error: IErrorDescription | null;
+  readonly load_seconds: number;
+  readonly notes: readonly string[];
+}
+
+/** One model: its settings, its versions (highest first), and why others wait. */
+export interface IModelDescription {
+  readonly name: string;
+  readonly transition: string;
+  readonly batching: Readonly<Record<string, unknown>> | null;
+  readonly labels: Readonly<Record<string, Version>>;
+  readonly versions: readonly IVersionDescription[];
+  readonly waiting: Readonly<Record<string, string>>;
+  readonly held: number;
 }

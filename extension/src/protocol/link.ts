@@ -7,6 +7,12 @@ export interface IModel {
   send(content: unknown): void;
 }
 
+/** How an order went, in a sentence. */
+export interface IOutcome {
+  ok: boolean;
+  text: string;
+}
+
 /** The connection of a live view: updates in, orders out. A notebook's widget is connected to its
  * kernel (`Link`), the dashboard to the Jupyter server (`Feed`). */
 export interface IWire {
@@ -17,20 +23,57 @@ export interface IWire {
   /** The message shown when updates stop; the time of the last one precedes it. */
   readonly silence: string;
   /** Send an order; resolves to its outcome. */
-  order(op: string, values?: Record<string, unknown>): Promise<{ ok: boolean; text: string }>;
+  order(op: string, values?: Record<string, unknown>): Promise<IOutcome>;
   dispose(): void;
 }
 
-/** After so long without an update the kernel is busy or gone. */
+/** After so long without an update, the other end is busy or gone. */
 const SILENT_MILLIS = 4000;
+const CHECK_MILLIS = 1000;
+
+/** Notices when updates stop, and when they come again. */
+export class Silence {
+  private _heard = performance.now();
+  private _silent = false;
+  private _timer: ReturnType<typeof setInterval> | undefined;
+
+  /** @param _expected - whether updates are expected now. */
+  constructor(
+    private readonly _expected: () => boolean,
+    private readonly _changed: (silent: boolean) => void
+  ) {}
+
+  /** Expect updates from now on. */
+  start(): void {
+    this.stop();
+    this._heard = performance.now();
+    this._timer = setInterval(() => this._check(), CHECK_MILLIS);
+  }
+
+  stop(): void {
+    clearInterval(this._timer);
+  }
+
+  /** An update has come, or has begun to be expected. */
+  hear(): void {
+    this._heard = performance.now();
+    this._check();
+  }
+
+  private _check(): void {
+    const silent = this._expected() && performance.now() - this._heard > SILENT_MILLIS;
+    if (silent !== this._silent) {
+      this._silent = silent;
+      this._changed(silent);
+    }
+  }
+}
 
 export class Link implements IWire {
   readonly silence = 'no update from the notebook’s kernel since';
-  private readonly _ends: (() => void)[] = [];
-  private _heard = performance.now();
-  private _silent = false;
+  private readonly _ends: (() => void)[];
+  private readonly _waiting = new Map<number, (answer: IOutcome) => void>();
   private _orders = 0;
-  private readonly _waiting = new Map<number, (answer: { ok: boolean; text: string }) => void>();
 
   /** Called with each message that does not answer an order. */
   onNews: (message: Record<string, unknown>) => void = () => {};
@@ -41,17 +84,18 @@ export class Link implements IWire {
     private readonly _model: IModel,
     node: HTMLElement
   ) {
-    const receive = (message: Record<string, unknown>) => this._receive(message);
-    this._model.on('msg:custom', receive);
-    this._ends.push(() => this._model.off('msg:custom', receive));
-    const timer = setInterval(() => this._check(), 1000);
-    this._ends.push(() => clearInterval(timer));
     // Hidden views get no updates. A widget may have several views, and each reports for itself.
     const view = `${Math.random()}`;
     let seen = true;
+    const isSeen = () => seen && !document.hidden;
+    const silence = new Silence(isSeen, silent => this.onSilence(silent));
+    const receive = (message: Record<string, unknown>) => {
+      silence.hear();
+      this._receive(message);
+    };
     const say = () => {
-      this._heard = performance.now();
-      this._model.send({ op: 'seen', view, value: seen && !document.hidden });
+      silence.hear();
+      this._model.send({ op: 'seen', view, value: isSeen() });
     };
     const observer = new IntersectionObserver(entries => {
       const now = entries[entries.length - 1].isIntersecting;
@@ -60,21 +104,22 @@ export class Link implements IWire {
         say();
       }
     });
+    this._model.on('msg:custom', receive);
     observer.observe(node);
     document.addEventListener('visibilitychange', say);
-    this._ends.push(() => {
-      observer.disconnect();
-      document.removeEventListener('visibilitychange', say);
-      this._model.send({ op: 'seen', view, value: false });
-    });
-    this._isSeen = () => seen && !document.hidden;
+    silence.start();
+    this._ends = [
+      () => this._model.off('msg:custom', receive),
+      () => silence.stop(),
+      () => observer.disconnect(),
+      () => document.removeEventListener('visibilitychange', say),
+      () => this._model.send({ op: 'seen', view, value: false })
+    ];
     this._model.send({ op: 'hello', view });
   }
 
-  private readonly _isSeen: () => boolean;
-
   /** Send an order; resolves to its outcome. */
-  order(op: string, values: Record<string, unknown> = {}): Promise<{ ok: boolean; text: string }> {
+  order(op: string, values: Record<string, unknown> = {}): Promise<IOutcome> {
     const id = (this._orders += 1);
     return new Promise(resolve => {
       this._waiting.set(id, resolve);
@@ -83,15 +128,11 @@ export class Link implements IWire {
   }
 
   dispose(): void {
-    for (const end of this._ends) {
-      end();
-    }
+    this._ends.forEach(end => end());
     this._waiting.clear();
   }
 
   private _receive(message: Record<string, unknown>): void {
-    this._heard = performance.now();
-    this._check();
     if (message.kind === 'done') {
       const id = message.id as number;
       this._waiting.get(id)?.({ ok: message.ok as boolean, text: message.text as string });
@@ -99,14 +140,6 @@ export class Link implements IWire {
       return;
     }
     this.onNews(message);
-  }
-
-  private _check(): void {
-    const silent = this._isSeen() && performance.now() - this._heard > SILENT_MILLIS;
-    if (silent !== this._silent) {
-      this._silent = silent;
-      this.onSilence(silent);
-    }
   }
 }
 

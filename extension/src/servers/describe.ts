@@ -24,9 +24,14 @@ export function statusOf(version: IVersion): Status {
   return version.state === 'AVAILABLE' ? 'serving' : 'changing';
 }
 
+/** TensorFlow Serving's own word for a version's state. */
+export function stateText(version: IVersion, trans: ITexts): string {
+  return version.error === null ? version.state : trans.__('failed');
+}
+
 /** `AVAILABLE · 36 MB`, with the state in TensorFlow Serving's own word. */
 export function versionDetail(version: IVersion, trans: ITexts): string {
-  const state = version.error === null ? version.state : trans.__('failed');
+  const state = stateText(version, trans);
   return version.memory_bytes === null ? state : `${state} · ${bytesText(version.memory_bytes)}`;
 }
 
@@ -50,9 +55,7 @@ export function serverSummary(server: IServer, stopping: boolean, trans: ITexts)
     return serverDetail(server, stopping, trans);
   }
   const models = server.models.map(model => {
-    const versions = shown(model).map(
-      v => `${v.version} ${v.error === null ? v.state : trans.__('failed')}`
-    );
+    const versions = shown(model).map(v => `${v.version} ${stateText(v, trans)}`);
     const name = server.models.length === 1 && model.name === server.name ? [] : [model.name];
     return [...name, versions.join(', ') || trans.__('no version')].join(' ');
   });

@@ -4,6 +4,7 @@ import changingSvg from '../../style/icons/changing.svg';
 import failedSvg from '../../style/icons/failed.svg';
 import servingSvg from '../../style/icons/serving.svg';
 import workbenchSvg from '../../style/icons/workbench.svg';
+import { make } from '../charts/elements';
 import type { Status } from './describe';
 
 /** The workbench's logo: numbered versions, stacked, the top one answering. */
@@ -18,3 +19,10 @@ export const statusIcons: Record<Status, LabIcon> = {
   changing: new LabIcon({ name: 'serving-workbench-lab:changing', svgstr: changingSvg }),
   failed: new LabIcon({ name: 'serving-workbench-lab:failed', svgstr: failedSvg })
 };
+
+/** A version's state as an icon of `size` pixels. */
+export function statusIcon(status: Status, size = 10): HTMLElement {
+  const container = make('span.wb-StatusIcon');
+  statusIcons[status].element({ container, height: `${size}px`, width: `${size}px` });
+  return container;
+}

@@ -5,10 +5,11 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { Message } from '@lumino/messaging';
 import { Widget } from '@lumino/widgets';
 
-import { button, make } from '../charts/elements';
+import { button, make, replaceKeeping } from '../charts/elements';
+import { errorText } from '../charts/text';
 import { type ILab, listLabs } from '../protocol/api';
 import { statusOf } from '../servers/describe';
-import { statusIcons } from '../servers/icons';
+import { statusIcon } from '../servers/icons';
 import type { IModelServers } from '../servers/tokens';
 import { doneCount, isLab, nextLab } from './progress';
 
@@ -22,11 +23,11 @@ export interface IWelcomeActions {
 }
 
 export class Welcome extends Widget {
-  private readonly _list = make('ol', { class: 'wb-Labs' });
-  private readonly _progress = make('progress', { class: 'wb-Welcome-bar', max: '1', value: '0' });
-  private readonly _count = make('span', { class: 'wb-Welcome-count', role: 'status' });
-  private readonly _served = make('div', { class: 'wb-Welcome-served' });
-  private readonly _trouble = make('p', { class: 'wb-Welcome-trouble', role: 'alert' });
+  private readonly _list = make('ol.wb-Labs');
+  private readonly _progress = make('progress.wb-Welcome-bar', { max: '1', value: '0' });
+  private readonly _count = make('span.wb-Welcome-count', { role: 'status' });
+  private readonly _served = make('div.wb-Welcome-served');
+  private readonly _trouble = make('p.wb-Welcome-trouble', { role: 'alert' });
   private _labs: readonly ILab[] = [];
   private _drawn = '';
   private _asked = 0;
@@ -44,29 +45,23 @@ export class Welcome extends Widget {
     this._progress.setAttribute('aria-label', trans.__('Completed labs'));
     this._trouble.hidden = true;
     this.node.append(
-      make(
-        'div',
-        { class: 'wb-Welcome-page' },
-        make('h1', {}, trans.__('Serving Workbench')),
-        make(
-          'p',
-          { class: 'wb-Welcome-lead' },
+      make('div.wb-Welcome-page', [
+        make('h1', [trans.__('Serving Workbench')]),
+        make('p.wb-Welcome-lead', [
           trans.__(
             'Learn model serving by doing it. Each lab teaches one idea in ten to twenty minutes, ' +
               'with models that it trains itself. Start at the top.'
           )
-        ),
+        ]),
         this._served,
-        make(
-          'div',
-          { class: 'wb-Welcome-head' },
-          make('h2', { id: 'wb-labs' }, trans.__('Labs')),
+        make('div.wb-Welcome-head', [
+          make('h2', { id: 'wb-labs' }, [trans.__('Labs')]),
           this._progress,
           this._count
-        ),
+        ]),
         this._trouble,
         this._list
-      )
+      ])
     );
     this._list.setAttribute('aria-labelledby', 'wb-labs');
     _contents.fileChanged.connect(this._onFile, this);
@@ -96,8 +91,7 @@ export class Welcome extends Widget {
       }
     } catch (error) {
       if (!this.isDisposed) {
-        const why = error instanceof Error ? error.message : String(error);
-        this._trouble.textContent = this._trans.__('Cannot list the labs: %1', why);
+        this._trouble.textContent = this._trans.__('Cannot list the labs: %1', errorText(error));
         this._trouble.hidden = false;
       }
     }
@@ -136,13 +130,8 @@ export class Welcome extends Widget {
     this._progress.max = Math.max(1, this._labs.length);
     this._progress.value = done;
     this._count.textContent = this._trans.__('%1 of %2 completed', done, this._labs.length);
-    // Keep the keyboard focus.
-    const focused = (document.activeElement as HTMLElement | null)?.dataset?.lab;
-    this._list.replaceChildren(...this._labs.map(lab => this._lab(lab, lab.name === next)));
-    if (focused !== undefined) {
-      const again = [...this._list.querySelectorAll<HTMLElement>('[data-lab]')];
-      again.find(node => node.dataset.lab === focused)?.focus();
-    }
+    const rows = this._labs.map(lab => this._lab(lab, lab.name === next));
+    replaceKeeping(this._list, rows);
   }
 
   private _lab(lab: ILab, next: boolean): HTMLElement {
@@ -155,24 +144,22 @@ export class Welcome extends Widget {
       unreadable: trans.__('unreadable')
     };
     const row = button('', lab.path ?? lab.name, () => this._actions.open(lab.name), 'wb-Lab');
-    row.dataset.lab = lab.name;
+    row.dataset.key = lab.name;
     row.dataset.state = lab.state;
     if (next) {
       row.setAttribute('aria-current', 'step');
     }
     const mark = lab.state === 'done' ? '✓' : '';
     row.append(
-      make('span', { class: 'wb-Lab-mark', 'aria-hidden': 'true' }, mark),
-      make('span', { class: 'wb-Lab-number' }, lab.name.slice(0, 2)),
-      make(
-        'span',
-        { class: 'wb-Lab-text' },
-        make('span', { class: 'wb-Lab-title' }, lab.title),
-        make('span', { class: 'wb-Lab-idea' }, lab.idea)
-      ),
-      make('span', { class: 'wb-Lab-state' }, words[lab.state])
+      make('span.wb-Lab-mark', { 'aria-hidden': 'true' }, mark),
+      make('span.wb-Lab-number', [lab.name.slice(0, 2)]),
+      make('span.wb-Lab-text', [
+        make('span.wb-Lab-title', lab.title),
+        make('span.wb-Lab-idea', lab.idea)
+      ]),
+      make('span.wb-Lab-state', words[lab.state])
     );
-    return make('li', {}, row);
+    return make('li', row);
   }
 
   private _showServed(): void {
@@ -185,35 +172,34 @@ export class Welcome extends Widget {
       }))
     );
     const items = served.map(({ model, server, latest }) => {
-      const item = make('span', { class: 'wb-Welcome-model' });
-      if (latest !== undefined && server.state === 'running') {
-        const icon = make('span', { class: 'wb-Welcome-icon' });
-        statusIcons[statusOf(latest)].element({ container: icon, height: '10px', width: '10px' });
-        item.append(icon);
-      }
-      item.append(model);
-      return item;
+      const up = latest !== undefined && server.state === 'running';
+      const icon = up ? [make('span.wb-Welcome-icon', statusIcon(statusOf(latest)))] : [];
+      return make('span.wb-Welcome-model', [...icon, model]);
     });
+    const { dashboard, glossary } = this._actions;
     this._served.replaceChildren(
       make(
-        'span',
-        { class: 'wb-Welcome-now' },
+        'span.wb-Welcome-now',
         items.length > 0 ? trans.__('Serving now:') : trans.__('No model is being served yet.')
       ),
-      ...items
+      ...items,
+      make('span.wb-Welcome-buttons', [
+        ...openButton(
+          trans.__('Glossary'),
+          trans.__('Open the glossary of model serving'),
+          glossary
+        ),
+        ...openButton(
+          trans.__('Dashboard'),
+          trans.__('Open the dashboard of model servers'),
+          dashboard
+        )
+      ])
     );
-    const { dashboard, glossary } = this._actions;
-    const buttons = make('span', { class: 'wb-Welcome-buttons' });
-    this._served.append(buttons);
-    if (glossary !== null) {
-      buttons.append(
-        button(trans.__('Glossary'), trans.__('Open the glossary of model serving'), glossary)
-      );
-    }
-    if (dashboard !== null) {
-      buttons.append(
-        button(trans.__('Dashboard'), trans.__('Open the dashboard of model servers'), dashboard)
-      );
-    }
   }
+}
+
+/** A button, unless there is nothing to open. */
+function openButton(label: string, title: string, open: (() => void) | null): HTMLElement[] {
+  return open === null ? [] : [button(label, title, open)];
 }

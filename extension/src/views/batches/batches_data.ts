@@ -67,7 +67,7 @@ export class BatchHistory {
     }
     const before = this._looks.at(-2);
     if (before !== undefined && now - before.at < LOOK_SECONDS) {
-      // The newest look counts, older ones are a second apart.
+      // Keep the newest look; older ones are a second apart.
       this._looks.pop();
     }
     this._looks.push({ at: now, counts });
@@ -99,7 +99,7 @@ export class BatchHistory {
     let run = 0;
     for (const [version, now] of last.counts) {
       const then = first.counts.get(version);
-      // A version that was loaded meanwhile, or again, began with nothing.
+      // The counters of a version that was loaded since began at 0.
       const base = then !== undefined && then.batches <= now.batches ? then : undefined;
       sum.batches += now.batches - (base?.batches ?? 0);
       sum.rows += now.rows - (base?.rows ?? 0);

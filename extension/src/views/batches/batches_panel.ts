@@ -17,10 +17,10 @@ const words: Readonly<Record<string, string>> = CLOSE_REASONS;
 export class BatchesPanel {
   readonly node: HTMLElement;
   private readonly _history = new BatchHistory();
-  private readonly _bars = make('div', { class: 'wb-Bars', role: 'img' });
-  private readonly _reasons = make('div', { class: 'wb-Reasons' });
-  private readonly _figures = make('p', { class: 'wb-soft' });
-  private readonly _words = make('p', { class: 'wb-Diagnosis' });
+  private readonly _bars = make('div.wb-Bars', { role: 'img' });
+  private readonly _reasons = make('div.wb-Reasons');
+  private readonly _figures = make('p.wb-soft');
+  private readonly _words = make('p.wb-Diagnosis');
   private _drawn = '';
 
   constructor(trans: TranslationBundle) {
@@ -53,14 +53,11 @@ export class BatchesPanel {
     this._bars.replaceChildren(
       ...found.map(bin => {
         const label = binText(bin);
-        const bar = make('span', { class: 'wb-Bars-bar' });
-        bar.style.height = `${(100 * bin.count) / most}%`;
-        return make(
-          'div',
-          { class: 'wb-Bars-bin', title: `${label} rows: ${bin.count} batches` },
-          make('div', { class: 'wb-Bars-room' }, bar),
-          make('span', { class: 'wb-Bars-label' }, label)
-        );
+        const bar = make('span.wb-Bars-bar', { style: `height: ${(100 * bin.count) / most}%` });
+        return make('div.wb-Bars-bin', { title: `${label} rows: ${bin.count} batches` }, [
+          make('div.wb-Bars-room', bar),
+          make('span.wb-Bars-label', label)
+        ]);
       })
     );
     const told = found
@@ -75,13 +72,8 @@ export class BatchesPanel {
     this._reasons.replaceChildren(
       ...reasons.map(([reason, count]) => {
         const share = Math.round((100 * count) / Math.max(1, batches.batches));
-        const bar = make(
-          'span',
-          { class: 'wb-membar' },
-          make('span', { class: 'wb-Reasons-fill' })
-        );
-        (bar.firstElementChild as HTMLElement).style.width = `${share}%`;
-        return make('div', {}, bar, `${words[reason] ?? reason} ${share} %`);
+        const fill = make('span.wb-Reasons-fill', { style: `width: ${share}%` });
+        return make('div', [make('span.wb-membar', fill), `${words[reason] ?? reason} ${share} %`]);
       })
     );
     const times =

@@ -1,15 +1,16 @@
 /** The server card: a server's current state, and the controls to change it. */
 
-import { button, copyButton, make, say } from '../../charts/elements';
+import { button, copyButton, make, StatusLine, say } from '../../charts/elements';
 import { Sparkline } from '../../charts/sparkline';
 import { countText, durationText } from '../../charts/text';
 import { themeOf } from '../../charts/theme';
-import { Latest, Link, type IModel, type IWire } from '../../protocol/link';
+import { TRANSITIONS, type IModelDescription } from '../../protocol/generated';
+import { Latest, type IWire } from '../../protocol/link';
 import type { Version } from '../../protocol/version';
 import { AsOf } from '../as_of';
 import { Dots } from '../timeline/dots';
 import { DOTS_KEPT, TimelineData, type IPulse, type Second } from '../timeline/timeline_data';
-import { type IVersionsAbout, LabelForm, VersionRows } from './version_rows';
+import { LabelForm, VersionRows } from './version_rows';
 import { latestOf } from './versions_data';
 
 interface IBatching {
@@ -17,17 +18,10 @@ interface IBatching {
   batch_timeout_micros: number | null;
 }
 
-interface IModelAbout extends IVersionsAbout {
-  name: string;
-  transition: string;
-  batching: IBatching | null;
-  held: number;
-}
+type ILabels = IModelDescription['labels'];
 
 interface ICardPulse extends IPulse {
-  model: IModelAbout;
-  outstanding: number;
-  held: number;
+  model: IModelDescription & { batching: IBatching | null };
 }
 
 /** What a card knows when it is created. */
@@ -36,15 +30,13 @@ export interface ICardAbout {
   address: string;
   outcome: string;
   snippets: [string, string][];
-  transitions: string[];
 }
 
 const SPARK_SECONDS = 60;
-const SPARK_WIDTH = 120;
-/** A delay of 0.1 ms to 1 s on a slider of equal ratios; its left end is 0. */
+/** Steps of the delay's slider: 0, then 0.1 ms to 1 s on a logarithmic scale. */
 const DELAY_STEPS = 40;
 const STALE_MILLIS = 1000;
-/** How late the server's report of labels that were set here may be. */
+/** How long the server's reports may still lack labels that were set here. */
 const LABELS_MILLIS = 5000;
 const CONFIRM_MILLIS = 4000;
 
@@ -56,7 +48,7 @@ function stepOfDelay(micros: number): number {
   return micros < 100 ? 0 : Math.round(1 + Math.log10(micros / 100) * ((DELAY_STEPS - 1) / 4));
 }
 
-/** Requests a second and p99 of the last whole seconds, all versions together. */
+/** Requests per second and p99 of each of the last seconds, over all versions. */
 function recentTraffic(
   seconds: Iterable<Second>,
   now: number
@@ -87,31 +79,31 @@ export class ServerCard {
   });
   private readonly _form = new LabelForm((name, version) => this._label(name, version));
   private readonly _asOf = new AsOf();
-  private readonly _address = make('span', { class: 'wb-soft' });
-  private readonly _message = make('p', { class: 'wb-message', role: 'status' });
-  private readonly _rate = new Sparkline(SPARK_WIDTH, () => themeOf(this._node).soft);
-  private readonly _p99 = new Sparkline(SPARK_WIDTH, () => themeOf(this._node).soft);
-  private readonly _rateText = make('span', { class: 'wb-figure' });
-  private readonly _p99Text = make('span', { class: 'wb-figure' });
-  private readonly _transition = make('select', { 'aria-label': 'transition' });
+  private readonly _message = new StatusLine();
+  private readonly _rate = new Sparkline();
+  private readonly _p99 = new Sparkline();
+  private readonly _rateText = make('span.wb-figure');
+  private readonly _p99Text = make('span.wb-figure');
+  private readonly _transition = make(
+    'select',
+    { 'aria-label': 'transition' },
+    TRANSITIONS.map(value => make('option', { value }, value))
+  );
   private readonly _automatic = make('input', { type: 'checkbox' });
   private readonly _size = make('input', { type: 'number', min: '1', step: '1' });
   private readonly _delay = make('input', { type: 'range', min: '0', max: String(DELAY_STEPS) });
-  private readonly _delayText = make('output', { class: 'wb-figure' });
+  private readonly _delayText = make('output.wb-figure');
   private readonly _buttons: HTMLButtonElement[];
   private readonly _batching = new Latest(async (value: IBatching | null) => {
     await this._do('batching', { value }, 'Setting batching');
     this._ownUntil = performance.now() + STALE_MILLIS;
   });
-  private readonly _snippets = make('div');
-  private _wall = 0;
-  private _ended = '';
-  private _model: IModelAbout | null = null;
+  private _model: IModelDescription | null = null;
   private _asked = '';
   private _askedAt = 0;
   /** Until then the server's report may be older than what was set here. */
   private _ownUntil = 0;
-  private _ownLabels: Record<string, Version> | null = null;
+  private _ownLabels: ILabels | null = null;
   private _ownLabelsUntil = 0;
 
   constructor(
@@ -119,10 +111,6 @@ export class ServerCard {
     face: ICardAbout,
     private readonly _link: IWire
   ) {
-    this._address.textContent = face.address;
-    for (const name of face.transitions) {
-      this._transition.append(make('option', { value: name }, name));
-    }
     const publish = make('input', {
       type: 'text',
       placeholder: 'folder of a SavedModel',
@@ -146,47 +134,41 @@ export class ServerCard {
       ),
       button('Stop', 'Stop this server', () => this._stop(), 'wb-button wb-danger')
     ];
-    for (const [title, text] of face.snippets) {
-      this._snippets.append(
-        make('pre', { 'aria-label': title }, text, copyButton(`Copy ${title}`, text))
-      );
-    }
+    const snippets = face.snippets.map(([title, text]) =>
+      make('pre', { 'aria-label': title }, [text, copyButton(`Copy ${title}`, text)])
+    );
     _node.append(
-      make(
-        'div',
-        { class: 'wb-head' },
-        make('span', { class: 'wb-name' }, face.name),
-        this._address,
+      make('div.wb-head', [
+        make('span.wb-name', face.name),
+        make('span.wb-soft', face.address),
         this._asOf.node
-      ),
-      ...(face.outcome === '' ? [] : [make('div', { class: 'wb-section wb-soft' }, face.outcome)]),
-      make('div', { class: 'wb-section wb-scroll' }, this._rows.node),
-      make(
-        'div',
-        { class: 'wb-section wb-controls' },
-        make('span', {}, this._rate.node, this._rateText),
-        make('span', {}, this._p99.node, this._p99Text)
-      ),
-      make(
-        'div',
-        { class: 'wb-section' },
-        make(
-          'div',
-          { class: 'wb-controls' },
-          make('label', {}, 'transition', this._transition),
-          make('label', {}, this._automatic, 'automatic batching'),
-          make('label', {}, 'max_batch_size', this._size),
-          make('label', {}, 'delay', this._delay, this._delayText)
-        ),
-        make('div', { class: 'wb-controls', style: 'margin-top:8px' }, publish, ...this._buttons),
+      ]),
+      ...(face.outcome === '' ? [] : [make('div.wb-section.wb-soft', face.outcome)]),
+      make('div.wb-section.wb-scroll', this._rows.node),
+      make('div.wb-section.wb-controls', [
+        make('span', [this._rate.node, this._rateText]),
+        make('span', [this._p99.node, this._p99Text])
+      ]),
+      make('div.wb-section', [
+        make('div.wb-controls', [
+          make('label', ['transition', this._transition]),
+          make('label', [this._automatic, 'automatic batching']),
+          make('label', ['max_batch_size', this._size]),
+          make('label', ['delay', this._delay, this._delayText])
+        ]),
+        make('div.wb-controls', { style: 'margin-top:8px' }, [publish, ...this._buttons]),
         this._form.node,
-        this._message
-      ),
-      make('details', {}, make('summary', {}, 'How to send requests'), this._snippets)
+        this._message.node
+      ]),
+      make('details', [make('summary', 'How to send requests'), make('div', snippets)])
     );
     this._listen();
-    this._link.onNews = message => this._news(message);
-    this._link.onSilence = silent => this._tell(silent);
+    this._asOf.follow(
+      _link,
+      'pulse',
+      message => this._news(message),
+      () => this._tell()
+    );
   }
 
   dispose(): void {
@@ -212,68 +194,39 @@ export class ServerCard {
   }
 
   private _news(message: Record<string, unknown>): void {
-    if (message.kind === 'ended') {
-      this._ended = String(message.text);
-      this._tell(false);
-      return;
+    if (message.kind === 'pulse') {
+      const pulse = message.pulse as ICardPulse;
+      if (message.fresh === true) {
+        this._data.clear();
+      }
+      this._data.add(pulse);
+      this._asOf.wall = pulse.wall;
+      this._draw(pulse);
     }
-    if (message.kind !== 'pulse') {
-      return;
-    }
-    const pulse = message.pulse as ICardPulse;
-    this._ended = '';
-    if (message.fresh === true) {
-      this._data.clear();
-    }
-    this._data.add(pulse);
-    this._wall = pulse.wall;
-    this._tell(false);
-    this._draw(pulse);
   }
 
-  /** Show the age of the data, and disable the controls when nobody is there to obey. */
-  private _tell(silent: boolean): void {
-    const end = this._ended || (silent ? this._link.silence : '');
-    this._asOf.show(this._wall, end);
-    const dead = this._ended !== '' || silent;
+  /** Disable the controls while the server cannot be reached. */
+  private _tell(): void {
+    const dead = this._asOf.end !== '';
     this._rows.off = dead;
-    for (const control of [
-      ...this._buttons,
-      this._transition,
-      this._automatic,
-      this._size,
-      this._delay
-    ]) {
+    for (const control of [...this._buttons, this._transition, this._automatic]) {
       control.disabled = dead;
     }
-    if (!dead) {
-      this._showBatchingEnabled();
-    }
-  }
-
-  private _showBatchingEnabled(): void {
-    this._size.disabled = this._delay.disabled = this._automatic.checked;
+    this._size.disabled = this._delay.disabled = dead || this._automatic.checked;
   }
 
   private _showBatching(batching: IBatching | null): void {
     this._automatic.checked = batching === null;
-    const size = String(batching?.max_batch_size ?? 1000);
-    if (this._size.value !== size) {
-      this._size.value = size;
-    }
     const micros = batching?.batch_timeout_micros ?? 0;
-    const step = String(stepOfDelay(micros));
-    if (this._delay.value !== step) {
-      this._delay.value = step;
-    }
+    setValue(this._size, String(batching?.max_batch_size ?? 1000));
+    setValue(this._delay, String(stepOfDelay(micros)));
     say(this._delayText, durationText(micros));
-    this._showBatchingEnabled();
+    this._tell();
   }
 
   private _draw(pulse: ICardPulse): void {
     const { dark } = themeOf(this._node);
-    const times = [pulse.now];
-    const memory = this._data.memoryAt(times);
+    const memory = this._data.memoryAt([pulse.now]);
     this._model = pulse.model;
     if (this._ownLabels !== null && same(this._ownLabels, pulse.model.labels)) {
       this._ownLabels = null;
@@ -291,11 +244,8 @@ export class ServerCard {
       p99,
       `99th percentile of latency over the last minute, now ${this._p99Text.textContent}`
     );
-    if (
-      document.activeElement !== this._transition &&
-      this._transition.value !== pulse.model.transition
-    ) {
-      this._transition.value = pulse.model.transition;
+    if (document.activeElement !== this._transition) {
+      setValue(this._transition, pulse.model.transition);
     }
     const used = [this._size, this._delay] as (Element | null)[];
     if (!used.includes(document.activeElement) && performance.now() > this._ownUntil) {
@@ -303,16 +253,8 @@ export class ServerCard {
     }
   }
 
-  private async _do(op: string, values: Record<string, unknown>, doing: string): Promise<boolean> {
-    this._say(`${doing} …`, true);
-    const { ok, text } = await this._link.order(op, values);
-    this._say(text, ok);
-    return ok;
-  }
-
-  private _say(text: string, ok: boolean): void {
-    this._message.textContent = text;
-    this._message.classList.toggle('wb-bad', !ok);
+  private _do(op: string, values: Record<string, unknown>, doing: string): Promise<boolean> {
+    return this._message.follow(`${doing} …`, this._link.order(op, values));
   }
 
   private _stop(): void {
@@ -330,12 +272,12 @@ export class ServerCard {
   }
 
   /** The labels: those that were set here, until the server reports them. */
-  private get _labels(): Record<string, Version> {
+  private get _labels(): ILabels {
     const own = performance.now() < this._ownLabelsUntil ? this._ownLabels : null;
     return own ?? this._model?.labels ?? {};
   }
 
-  private async _setLabels(labels: Record<string, Version>, doing: string): Promise<void> {
+  private async _setLabels(labels: ILabels, doing: string): Promise<void> {
     if (await this._do('labels', { value: labels }, doing)) {
       this._ownLabels = labels;
       this._ownLabelsUntil = performance.now() + LABELS_MILLIS;
@@ -367,13 +309,13 @@ export class ServerCard {
     );
   }
 
-  /** Ask for confirmation of what redirects requests; `question` says what will happen. */
+  /** Act only when pressed twice; `question` says what will happen. */
   private _twice(question: string, act: () => Promise<unknown>): void {
     const now = performance.now();
     if (this._asked !== question || now - this._askedAt > CONFIRM_MILLIS) {
       this._asked = question;
       this._askedAt = now;
-      this._say(question, false);
+      this._message.say(question, false);
       return;
     }
     this._asked = '';
@@ -381,14 +323,14 @@ export class ServerCard {
   }
 }
 
-function same(a: Record<string, Version>, b: Record<string, Version>): boolean {
+function same(a: ILabels, b: ILabels): boolean {
   const names = Object.keys(a);
   return names.length === Object.keys(b).length && names.every(name => a[name] === b[name]);
 }
 
-/** The card in a notebook. */
-export class Card extends ServerCard {
-  constructor(node: HTMLElement, model: IModel) {
-    super(node, model.get('about') as ICardAbout, new Link(model, node));
+/** Set the value of a control, unless it is the same. */
+function setValue(control: HTMLInputElement | HTMLSelectElement, value: string): void {
+  if (control.value !== value) {
+    control.value = value;
   }
 }

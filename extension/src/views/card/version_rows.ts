@@ -1,16 +1,11 @@
-/** The card's table of versions: state, memory, labels, and what can be done with one of them. */
+/** The card's table of versions: state, memory, labels, and the actions on each. */
 
-import { button, make } from '../../charts/elements';
+import { button, make, tableHead } from '../../charts/elements';
 import { bytesText } from '../../charts/text';
 import { versionColour } from '../../charts/theme';
+import type { IModelDescription, IVersionDescription } from '../../protocol/generated';
 import { compareVersions, type Version, versionOf } from '../../protocol/version';
-import { type IVersionAbout, latestOf, shownVersions } from './versions_data';
-
-export interface IVersionsAbout {
-  versions: IVersionAbout[];
-  waiting: Record<string, string>;
-  labels: Record<string, Version>;
-}
+import { latestOf, shownVersions } from './versions_data';
 
 export interface IVersionActions {
   backTo(version: Version): void;
@@ -23,23 +18,16 @@ const HEAD = ['version', 'state', 'memory (measured)', 'load time', 'labels and 
 export class VersionRows {
   readonly node: HTMLElement;
   private readonly _body = make('tbody');
-  private readonly _rows = new Map<string, Row>();
+  private _rows = new Map<string, Row>();
   private _off = false;
-  private _drawn = '';
 
   constructor(private readonly _actions: IVersionActions) {
-    const head = HEAD.map(text => make('th', { scope: 'col' }, text));
-    this.node = make(
-      'table',
-      { class: 'wb-versions' },
-      make('thead', {}, make('tr', {}, ...head)),
-      this._body
-    );
+    this.node = make('table.wb-versions', [tableHead(HEAD), this._body]);
   }
 
   /** Update the rows in place, so that the focus stays where it is.
    * @param bytes - of memory, by version. */
-  show(about: IVersionsAbout, bytes: (version: Version) => number, dark: boolean): void {
+  show(about: IModelDescription, bytes: (version: Version) => number, dark: boolean): void {
     const versions = shownVersions(about.versions);
     const latest = latestOf(versions);
     const most = Math.max(1, ...versions.map(each => bytes(each.version)));
@@ -57,18 +45,15 @@ export class VersionRows {
       row.wait(version, reason);
       wanted.set(row.key, row);
     }
-    const drawn = [...wanted.values()]
-      .map(row => `${row.key}${row.why.hidden ? '' : ' why'}`)
-      .join();
-    if (drawn !== this._drawn) {
-      this._drawn = drawn;
-      this._rows.clear();
-      wanted.forEach((row, key) => this._rows.set(key, row));
+    this._rows = wanted;
+    const there = [...this._body.children];
+    const nodes = [...wanted.values()].flatMap(row =>
+      row.why.hidden ? [row.node] : [row.node, row.why]
+    );
+    if (nodes.length !== there.length || nodes.some((node, i) => node !== there[i])) {
       // Moved elements lose the focus.
       const focused = document.activeElement as HTMLElement | null;
-      this._body.replaceChildren(
-        ...[...wanted.values()].flatMap(row => (row.why.hidden ? [row.node] : [row.node, row.why]))
-      );
+      this._body.replaceChildren(...nodes);
       if (focused !== null && this._body.contains(focused)) {
         focused.focus();
       }
@@ -78,9 +63,7 @@ export class VersionRows {
   /** Disable or enable all buttons. */
   set off(off: boolean) {
     this._off = off;
-    for (const row of this._rows.values()) {
-      row.off(off);
-    }
+    this._rows.forEach(row => row.off(off));
   }
 
   private _row(key: string): Row {
@@ -96,10 +79,10 @@ class Row {
   private readonly _state = make('span');
   private readonly _fill = make('span');
   private readonly _bytes = make('span');
-  private readonly _bar = make('span', { class: 'wb-membar' }, this._fill);
+  private readonly _bar = make('span.wb-membar', this._fill);
   private readonly _loaded = make('td');
-  private readonly _reason = make('td', { class: 'wb-why', colspan: String(HEAD.length - 1) });
-  private readonly _labels = make('span', { class: 'wb-labels' });
+  private readonly _reason = make('td.wb-why', { colspan: String(HEAD.length - 1) });
+  private readonly _labels = make('span.wb-labels');
   private readonly _back: HTMLButtonElement;
   private readonly _label: HTMLButtonElement;
   private _told = '';
@@ -122,20 +105,19 @@ class Row {
       small
     );
     this._back.hidden = this._label.hidden = this._bar.hidden = true;
-    this.node = make(
-      'tr',
-      {},
+    this.node = make('tr', [
       this._version,
-      make('td', {}, this._dot, this._state),
-      make('td', {}, this._bar, this._bytes),
+      make('td', [this._dot, this._state]),
+      make('td', [this._bar, this._bytes]),
       this._loaded,
-      make('td', { class: 'wb-actions' }, this._labels, this._label, this._back)
-    );
-    this.why = make('tr', { hidden: '' }, make('td'), this._reason);
+      make('td.wb-actions', [this._labels, this._label, this._back])
+    ]);
+    this.why = make('tr', { hidden: '' }, [make('td'), this._reason]);
   }
 
-  show(about: IVersionAbout, bytes: number, most: number, dark: boolean): void {
-    const failed = about.error !== null;
+  show(about: IVersionDescription, bytes: number, most: number, dark: boolean): void {
+    const error = about.error && `${about.error.code}: ${about.error.message}`;
+    const failed = error !== null;
     const looks: Record<string, string> = { AVAILABLE: 'wb-serving', END: 'wb-ended' };
     const look = failed ? 'wb-failed' : (looks[about.state] ?? 'wb-changing');
     const told = JSON.stringify([about, bytesText(bytes), Math.round((200 * bytes) / most), dark]);
@@ -145,22 +127,14 @@ class Row {
     this._told = told;
     this._version.textContent = String(about.version);
     this._dot.className = `wb-dot ${look}`;
-    this._state.textContent = failed
-      ? 'failed'
-      : about.state === 'END'
-        ? 'ended'
-        : about.state.toLowerCase();
+    const state = about.state === 'END' ? 'ended' : about.state.toLowerCase();
+    this._state.textContent = failed ? 'failed' : state;
     this._bar.hidden = bytes <= 0;
     this._fill.style.width = `${(100 * bytes) / most}%`;
     this._fill.style.background = versionColour(about.version, dark);
     this._bytes.textContent = bytes > 0 ? bytesText(bytes) : '';
     this._loaded.textContent = about.load_seconds ? `${about.load_seconds.toFixed(2)} s` : '';
-    const notes = about.notes.map(note => make('div', {}, note));
-    this._reason.replaceChildren(
-      ...(failed ? [`${about.error?.code}: ${about.error?.message}`] : notes)
-    );
-    this._reason.className = failed ? 'wb-why' : 'wb-soft';
-    this.why.hidden = !failed && notes.length === 0;
+    this._explain(failed ? [error] : about.notes, failed ? 'wb-why' : 'wb-soft');
     this.node.classList.toggle('wb-past', about.state === 'END' && !failed);
   }
 
@@ -181,9 +155,14 @@ class Row {
     this._version.textContent = version;
     this._dot.className = 'wb-dot wb-ended';
     this._state.textContent = 'waiting';
-    this._reason.textContent = reason;
-    this._reason.className = 'wb-soft';
-    this.why.hidden = false;
+    this._explain([reason], 'wb-soft');
+  }
+
+  /** Show sentences below the row, or nothing. */
+  private _explain(sentences: readonly string[], look: string): void {
+    this._reason.replaceChildren(...sentences.map(text => make('div', text)));
+    this._reason.className = look;
+    this.why.hidden = sentences.length === 0;
   }
 
   off(off: boolean): void {
@@ -193,39 +172,36 @@ class Row {
   }
 
   private _chip(name: string): HTMLElement {
-    const remove = button(
-      '×',
-      `Remove label ${name}`,
-      () => this._actions.unlabel(name),
-      'wb-chip-x'
-    );
-    remove.setAttribute('aria-label', `Remove label ${name}`);
-    return make('span', { class: 'wb-chip' }, name, remove);
+    const title = `Remove label ${name}`;
+    const remove = button('×', title, () => this._actions.unlabel(name), 'wb-chip-x');
+    remove.setAttribute('aria-label', title);
+    return make('span.wb-chip', [name, remove]);
   }
 }
 
 /** The form below the table for a label's name. */
 export class LabelForm {
   readonly node: HTMLFormElement;
-  private readonly _name = make('input', { type: 'text', required: '', maxlength: '100' });
   private readonly _known = make('datalist', { id: `wb-labels-${(made += 1)}` });
-  private readonly _set = make('button', { type: 'submit', class: 'wb-button' });
+  private readonly _name = make('input', {
+    type: 'text',
+    required: '',
+    maxlength: '100',
+    placeholder: 'e.g. stable',
+    list: this._known.id
+  });
+  private readonly _set = make('button.wb-button', { type: 'submit' });
   private _version: Version = 0;
   private _from: HTMLElement | null = null;
 
   /** @param set - gives a version the name. */
   constructor(set: (name: string, version: Version) => void) {
-    this._name.setAttribute('list', this._known.id);
-    this._name.placeholder = 'e.g. stable';
-    const cancel = button('Cancel', 'Cancel (Escape)', () => this.close());
-    this.node = make(
-      'form',
-      { class: 'wb-controls wb-buttons', hidden: '' },
+    this.node = make('form.wb-controls.wb-buttons', { hidden: '' }, [
       this._name,
       this._known,
       this._set,
-      cancel
-    );
+      button('Cancel', 'Cancel (Escape)', () => this.close())
+    ]);
     this.node.addEventListener('submit', event => {
       event.preventDefault();
       const name = this._name.value.trim();

@@ -1,23 +1,14 @@
 /** Which versions of a model get a row. */
 
-import type { PublicState } from '../../protocol/generated';
+import type { IVersionDescription } from '../../protocol/generated';
 import { compareVersions, latestVersion, type Version } from '../../protocol/version';
-
-export interface IVersionAbout {
-  version: Version;
-  state: PublicState;
-  error: { code: string; message: string } | null;
-  load_seconds: number | null;
-  /** Anything unusual while it serves, a sentence each. */
-  notes: string[];
-}
 
 /** Ended versions that a rollback can reach; more would bury those that are alive. */
 const ENDED_SHOWN = 3;
 
 /** The versions to show, in the server's order: those that are alive or failed, and the last few
  * ended ones before the latest that serves. */
-export function shownVersions(versions: readonly IVersionAbout[]): IVersionAbout[] {
+export function shownVersions(versions: readonly IVersionDescription[]): IVersionDescription[] {
   const latest = latestOf(versions);
   let ended = 0;
   return versions.filter(about => {
@@ -33,7 +24,7 @@ export function shownVersions(versions: readonly IVersionAbout[]): IVersionAbout
 }
 
 /** The latest version that serves; null if none does. */
-export function latestOf(versions: readonly IVersionAbout[]): Version | null {
+export function latestOf(versions: readonly IVersionDescription[]): Version | null {
   const serving = versions.filter(about => about.state === 'AVAILABLE');
   return latestVersion(serving.map(about => about.version));
 }

@@ -3,7 +3,16 @@
 import type { ServerConnection } from '@jupyterlab/services';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import { button, dataTable, make } from '../../charts/elements';
+import {
+  button,
+  dataTable,
+  make,
+  StatusLine,
+  replaceKeeping,
+  showShare,
+  tableHead
+} from '../../charts/elements';
+import { errorText } from '../../charts/text';
 import {
   cancelExperiment,
   type IExperiment,
@@ -16,10 +25,10 @@ import { panel } from '../panel';
 
 export class ExperimentsPanel {
   readonly node: HTMLElement;
-  private readonly _running = make('div', { class: 'wb-Running' });
-  private readonly _list = make('div', { class: 'wb-scroll' });
-  private readonly _one = make('article', { class: 'wb-Experiment', hidden: '' });
-  private readonly _said = make('p', { class: 'wb-message', role: 'status' });
+  private readonly _running = make('div.wb-Running');
+  private readonly _list = make('div.wb-scroll');
+  private readonly _one = make('article.wb-Experiment', { hidden: '' });
+  private readonly _message = new StatusLine();
   private readonly _rows = new Map<number, RunningRow>();
   private _shown: string | null = null;
   /** Which experiment is open, or being read. */
@@ -35,7 +44,7 @@ export class ExperimentsPanel {
       _trans.__('Experiments'),
       'experiments',
       this._running,
-      this._said,
+      this._message.node,
       this._list,
       this._one
     );
@@ -50,14 +59,14 @@ export class ExperimentsPanel {
     }
   }
 
-  /** Rows stay where they are while their figures change: who is at one by keyboard stays there. */
+  /** Update the rows in place, so that the keyboard focus stays. */
   private _showRunning(running: readonly IRunning[]): void {
     const numbers = new Set(running.map(each => each.number));
     for (const [number, row] of this._rows) {
       if (!numbers.has(number)) {
         this._rows.delete(number);
         row.node.remove();
-        this._say('');
+        this._message.say('');
       }
     }
     for (const each of running) {
@@ -73,9 +82,9 @@ export class ExperimentsPanel {
 
   private async _cancel(number: number): Promise<void> {
     try {
-      this._say((await cancelExperiment(this._settings, number)).message);
+      this._message.say((await cancelExperiment(this._settings, number)).message);
     } catch (error) {
-      this._say(wordsOf(error), true);
+      this._message.say(errorText(error), false);
     }
   }
 
@@ -85,29 +94,14 @@ export class ExperimentsPanel {
       const text = trans.__(
         'No experiments yet. In a notebook, run server.sweep(rate=[100, 1000]) or server.compare_versions(1, 2, x).'
       );
-      this._list.replaceChildren(make('p', { class: 'wb-soft' }, text));
+      this._list.replaceChildren(make('p.wb-soft', text));
       return;
     }
-    const focused = (document.activeElement as HTMLElement | null)?.dataset?.experiment;
-    const head = [
-      '',
-      trans.__('kind'),
-      trans.__('model'),
-      trans.__('when'),
-      trans.__('result'),
-      ''
-    ];
-    this._list.replaceChildren(
-      make(
-        'table',
-        {},
-        make('thead', {}, make('tr', {}, ...head.map(text => make('th', { scope: 'col' }, text)))),
-        make('tbody', {}, ...experiments.map(experiment => this._row(experiment)))
-      )
-    );
-    if (focused !== undefined) {
-      this._buttonOf(Number(focused))?.focus();
-    }
+    const words = [trans.__('kind'), trans.__('model'), trans.__('when'), trans.__('result')];
+    const rows = experiments.map(experiment => this._row(experiment));
+    replaceKeeping(this._list, [
+      make('table', [tableHead(['', ...words, '']), make('tbody', rows)])
+    ]);
   }
 
   private _row(experiment: IExperiment): HTMLElement {
@@ -117,32 +111,30 @@ export class ExperimentsPanel {
       trans.__('Open experiment %1: %2', experiment.number, experiment.kind),
       () => void this._read(experiment.number)
     );
-    open.dataset.experiment = String(experiment.number);
-    return make(
-      'tr',
-      {},
-      make('td', {}, String(experiment.number)),
-      make('td', {}, experiment.kind),
-      make('td', {}, experiment.model),
-      make('td', {}, whenText(experiment)),
-      make('td', { class: 'wb-Experiments-summary' }, experiment.summary),
-      make('td', {}, open)
-    );
+    open.dataset.key = String(experiment.number);
+    return make('tr', [
+      make('td', String(experiment.number)),
+      make('td', experiment.kind),
+      make('td', experiment.model),
+      make('td', whenText(experiment)),
+      make('td.wb-Experiments-summary', experiment.summary),
+      make('td', open)
+    ]);
   }
 
   private async _read(number: number): Promise<void> {
     this._open = number;
-    this._say(this._trans.__('Reading experiment %1 …', number));
+    this._message.say(this._trans.__('Reading experiment %1 …', number));
     let found: IFound;
     try {
       found = await readExperiment(this._settings, number);
     } catch (error) {
-      this._say(wordsOf(error), true);
+      this._message.say(errorText(error), false);
       return;
     }
-    // Another may have been asked for meanwhile.
+    // The user may have opened another one meanwhile.
     if (this._open === number) {
-      this._say('');
+      this._message.say('');
       this._showOne(found);
     }
   }
@@ -161,24 +153,15 @@ export class ExperimentsPanel {
     const when = whenText(found);
     const told = found.sentences.join(' ');
     this._one.replaceChildren(
-      make('div', { class: 'wb-controls' }, back, insert),
-      make('h3', {}, what),
-      make(
-        'p',
-        { class: 'wb-soft' },
-        told.includes(found.summary) ? when : `${when}, ${found.summary}`
-      ),
-      ...found.sentences.map(text => make('p', {}, text)),
-      make('img', {
-        src: `data:image/png;base64,${found.picture}`,
-        alt: told || found.summary
-      }),
+      make('div.wb-controls', [back, insert]),
+      make('h3', what),
+      make('p.wb-soft', told.includes(found.summary) ? when : `${when}, ${found.summary}`),
+      ...found.sentences.map(text => make('p', text)),
+      make('img', { src: `data:image/png;base64,${found.picture}`, alt: told || found.summary }),
       ...found.tables.map(({ title, columns, rows }) =>
-        make(
-          'div',
-          { class: 'wb-scroll', tabindex: '0', role: 'group', 'aria-label': title || what },
+        make('div.wb-scroll', { tabindex: '0', role: 'group', 'aria-label': title || what }, [
           dataTable(title, columns, rows)
-        )
+        ])
       )
     );
     this._one.setAttribute('aria-label', what);
@@ -192,16 +175,7 @@ export class ExperimentsPanel {
     this._one.hidden = true;
     this._list.hidden = false;
     this._one.replaceChildren();
-    this._buttonOf(number)?.focus();
-  }
-
-  private _buttonOf(number: number): HTMLElement | null {
-    return this._list.querySelector<HTMLElement>(`[data-experiment="${number}"]`);
-  }
-
-  private _say(text: string, bad = false): void {
-    this._said.textContent = text;
-    this._said.classList.toggle('wb-bad', bad);
+    this._list.querySelector<HTMLElement>(`[data-key="${number}"]`)?.focus();
   }
 }
 
@@ -209,7 +183,7 @@ export class ExperimentsPanel {
 class RunningRow {
   readonly node: HTMLElement;
   private readonly _bar = make('progress', { max: '1' });
-  private readonly _text = make('span', { class: 'wb-soft' });
+  private readonly _text = make('span.wb-soft');
   private readonly _cancel: HTMLButtonElement;
 
   constructor(
@@ -220,27 +194,18 @@ class RunningRow {
     const what = _trans.__('%1 of %2', about.kind, about.model);
     const where = about.server === about.model ? what : _trans.__('%1 on %2', what, about.server);
     this._bar.setAttribute('aria-label', where);
-    this._cancel = button(
-      _trans.__('Cancel'),
-      _trans.__('Cancel this experiment: %1', where),
-      cancel
-    );
-    this.node = make(
-      'div',
-      { class: 'wb-controls' },
-      make('strong', {}, where),
+    const title = _trans.__('Cancel this experiment: %1', where);
+    this._cancel = button(_trans.__('Cancel'), title, cancel);
+    this.node = make('div.wb-controls', [
+      make('strong', where),
       this._bar,
       this._text,
       this._cancel
-    );
+    ]);
   }
 
   show(about: IRunning): void {
-    if (about.share === null) {
-      this._bar.removeAttribute('value');
-    } else {
-      this._bar.value = about.share;
-    }
+    showShare(this._bar, about.share);
     this._text.textContent = about.cancelled
       ? this._trans.__('cancelling after the current measurement')
       : about.text || this._trans.__('starting');
@@ -250,8 +215,4 @@ class RunningRow {
 
 function whenText(experiment: IExperiment): string {
   return new Date(experiment.saved_at * 1000).toLocaleString();
-}
-
-function wordsOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -3,7 +3,7 @@
 export class Guess {
   /** The grid, ascending. */
   readonly xs: readonly number[];
-  readonly values: (number | null)[];
+  values: (number | null)[];
 
   constructor(xs: readonly number[]) {
     this.xs = xs;
@@ -31,10 +31,5 @@ export class Guess {
       }
     });
     return best;
-  }
-
-  /** Whether every place has a value. */
-  get complete(): boolean {
-    return this.values.every(value => value !== null);
   }
 }

@@ -14,7 +14,7 @@ export function amount(bytes: number): string {
 }
 
 export class DeviceList {
-  readonly node = make('div', { class: 'wb-ledger' });
+  readonly node = make('div.wb-ledger');
   private readonly _shown = new Map<string, ShownDevice>();
   private readonly _endTheme = onThemeChange(() => this._draw());
   private _devices: readonly IDevice[] = [];
@@ -59,13 +59,13 @@ export class DeviceList {
 
 class ShownDevice {
   readonly node: HTMLElement;
-  private readonly _summary = make('p', { class: 'wb-device' });
+  private readonly _summary = make('p.wb-device');
   private readonly _legend: HTMLElement;
   private readonly _bars: LedgerBars;
 
   constructor(name: string, onSelect: (part: IPart | null) => void) {
-    this._legend = make('ul', { class: 'wb-legend', 'aria-label': `Parts of ${name}` });
-    this.node = make('div', {}, this._summary);
+    this._legend = make('ul.wb-legend', { 'aria-label': `Parts of ${name}` });
+    this.node = make('div', this._summary);
     this._bars = new LedgerBars(this.node, onSelect);
     this.node.append(this._legend);
   }
@@ -83,7 +83,7 @@ class ShownDevice {
 
   private _legendItem(part: IPart): HTMLElement {
     const ratio = devicePixelRatio || 1;
-    const swatch = make('canvas', { class: 'wb-swatch', 'aria-hidden': 'true' });
+    const swatch = make('canvas.wb-swatch', { 'aria-hidden': 'true' });
     swatch.width = swatch.height = SWATCH * ratio;
     const context = swatch.getContext('2d');
     if (context !== null) {
@@ -94,13 +94,11 @@ class ShownDevice {
       context.lineWidth = 1;
       context.strokeRect(0.5, 0.5, SWATCH - 1, SWATCH - 1);
     }
-    return make(
-      'li',
-      {},
+    return make('li', [
       swatch,
-      make('span', { class: 'wb-part' }, part.label),
-      make('span', { class: 'wb-figure' }, amount(part.bytes)),
-      make('span', { class: 'wb-soft' }, part.how)
-    );
+      make('span.wb-part', part.label),
+      make('span.wb-figure', [amount(part.bytes)]),
+      make('span.wb-soft', part.how)
+    ]);
   }
 }

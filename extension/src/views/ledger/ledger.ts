@@ -1,24 +1,16 @@
 /** The memory ledger as a widget: bars, legend, table, and *Will it fit?* */
 
-import { button, dataTable, make, tableButton } from '../../charts/elements';
+import { button, dataTable, make, StatusLine, tableHead, Twin } from '../../charts/elements';
 import type { IDevice, IPart } from '../../protocol/generated';
 import { Link, type IModel } from '../../protocol/link';
 import { AsOf } from '../as_of';
 import { amount, DeviceList } from './device_list';
 
-interface ITransition {
-  name: string;
-  fits: boolean;
-  words: string;
-  cure: string;
-}
-
 interface IFit {
   head: string;
-  fits: boolean;
   peak: Record<string, number>;
   transition: string;
-  transitions: ITransition[];
+  transitions: { name: string; fits: boolean; words: string; cure: string }[];
 }
 
 export class LedgerView {
@@ -28,68 +20,63 @@ export class LedgerView {
     this._selected = part;
     this._say();
   });
-  private readonly _said = make('p', { class: 'wb-summary', role: 'status' });
-  private readonly _notes = make('p', { class: 'wb-soft', hidden: '' });
-  private readonly _twin = make('div', { class: 'wb-twin', hidden: '' });
-  private readonly _answer = make('div', { class: 'wb-scroll' });
-  private readonly _message = make('p', { class: 'wb-message', role: 'status' });
-  private readonly _path: HTMLInputElement;
-  private readonly _ask: HTMLButtonElement;
+  private readonly _said = make('p.wb-summary', { role: 'status' });
+  private readonly _notes = make('p.wb-soft', { hidden: '' });
+  private readonly _twin = new Twin(() => this._partsTable());
+  private readonly _answer = make('div.wb-scroll');
+  private readonly _message = new StatusLine();
+  private readonly _path = make('input', {
+    type: 'text',
+    placeholder: 'folder of a SavedModel',
+    'aria-label': 'folder of a SavedModel'
+  });
+  private readonly _ask = button(
+    'Will it fit?',
+    'Check without loading anything',
+    () => void this._askFit()
+  );
   private _told: IDevice[] = [];
   private _fit: IFit | null = null;
   private _selected: IPart | null = null;
-  private _wall = 0;
-  private _ended = '';
   private _asking = false;
 
   constructor(node: HTMLElement, model: IModel) {
     const about = model.get('about') as { name: string; model: string };
-    this._path = make('input', {
-      type: 'text',
-      placeholder: 'folder of a SavedModel',
-      'aria-label': 'folder of a SavedModel'
-    });
-    this._ask = button('Will it fit?', 'Check without loading anything', () => void this._askFit());
     this._path.addEventListener('keydown', event => {
-      // The page's own keys (run the cell ...) are not meant here.
+      // Keep typed keys from the shortcuts of the notebook.
       event.stopPropagation();
       if (event.key === 'Enter') {
         void this._askFit();
       }
     });
-    const table = tableButton(this._twin, () => this._fillTwin());
     node.append(
-      make(
-        'div',
-        { class: 'wb-head' },
-        make('span', { class: 'wb-name' }, 'Memory'),
-        make('span', { class: 'wb-soft' }, about.name),
+      make('div.wb-head', [
+        make('span.wb-name', 'Memory'),
+        make('span.wb-soft', about.name),
         this._asOf.node
-      ),
-      make(
-        'div',
-        { class: 'wb-section' },
-        make('div', { class: 'wb-bar' }, this._said, table),
+      ]),
+      make('div.wb-section', [
+        make('div.wb-bar', [this._said, this._twin.button]),
         this._devices.node,
         this._notes,
-        this._twin
-      ),
-      make(
-        'div',
-        { class: 'wb-section' },
-        make(
-          'div',
-          { class: 'wb-controls' },
-          make('label', {}, `as the next version of ${about.model}`, this._path),
+        this._twin.node
+      ]),
+      make('div.wb-section', [
+        make('div.wb-controls', [
+          make('label', [`as the next version of ${about.model}`, this._path]),
           this._ask
-        ),
-        this._message,
+        ]),
+        this._message.node,
         this._answer
-      )
+      ])
     );
     this._link = new Link(model, node);
-    this._link.onNews = message => this._news(message);
-    this._link.onSilence = silent => this._tell(silent);
+    this._asOf.follow(
+      this._link,
+      'ledger',
+      message => this._news(message),
+      () => this._tell()
+    );
   }
 
   dispose(): void {
@@ -98,36 +85,28 @@ export class LedgerView {
   }
 
   private _news(message: Record<string, unknown>): void {
-    if (message.kind === 'ended') {
-      this._ended = String(message.text);
-    } else if (message.kind === 'ledger') {
-      this._ended = '';
-      this._wall = message.wall as number;
-      this._told = message.devices as IDevice[];
+    if (message.kind === 'ledger') {
+      this._asOf.wall = message.wall as number;
       const notes = message.notes as string[];
       this._notes.hidden = notes.length === 0;
       this._notes.textContent = notes.join('\n');
+    }
+    if (message.kind === 'ledger' || message.kind === 'fit') {
+      this._told = message.devices as IDevice[];
       if (message.fit !== undefined) {
         this._showFit(message.fit as IFit);
       }
       this._draw();
-    } else if (message.kind === 'fit') {
-      this._told = message.devices as IDevice[];
-      this._showFit(message.fit as IFit);
-      this._draw();
     }
-    this._tell(false);
   }
 
-  private _tell(silent: boolean): void {
-    const end = this._ended || (silent ? this._link.silence : '');
-    this._asOf.show(this._wall, end);
-    this._ask.disabled = this._path.disabled = end !== '' || this._asking;
+  private _tell(): void {
+    this._ask.disabled = this._path.disabled = this._asOf.end !== '' || this._asking;
   }
 
   private _draw(): void {
     this._devices.show(this._told, this._fit?.peak);
-    this._fillTwin();
+    this._twin.fill();
     this._say();
   }
 
@@ -140,10 +119,7 @@ export class LedgerView {
         : `${part.label}: ${amount(part.bytes)}, ${part.how}`;
   }
 
-  private _fillTwin(): void {
-    if (this._twin.hidden) {
-      return;
-    }
+  private _partsTable(): HTMLTableElement {
     const rows = this._told.flatMap(device =>
       device.parts.map(part => [
         device.device,
@@ -154,48 +130,43 @@ export class LedgerView {
       ])
     );
     const head = ['device', 'part', 'size', 'share of device', 'source'];
-    this._twin.replaceChildren(dataTable('Memory by owner', head, rows));
+    return dataTable('Memory by owner', head, rows);
   }
 
   private async _askFit(): Promise<void> {
     if (this._ask.disabled) {
       return;
     }
-    this._asking = true;
-    this._ask.disabled = true;
-    this._message.classList.remove('wb-bad');
-    this._message.textContent = 'Reading the files …';
+    this._asking = this._ask.disabled = true;
+    this._message.say('Reading the files …');
     const { ok, text } = await this._link.order('fit', { path: this._path.value });
     this._asking = false;
-    this._message.textContent = text;
-    this._message.classList.toggle('wb-bad', !ok);
+    this._message.say(text, ok);
     if (!ok) {
       this._fit = null;
       this._answer.replaceChildren();
       this._draw();
     }
-    this._tell(false);
+    this._tell();
   }
 
   private _showFit(fit: IFit): void {
     this._fit = fit;
-    const rows = fit.transitions.map(each => {
-      const verdict = make('td', {}, each.fits ? '✓ fits' : '✗ does not fit');
-      verdict.classList.toggle('wb-bad', !each.fits);
-      const name =
-        each.name === fit.transition.split('+')[0] ? `${each.name} (current)` : each.name;
-      const cure = make('td', { class: 'wb-wrap' }, each.cure || '–');
-      return make('tr', {}, make('td', {}, name), verdict, make('td', {}, each.words), cure);
-    });
-    const head = ['transition', '', 'memory', 'remedy'];
+    const now = fit.transition.split('+')[0];
+    const rows = fit.transitions.map(({ name, fits, words, cure }) =>
+      make('tr', [
+        make('td', name === now ? `${name} (current)` : name),
+        fits ? make('td', '✓ fits') : make('td.wb-bad', '✗ does not fit'),
+        make('td', words),
+        make('td.wb-wrap', cure || '–')
+      ])
+    );
     this._answer.replaceChildren(
-      make('p', { class: 'wb-soft wb-wrap' }, `${fit.head}. The dashed frame shows this amount.`),
-      make(
-        'table',
-        { class: 'wb-data wb-fit' },
-        make('thead', {}, make('tr', {}, ...head.map(text => make('th', { scope: 'col' }, text)))),
-        make('tbody', {}, ...rows)
-      )
+      make('p.wb-soft.wb-wrap', `${fit.head}. The dashed frame shows this amount.`),
+      make('table.wb-data.wb-fit', [
+        tableHead(['transition', '', 'memory', 'remedy']),
+        make('tbody', rows)
+      ])
     );
   }
 }

@@ -1,6 +1,7 @@
 /** A device's memory as stacked bars: all of it, and below it the server's part magnified. */
 
 import { make } from '../../charts/elements';
+import { pixelRatio } from '../../charts/pen';
 import { bytesText } from '../../charts/text';
 import {
   faded,
@@ -10,6 +11,7 @@ import {
   versionColour,
   type ITheme
 } from '../../charts/theme';
+import { hatch as drawHatch } from '../../charts/version_marks';
 import {
   LEDGER_SHADES,
   OTHER_PROCESS,
@@ -55,28 +57,20 @@ export function paint(
   context: CanvasRenderingContext2D,
   part: IPart,
   theme: ITheme,
-  [left, top, width, height]: [number, number, number, number]
+  box: [number, number, number, number]
 ): void {
+  const [left, , width, height] = box;
   const { fill, hatch } = lookOf(part, theme);
-  context.fillStyle = theme.surface;
-  context.fillRect(left, top, width, height);
-  context.fillStyle = fill;
-  context.fillRect(left, top, width, height);
+  for (const colour of [theme.surface, fill]) {
+    context.fillStyle = colour;
+    context.fillRect(...box);
+  }
   if (hatch !== null && width > 1.5) {
-    context.save();
-    context.beginPath();
-    context.rect(left, top, width, height);
-    context.clip();
     context.strokeStyle = hatch;
     context.globalAlpha = 0.6;
     context.lineWidth = 1;
-    context.beginPath();
-    for (let x = left - height - ((left - height) % 6); x < left + width; x += 6) {
-      context.moveTo(x, top + height);
-      context.lineTo(x + height, top);
-    }
-    context.stroke();
-    context.restore();
+    drawHatch(context, box, left - height - ((left - height) % 6), 6);
+    context.globalAlpha = 1;
   }
 }
 
@@ -93,8 +87,8 @@ interface IRow {
 
 export class LedgerBars {
   readonly node: HTMLElement;
-  private readonly _canvas = make('canvas', { class: 'wb-bars' });
-  private readonly _ends: (() => void)[] = [];
+  private readonly _canvas = make('canvas.wb-bars');
+  private readonly _ends: (() => void)[];
   private _device: IDevice | null = null;
   private _asked: number | null = null;
   private _selected: string | null = null;
@@ -105,11 +99,7 @@ export class LedgerBars {
     host: HTMLElement,
     private readonly _onSelect: (part: IPart | null) => void
   ) {
-    this.node = make(
-      'div',
-      { class: 'wb-ledger-device', tabindex: '0', role: 'img' },
-      this._canvas
-    );
+    this.node = make('div.wb-ledger-device', { tabindex: '0', role: 'img' }, this._canvas);
     host.append(this.node);
     this.node.addEventListener('keydown', event => this._key(event));
     this._canvas.addEventListener('pointermove', event => this._point(event));
@@ -117,10 +107,7 @@ export class LedgerBars {
     this.node.addEventListener('blur', () => this._select(null));
     const observer = new ResizeObserver(() => this._draw());
     observer.observe(this.node);
-    this._ends.push(
-      () => observer.disconnect(),
-      onThemeChange(() => this._draw())
-    );
+    this._ends = [() => observer.disconnect(), onThemeChange(() => this._draw())];
   }
 
   /** @param asked bytes that one more version would need at most; null: nobody asked. */
@@ -135,14 +122,8 @@ export class LedgerBars {
   }
 
   dispose(): void {
-    for (const end of this._ends) {
-      end();
-    }
+    this._ends.forEach(end => end());
     this.node.remove();
-  }
-
-  private get _zoom(): number | null {
-    return this._device?.magnified_to ?? null;
   }
 
   private _key(event: KeyboardEvent): void {
@@ -163,9 +144,8 @@ export class LedgerBars {
       return;
     }
     const box = this._canvas.getBoundingClientRect();
-    const zoom = this._zoom;
     const lower = event.clientY - box.top > this._lowerFrom;
-    const scale = lower && zoom !== null ? zoom : this._device.total;
+    const scale = (lower ? this._device.magnified_to : null) ?? this._device.total;
     const bytes = ((event.clientX - box.left) / box.width) * scale;
     this._select(segmentAt(segmentsOf(this._device.parts), bytes)?.part ?? null);
   }
@@ -186,14 +166,13 @@ export class LedgerBars {
     if (device === null || width === 0 || context === null) {
       return;
     }
-    const zoom = this._zoom;
-    const at = device.budget_at;
+    const { budget_at: at, magnified_to: zoom } = device;
     const inLower = zoom !== null && at !== null && at <= zoom;
     const top = at === null || inLower ? TOP : WORDS;
     const low = top + WHOLE + BETWEEN;
     const height = zoom === null ? top + WHOLE + TOP : low + LOWER + BELOW;
     this._lowerFrom = low - BETWEEN / 2;
-    const ratio = devicePixelRatio || 1;
+    const ratio = pixelRatio();
     this._canvas.width = Math.round(width * ratio);
     this._canvas.height = Math.round(height * ratio);
     this._canvas.style.height = `${height}px`;
@@ -272,21 +251,17 @@ export class LedgerBars {
       return;
     }
     const left = (device.taken / scale) * width;
-    const wide = (this._asked / scale) * width;
-    context.save();
+    const wide = Math.min((this._asked / scale) * width, width - left - 1);
     context.lineWidth = 2;
-    const box: [number, number, number, number] = [
-      left,
-      top - 1,
-      Math.min(wide, width - left - 1),
-      height + 2
-    ];
-    context.strokeStyle = theme.surface;
-    context.strokeRect(...box);
-    context.strokeStyle = theme.ink;
-    context.setLineDash([5, 3]);
-    context.strokeRect(...box);
-    context.restore();
+    for (const [colour, dash] of [
+      [theme.surface, []],
+      [theme.ink, [5, 3]]
+    ] as const) {
+      context.strokeStyle = colour;
+      context.setLineDash(dash);
+      context.strokeRect(left, top - 1, wide, height + 2);
+    }
+    context.setLineDash([]);
   }
 
   /** Draw the line up to which versions may grow. */
@@ -305,11 +280,8 @@ export class LedgerBars {
     context.fillRect(x - 1, top - 4, 2, height + 8);
     const left = device.limit - device.reserved;
     const said = left < 0 ? `${bytesText(-left)} beyond` : `${bytesText(left)} left`;
-    context.textAlign = x > width / 2 ? 'right' : 'left';
-    context.fillText(
-      `budget ${bytesText(device.limit)}, ${said}`,
-      x + (x > width / 2 ? 1 : -1),
-      words
-    );
+    const before = x > width / 2;
+    context.textAlign = before ? 'right' : 'left';
+    context.fillText(`budget ${bytesText(device.limit)}, ${said}`, x + (before ? 1 : -1), words);
   }
 }

@@ -11,7 +11,7 @@ import { DeviceList } from './device_list';
 export class LedgerPanel {
   readonly node: HTMLElement;
   private readonly _devices = new DeviceList();
-  private readonly _notes = make('p', { class: 'wb-soft' });
+  private readonly _notes = make('p.wb-soft');
   private _drawn = '';
 
   constructor(trans: TranslationBundle) {

@@ -13,8 +13,8 @@ export class LogPanel {
   readonly node: HTMLElement;
   private readonly _filter = make('input', { type: 'search' });
   private readonly _mine = make('input', { type: 'checkbox' });
-  private readonly _lines = make('ol', { class: 'wb-lines wb-Log', tabindex: '0' });
-  private readonly _count = make('span', { class: 'wb-soft wb-end', role: 'status' });
+  private readonly _lines = make('ol.wb-lines.wb-Log', { tabindex: '0' });
+  private readonly _count = make('span.wb-soft.wb-end', { role: 'status' });
   private _events: ILogEvent[] = [];
 
   constructor(
@@ -27,13 +27,11 @@ export class LogPanel {
     this.node = panel(
       trans.__('Event log'),
       'log',
-      make(
-        'div',
-        { class: 'wb-controls' },
+      make('div.wb-controls', [
         this._filter,
-        make('label', {}, this._mine, trans.__('this model only')),
+        make('label', [this._mine, trans.__('this model only')]),
         this._count
-      ),
+      ]),
       this._lines
     );
     for (const input of [this._filter, this._mine]) {
@@ -75,12 +73,10 @@ export class LogPanel {
       ...told
         .slice(-LINES_SHOWN)
         .map(event =>
-          make(
-            'li',
-            { title: event.line ?? '' },
-            make('span', { class: 'wb-when' }, clockText(event.wall)),
+          make('li', { title: event.line ?? '' }, [
+            make('span.wb-when', [clockText(event.wall)]),
             event.line ?? ''
-          )
+          ])
         )
     );
     this._count.textContent = `${told.length} lines`;

@@ -60,7 +60,7 @@ export class SweepData {
   /** Where the sliders are. */
   setting: Setting = { batch_timeout_micros: 0, max_batch_size: 1, num_batch_threads: 1, rate: 1 };
   axis: Axis = 'batch_timeout_micros';
-  /** What was simulated last, along `curveAxis`, and for which sliders. */
+  /** The last simulated curve, along `curveAxis`, for the sliders in `curveSetting`. */
   curve: IPoint[] = [];
   curveAxis: Axis = 'batch_timeout_micros';
   curveSetting: Setting | null = null;
@@ -89,7 +89,7 @@ export class SweepData {
     return [...this.measured].reverse().find(point => same(point.setting, this.setting)) ?? null;
   }
 
-  /** Whether the curve is what the sliders say now. */
+  /** Whether the curve was simulated for the present position of the sliders. */
   get fresh(): boolean {
     return (
       this.curveSetting !== null &&
@@ -98,7 +98,7 @@ export class SweepData {
     );
   }
 
-  /** Whether a point lies on the curve's plane: only the axis may be another. */
+  /** Whether a point differs from the sliders only along the axis. */
   onCurve(point: IPoint): boolean {
     return AXES.every(axis => axis === this.axis || point.setting[axis] === this.setting[axis]);
   }
@@ -118,7 +118,7 @@ export class SweepData {
     return roundUp(Math.max(10, ...rates) * 1.08, [1, 1.5, 2, 3, 4, 5, 6, 8, 10]);
   }
 
-  /** Places of the axis that are labelled: both ends and some between, the ones that are round. */
+  /** The labelled places of the axis: both ends, and round values between them. */
   splits(most = 6): number[] {
     const scale = this.scales[this.axis];
     const round = (value: number) => value === 0 || /^[125]0*$/.test(String(value));
@@ -202,7 +202,7 @@ function roundDown(value: number): number {
   return [5, 2, 1].map(step => step * power).find(round => round <= value) ?? power;
 }
 
-/** Heights of names beside the ends of lines, moved so far that none covers another. */
+/** Heights of the lines' names, moved apart so that none covers another. */
 export function spread(heights: readonly number[], apart: number): number[] {
   const order = heights.map((_, i) => i).sort((a, b) => heights[a] - heights[b]);
   const moved = [...heights];

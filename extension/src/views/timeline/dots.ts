@@ -52,7 +52,7 @@ export class Dots {
   /** Forget dots older than `before`, and the oldest of those beyond the limit. */
   forget(before: number): void {
     const surplus = Math.max(this._from(before), this._all.length - this._kept);
-    // In large steps: each moves all that stay.
+    // In large steps, because each step moves all dots that stay.
     if (surplus > this._all.length / 8 || surplus > this._kept / 8) {
       this._all.splice(0, surplus);
       this._tiles.clear();
@@ -70,7 +70,7 @@ export class Dots {
     end: number,
     columns: number
   ): { tiles: Dot[][]; least: number; most: number } {
-    // Columns of 2^n: the same while the picture is only made a little wider.
+    // A power of two, so that a small change of width keeps the tiles.
     const column = 2 ** Math.round(Math.log2((end - start) / Math.max(1, columns)));
     if (column !== this._column) {
       this._column = column;

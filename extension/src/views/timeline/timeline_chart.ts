@@ -1,12 +1,13 @@
 /** The transition timeline: states, memory, requests and latencies of versions on one time axis. */
 
-import type uPlot from 'uplot';
-
-import { button, dataTable, make, tableButton } from '../../charts/elements';
+import { laneAxis, LATENCY_AXIS, MEMORY_AXIS, sumsOf } from '../../charts/axes';
+import { button, dataTable, make, onKeys, say, Twin } from '../../charts/elements';
+import { navigate } from '../../charts/navigation';
+import type { Pen } from '../../charts/pen';
 import { Plot, type IPlotOptions } from '../../charts/plot';
 import { bytesText, clockText, countText, durationText } from '../../charts/text';
-import { failedColour, faded, versionColour, type ITheme } from '../../charts/theme';
-import { drawFailed, drawState } from '../../charts/version_marks';
+import { failedColour, faded, versionColour } from '../../charts/theme';
+import { drawFailed, drawLanes } from '../../charts/version_marks';
 import { KEPT_SECONDS } from '../../protocol/generated';
 import { compareVersions } from '../../protocol/version';
 import type { Dot } from './dots';
@@ -29,11 +30,12 @@ let made = 0;
 export class Timeline {
   readonly node: HTMLElement;
   private readonly _plots: Plot[];
-  private readonly _lines: HTMLElement;
-  private readonly _summary: HTMLElement;
-  private readonly _table: HTMLElement;
-  private readonly _pause: HTMLButtonElement;
-  private readonly _ends: (() => void)[] = [];
+  private readonly _lines = make('ol.wb-lines', { 'aria-label': 'Log lines of this moment' });
+  private readonly _summary = make('p.wb-summary', { role: 'status', 'aria-live': 'polite' });
+  private readonly _twin = new Twin(() => this._secondsTable());
+  private readonly _pause = button('Pause', 'Stop following the present (space)', () =>
+    this.follow(!this._following)
+  );
   private _following = true;
   private _span = WINDOW_SECONDS;
   private _end = 0;
@@ -49,61 +51,42 @@ export class Timeline {
     host: HTMLElement,
     private readonly _data: TimelineData
   ) {
-    const sync = `wb-timeline-${(made += 1)}`;
-    const charts = make('div', {
-      class: 'wb-charts',
+    const charts = make('div.wb-charts', {
       tabindex: '0',
       role: 'group',
       'aria-label':
         'Timeline. Left and right arrows move in time, plus and minus zoom, space pauses, End returns to the present.'
     });
-    this._pause = button('Pause', 'Stop following the present (space)', () =>
-      this.follow(!this._following)
-    );
-    const zoom = (factor: number) => () => this.zoom(factor);
-    this._summary = make('p', { class: 'wb-summary', role: 'status', 'aria-live': 'polite' });
-    this._lines = make('ol', { class: 'wb-lines', 'aria-label': 'Log lines of this moment' });
-    this._table = make('div', { class: 'wb-twin', hidden: '' });
-    const twin = tableButton(this._table, () => this._fillTable());
-    this.node = make(
-      'div',
-      { class: 'wb-timeline' },
-      make(
-        'div',
-        { class: 'wb-bar' },
+    this.node = make('div.wb-timeline', [
+      make('div.wb-bar', [
         this._summary,
         this._pause,
-        button('−', 'Show more time (-)', zoom(2)),
-        button('+', 'Show less time (+)', zoom(0.5)),
-        twin
-      ),
+        button('−', 'Show more time (-)', () => this.zoom(2)),
+        button('+', 'Show less time (+)', () => this.zoom(0.5)),
+        this._twin.button
+      ]),
       charts,
-      this._table,
+      this._twin.node,
       this._lines
-    );
+    ]);
     host.append(this.node);
     const base = {
-      syncKey: sync,
+      syncKey: `wb-timeline-${(made += 1)}`,
       onCursor: (time: number | null) => this._point(time)
     };
     const options: IPlotOptions[] = [
       {
         ...base,
         height: 84,
-        label: 'version',
-        axis: false,
-        values: value => this._laneName(value),
-        range: () => [Math.max(1, this._data.versions.length) - 0.4, -0.6],
-        draw: (plot, context, theme) => this._drawLanes(plot, context, theme)
+        ...laneAxis(() => this._data.versions),
+        draw: pen => this._drawLanes(pen)
       },
       {
         ...base,
         height: 110,
-        label: 'memory',
-        step: 2 ** 20,
-        values: value => (value === 0 ? '0' : bytesText(value)),
+        ...MEMORY_AXIS,
         range: () => [0, this._mostMemory() * 1.12],
-        draw: (plot, context, theme) => this._drawMemory(plot, context, theme)
+        draw: pen => this._drawMemory(pen)
       },
       {
         ...base,
@@ -111,17 +94,15 @@ export class Timeline {
         label: 'requests/s',
         values: countText,
         range: () => [0, this._mostRequests() * 1.15],
-        draw: (plot, context, theme) => this._drawRequests(plot, context, theme)
+        draw: pen => this._drawRequests(pen)
       },
       {
         ...base,
         height: 140,
-        label: 'latency',
-        logarithmic: true,
+        ...LATENCY_AXIS,
         times: time => this._timeText(time),
-        values: value => durationText(value),
         range: () => this._latencies(),
-        draw: (plot, context, theme) => this._drawDots(plot, context, theme)
+        draw: pen => this._drawDots(pen)
       }
     ];
     this._plots = options.map(option => new Plot(charts, option));
@@ -129,16 +110,13 @@ export class Timeline {
     this._tick();
   }
 
-  /** The data has grown: the present is now `now` on the server's clock. */
+  /** The data has grown: its `now` is the server's present. */
   update(): void {
     this._readAt = performance.now();
     if (this._end === 0) {
       this._end = this._data.now;
     }
-    const words = this._words();
-    if (words !== this._summary.textContent) {
-      this._summary.textContent = words;
-    }
+    say(this._summary, this._words());
     const happens = this._data.now - this._data.happened <= QUIET_SECONDS;
     const due = performance.now() - this._tickedAt >= QUIET_NEWS_MILLIS;
     if (this._quiet && (happens || due)) {
@@ -178,17 +156,12 @@ export class Timeline {
   dispose(): void {
     clearTimeout(this._timer);
     cancelAnimationFrame(this._frame);
-    for (const end of this._ends) {
-      end();
-    }
-    for (const plot of this._plots) {
-      plot.dispose();
-    }
+    this._plots.forEach(plot => plot.dispose());
     this.node.remove();
   }
 
   private _listen(charts: HTMLElement): void {
-    const keys: Record<string, () => void> = {
+    onKeys(charts, {
       ArrowLeft: () => this.pan(-0.2),
       ArrowRight: () => this.pan(0.2),
       Home: () => this.pan(-KEPT_SECONDS),
@@ -197,52 +170,23 @@ export class Timeline {
       '=': () => this.zoom(0.5),
       '-': () => this.zoom(2),
       ' ': () => this.follow(!this._following)
-    };
-    charts.addEventListener('keydown', event => {
-      const act = keys[event.key];
-      if (act !== undefined) {
-        act();
-        event.preventDefault();
-        event.stopPropagation();
-      }
     });
-    charts.addEventListener(
-      'wheel',
-      event => {
-        // Scrolling without a modifier key scrolls the page.
-        if (event.ctrlKey || event.metaKey) {
-          this.zoom(event.deltaY > 0 ? 1.25 : 0.8, this._plots[0].timeAt(event.clientX));
-          event.preventDefault();
-        }
-      },
-      { passive: false }
+    navigate(
+      charts,
+      () => this._plots[0],
+      (factor, around) => this.zoom(factor, around),
+      share => this.pan(share)
     );
-    let from: number | null = null;
-    charts.addEventListener('pointerdown', event => {
-      from = event.clientX;
-      charts.setPointerCapture(event.pointerId);
-    });
-    charts.addEventListener('pointermove', event => {
-      if (from !== null && Math.abs(event.clientX - from) > 2) {
-        this.pan((from - event.clientX) / Math.max(1, this._plots[0].plotWidth));
-        from = event.clientX;
-      }
-    });
-    for (const name of ['pointerup', 'pointercancel'] as const) {
-      charts.addEventListener(name, () => {
-        from = null;
-      });
-    }
   }
 
   private _present(): number {
     const since = this._readAt === 0 ? 0 : (performance.now() - this._readAt) / 1e3;
-    // Without updates, time stops: the view shows only what is known.
+    // Without updates time stops, because nothing later is known.
     return this._data.now + Math.min(since, 1.5);
   }
 
   private _tick = (): void => {
-    // In a tab that is behind another it has no place on the page.
+    // A tab behind another one has no place on the page.
     const drawn = this._following && this.node.offsetParent !== null;
     this._tickedAt = performance.now();
     if (drawn) {
@@ -259,9 +203,7 @@ export class Timeline {
     if (this._following) {
       this._end = this._present();
     }
-    for (const plot of this._plots) {
-      plot.show(this._end - this._span, this._end);
-    }
+    this._plots.forEach(plot => plot.show(this._start, this._end));
   }
 
   private get _start(): number {
@@ -274,28 +216,12 @@ export class Timeline {
     return this._span < 8 ? `${text}.${Math.floor((wall % 1) * 10)}` : text;
   }
 
-  private _laneName(value: number): string {
-    const version = this._data.versions[value];
-    return version === undefined ? '' : `v${version}`;
-  }
-
-  private _drawLanes(plot: uPlot, context: CanvasRenderingContext2D, theme: ITheme): void {
-    const versions = this._data.versions;
-    const ratio = devicePixelRatio || 1;
-    const height = Math.min(LANE * ratio, plot.bbox.height / Math.max(1, versions.length) - 3);
-    context.font = `${11 * ratio}px system-ui, sans-serif`;
-    context.textBaseline = 'middle';
-    context.textAlign = 'left';
-    for (const span of this._data.spans) {
-      const end = span.end ?? this._present();
-      if (end < this._start || span.start > this._end) {
-        continue;
-      }
-      const left = plot.valToPos(Math.max(span.start, this._start), 'x', true);
-      const right = plot.valToPos(Math.min(end, this._end), 'x', true);
-      const middle = plot.valToPos(versions.indexOf(span.version), 'y', true);
-      drawState(context, theme, span, [left, right], middle, height);
-    }
+  private _drawLanes(pen: Pen): void {
+    const { spans, versions } = this._data;
+    const room = (pen.bottom - pen.top) / Math.max(1, versions.length) - 3;
+    const shown = spans.map(span => ({ ...span, end: span.end ?? this._present() }));
+    const height = Math.min(LANE, room / pen.ratio);
+    drawLanes(pen, shown, versions, [this._start, this._end], height);
   }
 
   private _times(): number[] {
@@ -303,68 +229,42 @@ export class Timeline {
   }
 
   private _mostMemory(): number {
-    const sums = new Array<number>(STEPS + 1).fill(0);
-    for (const bytes of this._data.memoryAt(this._times()).values()) {
-      bytes.forEach((value, i) => {
-        sums[i] += value;
-      });
-    }
-    return Math.max(2 ** 20, ...sums);
+    return Math.max(2 ** 20, ...sumsOf(this._data.memoryAt(this._times()).values()));
   }
 
-  private _drawMemory(plot: uPlot, context: CanvasRenderingContext2D, theme: ITheme): void {
+  private _drawMemory(pen: Pen): void {
+    const { dark, contrast } = pen.theme;
     const times = this._times();
-    const below = new Array<number>(times.length).fill(0);
-    for (const [version, bytes] of this._data.memoryAt(times)) {
-      const colour = versionColour(version, theme.dark);
-      context.beginPath();
-      times.forEach((time, i) => {
-        context.lineTo(
-          plot.valToPos(time, 'x', true),
-          plot.valToPos(below[i] + bytes[i], 'y', true)
-        );
-      });
-      for (let i = times.length - 1; i >= 0; i -= 1) {
-        context.lineTo(plot.valToPos(times[i], 'x', true), plot.valToPos(below[i], 'y', true));
-      }
-      context.closePath();
-      context.fillStyle = faded(colour, theme.contrast ? 1 : 0.55);
-      context.fill();
-      bytes.forEach((value, i) => {
-        below[i] += value;
-      });
-    }
+    const layers = [...this._data.memoryAt(times)].map(
+      ([version, bytes]) =>
+        [faded(versionColour(version, dark), contrast ? 1 : 0.55), bytes] as const
+    );
+    pen.areas(times, layers);
   }
 
   private _mostRequests(): number {
     const { by, failed } = this._data.ratesIn(this._start, this._end);
-    const sums = failed.slice();
-    for (const counts of by.values()) {
-      counts.forEach((count, i) => {
-        sums[i] += count;
-      });
-    }
-    return Math.max(5, ...sums);
+    return Math.max(5, ...sumsOf([failed, ...by.values()]));
   }
 
-  private _drawRequests(plot: uPlot, context: CanvasRenderingContext2D, theme: ITheme): void {
+  private _drawRequests(pen: Pen): void {
+    const { dark } = pen.theme;
     const { at, by, failed } = this._data.ratesIn(this._start, this._end);
-    const base = plot.valToPos(0, 'y', true);
-    const stacks: [string, number[]][] = [...by.entries()]
+    const stacks: [string, number[]][] = [...by]
       .sort(([a], [b]) => compareVersions(a, b))
-      .map(([version, counts]) => [faded(versionColour(version, theme.dark), 0.75), counts]);
-    stacks.push([failedColour(theme.dark), failed]);
+      .map(([version, counts]) => [faded(versionColour(version, dark), 0.75), counts]);
+    stacks.push([failedColour(dark), failed]);
     at.forEach((second, i) => {
-      const left = plot.valToPos(second, 'x', true);
-      const width = Math.max(1, plot.valToPos(second + 1, 'x', true) - left - 1);
+      const left = pen.x(second);
+      const width = Math.max(1, pen.x(second + 1) - left - 1);
       let sum = 0;
       for (const [colour, counts] of stacks) {
         if (counts[i] > 0) {
-          const bottom = sum === 0 ? base : plot.valToPos(sum, 'y', true);
+          const bottom = pen.y(sum);
           sum += counts[i];
-          const top = plot.valToPos(sum, 'y', true);
-          context.fillStyle = colour;
-          context.fillRect(left, top, width, bottom - top);
+          const top = pen.y(sum);
+          pen.context.fillStyle = colour;
+          pen.context.fillRect(left, top, width, bottom - top);
         }
       }
     });
@@ -381,18 +281,15 @@ export class Timeline {
     return [Math.min(1000, least) / 1.5, Math.max(10_000, most) * 2];
   }
 
-  private _drawDots(plot: uPlot, context: CanvasRenderingContext2D, theme: ITheme): void {
-    const ratio = devicePixelRatio || 1;
-    const size = 2.5 * ratio;
-    const top = plot.bbox.top + 6 * ratio;
+  private _drawDots(pen: Pen): void {
+    const { dark, contrast } = pen.theme;
     for (const [at, micros, version, code] of this._dots().tiles.flat()) {
-      const x = plot.valToPos(at, 'x', true);
       if (code !== 0) {
-        drawFailed(context, theme, x, top, size);
+        drawFailed(pen, pen.x(at));
         continue;
       }
-      context.fillStyle = faded(versionColour(version ?? 0, theme.dark), theme.contrast ? 1 : 0.6);
-      context.fillRect(x - size / 2, plot.valToPos(micros, 'y', true) - size / 2, size, size);
+      pen.context.fillStyle = faded(versionColour(version ?? 0, dark), contrast ? 1 : 0.6);
+      pen.square(pen.x(at), pen.y(micros), 2.5);
     }
   }
 
@@ -403,14 +300,9 @@ export class Timeline {
     this._lines.replaceChildren(...lines.slice(-6).map(line => this._lineItem(line)));
   }
 
-  private _lineItem(line: ILine): HTMLElement {
-    const item = make(
-      'li',
-      { class: line.kind === 'decision' ? 'wb-decision' : '' },
-      make('span', { class: 'wb-when' }, clockText(line.wall)),
-      line.text
-    );
-    return item;
+  private _lineItem({ kind, wall, text }: ILine): HTMLElement {
+    const look = kind === 'decision' ? 'wb-decision' : '';
+    return make('li', { class: look }, [make('span.wb-when', clockText(wall)), text]);
   }
 
   /** The present in words. */
@@ -423,27 +315,25 @@ export class Timeline {
     return states.join(', ') || 'no version';
   }
 
-  private _fillTable(): void {
-    if (this._table.hidden) {
-      return;
-    }
-    const rows: string[][] = [];
-    const seconds = [...this._data.seconds.values()]
-      .filter(second => second[0] >= this._start - 1 && second[0] <= this._end)
-      .sort((a, b) => a[0] - b[0]);
-    for (const [second, version, answered, failed, p50, p99] of seconds) {
-      const memory = version === null ? null : this._data.memoryAt([second]).get(version)?.[0];
-      rows.push([
-        this._timeText(second),
-        version === null ? '–' : String(version),
-        String(answered),
-        String(failed),
-        p50 === null ? '–' : durationText(p50),
-        p99 === null ? '–' : durationText(p99),
-        memory ? bytesText(memory) : '–'
-      ]);
-    }
+  private _secondsTable(): HTMLTableElement {
+    const figure = (value: number | null | undefined, text: (value: number) => string) =>
+      value === null || value === undefined ? '–' : text(value);
+    const rows = [...this._data.seconds.values()]
+      .filter(([second]) => second >= this._start - 1 && second <= this._end)
+      .sort((a, b) => a[0] - b[0])
+      .map(([second, version, answered, failed, p50, p99]) => {
+        const memory = version === null ? null : this._data.memoryAt([second]).get(version)?.[0];
+        return [
+          this._timeText(second),
+          String(version ?? '–'),
+          String(answered),
+          String(failed),
+          figure(p50, durationText),
+          figure(p99, durationText),
+          figure(memory || null, bytesText)
+        ];
+      });
     const head = ['time', 'version', 'answered', 'failed', 'p50 up to', 'p99 up to', 'memory'];
-    this._table.replaceChildren(dataTable('Visible time, second by second', head, rows));
+    return dataTable('Visible time, second by second', head, rows);
   }
 }

@@ -49,20 +49,20 @@ export interface ILine {
   kind: string;
 }
 
-/** Of requests, the latest. */
+/** How many requests, the latest, are kept as dots. */
 export const DOTS_KEPT = 100_000;
 
 export class TimelineData {
   spans: ISpan[] = [];
   lines: ILine[] = [];
-  /** Of each version's worker: when, and its private memory in bytes. */
+  /** The private memory of each version's worker, in bytes, at the times `at`. */
   memory = new Map<Version, { at: number[]; bytes: number[]; measured: boolean[] }>();
-  /** What each version did in each second. */
+  /** The requests of each version in each second. */
   seconds = new Map<string, Second>();
   readonly dots: Dots;
   now = 0;
   wall = 0;
-  /** When something last happened: an event, or a request. */
+  /** The time of the last event or request. */
   happened = 0;
 
   private _seq = 0;
@@ -92,7 +92,7 @@ export class TimelineData {
 
   add(pulse: IPulse): void {
     if (pulse.now < this.now) {
-      // The server process was replaced: the clock is the machine's, but the log starts again.
+      // The server process was replaced, so its log starts again. Its clock is the machine's.
       this._seq = 0;
     }
     this.now = pulse.now;
@@ -176,7 +176,7 @@ export class TimelineData {
     this.dots.forget(before);
   }
 
-  /** The memory of each version's worker at each of `times`: what it was when last seen. */
+  /** The last known memory of each version's worker at each of `times`. */
   memoryAt(times: readonly number[]): Map<Version, number[]> {
     const table = new Map<Version, number[]>();
     for (const version of this.versions) {

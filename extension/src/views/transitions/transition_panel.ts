@@ -1,12 +1,11 @@
 /** One policy's run: states, memory and requests, on axes shared with the other runs. */
 
-import type uPlot from 'uplot';
-
+import { laneAxis, LATENCY_AXIS, MEMORY_AXIS } from '../../charts/axes';
 import { make } from '../../charts/elements';
+import type { Pen } from '../../charts/pen';
 import { Plot, type IPlotOptions } from '../../charts/plot';
-import { bytesText, durationText } from '../../charts/text';
-import { faded, failedColour, versionColour, type ITheme } from '../../charts/theme';
-import { drawFailed, drawState } from '../../charts/version_marks';
+import { faded, failedColour, versionColour } from '../../charts/theme';
+import { drawFailed, drawLanes } from '../../charts/version_marks';
 import {
   FAILED,
   HELD,
@@ -21,7 +20,7 @@ const LANE = 20;
 export class TransitionPanel {
   readonly node: HTMLElement;
   private readonly _plots: Plot[];
-  private readonly _moment = make('p', { class: 'wb-moment wb-soft' });
+  private readonly _moment = make('p.wb-moment.wb-soft');
 
   constructor(
     host: HTMLElement,
@@ -31,45 +30,35 @@ export class TransitionPanel {
     onCursor: (time: number | null) => void
   ) {
     const plots = make('div');
-    this.node = make(
-      'section',
-      { class: 'wb-panel', 'aria-label': `${_run.title}: ${_run.head}` },
-      make('h4', {}, _run.title),
-      make('p', { class: 'wb-soft' }, _run.head),
+    this.node = make('section.wb-panel', { 'aria-label': `${_run.title}: ${_run.head}` }, [
+      make('h4', _run.title),
+      make('p.wb-soft', _run.head),
       plots,
       this._moment
-    );
+    ]);
     host.append(this.node);
-    const { versions } = _axes;
     const options: IPlotOptions[] = [
       {
         syncKey,
         onCursor,
-        height: 24 + LANE * versions.length,
-        label: 'version',
-        axis: false,
-        values: value => (versions[value] === undefined ? '' : `v${versions[value]}`),
-        range: () => [versions.length - 0.4, -0.6],
-        draw: (plot, context, theme) => this._drawLanes(plot, context, theme)
+        height: 24 + LANE * _axes.versions.length,
+        ...laneAxis(() => _axes.versions),
+        draw: pen => this._drawLanes(pen)
       },
       {
         syncKey,
         height: 84,
-        label: 'memory',
-        step: 2 ** 20,
-        values: value => (value === 0 ? '0' : bytesText(value)),
+        ...MEMORY_AXIS,
         range: () => [0, _axes.mostMemory],
-        draw: (plot, context, theme) => this._drawMemory(plot, context, theme)
+        draw: pen => this._drawMemory(pen)
       },
       {
         syncKey,
         height: 130,
-        label: 'latency',
-        logarithmic: true,
+        ...LATENCY_AXIS,
         times: time => sinceText(time, _axes.span),
-        values: durationText,
         range: () => _axes.latencies,
-        draw: (plot, context, theme) => this._drawRequests(plot, context, theme)
+        draw: pen => this._drawRequests(pen)
       }
     ];
     this._plots = options.map(option => new Plot(plots, option));
@@ -79,11 +68,9 @@ export class TransitionPanel {
     this.update();
   }
 
-  /** Draw again: the visible time or the selected moment has changed. */
+  /** Draw again after a change of the visible time or of the selected moment. */
   update(): void {
-    for (const plot of this._plots) {
-      plot.show(this._axes.start, this._axes.end);
-    }
+    this._plots.forEach(plot => plot.show(this._axes.start, this._axes.end));
     this.tell();
   }
 
@@ -96,126 +83,88 @@ export class TransitionPanel {
         : `${sinceText(moment, this._axes.span)}: ${momentText(this._run, moment)}`;
   }
 
-  /** The time below a point of the page, and how wide the plots are. */
-  timeAt(clientX: number): number {
-    return this._plots[0].timeAt(clientX);
-  }
-
-  get plotWidth(): number {
-    return this._plots[0].plotWidth;
+  /** The plot that knows the time below the pointer. */
+  get plot(): Plot {
+    return this._plots[0];
   }
 
   dispose(): void {
-    for (const plot of this._plots) {
-      plot.dispose();
-    }
+    this._plots.forEach(plot => plot.dispose());
     this.node.remove();
   }
 
   /** Shade the time when no version served. */
-  private _drawGaps(plot: uPlot, context: CanvasRenderingContext2D, theme: ITheme): void {
-    const { top, height } = plot.bbox;
-    context.fillStyle = faded(failedColour(theme.dark), 0.13);
+  private _drawGaps(pen: Pen): void {
+    pen.context.fillStyle = faded(failedColour(pen.theme.dark), 0.13);
     for (const [start, end] of this._run.gaps) {
-      const left = plot.valToPos(Math.max(start, this._axes.start), 'x', true);
-      const right = plot.valToPos(Math.min(end, this._axes.end), 'x', true);
+      const left = pen.x(Math.max(start, this._axes.start));
+      const right = pen.x(Math.min(end, this._axes.end));
       if (right > left) {
-        context.fillRect(left, top, right - left, height);
+        pen.context.fillRect(left, pen.top, right - left, pen.bottom - pen.top);
       }
     }
   }
 
   /** Lines at the time when the version was requested, and at the selected moment. */
-  private _drawMoments(plot: uPlot, context: CanvasRenderingContext2D, theme: ITheme): void {
-    const { top, height } = plot.bbox;
-    const lines: [number, string][] = [[0, theme.soft]];
+  private _drawMoments(pen: Pen): void {
+    pen.stroke(pen.theme.soft);
+    pen.upright(0);
     if (this._axes.moment !== null) {
-      lines.push([this._axes.moment, theme.ink]);
-    }
-    context.lineWidth = devicePixelRatio || 1;
-    for (const [time, colour] of lines) {
-      const x = plot.valToPos(time, 'x', true);
-      context.strokeStyle = colour;
-      context.beginPath();
-      context.moveTo(x, top);
-      context.lineTo(x, top + height);
-      context.stroke();
+      pen.stroke(pen.theme.ink);
+      pen.upright(this._axes.moment);
     }
   }
 
-  private _drawLanes(plot: uPlot, context: CanvasRenderingContext2D, theme: ITheme): void {
-    const ratio = devicePixelRatio || 1;
-    this._drawGaps(plot, context, theme);
-    context.font = `${11 * ratio}px system-ui, sans-serif`;
-    context.textBaseline = 'middle';
-    context.textAlign = 'left';
-    for (const span of this._run.spans) {
-      if (span.end < this._axes.start || span.start > this._axes.end) {
-        continue;
-      }
-      const left = plot.valToPos(Math.max(span.start, this._axes.start), 'x', true);
-      const right = plot.valToPos(Math.min(span.end, this._axes.end), 'x', true);
-      const middle = plot.valToPos(this._axes.versions.indexOf(span.version), 'y', true);
-      drawState(context, theme, span, [left, right], middle, (LANE - 4) * ratio);
-    }
-    this._drawMoments(plot, context, theme);
+  private _drawLanes(pen: Pen): void {
+    const { start, end, versions } = this._axes;
+    this._drawGaps(pen);
+    drawLanes(pen, this._run.spans, versions, [start, end], LANE - 4);
+    this._drawMoments(pen);
+    const { context, ratio, top, theme } = pen;
     context.fillStyle = theme.ink;
     for (const { at } of this._run.decisions) {
-      const x = plot.valToPos(at, 'x', true);
+      const x = pen.x(at);
       context.beginPath();
-      context.moveTo(x - 4 * ratio, plot.bbox.top);
-      context.lineTo(x + 4 * ratio, plot.bbox.top);
-      context.lineTo(x, plot.bbox.top + 6 * ratio);
+      context.moveTo(x - 4 * ratio, top);
+      context.lineTo(x + 4 * ratio, top);
+      context.lineTo(x, top + 6 * ratio);
       context.fill();
     }
   }
 
-  private _drawMemory(plot: uPlot, context: CanvasRenderingContext2D, theme: ITheme): void {
-    this._drawGaps(plot, context, theme);
+  private _drawMemory(pen: Pen): void {
+    this._drawGaps(pen);
     const { at, by } = this._run.memory;
-    const xs = at.map(time => plot.valToPos(time, 'x', true));
-    const below = new Array<number>(at.length).fill(0);
-    for (const [version, bytes] of by) {
-      context.beginPath();
-      xs.forEach((x, i) => context.lineTo(x, plot.valToPos(below[i] + bytes[i], 'y', true)));
-      for (let i = xs.length - 1; i >= 0; i -= 1) {
-        context.lineTo(xs[i], plot.valToPos(below[i], 'y', true));
-      }
-      context.closePath();
-      context.fillStyle = faded(versionColour(version, theme.dark), 0.55);
-      context.fill();
-      bytes.forEach((value, i) => {
-        below[i] += value;
-      });
-    }
-    this._drawMoments(plot, context, theme);
+    const layers = by.map(
+      ([version, bytes]) => [faded(versionColour(version, pen.theme.dark), 0.55), bytes] as const
+    );
+    pen.areas(at, layers);
+    this._drawMoments(pen);
   }
 
-  private _drawRequests(plot: uPlot, context: CanvasRenderingContext2D, theme: ITheme): void {
-    this._drawGaps(plot, context, theme);
-    this._drawMoments(plot, context, theme);
-    const ratio = devicePixelRatio || 1;
-    const size = 2.5 * ratio;
+  private _drawRequests(pen: Pen): void {
+    this._drawGaps(pen);
+    this._drawMoments(pen);
+    const { context, ratio, theme } = pen;
     context.lineWidth = ratio;
     for (const [due, micros, version, kind] of this._run.dots) {
       if (due < this._axes.start || due > this._axes.end) {
         continue;
       }
-      const x = plot.valToPos(due, 'x', true);
+      const x = pen.x(due);
       if (kind === FAILED) {
-        drawFailed(context, theme, x, plot.bbox.top + 7 * ratio, size);
+        drawFailed(pen, x);
         continue;
       }
-      const y = plot.valToPos(micros, 'y', true);
       const colour = faded(versionColour(version, theme.dark), 0.65);
       if (kind === HELD) {
         context.strokeStyle = colour;
         context.beginPath();
-        context.arc(x, y, size, 0, 2 * Math.PI);
+        context.arc(x, pen.y(micros), 2.5 * ratio, 0, 2 * Math.PI);
         context.stroke();
       } else {
         context.fillStyle = colour;
-        context.fillRect(x - size / 2, y - size / 2, size, size);
+        pen.square(x, pen.y(micros), 2.5);
       }
     }
   }

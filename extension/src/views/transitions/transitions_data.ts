@@ -1,6 +1,7 @@
 /** Runs of one transition under several policies, on shared axes. Times are in seconds since the new
  * version was requested. Does not touch the page. */
 
+import { sumsOf } from '../../charts/axes';
 import { bytesText, durationText } from '../../charts/text';
 import type { ShownState } from '../../charts/version_marks';
 import { compareVersions, type Version } from '../../protocol/version';
@@ -55,16 +56,8 @@ export class SharedAxes {
     this._first = first;
     const versions = new Set(runs.flatMap(run => [run.old, run.new]));
     this.versions = [...versions].sort(compareVersions);
-    let most = 2 ** 20;
-    for (const { memory } of runs) {
-      for (let i = 0; i < memory.at.length; i += 1) {
-        most = Math.max(
-          most,
-          memory.by.reduce((sum, [, bytes]) => sum + bytes[i], 0)
-        );
-      }
-    }
-    this.mostMemory = most * 1.15;
+    const sums = runs.flatMap(({ memory }) => sumsOf(memory.by.map(([, bytes]) => bytes)));
+    this.mostMemory = Math.max(2 ** 20, ...sums) * 1.15;
     let [least, longest] = [1000, 10_000];
     for (const { dots } of runs) {
       for (const [, micros, , kind] of dots) {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { oneTwoFives } from '../../src/charts/scales.ts';
+import { oneTwoFives } from '../../src/charts/axes.ts';
 
 test('round values of an axis of equal ratios', () => {
   assert.deepEqual(oneTwoFives(0.9, 11), [1, 2, 5, 10]);
