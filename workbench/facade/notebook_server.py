@@ -341,9 +341,9 @@ class Server(ServerClient):
         Raises:
             ServingError: NOT_FOUND, the server has ended.
         """
-        from workbench.widgets.timeline.timeline import timeline
+        from workbench.widgets.timeline.timeline import TimelineWidget
 
-        return timeline(self)
+        return TimelineWidget(self)
 
     def ledger(self) -> LedgerWidget:
         """The owners of the machine's memory, live, with the budget. *Will it fit?* answers for any
@@ -352,9 +352,9 @@ class Server(ServerClient):
         Raises:
             ServingError: NOT_FOUND, the server has ended.
         """
-        from workbench.widgets.ledger.ledger_widget import ledger
+        from workbench.widgets.ledger.ledger_widget import LedgerWidget
 
-        return ledger(self)
+        return LedgerWidget(self)
 
     def sweep_explorer(
         self,
@@ -379,9 +379,9 @@ class Server(ServerClient):
             ServingError: INVALID_ARGUMENT, the rate is not allowed, or the calibration is of
                 requests of another size; NOT_FOUND, the server has ended.
         """
-        from workbench.widgets.sweep_explorer.sweep_explorer import sweep_explorer
+        from workbench.widgets.sweep_explorer.sweep_explorer import SweepExplorer
 
-        return sweep_explorer(
+        return SweepExplorer(
             self, calibration, payload=payload, rows=rows, rate=rate, seconds=seconds
         )
 
