@@ -41,16 +41,9 @@ class ModelSettings:
     """Those that were given, by name, as the control plane takes them."""
 
     def __post_init__(self) -> None:
-        settings = {
-            "transition": self.transition,
-            "version_policy": self.version_policy,
-            "batching": self.batching,
-            "labels": self.labels,
-            "probe": self.probe,
-            "device": self.device,
-            "memory_limit_bytes": parse_bytes(self.memory_limit, "memory_limit"),
-            "gpu_memory_limit_bytes": parse_bytes(self.gpu_memory_limit, "gpu_memory_limit"),
-        }
+        settings = dict(vars(self))
+        for limit in ("memory_limit", "gpu_memory_limit"):
+            settings[f"{limit}_bytes"] = parse_bytes(settings.pop(limit), limit)
         self.given = {
             name: plain_setting(name, value)
             for name, value in settings.items()

@@ -17,7 +17,7 @@ from IPython import get_ipython
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
-from IPython.display import display
+from IPython.display import Pretty, display
 
 from workbench.client.outcomes import Outcome, outcome_of
 from workbench.client.serve import default_name
@@ -36,10 +36,7 @@ class ServingMagics(Magics):  # type: ignore[misc]
     @magic_arguments()
     @argument("model", nargs="?", help="the model: a variable or any expression without spaces")
     @argument("--name", help="of the model and its server")
-    @argument(
-        "--transition",
-        help=f"one of {', '.join(TRANSITIONS)}",
-    )
+    @argument("--transition", help=f"one of {', '.join(TRANSITIONS)}")
     @argument("--base-path", help="the folder for the numbered versions")
     @line_cell_magic
     def serve(self, line: str, cell: str | None = None) -> Server | None:
@@ -47,13 +44,10 @@ class ServingMagics(Magics):  # type: ignore[misc]
         arguments = parse_argstring(ServingMagics.serve, line)
         model = self._model(arguments.model, cell)
         name = arguments.name or default_name(model)
-        shown = display(_Waiting(name), display_id=True)
+        shown = display(Pretty(f"Serving {name} ..."), display_id=True)
         try:
             server = serve(
-                model,
-                name,
-                transition=arguments.transition,
-                base_path=arguments.base_path,
+                model, name, transition=arguments.transition, base_path=arguments.base_path
             )
         except ServingError as error:
             _replace(shown, outcome_of(name, error))
@@ -90,16 +84,6 @@ def _split(source: str) -> tuple[str, str | None]:
     # A syntax tree counts columns in bytes.
     before = lines[last.lineno - 1].encode()[: last.col_offset].decode()
     return "".join(lines[: last.lineno - 1]) + before, ast.unparse(last.value)
-
-
-class _Waiting:
-    """Shown until the outcome is known."""
-
-    def __init__(self, name: str) -> None:
-        self._text = f"Serving {name} ..."
-
-    def __repr__(self) -> str:
-        return self._text
 
 
 def _replace(shown: Any, outcome: Outcome) -> None:

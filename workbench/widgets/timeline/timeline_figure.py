@@ -65,15 +65,8 @@ def frame_of(news: Mapping[str, Any]) -> pd.DataFrame:
                 max((s[5] / 1e3 for s in mine if s[5] is not None), default=math.nan),
             )
         )
-    columns = [
-        "version",
-        "state",
-        "memory, most (MB)",
-        "answered",
-        "failed",
-        "p99 up to, most (ms)",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+    counts = ["memory, most (MB)", "answered", "failed", "p99 up to, most (ms)"]
+    return pd.DataFrame(rows, columns=["version", "state", *counts])
 
 
 def _versions(spans: Sequence[Span]) -> list[int]:
