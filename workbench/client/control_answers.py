@@ -12,6 +12,11 @@ class ErrorDescription(TypedDict):
     message: str
 
 
+def error_text(error: ErrorDescription | None) -> str | None:
+    """An error in one line; None for none."""
+    return None if error is None else f"{error['code']}: {error['message']}"
+
+
 class _Version(TypedDict):
     version: int
     state: str

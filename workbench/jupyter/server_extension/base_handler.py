@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
+from tornado import web
 
 from workbench.client.display.exact_numbers import exact
 from workbench.core.status import Code, ServingError, invalid_argument
@@ -22,21 +24,11 @@ RESOURCE = "workbench"
 # As the data plane, with two exceptions. A precondition that fails is a conflict with a server's
 # state (409), which pages distinguish from a malformed request. A failure of a model server, or its
 # refusal of its own user, is an error of the gateway (502).
-_STATUS = {
-    **HTTP_STATUS,
-    Code.FAILED_PRECONDITION: 409,
-    **dict.fromkeys(
-        (
-            Code.CANCELLED,
-            Code.UNKNOWN,
-            Code.UNIMPLEMENTED,
-            Code.INTERNAL,
-            Code.DATA_LOSS,
-            Code.UNAUTHENTICATED,
-        ),
-        502,
-    ),
-}
+_OF_THE_GATEWAY = (
+    *(Code.CANCELLED, Code.UNKNOWN, Code.UNIMPLEMENTED),
+    *(Code.INTERNAL, Code.DATA_LOSS, Code.UNAUTHENTICATED),
+)
+_STATUS = {**HTTP_STATUS, Code.FAILED_PRECONDITION: 409, **dict.fromkeys(_OF_THE_GATEWAY, 502)}
 
 _MODEL = re.compile(r"[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]{0,254}\Z")
 
@@ -90,6 +82,11 @@ def check_model(name: str) -> str:
     return name
 
 
+def guarded(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A route's method for users who are logged in and may use these routes."""
+    return web.authenticated(authorized(method))
+
+
 class Handler(APIHandler):
     """A route whose errors are JSON with a `code` and a `message`."""
 
@@ -108,10 +105,6 @@ class Handler(APIHandler):
     async def news(self) -> None:
         """Report a change to all pages and event listeners."""
         await self.settings["workbench_hub"].look()
-
-    async def ask(self, call: Callable[..., T], *args: Any) -> T:
-        """Run a blocking call that takes a few seconds at most."""
-        return await self.rooms.ask(call, *args)
 
     def find_folder(self, path: Any) -> Path:
         """The folder that the browser names. Blocks; raises as `servable_folders.resolve` does."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.client.control_answers import ModelDescription
+from workbench.client.control_answers import ModelDescription, error_text
 from workbench.client.control_client import ControlClient
 from workbench.client.publishing.saving import version_folders
 from workbench.core.status import ServingError, not_found
@@ -23,6 +23,8 @@ from workbench.processes import registry
 # Fields of the control plane's answer about a model that are not settings.
 _NO_SETTINGS = ("versions", "waiting", "warnings", "held", "outages")
 _SHORTEST_SECONDS = 0.5
+_UNKNOWN = {"memory_bytes": None, "budget_bytes": None, "requests_per_second": 0.0}
+"""Figures of a server that does not answer."""
 
 
 @dataclass
@@ -153,14 +155,18 @@ class Lister:
 
     def _away(self, name: str, known: Known, kept: bool, killed: bool) -> dict[str, Any] | None:
         """The description of a server without a supervisor; None if it was stopped."""
-        if kept and self._is_given_up(known.entry):
+        given_up = kept and self._is_given_up(known.entry)
+        if given_up:
             self._given_up[name] = known.entry
-        elif kept:
-            return {**_away_from(known.reported), "state": "unreachable"}
-        if killed or name in self._given_up:
-            return {**_away_from(known.reported), "state": "dead"}
-        self.forget(name)
-        return None
+        if kept and not given_up:
+            state = "unreachable"
+        elif killed or name in self._given_up:
+            state = "dead"
+        else:
+            self.forget(name)
+            return None
+        models = [{"name": model["name"], "versions": []} for model in known.reported["models"]]
+        return {**known.reported, **_UNKNOWN, "state": state, "models": models}
 
 
 def _kept(names: list[str]) -> set[str]:
@@ -171,13 +177,11 @@ def _known(killed: registry.Killed) -> Known:
     """The state of a server that was never polled while it lived."""
     entry = killed.entry
     models = [{"name": str(model["name"]), "versions": []} for model in killed.models]
-    reported = {
-        "name": entry.name,
-        "url": entry.url,
-        "kernel_id": entry.kernel_id,
-        "models": models,
-    }
-    return Known(entry, reported, list(killed.models))
+    return Known(entry, {**_named(entry), "models": models}, list(killed.models))
+
+
+def _named(entry: registry.Entry) -> dict[str, Any]:
+    return {"name": entry.name, "url": entry.url, "kernel_id": entry.kernel_id}
 
 
 def obstacle(configs: Sequence[Mapping[str, Any]]) -> str | None:
@@ -189,19 +193,6 @@ def obstacle(configs: Sequence[Mapping[str, Any]]) -> str | None:
         if not version_folders(Path(config["base_path"])):
             return f"The versions of {config['name']} in {config['base_path']} are gone."
     return None
-
-
-def _away_from(reported: Mapping[str, Any]) -> dict[str, Any]:
-    models = [{"name": model["name"], "versions": []} for model in reported["models"]]
-    return {
-        "name": reported["name"],
-        "url": reported["url"],
-        "kernel_id": reported["kernel_id"],
-        "memory_bytes": None,
-        "budget_bytes": None,
-        "requests_per_second": 0.0,
-        "models": models,
-    }
 
 
 def describe(
@@ -219,23 +210,17 @@ def describe(
         with its `name` and `versions`, highest first: `version`, `state`, `error` as text or None,
         `memory_bytes` (USS) or None.
     """
-    data: dict[str, Any] = {
-        "name": entry.name,
-        "url": entry.url,
-        "kernel_id": entry.kernel_id,
-        "requests_per_second": 0.0,
-    }
     control = ControlClient(entry.name, timeout)
     try:
         models = control.describe_models()
         samples = control.memory()
         budget = control.describe_server()["budget"]
     except ServingError:
-        nothing: dict[str, Any] = {"memory_bytes": None, "budget_bytes": None, "models": []}
-        return {**data, "state": "unreachable", **nothing}, None
+        return {**_named(entry), **_UNKNOWN, "state": "unreachable", "models": []}, None
     private = {(s["model"], s["version"]): s["uss"] for s in samples}
     return {
-        **data,
+        **_named(entry),
+        "requests_per_second": 0.0,
         "state": "running",
         "memory_bytes": sum(sample["pss"] for sample in samples) or None,
         "budget_bytes": budget.get("host", {}).get("limit"),
@@ -249,9 +234,7 @@ def _model(model: ModelDescription, private: dict[tuple[str, int], int]) -> dict
         {
             "version": v["version"],
             "state": v["state"],
-            "error": None
-            if v["error"] is None
-            else f"{v['error']['code']}: {v['error']['message']}",
+            "error": error_text(v["error"]),
             "memory_bytes": private.get((name, v["version"])),
         }
         for v in model["versions"]
