@@ -17,7 +17,7 @@ from IPython import get_ipython
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
-from IPython.display import Pretty, display
+from IPython.display import display
 
 from workbench.client.outcomes import Outcome, outcome_of
 from workbench.client.serve import default_name
@@ -44,7 +44,7 @@ class ServingMagics(Magics):  # type: ignore[misc]
         arguments = parse_argstring(ServingMagics.serve, line)
         model = self._model(arguments.model, cell)
         name = arguments.name or default_name(model)
-        shown = display(Pretty(f"Serving {name} ..."), display_id=True)
+        shown = display({"text/plain": f"Serving {name} ..."}, raw=True, display_id=True)
         try:
             server = serve(
                 model, name, transition=arguments.transition, base_path=arguments.base_path
