@@ -178,7 +178,7 @@ def _version_of(
 ) -> int | None:
     """The version that is available or loading, if it was made from this very model."""
     for v in versions:
-        if PublicState[v["state"]].is_coming or v["state"] == PublicState.AVAILABLE.name:
+        if PublicState[v["state"]] <= PublicState.AVAILABLE:
             made_from = fingerprint.of_version(folder, name, v["version"], Path(v["path"]))
             return v["version"] if made_from == model.digest() else None
     return None

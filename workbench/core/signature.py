@@ -88,6 +88,11 @@ class Signature:
             originals=dict(data.get("originals", {})),
         )
 
+    @classmethod
+    def all_from_json(cls, data: Mapping[str, Any]) -> dict[str, Signature]:
+        """Read signatures by name; none where `data` has no ``signatures``."""
+        return {name: cls.from_json(each) for name, each in data.get("signatures", {}).items()}
+
     def digest(self) -> str:
         """A short text, equal only for equal signatures, for comparing them between processes."""
         text = json.dumps(self.to_json(), sort_keys=True)

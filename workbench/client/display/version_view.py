@@ -47,9 +47,7 @@ class VersionView:
             size_bytes=data["size_bytes"],
             memory_bytes=memory.get(data["version"]),
             load_seconds=data["load_seconds"],
-            signatures={
-                name: Signature.from_json(s) for name, s in data.get("signatures", {}).items()
-            },
+            signatures=Signature.all_from_json(data),
             quarantine=_quarantine(data.get("quarantine")),
             notes=tuple(data.get("notes", ())),
         )
