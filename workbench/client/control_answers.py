@@ -1,4 +1,4 @@
-"""What the control plane answers, as plain data: servers, models, versions, events."""
+"""The types of the control plane's answers: servers, models, versions, events."""
 
 from __future__ import annotations
 

@@ -156,12 +156,13 @@ def _serve_again(
     # A server process that has just been replaced has loaded nothing yet.
     server.control.wait(server.model, timeout)
     before = server.describe()["versions"]
-    served = None if model is None else _version_of(model, entry.folder, server.model, before)
-    if served is not None:
-        server.wait_for(served, timeout)
     published = None
-    if model is not None and served is None:
-        published = server.publish(model, timeout=timeout)
+    if model is not None:
+        served = _version_of(model, entry.folder, server.model, before)
+        if served is None:
+            published = server.publish(model, timeout=timeout)
+        else:
+            server.wait_for(served, timeout)
     settings = changed + of_model.change(server, "labels") + kept
     if published is None:
         server.outcome = Reused(entry.name, server.url, settings)

@@ -141,14 +141,14 @@ _LINES: dict[str, str] = {
     "quarantine_retry": "Servable version {id} is tried again",
     "crash_input": (
         "Input {input} of {outline} was alone in the worker of servable version {id} when it died; "
-        "crashes put down to it: {crashes}"
+        "crashes blamed on it: {crashes}"
     ),
     "input_refused": (
         "Servable version {id} refuses input {input} of {outline} from now on: it was in the "
         "worker each of the {crashes} times that it died"
     ),
     "worker_replaced": "Worker process {pid} now serves servable version {id}",
-    "renewal_failed": "Loading servable: {id} anew failed: {code}: {message}",
+    "renewal_failed": "Reloading servable: {id} failed: {code}: {message}",
     "source_unreadable": (
         "FileSystemStoragePathSource encountered a filesystem access error: {message}"
     ),

@@ -32,6 +32,11 @@ class TensorInfo:
     shape: tuple[int, ...] | None
     name: str = ""
 
+    @property
+    def rank(self) -> int | None:
+        """The number of dimensions; None where it is unknown."""
+        return None if self.shape is None else len(self.shape)
+
     def to_json(self) -> dict[str, Any]:
         """All fields as plain data, for `from_json`."""
         data: dict[str, Any] = {

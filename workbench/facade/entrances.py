@@ -1,4 +1,4 @@
-"""`serve`, `connect`, `servers`: the ways to a `Server`."""
+"""`serve`, `connect` and `servers`, which return a `Server`."""
 
 from __future__ import annotations
 

@@ -60,8 +60,7 @@ def usage() -> str:
         default = str(flag.default).lower() if isinstance(flag.default, bool) else flag.default
         lines.append(f"  --{name}={default}")
         lines.append(f"        {flag.help}")
-    lines += ["", "Flags of tensorflow_model_server that have no effect here:"]
-    lines += [f"  --{name}: {why}" for name, why in IGNORED.items()]
-    lines += ["", "Flags of tensorflow_model_server that are not supported:"]
-    lines += [f"  --{name}: {why}" for name, why in REFUSED.items()]
+    for what, reasons in (("have no effect here", IGNORED), ("are not supported", REFUSED)):
+        lines += ["", f"Flags of tensorflow_model_server that {what}:"]
+        lines += [f"  --{name}: {why}" for name, why in reasons.items()]
     return "\n".join(lines) + "\n"

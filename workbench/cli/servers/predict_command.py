@@ -16,20 +16,10 @@ def add(commands: Commands) -> None:
     """Add `workbench predict [NAME] --data JSON`."""
     one = add_command(commands, "predict", "ask a model", _run)
     add_server(one)
-    one.add_argument(
-        "-d",
-        "--data",
-        required=True,
-        metavar="JSON",
-        help="the input as JSON ('[[1.0, 2.0]]' or '{\"x\": [1.0]}'), @FILE, or - for stdin",
-    )
-    one.add_argument(
-        "--model-version",
-        dest="version",
-        type=int,
-        metavar="MODEL_VERSION",
-        help="default: the highest available",
-    )
+    data = "the input as JSON ('[[1.0, 2.0]]' or '{\"x\": [1.0]}'), @FILE, or - for stdin"
+    one.add_argument("-d", "--data", required=True, metavar="JSON", help=data)
+    highest = "default: the highest available"
+    one.add_argument("--model-version", dest="version", type=int, metavar="N", help=highest)
     one.add_argument("--label", help="the version's label, instead of its number")
     one.add_argument("--signature", default=DEFAULT_SIGNATURE)
 

@@ -26,29 +26,19 @@ def add(commands: Commands) -> None:
     one.add_argument("--host", default="127.0.0.1", help=option["host"])
     one.add_argument("--port", type=int, default=0, help=option["port"])
     one.add_argument("--no-token", action="store_true", help="answer without a bearer token")
+    hosts = f"{option['allowed_hosts']}; may be given several times"
     one.add_argument(
-        "--allowed-host",
-        dest="allowed_hosts",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help=f"{option['allowed_hosts']}; may be given several times",
+        "--allowed-host", dest="allowed_hosts", action="append", metavar="NAME", help=hosts
     )
     one.add_argument("--transition", help=model["transition"])
+    latest = "the number of latest versions to serve, 'all', or a list like 1,3"
     one.add_argument(
-        "--versions",
-        dest="version_policy",
-        type=_versions,
-        metavar="VERSIONS",
-        help="the number of latest versions to serve, 'all', or a list like 1,3",
+        "--versions", dest="version_policy", type=_versions, metavar="VERSIONS", help=latest
     )
     one.add_argument("--batching", type=json_object, metavar="JSON", help="batching parameters")
     one.add_argument("--device", default="auto", help=model["device"])
-    one.add_argument(
-        "--memory-limit",
-        metavar="SIZE",
-        help="the most host memory that one version may use, like '1.5 GB'",
-    )
+    limit = "the most host memory that one version may use, like '1.5 GB'"
+    one.add_argument("--memory-limit", metavar="SIZE", help=limit)
     one.add_argument("--detach", action="store_true", help="return, and let the server run")
     idle = f"with --detach: {option['idle_seconds']}"
     one.add_argument("--idle", dest="idle_seconds", type=float, metavar="SECONDS", help=idle)

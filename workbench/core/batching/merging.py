@@ -1,4 +1,4 @@
-"""Whether requests of a signature are merged automatically, and what decided that.
+"""Decides whether requests of a signature are merged automatically, and keeps the reason.
 
 Merging must change nothing but speed, so each output row has to depend on its own input row alone.
 Two checks must agree. The graph: every operation on the way keeps rows apart. A run: the same rows
@@ -74,9 +74,7 @@ def automatic_parameters(batch_sizes: tuple[int, ...] = ()) -> BatchingParameter
 def has_batch_dimension(signature: Signature) -> bool:
     """Whether all inputs and outputs have a first dimension that may be of any size."""
     tensors = [*signature.inputs.values(), *signature.outputs.values()]
-    return bool(signature.inputs) and all(
-        t.shape is not None and len(t.shape) > 0 and t.shape[0] == -1 for t in tensors
-    )
+    return bool(signature.inputs) and all(t.shape and t.shape[0] == -1 for t in tensors)
 
 
 def by_graph(signature: Signature, facts: SignatureFacts, automatic: bool) -> Merging:

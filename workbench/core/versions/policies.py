@@ -214,12 +214,11 @@ def policy_name(name: str) -> str:
     Raises:
         ServingError: INVALID_ARGUMENT, no policy has that name.
     """
-    if name in TRANSITIONS:
-        return name
-    if name in _SHORT:
-        return _SHORT[name]
-    known = ", ".join(sorted({*TRANSITIONS, *_SHORT}))
-    raise invalid_argument(f"Unknown transition {name!r}: use one of {known}")
+    short = _SHORT.get(name, name)
+    if short not in TRANSITIONS:
+        known = ", ".join(sorted({*TRANSITIONS, *_SHORT}))
+        raise invalid_argument(f"Unknown transition {name!r}: use one of {known}")
+    return short
 
 
 def transition_named(name: str) -> Transition:

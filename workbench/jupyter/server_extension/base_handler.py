@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
@@ -35,25 +35,25 @@ _MODEL = re.compile(r"[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]{0,254}\Z")
 T = TypeVar("T")
 
 
-class Rooms:
+class ThreadPools:
     """Two pools of threads for blocking calls: short questions never wait for long operations.
 
     Args:
-        asks, deeds: the threads for questions, and for long operations.
+        questions, operations: the threads for questions, and for long operations.
     """
 
-    def __init__(self, asks: int, deeds: int) -> None:
-        self._asks = ThreadPoolExecutor(asks, "workbench-ask")
-        self._deeds = ThreadPoolExecutor(deeds, "workbench-deed")
+    def __init__(self, questions: int, operations: int) -> None:
+        self._questions = ThreadPoolExecutor(questions, "workbench-ask")
+        self._operations = ThreadPoolExecutor(operations, "workbench-operation")
         self._closed = False
 
     async def ask(self, call: Callable[..., T], *args: Any) -> T:
         """Run a call that takes a few seconds at most."""
-        return await self._run(self._asks, call, *args)
+        return await self._run(self._questions, call, *args)
 
     async def do(self, call: Callable[..., T], *args: Any) -> T:
         """Run a call that may take minutes: starting, loading, stopping."""
-        return await self._run(self._deeds, call, *args)
+        return await self._run(self._operations, call, *args)
 
     async def _run(self, pool: ThreadPoolExecutor, call: Callable[..., T], *args: Any) -> T:
         if self._closed:
@@ -64,8 +64,8 @@ class Rooms:
     def close(self) -> None:
         """Accept no more calls, without waiting for those that run."""
         self._closed = True
-        self._asks.shutdown(wait=False, cancel_futures=True)
-        self._deeds.shutdown(wait=False, cancel_futures=True)
+        self._questions.shutdown(wait=False, cancel_futures=True)
+        self._operations.shutdown(wait=False, cancel_futures=True)
 
 
 def check_model(name: str) -> str:
@@ -93,10 +93,9 @@ class Handler(APIHandler):
     auth_resource = RESOURCE
 
     @property
-    def rooms(self) -> Rooms:
+    def pools(self) -> ThreadPools:
         """The threads for blocking calls."""
-        rooms: Rooms = self.settings["workbench_rooms"]
-        return rooms
+        return cast(ThreadPools, self.settings["workbench_pools"])
 
     def finish(self, chunk: Any = None) -> Any:
         """End the answer. Version numbers in it keep all of their digits."""

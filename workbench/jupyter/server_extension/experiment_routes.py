@@ -44,7 +44,7 @@ class _ExperimentsHandler(Handler):
         if model is not None:
             check_model(model)
         limit = min(self.number("limit", 100), _AT_MOST)
-        self.finish(await self.rooms.ask(_experiments, model, limit))
+        self.finish(await self.pools.ask(_experiments, model, limit))
 
 
 def _experiments(model: str | None, limit: int) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class _ExperimentHandler(Handler):
         """The result of an experiment, see `experiments.face`; 404 if there is none."""
         known = _number(number)
         # Refuse an unknown one before a process is started for it.
-        await self.rooms.ask(_in_store, Store.about, known)
+        await self.pools.ask(_in_store, Store.about, known)
         self.finish(await _face(known))
 
 
@@ -68,7 +68,7 @@ class _CancelHandler(Handler):
     async def post(self, number: str) -> None:
         """Ask an experiment to end after its current measurement; 404 if it has ended."""
         self.body()
-        await self.rooms.ask(_in_store, Store.cancel, _number(number))
+        await self.pools.ask(_in_store, Store.cancel, _number(number))
         self.finish({"message": _CANCELLED})
 
 

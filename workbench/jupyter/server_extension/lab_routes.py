@@ -11,7 +11,7 @@ Jupyter Server shows.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import nbformat
 from jupyter_core.utils import ensure_async
@@ -31,8 +31,7 @@ _NBFORMAT = 4
 class _Labs(Handler):
     @property
     def shipped(self) -> Path:
-        folder: Path = self.settings["workbench_notebooks"]
-        return folder
+        return cast(Path, self.settings["workbench_notebooks"])
 
     async def place(self, name: str) -> str | None:
         """The path of the user's copy of a lab; None if there is none."""
@@ -50,7 +49,7 @@ class _Labs(Handler):
             self.finish({"path": found})
             return
         contents: Any = self.contents_manager
-        notebook = await self.rooms.ask(nbformat.read, self.shipped / name, _NBFORMAT)
+        notebook = await self.pools.ask(nbformat.read, self.shipped / name, _NBFORMAT)
         folder = path.rpartition("/")[0]
         if folder and not await ensure_async(contents.dir_exists(folder)):
             await ensure_async(contents.save({"type": "directory"}, folder))
@@ -66,7 +65,7 @@ class _LabsHandler(_Labs):
     async def get(self) -> None:
         """``{"labs": [...]}``, each with `name`, `title`, `idea`, `path` (null if the user has no
         copy) and `state`, as in `labs.State`."""
-        self.finish({"labs": [await self._one(lab) for lab in await self.rooms.ask(self._shipped)]})
+        self.finish({"labs": [await self._one(lab) for lab in await self.pools.ask(self._shipped)]})
 
     def _shipped(self) -> list[dict[str, Any]]:
         """All labs of the package, none of them run."""
@@ -103,7 +102,7 @@ class _LabsHandler(_Labs):
             file = await ensure_async(contents.get(path, type="file", format="text"))
         except web.HTTPError:
             return "unreadable"
-        return (await self.rooms.ask(labs.read, file["content"], path))[1]
+        return (await self.pools.ask(labs.read, file["content"], path))[1]
 
     @guarded
     async def post(self) -> None:
@@ -112,7 +111,7 @@ class _LabsHandler(_Labs):
         name = self.body("name").get("name")
         if not isinstance(name, str):
             raise invalid_argument("'name' must name a lab")
-        if name not in await self.rooms.ask(labs.names, self.shipped):
+        if name not in await self.pools.ask(labs.names, self.shipped):
             raise not_found(f"There is no lab {name[:80]!r}")
         await self.provide(name, f"{_FOLDER}/{name}")
 

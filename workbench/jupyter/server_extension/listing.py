@@ -17,7 +17,7 @@ from workbench.client.control_answers import ModelDescription, error_text
 from workbench.client.control_client import ControlClient
 from workbench.client.publishing.saving import version_folders
 from workbench.core.status import ServingError, not_found
-from workbench.jupyter.server_extension.base_handler import Rooms
+from workbench.jupyter.server_extension.base_handler import ThreadPools
 from workbench.processes import registry
 
 # Fields of the control plane's answer about a model that are not settings.
@@ -57,12 +57,12 @@ class Lister:
 
     def __init__(
         self,
-        rooms: Rooms,
+        pools: ThreadPools,
         timeout: float,
         is_given_up: Callable[[registry.Entry], bool],
         on_look: Callable[[list[dict[str, Any]]], None],
     ) -> None:
-        self._rooms = rooms
+        self._pools = pools
         self._timeout = timeout
         self._is_given_up = is_given_up
         self._on_look = on_look
@@ -77,16 +77,16 @@ class Lister:
 
     async def _look(self) -> list[dict[str, Any]]:
         before = list(self._known.items())
-        entries = await self._rooms.ask(registry.entries)
+        entries = await self._pools.ask(registry.entries)
         reported = await asyncio.gather(
-            *(self._rooms.ask(describe, entry, self._timeout) for entry in entries)
+            *(self._pools.ask(describe, entry, self._timeout) for entry in entries)
         )
         for entry, (about, models) in zip(entries, reported, strict=True):
             self._remember(entry, about, models)
         alive = {entry.name for entry in entries}
         gone = {name: known for name, known in before if name not in alive}
-        kept = await self._rooms.ask(_kept, list(gone))
-        killed = {each.entry.name: each for each in await self._rooms.ask(registry.killed)}
+        kept = await self._pools.ask(_kept, list(gone))
+        killed = {each.entry.name: each for each in await self._pools.ask(registry.killed)}
         for name in killed.keys() - alive - gone.keys():
             # It was killed before this process saw it, or another process noticed first.
             gone[name] = self._known[name] = _known(killed[name])
@@ -97,7 +97,7 @@ class Lister:
         for about in listed:
             if about["state"] == "dead":
                 configs = gone[about["name"]].configs
-                about["cannot_restart"] = await self._rooms.ask(obstacle, configs)
+                about["cannot_restart"] = await self._pools.ask(obstacle, configs)
         return [about for about, _ in reported] + listed
 
     def killed(self, name: str) -> Known:

@@ -37,7 +37,7 @@ class _OfModel(Handler):
 
     async def order(self, server: str, model: str, name: str, asked: dict[str, Any]) -> str:
         """Carry out an order for a model; returns a sentence about the outcome."""
-        return await self.rooms.do(ORDERS[name], ServerClient(server, model), asked)
+        return await self.pools.do(ORDERS[name], ServerClient(server, model), asked)
 
 
 class _ModelsHandler(_OfModel):
@@ -45,7 +45,7 @@ class _ModelsHandler(_OfModel):
     async def get(self, server: str) -> None:
         """All models as the server reports them: ``{"models": [...]}``."""
         check_name(server)
-        self.finish({"models": await self.rooms.ask(ControlClient(server).describe_models)})
+        self.finish({"models": await self.pools.ask(ControlClient(server).describe_models)})
 
 
 class _ModelHandler(_OfModel):
@@ -53,7 +53,7 @@ class _ModelHandler(_OfModel):
     async def get(self, server: str, model: str) -> None:
         """One model, with its `address` and `snippets`: code that asks it, by language."""
         self.check(server, model)
-        self.finish(await self.rooms.ask(_describe, server, model))
+        self.finish(await self.pools.ask(_describe, server, model))
 
     @guarded
     async def patch(self, server: str, model: str) -> None:
@@ -82,7 +82,7 @@ class _VersionsHandler(_OfModel):
     async def get(self, server: str, model: str) -> None:
         """Its `versions`, highest first, and why others are `waiting`."""
         self.check(server, model)
-        about = await self.rooms.ask(ControlClient(server).describe_model, model)
+        about = await self.pools.ask(ControlClient(server).describe_model, model)
         self.finish({"versions": about["versions"], "waiting": about["waiting"]})
 
 
@@ -93,8 +93,8 @@ class _OrderHandler(_OfModel):
         self.check(server, model)
         asked = self.body(*_FIELDS[name])
         if name == "publish":
-            folder = await self.rooms.ask(self.find_folder, asked.get("path"))
-            await self.rooms.ask(servable_folders.check_trusted, folder, asked.get("trusted"))
+            folder = await self.pools.ask(self.find_folder, asked.get("path"))
+            await self.pools.ask(servable_folders.check_trusted, folder, asked.get("trusted"))
             asked = {"path": str(folder)}
         for field in ("version", "to"):
             if asked.get(field) is not None:

@@ -20,7 +20,7 @@ authenticates, the XSRF token. An error is JSON with a `message`.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from jupyter_core.utils import ensure_async
 from jupyter_server.utils import url_path_join
@@ -46,8 +46,7 @@ _EVENTS_AT_MOST = 2000
 class _Handler(Handler):
     @property
     def lister(self) -> Lister:
-        lister: Lister = self.settings["workbench_lister"]
-        return lister
+        return cast(Lister, self.settings["workbench_lister"])
 
     def launcher(self) -> KernelManagerLauncher:
         return KernelManagerLauncher(
@@ -80,11 +79,11 @@ class _ServersHandler(_Handler):
         `trusted`, or if a server of that name runs.
         """
         asked = self.body("path", "name", "transition", "trusted")
-        folder = await self.rooms.ask(self.find_folder, asked.get("path"))
-        about = await self.rooms.ask(servable_folders.look, folder)
+        folder = await self.pools.ask(self.find_folder, asked.get("path"))
+        about = await self.pools.ask(servable_folders.look, folder)
         name = check_name(asked.get("name") or about["name"])
-        await self.rooms.ask(servable_folders.check_trusted, folder, asked.get("trusted"))
-        message = await self.rooms.do(
+        await self.pools.ask(servable_folders.check_trusted, folder, asked.get("trusted"))
+        message = await self.pools.do(
             starting.start, self.launcher(), name, folder, asked.get("transition")
         )
         await self.news()
@@ -108,12 +107,13 @@ class _ServerHandler(_Handler):
         is forgotten."""
         check_name(name)
         dead = self.lister.is_dead(name)
-        entry = (
-            self.lister.killed(name).entry if dead else await self.rooms.ask(registry.find, name)
-        )
+        if dead:
+            entry = self.lister.killed(name).entry
+        else:
+            entry = await self.pools.ask(registry.find, name)
         await self.end_kernel(entry)
         if not dead:
-            await self.rooms.do(ServerClient(name, name).stop)
+            await self.pools.do(ServerClient(name, name).stop)
         self.lister.forget(name)
         await self.news()
         self.set_status(204)
@@ -129,7 +129,7 @@ class _RestartHandler(_Handler):
         known = self.lister.killed(name)
         # A kernel on which Jupyter has given up must not start again beside the new one.
         await self.end_kernel(known.entry)
-        message = await self.rooms.do(starting.start_again, self.launcher(), known)
+        message = await self.pools.do(starting.start_again, self.launcher(), known)
         await self.news()
         self.created(name, message)
 
@@ -139,7 +139,7 @@ class _LedgerHandler(_Handler):
     async def get(self, name: str) -> None:
         """The memory of each `devices` by owner, as `ledger_parts.Device.to_json`, and `notes`."""
         check_name(name)
-        account = await self.rooms.ask(ControlClient(name).ledger)
+        account = await self.pools.ask(ControlClient(name).ledger)
         devices = [device.to_json() for device in devices_of(account)]
         self.finish({"devices": devices, "notes": account["notes"]})
 
@@ -151,13 +151,13 @@ class _EventsHandler(_Handler):
         one; `missed` is the number of events that were left out before them."""
         check_name(name)
         since = self.number("since", 0)
-        self.finish(await self.rooms.ask(_events, name, since))
+        self.finish(await self.pools.ask(_events, name, since))
 
 
 def _events(name: str, since: int) -> dict[str, Any]:
     answer = ControlClient(name).events(since)
     if since > answer["last_seq"]:
-        # The server was restarted since, and its log has begun anew.
+        # The server was restarted since, and its log begins again.
         answer = ControlClient(name).events()
     events = answer["events"][-_EVENTS_AT_MOST:]
     missed = events[0]["seq"] - since - 1 if events else 0
@@ -168,8 +168,8 @@ class _FolderHandler(_Handler):
     @guarded
     async def get(self) -> None:
         """The contents of the folder `path` of the user's files; see `servable_folders.look`."""
-        folder = await self.rooms.ask(self.find_folder, self.get_query_argument("path", ""))
-        self.finish(await self.rooms.ask(servable_folders.look, folder))
+        folder = await self.pools.ask(self.find_folder, self.get_query_argument("path", ""))
+        self.finish(await self.pools.ask(servable_folders.look, folder))
 
 
 HANDLERS = [

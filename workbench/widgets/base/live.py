@@ -191,7 +191,7 @@ class _News:
     """The thread that asks for news; it runs while any widget is visible."""
 
     def __init__(self) -> None:
-        self._widgets: weakref.WeakSet[LiveWidget] = weakref.WeakSet()
+        # The widgets, each with the time of its next news.
         self._due: weakref.WeakKeyDictionary[LiveWidget, float] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -200,7 +200,6 @@ class _News:
     def look_at(self, widget: LiveWidget) -> None:
         """Send the widget news now, and from now on."""
         with self._lock:
-            self._widgets.add(widget)
             self._due[widget] = 0.0
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="widget-news", daemon=True)
@@ -211,7 +210,7 @@ class _News:
         while True:
             self._wake.clear()
             with self._lock:
-                looked_at = [w for w in self._widgets if w.wanted]
+                looked_at = [w for w in self._due if w.wanted]
                 if not looked_at:
                     self._thread = None
                     return
