@@ -70,7 +70,7 @@ class WorkbenchExtension(ExtensionApp):
         server: Any = self.serverapp
         server.event_logger.register_event_schema(SCHEMA_FILE)
         lifecycle = Lifecycle(server.event_logger)
-        self._pools = ThreadPools(self.concurrency, self.concurrency)
+        self._pools = ThreadPools(self.concurrency)
         self._lister = lister = Lister(
             self._pools, self.control_seconds, self._is_given_up, lifecycle.tell
         )

@@ -39,12 +39,12 @@ class ThreadPools:
     """Two pools of threads for blocking calls: short questions never wait for long operations.
 
     Args:
-        questions, operations: the threads for questions, and for long operations.
+        threads: of each pool.
     """
 
-    def __init__(self, questions: int, operations: int) -> None:
-        self._questions = ThreadPoolExecutor(questions, "workbench-ask")
-        self._operations = ThreadPoolExecutor(operations, "workbench-operation")
+    def __init__(self, threads: int) -> None:
+        self._questions = ThreadPoolExecutor(threads, "workbench-ask")
+        self._operations = ThreadPoolExecutor(threads, "workbench-operation")
         self._closed = False
 
     async def ask(self, call: Callable[..., T], *args: Any) -> T:
