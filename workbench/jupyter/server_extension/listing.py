@@ -71,11 +71,6 @@ class Lister:
 
     async def look(self) -> list[dict[str, Any]]:
         """Poll all servers: running ones, oldest first, then dead ones; see `describe`."""
-        reported = await self._look()
-        self._on_look(reported)
-        return reported
-
-    async def _look(self) -> list[dict[str, Any]]:
         before = list(self._known.items())
         entries = await self._pools.ask(registry.entries)
         reported = await asyncio.gather(
@@ -98,7 +93,9 @@ class Lister:
             if about["state"] == "dead":
                 configs = gone[about["name"]].configs
                 about["cannot_restart"] = await self._pools.ask(obstacle, configs)
-        return [about for about, _ in reported] + listed
+        servers = [about for about, _ in reported] + listed
+        self._on_look(servers)
+        return servers
 
     def killed(self, name: str) -> Known:
         """The last known state of a dead server.
