@@ -44,7 +44,7 @@ class ServingMagics(Magics):  # type: ignore[misc]
         arguments = parse_argstring(ServingMagics.serve, line)
         model = self._model(arguments.model, cell)
         name = arguments.name or default_name(model)
-        shown = display({"text/plain": f"Serving {name} ..."}, raw=True, display_id=True)
+        shown = display(_Waiting(name), display_id=True)
         try:
             server = serve(
                 model, name, transition=arguments.transition, base_path=arguments.base_path
@@ -84,6 +84,16 @@ def _split(source: str) -> tuple[str, str | None]:
     # A syntax tree counts columns in bytes.
     before = lines[last.lineno - 1].encode()[: last.col_offset].decode()
     return "".join(lines[: last.lineno - 1]) + before, ast.unparse(last.value)
+
+
+class _Waiting:
+    """Shown until the outcome is known."""
+
+    def __init__(self, name: str) -> None:
+        self._text = f"Serving {name} ..."
+
+    def __repr__(self) -> str:
+        return self._text
 
 
 def _replace(shown: Any, outcome: Outcome) -> None:
