@@ -59,7 +59,7 @@ def _run(arguments: argparse.Namespace) -> int:
             print(f"Ended early: {result.failure}")
         for sentence in result.diagnoses():
             print(f"- {sentence}")
-    if arguments.p99_ms is not None or arguments.parameters:
+    if arguments.parameters or (arguments.p99_ms is not None and not arguments.json):
         best = result.recommend(p99_ms=arguments.p99_ms)
         if arguments.parameters:
             result.to_batching_parameters(arguments.parameters, best)
