@@ -16,7 +16,7 @@ from workbench.processes.server_options import ServerOptions
 
 
 def spec(*flags: str) -> ServerOptions:
-    return server_options(read_flags(flags).values)
+    return server_options(read_flags(flags)[0])
 
 
 def refusal(*flags: str) -> ServingError:

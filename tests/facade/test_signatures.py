@@ -15,47 +15,43 @@ from workbench.experiments.sweep.tune import tune
 from workbench.experiments.transitions.compare_transitions import compare_transitions
 from workbench.experiments.versions.compare_versions import compare_versions
 from workbench.widgets.card_widget import card
-from workbench.widgets.ledger.ledger_widget import ledger
-from workbench.widgets.sweep_explorer.sweep_explorer import sweep_explorer
-from workbench.widgets.timeline.timeline import timeline
+from workbench.widgets.ledger.ledger_widget import LedgerWidget
+from workbench.widgets.sweep_explorer.sweep_explorer import SweepExplorer
+from workbench.widgets.timeline.timeline import TimelineWidget
 
-FUNCTIONS = [
-    sweep,
-    tune,
-    calibrate,
-    compare_transitions,
-    compare_versions,
-    card,
-    timeline,
-    ledger,
-    sweep_explorer,
-]
+FUNCTIONS = [sweep, tune, calibrate, compare_transitions, compare_versions, card]
+CLASSES = {"timeline": TimelineWidget, "ledger": LedgerWidget, "sweep_explorer": SweepExplorer}
+METHODS = [(each.__name__, each) for each in FUNCTIONS] + list(CLASSES.items())
 
 
 def after_the_first(function: Callable[..., Any]) -> tuple[list[inspect.Parameter], Any]:
     """The parameters after the server (names, kinds, defaults, annotations), and the result."""
     signature = inspect.signature(function)
-    return list(signature.parameters.values())[1:], signature.return_annotation
+    result = function.__name__ if isinstance(function, type) else signature.return_annotation
+    return list(signature.parameters.values())[1:], result
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_method_has_the_signature_of_its_function(function: Callable[..., Any]) -> None:
-    assert after_the_first(getattr(wb.Server, function.__name__)) == after_the_first(function)
+@pytest.mark.parametrize(("method", "function"), METHODS)
+def test_a_method_has_the_signature_of_its_function(
+    method: str, function: Callable[..., Any]
+) -> None:
+    assert after_the_first(getattr(wb.Server, method)) == after_the_first(function)
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize(("method", "function"), METHODS)
 def test_a_method_passes_every_argument_on(
-    function: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    method: str, function: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[inspect.BoundArguments] = []
+    signature = inspect.signature(function)
 
     def record(*args: Any, **kwargs: Any) -> None:
-        calls.append(inspect.signature(function).bind(*args, **kwargs))
+        calls.append(signature.bind(*args, **kwargs))
 
     monkeypatch.setattr(f"{function.__module__}.{function.__name__}", record)
     server = wb.Server("none", "none")
     names = [parameter.name for parameter in after_the_first(function)[0]]
-    getattr(server, function.__name__)(**{name: f"the {name}" for name in names})
+    getattr(server, method)(**{name: f"the {name}" for name in names})
     expected = {"server": server, **{name: f"the {name}" for name in names}}
     assert dict(calls[0].arguments) == expected
 

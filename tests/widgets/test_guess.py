@@ -100,7 +100,7 @@ def test_what_lasts_is_written_anew_when_it_is_revealed(monkeypatch: pytest.Monk
         published.append((data, more.get("update", False)))
 
     monkeypatch.setattr("IPython.display.publish_display_data", publish)
-    monkeypatch.setattr("workbench.widgets.guess.in_notebook", lambda: True)
+    monkeypatch.setattr("workbench.widgets.base.durable.in_notebook", lambda: True)
     widget._ipython_display_()
     assert [update for _, update in published] == [False, False]
     widget.reveal([0, 10, 20], lambda text: None)

@@ -32,6 +32,10 @@ def add_json(one: Any) -> None:
     one.add_argument("--json", action="store_true", help="print JSON")
 
 
+LOAD = ("rate", "clients", "rows", "where", "arrivals", "seconds", "seed")
+"""The arguments of `add_load`, by name."""
+
+
 def add_load(one: argparse.ArgumentParser, *, many: bool) -> None:
     """The arguments of a load: of several rates or numbers of clients, or of one."""
     rate, clients = (numbers(float), numbers(int)) if many else (float, int)
@@ -56,9 +60,15 @@ def add_request(one: argparse.ArgumentParser) -> None:
     one.add_argument("--rows", type=int, default=1, help="examples in each request")
 
 
-def add_plot(one: argparse.ArgumentParser) -> None:
+def add_plot(one: argparse.ArgumentParser, when: str = "") -> None:
     """The file for a figure."""
-    one.add_argument("--plot", metavar="FILE", help="write the figure to this .png, .svg or .pdf")
+    what = f"{when}write the figure to this .png, .svg or .pdf"
+    one.add_argument("--plot", metavar="FILE", help=what)
+
+
+def names(text: str) -> list[str]:
+    """The type of an argument that is a list of names."""
+    return text.split(",")
 
 
 def numbers(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
@@ -91,9 +101,11 @@ def meaning(declared: Setting) -> str:
     return declared.meaning.replace("`", "")
 
 
-def given(**settings: Any) -> dict[str, Any]:
-    """The settings that are not None. The callee has the defaults of the others."""
-    return {name: value for name, value in settings.items() if value is not None}
+def given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Those of the arguments `names` that are not None. The callee has the defaults of the
+    others."""
+    values = {name: getattr(arguments, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def read_data(file: str) -> Any:

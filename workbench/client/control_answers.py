@@ -1,4 +1,4 @@
-"""What the control plane answers, as plain data: servers, models, versions, events."""
+"""The types of the control plane's answers: servers, models, versions, events."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ class ErrorDescription(TypedDict):
 
     code: str
     message: str
+
+
+def error_text(error: ErrorDescription | None) -> str | None:
+    """An error in one line; None for none."""
+    return None if error is None else f"{error['code']}: {error['message']}"
 
 
 class _Version(TypedDict):

@@ -92,9 +92,7 @@ class ControlClient:
 
     def memory_history(self, since: float = 0.0, points: int | None = None) -> dict[str, list[Any]]:
         """Samples later than `since` (monotonic seconds), by column; about `points` a process."""
-        asked: dict[str, Any] = {"since": since, "columns": 1}
-        if points is not None:
-            asked["points"] = points
+        asked = {"since": since, "columns": 1, "points": points}
         return dict(self._request("GET", "/memory", query=asked)["columns"])
 
     def ledger(self) -> dict[str, Any]:
@@ -134,9 +132,8 @@ class ControlClient:
         """Wait up to `seconds` until `version` is available or has failed, or until `gone` is
         unloaded. Without both: until any version is available, or all have failed."""
         asked = {"wait_seconds": seconds, "version": version, "gone": gone}
-        given = {name: value for name, value in asked.items() if value is not None}
         path = _path(model, "wait")
-        return cast(WaitAnswer, self._request("GET", path, query=given, extra_seconds=seconds))
+        return cast(WaitAnswer, self._request("GET", path, query=asked, extra_seconds=seconds))
 
     def pulse(self, model: str, marks: Mapping[str, float]) -> dict[str, Any]:
         """News of a model since `marks` (see `display.pulse`), for live views."""
@@ -175,9 +172,15 @@ class ControlClient:
         query: Mapping[str, Any] | None = None,
         extra_seconds: float = 0.0,
     ) -> Any:
-        """The answer's JSON. `extra_seconds` is the time that the server takes by design."""
+        """The answer's JSON.
+
+        Args:
+            query: None stands for an argument that is left out.
+            extra_seconds: the time that the server takes by design.
+        """
         entry = self.entry()
-        url = path + ("?" + urlencode(query) if query else "")
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        url = f"{path}?{urlencode(given)}" if given else path
         connection = _UnixConnection(entry.socket, self.timeout + extra_seconds)
         try:
             connection.request(method, url, None if body is None else orjson.dumps(body))

@@ -15,16 +15,18 @@ class Outcome:
     """An outcome; it prints as its message, in a terminal and in a cell."""
 
     ok = True
+    changes: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
 
     @property
     def message(self) -> str:
         """A sentence, and a line for each detail."""
-        return "\n".join([self._sentence(), *self._details()])
+        return "\n".join([self._sentence(), *self.changes, *self.settings])
 
     @property
     def brief(self) -> str:
         """A short form, for a place where the server is named already."""
-        return "; ".join([self._short(), *self._details()])
+        return "; ".join([self._short(), *self.changes, *self.settings])
 
     def _sentence(self) -> str:
         raise NotImplementedError
@@ -32,27 +34,17 @@ class Outcome:
     def _short(self) -> str:
         return type(self).__name__.lower()
 
-    def _details(self) -> tuple[str, ...]:
-        return ()
-
     def __str__(self) -> str:
         return self.message
 
     def _repr_html_(self) -> str:
-        first, _, rest = self.message.partition("\n")
-        colour = (
-            "var(--jp-success-color0, #1b7f3b)" if self.ok else "var(--jp-error-color0, #b00020)"
-        )
-        more = (
-            f'<pre style="margin:6px 0 0;white-space:pre-wrap;font-size:12px">'
-            f"{html.escape(rest)}</pre>"
-            if rest
-            else ""
-        )
-        return (
-            f'<div style="border-left:3px solid {colour};padding:2px 0 2px 10px">'
-            f"{html.escape(first)}{more}</div>"
-        )
+        first, _, rest = html.escape(self.message).partition("\n")
+        colour = "success-color0, #1b7f3b" if self.ok else "error-color0, #b00020"
+        if rest:
+            style = "margin:6px 0 0;white-space:pre-wrap;font-size:12px"
+            rest = f'<pre style="{style}">{rest}</pre>'
+        style = f"border-left:3px solid var(--jp-{colour});padding:2px 0 2px 10px"
+        return f'<div style="{style}">{first}{rest}</div>'
 
 
 @dataclass(frozen=True)
@@ -82,9 +74,6 @@ class Reused(Outcome):
     def _short(self) -> str:
         return "reused, the model is the same"
 
-    def _details(self) -> tuple[str, ...]:
-        return self.settings
-
 
 @dataclass(frozen=True)
 class Published(Outcome):
@@ -102,9 +91,6 @@ class Published(Outcome):
 
     def _short(self) -> str:
         return f"published version {self.version}"
-
-    def _details(self) -> tuple[str, ...]:
-        return (*self.changes, *self.settings)
 
 
 @dataclass(frozen=True)
@@ -139,8 +125,7 @@ def outcome_of(name: str, error: ServingError) -> Outcome:
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
     """The differences between two described versions, a line each."""
     lines = []
-    old = {n: Signature.from_json(s) for n, s in before.get("signatures", {}).items()}
-    new = {n: Signature.from_json(s) for n, s in after.get("signatures", {}).items()}
+    old, new = Signature.all_from_json(before), Signature.all_from_json(after)
     for name in sorted(old.keys() | new.keys()):
         if name not in new:
             lines.append(f"signature {name} is gone")
@@ -157,12 +142,10 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[st
 
 
 def _size(nbytes: int) -> str:
-    for unit in ("bytes", "KB", "MB"):
-        if nbytes < 1000:
-            return (
-                f"{nbytes:.0f} {unit}"
-                if unit == "bytes" or nbytes >= 10
-                else f"{nbytes:.1f} {unit}"
-            )
-        nbytes /= 1000  # type: ignore[assignment]
-    return f"{nbytes:.1f} GB"
+    if nbytes < 1000:
+        return f"{nbytes} bytes"
+    for unit, scale in (("KB", 1e3), ("MB", 1e6)):
+        size = nbytes / scale
+        if size < 1000:
+            return f"{size:.{0 if size >= 10 else 1}f} {unit}"
+    return f"{nbytes / 1e9:.1f} GB"

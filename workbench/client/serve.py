@@ -156,12 +156,13 @@ def _serve_again(
     # A server process that has just been replaced has loaded nothing yet.
     server.control.wait(server.model, timeout)
     before = server.describe()["versions"]
-    served = None if model is None else _version_of(model, entry.folder, server.model, before)
-    if served is not None:
-        server.wait_for(served, timeout)
     published = None
-    if model is not None and served is None:
-        published = server.publish(model, timeout=timeout)
+    if model is not None:
+        served = _version_of(model, entry.folder, server.model, before)
+        if served is None:
+            published = server.publish(model, timeout=timeout)
+        else:
+            server.wait_for(served, timeout)
     settings = changed + of_model.change(server, "labels") + kept
     if published is None:
         server.outcome = Reused(entry.name, server.url, settings)
@@ -178,7 +179,7 @@ def _version_of(
 ) -> int | None:
     """The version that is available or loading, if it was made from this very model."""
     for v in versions:
-        if PublicState[v["state"]].is_coming or v["state"] == PublicState.AVAILABLE.name:
+        if PublicState[v["state"]] <= PublicState.AVAILABLE:
             made_from = fingerprint.of_version(folder, name, v["version"], Path(v["path"]))
             return v["version"] if made_from == model.digest() else None
     return None

@@ -41,16 +41,9 @@ class ModelSettings:
     """Those that were given, by name, as the control plane takes them."""
 
     def __post_init__(self) -> None:
-        settings = {
-            "transition": self.transition,
-            "version_policy": self.version_policy,
-            "batching": self.batching,
-            "labels": self.labels,
-            "probe": self.probe,
-            "device": self.device,
-            "memory_limit_bytes": parse_bytes(self.memory_limit, "memory_limit"),
-            "gpu_memory_limit_bytes": parse_bytes(self.gpu_memory_limit, "gpu_memory_limit"),
-        }
+        settings = dict(vars(self))
+        for limit in ("memory_limit", "gpu_memory_limit"):
+            settings[f"{limit}_bytes"] = parse_bytes(settings.pop(limit), limit)
         self.given = {
             name: plain_setting(name, value)
             for name, value in settings.items()
@@ -131,23 +124,17 @@ class ServerSettings:
     def unlike(self, entry: Entry, base_path: Path) -> tuple[str, ...]:
         """A line with the settings that a running server has otherwise and cannot change; the
         token itself is never shown."""
-        other = []
-        if self.host not in (DEFAULT_HOST, entry.host):
-            other.append(f"host (it is {entry.host})")
-        if self.port not in (0, entry.port):
-            other.append(f"port (it is {entry.port})")
-        if self.token not in ("", entry.token):
-            other.append("token")
-        if self.base_path is not None and not is_same_folder(as_written(self.base_path), base_path):
-            other.append(f"base_path (it is {base_path})")
-        if self.detach and entry.owner is not None:
-            other.append("detach")
-        if self.idle_seconds not in (None, entry.idle_seconds):
-            other.append("idle_seconds")
+        base = base_path if self.base_path is None else as_written(self.base_path)
         hosts = self.options.allowed_hosts
-        if hosts and set(hosts) != set(entry.allowed_hosts):
-            there = ", ".join(entry.allowed_hosts) or "none"
-            other.append(f"allowed_hosts (they are: {there})")
-        if not other:
-            return ()
-        return (f"a running server keeps its {', its '.join(other)}: stop it first to change that",)
+        known = ", ".join(entry.allowed_hosts) or "none"
+        differs = {
+            f"host (it is {entry.host})": self.host not in (DEFAULT_HOST, entry.host),
+            f"port (it is {entry.port})": self.port not in (0, entry.port),
+            "token": self.token not in ("", entry.token),
+            f"base_path (it is {base_path})": not is_same_folder(base, base_path),
+            "detach": self.detach and entry.owner is not None,
+            "idle_seconds": self.idle_seconds not in (None, entry.idle_seconds),
+            f"allowed_hosts (they are: {known})": hosts and set(hosts) != set(entry.allowed_hosts),
+        }
+        kept = ", its ".join(what for what, other in differs.items() if other)
+        return (f"a running server keeps its {kept}: stop it first to change that",) if kept else ()

@@ -7,8 +7,8 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
-from workbench.client.asking.asker import Asker, Target
-from workbench.client.asking.data_client import DataClient
+from workbench.client.asking.asker import Asker
+from workbench.client.asking.data_client import DataClient, Target
 from workbench.client.outcomes import Outcome
 from workbench.client.server_parts.served_settings import ServedSettings
 from workbench.client.server_parts.served_versions import ServedVersions

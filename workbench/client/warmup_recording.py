@@ -1,4 +1,4 @@
-"""A recording of warm-up requests that runs in a server, as the client sees it."""
+"""The client's view of a recording of warm-up requests that runs in a server."""
 
 from __future__ import annotations
 

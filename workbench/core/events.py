@@ -31,19 +31,10 @@ class Event:
 
     def to_json(self) -> dict[str, Any]:
         """As plain data, without `model`, `version` and `data` if there are none."""
-        out: dict[str, Any] = {
-            "seq": self.seq,
-            "kind": self.kind,
-            "monotonic": self.monotonic,
-            "wall": self.wall,
-        }
-        if self.model is not None:
-            out["model"] = self.model
-        if self.version is not None:
-            out["version"] = self.version
-        if self.data:
-            out["data"] = dict(self.data)
-        return out
+        always = {"seq": self.seq, "kind": self.kind, "monotonic": self.monotonic}
+        perhaps = {"model": self.model, "version": self.version, "data": dict(self.data or {})}
+        given = {name: value for name, value in perhaps.items() if value not in (None, {})}
+        return {**always, "wall": self.wall, **given}
 
 
 Listener = Callable[[Event], None]
@@ -96,7 +87,13 @@ class EventLog:
         return (events[i] for i in range(start, len(events)))
 
 
+_TOLD = (
+    *("set_aside", "setting_refused", "quarantine_over", "source_waiting", "folder_replaced"),
+    *("renewed", "source_error", "config_failed", "ledger_failed", "disk_trouble"),
+)
+"""Events whose line is their message."""
 _LINES: dict[str, str] = {
+    **dict.fromkeys(_TOLD, "{message}"),
     "models_adding": "Adding/updating models.",
     "models_added": "Finished adding/updating models",
     "model_added": " (Re-)adding model: {model}",
@@ -138,27 +135,20 @@ _LINES: dict[str, str] = {
     "unloaded": "Done unloading servable version {id}",
     "worker_exited": "Worker process {pid} of servable version {id} ended: {reason}",
     "worker_hung": "Worker process {pid} of servable version {id} hangs and is ended: {reason}",
-    "set_aside": "{message}",
-    "setting_refused": "{message}",
     "merging": "Servable version {id}: requests of signature {signature} are merged from now on: "
     "{merged} ({by})",
     "quarantined": "Servable version {id} is set aside for {seconds:.0f} s: {message}",
     "quarantine_retry": "Servable version {id} is tried again",
-    "quarantine_over": "{message}",
     "crash_input": (
         "Input {input} of {outline} was alone in the worker of servable version {id} when it died; "
-        "crashes put down to it: {crashes}"
+        "crashes blamed on it: {crashes}"
     ),
     "input_refused": (
         "Servable version {id} refuses input {input} of {outline} from now on: it was in the "
         "worker each of the {crashes} times that it died"
     ),
     "worker_replaced": "Worker process {pid} now serves servable version {id}",
-    "source_waiting": "{message}",
-    "folder_replaced": "{message}",
-    "renewed": "{message}",
-    "renewal_failed": "Loading servable: {id} anew failed: {code}: {message}",
-    "source_error": "{message}",
+    "renewal_failed": "Reloading servable: {id} failed: {code}: {message}",
     "source_unreadable": (
         "FileSystemStoragePathSource encountered a filesystem access error: {message}"
     ),
@@ -169,12 +159,9 @@ _LINES: dict[str, str] = {
         "\n\tplatform : {platform}"
     ),
     "reload_failed": "ReloadConfig failed: {message}",
-    "config_failed": "{message}",
-    "ledger_failed": "{message}",
     "memory_limit": "Worker process {pid} of servable version {id} is ended: {message}",
     "device_fallback": "Servable version {id} goes to the CPU: {message}",
     "gpu_lost": "{device} does not answer any more: {message}",
-    "disk_trouble": "{message}",
     "server_ready": "Exporting HTTP/REST API at:{address} ...",
     "server_stopping": "Server is stopping: {reason}",
 }

@@ -32,6 +32,11 @@ class TensorInfo:
     shape: tuple[int, ...] | None
     name: str = ""
 
+    @property
+    def rank(self) -> int | None:
+        """The number of dimensions; None where it is unknown."""
+        return None if self.shape is None else len(self.shape)
+
     def to_json(self) -> dict[str, Any]:
         """All fields as plain data, for `from_json`."""
         data: dict[str, Any] = {
@@ -87,6 +92,11 @@ class Signature:
             defaults=frozenset(data["defaults"]),
             originals=dict(data.get("originals", {})),
         )
+
+    @classmethod
+    def all_from_json(cls, data: Mapping[str, Any]) -> dict[str, Signature]:
+        """Read signatures by name; none where `data` has no ``signatures``."""
+        return {name: cls.from_json(each) for name, each in data.get("signatures", {}).items()}
 
     def digest(self) -> str:
         """A short text, equal only for equal signatures, for comparing them between processes."""

@@ -74,13 +74,8 @@ class ServingError(Exception):
     def from_json(cls, data: Mapping[str, Any]) -> ServingError:
         """Read what `to_json` made, perhaps in another version of this package, whose reason may be
         unknown and is dropped then."""
-        reason = data.get("reason")
-        known = reason in {each.value for each in Reason}
-        return cls(
-            Code[data.get("code", "UNKNOWN")],
-            data.get("error", "?"),
-            Reason(reason) if known else None,
-        )
+        reason = next((each for each in Reason if each.value == data.get("reason")), None)
+        return cls(Code[data.get("code", "UNKNOWN")], data.get("error", "?"), reason)
 
     def __repr__(self) -> str:
         return f"ServingError({self.code.name}: {self.message})"

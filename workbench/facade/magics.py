@@ -36,10 +36,7 @@ class ServingMagics(Magics):  # type: ignore[misc]
     @magic_arguments()
     @argument("model", nargs="?", help="the model: a variable or any expression without spaces")
     @argument("--name", help="of the model and its server")
-    @argument(
-        "--transition",
-        help=f"one of {', '.join(TRANSITIONS)}",
-    )
+    @argument("--transition", help=f"one of {', '.join(TRANSITIONS)}")
     @argument("--base-path", help="the folder for the numbered versions")
     @line_cell_magic
     def serve(self, line: str, cell: str | None = None) -> Server | None:
@@ -50,10 +47,7 @@ class ServingMagics(Magics):  # type: ignore[misc]
         shown = display(_Waiting(name), display_id=True)
         try:
             server = serve(
-                model,
-                name,
-                transition=arguments.transition,
-                base_path=arguments.base_path,
+                model, name, transition=arguments.transition, base_path=arguments.base_path
             )
         except ServingError as error:
             _replace(shown, outcome_of(name, error))

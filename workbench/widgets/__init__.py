@@ -28,10 +28,14 @@ def _views() -> dict[type, Callable[..., None]]:
     """The function that displays each kind of result in a cell."""
     from workbench.experiments.transitions.transition_comparison import TransitionComparison
     from workbench.experiments.versions.version_comparison import VersionComparison
-    from workbench.widgets.comparison import show_comparison
+    from workbench.widgets.base.durable import show_result
+    from workbench.widgets.comparison import ComparisonWidget
     from workbench.widgets.transitions import show_transitions
 
-    return {TransitionComparison: show_transitions, VersionComparison: show_comparison}
+    return {
+        TransitionComparison: show_transitions,
+        VersionComparison: lambda found: show_result(found, ComparisonWidget),
+    }
 
 
 showing.views.load = _views

@@ -12,10 +12,8 @@ from workbench.client.display.exact_numbers import version_of
 from workbench.client.publishing import saving
 from workbench.client.server import ServerClient
 from workbench.core.status import Code, ServingError, failed_precondition
-from workbench.experiments.showing import in_notebook
 from workbench.experiments.versions.example_images import example_png, images_of
 from workbench.experiments.versions.version_comparison import VersionComparison
-from workbench.widgets.base.durable import Lasting, display_live
 from workbench.widgets.base.live import LiveWidget, view
 
 PAGE = 12
@@ -200,21 +198,7 @@ class ComparisonWidget(LiveWidget):
 
 def _words(value: Any) -> str:
     """A value as a short text."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, np.ndarray):
+    if isinstance(value, (np.generic, np.ndarray)):
         value = value.tolist()
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-
-
-def show_comparison(found: VersionComparison) -> None:
-    """Display a comparison, live in the notebook and lasting in its file.
-
-    Raises:
-        NotImplementedError: there is no notebook; IPython then shows its text.
-    """
-    if not in_notebook():
-        raise NotImplementedError
-    kept = Lasting(found._repr_html_(), str(found), found.plot()._repr_png_())
-    display_live(ComparisonWidget(found), kept)

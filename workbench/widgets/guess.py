@@ -11,18 +11,14 @@ It compares the learner's curve with the learner's own measurement on this machi
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import numpy as np
-import traitlets
 from numpy.typing import NDArray
 
-from workbench.experiments.showing import in_notebook
-from workbench.widgets.base.durable import Lasting, Output, display_live, lasting
-from workbench.widgets.base.live import MODULE, answer_in_subshells, view
+from workbench.widgets.base.durable import Durable, Lasting, lasting
+from workbench.widgets.base.live import View, view
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +32,7 @@ NEAR = 0.15
 _ALIKE = 0.7
 
 
-class PredictThenReveal(anywidget.AnyWidget):
+class PredictThenReveal(Durable, View):
     """A question about a curve.
 
     Attributes:
@@ -44,9 +40,7 @@ class PredictThenReveal(anywidget.AnyWidget):
         truth: the measured values, likewise.
     """
 
-    _esm = MODULE
     face = view("guess")
-    about = traitlets.Dict().tag(sync=True)
 
     def __init__(
         self,
@@ -69,15 +63,11 @@ class PredictThenReveal(anywidget.AnyWidget):
             "yLabel": y_label,
             "yRange": [float(y) for y in y_range],
         }
-        super().__init__(about=about)
-        answer_in_subshells(self)
+        orders = {"reveal": lambda asked: self.reveal(asked["guess"], self._report)}
+        super().__init__(about, orders)
         self.guess: list[float] = []
         self.truth: list[float] = []
         self._measure = measure
-        self._output: Output | None = None
-        # The button and a cell may call it at the same time.
-        self._turn = threading.Lock()
-        self.on_msg(self._on_message)
 
     def reveal(self, guess: Sequence[float], report: Report = print) -> str:
         """Measure, and compare with `guess`; the button does the same.
@@ -91,23 +81,19 @@ class PredictThenReveal(anywidget.AnyWidget):
         Raises:
             ValueError: not one value for each of `xs`.
         """
+        # The button and a cell may call it at the same time.
         with self._turn:
-            return self._revealed(guess, report)
-
-    def _revealed(self, guess: Sequence[float], report: Report) -> str:
-        places = len(self.about["xs"])
-        if len(guess) != places or any(value is None for value in guess):
-            raise ValueError(f"guess must have {places} values; has {len(guess)}")
-        self.guess = [float(value) for value in guess]
-        truth = [float(value) for value in self._measure(report)]
-        if len(truth) != places:
-            raise ValueError(f"measure must return {places} values; returned {len(truth)}")
-        self.truth = truth
-        text = self.verdict
-        if self._output is not None:
-            self._output.show(self.lasting(), update=True)
-        self.send({"kind": "truth", "values": truth, "guess": self.guess, "text": text})
-        return text
+            places = len(self.about["xs"])
+            if len(guess) != places or any(value is None for value in guess):
+                raise ValueError(f"guess must have {places} values; has {len(guess)}")
+            self.guess = [float(value) for value in guess]
+            truth = [float(value) for value in self._measure(report)]
+            if len(truth) != places:
+                raise ValueError(f"measure must return {places} values; returned {len(truth)}")
+            self.truth = truth
+            self._renew()
+            self._send_truth()
+            return self.verdict
 
     @property
     def verdict(self) -> str:
@@ -165,38 +151,22 @@ class PredictThenReveal(anywidget.AnyWidget):
         axes.set_xlabel(self.about["xLabel"])
         axes.set_ylabel(self.about["yLabel"])
         axes.set_title(self.about["question"], loc="left", fontsize=11)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
+        axes.spines[["top", "right"]].set_visible(False)
         return figure
 
     def lasting(self) -> Lasting:
         """Its contents for a notebook without the kernel."""
         return lasting(self.about["question"], repr(self), self.frame, self.plot())
 
-    def _ipython_display_(self) -> None:
-        if not in_notebook():
-            print(repr(self))
-            return
-        self._output = display_live(self, self.lasting())
-
-    def _on_message(self, _widget: Any, message: Mapping[str, Any], _buffers: Any) -> None:
+    def _on_message(self, widget: Any, message: Any, buffers: Any) -> None:
         if message.get("op") == "hello" and self.truth:
-            self.send(
-                {"kind": "truth", "values": self.truth, "guess": self.guess, "text": self.verdict}
-            )
-        elif message.get("op") == "reveal":
-            # Measuring takes a while; other widgets must be answered meanwhile.
-            threading.Thread(
-                target=self._reveal, args=(message,), name="widget-reveal", daemon=True
-            ).start()
+            self._send_truth()
+        super()._on_message(widget, message, buffers)
 
-    def _reveal(self, message: Mapping[str, Any]) -> None:
-        try:
-            text, ok = self.reveal(message["guess"], self._report), True
-        except Exception as error:
-            # Every error is shown beside the button.
-            text, ok = str(error) or type(error).__name__, False
-        self.send({"kind": "done", "id": message.get("id"), "ok": ok, "text": text})
+    def _send_truth(self) -> None:
+        self.send(
+            {"kind": "truth", "values": self.truth, "guess": self.guess, "text": self.verdict}
+        )
 
     def _report(self, text: str) -> None:
         self.send({"kind": "progress", "text": text})

@@ -6,40 +6,31 @@ All data goes to the browser once; afterwards neither the kernel nor the server 
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
-import anywidget
 import numpy as np
-import traitlets
 from numpy.typing import NDArray
 
-from workbench.client.display.exact_numbers import exact
 from workbench.experiments.recording.recording import Recording
-from workbench.experiments.showing import in_notebook
 from workbench.experiments.transitions.transition_comparison import TransitionComparison
 from workbench.experiments.transitions.transition_run import Run
-from workbench.widgets.base.durable import Lasting, display_live
-from workbench.widgets.base.live import MODULE, view
+from workbench.widgets.base.durable import show_result
+from workbench.widgets.base.live import View, view
 
 MOST_DOTS = 4000
 """The most answered requests drawn of a run, evenly chosen; held and failed ones are all drawn."""
 _ANSWERED, _HELD, _FAILED = 0, 1, 2
 
 
-class TransitionsView(anywidget.AnyWidget):
-    """The view of a comparison of transitions.
+class TransitionsView(View):
+    """The view of a comparison of transitions, `found`."""
 
-    Attributes:
-        found: the comparison.
-    """
-
-    _esm = MODULE
     face = view("transitions")
-    about = traitlets.Dict().tag(sync=True)
 
     def __init__(self, found: TransitionComparison) -> None:
         self.found = found
-        super().__init__(about=exact(about(found)))
+        super().__init__(about(found))
 
     def __repr__(self) -> str:
         return f"<TransitionsView {self.found.model}: {', '.join(self.found.policies)}>"
@@ -84,13 +75,8 @@ def run_data(run: Run) -> dict[str, Any]:
         "start": seconds(0.0),
         "end": seconds(end),
         "spans": [
-            {
-                "version": s.version,
-                "state": s.state,
-                "start": seconds(s.start),
-                "end": seconds(s.end),
-            }
-            for s in recording.spans()
+            {**asdict(span), "start": seconds(span.start), "end": seconds(span.end)}
+            for span in recording.spans()
         ],
         "gaps": [[seconds(gap.start), seconds(gap.end)] for gap in recording.gaps],
         "decisions": [
@@ -125,12 +111,7 @@ def dots(recording: Recording) -> list[list[float]]:
 
 
 def show_transitions(found: TransitionComparison) -> None:
-    """Display a comparison, live in the notebook and lasting in its file.
-
-    Raises:
-        NotImplementedError: there is no notebook, or no run; IPython then shows text or HTML.
-    """
-    if not (in_notebook() and found.runs):
+    """As `show_result`; without any run there is nothing to explore."""
+    if not found.runs:
         raise NotImplementedError
-    kept = Lasting(found._repr_html_(), str(found), found.plot()._repr_png_())
-    display_live(TransitionsView(found), kept)
+    show_result(found, TransitionsView)

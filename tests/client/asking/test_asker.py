@@ -14,8 +14,8 @@ import pytest
 import workbench as wb
 from tests.client.test_server import refused
 from tests.client.trainer import Trainer
-from workbench.client.asking.asker import Asker, Target
-from workbench.client.asking.data_client import SignatureChanged
+from workbench.client.asking.asker import Asker
+from workbench.client.asking.data_client import SignatureChanged, Target
 from workbench.client.publishing import saving
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import Code, ServingError, invalid_argument, unavailable
@@ -64,14 +64,14 @@ class FakeServer:
     # The data plane.
 
     def predict(
-        self, entry: None, model: str, inputs: dict[str, np.ndarray], **asked: Any
+        self, entry: None, target: Target, inputs: dict[str, np.ndarray], outputs: Any, digest: str
     ) -> tuple[int, dict[str, np.ndarray]]:
         self.before_answer()
-        version = asked["version"] or self.labels.get(asked["label"]) or max(self.versions)
+        version = target.version or self.labels.get(target.label or "") or max(self.versions)
         if version not in self.versions:
             raise ServingError(Code.NOT_FOUND, "no such version")
         signature = self.versions[version]
-        if asked["digest"] != signature.digest():
+        if digest != signature.digest():
             raise SignatureChanged("another", signature)
         self.asked.append(inputs)
         if self.refuses is not None:

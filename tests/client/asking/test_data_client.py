@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workbench.client.asking.data_client import DataClient
+from workbench.client.asking.data_client import DataClient, Target
 from workbench.core.status import Code, ServingError
 from workbench.ipc import TENSORS
 from workbench.ipc.frames import decode_message, encode_message
@@ -107,15 +107,15 @@ def entry(port: int, token: str | None = None) -> Entry:
     return Entry("digits", me, me, "127.0.0.1", port, token, "", "")
 
 
+PLAIN = Target("m", None, None, "s")
+
+
 def predict(
     client: DataClient, server: FakeServer, token: str | None = None, model: str = "m", **more: Any
 ) -> dict[str, np.ndarray]:
-    asked: dict[str, Any] = {
-        **{"version": None, "label": None, "signature": "s", "outputs": (), "digest": "d"},
-        **more,
-    }
+    target = Target(model, more.get("version"), more.get("label"), "s")
     inputs = {"x": np.array([1.0, 2.0], np.float32)}
-    return client.predict(entry(server.port, token), model, inputs, **asked)
+    return client.predict(entry(server.port, token), target, inputs, more.get("outputs", ()), "d")
 
 
 def test_a_request_and_its_answer(server: FakeServer, client: DataClient) -> None:
@@ -222,9 +222,7 @@ def test_nobody_listens(client: DataClient) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
     with pytest.raises(ServingError) as refused:
-        client.predict(
-            entry(port), "m", {}, version=None, label=None, signature="s", outputs=(), digest="d"
-        )
+        client.predict(entry(port), PLAIN, {}, (), "d")
     assert refused.value == ServingError(
         Code.UNAVAILABLE,
         f"Server 'digits' at http://127.0.0.1:{port} does not answer: "
@@ -243,16 +241,8 @@ def test_a_large_body_that_is_refused_before_it_was_taken(
     server.reads_bodies = False
     server.answers = [refuses]
     with pytest.raises(ServingError) as refused:
-        client.predict(
-            entry(server.port),
-            "m",
-            {"x": np.zeros(16_000_000, np.float32)},
-            version=None,
-            label=None,
-            signature="s",
-            outputs=(),
-            digest="d",
-        )
+        inputs = {"x": np.zeros(16_000_000, np.float32)}
+        client.predict(entry(server.port), PLAIN, inputs, (), "d")
     assert refused.value == ServingError(Code.INVALID_ARGUMENT, "too large")
 
 
@@ -262,16 +252,8 @@ def test_a_connection_that_breaks_while_a_body_is_sent(
     server.reads_bodies = False
     server.answers = [hangs_up]
     with pytest.raises(ServingError) as refused:
-        client.predict(
-            entry(server.port),
-            "m",
-            {"x": np.zeros(16_000_000, np.float32)},
-            version=None,
-            label=None,
-            signature="s",
-            outputs=(),
-            digest="d",
-        )
+        inputs = {"x": np.zeros(16_000_000, np.float32)}
+        client.predict(entry(server.port), PLAIN, inputs, (), "d")
     assert refused.value.code is Code.UNAVAILABLE
     assert refused.value.message.startswith(
         f"Server 'digits' at http://127.0.0.1:{server.port} does not answer: [Errno "

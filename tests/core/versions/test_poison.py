@@ -22,7 +22,7 @@ def test_three_strikes() -> None:
     assert not table.is_refused("d2")
     assert table.refusal("d1") == failed_precondition(
         "This input (d1) was in the worker each of the 3 times that version 2 of m crashed; it is "
-        "refused until the version is loaded anew"
+        "refused until the version is loaded again"
     )
 
 

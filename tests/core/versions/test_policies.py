@@ -16,7 +16,6 @@ from workbench.core.versions.policies import (
     Policy,
     Version,
     availability_preserving,
-    highest_aspired_new,
     policy_name,
     resource_preserving,
     staged,
@@ -131,15 +130,17 @@ def test_what_was_staged_is_loaded_under_another_policy(policy: Policy) -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "version"),
+    ("table", "action"),
     [
         ("10 new u; 9 unloading A", None),
-        ("10 new u; 9 unloading A; 1 new A; 5 new A; 3 new A", Version(5, S.NEW, True)),
-        ("10 staged u; 9 staging A; 5 new A; 7 staged A", Version(7, S.STAGED, True)),
+        ("10 new u; 9 unloading A; 1 new A; 5 new A; 3 new A", ("load", 5)),
+        ("10 staged u; 9 staging A; 5 new A; 7 staged A", ("load", 7)),
     ],
 )
-def test_highest_aspired_new_table(table: str, version: Version | None) -> None:
-    assert highest_aspired_new(versions(table)) == version
+def test_the_highest_aspired_new_version_is_loaded(
+    table: str, action: tuple[str, int] | None
+) -> None:
+    assert told(availability_preserving(versions(table))) == action
 
 
 @pytest.mark.parametrize("policy", [availability_preserving, resource_preserving, staged])

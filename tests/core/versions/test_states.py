@@ -13,7 +13,6 @@ from workbench.core.versions.states import (
     HarnessState,
     PublicState,
     ServableId,
-    public_state,
 )
 
 S = HarnessState
@@ -86,9 +85,7 @@ def test_the_public_state_of_a_whole_life_only_moves_forward(
 
 
 LEGAL_MOVES_IN_PUBLIC = [
-    (public_state(before), public_state(after))
-    for before, moves in LEGAL_MOVES.items()
-    for after in moves
+    (before.public, after.public) for before, moves in LEGAL_MOVES.items() for after in moves
 ]
 
 
@@ -104,22 +101,20 @@ def test_public_states_have_the_numbers_of_get_model_status() -> None:
 
 @pytest.mark.parametrize("state", S)
 def test_predicates_agree_with_the_life_of_a_version(state: S) -> None:
-    assert state.is_final is (public_state(state) is PublicState.END)
+    assert state.is_final is (state.public is PublicState.END)
     assert state.is_rising is (state in STAGED_LIFE[1:6])
     assert state.is_coming is (state in STAGED_LIFE[:6])
     assert state.is_being_staged is (state in STAGED_LIFE[1:5])
-    assert state.is_settled is public_state(state).is_settled
-    assert state.is_coming is public_state(state).is_coming
+    assert state.is_settled is (state.public in (PublicState.AVAILABLE, PublicState.END))
+    assert state.is_coming is state.public.is_coming
     assert state.is_loadable is any(to in LEGAL_MOVES[state] for to in (S.LOAD_REQUESTED,)) or (
         state is S.STAGED
     )
     assert state.is_revivable is (state in (S.NEW, S.READY))
     assert state.has_drained is (state in (S.QUIESCED, S.UNLOADING, S.DISABLED))
-    leaving = public_state(state) is PublicState.UNLOADING
+    leaving = state.public is PublicState.UNLOADING
     assert state.holds_weights is (state is S.LOADING or state is S.READY or leaving)
-    assert public_state(state).is_moving is (
-        public_state(state) in (PublicState.LOADING, PublicState.UNLOADING)
-    )
+    assert state.public.is_moving is (state.public in (PublicState.LOADING, PublicState.UNLOADING))
 
 
 def test_a_failure_keeps_its_reason_and_is_final() -> None:

@@ -187,7 +187,7 @@ async def test_a_server_that_somebody_else_found_killed(
     code, answer = await api("POST", "servers/halves/restart")
     assert (code, answer["message"]) == (
         409,
-        f"Server 'halves' cannot be started again. {gone} Serve the model anew.",
+        f"Server 'halves' cannot be started again. {gone} Serve the model again.",
     )
     shutil.move(aside, folder)
     code, answer = await api("POST", "servers/halves/restart")

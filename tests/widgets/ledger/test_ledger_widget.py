@@ -100,7 +100,7 @@ def test_what_lasts_is_written_anew_when_versions_change(
         published.append((data, more.get("update", False)))
 
     monkeypatch.setattr("IPython.display.publish_display_data", publish)
-    monkeypatch.setattr("workbench.widgets.ledger.ledger_widget.in_notebook", lambda: True)
+    monkeypatch.setattr("workbench.widgets.base.durable.in_notebook", lambda: True)
     widget = live.ledger()
     widget._ipython_display_()
     assert ["application/vnd.jupyter.widget-view+json" in data for data, _ in published] == [

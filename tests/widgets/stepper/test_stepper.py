@@ -89,7 +89,7 @@ def test_what_outlives_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
         published.append((data, more.get("update", False)))
 
     monkeypatch.setattr("IPython.display.publish_display_data", publish)
-    monkeypatch.setattr("workbench.widgets.stepper.stepper.in_notebook", lambda: True)
+    monkeypatch.setattr("workbench.widgets.base.durable.in_notebook", lambda: True)
     stepper._ipython_display_()
     assert [update for _, update in published] == [False, False]
     live, first = (data for data, _ in published)

@@ -109,7 +109,7 @@ def test_calibrate_drag_measure_and_export(
     assert wb.history("half")["kind"].tolist() == ["sweep", "calibration"]
 
     # What outlives the kernel.
-    lasting = explorer._lasting()
+    lasting = explorer.lasting()
     assert lasting.png is not None
     assert "<img" in lasting.html
     assert "Sweep of half" in lasting.html

@@ -104,7 +104,7 @@ def test_after_a_change_what_lasts_is_brought_up_to_date(
         published.append((data, more.get("update", False)))
 
     monkeypatch.setattr("IPython.display.publish_display_data", publish)
-    monkeypatch.setattr("workbench.widgets.timeline.timeline.in_notebook", lambda: True)
+    monkeypatch.setattr("workbench.widgets.base.durable.in_notebook", lambda: True)
     monkeypatch.setattr("workbench.widgets.timeline.timeline._SETTLED_SECONDS", 0.2)
     widget = live.timeline()
     widget._ipython_display_()

@@ -12,30 +12,25 @@ from workbench.cli.arguments import (
     add_plot,
     add_server,
     given,
+    names,
     read_data,
 )
+from workbench.cli.experiments.result_printing import save_figure
 from workbench.core.status import invalid_argument
 from workbench.facade import connect
 
 
 def add(commands: Commands) -> None:
     """Add `workbench compare-transitions PATH [NAME] --data FILE`."""
-    one = add_command(
-        commands,
-        "compare-transitions",
-        "load a version under each transition policy, with the same traffic",
-        _run,
-    )
+    what = "load a version under each transition policy, with the same traffic"
+    one = add_command(commands, "compare-transitions", what, _run)
     one.add_argument("model", metavar="PATH", help="the next version, a SavedModel")
     add_server(one)
     one.add_argument(
         "--data", required=True, metavar="FILE", help="an example: .npy or .json, as a batch"
     )
-    one.add_argument(
-        "--policies",
-        metavar="NAME,...",
-        help="default: smooth, unload_first, unload_first+hold, staged",
-    )
+    default = "default: smooth, unload_first, unload_first+hold, staged"
+    one.add_argument("--policies", type=names, metavar="NAME,...", help=default)
     one.add_argument("--rate", type=float, default=100.0, help="requests per second")
     one.add_argument("--arrivals", choices=("poisson", "constant", "bursty"), default="poisson")
     one.add_argument(
@@ -43,10 +38,11 @@ def add(commands: Commands) -> None:
     )
     one.add_argument("--precision", type=float, help="the precision of the gap to reach")
     one.add_argument("--most-repeats", type=int, help="runs of each policy at most")
+    cached = "whether files are cached beforehand"
+    one.add_argument("--disk", type=names, default="warm", metavar="warm,cold", help=cached)
     one.add_argument(
-        "--disk", default="warm", metavar="warm,cold", help="whether files are cached beforehand"
+        "--lead", dest="lead_seconds", type=float, help="seconds of traffic before and after"
     )
-    one.add_argument("--lead", type=float, help="seconds of traffic before and after")
     one.add_argument("--seed", type=int, default=0)
     add_plot(one)
     add_json(one)
@@ -62,20 +58,12 @@ def _run(arguments: argparse.Namespace) -> int:
     found = connect(arguments.name).compare_transitions(
         arguments.model,
         read_data(arguments.data),
-        rate=arguments.rate,
         load=load,
-        repeats=arguments.repeats,
-        disk=arguments.disk.split(","),
-        seed=arguments.seed,
         progress=not arguments.json,
-        **given(
-            policies=arguments.policies and arguments.policies.split(","),
-            precision=arguments.precision,
-            most_repeats=arguments.most_repeats,
-            lead_seconds=arguments.lead,
-        ),
+        **given(arguments, "rate", "repeats", "disk", "seed", "policies"),
+        **given(arguments, "precision", "most_repeats", "lead_seconds"),
     )
     if arguments.plot:
-        found.plot().savefig(arguments.plot, dpi=200)
+        save_figure(found, arguments.plot)
     print(json.dumps(found.to_json(recordings=False)) if arguments.json else found)
     return 130 if found.interrupted else 0

@@ -14,6 +14,7 @@ from workbench.cli.arguments import (
     given,
     read_data,
 )
+from workbench.cli.experiments.result_printing import save_figure
 from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.facade import connect
 
@@ -55,15 +56,11 @@ def _run(arguments: argparse.Namespace) -> int:
         arguments.second,
         read_data(arguments.data),
         None if arguments.labels is None else read_data(arguments.labels),
-        signature=arguments.signature,
-        output=arguments.output,
-        pairs=arguments.pairs,
-        seed=arguments.seed,
         progress=not arguments.json,
-        **given(alpha=arguments.alpha, margin=arguments.margin),
+        **given(arguments, "signature", "output", "pairs", "seed", "alpha", "margin"),
     )
     if arguments.plot:
-        found.plot().savefig(arguments.plot, dpi=200)
+        save_figure(found, arguments.plot)
     print(json.dumps(found.to_json(arrays=False)) if arguments.json else found)
     if arguments.at_least is not None:
         try:

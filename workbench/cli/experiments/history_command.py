@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from workbench.cli.arguments import Commands, add_command, add_json
+from workbench.cli.arguments import Commands, add_command, add_json, add_plot
 from workbench.cli.experiments.result_printing import print_frame, print_json, save_figure
 
 
@@ -14,7 +14,7 @@ def add(commands: Commands) -> None:
     one = add_command(commands, "history", "list the saved experiments", _run)
     one.add_argument("number", nargs="?", type=int, help="show this experiment")
     one.add_argument("--model", help="list only experiments with this model")
-    one.add_argument("--plot", metavar="FILE", help="with a number: write the figure to this file")
+    add_plot(one, "with a number: ")
     add_json(one)
 
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from workbench.cli.arguments import Commands, add_command, add_json, add_load, add_server
+from workbench.cli.arguments import (
+    LOAD,
+    Commands,
+    add_command,
+    add_json,
+    add_load,
+    add_server,
+    given,
+)
 from workbench.cli.experiments.result_printing import print_json
 from workbench.facade import connect
 
@@ -21,16 +29,7 @@ def add(commands: Commands) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from workbench.experiments.load.load_server import load_server
 
-    result = load_server(
-        connect(arguments.name),
-        rate=arguments.rate,
-        clients=arguments.clients,
-        rows=arguments.rows,
-        where=arguments.where,
-        arrivals=arguments.arrivals,
-        seconds=arguments.seconds,
-        seed=arguments.seed,
-    )
+    result = load_server(connect(arguments.name), **given(arguments, *LOAD))
     if arguments.json:
         print_json(result)
         return 0

@@ -23,7 +23,7 @@ def save_figure(result: Any, file: str) -> None:
     """Write a result's figure to a .png, .svg or .pdf file."""
     drawn = result.plot()
     # Some results draw a figure, some draw on axes.
-    getattr(drawn, "figure", drawn).savefig(file, dpi=150)
+    getattr(drawn, "figure", drawn).savefig(file, dpi=200)
 
 
 def print_frame(frame: Any) -> None:

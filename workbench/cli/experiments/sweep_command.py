@@ -5,16 +5,24 @@ from __future__ import annotations
 import argparse
 
 from workbench.cli.arguments import (
+    LOAD,
     Commands,
     add_command,
     add_json,
     add_load,
     add_plot,
     add_server,
+    given,
     numbers,
 )
 from workbench.cli.experiments.result_printing import print_frame, print_json, save_figure
 from workbench.facade import connect
+
+_PARAMETERS = (
+    ("--timeout", "MICROS,...", "batch_timeout_micros"),
+    ("--size", "ROWS,...", "max_batch_size"),
+    ("--threads", "SLOTS,...", "num_batch_threads"),
+)
 
 
 def add(commands: Commands) -> None:
@@ -22,15 +30,9 @@ def add(commands: Commands) -> None:
     one = add_command(commands, "sweep", "measure batching settings under load", _run)
     add_server(one)
     add_json(one)
-    one.add_argument(
-        "--timeout", type=numbers(int), metavar="MICROS,...", help="values of batch_timeout_micros"
-    )
-    one.add_argument(
-        "--size", type=numbers(int), metavar="ROWS,...", help="values of max_batch_size"
-    )
-    one.add_argument(
-        "--threads", type=numbers(int), metavar="SLOTS,...", help="values of num_batch_threads"
-    )
+    for flag, values, parameter in _PARAMETERS:
+        what = f"values of {parameter}"
+        one.add_argument(flag, dest=parameter, type=numbers(int), metavar=values, help=what)
     add_load(one, many=True)
     one.add_argument("--seconds", type=float, default=2.0, help="at most, for each point")
     one.add_argument("--p99-ms", type=float, help="recommend the fastest settings within this p99")
@@ -43,18 +45,9 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    parameters = (parameter for _, _, parameter in _PARAMETERS)
     result = connect(arguments.name).sweep(
-        batch_timeout_micros=arguments.timeout,
-        max_batch_size=arguments.size,
-        num_batch_threads=arguments.threads,
-        rate=arguments.rate,
-        clients=arguments.clients,
-        rows=arguments.rows,
-        where=arguments.where,
-        arrivals=arguments.arrivals,
-        seconds=arguments.seconds,
-        seed=arguments.seed,
-        progress=not arguments.json,
+        **given(arguments, *parameters, *LOAD), progress=not arguments.json
     )
     if arguments.plot:
         save_figure(result, arguments.plot)
@@ -66,12 +59,12 @@ def _run(arguments: argparse.Namespace) -> int:
             print(f"Ended early: {result.failure}")
         for sentence in result.diagnoses():
             print(f"- {sentence}")
-    if arguments.parameters:
-        result.to_batching_parameters(
-            arguments.parameters, result.recommend(p99_ms=arguments.p99_ms)
-        )
-    if not arguments.json and (arguments.p99_ms is not None or arguments.parameters):
-        print(result.recommend(p99_ms=arguments.p99_ms))
+    if arguments.parameters or (arguments.p99_ms is not None and not arguments.json):
+        best = result.recommend(p99_ms=arguments.p99_ms)
+        if arguments.parameters:
+            result.to_batching_parameters(arguments.parameters, best)
+        if not arguments.json:
+            print(best)
     if result.failure is not None:
         return 1
     return 130 if result.interrupted else 0

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from workbench.cli.arguments import Commands, add_command, add_json, add_request, add_server
+from workbench.cli.arguments import (
+    Commands,
+    add_command,
+    add_json,
+    add_request,
+    add_server,
+    given,
+)
 from workbench.cli.experiments.result_printing import print_frame, print_json
 from workbench.facade import connect
 
@@ -21,14 +28,8 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    result = connect(arguments.name).tune(
-        p99_ms=arguments.p99_ms,
-        rate=arguments.rate,
-        rows=arguments.rows,
-        where=arguments.where,
-        apply=arguments.apply,
-        progress=not arguments.json,
-    )
+    chosen = given(arguments, "p99_ms", "rate", "rows", "where", "apply")
+    result = connect(arguments.name).tune(**chosen, progress=not arguments.json)
     if arguments.json:
         print_json(result)
     else:

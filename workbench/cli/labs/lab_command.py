@@ -55,11 +55,7 @@ def _run(arguments: argparse.Namespace) -> int:
         command.append("--allow-root")
     # A session of its own: Ctrl-C comes to us, and JupyterLab ends without asking.
     process = subprocess.Popen(command, start_new_session=True)
-
-    def end(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, end)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.ExitStack() as cleanup:
         cleanup.callback(signal.signal, signal.SIGTERM, before)
         cleanup.callback(_end, process)

@@ -1,4 +1,4 @@
-"""From the flags of `workbench model-server` to the options of a server."""
+"""Converts the flags of `workbench model-server` to the options of a server."""
 
 from __future__ import annotations
 

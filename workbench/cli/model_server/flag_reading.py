@@ -5,21 +5,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from workbench.cli.model_server.flag_table import FLAGS, IGNORED, REFUSED
 from workbench.core.status import failed_precondition, invalid_argument
 
 
-class Flags(NamedTuple):
-    """A command line: the values of all flags, and remarks for the user."""
-
-    values: dict[str, Any]
-    remarks: list[str]
-
-
-def read_flags(arguments: Sequence[str]) -> Flags:
-    """Read a command line.
+def read_flags(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Read a command line: the values of all flags, and remarks for the user.
 
     An unknown argument is named and otherwise ignored, as TensorFlow Serving does.
 
@@ -28,13 +21,12 @@ def read_flags(arguments: Sequence[str]) -> Flags:
             is not supported and cannot be ignored.
     """
     values: dict[str, Any] = {name: flag.default for name, flag in FLAGS.items()}
+    known = [*FLAGS, *IGNORED, *REFUSED]
     remarks = []
     for argument in arguments:
         name, equals, text = argument.removeprefix("--").partition("=")
-        if not argument.startswith("--") or name not in FLAGS.keys() | IGNORED.keys() | (
-            REFUSED.keys()
-        ):
-            near = difflib.get_close_matches(name, [*FLAGS, *IGNORED, *REFUSED], 1, 0.8)
+        if not argument.startswith("--") or name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.8)
             hint = f" (did you mean --{near[0]}?)" if near else ""
             remarks.append(f"unknown argument: {argument}{hint}")
         elif name in IGNORED:
@@ -44,7 +36,7 @@ def read_flags(arguments: Sequence[str]) -> Flags:
                 raise failed_precondition(f"--{name} is not supported: {REFUSED[name]}")
         else:
             values[name] = _value(name, FLAGS[name].default, text if equals else None)
-    return Flags(values, remarks)
+    return values, remarks
 
 
 def _value(name: str, default: Any, text: str | None) -> Any:
@@ -68,8 +60,7 @@ def usage() -> str:
         default = str(flag.default).lower() if isinstance(flag.default, bool) else flag.default
         lines.append(f"  --{name}={default}")
         lines.append(f"        {flag.help}")
-    lines += ["", "Flags of tensorflow_model_server that have no effect here:"]
-    lines += [f"  --{name}: {why}" for name, why in IGNORED.items()]
-    lines += ["", "Flags of tensorflow_model_server that are not supported:"]
-    lines += [f"  --{name}: {why}" for name, why in REFUSED.items()]
+    for what, reasons in (("have no effect here", IGNORED), ("are not supported", REFUSED)):
+        lines += ["", f"Flags of tensorflow_model_server that {what}:"]
+        lines += [f"  --{name}: {why}" for name, why in reasons.items()]
     return "\n".join(lines) + "\n"

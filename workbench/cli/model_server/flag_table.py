@@ -82,12 +82,8 @@ def _tls(file: str) -> dict[str, Any] | None:
     if not file:
         return None
     config = read_text_proto(file, "SSLConfig")
-    return {
-        "server_key": config.server_key,
-        "server_cert": config.server_cert,
-        "custom_ca": config.custom_ca,
-        "client_verify": config.client_verify,
-    }
+    names = ("server_key", "server_cert", "custom_ca", "client_verify")
+    return {name: getattr(config, name) for name in names}
 
 
 FLAGS: dict[str, Flag] = {

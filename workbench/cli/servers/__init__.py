@@ -1,7 +1,4 @@
-"""The commands that start servers, ask them, and stop them, one file each.
-
-`text_table` prints the tables of `list` and `status`.
-"""
+"""The commands that start servers, ask them, and stop them, one file each."""
 
 from workbench.cli.servers import (
     fit_command,

@@ -7,7 +7,7 @@ import json
 import sys
 
 from workbench.cli.arguments import Commands, add_command, add_json
-from workbench.cli.servers.text_table import print_table
+from workbench.client.display.tables import aligned
 from workbench.core.status import ServingError
 from workbench.facade import servers
 from workbench.processes import registry
@@ -33,5 +33,6 @@ def _run(arguments: argparse.Namespace) -> int:
     elif not rows:
         print("No server is running.")
     else:
-        print_table(("NAME", "ADDRESS", "VERSIONS"), [tuple(row.values()) for row in rows])
+        table = [("NAME", "ADDRESS", "VERSIONS"), *(tuple(row.values()) for row in rows)]
+        print("\n".join(aligned(table)))
     return 0

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from workbench.cli.arguments import Commands, add_command, add_server
+from workbench.cli.arguments import Commands, add_command, add_server, given
 from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.facade import connect
 
@@ -16,14 +16,10 @@ def add(commands: Commands) -> None:
     """Add `workbench predict [NAME] --data JSON`."""
     one = add_command(commands, "predict", "ask a model", _run)
     add_server(one)
-    one.add_argument(
-        "-d",
-        "--data",
-        required=True,
-        metavar="JSON",
-        help="the input as JSON ('[[1.0, 2.0]]' or '{\"x\": [1.0]}'), @FILE, or - for stdin",
-    )
-    one.add_argument("--model-version", type=int, help="default: the highest available")
+    data = "the input as JSON ('[[1.0, 2.0]]' or '{\"x\": [1.0]}'), @FILE, or - for stdin"
+    one.add_argument("-d", "--data", required=True, metavar="JSON", help=data)
+    highest = "default: the highest available"
+    one.add_argument("--model-version", dest="version", type=int, metavar="N", help=highest)
     one.add_argument("--label", help="the version's label, instead of its number")
     one.add_argument("--signature", default=DEFAULT_SIGNATURE)
 
@@ -45,23 +41,14 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f"workbench: the data is not JSON: {error}", file=sys.stderr)
         return 1
     answer = connect(arguments.name).predict(
-        data,
-        version=arguments.model_version,
-        label=arguments.label,
-        signature=arguments.signature,
+        data, **given(arguments, "version", "label", "signature")
     )
-    print(json.dumps(_plain(answer)))
+    print(json.dumps(answer, default=_plain))
     return 0
 
 
 def _plain(value: Any) -> Any:
-    """Arrays as lists, bytes and complex numbers as text, for JSON."""
-    if isinstance(value, dict):
-        return {name: _plain(array) for name, array in value.items()}
+    """An array as lists, bytes and a complex number as text, for JSON."""
     if isinstance(value, bytes):
         return value.decode(errors="replace")
-    if isinstance(value, complex):
-        return str(value)
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    return _plain(value.tolist()) if hasattr(value, "tolist") else value
+    return str(value) if isinstance(value, complex) else value.tolist()

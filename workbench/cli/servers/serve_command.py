@@ -6,7 +6,7 @@ import argparse
 import time
 from typing import Any
 
-from workbench.cli.arguments import Commands, add_command, json_object, meaning
+from workbench.cli.arguments import Commands, add_command, given, json_object, meaning
 from workbench.client.serve import default_name
 from workbench.core.model_settings import MODEL_SETTINGS
 from workbench.core.status import ServingError
@@ -26,30 +26,22 @@ def add(commands: Commands) -> None:
     one.add_argument("--host", default="127.0.0.1", help=option["host"])
     one.add_argument("--port", type=int, default=0, help=option["port"])
     one.add_argument("--no-token", action="store_true", help="answer without a bearer token")
+    hosts = f"{option['allowed_hosts']}; may be given several times"
     one.add_argument(
-        "--allowed-host",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help=f"{option['allowed_hosts']}; may be given several times",
+        "--allowed-host", dest="allowed_hosts", action="append", metavar="NAME", help=hosts
     )
     one.add_argument("--transition", help=model["transition"])
+    latest = "the number of latest versions to serve, 'all', or a list like 1,3"
     one.add_argument(
-        "--versions",
-        type=_versions,
-        help="the number of latest versions to serve, 'all', or a list like 1,3",
+        "--versions", dest="version_policy", type=_versions, metavar="VERSIONS", help=latest
     )
     one.add_argument("--batching", type=json_object, metavar="JSON", help="batching parameters")
     one.add_argument("--device", default="auto", help=model["device"])
-    one.add_argument(
-        "--memory-limit",
-        metavar="SIZE",
-        help="the most host memory that one version may use, like '1.5 GB'",
-    )
+    limit = "the most host memory that one version may use, like '1.5 GB'"
+    one.add_argument("--memory-limit", metavar="SIZE", help=limit)
     one.add_argument("--detach", action="store_true", help="return, and let the server run")
-    one.add_argument(
-        "--idle", type=float, metavar="SECONDS", help=f"with --detach: {option['idle_seconds']}"
-    )
+    idle = f"with --detach: {option['idle_seconds']}"
+    one.add_argument("--idle", dest="idle_seconds", type=float, metavar="SECONDS", help=idle)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -57,17 +49,9 @@ def _run(arguments: argparse.Namespace) -> int:
     server = serve(
         arguments.path,
         name,
-        host=arguments.host,
-        port=arguments.port,
         token=None if arguments.no_token else "",
-        allowed_hosts=arguments.allowed_host,
-        transition=arguments.transition,
-        version_policy=arguments.versions,
-        batching=arguments.batching,
-        detach=arguments.detach,
-        idle_seconds=arguments.idle,
-        device=arguments.device,
-        memory_limit=arguments.memory_limit,
+        **given(arguments, "host", "port", "allowed_hosts", "detach", "idle_seconds"),
+        **given(arguments, "transition", "version_policy", "batching", "device", "memory_limit"),
     )
     print(server.outcome)
     if arguments.detach:
@@ -97,8 +81,7 @@ def _print_events(server: Server, seen: int) -> int:
         if "line" in event:
             stamp = time.strftime("%H:%M:%S", time.localtime(event["wall"]))
             print(f"{stamp} {event['line']}", flush=True)
-    last: int = events["last_seq"]
-    return last
+    return events["last_seq"]
 
 
 def _versions(text: str) -> Any:

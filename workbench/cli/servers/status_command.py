@@ -6,7 +6,7 @@ import argparse
 import json
 
 from workbench.cli.arguments import Commands, add_command, add_json, add_server
-from workbench.cli.servers.text_table import print_table
+from workbench.client.display.tables import aligned
 from workbench.facade import Server, connect
 
 
@@ -33,11 +33,10 @@ def _run(arguments: argparse.Namespace) -> int:
     for model in server.status()["models"]:
         print(f"\n{model['name']}: {model['base_path']}, {model['transition']}")
         view = Server(server.name, model["name"]).versions
-        print_table(
-            ("VERSION", "STATE", "MEMORY", "LOADED IN", "ERROR"),
-            [(str(v.version), v.state, v.memory, v.loaded_in, v.error or "") for v in view]
-            + [(str(v), "waiting", "", "", why) for v, why in sorted(view.waiting.items())],
-        )
+        rows = [("VERSION", "STATE", "MEMORY", "LOADED IN", "ERROR")]
+        rows += [(str(v.version), v.state, v.memory, v.loaded_in, v.error or "") for v in view]
+        rows += [(str(v), "waiting", "", "", why) for v, why in sorted(view.waiting.items())]
+        print("\n".join(aligned(rows)))
         for warning in model["warnings"]:
             print(f"warning: {warning}")
     return 0

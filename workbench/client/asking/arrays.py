@@ -179,13 +179,11 @@ def _from_objects(array: np.ndarray, info: TensorInfo, label: str) -> np.ndarray
 def _whole(flat: list[Any], info: TensorInfo, label: str) -> np.ndarray:
     import numpy as np
 
-    from workbench.formats.dtypes import integer_limits, number_kind, numpy_dtype
+    from workbench.formats.dtypes import number_kind, numpy_dtype
 
     dtype = numpy_dtype(info.dtype)
     if number_kind(dtype) in "iu":
-        _check_limits(
-            min(flat, default=0), max(flat, default=0), integer_limits(dtype), info, label
-        )
+        _check_limits(min(flat, default=0), max(flat, default=0), dtype, info, label)
         return np.array(flat, dtype)
     return np.array([float(v) for v in flat], np.float64)
 
@@ -194,7 +192,7 @@ def _converted(array: np.ndarray, dtype: np.dtype, info: TensorInfo, label: str)
     """Numbers of one type as numbers of another."""
     import numpy as np
 
-    from workbench.formats.dtypes import integer_limits, number_kind
+    from workbench.formats.dtypes import number_kind
 
     have, want = number_kind(array.dtype), number_kind(dtype)
     if have not in "biufc":
@@ -218,8 +216,7 @@ def _converted(array: np.ndarray, dtype: np.dtype, info: TensorInfo, label: str)
             "compare it first, for example with x > 0.5"
         )
     if want in "iu" and have in "iu" and array.size:
-        limits = integer_limits(dtype)
-        _check_limits(int(array.min()), int(array.max()), limits, info, label)
+        _check_limits(int(array.min()), int(array.max()), dtype, info, label)
     with np.errstate(over="ignore", invalid="ignore"):
         out = array.astype(dtype)
     if want in "fc" and dtype.itemsize <= array.dtype.itemsize:
@@ -231,13 +228,14 @@ def _converted(array: np.ndarray, dtype: np.dtype, info: TensorInfo, label: str)
     return out
 
 
-def _check_limits(
-    lowest: int, highest: int, limits: tuple[int, int], info: TensorInfo, label: str
-) -> None:
-    if lowest < limits[0] or highest > limits[1]:
+def _check_limits(lowest: int, highest: int, dtype: np.dtype, info: TensorInfo, label: str) -> None:
+    from workbench.formats.dtypes import integer_limits
+
+    least, most = integer_limits(dtype)
+    if lowest < least or highest > most:
         raise invalid_argument(
-            f"{label} ({info}) takes {limits[0]} to {limits[1]}; it has values from "
-            f"{_shown(lowest)} to {_shown(highest)}"
+            f"{label} ({info}) takes {least} to {most}; it has values from {_shown(lowest)} to "
+            f"{_shown(highest)}"
         )
 
 

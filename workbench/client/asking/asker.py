@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from workbench.client.asking import lookup
-from workbench.client.asking.data_client import DataClient, SignatureChanged
+from workbench.client.asking.data_client import DataClient, SignatureChanged, Target
 from workbench.client.asking.shapes import uneven_rows
 from workbench.client.asking.tensors import check_outputs, to_inputs
 from workbench.client.control_answers import ModelDescription
@@ -27,15 +27,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 _ABOUT_THE_QUESTION = frozenset({Code.NOT_FOUND, Code.INVALID_ARGUMENT})
-
-
-class Target(NamedTuple):
-    """One signature of one version: the highest available one without `version` and `label`."""
-
-    model: str
-    version: int | None
-    label: str | None
-    signature: str
 
 
 @dataclass(frozen=True)
@@ -100,23 +91,11 @@ class Asker:
         return self._send(target, known, _prepared(known, x, outputs), outputs)
 
     def _send(
-        self,
-        target: Target,
-        known: _Known,
-        inputs: dict[str, np.ndarray],
-        outputs: Sequence[str],
+        self, target: Target, known: _Known, inputs: dict[str, np.ndarray], outputs: Sequence[str]
     ) -> dict[str, np.ndarray]:
         try:
-            return self._data.predict(
-                self._control.entry(),
-                target.model,
-                inputs,
-                version=target.version,
-                label=target.label,
-                signature=target.signature,
-                outputs=outputs,
-                digest=known.digest,
-            )
+            entry = self._control.entry()
+            return self._data.predict(entry, target, inputs, outputs, known.digest)
         except SignatureChanged:
             raise
         except ServingError as error:

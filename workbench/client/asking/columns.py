@@ -102,13 +102,9 @@ def of_structured(array: np.ndarray, names: Sequence[str]) -> Table:
 def named_inputs(signature: Signature, table: Table) -> dict[str, str]:
     """The column of each input that has one, by the input's original name or its own."""
     there = set(table.names)
-    found = {}
-    for name in signature.inputs:
-        for column in (signature.originals.get(name, name), name):
-            if column in there:
-                found[name] = column
-                break
-    return found
+    named = {name: (signature.originals.get(name, name), name) for name in signature.inputs}
+    columns = {name: [each for each in both if each in there] for name, both in named.items()}
+    return {name: found[0] for name, found in columns.items() if found}
 
 
 def are_features(signature: Signature, table: Table) -> bool:
@@ -119,9 +115,8 @@ def are_features(signature: Signature, table: Table) -> bool:
     if not named_inputs(signature, table):
         return True
     (info,) = signature.inputs.values()
-    rank = None if info.shape is None else len(info.shape)
     count = len(table.names)
-    return count > 1 and info.shape is not None and rank == 2 and info.shape[1] in (-1, count)
+    return count > 1 and info.rank == 2 and _width(info) in (-1, count)
 
 
 def feature_matrix(info: TensorInfo, table: Table, name: str) -> np.ndarray:
@@ -132,14 +127,13 @@ def feature_matrix(info: TensorInfo, table: Table, name: str) -> np.ndarray:
     """
     import numpy as np
 
-    rank = None if info.shape is None else len(info.shape)
     if len(table.names) == 1:
         (only,) = table.names
         array = column_array(info, table.column(only), f"Column {only!r}")
         if array.ndim > 1:
             # Each cell is a whole row.
             return array
-    width = 1 if rank == 1 else info.shape[1] if info.shape is not None and rank == 2 else -1
+    width = _width(info)
     if width not in (-1, len(table.names)):
         takes = "1 column" if width == 1 else f"{width} columns"
         raise invalid_argument(
@@ -147,7 +141,7 @@ def feature_matrix(info: TensorInfo, table: Table, name: str) -> np.ndarray:
             f"({', '.join(table.names)}): choose the columns that the model was trained with"
         )
     if len(table.names) == 1:
-        return array if rank == 1 else array[:, np.newaxis]
+        return array if info.rank == 1 else array[:, np.newaxis]
     matrix = table.matrix()
     if matrix is not None:
         # Column by column, a wide table would be slow; only errors need the columns' names.
@@ -155,6 +149,13 @@ def feature_matrix(info: TensorInfo, table: Table, name: str) -> np.ndarray:
             return to_array(info, matrix, f"Input {name!r}")
     columns = [column_array(info, table.column(n), f"Column {n!r}") for n in table.names]
     return np.stack(columns, axis=1)
+
+
+def _width(info: TensorInfo) -> int:
+    """The columns that an input takes; -1 for any number."""
+    if info.shape is None or info.rank not in (1, 2):
+        return -1
+    return info.shape[1] if info.rank == 2 else 1
 
 
 def column_array(info: TensorInfo, column: Any, label: str) -> np.ndarray:

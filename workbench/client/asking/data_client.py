@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 import orjson
@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     import numpy as np
 
 _TIMEOUT_SECONDS = 60.0
+
+
+class Target(NamedTuple):
+    """One signature of one version: the highest available one without `version` and `label`."""
+
+    model: str
+    version: int | None
+    label: str | None
+    signature: str
 
 
 class SignatureChanged(ServingError):
@@ -52,12 +61,8 @@ class DataClient:
     def predict(
         self,
         entry: Entry,
-        model: str,
+        target: Target,
         inputs: dict[str, np.ndarray],
-        *,
-        version: int | None,
-        label: str | None,
-        signature: str,
         outputs: Sequence[str],
         digest: str,
     ) -> dict[str, np.ndarray]:
@@ -72,12 +77,12 @@ class DataClient:
         """
         from workbench.ipc.frames import decode_message, encode_message
 
-        path = f"/v1/models/{quote(model, safe='')}"
-        if version is not None:
-            path += f"/versions/{version}"
-        elif label is not None:
-            path += f"/labels/{quote(label, safe='')}"
-        asked = {"signature": signature, "outputs": list(outputs), "digest": digest}
+        path = f"/v1/models/{quote(target.model, safe='')}"
+        if target.version is not None:
+            path += f"/versions/{target.version}"
+        elif target.label is not None:
+            path += f"/labels/{quote(target.label, safe='')}"
+        asked = {"signature": target.signature, "outputs": list(outputs), "digest": digest}
         status, data = self._post(entry, f"{path}:predict", encode_message(asked, inputs))
         if status != 200:
             raise _refusal(status, data)

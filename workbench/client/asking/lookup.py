@@ -15,7 +15,7 @@ Signatures = dict[int, dict[str, Signature]]
 def available_signatures(data: Mapping[str, Any]) -> Signatures:
     """The signatures of the available versions of a described model."""
     return {
-        v["version"]: _signatures(v)
+        v["version"]: Signature.all_from_json(v)
         for v in data["versions"]
         if v["state"] == "AVAILABLE" and "signatures" in v
     }
@@ -38,13 +38,9 @@ def signatures_of(data: Mapping[str, Any], version: int | None) -> dict[str, Sig
         if version in (None, outage["version"]):
             if not outage["signatures"]:
                 raise unavailable(outage["message"])
-            return _signatures(outage)
+            return Signature.all_from_json(outage)
     check_available(data, version)
     raise AssertionError("unreachable")
-
-
-def _signatures(described: Mapping[str, Any]) -> dict[str, Signature]:
-    return {n: Signature.from_json(s) for n, s in described["signatures"].items()}
 
 
 def labelled(data: Mapping[str, Any], label: str) -> int:
@@ -74,10 +70,7 @@ def check_available(data: Mapping[str, Any], version: int | None) -> None:
         return
     name = data["name"]
     wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-    there = [
-        f"{v['version']} failed" if v["error"] else f"{v['version']} {v['state']}"
-        for v in data["versions"]
-    ]
+    there = [f"{v['version']} {'failed' if v['error'] else v['state']}" for v in data["versions"]]
     there += [f"{v} waiting" for v in data["waiting"]]
     raise not_found(
         f"Servable not found for request: {wanted}; the versions of {name} are: "

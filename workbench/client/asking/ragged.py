@@ -92,7 +92,7 @@ def _numbered(signature: Signature, prefix: str, start: int) -> tuple[str, ...]:
 
 def _is_vector(info: TensorInfo) -> bool:
     """Whether the input may be row splits."""
-    return info.dtype in ("int32", "int64") and info.shape is not None and len(info.shape) == 1
+    return info.dtype in ("int32", "int64") and info.rank == 1
 
 
 def _is_sparse(signature: Signature, parts: Sequence[str]) -> bool:
@@ -101,13 +101,10 @@ def _is_sparse(signature: Signature, parts: Sequence[str]) -> bool:
     if len(parts) != 3:
         return False
     indices, values, shape = (signature.inputs[part] for part in parts)
-    return (
-        indices.dtype == shape.dtype == "int64"
-        and (indices.shape is not None and len(indices.shape) == 2)
-        and (values.shape is not None and len(values.shape) == 1)
-        and (shape.shape is not None and len(shape.shape) == 1)
-        and indices.shape[1] == shape.shape[0]
-    )
+    if not indices.dtype == shape.dtype == "int64" or not indices.shape or not shape.shape:
+        return False
+    ranks = (indices.rank, values.rank, shape.rank)
+    return ranks == (2, 1, 1) and indices.shape[1] == shape.shape[0]
 
 
 def _is_ragged_value(value: Any) -> bool:
@@ -141,7 +138,7 @@ def _ragged_parts(signature: Signature, parts: Sequence[str], value: Any) -> Par
 
 def _depth(values: TensorInfo, parts: Sequence[str]) -> int:
     """The number of dimensions of a whole ragged value; its values are a vector by default."""
-    return (1 if values.shape is None else len(values.shape)) + len(parts) - 1
+    return (1 if values.rank is None else values.rank) + len(parts) - 1
 
 
 def _is_nested(value: Any, depth: int) -> bool:

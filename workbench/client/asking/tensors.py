@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from workbench.client.asking import columns as tables
@@ -80,10 +80,9 @@ def _from_one(signature: Signature, x: Any) -> dict[str, np.ndarray]:
             return arrays
     if not names:
         raise invalid_argument("This signature has no inputs: give an empty dictionary")
-    there = ", ".join(signature.originals.get(name, name) for name in names)
     raise invalid_argument(
-        f"This signature has {len(names)} inputs ({there}): give a dictionary with one entry for "
-        "each"
+        f"This signature has {len(names)} inputs ({_originals(signature, names)}): give a "
+        "dictionary with one entry for each"
     )
 
 
@@ -169,30 +168,26 @@ def _checked(
     signature: Signature, arrays: dict[str, np.ndarray], table: tables.Table | None = None
 ) -> dict[str, np.ndarray]:
     """The arrays, after a check that no required input is missing."""
-    missing = [
-        signature.originals.get(name, name)
-        for name in sorted(signature.inputs)
-        if name not in arrays and name not in signature.defaults
-    ]
+    missing = signature.inputs.keys() - arrays.keys() - signature.defaults
     if not missing:
         return arrays
-    them = ", ".join(missing)
+    them = "input " if len(missing) == 1 else "the inputs "
+    them += _originals(signature, missing)
     if table is not None:
         raise invalid_argument(
-            f"The table has no column for {_inputs(missing)} {them}; its columns are "
-            f"{', '.join(table.names)}: rename or add columns, as the model takes each by name"
+            f"The table has no column for {them}; its columns are {', '.join(table.names)}: rename "
+            "or add columns, as the model takes each by name"
         )
     raise invalid_argument(
-        f"There is no value for {_inputs(missing)} {them}: give a dictionary with one entry for "
-        "each input"
+        f"There is no value for {them}: give a dictionary with one entry for each input"
     )
 
 
-def _inputs(names: Sequence[str]) -> str:
-    return "input" if len(names) == 1 else "the inputs"
+def _originals(signature: Signature, names: Iterable[str]) -> str:
+    return ", ".join(signature.originals.get(name, name) for name in sorted(names))
 
 
 def _unknown(signature: Signature, name: Any) -> Exception:
-    there = ", ".join(signature.originals.get(n, n) for n in sorted(signature.inputs))
+    there = _originals(signature, signature.inputs)
     cure = f"; {name!r} is part of the REST API: give its value alone" if name in _OF_REST else ""
     return invalid_argument(f"There is no input {name!r}; the inputs are {there or 'none'}{cure}")

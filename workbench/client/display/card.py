@@ -34,17 +34,16 @@ def server_card(
         models: the description and the versions of each model.
         outcome: how the caller obtained the server.
     """
-    parts = [
-        f"<style>{STYLE}</style><div class='wb-card'><div class='wb-head'>"
-        f"<span class='wb-name'>{escaped(name)}</span>"
-        f"<span class='wb-soft'>{escaped(address)}</span>"
-        f"<span class='wb-soft wb-end'>as of {time.strftime('%H:%M:%S')}</span></div>"
-    ]
+    parts = [_head(name, address)]
     if outcome is not None:
         parts.append(f"<div class='wb-outcome'>{escaped(outcome)}</div>")
     for about, versions in models:
-        parts.append(_model_rows(versions, about))
-        parts.append(_snippets(name, address, about["name"], versions))
+        title = escaped(f"{about['name']}, {about['transition']} transitions")
+        parts.append(f"<div style='padding:8px 14px 0' class='wb-soft'>{title}</div>")
+        parts.append(versions_table(versions, versions.waiting, versions.warnings))
+        asking = how_to_ask(name, address, about["name"], versions)
+        pieces = "".join(f"<pre>{escaped(piece)}</pre>" for piece in asking)
+        parts.append(f"<details><summary>signatures, and how to ask</summary>{pieces}</details>")
     if not models:
         parts.append("<div style='padding:10px 14px' class='wb-soft'>no models yet</div>")
     parts.append("</div>")
@@ -53,23 +52,15 @@ def server_card(
 
 def stopped_card(name: str) -> str:
     """The card of a server that has ended."""
+    return f"{_head(name, 'stopped', 'border:none')}</div>"
+
+
+def _head(name: str, state: str, style: str = "") -> str:
     return (
-        f"<style>{STYLE}</style><div class='wb-card'><div class='wb-head' style='border:none'>"
-        f"<span class='wb-name'>{escaped(name)}</span><span class='wb-soft'>stopped</span>"
-        f"<span class='wb-soft wb-end'>as of {time.strftime('%H:%M:%S')}</span></div></div>"
+        f"<style>{STYLE}</style><div class='wb-card'><div class='wb-head' style='{style}'>"
+        f"<span class='wb-name'>{escaped(name)}</span><span class='wb-soft'>{escaped(state)}</span>"
+        f"<span class='wb-soft wb-end'>as of {time.strftime('%H:%M:%S')}</span></div>"
     )
-
-
-def _model_rows(versions: Versions, about: Mapping[str, Any]) -> str:
-    """The rows of one model, under its name."""
-    title = escaped(f"{about['name']}, {about['transition']} transitions")
-    rows = versions_table(versions, versions.waiting, versions.warnings)
-    return f"<div style='padding:8px 14px 0' class='wb-soft'>{title}</div>{rows}"
-
-
-def _snippets(name: str, address: str, model: str, versions: Versions) -> str:
-    pieces = "".join(f"<pre>{escaped(p)}</pre>" for p in how_to_ask(name, address, model, versions))
-    return f"<details><summary>signatures, and how to ask</summary>{pieces}</details>"
 
 
 def how_to_ask(name: str, address: str, model: str, versions: Versions) -> tuple[str, str, str]:

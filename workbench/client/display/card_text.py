@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench.client.display.card import how_to_ask
+from workbench.client.display.tables import aligned
 from workbench.client.display.version_view import VersionView
 from workbench.client.display.views import Versions
 from workbench.client.outcomes import Outcome
@@ -32,25 +33,19 @@ def server_text(
 
 
 def _rows(versions: Versions) -> list[str]:
-    rows = [_HEAD, *(_row(view) for view in versions)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD))]
-    lines = []
-    for row, view in zip(rows, [None, *versions], strict=True):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        lines.append(("  " + "  ".join(cells)).rstrip())
-        if view is not None and view.error:
-            lines.append(f"  {'':{widths[0]}}  {view.error}")
-        if view is not None:
-            lines += [f"  {'':{widths[0]}}  note: {note}" for note in view.notes]
-    waiting = sorted(versions.waiting.items())
-    lines += [f"  {str(v).ljust(widths[0])}  waiting: {reason}" for v, reason in waiting]
-    return lines + [f"  {'':{widths[0]}}  warning: {warning}" for warning in versions.warnings]
+    head, *rows = aligned([_HEAD, *(_row(view) for view in versions)])
+    width = max([len(_HEAD[0]), *(len(str(view.version)) for view in versions)])
+    lines = [head]
+    for row, view in zip(rows, versions, strict=True):
+        lines.append(row)
+        if view.error:
+            lines.append(f"{'':{width}}  {view.error}")
+        lines += [f"{'':{width}}  note: {note}" for note in view.notes]
+    lines += [f"{v:<{width}}  waiting: {why}" for v, why in sorted(versions.waiting.items())]
+    lines += [f"{'':{width}}  warning: {warning}" for warning in versions.warnings]
+    return [f"  {line}" for line in lines]
 
 
 def _row(view: VersionView) -> tuple[str, str, str, str]:
-    return (
-        str(view.version),
-        "failed" if view.error else view.state.lower(),
-        view.memory,
-        view.loaded_in,
-    )
+    state = "failed" if view.error else view.state.lower()
+    return str(view.version), state, view.memory, view.loaded_in

@@ -60,6 +60,11 @@ class Transition:
     words: str
     cure: str
 
+    @property
+    def answer(self) -> str:
+        """`fits` in words."""
+        return "fits" if self.fits else "does not fit"
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -100,21 +105,17 @@ class Fit:
             f"at most {peaks}{where}, estimated from {self.estimated_from}"
         )
 
-    def _lines(self) -> list[str]:
-        return [
-            f"{'fits' if t.fits else 'does not fit'} under {t.name}: {t.words}"
-            + (f"; {t.cure}" if t.cure else "")
-            for t in self.transitions.values()
-        ]
-
     def __repr__(self) -> str:
-        return "\n".join([self._head(), *(f"  {line}" for line in self._lines())])
+        lines = [self._head()]
+        for t in self.transitions.values():
+            cure = t.cure and f"; {t.cure}"
+            lines.append(f"  {t.answer} under {t.name}: {t.words}{cure}")
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
+        cells = ((t.name, t.answer, t.words, t.cure) for t in self.transitions.values())
         rows = "".join(
-            f"<tr><td>{html.escape(t.name)}</td><td>{'fits' if t.fits else 'does not fit'}</td>"
-            f"<td>{html.escape(t.words)}</td><td>{html.escape(t.cure)}</td></tr>"
-            for t in self.transitions.values()
+            f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in row)}</tr>" for row in cells
         )
         head = "<tr><th>transition</th><th></th><th>memory</th><th>what would help</th></tr>"
         return f"<div>{html.escape(self._head())}<table>{head}{rows}</table></div>"
@@ -122,20 +123,15 @@ class Fit:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Fit:
         """Read the control plane's answer."""
+        same = ("path", "model", "device", "fallback", "weights", "peak", "steady", "transition")
+        transitions = {
+            name: Transition(name, t["fits"], t["need"], t["free"], t["words"], t["cure"])
+            for name, t in data["transitions"].items()
+        }
         return cls(
-            path=data["path"],
-            model=data["model"],
-            device=data["device"],
-            fallback=data["fallback"],
-            weights=data["weights"],
-            peak=data["peak"],
-            steady=data["steady"],
+            **{name: data[name] for name in same},
             estimated_from=data["from"],
-            transition=data["transition"],
-            transitions={
-                name: Transition(name, t["fits"], t["need"], t["free"], t["words"], t["cure"])
-                for name, t in data["transitions"].items()
-            },
+            transitions=transitions,
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from workbench.client.control_answers import error_text
 from workbench.core.signature import Signature
 
 
@@ -38,18 +39,15 @@ class VersionView:
     @classmethod
     def from_json(cls, data: Mapping[str, Any], memory: Mapping[int, int]) -> VersionView:
         """Read a described version; `memory` has the USS of workers by version."""
-        error = data["error"]
         return cls(
             version=data["version"],
             state=data["state"],
             path=data["path"],
-            error=None if error is None else f"{error['code']}: {error['message']}",
+            error=error_text(data["error"]),
             size_bytes=data["size_bytes"],
             memory_bytes=memory.get(data["version"]),
             load_seconds=data["load_seconds"],
-            signatures={
-                name: Signature.from_json(s) for name, s in data.get("signatures", {}).items()
-            },
+            signatures=Signature.all_from_json(data),
             quarantine=_quarantine(data.get("quarantine")),
             notes=tuple(data.get("notes", ())),
         )

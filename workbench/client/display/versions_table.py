@@ -77,10 +77,7 @@ def versions_table(
         f"<td colspan='2' class='wb-soft'>{escaped(reason)}</td></tr>"
         for version, reason in sorted(waiting.items())
     ]
-    rows += [
-        f"<tr><td></td><td colspan='3' class='wb-why'>{escaped(warning)}</td></tr>"
-        for warning in warnings
-    ]
+    rows += [_below("why", warning) for warning in warnings]
     return (
         "<div class='wb-scroll'><table class='wb-rows'><tr><th>version</th><th>state</th>"
         "<th>memory, measured</th><th style='width:22%'>loaded in</th></tr>"
@@ -101,10 +98,12 @@ def _row(view: VersionView, largest: int) -> str:
     )
     if view.error:
         why = view.error if view.quarantine is None else f"{view.error} ({view.quarantine})"
-        row += f"<tr><td></td><td colspan='3' class='wb-why'>{escaped(why)}</td></tr>"
-    for note in view.notes:
-        row += f"<tr><td></td><td colspan='3' class='wb-soft'>{escaped(note)}</td></tr>"
-    return row
+        row += _below("why", why)
+    return row + "".join(_below("soft", note) for note in view.notes)
+
+
+def _below(look: str, text: str) -> str:
+    return f"<tr><td></td><td colspan='3' class='wb-{look}'>{escaped(text)}</td></tr>"
 
 
 def escaped(value: Any) -> str:

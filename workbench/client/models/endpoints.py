@@ -66,9 +66,9 @@ def endpoints(tf: Any, drafts: Sequence[Draft], aliases: Aliases) -> list[Endpoi
     for draft in drafts:
         names = aliases.of(draft.inputs)
         function = draft.ready
-        if function is None or names != draft.inputs or not _is_flat(traced(draft, function)):
+        if function is None or names != draft.inputs or not _is_flat(traced(draft.what, function)):
             function = flat_function(tf, draft, names)
-        concrete = traced(draft, function)
+        concrete = traced(draft.what, function)
         if not concrete.outputs:
             raise invalid_argument(
                 f"{draft.what} returns no tensor: return a tensor, or a dictionary of tensors"
@@ -89,8 +89,8 @@ def flat_function(tf: Any, draft: Draft, names: Sequence[str]) -> Any:
     return tf.function(signature, input_signature=specs, autograph=False)
 
 
-def traced(draft: Draft, function: Any) -> Any:
-    """The concrete function.
+def traced(what: str, function: Any) -> Any:
+    """The concrete function; `what` is its name in messages.
 
     Raises:
         ServingError: INVALID_ARGUMENT, in one sentence.
@@ -103,7 +103,7 @@ def traced(draft: Draft, function: Any) -> Any:
         raise
     except Exception as error:
         raise invalid_argument(
-            f"{draft.what} cannot be traced with its input signature: {said(error)}"
+            f"{what} cannot be traced with its input signature: {said(error)}"
         ) from error
 
 
@@ -149,23 +149,18 @@ def _is_tensor(value: Any) -> bool:
 
 def _outputs(outputs: Any) -> Iterator[tuple[str, Any]]:
     """Outputs by name: a key of a dictionary, or `output_` and a number, as in TensorFlow."""
-    if isinstance(outputs, Mapping) or hasattr(outputs, "_asdict"):
-        items = outputs if isinstance(outputs, Mapping) else outputs._asdict()
-        for key, value in items.items():
-            yield from _named(str(key), value)
-    elif isinstance(outputs, (list, tuple)):
-        for index, value in enumerate(outputs):
-            yield from _named(f"output_{index}", value)
-    else:
-        yield from _named("output_0", outputs)
+    if hasattr(outputs, "_asdict"):
+        outputs = outputs._asdict()
+    if not isinstance(outputs, Mapping):
+        several = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+        outputs = {f"output_{index}": value for index, value in enumerate(several)}
+    for key, value in outputs.items():
+        yield from _named(str(key), value)
 
 
 def _named(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if value is None:
-        return
-    if not isinstance(value, (Mapping, list, tuple)):
+    if _is_tensor(value):
         yield name, value
-        return
-    items = value.items() if isinstance(value, Mapping) else enumerate(value)
-    for key, each in items:
-        yield from _named(f"{name}_{key}", each)
+    elif value is not None:
+        for key, each in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _named(f"{name}_{key}", each)

@@ -147,10 +147,9 @@ def _mapped(structure: Any, change: Callable[[Any], Any]) -> Any:
     """A structure in plain dictionaries, lists and tuples, with its leaves changed."""
     if isinstance(structure, Mapping):
         return {str(key): _mapped(each, change) for key, each in structure.items()}
-    if isinstance(structure, tuple):
-        return tuple(_mapped(each, change) for each in structure)
-    if isinstance(structure, list):
-        return [_mapped(each, change) for each in structure]
+    for kind in (tuple, list):
+        if isinstance(structure, kind):
+            return kind(_mapped(each, change) for each in structure)
     return change(structure)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from workbench.client.models.endpoints import Draft, flat_names, said
+from workbench.client.models.endpoints import Draft, flat_names, traced
 from workbench.core.status import invalid_argument
 
 
@@ -48,18 +48,12 @@ def drafts(tf: Any, module: Any) -> list[Draft]:
 
 
 def _draft(tf: Any, names: tuple[str, ...], what: str, function: Any) -> Draft:
-    try:
-        concrete = function.get_concrete_function()
-    except Exception as error:
-        raise invalid_argument(
-            f"{what} cannot be traced with its input signature: {said(error)}"
-        ) from error
+    concrete = traced(what, function)
     inputs = _keywords(concrete)
     named = list(flat_names(tf, tuple(function.input_signature), ""))
     if len(named) == len(inputs):
         inputs = [n if own else k for (n, own), k in zip(named, inputs, strict=True)]
-    structure = concrete.structured_input_signature
-    return Draft(names, what, function, structure, inputs, function)
+    return Draft(names, what, function, concrete.structured_input_signature, inputs, function)
 
 
 def _keywords(concrete: Any) -> list[str]:

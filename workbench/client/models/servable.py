@@ -25,7 +25,7 @@ from workbench.client.models import (
     op_packages,
 )
 from workbench.client.models.aliases import Aliases
-from workbench.client.models.endpoints import Draft, Endpoint, endpoints, said
+from workbench.client.models.endpoints import Endpoint, endpoints, said
 from workbench.client.publishing import fingerprint
 from workbench.client.publishing.links import as_written
 from workbench.core.remote_paths import check_local
@@ -90,12 +90,21 @@ def is_saved_model(path: Path) -> bool:
     return (path / "saved_model.pb").exists() or (path / "saved_model.pbtxt").exists()
 
 
-class SavedModelFolder:
-    """A SavedModel in a folder. It is copied: its folder may change, and a version must not."""
+class _OnDisk:
+    """A model in a file or folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._record: VersionRecord | None = None
+
+    def digest(self) -> str:
+        """Of the names and contents of its files."""
+        return fingerprint.of_path(self.path)
+
+
+class SavedModelFolder(_OnDisk):
+    """A SavedModel in a folder. It is copied: its folder may change, and a version must not."""
+
+    _record: VersionRecord | None = None
 
     def prepare(self) -> None:
         """Find the packages of its operations: in the record that was saved with it, or else in
@@ -116,10 +125,6 @@ class SavedModelFolder:
         if packages:
             self._record = VersionRecord(record.columns, packages)
 
-    def digest(self) -> str:
-        """Of its files' names and contents."""
-        return fingerprint.of_path(self.path)
-
     def write(self, folder: Path, copy: Copy = shutil.copy2) -> None:
         """Copy it; `copy` copies one file."""
         shutil.copytree(self.path, folder, copy_function=copy, dirs_exist_ok=True)
@@ -127,12 +132,10 @@ class SavedModelFolder:
             self._record.write(folder)
 
 
-class KerasFile:
+class KerasFile(_OnDisk):
     """A `.keras` or `.h5` file, read when it is first needed."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._model: Servable | None = None
+    _model: Servable | None = None
 
     def prepare(self) -> None:
         """Read the file, and check the model in it."""
@@ -140,10 +143,6 @@ class KerasFile:
             model = servable(keras_file.load(self.path))
             model.prepare()
             self._model = model
-
-    def digest(self) -> str:
-        """Of the file's contents."""
-        return fingerprint.of_path(self.path)
 
     def write(self, folder: Path, copy: Copy = shutil.copy2) -> None:
         """Save the model in it."""
@@ -172,19 +171,15 @@ class TensorFlowModel:
         import tensorflow as tf
 
         with _quiet(), tf.init_scope():
-            found = endpoints(tf, self._drafts(tf), self._aliases)
             is_keras = keras_model.is_keras_model(self._model)
+            kind = keras_model if is_keras else module_model
+            found = endpoints(tf, kind.drafts(tf, self._model), self._aliases)
             self._object = captures.to_save(tf, None if is_keras else self._model, found)
             operations: set[str] = set()
             for endpoint in found:
                 operations |= op_packages.operations_of(endpoint.concrete.graph.as_graph_def())
             self._packages = op_packages.packages_for(tf, operations)
         self._tf, self._endpoints = tf, found
-
-    def _drafts(self, tf: Any) -> list[Draft]:
-        if keras_model.is_keras_model(self._model):
-            return keras_model.drafts(tf, self._model)
-        return module_model.drafts(tf, self._model)
 
     def digest(self) -> str:
         """Of its graphs and the values that they use."""
@@ -234,29 +229,25 @@ class OtherKeras:
 
 
 def _no_model(model: Any) -> str:
-    kind = type(model).__name__
-    start = f"An object of type {kind} cannot be served: "
     roots = {each.__module__.partition(".")[0] for each in type(model).__mro__}
+    cure = (
+        "give a Keras model, a tf.Module, the path of a SavedModel or of a .keras file, or the "
+        "path of a folder of numbered versions"
+    )
     if keras_model.is_keras_layer(model):
-        return (
-            f"{start}a layer is not a model: make one with "
-            "keras.Sequential([keras.Input(...), layer])"
+        cure = "a layer is not a model: make one with keras.Sequential([keras.Input(...), layer])"
+    elif roots & {"sklearn", "torch", "xgboost", "lightgbm", "jax", "flax"}:
+        cure = (
+            "only TensorFlow runs here: write what it computes as a tf.Module or a Keras model, or "
+            "export it as a SavedModel and give its path"
         )
-    if roots & {"sklearn", "torch", "xgboost", "lightgbm", "jax", "flax"}:
-        return (
-            f"{start}only TensorFlow runs here: write what it computes as a tf.Module or a Keras "
-            "model, or export it as a SavedModel and give its path"
-        )
-    if callable(model) and not isinstance(model, type):
-        return (
-            f"{start}the inputs of a function are not known before it is called: make it a method "
-            "of a tf.Module, decorated with "
+    elif callable(model) and not isinstance(model, type):
+        cure = (
+            "the inputs of a function are not known before it is called: make it a method of a "
+            "tf.Module, decorated with "
             "@tf.function(input_signature=[tf.TensorSpec([None, ...], tf.float32)])"
         )
-    return (
-        f"{start}give a Keras model, a tf.Module, the path of a SavedModel or of a .keras file, or "
-        "the path of a folder of numbered versions"
-    )
+    return f"An object of type {type(model).__name__} cannot be served: {cure}"
 
 
 @contextlib.contextmanager

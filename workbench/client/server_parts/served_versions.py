@@ -55,9 +55,18 @@ class ServedVersions(NamedServer):
         # A model that cannot be saved takes no number.
         model.prepare()
         base = self.base_path
-        number = check_version(self._next_version(base) if version is None else version)
-        if version is not None:
-            self._check_unused(version)
+        known = self.describe_versions()
+        if version is None:
+            # Above every number that the server ever had: answers of an earlier one may be cached,
+            # or it may still serve although its folder is gone.
+            published = fingerprint.numbers(self.control.entry().folder, self.model)
+            version = saving.next_version(base, [*known, *published])
+        number = check_version(version)
+        if number in known and known[number]["error"] is None:
+            raise invalid_argument(
+                f"Version {number} of {self.model} was served already, though its folder is "
+                "gone: a version never changes its contents; publish the next one"
+            )
         path = saving.put_version(model, base, number)
         self.control.poll(self.model, [number])
         saving.remember_version(self.control.entry().folder, self.model, model, number, path)
@@ -65,21 +74,6 @@ class ServedVersions(NamedServer):
         if wait:
             waiting.until_available(self.control, self.model, number, timeout, written=True)
         return number
-
-    def _next_version(self, base: Path) -> int:
-        """Above every number that the server ever had: answers of an earlier one may be cached, or
-        it may still serve although its folder is gone."""
-        published = fingerprint.numbers(self.control.entry().folder, self.model)
-        return saving.next_version(base, [*self.describe_versions(), *published])
-
-    def _check_unused(self, version: int) -> None:
-        """Refuse a number under which other contents have answered."""
-        known = self.describe_versions().get(version)
-        if known is not None and known["error"] is None:
-            raise invalid_argument(
-                f"Version {version} of {self.model} was served already, though its folder is "
-                "gone: a version never changes its contents; publish the next one"
-            )
 
     def wait_for(self, version: int, timeout: float = LOAD_TIMEOUT_SECONDS) -> None:
         """Wait until a version is available.

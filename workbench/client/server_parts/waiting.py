@@ -1,4 +1,4 @@
-"""Waiting until a version of a model is available, is gone, or has failed."""
+"""Waits until a version of a model is available, is gone, or has failed."""
 
 from __future__ import annotations
 

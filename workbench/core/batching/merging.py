@@ -1,4 +1,4 @@
-"""Whether requests of a signature are merged automatically, and what decided that.
+"""Decides whether requests of a signature are merged automatically, and keeps the reason.
 
 Merging must change nothing but speed, so each output row has to depend on its own input row alone.
 Two checks must agree. The graph: every operation on the way keeps rows apart. A run: the same rows
@@ -43,14 +43,10 @@ class Merging:
     batch_sizes: tuple[int, ...] = ()
 
     def __str__(self) -> str:
+        said = "merged" if self.merged else "runs alone"
         if self.merged is None:
-            said = "runs alone until live requests have shown that rows do not mix"
-        elif self.merged:
-            said = "merged"
-        else:
-            said = "runs alone"
-        why = ": ".join(filter(None, (self.operation, self.reason)))
-        return f"{said} ({self.by}{': ' + why if why else ''})"
+            said += " until live requests have shown that rows do not mix"
+        return f"{said} ({': '.join(filter(None, (self.by, self.operation, self.reason)))})"
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain data, for `from_json`."""
@@ -68,20 +64,17 @@ def automatic_parameters(batch_sizes: tuple[int, ...] = ()) -> BatchingParameter
     plain = BatchingParameters()
     if not batch_sizes:
         return plain
-    waiting = plain.max_enqueued_batches * plain.max_batch_size
+    largest = batch_sizes[-1]
+    batches = plain.max_enqueued_batches * plain.max_batch_size // largest
     return BatchingParameters(
-        max_batch_size=batch_sizes[-1],
-        allowed_batch_sizes=batch_sizes,
-        max_enqueued_batches=waiting // batch_sizes[-1],
+        largest, max_enqueued_batches=batches, allowed_batch_sizes=batch_sizes
     )
 
 
 def has_batch_dimension(signature: Signature) -> bool:
     """Whether all inputs and outputs have a first dimension that may be of any size."""
     tensors = [*signature.inputs.values(), *signature.outputs.values()]
-    return bool(signature.inputs) and all(
-        t.shape is not None and len(t.shape) > 0 and t.shape[0] == -1 for t in tensors
-    )
+    return bool(signature.inputs) and all(t.shape and t.shape[0] == -1 for t in tensors)
 
 
 def by_graph(signature: Signature, facts: SignatureFacts, automatic: bool) -> Merging:
@@ -117,15 +110,12 @@ def notes(merging: Mapping[str, Merging]) -> list[str]:
     """A sentence for each unusual reason why requests of a version's signatures run alone."""
     alone: dict[str, list[str]] = {}
     for name, decided in sorted(merging.items()):
-        if decided.merged is not False or decided.by in ("settings", "shape"):
-            continue
-        cause = f" of the operation {decided.operation}:" if decided.operation else ""
-        why = f"because{cause} {decided.reason}"
-        alone.setdefault(why, []).append(repr(name))
-    return [f"{_requests_of(names)} run one by one, {why}" for why, names in alone.items()]
+        if decided.merged is False and decided.by not in ("settings", "shape"):
+            cause = f" of the operation {decided.operation}:" if decided.operation else ""
+            alone.setdefault(f"because{cause} {decided.reason}", []).append(repr(name))
+    return [f"Requests of {_listed(names)} run one by one, {why}" for why, names in alone.items()]
 
 
-def _requests_of(names: Sequence[str]) -> str:
-    if len(names) == 1:
-        return f"Requests of signature {names[0]}"
-    return f"Requests of signatures {', '.join(names[:-1])} and {names[-1]}"
+def _listed(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"signatures {', '.join(others)} and {last}" if others else f"signature {last}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from workbench.core.batching.queue import Batch, BatchQueue
@@ -15,26 +16,22 @@ from workbench.core.status import Code, ServingError, invalid_argument
 T = TypeVar("T")
 
 
+@dataclass(slots=True, eq=False)
 class _Pool(Generic[T]):
     """Slots, and the queues that take turns on them."""
 
-    __slots__ = ("ring", "used")
-
-    def __init__(self) -> None:
-        self.ring: deque[_Member[T]] = deque()
-        self.used = 0
+    ring: deque[_Member[T]] = field(default_factory=deque)
+    used: int = 0
 
 
+@dataclass(slots=True, eq=False)
 class _Member(Generic[T]):
     """A queue, its pool, and its batches in flight."""
 
-    __slots__ = ("pool", "present", "queue", "running")
-
-    def __init__(self, queue: BatchQueue[T], pool: _Pool[T]) -> None:
-        self.queue = queue
-        self.pool = pool
-        self.present = False
-        self.running = 0
+    queue: BatchQueue[T]
+    pool: _Pool[T]
+    present: bool = False
+    running: int = 0
 
 
 class SlotScheduler(Generic[T]):

@@ -69,12 +69,8 @@ class Budget:
     def to_json(self) -> dict[str, Any]:
         """The limit, the reserved and the free bytes of each resource, as plain data."""
         return {
-            resource: {
-                "limit": limit,
-                "reserved": self.reserved(resource),
-                "free": self.free(resource),
-            }
-            for resource, limit in self.limits.items()
+            name: {"limit": limit, "reserved": self.reserved(name), "free": self.free(name)}
+            for name, limit in self.limits.items()
         }
 
 
@@ -153,7 +149,7 @@ def fits(
     found = _fits(budget, need, transition, standing)
     if found.fits:
         return found
-    return replace(found, cure=_cure(budget, model, need, transition, standing, found))
+    return replace(found, cure=_cure(budget, model, need, standing, found))
 
 
 def _fits(
@@ -184,23 +180,16 @@ def _fits(
     return tightest or Fit(transition, True, "host", 0, budget.free("host"), 0)
 
 
-def _cure(
-    budget: Budget,
-    model: str,
-    need: Need,
-    transition: str,
-    standing: Sequence[Standing],
-    found: Fit,
-) -> str:
+def _cure(budget: Budget, model: str, need: Need, standing: Sequence[Standing], found: Fit) -> str:
     """The cheapest: another transition, fewer versions, another model less, more memory."""
-    lightness = transition_named(transition).lightness
+    lightness = transition_named(found.transition).lightness
     for other in (each for each in BY_MEMORY if TRANSITIONS[each].lightness > lightness):
         fit = _fits(budget, need, other, standing)
         if fit.fits:
             return f"it fits under {other}: {fit.words}"
     by_size = sorted(standing, key=lambda s: s.takes.get(found.resource, 0))
     for each in sorted(by_size, key=lambda s: s.model != model):
-        if not each.goes and _fits(budget, need, transition, standing, [each]).fits:
+        if not each.goes and _fits(budget, need, found.transition, standing, [each]).fits:
             whose = "" if each.model == model else f" of {each.model}"
             takes = size(each.takes.get(found.resource, 0))
             return f"it fits without version {each.version}{whose}, which takes {takes}"
@@ -211,10 +200,7 @@ def _cure(
 
 def size(nbytes: int, up: bool = False) -> str:
     """Bytes as people read them; `up` rounds up, for a limit that must suffice."""
-    for unit, scale in (("GB", 2**30), ("MB", 2**20)):
-        if nbytes >= scale or unit == "MB":
-            digits = 1 if unit == "GB" else 0
-            step = scale / 10**digits
-            steps = -(-nbytes // step) if up else round(nbytes / step)
-            return f"{steps * step / scale:.{digits}f} {unit}"
-    raise AssertionError("megabytes are the last unit")
+    unit, scale, digits = ("GB", 2**30, 1) if nbytes >= 2**30 else ("MB", 2**20, 0)
+    step = scale / 10**digits
+    steps = -(-nbytes // step) if up else round(nbytes / step)
+    return f"{steps * step / scale:.{digits}f} {unit}"

@@ -94,69 +94,51 @@ def reconcile(
         holdings: those on a device that is not among `machines` are left out.
         waiting: (device, bytes) reserved for versions that have no process yet.
     """
-    by_device: dict[str, list[Holding]] = {machine.device: [] for machine in machines}
-    for holding in holdings:
-        if holding.device in by_device:
-            by_device[holding.device].append(holding)
-    waits = dict.fromkeys(by_device, 0)
-    for device, size in waiting:
-        if device in waits:
-            waits[device] += size
+    holdings, waiting = list(holdings), list(waiting)
     cells: list[Cell] = []
     for machine in machines:
-        mine = by_device[machine.device]
+        mine = [holding for holding in holdings if holding.device == machine.device]
         for holding in mine:
             cells.extend(_parts(holding))
         # Reserved memory that is not used yet is free for the machine, but not for a new version.
-        promised = waits[machine.device]
+        promised = sum(size for device, size in waiting if device == machine.device)
         promised += sum(max(0, h.reserved - max(0, h.total - h.common)) for h in mine)
         reserved = min(promised, machine.free)
         ours = sum(max(0, h.total) for h in mine)
         exact = MEASURED if all(h.measured for h in mine) else ESTIMATED
         rest = machine.total - machine.free - ours
-        for kind, size, how in (
-            ("unattributed", rest, exact),
-            ("reserved", reserved, ESTIMATED),
-            ("free", machine.free - reserved, ESTIMATED if reserved else MEASURED),
-        ):
-            cells.append(Cell(machine.device, MACHINE, kind, size, how))
+        free = machine.free - reserved
+        cells += [
+            Cell(machine.device, MACHINE, "unattributed", rest, exact),
+            Cell(machine.device, MACHINE, "reserved", reserved, ESTIMATED),
+            Cell(machine.device, MACHINE, "free", free, ESTIMATED if reserved else MEASURED),
+        ]
     return cells
 
 
 def _parts(holding: Holding) -> Iterator[Cell]:
     """The cells of one process; none is below 0, and together they are its total."""
     left = max(0, holding.total)
-    measured = MEASURED if holding.measured else ESTIMATED
 
     def cell(kind: str, size: int, how: str) -> Cell:
         nonlocal left
         size = max(0, min(size, left))
         left -= size
-        return Cell(
-            holding.device,
-            holding.owner,
-            kind,
-            size,
-            how if holding.measured else ESTIMATED,
-            holding.model,
-            holding.version,
-            holding.pid,
-        )
+        how = how if holding.measured else ESTIMATED
+        h = holding
+        return Cell(h.device, h.owner, kind, size, how, h.model, h.version, h.pid)
 
     if holding.model is None:
         if holding.shared:
             yield cell("shared regions", holding.shared, MEASURED)
-        yield cell("process", left, measured)
+        yield cell("process", left, MEASURED)
         return
     host = holding.device == HOST
     if host:
         yield cell("shared regions", holding.shared, MEASURED)
         yield cell("shared runtime", holding.common, MEASURED)
-    yield cell(
-        "runtime" if host else "context",
-        holding.overhead,
-        MEASURED if holding.overhead_measured else ESTIMATED,
-    )
+    how = MEASURED if holding.overhead_measured else ESTIMATED
+    yield cell("runtime" if host else "context", holding.overhead, how)
     # The index has the size of the weights, but not their place in memory.
     yield cell("weights", holding.weights, ESTIMATED)
     yield cell("activations" if host else "allocator", left, ESTIMATED)

@@ -1,4 +1,4 @@
-"""Requests that wait while no version serves: whether to hold one, and how many at most.
+"""Holds requests while no version serves, and limits how many wait.
 
 Under `unload_first` no version serves for a moment. TensorFlow Serving refuses the requests of that
 moment. With `unload_first+hold` they wait, limited in number and by their own deadlines, and the

@@ -1,4 +1,5 @@
-"""A version that crashed and is not back yet: its requests wait, or are refused with a time.
+"""Decides whether requests for a version that crashed wait until it is back, or are refused with
+the time of the next attempt.
 
 A version that has served and crashed still exists, and it comes back. So a request for it is not
 refused like one for an unknown model. It waits if the version is expected back before the request's

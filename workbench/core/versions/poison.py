@@ -1,4 +1,5 @@
-"""Inputs that crash a version: those that were in the worker when it died, and how often.
+"""Counts the crashes that each input was in the worker for, and refuses inputs that crash a version
+again and again.
 
 A worker's death is blamed on a request only if that request was alone in the worker. Its input then
 gets a *strike* for that crash, and one for the crash before, in which it was one of several. After
@@ -96,5 +97,5 @@ class PoisonTable:
         return failed_precondition(
             f"This input ({digest}) was in the worker each of the {self.strikes(digest)} times "
             f"that version {self._version} of {self._model} crashed; it is refused until the "
-            "version is loaded anew"
+            "version is loaded again"
         )

@@ -70,25 +70,41 @@ class Action(NamedTuple):
 Policy = Callable[[Sequence[Version]], Action | None]
 
 
-def highest_aspired(
-    versions: Sequence[Version], suits: Callable[[HarnessState], bool]
-) -> Version | None:
-    """The highest version that is wanted and whose state `suits`."""
-    return max(
-        (v for v in versions if v.aspired and suits(v.state)),
-        key=lambda v: v.version,
-        default=None,
-    )
+def _load(
+    versions: Sequence[Version],
+    suits: Callable[[HarnessState], bool],
+    why: str,
+    act: Act = Act.LOAD,
+) -> Action | None:
+    """Load (or stage) the highest version that is wanted and whose state `suits`."""
+    numbers = [v.version for v in versions if v.aspired and suits(v.state)]
+    return Action(act, max(numbers), why) if numbers else None
 
 
-def highest_aspired_new(versions: Sequence[Version]) -> Version | None:
-    """The highest version that is wanted and can begin to load: a new one, or one that was staged
-    before the transition was changed."""
-    return highest_aspired(versions, lambda state: state.is_loadable)
+def _is_loadable(state: HarnessState) -> bool:
+    # Not only new: a version may have been staged before the transition was changed.
+    return state.is_loadable
 
 
 def _is_new(state: HarnessState) -> bool:
     return state is HarnessState.NEW
+
+
+def _make_way(versions: Sequence[Version], successor: str) -> Action | None:
+    """Unload the lowest version that serves and is not wanted: if no version is wanted, if one can
+    serve in its place (`successor` says how far it has got), or if a higher such version serves."""
+    leaving = [v.version for v in versions if v.state is HarnessState.READY and not v.aspired]
+    if not leaving:
+        return None
+    if not any(v.aspired for v in versions):
+        why = "no version is aspired any more"
+    elif successor:
+        why = f"an aspired version is {successor} in its place"
+    elif len(leaving) > 1:
+        why = "a higher un-aspired version still serves"
+    else:
+        return None
+    return Action(Act.UNLOAD, min(leaving), why)
 
 
 def availability_preserving(versions: Sequence[Version]) -> Action | None:
@@ -96,22 +112,10 @@ def availability_preserving(versions: Sequence[Version]) -> Action | None:
 
     Source: TensorFlow Serving, `core/availability_preserving_policy.cc`.
     """
-    ready_unaspired = [v for v in versions if v.state is HarnessState.READY and not v.aspired]
-    aspired = [v for v in versions if v.aspired]
-    some_aspired_ready = any(v.state is HarnessState.READY for v in aspired)
-    if ready_unaspired and (not aspired or some_aspired_ready or len(ready_unaspired) > 1):
-        lowest = min(ready_unaspired, key=lambda v: v.version)
-        if not aspired:
-            why = "no version is aspired any more"
-        elif some_aspired_ready:
-            why = "an aspired version is ready to serve in its place"
-        else:
-            why = "a higher un-aspired version still serves"
-        return Action(Act.UNLOAD, lowest.version, why)
-    new = highest_aspired_new(versions)
-    if new is not None:
-        return Action(Act.LOAD, new.version, "highest aspired version not loaded yet")
-    return None
+    ready = any(v.aspired and v.state is HarnessState.READY for v in versions)
+    return _make_way(versions, "ready to serve" if ready else "") or _load(
+        versions, _is_loadable, "highest aspired version not loaded yet"
+    )
 
 
 def resource_preserving(versions: Sequence[Version]) -> Action | None:
@@ -124,41 +128,29 @@ def resource_preserving(versions: Sequence[Version]) -> Action | None:
             return Action(Act.UNLOAD, v.version, "not aspired: its memory is needed first")
     if any(not v.aspired and not v.state.is_final for v in versions):
         return None
-    new = highest_aspired_new(versions)
-    if new is not None:
-        return Action(Act.LOAD, new.version, "highest aspired, and no un-aspired version is left")
-    return None
+    return _load(versions, _is_loadable, "highest aspired, and no un-aspired version is left")
 
 
 def staged(versions: Sequence[Version]) -> Action | None:
     """Need memory for weights only once, and be without a version as briefly as possible: unload
     only once an aspired version is staged."""
-    ready_unaspired = [v for v in versions if v.state is HarnessState.READY and not v.aspired]
-    aspired = [v for v in versions if v.aspired]
-    some_aspired_staged = any(v.state is HarnessState.STAGED for v in aspired)
-    some_aspired_ready = any(v.state is HarnessState.READY for v in aspired)
-    if ready_unaspired:
-        lowest = min(ready_unaspired, key=lambda v: v.version)
-        if not aspired:
-            return Action(Act.UNLOAD, lowest.version, "no version is aspired any more")
-        if some_aspired_ready or some_aspired_staged:
-            how = "ready to serve" if some_aspired_ready else "staged and can be loaded"
-            return Action(Act.UNLOAD, lowest.version, f"an aspired version is {how} in its place")
-        if len(ready_unaspired) > 1:
-            why = "a higher un-aspired version still serves"
-            return Action(Act.UNLOAD, lowest.version, why)
+    states = {v.state for v in versions if v.aspired}
+    successor = "staged and can be loaded" if HarnessState.STAGED in states else ""
+    if HarnessState.READY in states:
+        successor = "ready to serve"
+    action = _make_way(versions, successor)
+    if action is not None:
+        return action
     if any(not v.aspired and not v.state.is_final for v in versions):
-        new = highest_aspired(versions, _is_new)
-        if new is None or any(v.state.is_being_staged for v in versions):
+        if any(v.state.is_being_staged for v in versions):
             return None
-        return Action(Act.STAGE, new.version, "highest aspired, and an un-aspired version is left")
-    found = highest_aspired(versions, lambda state: state is HarnessState.STAGED)
-    if found is not None:
-        return Action(Act.LOAD, found.version, "staged, and no un-aspired version is left")
-    found = highest_aspired(versions, _is_new)
-    if found is not None:
-        return Action(Act.LOAD, found.version, "highest aspired, and no un-aspired version is left")
-    return None
+        why = "highest aspired, and an un-aspired version is left"
+        return _load(versions, _is_new, why, Act.STAGE)
+    return _load(
+        versions,
+        lambda state: state is HarnessState.STAGED,
+        "staged, and no un-aspired version is left",
+    ) or _load(versions, _is_new, "highest aspired, and no un-aspired version is left")
 
 
 class Transition(NamedTuple):
@@ -222,12 +214,11 @@ def policy_name(name: str) -> str:
     Raises:
         ServingError: INVALID_ARGUMENT, no policy has that name.
     """
-    if name in TRANSITIONS:
-        return name
-    if name in _SHORT:
-        return _SHORT[name]
-    known = ", ".join(sorted({*TRANSITIONS, *_SHORT}))
-    raise invalid_argument(f"Unknown transition {name!r}: use one of {known}")
+    short = _SHORT.get(name, name)
+    if short not in TRANSITIONS:
+        known = ", ".join(sorted({*TRANSITIONS, *_SHORT}))
+        raise invalid_argument(f"Unknown transition {name!r}: use one of {known}")
+    return short
 
 
 def transition_named(name: str) -> Transition:

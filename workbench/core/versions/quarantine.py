@@ -1,4 +1,4 @@
-"""When a version that keeps failing is set aside, and when it is tried again.
+"""Decides when a version that keeps failing is set aside, and when it is tried again.
 
 A process that dies is replaced; one death is an accident. A version is set aside if its processes
 die again and again, or if it cannot be loaded at all; then the last good version can serve. After a

@@ -47,6 +47,11 @@ class HarnessState(str, enum.Enum):
     ERROR = "error"
 
     @property
+    def public(self) -> PublicState:
+        """The state as a client sees it."""
+        return _LIFE[self][0]
+
+    @property
     def is_rising(self) -> bool:
         """Work on getting it to serve has begun and has not ended. If it is no longer wanted, it
         is cancelled."""
@@ -112,29 +117,27 @@ class PublicState(enum.IntEnum):
         """Its memory changes now."""
         return self in (PublicState.LOADING, PublicState.UNLOADING)
 
-    @property
-    def is_settled(self) -> bool:
-        """It changes only on request from now on."""
-        return self in (PublicState.AVAILABLE, PublicState.END)
-
 
 _S = HarnessState
-LEGAL_MOVES: dict[HarnessState, tuple[HarnessState, ...]] = {
-    _S.NEW: (_S.LOAD_REQUESTED, _S.ERROR),
+_P = PublicState
+_LIFE: dict[HarnessState, tuple[PublicState, tuple[HarnessState, ...]]] = {
+    _S.NEW: (_P.START, (_S.LOAD_REQUESTED, _S.ERROR)),
     # A version that is no longer wanted is cancelled at once, however far its load got.
-    _S.LOAD_REQUESTED: (_S.LOAD_APPROVED, _S.UNLOADING, _S.ERROR),
-    _S.LOAD_APPROVED: (_S.LOADING, _S.STAGING, _S.UNLOADING, _S.ERROR),
-    _S.STAGING: (_S.STAGED, _S.UNLOADING, _S.ERROR),
-    _S.STAGED: (_S.LOADING, _S.UNLOADING, _S.ERROR),
-    _S.LOADING: (_S.READY, _S.UNLOADING, _S.ERROR),
-    _S.READY: (_S.UNLOAD_REQUESTED, _S.ERROR),
-    _S.UNLOAD_REQUESTED: (_S.QUIESCING, _S.ERROR),
-    _S.QUIESCING: (_S.QUIESCED, _S.ERROR),
-    _S.QUIESCED: (_S.UNLOADING, _S.ERROR),
-    _S.UNLOADING: (_S.DISABLED, _S.ERROR),
-    _S.DISABLED: (_S.ERROR,),
-    _S.ERROR: (),
+    _S.LOAD_REQUESTED: (_P.START, (_S.LOAD_APPROVED, _S.UNLOADING, _S.ERROR)),
+    _S.LOAD_APPROVED: (_P.LOADING, (_S.LOADING, _S.STAGING, _S.UNLOADING, _S.ERROR)),
+    _S.STAGING: (_P.LOADING, (_S.STAGED, _S.UNLOADING, _S.ERROR)),
+    _S.STAGED: (_P.LOADING, (_S.LOADING, _S.UNLOADING, _S.ERROR)),
+    _S.LOADING: (_P.LOADING, (_S.READY, _S.UNLOADING, _S.ERROR)),
+    _S.READY: (_P.AVAILABLE, (_S.UNLOAD_REQUESTED, _S.ERROR)),
+    _S.UNLOAD_REQUESTED: (_P.UNLOADING, (_S.QUIESCING, _S.ERROR)),
+    _S.QUIESCING: (_P.UNLOADING, (_S.QUIESCED, _S.ERROR)),
+    _S.QUIESCED: (_P.UNLOADING, (_S.UNLOADING, _S.ERROR)),
+    _S.UNLOADING: (_P.UNLOADING, (_S.DISABLED, _S.ERROR)),
+    _S.DISABLED: (_P.END, (_S.ERROR,)),
+    _S.ERROR: (_P.END, ()),
 }
+"""Each state as a client sees it, and the states that may follow."""
+LEGAL_MOVES = {state: following for state, (_, following) in _LIFE.items()}
 
 _BEING_STAGED = frozenset({_S.LOAD_REQUESTED, _S.LOAD_APPROVED, _S.STAGING, _S.STAGED})
 _RISING = _BEING_STAGED | {_S.LOADING}
@@ -143,27 +146,6 @@ _HOLDS_WEIGHTS = frozenset(
 )
 _DRAINED = frozenset({_S.QUIESCED, _S.UNLOADING, _S.DISABLED})
 _FINAL = frozenset({_S.DISABLED, _S.ERROR})
-
-_PUBLIC: dict[HarnessState, PublicState] = {
-    _S.NEW: PublicState.START,
-    _S.LOAD_REQUESTED: PublicState.START,
-    _S.LOAD_APPROVED: PublicState.LOADING,
-    _S.STAGING: PublicState.LOADING,
-    _S.STAGED: PublicState.LOADING,
-    _S.LOADING: PublicState.LOADING,
-    _S.READY: PublicState.AVAILABLE,
-    _S.UNLOAD_REQUESTED: PublicState.UNLOADING,
-    _S.QUIESCING: PublicState.UNLOADING,
-    _S.QUIESCED: PublicState.UNLOADING,
-    _S.UNLOADING: PublicState.UNLOADING,
-    _S.DISABLED: PublicState.END,
-    _S.ERROR: PublicState.END,
-}
-
-
-def public_state(state: HarnessState) -> PublicState:
-    """What a client sees of a harness state."""
-    return _PUBLIC[state]
 
 
 class Harness:
@@ -184,7 +166,7 @@ class Harness:
     @property
     def public_state(self) -> PublicState:
         """Its state as a client sees it."""
-        return _PUBLIC[self.state]
+        return self.state.public
 
     def move(self, to: HarnessState) -> None:
         """Step to another state.

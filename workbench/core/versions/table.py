@@ -109,8 +109,8 @@ class PolicyTable:
             del self.rows[action.version]
         else:
             self.set(action.version, _BEGIN[action.act])
-        by: Literal["policy", "server"] = "policy" if action.act.is_of_policy else "server"
-        return Step(by, action.version, f"{action.act.value} {action.version}: {action.why}")
+        what = f"{action.act.value} {action.version}: {action.why}"
+        return Step("policy" if action.act.is_of_policy else "server", action.version, what)
 
     def run(self, limit: int = 100) -> list[Step]:
         """Step until nothing is left to do.

@@ -1,4 +1,4 @@
-"""Which of the versions in a model's folder are aspired: latest(n), all, or specific ones.
+"""Chooses which versions in a model's folder are aspired: latest(n), all, or specific ones.
 
 TensorFlow Serving's rules decide whether a folder name is a version number
 (`file_system_storage_path_source.cc`): the whole name must be a 64-bit integer, with or without

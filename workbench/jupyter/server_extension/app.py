@@ -9,7 +9,7 @@ from jupyter_server.extension.application import ExtensionApp
 from traitlets import Bool, Float, Int, List, TraitError, Unicode, default, validate
 
 import workbench
-from workbench.jupyter.server_extension.base_handler import Rooms
+from workbench.jupyter.server_extension.base_handler import ThreadPools
 from workbench.jupyter.server_extension.lifecycle_events import SCHEMA_FILE, Lifecycle
 from workbench.jupyter.server_extension.listing import Lister
 from workbench.jupyter.server_extension.server_routes import HANDLERS
@@ -70,9 +70,9 @@ class WorkbenchExtension(ExtensionApp):
         server: Any = self.serverapp
         server.event_logger.register_event_schema(SCHEMA_FILE)
         lifecycle = Lifecycle(server.event_logger)
-        self._rooms = Rooms(self.concurrency, self.concurrency)
+        self._pools = ThreadPools(self.concurrency)
         self._lister = lister = Lister(
-            self._rooms, self.control_seconds, self._is_given_up, lifecycle.tell
+            self._pools, self.control_seconds, self._is_given_up, lifecycle.tell
         )
         self._hub = Hub(lister, self.watch_seconds)
         # The page's configuration, which the front end reads.
@@ -85,7 +85,7 @@ class WorkbenchExtension(ExtensionApp):
             workbench_notebooks=Path(self.notebooks_dir),
             workbench_labs_read={},
             workbench_folders=list(self.model_folders),
-            workbench_rooms=self._rooms,
+            workbench_pools=self._pools,
             workbench_lister=lister,
             workbench_hub=self._hub,
         )
@@ -97,7 +97,7 @@ class WorkbenchExtension(ExtensionApp):
     async def stop_extension(self) -> None:
         """Stop polling, and accept no more calls."""
         self._hub.close()
-        self._rooms.close()
+        self._pools.close()
 
     def _is_given_up(self, entry: Entry) -> bool:
         kernels: Any = getattr(self.serverapp, "kernel_manager", None)

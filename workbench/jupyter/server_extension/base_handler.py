@@ -7,9 +7,11 @@ import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
+from tornado import web
 
 from workbench.client.display.exact_numbers import exact
 from workbench.core.status import Code, ServingError, invalid_argument
@@ -22,46 +24,36 @@ RESOURCE = "workbench"
 # As the data plane, with two exceptions. A precondition that fails is a conflict with a server's
 # state (409), which pages distinguish from a malformed request. A failure of a model server, or its
 # refusal of its own user, is an error of the gateway (502).
-_STATUS = {
-    **HTTP_STATUS,
-    Code.FAILED_PRECONDITION: 409,
-    **dict.fromkeys(
-        (
-            Code.CANCELLED,
-            Code.UNKNOWN,
-            Code.UNIMPLEMENTED,
-            Code.INTERNAL,
-            Code.DATA_LOSS,
-            Code.UNAUTHENTICATED,
-        ),
-        502,
-    ),
-}
+_OF_THE_GATEWAY = (
+    *(Code.CANCELLED, Code.UNKNOWN, Code.UNIMPLEMENTED),
+    *(Code.INTERNAL, Code.DATA_LOSS, Code.UNAUTHENTICATED),
+)
+_STATUS = {**HTTP_STATUS, Code.FAILED_PRECONDITION: 409, **dict.fromkeys(_OF_THE_GATEWAY, 502)}
 
 _MODEL = re.compile(r"[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]{0,254}\Z")
 
 T = TypeVar("T")
 
 
-class Rooms:
+class ThreadPools:
     """Two pools of threads for blocking calls: short questions never wait for long operations.
 
     Args:
-        asks, deeds: the threads for questions, and for long operations.
+        threads: of each pool.
     """
 
-    def __init__(self, asks: int, deeds: int) -> None:
-        self._asks = ThreadPoolExecutor(asks, "workbench-ask")
-        self._deeds = ThreadPoolExecutor(deeds, "workbench-deed")
+    def __init__(self, threads: int) -> None:
+        self._questions = ThreadPoolExecutor(threads, "workbench-ask")
+        self._operations = ThreadPoolExecutor(threads, "workbench-operation")
         self._closed = False
 
     async def ask(self, call: Callable[..., T], *args: Any) -> T:
         """Run a call that takes a few seconds at most."""
-        return await self._run(self._asks, call, *args)
+        return await self._run(self._questions, call, *args)
 
     async def do(self, call: Callable[..., T], *args: Any) -> T:
         """Run a call that may take minutes: starting, loading, stopping."""
-        return await self._run(self._deeds, call, *args)
+        return await self._run(self._operations, call, *args)
 
     async def _run(self, pool: ThreadPoolExecutor, call: Callable[..., T], *args: Any) -> T:
         if self._closed:
@@ -72,8 +64,8 @@ class Rooms:
     def close(self) -> None:
         """Accept no more calls, without waiting for those that run."""
         self._closed = True
-        self._asks.shutdown(wait=False, cancel_futures=True)
-        self._deeds.shutdown(wait=False, cancel_futures=True)
+        self._questions.shutdown(wait=False, cancel_futures=True)
+        self._operations.shutdown(wait=False, cancel_futures=True)
 
 
 def check_model(name: str) -> str:
@@ -90,16 +82,20 @@ def check_model(name: str) -> str:
     return name
 
 
+def guarded(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A route's method for users who are logged in and may use these routes."""
+    return web.authenticated(authorized(method))
+
+
 class Handler(APIHandler):
     """A route whose errors are JSON with a `code` and a `message`."""
 
     auth_resource = RESOURCE
 
     @property
-    def rooms(self) -> Rooms:
+    def pools(self) -> ThreadPools:
         """The threads for blocking calls."""
-        rooms: Rooms = self.settings["workbench_rooms"]
-        return rooms
+        return cast(ThreadPools, self.settings["workbench_pools"])
 
     def finish(self, chunk: Any = None) -> Any:
         """End the answer. Version numbers in it keep all of their digits."""
@@ -108,10 +104,6 @@ class Handler(APIHandler):
     async def news(self) -> None:
         """Report a change to all pages and event listeners."""
         await self.settings["workbench_hub"].look()
-
-    async def ask(self, call: Callable[..., T], *args: Any) -> T:
-        """Run a blocking call that takes a few seconds at most."""
-        return await self.rooms.ask(call, *args)
 
     def find_folder(self, path: Any) -> Path:
         """The folder that the browser names. Blocks; raises as `servable_folders.resolve` does."""

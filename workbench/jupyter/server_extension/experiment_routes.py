@@ -13,15 +13,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import orjson
-from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.experiments.store.store import Store
-from workbench.jupyter.server_extension.base_handler import Handler, check_model
+from workbench.jupyter.server_extension.base_handler import Handler, check_model, guarded
 
 _AT_MOST = 1000
 _LARGEST = 2**63 - 1
@@ -32,8 +32,7 @@ _CANCELLED = (
 
 
 class _ExperimentsHandler(Handler):
-    @web.authenticated
-    @authorized
+    @guarded
     async def get(self) -> None:
         """The experiments (with `model`): ``{"experiments": [...], "running": [...]}``.
 
@@ -45,7 +44,7 @@ class _ExperimentsHandler(Handler):
         if model is not None:
             check_model(model)
         limit = min(self.number("limit", 100), _AT_MOST)
-        self.finish(await self.ask(_experiments, model, limit))
+        self.finish(await self.pools.ask(_experiments, model, limit))
 
 
 def _experiments(model: str | None, limit: int) -> dict[str, Any]:
@@ -55,23 +54,21 @@ def _experiments(model: str | None, limit: int) -> dict[str, Any]:
 
 
 class _ExperimentHandler(Handler):
-    @web.authenticated
-    @authorized
+    @guarded
     async def get(self, number: str) -> None:
         """The result of an experiment, see `experiments.face`; 404 if there is none."""
         known = _number(number)
         # Refuse an unknown one before a process is started for it.
-        await self.ask(_about, known)
+        await self.pools.ask(_in_store, Store.about, known)
         self.finish(await _face(known))
 
 
 class _CancelHandler(Handler):
-    @web.authenticated
-    @authorized
+    @guarded
     async def post(self, number: str) -> None:
         """Ask an experiment to end after its current measurement; 404 if it has ended."""
         self.body()
-        await self.ask(_cancel, _number(number))
+        await self.pools.ask(_in_store, Store.cancel, _number(number))
         self.finish({"message": _CANCELLED})
 
 
@@ -82,14 +79,9 @@ def _number(text: str) -> int:
     return number
 
 
-def _about(number: int) -> None:
+def _in_store(do: Callable[[Store, int], object], number: int) -> None:
     with Store() as store:
-        store.about(number)
-
-
-def _cancel(number: int) -> None:
-    with Store() as store:
-        store.cancel(number)
+        do(store, number)
 
 
 async def _face(number: int) -> dict[str, Any]:

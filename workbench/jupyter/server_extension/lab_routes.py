@@ -11,28 +11,27 @@ Jupyter Server shows.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import nbformat
 from jupyter_core.utils import ensure_async
-from jupyter_server.auth.decorator import authorized
 from jupyter_server.utils import url_path_join
 from tornado import web
 
 from workbench.core.status import invalid_argument, not_found
-from workbench.jupyter.server_extension.base_handler import Handler
+from workbench.jupyter.server_extension.base_handler import Handler, guarded
 from workbench.samples import labs
 from workbench.samples.labs import QUICKSTART
 
 # The folder of labs in a clone of the project, and that of `workbench lab`.
 _FOLDER = "notebooks"
+_NBFORMAT = 4
 
 
 class _Labs(Handler):
     @property
     def shipped(self) -> Path:
-        folder: Path = self.settings["workbench_notebooks"]
-        return folder
+        return cast(Path, self.settings["workbench_notebooks"])
 
     async def place(self, name: str) -> str | None:
         """The path of the user's copy of a lab; None if there is none."""
@@ -50,7 +49,7 @@ class _Labs(Handler):
             self.finish({"path": found})
             return
         contents: Any = self.contents_manager
-        notebook = await self.ask(_read_notebook, self.shipped / name)
+        notebook = await self.pools.ask(nbformat.read, self.shipped / name, _NBFORMAT)
         folder = path.rpartition("/")[0]
         if folder and not await ensure_async(contents.dir_exists(folder)):
             await ensure_async(contents.save({"type": "directory"}, folder))
@@ -62,12 +61,11 @@ class _Labs(Handler):
 
 
 class _LabsHandler(_Labs):
-    @web.authenticated
-    @authorized
+    @guarded
     async def get(self) -> None:
         """``{"labs": [...]}``, each with `name`, `title`, `idea`, `path` (null if the user has no
         copy) and `state`, as in `labs.State`."""
-        self.finish({"labs": [await self._one(lab) for lab in await self.ask(self._shipped)]})
+        self.finish({"labs": [await self._one(lab) for lab in await self.pools.ask(self._shipped)]})
 
     def _shipped(self) -> list[dict[str, Any]]:
         """All labs of the package, none of them run."""
@@ -104,33 +102,26 @@ class _LabsHandler(_Labs):
             file = await ensure_async(contents.get(path, type="file", format="text"))
         except web.HTTPError:
             return "unreadable"
-        return (await self.ask(labs.read, file["content"], path))[1]
+        return (await self.pools.ask(labs.read, file["content"], path))[1]
 
-    @web.authenticated
-    @authorized
+    @guarded
     async def post(self) -> None:
         """Copy the lab `name` into the user's folder ``notebooks`` if they have no copy:
         ``{"path": ...}``, with 201 if it was copied."""
         name = self.body("name").get("name")
         if not isinstance(name, str):
             raise invalid_argument("'name' must name a lab")
-        if name not in await self.ask(labs.names, self.shipped):
+        if name not in await self.pools.ask(labs.names, self.shipped):
             raise not_found(f"There is no lab {name[:80]!r}")
         await self.provide(name, f"{_FOLDER}/{name}")
 
 
 class _QuickstartHandler(_Labs):
-    @web.authenticated
-    @authorized
+    @guarded
     async def post(self) -> None:
         """Copy the quickstart to the root of the user's files if they have no copy:
         ``{"path": ...}``, with 201 if it was copied."""
         await self.provide(QUICKSTART, QUICKSTART)
-
-
-def _read_notebook(source: Path) -> dict[str, Any]:
-    notebook: dict[str, Any] = nbformat.read(source, as_version=4)  # type: ignore[no-untyped-call]
-    return notebook
 
 
 LAB_HANDLERS = [

@@ -13,16 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.client.control_answers import ModelDescription
+from workbench.client.control_answers import ModelDescription, error_text
 from workbench.client.control_client import ControlClient
 from workbench.client.publishing.saving import version_folders
 from workbench.core.status import ServingError, not_found
-from workbench.jupyter.server_extension.base_handler import Rooms
+from workbench.jupyter.server_extension.base_handler import ThreadPools
 from workbench.processes import registry
 
 # Fields of the control plane's answer about a model that are not settings.
 _NO_SETTINGS = ("versions", "waiting", "warnings", "held", "outages")
 _SHORTEST_SECONDS = 0.5
+_UNKNOWN = {"memory_bytes": None, "budget_bytes": None, "requests_per_second": 0.0}
+"""Figures of a server that does not answer."""
 
 
 @dataclass
@@ -55,12 +57,12 @@ class Lister:
 
     def __init__(
         self,
-        rooms: Rooms,
+        pools: ThreadPools,
         timeout: float,
         is_given_up: Callable[[registry.Entry], bool],
         on_look: Callable[[list[dict[str, Any]]], None],
     ) -> None:
-        self._rooms = rooms
+        self._pools = pools
         self._timeout = timeout
         self._is_given_up = is_given_up
         self._on_look = on_look
@@ -69,22 +71,17 @@ class Lister:
 
     async def look(self) -> list[dict[str, Any]]:
         """Poll all servers: running ones, oldest first, then dead ones; see `describe`."""
-        reported = await self._look()
-        self._on_look(reported)
-        return reported
-
-    async def _look(self) -> list[dict[str, Any]]:
         before = list(self._known.items())
-        entries = await self._rooms.ask(registry.entries)
+        entries = await self._pools.ask(registry.entries)
         reported = await asyncio.gather(
-            *(self._rooms.ask(describe, entry, self._timeout) for entry in entries)
+            *(self._pools.ask(describe, entry, self._timeout) for entry in entries)
         )
         for entry, (about, models) in zip(entries, reported, strict=True):
             self._remember(entry, about, models)
         alive = {entry.name for entry in entries}
         gone = {name: known for name, known in before if name not in alive}
-        kept = await self._rooms.ask(_kept, list(gone))
-        killed = {each.entry.name: each for each in await self._rooms.ask(registry.killed)}
+        kept = await self._pools.ask(_kept, list(gone))
+        killed = {each.entry.name: each for each in await self._pools.ask(registry.killed)}
         for name in killed.keys() - alive - gone.keys():
             # It was killed before this process saw it, or another process noticed first.
             gone[name] = self._known[name] = _known(killed[name])
@@ -95,8 +92,10 @@ class Lister:
         for about in listed:
             if about["state"] == "dead":
                 configs = gone[about["name"]].configs
-                about["cannot_restart"] = await self._rooms.ask(obstacle, configs)
-        return [about for about, _ in reported] + listed
+                about["cannot_restart"] = await self._pools.ask(obstacle, configs)
+        servers = [about for about, _ in reported] + listed
+        self._on_look(servers)
+        return servers
 
     def killed(self, name: str) -> Known:
         """The last known state of a dead server.
@@ -153,14 +152,18 @@ class Lister:
 
     def _away(self, name: str, known: Known, kept: bool, killed: bool) -> dict[str, Any] | None:
         """The description of a server without a supervisor; None if it was stopped."""
-        if kept and self._is_given_up(known.entry):
+        given_up = kept and self._is_given_up(known.entry)
+        if given_up:
             self._given_up[name] = known.entry
-        elif kept:
-            return {**_away_from(known.reported), "state": "unreachable"}
-        if killed or name in self._given_up:
-            return {**_away_from(known.reported), "state": "dead"}
-        self.forget(name)
-        return None
+        if kept and not given_up:
+            state = "unreachable"
+        elif killed or name in self._given_up:
+            state = "dead"
+        else:
+            self.forget(name)
+            return None
+        models = [{"name": model["name"], "versions": []} for model in known.reported["models"]]
+        return {**known.reported, **_UNKNOWN, "state": state, "models": models}
 
 
 def _kept(names: list[str]) -> set[str]:
@@ -171,13 +174,11 @@ def _known(killed: registry.Killed) -> Known:
     """The state of a server that was never polled while it lived."""
     entry = killed.entry
     models = [{"name": str(model["name"]), "versions": []} for model in killed.models]
-    reported = {
-        "name": entry.name,
-        "url": entry.url,
-        "kernel_id": entry.kernel_id,
-        "models": models,
-    }
-    return Known(entry, reported, list(killed.models))
+    return Known(entry, {**_named(entry), "models": models}, list(killed.models))
+
+
+def _named(entry: registry.Entry) -> dict[str, Any]:
+    return {"name": entry.name, "url": entry.url, "kernel_id": entry.kernel_id}
 
 
 def obstacle(configs: Sequence[Mapping[str, Any]]) -> str | None:
@@ -189,19 +190,6 @@ def obstacle(configs: Sequence[Mapping[str, Any]]) -> str | None:
         if not version_folders(Path(config["base_path"])):
             return f"The versions of {config['name']} in {config['base_path']} are gone."
     return None
-
-
-def _away_from(reported: Mapping[str, Any]) -> dict[str, Any]:
-    models = [{"name": model["name"], "versions": []} for model in reported["models"]]
-    return {
-        "name": reported["name"],
-        "url": reported["url"],
-        "kernel_id": reported["kernel_id"],
-        "memory_bytes": None,
-        "budget_bytes": None,
-        "requests_per_second": 0.0,
-        "models": models,
-    }
 
 
 def describe(
@@ -219,23 +207,17 @@ def describe(
         with its `name` and `versions`, highest first: `version`, `state`, `error` as text or None,
         `memory_bytes` (USS) or None.
     """
-    data: dict[str, Any] = {
-        "name": entry.name,
-        "url": entry.url,
-        "kernel_id": entry.kernel_id,
-        "requests_per_second": 0.0,
-    }
     control = ControlClient(entry.name, timeout)
     try:
         models = control.describe_models()
         samples = control.memory()
         budget = control.describe_server()["budget"]
     except ServingError:
-        nothing: dict[str, Any] = {"memory_bytes": None, "budget_bytes": None, "models": []}
-        return {**data, "state": "unreachable", **nothing}, None
+        return {**_named(entry), **_UNKNOWN, "state": "unreachable", "models": []}, None
     private = {(s["model"], s["version"]): s["uss"] for s in samples}
     return {
-        **data,
+        **_named(entry),
+        "requests_per_second": 0.0,
         "state": "running",
         "memory_bytes": sum(sample["pss"] for sample in samples) or None,
         "budget_bytes": budget.get("host", {}).get("limit"),
@@ -249,9 +231,7 @@ def _model(model: ModelDescription, private: dict[tuple[str, int], int]) -> dict
         {
             "version": v["version"],
             "state": v["state"],
-            "error": None
-            if v["error"] is None
-            else f"{v['error']['code']}: {v['error']['message']}",
+            "error": error_text(v["error"]),
             "memory_bytes": private.get((name, v["version"])),
         }
         for v in model["versions"]

@@ -16,9 +16,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from jupyter_server.auth.decorator import authorized
-from tornado import web
-
 from workbench.client.control_client import ControlClient
 from workbench.client.display.card import how_to_ask
 from workbench.client.display.exact_numbers import version_of
@@ -26,7 +23,7 @@ from workbench.client.display.orders import ORDERS
 from workbench.client.server import ServerClient
 from workbench.core.status import invalid_argument
 from workbench.jupyter.server_extension import servable_folders
-from workbench.jupyter.server_extension.base_handler import Handler, check_model
+from workbench.jupyter.server_extension.base_handler import Handler, check_model, guarded
 from workbench.processes.paths import check_name
 
 _SETTINGS = ("transition", "batching", "labels")
@@ -40,28 +37,25 @@ class _OfModel(Handler):
 
     async def order(self, server: str, model: str, name: str, asked: dict[str, Any]) -> str:
         """Carry out an order for a model; returns a sentence about the outcome."""
-        return await self.rooms.do(ORDERS[name], ServerClient(server, model), asked)
+        return await self.pools.do(ORDERS[name], ServerClient(server, model), asked)
 
 
 class _ModelsHandler(_OfModel):
-    @web.authenticated
-    @authorized
+    @guarded
     async def get(self, server: str) -> None:
         """All models as the server reports them: ``{"models": [...]}``."""
         check_name(server)
-        self.finish({"models": await self.ask(ControlClient(server).describe_models)})
+        self.finish({"models": await self.pools.ask(ControlClient(server).describe_models)})
 
 
 class _ModelHandler(_OfModel):
-    @web.authenticated
-    @authorized
+    @guarded
     async def get(self, server: str, model: str) -> None:
         """One model, with its `address` and `snippets`: code that asks it, by language."""
         self.check(server, model)
-        self.finish(await self.ask(_describe, server, model))
+        self.finish(await self.pools.ask(_describe, server, model))
 
-    @web.authenticated
-    @authorized
+    @guarded
     async def patch(self, server: str, model: str) -> None:
         """Change the given settings; batching parameters that are not given keep their values."""
         self.check(server, model)
@@ -84,25 +78,23 @@ def _describe(name: str, model: str) -> dict[str, Any]:
 
 
 class _VersionsHandler(_OfModel):
-    @web.authenticated
-    @authorized
+    @guarded
     async def get(self, server: str, model: str) -> None:
         """Its `versions`, highest first, and why others are `waiting`."""
         self.check(server, model)
-        about = await self.ask(ControlClient(server).describe_model, model)
+        about = await self.pools.ask(ControlClient(server).describe_model, model)
         self.finish({"versions": about["versions"], "waiting": about["waiting"]})
 
 
 class _OrderHandler(_OfModel):
-    @web.authenticated
-    @authorized
+    @guarded
     async def post(self, server: str, model: str, name: str) -> None:
         """Publish, roll back or restore a version; answers when it serves."""
         self.check(server, model)
         asked = self.body(*_FIELDS[name])
         if name == "publish":
-            folder = await self.ask(self.find_folder, asked.get("path"))
-            await self.ask(servable_folders.check_trusted, folder, asked.get("trusted"))
+            folder = await self.pools.ask(self.find_folder, asked.get("path"))
+            await self.pools.ask(servable_folders.check_trusted, folder, asked.get("trusted"))
             asked = {"path": str(folder)}
         for field in ("version", "to"):
             if asked.get(field) is not None:

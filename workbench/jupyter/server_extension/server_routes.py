@@ -20,18 +20,16 @@ authenticates, the XSRF token. An error is JSON with a `message`.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from jupyter_core.utils import ensure_async
-from jupyter_server.auth.decorator import authorized
 from jupyter_server.utils import url_path_join
-from tornado import web
 
 from workbench.client.control_client import ControlClient
 from workbench.client.server import ServerClient
 from workbench.core.status import not_found
 from workbench.jupyter.server_extension import servable_folders, starting
-from workbench.jupyter.server_extension.base_handler import Handler
+from workbench.jupyter.server_extension.base_handler import Handler, guarded
 from workbench.jupyter.server_extension.experiment_routes import EXPERIMENT_HANDLERS
 from workbench.jupyter.server_extension.lab_routes import LAB_HANDLERS
 from workbench.jupyter.server_extension.listing import Lister
@@ -48,13 +46,18 @@ _EVENTS_AT_MOST = 2000
 class _Handler(Handler):
     @property
     def lister(self) -> Lister:
-        lister: Lister = self.settings["workbench_lister"]
-        return lister
+        return cast(Lister, self.settings["workbench_lister"])
 
     def launcher(self) -> KernelManagerLauncher:
         return KernelManagerLauncher(
             self.session_manager, self.kernel_manager, asyncio.get_running_loop()
         )
+
+    async def end_kernel(self, entry: registry.Entry) -> None:
+        """End the supervisor of a server if it is a kernel of ours: Jupyter would start it again
+        if it ended by itself."""
+        if entry.kernel_id is not None and entry.kernel_id in self.kernel_manager:
+            await ensure_async(self.kernel_manager.shutdown_kernel(entry.kernel_id))
 
     def created(self, name: str, message: str) -> None:
         self.set_status(201)
@@ -63,14 +66,12 @@ class _Handler(Handler):
 
 
 class _ServersHandler(_Handler):
-    @web.authenticated
-    @authorized
+    @guarded
     async def get(self) -> None:
         """All servers, oldest first: ``{"servers": [...]}``, see `listing.describe`."""
         self.finish({"servers": await self.lister.look()})
 
-    @web.authenticated
-    @authorized
+    @guarded
     async def post(self) -> None:
         """Serve the folder `path` as `name` (without: the folder's), with a `transition`.
 
@@ -78,11 +79,11 @@ class _ServersHandler(_Handler):
         `trusted`, or if a server of that name runs.
         """
         asked = self.body("path", "name", "transition", "trusted")
-        folder = await self.ask(self.find_folder, asked.get("path"))
-        about = await self.ask(servable_folders.look, folder)
+        folder = await self.pools.ask(self.find_folder, asked.get("path"))
+        about = await self.pools.ask(servable_folders.look, folder)
         name = check_name(asked.get("name") or about["name"])
-        await self.ask(servable_folders.check_trusted, folder, asked.get("trusted"))
-        message = await self.rooms.do(
+        await self.pools.ask(servable_folders.check_trusted, folder, asked.get("trusted"))
+        message = await self.pools.do(
             starting.start, self.launcher(), name, folder, asked.get("transition")
         )
         await self.news()
@@ -90,8 +91,7 @@ class _ServersHandler(_Handler):
 
 
 class _ServerHandler(_Handler):
-    @web.authenticated
-    @authorized
+    @guarded
     async def get(self, name: str) -> None:
         """One server, as in the list; 404 if no server of that name runs."""
         check_name(name)
@@ -101,8 +101,7 @@ class _ServerHandler(_Handler):
                 return
         raise not_found(f"No server named {name!r} is running")
 
-    @web.authenticated
-    @authorized
+    @guarded
     async def delete(self, name: str) -> None:
         """Stop a server: 204 when it has ended, 404 if no server of that name runs. A killed server
         is forgotten."""
@@ -111,12 +110,10 @@ class _ServerHandler(_Handler):
         if dead:
             entry = self.lister.killed(name).entry
         else:
-            entry = await self.ask(registry.find, name)
-        if entry.kernel_id is not None and entry.kernel_id in self.kernel_manager:
-            # Its supervisor is a kernel of ours, which would be restarted if it ended unasked.
-            await ensure_async(self.kernel_manager.shutdown_kernel(entry.kernel_id))
+            entry = await self.pools.ask(registry.find, name)
+        await self.end_kernel(entry)
         if not dead:
-            await self.rooms.do(ServerClient(name, name).stop)
+            await self.pools.do(ServerClient(name, name).stop)
         self.lister.forget(name)
         await self.news()
         self.set_status(204)
@@ -124,48 +121,43 @@ class _ServerHandler(_Handler):
 
 
 class _RestartHandler(_Handler):
-    @web.authenticated
-    @authorized
+    @guarded
     async def post(self, name: str) -> None:
         """Start a server again that was killed: 201 with `message` when it answers."""
         self.body()
         check_name(name)
         known = self.lister.killed(name)
-        old = known.entry.kernel_id
-        if old is not None and old in self.kernel_manager:
-            # Jupyter has given up on it. It must not start again beside the new one.
-            await ensure_async(self.kernel_manager.shutdown_kernel(old))
-        message = await self.rooms.do(starting.start_again, self.launcher(), known)
+        # A kernel on which Jupyter has given up must not start again beside the new one.
+        await self.end_kernel(known.entry)
+        message = await self.pools.do(starting.start_again, self.launcher(), known)
         await self.news()
         self.created(name, message)
 
 
 class _LedgerHandler(_Handler):
-    @web.authenticated
-    @authorized
+    @guarded
     async def get(self, name: str) -> None:
         """The memory of each `devices` by owner, as `ledger_parts.Device.to_json`, and `notes`."""
         check_name(name)
-        account = await self.ask(ControlClient(name).ledger)
+        account = await self.pools.ask(ControlClient(name).ledger)
         devices = [device.to_json() for device in devices_of(account)]
         self.finish({"devices": devices, "notes": account["notes"]})
 
 
 class _EventsHandler(_Handler):
-    @web.authenticated
-    @authorized
+    @guarded
     async def get(self, name: str) -> None:
         """The events after number `since`, each with its TensorFlow Serving `line` if it has
         one; `missed` is the number of events that were left out before them."""
         check_name(name)
         since = self.number("since", 0)
-        self.finish(await self.ask(_events, name, since))
+        self.finish(await self.pools.ask(_events, name, since))
 
 
 def _events(name: str, since: int) -> dict[str, Any]:
     answer = ControlClient(name).events(since)
     if since > answer["last_seq"]:
-        # The server was restarted since, and its log has begun anew.
+        # The server was restarted since, and its log begins again.
         answer = ControlClient(name).events()
     events = answer["events"][-_EVENTS_AT_MOST:]
     missed = events[0]["seq"] - since - 1 if events else 0
@@ -173,12 +165,11 @@ def _events(name: str, since: int) -> dict[str, Any]:
 
 
 class _FolderHandler(_Handler):
-    @web.authenticated
-    @authorized
+    @guarded
     async def get(self) -> None:
         """The contents of the folder `path` of the user's files; see `servable_folders.look`."""
-        folder = await self.ask(self.find_folder, self.get_query_argument("path", ""))
-        self.finish(await self.ask(servable_folders.look, folder))
+        folder = await self.pools.ask(self.find_folder, self.get_query_argument("path", ""))
+        self.finish(await self.pools.ask(servable_folders.look, folder))
 
 
 HANDLERS = [

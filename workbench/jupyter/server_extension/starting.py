@@ -106,7 +106,7 @@ def start_again(launcher: KernelManagerLauncher, known: Known) -> str:
     why_not = obstacle(known.configs)
     if why_not is not None:
         raise failed_precondition(
-            f"Server {entry.name!r} cannot be started again. {why_not} Serve the model anew."
+            f"Server {entry.name!r} cannot be started again. {why_not} Serve the model again."
         )
     options = ServerOptions(
         entry.name,

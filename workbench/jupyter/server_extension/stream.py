@@ -36,7 +36,7 @@ from workbench.client.display.pulse import FIRST, backlog, marks_of
 from workbench.core.status import Code, Reason, ServingError, invalid_argument
 from workbench.jupyter.server_extension.base_handler import (
     RESOURCE,
-    Rooms,
+    ThreadPools,
     check_model,
 )
 from workbench.jupyter.server_extension.listing import Lister
@@ -124,7 +124,7 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: 
         """Begin without any subscription."""
         super().open(*args, **kwargs)
         self._hub: Hub = self.settings["workbench_hub"]
-        self._rooms: Rooms = self.settings["workbench_rooms"]
+        self._pools: ThreadPools = self.settings["workbench_pools"]
         self._lister: Lister = self.settings["workbench_lister"]
         self._followed: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._told: list[dict[str, Any]] | None = None
@@ -198,7 +198,7 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: 
         busy_at = told_at = time.monotonic()
         while True:
             try:
-                news = await self._rooms.ask(control.pulse, model, marks or FIRST)
+                news = await self._pools.ask(control.pulse, model, marks or FIRST)
             except ServingError as error:
                 marks = None
                 await self.send({"kind": "ended", **about, **self._why(server, error)})

@@ -10,8 +10,11 @@ from __future__ import annotations
 import base64
 import html as markup
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from workbench.experiments.showing import in_notebook
 
 if TYPE_CHECKING:
     import ipywidgets as ipw
@@ -59,15 +62,21 @@ def lasting(title: str, text: str, table: pd.DataFrame, figure: Picture) -> Last
         title: above the figure; text: also the figure's alternative text.
     """
     png = figure._repr_png_()
-    drawn = base64.b64encode(png).decode("ascii")
     rows = table.to_html(border=0, index=False, float_format="{:.4g}".format, na_rep="–")
     page = (
-        f"<p><b>{markup.escape(title)}</b></p>"
-        f'<img alt="{markup.escape(text)}" style="max-width:100%" '
-        f'src="data:image/png;base64,{drawn}">'
+        f"<p><b>{markup.escape(title)}</b></p>{image(png, text)}"
         f"<details><summary>the same as a table</summary>{rows}</details>"
     )
     return Lasting(page, text, png)
+
+
+def image(png: bytes, text: str) -> str:
+    """A figure as HTML, with its alternative text."""
+    drawn = base64.b64encode(png).decode("ascii")
+    return (
+        f'<img alt="{markup.escape(text)}" style="max-width:100%" '
+        f'src="data:image/png;base64,{drawn}">'
+    )
 
 
 class Output:
@@ -95,3 +104,36 @@ def display_live(widget: ipw.DOMWidget, kept: Lasting) -> Output:
     output = Output()
     output.show(kept)
     return output
+
+
+class Durable:
+    """The display of a widget: live with a lasting output in a notebook, text elsewhere."""
+
+    _output: Output | None = None
+
+    def lasting(self) -> Lasting:
+        """Its contents for a notebook without the kernel."""
+        raise NotImplementedError
+
+    def _renew(self) -> None:
+        """Update the lasting output, if the widget is displayed."""
+        if self._output is not None:
+            self._output.show(self.lasting(), update=True)
+
+    def _ipython_display_(self) -> None:
+        if in_notebook():
+            self._output = display_live(self, self.lasting())
+        else:
+            print(self)
+
+
+def show_result(found: Any, view: Callable[[Any], ipw.DOMWidget]) -> None:
+    """Display the result of an experiment, live in the notebook and lasting in its file.
+
+    Raises:
+        NotImplementedError: there is no notebook; IPython then shows its text.
+    """
+    if not in_notebook():
+        raise NotImplementedError
+    kept = Lasting(found._repr_html_(), str(found), found.plot()._repr_png_())
+    display_live(view(found), kept)

@@ -1,4 +1,4 @@
-"""The base of live widgets: news from the server, and orders from the user.
+"""The base of all widgets (`View`), and of those that follow a server (`LiveWidget`).
 
 One thread of the notebook's kernel asks the servers for news, only for visible widgets and only as
 often as each needs. Orders from a widget (publish, roll back ...) run in threads, one after the
@@ -24,8 +24,8 @@ from workbench.client.display.exact_numbers import exact
 from workbench.client.display.pulse import FIRST, backlog, marks_of
 from workbench.core.status import Code, ServingError
 
-MODULE = Path(__file__).parents[2] / "static" / "widgets.js"
-"""The browser's part of all widgets, built from `extension/src/views`."""
+Orders = Mapping[str, Callable[[Mapping[str, Any]], str]]
+"""Functions that a page may call, by name: each gets the message, and returns a sentence."""
 
 _AGAIN_SECONDS = 1.0
 _ASK_SECONDS = 5.0
@@ -50,35 +50,71 @@ def answer_in_subshells(widget: ipw.Widget) -> None:
         widget.comm._reply_subshell_for = lambda data, default: default
 
 
-class LiveWidget(anywidget.AnyWidget):
-    """A view of one model of a server, updated while it is visible.
+class View(anywidget.AnyWidget):
+    """A widget that the browser's module draws. It obeys one order of the page at a time.
 
     Args:
         about: its initial data, plain and without secrets.
-        orders: functions that the page may call, by name: each gets the message, and its result
-            is shown in the widget.
-        interval_seconds: between news.
     """
 
-    _esm = MODULE
+    # The browser's part of all widgets, built from `extension/src/views`.
+    _esm = Path(__file__).parents[2] / "static" / "widgets.js"
     face = view("")
     about = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, about: Mapping[str, Any], orders: Orders | None = None) -> None:
+        super().__init__(about=exact(dict(about)))
+        answer_in_subshells(self)
+        self._orders = orders or {}
+        # An order may call a method that takes a turn itself.
+        self._turn = threading.RLock()
+        self.on_msg(self._on_message)
+
+    def send(self, content: Any, buffers: Any = None) -> None:
+        """Send a message to the browser, with exact version numbers."""
+        super().send(exact(content), buffers)
+
+    def _on_message(self, _widget: Any, message: Any, _buffers: Any) -> None:
+        op = message.get("op")
+        if op in self._orders:
+            threading.Thread(
+                target=self._obey, args=(op, message), name=f"widget-{op}", daemon=True
+            ).start()
+
+    def _obey(self, op: str, message: Mapping[str, Any]) -> None:
+        with self._turn:
+            self._answer(message, self._orders[op])
+
+    def _answer(
+        self, message: Mapping[str, Any], order: Callable[[Mapping[str, Any]], str]
+    ) -> None:
+        """Do what a message asks for, and show the page the result or the error."""
+        try:
+            text, ok = order(message), True
+        except Exception as error:
+            text, ok = str(error) or type(error).__name__, False
+        self.send({"kind": "done", "id": message.get("id"), "ok": ok, "text": text})
+
+
+class LiveWidget(View):
+    """A view of one model of a server, updated while it is visible.
+
+    Args:
+        interval_seconds: between news.
+    """
 
     def __init__(
         self,
         server: str,
         model: str,
         about: Mapping[str, Any],
-        orders: Mapping[str, Callable[[Mapping[str, Any]], str]] | None = None,
+        orders: Orders | None = None,
         interval_seconds: float = 0.5,
     ) -> None:
-        super().__init__(about=exact(dict(about)))
-        answer_in_subshells(self)
+        super().__init__(about, orders)
         self.interval_seconds = interval_seconds
         self._model = model
         self._control = ControlClient(server, _ASK_SECONDS)
-        self._orders = dict(orders or {})
-        self._turn = threading.Lock()
         # Messages arrive in the kernel's main thread or, while a cell runs, in a subshell's; news
         # are sent from a third thread.
         self._state = threading.Lock()
@@ -86,8 +122,7 @@ class LiveWidget(anywidget.AnyWidget):
         self._marks: dict[str, Any] = {}
         self._hellos = 0
         self._told = 0
-        self._ended = ""
-        self.on_msg(self._on_message)
+        self._ended = False
 
     @property
     def wanted(self) -> bool:
@@ -103,14 +138,16 @@ class LiveWidget(anywidget.AnyWidget):
             message, marks = self.news(marks)
         except ServingError as error:
             gone = error.code is Code.NOT_FOUND
-            self._say_ended("server stopped" if gone else "the server does not answer")
+            text = "server stopped" if gone else "the server does not answer"
+            self._ended = True
+            self.send({"kind": "ended", "text": text})
             with self._state:
                 self._marks = {}
             return
         with self._state:
             if hellos == self._hellos:
                 self._marks = marks
-        self._ended = ""
+        self._ended = False
         # A new view gets everything, and so does an older view once more.
         message["fresh"] = hellos != self._told
         self._told = hellos
@@ -127,15 +164,7 @@ class LiveWidget(anywidget.AnyWidget):
             news = backlog(news)
         return {"kind": "pulse", "pulse": news}, marks_of(news)
 
-    def send(self, content: Any, buffers: Any = None) -> None:
-        """Send a message to the browser, with exact version numbers."""
-        super().send(exact(content), buffers)
-
-    def _say_ended(self, text: str) -> None:
-        self._ended = text
-        self.send({"kind": "ended", "text": text})
-
-    def _on_message(self, _widget: Any, message: Any, _buffers: Any) -> None:
+    def _on_message(self, widget: Any, message: Any, buffers: Any) -> None:
         op = message.get("op")
         view = str(message.get("view", ""))
         if op == "hello":
@@ -150,19 +179,11 @@ class LiveWidget(anywidget.AnyWidget):
                 (self._seen.add if message.get("value") else self._seen.discard)(view)
             if message.get("value"):
                 _NEWS.look_at(self)
-        elif op in self._orders:
-            threading.Thread(
-                target=self._obey, args=(op, message), name=f"widget-{op}", daemon=True
-            ).start()
+        else:
+            super()._on_message(widget, message, buffers)
 
     def _obey(self, op: str, message: Mapping[str, Any]) -> None:
-        with self._turn:
-            try:
-                text, ok = self._orders[op](message), True
-            except Exception as error:
-                # Every error is shown beside the button.
-                text, ok = str(error) or type(error).__name__, False
-        self.send({"kind": "done", "id": message.get("id"), "ok": ok, "text": text})
+        super()._obey(op, message)
         _NEWS.look_at(self)
 
 
@@ -170,7 +191,7 @@ class _News:
     """The thread that asks for news; it runs while any widget is visible."""
 
     def __init__(self) -> None:
-        self._widgets: weakref.WeakSet[LiveWidget] = weakref.WeakSet()
+        # The widgets, each with the time of its next news.
         self._due: weakref.WeakKeyDictionary[LiveWidget, float] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -179,7 +200,6 @@ class _News:
     def look_at(self, widget: LiveWidget) -> None:
         """Send the widget news now, and from now on."""
         with self._lock:
-            self._widgets.add(widget)
             self._due[widget] = 0.0
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="widget-news", daemon=True)
@@ -190,7 +210,7 @@ class _News:
         while True:
             self._wake.clear()
             with self._lock:
-                looked_at = [w for w in self._widgets if w.wanted]
+                looked_at = [w for w in self._due if w.wanted]
                 if not looked_at:
                     self._thread = None
                     return

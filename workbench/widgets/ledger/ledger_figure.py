@@ -70,8 +70,7 @@ def _device(figure: Any, device: Device, top: float, whole: float) -> None:
         legend.barh(row + 0.5, 0.02, height=0.62, **_look(part))
         words = {"fontsize": 7.5, "color": INK, "va": "center"}
         legend.text(0.03, row + 0.5, part.label, **words)
-        amount = size(part.bytes) if part.bytes >= 0 else f"-{size(-part.bytes)}"
-        legend.text(0.5, row + 0.5, amount, ha="right", **words)
+        legend.text(0.5, row + 0.5, part.amount, ha="right", **words)
         legend.text(0.52, row + 0.5, part.how, **words)
 
 
@@ -111,33 +110,20 @@ def budget_words(device: Device) -> str:
 
 def _look(part: Part) -> dict[str, Any]:
     """Colours show the owner; hatching marks estimates."""
+    hatch = HATCHES["rising"] if part.how == "estimated" else None
     if part.kind == "free":
         return {"facecolor": "white", "edgecolor": "#bbbbbb", "linewidth": 0.4}
     if part.kind == "reserved":
-        return {
-            "facecolor": "white",
-            "edgecolor": INK,
-            "linewidth": 0.4,
-            "hatch": HATCHES["rising"],
-        }
+        return {"facecolor": "white", "edgecolor": INK, "linewidth": 0.4, "hatch": hatch}
     if part.version is not None:
         colour, shade = version_colour(part.version), OF_A_VERSION.get(part.kind, 0.7)
     elif part.kind == "unattributed":
         colour, shade = PROCESS, UNATTRIBUTED
     else:
         colour, shade = PROCESS, OF_THE_SERVER.get(part.label, OTHER_PROCESS)
-    return {
-        "facecolor": _over_white(colour, shade),
-        "edgecolor": "white",
-        "linewidth": 0.3,
-        "hatch": HATCHES["rising"] if part.how == "estimated" else None,
-    }
+    face = _over_white(colour, shade)
+    return {"facecolor": face, "edgecolor": "white", "linewidth": 0.3, "hatch": hatch}
 
 
-def _over_white(colour: str, opacity: float) -> tuple[float, float, float]:
-    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
-    return (
-        1 - opacity * (1 - red),
-        1 - opacity * (1 - green),
-        1 - opacity * (1 - blue),
-    )
+def _over_white(colour: str, opacity: float) -> tuple[float, ...]:
+    return tuple(1 - opacity * (1 - int(colour[i : i + 2], 16) / 255) for i in (1, 3, 5))

@@ -11,7 +11,7 @@ budget counts only private memory. So the line shows what is left of the budget,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.memory.budget import size
@@ -60,9 +60,10 @@ class Part:
     model: str | None = None
     version: int | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """The attributes by name."""
-        return dict(self.__dict__)
+    @property
+    def amount(self) -> str:
+        """`bytes` as people read them."""
+        return size(self.bytes) if self.bytes >= 0 else f"-{size(-self.bytes)}"
 
 
 @dataclass(frozen=True)
@@ -115,32 +116,28 @@ class Device:
     @property
     def summary(self) -> str:
         """The bar in words."""
-        processes = sum(
-            part.bytes
-            for part in self.parts
-            if part.version is None and part.kind in ("process", "shared regions")
-        )
-        said = [
-            f"{self.device}, {size(self.total)} by the {self.scope}: versions hold "
-            f"{size(self.held())}"
-        ]
+        processes = ("process", "shared regions")
+        sums = {
+            "the server's own processes": sum(
+                p.bytes for p in self.parts if p.version is None and p.kind in processes
+            ),
+            "reserved and not taken yet": self.of_kind("reserved"),
+            "not of this server": self.of_kind("unattributed"),
+            "free": self.of_kind("free"),
+        }
+        said = f"{self.device}, {size(self.total)} by the {self.scope}: versions hold "
+        said += size(self.held())
         if self.limit is not None:
-            said.append(f"{size(self.reserved)} reserved of a budget of {size(self.limit)}")
-        for text, nbytes in (
-            ("the server's own processes", processes),
-            ("reserved and not taken yet", self.of_kind("reserved")),
-            ("not of this server", self.of_kind("unattributed")),
-            ("free", self.of_kind("free")),
-        ):
+            said += f", {size(self.reserved)} reserved of a budget of {size(self.limit)}"
+        for text, nbytes in sums.items():
             if nbytes:
-                said.append(f"{text} {size(nbytes)}" if nbytes > 0 else f"{text} {nbytes} bytes")
-        return ", ".join(said)
+                said += f", {text} {size(nbytes) if nbytes > 0 else f'{nbytes} bytes'}"
+        return said
 
     def to_json(self, asked: int = 0) -> dict[str, Any]:
         """The data for a page, with the computed values; `asked` as in `magnified_to`."""
         return {
-            **self.__dict__,
-            "parts": [part.to_json() for part in self.parts],
+            **asdict(self),
             "taken": self.taken(),
             "budget_at": self.budget_at(),
             "magnified_to": self.magnified_to(asked),
@@ -150,47 +147,34 @@ class Device:
 
 def devices_of(account: Mapping[str, Any]) -> list[Device]:
     """The devices of a ledger from `GET /memory/ledger`."""
-    return [
-        Device(
-            device=machine["device"],
-            total=machine["total"],
-            scope=machine["scope"],
-            limit=account["budget"].get(machine["device"], {}).get("limit"),
-            reserved=account["budget"].get(machine["device"], {}).get("reserved", 0),
-            parts=tuple(_parts([c for c in account["cells"] if c["device"] == machine["device"]])),
-        )
-        for machine in account["machines"]
-    ]
+    found = []
+    for machine in account["machines"]:
+        device = machine["device"]
+        budget = account["budget"].get(device, {"limit": None, "reserved": 0})
+        parts = _parts([cell for cell in account["cells"] if cell["device"] == device])
+        total, scope = machine["total"], machine["scope"]
+        limit, reserved = budget["limit"], budget["reserved"]
+        found.append(Device(device, total, scope, limit, reserved, tuple(parts)))
+    return found
 
 
 def _parts(cells: Sequence[Mapping[str, Any]]) -> list[Part]:
     """The cells of one device in order; cells of one version and kind, or one role, are added."""
     sums: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for cell in sorted(cells, key=_place):
-        if cell["version"] is not None:
-            key: tuple[Any, ...] = (cell["model"], cell["version"], cell["kind"])
-        else:
-            key = (cell["owner"], cell["kind"])
-        sums.setdefault(key, []).append(cell)
-    models = {cell["model"] for cell in cells if cell["version"] is not None}
+        whose = cell["owner"] if cell["version"] is None else (cell["model"], cell["version"])
+        sums.setdefault((whose, cell["kind"]), []).append(cell)
+    several = len({cell["model"] for cell in cells if cell["version"] is not None}) > 1
     found = []
     for same in sums.values():
         nbytes = sum(cell["bytes"] for cell in same)
         first = same[0]
+        kind = first["kind"]
         # Empty parts are left out, except that no free memory is worth showing.
-        if nbytes == 0 and first["kind"] not in _OF_THE_MACHINE:
-            continue
-        measured = all(cell["how"] == "measured" for cell in same)
-        found.append(
-            Part(
-                label=_label(first, several=len(models) > 1),
-                kind=first["kind"],
-                bytes=nbytes,
-                how="measured" if measured else "estimated",
-                model=first["model"],
-                version=first["version"],
-            )
-        )
+        if nbytes or kind in _OF_THE_MACHINE:
+            how = "measured" if all(cell["how"] == "measured" for cell in same) else "estimated"
+            label = _label(first, several)
+            found.append(Part(label, kind, nbytes, how, first["model"], first["version"]))
     return found
 
 
@@ -235,6 +219,5 @@ def text_of(devices: Sequence[Device], notes: Sequence[str] = ()) -> str:
         for part in device.parts:
             ours = part.kind not in _OF_THE_MACHINE
             bar = "█" * max(1, round(20 * part.bytes / most)) if ours and part.bytes > 0 else ""
-            amount = size(part.bytes) if part.bytes >= 0 else f"-{size(-part.bytes)}"
-            lines.append(f"  {part.label:<{wide}}  {amount:>8}  {part.how:<9}  {bar}".rstrip())
+            lines.append(f"  {part.label:<{wide}}  {part.amount:>8}  {part.how:<9}  {bar}".rstrip())
     return "\n".join([*lines, *notes])

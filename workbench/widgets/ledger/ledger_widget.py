@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from workbench.client.display.memory_tables import Fit
 from workbench.client.server import ServerClient
-from workbench.experiments.showing import in_notebook
-from workbench.widgets.base.durable import Lasting, Output, display_live, lasting
+from workbench.widgets.base.durable import Durable, Lasting, lasting
 from workbench.widgets.base.live import LiveWidget, view
 from workbench.widgets.ledger.ledger_figure import plot_ledger
 from workbench.widgets.ledger.ledger_parts import devices_of, frame_of, text_of
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 _INTERVAL_SECONDS = 2.0
 
 
-class LedgerWidget(LiveWidget):
-    """A server's memory ledger, and the memory that another SavedModel would need.
+class LedgerWidget(Durable, LiveWidget):
+    """A server's memory ledger, and the memory that another SavedModel would need; see
+    `Server.ledger`.
 
     Attributes:
         fit: the last answer to *Will it fit?*; None before the first.
@@ -36,7 +37,6 @@ class LedgerWidget(LiveWidget):
         self.server = server
         self.fit: Fit | None = None
         self._account: Mapping[str, Any] = {}
-        self._output: Output | None = None
         self._shown: object = None
         about = {
             "name": f"{server.model} on {server.name}",
@@ -45,11 +45,11 @@ class LedgerWidget(LiveWidget):
         }
         orders = {"fit": self._asked}
         super().__init__(server.name, server.model, about, orders, _INTERVAL_SECONDS)
-        self._read()
+        self._account = self._control.ledger()
 
     def news(self, marks: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The whole ledger, with the last answer to *Will it fit?* for a new view."""
-        self._read()
+        self._account = self._control.ledger()
         self._keep()
         message: dict[str, Any] = {
             "kind": "ledger",
@@ -96,9 +96,6 @@ class LedgerWidget(LiveWidget):
         self._keep()
         return f"{'It fits' if fit else 'It does not fit'} under {fit.transition}."
 
-    def _read(self) -> None:
-        self._account = self._control.ledger()
-
     def _devices(self) -> list[dict[str, Any]]:
         """The devices for the page, with room for the last *Will it fit?*"""
         peak = {} if self.fit is None else self.fit.peak
@@ -116,22 +113,11 @@ class LedgerWidget(LiveWidget):
         )
         if self._output is not None and shown != self._shown:
             self._shown = shown
-            self._output.show(self.lasting(), update=True)
-
-    def _ipython_display_(self) -> None:
-        if not in_notebook():
-            print(self)
-            return
-        self._output = display_live(self, self.lasting())
+            self._renew()
 
     def __repr__(self) -> str:
         parts = text_of(devices_of(self._account), self._account["notes"])
         return "\n".join([self._title(), parts, *([] if self.fit is None else [repr(self.fit)])])
-
-
-def ledger(server: ServerClient) -> LedgerWidget:
-    """The memory ledger of a server; see `Server.ledger`."""
-    return LedgerWidget(server)
 
 
 def _fit_json(fit: Fit) -> dict[str, Any]:
@@ -141,5 +127,5 @@ def _fit_json(fit: Fit) -> dict[str, Any]:
         "fits": fit.fits,
         "peak": dict(fit.peak),
         "transition": fit.transition,
-        "transitions": [dict(each.__dict__) for each in fit.transitions.values()],
+        "transitions": [asdict(each) for each in fit.transitions.values()],
     }

@@ -1,8 +1,4 @@
-"""The policy stepper: edit the table of versions, step the policy, see why.
-
-from workbench.widgets.stepper.stepper import policy_stepper
-policy_stepper()
-"""
+"""The policy stepper: edit the table of versions, step the policy, see why."""
 
 from __future__ import annotations
 
@@ -15,8 +11,7 @@ import ipywidgets as ipw
 from workbench.core.versions.policies import TRANSITIONS, Version, policy_name
 from workbench.core.versions.states import HarnessState
 from workbench.core.versions.table import EDITABLE, PolicyTable, Step
-from workbench.experiments.showing import in_notebook
-from workbench.widgets.base.durable import Lasting, Output, display_live, lasting
+from workbench.widgets.base.durable import Durable, Lasting, lasting
 from workbench.widgets.base.latest import Latest
 from workbench.widgets.base.live import answer_in_subshells
 from workbench.widgets.stepper.stepper_figure import By, Moment, figure_of, frame_of
@@ -27,7 +22,7 @@ if TYPE_CHECKING:
     from workbench.experiments.figure import Picture
 
 
-class PolicyStepper(ipw.VBox):
+class PolicyStepper(Durable, ipw.VBox):
     """A table of versions with a policy that is stepped by hand.
 
     Attributes:
@@ -42,9 +37,10 @@ class PolicyStepper(ipw.VBox):
         self.table = table or PolicyTable.example()
         self.steps: list[Step] = []
         self.moments: list[Moment] = []
-        self._output: Output | None = None
         # Drawing takes longer than a click, so only the last of many is drawn.
-        self._changed: Latest[None] = Latest(self._keep, lambda _: None, "widget-stepper")
+        self._changed: Latest[None] = Latest(
+            lambda _: self._renew(), lambda _: None, "widget-stepper"
+        )
         names = [name for name, each in TRANSITIONS.items() if not each.holds]
         self.policy = ipw.Dropdown(options=names, value=self.table.transition, description="policy")
         self.step_button = ipw.Button(description="Step", button_style="primary")
@@ -63,6 +59,11 @@ class PolicyStepper(ipw.VBox):
         self.add_class("wb-stepper")
         for control in (self.policy, self.step_button, self.add_button, self.reset_button):
             answer_in_subshells(control)
+        self._begin()
+
+    def _begin(self) -> None:
+        self.steps = []
+        self.moments = []
         self._remember("you", "it begins")
         self.refresh()
 
@@ -90,10 +91,7 @@ class PolicyStepper(ipw.VBox):
         """Start again: version 1 serves and version 2 has appeared."""
         with self._turn:
             self.table = PolicyTable.example(self.policy.value)
-            self.steps = []
-            self.moments = []
-            self._remember("you", "it begins")
-            self.refresh()
+            self._begin()
 
     def refresh(self) -> None:
         """Show the table as it is now."""
@@ -112,21 +110,17 @@ class PolicyStepper(ipw.VBox):
     def plot(self) -> Picture:
         """The latest moments, a lane for each version."""
         with self._turn:
-            return figure_of(f"The policy {self.table.transition}, step by step", self.moments)
+            return figure_of(self._title(), self.moments)
 
     def lasting(self) -> Lasting:
         """Its contents for a notebook without the kernel."""
         with self._turn:
             said = [f"{at}. {moment.why}" for at, moment in enumerate(self.moments) if at]
             text = "\n".join([repr(self), *said])
-            title = f"The policy {self.table.transition}, step by step"
-            return lasting(title, text, self.frame, self.plot())
+            return lasting(self._title(), text, self.frame, self.plot())
 
-    def _ipython_display_(self) -> None:
-        if not in_notebook():
-            print(repr(self))
-            return
-        self._output = display_live(self, self.lasting())
+    def _title(self) -> str:
+        return f"The policy {self.table.transition}, step by step"
 
     def _remember(self, by: By, why: str) -> None:
         self.moments.append(Moment(by, why, tuple(self.table.rows.values())))
@@ -136,10 +130,6 @@ class PolicyStepper(ipw.VBox):
         self._said.value = self._words()
         if self._output is not None:
             self._changed.push(None)
-
-    def _keep(self, _: None) -> None:
-        if self._output is not None:
-            self._output.show(self.lasting(), update=True)
 
     def _row(self, row: Version) -> ipw.HBox:
         state = ipw.Dropdown(
@@ -159,10 +149,9 @@ class PolicyStepper(ipw.VBox):
                 self._remember("you", f"version {row.version} is set: {after.state.value}{wish}")
                 self._tell()
 
-        state.observe(edit, "value")
-        wanted.observe(edit, "value")
-        answer_in_subshells(state)
-        answer_in_subshells(wanted)
+        for control in (state, wanted):
+            control.observe(edit, "value")
+            answer_in_subshells(control)
         return ipw.HBox([state, wanted])
 
     def _on_policy(self, _: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import math
 from collections.abc import Sequence
@@ -12,13 +11,13 @@ from workbench.experiments.figure import INK, PAGE_WIDTH, PRINT_STYLE, Picture
 from workbench.experiments.sweep.explore import AXES, Setting
 from workbench.experiments.sweep.point import STABLE, Point
 from workbench.experiments.sweep.sweep_result import SweepResult
+from workbench.widgets.base.durable import image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = {"p50": "#0072B2", "p90": "#009E73", "p99": "#D55E00", "achieved": "#0072B2"}
-_DASHES = {"p50": ":", "p90": "--", "p99": "-"}
-_MEASURED = ("p50", "p99")
+_LINES = {"p50": ":", "p90": "--", "p99": "-", "achieved": "-"}
 _LABELS = {
     "batch_timeout_micros": "batch_timeout_micros (ms)",
     "max_batch_size": "max_batch_size (rows)",
@@ -42,16 +41,14 @@ def draw(
         figure = Picture(figsize=(PAGE_WIDTH, 2.9), layout="constrained")
         latency, throughput = figure.subplots(1, 2)
         xs = [_place(point, axis) for point in predicted]
-        for name in COLOURS:
+        for name, style in _LINES.items():
             axes = throughput if name == "achieved" else latency
             label = "simulated" if name == "achieved" else f"{name}, simulated"
             if predicted:
                 ys = [_middle(point, name) for point in predicted]
-                style = _DASHES.get(name, "-")
                 axes.plot(xs, ys, style, color=COLOURS[name], linewidth=1.2, label=label)
         for point in measured:
-            for name in (*_MEASURED, "achieved"):
-                axes = throughput if name == "achieved" else latency
+            for name, axes in (("p50", latency), ("p99", latency), ("achieved", throughput)):
                 _dot(axes, point, name, axis, _differs(point, setting, axis))
         for axes, label in ((latency, "latency (ms)"), (throughput, "answered (requests/s)")):
             axes.set(xlabel=_LABELS[axis], ylabel=label)
@@ -123,10 +120,6 @@ def page(text: str, result: SweepResult | None, png: bytes | None) -> str:
     title, calibrated = (html.escape(line) for line in text.splitlines()[:2])
     parts = [f"<p><b>{title}</b></p><p>{calibrated}</p>"]
     if png is not None:
-        drawn = base64.b64encode(png).decode("ascii")
-        parts.append(
-            f'<img alt="{html.escape(text)}" style="max-width:100%" '
-            f'src="data:image/png;base64,{drawn}">'
-        )
+        parts.append(image(png, text))
     parts.append("<p>Nothing is measured yet.</p>" if result is None else result._repr_html_())
     return "".join(parts)

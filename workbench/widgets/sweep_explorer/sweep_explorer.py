@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ from workbench.experiments.sweep.point import Point
 from workbench.experiments.sweep.sweep import sweep
 from workbench.experiments.sweep.sweep_result import SweepResult
 from workbench.formats.config_files import write_batching_parameters
-from workbench.widgets.base.durable import Lasting, Output, display_live
+from workbench.widgets.base.durable import Durable, Lasting, display_live
 from workbench.widgets.base.latest import Latest
 from workbench.widgets.base.live import LiveWidget, view
 
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
 Report = Callable[[str, float | None], None]
 """Called with the progress in words, and as a share from 0 to 1 where known."""
 
-RATE, SECONDS = 500.0, 2.0
 _NEWS_SECONDS = 1.0
 
 
@@ -57,8 +57,8 @@ class Cancelled(Exception):
     """The user pressed Cancel."""
 
 
-class SweepExplorer:
-    """Sliders over batching and load of one server's model.
+class SweepExplorer(Durable):
+    """Sliders over batching and load of one server's model; see `Server.sweep_explorer`.
 
     Attributes:
         server: its batching is changed during calibration and measurement, and restored afterwards.
@@ -76,9 +76,14 @@ class SweepExplorer:
         *,
         payload: Any = None,
         rows: int = 1,
-        rate: float = RATE,
-        seconds: float = SECONDS,
+        rate: float = 500.0,
+        seconds: float = 2.0,
     ) -> None:
+        if calibration is not None and calibration.rows != rows:
+            raise invalid_argument(
+                f"The calibration is for requests of {calibration.rows} rows, not {rows}: "
+                f"calibrate with rows={rows}"
+            )
         self.server = server
         self.calibration = calibration
         self.axis = "batch_timeout_micros"
@@ -92,7 +97,6 @@ class SweepExplorer:
         self._result: SweepResult | None = None
         self._busy = ""
         self._cancel = threading.Event()
-        self._output: Output | None = None
         self._widget = _Face(self)
 
     def calibrate(self, report: Report = lambda text, share: None) -> str:
@@ -222,18 +226,16 @@ class SweepExplorer:
         return draw(self.server.model, self.setting, self.axis, predicted, self.points)
 
     def __str__(self) -> str:
-        lines = [f"Sweep explorer of {self.server.model} on {self.server.name}"]
-        lines.append(self._about_calibration())
+        title = f"Sweep explorer of {self.server.model} on {self.server.name}"
+        lines = [title, self._about_calibration()]
         if self._result is None:
-            lines.append("Nothing is measured yet.")
-        else:
-            columns = [
-                *("batch_timeout_micros", "max_batch_size", "num_batch_threads", "rate"),
-                *("achieved_per_s", "p50_ms", "p99_ms", "p99_low", "p99_high", "verdict"),
-            ]
-            lines.append(self.frame[columns].round(3).to_string(index=False))
-            lines += self._result.diagnoses()
-        return "\n".join(lines)
+            return "\n".join([*lines, "Nothing is measured yet."])
+        columns = [
+            *("batch_timeout_micros", "max_batch_size", "num_batch_threads", "rate"),
+            *("achieved_per_s", "p50_ms", "p99_ms", "p99_low", "p99_high", "verdict"),
+        ]
+        table = self.frame[columns].round(3).to_string(index=False)
+        return "\n".join([*lines, table, *self._result.diagnoses()])
 
     def __repr__(self) -> str:
         known = "not calibrated" if self.calibration is None else "calibrated"
@@ -245,9 +247,10 @@ class SweepExplorer:
     def _ipython_display_(self) -> None:
         if not (in_notebook() and self.server.running):
             raise NotImplementedError
-        self._output = display_live(self._widget, self._lasting())
+        self._output = display_live(self._widget, self.lasting())
 
-    def _lasting(self) -> Lasting:
+    def lasting(self) -> Lasting:
+        """Its contents for a notebook without the kernel."""
         from workbench.widgets.sweep_explorer.explorer_figure import page
 
         picture = self.plot()
@@ -285,23 +288,16 @@ class SweepExplorer:
         if self._result is None or self._result.version != found.version:
             self.points = []
         self.points = [*self.points, *found.points]
-        self._result = SweepResult(
-            model=found.model,
-            version=found.version,
-            where=found.where,
-            arrivals=found.arrivals,
-            seed=found.seed,
+        self._result = replace(
+            found,
             started_at=found.started_at if self._result is None else self._result.started_at,
             seconds=sum(point.seconds for point in self.points),
             predicted_seconds=self._seconds * len(self.points),
             interrupted=False,
             points=tuple(self.points),
+            failure=None,
+            number=None,
         )
-
-    def _renew(self) -> None:
-        """Update the output that outlives the kernel."""
-        if self._output is not None:
-            self._output.show(self._lasting(), update=True)
 
     def _state(self) -> dict[str, Any]:
         """The whole state, for a page that begins or continues."""
@@ -332,22 +328,22 @@ class _Face(LiveWidget):
     def __init__(self, explorer: SweepExplorer) -> None:
         self._explorer = explorer
         self._curves: Latest[Mapping[str, Any]] = Latest(
-            self._curve, lambda message: self._done(message, True, ""), "widget-curve"
+            lambda asked: self._answer(asked, self._curve),
+            lambda asked: self._answer(asked, lambda _: ""),
+            "widget-curve",
         )
         orders = {
             "calibrate": lambda _: explorer.calibrate(self._progress),
             "measure": self._measure,
-            "apply": lambda asked: explorer.apply(Setting.from_json(asked["setting"])),
-            "export": lambda asked: explorer.batching_parameters(
-                Setting.from_json(asked["setting"])
-            ),
+            "apply": lambda asked: explorer.apply(_setting(asked)),
+            "export": lambda asked: explorer.batching_parameters(_setting(asked)),
         }
         server = explorer.server
         about = {"name": f"{server.model} on {server.name}"}
         super().__init__(server.name, server.model, about, orders, _NEWS_SECONDS)
 
     def _measure(self, asked: Mapping[str, Any]) -> str:
-        point = self._explorer.measure(Setting.from_json(asked["setting"]), self._progress)
+        point = self._explorer.measure(_setting(asked), self._progress)
         p99 = point.latency.get("p99")
         latency = "" if p99 is None else f", p99 {p99.estimate * 1e3:.3g} ms"
         return (
@@ -358,15 +354,10 @@ class _Face(LiveWidget):
     def _progress(self, text: str, share: float | None) -> None:
         self.send({"kind": "progress", "text": text, "share": share})
 
-    def _curve(self, asked: Mapping[str, Any]) -> None:
+    def _curve(self, asked: Mapping[str, Any]) -> str:
         begun = time.perf_counter()
-        try:
-            setting, axis = Setting.from_json(asked["setting"]), asked["axis"]
-            points = self._explorer.curve(setting, axis)
-        except Exception as error:
-            # Whatever the error, it is shown beside the sliders.
-            self._done(asked, False, str(error) or type(error).__name__)
-            return
+        setting, axis = _setting(asked), asked["axis"]
+        points = self._explorer.curve(setting, axis)
         self.send(
             {
                 "kind": "curve",
@@ -376,40 +367,24 @@ class _Face(LiveWidget):
                 "millis": 1e3 * (time.perf_counter() - begun),
             }
         )
-        self._done(asked, True, "")
+        return ""
 
-    def _done(self, asked: Mapping[str, Any], ok: bool, text: str) -> None:
-        self.send({"kind": "done", "id": asked.get("id"), "ok": ok, "text": text})
+    def _cancel(self, _: Mapping[str, Any]) -> str:
+        self._explorer.cancel()
+        return "cancelling …"
 
     def _on_message(self, widget: Any, message: Any, buffers: Any) -> None:
         op = message.get("op")
         if op == "curve":
             self._curves.push(message)
-            return
-        if op == "cancel":
-            self._explorer.cancel()
-            self._done(message, True, "cancelling …")
-            return
-        if op == "hello":
-            self.send(self._explorer._state())
-        super()._on_message(widget, message, buffers)
+        elif op == "cancel":
+            # Not an order, which would wait for the end of the measurement.
+            self._answer(message, self._cancel)
+        else:
+            if op == "hello":
+                self.send(self._explorer._state())
+            super()._on_message(widget, message, buffers)
 
 
-def sweep_explorer(
-    server: ServerClient,
-    calibration: Calibration | None = None,
-    *,
-    payload: Any = None,
-    rows: int = 1,
-    rate: float = RATE,
-    seconds: float = SECONDS,
-) -> SweepExplorer:
-    """The explorer of a server's model; see `Server.sweep_explorer`."""
-    if calibration is not None and calibration.rows != rows:
-        raise invalid_argument(
-            f"The calibration is for requests of {calibration.rows} rows, not {rows}: "
-            f"calibrate with rows={rows}"
-        )
-    return SweepExplorer(
-        server, calibration, payload=payload, rows=rows, rate=rate, seconds=seconds
-    )
+def _setting(asked: Mapping[str, Any]) -> Setting:
+    return Setting.from_json(asked["setting"])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
 from workbench.client.server import ServerClient
-from workbench.experiments.showing import in_notebook
-from workbench.widgets.base.durable import Lasting, Output, display_live, lasting
+from workbench.widgets.base.durable import Durable, Lasting, lasting
 from workbench.widgets.base.live import LiveWidget, view
 from workbench.widgets.timeline.timeline_figure import frame_of, plot_timeline, text_of, title_of
 
@@ -21,16 +21,16 @@ _SETTLED_SECONDS = 3.0
 NOTE = "latency from when the server accepted a request, a wait for a version included"
 
 
-class TimelineWidget(LiveWidget):
-    """A model's versions, memory and traffic, live; after each change of version, the lasting
-    output is updated."""
+class TimelineWidget(Durable, LiveWidget):
+    """The timeline of a server's model; see `Server.timeline`. After each change of version, the
+    lasting output is updated."""
 
     face = view("timeline")
 
     def __init__(self, server: ServerClient) -> None:
+        server.status()
         self._name = f"{server.model} on {server.name}"
-        self._output: Output | None = None
-        self._changed: float | None = None
+        self._changed = math.inf
         about = {"name": self._name, "note": NOTE}
         super().__init__(server.name, server.model, about, interval_seconds=_FRAME_SECONDS)
 
@@ -39,13 +39,9 @@ class TimelineWidget(LiveWidget):
         message, known = super().news(marks)
         if any(event["kind"] == "state" for event in message["pulse"]["events"]):
             self._changed = time.monotonic()
-        if (
-            self._output is not None
-            and self._changed is not None
-            and time.monotonic() - self._changed > _SETTLED_SECONDS
-        ):
-            self._changed = None
-            self._output.show(self.lasting(), update=True)
+        if self._output is not None and time.monotonic() - self._changed > _SETTLED_SECONDS:
+            self._changed = math.inf
+            self._renew()
         return message, known
 
     @property
@@ -69,15 +65,6 @@ class TimelineWidget(LiveWidget):
         news: dict[str, Any] = message["pulse"]
         return news
 
-    def _ipython_display_(self) -> None:
-        if not in_notebook():
-            news = self._history()
-            print(text_of(news, title_of(self._name, news)))
-            return
-        self._output = display_live(self, self.lasting())
-
-
-def timeline(server: ServerClient) -> TimelineWidget:
-    """The timeline of a server's model; see `Server.timeline`."""
-    server.status()
-    return TimelineWidget(server)
+    def __str__(self) -> str:
+        news = self._history()
+        return text_of(news, title_of(self._name, news))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -51,30 +52,30 @@ def frame_of(news: Mapping[str, Any]) -> pd.DataFrame:
     start, end = window(news)
     spans = [s for s in spans_of(news) if s.end > start]
     rows = []
-    for version in sorted({span.version for span in spans}):
+    for version in _versions(spans):
         last = [span for span in spans if span.version == version][-1]
         mine = [s for s in news["seconds"] if s[1] == version and s[0] >= int(start)]
-        memory = [m[4] for m in news["memory"] if m[1] == "worker" and m[2] == version]
-        high = [s[5] for s in mine if s[5] is not None]
         rows.append(
-            {
-                "version": version,
-                "state": last.state.lower() if last.end >= end else "gone",
-                "memory, most (MB)": max(memory, default=0) / 2**20,
-                "answered": sum(s[2] for s in mine),
-                "failed": sum(s[3] for s in mine),
-                "p99 up to, most (ms)": max(high) / 1e3 if high else float("nan"),
-            }
+            (
+                version,
+                last.state.lower() if last.end >= end else "gone",
+                max((held for _, held in _samples(news, version)), default=0) / 2**20,
+                sum(s[2] for s in mine),
+                sum(s[3] for s in mine),
+                max((s[5] / 1e3 for s in mine if s[5] is not None), default=math.nan),
+            )
         )
-    columns = [
-        "version",
-        "state",
-        "memory, most (MB)",
-        "answered",
-        "failed",
-        "p99 up to, most (ms)",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+    counts = ["memory, most (MB)", "answered", "failed", "p99 up to, most (ms)"]
+    return pd.DataFrame(rows, columns=["version", "state", *counts])
+
+
+def _versions(spans: Sequence[Span]) -> list[int]:
+    return sorted({span.version for span in spans})
+
+
+def _samples(news: Mapping[str, Any], version: int) -> list[tuple[float, int]]:
+    """The times and the memory of a version's worker."""
+    return [(m[0], m[4]) for m in news["memory"] if m[1] == "worker" and m[2] == version]
 
 
 def text_of(news: Mapping[str, Any], title: str) -> str:
@@ -97,69 +98,57 @@ def plot_timeline(news: Mapping[str, Any], title: str) -> Picture:
     """
     start, now = window(news)
     spans = [s for s in spans_of(news) if s.end > start]
-    versions = sorted({span.version for span in spans})
     figure = Picture(figsize=(PAGE_WIDTH, 4.6), layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", fontsize=9, fontweight="bold")
-    lanes, memory, requests, latency = figure.subplots(
-        4, 1, sharex=True, height_ratios=(0.7, 1, 1, 1.2)
-    )
-    for axes, label in (
-        (lanes, "version"),
-        (memory, "memory, MB"),
-        (requests, "requests/s"),
-        (latency, "latency, ms"),
-    ):
+    rows = figure.subplots(4, 1, sharex=True, height_ratios=(0.7, 1, 1, 1.2))
+    labels = ("version", "memory, MB", "requests/s", "latency, ms")
+    for axes, label in zip(rows, labels, strict=True):
         axes.set_ylabel(label, fontsize=8, color=INK)
         axes.tick_params(labelsize=7.5, colors=INK)
         axes.spines[["top", "right"]].set_visible(False)
-    _lanes(lanes, spans, versions, start, now)
-    _memory(memory, news, spans, versions, start, now)
-    _requests(requests, news, versions, start, now)
+    lanes, memory, requests, latency = rows
+    _lanes(lanes, spans, start, now)
+    _memory(memory, news, spans, start, now)
+    _requests(requests, news, [*_versions(spans), None], start, now)
     _latency(latency, news, start, now)
     latency.set_xlim(start - now, 0)
     latency.set_xlabel("seconds before that", fontsize=8, color=INK)
     return figure
 
 
-def _lanes(
-    axes: Any, spans: Sequence[Span], versions: Sequence[int], start: float, now: float
-) -> None:
+def _lanes(axes: Any, spans: Sequence[Span], start: float, now: float) -> None:
+    versions = _versions(spans)
     for span in spans:
+        lane = versions.index(span.version)
         left = max(span.start, start) - now
         width = span.end - now - left
         look = STATES.get(span.state, STATES["START"]).patch()
         axes.barh(
-            versions.index(span.version), width, left=left, height=0.7, edgecolor="white",
-            linewidth=0, facecolor=version_colour(span.version), **look,
+            lane, width, left=left, height=0.7, edgecolor="white", linewidth=0,
+            facecolor=version_colour(span.version), **look,
         )  # fmt: skip
         if width > 0.12 * (now - start):
             ink = "white" if span.state == "AVAILABLE" else INK
-            axes.text(
-                left + 0.005 * (now - start), versions.index(span.version), span.state.lower(),
-                va="center", fontsize=7.5, color=ink,
-            )  # fmt: skip
+            at = left + 0.005 * (now - start)
+            axes.text(at, lane, span.state.lower(), va="center", fontsize=7.5, color=ink)
     axes.set_yticks(range(len(versions)), [f"v{version}" for version in versions])
     axes.set_ylim(max(0.5, len(versions) - 0.5), -0.5)
 
 
 def _memory(
-    axes: Any,
-    news: Mapping[str, Any],
-    spans: Sequence[Span],
-    versions: Sequence[int],
-    start: float,
-    now: float,
+    axes: Any, news: Mapping[str, Any], spans: Sequence[Span], start: float, now: float
 ) -> None:
     import numpy as np
 
     times = np.linspace(start, now, 400)
     below = np.zeros(len(times))
-    for version in versions:
-        samples = [m for m in news["memory"] if m[1] == "worker" and m[2] == version]
+    for version in _versions(spans):
+        samples = _samples(news, version)
         if not samples:
             continue
-        place = np.searchsorted([m[0] for m in samples], times, side="right") - 1
-        held = np.where(place >= 0, np.array([m[4] for m in samples])[np.maximum(place, 0)], 0)
+        measured_at, sizes = (np.array(column) for column in zip(*samples, strict=True))
+        place = np.searchsorted(measured_at, times, side="right") - 1
+        held = np.where(place >= 0, sizes[np.maximum(place, 0)], 0)
         alive = np.zeros(len(times), bool)
         for span in spans:
             if span.version == version and span.state != "START":
@@ -173,22 +162,22 @@ def _memory(
 
 
 def _requests(
-    axes: Any, news: Mapping[str, Any], versions: Sequence[int], start: float, now: float
+    axes: Any, news: Mapping[str, Any], versions: Sequence[int | None], start: float, now: float
 ) -> None:
     # The current second is incomplete.
     seconds = [s for s in news["seconds"] if start <= s[0] <= now - 1]
     below: dict[int, int] = {}
-    for version in [*versions, None]:
+    for version in versions:
         for second, whose, answered, failed, *_ in seconds:
-            for colour, count in (
-                (version_colour(version or 1), answered if version is not None else 0),
-                (FAILED, failed),
-            ):
-                if whose == version and count:
+            if whose != version:
+                continue
+            counts = {FAILED: failed}
+            if version is not None:
+                counts = {version_colour(version): answered, FAILED: failed}
+            for colour, count in counts.items():
+                if count:
                     base = below.get(second, 0)
-                    axes.bar(
-                        second - now, count, width=0.9, bottom=base, align="edge", color=colour
-                    )
+                    axes.bar(second - now, count, 0.9, base, align="edge", color=colour)
                     below[second] = base + count
     axes.set_ylim(bottom=0)
 

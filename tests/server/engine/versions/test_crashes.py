@@ -292,7 +292,7 @@ def test_an_input_that_crashes_is_named_and_refused_after_the_third_time(
         assert refused == ServingError(
             Code.FAILED_PRECONDITION,
             f"This input ({digest}) was in the worker each of the 3 times that version 1 of m "
-            "crashed; it is refused until the version is loaded anew",
+            "crashed; it is refused until the version is loaded again",
         )
         await server.until(lambda: exits(server, first) == 3, "its third crash was noticed")
         await wait_until_back(server, model)
@@ -308,7 +308,7 @@ def test_an_input_that_crashes_is_named_and_refused_after_the_third_time(
         ]
         assert [log_line(event) for event in events[1:]] == [
             f"Input {digest} of serving_default(x: float32 [1]) was alone in the worker of "
-            "servable version {name: m version: 1} when it died; crashes put down to it: 2",
+            "servable version {name: m version: 1} when it died; crashes blamed on it: 2",
             "Servable version {name: m version: 1} refuses input "
             f"{digest} of serving_default(x: float32 [1]) from now on: it was in the worker each "
             "of the 3 times that it died",

@@ -192,6 +192,6 @@ def test_a_poison_input_among_callers_of_both_interfaces(
     # The first request met two crashes; the third crash is the last.
     assert refusals[0][0] == 503
     assert {status for status, _ in refusals[1:]} == {400}
-    assert all("it is refused until the version is loaded anew" in e for _, e in refusals[1:])
+    assert all("it is refused until the version is loaded again" in e for _, e in refusals[1:])
     exits = [e for e in server.events() if e.kind == "worker_exited"]
     assert len(exits) == 3
