@@ -29,7 +29,7 @@ _WITHOUT_EFFECT = frozenset({
 _LACKING: dict[str, tuple[str | None, str]] = {
     **dict.fromkeys(
         ("EagerPyFunc", "PyFunc", "PyFuncStateless"),
-        (None, "it calls a Python function, which no SavedModel keeps"),
+        (None, "it calls a Python function, which a SavedModel does not contain"),
     ),
     **dict.fromkeys(
         ("QueueDequeueV2", "QueueDequeueManyV2", "QueueDequeueUpToV2", "QueueDequeue",

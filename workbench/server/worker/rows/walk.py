@@ -57,6 +57,11 @@ class Operation:
         found = self.declared(output)
         return None if found is None else _dimensions(found)
 
+    def saved(self, axis: int, output: int = 0) -> Dimension | None:
+        """One size of that shape; None where it was not known."""
+        found = self.declared(output)
+        return None if found is None or found[axis] < 0 else Dimension(found[axis])
+
     def free(self, output: int = 0) -> Value:
         """A result that is made of nothing of the request."""
         return free(self.shape(output))
