@@ -200,23 +200,11 @@ class StartRequest:
 
     def to_bytes(self) -> bytes:
         """JSON, for `from_bytes`."""
-        return orjson.dumps(
-            {
-                "options": self.options.to_json(),
-                "owner": None if self.owner is None else list(self.owner),
-                "kernel_id": self.kernel_id,
-                "keeper": None if self.keeper is None else list(self.keeper),
-            }
-        )
+        return orjson.dumps({**vars(self), "options": self.options.to_json()}, default=list)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> StartRequest:
         """Raises ValueError, KeyError or TypeError for other JSON, ServingError for its options."""
         read = orjson.loads(data)
-        owner, keeper = read["owner"], read["keeper"]
-        return cls(
-            ServerOptions.from_json(read["options"]),
-            None if owner is None else ProcessId(*owner),
-            read["kernel_id"],
-            None if keeper is None else ProcessId(*keeper),
-        )
+        owner, keeper = ProcessId.read(read["owner"]), ProcessId.read(read["keeper"])
+        return cls(ServerOptions.from_json(read["options"]), owner, read["kernel_id"], keeper)

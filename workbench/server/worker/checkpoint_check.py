@@ -154,10 +154,8 @@ def _is_missing(file: str) -> bool:
     """Whether a file certainly does not exist; False if its folder cannot be read."""
     try:
         os.stat(file)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        pass
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)
     return False
 
 

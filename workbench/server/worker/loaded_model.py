@@ -55,6 +55,17 @@ _ABOUT_XLA = re.compile(
 _MOST_CALLS = 32
 
 
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn every exception into a ServingError."""
+    try:
+        yield
+    except ServingError:
+        raise
+    except Exception as error:
+        raise translate(error) from error
+
+
 class LoadedModel:
     """One SavedModel in this process: `read_graph`, then `finish`, and it can be run.
 
@@ -101,20 +112,18 @@ class LoadedModel:
         with _translated():
             self._session = tf.compat.v1.Session(graph=self._graph, config=config)
 
+    @_translated()
     def read_graph(self) -> None:
         """Everything that needs no memory for the weights; `finish` does the rest.
 
         Raises:
             ServingError: whatever TensorFlow reports.
         """
-        with _translated():
-            self._read_graph(self._path, self._tags)
-
-    def _read_graph(self, path: str, tags: Sequence[str]) -> None:
         import tensorflow as tf
         from google.protobuf import json_format
         from tensorflow.python.saved_model import loader_impl
 
+        path, tags = self._path, self._tags
         started = time.monotonic()
         self._progress("reading_saved_model", {"path": path})
         record = read_record(Path(path))
@@ -179,6 +188,7 @@ class LoadedModel:
         self._left: tuple[Callable[[], None], Callable[[], None]] | None = (restore, initialise)
         self.seconds["graph"] = time.monotonic() - started - self.seconds["facts"]
 
+    @_translated()
     def finish(self) -> None:
         """Restore the variables and run what initialises the rest; after that it can be run.
 
@@ -188,10 +198,9 @@ class LoadedModel:
         assert self._left is not None, "it is finished already"
         (restore, initialise), self._left = self._left, None
         started = time.monotonic()
-        with _translated():
-            restore()
-            restored = time.monotonic()
-            initialise()
+        restore()
+        restored = time.monotonic()
+        initialise()
         ended = time.monotonic()
         self.seconds |= {"restore": restored - started, "init": ended - restored}
         micros = round(sum(self.seconds.values()) * 1e6)
@@ -221,11 +230,10 @@ class LoadedModel:
         call = self._calls.get((one, wanted))
         try:
             if call is None:
-                if wanted and len(self._calls) > _MOST_CALLS:
+                if len(self._calls) > _MOST_CALLS:
                     wanted = ()
-                if (one, wanted) not in self._calls:
-                    self._calls[one, wanted] = self._call(one, wanted)
-                call = self._calls[one, wanted]
+                call = self._calls.get((one, wanted)) or self._call(one, wanted)
+                self._calls[one, wanted] = call
             results = call(inputs)
         except ServingError:
             raise
@@ -259,9 +267,7 @@ class LoadedModel:
         fetched = {name: tensor for name, tensor in sorted(names.items()) if tensor not in fed}
         return _Call(
             _callable(
-                self._session,
-                tensors,
-                [self._graph.get_tensor_by_name(tensor) for tensor in fetched.values()],
+                self._session, tensors, list(map(self._graph.get_tensor_by_name, fetched.values()))
             ),
             feeds,
             list(fetched),
@@ -286,11 +292,11 @@ class _Feed(NamedTuple):
             KeyError: it is missing and has no default.
         """
         value = inputs.get(self.alias)
-        if value is None:
-            if self.default is None:
-                raise KeyError(self.alias)
-            return self.default
-        return value.copy() if self.copies else value
+        if value is not None:
+            return value.copy() if self.copies else value
+        if self.default is None:
+            raise KeyError(self.alias)
+        return self.default
 
 
 class _Call(NamedTuple):
@@ -359,26 +365,13 @@ def _callable(session: Any, feeds: Sequence[Any], fetches: Sequence[Any]) -> Run
 def _array(result: Any) -> np.ndarray:
     """A result of a run as an array: TensorFlow returns a scalar string as plain bytes."""
     if isinstance(result, bytes):
-        array = np.empty((), object)
-        array[()] = result
-        return array
+        return np.array(result, object)
     return result if isinstance(result, np.ndarray) else np.asarray(result)
 
 
 def _copy(message: Any) -> Any:
     """A copy of its own: a message that is part of another keeps all of that one in memory."""
     return type(message).FromString(message.SerializeToString())
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Turn every exception into a ServingError."""
-    try:
-        yield
-    except ServingError:
-        raise
-    except Exception as error:
-        raise translate(error) from error
 
 
 def translate(error: Exception) -> ServingError:
@@ -434,7 +427,6 @@ def _dtype(number: int) -> str:
 
 
 def _tensor_info(info: Any) -> TensorInfo:
-    dtype = _dtype(info.dtype)
-    if info.tensor_shape.unknown_rank:
-        return TensorInfo(dtype, None, info.name)
-    return TensorInfo(dtype, tuple(d.size for d in info.tensor_shape.dim), info.name)
+    shape = info.tensor_shape
+    sizes = None if shape.unknown_rank else tuple(d.size for d in shape.dim)
+    return TensorInfo(_dtype(info.dtype), sizes, info.name)

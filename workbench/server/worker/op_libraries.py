@@ -21,18 +21,16 @@ def load_operations(names: Sequence[str]) -> None:
     Raises:
         ServingError: FAILED_PRECONDITION, naming a library that cannot be loaded, and the cure.
     """
-    for name in names:
-        if name not in _loaded:
-            try:
-                if is_library(name):
-                    import tensorflow as tf
+    import tensorflow as tf
 
-                    tf.load_op_library(name)
-                else:
-                    importlib.import_module(name)
-            except Exception as error:
-                raise _missing(name, error) from error
-            _loaded.add(name)
+    for name in names:
+        if name in _loaded:
+            continue
+        try:
+            (tf.load_op_library if is_library(name) else importlib.import_module)(name)
+        except Exception as error:
+            raise _missing(name, error) from error
+        _loaded.add(name)
 
 
 def is_library(name: str) -> bool:

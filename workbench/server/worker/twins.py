@@ -111,8 +111,7 @@ def _attributes(node: Any) -> Any:
 
 def _body(function: Any) -> bytes:
     """All of a function but the names of itself and its arguments' origins."""
-    body = type(function)()
-    body.CopyFrom(function)
+    body = type(function).FromString(function.SerializeToString())
     body.signature.name = ""
     body.ClearField("arg_attr")
     serialised: bytes = body.SerializeToString(deterministic=True)

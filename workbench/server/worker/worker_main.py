@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from workbench.core.status import Code, ServingError
@@ -65,9 +66,7 @@ def _obey(channel: Channel) -> None:
         elif order["op"] == "load":
             model = _load(channel, order, model)
         elif order["op"] == "lane":
-            assert model is not None
-            thread = threading.Thread(target=_run_lane, args=(model, *fds), daemon=True)
-            thread.start()
+            threading.Thread(target=_run_lane, args=(model, *fds), daemon=True).start()
         elif order["op"] == "ping":
             channel.send({"pong": order["number"]})
         elif order["op"] == "quit":
@@ -196,10 +195,8 @@ def _run_lane(model: LoadedModel, sock_fd: int, inputs_fd: int, outputs_fd: int)
 
 def _trim_heap() -> None:
     """Give the memory that only loading needed back to the system (glibc keeps it otherwise)."""
-    try:
+    with suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
-    except AttributeError:
-        pass
 
 
 def _name_process(name: str) -> None:
