@@ -69,7 +69,8 @@ def check_method_name(signature: Signature, method: str) -> None:
     `--enable_signature_method_name_check` is given.
 
     Raises:
-        ServingError: INTERNAL for predict, INVALID_ARGUMENT for the others, as the original.
+        ServingError: INTERNAL for predict, INVALID_ARGUMENT for the others, as in TensorFlow
+            Serving.
     """
     name = signature.method_name
     if method == "predict":
@@ -87,7 +88,7 @@ def check_method_name(signature: Signature, method: str) -> None:
 
 
 def task_method(method_name: str) -> str:
-    """``classify`` or ``regress``: what a task of a MultiInference request asks for.
+    """The method of a task of a MultiInference request: ``classify`` or ``regress``.
 
     Raises:
         ServingError: UNIMPLEMENTED, it asks for something else.

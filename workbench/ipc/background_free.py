@@ -14,7 +14,7 @@ from typing import Any
 from workbench.ipc.low_priority import quiet_executor
 
 _LARGE_BYTES = 2**20
-"""From this size on, handing a file over to the thread is worth it."""
+"""Smaller files are closed at once."""
 
 _thread = quiet_executor("giving-back")
 

@@ -176,5 +176,5 @@ def describe_exit(status: int | None) -> str:
     except ValueError:
         name = f"signal {-code}"
     if -code == signal.SIGKILL:
-        return f"killed by {name} (by someone, or by the system for want of memory)"
+        return f"killed by {name} (by a user, or by the system because memory ran out)"
     return f"killed by {name}"

@@ -4,8 +4,8 @@ The model lives in a private `Graph` and `Session` (TensorFlow Serving's "TF1 se
 which serves TensorFlow 2 SavedModels as well). Calls go through callables, which are
 `DirectSession::RunCallable` itself: unlike `Session.run` it does not compare shapes with the
 signature's, exactly as TensorFlow Serving does not, and its error texts are the original's.
-TensorFlow prunes and optimises the graph as it makes one: that is why the first run of a signature
-is slow.
+TensorFlow prunes and optimises the graph when it creates a callable, so the first run of a
+signature is slow.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from workbench.server.worker.twins import twins
 
 Progress = Callable[[str, dict[str, Any]], None]
 Run = Callable[..., list[np.ndarray]]
-# A file exists and cannot be read right now: a network file system is away, or files or memory have
-# run out.
+# A file exists and cannot be read right now: a network file system does not answer, or file
+# descriptors or memory have run out.
 _PASSING = frozenset({
     errno.EIO, errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ENOMEM, errno.EMFILE, errno.ENFILE,
     errno.ESTALE, errno.ETIMEDOUT, errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET,
@@ -50,8 +50,8 @@ _ABOUT_XLA = re.compile(
     r"\n*Stack trace for op definition: ?\n\S*dummy_file_name\S*\n*(?=\n)"
     r"|\n[^\n]*TF_DUMP_GRAPH_PREFIX[^\n]*"
 )
-# Each set of outputs that is asked for is optimised by itself and kept; further ones are picked
-# from all outputs.
+# So many sets of requested outputs are optimised and kept. For any further set, all outputs are
+# computed, and the requested ones are selected.
 _MOST_CALLS = 32
 
 
@@ -131,7 +131,7 @@ class LoadedModel:
         loader = parsed(path)
         self._progress("reading_meta_graph", {"tags": " ".join(tags)})
         meta_graph = for_serving(loader.get_meta_graph_def_from_tags(tags))
-        # Only this is loaded, and the rest is freed.
+        # Only this meta graph is loaded; the others are freed.
         loader._saved_model = type(loader._saved_model)(meta_graphs=[meta_graph])
         with self._graph.as_default():
             saver, _ = loader.load_graph(self._graph, tags, import_scope=None)
@@ -167,7 +167,7 @@ class LoadedModel:
         self.facts = signature_facts(meta_graph, different)
         self.facts |= {name: self.facts[twin] for name, twin in self.twins.items()}
         self.seconds["facts"] = time.monotonic() - walked
-        # What is still to be done needs the names of the files, not the graph's message.
+        # `finish` needs the names of the files, not the graph's message.
         loader._saved_model = None
 
         session = _InThisThread(self._session)
@@ -177,12 +177,12 @@ class LoadedModel:
                 loader.restore_variables(session, saver)
 
         def initialise() -> None:
-            # TensorFlow 2 saves one that does nothing where there is no table to be filled; running
-            # it takes as long as any other.
+            # Without tables to fill, TensorFlow 2 saves an operation that does nothing, and running
+            # it would take as long as any other.
             if init_op is not None and (init_op.type != "NoOp" or init_op.control_inputs):
                 session.run([init_op], assets)
             elif saver is None:
-                # With its first public run a session takes over the graph, in several copies.
+                # A session takes over the graph, in several copies, at its first public run.
                 session.run(anything)
 
         self._left: tuple[Callable[[], None], Callable[[], None]] | None = (restore, initialise)
@@ -190,7 +190,7 @@ class LoadedModel:
 
     @_translated()
     def finish(self) -> None:
-        """Restore the variables and run what initialises the rest; after that it can be run.
+        """Restore the variables and run the initialisation; after that the model can be run.
 
         Raises:
             ServingError: whatever TensorFlow reports.
@@ -208,7 +208,7 @@ class LoadedModel:
 
     @property
     def asked(self) -> list[str]:
-        """The signatures that were run so far, or another that is run for them."""
+        """The signatures that were run so far, themselves or through a twin."""
         run = {signature for signature, _ in self._calls}
         return sorted(run | {name for name, twin in self.twins.items() if twin in run})
 
@@ -249,8 +249,8 @@ class LoadedModel:
         # TensorFlow numbers arguments in its messages by the order of the fed names.
         inputs = sorted(definition.inputs.items(), key=lambda each: each[1].name)
         tensors = [self._graph.get_tensor_by_name(info.name) for _, info in inputs]
-        # TensorFlow feeds arrays without copying them: what keeps one would hold shared memory
-        # that the next batch writes over.
+        # TensorFlow feeds arrays without copying them. A state that keeps one would hold shared
+        # memory that the next batch overwrites.
         copies = bool(self.facts[signature].effect)
         feeds = [
             _Feed(
@@ -276,8 +276,8 @@ class LoadedModel:
 
 
 class _Feed(NamedTuple):
-    """An input of a call: its dtype and TensorFlow's name of that, what is fed where a request
-    leaves it out, and whether it is copied."""
+    """An input of a call: its dtype and TensorFlow's name for it, the value for requests without
+    the input, and whether values are copied."""
 
     alias: str
     dtype: np.dtype
@@ -300,8 +300,8 @@ class _Feed(NamedTuple):
 
 
 class _Call(NamedTuple):
-    """A signature that is ready to run: what is fed and fetched, and the outputs that are inputs,
-    by their number. TensorFlow refuses to fetch what it is fed."""
+    """A signature that is ready to run: its feeds and fetches, and in `passed` each output that is
+    an input, with the input's number, because TensorFlow refuses to fetch a tensor that is fed."""
 
     run: Run
     feeds: list[_Feed]
@@ -323,8 +323,8 @@ class _Call(NamedTuple):
 
 
 class _InThisThread:
-    """A session as `Saver.restore` uses it, whose runs take the calling thread: what they start
-    has that thread's priority."""
+    """A session for `Saver.restore` that runs in the calling thread, so that threads which a run
+    starts have the caller's priority."""
 
     def __init__(self, session: Any) -> None:
         import tensorflow as tf
@@ -343,8 +343,8 @@ def _callable(session: Any, feeds: Sequence[Any], fetches: Sequence[Any]) -> Run
 
     if not fetches:
         return lambda *values: []
-    # The calling thread runs the graph: no hand-over to a pool, which costs more than a small
-    # model does. Deadlines are kept by the caller, who can do more than wait.
+    # The calling thread runs the graph, because handing it to a pool costs more than a small model.
+    # The caller enforces deadlines.
     run_options = config_pb2.RunOptions(inter_op_thread_pool=-1)
     options = config_pb2.CallableOptions(
         feed=[tensor.name for tensor in feeds],
@@ -354,7 +354,7 @@ def _callable(session: Any, feeds: Sequence[Any], fetches: Sequence[Any]) -> Run
     try:
         make = session._make_callable_from_options
     except AttributeError:
-        # It is private. The public call does the same, more slowly and from its first run on.
+        # It is private. The public call does the same, but more slowly, and optimises later.
         return lambda *values: session.run(
             list(fetches), dict(zip(feeds, values, strict=True)), options=run_options
         )
@@ -370,18 +370,18 @@ def _array(result: Any) -> np.ndarray:
 
 
 def _copy(message: Any) -> Any:
-    """A copy of its own: a message that is part of another keeps all of that one in memory."""
+    """An independent copy: a part of a message keeps the whole message in memory."""
     return type(message).FromString(message.SerializeToString())
 
 
 def translate(error: Exception) -> ServingError:
     """TensorFlow's exceptions as ours: same code, same text."""
     if isinstance(error, UnicodeDecodeError):
-        # A message with bytes that are no UTF-8 fails to become a Python string on its way.
+        # TensorFlow's message had bytes that are not UTF-8.
         return ServingError(Code.INVALID_ARGUMENT, error.object.decode(errors="replace"))
     code = getattr(error, "error_code", None)
     message = getattr(error, "message", None) or str(error) or type(error).__name__
-    # XLA adds where a function was written, which a SavedModel does not know, and how to debug it.
+    # XLA adds a dummy source position and debugging hints.
     message = _ABOUT_XLA.sub("", message)
     if isinstance(code, int):
         return ServingError(Code(code), message)

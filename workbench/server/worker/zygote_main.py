@@ -31,7 +31,7 @@ def main(argv: list[str]) -> NoReturn:
     """`python -m workbench.server.worker.zygote_main SOCKET_FD SERVER_PID SERVER_STARTED`."""
     channel = Channel(socket.socket(fileno=int(argv[0])))
     server = ProcessId(int(argv[1]), float(argv[2]))
-    # The terminal's Ctrl-C is for the owner, who then ends us in order.
+    # Ctrl-C in the terminal is meant for the owner, which then ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         _warm_up(channel)
@@ -49,15 +49,16 @@ def _warm_up(channel: Channel) -> None:
     except BaseException:
         channel.send({"failed": traceback.format_exc()})
         os._exit(1)
-    # What is alive now stays: frozen, the collector never writes to the shared pages.
+    # All objects so far stay alive. If they are frozen, the collector never writes to their pages,
+    # which forked workers share.
     gc.collect()
     gc.freeze()
     channel.send({"ready": time.monotonic() - started})
 
 
 def _import_tensorflow() -> None:
-    # TensorFlow imports Keras where it is there, and that scikit-learn and Matplotlib: two fifths
-    # of the time and 100 MB, of which nothing that runs a SavedModel needs anything.
+    # TensorFlow imports Keras if it is installed, which imports scikit-learn and Matplotlib: two
+    # fifths of the time and 100 MB, and running a SavedModel needs none of it.
     for name in _NOT_NEEDED:
         sys.modules[name] = None  # type: ignore[assignment]
     import tensorflow as tf
@@ -65,7 +66,7 @@ def _import_tensorflow() -> None:
     for name in _NOT_NEEDED:
         del sys.modules[name]
 
-    # Loaded on first use otherwise, once in every worker.
+    # Otherwise every worker would import these on first use.
     from google.protobuf import json_format
     from tensorflow.python.client import pywrap_tf_session
     from tensorflow.python.saved_model import loader_impl

@@ -17,7 +17,7 @@ class Kind(enum.Enum):
     FREE = "nothing of the request: weights, constants"
     SIZED = "how many rows the batch has"
     ROWS = "the rows, side by side along one axis, each of its own input row"
-    MIXED = "several rows at once, or of what nobody knows"
+    MIXED = "several rows at once, or something unknown"
     # Inside a loop that takes the rows one by one.
     ROW = "the row that the loop is at"
     POSITION = "the number of that row, plus `offset`"
@@ -25,7 +25,7 @@ class Kind(enum.Enum):
     # A loop over the rows that was unrolled into operations on all of them (`vectorized_map`).
     ROW_NUMBERS = "the numbers of all rows, in order"
     MANY_ROWS = "whether there is more than one row"
-    SPREAD = "the rows, taken apart into as many smaller images each, by `source`"
+    SPREAD = "the rows, each split into the same number of smaller images, by `source`"
     # Rows of different lengths, laid one after the other.
     FLAT = "the elements of all rows, one row after the other"
     COORDINATES = "the places of these elements: row and place in the row"
@@ -33,7 +33,7 @@ class Kind(enum.Enum):
     COUNTS = "how many of these elements each row has"
     ENDS = "where each row ends among these elements"
     SPLITS = "the same, with the 0 at which the first row begins"
-    # What is no tensor.
+    # These are not tensors.
     LIST = "tensors, by their number"
     HANDLE = "a variable or a table"
 
@@ -57,7 +57,7 @@ class Value:
         axis: of `Kind.ROWS`, the one along which the rows lie, each of `shape[axis] / rows`.
         content: the elements, in order, of a small tensor of whole numbers; None for each that is
             not known.
-        floor: of a mixed number, what it is not below.
+        floor: of a mixed number, a lower bound.
         source: what rows of different lengths came from: those of one source fit together.
         offset: of `Kind.POSITION`.
         inner: of a handle, what reading gives; of a list, its elements (None: there are none yet).

@@ -13,7 +13,7 @@ from workbench.server.worker.rows.dimensions import Dimension, unknown
 from workbench.server.worker.rows.values import Kind, Reason, Shape, Value, free, marks, rows
 
 _DEEPEST_CALL = 40
-# With one of these a graph has cycles, and states that cannot be told from the graph alone.
+# A graph with one of these has cycles, and states that the graph alone does not show.
 _OLD_LOOPS = frozenset({"Enter", "RefEnter", "Exit", "NextIteration", "LoopCond"})
 _OLD_CONTROL_FLOW = _OLD_LOOPS | {"Merge", "Switch", "RefSwitch"}
 

@@ -22,7 +22,7 @@ STRUCTURAL: set[str] = set()
 MIXING: dict[str, str] = {}
 """Operations whose purpose is to combine rows, with the reason."""
 NEVER: dict[str, str] = {}
-"""Operations with another result at each run, whatever they are fed, with the reason."""
+"""Operations whose result differs from run to run, whatever they are fed, with the reason."""
 
 _OF_NO_REQUEST = frozenset({Kind.FREE, Kind.HANDLE})
 _OF_ONE_ROW = _OF_NO_REQUEST | {Kind.ROW}
