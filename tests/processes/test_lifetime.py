@@ -146,7 +146,7 @@ os.kill(os.getpid(), 9)
         (0, "exit code 0"),
         (3 << 8, "exit code 3"),
         (signal.SIGSEGV, "killed by SIGSEGV"),
-        (signal.SIGKILL, "killed by SIGKILL (by someone, or by the system for want of memory)"),
+        (signal.SIGKILL, "killed by SIGKILL (by a user, or by the system because memory ran out)"),
         (63, "killed by signal 63"),
     ],
 )

@@ -174,12 +174,12 @@ def row_count(tf: Any) -> Any:
     return lambda x: {"y": x, "rows": tf.fill(tf.shape(x)[:1], tf.shape(x)[0])}
 
 
-@mixing(inputs=X, mixes="Shape|Size|how many rows")
+@mixing(inputs=X, mixes="Shape|Size|number of rows")
 def share_of_batch(tf: Any) -> Any:
     return lambda x: x / tf.cast(tf.size(x), tf.float32)
 
 
-@mixing(inputs=X, mixes="Range|Shape|Size|place of each row")
+@mixing(inputs=X, mixes="Range|Shape|Size|position of each row")
 def numbered_rows(tf: Any) -> Any:
     return lambda x: x + tf.cast(tf.range(tf.shape(x)[0]), tf.float32)[:, None]
 

@@ -152,7 +152,7 @@ def more_than_24_rows(tf: Any) -> Any:
 # Random numbers and state.
 
 
-@mixing(inputs=X, mixes="[Rr]andom|Shape|how many rows")
+@mixing(inputs=X, mixes="[Rr]andom|Shape|number of rows")
 def noise_by_place(tf: Any) -> Any:
     """Always the same noise for the first row of a batch, another for the second."""
     return lambda x: x + tf.random.stateless_normal(tf.shape(x), seed=[1, 2])

@@ -73,12 +73,8 @@ def model_configs(config: Any, defaults: Mapping[str, Any]) -> list[ModelConfig]
         _check_platform(entry)
         if entry.HasField("logging_config"):
             raise invalid_argument("No request-logger-creator provided.")
-        stated = (
-            entry.base_path,
-            _version_policy(entry.model_version_policy),
-            dict(entry.version_labels),
-        )
-        settings = dict(zip(STATED, stated, strict=True))
+        policy, labels = _version_policy(entry.model_version_policy), dict(entry.version_labels)
+        settings = dict(zip(STATED, (entry.base_path, policy, labels), strict=True))
         models.append(ModelConfig.from_json({**defaults, "name": entry.name, **settings}))
     return models
 

@@ -59,11 +59,8 @@ def check_inputs(signature: Signature, inputs: Mapping[str, Any]) -> None:
         )
 
 
-_METHOD_NAMES = {
-    "predict": "tensorflow/serving/predict",
-    "classify": "tensorflow/serving/classify",
-    "regress": "tensorflow/serving/regress",
-}
+_METHOD_NAMES = {m: f"tensorflow/serving/{m}" for m in ("predict", "classify", "regress")}
+_TASKS = {"classify": "classification", "regress": "regression"}
 
 
 def check_method_name(signature: Signature, method: str) -> None:
@@ -72,30 +69,31 @@ def check_method_name(signature: Signature, method: str) -> None:
     `--enable_signature_method_name_check` is given.
 
     Raises:
-        ServingError: INTERNAL for predict, INVALID_ARGUMENT for the others, as the original.
+        ServingError: INTERNAL for predict, INVALID_ARGUMENT for the others, as in TensorFlow
+            Serving.
     """
     name = signature.method_name
     if method == "predict":
         if name not in _METHOD_NAMES.values():
-            known = ", ".join(_METHOD_NAMES[m] for m in ("predict", "classify", "regress"))
+            known = ", ".join(_METHOD_NAMES.values())
             raise ServingError(
                 Code.INTERNAL,
                 f"Expected prediction signature method_name to be one of {{{known}}}. Was: {name}",
             )
     elif name != _METHOD_NAMES[method]:
-        kind = {"classify": "classification", "regress": "regression"}[method]
         raise invalid_argument(
-            f"Expected {kind} signature method_name to be {_METHOD_NAMES[method]}. Was: {name}"
+            f"Expected {_TASKS[method]} signature method_name to be {_METHOD_NAMES[method]}. "
+            f"Was: {name}"
         )
 
 
 def task_method(method_name: str) -> str:
-    """``classify`` or ``regress``: what a task of a MultiInference request asks for.
+    """The method of a task of a MultiInference request: ``classify`` or ``regress``.
 
     Raises:
         ServingError: UNIMPLEMENTED, it asks for something else.
     """
-    for method in ("classify", "regress"):
+    for method in _TASKS:
         if method_name == _METHOD_NAMES[method]:
             return method
     raise ServingError(Code.UNIMPLEMENTED, f"Unsupported signature method_name: {method_name}")
@@ -130,20 +128,17 @@ def examples_signature(
         check_method_name(signature, method)
     if len(signature.inputs) != 1:
         raise invalid_argument("Expected one input Tensor.")
+    count = len(signature.outputs)
+    if method == "regress" and count != 1:
+        raise invalid_argument("Expected one output Tensor.")
+    if method == "classify" and not 1 <= count <= 2:
+        raise invalid_argument(f"Expected one or two output Tensors, found {count}")
+    if "inputs" not in signature.inputs:
+        raise invalid_argument(f"No {_TASKS[method]} inputs found in SignatureDef: {signature}")
     if method == "regress":
-        if len(signature.outputs) != 1:
-            raise invalid_argument("Expected one output Tensor.")
-        if "inputs" not in signature.inputs:
-            raise invalid_argument(f"No regression inputs found in SignatureDef: {signature}")
         if "outputs" not in signature.outputs:
             raise invalid_argument(f"No regression outputs found in SignatureDef: {signature}")
         return ("outputs",)
-    if not 1 <= len(signature.outputs) <= 2:
-        raise invalid_argument(
-            f"Expected one or two output Tensors, found {len(signature.outputs)}"
-        )
-    if "inputs" not in signature.inputs:
-        raise invalid_argument(f"No classification inputs found in SignatureDef: {signature}")
     wanted = tuple(o for o in ("classes", "scores") if o in signature.outputs)
     if not wanted:
         raise invalid_argument(

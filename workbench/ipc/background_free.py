@@ -8,22 +8,21 @@ lock, so in a thread of its own this delays nobody.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Any
 
 from workbench.ipc.low_priority import quiet_executor
 
 _LARGE_BYTES = 2**20
-"""From this size on, handing a file over to the thread is worth it."""
+"""Smaller files are closed at once."""
 
 _thread = quiet_executor("giving-back")
 
 
 def let_go(thing: Any) -> None:
     """Drop a reference to something large. The caller drops its own, so that this is the last."""
-    try:
-        _thread.submit(_nothing, thing)
-    except RuntimeError:
-        pass  # the interpreter is ending, and frees everything
+    with suppress(RuntimeError):  # The interpreter is ending, and frees everything.
+        _thread.submit(id, thing)  # Any function does that keeps nothing of its argument.
 
 
 def close(fd: int) -> None:
@@ -35,7 +34,3 @@ def close(fd: int) -> None:
         _thread.submit(os.close, fd)
     except RuntimeError:
         os.close(fd)
-
-
-def _nothing(thing: Any) -> None:
-    pass

@@ -84,7 +84,7 @@ def lay_out(
 
     Returns:
         Descriptors `[name, dtype, shape, offset or -1 for inline, nbytes]`, the payload, and what
-        must be copied into the region before the other side is told.
+        must be copied into the region before the descriptors are sent.
     """
     descriptors: list[Any] = []
     payload = bytearray()

@@ -18,6 +18,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from typing import TypeVar
 from weakref import WeakSet
 
@@ -79,11 +80,8 @@ def quietly(quiet: bool, work: Callable[[], T]) -> T:
     """Do some work; where `quiet`, in a thread of low priority."""
     if not quiet:
         return work()
-    thread = QuietThread()
-    try:
+    with closing(QuietThread()) as thread:
         return thread.run(work)
-    finally:
-        thread.close()
 
 
 def lower_priority(niceness: int) -> None:
@@ -103,7 +101,5 @@ def lower_process(pid: int) -> None:
     except OSError:
         return
     for thread in threads:
-        try:
+        with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, thread, LOWEST)
-        except OSError:
-            pass

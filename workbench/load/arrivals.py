@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,14 +93,12 @@ def bursty(
         lambda: arrivals_random.standard_exponential(CHUNK) / (rate * burst), duration, count
     )
     longest = float(on_times[-1]) if len(on_times) else 0.0
-    switch_offs = np.empty(0)
-    pauses = np.empty(0)
-    while not len(switch_offs) or switch_offs[-1] <= longest:
-        on_off = periods_random.standard_exponential((CHUNK, 2)) * (mean_on, mean_off)
-        last = switch_offs[-1] if len(switch_offs) else 0.0
-        switch_offs = np.concatenate([switch_offs, last + np.cumsum(on_off[:, 0])])
-        pauses = np.concatenate([pauses, on_off[:, 1]])
-    paused = first_off + np.concatenate([[0.0], np.cumsum(pauses)])
+    periods = np.empty((0, 2))
+    while not len(periods) or periods[:, 0].sum() <= longest:
+        drawn = periods_random.standard_exponential((CHUNK, 2)) * (mean_on, mean_off)
+        periods = np.concatenate([periods, drawn])
+    switch_offs, pauses = np.cumsum(periods, axis=0).T
+    paused = first_off + np.concatenate([[0.0], pauses])
     times: Seconds = on_times + paused[np.searchsorted(switch_offs, on_times, side="right")]
     return times if duration is None else times[times < duration]
 
@@ -170,28 +168,21 @@ class Schedule:
     start_rate: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.kind not in ("constant", "poisson", "bursty", "ramp"):
-            raise ValueError(
-                f"unknown kind of schedule '{self.kind}'; the kinds are constant, poisson, "
-                "bursty, ramp"
-            )
+        if self.kind not in get_args(Kind):
+            kinds = ", ".join(get_args(Kind))
+            raise ValueError(f"unknown kind of schedule '{self.kind}'; the kinds are {kinds}")
         _check(self.rate, self.duration_s, None)
 
     def arrivals(self) -> Seconds:
         """The times of arrival, in seconds from the start."""
         if self.kind == "constant":
             return constant(self.rate, duration=self.duration_s)
+        rate, seed, duration = self.rate, self.seed, self.duration_s
         if self.kind == "poisson":
-            return poisson(self.rate, seed=self.seed, duration=self.duration_s)
-        if self.kind == "bursty":
-            return bursty(
-                self.rate,
-                seed=self.seed,
-                burst=self.burst,
-                cycle=self.cycle_s,
-                duration=self.duration_s,
-            )
-        return ramp(self.rate, seed=self.seed, duration=self.duration_s, start_rate=self.start_rate)
+            return poisson(rate, seed=seed, duration=duration)
+        if self.kind == "ramp":
+            return ramp(rate, seed=seed, duration=duration, start_rate=self.start_rate)
+        return bursty(rate, seed=seed, burst=self.burst, cycle=self.cycle_s, duration=duration)
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain data, for `from_json`."""

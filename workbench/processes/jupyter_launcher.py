@@ -125,13 +125,10 @@ class JupyterLauncher:
         for server in list_running_servers(str(paths.runtime_folder())):
             if server["pid"] == pid:
                 launcher = cls(server["url"], server["token"])
-                launcher._check_kernelspec()
+                if KERNEL_NAME not in launcher._request("GET", "api/kernelspecs")["kernelspecs"]:
+                    raise not_found(f"the Jupyter Server has no kernel named {KERNEL_NAME}")
                 return launcher
         raise not_found(f"no running Jupyter Server has pid {pid}")
-
-    def _check_kernelspec(self) -> None:
-        if KERNEL_NAME not in self._request("GET", "api/kernelspecs")["kernelspecs"]:
-            raise not_found(f"the Jupyter Server has no kernel named {KERNEL_NAME}")
 
     def launch(self, request: StartRequest) -> registry.Entry:
         """Start a kernel that supervises the server; see `processes.launcher.Launcher`."""

@@ -39,7 +39,7 @@ class KernelLauncher:
         """Start a kernel that supervises the server, and wait until it can be reached."""
         name = request.options.name
         kernel_id = str(uuid.uuid4())
-        # The owner in the request tells the kernel that nobody would start it again.
+        # The request has an owner, so the kernel knows that it will not be restarted.
         jupyter_launcher.write_request(request)
         started: Future[subprocess.Popen[bytes]] = Future()
         with tempfile.TemporaryFile() as output:

@@ -6,6 +6,7 @@ pidfd stays valid however often the pid is used again.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import select
@@ -51,6 +52,18 @@ class ProcessId(NamedTuple):
             return None
 
     @classmethod
+    def read(cls, kept: Any) -> ProcessId | None:
+        """The process that JSON has kept as ``[pid, started]``; None for None.
+
+        Raises:
+            TypeError, ValueError: it is neither.
+        """
+        if kept is None:
+            return None
+        pid, started = kept
+        return cls(int(pid), float(started))
+
+    @classmethod
     def me(cls) -> ProcessId:
         """This process."""
         found = cls.of(os.getpid())
@@ -64,10 +77,8 @@ class ProcessId(NamedTuple):
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Signal exactly this process; nothing happens if it is gone already."""
         if self.alive():
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
-            except ProcessLookupError:
-                pass
 
 
 def wait_gone(process: ProcessId, timeout: float) -> bool:
@@ -165,5 +176,5 @@ def describe_exit(status: int | None) -> str:
     except ValueError:
         name = f"signal {-code}"
     if -code == signal.SIGKILL:
-        return f"killed by {name} (by someone, or by the system for want of memory)"
+        return f"killed by {name} (by a user, or by the system because memory ran out)"
     return f"killed by {name}"

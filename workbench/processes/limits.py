@@ -7,6 +7,7 @@ memory of the process; `Limit.how` says which limit the system enforces.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from dataclasses import dataclass
@@ -33,18 +34,12 @@ class Limit:
     def close(self) -> None:
         """Remove the control group after its process has ended."""
         if self.group is not None:
-            try:
+            with contextlib.suppress(OSError):
                 self.group.rmdir()
-            except OSError:
-                pass
 
 
 def limit_memory(
-    pid: int,
-    limit: int,
-    data: int | None,
-    root: Path = _ROOT,
-    own: Path = _OWN,
+    pid: int, limit: int, data: int | None, root: Path = _ROOT, own: Path = _OWN
 ) -> Limit:
     """Limit the memory that a process may take from now on.
 

@@ -63,8 +63,7 @@ class Entry:
     @property
     def url(self) -> str:
         """REST's address, `http://host:port`; of no use if there is no REST (port 0)."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"http://{self._host}:{self.port}"
 
     @property
     def address(self) -> str:
@@ -74,8 +73,11 @@ class Entry:
     @property
     def grpc_address(self) -> str | None:
         """The address for a gRPC channel, `host:port`; None if there is no gRPC."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return None if self.grpc_port is None else f"{host}:{self.grpc_port}"
+        return None if self.grpc_port is None else f"{self._host}:{self.grpc_port}"
+
+    @property
+    def _host(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
 
     def __repr__(self) -> str:
         return f"Entry({self.name} at {self.url}, server pid {self.server.pid})"
@@ -84,22 +86,19 @@ class Entry:
         """Whether its supervisor lives, which restarts its other processes."""
         return self.supervisor.alive()
 
+    def is_kept(self) -> bool:
+        """Whether the Jupyter Server lives that starts its kernel again."""
+        return self.keeper is not None and self.keeper.alive()
+
     def to_bytes(self) -> bytes:
         """JSON, the token included, for `from_bytes`."""
-        data: dict[str, Any] = {f: getattr(self, f) for f in self.__dataclass_fields__}
-        for name in _PROCESSES:
-            if data[name] is not None:
-                data[name] = list(data[name])
-        return orjson.dumps(data, option=orjson.OPT_INDENT_2)
+        return orjson.dumps(self, default=list, option=orjson.OPT_INDENT_2)
 
     @classmethod
     def from_bytes(cls, text: bytes) -> Entry:
         """Raises ValueError, KeyError or TypeError if the text is not an entry."""
         data = orjson.loads(text)
-        for name in _PROCESSES:
-            if data[name] is not None:
-                pid, started = data[name]
-                data[name] = ProcessId(int(pid), float(started))
+        data |= {name: ProcessId.read(data[name]) for name in _PROCESSES}
         data["allowed_hosts"] = tuple(data.get("allowed_hosts", ()))
         return cls(**data)
 
@@ -191,8 +190,7 @@ def read(name: str) -> Entry | None:
         return None
     if entry.alive():
         return entry
-    kept = entry.keeper is not None and entry.keeper.alive()
-    if not entry.server.alive() and not kept:
+    if not entry.server.alive() and not entry.is_kept():
         # All of its processes were killed: no one else is left to clean up.
         note_killed(entry)
         remove(entry)
@@ -205,22 +203,14 @@ def is_kept(name: str) -> bool:
         entry = Entry.from_bytes(paths.entry_path(name).read_bytes())
     except (OSError, ValueError, TypeError, KeyError):
         return False
-    return (
-        not entry.alive()
-        and entry.keeper is not None
-        and entry.keeper.alive()
-        and paths.resume_path(entry.folder).exists()
-    )
+    return not entry.alive() and entry.is_kept() and paths.resume_path(entry.folder).exists()
 
 
 def entries() -> list[Entry]:
     """All running servers, oldest first."""
-    found = []
-    for path in sorted(paths.runtime_folder().glob("workbench-*.json")):
-        entry = read(path.stem.removeprefix("workbench-"))
-        if entry is not None:
-            found.append(entry)
-    return sorted(found, key=lambda e: e.created)
+    files = sorted(paths.runtime_folder().glob("workbench-*.json"))
+    found = (read(path.stem.removeprefix("workbench-")) for path in files)
+    return sorted((entry for entry in found if entry is not None), key=lambda e: e.created)
 
 
 def find(name: str) -> Entry:

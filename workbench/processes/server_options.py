@@ -37,7 +37,7 @@ from workbench.processes.paths import check_name
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
-_NAME = Kind("a server's name", lambda value: True, check_name)  # `check_name` refuses, with a cure
+_NAME = Kind("a server's name", lambda value: True, check_name)  # `check_name` suggests a name
 _PORT = Kind(
     "a number from 1 to 65535, or 0 to let the system choose",
     lambda value: is_whole(value) and 0 <= value < 2**16,
@@ -45,7 +45,7 @@ _PORT = Kind(
 )
 _ANY_TEXT = Kind("a string", lambda value: isinstance(value, str))
 _TOKEN = text(r"[\x21-\x7e]*", "visible ASCII characters")
-_HOSTS = Kind("a list of host names", lambda value: True, host_names, list)  # it refuses itself
+_HOSTS = Kind("a list of host names", lambda value: True, host_names, list)  # `host_names` checks
 _MAPPING = Kind("an object", lambda value: isinstance(value, Mapping), dict, dict)
 
 
@@ -200,23 +200,11 @@ class StartRequest:
 
     def to_bytes(self) -> bytes:
         """JSON, for `from_bytes`."""
-        return orjson.dumps(
-            {
-                "options": self.options.to_json(),
-                "owner": None if self.owner is None else list(self.owner),
-                "kernel_id": self.kernel_id,
-                "keeper": None if self.keeper is None else list(self.keeper),
-            }
-        )
+        return orjson.dumps({**vars(self), "options": self.options.to_json()}, default=list)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> StartRequest:
         """Raises ValueError, KeyError or TypeError for other JSON, ServingError for its options."""
         read = orjson.loads(data)
-        owner, keeper = read["owner"], read["keeper"]
-        return cls(
-            ServerOptions.from_json(read["options"]),
-            None if owner is None else ProcessId(*owner),
-            read["kernel_id"],
-            None if keeper is None else ProcessId(*keeper),
-        )
+        owner, keeper = ProcessId.read(read["owner"]), ProcessId.read(read["keeper"])
+        return cls(ServerOptions.from_json(read["options"]), owner, read["kernel_id"], keeper)

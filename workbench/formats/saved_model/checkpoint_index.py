@@ -22,7 +22,7 @@ _UNCOMPRESSED = 0
 
 
 class DamagedIndex(ValueError):
-    """The file is no checkpoint index, or not all of it is there yet."""
+    """The file is not a checkpoint index, or is incomplete."""
 
 
 class CompressedIndex(ValueError):
@@ -49,7 +49,7 @@ def read_index(path: str) -> CheckpointIndex:
 
     Raises:
         DamagedIndex: it is incomplete or not such a file.
-        CompressedIndex: it is complete, as far as can be told, and compressed.
+        CompressedIndex: it is compressed, and seems complete.
         OSError: it cannot be read.
     """
     with open(path, "rb") as file:

@@ -28,11 +28,11 @@ _HEAD_BYTES = 20
 
 
 class TruncatedFile(ValueError):
-    """The file ends before what its last field promises."""
+    """The file ends within its last field."""
 
 
 class NotSavedModel(ValueError):
-    """The file is not a SavedModel; only the loader can say what it is."""
+    """The file is not a SavedModel."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from workbench.formats.dtypes import (
     number_kind,
     numpy_dtype,
 )
-from workbench.formats.wire.protobuf import field, fields
+from workbench.formats.wire.protobuf import field, fields, varints
 
 _MAX_SPLAT_BYTES = 2**31
 """A short message must not ask for more memory than the longest one could have filled."""
@@ -77,15 +77,10 @@ def decode_tensor(message: bytes) -> np.ndarray:
     values = typed.get(known.field, [])
     if name == STRING:
         return _strings([v for v in values if isinstance(v, bytes)], shape, count)
-    array = _decode_values(values, known.field, dtype)
-    if len(array) > count:
-        array = array[:count]
-    elif len(array) < count:
-        filled = np.zeros(count, dtype)
-        if len(array):
-            filled[: len(array)] = array
-            filled[len(array) :] = array[-1]
-        array = filled
+    array = _decode_values(values, known.field, dtype)[:count]
+    if len(array) < count:
+        last = array[-1] if len(array) else 0
+        array = np.concatenate([array, np.full(count - len(array), last, dtype)])
     return array.reshape(shape)
 
 
@@ -142,9 +137,7 @@ def decode_varints(packed: bytes) -> np.ndarray:
     ends = np.flatnonzero(raw < 0x80)
     if len(ends) == len(raw):
         return raw.astype(np.uint64)
-    starts = np.empty_like(ends)
-    starts[0] = 0
-    starts[1:] = ends[:-1] + 1
+    starts = np.concatenate(([0], ends[:-1] + 1))
     lengths = ends - starts + 1
     longest = int(lengths.max())
     if longest > 10:
@@ -160,8 +153,7 @@ def encode_varints(array: np.ndarray) -> bytes:
     """Packed varints of the integers or booleans in `array`, in C order; negative numbers as
     their 64-bit two's complement."""
     signed = number_kind(array.dtype) == "i"
-    values = array.reshape(-1).astype(np.int64 if signed else np.uint64)
-    values = values.view(np.uint64)
+    values = array.reshape(-1).astype(np.int64 if signed else np.uint64).view(np.uint64)
     if not len(values):
         return b""
     if values.max() < 0x80:
@@ -181,26 +173,18 @@ def encode_varints(array: np.ndarray) -> bytes:
 
 def _decode_values(values: list[int | bytes], number: int, dtype: np.dtype) -> np.ndarray:
     """The values of a typed field, packed or one by one, as protocol buffers allow both."""
-    if number not in _PACKED_AS_THEY_ARE:
-        packed = [v for v in values if isinstance(v, bytes)]
-        if len(packed) == len(values):
-            numbers = decode_varints(b"".join(packed))
-        else:
-            parts = [
-                decode_varints(v) if isinstance(v, bytes) else np.array([v], np.uint64)
-                for v in values
-            ]
-            numbers = np.concatenate(parts)
-        if dtype.kind == "b":
-            return numbers.astype(bool)
-        if number_kind(dtype) in "iu":
-            # Wider numbers wrap around, as in TensorFlow.
-            return numbers.view(np.int64).astype(dtype)
-        bits: np.ndarray = numbers.astype(np.uint16).view(dtype)
-        return bits
-    data = b"".join(v for v in values if isinstance(v, bytes))
-    whole = len(data) // dtype.itemsize * dtype.itemsize
-    return np.frombuffer(data[:whole], dtype)
+    if number in _PACKED_AS_THEY_ARE:
+        data = b"".join(v for v in values if isinstance(v, bytes))
+        return np.frombuffer(data, dtype, len(data) // dtype.itemsize)
+    packed = b"".join(v if isinstance(v, bytes) else varints((v,)) for v in values)
+    numbers = decode_varints(packed)
+    if dtype.kind == "b":
+        return numbers.astype(bool)
+    if number_kind(dtype) in "iu":
+        # Wider numbers wrap around, as in TensorFlow.
+        return numbers.view(np.int64).astype(dtype)
+    bits: np.ndarray = numbers.astype(np.uint16).view(dtype)
+    return bits
 
 
 def _strings(values: list[bytes], shape: tuple[int, ...], count: int) -> np.ndarray:
@@ -232,10 +216,8 @@ def _decode_shape(message: bytes) -> tuple[int, ...]:
         if number == 3 and value:
             raise ValueError("the shape has an unknown rank")
         if number == 2 and isinstance(value, bytes):
-            size = 0
-            for part, content in fields(value):
-                if part == 1 and isinstance(content, int):
-                    size = content
+            sizes = [size for part, size in fields(value) if part == 1 and isinstance(size, int)]
+            size = sizes[-1] if sizes else 0
             if size >= 1 << 62:
                 raise ValueError("a dimension of the shape is unknown or too large")
             shape.append(size)

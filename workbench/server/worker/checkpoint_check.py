@@ -21,7 +21,7 @@ _MOST_NAMED = 5
 
 
 def parsed(path: str) -> Any:
-    """TensorFlow's loader for a SavedModel, which has read `saved_model.pb`, or the same as text.
+    """TensorFlow's loader for a SavedModel, after it has read `saved_model.pb` (or `.pbtxt`).
 
     Raises:
         ServingError: DATA_LOSS, the file cannot be parsed, or holds no graph.
@@ -65,7 +65,7 @@ def restoring(path: str, graph: Any) -> Iterator[None]:
 
 
 def _cause(variables: str, graph: Any, path: str, error: Exception) -> ServingError | None:
-    """Why a restore failed; None if TensorFlow's own error says it."""
+    """Why a restore failed; None if TensorFlow's own error says so."""
     from tensorflow.python.training import py_checkpoint_reader
 
     index = os.path.join(variables, "variables.index")
@@ -75,7 +75,7 @@ def _cause(variables: str, graph: Any, path: str, error: Exception) -> ServingEr
     try:
         reader = py_checkpoint_reader.NewCheckpointReader(os.path.join(variables, "variables"))
     except Exception as unreadable:
-        # A disk that does not answer just now has damaged nothing.
+        # A disk that does not answer right now is no damage.
         if not is_damage:
             return None
         return _damaged(index, f"{index} cannot be read: {_first_line(unreadable)}")
@@ -118,8 +118,8 @@ def _keys(graph: Any) -> list[str]:
 
 
 def _variable(path: str, key: str) -> str:
-    """The name of the variable whose value is kept under `key`: a TensorFlow 2 checkpoint names the
-    way from the model to the variable instead."""
+    """The name of the variable that `key` holds. The keys of a TensorFlow 2 checkpoint are paths
+    from the model to its variables."""
     if not key.endswith(_VALUE):
         return key
     way = key.removesuffix(_VALUE)
@@ -134,7 +134,7 @@ def _variable(path: str, key: str) -> str:
             node = nodes[child.node_id]
         return f"{node.variable.name} ({way})" if node.variable.name not in ("", way) else way
     except Exception:
-        # It is only a nicer name.
+        # The path alone says enough.
         return way
 
 
@@ -154,10 +154,8 @@ def _is_missing(file: str) -> bool:
     """Whether a file certainly does not exist; False if its folder cannot be read."""
     try:
         os.stat(file)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        pass
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)
     return False
 
 

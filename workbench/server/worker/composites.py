@@ -4,7 +4,7 @@ A `SignatureDef` may describe an input or output as one composite of several ten
 `RaggedTensor` is its values and the row splits, a `SparseTensor` is indices, values and shape. A
 session feeds and fetches plain tensors only. Here each composite `r` becomes the tensors
 ``r/flat_values``, ``r/row_splits_0`` ... (or ``r/indices``, ``r/values``, ``r/dense_shape``), so
-that everything else sees plain tensors, each with a name of its own.
+that the rest of the server sees only plain tensors, each with its own name.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ The model lives in a private `Graph` and `Session` (TensorFlow Serving's "TF1 se
 which serves TensorFlow 2 SavedModels as well). Calls go through callables, which are
 `DirectSession::RunCallable` itself: unlike `Session.run` it does not compare shapes with the
 signature's, exactly as TensorFlow Serving does not, and its error texts are the original's.
-TensorFlow prunes and optimises the graph as it makes one: that is why the first run of a signature
-is slow.
+TensorFlow prunes and optimises the graph when it creates a callable, so the first run of a
+signature is slow.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from workbench.server.worker.twins import twins
 
 Progress = Callable[[str, dict[str, Any]], None]
 Run = Callable[..., list[np.ndarray]]
-# A file exists and cannot be read right now: a network file system is away, or files or memory have
-# run out.
+# A file exists and cannot be read right now: a network file system does not answer, or file
+# descriptors or memory have run out.
 _PASSING = frozenset({
     errno.EIO, errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ENOMEM, errno.EMFILE, errno.ENFILE,
     errno.ESTALE, errno.ETIMEDOUT, errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET,
@@ -50,9 +50,20 @@ _ABOUT_XLA = re.compile(
     r"\n*Stack trace for op definition: ?\n\S*dummy_file_name\S*\n*(?=\n)"
     r"|\n[^\n]*TF_DUMP_GRAPH_PREFIX[^\n]*"
 )
-# Each set of outputs that is asked for is optimised by itself and kept; further ones are picked
-# from all outputs.
+# So many sets of requested outputs are optimised and kept. For any further set, all outputs are
+# computed, and the requested ones are selected.
 _MOST_CALLS = 32
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn every exception into a ServingError."""
+    try:
+        yield
+    except ServingError:
+        raise
+    except Exception as error:
+        raise translate(error) from error
 
 
 class LoadedModel:
@@ -103,20 +114,18 @@ class LoadedModel:
         with _translated():
             self._session = session.Session(graph=self._graph, config=config)
 
+    @_translated()
     def read_graph(self) -> None:
         """Everything that needs no memory for the weights; `finish` does the rest.
 
         Raises:
             ServingError: whatever TensorFlow reports.
         """
-        with _translated():
-            self._read_graph(self._path, self._tags)
-
-    def _read_graph(self, path: str, tags: Sequence[str]) -> None:
         from google.protobuf import json_format
         from tensorflow.python.framework import constant_op
         from tensorflow.python.saved_model import loader_impl
 
+        path, tags = self._path, self._tags
         started = time.monotonic()
         self._progress("reading_saved_model", {"path": path})
         record = read_record(Path(path))
@@ -124,7 +133,7 @@ class LoadedModel:
         loader = parsed(path)
         self._progress("reading_meta_graph", {"tags": " ".join(tags)})
         meta_graph = for_serving(loader.get_meta_graph_def_from_tags(tags))
-        # Only this is loaded, and the rest is freed.
+        # Only this meta graph is loaded; the others are freed.
         loader._saved_model = type(loader._saved_model)(meta_graphs=[meta_graph])
         with self._graph.as_default():
             saver, _ = loader.load_graph(self._graph, tags, import_scope=None)
@@ -160,7 +169,7 @@ class LoadedModel:
         self.facts = signature_facts(meta_graph, different)
         self.facts |= {name: self.facts[twin] for name, twin in self.twins.items()}
         self.seconds["facts"] = time.monotonic() - walked
-        # What is still to be done needs the names of the files, not the graph's message.
+        # `finish` needs the names of the files, not the graph's message.
         loader._saved_model = None
 
         session = _InThisThread(self._session)
@@ -170,19 +179,20 @@ class LoadedModel:
                 loader.restore_variables(session, saver)
 
         def initialise() -> None:
-            # TensorFlow 2 saves one that does nothing where there is no table to be filled; running
-            # it takes as long as any other.
+            # Without tables to fill, TensorFlow 2 saves an operation that does nothing, and running
+            # it would take as long as any other.
             if init_op is not None and (init_op.type != "NoOp" or init_op.control_inputs):
                 session.run([init_op], assets)
             elif saver is None:
-                # With its first public run a session takes over the graph, in several copies.
+                # A session takes over the graph, in several copies, at its first public run.
                 session.run(anything)
 
         self._left: tuple[Callable[[], None], Callable[[], None]] | None = (restore, initialise)
         self.seconds["graph"] = time.monotonic() - started - self.seconds["facts"]
 
+    @_translated()
     def finish(self) -> None:
-        """Restore the variables and run what initialises the rest; after that it can be run.
+        """Restore the variables and run the initialisation; after that the model can be run.
 
         Raises:
             ServingError: whatever TensorFlow reports.
@@ -190,10 +200,9 @@ class LoadedModel:
         assert self._left is not None, "it is finished already"
         (restore, initialise), self._left = self._left, None
         started = time.monotonic()
-        with _translated():
-            restore()
-            restored = time.monotonic()
-            initialise()
+        restore()
+        restored = time.monotonic()
+        initialise()
         ended = time.monotonic()
         self.seconds |= {"restore": restored - started, "init": ended - restored}
         micros = round(sum(self.seconds.values()) * 1e6)
@@ -201,7 +210,7 @@ class LoadedModel:
 
     @property
     def asked(self) -> list[str]:
-        """The signatures that were run so far, or another that is run for them."""
+        """The signatures that were run so far, themselves or through a twin."""
         run = {signature for signature, _ in self._calls}
         return sorted(run | {name for name, twin in self.twins.items() if twin in run})
 
@@ -223,11 +232,10 @@ class LoadedModel:
         call = self._calls.get((one, wanted))
         try:
             if call is None:
-                if wanted and len(self._calls) > _MOST_CALLS:
+                if len(self._calls) > _MOST_CALLS:
                     wanted = ()
-                if (one, wanted) not in self._calls:
-                    self._calls[one, wanted] = self._call(one, wanted)
-                call = self._calls[one, wanted]
+                call = self._calls.get((one, wanted)) or self._call(one, wanted)
+                self._calls[one, wanted] = call
             results = call(inputs)
         except ServingError:
             raise
@@ -243,8 +251,8 @@ class LoadedModel:
         # TensorFlow numbers arguments in its messages by the order of the fed names.
         inputs = sorted(definition.inputs.items(), key=lambda each: each[1].name)
         tensors = [self._graph.get_tensor_by_name(info.name) for _, info in inputs]
-        # TensorFlow feeds arrays without copying them: what keeps one would hold shared memory
-        # that the next batch writes over.
+        # TensorFlow feeds arrays without copying them. A state that keeps one would hold shared
+        # memory that the next batch overwrites.
         copies = bool(self.facts[signature].effect)
         feeds = [
             _Feed(
@@ -261,9 +269,7 @@ class LoadedModel:
         fetched = {name: tensor for name, tensor in sorted(names.items()) if tensor not in fed}
         return _Call(
             _callable(
-                self._session,
-                tensors,
-                [self._graph.get_tensor_by_name(tensor) for tensor in fetched.values()],
+                self._session, tensors, list(map(self._graph.get_tensor_by_name, fetched.values()))
             ),
             feeds,
             list(fetched),
@@ -272,8 +278,8 @@ class LoadedModel:
 
 
 class _Feed(NamedTuple):
-    """An input of a call: its dtype and TensorFlow's name of that, what is fed where a request
-    leaves it out, and whether it is copied."""
+    """An input of a call: its dtype and TensorFlow's name for it, the value for requests without
+    the input, and whether values are copied."""
 
     alias: str
     dtype: np.dtype
@@ -288,16 +294,16 @@ class _Feed(NamedTuple):
             KeyError: it is missing and has no default.
         """
         value = inputs.get(self.alias)
-        if value is None:
-            if self.default is None:
-                raise KeyError(self.alias)
-            return self.default
-        return value.copy() if self.copies else value
+        if value is not None:
+            return value.copy() if self.copies else value
+        if self.default is None:
+            raise KeyError(self.alias)
+        return self.default
 
 
 class _Call(NamedTuple):
-    """A signature that is ready to run: what is fed and fetched, and the outputs that are inputs,
-    by their number. TensorFlow refuses to fetch what it is fed."""
+    """A signature that is ready to run: its feeds and fetches, and in `passed` each output that is
+    an input, with the input's number, because TensorFlow refuses to fetch a tensor that is fed."""
 
     run: Run
     feeds: list[_Feed]
@@ -319,8 +325,8 @@ class _Call(NamedTuple):
 
 
 class _InThisThread:
-    """A session as `Saver.restore` uses it, whose runs take the calling thread: what they start
-    has that thread's priority."""
+    """A session for `Saver.restore` that runs in the calling thread, so that threads which a run
+    starts have the caller's priority."""
 
     def __init__(self, session: Any) -> None:
         from tensorflow.core.protobuf import config_pb2
@@ -339,8 +345,8 @@ def _callable(session: Any, feeds: Sequence[Any], fetches: Sequence[Any]) -> Run
 
     if not fetches:
         return lambda *values: []
-    # The calling thread runs the graph: no hand-over to a pool, which costs more than a small
-    # model does. Deadlines are kept by the caller, who can do more than wait.
+    # The calling thread runs the graph, because handing it to a pool costs more than a small model.
+    # The caller enforces deadlines.
     run_options = config_pb2.RunOptions(inter_op_thread_pool=-1)
     options = config_pb2.CallableOptions(
         feed=[tensor.name for tensor in feeds],
@@ -350,7 +356,7 @@ def _callable(session: Any, feeds: Sequence[Any], fetches: Sequence[Any]) -> Run
     try:
         make = session._make_callable_from_options
     except AttributeError:
-        # It is private. The public call does the same, more slowly and from its first run on.
+        # It is private. The public call does the same, but more slowly, and optimises later.
         return lambda *values: session.run(
             list(fetches), dict(zip(feeds, values, strict=True)), options=run_options
         )
@@ -361,36 +367,23 @@ def _callable(session: Any, feeds: Sequence[Any], fetches: Sequence[Any]) -> Run
 def _array(result: Any) -> np.ndarray:
     """A result of a run as an array: TensorFlow returns a scalar string as plain bytes."""
     if isinstance(result, bytes):
-        array = np.empty((), object)
-        array[()] = result
-        return array
+        return np.array(result, object)
     return result if isinstance(result, np.ndarray) else np.asarray(result)
 
 
 def _copy(message: Any) -> Any:
-    """A copy of its own: a message that is part of another keeps all of that one in memory."""
+    """An independent copy: a part of a message keeps the whole message in memory."""
     return type(message).FromString(message.SerializeToString())
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Turn every exception into a ServingError."""
-    try:
-        yield
-    except ServingError:
-        raise
-    except Exception as error:
-        raise translate(error) from error
 
 
 def translate(error: Exception) -> ServingError:
     """TensorFlow's exceptions as ours: same code, same text."""
     if isinstance(error, UnicodeDecodeError):
-        # A message with bytes that are no UTF-8 fails to become a Python string on its way.
+        # TensorFlow's message had bytes that are not UTF-8.
         return ServingError(Code.INVALID_ARGUMENT, error.object.decode(errors="replace"))
     code = getattr(error, "error_code", None)
     message = getattr(error, "message", None) or str(error) or type(error).__name__
-    # XLA adds where a function was written, which a SavedModel does not know, and how to debug it.
+    # XLA adds a dummy source position and debugging hints.
     message = _ABOUT_XLA.sub("", message)
     if isinstance(code, int):
         return ServingError(Code(code), message)
@@ -436,7 +429,6 @@ def _dtype(number: int) -> str:
 
 
 def _tensor_info(info: Any) -> TensorInfo:
-    dtype = _dtype(info.dtype)
-    if info.tensor_shape.unknown_rank:
-        return TensorInfo(dtype, None, info.name)
-    return TensorInfo(dtype, tuple(d.size for d in info.tensor_shape.dim), info.name)
+    shape = info.tensor_shape
+    sizes = None if shape.unknown_rank else tuple(d.size for d in shape.dim)
+    return TensorInfo(_dtype(info.dtype), sizes, info.name)

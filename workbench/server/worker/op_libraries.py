@@ -22,19 +22,20 @@ def load_operations(names: Sequence[str]) -> None:
     Raises:
         ServingError: FAILED_PRECONDITION, naming a library that cannot be loaded, and the cure.
     """
-    for name in names:
-        if name not in _loaded:
-            try:
-                if is_library(name):
-                    from tensorflow.python.framework import load_library
+    from tensorflow.python.framework import load_library
 
-                    load_library.load_op_library(name)
-                else:
-                    import_all()
-                    importlib.import_module(name)
-            except Exception as error:
-                raise _missing(name, error) from error
-            _loaded.add(name)
+    for name in names:
+        if name in _loaded:
+            continue
+        try:
+            if is_library(name):
+                load_library.load_op_library(name)
+            else:
+                import_all()
+                importlib.import_module(name)
+        except Exception as error:
+            raise _missing(name, error) from error
+        _loaded.add(name)
 
 
 def is_library(name: str) -> bool:

@@ -1,8 +1,8 @@
 """Reads a version's files into the page cache before they are needed.
 
 Restoring copies variables out of the checkpoint's files. If these are in the page cache, it does
-not wait for a disk, so a staged version reads them beforehand. The page cache counts for no
-process, and the system takes it back as soon as a process needs the memory.
+not wait for a disk, so a staged version reads them beforehand. The page cache is not counted as
+memory of a process, and the system reclaims it when a process needs memory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from workbench.ipc.low_priority import lower_priority
 
 _CHUNK_BYTES = 1024 * 1024
-# The least that is left to others; at this niceness the disk, too, serves them first.
+# The lowest priority. At this niceness the disk, too, serves other processes first.
 _NICENESS = 19
 
 
@@ -49,7 +49,7 @@ class PageCacheReader:
             total = sum(os.path.getsize(file) for file in files)
             available = available_bytes()
             if available is not None and total > available // 2:
-                # The page cache would push out what others need, or itself.
+                # It would evict pages that others need, or its own.
                 reason = f"{total} bytes are more than half of the {available} available"
                 self._result = Cached(0, total, reason)
                 return
@@ -59,7 +59,7 @@ class PageCacheReader:
                     done += size
             self._result = Cached(done, total)
         except OSError as error:
-            # Loading will say what is wrong with the files.
+            # Loading will report the error.
             self._result = Cached(done, total, f"{error.filename}: {error.strerror}")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from workbench.server.worker.composites import flattened
 
-# A load runs these. Other collections (TensorFlow 1's) may be read by name in unknown ways.
+# A load runs these. Other collections (of TensorFlow 1) may be read by name in unknown ways.
 _MAIN_OPS = frozenset({"saved_model_main_op", "legacy_init_op"})
 
 
@@ -32,7 +32,7 @@ def for_serving(meta_graph: Any) -> Any:
         return meta_graph
     kept = _reached(roots, nodes, lambda node: map(_node, node.input))
     functions = {function.signature.name: function for function in graph.library.function}
-    # Implementations of one thing for several devices find each other by a name of their own.
+    # TensorFlow finds implementations for other devices by this attribute.
     named = (name for name, f in functions.items() if "api_implements" in f.attr)
     called = (name for node in kept for name in called_functions(nodes[node]))
     needed = _reached(
@@ -54,7 +54,7 @@ def for_serving(meta_graph: Any) -> Any:
 
 
 def _roots(meta_graph: Any) -> set[str] | None:
-    """The nodes that are fed, fetched or run by name; None where not all are known."""
+    """The nodes that are fed, fetched or run by name; None if not all are known."""
     if not set(meta_graph.collection_def) <= _MAIN_OPS or not meta_graph.HasField("saver_def"):
         return None
     saver = meta_graph.saver_def

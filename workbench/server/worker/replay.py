@@ -68,12 +68,19 @@ def warm_up(model: LoadedModel, path: str, iterations: int, progress: Progress) 
     if not os.path.exists(file):
         progress("warmup_absent", {"path": file})
         return
+    from tensorflow.python.lib.io import tf_record
+
     options = f"num_request_iterations {{ value: {iterations} }}" if iterations else ""
     progress("warmup_started", {"path": file, "options": options})
     started = time.monotonic()
     records = 0
+
+    def about() -> dict[str, Any]:
+        micros = round((time.monotonic() - started) * 1e6)
+        return {"path": file, "records": records, "micros": micros}
+
     try:
-        for record in _records(file):
+        for record in tf_record.tf_record_iterator(file):
             calls = _parse(record, file)
             for _ in range(max(1, iterations)):
                 for call in calls:
@@ -85,16 +92,9 @@ def warm_up(model: LoadedModel, path: str, iterations: int, progress: Progress) 
                 )
     except Exception as error:
         failure = error if isinstance(error, ServingError) else _failure(error)
-        about = {"path": file, "records": records, "micros": _micros_since(started)}
-        progress("warmup_failed", {**about, "code": failure.code.name})
+        progress("warmup_failed", {**about(), "code": failure.code.name})
         raise failure from error
-    progress(
-        "warmup_finished", {"path": file, "records": records, "micros": _micros_since(started)}
-    )
-
-
-def _micros_since(started: float) -> int:
-    return round((time.monotonic() - started) * 1e6)
+    progress("warmup_finished", about())
 
 
 def decode(record: bytes) -> list[Call]:
@@ -187,17 +187,9 @@ def _run(model: LoadedModel, call: Call) -> None:
     model.run(call.signature, call.inputs, outputs)
 
 
-def _records(file: str) -> Any:
-    from tensorflow.python.lib.io import tf_record
-
-    return tf_record.tf_record_iterator(file)
-
-
 def _failure(error: Exception) -> ServingError:
     failure = translate(error)
-    if failure.code is Code.DATA_LOSS:
-        return ServingError(
-            Code.DATA_LOSS,
-            f"{failure.message}. Please verify your warmup data is in TFRecord format.",
-        )
-    return failure
+    if failure.code is not Code.DATA_LOSS:
+        return failure
+    hint = "Please verify your warmup data is in TFRecord format."
+    return ServingError(failure.code, f"{failure.message}. {hint}")

@@ -1,7 +1,7 @@
 """Signatures of a SavedModel that compute the same thing from the same inputs.
 
 Keras exports each model as ``serve`` and as ``serving_default``: two nodes that call one function.
-What has been proven of one, tried with it and optimised for it holds for the other.
+Proofs, trial runs and optimised graphs of one also hold for the other.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _ONLY_NAMES = ("_output_shapes", "_user_specified_name")
 
 
 def twins(graph: Any, definitions: Mapping[str, Any]) -> dict[str, str]:
-    """The signatures for which another can be run, and which.
+    """For each signature that another one can stand in for, that other one.
 
     Args:
         graph: a `GraphDef`.
@@ -34,10 +34,10 @@ def twins(graph: Any, definitions: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _computation(definition: Any, nodes: Mapping[str, Any], functions: Mapping[str, Any]) -> Any:
-    """What a signature computes, to be compared; each input goes by its alias."""
+    """A description of the computation that is equal for twins; inputs are named by alias."""
     fed = {info.name: alias for alias, info in definition.inputs.items()}
     if len(fed) < len(definition.inputs):
-        # Two inputs are one tensor: such a signature is like no other.
+        # Two inputs are one tensor: such a signature has no twin.
         return object()
     known: dict[str, Any] = {}
     calls: dict[str, int] = {}
@@ -53,7 +53,7 @@ def _computation(definition: Any, nodes: Mapping[str, Any], functions: Mapping[s
         name, _, number = tensor.removeprefix("^").partition(":")
         node = nodes.get(name)
         if node is None or node.op not in _CALLS or node.attr["f"].func.name not in functions:
-            # All others must be the same node; and what is fed must be fed to all of it.
+            # Other nodes must be identical, and fed with the same inputs.
             return ("node", tensor, _feeds(name, nodes, fed))
         # Two calls of one function may answer differently, if they draw random numbers.
         call = calls.setdefault(name, len(calls))
@@ -80,7 +80,7 @@ def _tensor(name: str) -> str:
 
 
 def _feeds(name: str, nodes: Mapping[str, Any], fed: Mapping[str, str]) -> Any:
-    """Which inputs a node depends on, by tensor: the same node fed otherwise is another thing."""
+    """The inputs that a node depends on, each with the tensor that it is fed to."""
     reached: set[str] = set()
     queue, found = [name], set()
     while queue:
@@ -98,7 +98,7 @@ def _feeds(name: str, nodes: Mapping[str, Any], fed: Mapping[str, str]) -> Any:
 
 
 def _attributes(node: Any) -> Any:
-    """All attributes but the name of the function; what that is given is in `f` too."""
+    """All attributes except the function's name; those of `f` itself are included."""
     found = []
     for key, value in sorted(node.attr.items()):
         if key == "f":
@@ -110,9 +110,8 @@ def _attributes(node: Any) -> Any:
 
 
 def _body(function: Any) -> bytes:
-    """All of a function but the names of itself and its arguments' origins."""
-    body = type(function)()
-    body.CopyFrom(function)
+    """A function without its own name and the attributes of its arguments."""
+    body = type(function).FromString(function.SerializeToString())
     body.signature.name = ""
     body.ClearField("arg_attr")
     serialised: bytes = body.SerializeToString(deterministic=True)

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from workbench.core.status import Code, ServingError
@@ -65,9 +66,7 @@ def _obey(channel: Channel) -> None:
         elif order["op"] == "load":
             model = _load(channel, order, model)
         elif order["op"] == "lane":
-            assert model is not None
-            thread = threading.Thread(target=_run_lane, args=(model, *fds), daemon=True)
-            thread.start()
+            threading.Thread(target=_run_lane, args=(model, *fds), daemon=True).start()
         elif order["op"] == "ping":
             channel.send({"pong": order["number"]})
         elif order["op"] == "quit":
@@ -86,7 +85,7 @@ def _read(channel: Channel, order: dict[str, Any]) -> LoadedModel:
         order["tags"],
         order["intra_op_threads"],
         _progress(channel),
-        # The tighter of what the model may have and of what the budget had left.
+        # The smaller of the model's limit and the share that the budget had left.
         min(filter(None, (fraction, order.get("gpu_memory_fraction"))), default=0.0),
         order.get("op_libraries", ()),
     )
@@ -97,8 +96,8 @@ def _read(channel: Channel, order: dict[str, Any]) -> LoadedModel:
 
 
 def _stage(channel: Channel, order: dict[str, Any]) -> LoadedModel | None:
-    """Everything before the variables: the graph, and the files that are needed next."""
-    # The disk is busy with one while the processor is with the other.
+    """Reads the graph, and the files with the variables into the page cache."""
+    # One keeps the disk busy while the other keeps the processor busy.
     files = PageCacheReader(order["path"])
     try:
         model = _read(channel, order)
@@ -115,7 +114,7 @@ def _stage(channel: Channel, order: dict[str, Any]) -> LoadedModel | None:
 def _load(
     channel: Channel, order: dict[str, Any], staged: LoadedModel | None
 ) -> LoadedModel | None:
-    """The whole of a load, or what is left of it after staging."""
+    """Loads a version, or completes the load of a staged one."""
     try:
         model = staged or _read(channel, order)
         quietly(order["quiet"], lambda: _finish(channel, order, model))
@@ -139,7 +138,7 @@ def _load(
         }
     )
     if order.get("device", ("host",))[0] != "host":
-        # From now on nobody else sends on this channel.
+        # From now on nothing else sends on this channel.
         report_allocator(channel)
     return model
 
@@ -181,7 +180,7 @@ def _run_lane(model: LoadedModel, sock_fd: int, inputs_fd: int, outputs_fd: int)
                 send_frame(sock, {"code": int(error.code), "message": error.message})
                 continue
             except Exception as error:
-                # Whatever is wrong with one batch, the lane lives on for the next.
+                # A failed batch must not end the lane.
                 send_frame(sock, {"code": int(Code.INTERNAL), "message": repr(error)})
                 continue
             send_frame(sock, *answer)
@@ -195,14 +194,12 @@ def _run_lane(model: LoadedModel, sock_fd: int, inputs_fd: int, outputs_fd: int)
 
 
 def _trim_heap() -> None:
-    """Give the memory that only loading needed back to the system (glibc keeps it otherwise)."""
-    try:
+    """Return the memory that only loading needed to the system; otherwise glibc keeps it."""
+    with suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
-    except AttributeError:
-        pass
 
 
 def _name_process(name: str) -> None:
-    """Show up under a telling name in `ps` and `top`."""
+    """Set the name that `ps` and `top` show."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(15, name.encode(), 0, 0, 0)

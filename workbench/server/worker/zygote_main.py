@@ -30,7 +30,7 @@ def main(argv: list[str]) -> NoReturn:
     """`python -m workbench.server.worker.zygote_main SOCKET_FD SERVER_PID SERVER_STARTED`."""
     channel = Channel(socket.socket(fileno=int(argv[0])))
     server = ProcessId(int(argv[1]), float(argv[2]))
-    # The terminal's Ctrl-C is for the owner, who then ends us in order.
+    # Ctrl-C in the terminal is meant for the owner, which then ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         _warm_up(channel)
@@ -52,7 +52,8 @@ def _warm_up(channel: Channel) -> None:
     except BaseException:
         channel.send({"failed": traceback.format_exc()})
         os._exit(1)
-    # What is alive now stays: frozen, the collector never writes to the shared pages.
+    # All objects so far stay alive. If they are frozen, the collector never writes to their pages,
+    # which forked workers share.
     gc.collect()
     gc.freeze()
     channel.send({"ready": time.monotonic() - started})

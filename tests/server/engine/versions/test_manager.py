@@ -29,7 +29,7 @@ from workbench.server.engine.versions import model as module
 from workbench.server.engine.versions.life import loading
 from workbench.server.engine.versions.model import Served
 
-KILLED = "killed by SIGKILL (by someone, or by the system for want of memory)"
+KILLED = "killed by SIGKILL (by a user, or by the system because memory ran out)"
 
 LOAD_STEPS = [
     ("reserved", None),

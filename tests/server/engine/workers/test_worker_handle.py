@@ -30,7 +30,7 @@ from workbench.server.engine.workers.worker_handle import (
 )
 from workbench.server.engine.workers.zygote_handle import Zygote
 
-KILLED = "killed by SIGKILL (by someone, or by the system for want of memory)"
+KILLED = "killed by SIGKILL (by a user, or by the system because memory ran out)"
 MEBIBYTE = 1024 * 1024
 
 

@@ -59,7 +59,7 @@ def is_rows(dimension: Dimension) -> bool:
 
 
 def share() -> Dimension:
-    """How often a row's elements fill what they are reshaped to: once, in a model that works."""
+    """How many rows of a reshaped tensor each row fills: one, in a model that works."""
     return Dimension(1, (f"{_SHARE}{next(_names)}",))
 
 

@@ -42,15 +42,9 @@ def _run(meta_graph: Any) -> Iterator[str]:
 def _facts(reach: Reach, walk: Walk, definition: Any) -> SignatureFacts:
     outputs = [info.name for info in definition.outputs.values() if info.name]
     touched = reach.of(name.split(":")[0] for name in outputs)
-    facts = SignatureFacts(
-        False,
-        effect=touched.effect,
-        lacking=touched.lacking,
-        lacks=touched.lacks,
-        compiled=touched.compiled,
-    )
+    facts = SignatureFacts(False, **touched._asdict())
     if touched.effect:
-        reason = "it changes a state that later requests see"
+        reason = "it changes state that later requests see"
         return replace(facts, operation=touched.effect, reason=reason)
     inputs = {info.name: _input(info) for info in definition.inputs.values() if info.name}
     try:
@@ -59,18 +53,10 @@ def _facts(reach: Reach, walk: Walk, definition: Any) -> SignatureFacts:
         return replace(facts, reason=f"its graph could not be followed ({error!r})")
     for value in values:
         if value.kind is Kind.MIXED and value.reason is not None:
-            why = value.reason
-            return replace(
-                facts,
-                operation=why.operation,
-                node=why.node,
-                reason=why.text,
-                certain=why.certain,
-            )
-        if value.kind is not Kind.ROWS or value.axis != 0 or not value.shape:
-            return replace(facts, reason="an output has no row for each row fed")
-        if not is_rows(value.shape[0]):
-            return replace(facts, reason="an output has not one row for each fed")
+            return replace(facts, **vars(value.reason))
+        first = value.shape[0] if value.shape else None
+        if value.kind is not Kind.ROWS or value.axis != 0 or first is None or not is_rows(first):
+            return replace(facts, reason="an output does not have one row for each input row")
     return replace(facts, rows_apart=bool(values))
 
 

@@ -1,6 +1,6 @@
-"""Finds the operations that run when some tensors are computed: those behind them, and those of all
-functions that may be called on the way. All operations of a function count, because those with an
-effect run whatever is fetched."""
+"""Finds the operations that run when some tensors are computed: the nodes that these depend on, and
+all operations of the functions that may be called. All operations of a function count, because
+those with an effect run whatever is fetched."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WITHOUT_EFFECT = frozenset({
 _LACKING: dict[str, tuple[str | None, str]] = {
     **dict.fromkeys(
         ("EagerPyFunc", "PyFunc", "PyFuncStateless"),
-        (None, "it calls a Python function, which no SavedModel keeps"),
+        (None, "it calls a Python function, which a SavedModel does not contain"),
     ),
     **dict.fromkeys(
         ("QueueDequeueV2", "QueueDequeueManyV2", "QueueDequeueUpToV2", "QueueDequeue",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from workbench.server.worker.rows.dimensions import ROWS, Dimension, unknown
@@ -17,7 +17,7 @@ class Kind(enum.Enum):
     FREE = "nothing of the request: weights, constants"
     SIZED = "how many rows the batch has"
     ROWS = "the rows, side by side along one axis, each of its own input row"
-    MIXED = "several rows at once, or of what nobody knows"
+    MIXED = "several rows at once, or something unknown"
     # Inside a loop that takes the rows one by one.
     ROW = "the row that the loop is at"
     POSITION = "the number of that row, plus `offset`"
@@ -25,7 +25,7 @@ class Kind(enum.Enum):
     # A loop over the rows that was unrolled into operations on all of them (`vectorized_map`).
     ROW_NUMBERS = "the numbers of all rows, in order"
     MANY_ROWS = "whether there is more than one row"
-    SPREAD = "the rows, taken apart into as many smaller images each, by `source`"
+    SPREAD = "the rows, each split into the same number of smaller images, by `source`"
     # Rows of different lengths, laid one after the other.
     FLAT = "the elements of all rows, one row after the other"
     COORDINATES = "the places of these elements: row and place in the row"
@@ -33,18 +33,18 @@ class Kind(enum.Enum):
     COUNTS = "how many of these elements each row has"
     ENDS = "where each row ends among these elements"
     SPLITS = "the same, with the 0 at which the first row begins"
-    # What is no tensor.
+    # These are not tensors.
     LIST = "tensors, by their number"
     HANDLE = "a variable or a table"
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a tensor is mixed: the operation, and whether that is certain or only not excluded."""
+    """Why a tensor is mixed, or may be; the fields are those of `SignatureFacts`."""
 
     operation: str
     node: str
-    text: str
+    reason: str
     certain: bool
 
 
@@ -57,7 +57,7 @@ class Value:
         axis: of `Kind.ROWS`, the one along which the rows lie, each of `shape[axis] / rows`.
         content: the elements, in order, of a small tensor of whole numbers; None for each that is
             not known.
-        floor: of a mixed number, what it is not below.
+        floor: of a mixed number, a lower bound.
         source: what rows of different lengths came from: those of one source fit together.
         offset: of `Kind.POSITION`.
         inner: of a handle, what reading gives; of a list, its elements (None: there are none yet).
@@ -89,12 +89,29 @@ class Value:
         return self.kind in (Kind.FREE, Kind.HANDLE)
 
     @property
+    def sizes(self) -> Shape | None:
+        """The elements, where all of them are known, be it by symbols."""
+        if self.content is None or None in self.content:
+            return None
+        return tuple(d for d in self.content if d is not None)
+
+    @property
     def whole_numbers(self) -> tuple[int, ...] | None:
         """The elements, where all of them are known numbers."""
-        if self.content is None:
+        sizes = self.sizes
+        if sizes is None or any(size.symbols for size in sizes):
             return None
-        numbers = [None if d is None else d.known for d in self.content]
-        return None if None in numbers else tuple(n for n in numbers if n is not None)
+        return tuple(size.number for size in sizes)
+
+    @property
+    def first(self) -> Dimension | None:
+        """The first element, such as the only one of a scalar; None where it is not known."""
+        return self.content[0] if self.content else None
+
+    @property
+    def row_count(self) -> Dimension | None:
+        """The size along the axis of the rows; None where the shape is not known."""
+        return None if self.shape is None else self.shape[self.axis]
 
 
 def free(shape: Shape | None = None) -> Value:
@@ -109,10 +126,10 @@ def rows(shape: Shape | None, axis: int) -> Value:
 
 def as_unknown(inputs: Iterable[Value], shape: Shape | None) -> Value | None:
     """A tensor computed from `inputs` that are not of the request; None if one of them is."""
-    kinds = {value.kind for value in inputs}
-    if kinds <= {Kind.FREE, Kind.HANDLE}:
-        return Value(Kind.FREE, shape)
-    return Value(Kind.SIZED, shape) if kinds <= {Kind.FREE, Kind.HANDLE, Kind.SIZED} else None
+    kinds = {value.kind for value in inputs} - {Kind.FREE, Kind.HANDLE}
+    if kinds - {Kind.SIZED}:
+        return None
+    return Value(Kind.SIZED if kinds else Kind.FREE, shape)
 
 
 def numbers(content: Iterable[Dimension | None], shape: Shape, kind: Kind = Kind.FREE) -> Value:
@@ -121,6 +138,11 @@ def numbers(content: Iterable[Dimension | None], shape: Shape, kind: Kind = Kind
     elements = tuple(content)
     sized = any(d.has_rows if d is not None else kind is Kind.SIZED for d in elements)
     return Value(Kind.SIZED if sized else Kind.FREE, shape, content=elements)
+
+
+def vector(content: Sequence[Dimension | None], kind: Kind = Kind.FREE) -> Value:
+    """The same with one dimension."""
+    return numbers(content, (Dimension(len(content)),), kind)
 
 
 def request_rows(dimensions: Iterable[int] | None) -> Value:
@@ -143,25 +165,23 @@ def marks(value: Value) -> set[str]:
     return found
 
 
-def join(one: Value, other: Value) -> Value | None:
+def join(one: Value | None, other: Value | None) -> Value | None:
     """The value of a tensor that is one or the other; None if no value describes both."""
-    if one == other:
-        return one
-    if one.kind is Kind.MIXED:
+    if one is None or other is None:
+        return None
+    if one == other or one.kind is Kind.MIXED:
         return one
     if other.kind is Kind.MIXED:
         return other
-    if one.kind is Kind.LIST and other.kind is Kind.LIST:
+    if one.kind is other.kind is Kind.LIST:
         return _join_lists(one, other)
     kinds = {one.kind, other.kind}
     shape = _join_shapes(one.shape, other.shape)
-    if kinds == {Kind.FREE, Kind.SIZED}:
-        return Value(Kind.SIZED, shape)
-    if kinds == {Kind.FREE, Kind.ROW}:
-        return Value(Kind.ROW, shape)
-    if len(kinds) > 1 or one.source != other.source or one.offset != other.offset:
-        return None
-    if one.inner != other.inner:
+    for kind in (Kind.SIZED, Kind.ROW):
+        if kinds == {Kind.FREE, kind}:
+            return Value(kind, shape)
+    same = one.source == other.source and one.offset == other.offset and one.inner == other.inner
+    if len(kinds) > 1 or not same:
         return None
     if one.kind is Kind.ROWS:
         if one.axis != other.axis or shape is None or not shape[one.axis].has_rows:

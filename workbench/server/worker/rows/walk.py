@@ -13,7 +13,7 @@ from workbench.server.worker.rows.dimensions import Dimension, unknown
 from workbench.server.worker.rows.values import Kind, Reason, Shape, Value, free, marks, rows
 
 _DEEPEST_CALL = 40
-# With one of these a graph has cycles, and states that cannot be told from the graph alone.
+# A graph with one of these has cycles, and states that the graph alone does not show.
 _OLD_LOOPS = frozenset({"Enter", "RefEnter", "Exit", "NextIteration", "LoopCond"})
 _OLD_CONTROL_FLOW = _OLD_LOOPS | {"Merge", "Switch", "RefSwitch"}
 
@@ -56,6 +56,11 @@ class Operation:
         """The same as dimensions."""
         found = self.declared(output)
         return None if found is None else _dimensions(found)
+
+    def saved(self, axis: int, output: int = 0) -> Dimension | None:
+        """One size of that shape; None where it was not known."""
+        found = self.declared(output)
+        return None if found is None or found[axis] < 0 else Dimension(found[axis])
 
     def free(self, output: int = 0) -> Value:
         """A result that is made of nothing of the request."""

@@ -4,11 +4,23 @@ of one row moves into another."""
 from __future__ import annotations
 
 from workbench.server.worker.rows.dimensions import ONE, ROWS, Dimension, has_share, product, share
-from workbench.server.worker.rows.rules.rule_book import rule
-from workbench.server.worker.rows.values import Kind, Shape, Value, as_unknown, free, numbers, rows
+from workbench.server.worker.rows.rules.rule_book import known, need, row_shape, rule
+from workbench.server.worker.rows.values import (
+    Kind,
+    Shape,
+    Value,
+    as_unknown,
+    numbers,
+    rows,
+    vector,
+)
 from workbench.server.worker.rows.walk import Operation
 
-_TAKEN_APART = "it takes the elements of rows apart and joins them with those of others"
+_SPLITS_ROWS = "it splits rows and combines their elements with those of other rows"
+_JOINS = "it combines rows with other rows"
+_REPEATS = "it repeats the rows"
+_NOT_ONE_VALUE = "what it repeats for each row is not one value for all rows"
+_SIZE = "the size of its result is not known"
 
 
 @rule("Reshape", content=True)
@@ -18,49 +30,34 @@ def reshape(operation: Operation) -> Value:
     flat = value.kind in (Kind.ROW_IDS, Kind.FLAT, Kind.COUNTS) and value.rank == 1
     if flat and wanted.whole_numbers == (-1,):
         return value
-    if value.is_free and wanted.is_free:
-        shape = _target(value.shape, wanted)
-        if shape is None:
-            shape = operation.shape()
-        if shape is not None and value.content is not None:
-            return numbers(value.content, shape, value.kind)
-        return free(shape)
-    if value.kind is Kind.SIZED:
-        shape = _target(value.shape, wanted)
-        if shape is not None and value.content is not None:
-            return numbers(value.content, shape, value.kind)
-        return Value(Kind.SIZED, operation.shape())
-    if value.kind is not Kind.ROWS or value.shape is None:
-        return operation.unproven("the shape of its input is not known")
-    if wanted.kind not in (Kind.FREE, Kind.SIZED):
-        return operation.unproven("its shape depends on the request")
-    if has_share(value.shape[value.axis]):
-        return operation.unproven("how many elements each row has is not known")
-    shape = _target(value.shape, wanted) or _share_of_each(value, wanted)
-    if shape is None:
-        return operation.unproven("its shape is not known")
-    if has_share(shape[0]):
-        return operation.rows(0, shape)
-    axis = _rows_after(value.shape, value.axis, shape)
-    if axis is None:
-        return operation.mixes(_TAKEN_APART)
-    return operation.rows(axis, shape)
+    target = _target(value.shape, wanted)
+    if value.kind is Kind.SIZED or (value.is_free and wanted.is_free):
+        shape = operation.shape() if target is None else target
+        if shape is None or value.content is None:
+            return Value(value.kind, shape)
+        return numbers(value.content, shape, value.kind)
+    before = row_shape(value)
+    need(wanted.kind in (Kind.FREE, Kind.SIZED), "its shape depends on the request")
+    need(not has_share(before[value.axis]), "how many elements each row has is not known")
+    after = known(target or _share_of_each(value, wanted), "its shape is not known")
+    if has_share(after[0]):
+        return operation.rows(0, after)
+    axis = _rows_after(before, value.axis, after)
+    return operation.mixes(_SPLITS_ROWS) if axis is None else operation.rows(axis, after)
 
 
 def _target(shape: Shape | None, wanted: Value) -> Shape | None:
     """The shape that is asked for; one dimension may be what is left."""
     if wanted.content is None:
         return None
-    left = [at for at, d in enumerate(wanted.content) if d is None or d.known == -1]
-    if not left:
-        return tuple(d for d in wanted.content if d is not None)
-    if len(left) > 1 or shape is None:
+    named = [None if d is None or d.known == -1 else d for d in wanted.content]
+    sizes = tuple(d for d in named if d is not None)
+    if len(sizes) == len(named):
+        return sizes
+    if len(sizes) < len(named) - 1 or shape is None:
         return None
-    others = product(d for at, d in enumerate(wanted.content) if at != left[0] and d is not None)
-    rest = product(shape).divided_by(others)
-    if rest is None:
-        return None
-    return tuple(rest if d is None or d.known == -1 else d for d in wanted.content)
+    rest = product(shape).divided_by(product(sizes))
+    return None if rest is None else tuple(rest if d is None else d for d in named)
 
 
 def _share_of_each(value: Value, wanted: Value) -> Shape | None:
@@ -94,27 +91,23 @@ def _rows_after(before: Shape, axis: int, after: Shape) -> int | None:
 def squeeze(operation: Operation) -> Value:
     """Rows stay apart unless their own dimension is removed."""
     value = operation.inputs[0]
-    dims = operation.attribute("squeeze_dims") or []
+    dims = operation.attribute("squeeze_dims", [])
     if value.kind in (Kind.FREE, Kind.SIZED):
-        if value.content is not None and value.shape is not None:
-            ones = [at for at, dimension in enumerate(value.shape) if dimension == ONE]
-            without = {dim % len(value.shape) for dim in dims} if dims else set(ones)
-            left = tuple(d for at, d in enumerate(value.shape) if at not in without)
-            return numbers(value.content, left, value.kind)
-        return Value(value.kind, operation.shape())
+        if value.content is None or value.shape is None:
+            return Value(value.kind, operation.shape())
+        ones = [at for at, dimension in enumerate(value.shape) if dimension == ONE]
+        gone = {dim % len(value.shape) for dim in dims or ones}
+        left = tuple(d for at, d in enumerate(value.shape) if at not in gone)
+        return numbers(value.content, left, value.kind)
+    need(dims, "it removes all dimensions of size 1, which may include the batch")
     if value.kind is Kind.SPREAD and value.rank and all(dim % (value.rank + 1) for dim in dims):
         # It was given that dimension only for the operation in between.
-        return value if dims else operation.unproven("which dimension it removes is not known")
-    if value.kind is not Kind.ROWS or value.shape is None:
-        return operation.unproven("the shape of its input is not known")
-    rank = len(value.shape)
-    gone = {dim % rank for dim in dims}
-    if not dims:
-        return operation.unproven("it may remove the dimension of the batch, where that is 1")
-    if value.axis in gone:
-        return operation.unproven("it removes the dimension of the batch")
-    shape = tuple(d for at, d in enumerate(value.shape) if at not in gone)
-    return operation.rows(value.axis - sum(at < value.axis for at in gone), shape)
+        return value
+    shape = row_shape(value)
+    gone = {dim % len(shape) for dim in dims}
+    need(value.axis not in gone, "it removes the dimension of the batch")
+    left = tuple(d for at, d in enumerate(shape) if at not in gone)
+    return operation.rows(value.axis - sum(at < value.axis for at in gone), left)
 
 
 @rule("ExpandDims", content=True)
@@ -126,49 +119,40 @@ def expand(operation: Operation) -> Value:
         return value
     unknown = as_unknown(operation.inputs, operation.shape())
     if unknown is not None:
-        if value.content is not None and unknown.shape is not None and at is not None:
-            return numbers(value.content, unknown.shape, value.kind)
-        return unknown
-    if value.kind is not Kind.ROWS or value.shape is None or at is None:
-        return operation.unproven("where it adds a dimension is not known")
-    new = at[0] % (len(value.shape) + 1)
-    shape = (*value.shape[:new], ONE, *value.shape[new:])
-    return operation.rows(value.axis + (new <= value.axis), shape)
+        if value.content is None or unknown.shape is None or at is None:
+            return unknown
+        return numbers(value.content, unknown.shape, value.kind)
+    why = "where it adds a dimension is not known"
+    shape = row_shape(value, why)
+    new = known(at, why)[0] % (len(shape) + 1)
+    return operation.rows(value.axis + (new <= value.axis), (*shape[:new], ONE, *shape[new:]))
 
 
 @rule("Transpose ConjugateTranspose")
 def transpose(operation: Operation) -> Value:
     """The axis of the rows goes where `order` puts it."""
     value, order = operation.inputs
-    axes = order.whole_numbers
-    if value.kind is not Kind.ROWS or value.shape is None or axes is None:
-        return operation.unproven("the order of its dimensions is not known")
-    return operation.rows(axes.index(value.axis), tuple(value.shape[axis] for axis in axes))
+    why = "the order of its dimensions is not known"
+    shape, axes = row_shape(value, why), known(order.whole_numbers, why)
+    return operation.rows(axes.index(value.axis), tuple(shape[axis] for axis in axes))
 
 
 @rule("Tile", content=True)
 def tile(operation: Operation) -> Value:
     """Rows stay apart unless they themselves are repeated."""
-    return _repeated(operation, operation.inputs[0], operation.inputs[1])
-
-
-def _repeated(operation: Operation, value: Value, times: Value) -> Value:
+    value, times = operation.inputs
     if value.is_free and times.is_free:
         return operation.free()
-    counts = times.content
-    if value.shape is None or counts is None or None in counts:
-        return operation.unproven("how often it repeats is not known")
-    known = [d for d in counts if d is not None]
-    shape = tuple(d.times(n) for d, n in zip(value.shape, known, strict=True))
-    along = [at for at, count in enumerate(known) if count.has_rows]
+    why = "how often it repeats is not known"
+    before, counts = known(value.shape, why), known(times.sizes, why)
+    shape = tuple(map(Dimension.times, before, counts))
+    along = [at for at, count in enumerate(counts) if count.has_rows]
     if value.kind is Kind.ROWS:
-        if along or known[value.axis] != ONE:
-            return operation.mixes("it repeats the rows")
+        if along or counts[value.axis] != ONE:
+            return operation.mixes(_REPEATS)
         return operation.rows(value.axis, shape)
-    if not value.is_free:
-        return operation.unproven("it is not known to keep rows apart here")
-    if len(along) != 1 or value.shape[along[0]] != ONE:
-        return operation.unproven("it repeats something of its own for the rows")
+    need(value.is_free)
+    need(len(along) == 1 and before[along[0]] == ONE, _NOT_ONE_VALUE)
     return operation.rows(along[0], shape)
 
 
@@ -178,45 +162,43 @@ def broadcast_to(operation: Operation) -> Value:
     value, wanted = operation.inputs
     if value.is_free and wanted.is_free:
         return operation.free()
-    if value.shape is None or wanted.content is None or None in wanted.content:
-        return operation.unproven("its shape is not known")
-    shape = tuple(d for d in wanted.content if d is not None)
-    missing = len(shape) - len(value.shape)
+    before = known(value.shape, "its shape is not known")
+    shape = known(wanted.sizes, "its shape is not known")
+    missing = len(shape) - len(before)
     along = [at for at, dimension in enumerate(shape) if dimension.has_rows]
-    if len(along) != 1:
-        return operation.unproven("it has not one dimension of the batch's size")
+    need(len(along) == 1, "its result does not have exactly one dimension of the batch's size")
     axis = along[0]
-    own = value.shape[axis - missing] if axis >= missing else ONE
+    own = before[axis - missing] if axis >= missing else ONE
     if value.kind is Kind.ROWS:
         if value.axis + missing != axis or own != shape[axis]:
-            return operation.mixes("it repeats the rows")
-    elif not value.is_free or own != ONE:
-        return operation.unproven("it repeats something of its own for the rows")
+            return operation.mixes(_REPEATS)
+    else:
+        need(value.is_free and own == ONE, _NOT_ONE_VALUE)
     return operation.rows(axis, shape)
 
 
 @rule("Pad PadV2 MirrorPad")
 def pad(operation: Operation) -> Value:
     """Rows stay apart unless the batch itself is padded."""
-    value, amounts = operation.inputs[:2]
-    if value.kind is not Kind.ROWS or value.shape is None or amounts.content is None:
-        return operation.unproven("how much it pads is not known")
-    if not all(other.is_free for other in operation.inputs[2:]):
-        return operation.unproven("it pads with a number of the request")
-    before, after = amounts.content[2 * value.axis : 2 * value.axis + 2]
-    if before is None or after is None or (before.known, after.known) != (0, 0):
+    value, amounts, *rest = operation.inputs
+    why = "how much it pads is not known"
+    before, content = row_shape(value, why), known(amounts.content, why)
+    need(all(v.is_free for v in rest), "the number that it pads with comes from the request")
+    pairs = list(zip(content[::2], content[1::2], strict=True))
+    if pairs[value.axis] != (Dimension(0), Dimension(0)):
         return operation.mixes("it pads the batch")
-    if any(d.has_rows if d is not None else not amounts.is_free for d in amounts.content):
-        return operation.mixes("it pads each row by how many rows there are")
+    if any(d.has_rows if d is not None else not amounts.is_free for d in content):
+        return operation.mixes("how it pads each row depends on the number of rows")
     shape = []
-    for at, dimension in enumerate(value.shape):
-        added = [d.known if d is not None else None for d in amounts.content[2 * at : 2 * at + 2]]
+    for dimension, pair in zip(before, pairs, strict=True):
+        added = [n.known for n in pair if n is not None and n.known is not None]
         if added == [0, 0]:
             shape.append(dimension)
-        elif None in added or dimension.known is None:
-            return operation.image_of(value) if value.axis == 0 else operation.unproven("its size")
+        elif len(added) == 2 and dimension.known is not None:
+            shape.append(Dimension(dimension.known + sum(added)))
         else:
-            shape.append(Dimension(dimension.known + sum(n for n in added if n is not None)))
+            need(value.axis == 0, _SIZE)
+            return operation.image_of(value)
     return operation.rows(value.axis, tuple(shape))
 
 
@@ -226,120 +208,95 @@ def concatenate(operation: Operation) -> Value:
     *values, where = operation.inputs
     if operation.name == "Concat":
         where, *values = operation.inputs
-    kinds = {value.kind for value in values}
-    axis = where.whole_numbers
     if [v.kind for v in values] == [Kind.FREE, Kind.ENDS] and values[0].whole_numbers == (0,):
         return Value(Kind.SPLITS, operation.shape(), source=values[1].source)
-    if kinds <= {Kind.FREE, Kind.SIZED, Kind.HANDLE}:
-        if all(v.content is not None and v.rank == 1 for v in values):
-            content = [d for v in values for d in v.content or ()]
-            kind = Kind.SIZED if Kind.SIZED in kinds else Kind.FREE
-            return numbers(content, (Dimension(len(content)),), kind)
-        return Value(Kind.SIZED if Kind.SIZED in kinds else Kind.FREE, operation.shape())
-    if axis is None or any(v.shape is None for v in values):
-        return operation.unproven("the axis that it joins along is not known")
-    if kinds != {Kind.ROWS}:
-        return operation.unproven("it joins rows with what has no rows")
-    first = values[0]
-    assert first.shape is not None
-    along = axis[0] % len(first.shape)
+    unknown = as_unknown(values, operation.shape())
+    if unknown is not None:
+        contents = [v.content for v in values if v.content is not None and v.rank == 1]
+        if len(contents) < len(values):
+            return unknown
+        return vector([d for content in contents for d in content], unknown.kind)
+    why = "the axis that it joins along is not known"
+    axes, shapes = known(where.whole_numbers, why), [known(v.shape, why) for v in values]
+    need(all(v.kind is Kind.ROWS for v in values), "it joins rows with a tensor that has no rows")
+    first, shape = values[0], shapes[0]
+    along = axes[0] % len(shape)
     if any(v.axis == along for v in values):
         return operation.mixes("it joins rows along the batch")
     if len({v.axis for v in values}) > 1:
-        return operation.mixes("it joins rows with other rows")
-    if len({(v.shape or ())[v.axis] for v in values}) > 1:
-        return operation.unproven("its inputs have different numbers of rows")
-    sizes = [(v.shape or ())[along].known for v in values]
-    shape = list(first.shape)
-    if None not in sizes:
-        shape[along] = Dimension(sum(size for size in sizes if size is not None))
-    elif first.axis == 0:
+        return operation.mixes(_JOINS)
+    need(len({v.row_count for v in values}) == 1, "its inputs have different numbers of rows")
+    sizes = [each[along].known for each in shapes]
+    if None in sizes:
+        need(first.axis == 0, _SIZE)
         return operation.image_of(first)
-    else:
-        return operation.unproven("the size of its result is not known")
-    return operation.rows(first.axis, tuple(shape))
+    joined = Dimension(sum(size for size in sizes if size is not None))
+    return operation.rows(first.axis, (*shape[:along], joined, *shape[along + 1 :]))
 
 
 @rule("Pack", content=True)
 def pack(operation: Operation) -> Value:
     """Rows may be stacked with as many rows along the same axis."""
     values = operation.inputs
-    kinds = {value.kind for value in values}
-    if kinds <= {Kind.FREE, Kind.SIZED}:
-        if all(value.rank == 0 for value in values):
-            content = [v.content[0] if v.content else None for v in values]
-            kind = Kind.SIZED if Kind.SIZED in kinds else Kind.FREE
-            return numbers(content, (Dimension(len(values)),), kind)
-        return Value(Kind.SIZED if Kind.SIZED in kinds else Kind.FREE, operation.shape())
-    if kinds != {Kind.ROWS} or any(value.shape is None for value in values):
-        return operation.unproven("it joins rows with what has no rows")
-    if len({(value.axis, (value.shape or ())[value.axis]) for value in values}) > 1:
-        return operation.mixes("it joins rows with other rows")
-    shape = values[0].shape
-    assert shape is not None
+    unknown = as_unknown(values, operation.shape())
+    if unknown is not None:
+        if any(value.rank != 0 for value in values):
+            return unknown
+        return vector([value.first for value in values], unknown.kind)
+    first = values[0]
+    shape, *_ = [row_shape(v, "it joins rows with a tensor that has no rows") for v in values]
+    if len({(value.axis, value.row_count) for value in values}) > 1:
+        return operation.mixes(_JOINS)
     new = int(operation.attribute("axis", 0)) % (len(shape) + 1)
     count = Dimension(len(values))
-    axis = values[0].axis + (new <= values[0].axis)
-    return operation.rows(axis, (*shape[:new], count, *shape[new:]))
+    return operation.rows(first.axis + (new <= first.axis), (*shape[:new], count, *shape[new:]))
 
 
 @rule("Unpack", content=True)
 def unpack(operation: Operation) -> list[Value] | Value:
     """Rows stay apart unless it is their axis that is taken apart."""
     value = operation.inputs[0]
-    count = int(operation.attribute("num", 0))
     if value.kind in (Kind.FREE, Kind.SIZED):
-        if value.content is not None and len(value.content) == count:
+        if value.content is not None and len(value.content) == operation.attribute("num", 0):
             return [numbers([d], (), value.kind) for d in value.content]
         return Value(value.kind, operation.shape())
-    if value.kind is not Kind.ROWS or value.shape is None:
-        return operation.unproven("the shape of its input is not known")
-    axis = int(operation.attribute("axis", 0)) % len(value.shape)
-    if axis == value.axis:
-        return operation.unproven("it takes the batch apart")
-    shape = (*value.shape[:axis], *value.shape[axis + 1 :])
-    return operation.rows(value.axis - (axis < value.axis), shape)
+    shape = row_shape(value)
+    axis = int(operation.attribute("axis", 0)) % len(shape)
+    need(axis != value.axis, "it splits the batch")
+    return operation.rows(value.axis - (axis < value.axis), (*shape[:axis], *shape[axis + 1 :]))
 
 
 @rule("Split SplitV", content=True)
-def split(operation: Operation) -> list[Value] | Value:
+def split(operation: Operation) -> list[Value]:
     """The same with parts of several elements."""
     if operation.name == "Split":
         where, value = operation.inputs
-        sizes: list[int] | None = None
+        sizes = None
     else:
         value, amounts, where = operation.inputs
-        sizes = list(amounts.whole_numbers or ()) or None
-    axis = where.whole_numbers
+        sizes = amounts.whole_numbers
+    count = operation.outputs()
     if as_unknown(operation.inputs, None) is not None:
-        return _split_numbers(operation, value)
-    if value.kind is not Kind.ROWS or value.shape is None or axis is None:
-        return operation.unproven("the axis that it splits is not known")
-    along = axis[0] % len(value.shape)
-    if along == value.axis:
-        return operation.unproven("it takes the batch apart")
-    count = operation.outputs()
-    whole = value.shape[along]
-    parts: list[Dimension] = []
+        return _split_numbers(operation, value, count)
+    why = "the axis that it splits is not known"
+    shape = row_shape(value, why)
+    along = known(where.whole_numbers, why)[0] % len(shape)
+    need(along != value.axis, "it splits the batch")
+    even = shape[along].divided_by(Dimension(count)) if operation.name == "Split" else None
+    results = []
     for at in range(count):
-        part = whole.divided_by(Dimension(count)) if sizes is None else Dimension(sizes[at])
+        part = Dimension(sizes[at]) if sizes else even
         if part is None or part.number < 0:
-            declared = operation.declared(at)
-            if declared is None or declared[along] < 0:
-                return operation.unproven("the sizes of its parts are not known")
-            part = Dimension(declared[along])
-        parts.append(part)
-    shapes: list[Shape] = [
-        (*value.shape[:along], part, *value.shape[along + 1 :]) for part in parts
-    ]
-    return [rows(shape, value.axis) for shape in shapes]
+            part = known(operation.saved(along, at), "the sizes of its parts are not known")
+        results.append(rows((*shape[:along], part, *shape[along + 1 :]), value.axis))
+    return results
 
 
-def _split_numbers(operation: Operation, value: Value) -> list[Value]:
-    count = operation.outputs()
+def _split_numbers(operation: Operation, value: Value, count: int) -> list[Value]:
     if operation.name == "Split" and value.rank == 1 and value.content is not None:
         each = len(value.content) // count
-        parts = [value.content[at * each : (at + 1) * each] for at in range(count)]
-        return [numbers(part, (Dimension(each),), value.kind) for part in parts]
-    parts_unknown = (as_unknown(operation.inputs, operation.shape(at)) for at in range(count))
-    return [part for part in parts_unknown if part is not None]
+        return [
+            vector(value.content[at * each : (at + 1) * each], value.kind) for at in range(count)
+        ]
+    parts = (as_unknown(operation.inputs, operation.shape(at)) for at in range(count))
+    return [part for part in parts if part is not None]

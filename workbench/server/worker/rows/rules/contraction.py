@@ -3,109 +3,84 @@
 from __future__ import annotations
 
 from workbench.server.worker.rows.dimensions import ONE, Dimension
-from workbench.server.worker.rows.rules.rule_book import rule
-from workbench.server.worker.rows.values import Kind, Shape, Value, free, rows
+from workbench.server.worker.rows.rules.rule_book import known, need, row_shape, rule
+from workbench.server.worker.rows.values import Kind, Value, free, rows
 from workbench.server.worker.rows.walk import Operation
 
-_JOINS = "it multiplies rows with other rows"
+_JOINS = "it multiplies rows by other rows"
+_SUMS = "it sums over the rows of the batch"
+_NOT_FIRST = "the batch is not the first dimension of its input"
+_SHAPE = "the shape of an input is not known"
+_OTHER_SIZE = "one of its inputs has another size along the batch"
+_OTHER_COUNT = "its inputs have different numbers of rows"
 
 
 @rule("MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3")
 def matrix_product(operation: Operation) -> Value:
     """Rows stay apart unless the sum runs over them or both factors have rows."""
     one, other = operation.inputs
-    if one.shape is None or other.shape is None or min(len(one.shape), len(other.shape)) < 2:
-        return operation.unproven("the shape of an input is not known")
+    shapes = [known(value.shape, _SHAPE) for value in operation.inputs]
+    need(min(map(len, shapes)) > 1, _SHAPE)
+    need(all(v.is_free or v.kind is Kind.ROWS for v in operation.inputs))
+    rank = max(map(len, shapes))
     turned = [
         bool(operation.attribute(name, False) or operation.attribute(also, False))
         for name, also in (("transpose_a", "adj_x"), ("transpose_b", "adj_y"))
     ]
-    for value in (one, other):
-        if not value.is_free and value.kind is not Kind.ROWS:
-            return operation.unproven("it is not known to keep rows apart here")
-    rank = max(len(one.shape), len(other.shape))
-    # Where the rows of each come to lie; -1 where the sum runs over them.
+    # Where the rows of each come to lie: outside of the matrices, or in the result's.
     axes = set()
-    for value, swapped, kept in ((one, turned[0], 0), (other, turned[1], 1)):
+    for kept, (value, shape) in enumerate(zip(operation.inputs, shapes, strict=True)):
         if value.kind is not Kind.ROWS:
             continue
-        assert value.shape is not None
-        inner = value.axis - (len(value.shape) - 2)
+        inner = value.axis - (len(shape) - 2)
         if inner < 0:
-            axes.add(value.axis + rank - len(value.shape))
-        elif (inner if not swapped else 1 - inner) == kept:
+            axes.add(value.axis + rank - len(shape))
+        elif (1 - inner if turned[kept] else inner) == kept:
             axes.add(rank - 2 + kept)
         else:
-            return operation.mixes("it adds the rows of the batch up")
-    if len(axes) > 1:
-        return operation.mixes(_JOINS)
+            return operation.mixes(_SUMS)
     axis = axes.pop()
-    if all(v.kind is Kind.ROWS for v in operation.inputs):
-        if axis >= rank - 2:
-            return operation.mixes(_JOINS)
-        if one.shape[one.axis] != other.shape[other.axis]:
-            return operation.unproven("its inputs have different numbers of rows")
-    shape = _product_shape(one.shape, other.shape, turned, rank)
-    for value in (one, other):
-        assert value.shape is not None
-        missing = rank - len(value.shape)
-        outside = missing <= axis < rank - 2
-        if value.is_free and outside and value.shape[axis - missing] != ONE:
-            return operation.unproven("one of its inputs has a size of its own for the batch")
-    return operation.rows(axis, shape)
-
-
-def _product_shape(one: Shape, other: Shape, turned: list[bool], rank: int) -> Shape:
+    both = one.kind is other.kind is Kind.ROWS
+    if axes or (both and axis >= rank - 2):
+        return operation.mixes(_JOINS)
+    need(not both or one.row_count == other.row_count, _OTHER_COUNT)
     outer = [ONE] * (rank - 2)
-    for shape in (one, other):
-        missing = rank - len(shape)
-        for at, dimension in enumerate(shape[:-2], missing):
+    for value, shape in zip(operation.inputs, shapes, strict=True):
+        for at, dimension in enumerate(shape[:-2], rank - len(shape)):
+            need(at != axis or not value.is_free or dimension == ONE, _OTHER_SIZE)
             if outer[at] == ONE:
                 outer[at] = dimension
-    height = one[-1] if turned[0] else one[-2]
-    width = other[-2] if turned[1] else other[-1]
-    return (*outer, height, width)
+    height, width = shapes[0][-1 if turned[0] else -2], shapes[1][-2 if turned[1] else -1]
+    return operation.rows(axis, (*outer, height, width))
 
 
 @rule("Einsum")
 def einsum(operation: Operation) -> Value:
     """Rows stay apart where one letter stands for them in all terms and in the result."""
     equation = str(operation.attribute("equation", "")).replace(" ", "")
-    if "->" not in equation:
-        return operation.unproven("its equation is not known")
+    need("->" in equation, "its equation is not known")
     left, result = equation.split("->")
-    terms = left.split(",")
-    expanded = []
-    for term, value in zip(terms, operation.inputs, strict=True):
-        if value.shape is None:
-            return operation.unproven("the shape of an input is not known")
-        expanded.append(_labels(term, len(value.shape)))
-    letters = {
-        labels[value.axis]
-        for labels, value in zip(expanded, operation.inputs, strict=True)
-        if value.kind is Kind.ROWS
-    }
-    if any(not v.is_free and v.kind is not Kind.ROWS for v in operation.inputs):
-        return operation.unproven("it is not known to keep rows apart here")
-    if len(letters) > 1:
+    shapes = [known(value.shape, _SHAPE) for value in operation.inputs]
+    need(all(v.is_free or v.kind is Kind.ROWS for v in operation.inputs))
+    expanded = [
+        _labels(term, len(shape)) for term, shape in zip(left.split(","), shapes, strict=True)
+    ]
+    terms = list(zip(operation.inputs, shapes, expanded, strict=True))
+    letter, *others = {labels[v.axis] for v, _, labels in terms if v.kind is Kind.ROWS}
+    if others or any(labels.count(letter) > 1 for labels in expanded):
         return operation.mixes(_JOINS)
-    letter = letters.pop()
-    dots = max((len([x for x in labels if x.startswith(".")]) for labels in expanded), default=0)
+    dots = max(sum(label.startswith(".") for label in labels) for labels in expanded)
     wanted = _labels(result, len(result.replace("...", "")) + dots)
     if letter not in wanted:
-        return operation.mixes("it adds the rows of the batch up")
+        return operation.mixes(_SUMS)
     sizes: dict[str, Dimension] = {}
-    for labels, value in zip(expanded, operation.inputs, strict=True):
-        assert value.shape is not None
-        for label, dimension in zip(labels, value.shape, strict=True):
-            if value.is_free and label == letter and dimension != ONE:
-                return operation.unproven("one of its inputs has a size of its own for the batch")
-            if labels.count(letter) > 1:
-                return operation.mixes(_JOINS)
+    for value, shape, labels in terms:
+        for label, dimension in zip(labels, shape, strict=True):
+            need(not value.is_free or label != letter or dimension == ONE, _OTHER_SIZE)
             if sizes.get(label, ONE) == ONE:
                 sizes[label] = dimension
-            elif label == letter and value.kind is Kind.ROWS and sizes[label] != dimension:
-                return operation.unproven("its inputs have different numbers of rows")
+            elif label == letter and value.kind is Kind.ROWS:
+                need(sizes[label] == dimension, _OTHER_COUNT)
     return operation.rows(wanted.index(letter), tuple(sizes[label] for label in wanted))
 
 
@@ -127,12 +102,12 @@ def _labels(term: str, rank: int) -> list[str]:
 def on_images(operation: Operation) -> Value:
     """Each image by itself; filters and sizes are the same for all."""
     image, *others = operation.inputs
-    if image.kind is Kind.SPREAD and all(value.is_free for value in others):
+    alike = all(value.is_free for value in others)
+    if image.kind is Kind.SPREAD and alike:
         return image
-    if image.kind is not Kind.ROWS or image.axis != 0 or image.rank is None or image.rank < 4:
-        return operation.unproven("the batch is not the first of four dimensions")
-    if not all(value.is_free for value in others):
-        return operation.unproven("its filter, or its size, is of the request")
+    first = image.kind is Kind.ROWS and image.axis == 0
+    need(first and (image.rank or 0) >= 4, "the batch is not the first of four dimensions")
+    need(alike, "its filter or its size comes from the request")
     return operation.image_of(image)
 
 
@@ -140,9 +115,8 @@ def on_images(operation: Operation) -> Value:
 def space_to_batch(operation: Operation) -> Value:
     """How a dilated filter is applied: to smaller images, which `BatchToSpaceND` joins again."""
     image, block, paddings = operation.inputs
-    known = block.whole_numbers is not None and paddings.is_free
-    if image.kind is not Kind.ROWS or image.axis != 0 or not known:
-        return operation.unproven("the batch is not its first dimension")
+    need(image.kind is Kind.ROWS and image.axis == 0, _NOT_FIRST)
+    need(block.whole_numbers is not None and paddings.is_free, "how it splits images is not known")
     return Value(Kind.SPREAD, image.shape, source=str(block.whole_numbers))
 
 
@@ -150,9 +124,8 @@ def space_to_batch(operation: Operation) -> Value:
 def batch_to_space(operation: Operation) -> Value:
     """Joins the images that `space_to_batch` took apart."""
     image, block, crops = operation.inputs
-    same = image.source == str(block.whole_numbers) and crops.is_free
-    if image.kind is not Kind.SPREAD or not same:
-        return operation.unproven("it joins rows that nothing has taken apart before")
+    same = image.kind is Kind.SPREAD and image.source == str(block.whole_numbers)
+    need(same and crops.is_free, "it joins rows that no earlier operation has split")
     return operation.image_of(image)
 
 
@@ -162,22 +135,21 @@ def transposed_convolution(operation: Operation) -> Value:
     sizes, kernel, image = operation.inputs
     if image.kind is Kind.FREE and sizes.is_free:
         return operation.free()
-    if image.kind is not Kind.ROWS or image.axis != 0 or image.shape is None:
-        return operation.unproven("the batch is not its first dimension")
-    if not kernel.is_free or sizes.content is None or None in sizes.content:
-        return operation.unproven("the size of its result is not known")
-    shape = tuple(d for d in sizes.content if d is not None)
-    if shape[0] != image.shape[0] or any(d.has_rows for d in shape[1:]):
-        return operation.unproven("the batch is not the first dimension of its result")
+    given = row_shape(image, _NOT_FIRST)
+    need(image.axis == 0, _NOT_FIRST)
+    need(kernel.is_free, "its filter comes from the request")
+    shape = known(sizes.sizes, "the size of its result is not known")
+    apart = shape[0] == given[0] and not any(d.has_rows for d in shape[1:])
+    need(apart, "the batch is not the first dimension of its result")
     return operation.rows(0, shape)
 
 
 @rule("FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3")
-def batch_normalisation(operation: Operation) -> list[Value]:
+def batch_normalisation(operation: Operation) -> Value | list[Value]:
     """Apart with fixed means; while training it uses the batch's."""
     image, *others = operation.inputs
     if operation.attribute("is_training", True):
-        return [operation.mixes("it normalises by the mean of the batch")] * operation.outputs()
-    if image.kind is not Kind.ROWS or image.axis != 0 or not all(v.is_free for v in others):
-        return [operation.unproven("the batch is not its first dimension")] * operation.outputs()
+        return operation.mixes("it normalises by the mean of the batch")
+    need(image.kind is Kind.ROWS and image.axis == 0, _NOT_FIRST)
+    need(all(value.is_free for value in others), "its means come from the request")
     return [rows(image.shape, 0), *[free()] * (operation.outputs() - 1)]

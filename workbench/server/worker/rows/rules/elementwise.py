@@ -3,20 +3,27 @@ with the same rows, or with values that all rows share."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from workbench.server.worker.rows.dimensions import ONE, ROWS, Dimension, unknown
-from workbench.server.worker.rows.rules.rule_book import rule
-from workbench.server.worker.rows.values import Kind, Shape, Value, numbers, rows
+from workbench.server.worker.rows.dimensions import ONE, ROWS, Dimension, product, unknown
+from workbench.server.worker.rows.rules.rule_book import known, need, row_shape, rule
+from workbench.server.worker.rows.values import Kind, Shape, Value, as_unknown, numbers, rows
 from workbench.server.worker.rows.walk import Operation
+
+Compute = Callable[[Dimension, Dimension], Dimension | None]
 
 _SMALL = 32
 _WHOLE = (3, 9)  # DT_INT32, DT_INT64
 _WHOLE_OR_TRUTH = (*_WHOLE, 10)
 _FLAT_KINDS = frozenset({Kind.FLAT, Kind.ROW_IDS, Kind.COUNTS, Kind.ENDS, Kind.SPLITS})
 _LOOP_KINDS = frozenset({Kind.POSITION, Kind.EVERY_ROW})
+_ROW_INDEX = "it computes with the index of a row"
+_MIXED_WITH_ROWS = {
+    Kind.ROW_NUMBERS: "it computes with the position of each row in the batch",
+    Kind.ROW: "in a loop over the rows, it combines one row with all rows",
+    Kind.SIZED: "it gives each row a value that depends on the number of rows",
+}
 
 _SAME = (
     "Identity StopGradient PreventGradient Snapshot CheckNumerics CheckNumericsV2 EnsureShape "
@@ -77,45 +84,43 @@ def arithmetic(operation: Operation) -> Value:
         return _at_least(operation, one, other)
     if kinds & _LOOP_KINDS:
         return _position(operation, one, other)
-    if kinds <= {Kind.FREE, Kind.SIZED}:
-        if operation.name == "Greater" and one.content == (ROWS,) and other.whole_numbers == (1,):
-            return Value(Kind.MANY_ROWS, ())
-        content = _content(operation, one, other)
-        shape = _together(one.shape, other.shape) or operation.shape()
-        if content is not None and shape is not None:
-            return numbers(content, shape, Kind.SIZED if Kind.SIZED in kinds else Kind.FREE)
-        return Value(Kind.SIZED if Kind.SIZED in kinds else Kind.FREE, shape)
-    return broadcast(operation, operation.inputs)
+    shape = _together(one.shape, other.shape) or operation.shape()
+    unknown = as_unknown(operation.inputs, shape)
+    if unknown is None:
+        return broadcast(operation, operation.inputs)
+    if operation.name == "Greater" and one.content == (ROWS,) and other.whole_numbers == (1,):
+        return Value(Kind.MANY_ROWS, ())
+    content = _content(operation, one, other)
+    if content is None or shape is None:
+        return unknown
+    return numbers(content, shape, unknown.kind)
 
 
 def _at_least(operation: Operation, one: Value, other: Value) -> Value:
     """How a ragged tensor counts its rows: ``minimum(rows, maximum(rows, something mixed))``."""
     mixed, exact = (one, other) if one.kind is Kind.MIXED else (other, one)
-    size = exact.content[0] if exact.content is not None and len(exact.content) == 1 else None
-    if size is not None and operation.name == "Maximum":
-        return replace(mixed, shape=operation.shape(), floor=size)
+    size = exact.first if exact.content is not None and len(exact.content) == 1 else None
     if size is not None and operation.name == "Minimum" and mixed.floor == size:
         return exact
-    return replace(mixed, shape=operation.shape(), floor=None)
+    floor = size if operation.name == "Maximum" else None
+    return replace(mixed, shape=operation.shape(), floor=floor)
 
 
 def _position(operation: Operation, one: Value, other: Value) -> Value:
     at, more = (one, other) if one.kind in _LOOP_KINDS else (other, one)
     if at.kind is Kind.POSITION:
-        if operation.name in ("Add", "AddV2"):
-            step = more.whole_numbers
-            if step is not None and len(step) == 1:
-                return replace(at, offset=at.offset + step[0])
+        step = more.whole_numbers or ()
+        if operation.name in ("Add", "AddV2") and len(step) == 1:
+            return replace(at, offset=at.offset + step[0])
         if operation.name == "Less" and at is one and at.offset == 0 and more.content == (ROWS,):
             return Value(Kind.EVERY_ROW, ())
-    return operation.unproven("it computes with the number of a row")
+    return operation.unproven(_ROW_INDEX)
 
 
 @rule("LogicalAnd", content=True)
 def logical_and(operation: Operation) -> Value:
     """Of two tests whether a loop has a row left, the same test."""
-    kinds = [value.kind for value in operation.inputs]
-    if kinds == [Kind.EVERY_ROW] * 2:
+    if all(value.kind is Kind.EVERY_ROW for value in operation.inputs):
         return operation.inputs[0]
     return broadcast(operation, operation.inputs)
 
@@ -124,36 +129,22 @@ def _content(operation: Operation, one: Value, other: Value) -> list[Dimension |
     compute = _COMPUTED.get(operation.name)
     if compute is None or one.content is None or other.content is None:
         return None
-    count = max(len(one.content), len(other.content))
-    single = min(len(one.content), len(other.content)) == 1
-    if count > _SMALL or not (single or one.shape == other.shape):
+    contents = (one.content, other.content)
+    count = max(map(len, contents))
+    if count > _SMALL or (min(map(len, contents)) != 1 and one.shape != other.shape):
         return None
-    left = one.content * (count // len(one.content)) if one.content else ()
-    right = other.content * (count // len(other.content)) if other.content else ()
-    pairs = zip(left, right, strict=True)
-    return [None if a is None or b is None else compute(a, b) for a, b in pairs]
+    both = [content * (count // len(content)) if content else () for content in contents]
+    return [None if a is None or b is None else compute(a, b) for a, b in zip(*both, strict=True)]
 
 
-def _numeric(
-    compute: Callable[[int, int], int],
-) -> Callable[[Dimension, Dimension], Dimension | None]:
+def _computed(compute: Callable[[int, int], int], *, compares: bool = False) -> Compute:
     def both(one: Dimension, other: Dimension) -> Dimension | None:
         a, b = one.known, other.known
         if a is not None and b is not None:
-            return Dimension(compute(a, b))
-        if one.has_rows or other.has_rows:
-            return one if one == other and compute in (max, min) else None
-        return unknown()
-
-    return both
-
-
-def _compared(
-    compare: Callable[[int, int], bool],
-) -> Callable[[Dimension, Dimension], Dimension | None]:
-    def both(one: Dimension, other: Dimension) -> Dimension | None:
-        a, b = one.known, other.known
-        return None if a is None or b is None else Dimension(int(compare(a, b)))
+            return Dimension(int(compute(a, b)))
+        if one == other and compute in (max, min):
+            return one
+        return None if compares or one.has_rows or other.has_rows else unknown()
 
     return both
 
@@ -168,65 +159,55 @@ def _quotient(one: Dimension, other: Dimension) -> Dimension | None:
     return Dimension(a // b) if a is not None and b is not None else unknown()
 
 
-_COMPUTED: dict[str, Callable[[Dimension, Dimension], Dimension | None]] = {
+_COMPUTED: dict[str, Compute] = {
     "Mul": Dimension.times,
     "FloorDiv": _quotient,
-    "Add": _numeric(int.__add__),
-    "AddV2": _numeric(int.__add__),
-    "Sub": _numeric(int.__sub__),
-    "Maximum": _numeric(max),
-    "Minimum": _numeric(min),
-    "Less": _compared(int.__lt__),
-    "LessEqual": _compared(int.__le__),
-    "Greater": _compared(int.__gt__),
-    "GreaterEqual": _compared(int.__ge__),
-    "Equal": _compared(int.__eq__),
+    "Add": _computed(int.__add__),
+    "AddV2": _computed(int.__add__),
+    "Sub": _computed(int.__sub__),
+    "Maximum": _computed(max),
+    "Minimum": _computed(min),
+    "Less": _computed(int.__lt__, compares=True),
+    "LessEqual": _computed(int.__le__, compares=True),
+    "Greater": _computed(int.__gt__, compares=True),
+    "GreaterEqual": _computed(int.__ge__, compares=True),
+    "Equal": _computed(int.__eq__, compares=True),
 }
 
 
 def broadcast(operation: Operation, inputs: Sequence[Value]) -> Value:
     """What an operation on each element makes of tensors of the same, or of broadcast, shapes."""
+    unknown = as_unknown(inputs, operation.shape())
+    if unknown is not None:
+        return unknown
     kinds = {value.kind for value in inputs}
-    if kinds <= {Kind.FREE, Kind.HANDLE}:
-        return operation.free()
-    if kinds <= {Kind.FREE, Kind.HANDLE, Kind.SIZED}:
-        return Value(Kind.SIZED, operation.shape())
     if kinds & _FLAT_KINDS:
         return _flat(operation, inputs)
-    if kinds & _LOOP_KINDS:
-        return operation.unproven("it computes with the number of a row")
-    if Kind.ROW_NUMBERS in kinds:
-        return operation.mixes("it computes with the place of each row in the batch")
-    if Kind.ROW in kinds:
-        return operation.mixes("in a loop over the rows, it joins one row with all")
-    if Kind.SIZED in kinds:
-        return operation.mixes("it gives each row a number that depends on how many rows there are")
-    if kinds - {Kind.FREE, Kind.HANDLE, Kind.ROWS}:
-        return operation.unproven("it is not known to keep rows apart here")
+    need(not kinds & _LOOP_KINDS, _ROW_INDEX)
+    for kind, why in _MIXED_WITH_ROWS.items():
+        if kind in kinds:
+            return operation.mixes(why)
+    need(kinds <= {Kind.FREE, Kind.HANDLE, Kind.ROWS})
     return _rows(operation, [value for value in inputs if value.kind is not Kind.HANDLE])
 
 
 def _rows(operation: Operation, inputs: Sequence[Value]) -> Value:
-    if any(value.shape is None for value in inputs):
-        return operation.unproven("the shape of an input is not known")
-    rank = max(len(value.shape or ()) for value in inputs)
+    shapes = [known(value.shape, "the shape of an input is not known") for value in inputs]
+    rank = max(map(len, shapes))
+    both = list(zip(inputs, shapes, strict=True))
     # Counted from the right, as broadcasting does.
-    axes = {v.axis + rank - len(v.shape or ()) for v in inputs if v.kind is Kind.ROWS}
-    if len(axes) > 1:
-        return operation.mixes("it joins rows with other rows")
-    axis = axes.pop()
-    sizes = {(v.shape or ())[v.axis] for v in inputs if v.kind is Kind.ROWS}
-    if len(sizes) > 1:
-        return operation.unproven("its inputs have different numbers of rows")
-    shape: list[Dimension] = [ONE] * rank
-    for value in inputs:
-        assert value.shape is not None
-        missing = rank - len(value.shape)
-        if value.kind is not Kind.ROWS and axis >= missing and value.shape[axis - missing] != ONE:
-            return operation.unproven("one of its inputs has a size of its own for the batch")
-        for at, dimension in enumerate(value.shape, missing):
+    axis, *other_axes = {v.axis + rank - len(s) for v, s in both if v.kind is Kind.ROWS}
+    if other_axes:
+        return operation.mixes("it combines rows with other rows")
+    count, *other_counts = {s[v.axis] for v, s in both if v.kind is Kind.ROWS}
+    need(not other_counts, "its inputs have different numbers of rows")
+    shape = [ONE] * rank
+    for value, own in both:
+        for at, dimension in enumerate(own, rank - len(own)):
+            same = value.kind is Kind.ROWS or at != axis or dimension == ONE
+            need(same, "one of its inputs has another size along the batch")
             shape[at] = _wider(shape[at], dimension)
-    shape[axis] = sizes.pop()
+    shape[axis] = count
     return operation.rows(axis, tuple(shape))
 
 
@@ -244,7 +225,7 @@ def _together(one: Shape | None, other: Shape | None) -> Shape | None:
         return None
     rank = max(len(one), len(other))
     padded = [(ONE,) * (rank - len(shape)) + shape for shape in (one, other)]
-    return tuple(_wider(a, b) for a, b in zip(*padded, strict=True))
+    return tuple(map(_wider, *padded))
 
 
 def _flat(operation: Operation, inputs: Sequence[Value]) -> Value:
@@ -252,20 +233,16 @@ def _flat(operation: Operation, inputs: Sequence[Value]) -> Value:
     others = [value for value in inputs if value.kind not in _FLAT_KINDS]
     same = len({(v.kind, v.source, v.rank) for v in flat}) == 1 and flat[0].kind is Kind.FLAT
     rank = flat[0].rank
-    if rank is None or any((value.rank or 0) > rank for value in others):
-        same = False
-    if not same or any(not v.is_free or _elements(v) != 1 for v in others):
-        return operation.unproven("it is not known to keep rows of different lengths apart")
+    narrow = rank is not None and all((value.rank or 0) <= rank for value in others)
+    alike = all(v.is_free and _is_one_element(v) for v in others)
+    need(same and narrow and alike, "it is not known to keep rows of different lengths apart")
     return replace(flat[0], shape=operation.shape())
 
 
-def _elements(value: Value) -> int | None:
+def _is_one_element(value: Value) -> bool:
     if value.kind is Kind.HANDLE:
-        return 1
-    if value.shape is None:
-        return None
-    sizes = [dimension.known for dimension in value.shape]
-    return None if None in sizes else math.prod(size for size in sizes if size is not None)
+        return True
+    return value.shape is not None and product(value.shape) == ONE
 
 
 @rule("SelectV2", content=True)
@@ -276,7 +253,7 @@ def select_v2(operation: Operation) -> Value:
         # The number of the only row is 0.
         if one.kind is Kind.ROW_NUMBERS and other.whole_numbers == (0,):
             return one
-        return operation.mixes("it chooses by how many rows there are")
+        return operation.mixes("its choice depends on the number of rows")
     return broadcast(operation, operation.inputs)
 
 
@@ -286,8 +263,8 @@ def select(operation: Operation) -> Value:
     condition, *chosen = operation.inputs
     if condition.rank == 1 and any(value.rank != 1 for value in chosen):
         sizes = {v.shape[0] for v in operation.inputs if v.shape}
-        if len(sizes) > 1 or any(v.kind is not Kind.ROWS or v.axis for v in operation.inputs):
-            return operation.unproven("it chooses by rows that are not those it chooses from")
+        first = all(v.kind is Kind.ROWS and v.axis == 0 for v in operation.inputs)
+        need(first and len(sizes) < 2, "the rows of its condition are not those of its choices")
         return broadcast(operation, chosen)
     return broadcast(operation, operation.inputs)
 
@@ -296,25 +273,21 @@ def select(operation: Operation) -> Value:
 def bias_add(operation: Operation) -> Value:
     """One bias for each channel, the same for all rows."""
     value, bias = operation.inputs
-    if value.kind is not Kind.ROWS or not bias.is_free or value.shape is None:
-        return operation.unproven("its bias is of the request")
-    channels = 1 if operation.attribute("data_format") == "NCHW" else len(value.shape) - 1
-    if value.axis == channels:
-        return operation.unproven("its bias is along the batch")
-    return rows(value.shape, value.axis)
+    shape = row_shape(value)
+    need(bias.is_free, "its bias comes from the request")
+    channels = 1 if operation.attribute("data_format") == "NCHW" else len(shape) - 1
+    need(value.axis != channels, "its bias is along the batch")
+    return rows(shape, value.axis)
 
 
 @rule("LookupTableFind LookupTableFindV2")
 def look_up(operation: Operation) -> Value:
     """Each key by itself, in a table that all rows share."""
     _, keys, default = operation.inputs
-    if not default.is_free:
-        return operation.unproven("its default is of the request")
+    need(default.is_free, "its default comes from the request")
     if keys.kind in _FLAT_KINDS:
         return _flat(operation, [keys])
-    if keys.kind is not Kind.ROWS or keys.shape is None:
-        return operation.unproven("the shape of its keys is not known")
+    shape = row_shape(keys, "the shape of its keys is not known")
     # A table's values may themselves be vectors.
-    declared = operation.shape()
-    more = declared[len(keys.shape) :] if declared is not None else ()
-    return operation.rows(keys.axis, (*keys.shape, *more))
+    more = (operation.shape() or ())[len(shape) :]
+    return operation.rows(keys.axis, (*shape, *more))

@@ -1,5 +1,5 @@
-"""Operations that always mix rows. This is certain, so a version whose requests are merged all the
-same gets a warning."""
+"""Operations that certainly mix rows: a version whose requests are merged nevertheless gets a
+warning."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ for names, text in (
         "SegmentSum SegmentMean SegmentMax SegmentMin SegmentProd UnsortedSegmentSum "
         "UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentProd SegmentSumV2 SegmentMaxV2 "
         "SegmentMinV2 SegmentProdV2 SparseSegmentSum SparseSegmentMean SparseSegmentSqrtN",
-        "it adds rows up by their segment",
+        "it combines the rows of a segment",
     ),
     (
         "ScatterNd TensorScatterAdd TensorScatterUpdate TensorScatterSub TensorScatterMax "
         "TensorScatterMin DynamicStitch ParallelDynamicStitch DynamicPartition",
-        "it moves rows by numbers that are computed",
+        "it moves rows to computed positions",
     ),
-    ("Where ListDiff InTopKV2 InTopK", "its result depends on which rows there are"),
+    ("Where ListDiff InTopKV2 InTopK", "its result depends on all rows"),
 ):
     MIXING.update(dict.fromkeys(names.split(), text))

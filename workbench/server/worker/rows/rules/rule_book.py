@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
-from workbench.server.worker.rows.values import Kind, Value
+from workbench.server.worker.rows.values import Kind, Shape, Value
 from workbench.server.worker.rows.walk import Operation
 
+T = TypeVar("T")
 Rule = Callable[[Operation], "Value | Sequence[Value]"]
 
 RULES: dict[str, Rule] = {}
@@ -20,7 +22,7 @@ STRUCTURAL: set[str] = set()
 MIXING: dict[str, str] = {}
 """Operations whose purpose is to combine rows, with the reason."""
 NEVER: dict[str, str] = {}
-"""Operations with another result at each run, whatever they are fed, with the reason."""
+"""Operations whose result differs from run to run, whatever they are fed, with the reason."""
 
 _OF_NO_REQUEST = frozenset({Kind.FREE, Kind.HANDLE})
 _OF_ONE_ROW = _OF_NO_REQUEST | {Kind.ROW}
@@ -32,18 +34,35 @@ def rule(
     """Register the rule of these operations (their names, separated by blanks)."""
 
     def register(function: Rule) -> Rule:
-        for name in names.split():
-            RULES[name] = function
-            for group, belongs in (
-                (CONTENT, content),
-                (TOLERANT, tolerant),
-                (STRUCTURAL, structural),
-            ):
-                if belongs:
-                    group.add(name)
+        RULES.update(dict.fromkeys(names.split(), function))
+        for group, belongs in ((CONTENT, content), (TOLERANT, tolerant), (STRUCTURAL, structural)):
+            if belongs:
+                group.update(names.split())
         return function
 
     return register
+
+
+class Unproven(Exception):
+    """Ends a rule: the operation may mix rows, and the text says why."""
+
+
+def need(holds: object, text: str = "it is not known to keep rows apart here") -> None:
+    """End the rule with `Operation.unproven(text)` unless `holds`."""
+    if not holds:
+        raise Unproven(text)
+
+
+def known(found: T | None, text: str) -> T:
+    """`found`; where it is None, end the rule with `Operation.unproven(text)`."""
+    if found is None:
+        raise Unproven(text)
+    return found
+
+
+def row_shape(value: Value, text: str = "the shape of its input is not known") -> Shape:
+    """The shape of a tensor of rows; for any other, end the rule as `known` does."""
+    return known(value.shape if value.kind is Kind.ROWS else None, text)
 
 
 def apply(operation: Operation) -> list[Value]:
@@ -60,7 +79,6 @@ def _apply(operation: Operation) -> Value | Sequence[Value]:
         return operation.walk.call(name, inputs, operation)
     if name in NEVER:
         return operation.mixes(NEVER[name])
-    known = RULES.get(name)
     if name not in TOLERANT:
         for value in inputs:
             if value.kind is Kind.MIXED:
@@ -74,8 +92,11 @@ def _apply(operation: Operation) -> Value | Sequence[Value]:
             # What is computed of one row alone is that row's.
             shapes = [operation.shape(at) for at in range(operation.outputs())]
             return [Value(Kind.ROW, shape) for shape in shapes]
-    if known is not None:
-        return known(operation)
+    if name in RULES:
+        try:
+            return RULES[name](operation)
+        except Unproven as error:
+            return operation.unproven(str(error))
     if kinds <= _OF_NO_REQUEST | {Kind.SIZED}:
         return Value(Kind.SIZED, operation.shape())
     if name in MIXING:
