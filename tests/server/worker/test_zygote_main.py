@@ -306,22 +306,6 @@ def test_the_zygote_ends_with_its_socket() -> None:
 _SERVE_ON = """
 import sys
 from workbench.server.worker import zygote_main
-zygote_main._import_tensorflow = lambda: None
+zygote_main.import_runtime = lambda: None
 zygote_main.main([sys.argv[1], "1", "1.0"])
 """
-
-
-def test_what_no_saved_model_needs_is_not_imported() -> None:
-    """Keras, above all, and what it imports; whoever wants it later can have it."""
-    script = (
-        "import importlib.util, sys\n"
-        "from workbench.server.worker.zygote_main import _import_tensorflow\n"
-        "_import_tensorflow()\n"
-        "print(sorted({'keras', 'sklearn', 'matplotlib', 'pandas'} & sys.modules.keys()))\n"
-        "print(importlib.util.find_spec('keras') is not None)\n"
-    )
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    said = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
-    )
-    assert said.stdout == "[]\nTrue\n", said.stderr

@@ -39,13 +39,17 @@ class _Package(ModuleType):
 
 
 def import_runtime() -> None:
-    """Import what a worker needs of TensorFlow, and register the operations of its libraries."""
-    if _has_plugins():
+    """Import what a worker needs of TensorFlow, and register the operations of its libraries.
+
+    Raises:
+        ImportError: TensorFlow is not installed, or one of its libraries cannot be loaded.
+    """
+    spec = importlib.util.find_spec("tensorflow")
+    folders = None if spec is None else spec.submodule_search_locations
+    if spec is None or folders is None or _has_plugins(Path(folders[0])):
         # Only the package's own code loads them.
         import_all()
     elif "tensorflow" not in sys.modules:
-        spec = importlib.util.find_spec("tensorflow")
-        assert spec is not None
         sys.modules["tensorflow"] = importlib.util.module_from_spec(spec)
         sys.modules["tensorflow"].__class__ = _Package
     # As the package does, before anything reads it.
@@ -60,12 +64,8 @@ def import_runtime() -> None:
     tf_logging.set_verbosity("ERROR")
 
 
-def _has_plugins() -> bool:
-    """Whether libraries of kernels or devices are installed beside TensorFlow."""
-    spec = importlib.util.find_spec("tensorflow")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    package = Path(spec.submodule_search_locations[0])
+def _has_plugins(package: Path) -> bool:
+    """Whether libraries of kernels or devices are installed beside TensorFlow's own."""
     folders = [package / "core" / "kernels", package.parent / "tensorflow-plugins"]
     folders += [Path(folder, "tensorflow-plugins") for folder in site.getsitepackages()]
     folders.append(Path(site.getusersitepackages(), "tensorflow-plugins"))
@@ -85,7 +85,9 @@ def import_all() -> None:
     sys.modules.update(dict.fromkeys(_NOT_NEEDED))  # type: ignore[arg-type]
     try:
         if package is None:
-            importlib.import_module("tensorflow")
+            import tensorflow
+
+            del tensorflow
         else:
             spec = package.__spec__
             assert spec is not None
