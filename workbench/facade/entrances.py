@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any
 
 from workbench.client import serve as client
 from workbench.client.serve_settings import DEFAULT_HOST, ModelSettings, ServerSettings
@@ -14,8 +13,6 @@ from workbench.client.server_parts.waiting import LOAD_TIMEOUT_SECONDS
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.facade.notebook_server import Server
 from workbench.processes.launcher import Launcher
-
-T = TypeVar("T", ModelSettings, ServerSettings)
 
 
 def serve(
@@ -87,22 +84,30 @@ def serve(
     Raises:
         ServingError: the reason why the model cannot be served.
     """
-    given = locals()
-    return _server(
-        client.serve(
-            model,
-            name,
-            _taken(ModelSettings, given),
-            _taken(ServerSettings, given),
-            launcher=launcher,
-            timeout=timeout,
-        )
+    of_model = ModelSettings(
+        transition=transition,
+        version_policy=version_policy,
+        batching=batching,
+        labels=labels,
+        probe=probe,
+        device=device,
+        memory_limit=memory_limit,
+        gpu_memory_limit=gpu_memory_limit,
     )
-
-
-def _taken(kind: type[T], given: Mapping[str, Any]) -> T:
-    """A dataclass of settings, with the values that were given for its fields."""
-    return kind(**{each.name: given[each.name] for each in fields(kind) if each.init})
+    of_server = ServerSettings(
+        host=host,
+        port=port,
+        token=token,
+        base_path=base_path,
+        detach=detach,
+        idle_seconds=idle_seconds,
+        allowed_hosts=allowed_hosts,
+        num_batch_threads=num_batch_threads,
+        per_version_slots=per_version_slots,
+    )
+    return _server(
+        client.serve(model, name, of_model, of_server, launcher=launcher, timeout=timeout)
+    )
 
 
 def connect(name: str | None = None) -> Server:

@@ -26,12 +26,6 @@ if TYPE_CHECKING:
     from workbench.widgets.timeline.timeline import TimelineWidget
 
 
-def _given(arguments: dict[str, Any]) -> dict[str, Any]:
-    """A method's arguments without `self`, from its `locals()`. It passes all of them to a function
-    with the same parameters."""
-    return {name: value for name, value in arguments.items() if name != "self"}
-
-
 class Server(ServerClient):
     """One running server and one of its models, which methods are about unless they name another.
 
@@ -97,10 +91,28 @@ class Server(ServerClient):
                 are not allowed; or the server's refusal at the first point.
             LoadError: the load generator failed at the first point.
         """
-        given = _given(locals())
         from workbench.experiments.sweep.sweep import sweep
 
-        return sweep(self, **given)
+        return sweep(
+            self,
+            batch_timeout_micros=batch_timeout_micros,
+            max_batch_size=max_batch_size,
+            num_batch_threads=num_batch_threads,
+            rate=rate,
+            clients=clients,
+            payload=payload,
+            rows=rows,
+            where=where,
+            arrivals=arrivals,
+            precision=precision,
+            seconds=seconds,
+            seed=seed,
+            base=base,
+            keep=keep,
+            progress=progress,
+            on_point=on_point,
+            on_window=on_window,
+        )
 
     def tune(
         self,
@@ -130,10 +142,23 @@ class Server(ServerClient):
         Raises:
             ServingError: as `calibrate` and `sweep`.
         """
-        given = _given(locals())
         from workbench.experiments.sweep.tune import tune
 
-        return tune(self, **given)
+        return tune(
+            self,
+            p99_ms=p99_ms,
+            rate=rate,
+            payload=payload,
+            rows=rows,
+            where=where,
+            calibration=calibration,
+            verify=verify,
+            seconds=seconds,
+            seed=seed,
+            apply=apply,
+            keep=keep,
+            progress=progress,
+        )
 
     def calibrate(
         self,
@@ -164,10 +189,17 @@ class Server(ServerClient):
             ServingError: the model refuses the requests; FAILED_PRECONDITION, it answers too slowly
                 to be measured in that time.
         """
-        given = _given(locals())
         from workbench.experiments.simulator.calibrate import calibrate
 
-        return calibrate(self, **given)
+        return calibrate(
+            self,
+            payload,
+            rows=rows,
+            max_batch_size=max_batch_size,
+            seconds=seconds,
+            keep=keep,
+            report=report,
+        )
 
     def compare_transitions(
         self,
@@ -210,10 +242,24 @@ class Server(ServerClient):
                 FAILED_PRECONDITION, no version of the model serves; or the error with which the new
                 version failed to load.
         """
-        given = _given(locals())
         from workbench.experiments.transitions.compare_transitions import compare_transitions
 
-        return compare_transitions(self, **given)
+        return compare_transitions(
+            self,
+            new,
+            x,
+            policies=policies,
+            rate=rate,
+            load=load,
+            repeats=repeats,
+            precision=precision,
+            most_repeats=most_repeats,
+            disk=disk,
+            seed=seed,
+            lead_seconds=lead_seconds,
+            keep=keep,
+            progress=progress,
+        )
 
     def compare_versions(
         self,
@@ -253,10 +299,25 @@ class Server(ServerClient):
             ServingError: INVALID_ARGUMENT, the arguments do not allow a comparison; NOT_FOUND,
                 there is no such version; or the error that a version answered.
         """
-        given = _given(locals())
         from workbench.experiments.versions.compare_versions import compare_versions
 
-        return compare_versions(self, **given)
+        return compare_versions(
+            self,
+            first,
+            second,
+            x,
+            y,
+            signature=signature,
+            output=output,
+            pairs=pairs,
+            alpha=alpha,
+            margin=margin,
+            rtol=rtol,
+            atol=atol,
+            seed=seed,
+            keep=keep,
+            progress=progress,
+        )
 
     # Live views.
 
@@ -318,10 +379,11 @@ class Server(ServerClient):
             ServingError: INVALID_ARGUMENT, the rate is not allowed, or the calibration is of
                 requests of another size; NOT_FOUND, the server has ended.
         """
-        given = _given(locals())
         from workbench.widgets.sweep_explorer.sweep_explorer import SweepExplorer
 
-        return SweepExplorer(self, **given)
+        return SweepExplorer(
+            self, calibration, payload=payload, rows=rows, rate=rate, seconds=seconds
+        )
 
     # How it reads in a cell and in a terminal.
 
