@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from workbench.core.batching.merging import Merging
 from workbench.core.status import ServingError
 from workbench.ipc.frames import Tensors
-from workbench.server.engine.trial.audit import Audit
-from workbench.server.engine.trial.live_witness import Witness
 from workbench.server.engine.trial.recent import copied
 
 if TYPE_CHECKING:
@@ -33,16 +31,15 @@ class Checks:
     def ran_alone(self, version: VersionQueues, task: Task, outputs: Tensors, now: int) -> None:
         """A request that ran alone was answered; `now` is in monotonic microseconds."""
         self._keep(version, task, outputs, now)
-        if not version.watched or version.parameters is not None or task.outputs:
+        signature = task.signature
+        if version.parameters is not None or task.outputs:
             return
-        merging = version.merging[task.signature]
-        if merging.merged is not None:
+        if version.merging[signature].merged is not None:
             return
-        witness = version.witnesses.setdefault(task.signature, Witness())
+        witness = version.witnesses[signature]
         batch = witness.hear(task.inputs, outputs)
         if batch is None:
             return
-        signature = task.signature
 
         def judged(result: Tensors | ServingError) -> None:
             answer = None if isinstance(result, ServingError) else copied(result)
@@ -63,9 +60,7 @@ class Checks:
         self._keep(version, task, outputs, now, part.size, batch.size)
         if len(batch.parts) == 1 or version.parameters is not None:
             return
-        audit = version.audits.get(task.signature)
-        if audit is None:
-            audit = version.audits[task.signature] = Audit()
+        audit = version.audits[task.signature]
         if not audit.is_due(now):
             return
         mine = {name: array[: part.size] for name, array in outputs.items()}
