@@ -21,7 +21,7 @@ from workbench.server.engine.memory.memory_ledger import MemoryLedger, Sample
 from workbench.server.engine.memory.process import Process
 from workbench.server.engine.memory.reservations import MemorySettings
 from workbench.server.engine.versions.life.shared import DRAIN_SECONDS
-from workbench.server.engine.versions.manager import Manager, ManagerOptions
+from workbench.server.engine.versions.manager import Manager
 from workbench.server.engine.versions.model import Served
 from workbench.server.engine.workers.zygote_handle import Zygote
 
@@ -74,13 +74,11 @@ class ServerCore:
             self.events,
             self.zygote,
             self.scheduler,
-            ManagerOptions(
-                cpus=cpus,
-                poll_seconds=options.poll_seconds,
-                read_batching=options.read_batching,
-                gpus=self.gpus,
-                memory=options.memory,
-            ),
+            self.gpus,
+            cpus=cpus,
+            poll_seconds=options.poll_seconds,
+            read_batching=options.read_batching,
+            memory=options.memory,
         )
         self.reservations = self.manager.reservations
         self._last_move = 0.0

@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 
-from workbench.core.events import EventLog
-from workbench.core.model_settings import ModelConfig
 from workbench.server.engine.versions import setting_aside
 from workbench.server.engine.versions.decisions import Decisions
-from workbench.server.engine.versions.directory import Directory
 from workbench.server.engine.versions.life.renewal import Renewals
 from workbench.server.engine.versions.life.shared import Shared
 from workbench.server.engine.versions.model import Model
 from workbench.server.engine.versions.source import Poll
-from workbench.server.engine.versions.version_folder import Found
 
 logger = logging.getLogger(__name__)
 
@@ -29,28 +25,16 @@ class FolderWatch:
 
     Args:
         seconds: the time between two looks at a folder.
-        prepare: called with a model's settings and the versions it wants, before anything is
-            decided about them; estimates what they need.
     """
 
     def __init__(
-        self,
-        events: EventLog,
-        directory: Directory,
-        decisions: Decisions,
-        renewals: Renewals,
-        shared: Shared,
-        *,
-        seconds: float,
-        prepare: Callable[[ModelConfig, list[Found]], Awaitable[None]],
+        self, shared: Shared, decisions: Decisions, renewals: Renewals, seconds: float
     ) -> None:
-        self._events = events
-        self._directory = directory
+        self._shared = shared
+        self._events = shared.events
         self._decisions = decisions
         self._renewals = renewals
-        self._shared = shared
         self._seconds = seconds
-        self._prepare = prepare
         self._pollers: dict[str, asyncio.Task[None]] = {}
         # Set to have a model's folder looked at now.
         self._due: dict[str, asyncio.Event] = {}
@@ -97,7 +81,7 @@ class FolderWatch:
             if model.falling_back:
                 model.falling_back = False
                 self._decisions.release_held(model)
-            self._directory.notify()
+            self._shared.directory.notify()
             pause = min(self._seconds, setting_aside.next_change(model, looked))
             if model.waiting:
                 # Even if folders are looked at only once: the version would be lost for good.
@@ -122,7 +106,7 @@ class FolderWatch:
         wanted = None if kept else poll.aspired
         if wanted is not None:
             # Before anything is reported: the rest is done in one turn of the loop.
-            await self._prepare(model.config, wanted)
+            await self._shared.reservations.look(model.config, wanted)
             poll.warnings += self._renewals.look(model, wanted)
         if kept:
             poll.warnings.append(

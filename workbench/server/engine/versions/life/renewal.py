@@ -22,7 +22,7 @@ from workbench.server.engine.versions.life.leaving import stop_loading
 from workbench.server.engine.versions.life.loading import is_passing
 from workbench.server.engine.versions.life.rising import Rising
 from workbench.server.engine.versions.life.shared import Shared
-from workbench.server.engine.versions.model import Model, Renewal, Served
+from workbench.server.engine.versions.model import Model, Renewal, Served, error_json
 from workbench.server.engine.versions.version_folder import Found
 
 RETRY_SECONDS = 60.0
@@ -117,9 +117,7 @@ class Renewals:
             await self._shared.loader.attempts(model, fresh, self._rising.load_once)
         except ServingError as error:
             renewal.error, renewal.failed_at = error, time.monotonic()
-            self._events.add(
-                "renewal_failed", *fresh.id, code=error.code.name, message=error.message
-            )
+            self._events.add("renewal_failed", *fresh.id, **error_json(error))
             await self._drop(model, fresh)
             self._shared.freed(model)
 
