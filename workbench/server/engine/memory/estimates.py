@@ -43,10 +43,6 @@ class Measured:
     peak: int
     steady: int
 
-    def to_json(self) -> dict[str, Any]:
-        """Peak and steady bytes."""
-        return {"peak": self.peak, "steady": self.steady}
-
 
 @dataclass
 class VersionMemory:
@@ -63,9 +59,9 @@ class VersionMemory:
     """
 
     files: Files
+    need: Need
     device: str = "host"
     fallback: str = ""
-    need: Need | None = None
     gpu_fraction: float = 0.0
     before: tuple[int, int] | None = None
     peak: int | None = None
@@ -78,10 +74,12 @@ class VersionMemory:
         data: dict[str, Any] = {
             "device": self.device,
             "weights": self.files.weights,
-            "estimated": None
-            if self.need is None
-            else {"peak": dict(self.need.peak), "steady": dict(self.need.steady)},
-            "measured": None if self.measured is None else self.measured.to_json(),
+            "estimated": {"peak": dict(self.need.peak), "steady": dict(self.need.steady)},
+            "measured": self.measured
+            and {
+                "peak": self.measured.peak,
+                "steady": self.measured.steady,
+            },
         }
         if self.fallback:
             data["fallback"] = self.fallback
@@ -99,14 +97,12 @@ def read_files(path: str) -> Files:
         weights = _sizes(variables)
     except (OSError, DamagedIndex):
         weights = 0
-    graph = 0
     for name in GRAPH_FILES:
         try:
-            graph = os.path.getsize(os.path.join(path, name))
-            break
+            return Files(weights, os.path.getsize(os.path.join(path, name)))
         except OSError:
             continue
-    return Files(weights, graph)
+    return Files(weights, 0)
 
 
 def _sizes(folder: str) -> int:

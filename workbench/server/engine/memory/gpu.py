@@ -186,12 +186,10 @@ class Gpus:
         """Look at the contexts that are wanted; to be called from `sample`'s thread, often."""
         while self._wanted:
             pid, number = self._wanted.popitem()
+            if number in self._states:
+                self._look(self._states[number].gpu)
             state = self._states.get(number)
-            if state is None:
-                continue
-            self._look(state.gpu)
-            state = self._states.get(number)
-            held = (state.processes or {}).get(pid) if state is not None else None
+            held = None if state is None else (state.processes or {}).get(pid)
             if held is not None:
                 self._contexts[pid] = held
 
@@ -218,24 +216,19 @@ class Gpus:
         return machines, holdings, notes
 
     def _holding(self, process: Process, device: str, reported: int | None) -> Holding:
-        context = self._contexts.get(process.pid)
-        overhead = CONTEXT_BYTES if context is None else context
-        if reported is None:
-            # TensorFlow knows what it uses of the device; the context it does not know.
-            used = process.weights if process.gpu is None else process.gpu[0]
-            total = overhead + used
-        else:
-            total = reported
+        overhead = self._contexts.get(process.pid, CONTEXT_BYTES)
+        # TensorFlow knows what it uses of the device; the context it does not know.
+        used = process.weights if process.gpu is None else process.gpu[0]
         return Holding(
             device=device,
             owner=process.role,
-            total=total,
+            total=overhead + used if reported is None else reported,
             measured=reported is not None,
             model=process.model,
             version=process.version,
             pid=process.pid,
             weights=process.weights,
             overhead=overhead,
-            overhead_measured=context is not None,
+            overhead_measured=process.pid in self._contexts,
             reserved=dict(process.reserved).get(device, 0),
         )

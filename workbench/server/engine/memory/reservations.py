@@ -136,11 +136,11 @@ class Reservations:
     def _memory(self, model: Model, served: Served) -> VersionMemory:
         """Its place and its need, as they are now."""
         known = self._files.get((served.found.path, served.found.fingerprint))
-        files = known or Files(served.found.size_bytes, 0)
+        return self._estimated(model, known or Files(served.found.size_bytes, 0))
+
+    def _estimated(self, model: Model, files: Files) -> VersionMemory:
         device, fallback = self.place(model.config, files, model.measured)
-        memory = VersionMemory(files, device, fallback)
-        memory.need = estimate(files, model.measured, device)
-        return memory
+        return VersionMemory(files, estimate(files, model.measured, device), device, fallback)
 
     def place(
         self, config: ModelConfig, files: Files, measured: Measured | None
@@ -181,7 +181,6 @@ class Reservations:
     def fit(self, model: Model, served: Served) -> Fit:
         """Whether a version that is about to be loaded fits under its model's transition."""
         need = self._memory(model, served).need
-        assert need is not None
         standing = self.standing(model, served)
         own = self.budget.claim(served.claimant)
         return fits(self.budget, model.name, need, model.config.transition, standing, own)
@@ -197,7 +196,6 @@ class Reservations:
     def _beyond_own_limit(self, model: Model, served: Served) -> ServingError | None:
         config = model.config
         memory = self._memory(model, served)
-        assert memory.need is not None
         for resource, limit, name in (
             ("host", config.memory_limit_bytes, "memory_limit_bytes"),
             (memory.device, config.gpu_memory_limit_bytes, "gpu_memory_limit_bytes"),
@@ -223,14 +221,12 @@ class Reservations:
         if served.memory is not None and served.worker is not None:
             # It is staged already: where it is, it stays.
             memory = served.memory
-        assert memory.need is not None
         needs = memory.need.prepared if prepared else memory.need.peak
         limited = self._beyond_own_limit(model, served)
         if limited is not None:
             raise limited
         if self.budget.reserve(served.claimant, needs) is not None:
-            found = self.fit(model, served)
-            raise _refused(model, served, found)
+            raise _refused(model, served, self.fit(model, served))
         gpu = next((r for r in needs if r != "host"), None)
         if gpu is not None:
             memory.gpu_fraction = self._fraction(model.config, gpu, needs[gpu])
@@ -275,7 +271,7 @@ class Reservations:
     async def loaded(self, model: Model, served: Served, worker: Worker) -> None:
         """It has been loaded: reserve what it really takes, and keep that for the next estimate."""
         memory = served.memory
-        if memory is None or memory.need is None:
+        if memory is None:
             return
         # Reading its memory should not slow the first requests of a version.
         await asyncio.sleep(_SETTLE_SECONDS)
@@ -319,9 +315,8 @@ class Reservations:
     async def will_it_fit(self, model: Model, path: str) -> dict[str, Any]:
         """What a SavedModel would take as the model's next version, under each transition."""
         await self.look(model.config, [])
-        files = await asyncio.to_thread(read_files, path)
-        device, fallback = self.place(model.config, files, model.measured)
-        need = estimate(files, model.measured, device)
+        memory = self._estimated(model, await asyncio.to_thread(read_files, path))
+        need = memory.need
         policy = model.config.version_policy
         aspired = sorted(v for v, s in model.versions.items() if s.harness.aspired)
         kept = set(aspired)
@@ -332,18 +327,17 @@ class Reservations:
             for s in self.standing(model)
         ]
         found = [fits(self.budget, model.name, need, t, standing) for t in BY_MEMORY]
-        held = {r: self.budget.reserved(r) for r in need.peak}
         return {
             "path": path,
             "model": model.name,
-            "device": device,
-            "fallback": fallback,
-            "weights": files.weights,
+            "device": memory.device,
+            "fallback": memory.fallback,
+            "weights": memory.files.weights,
             "peak": dict(need.peak),
             "steady": dict(need.steady),
             "from": "the files" if model.measured is None else "the last load",
             "transition": model.config.transition,
-            "reserved": held,
+            "reserved": {r: self.budget.reserved(r) for r in need.peak},
             "transitions": {f.transition: f.to_json() for f in found},
         }
 

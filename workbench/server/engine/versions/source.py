@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import pwd
 import time
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -166,7 +166,9 @@ class FolderSource:
         # version is being copied, the one before it stays the latest.
         ready: dict[int, Found] = {}
         good: set[int] = set()
-        for version in self._candidates(policy, wanted):
+        # Not all that are there, only those that may be served, until enough are good.
+        latest = policy.kind == "latest"
+        for version in reversed(listing.versions) if latest else wanted:
             look = self._look(version, real_base, listing.names[version])
             self._looks[version] = look
             if not isinstance(look, Found):
@@ -174,7 +176,7 @@ class FolderSource:
             ready[version] = look
             if look.damage is None and avoid.get(version) != look.fingerprint:
                 good.add(version)
-                if policy.kind == "latest" and len(good - probation) == policy.num_versions:
+                if latest and len(good - probation) == policy.num_versions:
                     break
         chosen = set(policy.aspired(good) or policy.aspired(ready))
         if chosen & probation:
@@ -193,11 +195,6 @@ class FolderSource:
                 poll.damaged[version] = look
         self._found |= ready
         return poll
-
-    def _candidates(self, policy: VersionPolicy, wanted: list[int]) -> Iterable[int]:
-        """The versions to look into, until enough are good: of all that are there only those that
-        may be served."""
-        return reversed(self._listing.versions) if policy.kind == "latest" else wanted
 
     def _forget(self, present: Set[int]) -> None:
         """Forget versions that are not there any more."""

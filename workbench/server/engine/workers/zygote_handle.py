@@ -56,14 +56,8 @@ class Zygote:
         try:
             me = ProcessId.me()
             self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "workbench.server.worker.zygote_main",
-                    str(theirs.fileno()),
-                    str(me.pid),
-                    str(me.started),
-                ],
+                [sys.executable, "-m", "workbench.server.worker.zygote_main"]
+                + [str(number) for number in (theirs.fileno(), me.pid, me.started)],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **_environment()},
@@ -171,17 +165,14 @@ class Zygote:
         delay = _RETRY_SECONDS[min(self._failures, len(_RETRY_SECONDS) - 1)]
         self._failures += 1
         await asyncio.sleep(delay)
-        while not self._started_again():
-            await asyncio.sleep(_RETRY_SECONDS[2])
-
-    def _started_again(self) -> bool:
-        try:
-            self.start()
-        except OSError as error:
-            # File descriptors or processes have run out; that may pass.
-            self._failure = f"{error.strerror} (starting the zygote)"
-            return False
-        return True
+        while True:
+            try:
+                self.start()
+                return
+            except OSError as error:
+                # File descriptors or processes have run out; that may pass.
+                self._failure = f"{error.strerror} (starting the zygote)"
+                await asyncio.sleep(_RETRY_SECONDS[2])
 
     def check(self) -> None:
         """Raise an error if workers are known to be unable to start.

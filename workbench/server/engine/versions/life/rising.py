@@ -163,10 +163,10 @@ class Rising:
         config, report, before = model.config, served.report, model.predecessor(served)
         assert report is not None
         trial = Trial(
-            config.probe,
-            report,
-            worker,
-            model.recent,
+            mode=config.probe,
+            report=report,
+            worker=worker,
+            recent=model.recent,
             automatic=config.automatic_batching,
             sizes=() if batching is None else batching.allowed_batch_sizes,
             seconds=config.hang_seconds,
