@@ -16,7 +16,7 @@ from workbench.core.events import Event, EventLog
 from workbench.core.memory.budget import size
 from workbench.ipc.low_priority import start_quiet_threads
 from workbench.server.engine.batching.scheduler import BatchScheduler
-from workbench.server.engine.memory.gpu import Gpus, Nvml, RealNvml
+from workbench.server.engine.memory.gpu import Gpus, Nvml
 from workbench.server.engine.memory.memory_ledger import MemoryLedger, Sample
 from workbench.server.engine.memory.process import Process
 from workbench.server.engine.memory.reservations import MemorySettings
@@ -47,8 +47,6 @@ class CoreOptions:
     """The time between two looks at each model's folder."""
     read_batching: Callable[[Path], BatchingParameters] | None = None
     """Reads the batching parameters from a file in a version's folder; None: there are none."""
-    nvml: Nvml | None = field(default_factory=RealNvml)
-    """Where GPUs are looked for; None: nowhere."""
     memory: MemorySettings = field(default_factory=MemorySettings)
     """The limits for all versions together."""
 
@@ -61,10 +59,10 @@ class ServerCore:
         cpus = schedulable_cpus()
         self.started = time.time()
         self.events = EventLog(lambda: (time.monotonic(), time.time()))
-        self.zygote = Zygote(self._zygote_event)
+        self.zygote = Zygote(self.events.add)
         self._loop = asyncio.get_running_loop()
         self.gpus = Gpus(
-            options.nvml,
+            Nvml(),
             lambda number, why: self._tell("gpu_lost", device=f"gpu:{number}", message=why),
         )
         self.scheduler = BatchScheduler(
@@ -183,6 +181,3 @@ class ServerCore:
     def _note_move(self, event: Event) -> None:
         if event.kind == "state":
             self._last_move = event.monotonic
-
-    def _zygote_event(self, kind: str, data: dict[str, Any]) -> None:
-        self.events.add(kind, **data)

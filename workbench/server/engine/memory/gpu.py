@@ -1,16 +1,15 @@
 """GPUs: how much memory each has, and which processes hold it.
 
-`Nvml` is the part of NVIDIA's management library that is needed. `RealNvml` is the library itself,
-loaded on first use and called from one thread only. `Gpus` turns its answers into the ledger's
-terms, and marks each figure as measured or not: a driver may not report what a process holds, or
-may number processes differently than the container does.
+`Nvml` is NVIDIA's management library, loaded on first use and called from one thread only. `Gpus`
+turns its answers into the ledger's terms, and marks each figure as measured or not: a driver may
+not report what a process holds, or may number processes differently than the container does.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from workbench.core.memory.ledger import Holding, Machine
 from workbench.server.engine.memory.process import Process
@@ -35,28 +34,21 @@ class Gpu(NamedTuple):
     total: int
 
 
-class Nvml(Protocol):
-    """The part of NVIDIA's management library that is needed; sizes in bytes."""
+class Nvml:
+    """The part of NVIDIA's management library that is needed, through `pynvml`; sizes in bytes.
 
-    def devices(self) -> list[Gpu]:
-        """The GPUs there are; raises NoGpu."""
-
-    def memory(self, index: int) -> tuple[int, int]:
-        """Total and free memory of a GPU; raises GpuLost."""
-
-    def processes(self, index: int) -> dict[int, int | None] | None:
-        """What each process holds, by its pid; None for one that the driver does not report, and
-        None instead of all if it may not be asked. Raises GpuLost."""
-
-
-class RealNvml:
-    """NVML through `pynvml`."""
+    `memory` and `processes` only work after `devices`.
+    """
 
     def __init__(self) -> None:
         self._nvml: Any = None
 
     def devices(self) -> list[Gpu]:
-        """The GPUs that can be read from here, once the library is loaded."""
+        """The GPUs that can be read from here, once the library is loaded.
+
+        Raises:
+            NoGpu: there is none.
+        """
         import pynvml
 
         try:
@@ -80,7 +72,11 @@ class RealNvml:
         return found
 
     def memory(self, index: int) -> tuple[int, int]:
-        """See `Nvml`; only after `devices`."""
+        """Total and free memory of a GPU.
+
+        Raises:
+            GpuLost: it does not answer any more.
+        """
         nvml = self._nvml
         try:
             info = nvml.nvmlDeviceGetMemoryInfo(nvml.nvmlDeviceGetHandleByIndex(index))
@@ -89,7 +85,12 @@ class RealNvml:
         return int(info.total), int(info.free)
 
     def processes(self, index: int) -> dict[int, int | None] | None:
-        """See `Nvml`; only after `devices`."""
+        """What each process holds of a GPU, by its pid; None for one that the driver does not
+        report, and None instead of all if it may not be asked.
+
+        Raises:
+            GpuLost: it does not answer any more.
+        """
         nvml = self._nvml
         refusals = (
             nvml.NVML_ERROR_NO_PERMISSION,

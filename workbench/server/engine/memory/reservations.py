@@ -91,7 +91,7 @@ class Reservations:
     events: EventLog
     gpus: Gpus
     models: Callable[[], Mapping[str, Model]]
-    freed: Callable[[], None]
+    freed: Callable[[], object]
     settings: MemorySettings = field(default_factory=MemorySettings)
 
     def __post_init__(self) -> None:

@@ -50,6 +50,7 @@ _TRACK_ALL = (
     "save the model again with every variable and table that it uses tracked by it (as an "
     "attribute of the module, or in a layer)"
 )
+_OTHER_CURE = "ask the model for one row where it was made, and mend what fails there"
 _CURES: dict[Code | None, str] = {
     Code.FAILED_PRECONDITION: _TRACK_ALL,
     Code.NOT_FOUND: _TRACK_ALL,
@@ -347,9 +348,7 @@ def _line(message: str) -> str:
 
 
 def _cannot(name: str, how: str, code: Code | None = None) -> str:
-    cure = _CURES.get(
-        code, "ask the model for one row where it was made, and mend what fails there"
-    )
+    cure = _CURES.get(code, _OTHER_CURE)
     return (
         f"Signature {name!r} cannot answer ({_line(how)}): {cure}; with probe set to 'off' the "
         "version is served untried"

@@ -5,7 +5,6 @@ The rules are pure (`core.versions.reconcile`); here they meet the versions of a
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping
 
@@ -122,10 +121,6 @@ class Decisions:
                     # otherwise no version would be, and the one that serves would be unloaded.
                     served.fits_now = True
                     self._shared.freed(model)
-
-    def retry_soon(self) -> None:
-        """The same, after the caller is done giving memory back."""
-        asyncio.get_running_loop().call_soon(self.retry_refused)
 
     # What is done about it.
 

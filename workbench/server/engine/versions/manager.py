@@ -61,12 +61,14 @@ class Manager(Directory):
         super().__init__()
         self.events = events
         self._scheduler = scheduler
+        loop = asyncio.get_running_loop()
         # These parts call each other, but only once all of them exist.
         self.reservations = Reservations(
             events,
             gpus or Gpus(None),
             lambda: self.models,
-            lambda: self.decisions.retry_soon(),
+            # Later, when the caller is done giving memory back.
+            lambda: loop.call_soon(self.decisions.retry_refused),
             memory or MemorySettings(),
         )
         self.loader = Loader(

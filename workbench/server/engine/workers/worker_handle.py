@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from socket import socket
 from typing import Any, cast
 
 import numpy as np
@@ -246,7 +247,7 @@ class Worker:
         on_gpu_memory: called with the bytes that TensorFlow uses of the GPU, now and at most.
     """
 
-    def __init__(self, pid: int, pidfd: int | None, control: LoopChannel, zygote: Zygote) -> None:
+    def __init__(self, pid: int, pidfd: int | None, sock: socket, zygote: Zygote) -> None:
         self.pid = pid
         self.lanes: list[Lane] = []
         loop = asyncio.get_running_loop()
@@ -260,7 +261,7 @@ class Worker:
         self.on_context: Callable[[], None] = lambda: None
         self.on_gpu_memory: Callable[[int, int], None] = lambda current, peak: None
         self._killed_because = ""
-        self._control = control
+        self._control = LoopChannel(sock, self._on_frame, self._on_lost)
         self._pidfd = pidfd
         self._gone = False
         self._pings = 0
@@ -277,23 +278,14 @@ class Worker:
             ServingError: UNAVAILABLE, no process could be started.
         """
         ours, theirs = socket_pair()
-        frames: list[Any] = []
-        # Nothing arrives before the first order is sent, so the worker object is there by then.
-        control = LoopChannel(
-            ours,
-            lambda header, _payload, _fds: frames[0]._on_frame(header),
-            lambda: frames[0]._on_lost() if frames else None,
-        )
         try:
             pid, pidfd = await zygote.fork(theirs.fileno())
         except BaseException:
-            control.close()
+            ours.close()
             raise
         finally:
             theirs.close()
-        worker = cls(pid, pidfd, control, zygote)
-        frames.append(worker)
-        return worker
+        return cls(pid, pidfd, ours, zygote)
 
     async def stage(self, order: LoadOrder, progress: Progress) -> StageReport:
         """Prepare a SavedModel as far as that needs no memory for its weights; `load` does the
@@ -389,7 +381,7 @@ class Worker:
         except ProcessLookupError:
             pass
 
-    def _on_frame(self, header: Any) -> None:
+    def _on_frame(self, header: Any, _payload: memoryview, _fds: list[int]) -> None:
         if "pong" in header:
             if header["pong"] == self._pings:
                 self.asked_at = None
