@@ -112,11 +112,10 @@ class ServerCore:
         for role, pids in list(self.extra_processes.items()):
             listed = [pids] if isinstance(pids, int) else pids or ()
             found += [Process(pid, role) for pid in listed]
-        for model in list(self.manager.models.values()):
-            for served in model.everyone():
-                worker = served.worker
-                if worker is not None:
-                    found.append(self._worker_process(worker.pid, *served.id, served))
+        for served in self.manager.everyone():
+            worker = served.worker
+            if worker is not None:
+                found.append(self._worker_process(worker.pid, *served.id, served))
         return found
 
     def _worker_process(self, pid: int, model: str, version: int, served: Served) -> Process:
@@ -144,18 +143,19 @@ class ServerCore:
                 self._call(partial(self._end_over_limit, sample.process, sample.uss, limit))
 
     def _end_over_limit(self, process: Process, uss: int, limit: int) -> None:
-        model = self.manager.models.get(process.model or "")
-        everyone = [] if model is None else model.everyone()
-        served = next((s for s in everyone if s.worker and s.worker.pid == process.pid), None)
-        if served is None or served.worker is None:
-            return
         message = (
             f"it took {size(uss)} of memory, and the model's memory_limit_bytes is {size(limit)}"
         )
-        self.events.add(
-            "memory_limit", *served.id, pid=process.pid, bytes=uss, limit=limit, message=message
-        )
-        served.worker.kill(f"ended because {message}")
+        about: dict[str, Any] = {
+            "pid": process.pid,
+            "bytes": uss,
+            "limit": limit,
+            "message": message,
+        }
+        for served in self.manager.everyone():
+            if served.worker is not None and served.worker.pid == process.pid:
+                self.events.add("memory_limit", *served.id, **about)
+                served.worker.kill(f"ended because {message}")
 
     def _tell(self, kind: str, **data: Any) -> None:
         """Log an event from another thread."""

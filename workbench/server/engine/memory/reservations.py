@@ -196,12 +196,12 @@ class Reservations:
     def _beyond_own_limit(self, model: Model, served: Served) -> ServingError | None:
         config = model.config
         memory = self._memory(model, served)
-        for resource, limit, name in (
-            ("host", config.memory_limit_bytes, "memory_limit_bytes"),
-            (memory.device, config.gpu_memory_limit_bytes, "gpu_memory_limit_bytes"),
-        ):
+        limits = [("host", config.memory_limit_bytes, "memory_limit_bytes")]
+        if memory.device != "host":
+            limits.append((memory.device, config.gpu_memory_limit_bytes, "gpu_memory_limit_bytes"))
+        for resource, limit, name in limits:
             need = memory.need.peak.get(resource, 0)
-            if limit is None or need <= limit or (name[0] == "g" and resource == "host"):
+            if limit is None or need <= limit:
                 continue
             return ServingError(
                 Code.RESOURCE_EXHAUSTED,

@@ -59,12 +59,8 @@ _CURES: dict[Code | None, str] = {
 }
 
 
-class _Refused(Exception):
-    """The version can never answer; `error` says why."""
-
-    def __init__(self, error: ServingError) -> None:
-        super().__init__(error.message)
-        self.error = error
+class _Refused(ServingError):
+    """The version can never answer."""
 
 
 @dataclass
@@ -133,12 +129,6 @@ class Trial:
         Raises:
             ServingError: the version can never answer; one sentence with the cure.
         """
-        try:
-            return await self._run_all(before, as_asked)
-        except _Refused as refused:
-            raise refused.error from None
-
-    async def _run_all(self, before: Mapping[str, Signature], as_asked: bool) -> TrialResult:
         started = time.monotonic()
         result = self._result
         if self.mode != "off" and not self.report.signatures.keys() - {INIT_SIGNATURE}:
@@ -182,6 +172,8 @@ class Trial:
             await self._warm(name, requests[0], decided)
         except CannotAnswer as error:
             self._refuse(_cannot(name, error.how), Code.FAILED_PRECONDITION, gone=True)
+        except _Refused:
+            raise
         except ServingError:
             # It has answered one request, and refuses another made-up one.
             pass
@@ -282,7 +274,7 @@ class Trial:
 
     def _refuse(self, message: str, code: Code, gone: bool = False) -> None:
         if self.mode == "refuse" or gone:
-            raise _Refused(ServingError(code, message))
+            raise _Refused(code, message)
         self._result.warnings.append(message)
 
 

@@ -163,13 +163,12 @@ class Manager(Directory):
     def _in_worker(self) -> Iterator[Served]:
         """Versions whose worker can answer a ping: it serves, or is staged and waits, or was asked
         before it began to load. While it loads it has no time to answer."""
-        for model in self.models.values():
-            for served in model.everyone():
-                queues = served.queues
-                serves = queues is not None and queues.worker is served.worker
-                asked = served.worker is not None and served.worker.asked_at is not None
-                if serves or asked or served.harness.state is HarnessState.STAGED:
-                    yield served
+        for served in self.everyone():
+            queues = served.queues
+            serves = queues is not None and queues.worker is served.worker
+            asked = served.worker is not None and served.worker.asked_at is not None
+            if serves or asked or served.harness.state is HarnessState.STAGED:
+                yield served
 
     async def stop(self, drain_seconds: float) -> None:
         """End every version: requests that wait are answered first, as far as time allows."""
@@ -178,11 +177,10 @@ class Manager(Directory):
         for model in self.models.values():
             model.held.release()
         await self._shared.stop()
-        versions = [s for m in self.models.values() for s in m.everyone()]
 
         async def end(served: Served) -> None:
             if served.queues is not None:
                 await self._scheduler.drain(served.queues, drain_seconds)
             await self.loader.end(served)
 
-        await asyncio.gather(*(end(s) for s in versions), return_exceptions=True)
+        await asyncio.gather(*map(end, self.everyone()), return_exceptions=True)

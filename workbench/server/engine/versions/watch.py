@@ -25,6 +25,9 @@ class FolderWatch:
 
     Args:
         seconds: the time between two looks at a folder.
+
+    Attributes:
+        due: for each model that is watched an event; set, it has the folder looked at now.
     """
 
     def __init__(
@@ -36,8 +39,7 @@ class FolderWatch:
         self._renewals = renewals
         self._seconds = seconds
         self._pollers: dict[str, asyncio.Task[None]] = {}
-        # Set to have a model's folder looked at now.
-        self._due: dict[str, asyncio.Event] = {}
+        self.due: dict[str, asyncio.Event] = {}
 
     def __contains__(self, name: str) -> bool:
         """Whether a model's folder is watched."""
@@ -45,28 +47,24 @@ class FolderWatch:
 
     def add(self, model: Model) -> None:
         """Watch a model's folder; the first look follows at once."""
-        self._due[model.name] = asyncio.Event()
+        self.due[model.name] = asyncio.Event()
         self._pollers[model.name] = self._shared.start(self._poll(model))
 
     def remove(self, name: str) -> None:
         """Stop watching a model's folder."""
         self._pollers.pop(name).cancel()
-        self._due.pop(name)
+        self.due.pop(name)
 
     def look_soon(self, model: Model, complete: Iterable[int] = ()) -> None:
         """Look at a model's folder now, if it is watched; the `complete` versions were put there by
         a rename."""
         for version in complete:
             model.source.trust(version)
-        if model.name in self._due:
-            self._due[model.name].set()
-
-    def is_due(self, name: str) -> bool:
-        """Whether a look at a model's folder has been asked for and has not begun."""
-        return self._due[name].is_set()
+        if model.name in self.due:
+            self.due[model.name].set()
 
     async def _poll(self, model: Model) -> None:
-        due = self._due[model.name]
+        due = self.due[model.name]
         while True:
             due.clear()
             looked = time.monotonic()

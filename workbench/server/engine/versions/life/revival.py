@@ -11,11 +11,10 @@ from workbench.core.status import ServingError, unavailable
 from workbench.core.versions.outage import Outage
 from workbench.core.versions.quarantine import DEATH_WINDOW_SECONDS, MAX_DEATHS
 from workbench.core.versions.states import HarnessState
-from workbench.server.engine.versions import setting_aside
+from workbench.server.engine.versions import parking, setting_aside
 from workbench.server.engine.versions.life.loading import as_serving_error, is_passing
 from workbench.server.engine.versions.life.shared import Shared
 from workbench.server.engine.versions.model import Model, Served, error_json
-from workbench.server.engine.versions.parking import Parking
 from workbench.server.engine.workers.worker_handle import Worker
 
 _REPLACEMENT_PAUSES = (0.0, 0.2, 1.0)
@@ -28,7 +27,6 @@ class Revival:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._events = shared.events
-        self._parking = Parking(shared.scheduler)
 
     def watch(self, model: Model, served: Served, worker: Worker) -> None:
         """Replace this worker of a version that serves, should it die."""
@@ -150,7 +148,7 @@ class Revival:
         served.harness.fail(error)
         model.refresh_ready()
         self._shared.look_at_held(model)
-        self._parking.close(model, served)
+        parking.close(self._shared.scheduler, model, served)
         self._shared.report_state(served)
         self._events.add("error", *served.id, **error_json(error))
         self._shared.decide(model)
