@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -163,16 +164,13 @@ class ServerCore:
 
     def _call(self, action: Callable[[], object]) -> None:
         """Do something on the loop, from another thread."""
-        try:
+        # Once the loop has ended, nobody is left to be notified.
+        with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(action)
-        except RuntimeError:
-            pass  # the loop has ended: nobody is left to be notified
 
     def _in_transition(self) -> bool:
         """Whether a version changes now, or did a moment ago: its first run takes memory too."""
-        if time.monotonic() - self._last_move < _AFTERMATH_SECONDS:
-            return True
-        return any(
+        return time.monotonic() - self._last_move < _AFTERMATH_SECONDS or any(
             served.harness.public_state.is_moving
             for model in list(self.manager.models.values())
             for served in list(model.versions.values())

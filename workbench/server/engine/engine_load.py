@@ -13,6 +13,7 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -147,10 +148,8 @@ class _Sender:
         while not self._over.is_set():
             # The records that the server keeps are the last ones only: gather them in time.
             pause = min(left, 0.05) if left > 0 else 0.05
-            try:
+            with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._over.wait(), pause)
-            except asyncio.TimeoutError:
-                pass
             self._gather()
             left = self._load.seconds - (now_micros() - self._start) / 1e6
             if self._sending and left <= 0:

@@ -24,7 +24,7 @@ from workbench.server.engine.batching.tasks import (
 )
 from workbench.server.engine.batching.turns import Turns
 from workbench.server.engine.telemetry.meters import BatchingMeter
-from workbench.server.engine.trial.checks import Checks
+from workbench.server.engine.trial import checks
 from workbench.server.engine.workers.worker_handle import WORKER_LOST, Lane, Worker
 
 _NO_LANE_SECONDS = 0.005
@@ -64,7 +64,6 @@ class Runs:
         self._isolation = isolation
         self._pump = pump
         self._running: dict[Lane, _Run] = {}
-        self._checks = Checks(self._run_privately)
         self.meter = BatchingMeter()
 
     # Batches go out.
@@ -185,11 +184,11 @@ class Runs:
             if version is not None and not task.private:
                 # The newest run counts an eighth.
                 version.solo_micros += (run_micros - version.solo_micros) / 8
-                self._checks.ran_alone(version, task, result, now)
+                checks.ran_alone(self._run_privately, version, task, result, now)
             self._outstanding.finish(task, result, now)
             return
         if version is not None:
-            self._checks.ran_merged(version, batch, result, now)
+            checks.ran_merged(self._run_privately, version, batch, result, now)
         row = 0
         for part in batch.parts:
             end = row + part.size

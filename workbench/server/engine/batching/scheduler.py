@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import Code, ServingError, invalid_argument, unavailable
@@ -162,10 +163,8 @@ class BatchScheduler:
             queue.close()
         self._wake()
         if version.pending:
-            try:
+            with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(version.drained.wait(), timeout)
-            except asyncio.TimeoutError:
-                pass
         left = self._outstanding.of(version)
         for task in left:
             self._outstanding.finish(

@@ -125,13 +125,13 @@ class Reservations:
 
     async def look(self, config: ModelConfig, found: list[Found]) -> None:
         """Read what estimates are made from, in a thread: the files, and which GPUs there are."""
-        news = [f for f in found if (f.path, f.fingerprint) not in self._files]
         if self._gpus is None and config.device != "cpu":
             self._gpus = await asyncio.to_thread(self.gpus.wait, _GPUS_SECONDS)
             self._set_limits()
-        for each in news:
-            files = await asyncio.to_thread(read_files, each.place.path)
-            self._files[each.path, each.fingerprint] = files
+        for each in found:
+            if (each.path, each.fingerprint) not in self._files:
+                files = await asyncio.to_thread(read_files, each.place.path)
+                self._files[each.path, each.fingerprint] = files
 
     def _memory(self, model: Model, served: Served) -> VersionMemory:
         """Its place and its need, as they are now."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 
 from workbench.server.engine.versions import setting_aside
 from workbench.server.engine.versions.decisions import Decisions
@@ -84,10 +85,8 @@ class FolderWatch:
             if model.waiting:
                 # Even if folders are looked at only once: the version would be lost for good.
                 pause = min(pause, _WAITING_SECONDS)
-            try:
+            with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(due.wait(), pause)
-            except asyncio.TimeoutError:
-                pass
 
     async def _look(self, model: Model) -> bool:
         """Look at a model's folder.

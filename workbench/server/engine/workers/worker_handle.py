@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from socket import socket
@@ -373,13 +374,11 @@ class Worker:
         if self._gone:
             return
         self._killed_because = self._killed_because or because
-        try:
+        with suppress(ProcessLookupError):
             if self._pidfd is not None:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             else:
                 os.kill(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
     def _on_frame(self, header: Any, _payload: memoryview, _fds: list[int]) -> None:
         if "pong" in header:
