@@ -119,7 +119,7 @@ class Isolation:
         self._turns.resume(version)
 
     def _run_alone(self, task: Task) -> None:
-        """Run a suspect with the inputs as they came, and nothing of its version beside it."""
+        """Run a suspect with its original inputs, while no other request of its version runs."""
         task.version.queue_key(task)
         if task.version.parameters is None:
             task.rows = 1

@@ -235,7 +235,7 @@ class Runs:
         task.rows = 1
         task.running = False
         solo = task.version.queues.get(SOLO)
-        # While a version drains, its queues accept nothing: what is run again gets a new one.
+        # While a version drains, its queues accept nothing, so the request gets a new one.
         key: Hashable = SOLO_AGAIN if solo is not None and solo.draining else SOLO
         with self._outstanding.refusing(task):
             self._turns.enqueue(task, key)

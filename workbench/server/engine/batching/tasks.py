@@ -51,7 +51,7 @@ class Task:
     Attributes:
         deadline: monotonic microseconds after which the caller is answered with an error.
         lost_with: the worker that died while it ran this request; one such death is forgiven.
-        uncounted: deaths of workers that ran it beside others, and that are blamed on no request.
+        uncounted: deaths of workers that ran it together with others; none is blamed on a request.
         digest: of its inputs; None if it was not needed yet.
         parts: the answers of the parts of a split task, by their first row.
         private: whether it is the server's own, to check answers: it is counted nowhere, and runs
@@ -94,7 +94,7 @@ class VersionQueues:
         meters: what was answered, by signature.
         hang_micros: a run that takes longer hangs, if no request waits for it any more.
         suspects: requests that were in a worker when it died, and others like them. One of them may
-            have crashed it, so they run one by one, with nothing beside them.
+            have crashed it, so they run one by one, and nothing else of the version runs.
         suspect: the one that runs now.
         lost: the known requests in the worker that has just died.
         died_at_work: the last worker that died while it ran a request.

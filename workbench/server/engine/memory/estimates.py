@@ -23,7 +23,7 @@ _WEIGHTS_FACTOR = 1.03
 # The graph is in memory several times over: as a message, as Python's graph, as TensorFlow's.
 _GRAPH_FACTOR = 4.0
 _GRAPH_LOADING_FACTOR = 4.0
-# What CUDA's libraries take of the host in each process that uses them; not measured by us.
+# Host memory that CUDA's libraries take in each process that uses them; assumed, not measured.
 _CUDA_HOST_BYTES = 700 * 2**20
 
 
@@ -46,13 +46,13 @@ class Measured:
 
 @dataclass
 class VersionMemory:
-    """What is known about a version's memory, in bytes.
+    """A version's memory, estimated and measured, in bytes.
 
     Attributes:
         device: where its weights are: ``host`` or ``gpu:N``.
-        fallback: why they are not where they were wanted; empty where they are.
+        fallback: why they are not on the device that was asked for; empty if they are.
         need: the estimate that its reservation was made from.
-        gpu_fraction: of the GPU's memory, which TensorFlow may use; 0 without a GPU.
+        gpu_fraction: the share of the GPU's memory that TensorFlow may use; 0 without a GPU.
         before: private and resident memory of its worker before it loaded anything.
         peak: private memory of the worker at most while it loaded, measured.
         limit: what keeps its worker from taking more than it may.
@@ -70,7 +70,7 @@ class VersionMemory:
     gpu: tuple[int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """What clients are shown of it, in bytes."""
+        """The figures that clients see, in bytes."""
         data: dict[str, Any] = {
             "device": self.device,
             "weights": self.files.weights,
@@ -89,7 +89,7 @@ class VersionMemory:
 
 
 def read_files(path: str) -> Files:
-    """Look at a SavedModel's files; what cannot be read counts as nothing. Blocks."""
+    """The sizes of a SavedModel's files; one that cannot be read counts as 0. Blocks."""
     variables = os.path.join(path, "variables")
     try:
         weights = read_index(os.path.join(variables, "variables.index")).weight_bytes
@@ -114,7 +114,7 @@ def _sizes(folder: str) -> int:
 
 
 def estimate(files: Files, last: Measured | None, device: str = "host") -> Need:
-    """What loading these files takes.
+    """The memory that loading these files takes.
 
     Args:
         last: what the model's last load took.

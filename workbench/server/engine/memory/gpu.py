@@ -64,7 +64,7 @@ class Nvml:
                 name = pynvml.nvmlDeviceGetName(handle)
                 total = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
             except pynvml.NVMLError:
-                # It may not be looked at from here (a cgroup keeps it from us), or has fallen off.
+                # A cgroup hides it from this process, or it has fallen off the bus.
                 continue
             found.append(Gpu(index, name.decode() if isinstance(name, bytes) else name, total))
         if not found:
@@ -179,8 +179,8 @@ class Gpus:
         self._states[gpu.number] = _State(gpu, total, free, processes)
 
     def want_context(self, pid: int, number: int) -> None:
-        """A worker has its CUDA context and nothing else yet: what it holds now is that. Looked
-        at by the next `catch_up`."""
+        """Have the next `catch_up` measure the CUDA context of a worker that holds nothing else
+        on the GPU yet."""
         self._wanted[pid] = number
 
     def catch_up(self) -> None:
@@ -218,7 +218,7 @@ class Gpus:
 
     def _holding(self, process: Process, device: str, reported: int | None) -> Holding:
         overhead = self._contexts.get(process.pid, CONTEXT_BYTES)
-        # TensorFlow knows what it uses of the device; the context it does not know.
+        # TensorFlow counts its own memory on the device, without the context.
         used = process.weights if process.gpu is None else process.gpu[0]
         return Holding(
             device=device,

@@ -1,4 +1,4 @@
-"""The memory ledger: what each process of this server takes, and what is left.
+"""The memory ledger: how much memory each process of this server uses, and how much is left.
 
 Every process is sampled once a second. An exact reading walks its page tables. So a process whose
 resident memory has not changed since the last exact reading is not read again for ten seconds: its
@@ -89,7 +89,7 @@ class Account:
 
 
 class _Last(NamedTuple):
-    """The last exact reading of a process, and what `statm` said beside it."""
+    """The last exact reading of a process, and the `statm` figures of the same moment."""
 
     reading: Reading
     cheap: Cheap | None

@@ -134,7 +134,7 @@ class Reservations:
                 self._files[each.path, each.fingerprint] = files
 
     def _memory(self, model: Model, served: Served) -> VersionMemory:
-        """Its place and its need, as they are now."""
+        """The device and the need of a version, by the current figures."""
         known = self._files.get((served.found.path, served.found.fingerprint))
         return self._estimated(model, known or Files(served.found.size_bytes, 0))
 
@@ -219,7 +219,7 @@ class Reservations:
         """
         memory = self._memory(model, served)
         if served.memory is not None and served.worker is not None:
-            # It is staged already: where it is, it stays.
+            # It is staged, and stays on its device.
             memory = served.memory
         needs = memory.need.prepared if prepared else memory.need.peak
         limited = self._beyond_own_limit(model, served)
@@ -250,7 +250,7 @@ class Reservations:
     # While it lives.
 
     async def spawned(self, model: Model, served: Served, worker: Worker) -> None:
-        """Its worker has started and has loaded nothing: see what it takes, and limit it."""
+        """Measure and limit a worker that has started and has loaded nothing yet."""
         memory = served.memory
         if memory is None:
             return
@@ -269,7 +269,7 @@ class Reservations:
         memory.before, memory.limit = await asyncio.to_thread(begin)
 
     async def loaded(self, model: Model, served: Served, worker: Worker) -> None:
-        """It has been loaded: reserve what it really takes, and keep that for the next estimate."""
+        """Reserve what a loaded version really takes, and keep that for the next estimate."""
         memory = served.memory
         if memory is None:
             return

@@ -96,7 +96,7 @@ class Served:
         self.poison = PoisonTable(*self.harness.id)
 
     def succeed(self, before: Served | None) -> None:
-        """Take over what is known from an earlier start of this version, which crashed."""
+        """Take over the crash inputs and the report of an earlier start of this version."""
         if before is not None:
             self.poison = before.poison
             self.last_report = before.report or before.last_report

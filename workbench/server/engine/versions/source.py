@@ -114,7 +114,7 @@ class FolderSource:
         )
 
     def chosen_without(self, policy: VersionPolicy, versions: Set[int]) -> list[int]:
-        """What `policy` would choose of what may be complete if these versions were not there."""
+        """The versions that may be complete and that `policy` would choose without these."""
         return policy.aspired(
             {
                 other
@@ -134,7 +134,8 @@ class FolderSource:
         Args:
             avoid: versions, with their fingerprints, in whose place others are chosen where there
                 are any; one whose files have changed is not avoided.
-            probation: versions beside which is chosen what would be chosen without them.
+            probation: versions that are served only together with those that would be chosen
+                without them.
         """
         try:
             # Followed once, so that all of this look is about one and the same folder.
@@ -166,7 +167,7 @@ class FolderSource:
         # version is being copied, the one before it stays the latest.
         ready: dict[int, Found] = {}
         good: set[int] = set()
-        # Not all that are there, only those that may be served, until enough are good.
+        # Only versions that may be served are read, until enough of them are good.
         latest = policy.kind == "latest"
         for version in reversed(listing.versions) if latest else wanted:
             look = self._look(version, real_base, listing.names[version])
@@ -245,8 +246,8 @@ class FolderSource:
         """Raises OSError: some of it cannot be read."""
         found, newest = measure(version, path, real)
         now = time.monotonic()
-        # A folder that was here before us need not be watched where its files are old. From then
-        # on its rest is measured by a clock that nobody sets.
+        # A folder that was there first need not be watched if its files are old. From then on the
+        # monotonic clock measures how long it has not changed.
         first = real, found.fingerprint, now - max(0.0, time.time() - newest)
         where, before, since = self._seen.get(version, first)
         if where != real:

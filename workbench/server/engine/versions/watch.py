@@ -159,8 +159,8 @@ def _keep_waiting(model: Model, poll: Poll) -> None:
 
 
 def _goes_on(model: Model, poll: Poll) -> bool:
-    """Whether versions are still served although the folder is empty: more likely a storage is
-    away than somebody has removed every version."""
+    """Whether versions stay although the folder is empty: its storage is more likely unmounted than
+    every version removed."""
     return (
         poll.empty
         and model.config.servable_versions_always_present

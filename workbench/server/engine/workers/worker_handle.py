@@ -91,7 +91,7 @@ class LoadReport:
 
 @dataclass(frozen=True)
 class StageReport:
-    """A worker's report of what it has prepared: its graph, and files in the page cache.
+    """A worker's report of a staged version: its graph is read, its files are in the page cache.
 
     `skipped` says why not all of its files are there.
     """
@@ -332,9 +332,9 @@ class Worker:
             self.asked_at = time.monotonic()
 
     async def open_lanes(self, count: int) -> None:
-        """Have at least `count` lanes."""
+        """Open lanes until there are `count`."""
         while len(self.lanes) < count:
-            # A worker without one of its lanes would be slower for ever: better a new worker.
+            # A worker that has lost a lane would stay slower, so it is replaced.
             lane = Lane(self.kill, self._ran)
             await lane.open(self._control)
             self.lanes.append(lane)

@@ -1,4 +1,4 @@
-"""Carries out what is decided about versions: the parts of a version's life, put together."""
+"""Carries out the decisions about versions: puts the parts of a version's life together."""
 
 from __future__ import annotations
 

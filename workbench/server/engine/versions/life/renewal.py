@@ -2,9 +2,9 @@
 
 TensorFlow Serving never loads a number twice: the contents of a version do not change. But if
 `current` now leads to `release-8/` instead of `release-7/`, both with a folder `1`, the new release
-is meant. So a version whose folder is another one now (`Found.is_other_than`) is loaded again under
-its number, like a new version: under `smooth` beside the old contents, which answer until the new
-ones can; under the other transitions the old contents go first. With
+is wanted. So a version whose folder is now another one (`Found.is_other_than`) is loaded again
+under its number, like a new version: under `smooth` beside the old contents, which answer until the
+new ones can; under the other transitions the old contents go first. With
 `reload_replaced_versions=False`, and for files that were changed in place, the loaded contents
 stay, and a warning says so.
 """

@@ -79,7 +79,7 @@ class Revival:
         Args:
             reason: how the last worker ended.
             error: why not to start another worker; None: start one.
-            own_doing: whether the last worker died of what it was doing.
+            own_doing: whether the last worker died while it ran a request or loaded.
         """
         queues = served.queues
         assert queues is not None

@@ -31,8 +31,8 @@ _S = HarnessState
 class Rising:
     """Stages and loads versions.
 
-    A version's state is moved at once where the next decision depends on it; the rest goes on in
-    the background.
+    A version's state moves at once if the next decision depends on it; the rest goes on in the
+    background.
     """
 
     def __init__(self, shared: Shared, leaving: Leaving) -> None:
