@@ -97,7 +97,7 @@ async def obey(load: Load, unload: Callable[[], Awaitable[None]], core: ServerCo
             await unload()
         elif core is not None:
             quiet = line[0] == "quiet"
-            core.manager.loader._quiet = lambda quiet=quiet: quiet  # type: ignore[misc]
+            core.manager.loader.quiet = lambda quiet=quiet: quiet  # type: ignore[misc]
         print(json.dumps([*times, time.monotonic()]), flush=True)
 
 

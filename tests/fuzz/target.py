@@ -22,7 +22,7 @@ import psutil
 
 from tests.servers import Server
 from workbench.core.status import ServingError
-from workbench.server.engine.versions.manager import Manager, ManagerOptions
+from workbench.server.engine.versions.manager import Manager
 from workbench.server.front.access import LOOPBACK_HOSTS, AccessPolicy
 from workbench.server.front.codec.converter import CodecProcess
 from workbench.server.front.grpc.grpc_server import GrpcOptions, GrpcServer
@@ -97,9 +97,7 @@ class Target:
         self.http = HttpServer(rest, _LIMITS, AccessPolicy(TOKEN, LOOPBACK_HOSTS))
         self.http.loop = asyncio.get_running_loop()
         # Reloading changes models: it is let loose on a manager of its own.
-        self.other = Manager(
-            core.events, core.zygote, core.scheduler, ManagerOptions(poll_seconds=3600.0)
-        )
+        self.other = Manager(core.events, core.zygote, core.scheduler, poll_seconds=3600.0)
         metrics = Metrics(core.manager, core.scheduler)
         reloader = Reloader(self.other, lambda: None, {"max_load_retries": 0})
         self.methods = {

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,12 +17,12 @@ from workbench.core.events import Event, EventLog
 from workbench.core.memory.budget import size
 from workbench.ipc.low_priority import start_quiet_threads
 from workbench.server.engine.batching.scheduler import BatchScheduler
-from workbench.server.engine.memory.gpu import Gpus, Nvml, RealNvml
+from workbench.server.engine.memory.gpu import Gpus, Nvml
 from workbench.server.engine.memory.memory_ledger import MemoryLedger, Sample
 from workbench.server.engine.memory.process import Process
 from workbench.server.engine.memory.reservations import MemorySettings
 from workbench.server.engine.versions.life.shared import DRAIN_SECONDS
-from workbench.server.engine.versions.manager import Manager, ManagerOptions
+from workbench.server.engine.versions.manager import Manager
 from workbench.server.engine.versions.model import Served
 from workbench.server.engine.workers.zygote_handle import Zygote
 
@@ -47,8 +48,6 @@ class CoreOptions:
     """The time between two looks at each model's folder."""
     read_batching: Callable[[Path], BatchingParameters] | None = None
     """Reads the batching parameters from a file in a version's folder; None: there are none."""
-    nvml: Nvml | None = field(default_factory=RealNvml)
-    """Where GPUs are looked for; None: nowhere."""
     memory: MemorySettings = field(default_factory=MemorySettings)
     """The limits for all versions together."""
 
@@ -61,10 +60,10 @@ class ServerCore:
         cpus = schedulable_cpus()
         self.started = time.time()
         self.events = EventLog(lambda: (time.monotonic(), time.time()))
-        self.zygote = Zygote(self._zygote_event)
+        self.zygote = Zygote(self.events.add)
         self._loop = asyncio.get_running_loop()
         self.gpus = Gpus(
-            options.nvml,
+            Nvml(),
             lambda number, why: self._tell("gpu_lost", device=f"gpu:{number}", message=why),
         )
         self.scheduler = BatchScheduler(
@@ -74,13 +73,11 @@ class ServerCore:
             self.events,
             self.zygote,
             self.scheduler,
-            ManagerOptions(
-                cpus=cpus,
-                poll_seconds=options.poll_seconds,
-                read_batching=options.read_batching,
-                gpus=self.gpus,
-                memory=options.memory,
-            ),
+            self.gpus,
+            cpus=cpus,
+            poll_seconds=options.poll_seconds,
+            read_batching=options.read_batching,
+            memory=options.memory,
         )
         self.reservations = self.manager.reservations
         self._last_move = 0.0
@@ -116,11 +113,10 @@ class ServerCore:
         for role, pids in list(self.extra_processes.items()):
             listed = [pids] if isinstance(pids, int) else pids or ()
             found += [Process(pid, role) for pid in listed]
-        for model in list(self.manager.models.values()):
-            for served in model.everyone():
-                worker = served.worker
-                if worker is not None:
-                    found.append(self._worker_process(worker.pid, *served.id, served))
+        for served in self.manager.everyone():
+            worker = served.worker
+            if worker is not None:
+                found.append(self._worker_process(worker.pid, *served.id, served))
         return found
 
     def _worker_process(self, pid: int, model: str, version: int, served: Served) -> Process:
@@ -148,18 +144,19 @@ class ServerCore:
                 self._call(partial(self._end_over_limit, sample.process, sample.uss, limit))
 
     def _end_over_limit(self, process: Process, uss: int, limit: int) -> None:
-        model = self.manager.models.get(process.model or "")
-        everyone = [] if model is None else model.everyone()
-        served = next((s for s in everyone if s.worker and s.worker.pid == process.pid), None)
-        if served is None or served.worker is None:
-            return
         message = (
             f"it took {size(uss)} of memory, and the model's memory_limit_bytes is {size(limit)}"
         )
-        self.events.add(
-            "memory_limit", *served.id, pid=process.pid, bytes=uss, limit=limit, message=message
-        )
-        served.worker.kill(f"ended because {message}")
+        about: dict[str, Any] = {
+            "pid": process.pid,
+            "bytes": uss,
+            "limit": limit,
+            "message": message,
+        }
+        for served in self.manager.everyone():
+            if served.worker is not None and served.worker.pid == process.pid:
+                self.events.add("memory_limit", *served.id, **about)
+                served.worker.kill(f"ended because {message}")
 
     def _tell(self, kind: str, **data: Any) -> None:
         """Log an event from another thread."""
@@ -167,16 +164,13 @@ class ServerCore:
 
     def _call(self, action: Callable[[], object]) -> None:
         """Do something on the loop, from another thread."""
-        try:
+        # Once the loop has ended, nobody is left to be notified.
+        with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(action)
-        except RuntimeError:
-            pass  # the loop has ended: nobody is left to be notified
 
     def _in_transition(self) -> bool:
         """Whether a version changes now, or did a moment ago: its first run takes memory too."""
-        if time.monotonic() - self._last_move < _AFTERMATH_SECONDS:
-            return True
-        return any(
+        return time.monotonic() - self._last_move < _AFTERMATH_SECONDS or any(
             served.harness.public_state.is_moving
             for model in list(self.manager.models.values())
             for served in list(model.versions.values())
@@ -185,6 +179,3 @@ class ServerCore:
     def _note_move(self, event: Event) -> None:
         if event.kind == "state":
             self._last_move = event.monotonic
-
-    def _zygote_event(self, kind: str, data: dict[str, Any]) -> None:
-        self.events.add(kind, **data)

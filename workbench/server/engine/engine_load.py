@@ -11,8 +11,11 @@ from __future__ import annotations
 import asyncio
 import time
 from array import array
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -69,7 +72,11 @@ class EngineLoad:
             )
 
 
-@dataclass(frozen=True)
+def _numbers() -> array[int]:
+    return array("q")
+
+
+@dataclass
 class EngineRun:
     """The outcome of every request, in the order of the intended times, and of every batch.
 
@@ -78,14 +85,14 @@ class EngineRun:
     `busy_share` is the part of the time in which the server process used a CPU.
     """
 
-    intended: array[int]
-    sent: array[int]
-    done: array[int]
-    batch: array[int]
-    batches: list[BatchRecord]
-    failures: Mapping[str, int]
     seconds: float
-    busy_share: float
+    intended: array[int] = field(default_factory=_numbers)
+    sent: array[int] = field(default_factory=_numbers)
+    done: array[int] = field(default_factory=_numbers)
+    batch: array[int] = field(default_factory=_numbers)
+    batches: list[BatchRecord] = field(default_factory=list)
+    failures: Counter[str] = field(default_factory=Counter)
+    busy_share: float = 0.0
 
 
 async def run_engine_load(
@@ -102,27 +109,25 @@ async def run_engine_load(
     if load.signature not in served.signatures:
         raise invalid_argument(f'Serving signature name: "{load.signature}" not found')
     assert served.queues is not None
-    run = _Run(scheduler, served.queues, load)
+    sender = _Sender(scheduler, served.queues, load)
     try:
-        await run.execute()
+        await sender.execute()
     finally:
-        run.close()
-    return run.result()
+        sender.close()
+    return sender.run
 
 
-class _Run:
+class _Sender:
+    """Sends the requests of a load, and writes their outcome to `run`."""
+
     def __init__(self, scheduler: BatchScheduler, version: VersionQueues, load: EngineLoad) -> None:
+        self.run = EngineRun(load.seconds)
         self._loop = asyncio.get_running_loop()
         self._scheduler = scheduler
         self._version = version
         self._load = load
         self._timeout = round(load.timeout_seconds * 1e6)
-        self._statistics = version.statistics
         self._before = version.statistics.batches
-        self._batches: list[BatchRecord] = []
-        self._intended, self._sent = array("q"), array("q")
-        self._done, self._batch = array("q"), array("q")
-        self._failures: dict[str, int] = {}
         self._open = 0
         self._sending = True
         self._over = asyncio.Event()
@@ -132,7 +137,6 @@ class _Run:
         self._alarm = Alarm(self._loop, self._send_due)
         self._start = now_micros()
         self._busy_before = time.process_time()
-        self._busy_share = 0.0
 
     async def execute(self) -> None:
         if isinstance(self._load.load, Schedule):
@@ -144,42 +148,28 @@ class _Run:
         while not self._over.is_set():
             # The records that the server keeps are the last ones only: gather them in time.
             pause = min(left, 0.05) if left > 0 else 0.05
-            try:
+            with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._over.wait(), pause)
-            except asyncio.TimeoutError:
-                pass
             self._gather()
             left = self._load.seconds - (now_micros() - self._start) / 1e6
             if self._sending and left <= 0:
                 self._sending = False
                 cpu = time.process_time() - self._busy_before
-                self._busy_share = cpu / (self._load.seconds - left)
+                self.run.busy_share = cpu / (self._load.seconds - left)
                 self._end_if_done()
 
     def close(self) -> None:
         self._sending = False
         self._alarm.close()
 
-    def result(self) -> EngineRun:
-        return EngineRun(
-            self._intended,
-            self._sent,
-            self._done,
-            self._batch,
-            self._batches,
-            self._failures,
-            self._load.seconds,
-            self._busy_share,
-        )
-
     def _gather(self) -> None:
-        last = self._batches[-1].number if self._batches else self._before
-        fresh = [record for record in self._statistics.records if record.number > last]
-        self._batches.extend(fresh)
+        batches = self.run.batches
+        last = batches[-1].number if batches else self._before
+        batches += [r for r in self._version.statistics.records if r.number > last]
 
     def _send_due(self) -> None:
         """Ask every question whose time has come, and set the alarm for the next."""
-        arrivals, at = self._arrivals, len(self._intended)
+        arrivals, at = self._arrivals, len(self.run.intended)
         now = now_micros() - self._start
         while self._sending and at < len(arrivals) and arrivals[at] <= now:
             self._ask(arrivals[at], now)
@@ -194,19 +184,19 @@ class _Run:
             self._ask(now, now)
 
     def _ask(self, intended: int, now: int) -> None:
-        number = len(self._intended)
-        self._intended.append(intended)
-        self._sent.append(now)
-        self._done.append(_NOT_ANSWERED)
-        self._batch.append(_NOT_ANSWERED)
-        inputs = self._load.inputs
+        run, inputs = self.run, self._load.inputs
+        number = len(run.intended)
+        run.intended.append(intended)
+        run.sent.append(now)
+        run.done.append(_NOT_ANSWERED)
+        run.batch.append(_NOT_ANSWERED)
         task = Task(
             self._version,
             self._load.signature,
             inputs[number % len(inputs)],
             (),
             self._start + now + self._timeout,
-            _Answer(self, number),
+            partial(self._answered, number),
         )
         try:
             self._scheduler.submit(task)
@@ -217,13 +207,13 @@ class _Run:
             return
         self._open += 1
 
-    def answered(self, number: int, result: Tensors | ServingError) -> None:
+    def _answered(self, number: int, result: Tensors | ServingError) -> None:
         self._open -= 1
         if isinstance(result, ServingError):
             self._failed(result)
         else:
-            self._done[number] = now_micros() - self._start
-            self._batch[number] = self._statistics.batches
+            self.run.done[number] = now_micros() - self._start
+            self.run.batch[number] = self._version.statistics.batches
         if self._sending and not self._arrivals:
             self._ask_again()
         elif not self._open:
@@ -231,21 +221,8 @@ class _Run:
 
     def _failed(self, error: ServingError) -> None:
         reason = "rejected" if error.code is Code.UNAVAILABLE else error.code.name
-        self._failures[reason] = self._failures.get(reason, 0) + 1
+        self.run.failures[reason] += 1
 
     def _end_if_done(self) -> None:
         if not self._sending and not self._open:
             self._over.set()
-
-
-class _Answer:
-    """Where the answer of one request goes; smaller and quicker than a closure."""
-
-    __slots__ = ("_number", "_run")
-
-    def __init__(self, run: _Run, number: int) -> None:
-        self._run = run
-        self._number = number
-
-    def __call__(self, result: Tensors | ServingError) -> None:
-        self._run.answered(self._number, result)

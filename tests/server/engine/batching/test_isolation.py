@@ -200,7 +200,7 @@ async def test_what_is_taken_out_is_answered_by_another_start() -> None:
     futures.append(setting.submit(3)[1])
     taken = setting.scheduler.take_out(old)
     assert len(taken) == 3
-    again = VersionQueues(old.signatures, None)
+    again = VersionQueues(old.signatures, None, dict(old.merging))
     setting.version = again
     setting.attach(FakeWorker())
     for task in taken:

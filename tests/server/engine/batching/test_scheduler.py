@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import uvloop
 
+from workbench.core.batching.merging import Merging, has_batch_dimension
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import (
@@ -32,6 +33,7 @@ SIGNATURES = {
     "unknown": Signature({"x": TensorInfo("float", None)}, {"y": ROWS}),
     "none": Signature({}, {"y": ROWS}),
 }
+MERGING = {n: Merging(has_batch_dimension(s), "shape") for n, s in SIGNATURES.items()}
 BAD = invalid_argument("a bad row")
 
 
@@ -122,7 +124,7 @@ class Setting:
         worker: FakeWorker | None = None,
     ) -> None:
         self.scheduler = BatchScheduler(slots)
-        self.version = VersionQueues(SIGNATURES, parameters)
+        self.version = VersionQueues(SIGNATURES, parameters, dict(MERGING))
         self.worker = worker or FakeWorker()
         self.attach(self.worker)
 
@@ -195,7 +197,7 @@ async def test_with_slots_of_its_own_a_version_is_not_kept_waiting_by_another() 
             setting.scheduler.close()
             setting.scheduler = BatchScheduler(1, per_version_slots=True)
             setting.attach(setting.worker)
-        other = VersionQueues(SIGNATURES, parameters)
+        other = VersionQueues(SIGNATURES, parameters, dict(MERGING))
         other_worker = FakeWorker(at_once=False)
         setting.scheduler.attach(other, cast(Worker, other_worker))
         first = setting.submit(1)[1]
@@ -753,7 +755,7 @@ async def test_what_a_drain_leaves_is_answered_too() -> None:
 @on_loop
 async def test_versions_share_the_slots_in_turn() -> None:
     setting = Setting(slots=1, worker=FakeWorker(at_once=False))
-    other = VersionQueues(SIGNATURES, None)
+    other = VersionQueues(SIGNATURES, None, dict(MERGING))
     setting.scheduler.attach(other, cast(Worker, setting.worker))
     futures = [setting.submit(n, signature="no_batch")[1] for n in (1, 2, 3)]
     mine, setting.version = setting.version, other

@@ -10,7 +10,7 @@ import pytest
 from tests.server.engine.memory import fake_nvml
 from tests.server.engine.memory.fake_nvml import Card, FakePynvml
 from workbench.core.memory.ledger import Cell, Machine, reconcile
-from workbench.server.engine.memory.gpu import CONTEXT_BYTES, Gpu, Gpus, NoGpu, RealNvml
+from workbench.server.engine.memory.gpu import CONTEXT_BYTES, Gpu, Gpus, NoGpu, Nvml
 from workbench.server.engine.memory.process import Process
 
 GIB = 2**30
@@ -27,7 +27,7 @@ def gpus(
 ) -> Gpus:
     """The real code over the fake library, after the first look."""
     monkeypatch.setitem(sys.modules, "pynvml", FakePynvml(*cards, library=library))  # type: ignore[arg-type]
-    found = Gpus(RealNvml(), lambda number, why: lost.append((number, why)))
+    found = Gpus(Nvml(), lambda number, why: lost.append((number, why)))
     found.sample()
     return found
 
@@ -139,7 +139,7 @@ def test_without_the_library_it_is_host_memory_only(
 
 def test_who_asks_before_the_first_look_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", FakePynvml(Card(GIB)))  # type: ignore[arg-type]
-    found = Gpus(RealNvml())
+    found = Gpus(Nvml())
     assert found.wait(0.01) == []
     looked = threading.Timer(0.05, found.sample)
     looked.start()
@@ -159,7 +159,7 @@ def test_the_library_that_is_installed_is_asked_the_same_way() -> None:
     ):  # fmt: skip
         assert hasattr(pynvml, name)
     try:
-        found, why = RealNvml().devices(), ""
+        found, why = Nvml().devices(), ""
     except NoGpu as error:
         found, why = [], str(error)
     assert bool(found) != bool(why)

@@ -14,7 +14,7 @@ from workbench.core.model_settings import ModelConfig
 from workbench.core.status import Code, ServingError
 from workbench.core.versions.states import Harness, ServableId
 from workbench.server.engine.memory.estimates import Files, estimate
-from workbench.server.engine.memory.gpu import CONTEXT_BYTES, Gpus, RealNvml
+from workbench.server.engine.memory.gpu import CONTEXT_BYTES, Gpus, Nvml
 from workbench.server.engine.memory.reservations import MemorySettings, Reservations
 from workbench.server.engine.versions.model import Model, Served
 from workbench.server.engine.versions.version_folder import Found, Place
@@ -28,7 +28,7 @@ class House:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *cards: Card, library: bool = True) -> None:
         module = FakePynvml(*cards, library=library)
         monkeypatch.setitem(sys.modules, "pynvml", module)  # type: ignore[arg-type]
-        self.gpus = Gpus(RealNvml())
+        self.gpus = Gpus(Nvml())
         self.gpus.sample()
         self.events = EventLog(lambda: (time.monotonic(), time.time()))
         self.models: dict[str, Model] = {}

@@ -9,12 +9,12 @@ import pytest
 from tests.models import BIG_WEIGHTS_BYTES
 from tests.servers import Server
 from workbench.core.versions.version_policy import VersionPolicy
-from workbench.server.engine.memory.gpu import NoGpu, RealNvml
+from workbench.server.engine.memory.gpu import NoGpu, Nvml
 
 
 def why_none() -> str:
     try:
-        RealNvml().devices()
+        Nvml().devices()
     except NoGpu as error:
         return str(error)
     return ""
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(bool(why_none()), reason=f"needs a GPU: {why_non
 def test_two_versions_live_together_and_give_the_memory_back(
     server: Server, tmp_path: Path
 ) -> None:
-    nvml = RealNvml()
+    nvml = Nvml()
     nvml.devices()
 
     def used() -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
+from typing import Any, cast
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,12 +13,13 @@ from tests.server.engine.versions.test_model import found
 from workbench.core.events import EventLog
 from workbench.core.model_settings import ModelConfig
 from workbench.core.status import ServingError
-from workbench.core.versions.policies import TRANSITIONS, Version
+from workbench.core.versions.policies import TRANSITIONS, Act, Version
 from workbench.core.versions.reconcile import reconcile
 from workbench.core.versions.states import Harness, HarnessState, ServableId
 from workbench.core.versions.table import EDITABLE, PolicyTable
 from workbench.server.engine.versions.decisions import Decisions
 from workbench.server.engine.versions.directory import Directory, view_of
+from workbench.server.engine.versions.life.shared import Shared
 from workbench.server.engine.versions.model import Model, Served
 
 S = HarnessState
@@ -28,25 +31,30 @@ class FakeExecution:
 
     def __init__(self) -> None:
         self.taken: list[tuple[str, int]] = []
-
-    def load(self, model: Model, served: Served, /) -> None:
-        self._begin("load", served, S.LOADING)
-
-    def stage(self, model: Model, served: Served, /) -> None:
-        self._begin("stage", served, S.STAGING)
-
-    def unload(self, model: Model, served: Served, /) -> None:
-        self._begin("unload", served, S.QUIESCING)
-
-    def cancel(self, model: Model, served: Served, /) -> None:
-        self._begin("cancel", served, S.UNLOADING)
+        states = {
+            Act.LOAD: S.LOADING,
+            Act.STAGE: S.STAGING,
+            Act.UNLOAD: S.QUIESCING,
+            Act.CANCEL: S.UNLOADING,
+        }
+        self.begin = {act: partial(self._begin, act, state) for act, state in states.items()}
 
     def refuse(self, model: Model, served: Served, error: ServingError | None, /) -> None:
         raise AssertionError("there is room for everything")
 
-    def _begin(self, act: str, served: Served, state: HarnessState) -> None:
-        self.taken.append((act, served.id.version))
+    def _begin(self, act: Act, state: HarnessState, model: Model, served: Served) -> None:
+        self.taken.append((act.value, served.id.version))
         served.harness.state = state
+
+
+class FakeReservations:
+    """There is memory for everything."""
+
+    def refusal(self, model: Model, served: Served) -> None:
+        return None
+
+    def release(self, served: Served) -> None:
+        pass
 
 
 class Fakes:
@@ -55,14 +63,16 @@ class Fakes:
     def __init__(self, table: list[Version], transition: str) -> None:
         self.execution = FakeExecution()
         directory = Directory()
-        self.decisions = Decisions(
-            EventLog(lambda: (0.0, 0.0)),
-            directory,
-            self.execution,
-            refusal=lambda model, served: None,
-            report_state=lambda served: None,
-            look_again=lambda model: None,
+        shared = Shared(
+            events=EventLog(lambda: (0.0, 0.0)),
+            directory=directory,
+            loader=cast(Any, None),
+            scheduler=cast(Any, None),
+            reservations=cast(Any, FakeReservations()),
+            decide=lambda model: None,
+            freed=lambda model: None,
         )
+        self.decisions = Decisions(shared, cast(Any, self.execution))
         self.model = directory.models["m"] = Model(ModelConfig("m", "/models/m"))
         self.set_transition(transition)
         for row in table:

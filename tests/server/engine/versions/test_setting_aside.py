@@ -191,7 +191,7 @@ def test_a_version_that_cannot_be_loaded_leaves_the_place_to_the_one_before(
         assert model.ended[2].harness.error is not None
         # It stays so until somebody mends it.
         server.poll("m")
-        await server.until(lambda: not server.core.manager.watch.is_due("m"), "polled")
+        await server.until(lambda: not server.core.manager.watch.due["m"].is_set(), "polled")
         assert (ready(model), sorted(model.versions)) == (1, [1])
         server.unput(base, 2)
         server.put(base, 2, "half_plus_three")
@@ -213,7 +213,7 @@ def test_a_bad_version_beside_one_that_serves_changes_nothing(
         server.poll("m")
         await failure(server, 2)
         server.poll("m")
-        await server.until(lambda: not server.core.manager.watch.is_due("m"), "polled")
+        await server.until(lambda: not server.core.manager.watch.due["m"].is_set(), "polled")
         assert (model.ready, model.versions[2].harness.aspired) == (served, True)
 
     server.run(test())
@@ -330,7 +330,7 @@ def test_a_folder_whose_reading_fails_is_read_again(
         monkeypatch.setattr(model.source, "poll", fail)
         for _ in range(2):
             server.core.manager.poll_soon("m")
-            await server.until(lambda: not server.core.manager.watch.is_due("m"), "polled")
+            await server.until(lambda: not server.core.manager.watch.due["m"].is_set(), "polled")
         await server.until(lambda: bool(model.warnings), "it is told")
         messages = [e.data for e in server.events(first) if e.kind == "source_error"]
         reason = "The folder of m could not be read: ZeroDivisionError('nobody knows why')"

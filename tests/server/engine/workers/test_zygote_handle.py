@@ -44,7 +44,7 @@ def test_a_zygote_that_cannot_import_tensorflow_is_tried_again_and_says_why(
     events: list[tuple[str, dict[str, Any]]] = []
 
     async def test() -> None:
-        zygote = Zygote(lambda kind, data: events.append((kind, data)))
+        zygote = Zygote(lambda kind, **data: events.append((kind, data)))
         # It is given no time at all, and is to go on all the same.
         monkeypatch.setattr(zygote, "_kill", lambda: None)
         assert zygote.pid is None
@@ -77,7 +77,7 @@ def test_a_zygote_that_does_not_end_is_killed(fake_tensorflow: Path, tmp_path: P
     )
 
     async def test() -> ProcessId | None:
-        zygote = Zygote(lambda kind, data: None)
+        zygote = Zygote(lambda kind, **data: None)
         zygote.start()
         await until(started.exists)
         assert zygote.pid is not None
@@ -128,7 +128,7 @@ def test_a_zygote_that_never_forks_is_not_waited_for_for_ever(
     events: list[Any] = []
 
     async def test() -> None:
-        zygote = Zygote(lambda kind, data: events.append((kind, data.get("code"))))
+        zygote = Zygote(lambda kind, **data: events.append((kind, data.get("code"))))
         zygote.start()
         ours, theirs = socket_pair()
         with pytest.raises(ServingError) as raised:
@@ -160,7 +160,7 @@ def test_an_answer_that_comes_too_late_leaves_no_descriptor(
     monkeypatch.setattr(module, "_FORK_SECONDS", 0.0)
 
     async def test() -> None:
-        zygote = Zygote(lambda kind, data: None)
+        zygote = Zygote(lambda kind, **data: None)
         monkeypatch.setattr(zygote, "_kill", lambda: None)
         zygote.start()
         ours, theirs = socket_pair()
@@ -184,7 +184,7 @@ def test_a_zygote_that_hangs_in_its_import_is_replaced(
     events: list[Any] = []
 
     async def test() -> None:
-        zygote = Zygote(lambda kind, data: events.append((kind, data.get("code"))))
+        zygote = Zygote(lambda kind, **data: events.append((kind, data.get("code"))))
         zygote.start()
         with pytest.raises(ServingError, match="TensorFlow is still being imported"):
             await zygote.fork(0)
@@ -210,7 +210,7 @@ def test_a_zygote_that_cannot_be_started_just_now_is_tried_again(
         return socket_pair()
 
     async def test() -> None:
-        zygote = Zygote(lambda kind, data: events.append(kind))
+        zygote = Zygote(lambda kind, **data: events.append(kind))
         zygote.start()
         await until(lambda: events == ["zygote_started"])
         monkeypatch.setattr(module, "socket_pair", crowded)
@@ -228,7 +228,7 @@ def test_a_zygote_that_dies_while_it_forks_is_replaced(stand_in: Callable[[str],
     events: list[Any] = []
 
     async def test() -> None:
-        zygote = Zygote(lambda kind, data: events.append((kind, data.get("code"))))
+        zygote = Zygote(lambda kind, **data: events.append((kind, data.get("code"))))
         zygote.start()
         ours, theirs = socket_pair()
         with pytest.raises(ServingError) as raised:
@@ -254,7 +254,7 @@ def test_a_zygote_that_closes_its_socket_and_lives_on_is_killed(
     events: list[Any] = []
 
     async def test() -> None:
-        zygote = Zygote(lambda kind, data: events.append((kind, data.get("code"))))
+        zygote = Zygote(lambda kind, **data: events.append((kind, data.get("code"))))
         zygote.start()
         ours, theirs = socket_pair()
         with pytest.raises(ServingError, match="The zygote died while it forked a worker"):

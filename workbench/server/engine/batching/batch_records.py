@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import Any, NamedTuple
 
 from workbench.core.batching.queue import Batch
@@ -53,8 +53,8 @@ class BatchStatistics:
         self.request_run_micros = 0
         self.slot_micros = 0
         self.rejected = 0
-        self.reasons: dict[str, int] = {}
-        self.sizes: dict[int, int] = {}
+        self.reasons: Counter[str] = Counter()
+        self.sizes: Counter[int] = Counter()
         self.records: deque[BatchRecord] = deque(maxlen=_RECORDS_KEPT)
 
     def add(
@@ -77,8 +77,8 @@ class BatchStatistics:
         self.request_run_micros += run_micros * tasks
         self.slot_micros += slot_micros
         reason = batch.reason.value if batch.reason else "open"
-        self.reasons[reason] = self.reasons.get(reason, 0) + 1
-        self.sizes[batch.size] = self.sizes.get(batch.size, 0) + 1
+        self.reasons[reason] += 1
+        self.sizes[batch.size] += 1
         self.records.append(
             BatchRecord(
                 self.batches,
@@ -97,15 +97,7 @@ class BatchStatistics:
     def to_json(self) -> dict[str, Any]:
         """The sums, without the single records; sizes as strings, ascending."""
         return {
-            "batches": self.batches,
-            "rows": self.rows,
-            "requests": self.requests,
-            "padding": self.padding,
-            "queued_micros": self.queued_micros,
-            "run_micros": self.run_micros,
-            "request_run_micros": self.request_run_micros,
-            "slot_micros": self.slot_micros,
-            "rejected": self.rejected,
+            **{name: value for name, value in vars(self).items() if name != "records"},
             "reasons": dict(self.reasons),
             "sizes": {str(size): count for size, count in sorted(self.sizes.items())},
         }

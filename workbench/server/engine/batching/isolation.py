@@ -15,13 +15,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from workbench.core.status import ServingError
 from workbench.core.versions.poison import Outline
 from workbench.ipc.low_priority import quiet_executor
 from workbench.server.engine.batching.digests import digest_of, is_large, outline_of
+from workbench.server.engine.batching.outstanding import Outstanding
 from workbench.server.engine.batching.tasks import Task, VersionQueues
+from workbench.server.engine.batching.turns import Turns
 from workbench.server.engine.workers.worker_handle import WORKER_LOST, Worker
 
 if TYPE_CHECKING:
@@ -30,36 +32,13 @@ if TYPE_CHECKING:
 _hasher = quiet_executor("hashing")
 
 
-class Runner(Protocol):
-    """The part of the scheduler that runs the requests."""
-
-    def waits(self, task: Task) -> bool:
-        """Whether a request has not been answered."""
-
-    def runs(self, version: VersionQueues) -> bool:
-        """Whether batches of a version are in a worker."""
-
-    def pause(self, version: VersionQueues) -> None:
-        """Give no queue of a version its turns."""
-
-    def go_on(self, version: VersionQueues) -> None:
-        """Give the queues of a version their turns again."""
-
-    def run_alone(self, task: Task) -> None:
-        """Run a suspect, with nothing of its version beside it."""
-
-    def enqueue(self, task: Task, key: Hashable) -> None:
-        """Queue a request; answers it with the error if the queue refuses it."""
-
-    def finish(self, task: Task, error: ServingError) -> None:
-        """Answer a request, unless it has been answered."""
-
-
 class Isolation:
     """Runs the suspects of all versions; each version has its own, in its `VersionQueues`."""
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+    def __init__(self, turns: Turns, outstanding: Outstanding) -> None:
+        self._turns = turns
+        self._outstanding = outstanding
+        outstanding.on_suspect_done = self.next
 
     # A worker has died.
 
@@ -81,7 +60,7 @@ class Isolation:
         if alone is not None:
             self._put_down(version, alone)
         for task in lost:
-            if not self._runner.waits(task):
+            if task not in self._outstanding.tasks:
                 task.inputs = {}
             elif task.lost_with in (None, worker):
                 # It may have been the worker that failed, and not the request.
@@ -91,7 +70,7 @@ class Isolation:
                     version.suspect = None
                 self._suspect(version, task)
             else:
-                self._runner.finish(task, WORKER_LOST)
+                self._outstanding.finish(task, WORKER_LOST)
         self.next(version)
 
     def _put_down(self, version: VersionQueues, task: Task) -> None:
@@ -106,22 +85,15 @@ class Isolation:
         self, version: VersionQueues, crashes: int, task: Task, digest: str, outline: Outline
     ) -> None:
         version.on_strike(digest, outline, version.poison.strike(digest, outline, crashes))
-        refusal = self._verdict(task)
+        refusal = _verdict(task)
         if refusal is not None and not task.running:
-            self._runner.finish(task, refusal)
-
-    def _verdict(self, task: Task) -> ServingError | None:
-        """The error for a request whose input is refused; None if it is not."""
-        poison = task.version.poison
-        if task.digest is not None and poison.is_refused(task.digest):
-            return poison.refusal(task.digest)
-        return None
+            self._outstanding.finish(task, refusal)
 
     # One by one.
 
     def _suspect(self, version: VersionQueues, task: Task) -> None:
         if not version.isolated:
-            self._runner.pause(version)
+            self._turns.pause(version)
         version.suspects.append(task)
         task.queue = None
 
@@ -130,21 +102,31 @@ class Isolation:
         goes on."""
         if version.suspect is not None:
             return
-        if version.suspects and self._runner.runs(version):
+        if version.suspects and self._turns.runs(version):
             return  # called again when that is done
         while version.suspects:
             task = version.suspects.popleft()
-            if not self._runner.waits(task):
+            if task not in self._outstanding.tasks:
                 continue
-            if task.digest is None and self._is_like_a_suspect(task) and not is_large(task.inputs):
-                task.digest = digest_of(task.signature, task.inputs)
-            refusal = self._verdict(task)
+            if _is_like_a_suspect(task):
+                _digest(task)
+            refusal = _verdict(task)
             if refusal is None:
                 version.suspect = task
-                self._runner.run_alone(task)
+                self._run_alone(task)
                 return
-            self._runner.finish(task, refusal)
-        self._runner.go_on(version)
+            self._outstanding.finish(task, refusal)
+        self._turns.resume(version)
+
+    def _run_alone(self, task: Task) -> None:
+        """Run a suspect with its original inputs, while no other request of its version runs."""
+        task.version.queue_key(task)
+        if task.version.parameters is None:
+            task.rows = 1
+        task.running = False
+        task.parts = None
+        with self._outstanding.refusing(task):
+            self._turns.enqueue_suspect(task)
 
     def survived(self, version: VersionQueues, batch: Batch[Task]) -> None:
         """A batch has been answered while there are suspects."""
@@ -164,17 +146,16 @@ class Isolation:
         Raises:
             ServingError: FAILED_PRECONDITION, its input is refused.
         """
-        if task.lost_with is None and not self._is_like_a_suspect(task):
+        if task.lost_with is None and not _is_like_a_suspect(task):
             return False
-        if task.digest is None and is_large(task.inputs):
+        digest = _digest(task)
+        if digest is None:
             self._with_digest(task, partial(self._judge, key))
             return True
-        if task.digest is None:
-            task.digest = digest_of(task.signature, task.inputs)
-        refusal = self._verdict(task)
+        refusal = _verdict(task)
         if refusal is not None:
             raise refusal
-        if task.lost_with is None and not task.version.poison.strikes(task.digest):
+        if task.lost_with is None and not task.version.poison.strikes(digest):
             return False
         self._run_alone_soon(task)
         return True
@@ -182,53 +163,46 @@ class Isolation:
     def diverts(self, part: Part[Task]) -> bool:
         """Whether a queued request, about to be run, is handled here."""
         task = part.task
-        if part.size != part.total or not self._is_like_a_suspect(task):
+        if part.size != part.total or not _is_like_a_suspect(task):
             return False
-        if task.digest is None and is_large(task.inputs):
-            # It was queued before anything was known of its like: it may run, but alone.
-            self._run_alone_soon(task)
-            return True
-        if task.digest is None:
-            task.digest = digest_of(task.signature, task.inputs)
-        refusal = self._verdict(task)
+        digest = _digest(task)
+        refusal = _verdict(task)
         if refusal is not None:
-            self._runner.finish(task, refusal)
-            return True
-        if task.version.poison.strikes(task.digest):
+            self._outstanding.finish(task, refusal)
+        elif digest is None or task.version.poison.strikes(digest):
+            # A large one was queued before a crash on such an input: it may run, but alone.
             self._run_alone_soon(task)
-            return True
-        return False
+        else:
+            return False
+        return True
 
     def _judge(self, key: Hashable, task: Task, digest: str, outline: Outline) -> None:
         """A large request that has come, and whose digest is known now."""
-        if not self._runner.waits(task) or task.version.ended:
+        if task not in self._outstanding.tasks or task.version.ended:
             return
-        refusal = self._verdict(task)
+        refusal = _verdict(task)
         if refusal is not None:
-            self._runner.finish(task, refusal)
+            self._outstanding.finish(task, refusal)
         elif task.lost_with is not None or task.version.poison.strikes(digest):
             self._suspect(task.version, task)
             self.next(task.version)
         else:
-            self._runner.enqueue(task, key)
+            with self._outstanding.refusing(task):
+                self._turns.enqueue(task, key)
 
     def _run_alone_soon(self, task: Task) -> None:
-        # Not in the call in which it is accepted: it is known to the runner only after that.
+        # Not in the call in which it is accepted: only after that is it among the outstanding.
         self._suspect(task.version, task)
         asyncio.get_running_loop().call_soon(self.next, task.version)
-
-    def _is_like_a_suspect(self, task: Task) -> bool:
-        outlines = task.version.poison.outlines
-        return bool(outlines) and outline_of(task.signature, task.inputs) in outlines
 
     def _with_digest(self, task: Task, then: Callable[[Task, str, Outline], None]) -> None:
         """Call back with the digest of a request's inputs: at once, or later where they are
         large."""
         signature, inputs = task.signature, task.inputs
         outline = outline_of(signature, inputs)
-        if task.digest is not None or not is_large(inputs):
-            task.digest = task.digest or digest_of(signature, inputs)
-            then(task, task.digest, outline)
+        digest = _digest(task)
+        if digest is not None:
+            then(task, digest, outline)
             return
         hashing = asyncio.get_running_loop().run_in_executor(_hasher, digest_of, signature, inputs)
 
@@ -238,3 +212,23 @@ class Isolation:
                 then(task, task.digest, outline)
 
         hashing.add_done_callback(done)
+
+
+def _is_like_a_suspect(task: Task) -> bool:
+    outlines = task.version.poison.outlines
+    return bool(outlines) and outline_of(task.signature, task.inputs) in outlines
+
+
+def _digest(task: Task) -> str | None:
+    """The digest of a request's inputs; None if they are large and it has not been made."""
+    if task.digest is None and not is_large(task.inputs):
+        task.digest = digest_of(task.signature, task.inputs)
+    return task.digest
+
+
+def _verdict(task: Task) -> ServingError | None:
+    """The error for a request whose input is refused; None if it is not."""
+    poison = task.version.poison
+    if task.digest is not None and poison.is_refused(task.digest):
+        return poison.refusal(task.digest)
+    return None

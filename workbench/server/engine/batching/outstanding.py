@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -12,22 +13,20 @@ from workbench.core.status import Code, ServingError
 from workbench.ipc import background_free
 from workbench.ipc.frames import Tensors
 from workbench.server.engine.batching.tasks import Task, VersionQueues, now_micros
-from workbench.server.engine.telemetry.meters import SignatureMeter
 
 
 class Outstanding:
     """All accepted requests of a scheduler.
 
-    Args:
-        suspect_done: called with a version whose suspect has been answered (`isolation`).
-
     Attributes:
         tasks: the requests, in the order of their arrival.
+        on_suspect_done: called with a version whose suspect has been answered (`isolation`).
     """
 
-    def __init__(self, suspect_done: Callable[[VersionQueues], None]) -> None:
+    on_suspect_done: Callable[[VersionQueues], None]
+
+    def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._suspect_done = suspect_done
         self.tasks: dict[Task, None] = {}
         # Requests that were answered with DEADLINE_EXCEEDED and still run.
         self._late: set[Task] = set()
@@ -64,7 +63,7 @@ class Outstanding:
             version.drained.set()
         if version.suspect is task:
             version.suspect = None
-            self._suspect_done(version)
+            self.on_suspect_done(version)
         answer, task.answer = task.answer, None
         if late and task.running:
             self._late.add(task)
@@ -78,6 +77,14 @@ class Outstanding:
                 self._loop.call_exception_handler(
                     {"message": "A request's answer could not be delivered", "exception": error}
                 )
+
+    @contextmanager
+    def refusing(self, task: Task) -> Iterator[None]:
+        """Answers an accepted request with the error that keeps it from being queued again."""
+        try:
+            yield
+        except ServingError as error:
+            self.finish(task, error)
 
     def finish_part(self, task: Task, offset: int, rows: Tensors) -> None:
         """Keep the answer to a part of a split task, from row `offset` on; the last part answers
@@ -132,7 +139,4 @@ def _count(task: Task, result: Tensors | ServingError | None, now: int) -> None:
     else:
         version.answered += 1
     if result is not None:
-        meter = version.meters.get(task.signature)
-        if meter is None:
-            meter = version.meters[task.signature] = SignatureMeter()
-        meter.add(code, now - task.arrived)
+        version.meters[task.signature].add(code, now - task.arrived)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 from workbench.core.batching.queue import Batch, BatchQueue
@@ -24,7 +24,7 @@ from workbench.server.engine.batching.tasks import (
 )
 from workbench.server.engine.batching.turns import Turns
 from workbench.server.engine.telemetry.meters import BatchingMeter
-from workbench.server.engine.trial.checks import Checks
+from workbench.server.engine.trial import checks
 from workbench.server.engine.workers.worker_handle import WORKER_LOST, Lane, Worker
 
 _NO_LANE_SECONDS = 0.005
@@ -49,9 +49,6 @@ class Runs:
 
     Args:
         pump: runs the batches that are due, now.
-        wake: the same, in the loop's next turn.
-        on_stuck: called with a worker whose run no request waits for any more, and its seconds so
-            far.
     """
 
     def __init__(
@@ -59,25 +56,15 @@ class Runs:
         turns: Turns,
         outstanding: Outstanding,
         isolation: Isolation,
-        *,
         pump: Callable[[], None],
-        wake: Callable[[], None],
-        on_stuck: Callable[[Worker, float], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._turns = turns
         self._outstanding = outstanding
         self._isolation = isolation
         self._pump = pump
-        self._wake = wake
-        self._on_stuck = on_stuck
         self._running: dict[Lane, _Run] = {}
-        self._checks = Checks(self._run_privately)
         self.meter = BatchingMeter()
-
-    def any_of(self, version: VersionQueues) -> bool:
-        """Whether batches of a version are in a worker."""
-        return any(self._turns.version_of(run.queue) is version for run in self._running.values())
 
     # Batches go out.
 
@@ -151,9 +138,8 @@ class Runs:
     ) -> None:
         """Run a request of the server's own, alone and at low priority."""
         now = now_micros()
-        task = Task(version, signature, inputs, outputs, now + _PRIVATE_MICROS, answer)
-        task.private = True
-        task.arrived, task.rows = now, 1
+        deadline = now + _PRIVATE_MICROS
+        task = Task(version, signature, inputs, outputs, deadline, answer, now, 1, private=True)
         try:
             if version.draining or version.isolated:
                 raise unavailable("The version drains, or runs requests one by one after a crash")
@@ -170,7 +156,7 @@ class Runs:
         self._running.pop(run.lane, None)
         self._turns.slots.finished(queue)
         if result is WORKER_LOST:
-            self._wake()
+            self._turns.wake()
             self._lost(run)
             return
         self._outstanding.forget_late(batch)
@@ -178,7 +164,7 @@ class Runs:
         if not isinstance(result, ServingError) and not alone:
             result = check_outputs(result, batch.size + run.padding) or result
         if isinstance(result, ServingError):
-            self._wake()
+            self._turns.wake()
             self._fail(queue, batch, result)
             return
         now = now_micros()
@@ -186,7 +172,7 @@ class Runs:
             # The next batch runs while the answers of this one are handed out.
             self._pump()
         else:
-            self._wake()
+            self._turns.wake()
         version = self._turns.version_of(queue)
         if version is not None:
             if version.isolated:
@@ -198,11 +184,11 @@ class Runs:
             if version is not None and not task.private:
                 # The newest run counts an eighth.
                 version.solo_micros += (run_micros - version.solo_micros) / 8
-                self._checks.ran_alone(version, task, result, now)
+                checks.ran_alone(self._run_privately, version, task, result, now)
             self._outstanding.finish(task, result, now)
             return
-        if version is not None and version.watched:
-            self._checks.ran_merged(version, batch, result, now)
+        if version is not None:
+            checks.ran_merged(self._run_privately, version, batch, result, now)
         row = 0
         for part in batch.parts:
             end = row + part.size
@@ -249,12 +235,10 @@ class Runs:
         task.rows = 1
         task.running = False
         solo = task.version.queues.get(SOLO)
-        # While a version drains, its queues accept nothing: what is run again gets a new one.
+        # While a version drains, its queues accept nothing, so the request gets a new one.
         key: Hashable = SOLO_AGAIN if solo is not None and solo.draining else SOLO
-        try:
+        with self._outstanding.refusing(task):
             self._turns.enqueue(task, key)
-        except ServingError as error:
-            self._outstanding.finish(task, error)
 
     def _lost(self, run: _Run) -> None:
         """A worker has died while it ran a batch."""
@@ -274,8 +258,9 @@ class Runs:
 
     # Batches do not come back.
 
-    def check_stuck(self, now: int) -> None:
-        """Report, once each, workers that are inside a run for too long while no request waits."""
+    def stuck(self, now: int) -> Iterator[tuple[Worker, float]]:
+        """Workers that are inside a run for too long, with its seconds so far, while no request
+        waits for it. Each is reported once."""
         for run in list(self._running.values()):
             version = self._turns.version_of(run.queue)
             if version is None or run.worker is None or run.worker is version.stuck:
@@ -284,4 +269,4 @@ class Runs:
                 continue
             if not any(part.task in self._outstanding.tasks for part in run.batch.parts):
                 version.stuck = run.worker
-                self._on_stuck(run.worker, (now - run.taken_at) / 1e6)
+                yield run.worker, (now - run.taken_at) / 1e6

@@ -9,7 +9,8 @@ requests run again one by one, so batching changes the speed and never the answe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
+from contextlib import suppress
 
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import Code, ServingError, invalid_argument, unavailable
@@ -44,16 +45,9 @@ class BatchScheduler:
     def __init__(self, slots: int, *, per_version_slots: bool = False) -> None:
         self._loop = asyncio.get_running_loop()
         self._turns = Turns(slots, per_version_slots, self._wake)
-        self._isolation = Isolation(self)
-        self._outstanding = Outstanding(self._isolation.next)
-        self._runs = Runs(
-            self._turns,
-            self._outstanding,
-            self._isolation,
-            pump=self._pump,
-            wake=self._wake,
-            on_stuck=lambda worker, seconds: self.on_stuck(worker, seconds),
-        )
+        self._outstanding = Outstanding()
+        self._isolation = Isolation(self._turns, self._outstanding)
+        self._runs = Runs(self._turns, self._outstanding, self._isolation, self._pump)
         self.batching = self._runs.meter
         """Counts the batches of versions with batching parameters."""
         self.on_stuck: Callable[[Worker, float], None] = lambda worker, seconds: None
@@ -169,10 +163,8 @@ class BatchScheduler:
             queue.close()
         self._wake()
         if version.pending:
-            try:
+            with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(version.drained.wait(), timeout)
-            except asyncio.TimeoutError:
-                pass
         left = self._outstanding.of(version)
         for task in left:
             self._outstanding.finish(
@@ -204,14 +196,12 @@ class BatchScheduler:
         task.version.pending -= 1
         task.version = version
         version.pending += 1
-        try:
+        with self._outstanding.refusing(task):
             if task.signature not in version.signatures or version.draining:
                 raise unavailable("The version ended before it answered")
             key = version.queue_key(task)
             if not self._isolation.takes(task, key):
                 self._turns.enqueue(task, key)
-        except ServingError as error:
-            self._outstanding.finish(task, error)
 
     def finish(self, task: Task, error: ServingError) -> None:
         """Answer a request. Does nothing if it has been answered."""
@@ -220,39 +210,6 @@ class BatchScheduler:
     def waits(self, task: Task) -> bool:
         """Whether a request has not been answered."""
         return task in self._outstanding.tasks
-
-    # For `isolation`, beside the two above.
-
-    def runs(self, version: VersionQueues) -> bool:
-        """Whether batches of a version are in a worker."""
-        return self._runs.any_of(version)
-
-    def pause(self, version: VersionQueues) -> None:
-        """Give no queue of a version its turns."""
-        self._turns.pause(version)
-
-    def go_on(self, version: VersionQueues) -> None:
-        """Give the queues of a version their turns again."""
-        self._turns.resume(version)
-
-    def run_alone(self, task: Task) -> None:
-        """Run a suspect, with the inputs as they came."""
-        task.version.queue_key(task)
-        if task.version.parameters is None:
-            task.rows = 1
-        task.running = False
-        task.parts = None
-        try:
-            self._turns.enqueue_suspect(task)
-        except ServingError as error:
-            self._outstanding.finish(task, error)
-
-    def enqueue(self, task: Task, key: Hashable) -> None:
-        """Queue a request that was accepted; if the queue refuses it, it is answered with that."""
-        try:
-            self._turns.enqueue(task, key)
-        except ServingError as error:
-            self._outstanding.finish(task, error)
 
     # Time passes.
 
@@ -277,7 +234,8 @@ class BatchScheduler:
         """Answer requests past their deadline; give idle memory back."""
         now = now_micros()
         self._outstanding.finish_overdue(now)
-        self._runs.check_stuck(now)
+        for worker, seconds in self._runs.stuck(now):
+            self.on_stuck(worker, seconds)
         for version in self._turns.versions():
             if version.worker is not None:
                 for lane in version.worker.lanes:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import InitVar, dataclass, field, replace
+from operator import itemgetter
 
 import numpy as np
 
-from workbench.core.batching.merging import Merging, automatic_parameters, has_batch_dimension
+from workbench.core.batching.merging import Merging, automatic_parameters
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.batching.queue import BatchQueue
 from workbench.core.signature import Signature
@@ -44,71 +44,45 @@ def now_micros() -> int:
     return time.monotonic_ns() // 1000
 
 
+@dataclass(eq=False, repr=False, slots=True)
 class Task:
     """One request on its way through a queue.
 
     Attributes:
         deadline: monotonic microseconds after which the caller is answered with an error.
         lost_with: the worker that died while it ran this request; one such death is forgiven.
+        uncounted: deaths of workers that ran it together with others; none is blamed on a request.
+        digest: of its inputs; None if it was not needed yet.
+        parts: the answers of the parts of a split task, by their first row.
         private: whether it is the server's own, to check answers: it is counted nowhere, and runs
             at low priority.
-        uncounted: deaths of workers that ran it beside others, and that are blamed on no request.
-        digest: of its inputs; None if it was not needed yet.
     """
 
-    __slots__ = (
-        "answer",
-        "arrived",
-        "deadline",
-        "digest",
-        "inputs",
-        "lost_with",
-        "outputs",
-        "parts",
-        "private",
-        "queue",
-        "rows",
-        "running",
-        "signature",
-        "uncounted",
-        "version",
-    )
-
-    def __init__(
-        self,
-        version: VersionQueues,
-        signature: str,
-        inputs: Mapping[str, np.ndarray],
-        outputs: Sequence[str],
-        deadline: int,
-        answer: Answer,
-    ) -> None:
-        self.version = version
-        self.signature = signature
-        self.inputs = inputs
-        self.outputs = outputs
-        self.deadline = deadline
-        self.answer: Answer | None = answer
-        self.arrived = 0
-        self.rows = 0
-        self.lost_with: Worker | None = None
-        self.uncounted = 0
-        self.digest: str | None = None
-        self.running = False
-        self.queue: BatchQueue[Task] | None = None
-        # Answers of the parts of a split task, by their first row.
-        self.parts: dict[int, Tensors] | None = None
-        self.private = False
+    version: VersionQueues
+    signature: str
+    inputs: Mapping[str, np.ndarray]
+    outputs: Sequence[str]
+    deadline: int
+    answer: Answer | None
+    arrived: int = 0
+    rows: int = 0
+    lost_with: Worker | None = None
+    uncounted: int = 0
+    digest: str | None = None
+    running: bool = False
+    queue: BatchQueue[Task] | None = None
+    parts: dict[int, Tensors] | None = None
+    private: bool = False
 
 
+@dataclass(eq=False, repr=False)
 class VersionQueues:
     """The queues of one version, and the worker that empties them.
 
     Attributes:
         parameters: batching as asked for; None means automatic.
         merging: without parameters, whether requests of a signature are merged.
-        witnesses, audits: the checks of that while the version serves; `watched` is False if they
-            are off.
+        witnesses, audits: the checks of that while the version serves, by signature.
         recent: where requests and their answers are kept for the next version; None: nowhere.
         number: the version's.
         on_merging: called with a signature when that decision has changed.
@@ -120,7 +94,7 @@ class VersionQueues:
         meters: what was answered, by signature.
         hang_micros: a run that takes longer hangs, if no request waits for it any more.
         suspects: requests that were in a worker when it died, and others like them. One of them may
-            have crashed it, so they run one by one, with nothing beside them.
+            have crashed it, so they run one by one, and nothing else of the version runs.
         suspect: the one that runs now.
         lost: the known requests in the worker that has just died.
         died_at_work: the last worker that died while it ran a request.
@@ -133,48 +107,41 @@ class VersionQueues:
         solo_micros: how long requests that run alone have taken lately.
     """
 
-    def __init__(
-        self,
-        signatures: Mapping[str, Signature],
-        parameters: BatchingParameters | None,
-        merging: Mapping[str, Merging] | None = None,
-        hang_seconds: float = 60.0,
-        recent: Recent | None = None,
-        number: int = 0,
-    ) -> None:
+    signatures: Mapping[str, Signature]
+    parameters: BatchingParameters | None
+    merging: dict[str, Merging]
+    hang_seconds: InitVar[float] = 60.0
+    recent: Recent | None = None
+    number: int = 0
+    poison: PoisonTable = field(default_factory=PoisonTable)
+    on_merging: Callable[[str, Merging], None] = lambda signature, merging: None
+    on_strike: Callable[[str, Outline, int], None] = lambda digest, outline, crashes: None
+    on_accepted: Callable[[Task], None] | None = None
+    worker: Worker | None = None
+    pending: int = 0
+    answered: int = 0
+    failed: int = 0
+    draining: bool = False
+    ended: bool = False
+    suspect: Task | None = None
+    died_at_work: Worker | None = None
+    stuck: Worker | None = None
+    outage: Outage | None = None
+    outage_bytes: int = 0
+    solo_micros: float = 0.0
+
+    def __post_init__(self, hang_seconds: float) -> None:
         self.hang_micros = round(hang_seconds * 1e6)
         self.suspects: deque[Task] = deque()
-        self.suspect: Task | None = None
         self.lost: list[Task] = []
-        self.died_at_work: Worker | None = None
-        self.stuck: Worker | None = None
-        self.poison = PoisonTable()
-        self.on_strike: Callable[[str, Outline, int], None] = lambda digest, outline, crashes: None
-        self.outage: Outage | None = None
-        self.outage_bytes = 0
-        self.solo_micros = 0.0
-        self.signatures = signatures
-        self.parameters = parameters
-        self.watched = merging is not None
-        self.merging = dict(merging) if merging is not None else _by_shape(signatures)
         # The largest requests that are merged.
         self._most_rows = {name: self._automatic(name).max_batch_size for name in self.merging}
-        self.witnesses: dict[str, Witness] = {}
-        self.audits: dict[str, Audit] = {}
-        self.recent = recent
-        self.number = number
-        self.on_merging: Callable[[str, Merging], None] | None = None
-        self.worker: Worker | None = None
-        self.pending = 0
-        self.answered = 0
-        self.failed = 0
+        self.witnesses: defaultdict[str, Witness] = defaultdict(Witness)
+        self.audits: defaultdict[str, Audit] = defaultdict(Audit)
+        self.meters: defaultdict[str, SignatureMeter] = defaultdict(SignatureMeter)
         self.statistics = BatchStatistics()
         self.queues: dict[Hashable, BatchQueue[Task]] = {}
-        self.draining = False
-        self.ended = False
         self.drained = asyncio.Event()
-        self.on_accepted: Callable[[Task], None] | None = None
-        self.meters: dict[str, SignatureMeter] = {}
 
     def queue_key(self, task: Task) -> Hashable:
         """Which queue a task belongs to; sets its `rows`.
@@ -187,7 +154,7 @@ class VersionQueues:
             # Tensors of a wrong dtype cannot be joined with others; the model refuses them.
             dtypes = [(name, array.dtype) for name, array in task.inputs.items()]
             if len(dtypes) > 1:
-                dtypes.sort(key=_by_name)
+                dtypes.sort(key=itemgetter(0))
             return (task.signature, tuple(task.outputs), *dtypes)
         if self.merging[task.signature].merged:
             shapes = []
@@ -210,8 +177,7 @@ class VersionQueues:
         already stay as they are."""
         self.merging[signature] = merging
         self._most_rows[signature] = self._automatic(signature).max_batch_size
-        if self.on_merging is not None:
-            self.on_merging(signature, merging)
+        self.on_merging(signature, merging)
 
     def _automatic(self, signature: str) -> BatchingParameters:
         sizes = self.merging[signature].batch_sizes
@@ -230,15 +196,3 @@ class VersionQueues:
         if not isinstance(key, tuple):
             return SOLO_PARAMETERS
         return self.parameters or self._automatic(key[0])
-
-
-def _by_shape(signatures: Mapping[str, Signature]) -> dict[str, Merging]:
-    """The default: signatures with a batch dimension are merged."""
-    return {
-        name: Merging(has_batch_dimension(signature), "shape")
-        for name, signature in signatures.items()
-    }
-
-
-def _by_name(item: tuple[str, Any]) -> str:
-    return item[0]

@@ -28,18 +28,22 @@ class Turns:
     Args:
         slots: executor slots: batches that run at once.
         per_version_slots: whether each version has as many slots of its own.
-        wake: called when a batch may be due.
+        wake: has the batches that are due run in the loop's next turn.
     """
 
     def __init__(self, slots: int, per_version_slots: bool, wake: Callable[[], None]) -> None:
         self.slots: SlotScheduler[Task] = SlotScheduler(slots, per_version_slots=per_version_slots)
-        self._wake = wake
+        self.wake = wake
         self._versions: dict[BatchQueue[Task], VersionQueues] = {}
         self._listed: set[BatchQueue[Task]] = set()
 
     def version_of(self, queue: BatchQueue[Task]) -> VersionQueues | None:
         """The version that a queue belongs to; None if that is gone."""
         return self._versions.get(queue)
+
+    def runs(self, version: VersionQueues) -> bool:
+        """Whether batches of a version are in a worker."""
+        return any(map(self.slots.running_of, version.queues.values()))
 
     def versions(self) -> set[VersionQueues]:
         """All versions that have queues."""
@@ -60,7 +64,7 @@ class Turns:
                 self._enlist(queue, version)
         queue.offer(task, task.rows, task.arrived)
         task.queue = queue
-        self._wake()
+        self.wake()
 
     def enqueue_suspect(self, task: Task) -> None:
         """Put a request into the queue that runs alone in its version.
@@ -84,14 +88,14 @@ class Turns:
         if version.worker is not None:
             for queue in version.queues.values():
                 self._enlist(queue, version)
-        self._wake()
+        self.wake()
 
     def resume_queue(self, queue: BatchQueue[Task]) -> None:
         """Give one queue its turns again, if its version still has a worker."""
         version = self._versions.get(queue)
         if version is not None and version.worker is not None:
             self._enlist(queue, version)
-            self._wake()
+            self.wake()
 
     def pause(self, version: VersionQueues) -> None:
         """Give no queue of a version its turns."""
@@ -118,7 +122,7 @@ class Turns:
         for key, queue in version.queues.items():
             if queue.parameters is not SOLO_PARAMETERS:
                 queue.reconfigure(version.parameters_of(key), now)
-        self._wake()
+        self.wake()
 
     def remove(self, version: VersionQueues) -> None:
         """Take the queues of a version away."""

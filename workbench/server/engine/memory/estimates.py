@@ -23,7 +23,7 @@ _WEIGHTS_FACTOR = 1.03
 # The graph is in memory several times over: as a message, as Python's graph, as TensorFlow's.
 _GRAPH_FACTOR = 4.0
 _GRAPH_LOADING_FACTOR = 4.0
-# What CUDA's libraries take of the host in each process that uses them; not measured by us.
+# Host memory that CUDA's libraries take in each process that uses them; assumed, not measured.
 _CUDA_HOST_BYTES = 700 * 2**20
 
 
@@ -43,29 +43,25 @@ class Measured:
     peak: int
     steady: int
 
-    def to_json(self) -> dict[str, Any]:
-        """Peak and steady bytes."""
-        return {"peak": self.peak, "steady": self.steady}
-
 
 @dataclass
 class VersionMemory:
-    """What is known about a version's memory, in bytes.
+    """A version's memory, estimated and measured, in bytes.
 
     Attributes:
         device: where its weights are: ``host`` or ``gpu:N``.
-        fallback: why they are not where they were wanted; empty where they are.
+        fallback: why they are not on the device that was asked for; empty if they are.
         need: the estimate that its reservation was made from.
-        gpu_fraction: of the GPU's memory, which TensorFlow may use; 0 without a GPU.
+        gpu_fraction: the share of the GPU's memory that TensorFlow may use; 0 without a GPU.
         before: private and resident memory of its worker before it loaded anything.
         peak: private memory of the worker at most while it loaded, measured.
         limit: what keeps its worker from taking more than it may.
     """
 
     files: Files
+    need: Need
     device: str = "host"
     fallback: str = ""
-    need: Need | None = None
     gpu_fraction: float = 0.0
     before: tuple[int, int] | None = None
     peak: int | None = None
@@ -74,14 +70,16 @@ class VersionMemory:
     gpu: tuple[int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """What clients are shown of it, in bytes."""
+        """The figures that clients see, in bytes."""
         data: dict[str, Any] = {
             "device": self.device,
             "weights": self.files.weights,
-            "estimated": None
-            if self.need is None
-            else {"peak": dict(self.need.peak), "steady": dict(self.need.steady)},
-            "measured": None if self.measured is None else self.measured.to_json(),
+            "estimated": {"peak": dict(self.need.peak), "steady": dict(self.need.steady)},
+            "measured": self.measured
+            and {
+                "peak": self.measured.peak,
+                "steady": self.measured.steady,
+            },
         }
         if self.fallback:
             data["fallback"] = self.fallback
@@ -91,7 +89,7 @@ class VersionMemory:
 
 
 def read_files(path: str) -> Files:
-    """Look at a SavedModel's files; what cannot be read counts as nothing. Blocks."""
+    """The sizes of a SavedModel's files; one that cannot be read counts as 0. Blocks."""
     variables = os.path.join(path, "variables")
     try:
         weights = read_index(os.path.join(variables, "variables.index")).weight_bytes
@@ -99,14 +97,12 @@ def read_files(path: str) -> Files:
         weights = _sizes(variables)
     except (OSError, DamagedIndex):
         weights = 0
-    graph = 0
     for name in GRAPH_FILES:
         try:
-            graph = os.path.getsize(os.path.join(path, name))
-            break
+            return Files(weights, os.path.getsize(os.path.join(path, name)))
         except OSError:
             continue
-    return Files(weights, graph)
+    return Files(weights, 0)
 
 
 def _sizes(folder: str) -> int:
@@ -118,7 +114,7 @@ def _sizes(folder: str) -> int:
 
 
 def estimate(files: Files, last: Measured | None, device: str = "host") -> Need:
-    """What loading these files takes.
+    """The memory that loading these files takes.
 
     Args:
         last: what the model's last load took.

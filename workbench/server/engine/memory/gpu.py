@@ -1,16 +1,15 @@
 """GPUs: how much memory each has, and which processes hold it.
 
-`Nvml` is the part of NVIDIA's management library that is needed. `RealNvml` is the library itself,
-loaded on first use and called from one thread only. `Gpus` turns its answers into the ledger's
-terms, and marks each figure as measured or not: a driver may not report what a process holds, or
-may number processes differently than the container does.
+`Nvml` is NVIDIA's management library, loaded on first use and called from one thread only. `Gpus`
+turns its answers into the ledger's terms, and marks each figure as measured or not: a driver may
+not report what a process holds, or may number processes differently than the container does.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from workbench.core.memory.ledger import Holding, Machine
 from workbench.server.engine.memory.process import Process
@@ -35,28 +34,21 @@ class Gpu(NamedTuple):
     total: int
 
 
-class Nvml(Protocol):
-    """The part of NVIDIA's management library that is needed; sizes in bytes."""
+class Nvml:
+    """The part of NVIDIA's management library that is needed, through `pynvml`; sizes in bytes.
 
-    def devices(self) -> list[Gpu]:
-        """The GPUs there are; raises NoGpu."""
-
-    def memory(self, index: int) -> tuple[int, int]:
-        """Total and free memory of a GPU; raises GpuLost."""
-
-    def processes(self, index: int) -> dict[int, int | None] | None:
-        """What each process holds, by its pid; None for one that the driver does not report, and
-        None instead of all if it may not be asked. Raises GpuLost."""
-
-
-class RealNvml:
-    """NVML through `pynvml`."""
+    `memory` and `processes` only work after `devices`.
+    """
 
     def __init__(self) -> None:
         self._nvml: Any = None
 
     def devices(self) -> list[Gpu]:
-        """The GPUs that can be read from here, once the library is loaded."""
+        """The GPUs that can be read from here, once the library is loaded.
+
+        Raises:
+            NoGpu: there is none.
+        """
         import pynvml
 
         try:
@@ -72,7 +64,7 @@ class RealNvml:
                 name = pynvml.nvmlDeviceGetName(handle)
                 total = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
             except pynvml.NVMLError:
-                # It may not be looked at from here (a cgroup keeps it from us), or has fallen off.
+                # A cgroup hides it from this process, or it has fallen off the bus.
                 continue
             found.append(Gpu(index, name.decode() if isinstance(name, bytes) else name, total))
         if not found:
@@ -80,7 +72,11 @@ class RealNvml:
         return found
 
     def memory(self, index: int) -> tuple[int, int]:
-        """See `Nvml`; only after `devices`."""
+        """Total and free memory of a GPU.
+
+        Raises:
+            GpuLost: it does not answer any more.
+        """
         nvml = self._nvml
         try:
             info = nvml.nvmlDeviceGetMemoryInfo(nvml.nvmlDeviceGetHandleByIndex(index))
@@ -89,7 +85,12 @@ class RealNvml:
         return int(info.total), int(info.free)
 
     def processes(self, index: int) -> dict[int, int | None] | None:
-        """See `Nvml`; only after `devices`."""
+        """What each process holds of a GPU, by its pid; None for one that the driver does not
+        report, and None instead of all if it may not be asked.
+
+        Raises:
+            GpuLost: it does not answer any more.
+        """
         nvml = self._nvml
         refusals = (
             nvml.NVML_ERROR_NO_PERMISSION,
@@ -178,20 +179,18 @@ class Gpus:
         self._states[gpu.number] = _State(gpu, total, free, processes)
 
     def want_context(self, pid: int, number: int) -> None:
-        """A worker has its CUDA context and nothing else yet: what it holds now is that. Looked
-        at by the next `catch_up`."""
+        """Have the next `catch_up` measure the CUDA context of a worker that holds nothing else
+        on the GPU yet."""
         self._wanted[pid] = number
 
     def catch_up(self) -> None:
         """Look at the contexts that are wanted; to be called from `sample`'s thread, often."""
         while self._wanted:
             pid, number = self._wanted.popitem()
+            if number in self._states:
+                self._look(self._states[number].gpu)
             state = self._states.get(number)
-            if state is None:
-                continue
-            self._look(state.gpu)
-            state = self._states.get(number)
-            held = (state.processes or {}).get(pid) if state is not None else None
+            held = None if state is None else (state.processes or {}).get(pid)
             if held is not None:
                 self._contexts[pid] = held
 
@@ -218,24 +217,19 @@ class Gpus:
         return machines, holdings, notes
 
     def _holding(self, process: Process, device: str, reported: int | None) -> Holding:
-        context = self._contexts.get(process.pid)
-        overhead = CONTEXT_BYTES if context is None else context
-        if reported is None:
-            # TensorFlow knows what it uses of the device; the context it does not know.
-            used = process.weights if process.gpu is None else process.gpu[0]
-            total = overhead + used
-        else:
-            total = reported
+        overhead = self._contexts.get(process.pid, CONTEXT_BYTES)
+        # TensorFlow counts its own memory on the device, without the context.
+        used = process.weights if process.gpu is None else process.gpu[0]
         return Holding(
             device=device,
             owner=process.role,
-            total=total,
+            total=overhead + used if reported is None else reported,
             measured=reported is not None,
             model=process.model,
             version=process.version,
             pid=process.pid,
             weights=process.weights,
             overhead=overhead,
-            overhead_measured=context is not None,
+            overhead_measured=process.pid in self._contexts,
             reserved=dict(process.reserved).get(device, 0),
         )

@@ -1,4 +1,4 @@
-"""The memory ledger: what each process of this server takes, and what is left.
+"""The memory ledger: how much memory each process of this server uses, and how much is left.
 
 Every process is sampled once a second. An exact reading walks its page tables. So a process whose
 resident memory has not changed since the last exact reading is not read again for ten seconds: its
@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from workbench.core.memory.ledger import Cell, Holding, Machine, reconcile
 from workbench.ipc.low_priority import LOWEST, lower_priority
@@ -88,14 +88,11 @@ class Account:
         }
 
 
-class _Last:
-    """The last exact reading of a process, and what `statm` said beside it."""
+class _Last(NamedTuple):
+    """The last exact reading of a process, and the `statm` figures of the same moment."""
 
-    __slots__ = ("cheap", "reading")
-
-    def __init__(self, reading: Reading, cheap: Cheap | None) -> None:
-        self.reading = reading
-        self.cheap = cheap
+    reading: Reading
+    cheap: Cheap | None
 
     def now(self, cheap: Cheap) -> tuple[int, int]:
         """PSS and USS by a later cheap reading."""
@@ -112,10 +109,11 @@ class _Last:
         )
 
 
+@dataclass(eq=False)
 class MemoryLedger:
     """Samples the processes that `processes()` names, in a thread, until closed.
 
-    Args:
+    Attributes:
         processes: called from that thread.
         fine: whether something is changing now.
         gpus: the GPUs, looked at from that thread alone.
@@ -124,30 +122,22 @@ class MemoryLedger:
         on_failure: called with a message if the thread fails; it goes on.
     """
 
-    def __init__(
-        self,
-        processes: Callable[[], list[Process]],
-        fine: Callable[[], bool] = lambda: False,
-        *,
-        gpus: Gpus | None = None,
-        waiting: Callable[[], list[tuple[str, int]]] = list,
-        on_tick: Callable[[list[Sample]], None] = lambda samples: None,
-        on_failure: Callable[[str], None] = lambda message: None,
-    ) -> None:
-        self._processes = processes
-        self._fine = fine
-        self._gpus = gpus or Gpus(None)
-        self._waiting = waiting
-        self._on_tick = on_tick
-        self._on_failure = on_failure
+    processes: Callable[[], list[Process]]
+    fine: Callable[[], bool] = lambda: False
+    gpus: Gpus = field(default_factory=lambda: Gpus(None))
+    waiting: Callable[[], list[tuple[str, int]]] = list
+    on_tick: Callable[[list[Sample]], None] = lambda samples: None
+    on_failure: Callable[[str], None] = lambda message: None
+    latest: Account | None = field(default=None, init=False)
+    """The whole ledger as of the last second; None before the first."""
+
+    def __post_init__(self) -> None:
         self._samples: deque[Sample] = deque(maxlen=_SAMPLES_KEPT)
         # `measure` is called from other threads.
         self._lock = threading.Lock()
         self._last: dict[int, _Last] = {}
         self._everything_due = 0.0
         self._failed: str | None = None
-        self.latest: Account | None = None
-        """The whole ledger as of the last second; None before the first."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="memory-ledger", daemon=True)
 
@@ -165,12 +155,8 @@ class MemoryLedger:
         """All processes (of one role) now, exactly; also kept in the history. Blocks for
         milliseconds."""
         with self._lock:
-            samples = []
-            for process in self._processes():
-                if role is None or process.role == role:
-                    sample = self._read(process)
-                    if sample is not None:
-                        samples.append(sample)
+            wanted = [p for p in self.processes() if role in (None, p.role)]
+            samples = [sample for each in wanted if (sample := self._read(each)) is not None]
             if role is None:
                 self._forget({s.process.pid for s in samples})
             return samples
@@ -181,11 +167,9 @@ class MemoryLedger:
         found = [s for s in tuple(self._samples) if s.monotonic > since]
         if points is None:
             return found
-        count: dict[int, int] = {}
-        for sample in found:
-            count[sample.process.pid] = count.get(sample.process.pid, 0) + 1
+        count = Counter(sample.process.pid for sample in found)
         steps = {pid: -(-have // points) for pid, have in count.items()}
-        seen = dict.fromkeys(count, 0)
+        seen: Counter[int] = Counter()
         thinned = []
         for sample in found:
             pid = sample.process.pid
@@ -199,11 +183,11 @@ class MemoryLedger:
         return self._reconciled(self.measure())
 
     def _reconciled(self, samples: Sequence[Sample]) -> Account:
-        machines = [read_machine()]
-        holdings = [_holding(sample) for sample in samples]
-        gpu_machines, gpu_holdings, notes = self._gpus.look([s.process for s in samples])
-        cells = reconcile([*machines, *gpu_machines], [*holdings, *gpu_holdings], self._waiting())
-        return Account(time.monotonic(), (*machines, *gpu_machines), cells, notes)
+        gpu_machines, gpu_holdings, notes = self.gpus.look([s.process for s in samples])
+        machines = [read_machine(), *gpu_machines]
+        holdings = [*map(_holding, samples), *gpu_holdings]
+        cells = reconcile(machines, holdings, self.waiting())
+        return Account(time.monotonic(), machines, cells, notes)
 
     def recent(self, since: float) -> list[Sample]:
         """Samples later than `since`, for a caller that asks often: only looks at the new ones."""
@@ -225,18 +209,18 @@ class MemoryLedger:
         while not self._stop.is_set():
             try:
                 now = time.monotonic()
-                self._gpus.catch_up()
+                self.gpus.catch_up()
                 if now >= tick_due:
                     tick_due = now + TICK_SECONDS
-                    self._gpus.sample()
+                    self.gpus.sample()
                     samples = self._tick(now)
                     self.latest = self._reconciled(samples)
-                    self._on_tick(samples)
-                elif self._fine():
+                    self.on_tick(samples)
+                elif self.fine():
                     if now >= workers_due:
                         # A worker that has just loaded or first run is nothing like it was.
                         workers_due = now + WORKERS_SECONDS
-                        self._on_tick(self.measure("worker"))
+                        self.on_tick(self.measure("worker"))
                     else:
                         self._estimate()
             except Exception as error:
@@ -244,14 +228,14 @@ class MemoryLedger:
                 message = f"The memory ledger failed: {error!r}"
                 if message != self._failed:
                     self._failed = message
-                    self._on_failure(message)
+                    self.on_failure(message)
                 self._stop.wait(TICK_SECONDS)
             self._stop.wait(FINE_SECONDS)
 
     def _tick(self, now: float) -> list[Sample]:
         """Every process once: exactly where that is needed, else as it was."""
         with self._lock:
-            processes = self._processes()
+            processes = self.processes()
             # A process more or less changes what each of the others shares with it.
             everything = now >= self._everything_due or self._last.keys() != {
                 process.pid for process in processes
@@ -272,7 +256,7 @@ class MemoryLedger:
 
     def _estimate(self) -> None:
         with self._lock:
-            for process in self._processes():
+            for process in self.processes():
                 cheap = read_cheap(process.pid)
                 if cheap is None:
                     continue

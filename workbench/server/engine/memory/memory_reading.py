@@ -28,7 +28,7 @@ class Reading(NamedTuple):
 
 
 def read_exact(pid: int) -> Reading | None:
-    """What a process takes, or None where it is gone or may not be looked at."""
+    """The memory of a process; None if it is gone or may not be read."""
     if sys.platform != "linux":
         import psutil
 
@@ -55,12 +55,12 @@ class Cheap(NamedTuple):
 
     @property
     def private(self) -> int:
-        """Blind to what forks share."""
+        """Without regard to memory that forks share."""
         return self.resident - self.shared
 
 
 def read_cheap(pid: int) -> Cheap | None:
-    """What a process has resident, or None where it is gone."""
+    """The resident memory of a process; None if it is gone."""
     try:
         with open(f"/proc/{pid}/statm", "rb") as file:
             fields = file.read().split()
@@ -70,8 +70,8 @@ def read_cheap(pid: int) -> Cheap | None:
 
 
 class Peak(NamedTuple):
-    """In bytes: the most that was ever resident in a process, what is now, and the size of its
-    private writable mappings (what RLIMIT_DATA limits)."""
+    """In bytes: the peak and the current resident memory of a process, and the size of its private
+    writable mappings (which RLIMIT_DATA limits)."""
 
     highest: int
     resident: int
@@ -79,7 +79,7 @@ class Peak(NamedTuple):
 
 
 def read_peak(pid: int) -> Peak | None:
-    """The high-water mark of a process, or None where it is gone or nobody keeps one."""
+    """The high-water mark of a process; None if it is gone, or if the system keeps no mark."""
     fields = _kilobytes(f"/proc/{pid}/status")
     if "VmHWM" not in fields:
         return None
@@ -87,10 +87,10 @@ def read_peak(pid: int) -> Peak | None:
 
 
 def read_machine(cgroups: Path = _CGROUPS, proc: Path = Path("/proc")) -> Machine:
-    """How much memory there is for us, and how much of it is free.
+    """How much memory this process may use, and how much of it is free.
 
-    That is the machine, or the control group that we are in, where that has less. What files are
-    cached in counts as free, because the system takes it back when it is needed.
+    The limit is the machine's, or that of the process's control group if that is lower. The page
+    cache counts as free, because the system takes it back when memory is needed.
     """
     if sys.platform != "linux":
         import psutil
@@ -107,8 +107,8 @@ def read_machine(cgroups: Path = _CGROUPS, proc: Path = Path("/proc")) -> Machin
 
 
 def _groups(cgroups: Path, proc: Path) -> Iterator[tuple[int, int, str]]:
-    """Limit, use without cached files, and name of each memory control group that we are in,
-    from our own up to the root; those without a limit are left out."""
+    """Limit, use without the page cache, and name of each memory control group of this process,
+    from its own up to the root; groups without a limit are left out."""
     try:
         lines = (proc / "self" / "cgroup").read_text().splitlines()
     except OSError:
@@ -135,7 +135,7 @@ def _groups(cgroups: Path, proc: Path) -> Iterator[tuple[int, int, str]]:
 
 
 def _number(path: Path) -> int | None:
-    """The number in a file; None where it holds none (``max``) or there is no such file."""
+    """The number in a file; None if it holds none (``max``) or does not exist."""
     try:
         return int(path.read_text())
     except (OSError, ValueError):
@@ -151,7 +151,7 @@ def _statistics(path: Path) -> dict[str, int]:
 
 
 def _kilobytes(path: str) -> dict[str, int]:
-    """The `Name: number kB` lines of a file, in bytes; nothing where it cannot be read."""
+    """The `Name: number kB` lines of a file, in bytes; empty if it cannot be read."""
     try:
         with open(path, "rb") as file:
             lines = file.read().splitlines()

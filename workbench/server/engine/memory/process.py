@@ -1,4 +1,4 @@
-"""A process of the server: its role, its version, and what is reserved for it."""
+"""A process of the server: its role, its version, and the memory reserved for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process of the server, and what is known about it apart from its readings.
+    """A process of the server, with everything but its memory readings.
 
     Attributes:
         role: ``server``, ``supervisor``, ``zygote``, ``worker`` or ``codec``.

@@ -91,7 +91,7 @@ class Reservations:
     events: EventLog
     gpus: Gpus
     models: Callable[[], Mapping[str, Model]]
-    freed: Callable[[], None]
+    freed: Callable[[], object]
     settings: MemorySettings = field(default_factory=MemorySettings)
 
     def __post_init__(self) -> None:
@@ -125,22 +125,22 @@ class Reservations:
 
     async def look(self, config: ModelConfig, found: list[Found]) -> None:
         """Read what estimates are made from, in a thread: the files, and which GPUs there are."""
-        news = [f for f in found if (f.path, f.fingerprint) not in self._files]
         if self._gpus is None and config.device != "cpu":
             self._gpus = await asyncio.to_thread(self.gpus.wait, _GPUS_SECONDS)
             self._set_limits()
-        for each in news:
-            files = await asyncio.to_thread(read_files, each.place.path)
-            self._files[each.path, each.fingerprint] = files
+        for each in found:
+            if (each.path, each.fingerprint) not in self._files:
+                files = await asyncio.to_thread(read_files, each.place.path)
+                self._files[each.path, each.fingerprint] = files
 
     def _memory(self, model: Model, served: Served) -> VersionMemory:
-        """Its place and its need, as they are now."""
+        """The device and the need of a version, by the current figures."""
         known = self._files.get((served.found.path, served.found.fingerprint))
-        files = known or Files(served.found.size_bytes, 0)
+        return self._estimated(model, known or Files(served.found.size_bytes, 0))
+
+    def _estimated(self, model: Model, files: Files) -> VersionMemory:
         device, fallback = self.place(model.config, files, model.measured)
-        memory = VersionMemory(files, device, fallback)
-        memory.need = estimate(files, model.measured, device)
-        return memory
+        return VersionMemory(files, estimate(files, model.measured, device), device, fallback)
 
     def place(
         self, config: ModelConfig, files: Files, measured: Measured | None
@@ -181,7 +181,6 @@ class Reservations:
     def fit(self, model: Model, served: Served) -> Fit:
         """Whether a version that is about to be loaded fits under its model's transition."""
         need = self._memory(model, served).need
-        assert need is not None
         standing = self.standing(model, served)
         own = self.budget.claim(served.claimant)
         return fits(self.budget, model.name, need, model.config.transition, standing, own)
@@ -197,13 +196,12 @@ class Reservations:
     def _beyond_own_limit(self, model: Model, served: Served) -> ServingError | None:
         config = model.config
         memory = self._memory(model, served)
-        assert memory.need is not None
-        for resource, limit, name in (
-            ("host", config.memory_limit_bytes, "memory_limit_bytes"),
-            (memory.device, config.gpu_memory_limit_bytes, "gpu_memory_limit_bytes"),
-        ):
+        limits = [("host", config.memory_limit_bytes, "memory_limit_bytes")]
+        if memory.device != "host":
+            limits.append((memory.device, config.gpu_memory_limit_bytes, "gpu_memory_limit_bytes"))
+        for resource, limit, name in limits:
             need = memory.need.peak.get(resource, 0)
-            if limit is None or need <= limit or (name[0] == "g" and resource == "host"):
+            if limit is None or need <= limit:
                 continue
             return ServingError(
                 Code.RESOURCE_EXHAUSTED,
@@ -221,16 +219,14 @@ class Reservations:
         """
         memory = self._memory(model, served)
         if served.memory is not None and served.worker is not None:
-            # It is staged already: where it is, it stays.
+            # It is staged, and stays on its device.
             memory = served.memory
-        assert memory.need is not None
         needs = memory.need.prepared if prepared else memory.need.peak
         limited = self._beyond_own_limit(model, served)
         if limited is not None:
             raise limited
         if self.budget.reserve(served.claimant, needs) is not None:
-            found = self.fit(model, served)
-            raise _refused(model, served, found)
+            raise _refused(model, served, self.fit(model, served))
         gpu = next((r for r in needs if r != "host"), None)
         if gpu is not None:
             memory.gpu_fraction = self._fraction(model.config, gpu, needs[gpu])
@@ -254,7 +250,7 @@ class Reservations:
     # While it lives.
 
     async def spawned(self, model: Model, served: Served, worker: Worker) -> None:
-        """Its worker has started and has loaded nothing: see what it takes, and limit it."""
+        """Measure and limit a worker that has started and has loaded nothing yet."""
         memory = served.memory
         if memory is None:
             return
@@ -273,9 +269,9 @@ class Reservations:
         memory.before, memory.limit = await asyncio.to_thread(begin)
 
     async def loaded(self, model: Model, served: Served, worker: Worker) -> None:
-        """It has been loaded: reserve what it really takes, and keep that for the next estimate."""
+        """Reserve what a loaded version really takes, and keep that for the next estimate."""
         memory = served.memory
-        if memory is None or memory.need is None:
+        if memory is None:
             return
         # Reading its memory should not slow the first requests of a version.
         await asyncio.sleep(_SETTLE_SECONDS)
@@ -319,9 +315,8 @@ class Reservations:
     async def will_it_fit(self, model: Model, path: str) -> dict[str, Any]:
         """What a SavedModel would take as the model's next version, under each transition."""
         await self.look(model.config, [])
-        files = await asyncio.to_thread(read_files, path)
-        device, fallback = self.place(model.config, files, model.measured)
-        need = estimate(files, model.measured, device)
+        memory = self._estimated(model, await asyncio.to_thread(read_files, path))
+        need = memory.need
         policy = model.config.version_policy
         aspired = sorted(v for v, s in model.versions.items() if s.harness.aspired)
         kept = set(aspired)
@@ -332,18 +327,17 @@ class Reservations:
             for s in self.standing(model)
         ]
         found = [fits(self.budget, model.name, need, t, standing) for t in BY_MEMORY]
-        held = {r: self.budget.reserved(r) for r in need.peak}
         return {
             "path": path,
             "model": model.name,
-            "device": device,
-            "fallback": fallback,
-            "weights": files.weights,
+            "device": memory.device,
+            "fallback": memory.fallback,
+            "weights": memory.files.weights,
             "peak": dict(need.peak),
             "steady": dict(need.steady),
             "from": "the files" if model.measured is None else "the last load",
             "transition": model.config.transition,
-            "reserved": held,
+            "reserved": {r: self.budget.reserved(r) for r in need.peak},
             "transitions": {f.transition: f.to_json() for f in found},
         }
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from workbench.core.status import Code
 
@@ -72,7 +74,8 @@ class BatchingMeter:
         self.queued_micros = Histogram(exponential(100, 1.2, 52))
         self.input_sizes = Histogram(sizes)
         self.processed_sizes = Histogram(sizes)
-        self.paddings: dict[int, Histogram] = {}
+        # At most as many as a batch may have sizes.
+        self.paddings: defaultdict[int, Histogram] = defaultdict(partial(Histogram, sizes))
 
     def add(
         self, inputs: Iterable[int], queued_micros: Iterable[int], size: int, padding: int
@@ -90,8 +93,4 @@ class BatchingMeter:
         for micros in queued_micros:
             self.queued_micros.add(micros)
         self.processed_sizes.add(size + padding)
-        paddings = self.paddings.get(size + padding)
-        if paddings is None:
-            # At most as many as a batch may have sizes.
-            paddings = self.paddings[size + padding] = Histogram(self.input_sizes.bounds)
-        paddings.add(padding)
+        self.paddings[size + padding].add(padding)

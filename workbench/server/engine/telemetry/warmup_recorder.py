@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,10 +76,8 @@ class WarmupRecording:
     def watch(self, task: Task) -> None:
         """Keep this request if it is answered well; called when it is accepted."""
         record = prediction_log(self._model, task.signature, task.inputs, task.outputs)
-        answer = task.answer
-        if answer is None:
-            return
-        deliver: Callable[[Tensors | ServingError], None] = answer
+        deliver = task.answer
+        assert deliver is not None
 
         def answered(result: Tensors | ServingError) -> None:
             if self.state == "recording" and not isinstance(result, ServingError):

@@ -35,7 +35,7 @@ async def ask(
     Args:
         parts: for each input the arrays to be joined.
         seconds: how long it may take; a worker that takes longer is ended.
-        quiet: at low priority, beside a version that serves.
+        quiet: run at low priority, because another version serves.
 
     Raises:
         ServingError: the model refused it.

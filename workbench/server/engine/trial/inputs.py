@@ -25,7 +25,7 @@ def made_up(signature: Signature, size: int) -> list[Inputs] | None:
     """Three requests of one row each; None if they would be too large, or have an unknown dtype.
 
     Args:
-        size: of each dimension, beside the batch, that has no fixed one.
+        size: of each dimension without a fixed size, except the batch dimension.
     """
     requests: list[Inputs] = []
     for row in range(_ROWS):
@@ -40,7 +40,7 @@ def made_up(signature: Signature, size: int) -> list[Inputs] | None:
 
 
 def has_unknown_sizes(signature: Signature) -> bool:
-    """Whether an input has a dimension, beside the batch, without a fixed size."""
+    """Whether an input has a dimension without a fixed size, apart from the batch dimension."""
     return any(
         info.shape is None or any(n < 0 for n in info.shape[1:])
         for info in signature.inputs.values()

@@ -43,19 +43,15 @@ async def independent(run: Run, requests: Sequence[Inputs], undecided: Merging) 
     for batch in _BATCHES[:1] if long else _BATCHES:
         rows = [row % len(requests) for row in batch]
         together = await run(joined([requests[row] for row in rows]))
+        if not all(array.ndim and len(array) == len(rows) for array in together.values()):
+            return _refused(undecided, "a batch of several rows is not answered row by row")
         for at, row in enumerate(rows):
-            if not _has_rows(together, len(rows)):
-                return _refused(undecided, "a batch of several rows is not answered row by row")
             mine = {name: array[at : at + 1] for name, array in together.items()}
             found = agreement(alone[row], mine)
             suspicions += found is Agreement.SUSPICIOUS
             if found is Agreement.DIFFERENT or suspicions >= _SUSPICIONS:
                 return _refused(undecided, "rows are answered differently together than alone")
     return Merging(True, "run", batch_sizes=undecided.batch_sizes)
-
-
-def _has_rows(outputs: Tensors, rows: int) -> bool:
-    return all(array.ndim and array.shape[0] == rows for array in outputs.values())
 
 
 def _refused(undecided: Merging, reason: str) -> Merging:

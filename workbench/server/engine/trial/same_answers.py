@@ -66,8 +66,8 @@ def _same(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def changes(before: Outputs, after: Outputs) -> list[str]:
-    """What a client would notice of a new version's answer to a request, beside that of the one
-    that serves: a sentence each, without naming the request."""
+    """The differences that a client would notice between the answers of the serving version and of
+    a new one to the same request: a sentence each, without naming the request."""
     found = []
     for name, old in sorted(before.items()):
         new = after.get(name)

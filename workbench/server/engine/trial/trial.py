@@ -46,22 +46,21 @@ _NO_SIGNATURE = (
     "The model has no signature, so it cannot answer any request: save it with "
     "tf.saved_model.save(model, path, signatures=...)"
 )
-_CURES = {
-    Code.FAILED_PRECONDITION: "save the model again with every variable and table that it uses "
-    "tracked by it (as an attribute of the module, or in a layer)",
-    Code.NOT_FOUND: "save the model again with every variable and table that it uses tracked by "
-    "it (as an attribute of the module, or in a layer)",
+_TRACK_ALL = (
+    "save the model again with every variable and table that it uses tracked by it (as an "
+    "attribute of the module, or in a layer)"
+)
+_OTHER_CURE = "ask the model for one row where it was made, and mend what fails there"
+_CURES: dict[Code | None, str] = {
+    Code.FAILED_PRECONDITION: _TRACK_ALL,
+    Code.NOT_FOUND: _TRACK_ALL,
     Code.UNIMPLEMENTED: "save it for the device that it is served on",
     Code.RESOURCE_EXHAUSTED: "it needs more memory than there is for one request",
 }
 
 
-class _Refused(Exception):
-    """The version can never answer; `error` says why."""
-
-    def __init__(self, error: ServingError) -> None:
-        super().__init__(error.message)
-        self.error = error
+class _Refused(ServingError):
+    """The version can never answer."""
 
 
 @dataclass
@@ -92,10 +91,11 @@ class TrialResult:
         }
 
 
+@dataclass(kw_only=True, eq=False)
 class Trial:
     """One version's trial.
 
-    Args:
+    Attributes:
         mode: ``refuse``; ``warn``: what can never answer becomes available with a warning;
             ``off``: nothing is tried.
         worker: has loaded it and has its lanes.
@@ -106,27 +106,17 @@ class Trial:
         quiet: run at low priority, because a version serves.
     """
 
-    def __init__(
-        self,
-        mode: str,
-        report: LoadReport,
-        worker: Worker,
-        recent: Recent,
-        *,
-        automatic: bool,
-        sizes: Sequence[int] = (),
-        seconds: float = 60.0,
-        quiet: bool = False,
-    ) -> None:
-        self._mode = mode
-        self._report = report
-        self._worker = worker
-        self._recent = recent
-        self._automatic = automatic
-        self._sizes = sizes
-        self._seconds = seconds
-        self._quiet = quiet
-        self._lanes = cycle(worker.lanes)
+    mode: str
+    report: LoadReport
+    worker: Worker
+    recent: Recent
+    automatic: bool
+    sizes: Sequence[int]
+    seconds: float
+    quiet: bool
+
+    def __post_init__(self) -> None:
+        self._lanes = cycle(self.worker.lanes)
         self._result = TrialResult("passed", {})
 
     async def run(self, before: Mapping[str, Signature], as_asked: bool) -> TrialResult:
@@ -139,35 +129,28 @@ class Trial:
         Raises:
             ServingError: the version can never answer; one sentence with the cure.
         """
-        try:
-            return await self._run_all(before, as_asked)
-        except _Refused as refused:
-            raise refused.error from None
-
-    async def _run_all(self, before: Mapping[str, Signature], as_asked: bool) -> TrialResult:
         started = time.monotonic()
         result = self._result
-        if self._mode != "off" and not self._report.signatures.keys() - {INIT_SIGNATURE}:
+        if self.mode != "off" and not self.report.signatures.keys() - {INIT_SIGNATURE}:
             self._refuse(_NO_SIGNATURE, Code.FAILED_PRECONDITION)
-        for name, signature in sorted(self._report.signatures.items()):
-            if name in self._report.twins:
+        for name, signature in sorted(self.report.signatures.items()):
+            if name in self.report.twins:
                 continue
-            facts = self._report.facts.get(name, SignatureFacts(False))
-            decided = by_graph(signature, facts, self._automatic)
+            facts = self.report.facts.get(name, SignatureFacts(False))
+            decided = by_graph(signature, facts, self.automatic)
             result.merging[name] = decided
-            warning = mixing_warning(name, facts) if as_asked else None
-            if warning is not None:
+            if as_asked and (warning := mixing_warning(name, facts)) is not None:
                 result.warnings.append(warning)
-            if self._mode == "off" or name == INIT_SIGNATURE or not signature.outputs:
+            if self.mode == "off" or name == INIT_SIGNATURE or not signature.outputs:
                 continue
             if facts.lacking:
                 self._refuse(_lacking(name, facts), Code.FAILED_PRECONDITION)
             elif not facts.effect:
                 result.merging[name] = await self._try(name, signature, facts, decided)
-        for name, twin in self._report.twins.items():
+        for name, twin in self.report.twins.items():
             result.merging[name] = result.merging[twin]
-        result.warnings += compared(before, self._report.signatures)
-        if self._mode == "off":
+        result.warnings += compared(before, self.report.signatures)
+        if self.mode == "off":
             result.verdict = "off"
         elif result.warnings:
             result.verdict = "warned"
@@ -189,6 +172,8 @@ class Trial:
             await self._warm(name, requests[0], decided)
         except CannotAnswer as error:
             self._refuse(_cannot(name, error.how), Code.FAILED_PRECONDITION, gone=True)
+        except _Refused:
+            raise
         except ServingError:
             # It has answered one request, and refuses another made-up one.
             pass
@@ -197,9 +182,9 @@ class Trial:
     async def _first_answers(self, name: str, signature: Signature) -> list[Inputs] | None:
         """Requests of one row that it answers; None where there are none."""
         answered = None
-        for each in (name, *(n for n, twin in self._report.twins.items() if twin == name)):
+        for each in (name, *(n for n, twin in self.report.twins.items() if twin == name)):
             # The version before may have answered each of them otherwise.
-            real = [asked for asked in self._recent.of(each) if _fits(signature, asked.inputs)]
+            real = [asked for asked in self.recent.of(each) if _fits(signature, asked.inputs)]
             answered = await self._ask_real(each, real) or answered
         if answered is not None and len(answered) > 1:
             return answered
@@ -211,7 +196,7 @@ class Trial:
                 await self._run(name, joined(requests[:1]))
                 return requests
             except ServingError as error:
-                if can_never(error) and not answered and name not in self._report.warmed:
+                if can_never(error) and not answered and name not in self.report.warmed:
                     self._refuse(_cannot(name, error.message, error.code), error.code)
                     return None
         return answered
@@ -238,11 +223,11 @@ class Trial:
                 "set probe to 'warn' if clients change with it",
                 refusal.code if refusal.code in NEVER else Code.FAILED_PRECONDITION,
             )
-        for change in noticed:
-            self._result.warnings.append(
-                f"Signature {name!r} answers the last requests differently than version "
-                f"{real[0].version}: {change}"
-            )
+        self._result.warnings += [
+            f"Signature {name!r} answers the last requests differently than version "
+            f"{real[0].version}: {change}"
+            for change in noticed
+        ]
         rows = [asked.inputs for asked in answered if _is_one_row(asked.inputs)]
         same = [inputs for inputs in rows if _alike(inputs, rows[0])]
         return same or None
@@ -257,10 +242,10 @@ class Trial:
         elif decided.merged:
             most = _WARM_BYTES // max(1, sum(array.nbytes for array in request.values()))
             # Many operations prepare themselves for each size that they meet.
-            lately = {asked.batch_rows for asked in self._recent.of(name)}
+            lately = {asked.batch_rows for asked in self.recent.of(name)}
             sizes = {_WARM_ROWS} | {size for size in lately if size <= most}
         rows = sorted(sizes, reverse=True) * _WARM_RUNS
-        lanes = self._worker.lanes
+        lanes = self.worker.lanes
         for batch, lane in ((1, lanes[0]), *((size, lane) for size in rows for lane in lanes)):
             started = time.monotonic()
             await self._run(name, joined([request] * batch), lane)
@@ -270,7 +255,7 @@ class Trial:
 
     async def _compile(self, name: str, request: Inputs, decided: Merging) -> None:
         """Run a batch of each size now: no size is then compiled while a request waits."""
-        sizes = decided.batch_sizes if decided.merged else tuple(self._sizes)
+        sizes = decided.batch_sizes if decided.merged else tuple(self.sizes)
         started = time.monotonic()
         for size in sizes:
             await self._run(name, joined([request] * size))
@@ -284,12 +269,12 @@ class Trial:
     ) -> Tensors:
         """`loud_on`: the lane to take, at usual priority; else each takes its turn."""
         lane = loud_on or next(self._lanes)
-        quiet = self._quiet and loud_on is None
-        return await ask(self._worker, lane, name, parts, seconds=self._seconds, quiet=quiet)
+        quiet = self.quiet and loud_on is None
+        return await ask(self.worker, lane, name, parts, seconds=self.seconds, quiet=quiet)
 
     def _refuse(self, message: str, code: Code, gone: bool = False) -> None:
-        if self._mode == "refuse" or gone:
-            raise _Refused(ServingError(code, message))
+        if self.mode == "refuse" or gone:
+            raise _Refused(code, message)
         self._result.warnings.append(message)
 
 
@@ -323,11 +308,10 @@ def compared(before: Mapping[str, Signature], after: Mapping[str, Signature]) ->
 def _fits(signature: Signature, inputs: Inputs) -> bool:
     """Whether a request suits this signature. One that does not says nothing about the model; there
     is a warning of its own for clients that have to change."""
-    if not inputs.keys() <= signature.inputs.keys():
-        return False
-    if not signature.inputs.keys() - signature.defaults <= inputs.keys():
-        return False
-    return all(_fits_input(signature.inputs[name], array) for name, array in inputs.items())
+    needed = signature.inputs.keys() - signature.defaults
+    return needed <= inputs.keys() <= signature.inputs.keys() and all(
+        _fits_input(signature.inputs[name], array) for name, array in inputs.items()
+    )
 
 
 def _fits_input(info: TensorInfo, array: np.ndarray) -> bool:
@@ -356,8 +340,7 @@ def _line(message: str) -> str:
 
 
 def _cannot(name: str, how: str, code: Code | None = None) -> str:
-    cure = _CURES.get(code) if code is not None else None
-    cure = cure or "ask the model for one row where it was made, and mend what fails there"
+    cure = _CURES.get(code, _OTHER_CURE)
     return (
         f"Signature {name!r} cannot answer ({_line(how)}): {cure}; with probe set to 'off' the "
         "version is served untried"

@@ -5,19 +5,17 @@ The rules are pure (`core.versions.reconcile`); here they meet the versions of a
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from workbench.core.events import EventLog
-from workbench.core.status import ServingError
 from workbench.core.versions.policies import Act, Action
 from workbench.core.versions.reconcile import forgotten, reconcile
 from workbench.core.versions.states import Harness, HarnessState, ServableId
 from workbench.server.engine.memory.reservations import is_refused
 from workbench.server.engine.versions import setting_aside
-from workbench.server.engine.versions.directory import Directory, is_worth_waiting, view_of
+from workbench.server.engine.versions.directory import is_worth_waiting, view_of
 from workbench.server.engine.versions.life.lifecycle import Lifecycle
+from workbench.server.engine.versions.life.shared import Shared
 from workbench.server.engine.versions.model import Model, Served
 from workbench.server.engine.versions.version_folder import Found
 
@@ -27,27 +25,14 @@ class Decisions:
 
     Args:
         execution: begins the actions; each goes on in the background.
-        refusal: why there is no memory to load a version now; None if there is.
-        report_state: logs the state of a version.
-        look_again: has a model's folder looked at again.
     """
 
-    def __init__(
-        self,
-        events: EventLog,
-        directory: Directory,
-        execution: Lifecycle,
-        *,
-        refusal: Callable[[Model, Served], ServingError | None],
-        report_state: Callable[[Served], None],
-        look_again: Callable[[Model], None],
-    ) -> None:
-        self._events = events
-        self._directory = directory
+    def __init__(self, shared: Shared, execution: Lifecycle) -> None:
+        self._shared = shared
+        self._events = shared.events
+        self._directory = shared.directory
+        self._refusal = shared.reservations.refusal
         self._execution = execution
-        self._refusal = refusal
-        self._report_state = report_state
-        self._look_again = look_again
 
     # What is wanted.
 
@@ -106,7 +91,7 @@ class Decisions:
         before = model.ended.pop(found.version, None)
         self._events.add("aspired", *served.id, path=found.path)
         setting_aside.try_again(model, served, before, self._events)
-        self._report_state(served)
+        self._shared.report_state(served)
         if found.damage is not None:
             self._execution.refuse(model, served, found.damage)
 
@@ -135,11 +120,7 @@ class Decisions:
                     # The next look at its folder begins it anew. Until then it stays wanted:
                     # otherwise no version would be, and the one that serves would be unloaded.
                     served.fits_now = True
-                    self._look_again(model)
-
-    def retry_soon(self) -> None:
-        """The same, after the caller is done giving memory back."""
-        asyncio.get_running_loop().call_soon(self.retry_refused)
+                    self._shared.freed(model)
 
     # What is done about it.
 
@@ -165,18 +146,12 @@ class Decisions:
         served = model.versions[number]
         if act.is_of_policy:
             self._events.add("decision", *served.id, act=act.value, why=why)
-        if act is Act.LOAD:
-            self._execution.load(model, served)
-        elif act is Act.STAGE:
-            self._execution.stage(model, served)
-        elif act is Act.UNLOAD:
-            self._execution.unload(model, served)
-        elif act is Act.CANCEL:
-            self._execution.cancel(model, served)
-        elif act is Act.FORGET:
+        if act is Act.FORGET:
             self._forget(model, served)
-        else:
+        elif act is Act.REFUSE:
             self._execution.refuse(model, served, self._refusal(model, served))
+        else:
+            self._execution.begin[act](model, served)
 
     def _flush(self, model: Model) -> None:
         for action in forgotten(view_of(model)):

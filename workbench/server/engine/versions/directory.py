@@ -46,6 +46,10 @@ class Directory:
             raise not_found(f"Could not find model {name}", Reason.MODEL_UNKNOWN)
         return model
 
+    def everyone(self) -> list[Served]:
+        """All versions that may have a process. Safe to call from another thread."""
+        return [served for model in list(self.models.values()) for served in model.everyone()]
+
     def any_serves(self) -> bool:
         """Whether a version of any model serves."""
         return any(model.ready is not None for model in self.models.values())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from workbench.core.batching.parameters import BatchingParameters
@@ -29,30 +29,21 @@ from workbench.server.engine.versions.model import Model, Served
 from workbench.server.engine.versions.source import FolderSource
 from workbench.server.engine.versions.watch import FolderWatch
 from workbench.server.engine.workers.heartbeat import Heartbeat
-from workbench.server.engine.workers.worker_handle import Worker
 from workbench.server.engine.workers.zygote_handle import Zygote
-
-
-@dataclass(frozen=True, kw_only=True)
-class ManagerOptions:
-    """The settings of a manager."""
-
-    cpus: int = 1
-    """CPUs that `intra_op_threads` are divided from."""
-    poll_seconds: float = 1.0
-    """The time between two looks at each model's folder."""
-    read_batching: Callable[[Path], BatchingParameters] | None = None
-    """Reads the batching parameters from a file in a version's folder; None: there are none."""
-    gpus: Gpus = field(default_factory=lambda: Gpus(None))
-    """The GPUs that a model's `device` can name."""
-    memory: MemorySettings = field(default_factory=MemorySettings)
-    """The limits for all versions together."""
 
 
 class Manager(Directory):
     """Loads and unloads versions of models in worker processes.
 
     Questions about models are answered by what it inherits from `Directory`.
+
+    Args:
+        gpus: the GPUs that a model's `device` can name; None: none.
+        cpus: CPUs that `intra_op_threads` are divided from.
+        poll_seconds: the time between two looks at each model's folder.
+        read_batching: reads the batching parameters from a file in a version's folder; None: there
+            are none.
+        memory: the limits for all versions together.
     """
 
     def __init__(
@@ -60,58 +51,45 @@ class Manager(Directory):
         events: EventLog,
         zygote: Zygote,
         scheduler: BatchScheduler,
-        options: ManagerOptions | None = None,
+        gpus: Gpus | None = None,
+        *,
+        cpus: int = 1,
+        poll_seconds: float = 1.0,
+        read_batching: Callable[[Path], BatchingParameters] | None = None,
+        memory: MemorySettings | None = None,
     ) -> None:
         super().__init__()
-        options = options or ManagerOptions()
         self.events = events
         self._scheduler = scheduler
+        loop = asyncio.get_running_loop()
         # These parts call each other, but only once all of them exist.
         self.reservations = Reservations(
             events,
-            options.gpus,
+            gpus or Gpus(None),
             lambda: self.models,
-            lambda: self.decisions.retry_soon(),
-            options.memory,
+            # Later, when the caller is done giving memory back.
+            lambda: loop.call_soon(self.decisions.retry_refused),
+            memory or MemorySettings(),
         )
         self.loader = Loader(
-            events,
-            zygote,
-            self.reservations,
-            slots=lambda: scheduler.slots,
-            cpus=options.cpus,
-            quiet=self.any_serves,
+            events, zygote, self.reservations, lambda: scheduler.slots, cpus, self.any_serves
         )
         self._shared = Shared(
-            events,
-            self.loader,
-            scheduler,
-            self.reservations,
+            events=events,
+            directory=self,
+            loader=self.loader,
+            scheduler=scheduler,
+            reservations=self.reservations,
+            read_batching=read_batching,
             decide=lambda model: self.decisions.decide(model),
             freed=lambda model: self.watch.look_soon(model),
-            notify=self.notify,
         )
-        lifecycle = Lifecycle(self._shared, options.read_batching)
+        lifecycle = Lifecycle(self._shared)
         self._renewals = lifecycle.renewals
-        self.decisions = Decisions(
-            events,
-            self,
-            lifecycle,
-            refusal=self.reservations.refusal,
-            report_state=self._shared.report_state,
-            look_again=lambda model: self.watch.look_soon(model),
-        )
-        self.watch = FolderWatch(
-            events,
-            self,
-            self.decisions,
-            self._renewals,
-            self._shared,
-            seconds=options.poll_seconds,
-            prepare=self.reservations.look,
-        )
+        self.decisions = Decisions(self._shared, lifecycle)
+        self.watch = FolderWatch(self._shared, self.decisions, self._renewals, poll_seconds)
         self._heartbeat = Heartbeat(self._in_worker, events)
-        scheduler.on_stuck = self._end_stuck
+        scheduler.on_stuck = self._heartbeat.end_stuck
 
     # Models.
 
@@ -185,38 +163,24 @@ class Manager(Directory):
     def _in_worker(self) -> Iterator[Served]:
         """Versions whose worker can answer a ping: it serves, or is staged and waits, or was asked
         before it began to load. While it loads it has no time to answer."""
-        for model in self.models.values():
-            for served in model.everyone():
-                queues = served.queues
-                serves = queues is not None and queues.worker is served.worker
-                asked = served.worker is not None and served.worker.asked_at is not None
-                if serves or asked or served.harness.state is HarnessState.STAGED:
-                    yield served
-
-    def _end_stuck(self, worker: Worker, seconds: float) -> None:
-        for served in self._in_worker():
-            if served.worker is worker:
-                self.events.add(
-                    "worker_hung",
-                    *served.id,
-                    pid=worker.pid,
-                    reason=f"a run has taken {seconds:.0f} s, and no request waits for it",
-                )
-                worker.kill()
-                return
+        for served in self.everyone():
+            queues = served.queues
+            serves = queues is not None and queues.worker is served.worker
+            asked = served.worker is not None and served.worker.asked_at is not None
+            if serves or asked or served.harness.state is HarnessState.STAGED:
+                yield served
 
     async def stop(self, drain_seconds: float) -> None:
         """End every version: requests that wait are answered first, as far as time allows."""
-        self.stopping = self._shared.stopping = True
+        self.stopping = True
         self._heartbeat.close()
         for model in self.models.values():
             model.held.release()
         await self._shared.stop()
-        versions = [s for m in self.models.values() for s in m.everyone()]
 
         async def end(served: Served) -> None:
             if served.queues is not None:
                 await self._scheduler.drain(served.queues, drain_seconds)
             await self.loader.end(served)
 
-        await asyncio.gather(*(end(s) for s in versions), return_exceptions=True)
+        await asyncio.gather(*map(end, self.everyone()), return_exceptions=True)

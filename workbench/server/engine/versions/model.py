@@ -96,7 +96,7 @@ class Served:
         self.poison = PoisonTable(*self.harness.id)
 
     def succeed(self, before: Served | None) -> None:
-        """Take over what is known from an earlier start of this version, which crashed."""
+        """Take over the crash inputs and the report of an earlier start of this version."""
         if before is not None:
             self.poison = before.poison
             self.last_report = before.report or before.last_report
@@ -140,7 +140,7 @@ class Served:
             "path": self.found.path,
             "real_path": self.found.place.path,
             "size_bytes": self.found.size_bytes,
-            "error": None if error is None else _error_json(error),
+            "error": None if error is None else error_json(error),
             "pid": None if self.worker is None else self.worker.pid,
             "ready_at": self.ready_at,
             "spawn_seconds": self.spawn_seconds,
@@ -380,5 +380,6 @@ class Model:
         return found
 
 
-def _error_json(error: ServingError) -> dict[str, Any]:
+def error_json(error: ServingError) -> dict[str, Any]:
+    """Why a version failed, for events and for clients."""
     return {"code": error.code.name, "message": error.message}

@@ -17,50 +17,46 @@ from workbench.server.engine.trial.recent import size_bytes
 from workbench.server.engine.versions.model import Model, Served
 
 
-class Parking:
-    """Keeps requests between two starts of a version."""
+def close(scheduler: BatchScheduler, model: Model, served: Served) -> None:
+    """Close the queues of a version that is set aside. Its requests wait for its next start where
+    that is expected within their time; the others are refused."""
+    assert served.queues is not None
+    for task in scheduler.take_out(served.queues):
+        _wait(scheduler, model, served, task)
 
-    def __init__(self, scheduler: BatchScheduler) -> None:
-        self._scheduler = scheduler
 
-    def close(self, model: Model, served: Served) -> None:
-        """Close the queues of a version that is set aside. Its requests wait for its next start
-        where that is expected within their time; the others are refused."""
-        assert served.queues is not None
-        for task in self._scheduler.take_out(served.queues):
-            self._wait(model, served, task)
+def _wait(scheduler: BatchScheduler, model: Model, served: Served, task: Task) -> None:
+    now = time.monotonic()
+    # By number: another version that takes its place is not what they were accepted for.
+    outage = model.outage(served.id.version)
+    if outage is None:
+        scheduler.finish(task, unavailable("The version ended before it answered"))
+        return
+    aside = model.failing[served.id.version]
+    if not aside.alone or outage.expected_at(now) > task.deadline / 1e6:
+        scheduler.finish(task, (model.outage() or outage).refusal(now))
+        return
+    loop = asyncio.get_running_loop()
 
-    def _wait(self, model: Model, served: Served, task: Task) -> None:
-        now = time.monotonic()
-        # By number: another version that takes its place is not what they were accepted for.
-        outage = model.outage(served.id.version)
-        if outage is None:
-            self._scheduler.finish(task, unavailable("The version ended before it answered"))
-            return
-        aside = model.failing[served.id.version]
-        if not aside.alone or outage.expected_at(now) > task.deadline / 1e6:
-            self._scheduler.finish(task, (model.outage() or outage).refusal(now))
-            return
-        loop = asyncio.get_running_loop()
+    def resume() -> None:
+        # In a turn of its own: many may be let go at once.
+        loop.call_soon(_go_on, scheduler, model, served, task)
 
-        def resume() -> None:
-            # In a turn of its own: many may be let go at once.
-            loop.call_soon(self._go_on, model, served, task)
+    try:
+        model.held.add(resume, size_bytes(task.inputs))
+    except ServingError as full:
+        scheduler.finish(task, full)
 
-        try:
-            model.held.add(resume, size_bytes(task.inputs))
-        except ServingError as full:
-            self._scheduler.finish(task, full)
 
-    def _go_on(self, model: Model, served: Served, task: Task) -> None:
-        """The version serves again, or the next attempt has failed, or it is gone."""
-        again = model.versions.get(served.id.version)
-        if (
-            again is not None
-            and again.harness.state is HarnessState.READY
-            and again.queues is not None
-            and again.found.fingerprint == served.found.fingerprint
-        ):
-            self._scheduler.hand_over(task, again.queues)
-        elif self._scheduler.waits(task):
-            self._wait(model, served, task)
+def _go_on(scheduler: BatchScheduler, model: Model, served: Served, task: Task) -> None:
+    """The version serves again, or the next attempt has failed, or it is gone."""
+    again = model.versions.get(served.id.version)
+    if (
+        again is not None
+        and again.harness.state is HarnessState.READY
+        and again.queues is not None
+        and again.found.fingerprint == served.found.fingerprint
+    ):
+        scheduler.hand_over(task, again.queues)
+    elif scheduler.waits(task):
+        _wait(scheduler, model, served, task)

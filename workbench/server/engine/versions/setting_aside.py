@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 from workbench.core.events import EventLog
 from workbench.core.versions.policies import transition_named
@@ -23,7 +22,8 @@ def look(model: Model, events: EventLog) -> tuple[dict[int, int], frozenset[int]
     probation = set()
     for version, record in list(model.failing.items()):
         if record.is_proven(now):
-            events.add("quarantine_over", model.name, version, message=_proven(model, version))
+            message = f"Version {version} of {model.name} has proved itself and serves alone again"
+            events.add("quarantine_over", model.name, version, message=message)
             del model.failing[version]
         elif record.on_probation(now) or is_due(model, version):
             probation.add(version)
@@ -90,13 +90,9 @@ def try_again(model: Model, served: Served, before: Served | None, events: Event
 
 def is_alone(model: Model, version: int) -> bool:
     """Whether no other version could serve in place of one that is set aside."""
-    return not model.source.chosen_without(
-        model.config.version_policy, {version, *_set_aside(model)}
-    ) and _nothing_serves(model, version)
-
-
-def _set_aside(model: Model) -> Iterator[int]:
-    return (v for v, record in model.failing.items() if record.until is not None)
+    aside = {v for v, record in model.failing.items() if record.until is not None}
+    others = model.source.chosen_without(model.config.version_policy, aside | {version})
+    return not others and _nothing_serves(model, version)
 
 
 def next_change(model: Model, looked: float) -> float:
@@ -113,7 +109,3 @@ def _nothing_serves(model: Model, version: int) -> bool:
         other != version and served.harness.aspired and not served.harness.state.is_final
         for other, served in model.versions.items()
     ) and (model.ready is None or model.ready.id.version == version)
-
-
-def _proven(model: Model, version: int) -> str:
-    return f"Version {version} of {model.name} has proved itself and serves alone again"

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import pwd
 import time
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -114,7 +114,7 @@ class FolderSource:
         )
 
     def chosen_without(self, policy: VersionPolicy, versions: Set[int]) -> list[int]:
-        """What `policy` would choose of what may be complete if these versions were not there."""
+        """The versions that may be complete and that `policy` would choose without these."""
         return policy.aspired(
             {
                 other
@@ -134,7 +134,8 @@ class FolderSource:
         Args:
             avoid: versions, with their fingerprints, in whose place others are chosen where there
                 are any; one whose files have changed is not avoided.
-            probation: versions beside which is chosen what would be chosen without them.
+            probation: versions that are served only together with those that would be chosen
+                without them.
         """
         try:
             # Followed once, so that all of this look is about one and the same folder.
@@ -166,7 +167,9 @@ class FolderSource:
         # version is being copied, the one before it stays the latest.
         ready: dict[int, Found] = {}
         good: set[int] = set()
-        for version in self._candidates(policy, wanted):
+        # Only versions that may be served are read, until enough of them are good.
+        latest = policy.kind == "latest"
+        for version in reversed(listing.versions) if latest else wanted:
             look = self._look(version, real_base, listing.names[version])
             self._looks[version] = look
             if not isinstance(look, Found):
@@ -174,7 +177,7 @@ class FolderSource:
             ready[version] = look
             if look.damage is None and avoid.get(version) != look.fingerprint:
                 good.add(version)
-                if policy.kind == "latest" and len(good - probation) == policy.num_versions:
+                if latest and len(good - probation) == policy.num_versions:
                     break
         chosen = set(policy.aspired(good) or policy.aspired(ready))
         if chosen & probation:
@@ -193,11 +196,6 @@ class FolderSource:
                 poll.damaged[version] = look
         self._found |= ready
         return poll
-
-    def _candidates(self, policy: VersionPolicy, wanted: list[int]) -> Iterable[int]:
-        """The versions to look into, until enough are good: of all that are there only those that
-        may be served."""
-        return reversed(self._listing.versions) if policy.kind == "latest" else wanted
 
     def _forget(self, present: Set[int]) -> None:
         """Forget versions that are not there any more."""
@@ -248,8 +246,8 @@ class FolderSource:
         """Raises OSError: some of it cannot be read."""
         found, newest = measure(version, path, real)
         now = time.monotonic()
-        # A folder that was here before us need not be watched where its files are old. From then
-        # on its rest is measured by a clock that nobody sets.
+        # A folder that was there first need not be watched if its files are old. From then on the
+        # monotonic clock measures how long it has not changed.
         first = real, found.fingerprint, now - max(0.0, time.time() - newest)
         where, before, since = self._seen.get(version, first)
         if where != real:

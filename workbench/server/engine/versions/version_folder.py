@@ -79,15 +79,7 @@ class Found:
         return paths + inodes + (self.contents != loaded.contents) > 1
 
 
-class Measured(NamedTuple):
-    """What a version folder looks like now; `newest` is the time of its last change, in seconds
-    since the epoch."""
-
-    found: Found
-    newest: float
-
-
-def measure(version: int, path: str, real: str) -> Measured:
+def measure(version: int, path: str, real: str) -> tuple[Found, float]:
     """Look at the files of a version folder, links followed.
 
     The time of the last change is the inodes' change time, which a copy that keeps modification
@@ -95,6 +87,9 @@ def measure(version: int, path: str, real: str) -> Measured:
 
     Args:
         real: the same folder with all links followed.
+
+    Returns:
+        The folder, and the time of its last change, in seconds since the epoch.
 
     Raises:
         OSError: the folder, or one in it, cannot be read; a path that is no folder is an error too.
@@ -116,7 +111,7 @@ def measure(version: int, path: str, real: str) -> Measured:
         total += now.st_size
         newest = max(newest, now.st_ctime)
     fingerprint = hash((place.path, place.graph, tuple(everything)))
-    return Measured(Found(version, path, fingerprint, total, place, hash(tuple(contents))), newest)
+    return Found(version, path, fingerprint, total, place, hash(tuple(contents))), newest
 
 
 def _files(

@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
+from contextlib import suppress
 
-from workbench.core.events import EventLog
-from workbench.core.model_settings import ModelConfig
 from workbench.server.engine.versions import setting_aside
 from workbench.server.engine.versions.decisions import Decisions
-from workbench.server.engine.versions.directory import Directory
 from workbench.server.engine.versions.life.renewal import Renewals
 from workbench.server.engine.versions.life.shared import Shared
 from workbench.server.engine.versions.model import Model
 from workbench.server.engine.versions.source import Poll
-from workbench.server.engine.versions.version_folder import Found
 
 logger = logging.getLogger(__name__)
 
@@ -29,31 +26,21 @@ class FolderWatch:
 
     Args:
         seconds: the time between two looks at a folder.
-        prepare: called with a model's settings and the versions it wants, before anything is
-            decided about them; estimates what they need.
+
+    Attributes:
+        due: for each model that is watched an event; set, it has the folder looked at now.
     """
 
     def __init__(
-        self,
-        events: EventLog,
-        directory: Directory,
-        decisions: Decisions,
-        renewals: Renewals,
-        shared: Shared,
-        *,
-        seconds: float,
-        prepare: Callable[[ModelConfig, list[Found]], Awaitable[None]],
+        self, shared: Shared, decisions: Decisions, renewals: Renewals, seconds: float
     ) -> None:
-        self._events = events
-        self._directory = directory
+        self._shared = shared
+        self._events = shared.events
         self._decisions = decisions
         self._renewals = renewals
-        self._shared = shared
         self._seconds = seconds
-        self._prepare = prepare
         self._pollers: dict[str, asyncio.Task[None]] = {}
-        # Set to have a model's folder looked at now.
-        self._due: dict[str, asyncio.Event] = {}
+        self.due: dict[str, asyncio.Event] = {}
 
     def __contains__(self, name: str) -> bool:
         """Whether a model's folder is watched."""
@@ -61,28 +48,24 @@ class FolderWatch:
 
     def add(self, model: Model) -> None:
         """Watch a model's folder; the first look follows at once."""
-        self._due[model.name] = asyncio.Event()
+        self.due[model.name] = asyncio.Event()
         self._pollers[model.name] = self._shared.start(self._poll(model))
 
     def remove(self, name: str) -> None:
         """Stop watching a model's folder."""
         self._pollers.pop(name).cancel()
-        self._due.pop(name)
+        self.due.pop(name)
 
     def look_soon(self, model: Model, complete: Iterable[int] = ()) -> None:
         """Look at a model's folder now, if it is watched; the `complete` versions were put there by
         a rename."""
         for version in complete:
             model.source.trust(version)
-        if model.name in self._due:
-            self._due[model.name].set()
-
-    def is_due(self, name: str) -> bool:
-        """Whether a look at a model's folder has been asked for and has not begun."""
-        return self._due[name].is_set()
+        if model.name in self.due:
+            self.due[model.name].set()
 
     async def _poll(self, model: Model) -> None:
-        due = self._due[model.name]
+        due = self.due[model.name]
         while True:
             due.clear()
             looked = time.monotonic()
@@ -97,15 +80,13 @@ class FolderWatch:
             if model.falling_back:
                 model.falling_back = False
                 self._decisions.release_held(model)
-            self._directory.notify()
+            self._shared.directory.notify()
             pause = min(self._seconds, setting_aside.next_change(model, looked))
             if model.waiting:
                 # Even if folders are looked at only once: the version would be lost for good.
                 pause = min(pause, _WAITING_SECONDS)
-            try:
+            with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(due.wait(), pause)
-            except asyncio.TimeoutError:
-                pass
 
     async def _look(self, model: Model) -> bool:
         """Look at a model's folder.
@@ -122,7 +103,7 @@ class FolderWatch:
         wanted = None if kept else poll.aspired
         if wanted is not None:
             # Before anything is reported: the rest is done in one turn of the loop.
-            await self._prepare(model.config, wanted)
+            await self._shared.reservations.look(model.config, wanted)
             poll.warnings += self._renewals.look(model, wanted)
         if kept:
             poll.warnings.append(
@@ -178,8 +159,8 @@ def _keep_waiting(model: Model, poll: Poll) -> None:
 
 
 def _goes_on(model: Model, poll: Poll) -> bool:
-    """Whether versions are still served although the folder is empty: more likely a storage is
-    away than somebody has removed every version."""
+    """Whether versions stay although the folder is empty: its storage is more likely unmounted than
+    every version removed."""
     return (
         poll.empty
         and model.config.servable_versions_always_present

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 from workbench.core.events import EventLog
 from workbench.server.engine.versions.model import Served
+from workbench.server.engine.workers.worker_handle import Worker
 
 PING_SECONDS = 1.0
 SILENT_SECONDS = 10.0
@@ -48,14 +49,19 @@ class Heartbeat:
                 worker.excuse()
             silent = worker.silent_seconds()
             if silent > SILENT_SECONDS:
-                self._events.add(
-                    "worker_hung",
-                    *served.id,
-                    pid=worker.pid,
-                    reason=f"no sign of life for {silent:.0f} s",
-                )
-                worker.kill()
+                self._end(served, worker, f"no sign of life for {silent:.0f} s")
             else:
                 worker.ping()
         self._due = now + PING_SECONDS
         self._timer = self._loop.call_later(PING_SECONDS, self._beat)
+
+    def end_stuck(self, worker: Worker, seconds: float) -> None:
+        """End a worker that is inside a run for too long, though it answers pings."""
+        reason = f"a run has taken {seconds:.0f} s, and no request waits for it"
+        for served in list(self._serving()):
+            if served.worker is worker:
+                self._end(served, worker, reason)
+
+    def _end(self, served: Served, worker: Worker, reason: str) -> None:
+        self._events.add("worker_hung", *served.id, pid=worker.pid, reason=reason)
+        worker.kill()

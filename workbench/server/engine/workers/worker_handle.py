@@ -12,8 +12,10 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from socket import socket
 from typing import Any, cast
 
 import numpy as np
@@ -91,7 +93,7 @@ class LoadReport:
 
 @dataclass(frozen=True)
 class StageReport:
-    """A worker's report of what it has prepared: its graph, and files in the page cache.
+    """A worker's report of a staged version: its graph is read, its files are in the page cache.
 
     `skipped` says why not all of its files are there.
     """
@@ -248,7 +250,7 @@ class Worker:
         on_gpu_memory: called with the bytes that TensorFlow uses of the GPU, now and at most.
     """
 
-    def __init__(self, pid: int, pidfd: int | None, control: LoopChannel, zygote: Zygote) -> None:
+    def __init__(self, pid: int, pidfd: int | None, sock: socket, zygote: Zygote) -> None:
         self.pid = pid
         self.lanes: list[Lane] = []
         loop = asyncio.get_running_loop()
@@ -262,7 +264,7 @@ class Worker:
         self.on_context: Callable[[], None] = lambda: None
         self.on_gpu_memory: Callable[[int, int], None] = lambda current, peak: None
         self._killed_because = ""
-        self._control = control
+        self._control = LoopChannel(sock, self._on_frame, self._on_lost)
         self._pidfd = pidfd
         self._gone = False
         self._pings = 0
@@ -279,23 +281,14 @@ class Worker:
             ServingError: UNAVAILABLE, no process could be started.
         """
         ours, theirs = socket_pair()
-        frames: list[Any] = []
-        # Nothing arrives before the first order is sent, so the worker object is there by then.
-        control = LoopChannel(
-            ours,
-            lambda header, _payload, _fds: frames[0]._on_frame(header),
-            lambda: frames[0]._on_lost() if frames else None,
-        )
         try:
             pid, pidfd = await zygote.fork(theirs.fileno())
         except BaseException:
-            control.close()
+            ours.close()
             raise
         finally:
             theirs.close()
-        worker = cls(pid, pidfd, control, zygote)
-        frames.append(worker)
-        return worker
+        return cls(pid, pidfd, ours, zygote)
 
     async def stage(self, order: LoadOrder, progress: Progress) -> StageReport:
         """Prepare a SavedModel as far as that needs no memory for its weights; `load` does the
@@ -341,9 +334,9 @@ class Worker:
             self.asked_at = time.monotonic()
 
     async def open_lanes(self, count: int) -> None:
-        """Have at least `count` lanes."""
+        """Open lanes until there are `count`."""
         while len(self.lanes) < count:
-            # A worker without one of its lanes would be slower for ever: better a new worker.
+            # A worker that has lost a lane would stay slower, so it is replaced.
             lane = Lane(self.kill, self._ran)
             await lane.open(self._control)
             self.lanes.append(lane)
@@ -383,15 +376,13 @@ class Worker:
         if self._gone:
             return
         self._killed_because = self._killed_because or because
-        try:
+        with suppress(ProcessLookupError):
             if self._pidfd is not None:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             else:
                 os.kill(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
-    def _on_frame(self, header: Any) -> None:
+    def _on_frame(self, header: Any, _payload: memoryview, _fds: list[int]) -> None:
         if "pong" in header:
             if header["pong"] == self._pings:
                 self.asked_at = None

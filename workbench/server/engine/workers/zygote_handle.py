@@ -27,10 +27,10 @@ _RETRY_SECONDS = (0.0, 1.0, 5.0, 15.0, 60.0)
 class Zygote:
     """Starts worker processes by asking the zygote process to fork.
 
-    `on_event(kind, data)` is called for `zygote_started` and `zygote_exited`.
+    `on_event` is called with `zygote_started` or `zygote_exited`, and keywords that say more.
     """
 
-    def __init__(self, on_event: Callable[[str, dict[str, Any]], None]) -> None:
+    def __init__(self, on_event: Callable[..., object]) -> None:
         self._on_event = on_event
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: LoopChannel | None = None
@@ -56,14 +56,8 @@ class Zygote:
         try:
             me = ProcessId.me()
             self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "workbench.server.worker.zygote_main",
-                    str(theirs.fileno()),
-                    str(me.pid),
-                    str(me.started),
-                ],
+                [sys.executable, "-m", "workbench.server.worker.zygote_main"]
+                + [str(number) for number in (theirs.fileno(), me.pid, me.started)],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **_environment()},
@@ -136,7 +130,7 @@ class Zygote:
             self._failures = 0
             self._failure = None
             self._ready.set()
-            self._on_event("zygote_started", {"pid": self.pid, "seconds": header["ready"]})
+            self._on_event("zygote_started", pid=self.pid, seconds=header["ready"])
         elif "forked" in header:
             future = self._forks.get(header["forked"])
             if future is not None and not future.done():
@@ -167,21 +161,18 @@ class Zygote:
         assert self._process is not None
         process = self._process
         await _end(process)
-        self._on_event("zygote_exited", {"pid": process.pid, "code": process.returncode})
+        self._on_event("zygote_exited", pid=process.pid, code=process.returncode)
         delay = _RETRY_SECONDS[min(self._failures, len(_RETRY_SECONDS) - 1)]
         self._failures += 1
         await asyncio.sleep(delay)
-        while not self._started_again():
-            await asyncio.sleep(_RETRY_SECONDS[2])
-
-    def _started_again(self) -> bool:
-        try:
-            self.start()
-        except OSError as error:
-            # File descriptors or processes have run out; that may pass.
-            self._failure = f"{error.strerror} (starting the zygote)"
-            return False
-        return True
+        while True:
+            try:
+                self.start()
+                return
+            except OSError as error:
+                # File descriptors or processes have run out; that may pass.
+                self._failure = f"{error.strerror} (starting the zygote)"
+                await asyncio.sleep(_RETRY_SECONDS[2])
 
     def check(self) -> None:
         """Raise an error if workers are known to be unable to start.

@@ -14,8 +14,8 @@ _S = HarnessState
 
 
 class Leaving:
-    """Unloads and cancels versions. States that the next decision depends on are moved at once;
-    the rest goes on in the background."""
+    """Unloads and cancels versions. A version's state moves at once if the next decision depends on
+    it; the rest goes on in the background."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared

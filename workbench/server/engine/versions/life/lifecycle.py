@@ -1,36 +1,35 @@
-"""Carries out what is decided about versions: the parts of a version's life, put together."""
+"""Carries out the decisions about versions: puts the parts of a version's life together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
-from workbench.core.batching.parameters import BatchingParameters
+from workbench.core.versions.policies import Act
 from workbench.server.engine.versions.life.leaving import Leaving
 from workbench.server.engine.versions.life.renewal import Renewals
-from workbench.server.engine.versions.life.revival import Revival
 from workbench.server.engine.versions.life.rising import Rising
 from workbench.server.engine.versions.life.shared import Shared
+from workbench.server.engine.versions.model import Model, Served
 
 
 class Lifecycle:
-    """One method for each action (`core.versions.policies.Act`) that takes work.
-
-    Each begins the action and returns. When the work has ended, or paused, `Shared.decide` is
-    called.
+    """Begins the actions that take work.
 
     Attributes:
+        begin: for each action a function that begins it and returns. When the work has ended, or
+            paused, `Shared.decide` is called.
+        refuse: fails a version whose load has ended or never begins.
         renewals: versions whose folders were replaced.
     """
 
-    def __init__(
-        self, shared: Shared, read_batching: Callable[[Path], BatchingParameters] | None = None
-    ) -> None:
+    def __init__(self, shared: Shared) -> None:
         leaving = Leaving(shared)
-        rising = Rising(shared, Revival(shared), leaving, read_batching)
-        self.load = rising.load
-        self.stage = rising.stage
+        rising = Rising(shared, leaving)
+        self.begin: Mapping[Act, Callable[[Model, Served], None]] = {
+            Act.LOAD: rising.load,
+            Act.STAGE: rising.stage,
+            Act.UNLOAD: leaving.unload,
+            Act.CANCEL: leaving.cancel,
+        }
         self.refuse = rising.refuse
-        self.unload = leaving.unload
-        self.cancel = leaving.cancel
         self.renewals = Renewals(shared, rising)

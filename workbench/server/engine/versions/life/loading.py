@@ -13,13 +13,14 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 from workbench.core.events import EventLog
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.server.engine.memory.reservations import Reservations
-from workbench.server.engine.versions.model import Model, Served
+from workbench.server.engine.versions.model import Model, Served, error_json
 from workbench.server.engine.workers.worker_handle import (
     LoadOrder,
     Progress,
@@ -67,34 +68,27 @@ def as_serving_error(error: Exception) -> ServingError:
     return ServingError(Code.INTERNAL, f"Loading failed: {error!r}")
 
 
+@dataclass(eq=False)
 class Loader:
     """Starts worker processes and loads versions in them.
 
-    Args:
+    Attributes:
         reservations: where a version's memory is, and what limits it.
         slots: how many batches a worker runs at once.
         cpus: CPUs that `intra_op_threads` are divided from.
         quiet: whether to load at low priority, because a version serves.
     """
 
-    def __init__(
-        self,
-        events: EventLog,
-        zygote: Zygote,
-        reservations: Reservations,
-        *,
-        slots: Callable[[], int],
-        cpus: int,
-        quiet: Callable[[], bool],
-    ) -> None:
-        self._events = events
-        self._zygote = zygote
-        self._slots = slots
-        self._cpus = cpus
-        self._quiet = quiet
-        self._reservations = reservations
+    events: EventLog
+    zygote: Zygote
+    reservations: Reservations
+    slots: Callable[[], int]
+    cpus: int
+    quiet: Callable[[], bool]
+
+    def __post_init__(self) -> None:
         # Loading is mostly one thread's work: more at once than CPUs only slows each.
-        self._at_once = asyncio.Semaphore(max(2, cpus))
+        self._at_once = asyncio.Semaphore(max(2, self.cpus))
 
     async def attempts(
         self, model: Model, served: Served, step: Callable[[Model, Served], Awaitable[T]]
@@ -112,19 +106,16 @@ class Loader:
             except Exception as failure:
                 error = as_serving_error(failure)
                 served.failed_loads += 1
-                self._events.add(
-                    "load_failed", *served.id, code=error.code.name, message=error.message
-                )
-                if not served.harness.aspired:
-                    raise error from failure
-                if not _worth_another(error) and not model.config.retry_all_load_errors:
+                self.events.add("load_failed", *served.id, **error_json(error))
+                worth_it = _worth_another(error) or model.config.retry_all_load_errors
+                if not served.harness.aspired or not worth_it:
                     raise error from failure
                 if attempt >= model.config.max_load_retries:
-                    self._events.add("load_retries_exhausted", *served.id, retries=attempt)
+                    self.events.add("load_retries_exhausted", *served.id, retries=attempt)
                     raise error from failure
             attempt += 1
             await asyncio.sleep(model.config.load_retry_seconds)
-            self._events.add("load_retry", *served.id, attempt=attempt)
+            self.events.add("load_retry", *served.id, attempt=attempt)
 
     async def stage(self, model: Model, served: Served) -> StageReport:
         """A new worker process that has prepared this version, and still has to load it.
@@ -150,9 +141,7 @@ class Loader:
             ServingError: what went wrong; the process is gone.
         """
         started = time.monotonic()
-        worker = served.worker
-        if worker is None:
-            worker = await self._spawn(model, served)
+        worker = served.worker or await self._spawn(model, served)
         worker.ping()
         loading = worker.load(
             self._order(model, served),
@@ -175,25 +164,25 @@ class Loader:
 
     async def _spawn(self, model: Model, served: Served) -> Worker:
         started = time.monotonic()
-        worker = await Worker.spawn(self._zygote)
+        worker = await Worker.spawn(self.zygote)
         served.worker = worker
         served.staged_seconds = 0.0
         served.first_run_seconds = None
         served.spawn_seconds = time.monotonic() - started
         served.breakdown = {"spawn": served.spawn_seconds}
-        self._events.add("worker_started", *served.id, pid=worker.pid)
-        await self._guarded(served, self._reservations.spawned(model, served, worker))
+        self.events.add("worker_started", *served.id, pid=worker.pid)
+        await self._guarded(served, self.reservations.spawned(model, served, worker))
         return worker
 
     async def _open_lanes(self, served: Served, worker: Worker) -> None:
         started = time.monotonic()
-        await self._guarded(served, worker.open_lanes(self._slots() + SPARE_LANES))
+        await self._guarded(served, worker.open_lanes(self.slots() + SPARE_LANES))
         before = served.breakdown.get("lanes", 0.0)
         served.breakdown["lanes"] = before + time.monotonic() - started
 
     def _first_run(self, served: Served, seconds: float) -> None:
         served.first_run_seconds = seconds
-        self._events.add("first_run", *served.id, seconds=seconds)
+        self.events.add("first_run", *served.id, seconds=seconds)
 
     async def _bounded(self, served: Served, work: Awaitable[T], failing: str) -> T:
         try:
@@ -218,9 +207,9 @@ class Loader:
             path = data.get("path", "")
             if path == real or path.startswith(real + os.sep):
                 data = {**data, "path": named + path[len(real) :]}
-            self._events.add(kind, *served.id, **data)
+            self.events.add(kind, *served.id, **data)
             if kind == "loaded_saved_model" and served.batched:
-                self._events.add("session_wrapped", *served.id)
+                self.events.add("session_wrapped", *served.id)
 
         return progress
 
@@ -230,8 +219,8 @@ class Loader:
             # Links may be swapped meanwhile: all of a version comes from one folder.
             path=served.found.place.path,
             tags=config.tags,
-            intra_op_threads=config.intra_op_threads or max(1, self._cpus // self._slots()),
-            quiet=self._quiet(),
+            intra_op_threads=config.intra_op_threads or max(1, self.cpus // self.slots()),
+            quiet=self.quiet(),
             device=("host", 0.0) if memory is None else (memory.device, memory.gpu_fraction),
             gpu_memory_fraction=config.gpu_memory_fraction,
             op_libraries=config.op_libraries,

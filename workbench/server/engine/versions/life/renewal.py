@@ -2,9 +2,9 @@
 
 TensorFlow Serving never loads a number twice: the contents of a version do not change. But if
 `current` now leads to `release-8/` instead of `release-7/`, both with a folder `1`, the new release
-is meant. So a version whose folder is another one now (`Found.is_other_than`) is loaded again under
-its number, like a new version: under `smooth` beside the old contents, which answer until the new
-ones can; under the other transitions the old contents go first. With
+is wanted. So a version whose folder is now another one (`Found.is_other_than`) is loaded again
+under its number, like a new version: under `smooth` beside the old contents, which answer until the
+new ones can; under the other transitions the old contents go first. With
 `reload_replaced_versions=False`, and for files that were changed in place, the loaded contents
 stay, and a warning says so.
 """
@@ -22,7 +22,7 @@ from workbench.server.engine.versions.life.leaving import stop_loading
 from workbench.server.engine.versions.life.loading import is_passing
 from workbench.server.engine.versions.life.rising import Rising
 from workbench.server.engine.versions.life.shared import Shared
-from workbench.server.engine.versions.model import Model, Renewal, Served
+from workbench.server.engine.versions.model import Model, Renewal, Served, error_json
 from workbench.server.engine.versions.version_folder import Found
 
 RETRY_SECONDS = 60.0
@@ -117,9 +117,7 @@ class Renewals:
             await self._shared.loader.attempts(model, fresh, self._rising.load_once)
         except ServingError as error:
             renewal.error, renewal.failed_at = error, time.monotonic()
-            self._events.add(
-                "renewal_failed", *fresh.id, code=error.code.name, message=error.message
-            )
+            self._events.add("renewal_failed", *fresh.id, **error_json(error))
             await self._drop(model, fresh)
             self._shared.freed(model)
 

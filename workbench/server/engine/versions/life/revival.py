@@ -11,11 +11,10 @@ from workbench.core.status import ServingError, unavailable
 from workbench.core.versions.outage import Outage
 from workbench.core.versions.quarantine import DEATH_WINDOW_SECONDS, MAX_DEATHS
 from workbench.core.versions.states import HarnessState
-from workbench.server.engine.versions import setting_aside
+from workbench.server.engine.versions import parking, setting_aside
 from workbench.server.engine.versions.life.loading import as_serving_error, is_passing
 from workbench.server.engine.versions.life.shared import Shared
-from workbench.server.engine.versions.model import Model, Served
-from workbench.server.engine.versions.parking import Parking
+from workbench.server.engine.versions.model import Model, Served, error_json
 from workbench.server.engine.workers.worker_handle import Worker
 
 _REPLACEMENT_PAUSES = (0.0, 0.2, 1.0)
@@ -28,7 +27,6 @@ class Revival:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._events = shared.events
-        self._parking = Parking(shared.scheduler)
 
     def watch(self, model: Model, served: Served, worker: Worker) -> None:
         """Replace this worker of a version that serves, should it die."""
@@ -39,7 +37,7 @@ class Revival:
 
         def ended(_: object) -> None:
             staged = served.harness.state is HarnessState.STAGED
-            if staged and served.worker is worker and not self._shared.stopping:
+            if staged and served.worker is worker and not self._shared.directory.stopping:
                 self._note_death(model, served, worker)
 
         worker.ended.add_done_callback(ended)
@@ -47,7 +45,8 @@ class Revival:
     def _worker_ended(self, model: Model, served: Served, worker: Worker) -> None:
         """A worker has ended unasked: its version gets another, unless it has answered all that it
         will be asked."""
-        if served.worker is not worker or self._shared.stopping or served.harness.state.has_drained:
+        stopping = self._shared.directory.stopping
+        if served.worker is not worker or stopping or served.harness.state.has_drained:
             return
         reason, too_many = self._note_death(model, served, worker)
         queues = served.queues
@@ -80,7 +79,7 @@ class Revival:
         Args:
             reason: how the last worker ended.
             error: why not to start another worker; None: start one.
-            own_doing: whether the last worker died of what it was doing.
+            own_doing: whether the last worker died while it ran a request or loaded.
         """
         queues = served.queues
         assert queues is not None
@@ -103,9 +102,7 @@ class Revival:
                 # One failed replacement is one more death, and not yet the end.
                 failed = as_serving_error(failure)
                 reason, own_doing = failed.message, True
-                self._events.add(
-                    "load_failed", *served.id, code=failed.code.name, message=failed.message
-                )
+                self._events.add("load_failed", *served.id, **error_json(failed))
                 too_many = model.record(served).died(time.monotonic())
                 if not is_passing(failed) or served.harness.state is not HarnessState.READY:
                     error = failed
@@ -115,7 +112,7 @@ class Revival:
         self._shared.scheduler.attach(queues, worker)
         self._events.add("worker_replaced", *served.id, pid=worker.pid)
         self._shared.start(self._shared.reservations.loaded(model, served, worker))
-        self._shared.notify()
+        self._shared.directory.notify()
 
     async def _give_up(
         self,
@@ -151,9 +148,9 @@ class Revival:
         served.harness.fail(error)
         model.refresh_ready()
         self._shared.look_at_held(model)
-        self._parking.close(model, served)
+        parking.close(self._shared.scheduler, model, served)
         self._shared.report_state(served)
-        self._events.add("error", *served.id, code=error.code.name, message=error.message)
+        self._events.add("error", *served.id, **error_json(error))
         self._shared.decide(model)
         self._shared.freed(model)
 

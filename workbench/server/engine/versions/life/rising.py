@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from workbench.server.engine.versions.life.leaving import Leaving
 from workbench.server.engine.versions.life.loading import is_passing
 from workbench.server.engine.versions.life.revival import Revival
 from workbench.server.engine.versions.life.shared import Shared
-from workbench.server.engine.versions.model import Model, Served
+from workbench.server.engine.versions.model import Model, Served, error_json
 from workbench.server.engine.workers.worker_handle import StageReport, Worker
 
 _S = HarnessState
@@ -32,25 +31,15 @@ _S = HarnessState
 class Rising:
     """Stages and loads versions.
 
-    A version's state is moved at once where the next decision depends on it; the rest goes on in
-    the background.
-
-    Args:
-        read_batching: reads the batching parameters from a file in a version's folder.
+    A version's state moves at once if the next decision depends on it; the rest goes on in the
+    background.
     """
 
-    def __init__(
-        self,
-        shared: Shared,
-        revival: Revival,
-        leaving: Leaving,
-        read_batching: Callable[[Path], BatchingParameters] | None,
-    ) -> None:
+    def __init__(self, shared: Shared, leaving: Leaving) -> None:
         self._shared = shared
         self._events = shared.events
-        self._revival = revival
+        self._revival = Revival(shared)
         self._leaving = leaving
-        self._read_batching = read_batching
 
     # Staging.
 
@@ -79,7 +68,7 @@ class Rising:
         )
         assert served.worker is not None
         self._revival.watch_staged(model, served, served.worker)
-        self._shared.notify()
+        self._shared.directory.notify()
         self._shared.decide(model)
 
     async def _stage_once(self, model: Model, served: Served) -> StageReport:
@@ -138,13 +127,14 @@ class Rising:
         served.queues = VersionQueues(
             served.signatures,
             batching,
-            trial.merging,
+            dict(trial.merging),
             model.config.hang_seconds,
             model.recent,
             served.id.version,
+            served.poison,
+            partial(self._merging, served),
+            partial(self._crashed_on, served),
         )
-        served.queues.on_merging = partial(self._merging, served)
-        self._know_crashes(served, served.queues)
         self._shared.scheduler.attach(served.queues, worker)
         served.harness.move(_S.READY)
         if served.replaces is not None:
@@ -173,10 +163,10 @@ class Rising:
         config, report, before = model.config, served.report, model.predecessor(served)
         assert report is not None
         trial = Trial(
-            config.probe,
-            report,
-            worker,
-            model.recent,
+            mode=config.probe,
+            report=report,
+            worker=worker,
+            recent=model.recent,
             automatic=config.automatic_batching,
             sizes=() if batching is None else batching.allowed_batch_sizes,
             seconds=config.hang_seconds,
@@ -202,23 +192,17 @@ class Rising:
     def _merging(self, served: Served, signature: str, merging: Merging) -> None:
         """Whether a signature's requests are merged has changed while the version serves."""
         self._events.add("merging", *served.id, signature=signature, **merging.to_json())
-        self._shared.notify()
+        self._shared.directory.notify()
 
-    def _know_crashes(self, served: Served, queues: VersionQueues) -> None:
-        """Give a version's queues the inputs that it crashed on, and log new ones."""
-        queues.poison = served.poison
-
-        def report(digest: str, outline: Outline, crashes: int) -> None:
-            refused = queues.poison.is_refused(digest)
-            self._events.add(
-                "input_refused" if refused else "crash_input",
-                *served.id,
-                input=digest,
-                outline=str(outline),
-                crashes=crashes,
-            )
-
-        queues.on_strike = report
+    def _crashed_on(self, served: Served, digest: str, outline: Outline, crashes: int) -> None:
+        """A crash has been blamed on an input."""
+        self._events.add(
+            "input_refused" if served.poison.is_refused(digest) else "crash_input",
+            *served.id,
+            input=digest,
+            outline=str(outline),
+            crashes=crashes,
+        )
 
     async def _reserve(self, model: Model, served: Served, prepared: bool = False) -> None:
         """Reserve memory; if there is too little, end the processes that only rest."""
@@ -243,9 +227,10 @@ class Rising:
     async def _own_batching(self, served: Served) -> BatchingParameters | None:
         """The batching parameters in the version's folder; None, not batched, if it has none."""
         file = Path(served.found.place.path) / "batching_params.pbtxt"
-        if self._read_batching is None or not file.exists():
+        read = self._shared.read_batching
+        if read is None or not file.exists():
             return None
-        return await asyncio.to_thread(self._read_batching, file)
+        return await asyncio.to_thread(read, file)
 
     # Failing.
 
@@ -265,8 +250,8 @@ class Rising:
                 alone=record.served and setting_aside.is_alone(model, served.id.version),
             )
         self._shared.report_state(served)
-        self._events.add("error", *served.id, code=error.code.name, message=error.message)
-        self._events.add("not_loaded", *served.id, code=error.code.name, message=error.message)
+        self._events.add("error", *served.id, **error_json(error))
+        self._events.add("not_loaded", *served.id, **error_json(error))
 
     def _fail(self, model: Model, served: Served, error: ServingError) -> None:
         if served.harness.state is _S.UNLOADING:

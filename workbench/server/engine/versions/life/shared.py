@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.events import EventLog
 from workbench.server.engine.batching.scheduler import BatchScheduler
 from workbench.server.engine.memory.reservations import Reservations
+from workbench.server.engine.versions.directory import Directory
 from workbench.server.engine.versions.life.loading import Loader
 from workbench.server.engine.versions.life.resting import Resting
 from workbench.server.engine.versions.model import Model, Served
@@ -19,37 +23,30 @@ DRAIN_SECONDS = 30.0
 """How long a version that leaves may take to answer the requests it has accepted."""
 
 
+@dataclass(kw_only=True, eq=False)
 class Shared:
     """The parts of the engine that a version passes through.
 
-    Args:
+    Attributes:
+        directory: all models.
+        read_batching: reads the batching parameters from a file in a version's folder.
         decide: takes the actions that are due for a model; called when work on one of its versions
             has ended or paused.
         freed: called when a version of a model has given back what it held, or anything else may
             have changed what is wanted.
-        notify: called whenever any version may have changed.
     """
 
-    def __init__(
-        self,
-        events: EventLog,
-        loader: Loader,
-        scheduler: BatchScheduler,
-        reservations: Reservations,
-        *,
-        decide: Callable[[Model], None],
-        freed: Callable[[Model], None],
-        notify: Callable[[], None],
-    ) -> None:
-        self.events = events
-        self.loader = loader
-        self.scheduler = scheduler
-        self.reservations = reservations
-        self.decide = decide
-        self.freed = freed
-        self.notify = notify
+    events: EventLog
+    directory: Directory
+    loader: Loader
+    scheduler: BatchScheduler
+    reservations: Reservations
+    read_batching: Callable[[Path], BatchingParameters] | None = None
+    decide: Callable[[Model], None]
+    freed: Callable[[Model], None]
+
+    def __post_init__(self) -> None:
         self.resting = Resting()
-        self.stopping = False
         # Everything that goes on in the background, to be ended with the server.
         self._jobs: set[asyncio.Task[None]] = set()
 
@@ -62,7 +59,6 @@ class Shared:
 
     async def stop(self) -> None:
         """End all work in the background."""
-        self.stopping = True
         await cancelled(*self._jobs)
 
     def report_state(self, served: Served) -> None:
@@ -77,7 +73,7 @@ class Shared:
             )
         if served.harness.state.is_final:
             self.reservations.release(served)
-        self.notify()
+        self.directory.notify()
 
     def look_at_held(self, model: Model) -> None:
         """Let requests that wait for a crashed version check again when it will be back."""
