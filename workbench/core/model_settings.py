@@ -209,9 +209,9 @@ class ModelConfig:
     reload_replaced_versions: bool = setting(
         True,
         truth(),
-        "load a version anew under its number if its folder has been replaced (a link was swapped, "
+        "reload a version under its number if its folder has been replaced (a link was swapped, "
         "or the folder was removed and made again); otherwise warn, and keep serving the loaded "
-        "one, as TensorFlow Serving",
+        "one, as TensorFlow Serving does",
     )
     servable_versions_always_present: bool = setting(
         True,

@@ -42,7 +42,7 @@ class Alarm:
         try:
             os.read(self._fd, 8)
         except BlockingIOError:
-            return  # it was set anew after it had fired
+            return  # it was set again after it had fired
         self._callback()
 
     def close(self) -> None:

@@ -123,7 +123,7 @@ class ComparisonWidget(LiveWidget):
             "policy": about["version_policy"],
             "undo": self._policy is not None,
         }
-        return serving, {"told": True}
+        return serving, {"known": True}
 
     def gallery(self, page: int = 0, slice_: int | None = None) -> dict[str, Any]:
         """A page of the examples that are answered differently, the furthest apart first.

@@ -59,7 +59,7 @@ class LedgerWidget(Durable, LiveWidget):
         }
         if not marks and self.fit is not None:
             message["fit"] = _fit_json(self.fit)
-        return message, {"told": True}
+        return message, {"known": True}
 
     def will_it_fit(self, path: str) -> Fit:
         """The memory that the SavedModel in a folder would need as the model's next version, under

@@ -82,7 +82,7 @@ class Decisions:
             )
         ):
             # Its files were mended, its pause is over, or there is memory for it now: it is
-            # forgotten, and added anew.
+            # forgotten, and added again.
             harness.aspired = False
 
     def _add(self, model: Model, found: Found) -> None:
@@ -117,7 +117,7 @@ class Decisions:
                     and is_refused(served)
                     and self._refusal(model, served) is None
                 ):
-                    # The next look at its folder begins it anew. Until then it stays wanted:
+                    # The next look at its folder begins it again. Until then it stays wanted:
                     # otherwise no version would be, and the one that serves would be unloaded.
                     served.fits_now = True
                     self._shared.freed(model)
@@ -160,7 +160,7 @@ class Decisions:
     def _forget(self, model: Model, served: Served) -> None:
         del model.versions[served.id.version]
         if served.outdated:
-            # Its number is about to be loaded anew.
+            # Its number is about to be loaded again.
             model.falling_back = True
         if served.harness.state is not HarnessState.NEW:
             model.keep_ended(served)

@@ -86,7 +86,7 @@ class Renewals:
         ):
             return self._renew(model, served, found)
         if served.harness.state is HarnessState.READY or served.harness.state.is_rising:
-            # No policy looks into a folder: it is unloaded, and found anew when it is gone.
+            # No policy looks into a folder: it is unloaded, and found again when it is gone.
             served.outdated = True
             served.harness.aspired = False
             self._tell(model, served, found)
