@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
@@ -213,3 +215,15 @@ def descriptors() -> Counter[str]:
 
 def floats(*values: float) -> np.ndarray:
     return np.array(values, np.float32)
+
+
+def freeze(pid: int) -> None:
+    """SIGSTOP, once it holds: each thread of the process stops when it is next scheduled."""
+    os.kill(pid, signal.SIGSTOP)
+    end = time.monotonic() + 10
+    while any(
+        task.joinpath("stat").read_text().rpartition(")")[2].split()[0] not in "Tt"
+        for task in Path(f"/proc/{pid}/task").iterdir()
+    ):
+        assert time.monotonic() < end, f"process {pid} does not stop"
+        time.sleep(0.001)

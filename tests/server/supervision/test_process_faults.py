@@ -20,6 +20,7 @@ import pytest
 
 import workbench as wb
 from tests.server.supervision.test_whole_lifetime import House, a_house, until
+from tests.servers import freeze
 from workbench.core.status import ServingError
 
 WAIT_SECONDS = 90.0
@@ -60,10 +61,10 @@ def test_a_worker_that_crashes_is_replaced_and_the_reason_is_told(
 def test_stopped_processes_are_ended_and_replaced(standing: House) -> None:
     """Stopped, they live: nothing but their silence tells."""
     worker, zygote = standing.pid("worker", "life"), standing.pid("zygote")
-    os.kill(worker, signal.SIGSTOP)
+    freeze(worker)
     assert ask(standing) == [2.5]
     assert standing.pid("worker", "life") != worker
-    os.kill(zygote, signal.SIGSTOP)
+    freeze(zygote)
     os.kill(standing.pid("worker", "life"), signal.SIGKILL)
     # The fork that does not come ends the zygote; the next one does it.
     control = standing.server.control

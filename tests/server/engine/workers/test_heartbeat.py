@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,7 +13,7 @@ import psutil
 import pytest
 
 from tests.server.engine.versions.test_manager import failure, long_run, on_event, running
-from tests.servers import Server, floats
+from tests.servers import Server, floats, freeze
 from workbench.core.events import Event, EventLog
 from workbench.core.status import Code, ServingError
 from workbench.formats.wire.tfrecord import write_records
@@ -35,7 +33,7 @@ def test_a_stopped_worker_is_replaced_and_its_requests_are_answered(
         first = server.core.events.last_seq
         stopped = served.worker
         assert stopped is not None
-        os.kill(stopped.pid, signal.SIGSTOP)
+        freeze(stopped.pid)
         answer = await server.predict("m", {"x": floats(1)})
         assert answer["y"].tolist() == [2.5]
         assert served.worker is not stopped
@@ -97,7 +95,7 @@ def stopped_at(server: Server, kind: str, version: int) -> Iterator[list[int]]:
         served = server.core.manager.models["m"].versions[version]
         if event.version == version and served.worker is not None:
             pids.append(served.worker.pid)
-            os.kill(served.worker.pid, signal.SIGSTOP)
+            freeze(served.worker.pid)
 
     with on_event(server, kind, stop):
         yield pids
@@ -169,7 +167,7 @@ def test_a_worker_that_hangs_before_it_begins_is_made_up_for(
             worker = model.versions[2].worker if event.version == 2 else None
             if worker is not None and not stopped:
                 stopped.append(worker.pid)
-                os.kill(worker.pid, signal.SIGSTOP)
+                freeze(worker.pid)
 
         with on_event(server, kind, stop):
             server.put(base, 2, "half_plus_three")
@@ -207,7 +205,7 @@ def test_a_worker_that_is_stopped_while_it_drains(
                 answers.append(server.submit("m", long_run(1.0), version=1)[1])
 
         def stop(_: Event) -> None:
-            os.kill(stopped.pid, signal.SIGSTOP)
+            freeze(stopped.pid)
 
         with on_event(server, "available", ask), on_event(server, "quiescing", stop):
             server.put(base, 2, "half_plus_three")

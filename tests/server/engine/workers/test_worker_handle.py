@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.models import BIG_WEIGHTS_BYTES
-from tests.servers import WAIT_SECONDS, Server, descriptors, floats
+from tests.servers import WAIT_SECONDS, Server, descriptors, floats, freeze
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.ipc.frames import Tensors, frame
 from workbench.ipc.low_priority import NICENESS
@@ -198,7 +198,7 @@ def test_one_that_is_staged_is_ended_at_once(server: Server, models: Path) -> No
 def test_a_death_while_staging_is_its_error(server: Server, models: Path) -> None:
     async def test() -> None:
         worker = await Worker.spawn(server.core.zygote)
-        os.kill(worker.pid, signal.SIGSTOP)
+        freeze(worker.pid)
         staging = asyncio.ensure_future(stage(worker, models / "half_plus_two"))
         await asyncio.sleep(0)
         os.kill(worker.pid, signal.SIGKILL)
@@ -472,7 +472,7 @@ def test_a_death_ends_what_ran(
 def test_a_death_while_loading_is_the_loads_error(server: Server, models: Path) -> None:
     async def test() -> None:
         worker = await Worker.spawn(server.core.zygote)
-        os.kill(worker.pid, signal.SIGSTOP)
+        freeze(worker.pid)
         loading = asyncio.ensure_future(load(worker, models / "half_plus_two"))
         await asyncio.sleep(0)
         os.kill(worker.pid, signal.SIGKILL)
@@ -492,7 +492,7 @@ def test_one_that_loads_is_killed_and_one_that_hangs_too(server: Server, models:
         assert await unloaded.ended == KILLED
         hanging = await Worker.spawn(server.core.zygote)
         await load(hanging, models / "text")
-        os.kill(hanging.pid, signal.SIGSTOP)
+        freeze(hanging.pid)
         await hanging.stop(grace_seconds=0.0)
         assert await hanging.ended == KILLED
 
@@ -503,7 +503,7 @@ def test_stopping_may_be_cut_short(server: Server, models: Path) -> None:
     async def test() -> None:
         worker = await Worker.spawn(server.core.zygote)
         await load(worker, models / "text")
-        os.kill(worker.pid, signal.SIGSTOP)
+        freeze(worker.pid)
         stopping = asyncio.ensure_future(worker.stop(grace_seconds=3600.0))
         await asyncio.sleep(0)
         stopping.cancel()
