@@ -73,8 +73,7 @@ class Traffic:
         self._slices: deque[Slice] = deque(maxlen=SECONDS_KEPT)
         self._now: dict[int | None, Slice] = {}
         self._second = -1
-        # When, how long, by which version, the code, and how many requests it stands for.
-        self._dots: deque[tuple[int, int, int | None, int, int]] = deque(maxlen=_DOTS_KEPT)
+        self._dots = _Dots()
         self._slot = -1
         self._in_slot = 0
         self._stride = 1
@@ -100,10 +99,10 @@ class Traffic:
             slice_.answered += 1
             slice_.counts[bisect_left(BOUNDS_MICROS, micros)] += 1
             if self._in_slot % self._stride == 0:
-                self._dots.append((now, micros, version, 0, self._stride))
+                self._dots.add(now, micros, version, 0, self._stride)
         else:
             slice_.failed += 1
-            self._dots.append((now, micros, version, int(code), 1))
+            self._dots.add(now, micros, version, int(code), 1)
 
     def seconds(self, since: float) -> list[list[Any]]:
         """What happened in each second that ended after `since` (monotonic seconds); the
@@ -114,6 +113,28 @@ class Traffic:
     def dots(self, since: float) -> list[list[Any]]:
         """Single requests finished after `since`: when (seconds), how long (microseconds), by
         which version, its code (0: answered), and how many it stands for."""
-        after = round(since * 1e6)
-        newest = takewhile(lambda dot: dot[0] > after, reversed(self._dots))
-        return [[when / 1e6, *dot] for when, *dot in newest][::-1]
+        return self._dots.since(round(since * 1e6))
+
+
+class _Dots:
+    """The last single requests, in a ring of plain numbers whose size never changes."""
+
+    def __init__(self) -> None:
+        self._ring = array("q", bytes(8 * 5 * _DOTS_KEPT))
+        self._count = 0
+
+    def add(self, now: int, micros: int, version: int | None, code: int, weight: int) -> None:
+        at = 5 * (self._count % _DOTS_KEPT)
+        known = -1 if version is None else version
+        self._ring[at : at + 5] = array("q", (now, micros, known, code, weight))
+        self._count += 1
+
+    def since(self, now: int) -> list[list[Any]]:
+        found: list[list[Any]] = []
+        for i in range(self._count - 1, max(-1, self._count - 1 - _DOTS_KEPT), -1):
+            at = 5 * (i % _DOTS_KEPT)
+            when, micros, version, code, weight = self._ring[at : at + 5]
+            if when <= now:
+                break
+            found.append([when / 1e6, micros, None if version < 0 else version, code, weight])
+        return found[::-1]
