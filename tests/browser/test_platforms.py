@@ -144,6 +144,8 @@ def test_notebook_7(lab: Lab, page: Page, models: Path) -> None:
     page.goto(f"{lab.url}notebooks/seven.ipynb?token={lab.token}")
     page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=_CHANGE_MS)
     page.locator("body[data-notebook='notebooks']").wait_for(state="attached")
+    # A run that is asked for before the kernel is there is lost.
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=_CHANGE_MS)
     run = page.get_by_role("menuitem", name="Run", exact=True)
     run.click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
