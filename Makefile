@@ -64,16 +64,18 @@ lint: env
 test-extension: env
 	cd extension && PATH="$(CURDIR)/$(BIN):$$PATH" node --run test
 
-# A file's tests run in one process; tests that wait run beside tests that compute.
+# A file's tests run in one process; tests that wait run beside tests that compute. The slow ones
+# wait most of their time.
 BESIDE := -n 2 --dist loadfile
+SLOW_BESIDE := -n 3 --dist loadfile
 
 test: env browser lint test-extension
 	$(BIN)/python -m pytest -m "alone and not slow and not soak" --cov --cov-report=
 	$(BIN)/python -m pytest $(BESIDE) -m "not slow and not soak and not browser and not alone" --cov --cov-append --cov-report=term:skip-covered --cov-fail-under=95
-	$(BIN)/python -m pytest -m "browser and not slow and not soak"
+	$(BIN)/python -m pytest $(BESIDE) -m "browser and not slow and not soak"
 
 test-full: env browser
-	$(BIN)/python -m pytest $(BESIDE) -m "slow and not alone"
+	$(BIN)/python -m pytest $(SLOW_BESIDE) -m "slow and not alone"
 	$(BIN)/python -m pytest -m "slow and alone"
 
 soak: env browser
