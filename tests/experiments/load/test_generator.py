@@ -55,9 +55,12 @@ class Service:
         self._ready.set()
         await self._over.wait()
         server.close()
+        # Connections may still be on their way into the set.
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
         for transport in list(self._transports):
             transport.abort()
-        await asyncio.sleep(0)
+        while self._transports:
+            await asyncio.sleep(0)
 
 
 class Peer(asyncio.Protocol):

@@ -96,7 +96,7 @@ def test_the_peak_is_predicted_and_what_it_takes_is_kept(server: Server, tmp_pat
     told = server.run(test())
     assert told["device"] == "host"
     assert told["weights"] == BIG_WEIGHTS_BYTES
-    assert told["estimated"]["peak"]["host"] > told["estimated"]["steady"]["host"]
+    assert told["estimated"]["peak"]["host"] >= told["estimated"]["steady"]["host"]
     server.clear()
     assert held(server) == 0
 
@@ -271,7 +271,7 @@ def test_will_it_fit_says_so_without_loading(server: Server, models: Path, tmp_p
     }  # fmt: skip
     assert (told["device"], told["from"]) == ("host", "the last load")
     assert told["weights"] == BIG_WEIGHTS_BYTES
-    assert told["peak"]["host"] > told["steady"]["host"] > BIG_WEIGHTS_BYTES
+    assert told["peak"]["host"] >= told["steady"]["host"] > BIG_WEIGHTS_BYTES
 
 
 def test_reserved_and_not_taken_yet_is_in_the_ledger(server: Server, tmp_path: Path) -> None:

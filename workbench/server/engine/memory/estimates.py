@@ -53,7 +53,7 @@ class VersionMemory:
         fallback: why they are not on the device that was asked for; empty if they are.
         need: the estimate that its reservation was made from.
         gpu_fraction: the share of the GPU's memory that TensorFlow may use; 0 without a GPU.
-        before: private and resident memory of its worker before it loaded anything.
+        before: private and anonymous memory of its worker before it loaded anything.
         peak: private memory of the worker at most while it loaded, measured.
         limit: what keeps its worker from taking more than it may.
     """

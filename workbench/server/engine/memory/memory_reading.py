@@ -70,20 +70,20 @@ def read_cheap(pid: int) -> Cheap | None:
 
 
 class Peak(NamedTuple):
-    """In bytes: the peak and the current resident memory of a process, and the size of its private
-    writable mappings (which RLIMIT_DATA limits)."""
+    """In bytes: the peak of a process's resident memory, its resident memory of its own and of
+    mapped files now, and the size of its private writable mappings (which RLIMIT_DATA limits)."""
 
     highest: int
-    resident: int
+    anonymous: int
+    files: int
     data: int
 
 
 def read_peak(pid: int) -> Peak | None:
     """The high-water mark of a process; None if it is gone, or if the system keeps no mark."""
     fields = _kilobytes(f"/proc/{pid}/status")
-    if "VmHWM" not in fields:
-        return None
-    return Peak(fields["VmHWM"], fields["VmRSS"], fields["VmData"])
+    wanted = "VmHWM", "RssAnon", "RssFile", "VmData"
+    return Peak(*(fields[name] for name in wanted)) if fields.keys() >= set(wanted) else None
 
 
 def read_machine(cgroups: Path = _CGROUPS, proc: Path = Path("/proc")) -> Machine:

@@ -263,7 +263,7 @@ class Reservations:
         def begin() -> tuple[tuple[int, int] | None, Limit | None]:
             reading, peak = read_exact(pid), read_peak(pid)
             held = None if limit is None else limit_memory(pid, limit, peak and peak.data)
-            before = None if reading is None or peak is None else (reading.uss, peak.resident)
+            before = None if reading is None or peak is None else (reading.uss, peak.anonymous)
             return before, held
 
         memory.before, memory.limit = await asyncio.to_thread(begin)
@@ -282,8 +282,9 @@ class Reservations:
         if reading is None or served.worker is not worker:
             return
         if memory.before is not None and peak is not None:
-            private, resident = memory.before
-            memory.peak = max(reading.uss, peak.highest - resident + private)
+            private, anonymous = memory.before
+            # The pages of libraries, which all workers share, are mapped as they are needed.
+            memory.peak = max(reading.uss, peak.highest - peak.files - anonymous + private)
             memory.measured = Measured(memory.files, memory.peak, reading.uss)
             if memory.device == "host":
                 model.measured = memory.measured
