@@ -388,6 +388,10 @@ def test_two_numbers_at_once_do_not_fit(server: Server, tmp_path: Path) -> None:
     async def swap() -> None:
         model = server.set_model("m", current)
         served = await server.available("m", 1)
+        memory = served.memory
+        assert memory is not None
+        # Until then what was estimated is reserved, which is more than it takes.
+        await server.until(lambda: memory.measured is not None, "it was measured")
         budget = server.core.reservations.budget
         limits = dict(budget.limits)
         budget.limits["host"] = budget.reserved("host") + 1
