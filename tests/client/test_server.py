@@ -477,8 +477,8 @@ def test_its_memory_by_kind(live: wb.Server) -> None:
         "shared regions", "shared runtime", "runtime", "weights", "activations",
     ]  # fmt: skip
     size = dict(zip(worker["kind"], worker["bytes"], strict=True))
-    # What the zygote has imported is the most of it, and no activation.
-    assert size["shared runtime"] > 1.5 * size["activations"]
+    # TensorFlow itself is the most of it, and no activation.
+    assert size["shared runtime"] > 2 * size["activations"]
     rest = frame[frame["owner"] == "machine"]
     assert rest["kind"].tolist() == ["unattributed", "reserved", "free"]
     assert set(frame["how"]) == {"measured", "estimated"}

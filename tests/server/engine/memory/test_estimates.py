@@ -50,9 +50,9 @@ def test_the_next_one_is_from_the_last_load() -> None:
 
 
 def test_a_model_that_copies_its_weights_does_so_again() -> None:
-    last = Measured(LARGE, peak=(450 + 24 + 400) * MB, steady=450 * MB)
+    last = Measured(LARGE, peak=(450 + 16 + 400) * MB, steady=450 * MB)
     need = estimate(Files(800 * MB, 50_000), last)
-    assert need.peak["host"] == (850 + 24 + 800) * MB
+    assert need.peak["host"] == (850 + 16 + 800) * MB
 
 
 def test_what_a_small_one_took_says_little_of_a_large_one() -> None:

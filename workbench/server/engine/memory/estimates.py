@@ -18,7 +18,7 @@ from workbench.server.engine.memory.gpu import CONTEXT_BYTES
 
 # Measured (docs/memory.md): workers of TensorFlow 2.21 with 400 bytes to 400 MB of weights.
 _RUNTIME_BYTES = 24 * 2**20
-_LOADING_BYTES = 24 * 2**20
+_LOADING_BYTES = 16 * 2**20
 _WEIGHTS_FACTOR = 1.03
 # The graph is in memory several times over: as a message, as Python's graph, as TensorFlow's.
 _GRAPH_FACTOR = 4.0
