@@ -11,6 +11,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
+from workbench.core.memory.memory_limits import MemoryLimits
 from workbench.core.model_settings import ModelConfig
 from workbench.core.setting_kinds import settings_of
 from workbench.processes.server_options import ServerOptions
@@ -37,6 +38,12 @@ def page() -> str:
             "them, `workbench model-server` has flags ([compatibility](compatibility.md)).",
             "",
             *_table(ServerOptions, changeable=False),
+            "",
+            "## Of a server's memory",
+            "",
+            "`server.budget` and the control plane's `budget` take these by name, at any time.",
+            "",
+            *_table(MemoryLimits, changeable=False),
             "",
         ]
     )

@@ -661,7 +661,8 @@ def test_the_budget_can_be_changed(planes: Planes, model: Path) -> None:
         400,
         refusal(
             "INVALID_ARGUMENT",
-            "host_memory_bytes must be a number of bytes above 0, or null; was -1",
+            "Memory limit 'host_memory_bytes' must be a whole number of bytes, at least 1, or None "
+            "for 90% of the host's memory; was -1",
         ),
     )
     back = planes.control("PATCH", "/server", {"budget": {}})

@@ -7,9 +7,9 @@ POST   /shutdown                     drain and end
 
 from __future__ import annotations
 
+from workbench.core.memory.memory_limits import MemoryLimits
 from workbench.core.status import invalid_argument
 from workbench.server.control.handling import Handler
-from workbench.server.engine.memory.reservations import MemorySettings
 
 
 class _Server(Handler):
@@ -34,7 +34,7 @@ class _Server(Handler):
         slots = body.get("num_batch_threads")
         if (budget is None or slots is not None) and (type(slots) is not int or slots < 1):
             raise invalid_argument(f"num_batch_threads must be positive; was {slots}")
-        settings = None if budget is None else MemorySettings.from_json(budget)
+        settings = None if budget is None else MemoryLimits.from_json(budget)
         if slots is not None:
             self.manager.set_slots(slots)
         if settings is not None:

@@ -15,12 +15,12 @@ from typing import Any
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.events import Event, EventLog
 from workbench.core.memory.budget import size
+from workbench.core.memory.memory_limits import MemoryLimits
 from workbench.ipc.low_priority import start_quiet_threads
 from workbench.server.engine.batching.scheduler import BatchScheduler
 from workbench.server.engine.memory.gpu import Gpus, Nvml
 from workbench.server.engine.memory.memory_ledger import MemoryLedger, Sample
 from workbench.server.engine.memory.process import Process
-from workbench.server.engine.memory.reservations import MemorySettings
 from workbench.server.engine.versions.life.shared import DRAIN_SECONDS
 from workbench.server.engine.versions.manager import Manager
 from workbench.server.engine.versions.model import Served
@@ -48,7 +48,7 @@ class CoreOptions:
     """The time between two looks at each model's folder."""
     read_batching: Callable[[Path], BatchingParameters] | None = None
     """Reads the batching parameters from a file in a version's folder; None: there are none."""
-    memory: MemorySettings = field(default_factory=MemorySettings)
+    memory: MemoryLimits = field(default_factory=MemoryLimits)
     """The limits for all versions together."""
 
 

@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 import orjson
 
 from workbench.core.events import Event, log_line
+from workbench.core.memory.memory_limits import MemoryLimits
 from workbench.core.model_settings import read_kept
 from workbench.core.status import ServingError
 from workbench.formats.config_files import read_batching_parameters
@@ -34,7 +35,6 @@ from workbench.processes import jupyter_launcher, paths, registry
 from workbench.processes.lifetime import become_subreaper, wait_for_end
 from workbench.server.control.control_plane import ControlPlane
 from workbench.server.engine.engine import CoreOptions, ServerCore
-from workbench.server.engine.memory.reservations import MemorySettings
 from workbench.server.engine.versions.model import Served
 from workbench.server.front.codec.pool import CodecPool
 from workbench.server.front.reload import not_available, wait_until_settled
@@ -65,7 +65,7 @@ class Server:
                 num_batch_threads=self.desired.get("num_batch_threads", options.num_batch_threads),
                 poll_seconds=options.poll_seconds,
                 read_batching=read_batching_parameters,
-                memory=MemorySettings.from_json(self.desired.get("budget", {})),
+                memory=MemoryLimits.from_json(self.desired.get("budget", {})),
                 per_version_slots=options.per_version_slots,
             )
         )

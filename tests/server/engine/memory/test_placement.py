@@ -10,12 +10,13 @@ import pytest
 from tests.server.engine.memory import fake_nvml
 from tests.server.engine.memory.fake_nvml import Card, FakePynvml
 from workbench.core.events import EventLog
+from workbench.core.memory.memory_limits import MemoryLimits
 from workbench.core.model_settings import ModelConfig
 from workbench.core.status import Code, ServingError
 from workbench.core.versions.states import Harness, ServableId
 from workbench.server.engine.memory.estimates import Files, estimate
 from workbench.server.engine.memory.gpu import CONTEXT_BYTES, Gpus, Nvml
-from workbench.server.engine.memory.reservations import MemorySettings, Reservations
+from workbench.server.engine.memory.reservations import Reservations
 from workbench.server.engine.versions.model import Model, Served
 from workbench.server.engine.versions.version_folder import Found, Place
 
@@ -33,7 +34,7 @@ class House:
         self.events = EventLog(lambda: (time.monotonic(), time.time()))
         self.models: dict[str, Model] = {}
         self.freed = 0
-        settings = MemorySettings(host_memory_bytes=64 * GIB)
+        settings = MemoryLimits(host_memory_bytes=64 * GIB)
         self.reservations = Reservations(
             self.events, self.gpus, lambda: self.models, self._free, settings
         )
@@ -139,9 +140,9 @@ def test_a_model_may_have_less_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_share_of_all_versions_together(monkeypatch: pytest.MonkeyPatch) -> None:
     house = House(monkeypatch, Card(16 * GIB))
-    house.reservations.set_limits(MemorySettings(gpu_memory_fraction=0.25))
+    house.reservations.set_limits(MemoryLimits(gpu_memory_fraction=0.25))
     assert house.reservations.budget.limits["gpu:0"] == 4 * GIB
-    house.reservations.set_limits(MemorySettings(gpu_memory_bytes=99 * GIB))
+    house.reservations.set_limits(MemoryLimits(gpu_memory_bytes=99 * GIB))
     assert house.reservations.budget.limits["gpu:0"] == 16 * GIB
     assert house.freed == 2
     assert [e.kind for e in house.events.since(0)] == ["budget_changed", "budget_changed"]

@@ -10,13 +10,14 @@ import pytest
 
 from tests.models import BIG_WEIGHTS_BYTES
 from tests.servers import Server
+from workbench.core.memory.memory_limits import MemoryLimits
 from workbench.core.status import Code, ServingError
 from workbench.core.versions.states import HarnessState
-from workbench.server.engine.memory.reservations import MemorySettings, is_refused
+from workbench.server.engine.memory.reservations import is_refused
 from workbench.server.engine.versions.model import Served
 
 MEBIBYTE = 2**20
-UNLIMITED = MemorySettings()
+UNLIMITED = MemoryLimits()
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +33,7 @@ def no_limit_is_left(server: Server) -> Iterator[None]:
 
 def limit(server: Server, megabytes: int | None) -> None:
     size = None if megabytes is None else megabytes * MEBIBYTE
-    server.core.reservations.set_limits(MemorySettings(host_memory_bytes=size))
+    server.core.reservations.set_limits(MemoryLimits(host_memory_bytes=size))
 
 
 def held(server: Server) -> int:
@@ -288,31 +289,3 @@ def test_reserved_and_not_taken_yet_is_in_the_ledger(server: Server, tmp_path: P
         assert server.core.reservations.promised() == []
 
     server.run(test())
-
-
-KNOWN = "gpu_memory_bytes, gpu_memory_fraction, host_memory_bytes"
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (7, f"A budget is an object with {KNOWN}; was 7"),
-        ({"host": 1}, f"Unknown memory setting 'host': known are {KNOWN}"),
-        (
-            {"host_memory_bytes": 0},
-            "host_memory_bytes must be a number of bytes above 0, or null; was 0",
-        ),
-        (
-            {"gpu_memory_bytes": "1G"},
-            "gpu_memory_bytes must be a number of bytes above 0, or null; was '1G'",
-        ),
-        (
-            {"gpu_memory_fraction": 1.5},
-            "gpu_memory_fraction must be above 0 and at most 1; was 1.5",
-        ),
-    ],
-)
-def test_a_budget_that_is_none(data: Any, message: str) -> None:
-    with pytest.raises(ServingError) as caught:
-        MemorySettings.from_json(data)
-    assert (caught.value.code, caught.value.message) == (Code.INVALID_ARGUMENT, message)

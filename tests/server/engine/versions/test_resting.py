@@ -13,8 +13,8 @@ import pytest
 
 from tests.server.engine.versions.test_manager import kinds
 from tests.servers import WAIT_SECONDS, Server, floats
+from workbench.core.memory.memory_limits import MemoryLimits
 from workbench.core.versions.states import HarnessState
-from workbench.server.engine.memory.reservations import MemorySettings
 from workbench.server.engine.versions.life import resting
 from workbench.server.engine.versions.life.resting import Resting
 from workbench.server.engine.versions.model import Model, Served
@@ -33,7 +33,7 @@ def nothing_is_left(server: Server) -> Iterator[None]:
 
 
 async def _unlimited(server: Server) -> None:
-    server.core.reservations.set_limits(MemorySettings())
+    server.core.reservations.set_limits(MemoryLimits())
 
 
 async def replaced(server: Server, base: Path, export: str = "half_plus_two") -> Model:
@@ -87,7 +87,7 @@ def test_it_ends_where_a_load_needs_its_memory(server: Server, tmp_path: Path) -
         )
         # Two of them fit, and not three.
         held = server.core.reservations.budget.reserved("host")
-        server.core.reservations.set_limits(MemorySettings(host_memory_bytes=round(held * 1.45)))
+        server.core.reservations.set_limits(MemoryLimits(host_memory_bytes=round(held * 1.45)))
         server.put(tmp_path / "m", 3, "big")
         server.poll("m")
         await server.available("m", 3)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from workbench.core.events import EventLog
 from workbench.core.memory.budget import Budget, Fit, Standing, fits, size
+from workbench.core.memory.memory_limits import DEFAULT_SHARE, MemoryLimits
 from workbench.core.model_settings import ModelConfig
-from workbench.core.status import Code, Reason, ServingError, invalid_argument
+from workbench.core.status import Code, Reason, ServingError
 from workbench.core.versions.policies import BY_MEMORY
 from workbench.ipc.low_priority import quiet_executor
 from workbench.processes.limits import Limit, limit_memory
@@ -33,50 +34,10 @@ from workbench.server.engine.versions.model import Model, Served
 from workbench.server.engine.versions.version_folder import Found
 from workbench.server.engine.workers.worker_handle import Worker
 
-DEFAULT_SHARE = 0.9
-"""The share of a device's memory that versions may take if no limit is set."""
 _GPUS_SECONDS = 10.0
 _SETTLE_SECONDS = 0.3
 
 _reader = quiet_executor("memory-reader")
-
-
-@dataclass(frozen=True)
-class MemorySettings:
-    """Limits in bytes for all versions together; None: 90 % of what there is (of each GPU), or
-    another share of it (`gpu_memory_fraction`)."""
-
-    host_memory_bytes: int | None = None
-    gpu_memory_bytes: int | None = None
-    gpu_memory_fraction: float = DEFAULT_SHARE
-
-    def to_json(self) -> dict[str, Any]:
-        """The settings as `from_json` reads them."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Any) -> MemorySettings:
-        """Read what a client sends; what it leaves out has its default.
-
-        Raises:
-            ServingError: INVALID_ARGUMENT, naming what is wrong.
-        """
-        known = sorted(cls.__dataclass_fields__)
-        if not isinstance(data, Mapping):
-            raise invalid_argument(f"A budget is an object with {', '.join(known)}; was {data!r}")
-        for name, limit in data.items():
-            if name not in known:
-                raise invalid_argument(
-                    f"Unknown memory setting {name!r}: known are {', '.join(known)}"
-                )
-            if name == "gpu_memory_fraction":
-                if type(limit) not in (int, float) or not 0 < limit <= 1:
-                    raise invalid_argument(f"{name} must be above 0 and at most 1; was {limit!r}")
-            elif limit is not None and (type(limit) is not int or limit < 1):
-                raise invalid_argument(
-                    f"{name} must be a number of bytes above 0, or null; was {limit!r}"
-                )
-        return cls(**data)
 
 
 @dataclass
@@ -92,7 +53,7 @@ class Reservations:
     gpus: Gpus
     models: Callable[[], Mapping[str, Model]]
     freed: Callable[[], object]
-    settings: MemorySettings = field(default_factory=MemorySettings)
+    settings: MemoryLimits = field(default_factory=MemoryLimits)
 
     def __post_init__(self) -> None:
         self._machine = read_machine()
@@ -103,7 +64,7 @@ class Reservations:
 
     # Limits.
 
-    def set_limits(self, settings: MemorySettings) -> None:
+    def set_limits(self, settings: MemoryLimits) -> None:
         """Change what all versions together may take; refused versions get another chance."""
         self.settings = settings
         self._set_limits()

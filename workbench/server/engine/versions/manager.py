@@ -15,11 +15,12 @@ from pathlib import Path
 
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.events import EventLog
+from workbench.core.memory.memory_limits import MemoryLimits
 from workbench.core.model_settings import ModelConfig
 from workbench.core.versions.states import HarnessState
 from workbench.server.engine.batching.scheduler import BatchScheduler
 from workbench.server.engine.memory.gpu import Gpus
-from workbench.server.engine.memory.reservations import MemorySettings, Reservations
+from workbench.server.engine.memory.reservations import Reservations
 from workbench.server.engine.versions.decisions import Decisions
 from workbench.server.engine.versions.directory import Directory
 from workbench.server.engine.versions.life.lifecycle import Lifecycle
@@ -56,7 +57,7 @@ class Manager(Directory):
         cpus: int = 1,
         poll_seconds: float = 1.0,
         read_batching: Callable[[Path], BatchingParameters] | None = None,
-        memory: MemorySettings | None = None,
+        memory: MemoryLimits | None = None,
     ) -> None:
         super().__init__()
         self.events = events
@@ -69,7 +70,7 @@ class Manager(Directory):
             lambda: self.models,
             # Later, when the caller is done giving memory back.
             lambda: loop.call_soon(self.decisions.retry_refused),
-            memory or MemorySettings(),
+            memory or MemoryLimits(),
         )
         self.loader = Loader(
             events, zygote, self.reservations, lambda: scheduler.slots, cpus, self.any_serves
