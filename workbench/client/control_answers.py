@@ -86,9 +86,29 @@ class ServerDescription(TypedDict):
     models: list[str]
 
 
+class _LogEvent(TypedDict):
+    seq: int
+    kind: str
+    monotonic: float
+    wall: float
+
+
+class LogEvent(_LogEvent, total=False):
+    """An event as `core.events.Event` has it.
+
+    Attributes:
+        line: in TensorFlow Serving's wording.
+    """
+
+    model: str
+    version: int
+    data: dict[str, Any]
+    line: str
+
+
 class EventLog(TypedDict):
     """Events, oldest first, with the numbers of the first and the last that the server keeps."""
 
     first_seq: int
     last_seq: int
-    events: list[dict[str, Any]]
+    events: list[LogEvent]

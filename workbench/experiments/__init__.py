@@ -28,6 +28,7 @@ __all__ = [
     "figure",
     "looks",
     "showing",
+    "face",
 ]
 
 

@@ -12,12 +12,12 @@ import base64
 import json
 import math
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from workbench.core.status import ServingError
 from workbench.experiments.figure import png
 from workbench.experiments.simulator.calibration import Calibration
-from workbench.experiments.store.store import Store, load_experiment
+from workbench.experiments.store.store import Experiment, Store, load_experiment
 from workbench.experiments.sweep.sweep_result import SweepResult
 from workbench.experiments.sweep.tune_result import TuneResult
 from workbench.experiments.transitions.transition_comparison import TransitionComparison
@@ -35,9 +35,28 @@ _TUNE_COLUMNS = (
 )  # fmt: skip
 
 
-def face(number: int) -> dict[str, Any]:
-    """A stored experiment: its entry in the history, and `sentences`, `tables` (each with a
-    `title`, `columns` and `rows` of texts) and `picture` (a PNG in base64).
+class Table(TypedDict):
+    """A table of texts."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
+class Found(Experiment):
+    """An experiment with its result.
+
+    Attributes:
+        picture: a PNG in base64.
+    """
+
+    sentences: list[str]
+    tables: list[Table]
+    picture: str
+
+
+def face(number: int) -> Found:
+    """A stored experiment with its result.
 
     Raises:
         ServingError: as `load_experiment`.
@@ -49,7 +68,7 @@ def face(number: int) -> dict[str, Any]:
     return {**about, "sentences": sentences, "tables": tables, "picture": _picture(result)}
 
 
-def _found(result: Any) -> tuple[list[str], list[dict[str, Any]]]:
+def _found(result: Any) -> tuple[list[str], list[Table]]:
     if isinstance(result, TransitionComparison):
         apart = result.by_disk()
         notes = [one.footnote() for _, one in apart]
@@ -78,7 +97,7 @@ def _columns(frame: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
     return frame[known]
 
 
-def _table(title: str, frame: pd.DataFrame) -> dict[str, Any]:
+def _table(title: str, frame: pd.DataFrame) -> Table:
     rows = [[_text(value) for value in row] for row in frame.itertuples(index=False)]
     return {"title": title, "columns": [str(name) for name in frame.columns], "rows": rows}
 

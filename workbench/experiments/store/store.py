@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 from workbench.core.status import ServingError, failed_precondition, not_found, unavailable
 from workbench.processes.lifetime import ProcessId
@@ -61,6 +61,40 @@ MIGRATIONS = (
 )
 """Each migrates a file from one version to the next (`PRAGMA user_version`). Only append to these:
 users have files of every version."""
+
+
+class Experiment(TypedDict):
+    """A kept experiment without its data.
+
+    Attributes:
+        saved_at: in seconds since the epoch.
+    """
+
+    number: int
+    kind: str
+    model: str
+    saved_at: float
+    summary: str
+
+
+class RunningExperiment(TypedDict):
+    """An experiment that runs in some notebook or terminal.
+
+    Attributes:
+        number: among the running ones; it gets another one when it is saved.
+        text: its progress in words.
+        share: its progress from 0 to 1; null if unknown.
+    """
+
+    number: int
+    kind: str
+    model: str
+    server: str
+    started_at: float
+    told_at: float
+    text: str
+    share: float | None
+    cancelled: bool
 
 
 def store_path() -> Path:
@@ -217,7 +251,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
             raise not_found(f"No running experiment has the number {running}")
         self._connection.execute("UPDATE running SET cancelled = 1 WHERE id = ?", (running,))
 
-    def running(self) -> list[dict[str, Any]]:
+    def running(self) -> list[RunningExperiment]:
         """The running experiments, oldest first; those of killed processes are removed."""
         rows = self._connection.execute(
             "SELECT id AS number, kind, model, server, started_at, told_at, text, share, "
@@ -226,14 +260,15 @@ class Store(contextlib.AbstractContextManager["Store"]):
         found = []
         for each in map(dict, rows):
             if ProcessId(each.pop("pid"), each.pop("process_started")).alive():
-                found.append({**each, "cancelled": each["cancelled"] == 1})
+                each["cancelled"] = each["cancelled"] == 1
+                found.append(cast(RunningExperiment, each))
             else:
                 self.end(each["number"])
         return found
 
-    def about(self, number: int) -> dict[str, Any]:
+    def about(self, number: int) -> Experiment:
         """An experiment as in `list`; raises as `get`."""
-        return self._one(_ABOUT, number)
+        return cast(Experiment, self._one(_ABOUT, number))
 
     def _one(self, columns: str, number: int) -> dict[str, Any]:
         row = self._connection.execute(
@@ -243,14 +278,14 @@ class Store(contextlib.AbstractContextManager["Store"]):
             raise not_found(f"There is no experiment {number}: see wb.history()")
         return dict(row)
 
-    def list(self, model: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
+    def list(self, model: str | None = None, limit: int = 1000) -> list[Experiment]:
         """The experiments, latest first, without their data."""
         rows = self._connection.execute(
             f"SELECT {_ABOUT} FROM experiments WHERE ?1 IS NULL OR model = ?1 "
             "ORDER BY id DESC LIMIT ?2",
             (model, limit),
         )
-        return [dict(row) for row in rows]
+        return [cast(Experiment, dict(row)) for row in rows]
 
 
 def keep_result(kind: str, model: str, result: T, summary: str) -> T:
