@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 from tornado import web
@@ -22,6 +22,10 @@ from tornado import web
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.experiments.store.store import Store
 from workbench.jupyter.server_extension.base_handler import Handler, check_model, guarded
+from workbench.jupyter.server_extension.route_answers import Done, Experiments
+
+if TYPE_CHECKING:
+    from workbench.experiments.face import Found
 
 _AT_MOST = 1000
 _LARGEST = 2**63 - 1
@@ -34,12 +38,7 @@ _CANCELLED = (
 class _ExperimentsHandler(Handler):
     @guarded
     async def get(self) -> None:
-        """The experiments (with `model`): ``{"experiments": [...], "running": [...]}``.
-
-        Saved ones, latest first, have `number`, `kind`, `model`, `saved_at` (seconds since the
-        epoch) and `summary`. Running ones have `number` (not the one under which they are saved),
-        `kind`, `model`, `server`, `started_at`, `told_at`, `text`, `share` (from 0 to 1, or None)
-        and `cancelled`."""
+        """The `Experiments` (with `model`)."""
         model = self.get_query_argument("model", None)
         if model is not None:
             check_model(model)
@@ -47,7 +46,7 @@ class _ExperimentsHandler(Handler):
         self.finish(await self.pools.ask(_experiments, model, limit))
 
 
-def _experiments(model: str | None, limit: int) -> dict[str, Any]:
+def _experiments(model: str | None, limit: int) -> Experiments:
     with Store() as store:
         running = [each for each in store.running() if model in (None, each["model"])]
         return {"experiments": store.list(model, limit), "running": running}
@@ -56,7 +55,7 @@ def _experiments(model: str | None, limit: int) -> dict[str, Any]:
 class _ExperimentHandler(Handler):
     @guarded
     async def get(self, number: str) -> None:
-        """The result of an experiment, see `experiments.face`; 404 if there is none."""
+        """The result of an experiment, see `face.Found`; 404 if there is none."""
         known = _number(number)
         # Refuse an unknown one before a process is started for it.
         await self.pools.ask(_in_store, Store.about, known)
@@ -69,7 +68,7 @@ class _CancelHandler(Handler):
         """Ask an experiment to end after its current measurement; 404 if it has ended."""
         self.body()
         await self.pools.ask(_in_store, Store.cancel, _number(number))
-        self.finish({"message": _CANCELLED})
+        self.finish(Done(message=_CANCELLED))
 
 
 def _number(text: str) -> int:
@@ -84,7 +83,7 @@ def _in_store(do: Callable[[Store, int], object], number: int) -> None:
         do(store, number)
 
 
-async def _face(number: int) -> dict[str, Any]:
+async def _face(number: int) -> Found:
     # In a process of its own: matplotlib is large, slow to import, and not thread-safe.
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -109,10 +108,10 @@ async def _face(number: int) -> dict[str, Any]:
     if process.returncode not in (0, 1) or not out:
         # Its error text is in the Jupyter Server's log.
         raise web.HTTPError(500)
-    answer: dict[str, Any] = orjson.loads(out)
+    answer: Any = orjson.loads(out)
     if process.returncode:
         raise ServingError(Code[answer["code"]], answer["message"])
-    return answer
+    return cast("Found", answer)
 
 
 EXPERIMENT_HANDLERS = [

@@ -20,6 +20,7 @@ from tornado import web
 
 from workbench.core.status import invalid_argument, not_found
 from workbench.jupyter.server_extension.base_handler import Handler, guarded
+from workbench.jupyter.server_extension.route_answers import Lab
 from workbench.samples import labs
 from workbench.samples.labs import QUICKSTART
 
@@ -63,11 +64,10 @@ class _Labs(Handler):
 class _LabsHandler(_Labs):
     @guarded
     async def get(self) -> None:
-        """``{"labs": [...]}``, each with `name`, `title`, `idea`, `path` (null if the user has no
-        copy) and `state`, as in `labs.State`."""
+        """``{"labs": [...]}``, see `Lab`."""
         self.finish({"labs": [await self._one(lab) for lab in await self.pools.ask(self._shipped)]})
 
-    def _shipped(self) -> list[dict[str, Any]]:
+    def _shipped(self) -> list[Lab]:
         """All labs of the package, none of them run."""
         folder = self.shipped
         ideas = labs.ideas(folder)
@@ -82,7 +82,7 @@ class _LabsHandler(_Labs):
             for name in labs.names(folder)
         ]
 
-    async def _one(self, lab: dict[str, Any]) -> dict[str, Any]:
+    async def _one(self, lab: Lab) -> Lab:
         """A lab with the state of the user's copy."""
         path = await self.place(lab["name"])
         if path is None:

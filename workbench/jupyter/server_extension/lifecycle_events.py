@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from workbench.jupyter.server_extension.route_answers import Server
 
 SCHEMA_FILE = Path(__file__).parent / "schemas" / "lifecycle.yaml"
 SCHEMA = "https://events.serving-workbench.org/lifecycle/v1"
 
-Servers = Sequence[Mapping[str, Any]]
+Servers = Sequence[Server]
 
 
 class Lifecycle:
@@ -60,7 +62,7 @@ def changes(before: Servers, after: Servers) -> Iterator[dict[str, Any]]:
                     }
 
 
-def _states(server: Mapping[str, Any]) -> dict[tuple[str, int], tuple[str, bool]]:
+def _states(server: Server) -> dict[tuple[str, int], tuple[str, bool]]:
     return {
         (model["name"], v["version"]): (v["state"], v["error"] is not None)
         for model in server["models"]

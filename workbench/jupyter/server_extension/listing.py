@@ -11,20 +11,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from workbench.client.control_answers import ModelDescription, error_text
 from workbench.client.control_client import ControlClient
 from workbench.client.publishing.saving import version_folders
 from workbench.core.status import ServingError, not_found
 from workbench.jupyter.server_extension.base_handler import ThreadPools
+from workbench.jupyter.server_extension.route_answers import Model, Server, Version
 from workbench.processes import registry
 
 # Fields of the control plane's answer about a model that are not settings.
 _NO_SETTINGS = ("versions", "waiting", "warnings", "held", "outages")
 _SHORTEST_SECONDS = 0.5
-_UNKNOWN = {"memory_bytes": None, "budget_bytes": None, "requests_per_second": 0.0}
-"""Figures of a server that does not answer."""
 
 
 @dataclass
@@ -32,14 +31,14 @@ class Known:
     """The last known state of a server.
 
     Attributes:
-        reported: its last description, see `describe`.
+        reported: its last description.
         configs: its models' settings, as the control plane takes them.
         total, at: the requests that it had finished, and when (monotonic seconds).
         rate: requests per second, as last reported.
     """
 
     entry: registry.Entry
-    reported: dict[str, Any]
+    reported: Server
     configs: list[dict[str, Any]]
     total: int = 0
     at: float = 0.0
@@ -60,7 +59,7 @@ class Lister:
         pools: ThreadPools,
         timeout: float,
         is_given_up: Callable[[registry.Entry], bool],
-        on_look: Callable[[list[dict[str, Any]]], None],
+        on_look: Callable[[list[Server]], None],
     ) -> None:
         self._pools = pools
         self._timeout = timeout
@@ -69,8 +68,8 @@ class Lister:
         self._known: dict[str, Known] = {}
         self._given_up: dict[str, registry.Entry] = {}
 
-    async def look(self) -> list[dict[str, Any]]:
-        """Poll all servers: running ones, oldest first, then dead ones; see `describe`."""
+    async def look(self) -> list[Server]:
+        """Poll all servers: running ones, oldest first, then dead ones."""
         before = list(self._known.items())
         entries = await self._pools.ask(registry.entries)
         reported = await asyncio.gather(
@@ -121,7 +120,7 @@ class Lister:
         registry.forget_killed(name)
 
     def _remember(
-        self, entry: registry.Entry, about: dict[str, Any], models: list[ModelDescription] | None
+        self, entry: registry.Entry, about: Server, models: list[ModelDescription] | None
     ) -> None:
         known = self._known.get(entry.name)
         given_up = self._given_up.get(entry.name)
@@ -150,20 +149,18 @@ class Lister:
         known.total, known.at = total, now
         about["requests_per_second"] = known.rate
 
-    def _away(self, name: str, known: Known, kept: bool, killed: bool) -> dict[str, Any] | None:
+    def _away(self, name: str, known: Known, kept: bool, killed: bool) -> Server | None:
         """The description of a server without a supervisor; None if it was stopped."""
         given_up = kept and self._is_given_up(known.entry)
         if given_up:
             self._given_up[name] = known.entry
+        models = [model["name"] for model in known.reported["models"]]
         if kept and not given_up:
-            state = "unreachable"
-        elif killed or name in self._given_up:
-            state = "dead"
-        else:
-            self.forget(name)
-            return None
-        models = [{"name": model["name"], "versions": []} for model in known.reported["models"]]
-        return {**known.reported, **_UNKNOWN, "state": state, "models": models}
+            return _silent(known.entry, "unreachable", models)
+        if killed or name in self._given_up:
+            return _silent(known.entry, "dead", models)
+        self.forget(name)
+        return None
 
 
 def _kept(names: list[str]) -> set[str]:
@@ -172,13 +169,24 @@ def _kept(names: list[str]) -> set[str]:
 
 def _known(killed: registry.Killed) -> Known:
     """The state of a server that was never polled while it lived."""
-    entry = killed.entry
-    models = [{"name": str(model["name"]), "versions": []} for model in killed.models]
-    return Known(entry, {**_named(entry), "models": models}, list(killed.models))
+    models = [str(model["name"]) for model in killed.models]
+    return Known(killed.entry, _silent(killed.entry, "dead", models), list(killed.models))
 
 
-def _named(entry: registry.Entry) -> dict[str, Any]:
-    return {"name": entry.name, "url": entry.url, "kernel_id": entry.kernel_id}
+def _silent(
+    entry: registry.Entry, state: Literal["unreachable", "dead"], models: Sequence[str] = ()
+) -> Server:
+    """A server that does not answer."""
+    return {
+        "name": entry.name,
+        "url": entry.url,
+        "kernel_id": entry.kernel_id,
+        "state": state,
+        "memory_bytes": None,
+        "budget_bytes": None,
+        "requests_per_second": 0.0,
+        "models": [{"name": name, "versions": []} for name in models],
+    }
 
 
 def obstacle(configs: Sequence[Mapping[str, Any]]) -> str | None:
@@ -192,42 +200,32 @@ def obstacle(configs: Sequence[Mapping[str, Any]]) -> str | None:
     return None
 
 
-def describe(
-    entry: registry.Entry, timeout: float
-) -> tuple[dict[str, Any], list[ModelDescription] | None]:
-    """Describe a server as plain data, with its models as it reports them (None: no answer).
-    Blocks for up to `timeout` seconds for each of three questions.
-
-    Returns:
-        `name`; `url`, the data plane's address; `kernel_id` of the Jupyter kernel that supervises
-        it, or None; `state`, ``running`` or ``unreachable`` (its server process does not answer;
-        in a list also ``dead``, with `cannot_restart`: None, or why it cannot be started again);
-        `memory_bytes` of all its processes (PSS) and `budget_bytes`, the host memory for all of its
-        versions, None if unknown; `requests_per_second` since the last poll; and `models`, each
-        with its `name` and `versions`, highest first: `version`, `state`, `error` as text or None,
-        `memory_bytes` (USS) or None.
-    """
+def describe(entry: registry.Entry, timeout: float) -> tuple[Server, list[ModelDescription] | None]:
+    """Describe a server, with its models as it reports them (None: no answer). Blocks for up to
+    `timeout` seconds for each of three questions."""
     control = ControlClient(entry.name, timeout)
     try:
         models = control.describe_models()
         samples = control.memory()
         budget = control.describe_server()["budget"]
     except ServingError:
-        return {**_named(entry), **_UNKNOWN, "state": "unreachable", "models": []}, None
+        return _silent(entry, "unreachable"), None
     private = {(s["model"], s["version"]): s["uss"] for s in samples}
     return {
-        **_named(entry),
-        "requests_per_second": 0.0,
+        "name": entry.name,
+        "url": entry.url,
+        "kernel_id": entry.kernel_id,
         "state": "running",
         "memory_bytes": sum(sample["pss"] for sample in samples) or None,
         "budget_bytes": budget.get("host", {}).get("limit"),
+        "requests_per_second": 0.0,
         "models": [_model(model, private) for model in models],
     }, models
 
 
-def _model(model: ModelDescription, private: dict[tuple[str, int], int]) -> dict[str, Any]:
+def _model(model: ModelDescription, private: dict[tuple[str, int], int]) -> Model:
     name = model["name"]
-    versions = [
+    versions: list[Version] = [
         {
             "version": v["version"],
             "state": v["state"],

@@ -24,6 +24,7 @@ from workbench.client.server import ServerClient
 from workbench.core.status import invalid_argument
 from workbench.jupyter.server_extension import servable_folders
 from workbench.jupyter.server_extension.base_handler import Handler, check_model, guarded
+from workbench.jupyter.server_extension.route_answers import Done, ModelAbout
 from workbench.processes.paths import check_name
 
 _SETTINGS = ("transition", "batching", "labels")
@@ -51,7 +52,7 @@ class _ModelsHandler(_OfModel):
 class _ModelHandler(_OfModel):
     @guarded
     async def get(self, server: str, model: str) -> None:
-        """One model, with its `address` and `snippets`: code that asks it, by language."""
+        """One model, with its address and code that asks it: `ModelAbout`."""
         self.check(server, model)
         self.finish(await self.pools.ask(_describe, server, model))
 
@@ -67,10 +68,10 @@ class _ModelHandler(_OfModel):
             for name in _SETTINGS
             if name in asked
         ]
-        self.finish({"message": " ".join(said)})
+        self.finish(Done(message=" ".join(said)))
 
 
-def _describe(name: str, model: str) -> dict[str, Any]:
+def _describe(name: str, model: str) -> ModelAbout:
     server = ServerClient(name, model)
     about = server.describe()
     _, python, curl = how_to_ask(name, server.address, model, server.versions)
@@ -99,10 +100,12 @@ class _OrderHandler(_OfModel):
         for field in ("version", "to"):
             if asked.get(field) is not None:
                 asked[field] = version_of(asked[field], field)
-        message = await self.order(server, model, name, asked)
+        done = Done(message=await self.order(server, model, name, asked))
         await self.news()
-        # The path, if one was given, as another program can use it.
-        self.finish({"message": message, **{k: v for k, v in asked.items() if k == "path"}})
+        if "path" in asked:
+            # As another program can use it.
+            done["path"] = asked["path"]
+        self.finish(done)
 
 
 _MODEL = r"/workbench/api/servers/([^/]+)/models/([^/]+)"

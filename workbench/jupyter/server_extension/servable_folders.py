@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from workbench.client.models.servable import is_saved_model
 from workbench.client.publishing.links import as_written
@@ -23,6 +23,7 @@ from workbench.core.status import (
     invalid_argument,
     not_found,
 )
+from workbench.jupyter.server_extension.route_answers import Folder
 from workbench.processes import paths
 
 # A folder of models has few files. The owners of more files than these are not checked.
@@ -66,16 +67,10 @@ def resolve(path: Any, root: str | None, others: Iterable[str] = ()) -> Path:
     return named
 
 
-def look(folder: Path) -> dict[str, Any]:
-    """Describe the contents of a folder.
-
-    Returns:
-        `kind`: ``saved_model``, ``versions`` (a folder of numbered versions) or None; `name`, a
-        possible name for its server; `versions`, their numbers; `foreign`: why it may not be the
-        user's own work, or None.
-    """
+def look(folder: Path) -> Folder:
+    """Describe the contents of a folder."""
     versions: list[int] = []
-    kind = None
+    kind: Literal["saved_model", "versions"] | None = None
     if is_saved_model(folder):
         kind = "saved_model"
     else:

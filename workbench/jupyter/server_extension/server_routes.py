@@ -20,7 +20,7 @@ authenticates, the XSRF token. An error is JSON with a `message`.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import cast
 
 from jupyter_core.utils import ensure_async
 from jupyter_server.utils import url_path_join
@@ -34,6 +34,7 @@ from workbench.jupyter.server_extension.experiment_routes import EXPERIMENT_HAND
 from workbench.jupyter.server_extension.lab_routes import LAB_HANDLERS
 from workbench.jupyter.server_extension.listing import Lister
 from workbench.jupyter.server_extension.model_routes import MODEL_HANDLERS
+from workbench.jupyter.server_extension.route_answers import Done, Ledger, Log
 from workbench.jupyter.server_extension.starting import KernelManagerLauncher
 from workbench.jupyter.server_extension.stream import StreamHandler
 from workbench.processes import registry
@@ -62,13 +63,13 @@ class _Handler(Handler):
     def created(self, name: str, message: str) -> None:
         self.set_status(201)
         self.set_header("Location", url_path_join(self.base_url, "workbench/api/servers", name))
-        self.finish({"name": name, "message": message})
+        self.finish(Done(name=name, message=message))
 
 
 class _ServersHandler(_Handler):
     @guarded
     async def get(self) -> None:
-        """All servers, oldest first: ``{"servers": [...]}``, see `listing.describe`."""
+        """All servers, oldest first: ``{"servers": [...]}``, see `route_answers.Server`."""
         self.finish({"servers": await self.lister.look()})
 
     @guarded
@@ -137,24 +138,23 @@ class _RestartHandler(_Handler):
 class _LedgerHandler(_Handler):
     @guarded
     async def get(self, name: str) -> None:
-        """The memory of each `devices` by owner, as `ledger_parts.Device.to_json`, and `notes`."""
+        """Its ledger; each device as `ledger_parts.Device.to_json`."""
         check_name(name)
         account = await self.pools.ask(ControlClient(name).ledger)
         devices = [device.to_json() for device in devices_of(account)]
-        self.finish({"devices": devices, "notes": account["notes"]})
+        self.finish(Ledger(devices=devices, notes=account["notes"]))
 
 
 class _EventsHandler(_Handler):
     @guarded
     async def get(self, name: str) -> None:
-        """The events after number `since`, each with its TensorFlow Serving `line` if it has
-        one; `missed` is the number of events that were left out before them."""
+        """The events after number `since`: `Log`."""
         check_name(name)
         since = self.number("since", 0)
         self.finish(await self.pools.ask(_events, name, since))
 
 
-def _events(name: str, since: int) -> dict[str, Any]:
+def _events(name: str, since: int) -> Log:
     answer = ControlClient(name).events(since)
     if since > answer["last_seq"]:
         # The server was restarted since, and its log begins again.

@@ -40,6 +40,7 @@ from workbench.jupyter.server_extension.base_handler import (
     check_model,
 )
 from workbench.jupyter.server_extension.listing import Lister
+from workbench.jupyter.server_extension.route_answers import Server
 from workbench.processes.paths import check_name
 
 _MOST_FOLLOWED = 64
@@ -127,7 +128,7 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: 
         self._pools: ThreadPools = self.settings["workbench_pools"]
         self._lister: Lister = self.settings["workbench_lister"]
         self._followed: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._told: list[dict[str, Any]] | None = None
+        self._told: list[Server] | None = None
 
     async def on_message(self, message: str | bytes) -> None:
         """Obey a message of the page, or refuse it."""
@@ -151,7 +152,7 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: 
         except WebSocketClosedError:
             pass
 
-    async def tell_servers(self, servers: list[dict[str, Any]]) -> None:
+    async def tell_servers(self, servers: list[Server]) -> None:
         """Send the list, unless the page has it already."""
         if servers != self._told:
             self._told = servers
