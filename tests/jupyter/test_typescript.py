@@ -42,22 +42,33 @@ def test_a_dataclass_becomes_an_interface() -> None:
     )
 
 
-class _Model(TypedDict):
-    """A model."""
-
+class _Named(TypedDict):
     labels: dict[str, int]
     sizes: list[_Sized]
+
+
+class _Model(_Named, total=False):
+    """A model.
+
+    Attributes:
+        rows: of text; there are none before it is
+            measured.
+    """
+
     state: str
+    rows: list[list[str]]
     about: dict[str, Any]
 
 
 def test_of_a_typed_dictionary_the_chosen_fields_become_an_interface() -> None:
-    assert interface(_Model, only=("sizes", "labels", "state")) == (
+    assert interface(_Model, only=("sizes", "labels", "state", "rows")) == (
         "/** A model. */\n"
         "export interface IModel {\n"
         "  readonly sizes: readonly ISized[];\n"
         "  readonly labels: Readonly<Record<string, Version>>;\n"
-        "  readonly state: PublicState;\n"
+        "  readonly state?: PublicState;\n"
+        "  /** Of text; there are none before it is measured. */\n"
+        "  readonly rows?: readonly (readonly string[])[];\n"
         "}\n"
     )
 

@@ -13,6 +13,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -24,16 +25,19 @@ import traitlets
 from workbench import widgets
 from workbench.client.control_answers import (
     ErrorDescription,
+    LogEvent,
     ModelDescription,
     VersionDescription,
 )
 from workbench.client.display.pulse import BACKLOG_SECONDS
 from workbench.core.versions.policies import TRANSITIONS
 from workbench.core.versions.states import PublicState
-from workbench.experiments import looks
+from workbench.experiments import face, looks
+from workbench.experiments.store.store import Experiment, RunningExperiment
 from workbench.experiments.sweep import diagnosis
 from workbench.experiments.sweep.explore import AXES
 from workbench.experiments.sweep.point import STABLE
+from workbench.jupyter.server_extension import route_answers as routes
 from workbench.samples import labs
 from workbench.widgets.ledger import ledger_parts
 from workbench.widgets.timeline.timeline import NOTE
@@ -110,6 +114,11 @@ def source() -> str:
             ModelDescription,
             only=("name", "transition", "batching", "labels", "versions", "waiting", "held"),
         ),
+        *map(interface, (routes.Version, routes.Model, routes.Server, routes.Done, routes.Folder)),
+        interface(routes.ModelAbout, only=("address", "snippets")),
+        *map(interface, (routes.Ledger, LogEvent, routes.Log)),
+        *map(interface, (Experiment, RunningExperiment, routes.Experiments)),
+        *map(interface, (face.Table, face.Found, routes.Lab)),
     ]
     return "\n".join(parts)
 
@@ -137,16 +146,28 @@ def union(name: str, about: str, values: tuple[str, ...]) -> str:
 
 def interface(owner: type, *computed: str, only: tuple[str, ...] = ()) -> str:
     """The fields of a dataclass or a TypedDict, and the values of its `computed` methods and
-    properties; with `only`, those fields alone. The comment is the first line of its docstring."""
+    properties; with `only`, those fields alone. The comment is the first line of its docstring;
+    those of the fields are its `Attributes`."""
     hints = typing.get_type_hints(owner, vars(inspect.getmodule(owner)))
     for each in computed:
         member = getattr(owner, each)
         function = member.fget if isinstance(member, property) else member
         hints[each] = typing.get_type_hints(function)["return"]
-    fields = [f"  readonly {name}: {_type(hints[name], name)};" for name in only or hints]
-    about = (inspect.getdoc(owner) or "").partition("\n")[0]
-    body = "\n".join(fields)
-    return f"/** {about} */\nexport interface {_interface_name(owner)} {{\n{body}\n}}\n"
+    doc = inspect.getdoc(owner) or ""
+    abouts = dict(_ATTRIBUTE.findall(doc.partition("\nAttributes:")[2]))
+    optional = getattr(owner, "__optional_keys__", ())
+    body = ""
+    for name in only or hints:
+        if name in abouts:
+            text = " ".join(abouts[name].split())
+            body += f"  /** {text[0].upper()}{text[1:]} */\n"
+        mark = "?" if name in optional else ""
+        body += f"  readonly {name}{mark}: {_type(hints[name], name)};\n"
+    about = doc.partition("\n")[0]
+    return f"/** {about} */\nexport interface {_interface_name(owner)} {{\n{body}}}\n"
+
+
+_ATTRIBUTE = re.compile(r"^    (\w+): (.*(?:\n     .*)*)", re.MULTILINE)
 
 
 def _interface_name(owner: type) -> str:
@@ -192,19 +213,24 @@ _TYPES: Mapping[Any, str] = {
     bool: "boolean",
     types.NoneType: "null",
     Any: "unknown",
+    labs.State: "LabState",
 }
 # Fields whose type is narrower in TypeScript; versions are kept exact there.
 _FIELD_TYPES = {
     ("version", int): "Version",
+    ("versions", int): "Version",
     ("labels", int): "Version",
     ("state", str): "PublicState",
+    ("devices", dict[str, Any]): "IDevice",
 }
 
 
 def _type(hint: Any, field: str = "") -> str:
     """A Python type in TypeScript."""
+    if (field, hint) in _FIELD_TYPES:
+        return _FIELD_TYPES[field, hint]
     if hint in _TYPES:
-        return _FIELD_TYPES.get((field, hint), _TYPES[hint])
+        return _TYPES[hint]
     if dataclasses.is_dataclass(hint) or typing.is_typeddict(hint):
         return _interface_name(hint)
     origin, args = typing.get_origin(hint), typing.get_args(hint)
@@ -213,7 +239,8 @@ def _type(hint: Any, field: str = "") -> str:
     if origin is typing.Literal:
         return _either([_literal(each) for each in args])
     if origin is list or (origin is tuple and args[1:] == (...,)):
-        return f"readonly {_type(args[0])}[]"
+        each = _type(args[0], field)
+        return f"readonly ({each})[]" if " " in each else f"readonly {each}[]"
     if origin is dict and args[0] is str:
         return f"Readonly<Record<string, {_type(args[1], field)}>>"
     raise TypeError(f"{field} is of type {hint}: teach `_type` its TypeScript form")

@@ -8,7 +8,7 @@ import { type ISignal, Signal } from '@lumino/signaling';
 import { Widget } from '@lumino/widgets';
 
 import { button, make } from '../charts/elements';
-import type { IServer } from '../protocol/api';
+import type { IServer } from '../protocol/generated';
 import type { IOutcome } from '../protocol/link';
 import { Stream } from '../protocol/stream';
 import type { IModelServers } from '../servers/tokens';

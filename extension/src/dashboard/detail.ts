@@ -3,15 +3,9 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Poll } from '@lumino/polling';
 
-import { TIMELINE_NOTE } from '../protocol/generated';
 import { make } from '../charts/elements';
-import {
-  aboutModel,
-  type IModelAbout,
-  listExperiments,
-  readLedger,
-  readLog
-} from '../protocol/api';
+import { aboutModel, listExperiments, readLedger, readLog } from '../protocol/api';
+import { type IModelAbout, TIMELINE_NOTE } from '../protocol/generated';
 import type { Message } from '../protocol/stream';
 import type { IBatchVersion } from '../views/batches/batches_data';
 import { BatchesPanel } from '../views/batches/batches_panel';

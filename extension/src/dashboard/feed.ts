@@ -3,7 +3,8 @@
 import { ServerConnection } from '@jupyterlab/services';
 
 import { errorText } from '../charts/text';
-import { type IDone, orderModel, stopServer } from '../protocol/api';
+import { orderModel, stopServer } from '../protocol/api';
+import type { IDone } from '../protocol/generated';
 import { type IOutcome, type IWire, Silence } from '../protocol/link';
 import type { Message, Stream } from '../protocol/stream';
 import type { IDeed } from './deed_code';

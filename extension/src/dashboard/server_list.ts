@@ -4,7 +4,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 
 import { button, make, replaceKeeping } from '../charts/elements';
 import { bytesText } from '../charts/text';
-import type { IModel, IServer } from '../protocol/api';
+import type { IModel, IServer } from '../protocol/generated';
 import { rateText, serverDetail, shown, stateText, statusOf } from '../servers/describe';
 import { statusIcon } from '../servers/icons';
 

@@ -5,7 +5,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { closeIcon } from '@jupyterlab/ui-components';
 import type { ISignal } from '@lumino/signaling';
 
-import type { IModel, IServer } from '../protocol/api';
+import type { IModel, IServer } from '../protocol/generated';
 import {
   serverDetail,
   serverSummary,

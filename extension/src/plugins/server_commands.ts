@@ -6,7 +6,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { consoleIcon, refreshIcon, stopIcon } from '@jupyterlab/ui-components';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
-import type { IServer } from '../protocol/api';
+import type { IServer } from '../protocol/generated';
 import { CommandIDs, type IModelServers } from '../servers/tokens';
 import { starting, takes, tell } from './messages';
 

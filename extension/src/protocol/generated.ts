@@ -91,8 +91,11 @@ export const UNATTRIBUTED = 0.22;
 
 /** One stretch of a device's bar. */
 export interface IPart {
+  /** Owner and purpose. */
   readonly label: string;
+  /** As in the ledger's cells; `how`: ``measured`` or ``estimated``. */
   readonly kind: string;
+  /** Negative only for `unattributed`, where memory was counted twice. */
   readonly bytes: number;
   readonly how: string;
   readonly model: string | null;
@@ -103,7 +106,9 @@ export interface IPart {
 export interface IDevice {
   readonly device: string;
   readonly total: number;
+  /** What `total` is the limit of. */
   readonly scope: string;
+  /** The versions' budget in bytes; `reserved`: the part of it in use. */
   readonly limit: number | null;
   readonly reserved: number;
   readonly parts: readonly IPart[];
@@ -137,4 +142,161 @@ export interface IModelDescription {
   readonly versions: readonly IVersionDescription[];
   readonly waiting: Readonly<Record<string, string>>;
   readonly held: number;
+}
+
+/** A version in the list of servers. */
+export interface IVersion {
+  readonly version: Version;
+  readonly state: PublicState;
+  /** Why it failed to load; null where it did not. */
+  readonly error: string | null;
+  /** Its private memory (USS); null if it was not measured. */
+  readonly memory_bytes: number | null;
+}
+
+/** A model in the list of servers. */
+export interface IModel {
+  readonly name: string;
+  /** Highest first. */
+  readonly versions: readonly IVersion[];
+}
+
+/** A server in the list of servers. */
+export interface IServer {
+  readonly name: string;
+  /** The data plane's address; requests to it need a token that is not sent to the page. */
+  readonly url: string;
+  /** The Jupyter kernel that supervises it; null where none does. */
+  readonly kernel_id: string | null;
+  /** The supervisor of an unreachable one restarts it; a dead one was killed with its own. */
+  readonly state: 'running' | 'unreachable' | 'dead';
+  /** Of all its processes (PSS); null where that is not known. */
+  readonly memory_bytes: number | null;
+  /** The host memory for all of its versions; null where that is not known. */
+  readonly budget_bytes: number | null;
+  /** Since the last poll. */
+  readonly requests_per_second: number;
+  readonly models: readonly IModel[];
+  /** Of a dead one: why it cannot be started again; null where it can. */
+  readonly cannot_restart?: string | null;
+}
+
+/** The outcome in a sentence. */
+export interface IDone {
+  readonly message: string;
+  /** Of the server that was started. */
+  readonly name?: string;
+  /** The absolute path of the folder that was published. */
+  readonly path?: string;
+}
+
+/** A folder of the user's files, and the versions that can be served from it. */
+export interface IFolder {
+  /** `versions` is a folder of numbered versions. */
+  readonly kind: 'saved_model' | 'versions' | null;
+  /** A possible name for its server. */
+  readonly name: string;
+  readonly versions: readonly Version[];
+  /** Why the folder may not be the user's own; null if it is. */
+  readonly foreign: string | null;
+}
+
+/** A model's address, and code that sends it requests, by language. */
+export interface IModelAbout {
+  readonly address: string;
+  readonly snippets: Readonly<Record<string, string>>;
+}
+
+/** The memory of each device by owner. */
+export interface ILedger {
+  readonly devices: readonly IDevice[];
+  readonly notes: readonly string[];
+}
+
+/** An event as `core.events.Event` has it. */
+export interface ILogEvent {
+  readonly seq: number;
+  readonly kind: string;
+  readonly monotonic: number;
+  readonly wall: number;
+  readonly model?: string;
+  readonly version?: Version;
+  readonly data?: Readonly<Record<string, unknown>>;
+  /** In TensorFlow Serving's wording. */
+  readonly line?: string;
+}
+
+/** A part of a server's event log. */
+export interface ILog {
+  readonly last_seq: number;
+  /** The number of events that were left out before these. */
+  readonly missed: number;
+  readonly events: readonly ILogEvent[];
+}
+
+/** A kept experiment without its data. */
+export interface IExperiment {
+  readonly number: number;
+  readonly kind: string;
+  readonly model: string;
+  /** In seconds since the epoch. */
+  readonly saved_at: number;
+  readonly summary: string;
+}
+
+/** An experiment that runs in some notebook or terminal. */
+export interface IRunningExperiment {
+  /** Among the running ones; it gets another one when it is saved. */
+  readonly number: number;
+  readonly kind: string;
+  readonly model: string;
+  readonly server: string;
+  readonly started_at: number;
+  readonly told_at: number;
+  /** Its progress in words. */
+  readonly text: string;
+  /** Its progress from 0 to 1; null if unknown. */
+  readonly share: number | null;
+  readonly cancelled: boolean;
+}
+
+/** The experiments of all models, or of one. */
+export interface IExperiments {
+  /** The saved ones, latest first. */
+  readonly experiments: readonly IExperiment[];
+  /** Oldest first. */
+  readonly running: readonly IRunningExperiment[];
+}
+
+/** A table of texts. */
+export interface ITable {
+  readonly title: string;
+  readonly columns: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+}
+
+/** An experiment with its result. */
+export interface IFound {
+  readonly number: number;
+  readonly kind: string;
+  readonly model: string;
+  readonly saved_at: number;
+  readonly summary: string;
+  readonly sentences: readonly string[];
+  readonly tables: readonly ITable[];
+  /** A PNG in base64. */
+  readonly picture: string;
+}
+
+/** A lab and the user's progress in it. */
+export interface ILab {
+  /** The file's name, which begins with the lab's number. */
+  readonly name: string;
+  readonly title: string;
+  /** In a few words; empty where there are none. */
+  readonly idea: string;
+  /** Where the user has it; null where it was never opened. */
+  readonly path: string | null;
+  /** How far it was run, according to its saved outputs. */
+  readonly state: LabState;
 }

@@ -1,7 +1,7 @@
 /** Servers and versions in words. Does not touch the page. */
 
 import { bytesText } from '../charts/text';
-import type { IModel, IServer, IVersion } from '../protocol/api';
+import type { IModel, IServer, IVersion } from '../protocol/generated';
 
 /** The part of JupyterLab's translation bundle that is needed here. */
 export interface ITexts {

@@ -5,7 +5,8 @@ import { JSONExt, type ReadonlyPartialJSONValue } from '@lumino/coreutils';
 import type { IDisposable } from '@lumino/disposable';
 import { type ISignal, Signal } from '@lumino/signaling';
 
-import { type IServer, listServers, restartServer, stopServer } from '../protocol/api';
+import { listServers, restartServer, stopServer } from '../protocol/api';
+import type { IServer } from '../protocol/generated';
 import { Stream } from '../protocol/stream';
 import type { IModelServers } from './tokens';
 

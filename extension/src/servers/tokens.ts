@@ -3,7 +3,7 @@
 import { Token } from '@lumino/coreutils';
 import type { ISignal } from '@lumino/signaling';
 
-import type { IServer } from '../protocol/api';
+import type { IServer } from '../protocol/generated';
 
 /** The running model servers, kept up to date. */
 export interface IModelServers {

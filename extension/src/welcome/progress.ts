@@ -1,6 +1,6 @@
 /** Progress through the labs. Does not touch the page. */
 
-import type { ILab } from '../protocol/api';
+import type { ILab } from '../protocol/generated';
 
 /** Whether a file is one of these labs. */
 export function isLab(labs: readonly ILab[], path: string): boolean {

@@ -7,7 +7,8 @@ import { Widget } from '@lumino/widgets';
 
 import { button, make, replaceKeeping } from '../charts/elements';
 import { errorText } from '../charts/text';
-import { type ILab, listLabs } from '../protocol/api';
+import { listLabs } from '../protocol/api';
+import type { ILab } from '../protocol/generated';
 import { statusOf } from '../servers/describe';
 import { statusIcon } from '../servers/icons';
 import type { IModelServers } from '../servers/tokens';

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { bytesText } from '../../src/charts/text.ts';
-import type { IModel, IServer, IVersion } from '../../src/protocol/api.ts';
+import type { IModel, IServer, IVersion } from '../../src/protocol/generated.ts';
 import * as describe from '../../src/servers/describe.ts';
 
 const trans = {

@@ -13,14 +13,13 @@ import {
   tableHead
 } from '../../charts/elements';
 import { errorText } from '../../charts/text';
-import {
-  cancelExperiment,
-  type IExperiment,
-  type IExperiments,
-  type IFound,
-  type IRunning,
-  readExperiment
-} from '../../protocol/api';
+import { cancelExperiment, readExperiment } from '../../protocol/api';
+import type {
+  IExperiment,
+  IExperiments,
+  IFound,
+  IRunningExperiment
+} from '../../protocol/generated';
 import { panel } from '../panel';
 
 export class ExperimentsPanel {
@@ -60,7 +59,7 @@ export class ExperimentsPanel {
   }
 
   /** Update the rows in place, so that the keyboard focus stays. */
-  private _showRunning(running: readonly IRunning[]): void {
+  private _showRunning(running: readonly IRunningExperiment[]): void {
     const numbers = new Set(running.map(each => each.number));
     for (const [number, row] of this._rows) {
       if (!numbers.has(number)) {
@@ -187,7 +186,7 @@ class RunningRow {
   private readonly _cancel: HTMLButtonElement;
 
   constructor(
-    about: IRunning,
+    about: IRunningExperiment,
     cancel: () => void,
     private readonly _trans: TranslationBundle
   ) {
@@ -204,7 +203,7 @@ class RunningRow {
     ]);
   }
 
-  show(about: IRunning): void {
+  show(about: IRunningExperiment): void {
     showShare(this._bar, about.share);
     this._text.textContent = about.cancelled
       ? this._trans.__('cancelling after the current measurement')

@@ -4,7 +4,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 
 import { make, say } from '../../charts/elements';
 import { bytesText } from '../../charts/text';
-import type { ILedger } from '../../protocol/api';
+import type { ILedger } from '../../protocol/generated';
 import { panel } from '../panel';
 import { DeviceList } from './device_list';
 

@@ -2,7 +2,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 
 import { make } from '../../charts/elements';
 import { clockText } from '../../charts/text';
-import type { ILogEvent } from '../../protocol/api';
+import type { ILogEvent } from '../../protocol/generated';
 import { panel } from '../panel';
 
 const LINES_KEPT = 2000;
