@@ -66,7 +66,7 @@ test-extension: env
 
 # A file's tests run in one process; tests that wait run beside tests that compute. The slow ones
 # wait most of their time.
-BESIDE := -n 2 --dist loadfile
+BESIDE := -n 3 --dist loadfile
 SLOW_BESIDE := -n 3 --dist loadfile
 
 test: env browser lint test-extension
