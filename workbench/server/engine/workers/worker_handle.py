@@ -34,7 +34,7 @@ from workbench.server.engine.workers.zygote_handle import Zygote
 _KEEP_REGION_BYTES = 4 * 1024 * 1024
 _COPIED_AT_ONCE_BYTES = 1024 * 1024
 _REPORT_SECONDS = 0.02
-_REPORT_TRIES = 25
+_REPORT_TRIES = 100  # a zygote on a busy machine takes its time
 
 _copier = quiet_executor("copier")
 
