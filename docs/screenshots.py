@@ -24,7 +24,10 @@ def main() -> int:
     versions = [sys.executable, "-m", "docs.version_figure", str(IMAGES / "versions.png")]
     policies = [sys.executable, "-m", "docs.transition_figure", str(IMAGES / "policies.png")]
     moving = [sys.executable, "-m", "docs.transition_animation", str(IMAGES / "transition.gif")]
-    tests = [sys.executable, "-m", "pytest", "-q", "tests/browser"]
+    tests = [
+        *(sys.executable, "-m", "pytest", "-q"),
+        *("-n", "2", "--dist", "loadfile", "tests/browser"),
+    ]
     for command in (versions, policies, moving, tests):
         if subprocess.run(command, cwd=ROOT).returncode:
             return 1
