@@ -19,6 +19,8 @@ from typing import Any, Literal
 
 from playwright.sync_api import Locator, Page
 
+from tests.children import WITH_TEST
+
 START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
 _OPEN_MS = 60_000
@@ -103,7 +105,7 @@ class Lab:
             "LabApp__extra_labextensions_path": self._extensions,
             **options,
         }
-        command = [sys.executable, "-m", "jupyterlab"]
+        command = [*WITH_TEST, sys.executable, "-m", "jupyterlab"]
         command += [f"--{name.replace('__', '.')}={value}" for name, value in settings.items()]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 import workbench as wb
+from tests.children import WITH_TEST
 from workbench.cli.labs.lab_command import EXAMPLE, QUICKSTART, _quickstart
 from workbench.cli.main import main
 from workbench.core.status import ServingError
@@ -68,7 +69,7 @@ def test_lab_serves_the_quickstart_and_an_example_and_leaves_nothing(
     with (
         log.open("wb") as output,
         subprocess.Popen(
-            [sys.executable, "-m", "workbench.cli.main", "lab", "--no-browser",
+            [*WITH_TEST, sys.executable, "-m", "workbench.cli.main", "lab", "--no-browser",
              "--port", str(port), "--folder", str(tmp_path / "files")],
             env={**os.environ, **homes, MARK: mark, "TMPDIR": str(tmp_path / "temporary")},
             stdout=output,

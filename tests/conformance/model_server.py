@@ -13,6 +13,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from tests.children import WITH_TEST
+
 START_SECONDS = 100.0
 
 
@@ -25,6 +27,7 @@ class ModelServer:
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [
+                    *WITH_TEST,
                     sys.executable,
                     "-m",
                     "workbench.cli.main",

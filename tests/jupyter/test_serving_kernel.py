@@ -24,6 +24,7 @@ import pytest
 from jupyter_client.blocking import BlockingKernelClient
 
 import workbench as wb
+from tests.children import WITH_TEST
 from workbench.client.outcomes import Launched
 from workbench.core.status import Code, ServingError
 from workbench.facade import Server
@@ -76,6 +77,7 @@ def start_jupyter(folder: Path) -> Jupyter:
     with (folder / "jupyter.log").open("wb") as log:
         process = subprocess.Popen(
             [
+                *WITH_TEST,
                 sys.executable,
                 "-m",
                 "jupyter_server",
