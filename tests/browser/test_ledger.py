@@ -19,8 +19,8 @@ _CHANGE_MS = 30_000
 
 
 def test_ledger(lab: Lab, page: Page, models: Path) -> None:
+    (lab.root / "candidate").symlink_to(models / "big")
     path = json.dumps(str(models / "big"))
-    other = str(models / "big")
     notebook(
         lab,
         "ledger.ipynb",
@@ -53,8 +53,10 @@ def test_ledger(lab: Lab, page: Page, models: Path) -> None:
     expect(said).to_have_text(re.compile("^Point at a part"))
 
     folder = view.get_by_label("folder of a SavedModel")
-    folder.fill(other)
+    folder.fill("candidate")
     folder.press("Enter")
+    about = re.compile("^candidate as the next version of ledger: ")
+    expect(view.get_by_text(about)).to_be_visible()
     answer = view.locator(".wb-fit tbody tr")
     expect(answer).to_have_count(3)
     expect(answer.nth(0)).to_contain_text("smooth (current)✗ does not fit")

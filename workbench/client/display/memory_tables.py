@@ -71,6 +71,7 @@ class Fit:
     """The memory that a SavedModel would take as a model's next version; nothing was loaded.
 
     Attributes:
+        path: of the SavedModel, as it was given.
         weights: bytes of its weights, from the checkpoint's index.
         peak, steady: bytes by device, at most while it loads, and once it is loaded.
         estimated_from: ``the files``, or ``the last load`` of the model.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ class ServerReports(NamedServer):
             ServingError: INVALID_ARGUMENT, there is no SavedModel.
         """
         absolute = str(Path(path).expanduser().resolve())
-        return Fit.from_json(self.control.fit(self.model, absolute))
+        return replace(Fit.from_json(self.control.fit(self.model, absolute)), path=str(path))
 
     @property
     def budget(self) -> dict[str, Any]:
