@@ -47,7 +47,6 @@ def near(served: wb.Server) -> VersionComparison:
 def test_two_copies_are_the_same(same: VersionComparison) -> None:
     assert same.agreement == 1.0
     assert len(same.disagreements) == 0
-    assert same.latency.verdict != "different"
     assert same.errors is not None
     assert max(max(pair) for pair in same.errors) < 1e-6
     assert same.sentences()[:2] == [
@@ -55,6 +54,13 @@ def test_two_copies_are_the_same(same: VersionComparison) -> None:
         "Output y is the same to the last bit.",
     ]
     same.assert_agreement(largest_difference=0.0)
+
+
+@pytest.mark.alone
+def test_two_copies_are_equally_fast(same: VersionComparison) -> None:
+    """Beside other tests, one of the two workers can have a busier processor than the other."""
+    assert same.latency.pairs == 100
+    assert same.latency.verdict != "different"
 
 
 def test_a_planted_thousandth_is_found(near: VersionComparison) -> None:

@@ -33,8 +33,8 @@ from workbench.experiments.versions.version_comparison import VersionComparison,
 
 _CHUNK_ROWS = 256
 _WARM_UP_PAIRS = 20
-_PAIRS_BEFORE_REST = 20
-_REST_SECONDS = 0.05
+_PAIRS_BEFORE_REST = 10
+_REST_SECONDS = 0.1
 _PUT_BACK_SECONDS = 60.0
 
 Inputs = Mapping[str, np.ndarray]
@@ -218,7 +218,8 @@ class _Pair:
         seconds = np.zeros((_WARM_UP_PAIRS + pairs, 2))
         for pair, (example, leader) in enumerate(zip(examples, order, strict=True)):
             if pair % _PAIRS_BEFORE_REST == 0:
-                # Spread the pairs over time, so that one state of the machine does not cover all.
+                # Spread the pairs over time: on a busy machine one version's worker can share its
+                # processor with another program for a second, and the other one's worker not.
                 time.sleep(_REST_SECONDS)
             ones = [self._rows(i, example, example + 1) for i in (0, 1)]
             for i in (leader, 1 - leader):
