@@ -3,7 +3,8 @@
     make screenshots
 
 The figures come from `docs.version_figure`, `docs.transition_figure` and
-`docs.transition_animation`, the pictures of JupyterLab from its browser tests, light and dark.
+`docs.transition_animation`, the pictures of JupyterLab from its browser tests: of those, the ones
+that a page shows are kept.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-IMAGES = ROOT / "docs" / "images"
+DOCS = ROOT / "docs"
+IMAGES = DOCS / "images"
 SCREENSHOTS = ROOT / "out" / "screenshots"
 
 
@@ -31,8 +33,10 @@ def main() -> int:
     for command in (versions, policies, moving, tests):
         if subprocess.run(command, cwd=ROOT).returncode:
             return 1
+    pages = "".join(page.read_text() for page in (ROOT / "README.md", *DOCS.rglob("*.md")))
     for picture in sorted(SCREENSHOTS.glob("*.png")):
-        shutil.copy(picture, IMAGES)
+        if picture.name in pages:
+            shutil.copy(picture, IMAGES)
     print(f"{len(list(IMAGES.glob('*.png')))} pictures in {IMAGES}")
     return 0
 
