@@ -103,8 +103,9 @@ def test_knows_its_process_tree_and_what_each_process_takes(own: Server, tmp_pat
 
 def test_the_memory_of_an_unloaded_version_comes_back(own: Server, tmp_path: Path) -> None:
     def taken() -> int:
-        """What all children take beyond files, which other programs on the machine share."""
-        return sum(anonymous(child.pid) for child in psutil.Process().children(recursive=True))
+        """What zygote and workers take beyond files, which other programs on the machine share."""
+        zygote = psutil.Process(own.core.zygote.pid)
+        return sum(anonymous(each.pid) for each in (zygote, *zygote.children(recursive=True)))
 
     async def serve() -> None:
         await own.serve(tmp_path / "m", "big")
