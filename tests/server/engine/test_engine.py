@@ -107,15 +107,15 @@ def test_the_memory_of_an_unloaded_version_comes_back(own: Server, tmp_path: Pat
         zygote = psutil.Process(own.core.zygote.pid)
         return sum(anonymous(each.pid) for each in (zygote, *zygote.children(recursive=True)))
 
-    async def serve(folder: str) -> None:
-        await own.serve(tmp_path / folder, "big")
+    async def serve() -> None:
+        await own.serve(tmp_path / "m", "big")
         await own.predict("m", {"x": np.ones(MEBIBYTE, np.float32)})
 
     # The first fork has to wait until the zygote has imported all.
-    own.run(serve("first"))
+    own.run(own.serve(tmp_path / "small", "half_plus_two"))
     own.clear()
     before = taken()
-    own.run(serve("second"))
+    own.run(serve())
     assert taken() - before > BIG_WEIGHTS_BYTES
     own.clear()
     assert taken() - before < 0.05 * BIG_WEIGHTS_BYTES
