@@ -14,7 +14,7 @@ import pytest
 import workbench as wb
 from workbench.cli.experiments import COMMANDS
 from workbench.experiments.sweep.sweep_result import SweepResult
-from workbench.experiments.sweep.tune_result import TuneResult
+from workbench.experiments.tuning.tune_result import TuneResult
 
 
 @pytest.fixture(scope="module")

@@ -45,8 +45,8 @@ def test_the_face_of_a_sweep() -> None:
     found = face(number)
 
     assert (found["number"], found["kind"], found["model"]) == (number, "sweep", "digits")
-    assert found["sentences"][0] == "Interrupted: the points measured before were kept."
-    assert found["sentences"][1].startswith("The most throughput: batch_timeout_micros 0")
+    assert found["sentences"][0].startswith("batch_timeout_micros 0, max_batch_size 32: 1000")
+    assert found["sentences"][1] == "Interrupted: the points measured before were kept."
     assert found["tables"] == [
         {
             "title": "",
@@ -59,10 +59,12 @@ def test_the_face_of_a_sweep() -> None:
                 "p50_ms",
                 "p99_ms",
                 "batch_rows",
+                "rejected",
+                "failed",
                 "verdict",
             ],
             "rows": [
-                ["32", timeout, "2", "1000", "1000", "5", "10", "20", "stable"]
+                ["32", timeout, "2", "1000", "1000", "5", "10", "20", "0", "0", "stable"]
                 for timeout in ("0", "2000")
             ],
         }

@@ -11,8 +11,8 @@ import pytest
 import workbench as wb
 from workbench.experiments.simulator.calibrate import calibrate
 from workbench.experiments.sweep.sweep import sweep
-from workbench.experiments.sweep.tune import tune
 from workbench.experiments.transitions.compare_transitions import compare_transitions
+from workbench.experiments.tuning.tune import tune
 from workbench.experiments.versions.compare_versions import compare_versions
 from workbench.widgets.card_widget import card
 from workbench.widgets.ledger.ledger_widget import LedgerWidget

@@ -1,10 +1,10 @@
 """Measurements of a server, kept and repeatable.
 
 `load` sends requests, `recording` records a server while something is done to it.
-`simulator` predicts batching, `sweep` measures and tunes it. `transitions` compares
-policies, `versions` compares two versions. `store` keeps every result. `figure` has what figures
-share, `looks` what they share with the browser, `showing` finds the figure of a result, and `face`
-shows a stored result.
+`simulator` predicts batching, `sweep` measures it, `tuning` finds its parameters. `transitions`
+compares policies, `versions` compares two versions. `store` keeps every result. `figure` has what
+figures share, `looks` what they share with the browser, `showing` finds the figure of a result, and
+`face` shows a stored result.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ __all__ = [
     "recording",
     "simulator",
     "sweep",
+    "tuning",
     "transitions",
     "versions",
     "store",
@@ -38,10 +39,10 @@ def _figures() -> dict[type, Callable[..., Picture]]:
     from workbench.experiments.recording.recording_figure import draw_recording
     from workbench.experiments.sweep.sweep_figure import plot_sweep
     from workbench.experiments.sweep.sweep_result import SweepResult
-    from workbench.experiments.sweep.tune_figure import plot_tuned
-    from workbench.experiments.sweep.tune_result import TuneResult
     from workbench.experiments.transitions.transition_comparison import TransitionComparison
     from workbench.experiments.transitions.transition_figure import draw_transitions
+    from workbench.experiments.tuning.tune_figure import plot_tuned
+    from workbench.experiments.tuning.tune_result import TuneResult
     from workbench.experiments.versions.version_comparison import VersionComparison
     from workbench.experiments.versions.version_figure import plot_comparison
 

@@ -19,8 +19,8 @@ from workbench.experiments.figure import png
 from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.store.store import Experiment, Store, load_experiment
 from workbench.experiments.sweep.sweep_result import SweepResult
-from workbench.experiments.sweep.tune_result import TuneResult
 from workbench.experiments.transitions.transition_comparison import TransitionComparison
+from workbench.experiments.tuning.tune_result import TuneResult
 from workbench.experiments.versions.version_comparison import VersionComparison
 
 if TYPE_CHECKING:
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 
 _SWEEP_COLUMNS = (
     "max_batch_size", "batch_timeout_micros", "num_batch_threads", "rate", "clients",
-    "achieved_per_s", "p50_ms", "p99_ms", "batch_rows", "verdict",
+    "achieved_per_s", "p50_ms", "p99_ms", "goodput", "batch_rows", "rejected", "failed", "verdict",
 )  # fmt: skip
 _TUNE_COLUMNS = (
-    "max_batch_size", "batch_timeout_micros", "predicted_p99_ms", "p99_ms", "verdict",
+    "max_batch_size", "batch_timeout_micros", "predicted_p99_ms", "p99_ms", "goodput", "rejected",
+    "failed", "verdict",
 )  # fmt: skip
 
 
@@ -79,14 +80,7 @@ def _found(result: Any) -> tuple[list[str], list[Table]]:
     if isinstance(result, TuneResult):
         return [str(result)], [_table("", _columns(result.frame, _TUNE_COLUMNS))]
     if isinstance(result, SweepResult):
-        ended = [f"Ended early: {result.failure}"] if result.failure else []
-        if result.interrupted:
-            ended.append("Interrupted: the points measured before were kept.")
-        try:
-            advice = [f"The most throughput: {result.recommend()}."]
-        except ServingError as error:
-            advice = [f"{error.message}."]
-        said = [*ended, *advice, *result.diagnoses()]
+        said = [f"{result.finding()}.", *result.notes(), *result.diagnoses()]
         return said, [_table("", _columns(result.frame, _SWEEP_COLUMNS))]
     assert isinstance(result, Calibration)
     return [], [_table("", result.frame)]

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from workbench.core.batching.parameters import BatchingParameters
     from workbench.experiments.load.measure import Where
     from workbench.experiments.simulator.calibration import Calibration
+    from workbench.experiments.store.server_turns import WhenBusy
     from workbench.experiments.sweep.point import Point
     from workbench.experiments.sweep.sweep_result import SweepResult
-    from workbench.experiments.sweep.tune_result import TuneResult
     from workbench.experiments.transitions.transition_comparison import TransitionComparison
     from workbench.experiments.transitions.transition_run import Disk
+    from workbench.experiments.tuning.tune_result import TuneResult
     from workbench.experiments.versions.version_comparison import VersionComparison
     from workbench.load.arrivals import Kind, Schedule
     from workbench.widgets.base.live import LiveWidget
@@ -48,11 +49,13 @@ class Server(ServerClient):
         where: Where = "engine",
         arrivals: Kind | Schedule = "poisson",
         precision: float = 0.2,
-        seconds: float = 2.0,
+        p99_ms: float | None = None,
+        seconds: float | None = None,
         seed: int = 0,
         base: BatchingParameters | None = None,
         keep: bool = True,
         progress: bool = True,
+        when_busy: WhenBusy = "refuse",
         on_point: Callable[[Point], None] | None = None,
         on_window: Callable[[int, float], None] | None = None,
     ) -> SweepResult:
@@ -63,7 +66,8 @@ class Server(ServerClient):
         Args:
             batch_timeout_micros, max_batch_size, num_batch_threads: values to try; by default the
                 one in force.
-            rate: requests a second of an open loop; latency counts from the intended time.
+            rate: requests a second of an open loop, by default 500; latency counts from the
+                intended time.
             clients: of a closed loop, instead of `rate`: each waits for its answer before it asks
                 again.
             payload: examples to ask with, as for `predict`; by default zeros. `rows`: of a request.
@@ -71,12 +75,17 @@ class Server(ServerClient):
                 the network, from a separate process.
             arrivals: ``poisson``, ``constant``, ``bursty`` or ``ramp``; or a `Schedule`, whose
                 rate, duration and seed are ignored. A point with bursts or a ramp lasts `seconds`.
-            precision: a point is certain when the interval of its 99th percentile is at most this
-                share of it wide.
-            seconds: the most load for a point; it may end sooner.
+            precision: a point has its answer when the interval of its 99th percentile is at most
+                this share of it wide.
+            p99_ms: the 99th percentile that is wanted, in milliseconds. With it, a point has its
+                answer when it is known to meet it or not to.
+            seconds: the load for each point on average; by default 2 to 12, more where requests are
+                rare. Points that have their answer sooner leave time to the others.
             seed: of the arrivals and of the order.
             base: the other parameters; by default those in force.
             keep: whether to store the result (`wb.history()`).
+            when_busy: while another experiment holds the server: ``refuse``, ``wait`` for it, or
+                ``take over``, which ends it and keeps its points so far.
             on_point: called with each point when it is measured.
             on_window: called after each window of load with the number of points measured before
                 and the seconds of load of this one. A `KeyboardInterrupt` that `on_point` or
@@ -87,8 +96,9 @@ class Server(ServerClient):
             fails at a later point, those that were finished by then.
 
         Raises:
-            ServingError: INVALID_ARGUMENT, not exactly one of `rate` and `clients`, or values that
-                are not allowed; or the server's refusal at the first point.
+            ServingError: INVALID_ARGUMENT, both `rate` and `clients`, or values that are not
+                allowed; NOT_FOUND, no version is available; FAILED_PRECONDITION, another experiment
+                holds the server; or the server's refusal at the first point.
             LoadError: the load generator failed at the first point.
         """
         from workbench.experiments.sweep.sweep import sweep
@@ -105,11 +115,13 @@ class Server(ServerClient):
             where=where,
             arrivals=arrivals,
             precision=precision,
+            p99_ms=p99_ms,
             seconds=seconds,
             seed=seed,
             base=base,
             keep=keep,
             progress=progress,
+            when_busy=when_busy,
             on_point=on_point,
             on_window=on_window,
         )
@@ -124,11 +136,12 @@ class Server(ServerClient):
         where: Where = "engine",
         calibration: Calibration | None = None,
         verify: int = 3,
-        seconds: float = 3.0,
+        seconds: float = 55.0,
         seed: int = 0,
         apply: bool = False,
         keep: bool = True,
         progress: bool = True,
+        when_busy: WhenBusy = "refuse",
     ) -> TuneResult:
         """Find batching parameters whose 99th percentile is within `p99_ms` at `rate` requests a
         second.
@@ -142,7 +155,7 @@ class Server(ServerClient):
         Raises:
             ServingError: as `calibrate` and `sweep`.
         """
-        from workbench.experiments.sweep.tune import tune
+        from workbench.experiments.tuning.tune import tune
 
         return tune(
             self,
@@ -158,6 +171,7 @@ class Server(ServerClient):
             apply=apply,
             keep=keep,
             progress=progress,
+            when_busy=when_busy,
         )
 
     def calibrate(
@@ -169,6 +183,7 @@ class Server(ServerClient):
         seconds: float = 4.0,
         keep: bool = True,
         report: Callable[[str], None] | None = None,
+        when_busy: WhenBusy = "refuse",
     ) -> Calibration:
         """Measure how long a batch of 1, 2, 4 ... rows occupies its slot, alone and beside others.
 
@@ -184,10 +199,12 @@ class Server(ServerClient):
             seconds: for the run times in all; half as long again measures the machine's hiccups.
             keep: whether to store the result (`wb.history()`).
             report: called with a line about each step.
+            when_busy: as for `sweep`.
 
         Raises:
             ServingError: the model refuses the requests; FAILED_PRECONDITION, it answers too slowly
-                to be measured in that time.
+                to be measured in that time, or another experiment holds the server; ABORTED,
+                somebody else changed the batching or the version meanwhile.
         """
         from workbench.experiments.simulator.calibrate import calibrate
 
@@ -199,6 +216,7 @@ class Server(ServerClient):
             seconds=seconds,
             keep=keep,
             report=report,
+            when_busy=when_busy,
         )
 
     def compare_transitions(
@@ -363,7 +381,7 @@ class Server(ServerClient):
         payload: Any = None,
         rows: int = 1,
         rate: float = 500.0,
-        seconds: float = 2.0,
+        seconds: float = 4.0,
     ) -> SweepExplorer:
         """Sliders for delay, batch size, threads and offered rate. The simulator's curve follows
         them, and a button measures the real server.

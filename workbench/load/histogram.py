@@ -52,6 +52,20 @@ class LatencyHistogram:
         found = self._counts.get_percentile_to_value_dict(list(levels))
         return {level: int(found[level]) for level in levels}
 
+    def share_within(self, micros: int) -> float:
+        """The share (0 to 1) of the latencies of at most `micros` microseconds, to 0.1 % of the
+        latency; 0 where nothing was recorded."""
+        if not len(self) or micros < 0:
+            return 0.0
+        if micros >= LONGEST_MICROS:
+            return 1.0
+        below: int = sum(
+            item.count_added_in_this_iter_step
+            for item in self._counts.get_recorded_iterator()
+            if item.value_iterated_to <= micros
+        )
+        return below / len(self)
+
     def to_text(self) -> str:
         """A short string: base64 of HdrHistogram's compressed V2 encoding, which other
         implementations read too."""

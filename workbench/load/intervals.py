@@ -59,6 +59,7 @@ def quantile_interval(
     confidence: float = 0.95,
     batches: ArrayLike | None = None,
     max_batch: int = 1,
+    repeated: float = 1.0,
 ) -> Interval:
     """The `quantile` (0 to 1) of `values`, with an interval that stays valid under repeated
     looks at growing `values`.
@@ -84,6 +85,8 @@ def quantile_interval(
             taken to be independent of each other.
         max_batch: values in the largest batch that is *possible*. (The largest that was seen would
             be a choice made by looking at the data.)
+        repeated: the interval is made as if the values had come this many times. It predicts how
+            narrow the interval would be after a longer run of the same kind.
 
     Raises:
         ValueError: no values, a quantile out of range, or a batch larger than `max_batch`.
@@ -98,10 +101,10 @@ def quantile_interval(
     order = np.argsort(sample, kind="stable")
     ranked = sample[order]
     if batches is None:
-        wealth_at = _independent_wealth(len(sample), quantile)
+        wealth_at = _independent_wealth(len(sample), quantile, repeated)
     else:
         members = np.unique(np.asarray(batches), return_inverse=True)[1][order]
-        wealth_at = _batched_wealth(members, quantile, max_batch)
+        wealth_at = _batched_wealth(members, quantile, max_batch, repeated)
     rich = math.log(2 / (1 - confidence))
     estimate = float(np.quantile(ranked, quantile, method="inverted_cdf"))
 
@@ -145,15 +148,17 @@ def _mean_of_exponentials(logarithms: NDArray[np.float64]) -> float:
     return top + math.log(float(np.exp(logarithms - top).mean()))
 
 
-def _independent_wealth(total: int, quantile: float) -> WealthAtRank:
+def _independent_wealth(total: int, quantile: float, repeated: float) -> WealthAtRank:
     gains = {side: np.log1p(_stakes(quantile, side, 1) * (1 - quantile)) for side in (-1, 1)}
     losses = {side: np.log1p(_stakes(quantile, side, 1) * -quantile) for side in (-1, 1)}
     return lambda rank, side: _mean_of_exponentials(
-        rank * gains[side] + (total - rank) * losses[side]
+        repeated * (rank * gains[side] + (total - rank) * losses[side])
     )
 
 
-def _batched_wealth(members: NDArray[np.intp], quantile: float, max_batch: int) -> WealthAtRank:
+def _batched_wealth(
+    members: NDArray[np.intp], quantile: float, max_batch: int, repeated: float
+) -> WealthAtRank:
     """`members[i]` is the number of the batch of the value with rank i."""
     sizes = np.bincount(members)
     if sizes.max() > max_batch:
@@ -164,7 +169,9 @@ def _batched_wealth(members: NDArray[np.intp], quantile: float, max_batch: int) 
         below = np.bincount(members[:rank], minlength=len(sizes))
         # Few different outcomes occur, so each is worked out once.
         outcomes, counts = np.unique(below - quantile * sizes, return_counts=True)
-        return _mean_of_exponentials(np.log1p(np.outer(stakes[side], outcomes)) @ counts)
+        return _mean_of_exponentials(
+            np.log1p(np.outer(stakes[side], outcomes)) @ (counts * repeated)
+        )
 
     return wealth_at
 

@@ -4,7 +4,8 @@
 keeps its files, `registry` lists the running servers. A `launcher` starts a server: as a
 subprocess, as a Jupyter kernel (`jupyter_launcher`), or through `jupyter_client`
 (`kernel_launcher`). `lifetime` ends processes with their owner, `limits` bounds
-their memory, `descriptors` their open files. `hosts` lists the names that a server answers to.
+their memory, `descriptors` their open files. `hosts` lists the names that a server answers to. A
+`lease` lets one process at a time use a server for an experiment.
 """
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "limits",
     "descriptors",
     "hosts",
+    "lease",
 ]

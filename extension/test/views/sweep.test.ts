@@ -37,6 +37,7 @@ function point(changes: Partial<Setting> = {}, figures: Partial<IPoint> = {}): I
     rejected: 0,
     occupancy: 0.5,
     verdict: 'stable',
+    verdictText: 'stable',
     diagnoses: [],
     ...figures
   };

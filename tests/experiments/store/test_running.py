@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import workbench as wb
 from workbench.core.status import Code, ServingError
 from workbench.experiments.store.running import Cancelled, Running
 from workbench.experiments.store.store import Store
+from workbench.processes.lease import ask_to_leave, holder_of
 
 # Begins an experiment, says its number and waits until it is killed.
 _BEGIN = """
@@ -29,11 +31,20 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path))
 
 
-def test_an_experiment_is_told_from_its_start_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def desk(tmp_path: Path) -> Any:
+    entry = SimpleNamespace(folder=str(tmp_path))
+    return SimpleNamespace(
+        name="desk", model="digits", control=SimpleNamespace(entry=lambda: entry)
+    )
+
+
+def test_an_experiment_is_told_from_its_start_to_its_end(
+    desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("workbench.experiments.store.running._WRITE_SECONDS", 0.0)
-    server = wb.Server("desk", "digits")
-    with Running("sweep", server, True, False) as running, Store() as store:
-        running.tell("point 1 of 4", 0.25)
+    with Running("sweep", desk, True, False) as running, Store() as store:
+        running.tell("point 1 of 4", 0.25, 7.4)
         (told,) = store.running()
         assert told["told_at"] >= told["started_at"]
         number = told["number"]
@@ -42,7 +53,7 @@ def test_an_experiment_is_told_from_its_start_to_its_end(monkeypatch: pytest.Mon
             "kind": "sweep",
             "model": "digits",
             "server": "desk",
-            "text": "point 1 of 4",
+            "text": "point 1 of 4, about 7 s left",
             "share": 0.25,
             "cancelled": False,
         }
@@ -59,13 +70,25 @@ def test_an_experiment_is_told_from_its_start_to_its_end(monkeypatch: pytest.Mon
     )
 
 
-def test_what_is_not_kept_is_not_told() -> None:
-    with (
-        Running("tune", wb.Server("desk", "digits"), False, False) as running,
-        Store() as store,
-    ):
+def test_what_is_not_kept_is_not_told(desk: Any) -> None:
+    with Running("tune", desk, False, False) as running, Store() as store:
         running.tell("measured 1 of 3", 0.3)
         assert store.running() == []
+
+
+def test_an_experiment_that_is_taken_over_ends(
+    desk: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench.experiments.store.running._WRITE_SECONDS", 0.0)
+    with Running("sweep", desk, False, False) as running:
+        running.tell("point 1 of 4", 0.25)
+        holder = holder_of(tmp_path / "experiment.lock")
+        assert holder is not None
+        ask_to_leave(tmp_path / "experiment.lock", holder, "Lab.ipynb")
+        with pytest.raises(Cancelled, match="Lab.ipynb takes the server over"):
+            running.tell("point 2 of 4", 0.5)
+    with Running("tune", desk, False, False):
+        pass
 
 
 def test_a_killed_experiment_is_not_under_way() -> None:

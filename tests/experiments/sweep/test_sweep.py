@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,12 +16,15 @@ from tests.experiments.sweep.test_point import latencies, window
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.experiments.load.borrowed_settings import slots_of
-from workbench.experiments.load.measure import Window
+from workbench.experiments.load.measure import Window, measure
+from workbench.experiments.load.server_load import make_payload
 from workbench.experiments.store.store import Store
-from workbench.experiments.sweep import sweep as sweep_module
-from workbench.experiments.sweep.point import Point
+from workbench.experiments.sweep import measuring as measuring_module
+from workbench.experiments.sweep.diagnosis import diagnose
+from workbench.experiments.sweep.point import Point, summarize
 from workbench.experiments.sweep.sweep import predicted_seconds, sweep
 from workbench.experiments.sweep.sweep_result import SweepResult
+from workbench.experiments.sweep.time_budget import Trial
 from workbench.load.arrivals import Schedule
 
 
@@ -124,9 +128,9 @@ def test_a_point_that_is_certain_enough_stops_early(
 
     def made_up(*arguments: Any) -> Window:
         measured.append(arguments)
-        return window(latencies(seed=len(measured)))
+        return replace(window(latencies(seed=len(measured))), version=1)
 
-    monkeypatch.setattr(sweep_module, "measure", made_up)
+    monkeypatch.setattr(measuring_module, "measure", made_up)
 
     result = sweep(
         served_digits, clients=4, seconds=3.0, precision=precision, keep=False, progress=False
@@ -160,7 +164,7 @@ def test_when_the_server_fails_at_a_later_point_the_others_are_kept(
     served_digits: wb.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served_digits.batching = None
-    measured = sweep_module.measure
+    measured = measuring_module.measure
     calls = []
 
     def fail_at_the_third(*arguments: Any) -> Window:
@@ -169,7 +173,7 @@ def test_when_the_server_fails_at_a_later_point_the_others_are_kept(
             raise unavailable("The server is gone")
         return measured(*arguments)
 
-    monkeypatch.setattr(sweep_module, "measure", fail_at_the_third)
+    monkeypatch.setattr(measuring_module, "measure", fail_at_the_third)
     asked = {"batch_timeout_micros": [0, 1, 2], "clients": 2, "seconds": 0.1, "progress": False}
 
     result = sweep(served_digits, **asked)
@@ -177,7 +181,7 @@ def test_when_the_server_fails_at_a_later_point_the_others_are_kept(
     assert (len(result.points), result.failure) == (2, "The server is gone")
     assert not result.interrupted
     assert wb.load_experiment(result.number or 0) == result
-    assert "<li>Ended early: The server is gone</li>" in result._repr_html_()
+    assert "<li>Ended early: The server is gone.</li>" in result._repr_html_()
     assert served_digits.batching is None
     with pytest.raises(ServingError, match="The server is gone"):  # nothing was measured at all
         sweep(served_digits, **asked)
@@ -250,13 +254,14 @@ def test_the_same_seed_offers_the_same(served_digits: wb.Server) -> None:
     assert offered(1) != offered(2)
 
 
-@pytest.mark.parametrize("load", [{}, {"rate": 1, "clients": 1}])
-def test_either_an_open_or_a_closed_loop(served_digits: wb.Server, load: dict[str, int]) -> None:
+def test_an_open_loop_or_a_closed_one(served_digits: wb.Server) -> None:
     with pytest.raises(ServingError) as refused:
-        served_digits.sweep(**load)
+        served_digits.sweep(rate=1, clients=1)
     assert refused.value == ServingError(
         Code.INVALID_ARGUMENT, "Give either rate (an open loop) or clients (a closed loop)"
     )
+    result = served_digits.sweep(seconds=0.2, keep=False, progress=False)
+    assert result.points[0].load == {"rate": 500.0}
 
 
 def test_load_enters_where_it_can(served_digits: wb.Server) -> None:
@@ -266,5 +271,90 @@ def test_load_enters_where_it_can(served_digits: wb.Server) -> None:
 
 
 def test_the_time_is_known_beforehand() -> None:
-    assert predicted_seconds(20, 2.0, "engine") == pytest.approx(52)
-    assert predicted_seconds(20, 2.0, "engine", 2.0) == pytest.approx(43)
+    def trial(window_seconds: float) -> Trial:
+        return Trial(BatchingParameters(), {"rate": 1.0}, 2.0, window_seconds)
+
+    assert predicted_seconds(trial(0.5), "engine") == pytest.approx(2.6)
+    assert predicted_seconds(trial(2.0), "engine") == pytest.approx(2.15)
+
+
+def test_a_point_has_the_time_that_its_rate_needs(
+    served_digits: wb.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = []
+
+    def made_up(server: wb.Server, payload: Any, load: Schedule, seconds: float, *_: Any) -> Window:
+        loads.append(load)
+        assert load.duration_s == seconds
+        return replace(window(latencies(20, seed=len(loads))), version=1, seconds=seconds)
+
+    monkeypatch.setattr(measuring_module, "measure", made_up)
+
+    sweep(served_digits, rate=[5000, 200, 20], keep=False, progress=False)
+
+    seconds = dict.fromkeys((5000, 200, 20), 0.0)
+    for load in loads:
+        seconds[round(load.rate)] += load.duration_s
+    assert seconds == pytest.approx({5000: 2.0, 200: 6.0, 20: 12.0})
+
+
+def test_a_window_in_which_somebody_changed_the_settings_is_measured_again(
+    served_digits: wb.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served_digits.batching = None
+    theirs = BatchingParameters(max_batch_size=7, num_batch_threads=2)
+    measured = measuring_module.measure
+    windows = []
+
+    def disturbed(*arguments: Any) -> Window:
+        if len(windows) == 1:
+            other = wb.connect("digits")
+            threading.Timer(0.1, setattr, (other, "batching", theirs)).start()
+        windows.append(measured(*arguments))
+        return windows[-1]
+
+    monkeypatch.setattr(measuring_module, "measure", disturbed)
+
+    result = sweep(
+        served_digits,
+        rate=200,
+        seconds=1.0,
+        precision=1e-9,
+        base=BatchingParameters(max_batch_size=16, num_batch_threads=2),
+        keep=False,
+        progress=False,
+    )
+
+    assert [each.void for each in windows] == ["", "the model's settings were changed", ""]
+    assert result.voids == ("the model's settings were changed",)
+    assert result.points[0].seconds == 1.0
+    assert "1 window of load was void and measured again" in str(result)
+    # What the other one has set stays.
+    assert served_digits.batching == theirs
+    served_digits.batching = None
+
+
+def test_requests_that_fail_are_counted_and_named(served_digits: wb.Server) -> None:
+    payload = make_payload(served_digits)
+    ((name, values),) = payload.inputs[0].items()
+    wrong = replace(payload, inputs=[{name: values[:, :3]}])
+    for where in ("engine", "rest", "grpc"):
+        seen = measure(served_digits, wrong, Schedule("constant", 50, 0.4), 0.4, where)  # type: ignore[arg-type]
+        point = summarize(BatchingParameters(num_batch_threads=2), {"rate": 50.0}, 1, [seen], None)
+
+        assert (point.failed, point.rejected, point.verdict) == (1.0, 0.0, "failing")
+        assert (point.latency, point.queue, point.run, point.samples) == ({}, 0.0, 0.0, 0)
+        assert str(point.answer(20)) == "does not meet: 100.0% of the requests failed"
+        assert point.goodput(20) == 0.0
+        (diagnosis,) = diagnose(point)
+        assert diagnosis.problem.startswith("20 of 20 requests failed: ")
+        assert len(point.first_error) > 20, where
+
+
+def test_no_version_no_sweep(tmp_path: Path, served_digits: wb.Server) -> None:
+    served_digits.control.put_model("nothing", {"base_path": str(tmp_path)})
+    nothing = wb.connect("digits")
+    nothing.model = "nothing"
+    with pytest.raises(ServingError) as refused:
+        nothing.sweep(progress=False)
+    assert refused.value.code is Code.NOT_FOUND

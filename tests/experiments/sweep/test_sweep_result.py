@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ import pytest
 from tests.experiments.points import interval, point
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import Code, ServingError
+from workbench.experiments.load.generator import LIMITED
 from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.service_time import ServiceTime
+from workbench.experiments.sweep.point import Point
 from workbench.experiments.sweep.sweep_figure import knee, lines_of
 from workbench.experiments.sweep.sweep_result import SweepResult
 from workbench.formats.config_files import read_batching_parameters, write_batching_parameters
@@ -20,12 +23,17 @@ from workbench.load.intervals import Interval
 
 SLOW = point(timeout=5000, achieved=3000, p99=0.02)
 QUICK = point(timeout=0, achieved=1000, p99=0.004)
+QUICK_BUT_LOSSY = point(timeout=0, achieved=995, p99=0.004, rejected=0.005)
+FAILED = point(
+    verdict="failing", failed=1.0, latency={}, samples=0, first_error="Version 3 is gone"
+)
 DROWNED = point(timeout=0, achieved=4000, p99=0.5, verdict="saturated")
 UNSURE = point(
     timeout=0,
     achieved=900,
     latency={"p50": interval(0.001), "p99": Interval(0.001, 0.002, math.inf, 0.95)},
-    verdict="too few samples",
+    verdict="not sure yet",
+    lacks=math.inf,
 )
 
 
@@ -61,12 +69,70 @@ def test_a_limit_that_nobody_keeps() -> None:
         result(SLOW, QUICK).recommend(p99_ms=4.1)
     assert none.value == ServingError(
         Code.FAILED_PRECONDITION,
-        "No stable point keeps its 99th percentile within 4.1 ms; the closest is 4 ms with "
+        "No point is known to keep its 99th percentile within 4.1 ms; the closest is 4 ms with "
         "batch_timeout_micros 0, max_batch_size 32 at 1000 requests/s",
     )
-    with pytest.raises(ServingError) as unstable:
-        result(DROWNED).recommend()
-    assert str(unstable.value) == "No point was stable: measure for longer, or at lower rates"
+
+
+@pytest.mark.parametrize(
+    ("points", "sentence"),
+    [
+        ((), "No point was measured: sweep again"),
+        ((DROWNED,), "The server was saturated: lower the rate, or allow larger batches"),
+        ((UNSURE,), "No point has enough samples for a 99th percentile yet: sweep with more "
+         "seconds"),
+        ((replace(UNSURE, lacks=5.5), QUICK_BUT_LOSSY), "No point has enough samples for a 99th "
+         "percentile yet: sweep with seconds=8"),
+        ((QUICK_BUT_LOSSY,), "Each stable point lost requests, up to 0.5%: lower the rate, or "
+         "raise max_enqueued_batches"),
+        ((point(verdict=LIMITED),), "The load generator was the limit: lower the rate, or measure "
+         "with where='engine'"),
+        ((FAILED,), "The requests failed: Version 3 is gone"),
+    ],
+)  # fmt: skip
+def test_the_cure_is_that_of_the_cause(points: tuple[Point, ...], sentence: str) -> None:
+    with pytest.raises(ServingError) as none:
+        result(*points).recommend()
+    assert none.value == ServingError(Code.FAILED_PRECONDITION, sentence)
+    assert result(*points).finding() == sentence
+
+
+def test_with_a_wanted_latency_each_point_has_an_answer() -> None:
+    swept = replace(
+        result(SLOW, QUICK, DROWNED, replace(UNSURE, lacks=3.2), QUICK_BUT_LOSSY, FAILED), p99_ms=10
+    )
+    assert swept.frame["verdict"].tolist() == [
+        "does not meet",
+        "meets",
+        "does not meet: saturated",
+        "not sure yet: about 4 s of load more",
+        "does not meet: 0.5% of the requests rejected",
+        "does not meet: 100.0% of the requests failed",
+    ]
+    assert swept.recommend().point is QUICK
+    assert "answered in time" in swept._repr_html_()
+    assert [line.get_ydata()[0] for line in swept.plot().axes[0].lines].count(10) == 1
+
+
+def test_what_is_known_of_the_measurement_is_noted_once() -> None:
+    swept = replace(
+        result(replace(QUICK, others=300.0), FAILED, FAILED),
+        voids=("version 4 was loaded", "version 4 was loaded", "the model was removed"),
+        failure="The server is gone",
+        interrupted=True,
+    )
+    text = str(swept)
+    for note in (
+        "Ended early: The server is gone.",
+        "Interrupted: the points measured before were kept.",
+        "3 windows of load were void and measured again, because version 4 was loaded, the model "
+        "was removed.",
+        "Others sent up to 300 requests/s meanwhile: rows a batch, queue and run include them.",
+        "2000 of 2000 requests failed: Version 3 is gone. Cure: mend the requests or the model, "
+        "then measure again. (Likewise at 1 other point.)",
+    ):
+        assert text.count(note) == 1, note
+    assert "Others sent" not in str(result(replace(QUICK, others=1.0)))
 
 
 def test_it_survives_json_and_has_no_infinity_in_it() -> None:
@@ -89,10 +155,11 @@ def test_the_frame_has_a_row_for_each_point() -> None:
 def test_the_html_stands_alone_and_says_what_is_wrong() -> None:
     html = result(QUICK, UNSURE, point(rejected=0.12))._repr_html_()
 
-    assert "<b>Sweep of digits</b>, version 3: 3 points, engine, open loop, poisson, 12 s" in html
+    assert "<b>Sweep of digits, version 3: 3 points, engine, open loop, poisson, 12 s</b>" in html
     assert "<td>2 [1, ?]</td>" in html
     assert "The queue rejected 12% of the requests" in html
-    assert "Most throughput: batch_timeout_micros 0" in html
+    assert "<p>batch_timeout_micros 0, max_batch_size 32: 1000 requests/s" in html
+    assert html.count("data:image/png;base64,") == 1
     assert "<script" not in html
 
 
@@ -141,9 +208,11 @@ def test_prediction_and_measurement_are_drawn_together_and_their_disagreement_is
 
 
 def test_the_parameters_file_is_tensorflow_servings_text_form(tmp_path: Path) -> None:
-    path = result(SLOW).to_batching_parameters(tmp_path / "batching.txt")
+    path = tmp_path / "batching.txt"
+    text = result(SLOW).to_batching_parameters(path)
 
-    assert path.read_text() == (
+    assert text == path.read_text() == result(SLOW).to_batching_parameters()
+    assert text == (
         "max_batch_size {\n  value: 32\n}\n"
         "batch_timeout_micros {\n  value: 5000\n}\n"
         "max_enqueued_batches {\n  value: 10\n}\n"

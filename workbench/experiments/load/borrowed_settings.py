@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,10 +10,6 @@ from workbench.client.server import ServerClient
 from workbench.core.batching.merging import automatic_parameters
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.signature import DEFAULT_SIGNATURE
-from workbench.core.status import failed_precondition
-
-_IN_USE: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
-"""By the server's name. Two experiments at once would restore each other's settings."""
 
 
 def slots_of(server: ServerClient) -> int:
@@ -38,27 +32,55 @@ def in_force(server: ServerClient) -> BatchingParameters:
     return replace(server.batching or automatic(server), num_batch_threads=slots_of(server))
 
 
-@contextmanager
-def kept_settings(server: ServerClient) -> Iterator[BatchingParameters]:
-    """Restores the server's parameters and slots when the block ends, also after an error. Yields
-    those that were `in_force` before.
+class Borrowed:
+    """A server's parameters and slots, borrowed for an experiment; see `kept_settings`.
 
-    Raises:
-        ServingError: FAILED_PRECONDITION, another thread of this process (of a widget or a cell)
-            runs such an experiment.
+    Attributes:
+        before: the parameters that were in force.
+        disturbed: whether somebody else has changed them.
     """
-    turn = _IN_USE[server.name]
-    if not turn.acquire(blocking=False):
-        raise failed_precondition(
-            f"Another experiment is changing the batching of {server.name}: wait until it ends, or "
-            "interrupt it"
-        )
+
+    def __init__(self, server: ServerClient) -> None:
+        self._server = server
+        self.before = in_force(server)
+        self._owner = self._mine = _setting(server)
+        self._used: BatchingParameters | None = None
+        self.disturbed = False
+
+    def use(self, parameters: BatchingParameters) -> None:
+        """Put parameters in force."""
+        if not self.notice() and parameters == self._used:
+            return
+        self._server.batching = self._used = parameters
+        self._mine = _setting(self._server)
+
+    def give_back(self) -> None:
+        """Restore the settings of before, or those that somebody else has put in force since."""
+        if self.notice():
+            return
+        batching, slots = self._owner
+        self._server.batching = batching
+        self._server.control.set_slots(slots)
+
+    def notice(self) -> bool:
+        """Whether somebody else has changed the settings; these are then the ones to restore."""
+        now = _setting(self._server)
+        if now == self._mine:
+            return False
+        self._owner = now
+        self.disturbed = True
+        return True
+
+
+def _setting(server: ServerClient) -> tuple[BatchingParameters | None, int]:
+    return server.batching, slots_of(server)
+
+
+@contextmanager
+def kept_settings(server: ServerClient) -> Iterator[Borrowed]:
+    """Restores the server's parameters and slots when the block ends, also after an error."""
+    borrowed = Borrowed(server)
     try:
-        batching, slots = server.batching, slots_of(server)
-        try:
-            yield in_force(server)
-        finally:
-            server.batching = batching
-            server.control.set_slots(slots)
+        yield borrowed
     finally:
-        turn.release()
+        borrowed.give_back()

@@ -141,6 +141,8 @@ class LoadResult:
         busy_share: the share of the sending time in which the generator ran or waited for a core.
         lag_p99_s: how late the generator itself was, 99th percentile; 0 in a closed loop.
         limited: whether the generator limited the run.
+        first_error: the text of the first answer that refused a request for another reason than a
+            full queue.
         intended, sent, done: times; `sent` is NaN where no connection was available.
         status: HTTP status; 0 where there was no answer.
         size: bytes of the answer's body.
@@ -165,6 +167,7 @@ class LoadResult:
     size: NDArray[np.int64] = field(repr=False)
     version: NDArray[np.int64] = field(repr=False)
     start_monotonic: float = 0.0
+    first_error: str = ""
 
     @property
     def open_loop(self) -> bool:

@@ -99,7 +99,9 @@ class GrpcConnection:
             if error.code() is grpc.StatusCode.UNAVAILABLE and not ready:
                 run.lost(self, request, "ConnectionLost")
                 return
-            run.answered(request, status_of(error.code()), len(error.details() or ""), 0)
+            details = error.details() or ""
+            run.refused(status_of(error.code()), details)
+            run.answered(request, status_of(error.code()), len(details), 0)
         except asyncio.CancelledError:
             reason, self._gave_up = self._gave_up, ""
             self._asking = self.request = None

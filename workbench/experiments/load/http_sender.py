@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from typing import cast
 
 import httptools
 
 from workbench.experiments.load.load_connection import Sender
+
+_LONGEST_REFUSAL = 10_000
+"""Bytes of a refusal's body that are kept."""
 
 
 def request_bytes(method: str, target: str, headers: Mapping[str, str], body: bytes) -> bytes:
@@ -51,6 +55,7 @@ class HttpConnection(asyncio.Protocol):
         assert self._transport is not None
         self.request = request
         self._size = self._version = 0
+        self._refusal = b""
         self._transport.write(self._run.bytes_of(request))
 
     def abandon(self, reason: str) -> None:
@@ -75,15 +80,20 @@ class HttpConnection(asyncio.Protocol):
             self._version = int(value)
 
     def on_body(self, body: bytes) -> None:
-        """Count the bytes of the body."""
+        """Count the bytes of the body, and keep that of a refusal."""
         self._size += len(body)
+        if self._parser.get_status_code() >= 400 and len(self._refusal) < _LONGEST_REFUSAL:
+            self._refusal += body
 
     def on_message_complete(self) -> None:
         """Report the answer, then keep the connection or close it."""
         if self.request is None or self._gave_up:
             return
         request, self.request = self.request, None
-        self._run.answered(request, self._parser.get_status_code(), self._size, self._version)
+        status = self._parser.get_status_code()
+        if status >= 400:
+            self._run.refused(status, _refusal_text(self._refusal))
+        self._run.answered(request, status, self._size, self._version)
         if self._parser.should_keep_alive():
             self._run.idle(self)
         else:
@@ -97,3 +107,11 @@ class HttpConnection(asyncio.Protocol):
         reason = self._gave_up or (type(error).__name__ if error else "ConnectionClosed")
         request, self.request, self._gave_up = self.request, None, ""
         self._run.lost(self, request, reason)
+
+
+def _refusal_text(body: bytes) -> str:
+    """The error in a refusal's body; the body itself if it is not TensorFlow Serving's JSON."""
+    try:
+        return str(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        return body[:300].decode(errors="replace")

@@ -33,6 +33,9 @@ class Sender(Protocol):
     def answered(self, request: int, status: int, size: int, version: int) -> None:
         """A request was answered, with an HTTP status and a body of `size` bytes."""
 
+    def refused(self, status: int, text: str) -> None:
+        """An answer, to be reported next, refuses its request with this text."""
+
     def failed(self, request: int, reason: str) -> None:
         """A request was not answered."""
 

@@ -81,6 +81,7 @@ class Run:
         )
         self._lag = array("d")
         self._failures: Counter[str] = Counter()
+        self._first_error = ""
         self._open = 0  # requests that are not answered yet
         self._waited = 0
         self._recent: list[float] = []
@@ -238,6 +239,11 @@ class Run:
         self._finish(request)
         self._recent.append(self._done[request] - self._intended[request])
 
+    def refused(self, status: int, text: str) -> None:
+        """Note the text of the first refusal; 503, a full queue, is a result and no error."""
+        if status != 503 and not self._first_error:
+            self._first_error = text
+
     def failed(self, request: int, reason: str) -> None:
         """Record a failure; a closed loop's client continues after a pause."""
         self._failures[reason] += 1
@@ -322,6 +328,7 @@ class Run:
             "waited": self._waited,
             "busy_share": self._busy_share,
             "lag_p99_s": lag_p99,
+            "first_error": self._first_error,
             "limited": late or self._busy_share > BUSY_LIMIT,
         }
         return description, [memoryview(column).cast("B") for column in self._columns.values()]

@@ -8,12 +8,15 @@ from typing import Any
 from workbench.client.server import ServerClient
 from workbench.core.status import invalid_argument
 from workbench.experiments.load.borrowed_settings import in_force
-from workbench.experiments.load.measure import Where, measure
+from workbench.experiments.load.measure import Where
 from workbench.experiments.load.server_load import make_payload
+from workbench.experiments.store.running import Running
+from workbench.experiments.store.server_turns import WhenBusy
 from workbench.experiments.store.store import keep_result
-from workbench.experiments.sweep.point import summarize
-from workbench.experiments.sweep.sweep import worker_memory
+from workbench.experiments.sweep.certainty import Goal
+from workbench.experiments.sweep.measuring import Measuring
 from workbench.experiments.sweep.sweep_result import SweepResult
+from workbench.experiments.sweep.time_budget import Trial
 from workbench.load.arrivals import Kind, Schedule
 
 
@@ -29,11 +32,12 @@ def load_server(
     seconds: float = 5.0,
     seed: int = 0,
     keep: bool = True,
+    when_busy: WhenBusy = "refuse",
 ) -> SweepResult:
     """Load the server for `seconds`, without changing its settings.
 
     Args:
-        rate, clients, payload, rows, where, arrivals, seed, keep: as for `sweep`.
+        rate, clients, payload, rows, where, arrivals, seed, keep, when_busy: as for `sweep`.
 
     Returns:
         A result with one point, of kind ``load`` in the store.
@@ -45,24 +49,21 @@ def load_server(
     """
     if (rate is None) == (clients is None):
         raise invalid_argument("Give either rate (an open loop) or clients (a closed loop)")
-    load: Schedule | int
-    if rate is not None:
-        try:
-            load = Schedule(arrivals, rate, seconds, seed)
-        except ValueError as error:
-            raise invalid_argument(str(error)) from error
-        named = {"rate": rate}
-    else:
-        assert clients is not None
-        load, named = clients, {"clients": clients}
+    try:
+        shape = Schedule(arrivals, 1.0 if rate is None else rate, seconds, seed)
+    except ValueError as error:
+        raise invalid_argument(str(error)) from error
+    named = {"clients": float(clients)} if clients is not None else {"rate": shape.rate}
     asked = make_payload(server, payload, rows=rows)
-    version = max(server.versions.available)
     started, begun = time.time(), time.monotonic()
-    window = measure(server, asked, load, seconds, where)
-    point = summarize(in_force(server), named, rows, [window], worker_memory(server, version))
+    with Running("load", server, False, False, when_busy):
+        measuring = Measuring(server, None, asked, where, shape, seed)
+        trial = Trial(in_force(server), named, seconds, seconds)
+        measuring.add_window(trial)
+        point = measuring.point(trial, Goal())
     result = SweepResult(
         model=server.model,
-        version=version,
+        version=measuring.version,
         where=where,
         arrivals="closed" if rate is None else arrivals,
         seed=seed,
@@ -71,8 +72,9 @@ def load_server(
         predicted_seconds=seconds,
         interrupted=False,
         points=(point,),
+        voids=tuple(measuring.voids),
     )
     if not keep:
         return result
-    about = f"{result.loop}, {where}: {point.verdict}"
+    about = f"{result.loop}, {where}: {point.verdict_text()}"
     return keep_result("load", server.model, result, about)

@@ -1,7 +1,12 @@
-"""Measures one window of load at one setting, from inside the server or over the network."""
+"""Measures one window of load at one setting, from inside the server or over the network.
+
+A window during which the version, the settings or a process of the server changed measures neither
+state: it is void. The server's event log shows each such change.
+"""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.client.server import ServerClient
-from workbench.core.status import failed_precondition
+from workbench.core.status import failed_precondition, not_found
 from workbench.experiments.load.generator import Closed, LoadJob, LoadResult, run_load
 from workbench.experiments.load.server_load import EngineResult, Payload, run_engine
 from workbench.formats.wire.predict_message import METHOD, predict_request
@@ -27,6 +32,21 @@ CONNECTIONS, TIMEOUT_SECONDS = 256, 10.0
 _WARM_UP_SHARE, _WARM_UP_SECONDS = 0.1, 0.2
 _BUSY = 0.95
 """Above this share of a CPU, the server's loop, which also sends an engine load, is the limit."""
+_ON_ITS_WAY = ("START", "LOADING", "UNLOADING")
+_SETTLE_SECONDS, _LOOK_SECONDS = 60.0, 0.05
+_CHANGES = {
+    "model_added": "the model was added",
+    "model_changed": "the model's settings were changed",
+    "model_removed": "the model was removed",
+    "slots_changed": "num_batch_threads was changed",
+    "staging": "version {version} was staged",
+    "loading": "version {version} was loaded",
+    "available": "version {version} became available",
+    "quiescing": "version {version} was being unloaded",
+    "unloaded": "version {version} was unloaded",
+    "worker_exited": "the worker of version {version} ended",
+}
+"""The events that make a window void, in words."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +64,11 @@ class Window:
         failures: by reason; ``rejected``: the queue was full.
         send_delay_p99: the 99th percentile of seconds by which requests were sent late.
         limited: whether the load generator was the limit.
-        batches: the server's counters over the window, as in its `BatchStatistics`.
+        batches: the server's counters over the window, as in its `BatchStatistics`, with
+            `all_answered`, the requests of everybody that the version answered.
+        version: the version that was measured.
+        void: why the window says nothing; empty if it counts.
+        first_error: the message of the first failure that was no full queue.
     """
 
     seconds: float
@@ -57,6 +81,66 @@ class Window:
     send_delay_p99: float
     limited: bool
     batches: Mapping[str, Any] = field(repr=False)
+    version: int = 0
+    void: str = ""
+    first_error: str = ""
+
+    @property
+    def others(self) -> int:
+        """Requests of others that the version answered meanwhile."""
+        mine = self.sent - sum(self.failures.values())
+        return max(0, int(self.batches.get("all_answered", mine)) - mine)
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """A server before a window: the version that answers, its counters, and the last event.
+
+    Attributes:
+        started: when the server process started, which counts events from 1 again.
+    """
+
+    started: float
+    seq: int
+    version: int
+    counters: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, server: ServerClient) -> _Moment:
+        about = server.control.describe_server()
+        versions = server.describe()["versions"]
+        serving = [v for v in versions if v["state"] == "AVAILABLE" and "batches" in v]
+        if not serving:
+            raise not_found(
+                f"No version of {server.model} is available: publish one, or wait for one"
+            )
+        now = serving[0]
+        counters = {**now["batches"], "all_answered": now["requests"]["answered"]}
+        return cls(about["started"], about["last_seq"], now["version"], counters)
+
+    @classmethod
+    def settled(cls, server: ServerClient) -> _Moment:
+        """The server when no version is on its way, for which it waits a while: loading a version
+        takes processor time from the one that is measured."""
+        end = time.monotonic() + _SETTLE_SECONDS
+        while time.monotonic() < end:
+            versions = server.describe()["versions"]
+            if not any(v["state"] in _ON_ITS_WAY for v in versions):
+                break
+            time.sleep(_LOOK_SECONDS)
+        return cls.of(server)
+
+    def change_until(self, server: ServerClient, later: _Moment) -> str:
+        """What changed; empty if nothing did that matters."""
+        if later.started != self.started:
+            return "the server was started again"
+        for event in server.control.events(self.seq)["events"]:
+            mine = event.get("model") in (None, server.model)
+            if mine and event["kind"] in _CHANGES:
+                return _CHANGES[event["kind"]].format(version=event.get("version"))
+        if later.version != self.version:
+            return f"version {later.version} answers instead of version {self.version}"
+        return ""
 
 
 def measure(
@@ -71,7 +155,7 @@ def measure(
     Raises:
         ServingError, LoadError: the load could not be sent.
     """
-    before = _counters(server)
+    before = _Moment.settled(server)
     result: EngineResult | LoadResult
     if where == "engine":
         result, unit = run_engine(server, payload, load, seconds), 1e6
@@ -83,6 +167,7 @@ def measure(
         failures, limited = Counter(result.failures), result.limited
         for status in result.status[(result.status != 0) & (result.status != 200)].tolist():
             failures["rejected" if status == 503 else f"HTTP {status}"] += 1
+    after = _Moment.of(server)
     warm_up = min(_WARM_UP_SHARE * seconds, _WARM_UP_SECONDS)
     kept = answered & (result.intended >= warm_up * unit)
     delays = (result.sent - result.intended)[~np.isnan(result.sent)]
@@ -96,7 +181,10 @@ def measure(
         failures=failures,
         send_delay_p99=float(np.quantile(delays, 0.99)) / unit if len(delays) else 0.0,
         limited=limited,
-        batches=_difference(before, _counters(server)),
+        batches=_difference(before.counters, after.counters),
+        version=before.version,
+        void=before.change_until(server, after),
+        first_error=result.first_error,
     )
 
 
@@ -151,13 +239,6 @@ def rest_job(
 
 def _authorization(token: str | None) -> dict[str, str]:
     return {} if token is None else {"Authorization": f"Bearer {token}"}
-
-
-def _counters(server: ServerClient) -> dict[str, Any]:
-    """The counters of the version that serves now."""
-    versions = server.describe()["versions"]
-    serving = [v for v in versions if v["state"] == "AVAILABLE" and "batches" in v]
-    return dict(serving[0]["batches"]) if serving else {}
 
 
 def _difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,8 @@ class EngineResult:
         failures: requests that were not answered, by reason; ``rejected``: the queue was full.
         seconds: of sending.
         busy_share: the share of them in which the server process used a CPU.
+        version: the version that was asked.
+        first_error: the message of the first failure that was no full queue.
     """
 
     intended: NDArray[np.int64] = field(repr=False)
@@ -41,6 +43,8 @@ class EngineResult:
     failures: Mapping[str, int]
     seconds: float
     busy_share: float
+    version: int
+    first_error: str
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> EngineResult:
@@ -56,6 +60,8 @@ class EngineResult:
             failures=data["failures"],
             seconds=data["seconds"],
             busy_share=data["busy_share"],
+            version=data["version"],
+            first_error=data["first_error"],
         )
 
 

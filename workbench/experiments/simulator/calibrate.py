@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 
 from workbench.client.server import ServerClient
 from workbench.core.batching.parameters import BatchingParameters
-from workbench.core.status import failed_precondition
-from workbench.experiments.load.borrowed_settings import kept_settings
+from workbench.core.status import Code, ServingError, failed_precondition
+from workbench.experiments.load.borrowed_settings import Borrowed, kept_settings
 from workbench.experiments.load.server_load import EngineResult, Payload, make_payload, run_engine
 from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.hiccups import SHORTEST_MICROS, Hiccups
 from workbench.experiments.simulator.service_time import ServiceTime, sizes_up_to
+from workbench.experiments.store.running import Running
+from workbench.experiments.store.server_turns import WhenBusy
 from workbench.experiments.store.store import keep_result
 from workbench.load.arrivals import Schedule
 
@@ -48,17 +50,34 @@ def calibrate(
     seconds: float = 4.0,
     keep: bool = True,
     report: Callable[[str], None] | None = None,
+    when_busy: WhenBusy = "refuse",
 ) -> Calibration:
     """Measures how long batches of each size run; see `Server.calibrate`."""
     asked = make_payload(server, payload, rows=rows)
-    with kept_settings(server) as before:
+
+    def tell(text: str) -> None:
+        running.tell(text)
+        if report is not None:
+            report(text)
+
+    with (
+        Running("calibration", server, keep, False, when_busy) as running,
+        kept_settings(server) as borrowed,
+    ):
+        before = borrowed.before
         slots = before.num_batch_threads or 1
         sizes = _sizes(before, rows, max_batch_size or min(before.batch_limit, LARGEST))
         each = seconds / (len(sizes) * (len({1, slots}) + 1))
-        found = _Calibration(server, asked, slots, report or (lambda text: None))
+        found = _Calibration(server, borrowed, asked, slots, tell)
         for size in sizes:
             found.measure_size(size, each)
         hiccups = found.measure_hiccups(sizes, seconds / 2)
+        if borrowed.notice() or borrowed.disturbed or len(found.versions) > 1:
+            raise ServingError(
+                Code.ABORTED,
+                f"Somebody else changed the batching or the version of {server.model} during the "
+                "calibration: calibrate again",
+            )
     # The loop's cost of a batch is in its slot time, so only the cost of its requests is added.
     # Small batches are left out, because most of their cost is the batch's own.
     costs = [cost for size, cost in found.loop_costs.items() if size >= 8 * rows]
@@ -71,7 +90,8 @@ def calibrate(
         wake_micros=late[late <= SHORTEST_MICROS],
         hiccups=hiccups,
     )
-    calibration = Calibration(service, server.model, max(server.versions.available), slots, rows)
+    (version,) = found.versions
+    calibration = Calibration(service, server.model, version, slots, rows)
     if not keep:
         return calibration
     about = f"{', '.join(map(str, sizes))} rows, {slots} slots"
@@ -92,21 +112,24 @@ class _Calibration:
         slot_micros: how long batches held their slots, by batches in flight and rows.
         loop_costs: the loop's own time for a request, by the rows of a batch.
         wakes: how late the loop woke up.
+        versions: those that answered.
     """
 
     server: ServerClient
+    borrowed: Borrowed
     payload: Payload
     slots: int
     report: Callable[[str], None]
     slot_micros: dict[tuple[int, int], NDArray[np.int64]] = field(default_factory=dict)
     loop_costs: dict[int, float] = field(default_factory=dict)
     wakes: list[NDArray[np.int64]] = field(default_factory=list)
+    versions: set[int] = field(default_factory=set)
 
     def measure_size(self, size: int, seconds: float) -> None:
         """Batches of one size: with all slots busy, alone, and after a pause."""
         rows = self.payload.rows
         full = replace(_FULL_ONLY, max_batch_size=size, num_batch_threads=self.slots)
-        self.server.batching = full
+        self.borrowed.use(full)
         for flight in sorted({1, self.slots}, reverse=True):
             busy = self._measure(size, flight, seconds, key=flight)
             if flight == self.slots:
@@ -120,7 +143,7 @@ class _Calibration:
         pause = max(QUIET * run, QUIET_LOOP * handling, QUIET_MICROS) / 1e6
         schedule = Schedule("constant", size / rows / pause, max(seconds, 12 * pause))
         wait = round(max(4e6 * pause, full.batch_timeout_micros))
-        self.server.batching = replace(full, batch_timeout_micros=wait)
+        self.borrowed.use(replace(full, batch_timeout_micros=wait))
         self.wakes.append(_wakes(self._measure(size, 1, seconds, schedule, key=0)))
         self.report(f"{size} rows after a pause: {self._median(0, size):.2f} ms")
 
@@ -129,7 +152,7 @@ class _Calibration:
         model's capacity, in batches whose answers take the loop little time."""
         rows, slots = self.payload.rows, self.slots
         size = max(s for s in sizes if s <= _PROBED * rows)
-        self.server.batching = replace(_FULL_ONLY, max_batch_size=size, num_batch_threads=slots)
+        self.borrowed.use(replace(_FULL_ONLY, max_batch_size=size, num_batch_threads=slots))
         handling = self.loop_costs[sizes[-1]] * size / rows
         busy_micros = max(self._median(slots, size) * 1e3 / slots, handling)
         most = size / rows / busy_micros * 1e6
@@ -154,6 +177,7 @@ class _Calibration:
                 seconds = schedule.duration_s
             callers = flight * size // self.payload.rows
             result = run_engine(self.server, self.payload, schedule or callers, seconds)
+            self.versions.add(result.version)
             batches = result.batches
             right = (batches["rows"] == size) & (batches["in_flight"] == flight)
             # The warm-up is left out.
@@ -170,7 +194,7 @@ class _Calibration:
         if result.failures:
             raise failed_precondition(
                 f"{model} failed {sum(result.failures.values())} requests "
-                f"({', '.join(result.failures)}): it cannot be calibrated"
+                f"({result.first_error or ', '.join(result.failures)}): it cannot be calibrated"
             )
         raise failed_precondition(
             f"{model} answered only {found} batches of {size} rows in {seconds / 3:.1f} s: "

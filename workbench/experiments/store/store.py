@@ -337,8 +337,8 @@ def _classes() -> dict[str, type[Any]]:
     """The class of each kind of experiment, with `to_json()` and `from_json(data, number)`."""
     from workbench.experiments.simulator.calibration import Calibration
     from workbench.experiments.sweep.sweep_result import SweepResult
-    from workbench.experiments.sweep.tune_result import TuneResult
     from workbench.experiments.transitions.transition_comparison import TransitionComparison
+    from workbench.experiments.tuning.tune_result import TuneResult
     from workbench.experiments.versions.version_comparison import VersionComparison
 
     return {

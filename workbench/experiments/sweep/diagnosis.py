@@ -21,8 +21,9 @@ THRESHOLDS = {"mostly": _MOSTLY, "rejected": _REJECTED}
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A problem and its cure, each in words."""
+    """A problem and its cure, each in words; `kind` is the same for the same problem elsewhere."""
 
+    kind: str
     problem: str
     cure: str
 
@@ -31,7 +32,10 @@ class Diagnosis:
 
 
 def diagnose(point: Point) -> list[Diagnosis]:
-    """The problems at this point, the worst first; empty for a good setting."""
+    """The problems at this point, the worst first; empty for a good setting. Where requests failed,
+    nothing else is concluded."""
+    if point.failed:
+        return [_failed(point)]
     found = [
         _queue_full(point),
         _never_full(point),
@@ -40,6 +44,16 @@ def diagnose(point: Point) -> list[Diagnosis]:
         _out_of_slots(point),
     ]
     return [diagnosis for diagnosis in found if diagnosis is not None]
+
+
+def _failed(point: Point) -> Diagnosis:
+    sent = point.offered * point.seconds
+    return Diagnosis(
+        "failing",
+        f"{round(point.failed * sent)} of {round(sent)} requests failed: "
+        f"{(point.first_error or ', '.join(point.failures)).rstrip('.')}.",
+        "mend the requests or the model, then measure again.",
+    )
 
 
 def _share(point: Point, reason: str) -> float:
@@ -55,6 +69,7 @@ def _queue_full(point: Point) -> Diagnosis | None:
         return None
     limit = point.parameters["max_enqueued_batches"]
     return Diagnosis(
+        "rejecting",
         f"The queue rejected {point.rejected:.0%} of the requests: it holds at most {limit} "
         f"waiting batches of {point.parameters['max_batch_size']} rows.",
         "lower the load, allow larger batches, or raise max_enqueued_batches if only bursts are "
@@ -69,6 +84,7 @@ def _never_full(point: Point) -> Diagnosis | None:
     clients = point.clients
     if clients is not None and clients * point.rows < size:
         return Diagnosis(
+            "rarely full",
             f"{clients} clients can never fill a batch of {size}: every batch waited its full "
             f"{_milliseconds(point)}.",
             f"set max_batch_size to {clients * point.rows}, so that a batch runs as soon as all "
@@ -76,6 +92,7 @@ def _never_full(point: Point) -> Diagnosis | None:
         )
     if point.batch_rows < _SMALL * size and point.occupancy < _IDLE:
         return Diagnosis(
+            "rarely full",
             f"Batches of {size} are rarely filled: {_share(point, 'timeout'):.0%} of them waited "
             f"the full {_milliseconds(point)} and ran with {point.batch_rows:.1f} rows, while the "
             f"executors were idle {1 - point.occupancy:.0%} of the time.",
@@ -90,6 +107,7 @@ def _singles(point: Point) -> Diagnosis | None:
     if timeout != 0 or not single or _share(point, "executor_idle") < _MOSTLY or point.slots < 2:
         return None
     return Diagnosis(
+        "single",
         f"With batch_timeout_micros 0 and {point.slots} threads, requests run almost alone "
         f"({point.batch_rows:.1f} rows in a batch, {size} possible).",
         "for more throughput, lower num_batch_threads, or set batch_timeout_micros to about the "
@@ -108,6 +126,7 @@ def _padding(point: Point) -> Diagnosis | None:
         return None
     common = max(point.sizes, key=lambda size: point.sizes[size])
     return Diagnosis(
+        "padding",
         f"{1 - rows / run:.0%} of the rows that run are padding.",
         f"add smaller allowed_batch_sizes; most batches have {common} rows.",
     )
@@ -119,6 +138,7 @@ def _out_of_slots(point: Point) -> Diagnosis | None:
     if point.queue < 2 * point.run:
         return None
     return Diagnosis(
+        "busy",
         f"The executors are busy {point.occupancy:.0%} of the time, and requests wait "
         f"{point.queue / max(point.run, 1e-9):.1f} times as long as they run.",
         "this is close to the model's capacity on this machine; lower the load or add servers.",

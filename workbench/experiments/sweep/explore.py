@@ -24,7 +24,7 @@ from workbench.experiments.simulator.simulate import CURVE_REQUESTS
 from workbench.experiments.store.packed_arrays import without_infinity
 from workbench.experiments.sweep.diagnosis import diagnose
 from workbench.experiments.sweep.point import SATURATED, STABLE, Point, keeps_up
-from workbench.experiments.sweep.tune import resized
+from workbench.experiments.tuning.candidates import resized
 from workbench.load.arrivals import poisson
 from workbench.load.intervals import Interval
 
@@ -215,6 +215,7 @@ def point_figures(point: Point) -> dict[str, Any]:
             "rejected": point.rejected,
             "occupancy": point.occupancy,
             "verdict": point.verdict,
+            "verdictText": point.verdict_text(),
             "diagnoses": [str(diagnosis) for diagnosis in diagnose(point)],
         }
     )

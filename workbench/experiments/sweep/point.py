@@ -9,21 +9,46 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from workbench.core.batching.parameters import BatchingParameters
+from workbench.experiments.load.generator import LIMITED
 from workbench.experiments.load.measure import Window, add_counters
 from workbench.experiments.store.packed_arrays import without_infinity
+from workbench.experiments.sweep.certainty import (
+    CONFIDENCE,
+    LEVELS,
+    Goal,
+    latency_intervals,
+    seconds_lacking,
+)
 from workbench.load.histogram import LatencyHistogram
-from workbench.load.intervals import Interval, group_size, quantile_interval
+from workbench.load.intervals import Interval
 
-CONFIDENCE = 0.95
-LEVELS = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
-STABLE, SATURATED = "stable", "saturated"
-TOO_FEW, LIMITED = "too few samples", "limited by the load generator"
+STABLE, SATURATED, FAILING, UNSURE = "stable", "saturated", "failing", "not sure yet"
+VERDICTS = {"too few samples": UNSURE}
+"""Earlier names of verdicts, in results that were kept."""
 _KEPT_UP = 0.95
 _REJECTED = 0.01
-_USUAL = 0.95
+_FAILED = 0.01
+LOST = 0.001
+"""A setting that rejects or fails a larger share of the requests does not meet any latency."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Whether a point meets a latency.
+
+    Attributes:
+        meets: yes, no, or None: not sure yet.
+        why: the reason in words, as the rest of a sentence.
+    """
+
+    meets: bool | None
+    why: str = ""
+
+    def __str__(self) -> str:
+        word = {True: "meets", False: "does not meet", None: UNSURE}[self.meets]
+        return f"{word}: {self.why}" if self.why else word
 
 
 @dataclass(frozen=True)
@@ -43,13 +68,18 @@ class Point:
         sizes: batches by rows; `reasons`: batches by close reason.
         queue, run, overhead: the parts of a request's mean latency: waiting for its batch to start,
             running in it, and everything else.
-        rejected: share of the requests that found the queue full; `failures`, by reason.
+        rejected: share of the requests that found the queue full.
+        failed: share of the requests that failed otherwise; `failures`: all by reason.
+        first_error: the message of the first failure that was no full queue.
+        others: requests a second that somebody else sent meanwhile, and that were answered.
         occupancy: share of the slots' time in which they held a batch.
         memory_bytes: private memory of the model's worker after the load; None if unknown.
         histogram: the latencies as HdrHistogram's text (see `distribution`); empty in points kept
             by earlier versions.
-        verdict: ``stable``, ``saturated``, ``too few samples`` or ``limited by the load
+        verdict: ``stable``, ``saturated``, ``failing``, ``not sure yet`` or ``limited by the load
             generator``.
+        lacks: about how many seconds of load an answer lacks; None if the point has one, infinite
+            if that cannot be predicted.
     """
 
     parameters: Mapping[str, Any]
@@ -72,6 +102,10 @@ class Point:
     memory_bytes: int | None
     verdict: str
     histogram: str = field(default="", repr=False)
+    failed: float = 0.0
+    first_error: str = ""
+    others: float = 0.0
+    lacks: float | None = None
 
     @property
     def distribution(self) -> LatencyHistogram:
@@ -104,6 +138,43 @@ class Point:
         """Seconds; NaN where there are too few samples."""
         return self.latency[name].estimate if name in self.latency else math.nan
 
+    @property
+    def lost(self) -> float:
+        """The share of the requests that were rejected or failed."""
+        return self.rejected + self.failed
+
+    def goodput(self, target_ms: float) -> float:
+        """The share of all requests that were answered within `target_ms`; NaN if nothing is known
+        of their latencies."""
+        if not self.histogram:
+            return math.nan
+        return self.distribution.share_within(round(target_ms * 1e3)) * (1 - self.lost)
+
+    def answer(self, p99_ms: float) -> Answer:
+        """Whether the 99th percentile is within `p99_ms`, and nothing is lost."""
+        if self.verdict == FAILING or self.failed > LOST:
+            return Answer(False, f"{self.failed:.1%} of the requests failed")
+        if self.verdict == SATURATED or self.rejected > LOST:
+            state = [SATURATED] if self.verdict == SATURATED else []
+            lost = [f"{self.rejected:.1%} of the requests rejected"] if self.rejected else []
+            return Answer(False, ", ".join([*state, *lost]))
+        if self.verdict == LIMITED:
+            return Answer(None, LIMITED)
+        found = self.latency.get("p99")
+        if found is not None and found.high <= p99_ms / 1e3:
+            return Answer(True)
+        if found is not None and found.low > p99_ms / 1e3:
+            return Answer(False)
+        return Answer(None, lacking_text(self.lacks))
+
+    def verdict_text(self, p99_ms: float | None = None) -> str:
+        """The answer for a wanted latency, or the verdict; with the seconds that it lacks."""
+        if p99_ms is not None:
+            return str(self.answer(p99_ms))
+        if self.verdict == UNSURE:
+            return f"{UNSURE}: {lacking_text(self.lacks)}"
+        return self.verdict
+
     def line(self) -> dict[str, Any]:
         """The point as a row of a table, with the units in the names."""
         row: dict[str, Any] = {
@@ -135,10 +206,12 @@ class Point:
             "overhead_ms": self.overhead * 1e3,
             "occupancy": self.occupancy,
             "rejected": self.rejected,
+            "failed": self.failed,
             "memory_mb": math.nan if self.memory_bytes is None else self.memory_bytes / 2**20,
             "samples": self.samples,
             "seconds": self.seconds,
             "verdict": self.verdict,
+            "lacks_s": math.nan if self.lacks is None else self.lacks,
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -155,8 +228,23 @@ class Point:
                 "achieved": _interval(data["achieved"]),
                 "latency": {name: _interval(each) for name, each in data["latency"].items()},
                 "sizes": {int(size): n for size, n in data["sizes"].items()},
+                "verdict": VERDICTS.get(data["verdict"], data["verdict"]),
+                "lacks": _seconds(data),
             }
         )
+
+
+def _seconds(data: Mapping[str, Any]) -> float | None:
+    """The seconds that an answer lacks; JSON has no infinity."""
+    lacks: float | None = data.get("lacks")
+    return math.inf if lacks is None and data["verdict"] in (UNSURE, *VERDICTS) else lacks
+
+
+def lacking_text(seconds: float | None) -> str:
+    """The time that an answer lacks, in words."""
+    if seconds is None or math.isinf(seconds):
+        return "much more load is needed"
+    return f"about {max(1, math.ceil(seconds))} s of load more"
 
 
 def _interval(data: Mapping[str, Any]) -> Interval:
@@ -170,8 +258,11 @@ def summarize(
     rows: int,
     windows: Sequence[Window],
     memory_bytes: int | None,
+    goal: Goal | None = None,
 ) -> Point:
-    """Computes the point from its windows."""
+    """Computes the point from its windows. Without a `goal` any interval with two bounds is an
+    answer."""
+    goal = goal or Goal(math.inf)
     counters = add_counters(windows)
     latency = np.concatenate([window.latency for window in windows])
     seconds = sum(window.seconds for window in windows)
@@ -184,31 +275,31 @@ def summarize(
     queue = counters.get("queued_micros", 0) / requests / 1e6
     run = counters.get("request_run_micros", 0) / requests / 1e6
     rejected = failures.get("rejected", 0) / max(sent, 1)
-    offered, achieved = sent / seconds, _achieved(windows)
-    if "rate" in load and not keeps_up(offered, achieved.estimate, rejected):
-        # A server that cannot keep up also delays the sender.
-        late = not rejected and all(window.limited for window in windows)
-        verdict = LIMITED if late else SATURATED
-    elif any(window.limited for window in windows):
-        verdict = LIMITED
-    else:
-        verdict = STABLE if "p99" in found and found["p99"].bounded else TOO_FEW
+    failed = failures.total() / max(sent, 1) - rejected
+    verdict = condition(load, windows)
+    if verdict == FAILING:
+        # These times are of requests that failed, or of the few that did not.
+        queue = run = 0.0
+        found = {}
+    elif verdict == STABLE and not ("p99" in found and found["p99"].bounded):
+        verdict = UNSURE
+    lacks = seconds_lacking(windows, goal) if verdict in (STABLE, UNSURE) else 0.0
     histogram = LatencyHistogram()
     histogram.record_seconds(latency)
     return Point(
         parameters=parameters.to_json(),
         load=dict(load),
         rows=rows,
-        offered=offered,
-        achieved=achieved,
+        offered=sent / seconds,
+        achieved=_achieved(windows),
         latency=found,
-        samples=len(latency),
+        samples=len(latency) if found else 0,
         seconds=seconds,
         sizes={int(size): n for size, n in counters.get("sizes", {}).items()},
         reasons=dict(counters.get("reasons", {})),
         queue=queue,
         run=run,
-        overhead=max(float(latency.mean()) - queue - run, 0.0) if len(latency) else 0.0,
+        overhead=max(float(latency.mean()) - queue - run, 0.0) if found else 0.0,
         rejected=rejected,
         failures=dict(failures),
         occupancy=min(
@@ -219,79 +310,32 @@ def summarize(
         memory_bytes=memory_bytes,
         verdict=verdict,
         histogram=histogram.to_text(),
+        failed=failed,
+        first_error=next((window.first_error for window in windows if window.first_error), ""),
+        others=sum(window.others for window in windows) / seconds,
+        lacks=lacks or None,
     )
 
 
-def latency_intervals(windows: Sequence[Window], *names: str) -> dict[str, Interval]:
-    """The intervals of percentiles, by names of `LEVELS`; empty where nothing was answered."""
-    latency = np.concatenate([window.latency for window in windows])
-    if not len(latency):
-        return {}
-    members, largest = clusters(windows)
-    return {
-        name: quantile_interval(
-            latency, LEVELS[name], confidence=CONFIDENCE, batches=members, max_batch=largest
-        )
-        for name in names
-    }
+def condition(load: Mapping[str, float], windows: Sequence[Window]) -> str:
+    """``failing``, ``saturated``, ``limited by the load generator``, or else ``stable``."""
+    sent = sum(window.sent for window in windows)
+    rejected = sum(window.failures.get("rejected", 0) for window in windows)
+    failed = sum(sum(window.failures.values()) for window in windows) - rejected
+    seconds = sum(window.seconds for window in windows)
+    answered = sum(window.answered for window in windows)
+    if failed > _FAILED * sent:
+        return FAILING
+    if "rate" in load and not keeps_up(sent / seconds, answered / seconds, rejected / max(sent, 1)):
+        # A server that cannot keep up also delays the sender.
+        late = not rejected and all(window.limited for window in windows)
+        return LIMITED if late else SATURATED
+    return LIMITED if any(window.limited for window in windows) else STABLE
 
 
 def keeps_up(offered: float, achieved: float, rejected: float) -> bool:
     """Whether a server answers what an open loop offers: rates a second, and the rejected share."""
     return rejected <= _REJECTED and achieved >= _KEPT_UP * offered
-
-
-def clusters(windows: Sequence[Window]) -> tuple[NDArray[np.int64], int]:
-    """The cluster of each latency, numbered over all windows, and the most in one cluster.
-
-    Requests of one batch have dependent latencies. Where batches are unknown, neighbours in the
-    order of answers are grouped. Where requests queue, successive batches are dependent too, so
-    enough of them form one cluster that clusters are nearly independent (`group_size`). That number
-    and the largest cluster come from the first window only, so they do not depend on later looks:
-    nearly all requests were in batches of at most that size. The few larger batches count as
-    several.
-    """
-    usual = _usual_largest(windows[0])
-    batches = [_batches(window, usual) for window in windows]
-    together = group_size(windows[0].latency, batches[0])
-    largest = usual * together
-    members, base = [], 0
-    for each in batches:
-        batch = each // together
-        order = np.argsort(batch, kind="stable")
-        ordered = batch[order]
-        first = np.searchsorted(ordered, ordered, side="left")
-        piece = np.empty(len(batch), np.int64)
-        piece[order] = (np.arange(len(batch)) - first) // largest
-        number = np.unique(batch * (piece.max(initial=0) + 1) + piece, return_inverse=True)[1]
-        members.append(number + base)
-        base += int(number.max(initial=-1)) + 1
-    return np.concatenate(members), largest
-
-
-def _batches(window: Window, usual: int) -> NDArray[np.int64]:
-    """The batch of each latency, numbered from 0 in the order of time."""
-    if len(window.batch) and window.batch[0] >= 0:
-        numbers: NDArray[np.int64] = np.unique(window.batch, return_inverse=True)[1]
-        return numbers
-    place = np.empty(len(window.ended), np.int64)
-    place[np.argsort(window.ended, kind="stable")] = np.arange(len(window.ended))
-    return place // usual
-
-
-def _usual_largest(window: Window) -> int:
-    """The largest batch, in requests, after the largest 5 % of requests were left out."""
-    counts = window.batches
-    sizes = sorted((int(size), n) for size, n in counts.get("sizes", {}).items())
-    if not sizes:
-        return 1
-    per_request = max(counts["rows"] / max(counts["requests"], 1), 1.0)
-    wanted, seen, usual = _USUAL * counts["rows"], 0, 1
-    for size, n in sizes:
-        usual, seen = size, seen + size * n
-        if seen >= wanted:
-            break
-    return max(1, math.ceil(usual / float(per_request)))
 
 
 _BLOCKS = 16

@@ -1,15 +1,16 @@
 """Measures batching settings under load, with intervals and the reasons for each result.
 
-Each point is measured in windows until the interval of its 99th percentile is narrow enough, or its
-time is up; the interval stays valid however often it is checked. The points are measured in random
-order, so that a machine that warms up or slows down does not favour one setting.
+Each point is measured in windows until it has its answer, or its time is up; the intervals stay
+valid however often they are checked. The points are measured in random order, so that a machine
+that warms up or slows down does not favour one setting. A window during which somebody changed the
+server is void and measured again.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
@@ -19,94 +20,86 @@ from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError, invalid_argument
 from workbench.experiments.load.borrowed_settings import kept_settings
 from workbench.experiments.load.generator import LoadError
-from workbench.experiments.load.measure import Where, Window, measure
-from workbench.experiments.load.server_load import Payload, make_payload
+from workbench.experiments.load.measure import Where
+from workbench.experiments.load.server_load import make_payload
 from workbench.experiments.store.running import Running
+from workbench.experiments.store.server_turns import WhenBusy
 from workbench.experiments.store.store import keep_result
-from workbench.experiments.sweep.point import Point, latency_intervals, summarize
+from workbench.experiments.sweep.certainty import Goal
+from workbench.experiments.sweep.measuring import Measuring
+from workbench.experiments.sweep.point import Point
 from workbench.experiments.sweep.sweep_result import SweepResult
+from workbench.experiments.sweep.time_budget import Trial, spend
 from workbench.load.arrivals import Kind, Schedule
 
 WINDOW_SECONDS = {"engine": 0.5, "rest": 1.0, "grpc": 1.0}
 OVERHEAD_SECONDS = {"engine": 0.15, "rest": 0.7, "grpc": 0.9}
 """Seconds of a window beside its load: the setting, the result, and the generator's start."""
 
+DEFAULT_RATE = 500.0
+"""Requests a second of a sweep that names no load."""
+_REQUESTS = 1200
+"""About enough for a 99th percentile with two bounds, where requests do not depend on another."""
+_LEAST_SECONDS, _MOST_SECONDS = 2.0, 12.0
+_WINDOWS = 6
+"""A point is looked at about this often."""
+
 _CONTINUOUS = ("bursty", "ramp")
 """Arrivals that change over time, so a point must be measured in one window."""
-
-_Plan = tuple[BatchingParameters, dict[str, float]]
-"""The setting and the load of one point to measure."""
 
 
 @dataclass
 class _Sweep:
-    """The options that all points share, see `Server.sweep`, and the points so far.
+    """A sweep under way.
 
     Attributes:
-        shape: the schedule of an open loop, of which rate, duration and seed are ignored.
-        on_load: called before a point's first window and after each, with the point's number and
-            its seconds of load so far.
+        points: those whose own time is over, or that have their answer.
         failure: the error that ended the sweep early.
     """
 
-    server: ServerClient
-    version: int
-    payload: Payload
-    where: Where
-    shape: Schedule
-    precision: float
-    seconds: float
-    window_seconds: float
-    seed: int
-    on_load: Callable[[int, float], None]
-    points: list[Point] = field(default_factory=list)
+    measuring: Measuring
+    goal: Goal
+    points: dict[Trial, Point] = field(default_factory=dict)
     interrupted: bool = False
     failure: str | None = None
 
-    def measure_all(self, plans: Sequence[_Plan], on_point: Callable[[Point], None] | None) -> None:
-        """Measure one point after another, until an interruption or a failure.
+    def measure_all(
+        self,
+        trials: Sequence[Trial],
+        on_load: Callable[[Trial], None],
+        on_point: Callable[[Point], None] | None,
+    ) -> None:
+        """Measure until each point has its answer, the time is over, or an interruption or a
+        failure ends it.
+
+        Args:
+            on_load: called before each window and after it.
 
         Raises:
             ServingError, LoadError: the first point failed.
         """
+
+        def measure(trial: Trial) -> None:
+            on_load(trial)
+            self.measuring.add_window(trial)
+            on_load(trial)
+
+        def on_first(trial: Trial) -> None:
+            self.points[trial] = self.measuring.point(trial, self.goal)
+            if on_point is not None:
+                on_point(self.points[trial])
+
         try:
-            for parameters, load in plans:
-                self.points.append(self._measure(parameters, load))
-                if on_point is not None:
-                    on_point(self.points[-1])
+            spend(trials, self.goal, measure, on_first)
         except KeyboardInterrupt:
             self.interrupted = True
         except (ServingError, LoadError) as error:
             if not self.points:
                 raise
             self.failure = str(error)
-
-    def _measure(self, parameters: BatchingParameters, load: Mapping[str, float]) -> Point:
-        """Measure windows until the point is certain enough or its time is up."""
-        number, loaded, each = len(self.points), 0.0, self.window_seconds
-        self.on_load(number, loaded)
-        self.server.batching = parameters
-        windows: list[Window] = []
-        while loaded + each <= self.seconds + 1e-9 and not self._certain(windows):
-            arrivals: Schedule | int
-            if "clients" in load:
-                arrivals = int(load["clients"])
-            else:
-                arrivals = replace(
-                    self.shape,
-                    rate=load["rate"],
-                    duration_s=each,
-                    seed=self.seed * 1000 + len(windows),
-                )
-            windows.append(measure(self.server, self.payload, arrivals, each, self.where))
-            loaded += windows[-1].seconds
-            self.on_load(number, loaded)
-        memory = worker_memory(self.server, self.version)
-        return summarize(parameters, load, self.payload.rows, windows, memory)
-
-    def _certain(self, windows: list[Window]) -> bool:
-        found = latency_intervals(windows, "p99") if windows else {}
-        return "p99" in found and found["p99"].relative_width <= self.precision
+        for trial, point in self.points.items():
+            if trial.loaded > point.seconds:
+                self.points[trial] = self.measuring.point(trial, self.goal, point.memory_bytes)
 
 
 def sweep(
@@ -122,70 +115,96 @@ def sweep(
     where: Where = "engine",
     arrivals: Kind | Schedule = "poisson",
     precision: float = 0.2,
-    seconds: float = 2.0,
+    p99_ms: float | None = None,
+    seconds: float | None = None,
     seed: int = 0,
     base: BatchingParameters | None = None,
     keep: bool = True,
     progress: bool = True,
+    when_busy: WhenBusy = "refuse",
     on_point: Callable[[Point], None] | None = None,
     on_window: Callable[[int, float], None] | None = None,
 ) -> SweepResult:
     """Measures every combination of settings and loads; see `Server.sweep`."""
-    if (rate is None) == (clients is None):
+    if rate is not None and clients is not None:
         raise invalid_argument("Give either rate (an open loop) or clients (a closed loop)")
     if where not in WINDOW_SECONDS:
         raise invalid_argument(f"where must be 'engine', 'rest' or 'grpc'; was {where!r}")
     shape = _shape(arrivals)
-    each = seconds if shape.kind in _CONTINUOUS else min(WINDOW_SECONDS[where], seconds)
+    loads = [{"clients": c} for c in _listed(clients)] or [
+        {"rate": r} for r in _listed(DEFAULT_RATE if rate is None else rate)
+    ]
     payload = make_payload(server, payload, rows=rows)
-    version = max(server.versions.available)
     started = time.time()
-    with Running("sweep", server, keep, progress) as running, kept_settings(server) as before:
+    with (
+        Running("sweep", server, keep, progress, when_busy) as running,
+        kept_settings(server) as borrowed,
+    ):
         settings = _settings(
-            base or before,
-            before.num_batch_threads,
+            base or borrowed.before,
+            borrowed.before.num_batch_threads,
             _listed(batch_timeout_micros),
             _listed(max_batch_size),
             _listed(num_batch_threads),
         )
-        loads = [{"rate": r} for r in _listed(rate)] or [{"clients": c} for c in _listed(clients)]
-        plans: list[_Plan] = list(product(settings, loads))
-        random.Random(seed).shuffle(plans)
-        most = predicted_seconds(len(plans), seconds, where, each)
-        running.say(f"Measuring {len(plans)} points, {where}: {most:.0f} s at most")
+        trials = [
+            _trial(parameters, load, where, shape, seconds)
+            for parameters, load in product(settings, loads)
+        ]
+        random.Random(seed).shuffle(trials)
+        most = sum(map(predicted_seconds, trials, [where] * len(trials)))
+        running.say(f"Measuring {len(trials)} points, {where}: {most:.0f} s at most")
         begun = time.monotonic()
+        total = sum(trial.seconds for trial in trials)
 
-        def on_load(number: int, loaded: float) -> None:
-            share = (number + min(1.0, loaded / seconds)) / len(plans)
-            left = most * (1 - share)
-            running.tell(f"point {number + 1} of {len(plans)}, {left:.0f} s left at most", share)
-            if on_window is not None and loaded:
-                on_window(number, loaded)
+        def on_load(trial: Trial) -> None:
+            share = sum(each.loaded for each in trials) / total
+            number = trials.index(trial)
+            words = f"point {number + 1} of {len(trials)}"
+            running.tell(words, share, max(0.0, most - (time.monotonic() - begun)))
+            if on_window is not None and trial.windows:
+                on_window(number, trial.loaded)
 
-        found = _Sweep(
-            server, version, payload, where, shape, precision, seconds, each, seed, on_load
-        )
-        found.measure_all(plans, on_point)
+        measuring = Measuring(server, borrowed, payload, where, shape, seed)
+        found = _Sweep(measuring, Goal(precision, p99_ms))
+        found.measure_all(trials, on_load, on_point)
         if found.interrupted or found.failure:
             ended = found.failure or "Interrupted"
-            running.say(f"{ended}: {len(found.points)} of {len(plans)} points were measured")
+            running.say(f"{ended}: {len(found.points)} of {len(trials)} points were measured")
     result = SweepResult(
         model=server.model,
-        version=version,
+        version=measuring.version,
         where=where,
-        arrivals=shape.kind if rate is not None else "closed",
+        arrivals="closed" if clients is not None else shape.kind,
         seed=seed,
         started_at=started,
         seconds=time.monotonic() - begun,
         predicted_seconds=most,
         interrupted=found.interrupted,
-        points=tuple(sorted(found.points, key=_order)),
+        points=tuple(sorted(found.points.values(), key=_order)),
         failure=found.failure,
+        p99_ms=p99_ms,
+        voids=tuple(measuring.voids),
     )
     if not keep or not found.points:
         return result
-    about = f"{len(found.points)} points, {where}, {result.arrivals}"
-    return keep_result("sweep", server.model, result, about)
+    return keep_result("sweep", server.model, result, result.finding())
+
+
+def _trial(
+    parameters: BatchingParameters,
+    load: dict[str, float],
+    where: Where,
+    shape: Schedule,
+    seconds: float | None,
+) -> Trial:
+    if seconds is None:
+        wanted = _REQUESTS / load["rate"] if "rate" in load else _LEAST_SECONDS
+        seconds = min(max(_LEAST_SECONDS, wanted), _MOST_SECONDS)
+    if shape.kind in _CONTINUOUS and "rate" in load:
+        return Trial(parameters, load, seconds, seconds)
+    window = min(max(WINDOW_SECONDS[where], seconds / _WINDOWS), seconds)
+    return Trial(parameters, load, seconds, window)
 
 
 def _shape(arrivals: Kind | Schedule) -> Schedule:
@@ -197,19 +216,10 @@ def _shape(arrivals: Kind | Schedule) -> Schedule:
         raise invalid_argument(str(error)) from error
 
 
-def predicted_seconds(
-    points: int, seconds: float, where: str, window: float | None = None
-) -> float:
-    """The most seconds that measuring these points can take, in windows of `window` seconds."""
-    windows = max(1, round(seconds / (window or WINDOW_SECONDS[where])))
-    return points * (seconds + windows * OVERHEAD_SECONDS[where])
-
-
-def worker_memory(server: ServerClient, version: int) -> int | None:
-    """Private bytes of the version's worker process, measured now."""
-    frame = server.memory()
-    found = frame[(frame["model"] == server.model) & (frame["version"] == version)]["uss"]
-    return int(found.iloc[0]) if len(found) else None
+def predicted_seconds(trial: Trial, where: str) -> float:
+    """The most seconds that measuring a trial can take."""
+    windows = max(1, round(trial.seconds / trial.window_seconds))
+    return trial.seconds + windows * OVERHEAD_SECONDS[where]
 
 
 def _listed(values: Any) -> list[Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from workbench.experiments.figure import Picture, write
-from workbench.experiments.sweep.point import STABLE, Point
+from workbench.experiments.sweep.point import FAILING, STABLE, Point
 from workbench.experiments.sweep.predicted import disagreement, predict
 
 if TYPE_CHECKING:
@@ -68,6 +68,14 @@ def plot_sweep(
                 linestyle=":",
                 linewidth=1.2,
             )
+    failing = [point.offered for point in result.points if point.verdict == FAILING]
+    if failing:
+        note += "; red cross: requests failed"
+        ground = axes.get_xaxis_transform()
+        axes.plot(failing, [0.05] * len(failing), "x", color="C3", markersize=8, transform=ground)
+    if result.p99_ms is not None and percentile == "p99":
+        axes.axhline(result.p99_ms, color="C3", linewidth=0.9, linestyle=":")
+        note += f"; red line: the wanted {result.p99_ms:g} ms"
     heights = [p.percentile(percentile) for p in result.points if percentile in p.latency]
     if heights and max(heights) > 20 * min(heights):
         axes.set_yscale("log")

@@ -86,6 +86,8 @@ def encode_run(run: EngineRun) -> bytes:
             "failures": run.failures,
             "seconds": run.seconds,
             "busy_share": run.busy_share,
+            "version": run.version,
+            "first_error": run.first_error,
         }
     )
 

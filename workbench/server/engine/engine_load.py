@@ -82,7 +82,8 @@ class EngineRun:
 
     Times are in microseconds from the start. `done` and `batch` (its number among the version's
     batches) are -1 for a request that was not answered; `failures` counts those by reason.
-    `busy_share` is the part of the time in which the server process used a CPU.
+    `busy_share` is the part of the time in which the server process used a CPU. `version` was
+    asked, and `first_error` is the message of the first failure that was no full queue.
     """
 
     seconds: float
@@ -93,6 +94,8 @@ class EngineRun:
     batches: list[BatchRecord] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
     busy_share: float = 0.0
+    version: int = 0
+    first_error: str = ""
 
 
 async def run_engine_load(
@@ -121,7 +124,7 @@ class _Sender:
     """Sends the requests of a load, and writes their outcome to `run`."""
 
     def __init__(self, scheduler: BatchScheduler, version: VersionQueues, load: EngineLoad) -> None:
-        self.run = EngineRun(load.seconds)
+        self.run = EngineRun(load.seconds, version=version.number)
         self._loop = asyncio.get_running_loop()
         self._scheduler = scheduler
         self._version = version
@@ -222,6 +225,8 @@ class _Sender:
     def _failed(self, error: ServingError) -> None:
         reason = "rejected" if error.code is Code.UNAVAILABLE else error.code.name
         self.run.failures[reason] += 1
+        if reason != "rejected" and not self.run.first_error:
+            self.run.first_error = error.message
 
     def _end_if_done(self) -> None:
         if not self._sending and not self._open:

@@ -77,7 +77,7 @@ class SweepExplorer(Durable):
         payload: Any = None,
         rows: int = 1,
         rate: float = 500.0,
-        seconds: float = 2.0,
+        seconds: float = 4.0,
     ) -> None:
         if calibration is not None and calibration.rows != rows:
             raise invalid_argument(
@@ -347,7 +347,7 @@ class _Face(LiveWidget):
         p99 = point.latency.get("p99")
         latency = "" if p99 is None else f", p99 {p99.estimate * 1e3:.3g} ms"
         return (
-            f"Measured {point.achieved.estimate:.0f} requests/s{latency}: {point.verdict}. "
+            f"Measured {point.achieved.estimate:.0f} requests/s{latency}: {point.verdict_text()}. "
             "The server has its parameters back."
         )
 

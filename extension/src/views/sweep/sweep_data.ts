@@ -26,6 +26,8 @@ export interface IPoint {
   rejected: number;
   occupancy: number;
   verdict: string;
+  /** The verdict with the time that an answer lacks. */
+  verdictText: string;
   diagnoses: string[];
 }
 
@@ -158,7 +160,7 @@ function row(point: IPoint, kind: string): string[] {
     ...[point.p50, point.p90, point.p99].map(found => intervalText(found, durationText)),
     point.batchRows.toFixed(1),
     percent(point.rejected),
-    point.verdict
+    point.verdictText
   ];
 }
 
@@ -183,7 +185,7 @@ function figuresText(point: IPoint): string {
   const p99 = point.p99 === null ? 'no answers' : `p99 ${durationText(point.p99[1])}`;
   return (
     `${countText(point.achieved[1])} requests/s, ${p99}, ` +
-    `${point.batchRows.toFixed(1)} rows per batch, ${point.verdict}`
+    `${point.batchRows.toFixed(1)} rows per batch, ${point.verdictText}`
   );
 }
 

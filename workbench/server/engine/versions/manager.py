@@ -155,6 +155,8 @@ class Manager(Directory):
 
     def set_slots(self, slots: int) -> None:
         """Run this many batches at once from now on, over all versions."""
+        if slots != self._scheduler.slots:
+            self.events.add("slots_changed", slots=slots)
         self._scheduler.slots = slots
         for model in self.models.values():
             for served in model.versions.values():

@@ -6,10 +6,10 @@ import math
 from typing import TYPE_CHECKING
 
 from workbench.experiments.figure import Picture
-from workbench.experiments.sweep.tune_result import short_setting
+from workbench.experiments.tuning.tune_result import short_setting
 
 if TYPE_CHECKING:
-    from workbench.experiments.sweep.tune_result import TuneResult
+    from workbench.experiments.tuning.tune_result import TuneResult
 
 
 def plot_tuned(found: TuneResult) -> Picture:
