@@ -14,9 +14,9 @@ from workbench.client.asking.tensors import to_inputs
 from workbench.client.server import ServerClient
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import invalid_argument
-from workbench.experiments.store.packed_arrays import unpack_numbers
 from workbench.ipc.frames import encode_message
 from workbench.load.arrivals import Schedule
+from workbench.load.packed_numbers import unpack_numbers
 
 
 @dataclass(frozen=True, eq=False)
