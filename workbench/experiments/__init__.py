@@ -1,10 +1,10 @@
 """Measurements of a server, kept and repeatable.
 
-`load` sends requests, `recording` records a server while something is done to it.
-`simulator` predicts batching, `sweep` measures and tunes it. `transitions` compares
-policies, `versions` compares two versions. `store` keeps every result. `figure` has what figures
-share, `looks` what they share with the browser, `showing` finds the figure of a result, and `face`
-shows a stored result.
+`load` sends requests, `recording` records a server while something is done to it, `traffic` records
+when a server's own requests come, and sends them again. `simulator` predicts batching, `sweep`
+measures and tunes it. `transitions` compares policies, `versions` compares two versions. `store`
+keeps every result. `figure` has what figures share, `looks` what they share with the browser,
+`showing` finds the figure of a result, and `face` shows a stored result.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "load",
     "recording",
+    "traffic",
     "simulator",
     "sweep",
     "transitions",
@@ -40,6 +41,8 @@ def _figures() -> dict[type, Callable[..., Picture]]:
     from workbench.experiments.sweep.sweep_result import SweepResult
     from workbench.experiments.sweep.tune_figure import plot_tuned
     from workbench.experiments.sweep.tune_result import TuneResult
+    from workbench.experiments.traffic.recorded_traffic import Traffic
+    from workbench.experiments.traffic.traffic_figure import plot_traffic
     from workbench.experiments.transitions.transition_comparison import TransitionComparison
     from workbench.experiments.transitions.transition_figure import draw_transitions
     from workbench.experiments.versions.version_comparison import VersionComparison
@@ -48,6 +51,7 @@ def _figures() -> dict[type, Callable[..., Picture]]:
     return {
         Recording: draw_recording,
         SweepResult: plot_sweep,
+        Traffic: plot_traffic,
         TransitionComparison: draw_transitions,
         TuneResult: plot_tuned,
         VersionComparison: plot_comparison,

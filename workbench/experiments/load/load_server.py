@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from workbench.client.server import ServerClient
 from workbench.core.status import invalid_argument
 from workbench.experiments.load.borrowed_settings import in_force
 from workbench.experiments.load.measure import Where, measure
-from workbench.experiments.load.server_load import make_payload
+from workbench.experiments.load.server_load import Payload, make_payload
 from workbench.experiments.store.store import keep_result
 from workbench.experiments.sweep.point import summarize
 from workbench.experiments.sweep.sweep import worker_memory
@@ -46,6 +47,7 @@ def load_server(
     if (rate is None) == (clients is None):
         raise invalid_argument("Give either rate (an open loop) or clients (a closed loop)")
     load: Schedule | int
+    named: dict[str, float]
     if rate is not None:
         try:
             load = Schedule(arrivals, rate, seconds, seed)
@@ -56,23 +58,46 @@ def load_server(
         assert clients is not None
         load, named = clients, {"clients": clients}
     asked = make_payload(server, payload, rows=rows)
+    result = measure_point(server, asked, load, named, seconds, where, seed)
+    return keep_load(result) if keep else result
+
+
+def measure_point(
+    server: ServerClient,
+    payload: Payload,
+    load: Schedule | int,
+    named: Mapping[str, float],
+    seconds: float,
+    where: Where,
+    seed: int = 0,
+) -> SweepResult:
+    """Measure the server as it is set, in one window.
+
+    Args:
+        load: the schedule, or the number of clients; `named`: the same for a point of a result.
+
+    Raises:
+        ServingError, LoadError: the load could not be sent.
+    """
     version = max(server.versions.available)
     started, begun = time.time(), time.monotonic()
-    window = measure(server, asked, load, seconds, where)
-    point = summarize(in_force(server), named, rows, [window], worker_memory(server, version))
-    result = SweepResult(
+    window = measure(server, payload, load, seconds, where)
+    memory = worker_memory(server, version)
+    return SweepResult(
         model=server.model,
         version=version,
         where=where,
-        arrivals="closed" if rate is None else arrivals,
+        arrivals="closed" if isinstance(load, int) else load.kind,
         seed=seed,
         started_at=started,
         seconds=time.monotonic() - begun,
         predicted_seconds=seconds,
         interrupted=False,
-        points=(point,),
+        points=(summarize(in_force(server), named, payload.rows, [window], memory),),
     )
-    if not keep:
-        return result
-    about = f"{result.loop}, {where}: {point.verdict}"
-    return keep_result("load", server.model, result, about)
+
+
+def keep_load(result: SweepResult) -> SweepResult:
+    """Keep the result of a load; see `keep_result`."""
+    about = f"{result.loop}, {result.where}: {result.points[0].verdict}"
+    return keep_result("load", result.model, result, about)

@@ -338,6 +338,7 @@ def _classes() -> dict[str, type[Any]]:
     from workbench.experiments.simulator.calibration import Calibration
     from workbench.experiments.sweep.sweep_result import SweepResult
     from workbench.experiments.sweep.tune_result import TuneResult
+    from workbench.experiments.traffic.recorded_traffic import Traffic
     from workbench.experiments.transitions.transition_comparison import TransitionComparison
     from workbench.experiments.versions.version_comparison import VersionComparison
 
@@ -345,6 +346,7 @@ def _classes() -> dict[str, type[Any]]:
         "calibration": Calibration,
         "load": SweepResult,
         "sweep": SweepResult,
+        "traffic": Traffic,
         "transitions": TransitionComparison,
         "tune": TuneResult,
         "versions": VersionComparison,
