@@ -15,8 +15,7 @@ QUICK = 1
 
 def pack_numbers(numbers: np.ndarray | array[int], level: int = -1) -> str:
     """The numbers compressed (at zlib's `level`), in base64."""
-    data = numbers.tobytes() if isinstance(numbers, array) else np.ascontiguousarray(numbers)
-    return base64.b64encode(zlib.compress(data, level)).decode("ascii")
+    return base64.b64encode(zlib.compress(numbers.tobytes(), level)).decode("ascii")
 
 
 def unpack_numbers(text: str, dtype: DTypeLike) -> np.ndarray:
