@@ -194,8 +194,8 @@ def test_requests_that_the_parameters_refuse_are_named_before_any_is_sent(
         )
     assert refused.value == ServingError(
         Code.INVALID_ARGUMENT,
-        "10 of the 50 requests have more rows than max_batch_size 4, and would be refused; the "
-        "largest has 16: raise max_batch_size",
+        "The server would refuse 10 of 50 requests, which have more rows than max_batch_size 4: "
+        "raise it to 16 or more",
     )
     assert counted(served_digits) == before
     assert served_digits.batching is None

@@ -50,7 +50,7 @@ def check_sizes(traffic: Traffic, batching: BatchingParameters | None) -> None:
     larger = int((traffic.rows > batching.max_batch_size).sum())
     if larger:
         raise invalid_argument(
-            f"{larger} of the {len(traffic)} requests have more rows than max_batch_size "
-            f"{batching.max_batch_size}, and would be refused; the largest has "
-            f"{traffic.rows.max()}: raise max_batch_size"
+            f"The server would refuse {larger} of {len(traffic)} requests, which have more rows "
+            f"than max_batch_size {batching.max_batch_size}: raise it to {traffic.rows.max()} or "
+            "more"
         )
