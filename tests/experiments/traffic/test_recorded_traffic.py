@@ -85,6 +85,8 @@ def test_times_of_an_access_log_become_traffic() -> None:
         (lambda: Traffic.from_times(["soon"]), "Traffic cannot be made of these times: .*soon"),
         (lambda: Traffic.from_times([1.0, np.nan]), "must be finite, not negative, and in"),
         (lambda: Traffic.from_times([1, 2], [1, 2, 3]), "Traffic cannot be made of these times"),
+        (lambda: Traffic.from_times([1, 2], [1, np.nan]), "rows and bytes must be whole numbers"),
+        (lambda: Traffic.from_times([1, 2], 1.5), "rows and bytes must be whole numbers"),
         (lambda: Traffic.from_times([0, 5], duration_s=4), "came after 5 s; duration_s was 4"),
         (lambda: traffic([0, 1], [1]), "there are 2 times, 1 rows and 1 bytes"),
         (lambda: traffic([1, 0], [1, 1]), "in increasing order"),
@@ -110,9 +112,10 @@ def test_traffic_is_kept_in_a_file(tmp_path: Path, ending: str) -> None:
 
 def test_files_of_others_are_read_or_refused_with_their_name(tmp_path: Path) -> None:
     log = tmp_path / "access.csv"
-    log.write_text("time_s, rows\n2026-03-01 12:00:01.5, 8\n2026-03-01 12:00:00, 2\n")
+    log.write_text("time_s, bytes, rows\n2026-03-01 12:00:01.5, 90, 8\n2026-03-01 12:00:00, 7, 2\n")
     found = Traffic.load(log)
     assert (found.times_s.tolist(), found.rows.tolist()) == ([0.0, 1.5], [2, 8])
+    assert found.input_bytes.tolist() == [7, 90]
     log.write_text("when\n12\n")
     with pytest.raises(ServingError, match=r"access\.csv cannot .* no column time_s; its columns"):
         Traffic.load(log)

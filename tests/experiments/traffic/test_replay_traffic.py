@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 
 import workbench as wb
 from workbench.core.batching.parameters import BatchingParameters
+from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import Code, ServingError
 from workbench.experiments.load.measure import Where
 from workbench.experiments.load.server_load import MAX_BYTES, MAX_REQUESTS, make_payload
@@ -224,6 +226,29 @@ def test_a_payload_has_requests_of_each_size(served_digits: wb.Server) -> None:
     assert sent_rows.mean() < 1.05 * many.mean()
     with pytest.raises(ServingError, match=f"at most {MAX_BYTES >> 20} MiB can be prepared"):
         make_payload(served_digits, sizes=np.array([1_000_000]))
+
+
+def test_a_payload_of_several_inputs_and_strings_keeps_their_rows_together() -> None:
+    inputs = {
+        "words": TensorInfo("string", (-1,), "words:0"),
+        "ids": TensorInfo("int64", (-1, 2), "ids:0"),
+    }
+    signature = Signature(inputs, {}, "")
+    server: Any = SimpleNamespace(signature=lambda name: signature)
+    x = {
+        "words": np.array([b"a", b"bc", b"def"], object),
+        "ids": np.array([[1, 1], [2, 2], [3, 3]]),
+    }
+    sizes = np.array([1, 4, 0])
+    for examples in (x, None):
+        payload = make_payload(server, examples, sizes=sizes)
+        assert payload.order is not None
+        sent = [payload.inputs[at] for at in payload.order]
+        # A model cannot be asked about no row at all.
+        assert [each["words"].shape for each in sent] == [(1,), (4,), (1,)]
+        assert [each["ids"].shape for each in sent] == [(1, 2), (4, 2), (1, 2)]
+    for each in make_payload(server, x, sizes=sizes).inputs:
+        assert [len(word) for word in each["words"]] == each["ids"][:, 0].tolist()
 
 
 def test_a_payload_for_other_traffic_does_not_fit(

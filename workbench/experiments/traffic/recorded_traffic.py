@@ -86,6 +86,7 @@ class Traffic:
         times: ArrayLike | pd.Series,
         rows: ArrayLike | pd.Series | int = 1,
         *,
+        input_bytes: ArrayLike | pd.Series | int = 0,
         duration_s: float | None = None,
     ) -> Traffic:
         """Traffic from times that you have, such as a column of an access log.
@@ -93,7 +94,7 @@ class Traffic:
         Args:
             times: shape (n,), in any order: seconds, or dates with times (as pandas, numpy or
                 Python have them, or as ISO 8601 text). The first request is the start.
-            rows: of each request, or of all.
+            rows, input_bytes: of each request, or of all.
             duration_s: by default until one mean gap after the last request.
 
         Raises:
@@ -109,7 +110,7 @@ class Traffic:
                 )
                 column = (column - column.min()).dt.total_seconds()
             seconds = column.to_numpy(np.float64)
-            sizes = np.broadcast_to(np.asarray(rows, np.int64), seconds.shape)
+            sizes, weights = (_whole(each, seconds.shape) for each in (rows, input_bytes))
         except (ValueError, TypeError) as error:
             raise invalid_argument(f"Traffic cannot be made of these times: {error}") from error
         order = np.argsort(seconds, kind="stable")
@@ -117,8 +118,7 @@ class Traffic:
         if duration_s is None:
             last = float(seconds[-1]) if len(seconds) else 0.0
             duration_s = last * len(seconds) / max(len(seconds) - 1, 1) or 1.0
-        unknown = np.zeros(len(seconds), np.int64)
-        return cls(seconds, sizes[order], unknown, float(duration_s))
+        return cls(seconds, sizes[order], weights[order], float(duration_s))
 
     def __len__(self) -> int:
         return len(self.times_s)
@@ -284,6 +284,14 @@ class Traffic:
             raise invalid_argument(f"{path} cannot be read as traffic: {error}") from error
 
 
+def _whole(values: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Whole numbers, one for each request; raises ValueError for anything else."""
+    numbers = np.broadcast_to(np.asarray(values, np.float64), shape)
+    if not np.array_equal(numbers, np.floor(numbers)) or np.isinf(numbers).any():
+        raise ValueError("rows and bytes must be whole numbers, one for each request")
+    return numbers.astype(np.int64)
+
+
 def is_csv(path: Path) -> bool:
     """Whether a file of traffic is a `.csv` file, and not a `.json` file.
 
@@ -306,11 +314,8 @@ def _read_csv(text: str) -> Traffic:
     frame = frame.reset_index(drop=True)
     ours, _, duration = text.partition("\n")[0].partition("duration_s=")
     if not ours.startswith("#") or not duration:
-        found = Traffic.from_times(frame["time_s"], frame.get("rows", 1))
-        if "bytes" not in frame:
-            return found
-        order = np.argsort(frame["time_s"].to_numpy(), kind="stable")
-        return replace(found, input_bytes=frame["bytes"].to_numpy(np.int64)[order])
+        given = frame.get("rows", 1), frame.get("bytes", 0)
+        return Traffic.from_times(frame["time_s"], given[0], input_bytes=given[1])
     times = np.minimum(frame["time_s"].to_numpy(np.float64), float(duration))
-    rows, sizes = (frame[name].to_numpy(np.int64) for name in ("rows", "bytes"))
-    return Traffic(times, rows, sizes, float(duration))
+    rows, weights = (_whole(frame[name], times.shape) for name in ("rows", "bytes"))
+    return Traffic(times, rows, weights, float(duration))
