@@ -13,6 +13,7 @@ DATED = {
     "server/supervision/supervisor.py": "when a server was made",
     "processes/registry.py": "how old the note of a killed server is",
     "server/engine/engine.py": "when it was started, and when an event happened",
+    "server/engine/telemetry/traffic_recorder.py": "when a recording of traffic began",
     "server/engine/versions/life/rising.py": "since when one serves",
     "server/engine/versions/life/revival.py": "until when one is set aside",
     "server/engine/memory/memory_ledger.py": "when a sample was taken",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from workbench.core.status import ServingError
     from workbench.experiments.simulator.simulate import simulate
     from workbench.experiments.store.store import history, load_experiment
+    from workbench.experiments.traffic.recorded_traffic import Traffic
     from workbench.facade import Server, connect, serve, servers
     from workbench.samples import faults
     from workbench.widgets.guess import PredictThenReveal
@@ -29,6 +30,7 @@ __all__ = [
     "PredictThenReveal",
     "Server",
     "ServingError",
+    "Traffic",
     "connect",
     "faults",
     "history",
@@ -52,6 +54,8 @@ def __getattr__(name: str) -> Any:
             from workbench.core import status as where
         case "history" | "load_experiment":
             from workbench.experiments.store import store as where
+        case "Traffic":
+            from workbench.experiments.traffic import recorded_traffic as where
         case "simulate":
             from workbench.experiments.simulator import simulate as where
         case "policy_stepper":

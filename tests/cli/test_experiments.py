@@ -1,10 +1,11 @@
-"""`workbench sweep | tune | load | history` on a real server."""
+"""`workbench sweep | tune | load | record-traffic | history` on a real server."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import pytest
 
 import workbench as wb
 from workbench.cli.experiments import COMMANDS
+from workbench.core.status import ServingError
 from workbench.experiments.sweep.sweep_result import SweepResult
+from workbench.experiments.traffic.recorded_traffic import Traffic
 from workbench.experiments.tuning.tune_result import TuneResult
 
 
@@ -104,6 +107,41 @@ def test_load_measures_the_server_as_it_is_set(
     assert run("history", "--json") == 0
     assert [entry["kind"] for entry in printed(capsys)[:2]] == ["load", "load"]
     assert wb.load_experiment(result.number or 0) == result
+
+
+def test_traffic_is_recorded_shown_and_replayed(
+    digits: wb.Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asking = threading.Event()
+
+    def ask() -> None:
+        while not asking.is_set():
+            digits.predict([[0.0] * 64] * 3)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    file, figure = tmp_path / "traffic.csv", tmp_path / "traffic.svg"
+    try:
+        command = ("record-traffic", "digits", "--seconds", "0.5", "--out", str(file))
+        assert run(*command, "--plot", str(figure), "--json") == 0
+    finally:
+        asking.set()
+        thread.join()
+    kept = printed(capsys)
+    traffic = Traffic.load(file)
+    assert set(traffic.rows) == {3}
+    assert len(traffic) == len(Traffic.from_json(**by_number(kept)))
+    assert "<svg" in figure.read_text()
+    assert run("history", str(wb.history().index[0])) == 0
+    assert capsys.readouterr().out.startswith(f"{len(traffic)} requests to digits in 0.5 s: ")
+
+    assert run("load", "--replay", str(file), "--speed", "0.5", "--json") == 0
+    result = SweepResult.from_json(**by_number(printed(capsys)))
+    (point,) = result.points
+    assert (result.arrivals, point.load["speed"], point.rows) == ("replay", 0.5, 3)
+    assert point.seconds == pytest.approx(1.0)
+    with pytest.raises(ServingError, match=r"a \.json or \.csv file; the file was traffic\.txt"):
+        run("record-traffic", "--seconds", "60", "--out", "traffic.txt")
 
 
 @pytest.mark.slow

@@ -11,6 +11,8 @@ import pytest
 import workbench as wb
 from workbench.experiments.simulator.calibrate import calibrate
 from workbench.experiments.sweep.sweep import sweep
+from workbench.experiments.traffic.replay_traffic import replay
+from workbench.experiments.traffic.traffic_recording import record_traffic
 from workbench.experiments.transitions.compare_transitions import compare_transitions
 from workbench.experiments.tuning.tune import tune
 from workbench.experiments.versions.compare_versions import compare_versions
@@ -19,7 +21,9 @@ from workbench.widgets.ledger.ledger_widget import LedgerWidget
 from workbench.widgets.sweep_explorer.sweep_explorer import SweepExplorer
 from workbench.widgets.timeline.timeline import TimelineWidget
 
-FUNCTIONS = [sweep, tune, calibrate, compare_transitions, compare_versions, card]
+FUNCTIONS = [
+    sweep, tune, calibrate, record_traffic, replay, compare_transitions, compare_versions, card,
+]  # fmt: skip
 CLASSES = {"timeline": TimelineWidget, "ledger": LedgerWidget, "sweep_explorer": SweepExplorer}
 METHODS = [(each.__name__, each) for each in FUNCTIONS] + list(CLASSES.items())
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -123,5 +125,65 @@ def test_a_schedule_is_data() -> None:
     with pytest.raises(ValueError) as raised:
         Schedule("sawtooth", 1, 1)  # type: ignore[arg-type]
     assert str(raised.value) == (
-        "unknown kind of schedule 'sawtooth'; the kinds are constant, poisson, bursty, ramp"
+        "unknown kind of schedule 'sawtooth'; the kinds are constant, poisson, bursty, ramp, replay"
     )
+
+
+RECORDED = np.array([0.0, 0.1, 0.15, 0.15, 1.9])
+"""Of requests that came within 2 s, three of them in a burst."""
+
+
+@pytest.mark.parametrize("speed", [0.5, 1.0, 3.0, 7.0])
+def test_a_replay_keeps_the_pattern_at_another_speed(speed: float) -> None:
+    schedule = Schedule.replay(RECORDED, 2.0, speed=speed)
+    assert schedule.arrivals() == pytest.approx(RECORDED / speed, abs=1e-9)
+    assert (schedule.kind, schedule.duration_s) == ("replay", 2.0 / speed)
+    assert schedule.rate == pytest.approx(2.5 * speed)
+
+
+def test_a_replay_at_a_wanted_rate_is_cut_and_begun_again() -> None:
+    schedule = replace(Schedule.replay(RECORDED, 2.0), rate=5.0)
+    half = (RECORDED / 2).tolist()
+    assert replace(schedule, duration_s=1.0).arrivals() == pytest.approx(half)
+    assert replace(schedule, duration_s=0.5).arrivals() == pytest.approx(half[:4])
+    again = replace(schedule, duration_s=2.04).arrivals()
+    assert again == pytest.approx([*half, *(1 + RECORDED / 2), 2.0])
+    long = replace(schedule, duration_s=100.0).arrivals()
+    assert len(long) == 500
+    assert np.array_equal(long[: len(again)], again)
+
+
+def test_every_recorded_request_is_sent_once_whatever_the_speed() -> None:
+    random = np.random.default_rng(1)
+    for count in (1, 7, 1000):
+        times = np.sort(random.uniform(0, 3.3, count))
+        for speed in random.uniform(0.1, 20, 20):
+            assert len(Schedule.replay(times, 3.3, speed=speed).arrivals()) == count
+
+
+def test_a_replay_says_which_request_each_arrival_sends() -> None:
+    assert list(Schedule("poisson", 10, 1).choices(3)) == [0, 1, 2]
+    schedule = Schedule.replay(RECORDED, 2.0, order=[0, 2, 1, 1, 2])
+    assert list(schedule.choices(3)) == [0, 2, 1, 1, 2]
+    with pytest.raises(ValueError, match="sends request 2, and there are only 2: make its payload"):
+        schedule.choices(2)
+    again = Schedule.from_json(json.loads(json.dumps(schedule.to_json())))
+    assert again == schedule
+    assert "replay" in repr(schedule)
+    assert schedule.recorded not in repr(schedule)
+
+
+@pytest.mark.parametrize(
+    ("times", "speed", "message"),
+    [
+        ([], 1.0, "needs recorded times in increasing order"),
+        ([0.5, 0.2], 1.0, "needs recorded times in increasing order"),
+        ([0.5, 2.2], 1.0, "within their period"),
+        ([0.5], 0.0, "speed must be positive; was 0.0"),
+    ],
+)
+def test_a_replay_of_nothing_is_refused(times: list[float], speed: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Schedule.replay(np.array(times), 2.0, speed=speed)
+    with pytest.raises(ValueError, match="needs the times of recorded requests: pass Traffic"):
+        Schedule("replay", 1.0, 1.0)

@@ -36,8 +36,9 @@ LOAD = ("rate", "clients", "rows", "where", "arrivals", "seconds", "seed")
 """The arguments of `add_load`, by name."""
 
 
-def add_load(one: argparse.ArgumentParser, *, many: bool) -> None:
-    """The arguments of a load: of several rates or numbers of clients, or of one."""
+def add_load(one: argparse.ArgumentParser, *, many: bool) -> Any:
+    """The arguments of a load: of several rates or numbers of clients, or of one. Returns the group
+    of those of which one must be given."""
     rate, clients = (numbers(float), numbers(int)) if many else (float, int)
     each = one.add_mutually_exclusive_group(required=True)
     each.add_argument("--rate", type=rate, help="requests per second")
@@ -47,6 +48,7 @@ def add_load(one: argparse.ArgumentParser, *, many: bool) -> None:
         "--arrivals", choices=("poisson", "constant", "bursty", "ramp"), default="poisson"
     )
     one.add_argument("--seed", type=int, default=0)
+    return each
 
 
 def add_request(one: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""The types of the control plane's answers: servers, models, versions, events."""
+"""The types of the control plane's answers: servers, models, versions, traffic, events."""
 
 from __future__ import annotations
 
@@ -84,6 +84,36 @@ class ServerDescription(TypedDict):
     last_seq: int
     budget: dict[str, Any]
     models: list[str]
+
+
+class TrafficProgress(TypedDict):
+    """A recording of traffic.
+
+    Attributes:
+        recorded: requests so far; `full`: whether it may hold no more.
+        seconds: how long it has recorded.
+    """
+
+    number: int
+    recorded: int
+    seconds: float
+    ended: bool
+    full: bool
+
+
+class RecordedTraffic(TrafficProgress):
+    """The requests of a recording, in the order in which they were read.
+
+    Attributes:
+        started_at: the begin on the wall clock, in seconds since the epoch.
+        at, rows, bytes: a number for each request, packed as int64
+            (`load.packed_numbers.unpack_numbers`); `at` in microseconds from the begin.
+    """
+
+    started_at: float
+    at: str
+    rows: str
+    bytes: str
 
 
 class _LogEvent(TypedDict):

@@ -16,7 +16,9 @@ import orjson
 from workbench.client.control_answers import (
     EventLog,
     ModelDescription,
+    RecordedTraffic,
     ServerDescription,
+    TrafficProgress,
     WaitAnswer,
 )
 from workbench.core.status import ServingError, unavailable
@@ -163,6 +165,20 @@ class ControlClient:
     def finish_warmup(self, model: str) -> dict[str, Any]:
         """Write the requests that have been recorded so far."""
         return dict(self._request("DELETE", _path(model, "warmup")))
+
+    def record_traffic(self, model: str, seconds: float) -> TrafficProgress:
+        """Begin to record when requests of a model arrive, and how large they are. The
+        server drops the recording if nobody asks for its progress for 30 s."""
+        answer = self._request("POST", _path(model, "traffic"), {"seconds": seconds})
+        return cast(TrafficProgress, answer)
+
+    def traffic(self, model: str, number: int) -> TrafficProgress:
+        """The progress of a recording of traffic."""
+        return cast(TrafficProgress, self._request("GET", _path(model, "traffic", str(number))))
+
+    def finish_traffic(self, model: str, number: int) -> RecordedTraffic:
+        """End a recording of traffic, and take what it has."""
+        return cast(RecordedTraffic, self._request("DELETE", _path(model, "traffic", str(number))))
 
     def _request(
         self,

@@ -1,10 +1,10 @@
 """Measurements of a server, kept and repeatable.
 
-`load` sends requests, `recording` records a server while something is done to it.
-`simulator` predicts batching, `sweep` measures it, `tuning` finds its parameters. `transitions`
-compares policies, `versions` compares two versions. `store` keeps every result. `figure` has what
-figures share, `looks` what they share with the browser, `showing` finds the figure of a result, and
-`face` shows a stored result.
+`load` sends requests, `recording` records a server while something is done to it, `traffic` records
+when a server's own requests come, and sends them again. `simulator` predicts batching, `sweep`
+measures it, `tuning` finds its parameters. `transitions` compares policies, `versions` compares two
+versions. `store` keeps every result. `figure` has what figures share, `looks` what they share with
+the browser, `showing` finds the figure of a result, and `face` shows a stored result.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "load",
     "recording",
+    "traffic",
     "simulator",
     "sweep",
     "tuning",
@@ -39,6 +40,8 @@ def _figures() -> dict[type, Callable[..., Picture]]:
     from workbench.experiments.recording.recording_figure import draw_recording
     from workbench.experiments.sweep.sweep_figure import plot_sweep
     from workbench.experiments.sweep.sweep_result import SweepResult
+    from workbench.experiments.traffic.recorded_traffic import Traffic
+    from workbench.experiments.traffic.traffic_figure import plot_traffic
     from workbench.experiments.transitions.transition_comparison import TransitionComparison
     from workbench.experiments.transitions.transition_figure import draw_transitions
     from workbench.experiments.tuning.tune_figure import plot_tuned
@@ -49,6 +52,7 @@ def _figures() -> dict[type, Callable[..., Picture]]:
     return {
         Recording: draw_recording,
         SweepResult: plot_sweep,
+        Traffic: plot_traffic,
         TransitionComparison: draw_transitions,
         TuneResult: plot_tuned,
         VersionComparison: plot_comparison,

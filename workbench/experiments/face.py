@@ -19,6 +19,7 @@ from workbench.experiments.figure import png
 from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.store.store import Experiment, Store, load_experiment
 from workbench.experiments.sweep.sweep_result import SweepResult
+from workbench.experiments.traffic.recorded_traffic import Traffic
 from workbench.experiments.transitions.transition_comparison import TransitionComparison
 from workbench.experiments.tuning.tune_result import TuneResult
 from workbench.experiments.versions.version_comparison import VersionComparison
@@ -77,6 +78,8 @@ def _found(result: Any) -> tuple[list[str], list[Table]]:
         return [result.title(), result.advice, *notes], tables
     if isinstance(result, VersionComparison):
         return result.sentences(), [_table("", result.frame.reset_index(names=""))]
+    if isinstance(result, Traffic):
+        return [f"{result}."], []
     if isinstance(result, TuneResult):
         return [str(result)], [_table("", _columns(result.frame, _TUNE_COLUMNS))]
     if isinstance(result, SweepResult):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from workbench.experiments.store.server_turns import WhenBusy
     from workbench.experiments.sweep.point import Point
     from workbench.experiments.sweep.sweep_result import SweepResult
+    from workbench.experiments.traffic.recorded_traffic import Traffic
     from workbench.experiments.transitions.transition_comparison import TransitionComparison
     from workbench.experiments.transitions.transition_run import Disk
     from workbench.experiments.tuning.tune_result import TuneResult
@@ -47,7 +48,7 @@ class Server(ServerClient):
         payload: Any = None,
         rows: int = 1,
         where: Where = "engine",
-        arrivals: Kind | Schedule = "poisson",
+        arrivals: Kind | Schedule | Traffic = "poisson",
         precision: float = 0.2,
         p99_ms: float | None = None,
         seconds: float | None = None,
@@ -74,7 +75,8 @@ class Server(ServerClient):
             where: ``engine``: inside the server, batching and model alone; ``rest``, ``grpc``: over
                 the network, from a separate process.
             arrivals: ``poisson``, ``constant``, ``bursty`` or ``ramp``; or a `Schedule`, whose
-                rate, duration and seed are ignored. A point with bursts or a ramp lasts `seconds`.
+                rate, duration and seed are ignored; or recorded `Traffic`, with its own sizes and
+                by default its own rate. A point with bursts, a ramp or traffic lasts `seconds`.
             precision: a point has its answer when the interval of its 99th percentile is at most
                 this share of it wide.
             p99_ms: the 99th percentile that is wanted, in milliseconds. With it, a point has its
@@ -216,6 +218,78 @@ class Server(ServerClient):
             seconds=seconds,
             keep=keep,
             report=report,
+            when_busy=when_busy,
+        )
+
+    def record_traffic(
+        self, *, seconds: float = 60.0, keep: bool = True, progress: bool = True
+    ) -> Traffic:
+        """Record when requests to the model come and how large they are: times, rows and bytes, and
+        nothing of their contents.
+
+        Requests over REST and gRPC are recorded, also those that the queue rejects and those of a
+        load generator outside; a load from inside the server (``where="engine"``) is not. An
+        interruption ends the recording and keeps what it has.
+
+        Args:
+            seconds: how long to record, at most a day; it ends earlier with 1,000,000 requests.
+            keep: whether to store the result (`wb.history()`).
+
+        Raises:
+            ServingError: FAILED_PRECONDITION, no request came; INVALID_ARGUMENT, a time that is not
+                allowed; NOT_FOUND, the server process was replaced meanwhile.
+        """
+        from workbench.experiments.traffic.traffic_recording import record_traffic
+
+        return record_traffic(self, seconds=seconds, keep=keep, progress=progress)
+
+    def replay(
+        self,
+        traffic: Traffic,
+        *,
+        speed: float = 1.0,
+        batching: BatchingParameters | None = None,
+        where: Where = "engine",
+        payload: Any = None,
+        keep: bool = True,
+        progress: bool = True,
+        when_busy: WhenBusy = "refuse",
+    ) -> SweepResult:
+        """Measure the server with recorded traffic: the same pattern of times, and requests of the
+        same sizes.
+
+        Args:
+            traffic: from `record_traffic`, a file (`wb.Traffic.load`) or an access log
+                (`wb.Traffic.from_times`).
+            speed: 2 sends the same requests in half the time.
+            batching: parameters to try; the server's own are restored afterwards. By default it is
+                measured as it is set.
+            where: ``engine``: inside the server, batching and model alone; ``rest``, ``grpc``: over
+                the network, from a separate process.
+            payload: examples to ask with, as for `predict`, cut and repeated to the recorded sizes;
+                by default zeros.
+            keep: whether to store the result (`wb.history()`).
+            when_busy: as for `sweep`.
+
+        Returns:
+            A result with one point.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, requests are larger than the parameters allow, or values
+                that are not allowed; or the server's refusal.
+            LoadError: the load generator failed.
+        """
+        from workbench.experiments.traffic.replay_traffic import replay
+
+        return replay(
+            self,
+            traffic,
+            speed=speed,
+            batching=batching,
+            where=where,
+            payload=payload,
+            keep=keep,
+            progress=progress,
             when_busy=when_busy,
         )
 

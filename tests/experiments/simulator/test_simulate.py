@@ -203,6 +203,27 @@ def test_requests_larger_than_any_batch_are_a_mistake() -> None:
     assert str(refused.value) == "Task size 3 is larger than maximum input batch size 2"
 
 
+def test_requests_of_several_sizes_fill_batches_by_their_rows() -> None:
+    """Three requests of 1, 2 and 1 rows are a batch; one of 3 rows finds no room beside 2."""
+    parameters = BatchingParameters(
+        max_batch_size=4, batch_timeout_micros=1000, max_enqueued_batches=100
+    )
+    rows, arrivals = np.array([1, 2, 1, 2, 3]), np.arange(5) * 1e-6
+    service = ServiceTime.linear(100, 10)
+    result = simulate(parameters, arrivals, service, 1, rows=rows)
+    assert result.answered.all()
+    assert (result.sizes.tolist(), result.tasks.tolist()) == ([4, 2, 3], [3, 1, 1])
+    assert result.rows == 1.8
+
+    same = simulate(parameters, constant(3000, count=500), service, 1, rows=2, seed=4)
+    each = simulate(parameters, constant(3000, count=500), service, 1, rows=np.full(500, 2), seed=4)
+    assert np.array_equal(same.done, each.done)
+    with pytest.raises(ServingError, match="Task size 5 is larger than maximum input batch size 4"):
+        simulate(parameters, arrivals, service, 1, rows=np.array([1, 1, 5, 1, 1]))
+    with pytest.raises(ServingError, match="there are 4 for 5 arrivals"):
+        simulate(parameters, arrivals, service, 1, rows=np.ones(4, np.int64))
+
+
 def test_padding_makes_a_batch_run_as_long_as_the_allowed_size() -> None:
     parameters = BatchingParameters(max_batch_size=8, allowed_batch_sizes=(4, 8))
 

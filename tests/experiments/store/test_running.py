@@ -85,7 +85,7 @@ def test_an_experiment_that_is_taken_over_ends(
         holder = holder_of(tmp_path / "experiment.lock")
         assert holder is not None
         ask_to_leave(tmp_path / "experiment.lock", holder, "Lab.ipynb")
-        with pytest.raises(Cancelled, match="Lab.ipynb takes the server over"):
+        with pytest.raises(Cancelled, match=r"Lab\.ipynb takes the server over"):
             running.tell("point 2 of 4", 0.5)
     with Running("tune", desk, False, False):
         pass

@@ -156,7 +156,7 @@ def test_bursts_are_not_cut_into_windows(served_digits: wb.Server) -> None:
         sweep(served_digits, rate=1, arrivals="monsoon")  # type: ignore[arg-type]
     assert unknown.value == ServingError(
         Code.INVALID_ARGUMENT,
-        "unknown kind of schedule 'monsoon'; the kinds are constant, poisson, bursty, ramp",
+        "unknown kind of schedule 'monsoon'; the kinds are constant, poisson, bursty, ramp, replay",
     )
 
 

@@ -118,7 +118,7 @@ def test_a_body_that_names_no_load_is_refused(body: bytes, message: str) -> None
     ("load", "seconds", "message"),
     [
         (0, 1.0, "A closed loop needs callers; had 0"),
-        (1, 61.0, "An engine load lasts more than 0 and at most 60 seconds; was 61.0"),
+        (1, 3601.0, "An engine load lasts more than 0 and at most 3600 seconds; was 3601.0"),
         (
             Schedule("constant", 1e6, 6.0),
             6.0,

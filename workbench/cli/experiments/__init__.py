@@ -8,6 +8,7 @@ from workbench.cli.experiments import (
     compare_versions_command,
     history_command,
     load_command,
+    record_traffic_command,
     sweep_command,
     tune_command,
 )
@@ -16,6 +17,7 @@ COMMANDS = (
     sweep_command,
     tune_command,
     load_command,
+    record_traffic_command,
     history_command,
     compare_versions_command,
     compare_transitions_command,

@@ -20,6 +20,7 @@ def add(commands: Commands) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from workbench.experiments.store.store import Store, history, load_experiment
+    from workbench.experiments.traffic.recorded_traffic import Traffic
     from workbench.experiments.transitions.transition_comparison import TransitionComparison
     from workbench.experiments.versions.version_comparison import VersionComparison
 
@@ -29,7 +30,7 @@ def _run(arguments: argparse.Namespace) -> int:
             save_figure(result, arguments.plot)
         if arguments.json:
             print_json(result)
-        elif isinstance(result, (TransitionComparison, VersionComparison)):
+        elif isinstance(result, (Traffic, TransitionComparison, VersionComparison)):
             print(result)
         else:
             print_frame(result.frame)

@@ -18,18 +18,33 @@ from workbench.facade import connect
 
 
 def add(commands: Commands) -> None:
-    """Add `workbench load [NAME] --rate R | --clients N`."""
+    """Add `workbench load [NAME] --rate R | --clients N | --replay FILE`."""
     one = add_command(commands, "load", "load a server with its present settings", _run)
     add_server(one)
     add_json(one)
-    add_load(one, many=False)
-    one.add_argument("--seconds", type=float, default=5.0)
+    each = add_load(one, many=False)
+    what = "replay the traffic in this file, with its own times and sizes, instead of a rate"
+    each.add_argument("--replay", metavar="FILE", help=what)
+    what = "with --replay: 2 sends the same requests in half the time"
+    one.add_argument("--speed", type=float, default=1.0, help=what)
+    what = "how long to load; a replay lasts as long as its traffic"
+    one.add_argument("--seconds", type=float, default=5.0, help=what)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from workbench.experiments.load.load_server import load_server
+    from workbench.experiments.traffic.recorded_traffic import Traffic
 
-    result = load_server(connect(arguments.name), **given(arguments, *LOAD))
+    server = connect(arguments.name)
+    if arguments.replay is None:
+        result = load_server(server, **given(arguments, *LOAD))
+    else:
+        result = server.replay(
+            Traffic.load(arguments.replay),
+            speed=arguments.speed,
+            where=arguments.where,
+            progress=not arguments.json,
+        )
     if arguments.json:
         print_json(result)
         return 0

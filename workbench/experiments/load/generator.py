@@ -22,9 +22,9 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.experiments.store.packed_arrays import pack_numbers, unpack_numbers
 from workbench.load.arrivals import Schedule
 from workbench.load.intervals import quantile_interval
+from workbench.load.packed_numbers import pack_numbers, unpack_numbers
 from workbench.processes import paths
 from workbench.processes.lifetime import ProcessId, describe_exit
 
@@ -80,7 +80,7 @@ class LoadJob:
     Attributes:
         address: host and port, or the path of a unix socket.
         target: the request's path, such as ``/v1/models/digits:predict``.
-        bodies: one for each request, in turn.
+        bodies: one for each request, in turn or in the order that a schedule names.
         schedule: the arrivals of an open loop, or a closed loop.
         headers: of every request; they may hold secrets and are in no result, text or argument
             list. ``Host`` and ``Content-Length`` are added.
@@ -106,6 +106,7 @@ class LoadJob:
     def __post_init__(self) -> None:
         if not self.bodies:
             raise ValueError("bodies must not be empty")
+        self.order()
         if self.connections < 1 or not self.timeout_s > 0:
             raise ValueError("connections and timeout_s must be positive")
         head = (self.method, self.target, *self.headers, *self.headers.values())
@@ -116,6 +117,16 @@ class LoadJob:
     def in_flight(self) -> int:
         """The most requests in flight."""
         return self.schedule.clients if isinstance(self.schedule, Closed) else self.connections
+
+    def order(self) -> Sequence[int]:
+        """Which of the bodies the requests send, in turn.
+
+        Raises:
+            ValueError: the schedule names others.
+        """
+        if isinstance(self.schedule, Closed):
+            return range(len(self.bodies))
+        return self.schedule.choices(len(self.bodies))
 
     def _to_child(self) -> bytes:
         """The line for `generator_process`, which runs the same code."""

@@ -69,6 +69,7 @@ class Run:
             host = "localhost" if isinstance(job.address, str) else "{}:{}".format(*job.address)
             headers = {"Host": host, **job.headers}
             self._requests = [request_bytes(job.method, job.target, headers, b) for b in job.bodies]
+        self._order = job.order()
         self._connections: list[Connection] = []
         # Since when each has been idle, the longest first. The last is used first.
         self._idle: dict[Connection, float] = {}
@@ -224,8 +225,8 @@ class Run:
             self._waiting.append(request)
 
     def bytes_of(self, request: int) -> bytes:
-        """The encoded request: bodies are sent in turn."""
-        return self._requests[request % len(self._requests)]
+        """The encoded request: bodies are sent in turn, or in the schedule's order."""
+        return self._requests[self._order[request % len(self._order)]]
 
     def _send(self, connection: Connection, request: int) -> None:
         self._sent[request] = self._now()

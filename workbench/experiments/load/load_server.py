@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from workbench.client.server import ServerClient
 from workbench.core.status import invalid_argument
 from workbench.experiments.load.borrowed_settings import in_force
 from workbench.experiments.load.measure import Where
-from workbench.experiments.load.server_load import make_payload
+from workbench.experiments.load.server_load import Payload, make_payload
 from workbench.experiments.store.running import Running
 from workbench.experiments.store.server_turns import WhenBusy
 from workbench.experiments.store.store import keep_result
@@ -53,28 +54,48 @@ def load_server(
         shape = Schedule(arrivals, 1.0 if rate is None else rate, seconds, seed)
     except ValueError as error:
         raise invalid_argument(str(error)) from error
-    named = {"clients": float(clients)} if clients is not None else {"rate": shape.rate}
+    named = {"rate": shape.rate} if clients is None else {"clients": float(clients)}
     asked = make_payload(server, payload, rows=rows)
-    started, begun = time.time(), time.monotonic()
     with Running("load", server, False, False, when_busy):
-        measuring = Measuring(server, None, asked, where, shape, seed)
-        trial = Trial(in_force(server), named, seconds, seconds)
-        measuring.add_window(trial)
-        point = measuring.point(trial, Goal())
-    result = SweepResult(
+        result = measure_point(server, asked, shape, named, where)
+    return keep_load(result) if keep else result
+
+
+def measure_point(
+    server: ServerClient,
+    payload: Payload,
+    shape: Schedule,
+    load: Mapping[str, float],
+    where: Where,
+) -> SweepResult:
+    """Measure the server as it is set, in one window as long as the schedule.
+
+    Args:
+        load: ``{"rate": ...}``: by the schedule; or ``{"clients": ...}``: by a closed loop.
+
+    Raises:
+        ServingError, LoadError: as `Measuring.add_window`.
+    """
+    started, begun = time.time(), time.monotonic()
+    measuring = Measuring(server, None, payload, where, shape, shape.seed)
+    trial = Trial(in_force(server), load, shape.duration_s, shape.duration_s)
+    measuring.add_window(trial)
+    return SweepResult(
         model=server.model,
         version=measuring.version,
         where=where,
-        arrivals="closed" if rate is None else arrivals,
-        seed=seed,
+        arrivals="closed" if "clients" in load else shape.kind,
+        seed=shape.seed,
         started_at=started,
         seconds=time.monotonic() - begun,
-        predicted_seconds=seconds,
+        predicted_seconds=shape.duration_s,
         interrupted=False,
-        points=(point,),
+        points=(measuring.point(trial, Goal()),),
         voids=tuple(measuring.voids),
     )
-    if not keep:
-        return result
-    about = f"{result.loop}, {where}: {point.verdict_text()}"
-    return keep_result("load", server.model, result, about)
+
+
+def keep_load(result: SweepResult) -> SweepResult:
+    """Keep the result of a load; see `keep_result`."""
+    about = f"{result.loop}, {result.where}: {result.points[0].verdict_text()}"
+    return keep_result("load", result.model, result, about)

@@ -14,9 +14,9 @@ from workbench.client.asking.tensors import to_inputs
 from workbench.client.server import ServerClient
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import invalid_argument
-from workbench.experiments.store.packed_arrays import unpack_numbers
 from workbench.ipc.frames import encode_message
 from workbench.load.arrivals import Schedule
+from workbench.load.packed_numbers import unpack_numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,13 +70,16 @@ class Payload:
     """Requests to load a model with.
 
     Attributes:
-        inputs: the requests, sent in turn.
-        rows: the rows of each request.
+        inputs: the requests, sent in turn or in a schedule's order.
+        rows: the rows of each request; of requests of several sizes their mean, rounded.
+        order: for each request of recorded traffic, which of `inputs` has its size; None where all
+            are sent in turn.
     """
 
     inputs: Sequence[Mapping[str, NDArray[Any]]]
     rows: int
     signature: str = DEFAULT_SIGNATURE
+    order: NDArray[np.int64] | None = None
 
     def encoded(self) -> list[bytes]:
         """Each request as the binary body of a predict call."""
@@ -85,32 +88,72 @@ class Payload:
 
 
 MAX_REQUESTS = 64
-"""The most different requests in a payload."""
+"""The most different requests in a payload, and the most different sizes."""
+MAX_BYTES = 48 * 2**20
+"""Of the requests of several sizes together."""
 
 
 def make_payload(
-    server: ServerClient, x: Any = None, *, rows: int = 1, signature: str = DEFAULT_SIGNATURE
+    server: ServerClient,
+    x: Any = None,
+    *,
+    rows: int = 1,
+    sizes: NDArray[np.int64] | None = None,
+    signature: str = DEFAULT_SIGNATURE,
 ) -> Payload:
-    """Requests of `rows` rows each.
+    """Requests of `rows` rows each, or of the sizes of recorded traffic.
 
     Args:
         x: examples as for `Server.predict`, cut into requests; by default zeros (or empty
             strings) of the signature's shapes, with 1 for unknown dimensions.
+        sizes: the rows of each request of traffic, instead of `rows`. The examples are repeated
+            where a request has more rows. Of more than `MAX_REQUESTS` different sizes, each is
+            rounded up to the next of so many.
 
     Raises:
         ServingError: INVALID_ARGUMENT, requests cannot be made of `x`; NOT_FOUND, no version of
             the model is available.
     """
     described = server.signature(signature)
+    if sizes is not None:
+        rows = 1
     arrays = _zeros(described, rows) if x is None else to_inputs(described, x)
     lengths = {array.shape[0] if array.ndim else 0 for array in arrays.values()}
     if len(lengths) != 1 or (length := lengths.pop()) < rows:
         raise invalid_argument(
             f"Each input of the payload must have the same number of rows, at least {rows}"
         )
+    if sizes is not None:
+        return _of_sizes(arrays, length, sizes, signature)
     starts = range(0, min(length // rows, MAX_REQUESTS) * rows, rows)
     inputs = [{name: a[at : at + rows] for name, a in arrays.items()} for at in starts]
     return Payload(inputs, rows, signature)
+
+
+def _of_sizes(
+    arrays: Mapping[str, NDArray[Any]], length: int, sizes: NDArray[np.int64], signature: str
+) -> Payload:
+    """Several requests of each size, cut from `length` rows of examples one after the other."""
+    kinds = np.unique(np.maximum(sizes, 1))
+    if len(kinds) > MAX_REQUESTS:
+        levels = np.linspace(0, 1, MAX_REQUESTS)
+        kinds = np.unique(np.quantile(kinds, levels, method="higher"))
+    needed = len(encode_message({}, dict(arrays))) / length * int(kinds.sum())
+    if needed > MAX_BYTES:
+        raise invalid_argument(
+            f"One request of each of the traffic's {len(kinds)} sizes takes {needed / 2**20:.0f} "
+            f"MiB together, and at most {MAX_BYTES / 2**20:.0f} MiB can be prepared: replay "
+            "traffic with smaller requests"
+        )
+    each = max(1, min(MAX_REQUESTS // len(kinds), int(MAX_BYTES / needed)))
+    inputs, start = [], 0
+    for kind in np.repeat(kinds, each).tolist():
+        places = np.arange(start, start + kind) % length
+        inputs.append({name: array[places] for name, array in arrays.items()})
+        start += kind
+    place = np.searchsorted(kinds, np.maximum(sizes, 1)) * each
+    order = place + np.arange(len(sizes)) % each
+    return Payload(inputs, max(1, round(float(sizes.mean()))), signature, order)
 
 
 def _zeros(signature: Signature, rows: int) -> dict[str, NDArray[Any]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.experiments.simulator.service_time import ServiceTime
@@ -37,11 +38,24 @@ class Calibration:
     number: int | None = None
 
     def simulate(
-        self, parameters: BatchingParameters, arrivals: Seconds, seed: int = 0
+        self,
+        parameters: BatchingParameters,
+        arrivals: Seconds,
+        seed: int = 0,
+        rows: NDArray[np.int64] | None = None,
     ) -> SimulationResult:
-        """Predict the effect of these parameters on arrivals at these times (seconds)."""
+        """Predict the effect of these parameters on arrivals at these times (seconds).
+
+        Args:
+            rows: shape (n,), of each request, such as `Traffic.rows`; by default all are as large
+                as those of the calibration.
+
+        Raises:
+            ServingError: as `simulate`.
+        """
         slots = parameters.num_batch_threads or self.slots
-        return simulate(parameters, arrivals, self.service, slots, rows=self.rows, seed=seed)
+        sizes = self.rows if rows is None else rows
+        return simulate(parameters, arrivals, self.service, slots, rows=sizes, seed=seed)
 
     @property
     def frame(self) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.batching.queue import CloseReason
+from workbench.core.status import invalid_argument
 from workbench.experiments.simulator.service_time import ServiceTime
 from workbench.experiments.simulator.virtual_server import VirtualServer
 from workbench.load.arrivals import Seconds, poisson
@@ -38,7 +39,7 @@ class SimulationResult:
     """The outcome of every request and batch. Times are seconds of virtual time.
 
     Attributes:
-        parameters, slots, rows: the setting; `rows` are those of each request.
+        parameters, slots, rows: the setting; `rows` are those of each request, or their mean.
         arrived, done: shape (n,), times of each request; `done` is NaN where it was rejected.
         batch: shape (n,), the number of the batch that answered it, or -1.
         started, ended: shape (b,), when each batch got its slot and gave it back.
@@ -48,7 +49,7 @@ class SimulationResult:
 
     parameters: BatchingParameters
     slots: int
-    rows: int
+    rows: float
     arrived: Seconds = field(repr=False)
     done: Seconds = field(repr=False)
     batch: NDArray[np.int64] = field(repr=False)
@@ -121,15 +122,24 @@ def simulate(
     service: ServiceTime,
     slots: int,
     *,
-    rows: int = 1,
+    rows: int | NDArray[np.int64] = 1,
     seed: int = 0,
 ) -> SimulationResult:
     """An open loop: requests of `rows` rows arrive at the times `arrivals` (shape (n,), in seconds,
     increasing). The same `seed` draws the same run times.
 
+    Args:
+        rows: of all requests, or shape (n,), of each of them.
+
     Raises:
-        ServingError: INVALID_ARGUMENT, the requests are larger than `max_batch_size`.
+        ServingError: INVALID_ARGUMENT, a request is larger than `max_batch_size`, or there are not
+            as many `rows` as arrivals.
     """
+    if not isinstance(rows, int) and len(rows) != len(arrivals):
+        raise invalid_argument(
+            f"rows must be one number, or one for each arrival; there are {len(rows)} for "
+            f"{len(arrivals)} arrivals"
+        )
     times = np.rint(np.asarray(arrivals) * 1e6).astype(np.int64).tolist()
     return _simulated(parameters, service, slots, rows, seed, times)
 
@@ -201,14 +211,15 @@ def _simulated(
     parameters: BatchingParameters,
     service: ServiceTime,
     slots: int,
-    rows: int,
+    rows: int | NDArray[np.int64],
     seed: int,
     times: list[int],
     followers: int = 0,
 ) -> SimulationResult:
     """Arrivals at `times`, in microseconds, and one more after each answer until there were
     `followers`."""
-    server = VirtualServer(parameters, service, slots, rows, seed, times, followers)
+    sizes_asked = [rows] if isinstance(rows, int) else np.maximum(rows, 1).tolist() or [1]
+    server = VirtualServer(parameters, service, slots, sizes_asked, seed, times, followers)
     server.run()
     counts = np.array([len(batch.parts) for batch in server.batches], np.int64)
     sizes = np.array([batch.size for batch in server.batches], np.int64)
@@ -230,7 +241,7 @@ def _simulated(
     return SimulationResult(
         parameters=parameters,
         slots=slots,
-        rows=rows,
+        rows=rows if isinstance(rows, int) else float(np.mean(sizes_asked)),
         arrived=np.array(server.times, float) / 1e6,
         done=done / 1e6,
         batch=batch,

@@ -7,6 +7,7 @@ requests, and gives batches to free slots. Times are whole microseconds.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from heapq import heappop, heappush
 
 import numpy as np
@@ -23,7 +24,7 @@ PAUSE_MICROS = 50
 
 
 class VirtualServer:
-    """Serves requests of `rows` rows each.
+    """Serves requests of known sizes.
 
     Attributes:
         times: when each request arrives. In a closed loop each answer adds one.
@@ -37,13 +38,14 @@ class VirtualServer:
         parameters: BatchingParameters,
         service: ServiceTime,
         slots: int,
-        rows: int,
+        rows: Sequence[int],
         seed: int,
         times: list[int],
         followers: int = 0,
     ) -> None:
         """
         Args:
+            rows: of each request, in turn.
             times: of arrivals, increasing.
             followers: the number of further requests, one of which arrives after each answer.
         """
@@ -53,9 +55,9 @@ class VirtualServer:
         self.batches: list[Batch[int]] = []
         self.started: list[int] = []
         self.ended: list[int] = []
-        self.padded = _padded(parameters, total * rows)
+        self.padded = _padded(parameters, -(-total // len(rows)) * sum(rows))
         self._rows, self._slots, self._total = rows, slots, total
-        self._rejects_all = rows > parameters.max_batch_size
+        self._largest = parameters.max_batch_size
         self._queue: BatchQueue[int] = BatchQueue(parameters)
         self._scheduler: SlotScheduler[int] = SlotScheduler(slots)
         self._scheduler.add(self._queue)
@@ -81,7 +83,7 @@ class VirtualServer:
         """Run until every request is answered or rejected.
 
         Raises:
-            ServingError: INVALID_ARGUMENT, the requests are larger than `max_batch_size`.
+            ServingError: INVALID_ARGUMENT, a request is larger than `max_batch_size`.
         """
         while self.step():
             pass
@@ -138,10 +140,10 @@ class VirtualServer:
             if times[coming] > now:
                 now = times[coming]
             try:
-                offer(coming, rows, now)
+                offer(coming, rows[coming % len(rows)], now)
             except ServingError:
                 # A full queue is a result; a request that no batch can hold is a mistake.
-                if self._rejects_all:
+                if rows[coming % len(rows)] > self._largest:
                     raise
             now += taking[coming]
             coming += 1

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+
+from workbench.load.packed_numbers import pack_numbers, unpack_numbers
 
 
 def pack(array: np.ndarray) -> dict[str, Any]:
@@ -33,16 +33,6 @@ def unpack(data: Mapping[str, Any]) -> np.ndarray:
     for place, item in enumerate(data["items"]):
         array[place] = base64.b64decode(item["bytes"]) if isinstance(item, dict) else item
     return array.reshape(shape)
-
-
-def pack_numbers(array: np.ndarray) -> str:
-    """The numbers compressed, in base64."""
-    return base64.b64encode(zlib.compress(np.ascontiguousarray(array).tobytes())).decode("ascii")
-
-
-def unpack_numbers(text: str, dtype: DTypeLike) -> np.ndarray:
-    """The numbers that `pack_numbers` was given, in one dimension; not writable."""
-    return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype)
 
 
 def without_infinity(data: Any) -> Any:

@@ -31,7 +31,8 @@ class Running(Progress, contextlib.AbstractContextManager["Running"]):
         kind: as in the store.
         kept: whether to write its progress into the store.
         shown: whether to show it here too.
-        when_busy: what to do while another experiment holds the server.
+        when_busy: what to do while another experiment holds the server; None: it disturbs no other
+            one, and needs no turn.
 
     Raises:
         ServingError: as `Turn`; or the store cannot be written.
@@ -43,19 +44,19 @@ class Running(Progress, contextlib.AbstractContextManager["Running"]):
         server: ServerClient,
         kept: bool,
         shown: bool,
-        when_busy: WhenBusy = "refuse",
+        when_busy: WhenBusy | None = "refuse",
     ) -> None:
         super().__init__(shown)
         self._told_at = 0.0
         self._store: Store | None = None
-        self._turn = Turn(kind, server, when_busy, self.update)
+        self._turn = None if when_busy is None else Turn(kind, server, when_busy, self.update)
         try:
             if kept:
                 # Fails before measuring if the store cannot be written.
                 self._store = Store()
                 self._number = self._store.begin(kind, server.model, server.name)
         except BaseException:
-            self._turn.end()
+            self._end_turn()
             raise
 
     def tell(self, text: str, share: float | None = None, left: float | None = None) -> None:
@@ -70,7 +71,7 @@ class Running(Progress, contextlib.AbstractContextManager["Running"]):
         if time.monotonic() - self._told_at < _WRITE_SECONDS:
             return
         self._told_at = time.monotonic()
-        if left is not None:
+        if left is not None and self._turn is not None:
             self._turn.expect(left)
         # A failure to report progress must not end the measurement.
         cancelled = False
@@ -79,7 +80,7 @@ class Running(Progress, contextlib.AbstractContextManager["Running"]):
                 cancelled = self._store.tell(self._number, text, share)
         if cancelled:
             raise Cancelled("The experiment was cancelled")
-        successor = self._turn.wanted_by
+        successor = None if self._turn is None else self._turn.wanted_by
         if successor is not None:
             self.say(f"{successor} takes the server over")
             raise Cancelled(f"{successor} takes the server over")
@@ -91,4 +92,8 @@ class Running(Progress, contextlib.AbstractContextManager["Running"]):
                 with self._store, contextlib.suppress(sqlite3.Error):
                     self._store.end(self._number)
         finally:
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        if self._turn is not None:
             self._turn.end()

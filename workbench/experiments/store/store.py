@@ -337,6 +337,7 @@ def _classes() -> dict[str, type[Any]]:
     """The class of each kind of experiment, with `to_json()` and `from_json(data, number)`."""
     from workbench.experiments.simulator.calibration import Calibration
     from workbench.experiments.sweep.sweep_result import SweepResult
+    from workbench.experiments.traffic.recorded_traffic import Traffic
     from workbench.experiments.transitions.transition_comparison import TransitionComparison
     from workbench.experiments.tuning.tune_result import TuneResult
     from workbench.experiments.versions.version_comparison import VersionComparison
@@ -345,6 +346,7 @@ def _classes() -> dict[str, type[Any]]:
         "calibration": Calibration,
         "load": SweepResult,
         "sweep": SweepResult,
+        "traffic": Traffic,
         "transitions": TransitionComparison,
         "tune": TuneResult,
         "versions": VersionComparison,

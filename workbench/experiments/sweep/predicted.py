@@ -29,8 +29,14 @@ def predict(
         arrivals, seed: those of the sweep.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, the calibration is of requests of another size.
+        ServingError: INVALID_ARGUMENT, the calibration is of requests of another size, or the
+            arrivals are recorded ones.
     """
+    if arrivals == "replay":
+        raise invalid_argument(
+            "A sweep with recorded traffic does not keep its times: predict it with "
+            "calibration.simulate(parameters, traffic.times_s, rows=traffic.rows)"
+        )
     return [_predicted(point, calibration, arrivals, seed) for point in points]
 
 

@@ -30,6 +30,7 @@ from workbench.experiments.sweep.measuring import Measuring
 from workbench.experiments.sweep.point import Point
 from workbench.experiments.sweep.sweep_result import SweepResult
 from workbench.experiments.sweep.time_budget import Trial, spend
+from workbench.experiments.traffic.recorded_traffic import Traffic
 from workbench.load.arrivals import Kind, Schedule
 
 WINDOW_SECONDS = {"engine": 0.5, "rest": 1.0, "grpc": 1.0}
@@ -44,7 +45,7 @@ _LEAST_SECONDS, _MOST_SECONDS = 2.0, 12.0
 _WINDOWS = 6
 """A point is looked at about this often."""
 
-_CONTINUOUS = ("bursty", "ramp")
+_CONTINUOUS = ("bursty", "ramp", "replay")
 """Arrivals that change over time, so a point must be measured in one window."""
 
 
@@ -113,7 +114,7 @@ def sweep(
     payload: Any = None,
     rows: int = 1,
     where: Where = "engine",
-    arrivals: Kind | Schedule = "poisson",
+    arrivals: Kind | Schedule | Traffic = "poisson",
     precision: float = 0.2,
     p99_ms: float | None = None,
     seconds: float | None = None,
@@ -130,11 +131,16 @@ def sweep(
         raise invalid_argument("Give either rate (an open loop) or clients (a closed loop)")
     if where not in WINDOW_SECONDS:
         raise invalid_argument(f"where must be 'engine', 'rest' or 'grpc'; was {where!r}")
-    shape = _shape(arrivals)
+    if isinstance(arrivals, Traffic):
+        payload = make_payload(server, payload, sizes=arrivals.rows)
+        shape = arrivals.schedule(payload.order)
+    else:
+        payload = make_payload(server, payload, rows=rows)
+        shape = _shape(arrivals)
+    usual = shape.rate if isinstance(arrivals, Traffic) else DEFAULT_RATE
     loads = [{"clients": c} for c in _listed(clients)] or [
-        {"rate": r} for r in _listed(DEFAULT_RATE if rate is None else rate)
+        {"rate": r} for r in _listed(usual if rate is None else rate)
     ]
-    payload = make_payload(server, payload, rows=rows)
     started = time.time()
     with (
         Running("sweep", server, keep, progress, when_busy) as running,
@@ -201,6 +207,9 @@ def _trial(
     if seconds is None:
         wanted = _REQUESTS / load["rate"] if "rate" in load else _LEAST_SECONDS
         seconds = min(max(_LEAST_SECONDS, wanted), _MOST_SECONDS)
+        if shape.kind == "replay" and "rate" in load:
+            # The whole pattern once.
+            seconds = shape.duration_s * shape.rate / load["rate"]
     if shape.kind in _CONTINUOUS and "rate" in load:
         return Trial(parameters, load, seconds, seconds)
     window = min(max(WINDOW_SECONDS[where], seconds / _WINDOWS), seconds)

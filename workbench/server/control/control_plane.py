@@ -21,6 +21,7 @@ from workbench.server.control import (
     models_routes,
     process_routes,
     pulse_route,
+    traffic_routes,
     warmup_route,
 )
 from workbench.server.control.handling import Handler, Plane
@@ -31,6 +32,7 @@ _MODULES = (
     engine_route,
     pulse_route,
     warmup_route,
+    traffic_routes,
     events_routes,
     memory_routes,
 )

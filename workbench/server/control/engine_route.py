@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import zlib
 from array import array
 from collections.abc import Mapping
 from typing import Any
@@ -23,11 +22,10 @@ from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.core.status import invalid_argument
 from workbench.ipc.frames import decode_message
 from workbench.load.arrivals import Schedule
+from workbench.load.packed_numbers import QUICK, pack_numbers
 from workbench.server.control.handling import Handler
 from workbench.server.engine.batching.batch_records import BatchRecord
 from workbench.server.engine.engine_load import EngineLoad, EngineRun, run_engine_load
-
-_QUICK_COMPRESSION = 1
 
 
 class _EngineLoad(Handler):
@@ -74,11 +72,12 @@ def read_load(body: bytes) -> EngineLoad:
 
 def encode_run(run: EngineRun) -> bytes:
     """The answer's JSON; slow for many requests, so not for an event loop."""
-    columns = {name: _pack(getattr(run, name)) for name in ("intended", "sent", "done", "batch")}
+    names = ("intended", "sent", "done", "batch")
+    columns = {name: pack_numbers(getattr(run, name), QUICK) for name in names}
     batches: dict[str, Any] = {}
     for i, field in enumerate(BatchRecord._fields):
         values: list[Any] = [record[i] for record in run.batches]
-        batches[field] = values if field == "reason" else _pack(array("q", values))
+        batches[field] = values if field == "reason" else pack_numbers(array("q", values), QUICK)
     return orjson.dumps(
         {
             "requests": columns,
@@ -90,10 +89,6 @@ def encode_run(run: EngineRun) -> bytes:
             "first_error": run.first_error,
         }
     )
-
-
-def _pack(values: array[int]) -> str:
-    return base64.b64encode(zlib.compress(values.tobytes(), _QUICK_COMPRESSION)).decode("ascii")
 
 
 ROUTES = ((r"/models/([^/]+)/engine-load", _EngineLoad),)

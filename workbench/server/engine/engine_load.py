@@ -29,7 +29,8 @@ from workbench.server.engine.batching.scheduler import BatchScheduler
 from workbench.server.engine.batching.tasks import Task, VersionQueues, now_micros
 from workbench.server.engine.versions.manager import Manager
 
-MAX_SECONDS = 60.0
+MAX_SECONDS = 3600.0
+"""Recorded traffic may be replayed for as long."""
 MAX_REQUESTS = 5_000_000
 _RETRY_SECONDS = 0.001
 _NOT_ANSWERED = -1
@@ -40,7 +41,8 @@ class EngineLoad:
     """The requests of a load, and how they are sent.
 
     Attributes:
-        inputs: the requests' inputs, taken in turn; already of the signature's dtypes.
+        inputs: the requests' inputs, already of the signature's dtypes; taken in turn, or in the
+            order that a schedule names.
         load: a schedule, or the number of callers of a closed loop.
         seconds: of sending; a schedule lasts as long as it says.
         timeout_seconds: after which a request has failed.
@@ -70,6 +72,15 @@ class EngineLoad:
                 f"At most {MAX_REQUESTS} requests at a time; wanted {self.load.rate} a second for "
                 f"{self.seconds} s"
             )
+        try:
+            self.order()
+        except ValueError as error:
+            raise invalid_argument(f"An engine load cannot be sent: {error}") from error
+
+    def order(self) -> Sequence[int]:
+        """Which of the inputs the requests send, in turn."""
+        prepared = len(self.inputs)
+        return range(prepared) if isinstance(self.load, int) else self.load.choices(prepared)
 
 
 def _numbers() -> array[int]:
@@ -129,6 +140,7 @@ class _Sender:
         self._scheduler = scheduler
         self._version = version
         self._load = load
+        self._order = load.order()
         self._timeout = round(load.timeout_seconds * 1e6)
         self._before = version.statistics.batches
         self._open = 0
@@ -187,7 +199,7 @@ class _Sender:
             self._ask(now, now)
 
     def _ask(self, intended: int, now: int) -> None:
-        run, inputs = self.run, self._load.inputs
+        run, order = self.run, self._order
         number = len(run.intended)
         run.intended.append(intended)
         run.sent.append(now)
@@ -196,7 +208,7 @@ class _Sender:
         task = Task(
             self._version,
             self._load.signature,
-            inputs[number % len(inputs)],
+            self._load.inputs[order[number % len(order)]],
             (),
             self._start + now + self._timeout,
             partial(self._answered, number),

@@ -20,6 +20,7 @@ from tests.servers import Server
 from workbench.core.status import Code, ServingError
 from workbench.core.versions.holding import MAX_HELD, MAX_HELD_BYTES
 from workbench.formats.wire.protobuf import field
+from workbench.load.packed_numbers import unpack_numbers
 from workbench.server.front.admission import HELD_TOO_LONG
 
 PREDICT = ("POST", "/v1/models/half:predict", {"instances": [2.0]})
@@ -138,6 +139,26 @@ def test_over_grpc(gap: Gap) -> None:
     with pytest.raises(ServingError) as caught:
         client.predict(field(1, field(1, b"unknown")), {})
     assert caught.value.code is Code.NOT_FOUND
+
+
+def test_they_are_recorded_at_the_time_at_which_they_came(gap: Gap) -> None:
+    path = "/models/half/traffic"
+    path = f"{path}/{gap.planes.control('POST', path, {'seconds': 60}).json['number']}"
+    gap.ask()
+    client = Client(gap.server)
+    over_grpc = threading.Thread(
+        target=client.predict, args=(SPEC, {"x": np.array([2.0, 3.0], np.float32)})
+    )
+    over_grpc.start()
+    gap.planes.until(lambda: len(gap.model.held) == 2, "both are held")
+    begun = gap.planes.control("GET", path).json
+    assert begun["recorded"] == 0
+    gap.close()
+    over_grpc.join()
+    found = gap.planes.control("DELETE", path).json
+    at, rows = (unpack_numbers(found[name], np.int64) for name in ("at", "rows"))
+    assert rows.tolist() == [1, 2]
+    assert at.max() / 1e6 < begun["seconds"]
 
 
 def test_over_grpc_until_the_deadline(gap: Gap) -> None:

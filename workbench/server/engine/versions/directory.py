@@ -12,6 +12,7 @@ from workbench.core.versions.holding import worth_waiting
 from workbench.core.versions.policies import Version, transition_named
 from workbench.core.versions.states import HarnessState
 from workbench.server.engine.memory.reservations import is_refused
+from workbench.server.engine.telemetry.traffic_recorder import TrafficRecorder
 from workbench.server.engine.versions.model import ENDED_KEPT, Model, Served
 
 REMOVED_KEPT = 1000
@@ -25,6 +26,7 @@ class Directory:
         models: by name; removed ones too, until their versions are gone.
         stopping: whether the server is being stopped.
         changed: set, and replaced by a fresh one, whenever any version may have changed.
+        recorder: records when requests arrive, where a client asks for it.
     """
 
     def __init__(self) -> None:
@@ -33,6 +35,7 @@ class Directory:
         # Versions of removed models: all have ended.
         self._removed: dict[str, dict[int, Served]] = {}
         self.changed = asyncio.Event()
+        self.recorder = TrafficRecorder()
 
     def get(self, name: str, *, removed: bool = False) -> Model:
         """A model by its name; with `removed` also one that is gone as soon as its versions are

@@ -31,8 +31,10 @@ _ASIDE_BYTES = 256 * 1024
 _HOLD_SECONDS = 30.0
 """How long a request without a deadline waits for a version, where requests are held."""
 
-# The version that the request of this task goes to; each request is a task of its own.
+# The version that the request of this task goes to, and when it had been read; each request is a
+# task of its own.
 _version: ContextVar[int | None] = ContextVar("version", default=None)
+_read_at: ContextVar[int] = ContextVar("read_at")
 
 
 class ModelRuns:
@@ -90,6 +92,7 @@ class ModelRuns:
         assert served.queues is not None
         deadline = _NEVER if seconds is None else now_micros() + round(seconds * 1e6)
         task = Task(served.queues, signature, inputs, outputs, deadline, answer)
+        self.manager.recorder.arrived(served.id.name, _read_at.get(), inputs)
         self._scheduler.submit(task)
         try:
             encoded = await future
@@ -113,6 +116,7 @@ class ModelRuns:
         Raises:
             ServingError: DEADLINE_EXCEEDED, none came in time; or as `find`.
         """
+        _read_at.set(now_micros())
         end = time.monotonic() + (_HOLD_SECONDS if seconds is None else seconds)
         while True:
             try:

@@ -120,6 +120,7 @@ class RestFront:
         assert served.queues is not None
         deadline = reply.started + self._timeout_micros
         task = Task(served.queues, signature, inputs, outputs, deadline, answer)
+        self.manager.recorder.arrived(served.id.name, reply.started, inputs)
         self._scheduler.submit(task)
         reply.task = task
         reply.version = served.id.version
