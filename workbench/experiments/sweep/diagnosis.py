@@ -106,6 +106,9 @@ def _singles(point: Point) -> Diagnosis | None:
     single = point.batch_rows < 2 * point.rows and size > point.rows
     if timeout != 0 or not single or _share(point, "executor_idle") < _MOSTLY or point.slots < 2:
         return None
+    if point.clients is None and point.occupancy < _IDLE:
+        # The executors keep up, so nobody lacks throughput.
+        return None
     return Diagnosis(
         "single",
         f"With batch_timeout_micros 0 and {point.slots} threads, requests run almost alone "
