@@ -8,7 +8,7 @@ tells people the cause and the cure. Its reason tells programs what the code doe
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -57,6 +57,8 @@ class ServingError(Exception):
     """
 
     retry_after_seconds = 1
+    _render_traceback_: Callable[[ServingError], list[str]]
+    """IPython's hook for the traceback in a cell, set by those who know IPython."""
 
     def __init__(self, code: Code, message: str, reason: Reason | None = None) -> None:
         super().__init__(message)
