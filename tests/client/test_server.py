@@ -139,7 +139,7 @@ def test_by_version_and_label(server: wb.Server, put: Put) -> None:
          "Input 'x' (float[?]) has a missing value: fill or drop missing values first"),
         ([[1.0]], {}, Code.INVALID_ARGUMENT,
          "Input 'x' (float[?]) cannot have the shape (1, 1): it has one dimension too many, "
-         "remove it with np.asarray(x)[0]"),
+         "remove the outermost pair of brackets"),
         ({}, {}, Code.INVALID_ARGUMENT,
          "There is no value for input x: give a dictionary with one entry for each input"),
     ],

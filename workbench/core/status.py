@@ -42,6 +42,8 @@ class Reason(str, enum.Enum):
 
     MODEL_UNKNOWN = "model-unknown"
     """NOT_FOUND: the server has no model of that name."""
+    NO_SERVER = "no-server"
+    """NOT_FOUND: no server is running. The command line says how it starts one."""
     NO_MEMORY = "no-memory"
     """RESOURCE_EXHAUSTED: the memory budget, or a limit of the model, has no room for a version. It
     is tried again when memory is given back."""

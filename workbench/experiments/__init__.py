@@ -3,8 +3,8 @@
 `load` sends requests, `recording` records a server while something is done to it.
 `simulator` predicts batching, `sweep` measures and tunes it. `transitions` compares
 policies, `versions` compares two versions. `store` keeps every result. `figure` has what figures
-share, `looks` what they share with the browser, `showing` finds the figure of a result, and `face`
-shows a stored result.
+share, `looks` what they share with the browser, `load_figure` draws a load, `showing` finds the
+figure of a result, and `face` shows a stored result.
 """
 
 from __future__ import annotations
@@ -34,8 +34,12 @@ __all__ = [
 
 def _figures() -> dict[type, Callable[..., Picture]]:
     """The function that draws each kind of result."""
+    from workbench.experiments.load.generator import LoadResult
+    from workbench.experiments.load_figure import plot_load
     from workbench.experiments.recording.recording import Recording
     from workbench.experiments.recording.recording_figure import draw_recording
+    from workbench.experiments.simulator.calibration import Calibration
+    from workbench.experiments.simulator.calibration_figure import plot_calibration
     from workbench.experiments.sweep.sweep_figure import plot_sweep
     from workbench.experiments.sweep.sweep_result import SweepResult
     from workbench.experiments.sweep.tune_figure import plot_tuned
@@ -46,6 +50,8 @@ def _figures() -> dict[type, Callable[..., Picture]]:
     from workbench.experiments.versions.version_figure import plot_comparison
 
     return {
+        Calibration: plot_calibration,
+        LoadResult: plot_load,
         Recording: draw_recording,
         SweepResult: plot_sweep,
         TransitionComparison: draw_transitions,

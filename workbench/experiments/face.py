@@ -89,7 +89,7 @@ def _found(result: Any) -> tuple[list[str], list[Table]]:
         said = [*ended, *advice, *result.diagnoses()]
         return said, [_table("", _columns(result.frame, _SWEEP_COLUMNS))]
     assert isinstance(result, Calibration)
-    return [], [_table("", result.frame)]
+    return [result.sentence], [_table("", result.frame)]
 
 
 def _columns(frame: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:

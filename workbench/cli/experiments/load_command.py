@@ -19,11 +19,17 @@ from workbench.facade import connect
 
 def add(commands: Commands) -> None:
     """Add `workbench load [NAME] --rate R | --clients N`."""
-    one = add_command(commands, "load", "load a server with its present settings", _run)
+    one = add_command(
+        commands,
+        "load",
+        "load a server with its present settings",
+        _run,
+        example="workbench load digits --rate 200 --seconds 10",
+    )
     add_server(one)
     add_json(one)
     add_load(one, many=False)
-    one.add_argument("--seconds", type=float, default=5.0)
+    one.add_argument("--seconds", type=float, default=5.0, help="how long, in seconds")
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -27,20 +27,27 @@ _PARAMETERS = (
 
 def add(commands: Commands) -> None:
     """Add `workbench sweep [NAME] --rate R,... | --clients N,...`."""
-    one = add_command(commands, "sweep", "measure batching settings under load", _run)
+    one = add_command(
+        commands,
+        "sweep",
+        "measure batching settings under load",
+        _run,
+        example="workbench sweep digits --timeout 0,1000,5000 --size 8,32 --rate 200,800",
+    )
     add_server(one)
     add_json(one)
     for flag, values, parameter in _PARAMETERS:
-        what = f"values of {parameter}"
+        what = f"values of {parameter} (default: the server's)"
         one.add_argument(flag, dest=parameter, type=numbers(int), metavar=values, help=what)
     add_load(one, many=True)
-    one.add_argument("--seconds", type=float, default=2.0, help="at most, for each point")
-    one.add_argument("--p99-ms", type=float, help="recommend the fastest settings within this p99")
+    one.add_argument("--seconds", type=float, default=2.0, help="seconds at most for each point")
+    p99 = "recommend the fastest settings within this p99, in milliseconds (default: none)"
+    one.add_argument("--p99-ms", type=float, help=p99)
     add_plot(one)
     one.add_argument(
         "--parameters",
         metavar="FILE",
-        help="write the best settings to this file, for TensorFlow Serving",
+        help="write the best settings to this file, for TensorFlow Serving (default: no file)",
     )
 
 

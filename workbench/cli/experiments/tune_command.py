@@ -18,10 +18,16 @@ from workbench.facade import connect
 
 def add(commands: Commands) -> None:
     """Add `workbench tune [NAME] --p99-ms MS --rate R`."""
-    one = add_command(commands, "tune", "find batching parameters for a latency at a rate", _run)
+    one = add_command(
+        commands,
+        "tune",
+        "find batching parameters for a latency at a rate",
+        _run,
+        example="workbench tune digits --p99-ms 20 --rate 500",
+    )
     add_server(one)
     add_json(one)
-    one.add_argument("--p99-ms", type=float, required=True, help="the p99 latency to keep")
+    one.add_argument("--p99-ms", type=float, required=True, help="the p99 latency to keep, in ms")
     one.add_argument("--rate", type=float, required=True, help="requests per second")
     add_request(one)
     one.add_argument("--apply", action="store_true", help="apply the best parameters")

@@ -32,11 +32,17 @@ _LOOK_SECONDS = 0.5
 
 def add(commands: Commands) -> None:
     """Add `workbench lab`."""
-    one = add_command(commands, "lab", "open JupyterLab on the labs and the quickstart", _run)
+    one = add_command(
+        commands,
+        "lab",
+        "open JupyterLab on the labs and the quickstart",
+        _run,
+        example="workbench lab --folder ~/course --no-example",
+    )
     one.add_argument("--folder", default=".", help="JupyterLab's folder (default: this one)")
     one.add_argument("--no-browser", action="store_true", help="print the address only")
     one.add_argument("--no-example", action="store_true", help="serve no example model")
-    one.add_argument("--port", type=int, help="JupyterLab's port")
+    one.add_argument("--port", type=int, help="JupyterLab's port (default: 8888 or a free one)")
 
 
 def _run(arguments: argparse.Namespace) -> int:
