@@ -677,8 +677,8 @@ def test_whether_one_more_would_fit(planes: Planes, model: Path) -> None:
         ({}, "'path' must be the absolute path of a SavedModel; was None"),
         (
             {"path": str(model)},
-            f"There is no SavedModel in {model}: it has no saved_model.pb; give the folder that has "
-            "one",
+            f"There is no SavedModel in {model}: it has no saved_model.pb; give the folder that "
+            "has one",
         ),
     ):
         answer = planes.control("POST", "/models/m/fit", body)
