@@ -171,7 +171,7 @@ def test_faces(found: TransitionComparison) -> None:
         "In brackets: the interval that contains the true median with 50% confidence. smooth: not "
         "certain after 2 runs, the time until the new version serves is "
     ) in page
-    assert "100% to 100% of the new version's files were in the page cache at the start." in page
+    assert "100% of the new version's files were in the page cache at the start." in page
 
     # One run of each has no interval, and so no confidence either.
     once = replace(found, runs=tuple(found.of(policy)[0] for policy in POLICIES))
@@ -248,7 +248,7 @@ def test_interrupted_it_keeps_what_was_measured(
     assert found.advice.endswith("Measure another policy to get advice.")
     assert found.runs[0].disk == "cold"
     assert np.allclose(np.diff(found.runs[0].recording.load.intended), 1 / 120)
-    assert str(found).splitlines()[0].endswith("1 times unload_first, interrupted")
+    assert str(found).splitlines()[0].endswith("once unload_first, interrupted")
     said = capsys.readouterr().err
     assert "Interrupted after 1 of 5 to 20 changes. Under unload_first " in said
     assert re.search(r"^5 to 20 changes of version take about .*repeats=3", said, re.M)

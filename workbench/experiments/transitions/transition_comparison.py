@@ -194,7 +194,12 @@ class TransitionComparison:
 
     def title(self) -> str:
         """Versions, load, and the runs of each policy, in a line."""
-        counted = ", ".join(f"{len(self.of(p))} times {p}" for p in self.policies if self.of(p))
+        runs = {policy: len(self.of(policy)) for policy in self.policies}
+        counted = ", ".join(
+            f"once {policy}" if count == 1 else f"{count} times {policy}"
+            for policy, count in runs.items()
+            if count
+        )
         kind = "" if self.load.kind == "poisson" else f" ({self.load.kind})"
         return (
             f"{self.model}: version {self.versions[0]} to {self.versions[1]} at {self.rate:g} "
@@ -225,10 +230,9 @@ class TransitionComparison:
         notes += [f"{policy}: {verdict}." for policy, verdict in self.verdicts.items()]
         shares = [run.cached for run in self.runs if run.cached is not None]
         if shares:
-            notes.append(
-                f"{min(shares):.0%} to {max(shares):.0%} of the new version's files were in the "
-                "page cache at the start."
-            )
+            least, most = f"{min(shares):.0%}", f"{max(shares):.0%}"
+            share = least if least == most else f"{least} to {most}"
+            notes.append(f"{share} of the new version's files were in the page cache at the start.")
         return " ".join(notes)
 
     def _ipython_display_(self) -> None:
