@@ -288,11 +288,11 @@ class Recording(RecordedTimeline):
     def sentence(self) -> str:
         """What was recorded, in words."""
         if not hasattr(self, "load"):
-            return f"Recording of {self.model} under {self.title}, which has not ended."
+            return f"Recording of {self.model}, {self.title}: it has not ended."
         s = self.summary()
         latency = "" if s["p99_ms"] is None else f"; p99 {s['p99_ms']:g} ms"
         return (
-            f"Recording of {self.model} under {self.title}: {s['requests']:,} requests, "
+            f"Recording of {self.model}, {self.title}: {s['requests']:,} requests, "
             f"{self.brief}{latency}; peak memory {s['peak_mb']:g} MB."
         )
 
