@@ -62,7 +62,12 @@ def test_the_wheel_installs_without_node_and_both_extensions_are_ok(tmp_path: Pa
     )  # fmt: skip
 
     where = run(python, "-c", "import workbench; print(workbench.__file__)", cwd=tmp_path, **alone)
-    assert Path(where.strip()).is_relative_to(place)
+    package = Path(where.strip()).parent
+    assert package.is_relative_to(place)
+    # The labs and their data come along.
+    assert {"notebooks/00-quickstart.ipynb", "samples/digits.npz"} <= {
+        str(path.relative_to(package)) for path in package.rglob("*.*")
+    }
     lab = run(python, "-m", "jupyterlab.labextensions", "list", cwd=tmp_path, **alone)
     (line,) = [line for line in lab.splitlines() if "serving-workbench-lab" in line]
     assert "enabled" in line

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 # It registers what shows results in a notebook, and imports no widget.
 from workbench import widgets  # noqa: F401
+from workbench.core import status
 
 if TYPE_CHECKING:
     from workbench.core.batching.parameters import BatchingParameters
@@ -73,6 +74,16 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+def _traceback_in_a_cell(error: ServingError) -> list[str]:
+    from workbench.facade import tracebacks
+
+    return tracebacks.in_a_cell(error)
+
+
+# IPython asks an exception for its traceback by this name.
+status.ServingError._render_traceback_ = _traceback_in_a_cell
 
 
 def _jupyter_labextension_paths() -> list[dict[str, str]]:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import pkgutil
+import re
+import shlex
 
 import pytest
 
 from workbench.cli import experiments, labs, model_server, servers
-from workbench.cli.main import main
+from workbench.cli.main import _parser, main
 
 GROUPS = (servers, experiments, labs, model_server)
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    """The parser of each command."""
+    (group,) = _parser()._subparsers._group_actions  # type: ignore[union-attr]
+    return dict(group.choices)  # type: ignore[arg-type]
+
+
 NAMES = [
     command.__name__.rpartition(".")[2].removesuffix("_command").replace("_", "-")
     for group in GROUPS
@@ -36,6 +47,33 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
     assert (ended.value.code, out.split()[:3]) == (0, ["usage:", "workbench", name])
 
 
+PARSERS = commands()
+
+
+@pytest.mark.parametrize("name", sorted(PARSERS.keys() - {"model-server"}))
+def test_every_option_has_its_default_and_every_command_an_example(name: str) -> None:
+    parser = PARSERS[name]
+    formatter = parser._get_formatter()
+    silent = [
+        option.option_strings[0]
+        for option in parser._actions
+        if option.option_strings
+        and option.nargs != 0
+        and not re.search(r"\(required\)|default: \S", formatter._get_help_string(option) or "")
+    ]
+    assert silent == []
+    head, example = (parser.epilog or "").splitlines()
+    assert head == "example:"
+    words = shlex.split(example)
+    assert words[:2] == ["workbench", name]
+    assert _parser().parse_args(words[1:]).command is parser.get_default("command")
+
+
+@pytest.mark.parametrize("name", sorted(PARSERS))
+def test_no_help_speaks_of_python(name: str) -> None:
+    assert not re.search(r"\bwb\.|\bnp\.|\bserver\.\w", PARSERS[name].format_help())
+
+
 def test_the_command_lists_all(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
@@ -46,7 +84,9 @@ def test_the_command_lists_all(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_model_server_has_help_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["model-server", "--help"]) == 0
-    assert "--rest_api_port=0" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "--rest_api_port=0" in out
+    assert "\nexample:\n  workbench model-server --" in out
 
 
 def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

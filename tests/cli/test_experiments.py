@@ -81,7 +81,7 @@ def test_tables_for_people(digits: wb.Server, capsys: pytest.CaptureFixture[str]
     ]  # fmt: skip
     assert run("history") == 0
     assert capsys.readouterr().out.splitlines()[0].split() == [
-        "number", "kind", "model", "saved_at", "summary",
+        "NUMBER", "KIND", "MODEL", "SAVED", "RESULT",
     ]  # fmt: skip
 
 
@@ -166,7 +166,9 @@ def test_history_draws_a_calibration_too(
     figure = tmp_path / "calibration.svg"
     assert run("history", str(number), "--plot", str(figure)) == 0
     assert "<svg" in figure.read_text()
-    assert capsys.readouterr().out.splitlines()[0].split() == [
+    sentence, head = capsys.readouterr().out.splitlines()[:2]
+    assert sentence.startswith("Calibration of digits, version 1: with 2 in flight, a batch of 1 ")
+    assert head.split() == [
         "in_flight", "rows", "p10_ms", "p50_ms", "p90_ms",
     ]  # fmt: skip
 

@@ -21,9 +21,17 @@ import pytest
 
 import workbench as wb
 from tests.children import WITH_TEST
-from workbench.cli.labs.lab_command import EXAMPLE, QUICKSTART, _quickstart
+from workbench.cli.labs.lab_command import (
+    EXAMPLE,
+    QUICKSTART,
+    _quickstart,
+    _serve_example,
+    _stop_example,
+    _train,
+)
 from workbench.cli.main import main
 from workbench.core.status import ServingError
+from workbench.samples import labs
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -52,7 +60,7 @@ def status_of(url: str) -> int:
 
 
 def test_lab_serves_the_quickstart_and_an_example_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mark, runtime, log = uuid.uuid4().hex, tmp_path / "runtime", tmp_path / "lab.log"
     (tmp_path / "files" / "notebooks").mkdir(parents=True)
@@ -91,6 +99,24 @@ def test_lab_serves_the_quickstart_and_an_example_and_leaves_nothing(
                 log,
             )
             assert [server.name for server in wb.servers()] == [EXAMPLE]
+            # The example was trained in a process that has ended.
+            assert "tensorflow" not in Path(f"/proc/{process.pid}/maps").read_text()
+
+            # A second one on the same port is refused, and changes nothing of the first.
+            again = ["lab", "--no-browser", "--folder", str(tmp_path / "files")]
+            assert main([*again, "--port", str(port)]) == 1
+            assert capsys.readouterr().err == (
+                f"workbench: Port {port} cannot be used (Address already in use): choose another "
+                "with --port, or leave --port out\n"
+            )
+            # One on another port shows the example, and does not end it.
+            assert _serve_example(process).splitlines() == [  # type: ignore[arg-type]
+                f"{EXAMPLE} is served already, at {wb.connect(EXAMPLE).address}: this JupyterLab "
+                "shows it, and leaves it running.",
+                "Press Ctrl-C to stop JupyterLab.",
+            ]
+            _stop_example()
+            assert wb.connect(EXAMPLE).versions.available == [1]
             process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 0, log.read_text()
         finally:
@@ -135,9 +161,12 @@ def marked(mark: str) -> dict[int, str]:
 def test_a_folder_without_the_quickstart(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wb, "__file__", str(tmp_path / "workbench" / "__init__.py"))
+    monkeypatch.setattr(labs, "PACKAGE", tmp_path / "workbench")
     assert main(["lab", "--no-browser", "--folder", str(tmp_path)]) == 1
-    assert capsys.readouterr().err == f"workbench: This installation has no {QUICKSTART}\n"
+    assert capsys.readouterr().err == (
+        f"workbench: This installation has no {QUICKSTART}: install serving-workbench again, or "
+        "give the folder of a clone of the project with --folder\n"
+    )
     # One that is installed brings all along, and the reader works on copies.
     shipped = tmp_path / "workbench" / "notebooks"
     shipped.mkdir(parents=True)
@@ -149,6 +178,53 @@ def test_a_folder_without_the_quickstart(
     assert _quickstart(tmp_path) == tmp_path / "notebooks" / QUICKSTART
     assert sorted(os.listdir(tmp_path / "notebooks")) == [QUICKSTART, "01-one.ipynb", "README.md"]
     assert mine.read_text() == "mine"
+
+
+def test_a_source_tree_brings_its_labs_to_any_folder(tmp_path: Path) -> None:
+    assert _quickstart(tmp_path) == tmp_path / "notebooks" / QUICKSTART
+    assert {path.name for path in NOTEBOOKS.glob("*.ipynb")} < set(
+        os.listdir(tmp_path / "notebooks")
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--port", "99999999"],
+         "--port must be a number from 1 to 65535; was 99999999: choose another with --port, or "
+         "leave --port out"),
+        (["--port", "0"],
+         "--port must be a number from 1 to 65535; was 0: choose another with --port, or leave "
+         "--port out"),
+        (["--folder", "/no/where"],
+         "There is no folder /no/where: make it, or give another one with --folder"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_are_refused_before_anything_starts(
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(subprocess, "Popen")
+    assert main(["lab", "--no-browser", *arguments]) == 1
+    assert capsys.readouterr() == ("", f"workbench: {message}\n")
+
+
+def test_a_jupyterlab_that_ends_keeps_no_example_waiting(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    assert _train(tmp_path, ended) is None
+
+
+def test_an_example_that_cannot_be_trained_says_why(tmp_path: Path) -> None:
+    (tmp_path / EXAMPLE).mkdir()  # in its way
+    with subprocess.Popen(["sleep", "60"]) as lab:
+        try:
+            with pytest.raises(ServingError, match="cannot be trained: FileExistsError"):
+                _train(tmp_path, lab)
+        finally:
+            lab.kill()
 
 
 def test_labs_are_listed_with_a_tick_for_those_that_were_run(

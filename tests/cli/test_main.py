@@ -160,14 +160,15 @@ def test_a_server_that_does_not_answer_hides_no_other(
 
 def test_nothing_to_list(capsys: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
-    assert run(capsys, "list") == (0, "No server is running.\n", "")
+    none = "No server is running: start one with `workbench serve PATH`\n"
+    assert run(capsys, "list") == (0, none, "")
     assert run(capsys, "list", "--json") == (0, "[]\n", "")
     assert run(capsys, "stop", "--all") == (0, "", "")
     for command in ("status", "stop"):
         assert run(capsys, command) == (
             1,
             "",
-            "workbench: No server is running: start one with wb.serve()\n",
+            f"workbench: {none}",
         )
 
 
@@ -277,7 +278,7 @@ def another(served: wb.Server, export: Path, base: Path) -> Iterator[None]:
         (["-d", '["a"]'], "Input 'x' must be numbers (float[?]), not text such as 'a': convert "
          "it to numbers first"),
         (["-d", "[[1]]"], "Input 'x' (float[?]) cannot have the shape (1, 1): it has one dimension "
-         "too many, remove it with np.asarray(x)[0]"),
+         "too many, remove the outermost pair of brackets"),
         (["-d", "[1]", "--model-version", "9"],
          "Servable not found for request: Specific(half, 9); the versions of half are: "
          "2 failed, 1 AVAILABLE"),

@@ -304,7 +304,7 @@ def test_a_folder_of_versions_detached(
         assert refused(lambda: wb.serve(other, "folder")) == ServingError(
             Code.ALREADY_EXISTS,
             f"A server named 'folder' is running already, for {base}: stop it first "
-            "(wb.connect('folder').stop()), or choose another name",
+            "(`workbench stop folder`, or wb.connect('folder').stop()), or choose another name",
         )
         # A SavedModel, even under ~, is the next version.
         (tmp_path / "next").symlink_to(base / "3")

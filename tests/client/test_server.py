@@ -139,7 +139,7 @@ def test_by_version_and_label(server: wb.Server, put: Put) -> None:
          "Input 'x' (float[?]) has a missing value: fill or drop missing values first"),
         ([[1.0]], {}, Code.INVALID_ARGUMENT,
          "Input 'x' (float[?]) cannot have the shape (1, 1): it has one dimension too many, "
-         "remove it with np.asarray(x)[0]"),
+         "remove the outermost pair of brackets"),
         ({}, {}, Code.INVALID_ARGUMENT,
          "There is no value for input x: give a dictionary with one entry for each input"),
     ],
@@ -536,8 +536,25 @@ def test_whether_one_more_would_fit(live: wb.Server, models: Path, tmp_path: Pat
     assert list(found.transitions) == ["smooth", "staged", "unload_first"]
     assert found.steady["host"] > found.weights == BIG_WEIGHTS_BYTES
     assert refused(lambda: live.will_it_fit(tmp_path)).message == (
-        f"There is no SavedModel in {tmp_path}: it has no saved_model.pb"
+        f"There is no SavedModel in {tmp_path}: it has no saved_model.pb; give the folder that has "
+        "one"
     )
+    assert refused(lambda: live.will_it_fit(tmp_path / "none")).message == (
+        f"There is no {tmp_path / 'none'}: give the path of a SavedModel"
+    )
+
+
+@pytest.mark.parametrize("damage", ["saved_model.pb", "variables/variables.index"])
+def test_a_damaged_saved_model_does_not_fit(
+    live: wb.Server, models: Path, tmp_path: Path, damage: str
+) -> None:
+    folder = tmp_path / "damaged"
+    shutil.copytree(models / "big", folder)
+    (folder / damage).write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    error = refused(lambda: live.will_it_fit(folder))
+    assert error.code is Code.DATA_LOSS
+    assert str(folder) in error.message
+    assert error.message.endswith("copy this version here again, or export it again")
 
 
 def test_its_budget(live: wb.Server, models: Path) -> None:

@@ -120,7 +120,7 @@ def test_shapes_of_a_module(ask: Ask) -> None:
     assert ask(kind, [["a"], ["bc"]], signature="two").tolist() == [[1], [2]]
     assert refused(lambda: ask(kind, [2], signature="scalar")).message == (
         "Input 'rate' (float[]) cannot have the shape (1,): it has one dimension too many, "
-        "remove it with np.asarray(x)[0]"
+        "remove the outermost pair of brackets"
     )
     assert refused(lambda: ask(kind, [["a"]], signature="two")).message == (
         "Input 'words' (string[2, ?]) cannot have the shape (1, 1): dimension 0 is 1 and must be "

@@ -128,7 +128,8 @@ def test_in_a_real_kernel_the_outcome_takes_the_place_of_the_waiting(
         ]  # fmt: skip
         assert shown[0][1] == "Serving half ..."
         assert shown[1][1].startswith("Serving half at http://127.0.0.1:")
-        assert re.match(r"half at http://127\.0\.0\.1:\d+, as of ", shown[2][1])
+        # A page without widgets shows the second one alone.
+        assert shown[2][1] == ""
         assert shown[1][1] in shown[3][1]
         shown = run("%serve model --name half --transition unload_first")
         assert shown[1][1].endswith(

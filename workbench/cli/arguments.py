@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,34 @@ from workbench.core.status import invalid_argument
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 Command = Callable[[argparse.Namespace], int]
+NO_SERVER = "No server is running: start one with `workbench serve PATH`"
 
 
-def add_command(commands: Commands, name: str, what: str, run: Command) -> argparse.ArgumentParser:
-    """Add a command. `run` runs it and returns the exit code; `what` describes it in a phrase."""
-    one = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Help that states the default of each option, or that it is required."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        if not action.option_strings or "default:" in text:
+            return text
+        if action.required:
+            return f"{text} (required)"
+        known = action.default is not None and action.default is not argparse.SUPPRESS
+        return f"{text} (default: %(default)s)" if known and action.nargs != 0 else text
+
+
+def add_command(
+    commands: Commands, name: str, what: str, run: Command, *, example: str
+) -> argparse.ArgumentParser:
+    """Add a command. `run` runs it and returns the exit code; `what` describes it in a phrase;
+    `example` is a call of it, with the arguments that are used most."""
+    one = commands.add_parser(
+        name,
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}.",
+        epilog=f"example:\n  {example}",
+        formatter_class=_Help,
+    )
     one.set_defaults(command=run)
     return one
 
@@ -41,13 +65,25 @@ def add_load(one: argparse.ArgumentParser, *, many: bool) -> Any:
     of those of which one must be given."""
     rate, clients = (numbers(float), numbers(int)) if many else (float, int)
     each = one.add_mutually_exclusive_group(required=True)
-    each.add_argument("--rate", type=rate, help="requests per second")
-    each.add_argument("--clients", type=clients, help="clients of a closed loop, instead of a rate")
+    lists = ", or several like 100,200" if many else ""
+    each.add_argument(
+        "--rate",
+        type=rate,
+        help=f"requests per second{lists} (default: none; this or --clients is required)",
+    )
+    each.add_argument(
+        "--clients",
+        type=clients,
+        help=f"clients that each wait for an answer before they ask again{lists} (default: none)",
+    )
     add_request(one)
     one.add_argument(
-        "--arrivals", choices=("poisson", "constant", "bursty", "ramp"), default="poisson"
+        "--arrivals",
+        choices=("poisson", "constant", "bursty", "ramp"),
+        default="poisson",
+        help="how requests arrive, with --rate",
     )
-    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--seed", type=int, default=0, help="of the random arrivals")
     return each
 
 
@@ -62,9 +98,19 @@ def add_request(one: argparse.ArgumentParser) -> None:
     one.add_argument("--rows", type=int, default=1, help="examples in each request")
 
 
+def add_when_busy(one: argparse.ArgumentParser) -> None:
+    """What to do while another experiment holds the server."""
+    one.add_argument(
+        "--when-busy",
+        choices=("refuse", "wait", "take over"),
+        default="refuse",
+        help="while another experiment holds the server",
+    )
+
+
 def add_plot(one: argparse.ArgumentParser, when: str = "") -> None:
     """The file for a figure."""
-    what = f"{when}write the figure to this .png, .svg or .pdf"
+    what = f"{when}write the figure to this .png, .svg or .pdf (default: no figure)"
     one.add_argument("--plot", metavar="FILE", help=what)
 
 
@@ -101,6 +147,12 @@ def json_object(text: str) -> dict[str, Any]:
 def meaning(declared: Setting) -> str:
     """The meaning of a declared setting, as plain text for the help of its flag."""
     return declared.meaning.replace("`", "")
+
+
+def default_of(method: Callable[..., Any], argument: str) -> Any:
+    """The default of a method's argument, for the help of an option that leaves it to the
+    method."""
+    return inspect.signature(method).parameters[argument].default
 
 
 def given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:

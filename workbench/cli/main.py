@@ -9,8 +9,11 @@ from collections.abc import Sequence
 
 import workbench
 from workbench.cli import experiments, labs, model_server, servers
-from workbench.cli.arguments import Command
-from workbench.core.status import ServingError
+from workbench.cli.arguments import NO_SERVER, Command
+from workbench.core.status import Reason, ServingError
+
+_SAID: dict[Reason | None, str] = {Reason.NO_SERVER: NO_SERVER}
+"""The refusals whose cure is another one in a terminal than in Python."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command: Command = arguments.command
         return command(arguments)
     except ServingError as error:
-        print(f"workbench: {error}", file=sys.stderr)
+        print(f"workbench: {_SAID.get(error.reason, error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -18,7 +18,7 @@ from workbench.client.server import ServerClient
 from workbench.client.server_parts.waiting import LOAD_TIMEOUT_SECONDS, until_served
 from workbench.core.remote_paths import check_local
 from workbench.core.setting_kinds import number
-from workbench.core.status import Code, ServingError, invalid_argument
+from workbench.core.status import Code, Reason, ServingError, invalid_argument, not_found
 from workbench.core.versions.states import PublicState
 from workbench.core.versions.version_policy import check_version, parse_version
 from workbench.processes import paths, registry
@@ -111,7 +111,7 @@ def connect(name: str | None = None) -> ServerClient:
     if name is None:
         running = registry.entries()
         if not running:
-            raise ServingError(Code.NOT_FOUND, "No server is running: start one with wb.serve()")
+            raise not_found("No server is running: start one with wb.serve()", Reason.NO_SERVER)
         name = running[-1].name
     return _server_of(registry.find(name))
 
@@ -148,7 +148,8 @@ def _serve_again(
         raise ServingError(
             Code.ALREADY_EXISTS,
             f"A server named {entry.name!r} is running already, for {base}: stop it first "
-            f"(wb.connect({entry.name!r}).stop()), or choose another name",
+            f"(`workbench stop {entry.name}`, or wb.connect({entry.name!r}).stop()), or choose "
+            "another name",
         )
     kept = of_server.unlike(entry, base)
     changed = of_model.change(server, "transition", "version_policy", "batching", "probe")

@@ -8,7 +8,7 @@ tells people the cause and the cure. Its reason tells programs what the code doe
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -42,6 +42,8 @@ class Reason(str, enum.Enum):
 
     MODEL_UNKNOWN = "model-unknown"
     """NOT_FOUND: the server has no model of that name."""
+    NO_SERVER = "no-server"
+    """NOT_FOUND: no server is running. The command line says how it starts one."""
     NO_MEMORY = "no-memory"
     """RESOURCE_EXHAUSTED: the memory budget, or a limit of the model, has no room for a version. It
     is tried again when memory is given back."""
@@ -57,6 +59,8 @@ class ServingError(Exception):
     """
 
     retry_after_seconds = 1
+    _render_traceback_: Callable[[ServingError], list[str]]
+    """IPython's hook for the traceback in a cell, set by those who know IPython."""
 
     def __init__(self, code: Code, message: str, reason: Reason | None = None) -> None:
         super().__init__(message)

@@ -4,7 +4,8 @@
 when a server's own requests come, and sends them again. `simulator` predicts batching, `sweep`
 measures it, `tuning` finds its parameters. `transitions` compares policies, `versions` compares two
 versions. `store` keeps every result. `figure` has what figures share, `looks` what they share with
-the browser, `showing` finds the figure of a result, and `face` shows a stored result.
+the browser, `load_figure` draws a load, `showing` finds the figure of a result, and `face` shows a
+stored result.
 """
 
 from __future__ import annotations
@@ -36,8 +37,12 @@ __all__ = [
 
 def _figures() -> dict[type, Callable[..., Picture]]:
     """The function that draws each kind of result."""
+    from workbench.experiments.load.generator import LoadResult
+    from workbench.experiments.load_figure import plot_load
     from workbench.experiments.recording.recording import Recording
     from workbench.experiments.recording.recording_figure import draw_recording
+    from workbench.experiments.simulator.calibration import Calibration
+    from workbench.experiments.simulator.calibration_figure import plot_calibration
     from workbench.experiments.sweep.sweep_figure import plot_sweep
     from workbench.experiments.sweep.sweep_result import SweepResult
     from workbench.experiments.traffic.recorded_traffic import Traffic
@@ -50,6 +55,8 @@ def _figures() -> dict[type, Callable[..., Picture]]:
     from workbench.experiments.versions.version_figure import plot_comparison
 
     return {
+        Calibration: plot_calibration,
+        LoadResult: plot_load,
         Recording: draw_recording,
         SweepResult: plot_sweep,
         Traffic: plot_traffic,

@@ -81,12 +81,12 @@ def _found(result: Any) -> tuple[list[str], list[Table]]:
     if isinstance(result, Traffic):
         return [f"{result}."], []
     if isinstance(result, TuneResult):
-        return [str(result)], [_table("", _columns(result.frame, _TUNE_COLUMNS))]
+        return [result.sentence()], [_table("", _columns(result.frame, _TUNE_COLUMNS))]
     if isinstance(result, SweepResult):
         said = [f"{result.finding()}.", *result.notes(), *result.diagnoses()]
         return said, [_table("", _columns(result.frame, _SWEEP_COLUMNS))]
     assert isinstance(result, Calibration)
-    return [], [_table("", result.frame)]
+    return [result.sentence], [_table("", result.frame)]
 
 
 def _columns(frame: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from workbench.experiments.figure import Picture
 
 T = TypeVar("T")
@@ -62,6 +64,21 @@ def html_table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
     body = "".join(cells("td", row) for row in rows)
     return f"<table><thead>{cells('th', titles)}</thead><tbody>{body}</tbody></table>"
+
+
+def html_result(sentence: str, table: pd.DataFrame, picture: Picture) -> str:
+    """A result for a cell: the sentence, the figure, and the table folded up below it."""
+    rows = table.to_html(border=0, index=False, float_format="{:.4g}".format, na_rep="–")
+    return (
+        f"<p>{html.escape(sentence)}</p>{html_picture(picture._repr_png_(), sentence)}"
+        f"<details><summary>the same as a table</summary>{rows}</details>"
+    )
+
+
+def text_result(sentence: str, table: pd.DataFrame) -> str:
+    """A result for a terminal: the sentence and the table."""
+    rows = table.to_string(index=False, float_format="{:.4g}".format, na_rep="–")
+    return f"{sentence}\n{rows}"
 
 
 def html_picture(png: bytes, alt: str = "", size: str = 'style="max-width:100%"') -> str:

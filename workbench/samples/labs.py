@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
+PACKAGE = Path(__file__).parents[1]
 QUICKSTART = "00-quickstart.ipynb"
 NUMBERED = "[0-9][0-9]-*.ipynb"
 """The pattern of the labs' file names; the quickstart is the first."""
@@ -15,6 +16,13 @@ State = Literal["new", "begun", "failed", "done", "unreadable"]
 """As last saved: no cell was run; not all were run; a cell failed; all were run without error."""
 
 _ROW = re.compile(r"^\| *\d\d *\| *\[[^]]*\]\(([^)]+)\) *\| *(.*?) *\|$", re.MULTILINE)
+
+
+def shipped() -> Path:
+    """The folder of the labs that come with the package, which readers work on copies of: inside an
+    installed package, beside it in a source tree."""
+    inside = PACKAGE / "notebooks"
+    return inside if inside.is_dir() else PACKAGE.parent / "notebooks"
 
 
 def names(folder: Path) -> list[str]:

@@ -72,7 +72,7 @@ def test_several_inputs_are_named() -> None:
          "There is no value for input b: give a dictionary with one entry for each input"),
         ({"a": "float"}, {"a": [[1, 2]]},
          "Input 'a' (float[?]) cannot have the shape (1, 2): it has one dimension too many, "
-         "remove it with np.asarray(x['a'])[0]"),
+         "remove the outermost pair of brackets"),
         ({"a": "float"}, np.ones((1, 2)),
          "Input 'a' (float[?]) cannot have the shape (1, 2): it has one dimension too many, "
          "remove it with x[0]"),

@@ -69,7 +69,7 @@ def test_whether_it_fits_reads_well() -> None:
     assert not Fit.from_json(answer("smooth"))
     assert repr(found).splitlines() == [
         "/models/<m>/2 as the next version of m: 1.0 GB of weights, at most 2.0 GB on host, "
-        "estimated from the last load",
+        "estimated from the last load of m",
         "  does not fit under smooth: needs 2.0 GB, 1.0 GB free; it fits under unload_first",
         "  fits under unload_first: needs 2.0 GB, 1.0 GB free",
     ]

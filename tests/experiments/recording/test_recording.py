@@ -188,7 +188,20 @@ def test_the_summary() -> None:
         "peak_mb": 1.0,
         "peak_pss_mb": 2.0,
     }
-    assert repr(recording) == f"Recording(by hand: {recording.summary()})"
+    assert repr(recording) == (
+        "Recording of m, by hand: 3 requests, 1 failed, no version for 2500 ms; p99 10 ms; "
+        "peak memory 1 MB."
+    )
+    first, head, *rows = str(recording).splitlines()
+    assert (first, head.split()) == (repr(recording), ["measure", "value"])
+    assert rows[0].split() == ["requests", "3"]
+    # Of latencies that differ, as in life.
+    requests = [(1.0, 200, 1, 1.002), (2.5, 404, 0), (5.0, 200, 2, 5.3)]
+    page = made(UNLOAD_FIRST, [(1.0, 1, 2**20)], requests)._repr_html_()
+    assert page.count("data:image/png;base64,") == page.count("<table") == 1
+    assert page.startswith("<p>Recording of m, by hand: 3 requests, 1 failed, ")
+    assert repr(Recording("smooth", "m")) == "Recording of m, smooth: it has not ended."
+    assert Recording("smooth", "m")._repr_html_().startswith("<p>Recording of m")
     nothing = made(SMOOTH).summary()
     assert (nothing["requests"], nothing["p50_ms"], nothing["p99_ms"]) == (0, None, None)
 

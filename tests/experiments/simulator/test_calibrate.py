@@ -41,7 +41,8 @@ def test_it_measures_every_size_alone_and_in_company(served_digits: wb.Server) -
     kept = wb.load_experiment(found.number)
     assert (kept.to_json(), kept.number) == (found.to_json(), found.number)
     assert wb.history("digits")["kind"][found.number] == "calibration"
-    labels = [text.get_text() for text in kept.plot().get_legend().get_texts()]
+    (axes,) = kept.plot().axes
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == ["alone, after a pause", "1 in flight", "2 in flight"]
     # What was measured can be simulated at once.
     result = again.simulate(BatchingParameters(max_batch_size=4), constant(100, count=20))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,12 @@ from workbench.core.status import ServingError
 from workbench.experiments.recording.recording_figure import draw
 from workbench.experiments.transitions import compare_transitions as module
 from workbench.experiments.transitions.compare_transitions import _Plan, compare_transitions
-from workbench.experiments.transitions.transition_comparison import TransitionComparison, is_certain
+from workbench.experiments.transitions.transition_certainty import (
+    is_certain,
+    runs_needed,
+    verdict,
+)
+from workbench.experiments.transitions.transition_comparison import TransitionComparison
 from workbench.experiments.transitions.transition_run import Run
 from workbench.load.arrivals import Schedule
 
@@ -158,12 +164,14 @@ def test_faces(found: TransitionComparison) -> None:
         "half: version 1 to 2 at 150 requests a second, 2 times smooth, 2 times unload_first, "
         "2 times unload_first+hold, 2 times staged"
     )
-    assert found.verdicts == dict.fromkeys(POLICIES, "not certain after 2 runs")
+    assert {said.partition(",")[0] for said in found.verdicts.values()} == {
+        "not certain after 2 runs"
+    }
     assert (
         "In brackets: the interval that contains the true median with 50% confidence. smooth: not "
-        "certain after 2 runs."
+        "certain after 2 runs, the time until the new version serves is "
     ) in page
-    assert "100% to 100% of the new version's files were in the page cache at the start." in page
+    assert "100% of the new version's files were in the page cache at the start." in page
 
     # One run of each has no interval, and so no confidence either.
     once = replace(found, runs=tuple(found.of(policy)[0] for policy in POLICIES))
@@ -216,7 +224,10 @@ def test_before_and_after_are_told_apart(found: TransitionComparison) -> None:
 
 
 def test_interrupted_it_keeps_what_was_measured(
-    half: wb.Server, models: Path, monkeypatch: pytest.MonkeyPatch
+    half: wb.Server,
+    models: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     ran: list[str] = []
 
@@ -230,14 +241,17 @@ def test_interrupted_it_keeps_what_was_measured(
     monkeypatch.setattr(module, "_run", run)
     found = compare_transitions(
         half, models / "half_plus_three", X, policies=["resource_preserving"], lead_seconds=0.3,
-        load=Schedule("constant", 120, 1), disk="cold", keep=False, progress=False,
+        load=Schedule("constant", 120, 1), disk="cold", keep=False,
     )  # fmt: skip
     assert (found.interrupted, len(found.runs), found.number) == (True, 1, None)
     assert found.advice.startswith("Under unload_first ")
     assert found.advice.endswith("Measure another policy to get advice.")
     assert found.runs[0].disk == "cold"
     assert np.allclose(np.diff(found.runs[0].recording.load.intended), 1 / 120)
-    assert str(found).splitlines()[0].endswith("1 times unload_first, interrupted")
+    assert str(found).splitlines()[0].endswith("once unload_first, interrupted")
+    said = capsys.readouterr().err
+    assert "Interrupted after 1 of 5 to 20 changes. Under unload_first " in said
+    assert re.search(r"^5 to 20 changes of version take about .*repeats=3", said, re.M)
     half.wait_gone(found.versions[1], 30)
     assert half.versions.available == [1]
 
@@ -293,6 +307,46 @@ def test_a_gap_is_certain_when_enough_runs_agree() -> None:
     assert not is_certain(runs_with([*near, float("inf")]), 0.1)
     # Where there is none, what counts is when the new version serves.
     assert is_certain(runs_with([0.0] * 20), 0.1)
+
+
+def test_a_verdict_is_an_answer() -> None:
+    near = [500.0 + 10 * (i % 5) for i in range(20)]
+    assert verdict(runs_with(near), 0.1) == "certain, the gap is known within 10%"
+    wide = [400.0 + 50 * (i % 5) for i in range(20)]
+    needed = runs_needed(wide, 0.1)
+    assert needed is not None
+    assert verdict(runs_with(wide), 0.1) == (
+        "not certain after 20 runs, the gap is 450 to 550 ms so far, and about "
+        f"{needed - 20} runs more would tell it within 10%"
+    )
+    # So many that vary as these do are certain.
+    assert is_certain(runs_with([*wide * (needed // 20), *wide[: needed % 20]]), 0.12)
+    assert verdict(runs_with([500.0, 300.0]), 0.1) == (
+        "not certain after 2 runs, the gap is 300 to 500 ms so far"
+    )
+    assert verdict(runs_with([0.0] * 3), 0.1) == (
+        "not certain after 3 runs, the time until the new version serves is 0.5 s so far"
+    )
+    assert verdict(runs_with([500.0, float("inf")]), 0.1) == (
+        "not certain, as in 1 of 2 runs the new version never served"
+    )
+    assert runs_needed([1.0] * 4, 0.1) is None
+    anything = [10.0**i for i in range(7)]
+    assert verdict(runs_with(anything), 0.01).endswith(
+        "and it varies too much to be known within 1%"
+    )
+
+
+def test_the_time_is_said_before_and_meanwhile() -> None:
+    four: Any = [(name, "warm") for name in POLICIES]
+    plan = _Plan(four, None, 0.1, 20, seed=1)
+    assert plan.announcement(4.2) == (
+        "20 to 80 changes of version take about 84 s to 5.6 min. For a quick look, 3 repeats of "
+        "each policy take about 50 s (repeats=3)."
+    )
+    assert plan.time_left(70, 4.0) == "about 4 s to 40 s"
+    fixed = _Plan(four, 3, 0.1, 20, seed=1)
+    assert fixed.announcement(4.0) == "12 changes of version take about 48 s."
 
 
 def test_policies_take_turns_until_they_are_certain() -> None:

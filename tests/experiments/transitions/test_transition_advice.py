@@ -56,7 +56,11 @@ def test_all_four() -> None:
 @pytest.mark.parametrize(
     ("gap", "said"),
     [
-        (490, "not measurably shorter than under unload_first, with hardly more memory."),
+        (
+            490,
+            "not measurably shorter than under unload_first (the gaps differ by 60 ms at most), "
+            "with hardly more memory.",
+        ),
         (600, "20% longer than under unload_first, with hardly more memory."),
     ],
 )
@@ -71,6 +75,15 @@ def test_without_smooth_the_one_that_loses_nothing_is_chosen() -> None:
         "and 50 waited up to 520 ms. Under unload_first 50 requests failed while no version served "
         "for 500 ms (at 80 requests/s), and both versions were never in memory together."
     )
+
+
+def test_a_choice_between_gaps_that_are_not_certainly_different() -> None:
+    near = {"unload_first": PLAIN, "staged": figures(gap=490, failed=49)}
+    assert advise(near, 80.0).startswith(
+        "Of these policies so far, and not with certainty, choose staged: under staged 49 "
+    )
+    far = {"unload_first": PLAIN, "staged": figures(gap=200, failed=20)}
+    assert advise(far, 80.0).startswith("Of these policies choose staged: ")
 
 
 def test_smooth_that_is_hardly_larger_and_smooth_that_loses() -> None:

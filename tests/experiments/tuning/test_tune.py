@@ -146,10 +146,10 @@ def test_the_limit_is_said_in_words(
 def test_a_tuning_that_meets_the_latency_says_so() -> None:
     setting = "batch_timeout_micros 0, max_batch_size 32"
     meets = f"{setting} meets 10 ms at 100 requests/s: measured p99 4 ms (3.6 to 4.4)"
-    assert str(result(headroom=2.0)) == (
+    assert result(headroom=2.0).sentence() == (
         f"{meets}. Predicted: 3.5 ms. By simulation it also meets it at 2 times the rate."
     )
-    assert str(result(where="rest", applied=True)) == (
+    assert result(where="rest", applied=True).sentence() == (
         f"{meets}. Predicted: 3.5 ms for the engine, without rest. Applied."
     )
 
@@ -160,20 +160,22 @@ def test_a_tuning_that_is_not_sure_says_what_it_would_take() -> None:
         latency={"p99": Interval(0.005, 0.009, math.inf, 0.95)},
     )  # fmt: skip
     unsure = result(open_point, meets=None, answers=(None,), predicted_ms=(3.5,), seconds=30.0)
-    assert str(unsure) == (
+    assert unsure.sentence() == (
         "Not sure yet whether batch_timeout_micros 0, max_batch_size 32 meets 10 ms at 100 "
         "requests/s (measured p99 9 ms): about 12 s of load more. Predicted: 3.5 ms. Call tune "
         "with seconds=46."
     )
     assert unsure.frame["verdict"].tolist() == ["not sure yet: about 12 s of load more"]
-    assert str(replace(unsure, interrupted=True)).startswith("Interrupted, not sure yet whether")
+    assert (
+        replace(unsure, interrupted=True).sentence().startswith("Interrupted, not sure yet whether")
+    )
 
 
 def test_a_tuning_that_finds_nothing_names_the_closest_and_the_reason() -> None:
     late = result(
         point(p99=0.02), meets=False, answers=(False,), predicted_ms=(19.0,), limit="It is slow."
     )
-    assert str(late) == (
+    assert late.sentence() == (
         "No setting is known that meets 10 ms at 100 requests/s; the closest is "
         "batch_timeout_micros 0, max_batch_size 32: measured p99 20 ms (18 to 22). Predicted: 19 "
         "ms. It is slow."

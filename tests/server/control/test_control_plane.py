@@ -675,7 +675,11 @@ def test_whether_one_more_would_fit(planes: Planes, model: Path) -> None:
     for body, error in (
         ({"path": "1"}, "'path' must be the absolute path of a SavedModel; was '1'"),
         ({}, "'path' must be the absolute path of a SavedModel; was None"),
-        ({"path": str(model)}, f"There is no SavedModel in {model}: it has no saved_model.pb"),
+        (
+            {"path": str(model)},
+            f"There is no SavedModel in {model}: it has no saved_model.pb; give the folder that "
+            "has one",
+        ),
     ):
         answer = planes.control("POST", "/models/m/fit", body)
         assert (answer.status, answer.json) == (400, refusal("INVALID_ARGUMENT", error))

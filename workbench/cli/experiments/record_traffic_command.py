@@ -13,11 +13,21 @@ from workbench.facade import connect
 def add(commands: Commands) -> None:
     """Add `workbench record-traffic [NAME] --seconds S --out FILE`."""
     what = "record when requests come and how large they are, without their contents"
-    one = add_command(commands, "record-traffic", what, _run)
+    one = add_command(
+        commands,
+        "record-traffic",
+        what,
+        _run,
+        example="workbench record-traffic digits --seconds 60 --out traffic.json",
+    )
     add_server(one)
     add_json(one)
-    one.add_argument("--seconds", type=float, default=60.0, help="Ctrl-C ends it earlier")
-    one.add_argument("--out", metavar="FILE", help="write the traffic to this .json or .csv file")
+    one.add_argument(
+        "--seconds", type=float, default=60.0, help="how long, in seconds; Ctrl-C ends it earlier"
+    )
+    one.add_argument(
+        "--out", metavar="FILE", help="write the traffic to this .json or .csv file (default: none)"
+    )
     add_plot(one)
 
 

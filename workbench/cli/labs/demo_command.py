@@ -9,8 +9,14 @@ from workbench.cli.arguments import Commands, add_command
 
 def add(commands: Commands) -> None:
     """Add `workbench demo`."""
-    one = add_command(commands, "demo", "show versions, transitions and rollback in a figure", _run)
-    one.add_argument("--output", default="out/demo.png", help="where the figure goes")
+    one = add_command(
+        commands,
+        "demo",
+        "show versions, transitions and rollback in a figure",
+        _run,
+        example="workbench demo --output demo.png",
+    )
+    one.add_argument("--output", default="out/demo.png", help="the file of the figure")
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -13,7 +13,13 @@ from workbench.samples import labs as lessons
 
 def add(commands: Commands) -> None:
     """Add `workbench labs`."""
-    one = add_command(commands, "labs", "list the labs, with a mark for each that was run", _run)
+    one = add_command(
+        commands,
+        "labs",
+        "list the labs, with a mark for each that was run",
+        _run,
+        example="workbench labs --folder ~/course",
+    )
     one.add_argument("--folder", default=".", help="their folder (default: this one)")
 
 

@@ -53,6 +53,9 @@ def _value(name: str, default: Any, text: str | None) -> Any:
         raise invalid_argument(f"Couldn't interpret value {text} for flag {name}.") from None
 
 
+_EXAMPLE = "workbench model-server --model_name=digits --model_base_path=/models/digits"
+
+
 def usage() -> str:
     """The help: all flags, with their defaults and meanings."""
     lines = ["usage: workbench model-server [--flag=value ...]", "", "Flags:"]
@@ -63,4 +66,5 @@ def usage() -> str:
     for what, reasons in (("have no effect here", IGNORED), ("are not supported", REFUSED)):
         lines += ["", f"Flags of tensorflow_model_server that {what}:"]
         lines += [f"  --{name}: {why}" for name, why in reasons.items()]
+    lines += ["", "example:", f"  {_EXAMPLE}"]
     return "\n".join(lines) + "\n"

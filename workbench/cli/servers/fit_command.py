@@ -11,11 +11,18 @@ from workbench.facade import Server, connect
 def add(commands: Commands) -> None:
     """Add `workbench fit PATH [NAME]`."""
     one = add_command(
-        commands, "fit", "check whether a SavedModel would fit, without loading it", _run
+        commands,
+        "fit",
+        "check whether a SavedModel would fit, without loading it",
+        _run,
+        example="workbench fit models/new digits",
     )
     one.add_argument("path", help="a SavedModel")
     add_server(one)
-    one.add_argument("--model", help="default: the server's first model")
+    one.add_argument(
+        "--model",
+        help="the model that it would be the next version of (default: the server's first)",
+    )
 
 
 def _run(arguments: argparse.Namespace) -> int:

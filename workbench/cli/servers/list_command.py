@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from workbench.cli.arguments import Commands, add_command, add_json
+from workbench.cli.arguments import NO_SERVER, Commands, add_command, add_json
 from workbench.client.display.tables import aligned
 from workbench.core.status import ServingError
 from workbench.facade import servers
@@ -15,7 +15,10 @@ from workbench.processes import registry
 
 def add(commands: Commands) -> None:
     """Add `workbench list`."""
-    add_json(add_command(commands, "list", "list the running servers", _run))
+    one = add_command(
+        commands, "list", "list the running servers", _run, example="workbench list --json"
+    )
+    add_json(one)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -31,7 +34,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(rows))
     elif not rows:
-        print("No server is running.")
+        print(NO_SERVER)
     else:
         table = [("NAME", "ADDRESS", "VERSIONS"), *(tuple(row.values()) for row in rows)]
         print("\n".join(aligned(table)))

@@ -14,14 +14,20 @@ from workbench.facade import connect
 
 def add(commands: Commands) -> None:
     """Add `workbench predict [NAME] --data JSON`."""
-    one = add_command(commands, "predict", "ask a model", _run)
+    one = add_command(
+        commands,
+        "predict",
+        "ask a model",
+        _run,
+        example="workbench predict digits --data '[[1.0, 2.0]]'",
+    )
     add_server(one)
     data = "the input as JSON ('[[1.0, 2.0]]' or '{\"x\": [1.0]}'), @FILE, or - for stdin"
     one.add_argument("-d", "--data", required=True, metavar="JSON", help=data)
-    highest = "default: the highest available"
+    highest = "the version's number (default: the highest available)"
     one.add_argument("--model-version", dest="version", type=int, metavar="N", help=highest)
-    one.add_argument("--label", help="the version's label, instead of its number")
-    one.add_argument("--signature", default=DEFAULT_SIGNATURE)
+    one.add_argument("--label", help="the version's label (default: none)")
+    one.add_argument("--signature", default=DEFAULT_SIGNATURE, help="the signature to ask")
 
 
 def _run(arguments: argparse.Namespace) -> int:

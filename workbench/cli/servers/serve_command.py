@@ -17,7 +17,11 @@ from workbench.processes.server_options import SERVER_OPTIONS
 def add(commands: Commands) -> None:
     """Add `workbench serve PATH`."""
     one = add_command(
-        commands, "serve", "serve a SavedModel or a folder of numbered versions", _run
+        commands,
+        "serve",
+        "serve a SavedModel or a folder of numbered versions",
+        _run,
+        example="workbench serve models/digits --name digits --port 8501",
     )
     option = {name: meaning(declared) for name, declared in SERVER_OPTIONS.items()}
     model = {name: meaning(declared) for name, declared in MODEL_SETTINGS.items()}
@@ -26,21 +30,24 @@ def add(commands: Commands) -> None:
     one.add_argument("--host", default="127.0.0.1", help=option["host"])
     one.add_argument("--port", type=int, default=0, help=option["port"])
     one.add_argument("--no-token", action="store_true", help="answer without a bearer token")
-    hosts = f"{option['allowed_hosts']}; may be given several times"
+    hosts = f"{option['allowed_hosts']}; may be given several times (default: none)"
     one.add_argument(
         "--allowed-host", dest="allowed_hosts", action="append", metavar="NAME", help=hosts
     )
-    one.add_argument("--transition", help=model["transition"])
-    latest = "the number of latest versions to serve, 'all', or a list like 1,3"
+    one.add_argument("--transition", help=f"{model['transition']} (default: smooth)")
+    latest = "the number of latest versions to serve, 'all', or a list like 1,3 (default: 1)"
     one.add_argument(
         "--versions", dest="version_policy", type=_versions, metavar="VERSIONS", help=latest
     )
-    one.add_argument("--batching", type=json_object, metavar="JSON", help="batching parameters")
+    batching = (
+        """batching parameters, like '{"max_batch_size": 32}' (default: automatic batching)"""
+    )
+    one.add_argument("--batching", type=json_object, metavar="JSON", help=batching)
     one.add_argument("--device", default="auto", help=model["device"])
-    limit = "the most host memory that one version may use, like '1.5 GB'"
+    limit = "the most host memory that one version may use, like '1.5 GB' (default: no limit)"
     one.add_argument("--memory-limit", metavar="SIZE", help=limit)
     one.add_argument("--detach", action="store_true", help="return, and let the server run")
-    idle = f"with --detach: {option['idle_seconds']}"
+    idle = f"with --detach: {option['idle_seconds']} (default: no limit)"
     one.add_argument("--idle", dest="idle_seconds", type=float, metavar="SECONDS", help=idle)
 
 

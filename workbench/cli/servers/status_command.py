@@ -12,7 +12,13 @@ from workbench.facade import Server, connect
 
 def add(commands: Commands) -> None:
     """Add `workbench status [NAME]`."""
-    one = add_command(commands, "status", "show a server's models and versions", _run)
+    one = add_command(
+        commands,
+        "status",
+        "show a server's models and versions",
+        _run,
+        example="workbench status digits",
+    )
     add_server(one)
     what = one.add_mutually_exclusive_group()
     add_json(what)

@@ -10,7 +10,7 @@ from workbench.facade import connect, servers
 
 def add(commands: Commands) -> None:
     """Add `workbench stop [NAME] | --all`."""
-    one = add_command(commands, "stop", "stop a server", _run)
+    one = add_command(commands, "stop", "stop a server", _run, example="workbench stop digits")
     add_server(one)
     one.add_argument("--all", action="store_true", help="stop all servers")
 

@@ -31,7 +31,8 @@ def fit(
 
     Args:
         label: the name of the value in errors (``Input 'x'``).
-        name: the caller's code for the value (``x``).
+        name: the caller's code for the value (``x``); empty for nested lists, whose brackets the
+            cure speaks of, as they may have been written in JSON.
         column: the array has one value for each row of a table; unknown sizes after the first are
             taken as 1.
 
@@ -81,35 +82,45 @@ def _mistakes(shape: Shape, wanted: Shape, name: str) -> Iterator[str]:
     if not shape and _fits([1] * short, wanted):
         yield f"it is a single value, give it as {'[' * short}{name}{']' * short}"
     if short >= 1 and _fits((1, *shape), wanted):
-        yield f"the batch dimension is missing, add it with {name}[np.newaxis]"
+        yield "the batch dimension is missing, " + (
+            f"add it with {name}[np.newaxis]" if name else "put all into one more pair of brackets"
+        )
     if short >= 1 and wanted[-1] in (-1, 1) and _fits((*shape, 1), wanted):
-        yield f"the last dimension is missing, add it with {name}[..., np.newaxis]"
+        yield "the last dimension is missing, " + (
+            f"add it with {name}[..., np.newaxis]" if name else "put each value into brackets"
+        )
     if short == 2 and _fits((1, *shape, 1), wanted):
-        yield (
-            "the batch dimension and the last one are missing, add them with "
-            f"{name}[np.newaxis, ..., np.newaxis]"
+        yield "the batch dimension and the last one are missing, " + (
+            f"add them with {name}[np.newaxis, ..., np.newaxis]"
+            if name
+            else "put all into one more pair of brackets, and each value into one"
         )
     if short < 0 and shape[0] == 1 and _fits(shape[1:], wanted):
-        yield f"it has one dimension too many, remove it with {name}[0]"
+        yield "it has one dimension too many, " + (
+            f"remove it with {name}[0]" if name else "remove the outermost pair of brackets"
+        )
     if short < 0 and shape[-1] == 1 and _fits(shape[:-1], wanted):
-        yield f"it has one dimension too many, remove it with {name}[..., 0]"
+        yield "it has one dimension too many, " + (
+            f"remove it with {name}[..., 0]" if name else "remove the innermost brackets"
+        )
     if not wanted:
         yield "it takes one number or text, not an array"
         return
+    array = name or "np.asarray(x)"
     if len(shape) == len(wanted) > 2 and _fits((shape[0], *shape[2:], shape[1]), wanted):
-        yield f"dimension 1 must be the last one, move it with np.moveaxis({name}, 1, -1)"
+        yield f"dimension 1 must be the last one, move it with np.moveaxis({array}, 1, -1)"
     if len(shape) == len(wanted) > 2 and _fits((shape[0], shape[-1], *shape[1:-1]), wanted):
-        yield f"the last dimension must be dimension 1, move it with np.moveaxis({name}, -1, 1)"
+        yield f"the last dimension must be dimension 1, move it with np.moveaxis({array}, -1, 1)"
     if len(shape) == len(wanted) == 2 and _fits(shape[::-1], wanted):
-        yield f"rows and columns are exchanged, turn it with {name}.T"
+        yield f"rows and columns are exchanged, turn it with {array}.T"
     rest = wanted[1:]
     if shape and all(size >= 0 for size in rest):
         sizes = ", ".join(map(str, rest))
         same = tuple(shape[1:]) == tuple(rest)
         if not same and wanted[0] in (-1, shape[0]) and math.prod(shape[1:]) == math.prod(rest):
-            yield f"the sizes are those of another shape, use {name}.reshape(-1, {sizes})"
+            yield f"the sizes are those of another shape, use {array}.reshape(-1, {sizes})"
         if wanted[0] in (-1, 1) and math.prod(shape) == math.prod(rest):
-            yield f"the batch dimension is missing, use {name}.reshape(1, {sizes})"
+            yield f"the batch dimension is missing, use {array}.reshape(1, {sizes})"
     if short:
         yield f"it has {_count(len(shape))}, and the model takes {len(wanted)}"
         return

@@ -149,9 +149,11 @@ def _plain(
     info = signature.inputs[name]
     column = tables.is_series(value)
     array = to_array(info, tables.column_values(value, info, label), label)
-    # Lists and series cannot be indexed with np.newaxis.
+    # Neither lists nor series can be indexed with np.newaxis.
     is_array = hasattr(value, "shape") and not column
     written = code if is_array or array.ndim == 0 else f"np.asarray({code})"
+    if isinstance(value, (list, tuple)):
+        written = ""
     return {name: fit(info, array, label, written, column)}
 
 

@@ -101,9 +101,12 @@ class Fit:
     def _head(self) -> str:
         peaks = " and ".join(f"{size(n)} on {where}" for where, n in self.peak.items())
         where = f" ({self.fallback})" if self.fallback else ""
+        weights = size(self.weights) if self.weights >= 2**20 else "less than 1 MB"
+        last = f" of {self.model}" if self.estimated_from == "the last load" else ""
         return (
-            f"{self.path} as the next version of {self.model}: {size(self.weights)} of weights, "
-            f"at most {peaks}{where}, estimated from {self.estimated_from}"
+            f"{self.path} as the next version of {self.model}: "
+            f"{weights} of weights, at most {peaks}{where}, estimated "
+            f"from {self.estimated_from}{last}"
         )
 
     def __repr__(self) -> str:

@@ -22,6 +22,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.experiments.showing import figures, html_result, text_result
 from workbench.load.arrivals import Schedule
 from workbench.load.intervals import quantile_interval
 from workbench.load.packed_numbers import pack_numbers, unpack_numbers
@@ -30,6 +31,8 @@ from workbench.processes.lifetime import ProcessId, describe_exit
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from workbench.experiments.figure import Picture
 
 Progress = Mapping[str, Any]
 """Reported at most ten times a second: `seconds` since the start, requests `begun`, `open`,
@@ -133,7 +136,7 @@ class LoadJob:
         return base64.b64encode(pickle.dumps((self, ProcessId.me()))) + b"\n"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LoadResult:
     """The outcome of every request. Times are seconds from the start; arrays have shape (n,), in
     the order of the intended times.
@@ -247,6 +250,51 @@ class LoadResult:
         if not len(latencies) or not quantile_interval(latencies, 0.99).bounded:
             return "too few samples"
         return "stable"
+
+    @property
+    def sentence(self) -> str:
+        """The run in words."""
+        s = self.summary()
+        failed = len(self.intended) - int(self.succeeded.sum())
+        latency = ", ".join(
+            f"p{level:g} {s['latency_s'][level] * 1e3:.3g} ms"
+            for level in (50.0, 99.0)
+            if level in s["latency_s"]
+        )
+        parts = [
+            f"{s['requests']:,} requests to {self.target} in {s['seconds']:.3g} s ({s['loop']} "
+            f"loop), {s['achieved_per_s']:.4g} answered a second",
+            f"{failed:,} failed" if failed else "none failed",
+            *([latency] if latency else []),
+        ]
+        return f"{', '.join(parts)}: {self.verdict()}."
+
+    def _table(self) -> pd.DataFrame:
+        """The percentiles of the latency, and of the delay of sending."""
+        import pandas as pd
+
+        s = self.summary()
+        rows = {
+            name: {f"p{level:g}": value * 1e3 for level, value in s[key].items()}
+            for name, key in (("latency (ms)", "latency_s"), ("sent late (ms)", "send_delay_s"))
+        }
+        return pd.DataFrame.from_dict(rows, orient="index").reset_index(names="")
+
+    def plot(self) -> Picture:
+        """The latency of each request over time."""
+        return figures(self)
+
+    def __repr__(self) -> str:
+        return self.sentence
+
+    def __str__(self) -> str:
+        return text_result(self.sentence, self._table())
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+    def _repr_html_(self) -> str:
+        return html_result(self.sentence, self._table(), self.plot())
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain data; arrays are compressed and in base64."""

@@ -10,6 +10,7 @@ the server is away shows it.
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import threading
@@ -29,7 +30,7 @@ from workbench.core.status import invalid_argument
 from workbench.experiments.load.generator import Closed, LoadJob, LoadResult, run_load
 from workbench.experiments.load.measure import rest_job
 from workbench.experiments.recording.recorded_timeline import RecordedTimeline
-from workbench.experiments.showing import figures
+from workbench.experiments.showing import figures, html_result, text_result
 from workbench.load.arrivals import Schedule
 
 if TYPE_CHECKING:
@@ -283,8 +284,40 @@ class Recording(RecordedTimeline):
         """States, memory and requests over time, one above the other."""
         return figures(self)
 
+    @property
+    def sentence(self) -> str:
+        """What was recorded, in words."""
+        if not hasattr(self, "load"):
+            return f"Recording of {self.model}, {self.title}: it has not ended."
+        s = self.summary()
+        latency = "" if s["p99_ms"] is None else f"; p99 {s['p99_ms']:g} ms"
+        return (
+            f"Recording of {self.model}, {self.title}: {s['requests']:,} requests, "
+            f"{self.brief}{latency}; peak memory {s['peak_mb']:g} MB."
+        )
+
+    def _table(self) -> pd.DataFrame:
+        """The summary, a row a measure."""
+        import pandas as pd
+
+        rows = [(name, "–" if value is None else value) for name, value in self.summary().items()]
+        return pd.DataFrame(rows, columns=["measure", "value"], dtype=object)
+
     def __repr__(self) -> str:
-        return f"Recording({self.title}: {self.summary()})"
+        return self.sentence
+
+    def __str__(self) -> str:
+        if not hasattr(self, "load"):
+            return self.sentence
+        return text_result(self.sentence, self._table())
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+    def _repr_html_(self) -> str:
+        if not hasattr(self, "load"):
+            return f"<p>{html.escape(self.sentence)}</p>"
+        return html_result(self.sentence, self._table(), self.plot())
 
 
 def _nothing(value: Any) -> bool:

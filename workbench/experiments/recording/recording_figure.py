@@ -121,15 +121,17 @@ def _draw_states(
         row = versions.index(warm.version)
         axes.barh(row + 0.24, warm.end - warm.start, left=warm.start - zero, height=0.12, color=INK)
     decided = [d for d in recording.decisions() if view[0] <= d.at - zero <= view[1]]
-    axes.plot(
-        [d.at - zero for d in decided],
-        [versions.index(d.version) - 0.44 for d in decided],
-        linestyle="none",
-        marker="v",
-        markersize=3,
-        color=INK,
-        clip_on=False,
-    )
+    # An empty line that is not clipped would still take room, at the figure's corner.
+    if decided:
+        axes.plot(
+            [d.at - zero for d in decided],
+            [versions.index(d.version) - 0.44 for d in decided],
+            linestyle="none",
+            marker="v",
+            markersize=3,
+            color=INK,
+            clip_on=False,
+        )
     axes.set_yticks(range(len(versions)), [f"version {v}" for v in versions])
     axes.set_ylim(len(versions) - 0.5, -0.65)
 

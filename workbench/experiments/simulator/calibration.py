@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.core.batching.parameters import BatchingParameters
+from workbench.experiments.showing import figures, html_result, text_result
 from workbench.experiments.simulator.service_time import ServiceTime
 from workbench.experiments.simulator.simulate import SimulationResult, simulate
 from workbench.load.arrivals import Seconds
@@ -17,8 +18,10 @@ from workbench.load.arrivals import Seconds
 if TYPE_CHECKING:
     import pandas as pd
 
+    from workbench.experiments.figure import Picture
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Calibration:
     """A model's run times, and the server's settings they hold for.
 
@@ -84,19 +87,42 @@ class Calibration:
         service = ServiceTime.from_json(data["service"])
         return cls(**{**data, "service": service, "number": number})
 
-    def plot(self, axes: Any = None) -> Any:
+    def plot(self) -> Picture:
         """Median run time against rows, with the range from the 10th to the 90th percentile, one
-        line for each number of batches in flight; returns matplotlib's axes."""
-        import matplotlib.pyplot as plt
+        line for each number of batches in flight."""
+        return figures(self)
 
-        axes = axes or plt.subplots(figsize=(6, 3.6), layout="constrained")[1]
-        for flight, part in self.frame.groupby("in_flight"):
-            label = "alone, after a pause" if flight == 0 else f"{flight!s} in flight"
-            (line,) = axes.plot(part.rows, part.p50_ms, marker="o", markersize=4, label=label)
-            axes.fill_between(
-                part.rows, part.p10_ms, part.p90_ms, alpha=0.2, color=line.get_color()
-            )
-        axes.set(xlabel="rows of a batch", ylabel="run time (ms)", ylim=(0, None))
-        axes.legend(frameon=False)
-        axes.grid(alpha=0.3)
-        return axes
+    @property
+    def sentence(self) -> str:
+        """What the run times mean, in words."""
+        times = self.frame
+        busy = times[times["in_flight"] == self.service.in_flight]
+        least, most = busy.iloc[0], busy.iloc[-1]
+        said = (
+            f"Calibration of {self.model}, version {self.version}: with "
+            f"{self.service.in_flight} in flight, a batch of {_rows(least.rows)} runs "
+            f"{least.p50_ms:.3g} ms"
+        )
+        if least.rows == most.rows:
+            return f"{said} (median)."
+        times_as_much = most.p50_ms / least.p50_ms
+        return (
+            f"{said} and one of {_rows(most.rows)} {most.p50_ms:.3g} ms (medians): "
+            f"{most.rows / least.rows:.0f} times the rows take {times_as_much:.3g} times as long."
+        )
+
+    def __repr__(self) -> str:
+        return self.sentence
+
+    def __str__(self) -> str:
+        return text_result(self.sentence, self.frame)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+    def _repr_html_(self) -> str:
+        return html_result(self.sentence, self.frame, self.plot())
+
+
+def _rows(count: float) -> str:
+    return "1 row" if count == 1 else f"{count:.0f} rows"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError, failed_precondition
 from workbench.experiments.load.generator import LIMITED
-from workbench.experiments.showing import figures, html_picture, html_table
+from workbench.experiments.showing import figures, html_picture, html_table, text_result
 from workbench.experiments.sweep.diagnosis import Diagnosis, diagnose
 from workbench.experiments.sweep.point import FAILING, LOST, STABLE, UNSURE, Point
 from workbench.formats.config_files import write_batching_parameters
@@ -249,11 +249,10 @@ class SweepResult:
 
     def __str__(self) -> str:
         """The finding, a table and the notes, for a terminal."""
-        columns = [name for name in _SHOWN if name in self.frame and self.frame[name].notna().any()]
-        table = self.frame[columns] if self.points else None
-        lines = [self._title(), self.finding() + "."]
-        if table is not None:
-            lines.append(table.to_string(index=False, float_format=lambda v: f"{v:.4g}"))
+        frame = self.frame
+        shown = [name for name in _SHOWN if name in frame and frame[name].notna().any()]
+        said = f"{self._title()}\n{self.finding()}."
+        lines = [text_result(said, frame[shown]) if self.points else said]
         return "\n".join([*lines, *(f"- {note}" for note in [*self.notes(), *self.diagnoses()])])
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:

@@ -25,7 +25,8 @@ from workbench.experiments.recording.recording import LEAD_SECONDS, predict_job,
 from workbench.experiments.store.running import Running
 from workbench.experiments.store.store import keep_result
 from workbench.experiments.transitions.page_cache import bring_in, cached_share, evict
-from workbench.experiments.transitions.transition_comparison import TransitionComparison, is_certain
+from workbench.experiments.transitions.transition_certainty import LEAST_RUNS, is_certain
+from workbench.experiments.transitions.transition_comparison import TransitionComparison
 from workbench.experiments.transitions.transition_run import Disk, Run
 from workbench.load.arrivals import Schedule
 
@@ -33,8 +34,7 @@ POLICIES = ("smooth", "unload_first", "unload_first+hold", "staged")
 PRECISION = 0.1
 MOST_REPEATS = 20
 _DISKS = ("warm", "cold")
-# With fewer, no interval holds at every look.
-_LEAST_REPEATS = 5
+_QUICK_REPEATS = 3
 _SETTLE_SECONDS = 0.3
 _WARM_UP_CLIENTS = 4
 _WARM_UP_SECONDS = 0.5
@@ -82,14 +82,17 @@ def compare_transitions(
         Running("transitions", server, keep, progress) as running,
         _on_trial(server, new, old[0], back) as (version, seconds),
     ):
-        least, most = plan.limits
         each = seconds + 2 * lead_seconds + _WARM_UP_SECONDS + 1
-        many = f"{least}" if least == most else f"{least} to {most}"
-        running.say(f"{many} changes of version, at most {each * most:.0f} s")
+        running.say(plan.announcement(each))
+        started = time.monotonic()
         try:
             for name, on in plan.turns(runs):
+                if runs:
+                    each = (time.monotonic() - started) / len(runs)
+                many, left = plan.many, plan.time_left(len(runs), each)
                 running.tell(
-                    f"Change {len(runs) + 1} of {many}: {name}, {on} disk", len(runs) / most
+                    f"Change {len(runs) + 1} of {many}: {name}, {on} disk; {left} left",
+                    len(runs) / plan.limits[1],
                 )
                 runs.append(
                     _run(server, (old[0], version), name, on, back, x, arrivals, lead_seconds)
@@ -97,6 +100,7 @@ def compare_transitions(
         except KeyboardInterrupt:
             interrupted = True
     if not runs:
+        running.say("Interrupted before the first change of version was measured.")
         raise KeyboardInterrupt
     found = TransitionComparison(
         server.model,
@@ -108,6 +112,8 @@ def compare_transitions(
         precision if repeats is None else None,
         interrupted,
     )
+    if interrupted:
+        running.say(f"Interrupted after {len(runs)} of {plan.many} changes. {found.advice}")
     return keep_result("transitions", found.model, found, found.advice) if keep else found
 
 
@@ -139,9 +145,35 @@ class _Plan:
     @property
     def limits(self) -> tuple[int, int]:
         """The least and the most runs in total."""
-        least = self.repeats or min(_LEAST_REPEATS, self.most_repeats)
+        least = self.repeats or min(LEAST_RUNS, self.most_repeats)
         most = self.repeats or self.most_repeats
         return least * len(self.conditions), most * len(self.conditions)
+
+    @property
+    def many(self) -> str:
+        """The number of runs in total, in words: ``20 to 80``."""
+        least, most = self.limits
+        return f"{least}" if least == most else f"{least} to {most}"
+
+    def time_left(self, done: int, each: float) -> str:
+        """The time for the other runs, in words, if each takes `each` seconds."""
+        least, most = (_time(max(1, runs - done) * each) for runs in self.limits)
+        return f"about {least}" if least == most else f"about {least} to {most}"
+
+    def announcement(self, each: float) -> str:
+        """What is going to be done and how long it takes, with the shorter way where there is one.
+
+        Args:
+            each: seconds that a run takes.
+        """
+        said = f"{self.many} changes of version take {self.time_left(0, each)}."
+        quick = _QUICK_REPEATS * len(self.conditions)
+        if self.repeats is not None or quick >= self.limits[0]:
+            return said
+        return (
+            f"{said} For a quick look, {_QUICK_REPEATS} repeats of each policy take about "
+            f"{_time(quick * each)} (repeats={_QUICK_REPEATS})."
+        )
 
     def turns(self, runs: Sequence[Run]) -> Iterator[tuple[str, Disk]]:
         """The conditions in their order; `runs` is read as it grows."""
@@ -149,11 +181,15 @@ class _Plan:
         for turn in range(self.repeats or self.most_repeats):
             for place in random.permutation(len(self.conditions)):
                 name, disk = self.conditions[place]
-                if self.repeats is None and turn >= _LEAST_REPEATS:
+                if self.repeats is None and turn >= LEAST_RUNS:
                     mine = [run for run in runs if (run.policy, run.disk) == (name, disk)]
                     if is_certain(mine, self.precision):
                         continue
                 yield name, disk
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,28 +13,16 @@ import numpy as np
 
 from workbench.experiments.showing import figures, html_picture, views
 from workbench.experiments.transitions.transition_advice import advise
+from workbench.experiments.transitions.transition_certainty import verdict
 from workbench.experiments.transitions.transition_run import GAP, SERVES, Disk, Run
 from workbench.experiments.versions.agreement import median_interval
 from workbench.load.arrivals import Schedule
-from workbench.load.intervals import Interval, quantile_interval
+from workbench.load.intervals import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from workbench.experiments.figure import Picture
-
-
-def is_certain(runs: Sequence[Run], precision: float) -> bool:
-    """Whether the median gap (without gaps, the time until the new version serves) is known within
-    `precision` (0.1 is 10 %). May be checked after each run: the interval holds at every look
-    (`load.intervals.quantile_interval`)."""
-    if not runs:
-        return False
-    gaps = [run.figures[GAP] for run in runs]
-    values = gaps if max(gaps) > 0 else [run.figures[SERVES] for run in runs]
-    if not all(math.isfinite(value) for value in values):
-        return False
-    return quantile_interval(values, 0.5).relative_width <= 2 * precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,13 +86,10 @@ class TransitionComparison:
 
     @property
     def verdicts(self) -> dict[str, str]:
-        """For each policy: ``certain``, or ``not certain after n runs``."""
-        found = {}
-        for policy in self.measured:
-            runs = self.of(policy)
-            sure = is_certain(runs, 0.1 if self.precision is None else self.precision)
-            found[policy] = "certain" if sure else f"not certain after {len(runs)} runs"
-        return found
+        """For each policy a clause: ``certain``, or ``not certain after n runs`` with what is known
+        and about how many more runs it would take."""
+        precision = 0.1 if self.precision is None else self.precision
+        return {policy: verdict(self.of(policy), precision) for policy in self.measured}
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -209,7 +194,12 @@ class TransitionComparison:
 
     def title(self) -> str:
         """Versions, load, and the runs of each policy, in a line."""
-        counted = ", ".join(f"{len(self.of(p))} times {p}" for p in self.policies if self.of(p))
+        runs = {policy: len(self.of(policy)) for policy in self.policies}
+        counted = ", ".join(
+            f"once {policy}" if count == 1 else f"{count} times {policy}"
+            for policy, count in runs.items()
+            if count
+        )
         kind = "" if self.load.kind == "poisson" else f" ({self.load.kind})"
         return (
             f"{self.model}: version {self.versions[0]} to {self.versions[1]} at {self.rate:g} "
@@ -240,10 +230,9 @@ class TransitionComparison:
         notes += [f"{policy}: {verdict}." for policy, verdict in self.verdicts.items()]
         shares = [run.cached for run in self.runs if run.cached is not None]
         if shares:
-            notes.append(
-                f"{min(shares):.0%} to {max(shares):.0%} of the new version's files were in the "
-                "page cache at the start."
-            )
+            least, most = f"{min(shares):.0%}", f"{max(shares):.0%}"
+            share = least if least == most else f"{least} to {most}"
+            notes.append(f"{share} of the new version's files were in the page cache at the start.")
         return " ".join(notes)
 
     def _ipython_display_(self) -> None:

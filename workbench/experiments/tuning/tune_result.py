@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.batching.parameters import BatchingParameters
-from workbench.experiments.showing import figures, html_picture, html_table
+from workbench.experiments.showing import figures, html_picture, html_table, text_result
 from workbench.experiments.store.packed_arrays import without_infinity
 from workbench.experiments.sweep.point import Point, lacking_text
 
@@ -99,7 +99,8 @@ class TuneResult:
             f"{p99}{lost}"
         )
 
-    def __str__(self) -> str:
+    def sentence(self) -> str:
+        """The answer with its prediction, its reason, and what to do next."""
         room = ""
         if self.meets and self.headroom > 1:
             room = f" By simulation it also meets it at {self.headroom:g} times the rate."
@@ -116,13 +117,15 @@ class TuneResult:
         limit = f" {self.limit}" if self.limit else ""
         return f"{begin}. {simulated}{room}{limit}{more}{' Applied.' if self.applied else ''}"
 
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+    def __str__(self) -> str:
         columns = [
             *("batch_timeout_micros", "max_batch_size", "p99_ms", "predicted_p99_ms"),
             *("goodput", "rejected", "verdict"),
         ]
-        table = self.frame[columns].to_string(index=False, float_format=lambda v: f"{v:.4g}")
-        printer.text(f"{self}\n{table}")
+        return text_result(self.sentence(), self.frame[columns])
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
 
     def _verdicts(self) -> list[str]:
         words = {True: "meets", False: "does not meet"}
@@ -158,7 +161,7 @@ class TuneResult:
             "verdict",
         )
         picture = html_picture(self.plot()._repr_png_(), self.finding())
-        return f"<p>{html.escape(str(self))}</p>{picture}{html_table(titles, rows)}"
+        return f"<p>{html.escape(self.sentence())}</p>{picture}{html_table(titles, rows)}"
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain data; infinite numbers as null."""

@@ -8,7 +8,6 @@ from typing import Any
 from jupyter_server.extension.application import ExtensionApp
 from traitlets import Bool, Float, Int, List, TraitError, Unicode, default, validate
 
-import workbench
 from workbench.jupyter.server_extension.base_handler import ThreadPools
 from workbench.jupyter.server_extension.lifecycle_events import SCHEMA_FILE, Lifecycle
 from workbench.jupyter.server_extension.listing import Lister
@@ -16,6 +15,7 @@ from workbench.jupyter.server_extension.server_routes import HANDLERS
 from workbench.jupyter.server_extension.stream import Hub
 from workbench.processes.lifetime import ProcessId
 from workbench.processes.registry import Entry
+from workbench.samples import labs
 
 
 class WorkbenchExtension(ExtensionApp):
@@ -53,10 +53,7 @@ class WorkbenchExtension(ExtensionApp):
 
     @default("notebooks_dir")
     def _default_notebooks_dir(self) -> str:
-        package = Path(workbench.__file__).parent
-        # Inside the package if it is installed, beside it in a source tree.
-        inside = package / "notebooks"
-        return str(inside if inside.is_dir() else package.parent / "notebooks")
+        return str(labs.shipped())
 
     @validate("control_seconds", "watch_seconds", "concurrency")
     def _positive(self, proposal: dict[str, Any]) -> float:

@@ -15,9 +15,11 @@ import os
 import time
 from typing import Any
 
-from workbench.core.status import invalid_argument
+from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
+from workbench.formats.saved_model.damage import DAMAGED
 from workbench.formats.saved_model.saved_model_file import GRAPH_FILES
 from workbench.server.control.handling import Handler
+from workbench.server.engine.versions.version_folder import lack
 
 _COLUMNS = ("monotonic", "wall", "pid", "role", "model", "version", "pss", "uss", "measured")
 
@@ -64,13 +66,33 @@ class _Fit(Handler):
             raise invalid_argument(
                 f"'path' must be the absolute path of a SavedModel; was {path!r}"
             )
-        if not await asyncio.to_thread(_is_saved_model, path):
-            raise invalid_argument(f"There is no SavedModel in {path}: it has no saved_model.pb")
+        await asyncio.to_thread(_check_saved_model, path)
         self.answer(await self.core.reservations.will_it_fit(model, path))
 
 
-def _is_saved_model(path: str) -> bool:
-    return any(os.path.exists(os.path.join(path, name)) for name in GRAPH_FILES)
+def _check_saved_model(path: str) -> None:
+    """Refuse a path without a complete SavedModel, which could not be loaded however much memory
+    there is. Blocks.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, there is none; DATA_LOSS, it is damaged; with the cure.
+    """
+    if not os.path.exists(path):
+        raise invalid_argument(f"There is no {path}: give the path of a SavedModel")
+    if not any(os.path.exists(os.path.join(path, name)) for name in GRAPH_FILES):
+        raise invalid_argument(
+            f"There is no SavedModel in {path}: it has no saved_model.pb; give the folder that has "
+            "one"
+        )
+    try:
+        what = lack(path)
+    except OSError as error:
+        raise failed_precondition(
+            f"{error.filename or path} cannot be read ({error.strerror}): let the server's user "
+            "read it"
+        ) from error
+    if what is not None:
+        raise ServingError(Code.DATA_LOSS, f"{path} is not complete: {what}; {DAMAGED}")
 
 
 ROUTES = (

@@ -99,7 +99,8 @@ def display_live(widget: ipw.DOMWidget, kept: Lasting) -> Output:
     shown = widget._repr_mimebundle_()
     # anywidget returns metadata, too; ipywidgets' own parts have none.
     data, metadata = shown if isinstance(shown, tuple) else (shown, {})
-    data["text/plain"] = kept.text
+    # Where there are no widgets, as on nbconvert's pages, the second output is enough.
+    data["text/plain"] = ""
     publish_display_data(data, metadata)
     output = Output()
     output.show(kept)

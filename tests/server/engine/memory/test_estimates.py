@@ -11,6 +11,7 @@ from workbench.server.engine.memory.estimates import (
     Files,
     Measured,
     VersionMemory,
+    basis,
     estimate,
     read_files,
 )
@@ -47,6 +48,15 @@ def test_the_next_one_is_from_the_last_load() -> None:
     assert (need.peak["host"], need.steady["host"]) == (300 * MB, 250 * MB)
     shown = VersionMemory(LARGE, need, measured=last).to_json()
     assert shown["measured"] == {"peak": 500 * MB, "steady": 450 * MB}
+
+
+def test_another_model_is_not_estimated_from_the_last_load() -> None:
+    last = Measured(LARGE, peak=500 * MB, steady=450 * MB)
+    # The same layers, larger ones, and a folder of which only the size is known.
+    for files in (LARGE, Files(900 * MB, 110_000), Files(8, 0)):
+        assert basis(files, last) is last
+    assert basis(Files(8, 3 * MB), last) is None
+    assert basis(LARGE, None) is None
 
 
 def test_a_model_that_copies_its_weights_does_so_again() -> None:

@@ -23,6 +23,8 @@ _WEIGHTS_FACTOR = 1.03
 # The graph is in memory several times over: as a message, as Python's graph, as TensorFlow's.
 _GRAPH_FACTOR = 4.0
 _GRAPH_LOADING_FACTOR = 4.0
+# Graphs that differ by no more than this belong to the same kind of model.
+_GRAPH_SLACK = 64 * 2**10
 # Host memory that CUDA's libraries take in each process that uses them; assumed, not measured.
 _CUDA_HOST_BYTES = 700 * 2**20
 
@@ -105,6 +107,15 @@ def read_files(path: str) -> Files:
     return Files(weights, 0)
 
 
+def basis(files: Files, last: Measured | None) -> Measured | None:
+    """What the model's last load took, if that says something about these files: not if the graph
+    is another one, by its size, as of another model under the same name."""
+    if last is None or not (files.graph and last.files.graph):
+        return last
+    small, large = sorted((files.graph, last.files.graph))
+    return last if large <= 2 * small + _GRAPH_SLACK else None
+
+
 def _sizes(folder: str) -> int:
     try:
         with os.scandir(folder) as entries:
@@ -117,7 +128,7 @@ def estimate(files: Files, last: Measured | None, device: str = "host") -> Need:
     """The memory that loading these files takes.
 
     Args:
-        last: what the model's last load took.
+        last: what the model's last load took, if it is a `basis`.
         device: ``host``, or the GPU (``gpu:N``) on which the weights will be.
     """
     graph = files.graph * _GRAPH_FACTOR

@@ -25,6 +25,7 @@ from workbench.server.engine.memory.estimates import (
     Files,
     Measured,
     VersionMemory,
+    basis,
     estimate,
     read_files,
 )
@@ -100,8 +101,9 @@ class Reservations:
         return self._estimated(model, known or Files(served.found.size_bytes, 0))
 
     def _estimated(self, model: Model, files: Files) -> VersionMemory:
-        device, fallback = self.place(model.config, files, model.measured)
-        return VersionMemory(files, estimate(files, model.measured, device), device, fallback)
+        last = basis(files, model.measured)
+        device, fallback = self.place(model.config, files, last)
+        return VersionMemory(files, estimate(files, last, device), device, fallback)
 
     def place(
         self, config: ModelConfig, files: Files, measured: Measured | None
@@ -297,7 +299,7 @@ class Reservations:
             "weights": memory.files.weights,
             "peak": dict(need.peak),
             "steady": dict(need.steady),
-            "from": "the files" if model.measured is None else "the last load",
+            "from": "the files" if basis(memory.files, model.measured) is None else "the last load",
             "transition": model.config.transition,
             "reserved": {r: self.budget.reserved(r) for r in need.peak},
             "transitions": {f.transition: f.to_json() for f in found},
