@@ -74,10 +74,12 @@ def test_sweep_writes_json_a_figure_and_history(
 
 def test_tables_for_people(digits: wb.Server, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("sweep", "--clients", "2", "--seconds", "0.2") == 0
-    head = capsys.readouterr().out.splitlines()[0].split()
-    assert head == [
-        "batch_timeout_micros", "max_batch_size", "num_batch_threads", "clients", "where",
-        "arrivals", "achieved_per_s", "p50_ms", "p99_ms", "batch_rows", "rejected", "verdict",
+    title, finding, head = capsys.readouterr().out.splitlines()[:3]
+    assert title.startswith("Sweep of digits, version 1: 1 point, engine, closed loop, ")
+    assert finding.endswith(".")
+    assert head.split() == [
+        "batch_timeout_micros", "max_batch_size", "num_batch_threads", "clients",
+        "achieved_per_s", "p50_ms", "p99_ms", "batch_rows", "rejected", "failed", "verdict",
     ]  # fmt: skip
     assert run("history") == 0
     assert capsys.readouterr().out.splitlines()[0].split() == [
@@ -156,7 +158,9 @@ def test_tune_prints_json_and_history_draws_it(
     figure = tmp_path / "tune.svg"
     assert run("history", str(tuned.number), "--plot", str(figure)) == 0
     assert "<svg" in figure.read_text()
-    assert "predicted_p99_ms" in capsys.readouterr().out.splitlines()[0]
+    sentence, head = capsys.readouterr().out.splitlines()[:2]
+    assert sentence.startswith("No setting is known that meets 0.0001 ms at 50 requests/s; ")
+    assert "predicted_p99_ms" in head
 
 
 def test_history_draws_a_calibration_too(
