@@ -84,6 +84,12 @@ def test_what_is_no_saved_model_is_refused_and_leaves_nothing(tmp_path: Path) ->
     assert error == ServingError(
         Code.INVALID_ARGUMENT, f"{source} is not a SavedModel: it has no saved_model.pb"
     )
+    # A name that is misspelt is a path without anything.
+    error = refused(lambda: put_version(tmp_path / "model.keras", tmp_path / "base", 1))
+    assert error == ServingError(
+        Code.INVALID_ARGUMENT,
+        f"There is no {tmp_path}/model.keras: give the path of a SavedModel or of a .keras file",
+    )
     assert not (tmp_path / "base").exists()
 
 

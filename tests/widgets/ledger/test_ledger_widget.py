@@ -73,7 +73,7 @@ def test_a_folder_without_a_model_is_refused(page: Page, tmp_path: Path) -> None
     assert page.order("fit", path=" ") == (False, "Name the folder of a SavedModel.")
     ok, text = page.order("fit", path=str(tmp_path))
     assert not ok
-    assert text == f"There is no SavedModel in {tmp_path}: it has no saved_model.pb"
+    assert text.startswith(f"There is no SavedModel in {tmp_path}: it has no saved_model.pb; give")
 
 
 def test_what_lasts(live: wb.Server, models: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -74,6 +74,10 @@ def servable(model: Any) -> Servable:
         path = as_written(model)
         if keras_file.is_keras_file(path):
             return KerasFile(path)
+        if not path.exists():
+            raise invalid_argument(
+                f"There is no {path}: give the path of a SavedModel or of a .keras file"
+            )
         if not is_saved_model(path):
             raise invalid_argument(f"{path} is not a SavedModel: it has no saved_model.pb")
         return SavedModelFolder(path)
