@@ -1,7 +1,8 @@
 """The rules of serving as pure Python: no clock, no thread, no third-party library.
 
 Read it in this order. `status` has the error codes and the one exception of the project,
-`signature` describes what a model can be asked, `signature_facts` what its graph says about that.
+`signature` describes what a model can be asked, `signature_facts` what its graph says about that,
+and `shape_mistakes` names what is wrong with a tensor that does not fit.
 `versions` decides which versions serve, `batching` decides which requests run together, and
 `memory` decides whether one more version fits. `setting_kinds` and `model_settings` declare the
 settings of a model once; `remote_paths` recognises paths that are not on this machine. `events`
@@ -14,6 +15,7 @@ __all__ = [
     "status",
     "signature",
     "signature_facts",
+    "shape_mistakes",
     "versions",
     "batching",
     "memory",

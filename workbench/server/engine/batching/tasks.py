@@ -14,8 +14,10 @@ import numpy as np
 from workbench.core.batching.merging import Merging, automatic_parameters
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.batching.queue import BatchQueue
+from workbench.core.shape_mistakes import fits
 from workbench.core.signature import Signature
 from workbench.core.status import ServingError
+from workbench.core.versions.misfits import Form, form_of
 from workbench.core.versions.outage import Outage
 from workbench.core.versions.poison import Outline, PoisonTable
 from workbench.ipc.frames import Tensors
@@ -35,6 +37,7 @@ SOLO_AGAIN = "solo, again"
 SUSPECT = "suspect"
 SOLO_PARAMETERS = BatchingParameters(max_batch_size=1, max_enqueued_batches=1000)
 _AUTOMATIC = automatic_parameters()
+_MOST_FITTING = 1000
 MAX_PENDING = 20_000
 """Requests of a version that may wait or run, over all its queues."""
 
@@ -74,6 +77,11 @@ class Task:
     parts: dict[int, Tensors] | None = None
     private: bool = False
 
+    def form(self) -> Form | None:
+        """How its shapes disagree with its signature; None if they do not."""
+        shapes = {name: array.shape for name, array in self.inputs.items()}
+        return form_of(self.signature, self.version.signatures[self.signature], shapes)
+
 
 @dataclass(eq=False, repr=False)
 class VersionQueues:
@@ -97,11 +105,13 @@ class VersionQueues:
             have crashed it, so they run one by one, and nothing else of the version runs.
         suspect: the one that runs now.
         lost: the known requests in the worker that has just died.
+        lost_forms: the forms of those among them that disagree with their signature.
         died_at_work: the last worker that died while it ran a request.
         stuck: the last worker that was reported as hanging.
         poison: inputs that the version crashed on.
         on_strike: called with the digest, the outline and the number of crashes of an input on
             which a crash has just been blamed.
+        on_misfit: called with a form of requests that is refused from now on.
         outage: why it has no worker now, and when it will have one again; None while it has one.
         outage_bytes: bytes of the requests that have come since.
         solo_micros: how long requests that run alone have taken lately.
@@ -116,6 +126,7 @@ class VersionQueues:
     poison: PoisonTable = field(default_factory=PoisonTable)
     on_merging: Callable[[str, Merging], None] = lambda signature, merging: None
     on_strike: Callable[[str, Outline, int], None] = lambda digest, outline, crashes: None
+    on_misfit: Callable[[Form], None] = lambda form: None
     on_accepted: Callable[[Task], None] | None = None
     worker: Worker | None = None
     pending: int = 0
@@ -134,6 +145,9 @@ class VersionQueues:
         self.hang_micros = round(hang_seconds * 1e6)
         self.suspects: deque[Task] = deque()
         self.lost: list[Task] = []
+        self.lost_forms: set[Form] = set()
+        # Signatures with shapes that fit them, of the requests that have come.
+        self._fitting: set[Hashable] = set()
         # The largest requests that are merged.
         self._most_rows = {name: self._automatic(name).max_batch_size for name in self.merging}
         self.witnesses: defaultdict[str, Witness] = defaultdict(Witness)
@@ -146,6 +160,9 @@ class VersionQueues:
     def queue_key(self, task: Task) -> Hashable:
         """Which queue a task belongs to; sets its `rows`.
 
+        A request whose shapes disagree with its signature shares no batch with others that agree:
+        what it does to the worker is not certain.
+
         Raises:
             ServingError: INVALID_ARGUMENT, batching was asked for and this cannot be batched.
         """
@@ -155,7 +172,14 @@ class VersionQueues:
             dtypes = [(name, array.dtype) for name, array in task.inputs.items()]
             if len(dtypes) > 1:
                 dtypes.sort(key=itemgetter(0))
-            return (task.signature, tuple(task.outputs), *dtypes)
+            key = (task.signature, tuple(task.outputs), *dtypes)
+            if self.parameters.pad_variable_length_inputs:
+                # Padding brings all of them together, as in TensorFlow Serving.
+                return key
+            rest = [(name, array.shape[1:]) for name, array in task.inputs.items()]
+            if self._fits(task, (task.signature, *rest)):
+                return key
+            return (*key, tuple(sorted(rest)))
         if self.merging[task.signature].merged:
             shapes = []
             rows = -1
@@ -167,10 +191,32 @@ class VersionQueues:
                 shapes.append((name, array.dtype, shape[1:]))
             else:
                 if 0 < rows <= self._most_rows[task.signature]:
-                    task.rows = rows
-                    return (task.signature, tuple(task.outputs), tuple(shapes))
+                    merged = (task.signature, tuple(task.outputs), tuple(shapes))
+                    if self._fits(task, merged):
+                        task.rows = rows
+                        return merged
         task.rows = 1
         return SOLO
+
+    def _fits(self, task: Task, known_by: Hashable) -> bool:
+        """Whether a request may be in a batch with others that agree with its signature; looked up
+        by `known_by` where one like it has come before."""
+        if known_by in self._fitting:
+            return True
+        form = task.form()
+        if form is None:
+            if len(self._fitting) >= _MOST_FITTING:
+                self._fitting.clear()
+            self._fitting.add(known_by)
+            return True
+        if self.parameters is None:
+            return False
+        # The number of rows is the batch's, and not the request's.
+        inputs = self.signatures[task.signature].inputs
+        return all(
+            not isinstance(kind, int) and fits(kind, (inputs[name].shape or ())[1:])
+            for name, kind in form.tensors
+        )
 
     def decide(self, signature: str, merging: Merging) -> None:
         """Merge a signature's requests from now on, or stop merging them; requests that wait
