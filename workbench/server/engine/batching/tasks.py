@@ -37,7 +37,7 @@ SOLO_AGAIN = "solo, again"
 SUSPECT = "suspect"
 SOLO_PARAMETERS = BatchingParameters(max_batch_size=1, max_enqueued_batches=1000)
 _AUTOMATIC = automatic_parameters()
-_MOST_FITTING = 1000
+_MOST_KEYS = 1000
 MAX_PENDING = 20_000
 """Requests of a version that may wait or run, over all its queues."""
 
@@ -146,8 +146,8 @@ class VersionQueues:
         self.suspects: deque[Task] = deque()
         self.lost: list[Task] = []
         self.lost_forms: set[Form] = set()
-        # Signatures with shapes that fit them, of the requests that have come.
-        self._fitting: set[Hashable] = set()
+        # The queues of requests that have come, by all that decides it.
+        self._keys: dict[Hashable, Hashable] = {}
         # The largest requests that are merged.
         self._most_rows = {name: self._automatic(name).max_batch_size for name in self.merging}
         self.witnesses: defaultdict[str, Witness] = defaultdict(Witness)
@@ -166,20 +166,16 @@ class VersionQueues:
         Raises:
             ServingError: INVALID_ARGUMENT, batching was asked for and this cannot be batched.
         """
-        if self.parameters is not None:
+        parameters = self.parameters
+        if parameters is not None:
             task.rows = batch_rows(task.inputs)
-            # Tensors of a wrong dtype cannot be joined with others; the model refuses them.
-            dtypes = [(name, array.dtype) for name, array in task.inputs.items()]
-            if len(dtypes) > 1:
-                dtypes.sort(key=itemgetter(0))
-            key = (task.signature, tuple(task.outputs), *dtypes)
-            if self.parameters.pad_variable_length_inputs:
-                # Padding brings all of them together, as in TensorFlow Serving.
-                return key
-            rest = [(name, array.shape[1:]) for name, array in task.inputs.items()]
-            if self._fits(task, (task.signature, *rest)):
-                return key
-            return (*key, tuple(sorted(rest)))
+            like = (
+                task.signature,
+                tuple(task.outputs),
+                parameters.pad_variable_length_inputs,
+                *[(name, a.dtype, a.shape[1:]) for name, a in task.inputs.items()],
+            )
+            return self._keys.get(like) or self._keep(like, self._batched_key(task, parameters))
         if self.merging[task.signature].merged:
             shapes = []
             rows = -1
@@ -192,31 +188,37 @@ class VersionQueues:
             else:
                 if 0 < rows <= self._most_rows[task.signature]:
                     merged = (task.signature, tuple(task.outputs), tuple(shapes))
-                    if self._fits(task, merged):
-                        task.rows = rows
-                        return merged
+                    key = self._keys.get(merged)
+                    if key is None:
+                        key = self._keep(merged, merged if task.form() is None else SOLO)
+                    task.rows = 1 if key is SOLO else rows
+                    return key
         task.rows = 1
         return SOLO
 
-    def _fits(self, task: Task, known_by: Hashable) -> bool:
-        """Whether a request may be in a batch with others that agree with its signature; looked up
-        by `known_by` where one like it has come before."""
-        if known_by in self._fitting:
-            return True
+    def _keep(self, like: Hashable, key: Hashable) -> Hashable:
+        """Keep the queue of a request for the next one like it."""
+        if len(self._keys) >= _MOST_KEYS:
+            self._keys.clear()
+        self._keys[like] = key
+        return key
+
+    def _batched_key(self, task: Task, parameters: BatchingParameters) -> Hashable:
+        # Tensors of a wrong dtype cannot be joined with others; the model refuses them.
+        dtypes = sorted(((n, a.dtype) for n, a in task.inputs.items()), key=itemgetter(0))
+        key = (task.signature, tuple(task.outputs), *dtypes)
         form = task.form()
-        if form is None:
-            if len(self._fitting) >= _MOST_FITTING:
-                self._fitting.clear()
-            self._fitting.add(known_by)
-            return True
-        if self.parameters is None:
-            return False
+        # Padding brings all shapes together, as in TensorFlow Serving.
+        if form is None or parameters.pad_variable_length_inputs:
+            return key
         # The number of rows is the batch's, and not the request's.
         inputs = self.signatures[task.signature].inputs
-        return all(
+        if all(
             not isinstance(kind, int) and fits(kind, (inputs[name].shape or ())[1:])
             for name, kind in form.tensors
-        )
+        ):
+            return key
+        return (*key, *sorted((n, a.shape[1:]) for n, a in task.inputs.items()))
 
     def decide(self, signature: str, merging: Merging) -> None:
         """Merge a signature's requests from now on, or stop merging them; requests that wait
