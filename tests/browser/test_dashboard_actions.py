@@ -107,11 +107,11 @@ def test_labels_and_the_way_back(lab: Lab, page: Page, shop: Path, models: Path)
     remove.click()
     expect(say(page)).to_have_text("No version has a label.")
 
-    back = rows.nth(1).get_by_role("button", name="Back to this")
+    back = rows.nth(1).get_by_role("button", name="Roll back to 2")
     back.click()
-    expect(say(page)).to_contain_text("Press again to go back to version 2")
+    expect(say(page)).to_contain_text("Press again to roll back to version 2")
     back.click()
-    expect(say(page)).to_contain_text("Undo brings the others back", timeout=_CHANGE_MS)
+    expect(say(page)).to_contain_text("Undo roll back brings the others back", timeout=_CHANGE_MS)
     expect(deed).to_have_attribute("title", head + "server.rollback(to=2)")
 
 

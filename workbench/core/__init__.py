@@ -2,7 +2,8 @@
 
 Read it in this order. `status` has the error codes and the one exception of the project,
 `signature` describes what a model can be asked, `signature_facts` what its graph says about that,
-and `shape_mistakes` names what is wrong with a tensor that does not fit.
+`shape_mistakes` names what is wrong with a tensor that does not fit, and `signature_changes` what
+breaks callers when the next version has other signatures.
 `versions` decides which versions serve, `batching` decides which requests run together, and
 `memory` decides whether one more version fits. `setting_kinds` and `model_settings` declare the
 settings of a model once; `remote_paths` recognises paths that are not on this machine. `events`
@@ -16,6 +17,7 @@ __all__ = [
     "signature",
     "signature_facts",
     "shape_mistakes",
+    "signature_changes",
     "versions",
     "batching",
     "memory",

@@ -98,11 +98,12 @@ async def test_a_server_from_its_start_to_its_end(
         {"message": "Version 2 serves.", "path": str(folder.parents[1] / "better")},
     )
     code, answer = await api("POST", f"{MODEL}/rollback")
-    assert answer == {"message": "Version 1 serves again; Undo brings the other back."}
+    assert answer == {"message": "Version 1 serves again; Undo roll back brings the other back."}
     await api("POST", f"{MODEL}/undo")
     code, answer = await api("POST", f"{MODEL}/rollback", {"to": 1})
     assert answer == {
-        "message": "Version 1 serves again; Undo brings the others back, the latest first."
+        "message": "Version 1 serves again; Undo roll back brings the others back, the latest "
+        "first."
     }
     code, answer = await api("POST", f"{MODEL}/rollback", {"to": "1"})
     assert (code, answer["message"]) == (400, "'to' must be a version's number; was '1'")
