@@ -17,7 +17,7 @@ Signatures = Mapping[str, Signature]
 _BY_KERAS = re.compile(r"(keras_tensor|input|input_layer)(_\d+)?")
 """Keras numbers the inputs that a model does not name, in the whole process: the same model has
 another name after each training."""
-_NUMBER = re.compile(r"_\d+\Z")
+_NUMBER = re.compile(r"_\d+(?=_|\Z)")
 
 
 class Changes(NamedTuple):
@@ -52,7 +52,7 @@ def _differences(before: Signature, after: Signature) -> Iterator[tuple[bool, st
             # One input needs no name: an array is enough.
             yield False, f"input {was} is called {now} now, as Keras numbers unnamed inputs"
             old = {now: old[was]}
-    for name in sorted(old.keys() | new.keys()):
+    for name in [*sorted(old), *sorted(new.keys() - old.keys())]:
         if name not in new:
             yield True, f"input {name} is gone"
         elif name not in old:
@@ -74,7 +74,7 @@ def _outputs(
         if was != now and _NUMBER.sub("", was) == _NUMBER.sub("", now):
             yield False, f"output {was} is called {now} now"
             old = {now: old[was]}
-    for name in sorted(old.keys() | new.keys()):
+    for name in [*sorted(old), *sorted(new.keys() - old.keys())]:
         if name not in new:
             yield True, f"output {name} is gone"
         elif name not in old:

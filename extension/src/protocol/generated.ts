@@ -121,10 +121,11 @@ export interface IDevice {
   readonly summary: string;
 }
 
-/** `code` is the name of a `core.status.Code`. */
+/** `code` is the name of a `core.status.Code`, `reason` the value of a `core.status.Reason`. */
 export interface IErrorDescription {
   readonly code: string;
   readonly message: string;
+  readonly reason?: string;
 }
 
 /** One version. The optional members come with its load (`signatures` and below). */

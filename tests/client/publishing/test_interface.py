@@ -62,6 +62,26 @@ def test_what_breaks_nobody_is_published_and_said(server: wb.Server, models: Pat
     assert check_against(about, 3) is not None
 
 
+def test_a_version_that_does_not_fit_has_a_future(
+    live: wb.Server, server: wb.Server, models: Path
+) -> None:
+    live.budget = "1 MB"
+    try:
+        error = refused(lambda: server.publish(models / "half_plus_three"))
+    finally:
+        live.budget = None
+    assert (error.code, error.reason) == (Code.RESOURCE_EXHAUSTED, Reason.NO_MEMORY)
+    assert error.message.startswith(
+        f"Version 2 of {server.model} did not load: Insufficient resources to load servable"
+    )
+    assert error.message.endswith(
+        ". It is loaded by itself when it fits; withdraw it with server.rollback(2)"
+    )
+    # As it says.
+    server.wait_for(2)
+    assert server.rollback(2) == 1
+
+
 def test_a_keras_model_is_compared_after_its_export(
     live: wb.Server, trainer: Trainer, tmp_path: Path
 ) -> None:

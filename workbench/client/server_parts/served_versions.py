@@ -15,7 +15,13 @@ from workbench.client.server_parts import waiting
 from workbench.client.server_parts.named_server import NamedServer
 from workbench.client.server_parts.waiting import LOAD_TIMEOUT_SECONDS
 from workbench.client.warmup_recording import WarmupRecording
-from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
+from workbench.core.status import (
+    Code,
+    Reason,
+    ServingError,
+    failed_precondition,
+    invalid_argument,
+)
 from workbench.core.versions.version_policy import VersionPolicy, check_version
 
 
@@ -56,6 +62,8 @@ class ServedVersions(NamedServer):
 
         Raises:
             SignatureChange: FAILED_PRECONDITION, it would break them; nothing was published.
+            ServingError: RESOURCE_EXHAUSTED with the reason `NO_MEMORY`, the version does not fit
+                now; it is loaded by itself when it does, unless it is rolled back.
             ServingError: the reason why it could not be saved or loaded. The versions that served
                 before go on serving.
         """
@@ -82,7 +90,10 @@ class ServedVersions(NamedServer):
         saving.remember_version(self.control.entry().folder, self.model, model, number, path)
         self.outcome = Published(self.model, self.url, number)
         if wait:
-            waiting.until_available(self.control, self.model, number, timeout, written=True)
+            try:
+                waiting.until_available(self.control, self.model, number, timeout, written=True)
+            except ServingError as error:
+                raise _with_prospect(error, number) from None
             self._compare(about["versions"], number)
         return number
 
@@ -192,3 +203,15 @@ class ServedVersions(NamedServer):
         """
         self.control.record_warmup(self.model, n, version)
         return WarmupRecording(self.control, self.model)
+
+
+def _with_prospect(error: ServingError, version: int) -> ServingError:
+    """The error of a version that could not be loaded, with what becomes of it."""
+    if error.reason is not Reason.NO_MEMORY:
+        return error
+    return ServingError(
+        error.code,
+        f"{error.message}. It is loaded by itself when it fits; withdraw it with "
+        f"server.rollback({version})",
+        error.reason,
+    )
