@@ -9,7 +9,6 @@ from typing import Any
 from workbench.client.asking.lookup import available_signatures
 from workbench.core.signature_changes import compare
 from workbench.core.status import Code, Reason, ServingError
-from workbench.formats.saved_model.signature_file import read_signatures
 
 _MOST_PHRASES = 4
 _CURE = "publish it under another name, or with allow_signature_change=True"
@@ -40,6 +39,8 @@ def check_against(about: Mapping[str, Any], version: int) -> Check | None:
     tags = tuple(about["tags"]) or ("serve",)
 
     def check(folder: Path) -> None:
+        from workbench.formats.saved_model.signature_file import read_signatures
+
         signatures = read_signatures(folder, tags)
         if signatures is None:
             return
