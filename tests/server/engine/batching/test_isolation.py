@@ -120,9 +120,15 @@ async def test_a_worker_killed_from_outside_is_nobodys_fault() -> None:
     dying = setting.worker
     die(setting, 0)
     assert not setting.scheduler.explain(setting.version, cast(Worker, dying))
-    (await setting.worker.batch(0)).finish()
-    assert await answers([wrong]) == [[[2.0, 2.0]]]
+    # And again: that is enough for this request, and says nothing about its shape.
+    await setting.worker.batch(0)
+    dying = setting.worker
+    die(setting, 0)
+    assert not setting.scheduler.explain(setting.version, cast(Worker, dying))
+    assert await answers([wrong]) == [WORKER_LOST]
     assert not setting.version.poison.misfits
+    setting.worker.at_once = True
+    assert await answers([setting.submit(x=row(1, 2))[1]]) == [[[2.0, 2.0]]]
 
 
 @on_loop
@@ -143,10 +149,11 @@ async def test_of_two_kinds_in_one_worker_the_one_that_aborts_is_found() -> None
     assert setting.scheduler.explain(setting.version, cast(Worker, dying))
     found = await answers([harmless, deadly])
     assert found[0] == [[2.0, 2.0]]
-    # It has been answered before: it was lost twice.
-    assert found[1] == WORKER_LOST
-    with pytest.raises(ServingError, match=r"cannot have the shape \(1, 2, 1\)"):
+    assert isinstance(found[1], ServingError)
+    assert "cannot have the shape (1, 2, 1)" in found[1].message
+    with pytest.raises(ServingError) as raised:
         setting.submit(x=row(1, 2, 1))
+    assert raised.value == found[1]
     setting.worker.at_once = True
     assert await answers([setting.submit(x=row(1, 2))[1]]) == [[[2.0, 2.0]]]
 

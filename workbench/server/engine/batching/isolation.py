@@ -68,8 +68,9 @@ class Isolation:
         for task in lost:
             if task not in self._outstanding.tasks:
                 task.inputs = {}
-            elif task.lost_with in (None, worker):
+            elif task.lost_with in (None, worker) or task.form() is not None:
                 # It may have been the worker that failed, and not the request.
+                task.lost_again = task.lost_with not in (None, worker)
                 task.lost_with = worker
                 task.uncounted += alone is None
                 if version.suspect is task:
@@ -102,21 +103,24 @@ class Isolation:
         on. Several kinds are run one by one, as all suspects are.
         """
         forms, version.lost_forms = version.lost_forms, set()
-        if not forms or version.died_at_work is not worker or not worker.aborted:
+        if not forms or version.died_at_work is not worker:
             return False
-        if len(forms) == 1:
+        found = worker.aborted and len(forms) == 1
+        if found:
             (form,) = forms
             version.poison.refuse_form(form)
             version.on_misfit(form)
-            for task in self._outstanding.of(version):
-                refusal = _shape_refusal(task)
-                if refusal is not None:
-                    self._outstanding.finish(task, refusal)
-                elif task.lost_with is worker:
-                    task.lost_with = None
-                    task.uncounted = 0
-            self.next(version)
-        return True
+        for task in self._outstanding.of(version):
+            refusal = _shape_refusal(task) if found else None
+            if refusal is not None:
+                self._outstanding.finish(task, refusal)
+            elif task.lost_again:
+                self._outstanding.finish(task, WORKER_LOST)
+            elif found and task.lost_with is worker:
+                task.lost_with = None
+                task.uncounted = 0
+        self.next(version)
+        return worker.aborted
 
     # One by one.
 

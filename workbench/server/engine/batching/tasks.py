@@ -54,6 +54,8 @@ class Task:
     Attributes:
         deadline: monotonic microseconds after which the caller is answered with an error.
         lost_with: the worker that died while it ran this request; one such death is forgiven.
+        lost_again: a second worker died while it ran this request, which disagrees with its
+            signature; `isolation` decides how it is answered when it is known how the worker ended.
         uncounted: deaths of workers that ran it together with others; none is blamed on a request.
         digest: of its inputs; None if it was not needed yet.
         parts: the answers of the parts of a split task, by their first row.
@@ -70,6 +72,7 @@ class Task:
     arrived: int = 0
     rows: int = 0
     lost_with: Worker | None = None
+    lost_again: bool = False
     uncounted: int = 0
     digest: str | None = None
     running: bool = False
