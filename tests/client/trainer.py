@@ -149,10 +149,10 @@ def serve(kind: str, name: str, **settings: Any) -> str:
     return str(wb.serve(_model(kind), name, **settings).outcome)
 
 
-def publish(name: str, kind: str) -> int:
+def publish(name: str, kind: str, **settings: Any) -> int:
     import workbench as wb
 
-    return wb.connect(name).publish(_model(kind))
+    return wb.connect(name).publish(_model(kind), **settings)
 
 
 def put_path(path: str, base: str, version: int) -> str:
@@ -162,10 +162,10 @@ def put_path(path: str, base: str, version: int) -> str:
     return str(saving.put_version(servable(path), Path(base), version))
 
 
-def serve_path(path: str) -> str:
+def serve_path(path: str, **settings: Any) -> str:
     import workbench as wb
 
-    return str(wb.serve(path).outcome)
+    return str(wb.serve(path, **settings).outcome)
 
 
 def put_with_library(library: str, base: str) -> str:

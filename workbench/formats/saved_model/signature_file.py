@@ -8,7 +8,7 @@ from pathlib import Path
 from workbench.core.signature import INIT_SIGNATURE, Signature, TensorInfo
 from workbench.formats.dtypes import BY_NUMBER
 from workbench.formats.saved_model.saved_model_file import meta_graphs
-from workbench.formats.wire.protobuf import fields, submessage, submessages
+from workbench.formats.wire.protobuf import MalformedMessage, fields, submessage, submessages
 
 # Numbers of fields in `meta_graph.proto` and `tensor_shape.proto`.
 _META_INFO, _SIGNATURES = 1, 5
@@ -66,11 +66,9 @@ def _tensor(message: bytes) -> TensorInfo:
     found = dict(fields(message))
     if found.keys() & {_SPARSE, _COMPOSITE}:
         raise ValueError("it is made of several tensors")
-    name, dtype, shape = found.get(_NAME, b""), found.get(_DTYPE, 0), found.get(_SHAPE, b"")
-    assert isinstance(name, bytes)
-    assert isinstance(dtype, int)
-    assert isinstance(shape, bytes)
-    return TensorInfo(BY_NUMBER[dtype].name, _sizes(shape), name.decode())
+    dtype = BY_NUMBER[_number(found.get(_DTYPE, 0))]
+    shape = _sizes(submessage(message, _SHAPE))
+    return TensorInfo(dtype.name, shape, submessage(message, _NAME).decode())
 
 
 def _sizes(shape: bytes) -> tuple[int, ...] | None:
@@ -78,7 +76,12 @@ def _sizes(shape: bytes) -> tuple[int, ...] | None:
         return None
     sizes = []
     for dim in submessages(shape, _DIM):
-        size = dict(fields(dim)).get(_SIZE, 0)
-        assert isinstance(size, int)
+        size = _number(dict(fields(dim)).get(_SIZE, 0))
         sizes.append(size - (1 << 64) if size & _SIGN else size)
     return tuple(sizes)
+
+
+def _number(value: int | bytes) -> int:
+    if isinstance(value, bytes):
+        raise MalformedMessage("a number is not a varint")
+    return value
