@@ -113,9 +113,9 @@ def test_from_the_file_browser_to_a_rollback(
     board.locator(".wb-Panel-card").scroll_into_view_if_needed()
     pictures(page, "dashboard")
 
-    board.get_by_role("button", name="Roll back").click()
+    board.get_by_role("button", name="Roll back", exact=True).click()
     expect(say(page)).to_have_text(
-        "Version 1 serves again; Undo brings the other back.", timeout=_CHANGE_MS
+        "Version 1 serves again; Undo roll back brings the other back.", timeout=_CHANGE_MS
     )
     expect(lanes).to_have_text("version 1 available")
     expect(board.locator(".wb-Dashboard-deed")).to_have_attribute(
@@ -225,13 +225,13 @@ def test_a_killed_server_is_dead_and_started_again(lab: Lab, page: Page, shop: P
     )
     banner = board.locator(".wb-Dashboard-banner")
     expect(banner).to_contain_text("Server shop is dead", timeout=_CHANGE_MS)
-    expect(board.get_by_role("button", name="Roll back")).to_be_disabled()
+    expect(board.get_by_role("button", name="Roll back", exact=True)).to_be_disabled()
     expect(page.locator(".wb-Status")).to_have_attribute("data-status", "failed")
     pictures(page, "dashboard-dead")
     banner.get_by_role("button", name="Restart").click()
     expect(banner).to_be_hidden(timeout=_CHANGE_MS)
     expect(lanes).to_have_text("version 1 available", timeout=_CHANGE_MS)
-    expect(board.get_by_role("button", name="Roll back")).to_be_enabled()
+    expect(board.get_by_role("button", name="Roll back", exact=True)).to_be_enabled()
 
 
 @pytest.mark.slow
@@ -290,7 +290,7 @@ def test_everybody_can_use_it(lab: Lab, page: Page, shop: Path) -> None:
                 " e.labels?.[0]?.innerText || e.title || e.tagName); }"
             )
         )
-    for name in ("Serve…", "Publish", "Roll back", "Undo", "Stop", "transition", "Pause"):
+    for name in ("Serve…", "Publish", "Roll back", "Undo roll back", "Stop", "transition", "Pause"):
         assert name in reached, reached
 
 

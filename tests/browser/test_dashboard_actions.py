@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -107,12 +108,45 @@ def test_labels_and_the_way_back(lab: Lab, page: Page, shop: Path, models: Path)
     remove.click()
     expect(say(page)).to_have_text("No version has a label.")
 
-    back = rows.nth(1).get_by_role("button", name="Back to this")
+    back = rows.nth(1).get_by_role("button", name="Roll back to 2")
     back.click()
-    expect(say(page)).to_contain_text("Press again to go back to version 2")
+    expect(say(page)).to_contain_text("Press again to roll back to version 2")
     back.click()
-    expect(say(page)).to_contain_text("Undo brings the others back", timeout=_CHANGE_MS)
+    expect(say(page)).to_contain_text("Undo roll back brings the others back", timeout=_CHANGE_MS)
     expect(deed).to_have_attribute("title", head + "server.rollback(to=2)")
+
+
+def test_a_model_that_breaks_callers_is_published_after_a_second_word(
+    lab: Lab, page: Page, shop: Path, models: Path
+) -> None:
+    words = lab.root / "words"
+    shutil.copytree(models / "text", words)
+    serve(lab, shop)
+    lab.open(page)
+    execute(page, "workbench:open-dashboard", {"server": "shop"})
+    board = dashboard(page)
+    folder = board.get_by_label("folder of a SavedModel")
+    again = board.get_by_role("button", name="Publish all the same")
+    folder.fill("words")
+    board.get_by_role("button", name="Publish", exact=True).click()
+    expect(say(page)).to_contain_text(
+        "Version 2 of shop would break the callers of version 1", timeout=_CHANGE_MS
+    )
+    expect(folder).to_have_value("words")
+    # Another folder is another question.
+    folder.fill("word")
+    expect(again).to_be_hidden()
+    folder.fill("words")
+    board.get_by_role("button", name="Publish", exact=True).click()
+    again.click()
+    expect(say(page)).to_have_text("Version 2 serves.", timeout=_CHANGE_MS)
+    expect(again).to_be_hidden()
+    expect(folder).to_have_value("")
+    expect(board.locator(".wb-Dashboard-deed")).to_have_attribute(
+        "title",
+        'import workbench as wb\n\nserver = wb.connect("shop")\n'
+        f'server.publish("{words}", allow_signature_change=True)',
+    )
 
 
 def test_after_sleep_it_catches_up_without_a_reload(

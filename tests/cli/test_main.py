@@ -69,6 +69,15 @@ def test_serving_the_same_again_reuses_it(capsys: Output, served: wb.Server, mod
     assert served.transition == "unload_first"
 
 
+def test_serving_what_breaks_callers_asks(capsys: Output, served: wb.Server, models: Path) -> None:
+    again = ("serve", str(models / "text"), "--name", "half", "--detach")
+    code, _, err = run(capsys, *again)
+    assert code == 1
+    assert err.startswith("workbench: Version 2 of half would break the callers of version 1: ")
+    assert err.endswith(": give it another name with --name, or add --allow-signature-change\n")
+    assert list(served.describe_versions()) == [1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -57,6 +57,28 @@ def _unnamed_pair() -> Any:
     return keras.Model([a, b], keras.layers.Add()([a, b]))
 
 
+def _list_subclass() -> Any:
+    """A subclass of `keras.Model` that takes a list of two arrays."""
+    import keras
+    import numpy as np
+
+    class Total(keras.Model):
+        def call(self, inputs: Any) -> Any:
+            return inputs[0] - inputs[1]
+
+    total = Total()
+    total([np.ones((1, 1), np.float32), np.ones((1, 1), np.float32)])
+    return total
+
+
+def _keras2_pair() -> Any:
+    """Keras 2 numbers its inputs too: ``input_1``, ``input_2``, and from 3 on the next time."""
+    import tf_keras
+
+    a, b = tf_keras.Input((1,)), tf_keras.Input((1,))
+    return tf_keras.Model([a, b], tf_keras.layers.Subtract()([a, b]))
+
+
 def _images() -> Any:
     """A convolution, which aborts on tensors of another rank."""
     import keras
@@ -121,6 +143,8 @@ _KINDS: dict[str, Callable[[], Any]] = {
     "whole numbers": _whole_numbers,
     "columns": _columns,
     "unnamed pair": _unnamed_pair,
+    "list subclass": _list_subclass,
+    "keras 2 pair": _keras2_pair,
     "images": _images,
     "text": _text,
     "shop": _shop,

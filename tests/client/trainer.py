@@ -149,10 +149,10 @@ def serve(kind: str, name: str, **settings: Any) -> str:
     return str(wb.serve(_model(kind), name, **settings).outcome)
 
 
-def publish(name: str, kind: str) -> int:
+def publish(name: str, kind: str, **settings: Any) -> int:
     import workbench as wb
 
-    return wb.connect(name).publish(_model(kind))
+    return wb.connect(name).publish(_model(kind), **settings)
 
 
 def put_path(path: str, base: str, version: int) -> str:
@@ -162,10 +162,10 @@ def put_path(path: str, base: str, version: int) -> str:
     return str(saving.put_version(servable(path), Path(base), version))
 
 
-def serve_path(path: str) -> str:
+def serve_path(path: str, **settings: Any) -> str:
     import workbench as wb
 
-    return str(wb.serve(path).outcome)
+    return str(wb.serve(path, **settings).outcome)
 
 
 def put_with_library(library: str, base: str) -> str:
@@ -211,6 +211,14 @@ def put_new(kind: str, base: str, version: int) -> str:
     return str(saving.put_version(servable(build(kind)), Path(base), version))
 
 
+def publish_new(server: str, model: str, kind: str) -> int:
+    """Publish one of those models there, as a notebook does."""
+    from tests.client.asked_models import build
+    from workbench.client.server import ServerClient
+
+    return ServerClient(server, model).publish(build(kind))
+
+
 def put_exported(kind: str, base: str, version: int) -> str:
     """The same as Keras itself exports it, with other names of inputs each time."""
     import tempfile
@@ -228,6 +236,7 @@ _FUNCTIONS = {f.__name__: f for f in (save, put, fingerprint, serve, publish)}
 _MORE = (
     put_path,
     put_new,
+    publish_new,
     put_exported,
     put_with_library,
     serve_path,

@@ -50,8 +50,12 @@ def test_a_cell_is_served_reused_and_published(shell: InteractiveShell, models: 
     assert again.outcome == Reused("half", server.url)
 
     shell.user_ns["path"] = str(models / "multi")
+    with capture_output() as captured:
+        assert shell.run_line_magic("serve", "path --name half") is None
+    assert "Version 2 of half would break the callers of version 1: " in captured.stdout
+    assert captured.stdout.endswith(": give it another --name, or add --allow-signature-change\n")
     with capture_output():
-        changed = shell.run_line_magic("serve", "path --name half")
+        changed = shell.run_line_magic("serve", "path --name half --allow-signature-change")
     assert isinstance(changed.outcome, Published)
     assert changed.outcome.version == 2
     assert changed.outcome.changes[0].startswith("signature ")

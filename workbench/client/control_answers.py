@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 
-class ErrorDescription(TypedDict):
-    """`code` is the name of a `core.status.Code`."""
-
+class _Error(TypedDict):
     code: str
     message: str
+
+
+class ErrorDescription(_Error, total=False):
+    """`code` is the name of a `core.status.Code`, `reason` the value of a `core.status.Reason`."""
+
+    reason: str
 
 
 def error_text(error: ErrorDescription | None) -> str | None:

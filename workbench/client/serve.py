@@ -10,7 +10,7 @@ from typing import Any
 from workbench.client.control_answers import VersionDescription
 from workbench.client.models.keras_file import is_keras_file
 from workbench.client.models.servable import Servable, is_saved_model, servable
-from workbench.client.outcomes import Launched, Published, Reused, differences
+from workbench.client.outcomes import Launched, Published, Reused
 from workbench.client.publishing import fingerprint, saving
 from workbench.client.publishing.links import as_written, is_same_folder
 from workbench.client.serve_settings import ModelSettings, ServerSettings
@@ -42,6 +42,7 @@ def serve(
     *,
     launcher: Launcher | None = None,
     timeout: float = LOAD_TIMEOUT_SECONDS,
+    allow_signature_change: bool = False,
 ) -> ServerClient:
     """Serve a model, and return its server when a version is available; see `facade.serve`."""
     of_model, of_server = of_model or ModelSettings(), of_server or ServerSettings()
@@ -53,7 +54,9 @@ def serve(
     given = servable(model) if numbered is None else None
     running = registry.read(name)
     if running is not None:
-        return _serve_again(given, numbered, running, of_model, of_server, timeout)
+        return _serve_again(
+            given, numbered, running, of_model, of_server, timeout, allow_signature_change
+        )
     base = numbered or _base_path(name, of_server.base_path)
     if given is not None:
         # A model that cannot be saved needs no server.
@@ -140,6 +143,7 @@ def _serve_again(
     of_model: ModelSettings,
     of_server: ServerSettings,
     timeout: float,
+    allow_signature_change: bool,
 ) -> ServerClient:
     """The server runs already: reuse it, or publish the model if it has changed."""
     server = connect(entry.name)
@@ -161,16 +165,16 @@ def _serve_again(
     if model is not None:
         served = _version_of(model, entry.folder, server.model, before)
         if served is None:
-            published = server.publish(model, timeout=timeout)
+            published = server.publish(
+                model, timeout=timeout, allow_signature_change=allow_signature_change
+            )
         else:
             server.wait_for(served, timeout)
     settings = changed + of_model.change(server, "labels") + kept
     if published is None:
         server.outcome = Reused(entry.name, server.url, settings)
         return server
-    after = server.describe_versions()[published]
-    available = [v for v in before if v["state"] == "AVAILABLE"]
-    changes = differences(available[0], after) if available else ()
+    changes = () if server.outcome is None else server.outcome.changes
     server.outcome = Published(entry.name, server.url, published, changes, settings)
     return server
 

@@ -45,16 +45,20 @@ class ServerClient(ServedSettings, ServedVersions, ServerReports):
         signature: str = DEFAULT_SIGNATURE,
         outputs: list[str] | None = None,
         model: str | None = None,
+        check_shapes: bool = True,
     ) -> np.ndarray | dict[str, np.ndarray]:
         """Ask the model.
 
         Args:
             x: an array or (nested) list, or anything numpy can read as one (a tensor, a series); a
-                dictionary of them if there are several inputs; a data frame or a list of records,
+                dictionary of them if there are several inputs, or a list if these have only
+                numbers (``input_0``, ``input_1``); a data frame or a list of records,
                 whose columns are the inputs or the features of the only input; a `RaggedTensor` or
                 `SparseTensor` if the model takes one.
             version, label: the version to ask; by default the highest available one.
             outputs: names of the outputs wanted; by default all.
+            check_shapes: compare the shape of `x` with the signature before anything is sent. False
+                sends it as it is, to a model that takes more shapes than its signature says.
 
         Returns:
             The output, or a dictionary if the signature has several. A ragged or sparse output
@@ -67,7 +71,7 @@ class ServerClient(ServedSettings, ServedVersions, ServerReports):
         """
         wanted = [outputs] if isinstance(outputs, str) else list(outputs or ())
         target = Target(model or self.model, version, label, signature)
-        tensors = self._asker.predict(target, x, wanted)
+        tensors = self._asker.predict(target, x, wanted, check_shapes=check_shapes)
         if len(tensors) == 1:
             return next(iter(tensors.values()))
         return tensors

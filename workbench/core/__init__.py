@@ -1,7 +1,9 @@
 """The rules of serving as pure Python: no clock, no thread, no third-party library.
 
 Read it in this order. `status` has the error codes and the one exception of the project,
-`signature` describes what a model can be asked, `signature_facts` what its graph says about that.
+`signature` describes what a model can be asked, `signature_facts` what its graph says about that,
+`shape_mistakes` names what is wrong with a tensor that does not fit, and `signature_changes` what
+breaks callers when the next version has other signatures.
 `versions` decides which versions serve, `batching` decides which requests run together, and
 `memory` decides whether one more version fits. `setting_kinds` and `model_settings` declare the
 settings of a model once; `remote_paths` recognises paths that are not on this machine. `events`
@@ -14,6 +16,8 @@ __all__ = [
     "status",
     "signature",
     "signature_facts",
+    "shape_mistakes",
+    "signature_changes",
     "versions",
     "batching",
     "memory",

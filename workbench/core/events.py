@@ -147,6 +147,10 @@ _LINES: dict[str, str] = {
         "Servable version {id} refuses input {input} of {outline} from now on: it was in the "
         "worker each of the {crashes} times that it died"
     ),
+    "shape_refused": (
+        "Servable version {id} refuses requests of the shape {form} from now on, which disagrees "
+        "with its signature: a worker process died of one"
+    ),
     "worker_replaced": "Worker process {pid} now serves servable version {id}",
     "renewal_failed": "Reloading servable: {id} failed: {code}: {message}",
     "source_unreadable": (

@@ -47,6 +47,9 @@ class Reason(str, enum.Enum):
     NO_MEMORY = "no-memory"
     """RESOURCE_EXHAUSTED: the memory budget, or a limit of the model, has no room for a version. It
     is tried again when memory is given back."""
+    SIGNATURE_CHANGE = "signature-change"
+    """FAILED_PRECONDITION: a version to be published would break the callers of the one that
+    serves, and nobody has allowed that."""
 
 
 class ServingError(Exception):

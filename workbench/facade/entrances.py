@@ -38,6 +38,7 @@ def serve(
     memory_limit: int | str | None = None,
     gpu_memory_limit: int | str | None = None,
     timeout: float = LOAD_TIMEOUT_SECONDS,
+    allow_signature_change: bool = False,
 ) -> Server:
     """Serve a model, and return its server when a version is available.
 
@@ -80,6 +81,8 @@ def serve(
         memory_limit: the most that one version may take of the host: bytes, or ``"1.5 GB"``.
         gpu_memory_limit: the same for the GPU.
         timeout: seconds to wait for the first available version.
+        allow_signature_change: of a server that runs: publish the model also if it breaks the
+            callers of the version that serves (`Server.publish`).
 
     Raises:
         ServingError: the reason why the model cannot be served.
@@ -106,7 +109,15 @@ def serve(
         per_version_slots=per_version_slots,
     )
     return _server(
-        client.serve(model, name, of_model, of_server, launcher=launcher, timeout=timeout)
+        client.serve(
+            model,
+            name,
+            of_model,
+            of_server,
+            launcher=launcher,
+            timeout=timeout,
+            allow_signature_change=allow_signature_change,
+        )
     )
 
 

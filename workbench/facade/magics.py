@@ -20,6 +20,7 @@ from IPython.core.magic_arguments import argument, magic_arguments, parse_argstr
 from IPython.display import display
 
 from workbench.client.outcomes import Outcome, outcome_of
+from workbench.client.publishing.interface import SignatureChange
 from workbench.client.serve import default_name
 from workbench.core.status import ServingError
 from workbench.core.versions.policies import TRANSITIONS
@@ -38,6 +39,11 @@ class ServingMagics(Magics):  # type: ignore[misc]
     @argument("--name", help="of the model and its server")
     @argument("--transition", help=f"one of {', '.join(TRANSITIONS)}")
     @argument("--base-path", help="the folder for the numbered versions")
+    @argument(
+        "--allow-signature-change",
+        action="store_true",
+        help="publish it also if it breaks the callers of the version that serves",
+    )
     @line_cell_magic
     def serve(self, line: str, cell: str | None = None) -> Server | None:
         """Serve a model: `%serve MODEL`, or a cell whose last line is the model."""
@@ -47,8 +53,16 @@ class ServingMagics(Magics):  # type: ignore[misc]
         shown = display(_Waiting(name), display_id=True)
         try:
             server = serve(
-                model, name, transition=arguments.transition, base_path=arguments.base_path
+                model,
+                name,
+                transition=arguments.transition,
+                base_path=arguments.base_path,
+                allow_signature_change=arguments.allow_signature_change,
             )
+        except SignatureChange as error:
+            cure = "give it another --name, or add --allow-signature-change"
+            _replace(shown, outcome_of(name, SignatureChange(error.change, cure)))
+            return None
         except ServingError as error:
             _replace(shown, outcome_of(name, error))
             return None

@@ -30,6 +30,7 @@ from workbench.client.control_answers import (
     VersionDescription,
 )
 from workbench.client.display.pulse import BACKLOG_SECONDS
+from workbench.core.status import Reason
 from workbench.core.versions.policies import TRANSITIONS
 from workbench.core.versions.states import PublicState
 from workbench.experiments import face, looks
@@ -66,6 +67,11 @@ def source() -> str:
         ),
         constant(
             "DIAGNOSIS", "Thresholds of the diagnoses, as shares from 0 to 1.", diagnosis.THRESHOLDS
+        ),
+        constant(
+            "SIGNATURE_CHANGE",
+            "Why a version is not published that would break callers.",
+            Reason.SIGNATURE_CHANGE.value,
         ),
         constant("STABLE", "The verdict of a load that the server keeps up with.", STABLE),
         constant("KEPT_SECONDS", "How far back a timeline goes.", BACKLOG_SECONDS),

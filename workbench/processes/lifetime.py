@@ -19,6 +19,9 @@ from typing import Any, NamedTuple
 
 _PR_SET_CHILD_SUBREAPER = 36
 _POLL_SECONDS = 0.2
+_OWN_SIGNALS = frozenset(
+    {signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP}
+)
 
 
 class ProcessId(NamedTuple):
@@ -162,6 +165,12 @@ def open_pidfd(process: ProcessId) -> int | None:
         return fd
     os.close(fd)
     return None
+
+
+def is_abort(status: int | None) -> bool:
+    """Whether a wait status says that the process ended itself by a signal (SIGABRT, SIGSEGV ...),
+    as native code does."""
+    return status is not None and -os.waitstatus_to_exitcode(status) in _OWN_SIGNALS
 
 
 def describe_exit(status: int | None) -> str:

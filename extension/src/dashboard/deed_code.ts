@@ -62,7 +62,9 @@ export function codeOf(deed: IDeed): string | null {
       lines.push(`server.labels = ${labels(deed.values.value)}`);
       break;
     case 'publish':
-      lines.push(`server.publish(${python(deed.values.path)})`);
+      lines.push(
+        `server.publish(${python(deed.values.path)}${deed.values.allow_signature_change === true ? ', allow_signature_change=True' : ''})`
+      );
       break;
     case 'rollback': {
       const { version: one, to } = deed.values;

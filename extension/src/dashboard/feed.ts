@@ -3,7 +3,7 @@
 import { ServerConnection } from '@jupyterlab/services';
 
 import { errorText } from '../charts/text';
-import { orderModel, stopServer } from '../protocol/api';
+import { orderModel, Refusal, stopServer } from '../protocol/api';
 import type { IDone } from '../protocol/generated';
 import { type IOutcome, type IWire, Silence } from '../protocol/link';
 import type { Message, Stream } from '../protocol/stream';
@@ -107,7 +107,8 @@ export class Feed {
         done = { ok: true, text: answer.message };
       }
     } catch (error) {
-      done = { ok: false, text: errorText(error) };
+      const reason = error instanceof Refusal ? error.reason : undefined;
+      done = { ok: false, text: errorText(error), reason };
     }
     this._options.onDeed({ op, server, model, values: meant }, done);
     return done;
@@ -121,8 +122,9 @@ export class Feed {
     } catch (error) {
       const untrusted =
         op === 'publish' &&
-        error instanceof ServerConnection.ResponseError &&
-        error.response.status === 409;
+        error instanceof Refusal &&
+        error.response.status === 409 &&
+        error.reason === undefined;
       if (untrusted && (await this._options.trust(error.message))) {
         return ask({ ...values, trusted: true });
       }

@@ -101,7 +101,18 @@ export const listLabs = async (settings: Settings): Promise<readonly ILab[]> =>
 export const ensureLab = async (settings: Settings, name: string) =>
   (await request<{ path: string }>(settings, 'labs', 'POST', { name })).path;
 
-/** Ask one of the server extension's routes; a refusal is thrown with its own message. */
+/** A route's refusal, with its own message. */
+export class Refusal extends ServerConnection.ResponseError {
+  /** @param reason - which refusal it is, if its status does not say. */
+  constructor(
+    error: ServerConnection.ResponseError,
+    readonly reason: string | undefined
+  ) {
+    super(error.response, error.message, error.traceback);
+  }
+}
+
+/** Ask one of the server extension's routes; a refusal is thrown. */
 async function request<T>(
   settings: Settings,
   route: string,
@@ -112,7 +123,10 @@ async function request<T>(
   const init = body === undefined ? { method } : { method, body: JSON.stringify(body) };
   const response = await ServerConnection.makeRequest(url, init, settings);
   if (!response.ok) {
-    throw await ServerConnection.ResponseError.create(response);
+    const body = response.clone();
+    const error = await ServerConnection.ResponseError.create(response);
+    const { reason } = (await body.json().catch(() => ({}))) as { reason?: string };
+    throw new Refusal(error, reason);
   }
   return (response.status === 204 ? undefined : await response.json()) as T;
 }

@@ -40,6 +40,9 @@ export const CLOSE_REASONS = {
 /** Thresholds of the diagnoses, as shares from 0 to 1. */
 export const DIAGNOSIS = { mostly: 0.9, rejected: 0.005 } as const;
 
+/** Why a version is not published that would break callers. */
+export const SIGNATURE_CHANGE = 'signature-change' as const;
+
 /** The verdict of a load that the server keeps up with. */
 export const STABLE = 'stable' as const;
 
@@ -118,10 +121,11 @@ export interface IDevice {
   readonly summary: string;
 }
 
-/** `code` is the name of a `core.status.Code`. */
+/** `code` is the name of a `core.status.Code`, `reason` the value of a `core.status.Reason`. */
 export interface IErrorDescription {
   readonly code: string;
   readonly message: string;
+  readonly reason?: string;
 }
 
 /** One version. The optional members come with its load (`signatures` and below). */

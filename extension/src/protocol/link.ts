@@ -11,6 +11,8 @@ export interface IModel {
 export interface IOutcome {
   ok: boolean;
   text: string;
+  /** Which refusal it is, for programs. */
+  reason?: string;
 }
 
 /** The connection of a live view: updates in, orders out. A notebook's widget is connected to its
@@ -135,7 +137,11 @@ export class Link implements IWire {
   private _receive(message: Record<string, unknown>): void {
     if (message.kind === 'done') {
       const id = message.id as number;
-      this._waiting.get(id)?.({ ok: message.ok as boolean, text: message.text as string });
+      this._waiting.get(id)?.({
+        ok: message.ok as boolean,
+        text: message.text as string,
+        reason: message.reason as string | undefined
+      });
       this._waiting.delete(id);
       return;
     }

@@ -20,6 +20,10 @@ test('each deed has its cell', () => {
   );
   assert.equal(cell('batching', { value: null }), `${head}server.batching = None`);
   assert.equal(cell('publish', { path: '/m/2' }), `${head}server.publish("/m/2")`);
+  assert.equal(
+    cell('publish', { path: '/m/2', allow_signature_change: true }),
+    `${head}server.publish("/m/2", allow_signature_change=True)`
+  );
   assert.equal(cell('rollback'), `${head}server.rollback()`);
   assert.equal(cell('rollback', { version: 3 }), `${head}server.rollback(3)`);
   assert.equal(cell('rollback', { to: 1 }), `${head}server.rollback(to=1)`);

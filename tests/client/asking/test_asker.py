@@ -291,6 +291,67 @@ def test_threads_that_ask_while_versions_change(unnamed: Any) -> None:
     assert min(asked) > 0
 
 
+@pytest.mark.parametrize(
+    ("kind", "x", "answer", "names"),
+    [
+        ("unnamed", X, [[3.0]], ["input_0"]),
+        ("unnamed pair", [[[1.0]], [[2.0]]], [[3.0]], ["input_0", "input_1"]),
+        ("list subclass", [[[3.0]], [[2.0]]], [[1.0]], ["inputs_0", "inputs_1"]),
+        ("keras 2 pair", [[[3.0]], [[2.0]]], [[1.0]], ["input_0", "input_1"]),
+        ("text", ["bad"], [[3, 0]], ["review"]),
+    ],
+)
+def test_the_order_that_a_newcomer_goes(
+    live: wb.Server,
+    trainer: Trainer,
+    tmp_path: Path,
+    kind: str,
+    x: Any,
+    answer: Any,
+    names: list[str],
+) -> None:
+    """Serve, ask, train again, publish, ask, roll back, ask: with two handles."""
+    base = tmp_path / "base"
+    trainer.put_new(kind, str(base), 1)
+    server = wb.Server(live.name, f"newcomer-{kind.replace(' ', '-')}")
+    server.control.put_model(server.model, {"base_path": str(base)})
+    server.control.poll(server.model, [1])
+    server.wait_for(1)
+    other = wb.Server(live.name, server.model)
+    explorer = server.sweep_explorer(payload=x, rate=50.0, seconds=0.2)
+    try:
+        for change in (
+            lambda: None,
+            lambda: trainer.publish_new(live.name, server.model, kind),
+            server.rollback,
+            server.undo,
+        ):
+            change()
+            for handle in (server, other):
+                assert handle.predict(x).tolist() == answer  # type: ignore[union-attr]
+                # A retrained model is asked in the same way as before.
+                assert sorted(handle.signature().inputs) == names
+            assert other.card().about["name"] == server.name
+        found = server.sweep(rate=50, payload=x, seconds=0.2, progress=False, keep=False)
+        assert found.version == 2
+        assert sum(found.points[0].failures.values()) == 0
+        measured = explorer.measure()
+        assert sum(measured.failures.values()) == 0
+        server.rollback()
+        explorer.measure()
+        assert "Measured with version 1:" in str(explorer)
+    finally:
+        live.control.delete_model(server.model)
+
+
+def test_a_model_may_take_more_shapes_than_its_signature_says(server: wb.Server) -> None:
+    """As many of TensorFlow Serving's own examples do."""
+    matrix = np.ones((2, 2), np.float32)
+    assert "cannot have the shape (2, 2)" in refused(lambda: server.predict(matrix)).message
+    answer = server.predict(matrix, check_shapes=False)
+    assert answer.tolist() == [[2.5, 2.5], [2.5, 2.5]]  # type: ignore[union-attr]
+
+
 def test_a_version_of_another_width_or_type(unnamed: Any) -> None:
     server = unnamed.server
     assert server.predict(X).tolist() == [[3.0]]

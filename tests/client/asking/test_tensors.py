@@ -48,6 +48,63 @@ def test_the_only_input_need_not_be_named(x: Any) -> None:
     assert plain(to_inputs(signature(x="float"), x)) == {"x": ("<f4", [1.0, 2.0])}
 
 
+ONE, TWO = np.array([1.0], np.float32), np.array([2.0], np.float32)
+
+
+@pytest.mark.parametrize(
+    "x", [[ONE, np.array([2])], (ONE, [2]), [[1], [2]], [pd.Series([1.0]), [2]]]
+)
+def test_inputs_with_numbers_for_names_may_come_as_a_list(x: Any) -> None:
+    two = signature(input_1="int32", input_0="float")
+    assert plain(to_inputs(two, x)) == {"input_0": ("<f4", [1.0]), "input_1": ("<i4", [2])}
+
+
+@pytest.mark.parametrize(
+    ("names", "x"),
+    [
+        (("input_0", "input_1"), [ONE]),
+        (("input_0", "input_1"), [ONE, TWO, ONE]),
+        (("input_0", "input_1"), np.ones((2, 1))),
+        # One row of two numbers may be meant.
+        (("input_0", "input_1"), [1.0, 2.0]),
+        (("input_0", "input_1"), ["a", "b"]),
+        (("input_0", "input_1"), [np.float32(1.0), np.array(2.0)]),
+        # The order is not certain.
+        (("input_1", "input_2"), [ONE, TWO]),
+        (("input_0", "other_1"), [ONE, TWO]),
+        (("input_0", "mask"), [ONE, TWO]),
+    ],
+)
+def test_other_lists_are_not_taken_by_position(names: tuple[str, str], x: Any) -> None:
+    two = signature(**dict.fromkeys(names, "float"))
+    error = refused(lambda: to_inputs(two, x))
+    assert error.message == (
+        f"This signature has 2 inputs ({names[0]}, {names[1]}): give a dictionary with one entry "
+        "for each"
+    )
+
+
+def test_the_error_about_one_of_a_list_names_its_place() -> None:
+    info = TensorInfo("float", (-1, 2))
+    two = Signature({"input_0": info, "input_1": info}, {})
+    assert refused(lambda: to_inputs(two, [np.ones((1, 2)), np.ones(2)])).message == (
+        "Input 'input_1' (float[?, 2]) cannot have the shape (2,): the batch dimension is "
+        "missing, add it with x[1][np.newaxis]"
+    )
+
+
+def test_shapes_that_are_not_checked_are_kept() -> None:
+    narrow = Signature({"x": TensorInfo("float", (-1, 1))}, {})
+    for x in ([1, 2], [[1, 2]], 3, np.ones((2, 2, 2))):
+        (array,) = to_inputs(narrow, x, check_shapes=False).values()
+        assert array.shape == np.shape(x)
+        assert array.dtype == np.float32
+    # Everything else is.
+    assert refused(lambda: to_inputs(narrow, "text", check_shapes=False)).message.startswith(
+        "Input 'x' "
+    )
+
+
 def test_several_inputs_are_named() -> None:
     two = signature(a="float", b="int32")
     wanted = {"a": ("<f4", [1.0]), "b": ("<i4", [2])}

@@ -36,6 +36,7 @@ def folder(jp_root_dir: Path, models: Path, api: Api, jp_asyncio_loop: Any) -> I
     base = jp_root_dir / "models" / "halves"
     shutil.copytree(models / "half_plus_two", base / "1")
     shutil.copytree(models / "half_plus_three", jp_root_dir / "better")
+    shutil.copytree(models / "text", jp_root_dir / "words")
     yield base
 
     async def stop_all() -> None:
@@ -93,16 +94,25 @@ async def test_a_server_from_its_start_to_its_end(
     assert about["batching"]["batch_timeout_micros"] == 2000
     assert about["batching"]["max_batch_size"] == 64
 
+    code, answer = await api("POST", f"{MODEL}/publish", {"path": "words"})
+    assert (code, answer["code"], answer["reason"]) == (
+        409,
+        "FAILED_PRECONDITION",
+        "signature-change",
+    )
+    assert answer["message"].startswith("Version 2 of halves would break the callers of version 1")
+    assert answer["message"].endswith(": confirm it, or cancel")
     assert await api("POST", f"{MODEL}/publish", {"path": "better"}) == (
         200,
         {"message": "Version 2 serves.", "path": str(folder.parents[1] / "better")},
     )
     code, answer = await api("POST", f"{MODEL}/rollback")
-    assert answer == {"message": "Version 1 serves again; Undo brings the other back."}
+    assert answer == {"message": "Version 1 serves again; Undo roll back brings the other back."}
     await api("POST", f"{MODEL}/undo")
     code, answer = await api("POST", f"{MODEL}/rollback", {"to": 1})
     assert answer == {
-        "message": "Version 1 serves again; Undo brings the others back, the latest first."
+        "message": "Version 1 serves again; Undo roll back brings the others back, the latest "
+        "first."
     }
     code, answer = await api("POST", f"{MODEL}/rollback", {"to": "1"})
     assert (code, answer["message"]) == (400, "'to' must be a version's number; was '1'")
@@ -119,6 +129,10 @@ async def test_a_server_from_its_start_to_its_end(
     lines = [event.get("line") for event in log["events"]]
     assert "Successfully loaded servable version {name: halves version: 2}" in lines
     assert (await api("GET", "servers/halves/events", since=log["last_seq"]))[1]["missed"] == 0
+
+    asked = {"path": "words", "allow_signature_change": True}
+    code, answer = await api("POST", f"{MODEL}/publish", asked)
+    assert answer["message"] == "Version 3 serves."
 
     assert await api("DELETE", "servers/halves") == (204, None)
     assert registry.read("halves") is None

@@ -66,7 +66,10 @@ def test_orders_act_and_say_how_it_went(live: wb.Server, page: Page, models: Pat
     assert live.batching is None
     path = str(models / "half_plus_three")
     assert page.order("publish", path=path) == (True, "Version 2 serves.")
-    assert page.order("rollback") == (True, "Version 1 serves again; Undo brings the other back.")
+    assert page.order("rollback") == (
+        True,
+        "Version 1 serves again; Undo roll back brings the other back.",
+    )
     assert page.order("undo") == (True, "Version 2 is back.")
     assert live.predict([1.0]).tolist() == [3.5]
     page.order("rollback")

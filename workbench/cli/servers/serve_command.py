@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from workbench.cli.arguments import Commands, add_command, given, json_object, meaning
+from workbench.client.publishing.interface import SignatureChange
 from workbench.client.serve import default_name
 from workbench.core.model_settings import MODEL_SETTINGS
 from workbench.core.status import ServingError
@@ -46,6 +47,8 @@ def add(commands: Commands) -> None:
     one.add_argument("--device", default="auto", help=model["device"])
     limit = "the most host memory that one version may use, like '1.5 GB' (default: no limit)"
     one.add_argument("--memory-limit", metavar="SIZE", help=limit)
+    change = "publish it also if it breaks the callers of the version that serves"
+    one.add_argument("--allow-signature-change", action="store_true", help=change)
     one.add_argument("--detach", action="store_true", help="return, and let the server run")
     idle = f"with --detach: {option['idle_seconds']} (default: no limit)"
     one.add_argument("--idle", dest="idle_seconds", type=float, metavar="SECONDS", help=idle)
@@ -53,13 +56,19 @@ def add(commands: Commands) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     name = arguments.name or default_name(arguments.path)
-    server = serve(
-        arguments.path,
-        name,
-        token=None if arguments.no_token else "",
-        **given(arguments, "host", "port", "allowed_hosts", "detach", "idle_seconds"),
-        **given(arguments, "transition", "version_policy", "batching", "device", "memory_limit"),
-    )
+    try:
+        server = serve(
+            arguments.path,
+            name,
+            token=None if arguments.no_token else "",
+            allow_signature_change=arguments.allow_signature_change,
+            **given(arguments, "host", "port", "allowed_hosts", "detach", "idle_seconds"),
+            **given(arguments, "transition", "version_policy", "batching"),
+            **given(arguments, "device", "memory_limit"),
+        )
+    except SignatureChange as error:
+        cure = "give it another name with --name, or add --allow-signature-change"
+        raise SignatureChange(error.change, cure) from None
     print(server.outcome)
     if arguments.detach:
         print(f"Stop it with: workbench stop {name}")

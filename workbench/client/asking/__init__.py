@@ -5,4 +5,4 @@ caller's values into a signature's inputs: `arrays` converts dtypes, `columns` r
 `ragged` reads ragged and sparse values, `shapes` compares shapes. `data_client` sends them.
 """
 
-__all__ = ["asker", "tensors", "data_client"]
+__all__ = ["asker", "lookup", "tensors", "data_client"]

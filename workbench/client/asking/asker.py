@@ -57,8 +57,10 @@ class Asker:
         """
         return self._fetch(target).signature
 
-    def predict(self, target: Target, x: Any, outputs: Sequence[str]) -> dict[str, np.ndarray]:
-        """The outputs by name.
+    def predict(
+        self, target: Target, x: Any, outputs: Sequence[str], *, check_shapes: bool = True
+    ) -> dict[str, np.ndarray]:
+        """The outputs by name; without `check_shapes`, `x` is sent in whatever shape it has.
 
         Raises:
             ServingError: `x` or `outputs` do not fit the signature; or the server's refusal.
@@ -68,7 +70,7 @@ class Asker:
         if known is None:
             known = self._fetch(target)
         try:
-            inputs = _prepared(known, x, outputs)
+            inputs = _prepared(known, x, outputs, check_shapes)
         except ServingError:
             if fresh:
                 raise
@@ -77,7 +79,7 @@ class Asker:
             if now.digest == known.digest:
                 raise
             known, fresh = now, True
-            inputs = _prepared(known, x, outputs)
+            inputs = _prepared(known, x, outputs, check_shapes)
         try:
             return self._send(target, known, inputs, outputs)
         except SignatureChanged as changed:
@@ -88,7 +90,8 @@ class Asker:
                 self._raise_clearer(target, error)
             raise
         # Only once, and only because nothing has run: a request may have side effects.
-        return self._send(target, known, _prepared(known, x, outputs), outputs)
+        inputs = _prepared(known, x, outputs, check_shapes)
+        return self._send(target, known, inputs, outputs)
 
     def _send(
         self, target: Target, known: _Known, inputs: dict[str, np.ndarray], outputs: Sequence[str]
@@ -136,6 +139,8 @@ def describe_model(control: ControlClient, model: str) -> ModelDescription:
         raise lookup.unknown_model(model, control.describe_server()["models"]) from None
 
 
-def _prepared(known: _Known, x: Any, outputs: Sequence[str]) -> dict[str, np.ndarray]:
+def _prepared(
+    known: _Known, x: Any, outputs: Sequence[str], check_shapes: bool
+) -> dict[str, np.ndarray]:
     check_outputs(known.signature, outputs)
-    return to_inputs(known.signature, x)
+    return to_inputs(known.signature, x, check_shapes=check_shapes)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from workbench.client.asking import columns as tables
@@ -15,21 +17,27 @@ from workbench.core.status import invalid_argument
 if TYPE_CHECKING:
     import numpy as np
 
+_NUMBERED = re.compile(r"(.+)_(\d+)")
 _OF_REST = frozenset({"instances", "inputs"})
 
 
-def to_inputs(signature: Signature, x: Any) -> dict[str, np.ndarray]:
+def to_inputs(signature: Signature, x: Any, *, check_shapes: bool = True) -> dict[str, np.ndarray]:
     """The input tensors of a request.
 
     Args:
         x: an array or list for a signature with one input, a mapping from input names otherwise;
             a data frame or a list of records, whose columns are the inputs if they have their
             names, otherwise the features of the only input; a ragged or sparse value if the
-            signature takes its parts.
+            signature takes its parts; a list of arrays if the inputs have only numbers
+            (``input_0``, ``input_1``).
+        check_shapes: otherwise each array keeps its shape, whatever the signature says.
 
     Raises:
         ServingError: INVALID_ARGUMENT, with the input and the values that it takes.
     """
+    if not check_shapes:
+        anything = {name: replace(info, shape=None) for name, info in signature.inputs.items()}
+        signature = replace(signature, inputs=anything)
     if tables.is_frame(x):
         return _from_table(signature, tables.of_frame(x))
     if tables.is_records(x):
@@ -80,10 +88,30 @@ def _from_one(signature: Signature, x: Any) -> dict[str, np.ndarray]:
             return arrays
     if not names:
         raise invalid_argument("This signature has no inputs: give an empty dictionary")
+    by_position = _by_position(signature, x)
+    if by_position is not None:
+        return by_position
     raise invalid_argument(
         f"This signature has {len(names)} inputs ({_originals(signature, names)}): give a "
         "dictionary with one entry for each"
     )
+
+
+def _by_position(signature: Signature, x: Any) -> dict[str, np.ndarray] | None:
+    """The inputs from a list with one array for each, in the order of their numbers; None if the
+    inputs are not numbered, or `x` is not such a list."""
+    if not isinstance(x, (list, tuple)) or len(x) != len(signature.inputs):
+        return None
+    if not all(isinstance(each, (list, tuple)) or getattr(each, "shape", ()) for each in x):
+        return None
+    found = [_NUMBERED.fullmatch(name) for name in signature.inputs]
+    numbered = {int(match[2]): match[0] for match in found if match is not None}
+    if sorted(numbered) != [*range(len(x))] or len({m[1] for m in found if m is not None}) != 1:
+        return None
+    arrays: dict[str, np.ndarray] = {}
+    for index, value in enumerate(x):
+        arrays |= _plain(signature, numbered[index], (), value, (), f"x[{index}]")
+    return arrays
 
 
 def _from_mapping(signature: Signature, x: Mapping[Any, Any]) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from workbench.client.display.exact_numbers import version_of
+from workbench.client.publishing.interface import SignatureChange
 from workbench.client.server import ServerClient
 from workbench.core.status import invalid_argument
 
@@ -51,21 +52,28 @@ def labels(server: ServerClient, asked: Mapping[str, Any]) -> str:
 
 
 def publish(server: ServerClient, asked: Mapping[str, Any]) -> str:
-    """Make the SavedModel in `path` the next version."""
+    """Make the SavedModel in `path` the next version; one that breaks callers only with
+    `allow_signature_change`."""
     path = str(asked["path"]).strip()
     if not path:
         raise invalid_argument("Name the folder of a SavedModel to publish.")
-    return f"Version {server.publish(path)} serves."
+    allowed = asked.get("allow_signature_change") is True
+    try:
+        return f"Version {server.publish(path, allow_signature_change=allowed)} serves."
+    except SignatureChange as error:
+        raise SignatureChange(error.change, "confirm it, or cancel") from None
 
 
 def rollback(server: ServerClient, asked: Mapping[str, Any]) -> str:
     """Move `version` (the latest) aside, or all after `to`."""
     if asked.get("to") is not None:
         now = server.rollback(to=version_of(asked["to"], "to"))
-        return f"Version {now} serves again; Undo brings the others back, the latest first."
+        return (
+            f"Version {now} serves again; Undo roll back brings the others back, the latest first."
+        )
     version = asked.get("version")
     now = server.rollback(None if version is None else version_of(version))
-    return f"Version {now} serves again; Undo brings the other back."
+    return f"Version {now} serves again; Undo roll back brings the other back."
 
 
 def undo(server: ServerClient, _: Mapping[str, Any]) -> str:

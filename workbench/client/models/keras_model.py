@@ -24,6 +24,8 @@ NAMES = ("serve", "serving_default")
 _AUTOMATIC = re.compile(r"keras_tensor(_\d+)?\Z")
 """Keras's name of an unnamed input. It counts the tensors of the whole process, so the name would
 differ in the next version of the same model."""
+_AUTOMATIC_2 = re.compile(r"input_\d+\Z")
+"""The same of Keras 2."""
 
 
 def is_keras_model(model: Any) -> bool:
@@ -107,7 +109,9 @@ def _tensor_names(tf: Any, structure: Any, key: str) -> Iterator[str]:
         for tensor in structure:
             yield from _tensor_names(tf, tensor, "")
     else:
-        name = key if _AUTOMATIC.match(structure.name) else str(structure.name)
+        # The tensors of Keras 2 are TensorFlow's, or have their type.
+        automatic = _AUTOMATIC_2 if hasattr(structure, "type_spec") else _AUTOMATIC
+        name = key if automatic.match(structure.name) else str(structure.name)
         parts = tf.nest.flatten(_spec(tf, structure), expand_composites=True)
         for index in range(len(parts)):
             yield f"{name}_{index}" if index and name else name

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from workbench.client.models.servable import SavedModelFolder, Servable
 from workbench.client.publishing import fingerprint
+from workbench.client.publishing.interface import Check
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.core.versions.version_policy import parse_version
 
@@ -51,10 +52,11 @@ def folder_name(base: Path, version: int) -> str:
     return str(version).zfill(max(widths) if len(widths) == 1 else 1)
 
 
-def put_version(model: Servable, base: Path, version: int) -> Path:
-    """Write a model as `base/<version>`.
+def put_version(model: Servable, base: Path, version: int, check: Check | None = None) -> Path:
+    """Write a model as `base/<version>`, after a `check` of its signatures.
 
     Raises:
+        SignatureChange: the check refuses them.
         ServingError: INVALID_ARGUMENT, it cannot be saved, or the version exists;
             RESOURCE_EXHAUSTED, the disk is full; UNAVAILABLE, it cannot be written.
     """
@@ -69,9 +71,14 @@ def put_version(model: Servable, base: Path, version: int) -> Path:
             "publish the next one"
         )
     final = base / folder_name(base, version)
+    if check is not None and isinstance(model, SavedModelFolder):
+        # Before gigabytes are copied.
+        check(model.path)
     try:
         with _beside(base, version) as beside:
             model.write(beside, _copy)
+            if check is not None:
+                check(beside)
             os.rename(beside, final)
     except BaseException as error:
         # TensorFlow has its own exceptions for errors of the file system.

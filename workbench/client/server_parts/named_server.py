@@ -16,7 +16,8 @@ class NamedServer:
 
     Attributes:
         model: the model that methods are about, unless they name another one.
-        outcome: how `serve` obtained this server; None if it was only connected to.
+        outcome: how `serve` obtained this server, or what the last `publish` has changed; None if
+            it was only connected to.
         control: the server's control plane, one method for each route.
     """
 

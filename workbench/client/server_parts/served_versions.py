@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from workbench.client.control_answers import VersionDescription
 from workbench.client.display.views import Versions, versions_of
 from workbench.client.models.servable import servable
-from workbench.client.publishing import fingerprint, saving
+from workbench.client.outcomes import Published, differences
+from workbench.client.publishing import fingerprint, interface, saving
 from workbench.client.server_parts import waiting
 from workbench.client.server_parts.named_server import NamedServer
 from workbench.client.server_parts.waiting import LOAD_TIMEOUT_SECONDS
 from workbench.client.warmup_recording import WarmupRecording
-from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
+from workbench.core.status import (
+    Code,
+    Reason,
+    ServingError,
+    failed_precondition,
+    invalid_argument,
+)
 from workbench.core.versions.version_policy import VersionPolicy, check_version
 
 
@@ -36,26 +45,34 @@ class ServedVersions(NamedServer):
         version: int | None = None,
         wait: bool = True,
         timeout: float = LOAD_TIMEOUT_SECONDS,
+        allow_signature_change: bool = False,
     ) -> int:
         """Make `model` the next version. It is written to a temporary folder, then renamed.
+        Afterwards `outcome` lists what has changed.
 
         Args:
             model: as `serve` takes it, except a folder of numbered versions.
             version: its number; by default one above all that the server ever had.
             wait: until it is available.
+            allow_signature_change: also if it breaks the callers of the version that serves: a
+                signature, an input or an output is gone, or has another dtype or shape.
 
         Returns:
             The version's number.
 
         Raises:
+            SignatureChange: FAILED_PRECONDITION, it would break them; nothing was published.
+            ServingError: RESOURCE_EXHAUSTED with the reason `NO_MEMORY`, the version does not fit
+                now; it is loaded by itself when it does, unless it is rolled back.
             ServingError: the reason why it could not be saved or loaded. The versions that served
                 before go on serving.
         """
         model = servable(model)
         # A model that cannot be saved takes no number.
         model.prepare()
-        base = self.base_path
-        known = self.describe_versions()
+        about = self.describe()
+        base = Path(about["base_path"])
+        known = {each["version"]: each for each in about["versions"]}
         if version is None:
             # Above every number that the server ever had: answers of an earlier one may be cached,
             # or it may still serve although its folder is gone.
@@ -67,13 +84,26 @@ class ServedVersions(NamedServer):
                 f"Version {number} of {self.model} was served already, though its folder is "
                 "gone: a version never changes its contents; publish the next one"
             )
-        path = saving.put_version(model, base, number)
+        check = None if allow_signature_change else interface.check_against(about, number)
+        path = saving.put_version(model, base, number, check)
         self.control.poll(self.model, [number])
         saving.remember_version(self.control.entry().folder, self.model, model, number, path)
-        self.outcome = None
+        self.outcome = Published(self.model, self.url, number)
         if wait:
-            waiting.until_available(self.control, self.model, number, timeout, written=True)
+            try:
+                waiting.until_available(self.control, self.model, number, timeout, written=True)
+            except ServingError as error:
+                raise _with_prospect(error, number) from None
+            self._compare(about["versions"], number)
         return number
+
+    def _compare(self, before: Sequence[VersionDescription], published: int) -> None:
+        """Say in the outcome what a version has changed."""
+        served = [v for v in before if v["state"] == "AVAILABLE"]
+        after = self.describe_versions().get(published)
+        if served and after is not None and "signatures" in after:
+            changes = differences(served[0], after)
+            self.outcome = Published(self.model, self.url, published, changes)
 
     def wait_for(self, version: int, timeout: float = LOAD_TIMEOUT_SECONDS) -> None:
         """Wait until a version is available.
@@ -173,3 +203,15 @@ class ServedVersions(NamedServer):
         """
         self.control.record_warmup(self.model, n, version)
         return WarmupRecording(self.control, self.model)
+
+
+def _with_prospect(error: ServingError, version: int) -> ServingError:
+    """The error of a version that could not be loaded, with what becomes of it."""
+    if error.reason is not Reason.NO_MEMORY:
+        return error
+    return ServingError(
+        error.code,
+        f"{error.message}. It is loaded by itself when it fits; withdraw it with "
+        f"server.rollback({version})",
+        error.reason,
+    )

@@ -94,7 +94,10 @@ def _raise_failure(model: str, versions: Iterable[VersionDescription]) -> None:
     """Raise the error of the first of these versions that has failed."""
     for v in versions:
         if v["error"] is not None:
+            error = {**v["error"], "error": v["error"]["message"]}
+            failed = ServingError.from_json(error)
             raise ServingError(
-                Code[v["error"]["code"]],
-                f"Version {v['version']} of {model} did not load: {v['error']['message']}",
+                failed.code,
+                f"Version {v['version']} of {model} did not load: {failed.message}",
+                failed.reason,
             )

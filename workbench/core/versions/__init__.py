@@ -5,7 +5,8 @@ folder. `policies` decides the next action of a version change, and `reconcile` 
 around them. `table` steps it by hand.
 
 When versions fail: `quarantine` decides when a failing version is tried again, `outage` what its
-callers hear, `holding` which requests wait out a gap, and `poison` which inputs crash a version.
+callers hear, `holding` which requests wait out a gap, `poison` which inputs crash a version, and
+`misfits` which shapes do that disagree with its signature.
 """
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "quarantine",
     "outage",
     "holding",
+    "misfits",
     "poison",
 ]

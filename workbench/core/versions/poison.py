@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from workbench.core.status import ServingError, failed_precondition
+from workbench.core.versions.misfits import Form, MisfitTable
 
 STRIKES = 3
 """The crashes after which an input is refused."""
@@ -43,6 +44,8 @@ class PoisonTable:
 
     Attributes:
         outlines: of all entries. A request with another outline cannot be one of them.
+        misfits: the shapes that disagree with a signature and that the version died of.
+        empty: whether nothing is known against any request.
     """
 
     def __init__(self, model: str = "", version: int = 0, limit: int = MAX_INPUTS) -> None:
@@ -52,6 +55,8 @@ class PoisonTable:
         # In the order of their last strike, oldest first.
         self._strikes: dict[str, tuple[int, Outline]] = {}
         self.outlines: frozenset[Outline] = frozenset()
+        self.misfits = MisfitTable()
+        self.empty = True
 
     def __len__(self) -> int:
         return len(self._strikes)
@@ -87,6 +92,12 @@ class PoisonTable:
 
     def _refresh(self) -> None:
         self.outlines = frozenset(outline for _, outline in self._strikes.values())
+        self.empty = not self.outlines and not self.misfits
+
+    def refuse_form(self, form: Form) -> None:
+        """Refuse requests that disagree with their signature in this way."""
+        self.misfits.refuse(form)
+        self.empty = False
 
     def refusal(self, digest: str) -> ServingError:
         """The error for a request with an input that has three strikes.

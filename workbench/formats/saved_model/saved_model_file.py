@@ -8,7 +8,7 @@ SavedModel. This needs neither TensorFlow nor reading the graph.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -74,6 +74,24 @@ def read_outline(path: str) -> Outline:
     if not found_graph:
         raise TruncatedFile("it has no meta graph")
     return Outline(has_variables, tuple(assets))
+
+
+def meta_graphs(path: str, numbers: Collection[int]) -> Iterator[dict[int, list[bytes]]]:
+    """The contents of the fields `numbers` of each meta graph, without those of its other fields.
+
+    Raises:
+        TruncatedFile, NotSavedModel, OSError: as `read_outline`.
+    """
+    with open(path, "rb") as file:
+        for graph, start, end in _fields(file, 0, os.path.getsize(path)):
+            if graph != _META_GRAPHS:
+                continue
+            found: dict[int, list[bytes]] = {number: [] for number in numbers}
+            for number, at, to in _fields(file, start, end):
+                if number in found:
+                    file.seek(at)
+                    found[number].append(file.read(to - at))
+            yield found
 
 
 def _fields(file: BinaryIO, at: int, end: int) -> Iterator[tuple[int, int, int]]:

@@ -88,7 +88,7 @@ def guarded(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Handler(APIHandler):
-    """A route whose errors are JSON with a `code` and a `message`."""
+    """A route whose errors are JSON with a `code`, a `message`, and perhaps a `reason`."""
 
     auth_resource = RESOURCE
 
@@ -142,7 +142,8 @@ class Handler(APIHandler):
         error = kwargs.get("exc_info", (None, None))[1]
         if isinstance(error, ServingError):
             self.set_status(_STATUS[error.code])
-            self.finish({"code": error.code.name, "message": error.message})
+            reason = {} if error.reason is None else {"reason": error.reason.value}
+            self.finish({"code": error.code.name, "message": error.message, **reason})
         else:
             # Jupyter Server names the status, and keeps the exception's text in its log.
             super().write_error(status_code, **kwargs)

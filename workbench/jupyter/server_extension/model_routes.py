@@ -4,12 +4,15 @@
     GET    .../models/MODEL                                   one, with its settings and versions
     PATCH  .../models/MODEL    {transition, batching, labels} change these settings
     GET    .../models/MODEL/versions                          its versions, highest first
-    POST   .../models/MODEL/publish     {path, trusted}       make a SavedModel the next version
+    POST   .../models/MODEL/publish     {path, trusted,       make a SavedModel the next version
+                                         allow_signature_change}
     POST   .../models/MODEL/rollback    {version} or {to}     set one (the latest) aside, or all
                                                               that came after one
     POST   .../models/MODEL/undo                              undo the last rollback
 
-A change answers ``{"message": ...}``, one sentence, when it is done.
+A change answers ``{"message": ...}``, one sentence, when it is done. A version that would break the
+callers of the one that serves is refused with 409 and the reason ``signature-change``, until it is
+published with ``"allow_signature_change": true``.
 """
 
 from __future__ import annotations
@@ -28,7 +31,11 @@ from workbench.jupyter.server_extension.route_answers import Done, ModelAbout
 from workbench.processes.paths import check_name
 
 _SETTINGS = ("transition", "batching", "labels")
-_FIELDS = {"publish": ("path", "trusted"), "rollback": ("version", "to"), "undo": ()}
+_FIELDS = {
+    "publish": ("path", "trusted", "allow_signature_change"),
+    "rollback": ("version", "to"),
+    "undo": (),
+}
 
 
 class _OfModel(Handler):
@@ -96,7 +103,8 @@ class _OrderHandler(_OfModel):
         if name == "publish":
             folder = await self.pools.ask(self.find_folder, asked.get("path"))
             await self.pools.ask(servable_folders.check_trusted, folder, asked.get("trusted"))
-            asked = {"path": str(folder)}
+            allowed = asked.get("allow_signature_change")
+            asked = {"path": str(folder), "allow_signature_change": allowed}
         for field in ("version", "to"):
             if asked.get(field) is not None:
                 asked[field] = version_of(asked[field], field)

@@ -89,11 +89,13 @@ class View(anywidget.AnyWidget):
         self, message: Mapping[str, Any], order: Callable[[Mapping[str, Any]], str]
     ) -> None:
         """Do what a message asks for, and show the page the result or the error."""
+        done = {"kind": "done", "id": message.get("id")}
         try:
-            text, ok = order(message), True
+            self.send({**done, "ok": True, "text": order(message)})
         except Exception as error:
-            text, ok = str(error) or type(error).__name__, False
-        self.send({"kind": "done", "id": message.get("id"), "ok": ok, "text": text})
+            if isinstance(error, ServingError) and error.reason is not None:
+                done["reason"] = error.reason.value
+            self.send({**done, "ok": False, "text": str(error) or type(error).__name__})
 
 
 class LiveWidget(View):

@@ -235,7 +235,8 @@ class SweepExplorer(Durable):
             *("achieved_per_s", "p50_ms", "p99_ms", "p99_low", "p99_high", "verdict"),
         ]
         table = self.frame[columns].round(3).to_string(index=False)
-        return "\n".join([*lines, table, *self._result.diagnoses()])
+        measured = f"Measured with version {self._result.version}:"
+        return "\n".join([*lines, measured, table, *self._result.diagnoses()])
 
     def __repr__(self) -> str:
         known = "not calibrated" if self.calibration is None else "calibrated"

@@ -4,7 +4,7 @@ import { button, copyButton, make, StatusLine, say } from '../../charts/elements
 import { Sparkline } from '../../charts/sparkline';
 import { countText, durationText } from '../../charts/text';
 import { themeOf } from '../../charts/theme';
-import { TRANSITIONS, type IModelDescription } from '../../protocol/generated';
+import { SIGNATURE_CHANGE, TRANSITIONS, type IModelDescription } from '../../protocol/generated';
 import { Latest, type IWire } from '../../protocol/link';
 import type { Version } from '../../protocol/version';
 import { AsOf } from '../as_of';
@@ -93,6 +93,18 @@ export class ServerCard {
   private readonly _size = make('input', { type: 'number', min: '1', step: '1' });
   private readonly _delay = make('input', { type: 'range', min: '0', max: String(DELAY_STEPS) });
   private readonly _delayText = make('output.wb-figure');
+  private readonly _path = make('input', {
+    type: 'text',
+    placeholder: 'folder of a SavedModel',
+    'aria-label': 'folder of a SavedModel'
+  });
+  /** Shown when a model was refused because it breaks the callers of the version that serves. */
+  private readonly _allTheSame = button(
+    'Publish all the same',
+    'Publish this folder, although it breaks the callers of the version that serves',
+    () => void this._publish({ path: this._path.value, allow_signature_change: true }),
+    'wb-button wb-danger'
+  );
   private readonly _buttons: HTMLButtonElement[];
   private readonly _batching = new Latest(async (value: IBatching | null) => {
     await this._do('batching', { value }, 'Setting batching');
@@ -111,26 +123,26 @@ export class ServerCard {
     face: ICardAbout,
     private readonly _link: IWire
   ) {
-    const publish = make('input', {
-      type: 'text',
-      placeholder: 'folder of a SavedModel',
-      'aria-label': 'folder of a SavedModel'
+    this._path.addEventListener('input', () => {
+      this._allTheSame.hidden = true;
     });
+    this._allTheSame.hidden = true;
     this._buttons = [
-      button('Publish', 'Publish this folder as the next version', () => {
-        void this._do('publish', { path: publish.value }, 'Publishing').then(() => {
-          publish.value = '';
-        });
-      }),
+      button(
+        'Publish',
+        'Publish this folder as the next version',
+        () => void this._publish({ path: this._path.value })
+      ),
+      this._allTheSame,
       button(
         'Roll back',
-        'Unload the latest version and serve the previous one',
+        'Serve the version before the latest again, and unload the latest',
         () => void this._do('rollback', {}, 'Rolling back')
       ),
       button(
-        'Undo',
-        'Serve the version that was rolled back last',
-        () => void this._do('undo', {}, 'Undoing')
+        'Undo roll back',
+        'Serve the version again that was rolled back last',
+        () => void this._do('undo', {}, 'Undoing the roll back')
       ),
       button('Stop', 'Stop this server', () => this._stop(), 'wb-button wb-danger')
     ];
@@ -156,7 +168,7 @@ export class ServerCard {
           make('label', ['max_batch_size', this._size]),
           make('label', ['delay', this._delay, this._delayText])
         ]),
-        make('div.wb-controls', { style: 'margin-top:8px' }, [publish, ...this._buttons]),
+        make('div.wb-controls', { style: 'margin-top:8px' }, [this._path, ...this._buttons]),
         this._form.node,
         this._message.node
       ]),
@@ -209,7 +221,7 @@ export class ServerCard {
   private _tell(): void {
     const dead = this._asOf.end !== '';
     this._rows.off = dead;
-    for (const control of [...this._buttons, this._transition, this._automatic]) {
+    for (const control of [...this._buttons, this._allTheSame, this._transition, this._automatic]) {
       control.disabled = dead;
     }
     this._size.disabled = this._delay.disabled = dead || this._automatic.checked;
@@ -257,6 +269,15 @@ export class ServerCard {
     return this._message.follow(`${doing} …`, this._link.order(op, values));
   }
 
+  private async _publish(values: Record<string, unknown>): Promise<void> {
+    this._allTheSame.hidden = true;
+    const order = this._link.order('publish', values);
+    if (await this._message.follow('Publishing …', order)) {
+      this._path.value = '';
+    }
+    this._allTheSame.hidden = (await order).reason !== SIGNATURE_CHANGE;
+  }
+
   private _stop(): void {
     this._twice('Press Stop again to stop this server and unload all of its versions.', () =>
       this._do('stop', {}, 'Stopping')
@@ -266,8 +287,8 @@ export class ServerCard {
   private _backTo(version: Version): void {
     const later = latestOf(this._model?.versions ?? []);
     this._twice(
-      `Press again to go back to version ${version}: it becomes the latest, and version ${later} is unloaded.`,
-      () => this._do('rollback', { to: version }, `Going back to version ${version}`)
+      `Press again to roll back to version ${version}: it becomes the latest, and version ${later} is unloaded.`,
+      () => this._do('rollback', { to: version }, `Rolling back to version ${version}`)
     );
   }
 

@@ -93,8 +93,8 @@ class Row {
   ) {
     const small = 'wb-button wb-small';
     this._back = button(
-      'Back to this',
-      `Roll back to version ${key} and unload all later versions`,
+      `Roll back to ${key}`,
+      `Serve version ${key} again, and unload all later versions`,
       () => _actions.backTo(versionOf(key)),
       small
     );

@@ -4,7 +4,7 @@ what a test tells it."""
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from workbench.core.status import Code, ServingError
 from workbench.core.versions.poison import STRIKES, Outline
 from workbench.server.engine.batching.digests import digest_of, outline_of
 from workbench.server.engine.batching.tasks import VersionQueues
-from workbench.server.engine.workers.worker_handle import WORKER_LOST
+from workbench.server.engine.workers.worker_handle import WORKER_LOST, Worker
 
 BATCHED = BatchingParameters(max_batch_size=4, batch_timeout_micros=0, max_enqueued_batches=100)
 
@@ -32,6 +32,10 @@ def die(setting: Setting, *numbers: int) -> None:
     for number in numbers:
         dying.batches[number].finish(WORKER_LOST)
     setting.attach(FakeWorker(at_once=False))
+
+
+def row(*shape: int) -> np.ndarray:
+    return np.ones(shape, np.float32)
 
 
 def known(version: VersionQueues, x: list[float], crashes: int) -> str:
@@ -67,6 +71,91 @@ def test_neighbours_on_other_lanes_are_suspects_too_and_the_rest_waits(
         setting.scheduler.close()
 
     test()
+
+
+@pytest.mark.parametrize("parameters", [None, BATCHED])
+def test_a_shape_that_the_worker_aborts_on_is_refused_after_one_crash(
+    parameters: BatchingParameters | None,
+) -> None:
+    @on_loop
+    async def test() -> None:
+        setting = Setting(parameters, worker=FakeWorker(at_once=False))
+        forms: list[str] = []
+        setting.version.on_misfit = lambda form: forms.append(str(form))
+        wrong, right = setting.submit(x=row(1, 2))[1], setting.submit(1)[1]
+        await setting.worker.batch(1)
+        waiting = [setting.submit(x=row(1, 3))[1], setting.submit(2)[1]]
+        dying = setting.worker
+        for number in (0, 1):
+            dying.batches[number].finish(WORKER_LOST)
+        dying.aborted = True
+        assert setting.scheduler.explain(setting.version, cast(Worker, dying))
+        assert forms == ["double(x: rank 2)"]
+        # Also the one that waited, and all that come later.
+        refused = await answers([wrong, waiting[0]])
+        assert [error.code for error in refused] == [Code.INVALID_ARGUMENT] * 2
+        assert refused[0].message == (
+            "Input 'x' (float[?]) cannot have the shape (1, 2): it has one dimension too many, "
+            "remove it with x[0]"
+        )
+        setting.scheduler.detach(setting.version)
+        setting.attach(FakeWorker())
+        assert await answers([right, waiting[1]]) == [[2], [4]]
+        with pytest.raises(ServingError) as raised:
+            setting.submit(x=row(1, 2))
+        assert raised.value == refused[0]
+        # Another death is no second one of those that were beside it.
+        assert not setting.version.isolated
+        assert len(setting.version.poison) == 0
+        setting.scheduler.close()
+
+    test()
+
+
+@on_loop
+async def test_a_worker_killed_from_outside_is_nobodys_fault() -> None:
+    setting = Setting(worker=FakeWorker(at_once=False))
+    wrong = setting.submit(x=row(1, 2))[1]
+    await setting.worker.batch(0)
+    dying = setting.worker
+    die(setting, 0)
+    assert not setting.scheduler.explain(setting.version, cast(Worker, dying))
+    # And again: that is enough for this request, and says nothing about its shape.
+    await setting.worker.batch(0)
+    dying = setting.worker
+    die(setting, 0)
+    assert not setting.scheduler.explain(setting.version, cast(Worker, dying))
+    assert await answers([wrong]) == [WORKER_LOST]
+    assert not setting.version.poison.misfits
+    setting.worker.at_once = True
+    assert await answers([setting.submit(x=row(1, 2))[1]]) == [[[2.0, 2.0]]]
+
+
+@on_loop
+async def test_of_two_kinds_in_one_worker_the_one_that_aborts_is_found() -> None:
+    setting = Setting(worker=FakeWorker(at_once=False))
+    harmless = setting.submit(x=row(1, 2))[1]
+    deadly = setting.submit(x=row(1, 2, 1))[1]
+    await setting.worker.batch(1)
+    dying = setting.worker
+    dying.aborted = True
+    die(setting, 0, 1)
+    assert setting.scheduler.explain(setting.version, cast(Worker, dying))
+    (await setting.worker.batch(0)).finish()
+    await setting.worker.batch(1)
+    dying = setting.worker
+    dying.aborted = True
+    die(setting, 1)
+    assert setting.scheduler.explain(setting.version, cast(Worker, dying))
+    found = await answers([harmless, deadly])
+    assert found[0] == [[2.0, 2.0]]
+    assert isinstance(found[1], ServingError)
+    assert "cannot have the shape (1, 2, 1)" in found[1].message
+    with pytest.raises(ServingError) as raised:
+        setting.submit(x=row(1, 2, 1))
+    assert raised.value == found[1]
+    setting.worker.at_once = True
+    assert await answers([setting.submit(x=row(1, 2))[1]]) == [[[2.0, 2.0]]]
 
 
 @on_loop

@@ -99,6 +99,7 @@ class FakeWorker:
         self.batches: list[Batch] = []
         self.came = asyncio.Event()
         self.refusal: Exception | None = None
+        self.aborted = False
 
     def free_lane(self) -> Lane | None:
         return next((lane for lane in self.lanes if not lane.busy), None)
@@ -363,14 +364,51 @@ async def test_with_parameters_outputs_must_follow_the_rows() -> None:
 async def test_with_parameters_shapes_must_fit_unless_padded() -> None:
     setting = Setting(BatchingParameters())
     inputs = [np.ones((1, 2), np.float32), np.ones((1, 3), np.float32)]
-    errors = await answers([setting.submit(x=x)[1] for x in inputs])
+    errors = await answers([setting.submit(x=x, signature="unknown")[1] for x in inputs])
     assert [error.code for error in errors] == [Code.FAILED_PRECONDITION] * 2
     assert errors[0].message.startswith("Tensors with name 'x' from different tasks have")
     padded = Setting(BatchingParameters(pad_variable_length_inputs=True))
-    assert await answers([padded.submit(x=x)[1] for x in inputs]) == [
+    assert await answers([padded.submit(x=x, signature="unknown")[1] for x in inputs]) == [
         [[2.0, 2.0, 2.0]],
         [[2.0, 2.0, 2.0]],
     ]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sizes"),
+    [
+        (None, [1, 1, 2]),
+        (BatchingParameters(), [2, 2]),
+    ],
+)
+def test_what_disagrees_with_its_signature_shares_no_batch_with_what_agrees(
+    parameters: BatchingParameters | None, sizes: list[int]
+) -> None:
+    @on_loop
+    async def test() -> None:
+        setting = Setting(parameters)
+        wrong = [setting.submit(x=np.ones((1, 2), np.float32))[1] for _ in range(2)]
+        right = [setting.submit(x)[1] for x in (1, 2)]
+        assert await answers(right) == [[2], [4]]
+        assert await answers(wrong) == [[[2.0, 2.0]]] * 2
+        assert sorted(setting.worker.sizes()) == sizes
+        setting.scheduler.close()
+
+    test()
+
+
+@on_loop
+async def test_with_parameters_a_wrong_size_is_padded_as_in_tensorflow_serving() -> None:
+    """Padding may make it right; else it has a batch of its own."""
+    info = TensorInfo("float", (-1, 3))
+    shapes = Signature({"x": info}, {"y": info})
+    for pad, sizes in ((False, [1, 1]), (True, [2])):
+        setting = Setting(BatchingParameters(pad_variable_length_inputs=pad))
+        setting.version.signatures = {"double": shapes}
+        inputs = [np.ones((1, 2), np.float32), np.ones((1, 3), np.float32)]
+        await answers([setting.submit(x=x)[1] for x in inputs])
+        assert setting.worker.sizes() == sizes
+        setting.scheduler.close()
 
 
 @on_loop

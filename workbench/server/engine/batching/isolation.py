@@ -6,6 +6,10 @@ one kills the next worker too, it was alone there: the crash is blamed on its in
 (`core.versions.poison`), and it is answered with an error. If the same input comes again, it is run
 alone at once, so no other request is lost with it. After its third crash it is refused.
 
+Requests whose shapes disagree with their signature are known without a second run: if the worker
+aborts while it runs one, requests like it are refused at once, with the sentence that names the
+mistake (`core.versions.misfits`). The others are run again, and nothing is held against them.
+
 Inputs are hashed only after a crash. While a version has such inputs, requests with the same names,
 dtypes and shapes are hashed as they come, large ones in a thread.
 """
@@ -17,7 +21,8 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from workbench.core.status import ServingError
+from workbench.core.status import ServingError, invalid_argument
+from workbench.core.versions.misfits import sentence
 from workbench.core.versions.poison import Outline
 from workbench.ipc.low_priority import quiet_executor
 from workbench.server.engine.batching.digests import digest_of, is_large, outline_of
@@ -56,14 +61,16 @@ class Isolation:
         version.died_at_work = worker
         for task in lost:
             task.running = False
+        version.lost_forms = {form for task in lost if (form := task.form()) is not None}
         alone = lost[0] if len(lost) == 1 else None
         if alone is not None:
             self._put_down(version, alone)
         for task in lost:
             if task not in self._outstanding.tasks:
                 task.inputs = {}
-            elif task.lost_with in (None, worker):
+            elif task.lost_with in (None, worker) or task.form() is not None:
                 # It may have been the worker that failed, and not the request.
+                task.lost_again = task.lost_with not in (None, worker)
                 task.lost_with = worker
                 task.uncounted += alone is None
                 if version.suspect is task:
@@ -88,6 +95,32 @@ class Isolation:
         refusal = _verdict(task)
         if refusal is not None and not task.running:
             self._outstanding.finish(task, refusal)
+
+    def explain(self, version: VersionQueues, worker: Worker) -> bool:
+        """Whether a worker that has ended aborted on a request that disagrees with its signature.
+
+        If there was only one kind of them in the worker, requests of that kind are refused from now
+        on. Several kinds are run one by one, as all suspects are.
+        """
+        forms, version.lost_forms = version.lost_forms, set()
+        if not forms or version.died_at_work is not worker:
+            return False
+        found = worker.aborted and len(forms) == 1
+        if found:
+            (form,) = forms
+            version.poison.refuse_form(form)
+            version.on_misfit(form)
+        for task in self._outstanding.of(version):
+            refusal = _shape_refusal(task) if found else None
+            if refusal is not None:
+                self._outstanding.finish(task, refusal)
+            elif task.lost_again:
+                self._outstanding.finish(task, WORKER_LOST)
+            elif found and task.lost_with is worker:
+                task.lost_with = None
+                task.uncounted = 0
+        self.next(version)
+        return worker.aborted
 
     # One by one.
 
@@ -144,8 +177,12 @@ class Isolation:
         input, or may have.
 
         Raises:
-            ServingError: FAILED_PRECONDITION, its input is refused.
+            ServingError: FAILED_PRECONDITION, its input is refused; INVALID_ARGUMENT, its shapes
+                are.
         """
+        refusal = _shape_refusal(task)
+        if refusal is not None:
+            raise refusal
         if task.lost_with is None and not _is_like_a_suspect(task):
             return False
         digest = _digest(task)
@@ -212,6 +249,17 @@ class Isolation:
                 then(task, task.digest, outline)
 
         hashing.add_done_callback(done)
+
+
+def _shape_refusal(task: Task) -> ServingError | None:
+    """The error for a request that disagrees with its signature as one did that the version died
+    of; None if it does not."""
+    misfits = task.version.poison.misfits
+    form = task.form() if misfits else None
+    if form is None or not misfits.is_refused(form):
+        return None
+    shapes = {name: array.shape for name, array in task.inputs.items()}
+    return invalid_argument(sentence(task.version.signatures[task.signature], shapes))
 
 
 def _is_like_a_suspect(task: Task) -> bool:

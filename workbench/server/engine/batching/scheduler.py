@@ -103,7 +103,7 @@ class BatchScheduler:
                 _check_outage(task, version.outage)
             if key == SOLO and len(queue := version.queues.get(key, ())) >= self.slots:
                 self._check_in_time(task, len(queue))
-            if not version.poison.outlines or not self._isolation.takes(task, key):
+            if version.poison.empty or not self._isolation.takes(task, key):
                 self._turns.enqueue(task, key)
         except ServingError as error:
             version.statistics.rejected += error.code is Code.UNAVAILABLE
@@ -145,6 +145,11 @@ class BatchScheduler:
         """The version has no worker any more; its tasks wait for the next one."""
         version.worker = None
         self._turns.pause(version)
+
+    def explain(self, version: VersionQueues, worker: Worker) -> bool:
+        """Whether a worker that has ended died of a request that disagrees with its signature: the
+        version is not to blame. Requests like it are refused from now on."""
+        return self._isolation.explain(version, worker)
 
     def reconfigure(self, version: VersionQueues, parameters: BatchingParameters | None) -> None:
         """Change the batching of a version that may be serving; nothing waiting is lost."""

@@ -14,8 +14,10 @@ import numpy as np
 from workbench.core.batching.merging import Merging, automatic_parameters
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.batching.queue import BatchQueue
+from workbench.core.shape_mistakes import fits
 from workbench.core.signature import Signature
 from workbench.core.status import ServingError
+from workbench.core.versions.misfits import Form, form_of
 from workbench.core.versions.outage import Outage
 from workbench.core.versions.poison import Outline, PoisonTable
 from workbench.ipc.frames import Tensors
@@ -35,6 +37,7 @@ SOLO_AGAIN = "solo, again"
 SUSPECT = "suspect"
 SOLO_PARAMETERS = BatchingParameters(max_batch_size=1, max_enqueued_batches=1000)
 _AUTOMATIC = automatic_parameters()
+_MOST_KEYS = 1000
 MAX_PENDING = 20_000
 """Requests of a version that may wait or run, over all its queues."""
 
@@ -51,6 +54,8 @@ class Task:
     Attributes:
         deadline: monotonic microseconds after which the caller is answered with an error.
         lost_with: the worker that died while it ran this request; one such death is forgiven.
+        lost_again: a second worker died while it ran this request, which disagrees with its
+            signature; `isolation` decides how it is answered when it is known how the worker ended.
         uncounted: deaths of workers that ran it together with others; none is blamed on a request.
         digest: of its inputs; None if it was not needed yet.
         parts: the answers of the parts of a split task, by their first row.
@@ -67,12 +72,18 @@ class Task:
     arrived: int = 0
     rows: int = 0
     lost_with: Worker | None = None
+    lost_again: bool = False
     uncounted: int = 0
     digest: str | None = None
     running: bool = False
     queue: BatchQueue[Task] | None = None
     parts: dict[int, Tensors] | None = None
     private: bool = False
+
+    def form(self) -> Form | None:
+        """How its shapes disagree with its signature; None if they do not."""
+        shapes = {name: array.shape for name, array in self.inputs.items()}
+        return form_of(self.signature, self.version.signatures[self.signature], shapes)
 
 
 @dataclass(eq=False, repr=False)
@@ -97,11 +108,13 @@ class VersionQueues:
             have crashed it, so they run one by one, and nothing else of the version runs.
         suspect: the one that runs now.
         lost: the known requests in the worker that has just died.
+        lost_forms: the forms of those among them that disagree with their signature.
         died_at_work: the last worker that died while it ran a request.
         stuck: the last worker that was reported as hanging.
         poison: inputs that the version crashed on.
         on_strike: called with the digest, the outline and the number of crashes of an input on
             which a crash has just been blamed.
+        on_misfit: called with a form of requests that is refused from now on.
         outage: why it has no worker now, and when it will have one again; None while it has one.
         outage_bytes: bytes of the requests that have come since.
         solo_micros: how long requests that run alone have taken lately.
@@ -116,6 +129,7 @@ class VersionQueues:
     poison: PoisonTable = field(default_factory=PoisonTable)
     on_merging: Callable[[str, Merging], None] = lambda signature, merging: None
     on_strike: Callable[[str, Outline, int], None] = lambda digest, outline, crashes: None
+    on_misfit: Callable[[Form], None] = lambda form: None
     on_accepted: Callable[[Task], None] | None = None
     worker: Worker | None = None
     pending: int = 0
@@ -134,6 +148,9 @@ class VersionQueues:
         self.hang_micros = round(hang_seconds * 1e6)
         self.suspects: deque[Task] = deque()
         self.lost: list[Task] = []
+        self.lost_forms: set[Form] = set()
+        # The queues of requests that have come, by all that decides it.
+        self._keys: dict[Hashable, Hashable] = {}
         # The largest requests that are merged.
         self._most_rows = {name: self._automatic(name).max_batch_size for name in self.merging}
         self.witnesses: defaultdict[str, Witness] = defaultdict(Witness)
@@ -146,16 +163,22 @@ class VersionQueues:
     def queue_key(self, task: Task) -> Hashable:
         """Which queue a task belongs to; sets its `rows`.
 
+        A request whose shapes disagree with its signature shares no batch with others that agree:
+        what it does to the worker is not certain.
+
         Raises:
             ServingError: INVALID_ARGUMENT, batching was asked for and this cannot be batched.
         """
-        if self.parameters is not None:
+        parameters = self.parameters
+        if parameters is not None:
             task.rows = batch_rows(task.inputs)
-            # Tensors of a wrong dtype cannot be joined with others; the model refuses them.
-            dtypes = [(name, array.dtype) for name, array in task.inputs.items()]
-            if len(dtypes) > 1:
-                dtypes.sort(key=itemgetter(0))
-            return (task.signature, tuple(task.outputs), *dtypes)
+            like = (
+                task.signature,
+                tuple(task.outputs),
+                parameters.pad_variable_length_inputs,
+                *[(name, a.dtype, a.shape[1:]) for name, a in task.inputs.items()],
+            )
+            return self._keys.get(like) or self._keep(like, self._batched_key(task, parameters))
         if self.merging[task.signature].merged:
             shapes = []
             rows = -1
@@ -167,10 +190,38 @@ class VersionQueues:
                 shapes.append((name, array.dtype, shape[1:]))
             else:
                 if 0 < rows <= self._most_rows[task.signature]:
-                    task.rows = rows
-                    return (task.signature, tuple(task.outputs), tuple(shapes))
+                    merged = (task.signature, tuple(task.outputs), tuple(shapes))
+                    key = self._keys.get(merged)
+                    if key is None:
+                        key = self._keep(merged, merged if task.form() is None else SOLO)
+                    task.rows = 1 if key is SOLO else rows
+                    return key
         task.rows = 1
         return SOLO
+
+    def _keep(self, like: Hashable, key: Hashable) -> Hashable:
+        """Keep the queue of a request for the next one like it."""
+        if len(self._keys) >= _MOST_KEYS:
+            self._keys.clear()
+        self._keys[like] = key
+        return key
+
+    def _batched_key(self, task: Task, parameters: BatchingParameters) -> Hashable:
+        # Tensors of a wrong dtype cannot be joined with others; the model refuses them.
+        dtypes = sorted(((n, a.dtype) for n, a in task.inputs.items()), key=itemgetter(0))
+        key = (task.signature, tuple(task.outputs), *dtypes)
+        form = task.form()
+        # Padding brings all shapes together, as in TensorFlow Serving.
+        if form is None or parameters.pad_variable_length_inputs:
+            return key
+        # The number of rows is the batch's, and not the request's.
+        inputs = self.signatures[task.signature].inputs
+        if all(
+            not isinstance(kind, int) and fits(kind, (inputs[name].shape or ())[1:])
+            for name, kind in form.tensors
+        ):
+            return key
+        return (*key, *sorted((n, a.shape[1:]) for n, a in task.inputs.items()))
 
     def decide(self, signature: str, merging: Merging) -> None:
         """Merge a signature's requests from now on, or stop merging them; requests that wait

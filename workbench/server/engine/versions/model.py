@@ -382,4 +382,5 @@ class Model:
 
 def error_json(error: ServingError) -> dict[str, Any]:
     """Why a version failed, for events and for clients."""
-    return {"code": error.code.name, "message": error.message}
+    data = {"code": error.code.name, "message": error.message}
+    return data if error.reason is None else {**data, "reason": error.reason.value}

@@ -27,7 +27,7 @@ from workbench.ipc.channel import LoopChannel, socket_pair
 from workbench.ipc.frames import FrameReader, Tensors, frame, lay_out, unpack
 from workbench.ipc.low_priority import lower_process, quiet_executor
 from workbench.ipc.regions import Region
-from workbench.processes.lifetime import describe_exit
+from workbench.processes.lifetime import describe_exit, is_abort
 from workbench.server.engine.workers.zygote_handle import Zygote
 
 # Shared pages beyond this are given back when a lane has been idle for a while.
@@ -244,6 +244,8 @@ class Worker:
         pid: its process id.
         lanes: each runs one batch at a time.
         ended: done when the process is gone, with the reason in words.
+        aborted: whether it ended itself by a signal, as a failed check or a wrong memory access
+            does; nobody killed it.
         asked_at: when the ping was sent that it has not answered (monotonic seconds).
         on_first_run: called once with the seconds that its first batch took to run.
         on_context: called when it has made its CUDA context, and nothing else on the GPU.
@@ -264,6 +266,7 @@ class Worker:
         self.on_context: Callable[[], None] = lambda: None
         self.on_gpu_memory: Callable[[int, int], None] = lambda current, peak: None
         self._killed_because = ""
+        self.aborted = False
         self._control = LoopChannel(sock, self._on_frame, self._on_lost)
         self._pidfd = pidfd
         self._gone = False
@@ -436,6 +439,7 @@ class Worker:
             asyncio.get_running_loop().call_later(_REPORT_SECONDS, self._conclude, tries - 1)
             return
         reason = self._killed_because or describe_exit(status)
+        self.aborted = not self._killed_because and is_abort(status)
         for future in (self._staged, self._loaded):
             if not future.done():
                 future.set_exception(

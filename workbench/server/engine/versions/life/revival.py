@@ -48,9 +48,11 @@ class Revival:
         stopping = self._shared.directory.stopping
         if served.worker is not worker or stopping or served.harness.state.has_drained:
             return
-        reason, too_many = self._note_death(model, served, worker)
         queues = served.queues
         assert queues is not None
+        # A request that no version could take says nothing against this one.
+        counts = not self._shared.scheduler.explain(queues, worker)
+        reason, too_many = self._note_death(model, served, worker, counts)
         self._shared.scheduler.detach(queues)
         error = _too_many(model, served, reason) if too_many else None
         # An idle worker was killed from outside: that says nothing against the version.
@@ -59,12 +61,15 @@ class Revival:
             self._replace_worker(model, served, reason, error, own_doing)
         )
 
-    def _note_death(self, model: Model, served: Served, worker: Worker) -> tuple[str, bool]:
-        """How a worker ended, and whether its version has lost too many."""
+    def _note_death(
+        self, model: Model, served: Served, worker: Worker, counts: bool = True
+    ) -> tuple[str, bool]:
+        """How a worker ended, and whether its version has lost too many; with `counts` false, this
+        one is not held against it."""
         served.worker = None
         reason = worker.ended.result()
         self._events.add("worker_exited", *served.id, pid=worker.pid, reason=reason)
-        return reason, model.record(served).died(time.monotonic())
+        return reason, counts and model.record(served).died(time.monotonic())
 
     async def _replace_worker(
         self,

@@ -10,6 +10,7 @@ from pathlib import Path
 from workbench.core.batching.merging import Merging
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import Code, ServingError
+from workbench.core.versions.misfits import Form
 from workbench.core.versions.poison import Outline
 from workbench.core.versions.policies import Act
 from workbench.core.versions.reconcile import begun
@@ -134,6 +135,7 @@ class Rising:
             served.poison,
             partial(self._merging, served),
             partial(self._crashed_on, served),
+            partial(self._refuses, served),
         )
         self._shared.scheduler.attach(served.queues, worker)
         served.harness.move(_S.READY)
@@ -203,6 +205,10 @@ class Rising:
             outline=str(outline),
             crashes=crashes,
         )
+
+    def _refuses(self, served: Served, form: Form) -> None:
+        """A worker has died of a request that disagrees with its signature."""
+        self._events.add("shape_refused", *served.id, form=str(form))
 
     async def _reserve(self, model: Model, served: Served, prepared: bool = False) -> None:
         """Reserve memory; if there is too little, end the processes that only rest."""
