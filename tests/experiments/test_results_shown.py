@@ -54,7 +54,7 @@ def load(status: int = 200) -> LoadResult:
          "one of 4 rows 0.42 ms (medians): 4 times the rows take 3.5 times as long."),
         (load(),
          "200 requests to /v1/models/m:predict in 1.1 s (open loop), 181.8 answered a second, none "
-         "failed, p50 10 ms, p99 10 ms: too few samples."),
+         "failed, p50 10 ms, p99 10 ms: not sure yet."),
     ],
 )  # fmt: skip
 def test_a_sentence_a_figure_and_a_table(result: Any, sentence: str) -> None:

@@ -137,9 +137,13 @@ class ControlClient:
         path = _path(model, "wait")
         return cast(WaitAnswer, self._request("GET", path, query=asked, extra_seconds=seconds))
 
-    def pulse(self, model: str, marks: Mapping[str, float]) -> dict[str, Any]:
-        """News of a model since `marks` (see `display.pulse`), for live views."""
-        return dict(self._request("GET", _path(model, "pulse"), query=marks))
+    def pulse(
+        self, model: str, marks: Mapping[str, float], target_micros: float = 0
+    ) -> dict[str, Any]:
+        """News of a model since `marks` (see `display.pulse`), for live views; with how many
+        requests were answered within `target_micros`, if that is not 0."""
+        asked = {**marks, "target": target_micros} if target_micros else marks
+        return dict(self._request("GET", _path(model, "pulse"), query=asked))
 
     def fit(self, model: str, path: str) -> dict[str, Any]:
         """The memory that the SavedModel at an absolute path would take as the next version, and

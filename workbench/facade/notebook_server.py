@@ -309,6 +309,7 @@ class Server(ServerClient):
         lead_seconds: float = 1.0,
         keep: bool = True,
         progress: bool = True,
+        when_busy: WhenBusy = "refuse",
     ) -> TransitionComparison:
         """Bring a new version in under each transition policy, repeatedly, and take it back.
 
@@ -328,6 +329,7 @@ class Server(ServerClient):
             seed: of the arrivals and of the order of runs.
             lead_seconds: of traffic before and after each change.
             keep: whether to store the result (`wb.history()`).
+            when_busy: as for `sweep`.
 
         Raises:
             ServingError: INVALID_ARGUMENT, the arguments do not allow a comparison;
@@ -351,6 +353,7 @@ class Server(ServerClient):
             lead_seconds=lead_seconds,
             keep=keep,
             progress=progress,
+            when_busy=when_busy,
         )
 
     def compare_versions(
@@ -370,6 +373,7 @@ class Server(ServerClient):
         seed: int = 0,
         keep: bool = True,
         progress: bool = True,
+        when_busy: WhenBusy = "refuse",
     ) -> VersionComparison:
         """Compare two versions: answers, latency, memory, size, load time, signatures.
 
@@ -386,6 +390,7 @@ class Server(ServerClient):
             rtol, atol: numbers are equal if they differ by at most `atol` + `rtol` times the first.
             seed: of the order of requests.
             keep: whether to store the result (`wb.history()`).
+            when_busy: as for `sweep`.
 
         Raises:
             ServingError: INVALID_ARGUMENT, the arguments do not allow a comparison; NOT_FOUND,
@@ -409,19 +414,25 @@ class Server(ServerClient):
             seed=seed,
             keep=keep,
             progress=progress,
+            when_busy=when_busy,
         )
 
     # Live views.
 
-    def card(self) -> LiveWidget:
+    def card(self, target_ms: float | None = None) -> LiveWidget:
         """The card of the model: state and controls, live while it is visible.
 
+        Args:
+            target_ms: a latency in milliseconds: the card shows the goodput of the last minute, the
+                share of all requests that were answered within it.
+
         Raises:
-            ServingError: NOT_FOUND, the server has ended.
+            ServingError: NOT_FOUND, the server has ended; INVALID_ARGUMENT, `target_ms` is not
+                positive.
         """
         from workbench.widgets.card_widget import card
 
-        return card(self)
+        return card(self, target_ms)
 
     def timeline(self) -> TimelineWidget:
         """The history of the model's versions, memory and traffic, live.

@@ -36,3 +36,13 @@ export function clockText(wall: number): string {
 export function errorText(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** The share of requests that were answered within the wanted latency, rounded down. */
+export function goodputText(requests: number, within: number, target?: number | null): string {
+  if (target === undefined || target === null) {
+    return '';
+  }
+  const share =
+    requests > 0 ? `${(Math.floor((1000 * within) / requests) / 10).toFixed(1)} %` : '–';
+  return `${share} within ${target} ms`;
+}

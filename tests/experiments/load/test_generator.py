@@ -439,6 +439,15 @@ def test_summary() -> None:
     }
 
 
+def test_goodput_counts_what_was_lost_as_late() -> None:
+    base = made_up()
+    half = np.where(np.arange(2000) % 2 == 0, 503, 200).astype(np.int32)
+    slowest = float(base.latency.max()) * 1e3
+    assert (base.goodput(slowest + 1e-6), base.goodput(0)) == (1.0, 0.0)
+    assert made_up(status=half).goodput(slowest + 1e-6) == 0.5
+    assert 0 < base.goodput(float(np.median(base.latency)) * 1e3) < 1
+
+
 def test_verdicts() -> None:
     base = made_up()
     late = base.intended + np.linspace(0.01, 3, 2000)
@@ -458,8 +467,8 @@ def test_verdicts() -> None:
         "failing",
         "saturated",
         "stable",
-        "too few samples",
-        "too few samples",
+        "not sure yet",
+        "not sure yet",
     ]
 
 

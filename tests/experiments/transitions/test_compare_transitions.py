@@ -113,6 +113,13 @@ def test_the_gap_is_that_of_the_events(found: TransitionComparison) -> None:
 
 
 @pytest.mark.slow
+def test_what_a_gap_loses_is_lost_to_goodput(found: TransitionComparison) -> None:
+    shares = found.goodput(60_000)
+    assert shares.keys() == set(found.policies)
+    assert shares["smooth"] == 1.0
+    assert 0 < shares["unload_first"] < 1
+
+
 def test_every_failed_request_was_due_in_the_gap(found: TransitionComparison) -> None:
     for run in found.of("unload_first"):
         load = run.recording.load

@@ -57,6 +57,14 @@ def test_two_copies_are_the_same(same: VersionComparison) -> None:
 
 
 @pytest.mark.alone
+def test_goodput_of_both(same: VersionComparison) -> None:
+    slowest = float(same.seconds.max()) * 1e3
+    assert (same.goodput(slowest + 1), same.goodput(0)) == ((1.0, 1.0), (0.0, 0.0))
+    first, second = same.goodput(float(np.median(same.seconds)) * 1e3)
+    assert 0 < first < 1
+    assert 0 < second < 1
+
+
 def test_two_copies_are_equally_fast(same: VersionComparison) -> None:
     """Beside other tests, one of the two workers can have a busier processor than the other."""
     assert same.latency.pairs == 100

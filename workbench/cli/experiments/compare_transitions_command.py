@@ -12,6 +12,7 @@ from workbench.cli.arguments import (
     add_json,
     add_plot,
     add_server,
+    add_when_busy,
     default_of,
     given,
     names,
@@ -70,6 +71,7 @@ def add(commands: Commands) -> None:
         help=f"seconds of traffic before and after (default: {default_is('lead_seconds')})",
     )
     one.add_argument("--seed", type=int, default=0, help="of the traffic and the order")
+    add_when_busy(one)
     add_plot(one)
     add_json(one)
 
@@ -87,7 +89,7 @@ def _run(arguments: argparse.Namespace) -> int:
         load=load,
         progress=not arguments.json,
         **given(arguments, "rate", "repeats", "disk", "seed", "policies"),
-        **given(arguments, "precision", "most_repeats", "lead_seconds"),
+        **given(arguments, "precision", "most_repeats", "lead_seconds", "when_busy"),
     )
     if arguments.plot:
         save_figure(found, arguments.plot)

@@ -12,6 +12,7 @@ from workbench.cli.arguments import (
     add_json,
     add_plot,
     add_server,
+    add_when_busy,
     default_of,
     given,
     read_data,
@@ -56,6 +57,7 @@ def add(commands: Commands) -> None:
         f"(default: {default('margin')})",
     )
     one.add_argument("--seed", type=int, default=0, help="of the order of the requests")
+    add_when_busy(one)
     add_plot(one)
     gate = "exit with 1 if a smaller share of the answers agrees, 0 to 1 (default: no limit)"
     one.add_argument("--at-least", type=float, metavar="SHARE", help=gate)
@@ -69,7 +71,7 @@ def _run(arguments: argparse.Namespace) -> int:
         read_data(arguments.data),
         None if arguments.labels is None else read_data(arguments.labels),
         progress=not arguments.json,
-        **given(arguments, "signature", "output", "pairs", "seed", "alpha", "margin"),
+        **given(arguments, "signature", "output", "pairs", "seed", "alpha", "margin", "when_busy"),
     )
     if arguments.plot:
         save_figure(found, arguments.plot)

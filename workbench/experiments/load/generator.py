@@ -54,7 +54,7 @@ ARRAYS = (
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
 
-LIMITED = "limited by the load generator"
+LIMITED, UNSURE = "limited by the load generator", "not sure yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,10 +233,15 @@ class LoadResult:
             "verdict": self.verdict(),
         }
 
+    def goodput(self, target_ms: float) -> float:
+        """The share of all requests that succeeded within `target_ms`; 1 if there were none."""
+        within = self.succeeded & (self.latency <= target_ms / 1e3)
+        return float(within.mean()) if len(within) else 1.0
+
     def verdict(self) -> str:
         """The first of these that holds: ``limited by the load generator``; ``failing``: more than
         5 % of the requests did not succeed; ``saturated``: more than 5 % of an open loop's
-        requests were answered only after the sending had ended; ``too few samples``: the 99th
+        requests were answered only after the sending had ended; ``not sure yet``: the 99th
         percentile has no upper bound; ``stable``."""
         if self.limited:
             return LIMITED
@@ -248,7 +253,7 @@ class LoadResult:
             return "saturated"
         latencies = self.latency[succeeded]
         if not len(latencies) or not quantile_interval(latencies, 0.99).bounded:
-            return "too few samples"
+            return UNSURE
         return "stable"
 
     @property

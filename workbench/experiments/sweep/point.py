@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from workbench.core.batching.parameters import BatchingParameters
-from workbench.experiments.load.generator import LIMITED
+from workbench.experiments.load.generator import LIMITED, UNSURE
 from workbench.experiments.load.measure import Window, add_counters
 from workbench.experiments.store.packed_arrays import without_infinity
 from workbench.experiments.sweep.certainty import (
@@ -24,7 +24,7 @@ from workbench.experiments.sweep.certainty import (
 from workbench.load.histogram import LatencyHistogram
 from workbench.load.intervals import Interval
 
-STABLE, SATURATED, FAILING, UNSURE = "stable", "saturated", "failing", "not sure yet"
+STABLE, SATURATED, FAILING = "stable", "saturated", "failing"
 VERDICTS = {"too few samples": UNSURE}
 """Earlier names of verdicts, in results that were kept."""
 _KEPT_UP = 0.95

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError, failed_precondition
-from workbench.experiments.load.generator import LIMITED
+from workbench.experiments.load.generator import LIMITED, UNSURE
 from workbench.experiments.showing import figures, html_picture, html_table, text_result
 from workbench.experiments.sweep.diagnosis import Diagnosis, diagnose
-from workbench.experiments.sweep.point import FAILING, LOST, STABLE, UNSURE, Point
+from workbench.experiments.sweep.point import FAILING, LOST, STABLE, Point
 from workbench.formats.config_files import write_batching_parameters
 
 if TYPE_CHECKING:

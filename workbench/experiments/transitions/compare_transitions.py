@@ -23,6 +23,7 @@ from workbench.core.versions.policies import policy_name
 from workbench.experiments.load.generator import Closed, run_load
 from workbench.experiments.recording.recording import LEAD_SECONDS, predict_job, record
 from workbench.experiments.store.running import Running
+from workbench.experiments.store.server_turns import WhenBusy
 from workbench.experiments.store.store import keep_result
 from workbench.experiments.transitions.page_cache import bring_in, cached_share, evict
 from workbench.experiments.transitions.transition_certainty import LEAST_RUNS, is_certain
@@ -56,6 +57,7 @@ def compare_transitions(
     lead_seconds: float = LEAD_SECONDS,
     keep: bool = True,
     progress: bool = True,
+    when_busy: WhenBusy = "refuse",
 ) -> TransitionComparison:
     """Measures the same change of version under each policy; see `Server.compare_transitions`."""
     if (repeats is not None and repeats < 1) or not rate > 0 or most_repeats < 1:
@@ -79,7 +81,7 @@ def compare_transitions(
     # Only smooth needs memory for both versions.
     back = "smooth" if set(names) == {"smooth"} else "unload_first"
     with (
-        Running("transitions", server, keep, progress) as running,
+        Running("transitions", server, keep, progress, when_busy) as running,
         _on_trial(server, new, old[0], back) as (version, seconds),
     ):
         each = seconds + 2 * lead_seconds + _WARM_UP_SECONDS + 1

@@ -108,6 +108,15 @@ class TransitionComparison:
         }
         return pd.DataFrame(columns)
 
+    def goodput(self, target_ms: float) -> dict[str, float]:
+        """For each policy, the share of all requests of its runs that succeeded within `target_ms`,
+        before, during and after the change."""
+        return {
+            policy: float(np.mean([run.recording.load.goodput(target_ms) for run in runs]))
+            for policy in self.policies
+            if (runs := self.of(policy))
+        }
+
     @property
     def advice(self) -> str:
         """A few sentences on which policy to choose for this change."""

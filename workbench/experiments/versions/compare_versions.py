@@ -21,6 +21,7 @@ from workbench.client.server import ServerClient
 from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.core.status import failed_precondition, invalid_argument
 from workbench.experiments.store.running import Running
+from workbench.experiments.store.server_turns import WhenBusy
 from workbench.experiments.store.store import keep_result
 from workbench.experiments.versions.agreement import (
     ALPHA,
@@ -57,6 +58,7 @@ def compare_versions(
     seed: int = 0,
     keep: bool = True,
     progress: bool = True,
+    when_busy: WhenBusy = "refuse",
 ) -> VersionComparison:
     """Compares answers, latency, memory and more of two versions; see `Server.compare_versions`."""
     if first == second:
@@ -65,7 +67,7 @@ def compare_versions(
         raise invalid_argument(f"pairs must be at least 11, fewer give no interval; was {pairs}")
     versions = (first, second)
     with (
-        Running("versions", server, keep, progress) as running,
+        Running("versions", server, keep, progress, when_busy) as running,
         _both_served(server, versions),
     ):
         # Each with its own names: versions may name an input differently.

@@ -211,6 +211,11 @@ class VersionComparison:
             rows, orient="index", columns=[f"version {v}" for v in self.versions]
         )
 
+    def goodput(self, target_ms: float) -> tuple[float, float]:
+        """The share of the requests to each version that were answered within `target_ms`."""
+        first, second = (self.seconds <= target_ms / 1e3).mean(axis=0).tolist()
+        return first, second
+
     @cached_property
     def by_class(self) -> pd.DataFrame:
         """A row for each class (see `groups`): the number of examples, the share with the same

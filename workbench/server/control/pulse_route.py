@@ -1,9 +1,10 @@
 """The control plane's route for live views: everything new about one model, in one answer.
 
-    GET    /models/NAME/pulse?events=SEQ&memory=T&traffic=T
+    GET    /models/NAME/pulse?events=SEQ&memory=T&traffic=T&target=MICROS
 
 A view polls, each time with the marks of the answer before, and so gets each event once. `events`
-is a sequence number, `memory` and `traffic` are monotonic seconds.
+is a sequence number, `memory` and `traffic` are monotonic seconds. `target` is a latency: each
+second then says how many requests were answered within it.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class _Pulse(Handler):
                     for s in samples
                     if s.process.model in (name, None)
                 ],
-                "seconds": model.traffic.seconds(traffic),
+                "seconds": model.traffic.seconds(traffic, self.number("target", 0)),
                 "dots": model.traffic.dots(traffic),
             }
         )

@@ -103,7 +103,12 @@ class LiveWidget(View):
 
     Args:
         interval_seconds: between news.
+
+    Attributes:
+        target_micros: a latency; news say how many requests were answered within it. 0: none.
     """
+
+    target_micros = 0.0
 
     def __init__(
         self,
@@ -161,7 +166,7 @@ class LiveWidget(View):
         Raises:
             ServingError: NOT_FOUND, the server has ended; UNAVAILABLE, it does not answer.
         """
-        news = self._control.pulse(self._model, marks or FIRST)
+        news = self._control.pulse(self._model, marks or FIRST, self.target_micros)
         if not marks:
             news = backlog(news)
         return {"kind": "pulse", "pulse": news}, marks_of(news)

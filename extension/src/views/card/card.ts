@@ -2,7 +2,7 @@
 
 import { button, copyButton, make, StatusLine, say } from '../../charts/elements';
 import { Sparkline } from '../../charts/sparkline';
-import { countText, durationText } from '../../charts/text';
+import { countText, durationText, goodputText } from '../../charts/text';
 import { themeOf } from '../../charts/theme';
 import { SIGNATURE_CHANGE, TRANSITIONS, type IModelDescription } from '../../protocol/generated';
 import { Latest, type IWire } from '../../protocol/link';
@@ -30,6 +30,8 @@ export interface ICardAbout {
   address: string;
   outcome: string;
   snippets: [string, string][];
+  /** The wanted latency; without one no goodput is shown. */
+  targetMillis?: number | null;
 }
 
 const SPARK_SECONDS = 60;
@@ -48,26 +50,28 @@ function stepOfDelay(micros: number): number {
   return micros < 100 ? 0 : Math.round(1 + Math.log10(micros / 100) * ((DELAY_STEPS - 1) / 4));
 }
 
-/** Requests per second and p99 of each of the last seconds, over all versions. */
+/** Requests per second and p99 of each of the last seconds, over all versions; and in all. */
 function recentTraffic(
   seconds: Iterable<Second>,
   now: number
-): { rates: number[]; p99: (number | null)[]; failed: number } {
+): { rates: number[]; p99: (number | null)[]; failed: number; requests: number; within: number } {
   const last = Math.floor(now) - 1;
   const rates = new Array<number>(SPARK_SECONDS).fill(0);
   const p99 = new Array<number | null>(SPARK_SECONDS).fill(null);
-  let failed = 0;
-  for (const [second, , answered, refused, , high] of seconds) {
+  let [failed, requests, within] = [0, 0, 0];
+  for (const [second, , answered, refused, , high, good] of seconds) {
     const index = SPARK_SECONDS - 1 - (last - second);
     if (index >= 0 && index < SPARK_SECONDS) {
       rates[index] += answered + refused;
       failed += refused;
+      requests += answered + refused;
+      within += good ?? 0;
       if (high !== null) {
         p99[index] = Math.max(p99[index] ?? 0, high);
       }
     }
   }
-  return { rates, p99, failed };
+  return { rates, p99, failed, requests, within };
 }
 
 export class ServerCard {
@@ -84,6 +88,9 @@ export class ServerCard {
   private readonly _p99 = new Sparkline();
   private readonly _rateText = make('span.wb-figure');
   private readonly _p99Text = make('span.wb-figure');
+  private readonly _goodput = make('span.wb-figure', {
+    title: 'Goodput: the share of all requests of the last minute that were answered in time'
+  });
   private readonly _transition = make(
     'select',
     { 'aria-label': 'transition' },
@@ -110,6 +117,7 @@ export class ServerCard {
     await this._do('batching', { value }, 'Setting batching');
     this._ownUntil = performance.now() + STALE_MILLIS;
   });
+  private readonly _targetMillis?: number | null;
   private _model: IModelDescription | null = null;
   private _asked = '';
   private _askedAt = 0;
@@ -123,6 +131,7 @@ export class ServerCard {
     face: ICardAbout,
     private readonly _link: IWire
   ) {
+    this._targetMillis = face.targetMillis;
     this._path.addEventListener('input', () => {
       this._allTheSame.hidden = true;
     });
@@ -159,7 +168,8 @@ export class ServerCard {
       make('div.wb-section.wb-scroll', this._rows.node),
       make('div.wb-section.wb-controls', [
         make('span', [this._rate.node, this._rateText]),
-        make('span', [this._p99.node, this._p99Text])
+        make('span', [this._p99.node, this._p99Text]),
+        this._goodput
       ]),
       make('div.wb-section', [
         make('div.wb-controls', [
@@ -244,13 +254,17 @@ export class ServerCard {
       this._ownLabels = null;
     }
     this._rows.show(pulse.model, version => memory.get(version)?.[0] ?? 0, dark);
-    const { rates, p99, failed } = recentTraffic(this._data.seconds.values(), pulse.now);
+    const { rates, p99, failed, requests, within } = recentTraffic(
+      this._data.seconds.values(),
+      pulse.now
+    );
     const rate = rates[rates.length - 1];
     const high = p99[p99.length - 1];
     const held = pulse.model.held > 0 ? `, ${pulse.model.held} held` : '';
     const lost = failed > 0 ? `, ${countText(failed)} failed in the last minute` : '';
     say(this._rateText, `${countText(rate)} requests/s${held}${lost}`);
     say(this._p99Text, high === null ? 'no latency yet' : `p99 ${durationText(high)}`);
+    say(this._goodput, goodputText(requests, within, this._targetMillis));
     this._rate.draw(rates, `Requests per second over the last minute, now ${countText(rate)}`);
     this._p99.draw(
       p99,

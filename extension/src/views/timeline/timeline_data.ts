@@ -20,8 +20,19 @@ export interface IEvent {
 /** When, whose process (`server`, `zygote`, `server.worker` ...), which version, PSS, USS, measured. */
 export type MemorySample = [number, string, Version | null, number, number, boolean];
 
-/** Second, version, answered, failed, p50 and p99 in microseconds. */
-export type Second = [number, Version | null, number, number, number | null, number | null];
+/**
+ * Second, version, answered, failed, p50 and p99 in microseconds, and how many were answered within
+ * the wanted latency, if there is one.
+ */
+export type Second = [
+  number,
+  Version | null,
+  number,
+  number,
+  number | null,
+  number | null,
+  number?
+];
 
 export interface IPulse {
   now: number;

@@ -29,6 +29,19 @@ def test_each_version_has_its_own_seconds() -> None:
     ]
 
 
+def test_with_a_target_each_second_counts_what_was_answered_in_time() -> None:
+    traffic = Traffic()
+    for micros in (40, 900, 5000, 70_000):
+        traffic.add(SECOND, 1, Code.OK, micros)
+    traffic.add(SECOND, 1, Code.UNAVAILABLE, 10)
+
+    within = {target: traffic.seconds(0, target)[0][6] for target in (40, 1000, 6000, 1e9)}
+    assert within == {40: 0, 1000: 2, 6000: 3, 1e9: 4}
+    # A latency that is a little below the target may count as late, never the reverse.
+    assert traffic.seconds(0, 899)[0][6] == 1
+    assert len(traffic.seconds(0)[0]) == 6
+
+
 def test_a_reader_gets_what_is_new_and_the_present_second_again() -> None:
     traffic = Traffic()
     for second in (1, 2, 3):

@@ -9,7 +9,7 @@ can know.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -50,9 +50,16 @@ class Slice:
                 return bound
         return None
 
-    def to_json(self) -> list[Any]:
-        """Second, version, answered, failed, p50 and p99 in microseconds."""
-        return [
+    def answered_within(self, micros: float) -> int:
+        """How many requests were answered within `micros`; some that took up to 10 % less are
+        not counted."""
+        within = bisect_right(BOUNDS_MICROS, micros)
+        return sum(self.counts[:within])
+
+    def to_json(self, target_micros: float = 0) -> list[Any]:
+        """Second, version, answered, failed, p50 and p99 in microseconds; with a target, the
+        number that was answered within it."""
+        row = [
             self.second,
             self.version,
             self.answered,
@@ -60,6 +67,7 @@ class Slice:
             self.percentile_micros(0.5),
             self.percentile_micros(0.99),
         ]
+        return [*row, self.answered_within(target_micros)] if target_micros else row
 
 
 class Traffic:
@@ -104,11 +112,11 @@ class Traffic:
             slice_.failed += 1
             self._dots.add(now, micros, version, int(code), 1)
 
-    def seconds(self, since: float) -> list[list[Any]]:
-        """What happened in each second that ended after `since` (monotonic seconds); the
-        current one so far."""
+    def seconds(self, since: float, target_micros: float = 0) -> list[list[Any]]:
+        """What happened in each second that ended after `since` (monotonic seconds), as
+        `Slice.to_json` has it; the current one so far."""
         newest = takewhile(lambda s: s.second + 1 > since, reversed(self._slices))
-        return [s.to_json() for s in newest][::-1]
+        return [s.to_json(target_micros) for s in newest][::-1]
 
     def dots(self, since: float) -> list[list[Any]]:
         """Single requests finished after `since`: when (seconds), how long (microseconds), by
