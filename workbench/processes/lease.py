@@ -30,8 +30,8 @@ class Holder:
         name: for people, such as the path of a notebook.
         purpose: what the lease is used for, such as ``a sweep``.
         pid, process_started: its process.
-        since: the wall-clock time when it took the lease, in seconds since the epoch.
-        until: the time at which it will probably end; None if that is unknown.
+        since: when it took the lease, in seconds of the monotonic clock, which all processes share.
+        until: when it will probably end, likewise; None if that is unknown.
         ident: tells two leases of one process apart.
     """
 
@@ -46,7 +46,7 @@ class Holder:
     @property
     def seconds_left(self) -> float | None:
         """The time that it still needs, probably; None if that is unknown."""
-        return None if self.until is None else max(0.0, self.until - time.time())
+        return None if self.until is None else max(0.0, self.until - time.monotonic())
 
     def alive(self) -> bool:
         """Whether its process runs."""
@@ -63,7 +63,7 @@ class Lease:
         self._write(holder)
 
     def expect_end(self, until: float) -> None:
-        """Let others know when the work will probably end (seconds since the epoch)."""
+        """Let others know when the work will probably end (seconds of the monotonic clock)."""
         self.holder = Holder(**{**asdict(self.holder), "until": until})
         self._write(self.holder)
 
@@ -111,7 +111,7 @@ def take(path: Path, name: str, purpose: str) -> Lease | None:
             os.close(descriptor)
             raise
         if _is_still(path, descriptor):
-            since = time.time()
+            since = time.monotonic()
             holder = Holder(name, purpose, me.pid, me.started, since, None, uuid.uuid4().hex)
             return Lease(path, descriptor, holder)
         os.close(descriptor)

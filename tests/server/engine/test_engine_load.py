@@ -139,6 +139,8 @@ def test_a_load_and_its_result_travel_as_json(server: Server, tmp_path: Path) ->
     load = read_load(orjson.dumps(body))
     answer = orjson.loads(encode_run(run(server, tmp_path, load, max_batch_size=1)))
 
-    assert sorted(answer) == ["batches", "busy_share", "failures", "requests", "seconds"]
+    assert sorted(answer) == [
+        "batches", "busy_share", "failures", "first_error", "requests", "seconds", "version",
+    ]  # fmt: skip
     assert sorted(answer["requests"]) == ["batch", "done", "intended", "sent"]
     assert answer["batches"]["reason"] == ["full"] * 10

@@ -139,7 +139,7 @@ def test_cancel_ends_a_measurement_and_the_server_is_as_before(
     # The page stays alive meanwhile, and another experiment on the server is refused.
     page.say(op="curve", id=2, setting=SETTING.to_json(), axis="rate")
     assert page.done(2) == (True, "")
-    with pytest.raises(ServingError, match="Another experiment is changing the batching of half"):
+    with pytest.raises(ServingError, match=r"holds server 'half' for a sweep, for about \d+ s more"):
         explorer.measure()
     with pytest.raises(ServingError, match="The explorer is already measuring"):
         long.calibrate()
@@ -202,4 +202,4 @@ def test_a_server_that_has_ended(models: Path, live: wb.Server, monkeypatch: Any
 
 def test_one_thread_may_nest_experiments(live: wb.Server) -> None:
     with kept_settings(live) as outer, kept_settings(live) as inner:
-        assert outer == inner
+        assert outer.before == inner.before

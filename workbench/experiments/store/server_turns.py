@@ -74,7 +74,7 @@ class Turn:
     def expect(self, seconds: float) -> None:
         """Let others know how long the whole experiment still takes, probably."""
         if self._outer is None:
-            self._lease.expect_end(time.time() + seconds)
+            self._lease.expect_end(time.monotonic() + seconds)
 
     @property
     def wanted_by(self) -> str | None:

@@ -44,6 +44,8 @@ _REQUESTS = 1200
 _LEAST_SECONDS, _MOST_SECONDS = 2.0, 12.0
 _WINDOWS = 6
 """A point is looked at about this often."""
+_LONGEST_WINDOW = 2.0
+"""Seconds, so that an interruption between two windows does not take longer."""
 
 _CONTINUOUS = ("bursty", "ramp", "replay")
 """Arrivals that change over time, so a point must be measured in one window."""
@@ -212,7 +214,7 @@ def _trial(
             seconds = shape.duration_s * shape.rate / load["rate"]
     if shape.kind in _CONTINUOUS and "rate" in load:
         return Trial(parameters, load, seconds, seconds)
-    window = min(max(WINDOW_SECONDS[where], seconds / _WINDOWS), seconds)
+    window = min(max(WINDOW_SECONDS[where], seconds / _WINDOWS), _LONGEST_WINDOW, seconds)
     return Trial(parameters, load, seconds, window)
 
 

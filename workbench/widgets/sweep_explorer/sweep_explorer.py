@@ -178,7 +178,7 @@ class SweepExplorer(Durable):
         return found.points[0]
 
     def cancel(self) -> None:
-        """End a running calibration or measurement, within half a second."""
+        """End a running calibration or measurement, at the end of its present window of load."""
         self._cancel.set()
 
     def apply(self, setting: Setting | None = None) -> str:
