@@ -45,7 +45,7 @@ def images() -> Any:
 def words() -> Any:
     import keras
 
-    given = keras.layers.Input((), dtype="string")
+    given = keras.layers.Input((1,), dtype="string")
     hashed = keras.layers.Hashing(8, output_mode="one_hot")(given)
     return keras.Model(given, keras.layers.Dense(2)(hashed))
 
