@@ -198,7 +198,7 @@ def test_a_tuning_survives_json_with_what_is_infinite() -> None:
 def test_the_figure_shows_measured_and_predicted_and_the_limit() -> None:
     axes = result(point(p99=0.004), point(timeout=5000, latency={})).plot().axes[0]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
-        "measured", "predicted", "limit",
+        "measured", "predicted", "wanted",
     ]  # fmt: skip
     assert [text.get_text() for text in axes.get_xticklabels()] == ["0 ms, 32", "5 ms, 32"]
     assert axes.get_ylabel() == "latency, p99 (ms)"

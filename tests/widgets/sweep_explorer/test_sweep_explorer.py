@@ -139,7 +139,9 @@ def test_cancel_ends_a_measurement_and_the_server_is_as_before(
     # The page stays alive meanwhile, and another experiment on the server is refused.
     page.say(op="curve", id=2, setting=SETTING.to_json(), axis="rate")
     assert page.done(2) == (True, "")
-    with pytest.raises(ServingError, match=r"holds server 'half' for a sweep, for about \d+ s more"):
+    with pytest.raises(
+        ServingError, match=r"holds server 'half' for a sweep, for about \d+ s more"
+    ):
         explorer.measure()
     with pytest.raises(ServingError, match="The explorer is already measuring"):
         long.calibrate()

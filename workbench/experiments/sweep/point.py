@@ -241,10 +241,15 @@ def _seconds(data: Mapping[str, Any]) -> float | None:
 
 
 def lacking_text(seconds: float | None) -> str:
-    """The time that an answer lacks, in words."""
+    """The time that an answer lacks, in words; None: it was measured for another question."""
     if seconds is None or math.isinf(seconds):
-        return "much more load is needed"
+        return "more load is needed" if seconds is None else "much more load is needed"
     return f"about {max(1, math.ceil(seconds))} s of load more"
+
+
+def share_text(share: float) -> str:
+    """A share as a percentage, and a dash for NaN."""
+    return "–" if math.isnan(share) else f"{share:.2%}"
 
 
 def _interval(data: Mapping[str, Any]) -> Interval:

@@ -72,7 +72,7 @@ def plot_sweep(
     if failing:
         note += "; red cross: requests failed"
         ground = axes.get_xaxis_transform()
-        axes.plot(failing, [0.05] * len(failing), "x", color="C3", markersize=8, transform=ground)
+        axes.plot(failing, [0.1] * len(failing), "x", color="C3", markersize=8, transform=ground)
     if result.p99_ms is not None and percentile == "p99":
         axes.axhline(result.p99_ms, color="C3", linewidth=0.9, linestyle=":")
         note += f"; red line: the wanted {result.p99_ms:g} ms"

@@ -16,7 +16,7 @@ from workbench.core.status import ServingError, failed_precondition
 from workbench.experiments.load.generator import LIMITED, UNSURE
 from workbench.experiments.showing import figures, html_picture, html_table, text_result
 from workbench.experiments.sweep.diagnosis import Diagnosis, diagnose
-from workbench.experiments.sweep.point import FAILING, LOST, STABLE, Point
+from workbench.experiments.sweep.point import FAILING, LOST, STABLE, Point, share_text
 from workbench.formats.config_files import write_batching_parameters
 
 if TYPE_CHECKING:
@@ -323,8 +323,7 @@ def _parts_text(point: Point, _: float | None) -> str:
 
 
 def _goodput_text(point: Point, p99_ms: float | None) -> str:
-    share = math.nan if p99_ms is None else point.goodput(p99_ms)
-    return "–" if math.isnan(share) else f"{share:.1%}"
+    return share_text(math.nan if p99_ms is None else point.goodput(p99_ms))
 
 
 _GOODPUT = "answered in time"

@@ -25,7 +25,8 @@ def plot_tuned(found: TuneResult) -> Picture:
                 axes.vlines(at, low, high, color="C0")
         if math.isfinite(predicted):
             axes.plot(at, predicted, "x", color="0.3", label=None if at else "predicted")
-    axes.axhline(found.p99_ms, color="C3", linewidth=0.9, linestyle=":", label="limit")
+    axes.axhline(found.p99_ms, color="C3", linewidth=0.9, linestyle=":", label="wanted")
+    axes.set_xlim(-0.6, len(found.measured) - 0.4)
     axes.set_xticks(range(len(found.measured)), [short_setting(p) for p in found.measured])
     axes.set(ylabel="latency, p99 (ms)", ylim=(0, None))
     axes.set_title(f"{found.rate:g} requests/s, {found.where}", fontsize=10)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.experiments.showing import figures, html_picture, html_table, text_result
 from workbench.experiments.store.packed_arrays import without_infinity
-from workbench.experiments.sweep.point import Point, lacking_text
+from workbench.experiments.sweep.point import Point, lacking_text, share_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,7 +147,7 @@ class TuneResult:
                 short_setting(p),
                 f"{p.percentile('p99') * 1e3:.3g}",
                 f"{predicted:.3g}",
-                f"{p.goodput(self.p99_ms):.2%}",
+                share_text(p.goodput(self.p99_ms)),
                 f"{p.rejected:.2%}",
                 f"{p.failed:.2%}",
                 verdict,
