@@ -37,7 +37,7 @@ def tuned(seed: int, p99_ms: float, rate: float) -> tuple[bool | None, BatchingP
         trial.windows.append(window(TRUE, trial.parameters, trial.load, 1.0, number))
         measured += 1
 
-    verify_in_turn(trials, goal, measure, lambda: measured < SECONDS, SECONDS)
+    verify_in_turn(trials, goal, measure, lambda: float(SECONDS - measured))
     answers = [answer_of(trial, goal) for trial in trials]
     for wanted in (True, None):
         if wanted in answers:

@@ -103,18 +103,17 @@ def tune(
         trials = [
             Trial(each.parameters, {"rate": rate}, seconds, _WINDOW_SECONDS) for each in chosen
         ]
-        to_spend = left()
 
         def measure(trial: Trial) -> None:
             measuring.add_window(trial)
             words = f"measured setting {trials.index(trial) + 1} of {len(trials)}"
             running.tell(f"{words} for {trial.loaded:.0f} s", 1 - left() / seconds, left())
 
-        def has_time() -> bool:
-            return left() >= _WINDOW_SECONDS + OVERHEAD_SECONDS[where]
+        def load_left() -> float:
+            return left() * _WINDOW_SECONDS / (_WINDOW_SECONDS + OVERHEAD_SECONDS[where])
 
         try:
-            verify_in_turn(trials, goal, measure, has_time, to_spend)
+            verify_in_turn(trials, goal, measure, load_left)
         except KeyboardInterrupt:
             if not any(trial.windows for trial in trials):
                 raise
@@ -151,34 +150,43 @@ def verify_in_turn(
     trials: Sequence[Trial],
     goal: Goal,
     measure: Callable[[Trial], None],
-    has_time: Callable[[], bool],
-    seconds: float,
+    load_left: Callable[[], float],
 ) -> None:
     """Measure trials in their order until the first one that can meet the latency is known to.
 
-    A trial that takes long waits until the later ones have been looked at; the time that is left
-    goes to the one that lacks the least.
+    A trial that probably meets it in the time that is left is measured to its answer. Another one
+    waits when it has had its share of the time, until the later ones have been looked at. Then the
+    time goes to the one that lacks the least.
 
     Args:
         measure: adds a window to a trial.
-        has_time: whether there is time for another window; the first one is always measured.
-        seconds: all the time there is, for dividing it among the trials.
+        load_left: how many seconds of load there is time for; one window is always measured.
     """
-    shares = [seconds * _FIRST_SHARE ** (turn + 1) for turn in range(len(trials))]
-    while has_time() or not any(trial.windows for trial in trials):
-        answers = [meets(trial, goal) for trial in trials]
+    all_seconds = load_left()
+    shares = [all_seconds * _FIRST_SHARE ** (turn + 1) for turn in range(len(trials))]
+    while True:
+        left = load_left()
+        if left < trials[0].window_seconds and any(trial.windows for trial in trials):
+            return
         open_ones = []
-        for trial, answer, share in zip(trials, answers, shares, strict=True):
+        for trial, share in zip(trials, shares, strict=True):
+            answer = meets(trial, goal)
             if answer:
                 return
             if answer is None and not _is_stuck(trial):
-                if trial.loaded < max(share, ANSWER_SECONDS):
+                early = trial.loaded < max(share, ANSWER_SECONDS)
+                if early or (_leans_to_meet(trial, goal) and trial.lacks(goal) <= left):
                     open_ones = [trial]
                     break
                 open_ones.append(trial)
         if not open_ones:
             return
         measure(min(open_ones, key=lambda trial: trial.lacks(goal)))
+
+
+def _leans_to_meet(trial: Trial, goal: Goal) -> bool:
+    found = latency_intervals(trial.windows, "p99").get("p99")
+    return found is not None and found.estimate <= (goal.p99_ms or math.inf) / 1e3
 
 
 def meets(trial: Trial, goal: Goal) -> bool | None:
