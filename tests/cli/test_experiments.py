@@ -180,7 +180,11 @@ def test_history_draws_a_calibration_too(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("sweep",), "one of the arguments --rate --clients is required"),
+        (("load",), "one of the arguments --rate --clients --replay is required"),
+        (
+            ("sweep", "--rate", "1", "--clients", "2"),
+            "argument --clients: not allowed with argument --rate",
+        ),
         (
             ("sweep", "--rate", "1,x"),
             "argument --rate: '1,x' is not a comma-separated list of numbers (for example "

@@ -61,16 +61,13 @@ LOAD = ("rate", "clients", "rows", "where", "arrivals", "seconds", "seed")
 
 
 def add_load(one: argparse.ArgumentParser, *, many: bool) -> Any:
-    """The arguments of a load: of several rates or numbers of clients, or of one. Returns the group
-    of those of which one must be given."""
+    """The arguments of a load: of several rates or numbers of clients, or of one, which must be
+    given. Returns the group of those of which one may be given."""
     rate, clients = (numbers(float), numbers(int)) if many else (float, int)
-    each = one.add_mutually_exclusive_group(required=True)
+    each = one.add_mutually_exclusive_group(required=not many)
     lists = ", or several like 100,200" if many else ""
-    each.add_argument(
-        "--rate",
-        type=rate,
-        help=f"requests per second{lists} (default: none; this or --clients is required)",
-    )
+    default = "500" if many else "none; this or another kind of load is required"
+    each.add_argument("--rate", type=rate, help=f"requests per second{lists} (default: {default})")
     each.add_argument(
         "--clients",
         type=clients,
