@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 import workbench as wb
+from tests.experiments.points import point
 from tests.widgets.pages import Page
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError
@@ -125,6 +128,14 @@ def test_calibrate_drag_measure_and_export(
     page.say(op="apply", id=5, setting=SETTING.to_json())
     assert page.done(5) == (True, "In force: delay 1 ms, batches of up to 8, 2 threads.")
     assert live.batching == SETTING.parameters(BatchingParameters())
+
+
+def test_what_lacked_an_answer_is_measured_for_longer(explorer: SweepExplorer) -> None:
+    once = point(timeout=1000, size=8, slots=2, load={"rate": 200.0}, seconds=2.0)
+    for lacks, seconds in ((None, 0.5), (5.0, 8.5), (100.0, 60.0), (math.inf, 60.0)):
+        explorer.points = [replace(once, lacks=lacks)]
+        assert explorer._seconds_for(SETTING) == (max(seconds, 2.0) if lacks is None else seconds)
+        assert explorer._seconds_for(replace(SETTING, rate=201.0)) == 0.5
 
 
 def test_cancel_ends_a_measurement_and_the_server_is_as_before(

@@ -12,6 +12,7 @@ It measures only the engine, batching and model, which is also what the simulato
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -51,6 +52,9 @@ Report = Callable[[str, float | None], None]
 """Called with the progress in words, and as a share from 0 to 1 where known."""
 
 _NEWS_SECONDS = 1.0
+_LONGEST_SECONDS, _SPARE = 60.0, 1.3
+"""Of a setting that is measured again because it lacked an answer; the time that it lacks is an
+estimate."""
 
 
 class Cancelled(Exception):
@@ -141,7 +145,8 @@ class SweepExplorer(Durable):
     def measure(
         self, setting: Setting | None = None, report: Report = lambda text, share: None
     ) -> Point:
-        """Load the real server with a setting, and restore its parameters.
+        """Load the real server with a setting, and restore its parameters. A setting that lacked
+        an answer when it was measured last is measured for as much longer as that lacked.
 
         Args:
             setting: by default that of the sliders.
@@ -152,21 +157,23 @@ class SweepExplorer(Durable):
         """
         chosen = setting or self.setting
 
+        most = self._seconds_for(chosen)
+
         def on_window(_: int, seconds: float) -> None:
             if self._cancel.is_set():
                 raise KeyboardInterrupt
-            report(f"measured {seconds:g} of at most {self._seconds:g} s", seconds / self._seconds)
+            report(f"measured {seconds:.1f} of at most {most:.1f} s", seconds / most)
 
         with self._occupied("measuring"):
             self._base = in_force(self.server)
-            report(f"measuring for at most {self._seconds:g} s", 0.0)
+            report(f"measuring for at most {most:.1f} s", 0.0)
             found = sweep(
                 self.server,
                 rate=chosen.rate,
                 base=chosen.parameters(self._base),
                 payload=self._payload,
                 rows=self._rows,
-                seconds=self._seconds,
+                seconds=most,
                 progress=False,
                 on_window=on_window,
             )
@@ -176,6 +183,15 @@ class SweepExplorer(Durable):
             self._keep(found)
         self._renew()
         return found.points[0]
+
+    def _seconds_for(self, setting: Setting) -> float:
+        """The most load for this setting, in seconds."""
+        for point in reversed(self.points):
+            if Setting.of(point.batching, point.load["rate"]) == setting:
+                lacks = point.lacks or 0.0
+                wanted = point.seconds + _SPARE * lacks if math.isfinite(lacks) else math.inf
+                return min(max(self._seconds, wanted), max(self._seconds, _LONGEST_SECONDS))
+        return self._seconds
 
     def cancel(self) -> None:
         """End a running calibration or measurement, at the end of its present window of load."""
