@@ -27,6 +27,10 @@ _HARDLY = 0.25
 
 BETS = 14
 """Stakes of the mixture: nearly the largest possible one, and halved again and again."""
+_CAPITAL = np.array([1 / ((bet + 1) * (bet + 2)) for bet in range(BETS)])
+_SHARES = np.log(_CAPITAL / _CAPITAL.sum())
+"""The logarithms of the capital of each stake. Few samples are decided by the largest stakes, so
+these have the most; the smallest ones still have enough for a narrow interval of many samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +73,8 @@ def quantile_interval(
     not pay: the wealth of a bettor who stakes a share on each Y in turn is a martingale. By Ville's
     inequality it ever exceeds `1 / alpha` with probability `alpha` at most. The interval is every x
     against which no bettor has become that rich. One half of alpha is for bets that x is too high,
-    one for bets that it is too low. The capital is spread evenly over `BETS` stakes, because the
-    best stake depends on the spread of Y.
+    one for bets that it is too low. The capital is spread over `BETS` stakes, because the best
+    stake depends on the spread of Y.
 
     Sources: Howard and Ramdas, "Sequential estimation of quantiles with applications to A/B
     testing and best-arm identification", Bernoulli 28(3), 2022, for confidence sequences of
@@ -142,16 +146,18 @@ def _stakes(quantile: float, direction: int, max_batch: int) -> NDArray[np.float
     return stakes
 
 
-def _mean_of_exponentials(logarithms: NDArray[np.float64]) -> float:
-    """log(mean(exp(x))), without overflow."""
-    top = float(logarithms.max())
-    return top + math.log(float(np.exp(logarithms - top).mean()))
+def _wealth(gains: NDArray[np.float64]) -> float:
+    """The logarithm of the whole wealth, from that of what each stake's capital has become per
+    unit; without overflow."""
+    held = _SHARES + gains
+    top = float(held.max())
+    return top + math.log(float(np.exp(held - top).sum()))
 
 
 def _independent_wealth(total: int, quantile: float, repeated: float) -> WealthAtRank:
     gains = {side: np.log1p(_stakes(quantile, side, 1) * (1 - quantile)) for side in (-1, 1)}
     losses = {side: np.log1p(_stakes(quantile, side, 1) * -quantile) for side in (-1, 1)}
-    return lambda rank, side: _mean_of_exponentials(
+    return lambda rank, side: _wealth(
         repeated * (rank * gains[side] + (total - rank) * losses[side])
     )
 
@@ -169,9 +175,7 @@ def _batched_wealth(
         below = np.bincount(members[:rank], minlength=len(sizes))
         # Few different outcomes occur, so each is worked out once.
         outcomes, counts = np.unique(below - quantile * sizes, return_counts=True)
-        return _mean_of_exponentials(
-            np.log1p(np.outer(stakes[side], outcomes)) @ (counts * repeated)
-        )
+        return _wealth(np.log1p(np.outer(stakes[side], outcomes)) @ (counts * repeated))
 
     return wealth_at
 

@@ -45,8 +45,8 @@ def test_what_cannot_be_known_is_infinite() -> None:
 
 
 def test_the_time_that_one_does_not_need_goes_to_those_that_lack_least() -> None:
-    """At 5000/s two seconds are plenty; at 150/s four are too few, at 40/s even the rest."""
-    many, few, hopeless = trials = [trial(5000.0), trial(150.0), trial(40.0)]
+    """At 5000/s two seconds are plenty; at 100/s four are too few, at 20/s even the rest."""
+    many, few, hopeless = trials = [trial(5000.0), trial(100.0), trial(20.0)]
     order: list[float] = []
 
     def measure(one: Trial) -> None:

@@ -33,7 +33,7 @@ _WARM_UP_SHARE, _WARM_UP_SECONDS = 0.1, 0.2
 _BUSY = 0.95
 """Above this share of a CPU, the server's loop, which also sends an engine load, is the limit."""
 _ON_ITS_WAY = ("START", "LOADING", "UNLOADING")
-_SETTLE_SECONDS, _LOOK_SECONDS = 60.0, 0.05
+_LOOK_SECONDS = 0.05
 _CHANGES = {
     "model_added": "the model was added",
     "model_changed": "the model's settings were changed",
@@ -118,18 +118,6 @@ class _Moment:
         counters = {**now["batches"], "all_answered": now["requests"]["answered"]}
         return cls(about["started"], about["last_seq"], now["version"], counters)
 
-    @classmethod
-    def settled(cls, server: ServerClient) -> _Moment:
-        """The server when no version is on its way, for which it waits a while: loading a version
-        takes processor time from the one that is measured."""
-        end = time.monotonic() + _SETTLE_SECONDS
-        while time.monotonic() < end:
-            versions = server.describe()["versions"]
-            if not any(v["state"] in _ON_ITS_WAY for v in versions):
-                break
-            time.sleep(_LOOK_SECONDS)
-        return cls.of(server)
-
     def change_until(self, server: ServerClient, later: _Moment) -> str:
         """What changed; empty if nothing did that matters."""
         if later.started != self.started:
@@ -155,7 +143,7 @@ def measure(
     Raises:
         ServingError, LoadError: the load could not be sent.
     """
-    before = _Moment.settled(server)
+    before = _Moment.of(server)
     result: EngineResult | LoadResult
     if where == "engine":
         result, unit = run_engine(server, payload, load, seconds), 1e6
@@ -186,6 +174,18 @@ def measure(
         void=before.change_until(server, after),
         first_error=result.first_error,
     )
+
+
+def wait_until_settled(server: ServerClient, seconds: float) -> float:
+    """Wait until no version of the model is on its way, at most so long: loading a version takes
+    processor time from the one that is measured. Returns the seconds that it took."""
+    begun = time.monotonic()
+    while (waited := time.monotonic() - begun) < seconds:
+        versions = server.describe()["versions"]
+        if not any(v["state"] in _ON_ITS_WAY for v in versions):
+            break
+        time.sleep(_LOOK_SECONDS)
+    return waited
 
 
 def load_job(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from workbench.client.server import ServerClient
 from workbench.core.status import Code, ServingError, failed_precondition, not_found
 from workbench.experiments.load.borrowed_settings import Borrowed
-from workbench.experiments.load.measure import Where, measure
+from workbench.experiments.load.measure import Where, measure, wait_until_settled
 from workbench.experiments.load.server_load import Payload
 from workbench.experiments.sweep.certainty import Goal
 from workbench.experiments.sweep.point import Point, summarize
@@ -44,6 +44,7 @@ class Measuring:
     seed: int
     voids: list[str] = field(default_factory=list)
     version: int = field(init=False)
+    _patience: float = 60.0
 
     def __post_init__(self) -> None:
         self.version = served_version(self.server)
@@ -67,6 +68,8 @@ class Measuring:
                 seed=self.seed * 1000 + len(trial.windows),
             )
         for _ in range(_VOID_WINDOWS):
+            # A version that fails to load may be on its way for ever.
+            self._patience -= wait_until_settled(self.server, self._patience)
             if self.borrowed is not None:
                 self.borrowed.use(trial.parameters)
             window = measure(self.server, self.payload, load, trial.window_seconds, self.where)
