@@ -11,14 +11,17 @@ import benchmarks
 NOT_BENCHMARKS = frozenset(
     [
         "__main__",
+        "classroom",
         "lab_page",
         "limits",
         "load_interference_server",
         "mlp",
         "peers",
         "transition_models",
+        "tuning",
     ]
 )
+"""Parts of others, and those that take half an hour or much memory and are run by name."""
 
 
 def main() -> int:

@@ -423,12 +423,10 @@ class Server(ServerClient):
         """The card of the model: state and controls, live while it is visible.
 
         Args:
-            target_ms: a latency in milliseconds: the card shows the goodput of the last minute, the
-                share of all requests that were answered within it.
+            target_ms: shows the goodput too: the share of requests answered within this latency.
 
         Raises:
-            ServingError: NOT_FOUND, the server has ended; INVALID_ARGUMENT, `target_ms` is not
-                positive.
+            ServingError: NOT_FOUND, the server has ended; INVALID_ARGUMENT, a wrong `target_ms`.
         """
         from workbench.widgets.card_widget import card
 

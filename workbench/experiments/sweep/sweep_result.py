@@ -259,6 +259,9 @@ class SweepResult:
         printer.text(str(self))
 
     def _repr_html_(self) -> str:
+        return self.html()
+
+    def html(self, figure: bool = True) -> str:
         """The finding, the figure, a table and the notes, as HTML without scripts."""
         columns = [
             (title, cell)
@@ -270,7 +273,9 @@ class SweepResult:
         listed = "".join(
             f"<li>{html.escape(note)}</li>" for note in [*self.notes(), *self.diagnoses()]
         )
-        picture = html_picture(self.plot()._repr_png_(), self.finding()) if self.points else ""
+        picture = ""
+        if figure and self.points:
+            picture = html_picture(self.plot()._repr_png_(), self.finding())
         return (
             f"<p><b>{html.escape(self._title())}</b></p><p>{html.escape(self.finding())}.</p>"
             f"{picture}{table}<ul>{listed}</ul>"

@@ -121,5 +121,5 @@ def page(text: str, result: SweepResult | None, png: bytes | None) -> str:
     parts = [f"<p><b>{title}</b></p><p>{calibrated}</p>"]
     if png is not None:
         parts.append(image(png, text))
-    parts.append("<p>Nothing is measured yet.</p>" if result is None else result._repr_html_())
+    parts.append("<p>Nothing is measured yet.</p>" if result is None else result.html(figure=False))
     return "".join(parts)

@@ -12,7 +12,6 @@ It measures only the engine, batching and model, which is also what the simulato
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
@@ -52,9 +51,9 @@ Report = Callable[[str, float | None], None]
 """Called with the progress in words, and as a share from 0 to 1 where known."""
 
 _NEWS_SECONDS = 1.0
-_LONGEST_SECONDS, _SPARE = 60.0, 1.3
+_LONGEST_SECONDS, _TIMES_LONGER, _SPARE = 60.0, 4.0, 1.3
 """Of a setting that is measured again because it lacked an answer; the time that it lacks is an
-estimate."""
+estimate, or unknown."""
 
 
 class Cancelled(Exception):
@@ -188,8 +187,8 @@ class SweepExplorer(Durable):
         """The most load for this setting, in seconds."""
         for point in reversed(self.points):
             if Setting.of(point.batching, point.load["rate"]) == setting:
-                lacks = point.lacks or 0.0
-                wanted = point.seconds + _SPARE * lacks if math.isfinite(lacks) else math.inf
+                lacks = min(point.lacks or 0.0, _TIMES_LONGER * point.seconds)
+                wanted = point.seconds + _SPARE * lacks
                 return min(max(self._seconds, wanted), max(self._seconds, _LONGEST_SECONDS))
         return self._seconds
 
