@@ -63,7 +63,10 @@ def test_it_asks_for_less_than_a_minute(executed: nbformat.NotebookNode) -> None
 def test_what_is_promised_is_shown(executed: nbformat.NotebookNode) -> None:
     for cell in ("calibration.plot()", "result.plot("):
         assert "image/png" in outputs(executed, cell)[-1].data
-    assert "<b>Sweep of batching</b>" in outputs(executed, "result = server")[-1].data["text/html"]
+    assert (
+        "<b>Sweep of batching, version 1: 9 points"
+        in outputs(executed, "result = server")[-1].data["text/html"]
+    )
     assert "closed_timeout" in outputs(executed, '"closed_full"')[-1].data["text/plain"]
     assert outputs(executed, "stuck = ")[-1].text == (
         "16 clients can never fill a batch of 32: every batch waited its full 100 ms. Cure: set "
