@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.children import WITH_TEST
@@ -22,7 +23,7 @@ class ModelServer:
     """A running `workbench model-server`; `output` is all that it has printed."""
 
     def __init__(self, folder: Path, *flags: str) -> None:
-        self.port, self.rest_port = free_port(), free_port()
+        self.port, self.rest_port = free_ports(2)
         self._log = folder / f"model-server-{self.port}.log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -79,11 +80,13 @@ class ModelServer:
             self.process.wait()
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nothing listens at, all different."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
 
 
 def put(export: Path, base: Path, version: int) -> Path:

@@ -17,7 +17,7 @@ import pytest
 
 from tests.conformance.conftest import BAD_PARAMETERS
 from tests.conformance.grpc_client import GrpcClient
-from tests.conformance.model_server import ModelServer, config_text, entry, free_port, put
+from tests.conformance.model_server import ModelServer, config_text, entry, free_ports, put
 from tests.conformance.process import ask
 from tests.conformance.test_batching_facts import LONG, Caller
 from tests.conformance.test_grpc import floats
@@ -282,7 +282,7 @@ def test_parameters_for_all_that_cannot_be(tmp_path: Path, parameters: str, refu
     file = tmp_path / "batching.txt"
     file.write_text(parameters)
     code, output = run(
-        f"--port={free_port()}",
+        f"--port={free_ports(1)[0]}",
         f"--model_base_path={tmp_path}",
         "--enable_batching",
         f"--batching_parameters_file={file}",

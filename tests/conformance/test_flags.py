@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.grpc_client import GrpcClient
-from tests.conformance.model_server import ModelServer, entry, free_port, put
+from tests.conformance.model_server import ModelServer, entry, free_ports, put
 from tests.conformance.process import Answer, ask
 from tests.conformance.test_grpc import floats, reload, spec
 from workbench.client.control_client import ControlClient
@@ -235,7 +235,7 @@ def test_one_port_for_both_interfaces(
         .replace('model_platform: "tensorflow"', "model_type: TENSORFLOW")
         .join(["model_config_list { ", " }"])
     )
-    port = free_port()
+    (port,) = free_ports(1)
     server = start(f"--port={port}", f"--rest_api_port={port}", f"--model_config_file={config}")
     server.wait_for("Running gRPC ModelServer")
     assert (

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.grpc_client import GrpcClient
-from tests.conformance.model_server import ModelServer, free_port
+from tests.conformance.model_server import ModelServer, free_ports
 from tests.conformance.process import UPSTREAM, Process
 from tests.conformance.test_grpc import floats, spec
 from tests.conformance.test_model_server import run
@@ -157,7 +157,7 @@ def test_good_configuration_files(
 
 def test_a_bad_configuration_file(testdata: Path) -> None:
     file = testdata / "bad_model_config.txt"
-    code, output = run(f"--port={free_port()}", f"--model_config_file={file}")
+    code, output = run(f"--port={free_ports(1)[0]}", f"--model_config_file={file}")
     last = output.splitlines()[-1]
     assert code == 255
     assert last.startswith(

@@ -25,7 +25,7 @@ from tests.conformance.model_server import (
     ModelServer,
     config_text,
     entry,
-    free_port,
+    free_ports,
     put,
 )
 from tests.shared import beside
@@ -158,7 +158,7 @@ def test_ports_open_when_the_models_have_loaded(
 
 def test_a_model_that_cannot_be_loaded_ends_it(models: Path, tmp_path: Path) -> None:
     put(models / "bad_graph", tmp_path / "bad", 1)
-    code, output = run(f"--port={free_port()}", f"--model_base_path={tmp_path}/bad")
+    code, output = run(f"--port={free_ports(1)[0]}", f"--model_base_path={tmp_path}/bad")
     assert code == 255
     last = [line for line in output.splitlines() if line.startswith("Failed to start server.")]
     assert len(last) == 1
@@ -343,7 +343,7 @@ def test_a_folder_that_became_empty(half: Path, start: Start, kept: bool) -> Non
 def test_no_version_at_the_start_may_be_a_failure(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     code, output = run(
-        f"--port={free_port()}",
+        f"--port={free_ports(1)[0]}",
         f"--model_base_path={tmp_path}/empty",
         "--fail_if_zero_versions_at_startup",
     )
