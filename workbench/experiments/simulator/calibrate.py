@@ -1,12 +1,13 @@
 """Measures run time against batch size through a running server, in a few seconds.
 
 With a timeout that never passes, batches are closed only when they are full. With `max_batch_size`
-b and b callers in a closed loop for each slot, every batch has b rows and all slots are busy. With
-b callers in total, each batch is alone and follows the last at once. At a low constant rate, each
-batch is alone after a pause in which caches went cold and threads fell asleep, as under little
-load. The server's records say how long a batch holds its slot, and the CPU time of the server
-process how much the event loop spends on each request. Last, requests at a high constant rate show
-how often the machine delays the loop: it is woken for each of them, and notes when that was late.
+b and b callers, each batch is alone and follows the last at once. With twice as many callers as all
+slots hold, all slots are busy and the next batches wait already: that is the model's capacity. At a
+low constant rate, each batch is alone after a pause in which caches went cold and threads fell
+asleep, as under little load. The server's records say how long a batch holds its slot and how long
+the model runs, and the CPU time of the server process how much the event loop spends. Last,
+requests at a high constant rate show how often the machine delays the loop: it is woken for each of
+them, and notes when that was late. `fit` makes the model of all this.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from workbench.core.status import Code, ServingError, failed_precondition
 from workbench.experiments.load.borrowed_settings import Borrowed, kept_settings
 from workbench.experiments.load.server_load import EngineResult, Payload, make_payload, run_engine
 from workbench.experiments.simulator.calibration import Calibration
+from workbench.experiments.simulator.fit import Full, Measured, fitted
 from workbench.experiments.simulator.hiccups import SHORTEST_MICROS, Hiccups
-from workbench.experiments.simulator.service_time import ServiceTime, sizes_up_to
+from workbench.experiments.simulator.service_time import sizes_up_to
 from workbench.experiments.store.running import Running
 from workbench.experiments.store.server_turns import WhenBusy
 from workbench.experiments.store.store import keep_result
@@ -33,10 +35,14 @@ from workbench.load.arrivals import Schedule
 
 LARGEST = 256
 FEWEST_BATCHES = 8
+_QUEUED = 2
+"""A measured capacity has so many callers for each that the slots hold."""
 QUIET, QUIET_LOOP, QUIET_MICROS = 3.0, 8.0, 2000.0
 """A pause is at least this many times the run time of a batch, this many times the loop's time for
 its requests, and this many microseconds."""
 _PROBES_A_SECOND, _PROBED = 5000.0, 16
+_FLIGHTS = 4
+"""At least so many batches in flight are measured, for other settings than the one in force."""
 _FULL_ONLY = BatchingParameters(batch_timeout_micros=300_000, max_enqueued_batches=100)
 """Batches are closed when they are full; only the last one waits for its timeout."""
 
@@ -67,31 +73,33 @@ def calibrate(
         before = borrowed.before
         slots = before.num_batch_threads or 1
         sizes = _sizes(before, rows, max_batch_size or min(before.batch_limit, LARGEST))
-        each = seconds / (len(sizes) * (len({1, slots}) + 1))
-        found = _Calibration(server, borrowed, asked, slots, tell)
+        flights = _flights(slots)
+        each = seconds / (len(sizes) * (len(flights) + 2))
+        found = _Calibration(server, borrowed, asked, flights, tell)
         for size in sizes:
             found.measure_size(size, each)
         hiccups = found.measure_hiccups(sizes, seconds / 2)
+        drift = found.measure_drift(sizes[-1], each)
         if borrowed.notice() or borrowed.disturbed or len(found.versions) > 1:
             raise ServingError(
                 Code.ABORTED,
                 f"Somebody else changed the batching or the version of {server.model} during the "
                 "calibration: calibrate again",
             )
-    # The loop's cost of a batch is in its slot time, so only the cost of its requests is added.
-    # Small batches are left out, because most of their cost is the batch's own.
-    costs = [cost for size, cost in found.loop_costs.items() if size >= 8 * rows]
-    cost = float(np.median(costs)) if costs else 0.0
     late = np.concatenate([np.zeros(1), *found.wakes])
-    service = ServiceTime.from_samples(
-        found.slot_micros,
-        arrival_micros=cost / 2,
-        answer_micros=cost / 2,
-        wake_micros=late[late <= SHORTEST_MICROS],
-        hiccups=hiccups,
+    service = fitted(
+        Measured(
+            slot_micros=found.slot_micros,
+            run_micros=found.run_micros,
+            rested_micros=found.rested_micros,
+            full=found.full,
+            wake_micros=late[late <= SHORTEST_MICROS],
+            hiccups=hiccups,
+            rows=rows,
+        )
     )
     (version,) = found.versions
-    calibration = Calibration(service, server.model, version, slots, rows)
+    calibration = Calibration(service, server.model, version, slots, rows, drift)
     if not keep:
         return calibration
     about = f"{', '.join(map(str, sizes))} rows, {slots} slots"
@@ -104,79 +112,101 @@ def _sizes(before: BatchingParameters, rows: int, largest: int) -> list[int]:
     return allowed or [s * rows for s in sizes_up_to(max(1, largest // rows))]
 
 
+def _flights(slots: int) -> list[int]:
+    """The numbers of batches in flight to measure: 1, 2, 4 ... and the slots in force."""
+    powers = {1 << power for power in range(max(slots, _FLIGHTS).bit_length())}
+    return sorted({flight for flight in powers if flight <= max(slots, _FLIGHTS)} | {slots})
+
+
 @dataclass
 class _Calibration:
-    """A calibration under way: its loads, and the measurements so far in microseconds.
-
-    Attributes:
-        slot_micros: how long batches held their slots, by batches in flight and rows.
-        loop_costs: the loop's own time for a request, by the rows of a batch.
-        wakes: how late the loop woke up.
-        versions: those that answered.
-    """
+    """A calibration under way: its loads, and the measurements so far by the rows of a batch, in
+    microseconds; see `Measured`."""
 
     server: ServerClient
     borrowed: Borrowed
     payload: Payload
-    slots: int
+    flights: list[int]
     report: Callable[[str], None]
-    slot_micros: dict[tuple[int, int], NDArray[np.int64]] = field(default_factory=dict)
-    loop_costs: dict[int, float] = field(default_factory=dict)
+    slot_micros: dict[int, NDArray[np.int64]] = field(default_factory=dict)
+    run_micros: dict[int, NDArray[np.int64]] = field(default_factory=dict)
+    rested_micros: dict[int, NDArray[np.int64]] = field(default_factory=dict)
+    full: dict[tuple[int, int], Full] = field(default_factory=dict)
     wakes: list[NDArray[np.int64]] = field(default_factory=list)
     versions: set[int] = field(default_factory=set)
 
     def measure_size(self, size: int, seconds: float) -> None:
-        """Batches of one size: with all slots busy, alone, and after a pause."""
-        rows = self.payload.rows
-        full = replace(_FULL_ONLY, max_batch_size=size, num_batch_threads=self.slots)
-        self.borrowed.use(full)
-        for flight in sorted({1, self.slots}, reverse=True):
-            busy = self._measure(size, flight, seconds, key=flight)
-            if flight == self.slots:
-                # Of the loop, for each request.
-                answered = max(int(busy.batches["tasks"].sum()), 1)
-                self.loop_costs[size] = busy.busy_share * busy.seconds * 1e6 / answered
-            self.report(f"{size} rows, {flight} in flight: {self._median(flight, size):.2f} ms")
-        # One batch every few of its run times, so that each finds the server asleep.
-        handling = self.loop_costs[size] * size / rows
-        run = self._median(self.slots, size) * 1e3
-        pause = max(QUIET * run, QUIET_LOOP * handling, QUIET_MICROS) / 1e6
-        schedule = Schedule("constant", size / rows / pause, max(seconds, 12 * pause))
-        wait = round(max(4e6 * pause, full.batch_timeout_micros))
-        self.borrowed.use(replace(full, batch_timeout_micros=wait))
-        self.wakes.append(_wakes(self._measure(size, 1, seconds, schedule, key=0)))
-        self.report(f"{size} rows after a pause: {self._median(0, size):.2f} ms")
+        """Batches of one size: alone, after a pause, and with all slots busy."""
+        requests = size // self.payload.rows
+        self._use(size, 1)
+        result, right = self._measure(size, 1, seconds, requests)
+        self.slot_micros[size] = result.batches["slot_micros"][right]
+        self.run_micros[size] = result.batches["run_micros"][right]
+        run = float(np.median(self.slot_micros[size]))
+        self.report(f"{size} rows, alone: {run / 1e3:.2f} ms")
+        handling = result.busy_share * result.seconds * 1e6 / max(len(right), 1)
+        self._measure_rested(size, seconds, max(QUIET * run, QUIET_LOOP * handling, QUIET_MICROS))
+        for flight in self.flights:
+            self.full[flight, size] = full = self._measure_full(size, flight, seconds)
+            self.report(f"{size} rows, {flight} in flight: {full.per_second:.0f} requests/s")
+
+    def _measure_rested(self, size: int, seconds: float, pause_micros: float) -> None:
+        """One batch after each pause, so that each finds the server asleep."""
+        pause = pause_micros / 1e6
+        rate = size / self.payload.rows / pause
+        schedule = Schedule("constant", rate, max(seconds, 12 * pause))
+        self._use(size, max(self.flights), round(max(4e6 * pause, _FULL_ONLY.batch_timeout_micros)))
+        result, right = self._measure(size, 1, seconds, schedule)
+        self.rested_micros[size] = slot = result.batches["slot_micros"][right]
+        self.wakes.append(_wakes(result))
+        self.report(f"{size} rows after a pause: {float(np.median(slot)) / 1e3:.2f} ms")
+
+    def _measure_full(self, size: int, flight: int, seconds: float) -> Full:
+        self._use(size, flight)
+        callers = _QUEUED * flight * size // self.payload.rows
+        result, right = self._measure(size, flight, seconds, callers)
+        return Full(result.batches["run_micros"][right], callers, _rate(result), result.busy_share)
 
     def measure_hiccups(self, sizes: list[int], seconds: float) -> Hiccups:
         """How often the machine delays the loop, measured at a constant rate of at most half of the
         model's capacity, in batches whose answers take the loop little time."""
-        rows, slots = self.payload.rows, self.slots
-        size = max(s for s in sizes if s <= _PROBED * rows)
-        self.borrowed.use(replace(_FULL_ONLY, max_batch_size=size, num_batch_threads=slots))
-        handling = self.loop_costs[sizes[-1]] * size / rows
-        busy_micros = max(self._median(slots, size) * 1e3 / slots, handling)
-        most = size / rows / busy_micros * 1e6
-        probe = Schedule("constant", min(_PROBES_A_SECOND, most / 2), seconds)
+        size = max(s for s in sizes if s <= _PROBED * self.payload.rows)
+        self._use(size, 1)
+        rate = min(_PROBES_A_SECOND, self.full[1, size].per_second / 2)
+        probe = Schedule("constant", rate, seconds)
         probed = run_engine(self.server, self.payload, probe, probe.duration_s)
         hiccups = Hiccups.from_late(_wakes(probed), probe.duration_s)
         self.report(f"{hiccups.per_second:.1f} hiccups of the machine a second")
         return hiccups
 
-    def _median(self, flight: int, size: int) -> float:
-        """Milliseconds."""
-        return float(np.median(self.slot_micros[flight, size])) / 1e3
+    def measure_drift(self, size: int, seconds: float) -> float:
+        """By what share a capacity has changed during the calibration."""
+        flight = self.flights[0]
+        again = self._measure_full(size, flight, seconds).per_second
+        drift = abs(again / self.full[flight, size].per_second - 1)
+        self.report(f"{drift:.0%} change during the calibration")
+        return drift
+
+    def _use(self, size: int, slots: int, timeout: int = _FULL_ONLY.batch_timeout_micros) -> None:
+        self.borrowed.use(
+            replace(
+                _FULL_ONLY,
+                max_batch_size=size,
+                num_batch_threads=slots,
+                batch_timeout_micros=timeout,
+            )
+        )
 
     def _measure(
-        self, size: int, flight: int, seconds: float, schedule: Schedule | None = None, *, key: int
-    ) -> EngineResult:
-        """Measure enough batches of `size` rows with `flight` in flight, and keep their slot times
-        under `key`. The load comes from callers in a closed loop, or from the schedule."""
+        self, size: int, flight: int, seconds: float, load: Schedule | int
+    ) -> tuple[EngineResult, NDArray[np.bool_]]:
+        """Measure enough batches of `size` rows with `flight` in flight; returns which they are.
+        The load comes from callers in a closed loop, or from a schedule."""
         for _ in range(4):
-            if schedule is not None:
-                schedule = replace(schedule, duration_s=max(seconds, schedule.duration_s))
-                seconds = schedule.duration_s
-            callers = flight * size // self.payload.rows
-            result = run_engine(self.server, self.payload, schedule or callers, seconds)
+            if not isinstance(load, int):
+                load = replace(load, duration_s=max(seconds, load.duration_s))
+                seconds = load.duration_s
+            result = run_engine(self.server, self.payload, load, seconds)
             self.versions.add(result.version)
             batches = result.batches
             right = (batches["rows"] == size) & (batches["in_flight"] == flight)
@@ -184,12 +214,11 @@ class _Calibration:
             right[: max(1, min(len(right) // 10, 50))] = False
             found = int(right.sum())
             if found >= FEWEST_BATCHES:
-                self.slot_micros[key, size] = batches["slot_micros"][right]
-                return result
+                return result, right
             seconds *= 3
-            if schedule is not None and result.failures:
+            if not isinstance(load, int) and result.failures:
                 # The machine may have become busy with something else.
-                schedule = replace(schedule, rate=schedule.rate / 3)
+                load = replace(load, rate=load.rate / 3)
         model = self.server.model
         if result.failures:
             raise failed_precondition(
@@ -200,6 +229,14 @@ class _Calibration:
             f"{model} answered only {found} batches of {size} rows in {seconds / 3:.1f} s: "
             "call calibrate with more seconds or a smaller max_batch_size"
         )
+
+
+def _rate(result: EngineResult) -> float:
+    """Requests a second that were answered, without the warm-up and the end."""
+    done = np.sort(result.done[result.done >= 0])
+    begin = len(done) // 10
+    within = int((done[begin:] < result.seconds * 1e6).sum())
+    return within / max(result.seconds - done[begin] / 1e6, 1e-6)
 
 
 def _wakes(result: EngineResult) -> NDArray[np.int64]:

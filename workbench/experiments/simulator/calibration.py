@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.core.batching.parameters import BatchingParameters
+from workbench.core.status import invalid_argument
 from workbench.experiments.showing import figures, html_result, text_result
+from workbench.experiments.simulator.prediction import Prediction, predict
 from workbench.experiments.simulator.service_time import ServiceTime
-from workbench.experiments.simulator.simulate import SimulationResult, simulate
-from workbench.load.arrivals import Seconds
+from workbench.experiments.simulator.simulate import CURVE_REQUESTS, SimulationResult, simulate
+from workbench.load.arrivals import Seconds, poisson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +32,7 @@ class Calibration:
         version: the version that was measured.
         slots: executor slots of the server.
         rows: rows of each request.
+        drift: the share by which a capacity changed during the calibration.
         number: in the store; None if it was not kept.
     """
 
@@ -38,6 +41,7 @@ class Calibration:
     version: int
     slots: int
     rows: int
+    drift: float = 0.0
     number: int | None = None
 
     def simulate(
@@ -59,6 +63,34 @@ class Calibration:
         slots = parameters.num_batch_threads or self.slots
         sizes = self.rows if rows is None else rows
         return simulate(parameters, arrivals, self.service, slots, rows=sizes, seed=seed)
+
+    def predict(
+        self,
+        parameters: BatchingParameters,
+        *,
+        rate: float | None = None,
+        callers: int | None = None,
+        seed: int = 0,
+    ) -> Prediction:
+        """The prediction for Poisson arrivals at `rate` requests a second, or for a closed loop of
+        so many callers, with an interval for each figure.
+
+        Raises:
+            ServingError: as `simulate`; INVALID_ARGUMENT, not exactly one of the two is given.
+        """
+        if (rate is None) == (callers is None):
+            raise invalid_argument("Give a rate or a number of callers; had both or none")
+        load = callers if rate is None else poisson(rate, seed=seed, count=CURVE_REQUESTS)
+        assert load is not None
+        return predict(
+            self.service,
+            parameters.num_batch_threads or self.slots,
+            parameters,
+            load,
+            rows=self.rows,
+            drift=self.drift,
+            seed=seed,
+        )
 
     @property
     def frame(self) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 A batch of 64 rows takes little longer than one row (which is why batching pays), two batches at
 once slow each other down where they share cores, and after a pause caches are cold and threads
 asleep. So a whole distribution is kept for each measured number of rows and of batches in flight,
-and interpolated in between. The event loop's time for each request is kept separately, because the
+and interpolated in between. The event loop's time (`loop_costs`) is kept separately, because the
 loop handles requests one after another whatever the executors do. Delays by the machine itself are
 kept apart (`hiccups`).
 """
@@ -11,7 +11,8 @@ kept apart (`hiccups`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from workbench.experiments.simulator.hiccups import Hiccups, uninterrupted
 
 LEVELS = 100
 """Quantiles that are kept of each measured distribution."""
+_LOOP = ("arrival_micros", "answer_micros", "start_micros", "start_request_micros", "end_micros")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,9 @@ class ServiceTime:
         rested_micros: shape (s, q), the same for a batch alone after a pause; None: as without
             one.
         arrival_micros, answer_micros: the event loop's time to accept a request, and to answer it.
+        start_micros, start_request_micros: its time to start a batch, and more of it for each
+            request. This time is a part of `micros`.
+        end_micros: its time for a batch that has come back, besides its answers.
         wake_micros: shape (w,), quantiles of how late a sleeping event loop begins with a request.
         hiccups: delays of the event loop and of each executor, independently.
     """
@@ -45,7 +50,11 @@ class ServiceTime:
     wake_micros: NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
     hiccups: Hiccups = field(default_factory=Hiccups)
     rested_micros: NDArray[np.float64] | None = None
+    start_micros: float = 0.0
+    start_request_micros: float = 0.0
+    end_micros: float = 0.0
     _tables: dict[int, list[list[list[int]]]] = field(default_factory=dict, repr=False)
+    _slowing: dict[int, list[list[float]]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.micros.ndim != 3 or self.micros.shape[1] != len(self.rows):
@@ -78,12 +87,15 @@ class ServiceTime:
         answer_micros: float = 0.0,
         wake_micros: ArrayLike = (0.0,),
         hiccups: Hiccups | None = None,
+        start_micros: float = 0.0,
+        start_request_micros: float = 0.0,
+        end_micros: float = 0.0,
     ) -> ServiceTime:
         """From measured times by (batches in flight, rows), in microseconds; 0 in flight means
         alone after a pause.
 
-        Each number in flight must have been measured for the same numbers of rows; a number in
-        flight without measurements gets those of the nearest one. With `hiccups`, interrupted runs
+        Each number in flight must have been measured for the same numbers of rows; one without
+        measurements is interpolated between its neighbours. With `hiccups`, interrupted runs
         are left out, because hiccups are added separately.
 
         Raises:
@@ -102,16 +114,24 @@ class ServiceTime:
         if flights[0] == 0 and len(flights) > 1:
             rested, measured, flights = measured[0], measured[1:], flights[1:]
         every = np.arange(1, max(flights[-1], 1) + 1)
-        nearest = np.abs(every[:, None] - np.array(flights)).argmin(axis=1)
+        right = np.clip(np.searchsorted(flights, every), 0, len(flights) - 1)
+        left = np.maximum(right - 1, 0)
+        known = np.array(flights, float)
+        gap = np.maximum(known[right] - known[left], 1.0)
+        share = np.clip((every - known[left]) / gap, 0.0, 1.0)[:, None, None]
+        between = measured[left] + (measured[right] - measured[left]) * share
         wake = np.quantile(np.asarray(wake_micros, float), at)
         return cls(
             np.array(rows),
-            measured[nearest],
+            between,
             arrival_micros,
             answer_micros,
             wake,
             hiccups or Hiccups(),
             rested,
+            start_micros,
+            start_request_micros,
+            end_micros,
         )
 
     @property
@@ -147,8 +167,26 @@ class ServiceTime:
         """Rows a second of `slots` executors that always run batches of `rows` rows, each made of
         `requests` requests (by default one a row); the event loop is a limit too."""
         executors = slots * rows / self.mean(rows, slots) * 1e6
-        loop = self.arrival_micros + self.answer_micros
-        return min(executors, rows / (requests or rows) * 1e6 / loop) if loop else executors
+        loop = self.loop_micros(requests or rows)
+        return min(executors, rows * 1e6 / loop) if loop else executors
+
+    def loop_micros(self, requests: int) -> float:
+        """The event loop's time for a batch of so many requests, in microseconds."""
+        each = self.arrival_micros + self.start_request_micros + self.answer_micros
+        return self.start_micros + self.end_micros + each * requests
+
+    def scaled(self, factor: float, hiccups: float = 1.0) -> ServiceTime:
+        """The same with all times multiplied by `factor`, and `hiccups` times as many hiccups."""
+        rested = self.rested_micros
+        return replace(
+            self,
+            micros=self.micros * factor,
+            rested_micros=None if rested is None else rested * factor,
+            hiccups=Hiccups(self.hiccups.per_second * hiccups, self.hiccups.micros),
+            _tables={},
+            _slowing={},
+            **{name: getattr(self, name) * factor for name in _LOOP},
+        )
 
     def table(self, limit: int) -> list[list[list[int]]]:
         """Whole microseconds by [in flight][rows][level], for 0 to `limit` rows."""
@@ -159,6 +197,17 @@ class ServiceTime:
                 for flight in range(self.in_flight + 1)
             ]
         return self._tables[limit]
+
+    def slowing(self, limit: int) -> list[list[float]]:
+        """By [in flight][rows], for 0 to `limit` rows: how much longer a batch takes than with one
+        batch less in flight (1 without any other)."""
+        if limit not in self._slowing:
+            rows = np.maximum(np.arange(limit + 1), 1)
+            means = [self.quantiles(rows, f).mean(axis=1) for f in range(1, self.in_flight + 1)]
+            ones = np.ones(limit + 1)
+            ratios = [now / np.maximum(less, 1e-9) for less, now in pairwise(means)]
+            self._slowing[limit] = [each.tolist() for each in (ones, ones, *ratios)]
+        return self._slowing[limit]
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; times to a tenth of a microsecond."""
@@ -172,6 +221,9 @@ class ServiceTime:
             "rested_micros": None
             if self.rested_micros is None
             else np.round(self.rested_micros, 1).tolist(),
+            "start_micros": self.start_micros,
+            "start_request_micros": self.start_request_micros,
+            "end_micros": self.end_micros,
         }
 
     @classmethod

@@ -2,13 +2,16 @@
 
 The queue and the slots are the code of `core.batching` that the live scheduler drives. A turn of
 the loop (`VirtualServer.step`) is that of the live server: it answers finished batches, accepts new
-requests, and gives batches to free slots. Times are whole microseconds.
+requests, and gives batches to free slots. Batches that run at the same time slow each other: when
+one begins, what is left of the others takes longer, and when it ends, less long. Times are whole
+microseconds.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 import numpy as np
 
@@ -20,7 +23,12 @@ from workbench.experiments.simulator.hiccups import NEVER, Timeline
 from workbench.experiments.simulator.service_time import ServiceTime
 
 PAUSE_MICROS = 50
-"""After a longer time without any batch, caches are cold and threads asleep."""
+"""After a longer time without any batch, caches get cold and threads fall asleep."""
+RESTED_MICROS = 2000
+"""After so long without any batch, a batch takes as long as the calibration measured after a
+pause; in between, the effect grows with the logarithm of the time."""
+_LONGEST_REST = 1.4
+_PER_LOG = 1 / math.log(RESTED_MICROS / PAUSE_MICROS)
 
 
 class VirtualServer:
@@ -30,6 +38,8 @@ class VirtualServer:
         times: when each request arrives. In a closed loop each answer adds one.
         batches, started, ended: the batches in the order they ran, and when each got its slot and
             gave it back.
+        answering: when the loop began to answer each batch, in microseconds.
+        answer_step: the microseconds between the answers of a batch.
         padded: by a batch's rows, the rows that it runs with.
     """
 
@@ -55,6 +65,7 @@ class VirtualServer:
         self.batches: list[Batch[int]] = []
         self.started: list[int] = []
         self.ended: list[int] = []
+        self.answering: list[float] = []
         self.padded = _padded(parameters, -(-total // len(rows)) * sum(rows))
         self._rows, self._slots, self._total = rows, slots, total
         self._largest = parameters.max_batch_size
@@ -64,10 +75,16 @@ class VirtualServer:
 
         # Durations. The order of the draws must not change: it decides what a seed gives.
         self._micros = service.table(len(self.padded) - 1)
+        self._slowing = service.slowing(len(self.padded) - 1)
         self._deepest = service.in_flight
         self._draws = random.integers(0, service.micros.shape[2], total + 1).tolist()
         self._taking = _whole_steps(service.arrival_micros, total)
         self._answering = service.answer_micros
+        # In a closed loop the next request comes before the next answer.
+        self.answer_step = service.answer_micros + (service.arrival_micros if followers else 0.0)
+        self._ending = service.end_micros
+        self._starting = service.start_micros
+        self._starting_request = service.start_request_micros
         self._wakes = np.rint(random.choice(service.wake_micros, total + 1)).astype(int).tolist()
         self._woken = 0
         self._loop = Timeline(service.hiccups, random)
@@ -77,7 +94,7 @@ class VirtualServer:
         self._coming = 0
         self._idle = list(range(slots))
         self._running: list[tuple[int, int, int]] = []  # (end, number of the batch, its executor)
-        self._last_end = -PAUSE_MICROS - 1
+        self._last_end = -RESTED_MICROS
 
     def run(self) -> None:
         """Run until every request is answered or rejected.
@@ -135,25 +152,32 @@ class VirtualServer:
     def _take_in(self, until: int) -> None:
         """Queue the requests that arrive until `until`; each costs the loop some time."""
         times, coming, now = self.times, self._coming, self._now
-        offer, rows, taking = self._queue.offer, self._rows, self._taking
-        while coming < len(times) and times[coming] <= until:
-            if times[coming] > now:
-                now = times[coming]
-            try:
-                offer(coming, rows[coming % len(rows)], now)
-            except ServingError:
-                # A full queue is a result; a request that no batch can hold is a mistake.
-                if rows[coming % len(rows)] > self._largest:
-                    raise
+        taking = self._taking
+        while coming < len(times) and ((at := times[coming]) <= until or at <= now):
+            # The loop also takes requests that arrive while it takes others.
+            if at > now:
+                now = at
+            self._offer(coming, now)
             now += taking[coming]
             coming += 1
         self._coming, self._now = coming, now
+
+    def _offer(self, number: int, now: int) -> None:
+        rows = self._rows[number % len(self._rows)]
+        try:
+            self._queue.offer(number, rows, now)
+        except ServingError:
+            # A full queue is a result; a request that no batch can hold is a mistake.
+            if rows > self._largest:
+                raise
 
     def _hand_out(self, turn: int) -> int:
         """Answer ended batches; returns until when to queue requests after that."""
         running = self._running
         while running and running[0][0] <= turn:
-            _, number, executor = heappop(running)
+            end, number, executor = heappop(running)
+            if running:
+                self._quicken(end, len(running) + 1)
             self._idle.append(executor)
             self._scheduler.finished(self._queue)
             self.ended[number] = self._last_end = self._now
@@ -161,14 +185,25 @@ class VirtualServer:
                 # It runs while this batch's answers are sent.
                 self._start()
             parts = self.batches[number].parts
-            self._now += round(self._answering * len(parts))
+            begun = self._now + self._ending
+            self.answering[number] = begun
             if len(self.times) < self._total:
                 # A request is answered with its last part.
                 whole = sum(part.offset + part.size == part.total for part in parts)
-                more = min(whole, self._total - len(self.times))
-                self.times.extend([self._now] * more)
+                self._ask_again(begun, min(whole, self._total - len(self.times)))
+                self._now = round(begun + self.answer_step * len(parts))
                 turn = self._now
+            else:
+                self._now = round(begun + self._answering * len(parts))
         return turn
+
+    def _ask_again(self, begun: float, count: int) -> None:
+        """Callers that get their answers ask again, each before the next one is answered."""
+        for place in range(1, count + 1):
+            at = round(begun + self.answer_step * place)
+            self.times.append(at)
+            self._offer(self._coming, at)
+            self._coming += 1
 
     def _start_due(self) -> None:
         # Checking the deadline first is cheaper than a search that finds no batch.
@@ -182,23 +217,46 @@ class VirtualServer:
         found = self._scheduler.next(now)
         assert found is not None
         batch, number = found[1], len(self.batches)
-        flight = len(running) + 1
-        if flight == 1 and now - self._last_end > PAUSE_MICROS:
-            flight = 0
-        elif flight > self._deepest:
-            flight = self._deepest
-        micros = self._micros[flight][self.padded[batch.size]][
-            self._draws[number % len(self._draws)]
-        ]
+        flight = min(len(running) + 1, self._deepest)
+        rows, draw = self.padded[batch.size], self._draws[number % len(self._draws)]
+        micros = self._micros[flight][rows][draw]
+        if not running:
+            pause = now - self._last_end
+            if pause > PAUSE_MICROS:
+                rest = min(math.log(pause / PAUSE_MICROS) * _PER_LOG, _LONGEST_REST)
+                micros += round(rest * (self._micros[0][rows][draw] - micros))
+        else:
+            self._slow(now, len(running) + 1)
         self.batches.append(batch)
         self.started.append(now)
         self.ended.append(0)
+        self.answering.append(0.0)
         which = self._idle.pop()
         executor = self._executors[which]
         end = now + micros
         if end >= executor.calm_until:
             end = executor.end_of(now, micros)
         heappush(running, (end, number, which))
+        self._now = now + round(self._starting + self._starting_request * len(batch.parts))
+
+    def _slow(self, now: int, flight: int) -> None:
+        """What is left of the running batches takes longer, because one more begins."""
+        if flight <= self._deepest:
+            self._stretch(now, self._slowing[flight], 1)
+
+    def _quicken(self, now: int, flight: int) -> None:
+        """What is left of the running batches takes less long, because one of `flight` ended."""
+        if flight <= self._deepest:
+            self._stretch(now, self._slowing[flight], -1)
+
+    def _stretch(self, now: int, factors: list[float], power: int) -> None:
+        running, padded, batches = self._running, self.padded, self.batches
+        for place, (end, number, executor) in enumerate(running):
+            if end > now:
+                factor = factors[padded[batches[number].size]]
+                left = (end - now) * factor if power > 0 else (end - now) / factor
+                running[place] = (now + round(left), number, executor)
+        heapify(running)
 
 
 def _padded(parameters: BatchingParameters, all_rows: int) -> list[int]:

@@ -1,0 +1,166 @@
+"""Makes a `ServiceTime` of a calibration's measurements.
+
+How long a batch holds its slot under full load contains waiting for the event loop, which the
+simulator adds by itself. So the run time with several batches in flight is that of the model, as
+the worker measures it, and the way to the worker and back as a batch alone takes it. What that does
+not explain (threads that share processors and an interpreter) follows from the capacity: the times
+are stretched until the simulated closed loop answers as many requests a second as the measured one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.core.batching.parameters import BatchingParameters
+from workbench.experiments.simulator.hiccups import Hiccups, uninterrupted
+from workbench.experiments.simulator.loop_costs import LoopCosts
+from workbench.experiments.simulator.service_time import ServiceTime
+from workbench.experiments.simulator.simulate import simulate_closed
+
+_STEPS, _CLOSE = 5, 0.005
+_FEWEST_BATCHES, _TURNS = 40, 8
+"""A simulated capacity is of so many batches at least, and of so many turns of all callers."""
+_LOOP_IS_LIMIT = 0.9
+
+
+@dataclass(frozen=True)
+class Full:
+    """Batches of one size with all slots busy.
+
+    Attributes:
+        run_micros: how long the model ran, of each batch.
+        callers: of the closed loop.
+        per_second: answered requests a second.
+        busy_share: the share of the time in which the server process used a CPU.
+    """
+
+    run_micros: NDArray[np.int64]
+    callers: int
+    per_second: float
+    busy_share: float
+
+    def loop_micros(self, requests: int) -> float:
+        """The loop's time for a batch of so many requests. A loop that is the limit also waits for
+        its processor, so then all its time counts."""
+        share = 1.0 if self.busy_share >= _LOOP_IS_LIMIT else self.busy_share
+        return share * requests / self.per_second * 1e6
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a calibration measures, by the rows of a batch, in microseconds.
+
+    Attributes:
+        slot_micros, run_micros: of batches alone: how long each held its slot, and how long the
+            model ran.
+        rested_micros: how long a batch after a pause held its slot.
+        full: by batches in flight and rows.
+        wake_micros: how late a sleeping loop began with a request.
+        rows: of each request.
+    """
+
+    slot_micros: Mapping[int, NDArray[np.int64]]
+    run_micros: Mapping[int, NDArray[np.int64]]
+    rested_micros: Mapping[int, NDArray[np.int64]]
+    full: Mapping[tuple[int, int], Full]
+    wake_micros: NDArray[np.float64]
+    hiccups: Hiccups
+    rows: int = 1
+
+    def loop_costs(self) -> LoopCosts:
+        """The event loop's costs: the median over the numbers in flight."""
+        found = []
+        for flight in {flight for flight, _ in self.full}:
+            found.append(
+                LoopCosts.fitted(
+                    {
+                        rows // self.rows: full.loop_micros(rows // self.rows)
+                        for (f, rows), full in self.full.items()
+                        if f == flight
+                    }
+                )
+            )
+        return LoopCosts(
+            float(np.median([each.batch_micros for each in found])),
+            float(np.median([each.request_micros for each in found])),
+        )
+
+
+def fitted(measured: Measured, seed: int = 0) -> ServiceTime:
+    """The service time that explains the measurements."""
+    draw = np.random.default_rng(seed)
+    samples: dict[tuple[int, int], NDArray[np.float64]] = {}
+    for rows, slot in measured.slot_micros.items():
+        own = uninterrupted(slot)
+        samples[1, rows] = own
+        samples[0, rows] = np.asarray(measured.rested_micros[rows], float)
+        way = max(float(np.median(slot - measured.run_micros[rows])), 0.0)
+        for flight, size in measured.full:
+            if size == rows and flight > 1:
+                runs = uninterrupted(measured.full[flight, rows].run_micros)
+                spread = draw.choice(own, len(runs)) / np.median(own)
+                samples[flight, rows] = np.maximum(runs + way * spread, np.median(own))
+    service = ServiceTime.from_samples(
+        samples,
+        wake_micros=measured.wake_micros,
+        hiccups=measured.hiccups,
+        **measured.loop_costs().steps(),
+    )
+    stretched = service.micros.copy()
+    places = {rows: place for place, rows in enumerate(service.rows.tolist())}
+    for (flight, rows), full in sorted(measured.full.items()):
+        factor = _stretch(service, flight, rows, full, measured.rows)
+        stretched[flight - 1, places[rows]] *= factor
+    known = sorted({flight for flight, _ in measured.full})
+    for flight in range(1, service.in_flight + 1):
+        if flight not in known:
+            right = next(each for each in known if each > flight)
+            left = max((each for each in known if each < flight), default=right)
+            share = (flight - left) / max(right - left, 1)
+            stretched[flight - 1] = stretched[left - 1] * (1 - share) + stretched[right - 1] * share
+    return replace(service, micros=stretched, _tables={}, _slowing={})
+
+
+def _stretch(service: ServiceTime, flight: int, rows: int, full: Full, each: int) -> float:
+    """By what the run times of batches of `rows` rows with `flight` in flight have to be multiplied
+    so that the simulated capacity is the measured one; 1 where it is not higher without."""
+    mean = service.mean(rows, flight)
+    low, high = 1.0, flight * rows / each / full.per_second * 1e6 / mean
+    if high <= low:
+        return 1.0
+    own = ServiceTime.from_samples(
+        {(flight, rows): service.quantiles(rows, flight)[0]},
+        **{name: getattr(service, name) for name in _COSTS},
+    )
+    if capacity(own, flight, rows, full.callers, each) <= full.per_second * (1 + _CLOSE):
+        return 1.0
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        changed = replace(own, micros=own.micros * middle, _tables={}, _slowing={})
+        found = capacity(changed, flight, rows, full.callers, each)
+        if abs(found / full.per_second - 1) < _CLOSE:
+            return middle
+        low, high = (middle, high) if found > full.per_second else (low, middle)
+    return (low + high) / 2
+
+
+_COSTS = ("arrival_micros", "answer_micros", "start_micros", "start_request_micros", "end_micros")
+
+
+def capacity(service: ServiceTime, flight: int, rows: int, callers: int, each: int) -> float:
+    """Requests a second that a closed loop of so many callers gets, in batches of `rows` rows made
+    of requests of `each` rows."""
+    parameters = BatchingParameters(
+        max_batch_size=rows,
+        batch_timeout_micros=300_000,
+        max_enqueued_batches=-(-callers * each // rows) + 1,
+    )
+    requests = max(_FEWEST_BATCHES * rows // each, _TURNS * callers)
+    result = simulate_closed(parameters, callers, service, flight, requests=requests, rows=each)
+    done = np.sort(result.done)
+    begin, end = len(done) // 4, len(done) - callers
+    return (end - begin) / max(float(done[end - 1] - done[begin - 1]), 1e-9)

@@ -1,0 +1,99 @@
+"""A prediction with intervals: how wrong the simulator may be.
+
+Three things make a prediction wrong: the machine is quicker or slower than when it was calibrated,
+it is held up more or less often, and the model simplifies. So the setting is simulated several
+times, a little quicker and slower, with and without hiccups, and with other random numbers. The
+interval reaches from the lowest to the highest result, and a little further for the
+simplifications. It is meant to contain a measurement in nine of ten cases
+(`docs/batching-accuracy.md` shows how often it did).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from workbench.core.batching.parameters import BatchingParameters
+from workbench.experiments.simulator.service_time import ServiceTime
+from workbench.experiments.simulator.simulate import SimulationResult, simulate, simulate_closed
+from workbench.load.arrivals import Seconds
+from workbench.load.intervals import Interval
+
+CONFIDENCE = 0.9
+LEVELS = (50.0, 90.0, 99.0)
+_LEAST_DRIFT, _MOST_DRIFT = 0.06, 0.3
+_VARIANTS = ((-1.0, 0.0), (-1.0, 1.0), (0.0, 0.0), (0.0, 1.0), (0.0, 2.0), (1.0, 1.0), (1.0, 2.0))
+"""How much slower, in drifts, and how many times as many hiccups."""
+_SIMPLIFIED = {"achieved": 0.02, "latency": 0.12}
+"""The relative error of the model itself."""
+_REQUESTS, _TURNS = 5000, 20
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is expected of a setting under a load; each interval is meant to contain the measured
+    value with 90 % probability.
+
+    Attributes:
+        achieved: answered requests a second.
+        latency: by name (``p50``, ``p90``, ``p99``), in seconds.
+    """
+
+    achieved: Interval
+    latency: Mapping[str, Interval]
+
+
+def predict(
+    service: ServiceTime,
+    slots: int,
+    parameters: BatchingParameters,
+    load: Seconds | int,
+    *,
+    rows: int = 1,
+    drift: float = 0.0,
+    seed: int = 0,
+) -> Prediction:
+    """The prediction for a load: arrivals at these times (seconds), or so many callers.
+
+    Args:
+        rows: of each request.
+        drift: the share by which the machine's speed may differ from the calibration's; at least
+            6 % are assumed.
+
+    Raises:
+        ServingError: as `simulate`.
+    """
+
+    def run(speed: ServiceTime, number: int) -> dict[str, float]:
+        result: SimulationResult
+        if isinstance(load, int):
+            result = simulate_closed(
+                parameters,
+                load,
+                speed,
+                slots,
+                requests=max(_REQUESTS, _TURNS * load),
+                rows=rows,
+                seed=seed + number,
+            )
+        else:
+            result = simulate(parameters, load, speed, slots, rows=rows, seed=seed + number)
+        summary = result.summary()
+        latency = {f"p{lv:g}": summary["latency_s"].get(lv, np.nan) for lv in LEVELS}
+        return {"achieved": summary["achieved_per_s"], **latency}
+
+    step = min(max(drift, _LEAST_DRIFT), _MOST_DRIFT)
+    expected = run(service, 0)
+    found = [expected] + [
+        run(service.scaled(1 + step * slower, hiccups), number)
+        for number, (slower, hiccups) in enumerate(_VARIANTS, 1)
+    ]
+
+    def interval(name: str) -> Interval:
+        values = [each[name] for each in found]
+        more = 1 + _SIMPLIFIED["achieved" if name == "achieved" else "latency"]
+        return Interval(min(values) / more, expected[name], max(values) * more, CONFIDENCE)
+
+    return Prediction(interval("achieved"), {f"p{lv:g}": interval(f"p{lv:g}") for lv in LEVELS})
