@@ -1,244 +1,256 @@
-"""The simulator against measurement, on the digits model: writes docs/batching-accuracy.md.
+"""The simulator against measurement: writes docs/batching-accuracy.md and its picture.
 
-The model is calibrated, as `server.calibrate()` does it, again before every few points, and every
-load is measured in the engine and simulated: an *open loop* with the very same arrivals, in
-which throughput is what was offered as long as the server keeps up, so that latency is the test;
-and a *closed loop* with so many callers, in which throughput is the server's doing as well.
-Points above 80 % of capacity are shown and do not count, for there small errors of the capacity
-are large errors of the waiting time; every other point counts, whatever came of it. Exits with 1
-where a target is missed.
+A hundred settings are drawn at random: the delay, the size, the threads, an open or a closed loop,
+and its load. Three models that differ in kind take a third of them each. For each setting its
+capacity is measured (a closed loop that keeps all slots busy and the next batches waiting), and
+then the load itself. The simulator predicts both from the calibration, which is made again before
+every few settings. The arrivals of an open loop are the same in the measurement and the prediction.
+Every setting counts, whatever came of it. Exits with 1 where a target is missed.
 
-    python -m benchmarks.batching_accuracy [FILE]
+    python -m benchmarks.batching_accuracy [--settings 100] [--page FILE]
 """
 
 from __future__ import annotations
 
+import argparse
 import os
-import platform
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import workbench as wb
+from benchmarks.accuracy_page import page, picture
+from benchmarks.tuning import images, small, wide
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.experiments.load.borrowed_settings import kept_settings
-from workbench.experiments.load.measure import measure
-from workbench.experiments.load.server_load import make_payload
+from workbench.experiments.load.server_load import EngineResult, make_payload, run_engine
 from workbench.experiments.simulator.calibrate import calibrate
 from workbench.experiments.simulator.calibration import Calibration
-from workbench.experiments.simulator.simulate import SimulationResult, simulate_closed
-from workbench.experiments.sweep.point import Point, summarize
+from workbench.experiments.simulator.prediction import Prediction, predict
+from workbench.experiments.simulator.simulate import simulate_closed, steady_rate
 from workbench.load.arrivals import Schedule
-from workbench.samples.digits import train_digits
 
-DELAYS_MICROS = (0, 1000, 2000, 5000)
-SHARES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.9)
-CLIENTS = (1, 4, 16, 48)
-COUNTED = 0.8
-SIZE = 64
-OPEN_SECONDS, CLOSED_SECONDS = 5.0, 3.0
-BUSY, BUSY_SECONDS = 0.3, 3.0
-"""Above this share of capacity there are requests enough in a shorter time."""
-POINTS_A_CALIBRATION = 4
-SEED = 1
-TARGETS = {"throughput": 0.05, "p99": 0.20}
+MODELS = (small, images, wide)
+SEED = 17
+LONGEST_DELAY_MICROS, LARGEST, MOST_THREADS = 20_000, 256, 4
+WITHOUT_DELAY, CLOSED = 0.3, 0.4
+"""The shares of settings without a delay, and with a closed loop."""
+SETTINGS_A_CALIBRATION = 5
+CAPACITY_SECONDS, LOAD_SECONDS, WARM_UP_SECONDS = 1.0, 2.0, 0.2
+QUEUED = 2
+"""A capacity is measured with so many callers for each that the slots hold."""
+SIMULATED_TURNS, SIMULATED_REQUESTS = 20, 4000
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A setting; `share` is its load, of its capacity."""
+
+    parameters: BatchingParameters
+    closed: bool
+    share: float
+    seed: int
+
+    @property
+    def full(self) -> int:
+        """Callers that keep all slots busy."""
+        return QUEUED * (self.parameters.num_batch_threads or 1) * self.parameters.max_batch_size
+
+    def load(self, capacity: float) -> Schedule | int:
+        """Callers, or Poisson arrivals, at the setting's share of its capacity."""
+        if self.closed:
+            return max(1, round(self.share * self.full))
+        rate = max(round(self.share * capacity, 1), 1.0)
+        return Schedule("poisson", rate, LOAD_SECONDS, seed=self.seed)
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A point as it was measured and as it was predicted; `share` is its load, of capacity."""
+    """A setting as it was measured and as it was predicted; rates per second, times in seconds."""
 
-    delay_micros: int
-    share: float
-    measured: Point
-    predicted: dict[str, float]
-
-    @property
-    def counts(self) -> bool:
-        return self.share <= COUNTED
-
-    @property
-    def load(self) -> str:
-        clients = self.measured.clients
-        if clients is None:
-            return "open"
-        return f"{clients} caller{'s' if clients > 1 else ''}"
+    model: str
+    drawn: Drawn
+    load: Schedule | int
+    capacity: float
+    predicted_capacity: float
+    achieved: float
+    p50: float
+    p99: float
+    predicted: Prediction
 
     @property
-    def errors(self) -> dict[str, float]:
-        """Relative, by what was predicted."""
-        measured = {
-            "throughput": self.measured.achieved.estimate,
-            "p99": self.measured.percentile("p99"),
-        }
-        # A point at which nothing was answered in time is as wrong as can be.
-        return {
-            name: self.predicted[name] / value - 1 if value > 0 else np.inf
-            for name, value in measured.items()
-        }
+    def delay_micros(self) -> int:
+        return self.drawn.parameters.batch_timeout_micros
 
-    def line(self) -> str:
-        point, predicted, wrong = self.measured, self.predicted, self.errors
-        p99 = point.latency["p99"]
-        high = "?" if np.isinf(p99.high) else f"{p99.high * 1e3:.2f}"
-        cells = (
-            f"{self.delay_micros / 1e3:g}",
-            self.load,
-            f"{self.share:.0%}",
-            f"{point.achieved.estimate:.0f}",
-            f"{predicted['throughput']:.0f}",
-            f"{wrong['throughput']:+.1%}",
-            f"{point.percentile('p50') * 1e3:.2f}",
-            f"{predicted['p50'] * 1e3:.2f}",
-            f"{p99.estimate * 1e3:.2f} [{max(p99.low, 0) * 1e3:.2f}, {high}]",
-            f"{predicted['p99'] * 1e3:.2f}",
-            f"{wrong['p99']:+.0%}",
-            f"{point.batch_rows:.1f}",
-            f"{predicted['rows']:.1f}",
-            "" if self.counts else "not counted",
+    @property
+    def utilization(self) -> float:
+        """The measured rate as a share of the measured capacity."""
+        return self.achieved / self.capacity
+
+    @property
+    def capacity_error(self) -> float:
+        return self.predicted_capacity / self.capacity - 1
+
+    @property
+    def p99_error(self) -> float:
+        return self.predicted.latency["p99"].estimate / self.p99 - 1
+
+    @property
+    def holds(self) -> bool:
+        """Whether the interval of the 99th percentile contains the measured one."""
+        found = self.predicted.latency["p99"]
+        return found.low <= self.p99 <= found.high
+
+    @property
+    def rate_holds(self) -> bool:
+        """Whether the interval of the throughput contains the measured one."""
+        return self.predicted.achieved.low <= self.achieved <= self.predicted.achieved.high
+
+
+def draw(count: int) -> Iterator[Drawn]:
+    """The settings, the same each time."""
+    random = np.random.default_rng(SEED)
+    for number in range(count):
+        delay = 0 if random.random() < WITHOUT_DELAY else random.integers(1, LONGEST_DELAY_MICROS)
+        parameters = BatchingParameters(
+            max_batch_size=round(float(2 ** random.uniform(0, np.log2(LARGEST)))),
+            batch_timeout_micros=int(delay),
+            max_enqueued_batches=100,
+            num_batch_threads=int(random.integers(1, MOST_THREADS + 1)),
         )
-        return f"| {' | '.join(cells)} |"
+        closed = bool(random.random() < CLOSED)
+        yield Drawn(parameters, closed, float(random.uniform(0.05, 0.95)), number)
 
 
-def capacity(server: wb.Server) -> float:
-    """Requests a second that the engine answers when there are always enough."""
-    server.batching = BatchingParameters(max_batch_size=SIZE)
-    window = measure(server, make_payload(server), 4 * SIZE, 2.0, "engine")
-    return window.answered / window.seconds
-
-
-def in_short(result: SimulationResult) -> dict[str, float]:
-    summary = result.summary()
-    return {
-        "throughput": summary["achieved_per_s"],
-        "p50": summary["latency_s"][50.0],
-        "p99": summary["latency_s"][99.0],
-        "rows": summary["batch_rows_mean"],
-    }
-
-
-def settings(delay: int, slots: int) -> BatchingParameters:
-    return BatchingParameters(
-        max_batch_size=SIZE,
-        batch_timeout_micros=delay,
-        max_enqueued_batches=100,
-        num_batch_threads=slots,
-    )
-
-
-def open_loop(
-    server: wb.Server, calibration: Calibration, delay: int, share: float, most: float
+def compare(
+    server: wb.Server, payload: Any, model: str, calibration: Calibration, drawn: Drawn
 ) -> Compared:
-    parameters = settings(delay, calibration.slots)
-    rate, seconds = round(share * most, -1), OPEN_SECONDS if share <= BUSY else BUSY_SECONDS
-    schedule = Schedule("poisson", rate, seconds, seed=SEED)
+    """Measure a setting, and predict it."""
+    parameters = drawn.parameters
+    slots = parameters.num_batch_threads or 1
     server.batching = parameters
-    window = measure(server, make_payload(server), schedule, seconds, "engine")
-    point = summarize(parameters, {"rate": rate}, 1, [window], None)
-    predicted = calibration.simulate(parameters, schedule.arrivals(), SEED)
-    return Compared(delay, share, point, in_short(predicted))
-
-
-def closed_loop(
-    server: wb.Server, calibration: Calibration, delay: int, clients: float, most: float
-) -> Compared:
-    parameters, clients = settings(delay, calibration.slots), int(clients)
-    server.batching = parameters
-    window = measure(server, make_payload(server), clients, CLOSED_SECONDS, "engine")
-    point = summarize(parameters, {"clients": clients}, 1, [window], None)
-    predicted = simulate_closed(
+    full = run_engine(server, payload, drawn.full, CAPACITY_SECONDS)
+    capacity = _rate(full, CAPACITY_SECONDS)
+    load = drawn.load(capacity)
+    result = run_engine(server, payload, load, LOAD_SECONDS)
+    kept = (result.done >= 0) & (result.intended >= WARM_UP_SECONDS * 1e6)
+    latency = (result.done - result.intended)[kept] / 1e6
+    simulated = simulate_closed(
         parameters,
-        clients,
+        drawn.full,
         calibration.service,
-        calibration.slots,
-        requests=max(window.sent, 10 * clients),
-        seed=SEED,
+        slots,
+        requests=max(SIMULATED_TURNS * drawn.full, SIMULATED_REQUESTS),
+        seed=drawn.seed,
     )
-    return Compared(delay, point.achieved.estimate / most, point, in_short(predicted))
+    return Compared(
+        model=model,
+        drawn=drawn,
+        load=load,
+        capacity=capacity,
+        predicted_capacity=steady_rate(simulated.done, drawn.full),
+        achieved=_rate(result, LOAD_SECONDS),
+        p50=float(np.median(latency)),
+        p99=float(np.quantile(latency, 0.99)),
+        predicted=predict(
+            calibration.service,
+            slots,
+            parameters,
+            load if isinstance(load, int) else load.arrivals(),
+            drift=calibration.drift,
+            seed=drawn.seed,
+        ),
+    )
 
 
-def main() -> int:
-    default = Path(__file__).parents[1] / "docs" / "batching-accuracy.md"
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else default
+def _rate(result: EngineResult, seconds: float) -> float:
+    """Answers a second after the warm-up."""
+    done = result.done[result.done >= 0] / 1e6
+    within = (done >= WARM_UP_SECONDS) & (done < seconds)
+    return float(within.sum()) / (seconds - WARM_UP_SECONDS)
+
+
+def run(settings: int) -> tuple[list[Compared], list[float]]:
+    """All settings compared, and the seconds that each calibration took."""
     found: list[Compared] = []
+    seconds: list[float] = []
+    drawn = list(draw(settings))
+    for place, make in enumerate(MODELS):
+        model, x = make()
+        name = f"accuracy-{make.__name__}-{os.getpid()}"
+        with wb.serve(model, name, num_batch_threads=2) as server, kept_settings(server):
+            payload = make_payload(server, x)
+            for number, each in enumerate(drawn[place :: len(MODELS)]):
+                if number % SETTINGS_A_CALIBRATION == 0:
+                    # Machines drift: what was measured minutes ago is of another machine.
+                    begun = time.monotonic()
+                    calibration = calibrate(server, x, max_batch_size=LARGEST, keep=False)
+                    seconds.append(time.monotonic() - begun)
+                    print(f"calibrated {make.__name__} in {seconds[-1]:.1f} s", flush=True)
+                found.append(compare(server, payload, make.__name__, calibration, each))
+                _tell(found[-1])
+    return found, seconds
 
-    def note(compared: Compared) -> None:
-        found.append(compared)
-        print(compared.line(), flush=True)
 
+def _tell(each: Compared) -> None:
+    setting, p99 = each.drawn.parameters, each.predicted.latency["p99"]
+    print(
+        f"{each.model:>6} {setting.batch_timeout_micros / 1e3:5.1f} ms, {setting.max_batch_size:3}"
+        f" rows, {setting.num_batch_threads} threads, "
+        f"{'closed' if each.drawn.closed else 'open':>6} {each.utilization:4.0%}: capacity "
+        f"{each.capacity:7.0f} {each.capacity_error:+6.1%}, p99 {each.p99 * 1e3:7.2f} ms "
+        f"{each.p99_error:+6.0%} [{p99.low * 1e3:.2f}, {p99.high * 1e3:.2f}]"
+        f"{'' if each.holds else ' OUTSIDE'}",
+        flush=True,
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Compare, and write the page; 0 if all targets are met."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--settings", type=int, default=100)
+    default = Path(__file__).parents[1] / "docs" / "batching-accuracy.md"
+    parser.add_argument("--page", type=Path, default=default)
+    chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["JUPYTER_DATA_DIR"] = folder
-        with wb.serve(train_digits(), name="accuracy") as server, kept_settings(server):
-            most = capacity(server)
-            points = [
-                (measured, delay, load)
-                for delay in DELAYS_MICROS
-                for measured, loads in ((open_loop, SHARES), (closed_loop, CLIENTS))
-                for load in loads
-            ]
-            for number, (measured, delay, load) in enumerate(points):
-                if number % POINTS_A_CALIBRATION == 0:
-                    # Machines drift: what was measured minutes ago is of another machine.
-                    calibration = calibrate(server, max_batch_size=SIZE, keep=False)
-                note(measured(server, calibration, delay, load, most))
-    counted = [each for each in found if each.counts]
-    medians = {
-        name: float(np.median([abs(each.errors[name]) for each in counted])) for name in TARGETS
-    }
-    closed = [abs(e.errors["throughput"]) for e in counted if e.measured.clients is not None]
-    medians["throughput, closed loop alone"] = float(np.median(closed))
-    target.write_text(_page(found, medians, most))
-    excluded = [each for each in found if not each.counts]
-    print(f"{len(counted)} points count; not counted, above {COUNTED:.0%} load:")
-    for each in excluded:
-        print(f"  {each.delay_micros / 1e3:g} ms, {each.load}, {each.share:.0%}")
-    for name, median in medians.items():
-        print(f"{name}: median absolute error {median:.1%} (wanted: under {_wanted(name):.0%})")
-    print(f"written to {target}")
-    return int(any(median >= _wanted(name) for name, median in medians.items()))
+        found, seconds = run(chosen.settings)
+    verdicts = judge(found, seconds)
+    chosen.page.write_text(page(found, verdicts, SETTINGS_A_CALIBRATION, LOAD_SECONDS))
+    chosen.page.with_suffix(".svg").write_text(picture(found))
+    for line, met in verdicts:
+        print(f"{'met   ' if met else 'MISSED'} {line}")
+    print(f"written to {chosen.page}")
+    return int(not all(met for _, met in verdicts))
 
 
-def _wanted(name: str) -> float:
-    return TARGETS[name.split(",")[0]]
+def judge(found: list[Compared], seconds: list[float]) -> list[tuple[str, bool]]:
+    """Each target in words, and whether it is met."""
 
+    def median(errors: list[float]) -> float:
+        return float(np.median(np.abs(errors))) if errors else 0.0
 
-def _page(found: list[Compared], medians: dict[str, float], most: float) -> str:
-    head = (
-        "delay (ms)", "loop", "load", "measured/s", "predicted/s", "error", "p50 (ms)",
-        "predicted", "p99 (ms) [95 %]", "predicted", "error", "rows", "predicted", "",
-    )  # fmt: skip
-    verdicts = "\n".join(
-        f"* {name}: median absolute error **{median:.1%}** (wanted: under {_wanted(name):.0%})"
-        for name, median in medians.items()
-    )
-    counted = sum(each.counts for each in found)
-    lines = "\n".join(each.line() for each in found)
-    return f"""# How well the simulator predicts
-
-Written by `python -m benchmarks.batching_accuracy`: the digits model on {os.cpu_count()} cores
-({platform.machine()}), batches of at most {SIZE} rows, load from inside the server (`engine`).
-Each point of an open loop takes {OPEN_SECONDS:g} s ({BUSY_SECONDS:g} s above {BUSY:.0%} load), with
-Poisson arrivals that the simulation shares. Each point of a closed loop takes
-{CLOSED_SECONDS:g} s. Load is a share of the {most:.0f} requests/s that {4 * SIZE} callers reach.
-The errors below are medians over all {counted} points up to {COUNTED:.0%} load; the other
-{len(found) - counted} points are shown but not counted:
-
-{verdicts}
-
-The throughput of an open loop is easy to predict: it is the offered rate, as long as the server
-keeps up. The throughput of a closed loop depends on the server. A measured 99th percentile contains
-all disturbances by other work on the machine. A simulated one contains only those that the previous
-calibration met ({POINTS_A_CALIBRATION} points share a calibration). Where the interval is wide, the
-error is large too.
-
-| {" | ".join(head)} |
-|{"---:|" * len(head)}
-{lines}
-"""
+    capacity = median([each.capacity_error for each in found])
+    later = median([each.p99_error for each in found if each.delay_micros > 0])
+    at_once = median([each.p99_error for each in found if each.delay_micros == 0])
+    holds = float(np.mean([each.holds for each in found]))
+    rates = float(np.mean([each.rate_holds for each in found]))
+    return [
+        (f"capacity: median error {capacity:.1%} (wanted: at most 5 %)", capacity <= 0.05),
+        (f"p99 with a delay: median error {later:.0%} (wanted: at most 10 %)", later <= 0.10),
+        (f"p99 without a delay: median error {at_once:.0%} (wanted: at most 15 %)", at_once <= 0.15),
+        (f"the interval of p99 holds in {holds:.0%} (wanted: at least 90 %)", holds >= 0.90),
+        (f"the interval of throughput holds in {rates:.0%} (wanted: at least 90 %)", rates >= 0.90),
+        (f"the longest calibration took {max(seconds):.1f} s (wanted: at most 10 s)",
+         max(seconds) <= 10.0),
+    ]  # fmt: skip
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -12,6 +12,7 @@ them, and notes when that was late. `fit` makes the model of all this.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -26,7 +27,7 @@ from workbench.experiments.load.borrowed_settings import Borrowed, kept_settings
 from workbench.experiments.load.server_load import EngineResult, Payload, make_payload, run_engine
 from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.fit import Full, Measured, fitted
-from workbench.experiments.simulator.hiccups import SHORTEST_MICROS, Hiccups
+from workbench.experiments.simulator.hiccups import SHORTEST_MICROS, Hiccups, delays_of
 from workbench.experiments.simulator.service_time import sizes_up_to
 from workbench.experiments.store.running import Running
 from workbench.experiments.store.server_turns import WhenBusy
@@ -92,10 +93,12 @@ def calibrate(
             slot_micros=found.slot_micros,
             run_micros=found.run_micros,
             rested_micros=found.rested_micros,
+            rested_loop_micros=found.rested_loop_micros,
             full=found.full,
             wake_micros=late[late <= SHORTEST_MICROS],
             hiccups=hiccups,
             rows=rows,
+            processors=os.cpu_count() or 0,
         )
     )
     (version,) = found.versions
@@ -131,6 +134,7 @@ class _Calibration:
     slot_micros: dict[int, NDArray[np.int64]] = field(default_factory=dict)
     run_micros: dict[int, NDArray[np.int64]] = field(default_factory=dict)
     rested_micros: dict[int, NDArray[np.int64]] = field(default_factory=dict)
+    rested_loop_micros: dict[int, float] = field(default_factory=dict)
     full: dict[tuple[int, int], Full] = field(default_factory=dict)
     wakes: list[NDArray[np.int64]] = field(default_factory=list)
     versions: set[int] = field(default_factory=set)
@@ -144,7 +148,7 @@ class _Calibration:
         self.run_micros[size] = result.batches["run_micros"][right]
         run = float(np.median(self.slot_micros[size]))
         self.report(f"{size} rows, alone: {run / 1e3:.2f} ms")
-        handling = result.busy_share * result.seconds * 1e6 / max(len(right), 1)
+        handling = _loop_micros(result)
         self._measure_rested(size, seconds, max(QUIET * run, QUIET_LOOP * handling, QUIET_MICROS))
         for flight in self.flights:
             self.full[flight, size] = full = self._measure_full(size, flight, seconds)
@@ -157,6 +161,7 @@ class _Calibration:
         schedule = Schedule("constant", rate, max(seconds, 12 * pause))
         self._use(size, max(self.flights), round(max(4e6 * pause, _FULL_ONLY.batch_timeout_micros)))
         result, right = self._measure(size, 1, seconds, schedule)
+        self.rested_loop_micros[size] = _loop_micros(result)
         self.rested_micros[size] = slot = result.batches["slot_micros"][right]
         self.wakes.append(_wakes(result))
         self.report(f"{size} rows after a pause: {float(np.median(slot)) / 1e3:.2f} ms")
@@ -165,7 +170,7 @@ class _Calibration:
         self._use(size, flight)
         callers = _QUEUED * flight * size // self.payload.rows
         result, right = self._measure(size, flight, seconds, callers)
-        return Full(result.batches["run_micros"][right], callers, _rate(result), result.busy_share)
+        return full_of(result, right, callers, flight)
 
     def measure_hiccups(self, sizes: list[int], seconds: float) -> Hiccups:
         """How often the machine delays the loop, measured at a constant rate of at most half of the
@@ -231,12 +236,26 @@ class _Calibration:
         )
 
 
-def _rate(result: EngineResult) -> float:
-    """Requests a second that were answered, without the warm-up and the end."""
+def _loop_micros(result: EngineResult) -> float:
+    """The server's CPU time for each batch."""
+    return result.busy_share * result.seconds * 1e6 / max(len(result.batches["rows"]), 1)
+
+
+def full_of(result: EngineResult, right: NDArray[np.bool_], callers: int, flight: int) -> Full:
+    """The measurement of a full server, without the warm-up, the end and interruptions."""
+    slot_micros = result.batches["slot_micros"][right]
     done = np.sort(result.done[result.done >= 0])
     begin = len(done) // 10
     within = int((done[begin:] < result.seconds * 1e6).sum())
-    return within / max(result.seconds - done[begin] / 1e6, 1e-6)
+    lost = float(delays_of(slot_micros).sum()) if flight == 1 else 0.0
+    micros = max(result.seconds * 1e6 - float(done[begin]) - lost, 1.0)
+    return Full(
+        result.batches["run_micros"][right],
+        slot_micros,
+        callers,
+        within / micros * 1e6,
+        result.busy_share,
+    )
 
 
 def _wakes(result: EngineResult) -> NDArray[np.int64]:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.experiments.simulator.hiccups import Hiccups, uninterrupted
 from workbench.experiments.simulator.loop_costs import LoopCosts
-from workbench.experiments.simulator.service_time import ServiceTime
-from workbench.experiments.simulator.simulate import simulate_closed
+from workbench.experiments.simulator.service_time import ServiceTime, never_falling
+from workbench.experiments.simulator.simulate import simulate_closed, steady_rate
 
 _STEPS, _CLOSE = 5, 0.005
 _FEWEST_BATCHES, _TURNS = 40, 8
@@ -33,12 +33,14 @@ class Full:
 
     Attributes:
         run_micros: how long the model ran, of each batch.
+        slot_micros: how long each held its slot.
         callers: of the closed loop.
-        per_second: answered requests a second.
+        per_second: answered requests a second, the time of interruptions left out.
         busy_share: the share of the time in which the server process used a CPU.
     """
 
     run_micros: NDArray[np.int64]
+    slot_micros: NDArray[np.int64]
     callers: int
     per_second: float
     busy_share: float
@@ -58,18 +60,22 @@ class Measured:
         slot_micros, run_micros: of batches alone: how long each held its slot, and how long the
             model ran.
         rested_micros: how long a batch after a pause held its slot.
+        rested_loop_micros: the loop's time for such a batch, whose requests came one by one.
         full: by batches in flight and rows.
         wake_micros: how late a sleeping loop began with a request.
         rows: of each request.
+        processors: of the machine.
     """
 
     slot_micros: Mapping[int, NDArray[np.int64]]
     run_micros: Mapping[int, NDArray[np.int64]]
     rested_micros: Mapping[int, NDArray[np.int64]]
+    rested_loop_micros: Mapping[int, float]
     full: Mapping[tuple[int, int], Full]
     wake_micros: NDArray[np.float64]
     hiccups: Hiccups
     rows: int = 1
+    processors: int = 0
 
     def loop_costs(self) -> LoopCosts:
         """The event loop's costs: the median over the numbers in flight."""
@@ -89,40 +95,58 @@ class Measured:
             float(np.median([each.request_micros for each in found])),
         )
 
+    def wake_cost_micros(self, costs: LoopCosts) -> float:
+        """The loop's time for a wake-up by an arrival: what batches of requests that come one by
+        one cost more than others, for each request (the median over the sizes)."""
+        more = [
+            (micros - costs.batch_micros) / (rows // self.rows) - costs.request_micros
+            for rows, micros in self.rested_loop_micros.items()
+        ]
+        return max(float(np.median(more)), 0.0)
 
-def fitted(measured: Measured, seed: int = 0) -> ServiceTime:
+
+def fitted(measured: Measured) -> ServiceTime:
     """The service time that explains the measurements."""
-    draw = np.random.default_rng(seed)
     samples: dict[tuple[int, int], NDArray[np.float64]] = {}
     for rows, slot in measured.slot_micros.items():
-        own = uninterrupted(slot)
-        samples[1, rows] = own
+        own = samples[1, rows] = uninterrupted(slot)
         samples[0, rows] = np.asarray(measured.rested_micros[rows], float)
         way = max(float(np.median(slot - measured.run_micros[rows])), 0.0)
         for flight, size in measured.full:
             if size == rows and flight > 1:
-                runs = uninterrupted(measured.full[flight, rows].run_micros)
-                spread = draw.choice(own, len(runs)) / np.median(own)
-                samples[flight, rows] = np.maximum(runs + way * spread, np.median(own))
-    service = ServiceTime.from_samples(
-        samples,
-        wake_micros=measured.wake_micros,
+                full = measured.full[flight, rows]
+                runs = float(uninterrupted(full.run_micros).mean())
+                # Threads that wait for a processor make the spread; it is that of the slot times.
+                held = full.slot_micros / full.slot_micros.mean()
+                samples[flight, rows] = held * max(runs + way, float(own.mean()))
+    costs = measured.loop_costs()
+    service = replace(
+        ServiceTime.from_samples(samples, wake_micros=measured.wake_micros, **costs.steps()),
         hiccups=measured.hiccups,
-        **measured.loop_costs().steps(),
     )
-    stretched = service.micros.copy()
     places = {rows: place for place, rows in enumerate(service.rows.tolist())}
-    for (flight, rows), full in sorted(measured.full.items()):
-        factor = _stretch(service, flight, rows, full, measured.rows)
-        stretched[flight - 1, places[rows]] *= factor
+    factors = np.ones((max(flight for flight, _ in measured.full), len(places)))
+    for (flight, rows), full in measured.full.items():
+        factors[flight - 1, places[rows]] = _stretch(service, flight, rows, full, measured.rows)
     known = sorted({flight for flight, _ in measured.full})
-    for flight in range(1, service.in_flight + 1):
-        if flight not in known:
-            right = next(each for each in known if each > flight)
-            left = max((each for each in known if each < flight), default=right)
-            share = (flight - left) / max(right - left, 1)
-            stretched[flight - 1] = stretched[left - 1] * (1 - share) + stretched[right - 1] * share
-    return replace(service, micros=stretched, _tables={}, _slowing={})
+    every = np.arange(1, len(factors) + 1)
+    factors = np.stack(
+        [np.interp(every, known, column[np.array(known) - 1]) for column in factors.T]
+    )
+    stretched = never_falling(service.micros * factors.T[:, :, None])
+    return replace(
+        service,
+        # A batch that is alone is not slowed by what slows a full server.
+        micros=np.concatenate([service.micros[:1], stretched[1:]]),
+        following_micros=stretched[0],
+        wake_cost_micros=measured.wake_cost_micros(costs),
+        interruptions=Hiccups.from_runs(
+            full.slot_micros for (flight, _), full in measured.full.items() if flight == 1
+        ),
+        processors=measured.processors,
+        _tables={},
+        _slowing={},
+    )
 
 
 def _stretch(service: ServiceTime, flight: int, rows: int, full: Full, each: int) -> float:
@@ -161,6 +185,4 @@ def capacity(service: ServiceTime, flight: int, rows: int, callers: int, each: i
     )
     requests = max(_FEWEST_BATCHES * rows // each, _TURNS * callers)
     result = simulate_closed(parameters, callers, service, flight, requests=requests, rows=each)
-    done = np.sort(result.done)
-    begin, end = len(done) // 4, len(done) - callers
-    return (end - begin) / max(float(done[end - 1] - done[begin - 1]), 1e-9)
+    return steady_rate(result.done, callers)

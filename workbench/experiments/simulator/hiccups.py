@@ -10,7 +10,7 @@ thread is the server's own event loop (`calibrate`).
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +44,22 @@ class Hiccups:
     def from_json(cls, data: Mapping[str, Any]) -> Hiccups:
         """The hiccups that `to_json` wrote; none for an empty dictionary."""
         return cls(data.get("per_second", 0.0), np.array(data.get("micros", []), float))
+
+    def times(self, factor: float) -> Hiccups:
+        """As long, and `factor` times as often."""
+        return Hiccups(self.per_second * factor, self.micros)
+
+    @classmethod
+    def from_runs(cls, runs: Iterable[ArrayLike]) -> Hiccups:
+        """Hiccups of executors at work, from how long batches held their slots in several runs,
+        each of batches of one kind (microseconds); `per_second` is of that time."""
+        delays, seconds = [np.zeros(0)], 0.0
+        for run in runs:
+            times = np.asarray(run, float)
+            delays.append(delays_of(times))
+            seconds += float(times.sum()) / 1e6
+        found = np.concatenate(delays)
+        return cls.from_late(found, seconds) if seconds else cls()
 
     @classmethod
     def from_late(cls, late_micros: ArrayLike, seconds: float) -> Hiccups:
@@ -100,6 +116,28 @@ class Timeline:
             self._ends.append(at)
 
 
+class Interruptions:
+    """Delays of work, drawn at random: they come after so much work, and not after so much time."""
+
+    def __init__(self, hiccups: Hiccups, random: np.random.Generator) -> None:
+        self._hiccups = hiccups
+        self._random = random
+        any_at_all = hiccups.per_second > 0 and len(hiccups.micros)
+        self._left = self._gap() if any_at_all else float(NEVER)
+
+    def during(self, work: int) -> int:
+        """The delays that fall into the next `work` microseconds."""
+        self._left -= work
+        late = 0
+        while self._left < 0:
+            late += round(float(self._random.choice(self._hiccups.micros)))
+            self._left += self._gap()
+        return late
+
+    def _gap(self) -> float:
+        return float(self._random.exponential(1e6 / self._hiccups.per_second))
+
+
 def uninterrupted(micros: ArrayLike) -> NDArray[np.float64]:
     """The times of the runs without a hiccup.
 
@@ -107,5 +145,16 @@ def uninterrupted(micros: ArrayLike) -> NDArray[np.float64]:
     median plus a hiccup.
     """
     times = np.asarray(micros, float)
-    kept: NDArray[np.float64] = times[times <= 2 * np.median(times) + SHORTEST_MICROS]
+    kept: NDArray[np.float64] = times[times <= _longest(times)]
     return kept
+
+
+def delays_of(micros: ArrayLike) -> NDArray[np.float64]:
+    """By how much the runs with a hiccup were longer than the median."""
+    times = np.asarray(micros, float)
+    late: NDArray[np.float64] = times[times > _longest(times)] - np.median(times)
+    return late
+
+
+def _longest(times: NDArray[np.float64]) -> float:
+    return float(2 * np.median(times) + SHORTEST_MICROS)

@@ -17,7 +17,12 @@ import numpy as np
 
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.experiments.simulator.service_time import ServiceTime
-from workbench.experiments.simulator.simulate import SimulationResult, simulate, simulate_closed
+from workbench.experiments.simulator.simulate import (
+    SimulationResult,
+    simulate,
+    simulate_closed,
+    steady_rate,
+)
 from workbench.load.arrivals import Seconds
 from workbench.load.intervals import Interval
 
@@ -82,6 +87,8 @@ def predict(
             result = simulate(parameters, load, speed, slots, rows=rows, seed=seed + number)
         summary = result.summary()
         latency = {f"p{lv:g}": summary["latency_s"].get(lv, np.nan) for lv in LEVELS}
+        if isinstance(load, int):
+            return {"achieved": steady_rate(result.done, load), **latency}
         return {"achieved": summary["achieved_per_s"], **latency}
 
     step = min(max(drift, _LEAST_DRIFT), _MOST_DRIFT)

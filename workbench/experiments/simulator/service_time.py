@@ -22,7 +22,16 @@ from workbench.experiments.simulator.hiccups import Hiccups, uninterrupted
 
 LEVELS = 100
 """Quantiles that are kept of each measured distribution."""
-_LOOP = ("arrival_micros", "answer_micros", "start_micros", "start_request_micros", "end_micros")
+_LOOP = (
+    "arrival_micros",
+    "answer_micros",
+    "start_micros",
+    "start_request_micros",
+    "end_micros",
+    "wake_cost_micros",
+)
+FOLLOWING = -1
+"""In place of the batches in flight: alone, beginning while the last answers are sent."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +44,18 @@ class ServiceTime:
             number of rows and for 1 ... c batches in flight (itself included).
         rested_micros: shape (s, q), the same for a batch alone after a pause; None: as without
             one.
+        following_micros: shape (s, q), the same for a batch alone that begins while the answers of
+            the last one are sent; None: as else.
         arrival_micros, answer_micros: the event loop's time to accept a request, and to answer it.
         start_micros, start_request_micros: its time to start a batch, and more of it for each
             request. This time is a part of `micros`.
         end_micros: its time for a batch that has come back, besides its answers.
         wake_micros: shape (w,), quantiles of how late a sleeping event loop begins with a request.
+        wake_cost_micros: the event loop's time for each time that an arrival wakes it, besides that
+            for the request.
         hiccups: delays of the event loop and of each executor, independently.
+        interruptions: delays of executors at work; they come after so much time of work.
+        processors: of the machine, which the event loop and the executors share; 0: enough for all.
     """
 
     rows: NDArray[np.int64]
@@ -53,6 +68,10 @@ class ServiceTime:
     start_micros: float = 0.0
     start_request_micros: float = 0.0
     end_micros: float = 0.0
+    wake_cost_micros: float = 0.0
+    following_micros: NDArray[np.float64] | None = None
+    interruptions: Hiccups = field(default_factory=Hiccups)
+    processors: int = 0
     _tables: dict[int, list[list[list[int]]]] = field(default_factory=dict, repr=False)
     _slowing: dict[int, list[list[float]]] = field(default_factory=dict, repr=False)
 
@@ -141,11 +160,14 @@ class ServiceTime:
 
     def quantiles(self, rows: ArrayLike, in_flight: int = 1) -> NDArray[np.float64]:
         """Shape (n, q): the distribution for each of n numbers of rows, extrapolated linearly
-        beyond the largest measured one. 0 in flight means alone after a pause."""
+        beyond the largest measured one. 0 in flight means alone after a pause, and `FOLLOWING`
+        alone while the last answers are sent."""
         wanted = np.atleast_1d(np.asarray(rows, float))
         known = self.micros[max(min(in_flight, self.in_flight), 1) - 1]
         if in_flight == 0 and self.rested_micros is not None:
             known = self.rested_micros
+        if in_flight == FOLLOWING and self.following_micros is not None:
+            known = self.following_micros
         if len(self.rows) == 1:
             return np.repeat(known, len(wanted), axis=0)
         right = np.clip(np.searchsorted(self.rows, wanted), 1, len(self.rows) - 1)
@@ -166,7 +188,8 @@ class ServiceTime:
     def capacity(self, rows: int, slots: int, requests: int | None = None) -> float:
         """Rows a second of `slots` executors that always run batches of `rows` rows, each made of
         `requests` requests (by default one a row); the event loop is a limit too."""
-        executors = slots * rows / self.mean(rows, slots) * 1e6
+        flight = FOLLOWING if slots == 1 else slots
+        executors = slots * rows / self.mean(rows, flight) * 1e6
         loop = self.loop_micros(requests or rows)
         return min(executors, rows * 1e6 / loop) if loop else executors
 
@@ -177,24 +200,27 @@ class ServiceTime:
 
     def scaled(self, factor: float, hiccups: float = 1.0) -> ServiceTime:
         """The same with all times multiplied by `factor`, and `hiccups` times as many hiccups."""
-        rested = self.rested_micros
+        rested, following = self.rested_micros, self.following_micros
         return replace(
             self,
             micros=self.micros * factor,
             rested_micros=None if rested is None else rested * factor,
-            hiccups=Hiccups(self.hiccups.per_second * hiccups, self.hiccups.micros),
+            following_micros=None if following is None else following * factor,
+            hiccups=self.hiccups.times(hiccups),
+            interruptions=self.interruptions.times(hiccups),
             _tables={},
             _slowing={},
             **{name: getattr(self, name) * factor for name in _LOOP},
         )
 
     def table(self, limit: int) -> list[list[list[int]]]:
-        """Whole microseconds by [in flight][rows][level], for 0 to `limit` rows."""
+        """Whole microseconds by [in flight][rows][level], for 0 to `limit` rows; the last entry is
+        that of `FOLLOWING`."""
         if limit not in self._tables:
             rows = np.maximum(np.arange(limit + 1), 1)
             self._tables[limit] = [
                 np.rint(self.quantiles(rows, flight)).astype(int).tolist()
-                for flight in range(self.in_flight + 1)
+                for flight in (*range(self.in_flight + 1), FOLLOWING)
             ]
         return self._tables[limit]
 
@@ -224,6 +250,12 @@ class ServiceTime:
             "start_micros": self.start_micros,
             "start_request_micros": self.start_request_micros,
             "end_micros": self.end_micros,
+            "wake_cost_micros": self.wake_cost_micros,
+            "following_micros": None
+            if self.following_micros is None
+            else np.round(self.following_micros, 1).tolist(),
+            "interruptions": self.interruptions.to_json(),
+            "processors": self.processors,
         }
 
     @classmethod
@@ -236,8 +268,10 @@ class ServiceTime:
         values["wake_micros"] = np.array(values["wake_micros"], float)
         # The first versions measured neither hiccups nor pauses.
         values["hiccups"] = Hiccups.from_json(values.get("hiccups", {}))
-        rested = values.get("rested_micros")
-        values["rested_micros"] = None if rested is None else np.array(rested, float)
+        values["interruptions"] = Hiccups.from_json(values.get("interruptions", {}))
+        for name in ("rested_micros", "following_micros"):
+            known = values.get(name)
+            values[name] = None if known is None else np.array(known, float)
         return cls(np.array(rows), np.array(micros, float), **values)
 
 

@@ -164,6 +164,16 @@ def simulate_closed(
     return _simulated(parameters, service, slots, rows, seed, times, requests - len(times))
 
 
+def steady_rate(done: Seconds, callers: int) -> float:
+    """Answers a second of a simulated closed loop, without its beginning, in which nothing is warm,
+    and its end, at which callers stop."""
+    times = np.sort(done[~np.isnan(done)])
+    begin, end = len(times) // 4, len(times) - callers
+    if end - begin < 2:
+        begin, end = 0, len(times)
+    return float((end - 1 - begin) / max(times[end - 1] - times[begin], 1e-9))
+
+
 def curve(
     settings: Iterable[tuple[BatchingParameters, float]],
     service: ServiceTime,

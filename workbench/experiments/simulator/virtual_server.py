@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from heapq import heapify, heappop, heappush
 
 import numpy as np
@@ -19,8 +20,8 @@ from workbench.core.batching.parameters import BatchingParameters, next_allowed_
 from workbench.core.batching.queue import Batch, BatchQueue
 from workbench.core.batching.slots import SlotScheduler
 from workbench.core.status import ServingError
-from workbench.experiments.simulator.hiccups import NEVER, Timeline
-from workbench.experiments.simulator.service_time import ServiceTime
+from workbench.experiments.simulator.hiccups import NEVER, Interruptions, Timeline
+from workbench.experiments.simulator.service_time import FOLLOWING, ServiceTime
 
 PAUSE_MICROS = 50
 """After a longer time without any batch, caches get cold and threads fall asleep."""
@@ -28,6 +29,10 @@ RESTED_MICROS = 2000
 """After so long without any batch, a batch takes as long as the calibration measured after a
 pause; in between, the effect grows with the logarithm of the time."""
 _LONGEST_REST = 1.4
+_LOOKING = 0.6
+"""Requests that have come while the loop was busy cost, together, this share of a wake-up."""
+_REJECTING = 3.0
+"""A rejected request costs the loop so many times the cost of accepting one, in addition."""
 _PER_LOG = 1 / math.log(RESTED_MICROS / PAUSE_MICROS)
 
 
@@ -87,11 +92,18 @@ class VirtualServer:
         self._starting_request = service.start_request_micros
         self._wakes = np.rint(random.choice(service.wake_micros, total + 1)).astype(int).tolist()
         self._woken = 0
+        self._processors = service.processors
+        self._waking = round(service.wake_cost_micros)
+        self._looking = round(_LOOKING * service.wake_cost_micros)
+        self._open_loop = not followers
+        self._rejecting = round(_REJECTING * service.arrival_micros)
+        self._interruptions = Interruptions(service.interruptions, random)
         self._loop = Timeline(service.hiccups, random)
         self._executors = [Timeline(service.hiccups, random) for _ in range(slots)]
 
         self._now = 0
         self._coming = 0
+        self._asleep = False
         self._idle = list(range(slots))
         self._running: list[tuple[int, int, int]] = []  # (end, number of the batch, its executor)
         self._last_end = -RESTED_MICROS
@@ -123,7 +135,12 @@ class VirtualServer:
             self._last_end = self._now
         else:
             self._take_in(turn)
-        self._start_due()
+        if self._idle:
+            self._start_due()
+        if self._asleep:
+            self._now += self._waking
+            if self._processors:
+                self._burden(self._waking)
         return True
 
     def _next_turn(self, busy: bool) -> int:
@@ -141,6 +158,7 @@ class VirtualServer:
             if event == NEVER:
                 return NEVER
         turn = self._now
+        self._asleep = event > turn and event < end
         if event > turn:
             turn = event
             if event < end:
@@ -152,24 +170,44 @@ class VirtualServer:
     def _take_in(self, until: int) -> None:
         """Queue the requests that arrive until `until`; each costs the loop some time."""
         times, coming, now = self.times, self._coming, self._now
-        taking = self._taking
-        while coming < len(times) and ((at := times[coming]) <= until or at <= now):
-            # The loop also takes requests that arrive while it takes others.
+        count = len(times)
+        if coming == count or ((at := times[coming]) > until and at > now):
+            return
+        taking, waking, offer, rows = self._taking, self._waking, self._queue.offer, self._rows
+        kinds = len(rows)
+        extra = 0
+        if self._open_loop and at <= now and not self._asleep:
+            # The loop has not slept, but it still has to look at the clock and set it again.
+            extra = self._looking
+            now += extra
+        # The loop also takes requests that arrive while it takes others.
+        while at <= until or at <= now:
             if at > now:
-                now = at
-            self._offer(coming, now)
+                now = at + waking
+                extra += waking
+            try:
+                offer(coming, rows[coming % kinds], now)
+            except ServingError:
+                # A full queue is a result; a request that no batch can hold is a mistake.
+                if rows[coming % kinds] > self._largest:
+                    raise
+                now += self._rejecting
             now += taking[coming]
             coming += 1
+            if coming == count:
+                break
+            at = times[coming]
         self._coming, self._now = coming, now
+        if extra and self._processors:
+            self._burden(extra)
 
-    def _offer(self, number: int, now: int) -> None:
-        rows = self._rows[number % len(self._rows)]
-        try:
-            self._queue.offer(number, rows, now)
-        except ServingError:
-            # A full queue is a result; a request that no batch can hold is a mistake.
-            if rows > self._largest:
-                raise
+    def _burden(self, micros: int) -> None:
+        """The loop takes so much time from the executors where these need all processors; what it
+        does for the batches themselves is part of their measured times."""
+        running, processors = self._running, self._processors
+        if len(running) >= processors:
+            later = micros // processors
+            running[:] = [(end + later, number, which) for end, number, which in running]
 
     def _hand_out(self, turn: int) -> int:
         """Answer ended batches; returns until when to queue requests after that."""
@@ -183,7 +221,7 @@ class VirtualServer:
             self.ended[number] = self._last_end = self._now
             if self._queue.has_closed:
                 # It runs while this batch's answers are sent.
-                self._start()
+                self._start(FOLLOWING)
             parts = self.batches[number].parts
             begun = self._now + self._ending
             self.answering[number] = begun
@@ -202,7 +240,9 @@ class VirtualServer:
         for place in range(1, count + 1):
             at = round(begun + self.answer_step * place)
             self.times.append(at)
-            self._offer(self._coming, at)
+            with suppress(ServingError):
+                # It was accepted before, so only a full queue can refuse it.
+                self._queue.offer(self._coming, self._rows[self._coming % len(self._rows)], at)
             self._coming += 1
 
     def _start_due(self) -> None:
@@ -211,15 +251,16 @@ class VirtualServer:
         while self._idle and (deadline := due()) is not None and deadline <= self._now:
             self._start()
 
-    def _start(self) -> None:
-        """A free executor runs the next batch."""
+    def _start(self, alone: int = 1) -> None:
+        """A free executor runs the next batch; without any other, it takes as long as with `alone`
+        in flight."""
         now, running = self._now, self._running
         found = self._scheduler.next(now)
         assert found is not None
         batch, number = found[1], len(self.batches)
         flight = min(len(running) + 1, self._deepest)
         rows, draw = self.padded[batch.size], self._draws[number % len(self._draws)]
-        micros = self._micros[flight][rows][draw]
+        micros = self._micros[alone if flight == 1 else flight][rows][draw]
         if not running:
             pause = now - self._last_end
             if pause > PAUSE_MICROS:
@@ -233,6 +274,9 @@ class VirtualServer:
         self.answering.append(0.0)
         which = self._idle.pop()
         executor = self._executors[which]
+        if flight == 1:
+            # With more in flight, they are part of the measured times.
+            micros += self._interruptions.during(micros)
         end = now + micros
         if end >= executor.calm_until:
             end = executor.end_of(now, micros)
