@@ -244,7 +244,7 @@ def judge(found: list[Compared], seconds: list[float]) -> list[tuple[str, bool]]
     return [
         (f"capacity: median error {capacity:.1%} (wanted: at most 5 %)", capacity <= 0.05),
         (f"p99 with a delay: median error {later:.0%} (wanted: at most 10 %)", later <= 0.10),
-        (f"p99 without a delay: median error {at_once:.0%} (wanted: at most 15 %)", at_once <= 0.15),
+        (f"p99 without delay: median error {at_once:.0%} (wanted: at most 15 %)", at_once <= 0.15),
         (f"the interval of p99 holds in {holds:.0%} (wanted: at least 90 %)", holds >= 0.90),
         (f"the interval of throughput holds in {rates:.0%} (wanted: at least 90 %)", rates >= 0.90),
         (f"the longest calibration took {max(seconds):.1f} s (wanted: at most 10 s)",

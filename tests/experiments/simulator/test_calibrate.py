@@ -21,19 +21,22 @@ def test_it_measures_every_size_alone_and_in_company(served_digits: wb.Server) -
 
     found = served_digits.calibrate(max_batch_size=8, seconds=0.8, report=said.append)
 
-    assert found.service.rows.tolist() == [1, 2, 4, 8]
-    assert (found.service.in_flight, found.slots, found.rows, found.version) == (2, 2, 1, 1)
-    assert all(found.service.median(rows, flight) > 0 for rows in (1, 8) for flight in (1, 2))
+    assert found.service.rows.tolist() == [1, 4, 8]
+    assert (found.service.in_flight, found.slots, found.rows, found.version) == (4, 2, 1, 1)
+    assert all(found.service.median(rows, flight) > 0 for rows in (1, 8) for flight in (1, 2, 4))
     assert found.service.arrival_micros > 0
-    steps = ("{} rows, 2 in flight", "{} rows, 1 in flight", "{} rows after a pause")
-    assert [line.split(":")[0] for line in said[:-1]] == [
-        step.format(n) for n in (1, 2, 4, 8) for step in steps
+    steps = ("alone", "after a pause", "1 in flight", "2 in flight", "4 in flight")
+    assert [line.split(":")[0] for line in said[:-2]] == [
+        f"{n} rows, {step}" for n in (1, 4, 8) for step in steps
     ]
-    assert said[-1] == (f"{found.service.hiccups.per_second:.1f} hiccups of the machine a second")
+    assert found.drift >= 0
+    assert found.service.following_micros is not None
+    assert found.service.wake_cost_micros > 0
+    assert said[-2] == (f"{found.service.hiccups.per_second:.1f} hiccups of the machine a second")
     assert found.service.rested_micros is not None
     frame = found.frame
     assert list(frame.columns) == ["in_flight", "rows", "p10_ms", "p50_ms", "p90_ms"]
-    assert frame["in_flight"].tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert frame["in_flight"].tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [4] * 3
     again = Calibration.from_json(json.loads(json.dumps(found.to_json(), allow_nan=False)))
     assert again.to_json() == found.to_json()
     # It was kept.
@@ -43,7 +46,7 @@ def test_it_measures_every_size_alone_and_in_company(served_digits: wb.Server) -
     assert wb.history("digits")["kind"][found.number] == "calibration"
     (axes,) = kept.plot().axes
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == ["alone, after a pause", "1 in flight", "2 in flight"]
+    assert labels == ["alone, after a pause", "1 in flight", "2 in flight", "4 in flight"]
     # What was measured can be simulated at once.
     result = again.simulate(BatchingParameters(max_batch_size=4), constant(100, count=20))
     assert result.answered.all()

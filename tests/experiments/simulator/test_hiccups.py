@@ -11,6 +11,7 @@ from workbench.core.batching.parameters import BatchingParameters
 from workbench.experiments.simulator.hiccups import (
     SHORTEST_MICROS,
     Hiccups,
+    Interruptions,
     Timeline,
     uninterrupted,
 )
@@ -103,7 +104,9 @@ def test_they_survive_json_and_old_calibrations_have_none() -> None:
     assert (again.hiccups.per_second, again.hiccups.micros.tolist()) == (3.5, [1234.5, 2000.0])
     assert again.quantiles(1, 0).max() == 120
 
-    del data["hiccups"], data["rested_micros"]
+    del data["hiccups"], data["rested_micros"], data["interruptions"], data["following_micros"]
+    del data["processors"], data["wake_cost_micros"], data["start_micros"], data["end_micros"]
+    del data["start_request_micros"]
     old = ServiceTime.from_json(data)
     assert old.hiccups.per_second == 0
     assert old.rested_micros is None
@@ -128,15 +131,32 @@ def test_no_hiccups_change_nothing_and_some_make_the_tail() -> None:
     assert 0.002 < np.quantile(some, 0.99) < 0.005
 
 
+def test_interruptions_come_after_so_much_work() -> None:
+    interruptions = Interruptions(Hiccups(100.0, np.array([3000.0])), np.random.default_rng(1))
+    total = sum(interruptions.during(500) for _ in range(200_000))
+    # A hundred seconds of work.
+    assert total / 3000 == pytest.approx(100 * 100, rel=0.03)
+    never = Interruptions(Hiccups(), np.random.default_rng(1))
+    assert sum(never.during(10**9) for _ in range(10)) == 0
+
+
+def test_what_interrupts_batches_is_counted_by_their_own_time() -> None:
+    found = Hiccups.from_runs([[1000] * 99 + [6000], [100] * 50])
+    assert (found.per_second, found.micros.tolist()) == (1 / 0.11, [5000.0])
+    assert Hiccups.from_runs([]).per_second == 0
+
+
 def test_a_batch_after_a_pause_takes_its_own_time() -> None:
     model = ServiceTime.from_samples({(0, 1): [500.0], (1, 1): [100.0], (2, 1): [200.0]})
     one = BatchingParameters(max_batch_size=1, max_enqueued_batches=9)
 
-    arrivals = np.array([0.0, 0.0001, 0.0006, 0.0009, 0.01])
+    arrivals = np.array([0.0, 0.0006, 0.0025, 0.00251])
     result = simulate(one, arrivals, model, 2)
 
-    # After a pause; beside another; just after the one before it ended; in time; after a pause.
+    # After a long pause; soon after the last; after a longer pause, slowed by the one beside it.
     took = np.rint((result.ended - result.started) * 1e6).tolist()
-    assert took == [500, 200, 500, 200, 500]
+    assert took[:2] == [500, 175]
+    assert 500 < took[2] < 700
+    assert took[3] == 200
     quick = simulate(one, constant(10_000, count=5), model, 1)
     assert np.rint((quick.ended - quick.started) * 1e6).tolist() == [500, 100, 100, 100, 100]

@@ -23,7 +23,9 @@ def test_noise_does_not_make_more_rows_quicker() -> None:
 def test_each_number_in_flight_has_its_own_times() -> None:
     model = ServiceTime.from_samples({(1, 1): [100.0], (4, 1): [200.0]})
 
-    assert [model.median(1, flight) for flight in (1, 2, 3, 4, 9)] == [100, 100, 200, 200, 200]
+    assert [model.median(1, flight) for flight in (1, 2, 3, 4, 9)] == pytest.approx(
+        [100, 100 + 100 / 3, 100 + 200 / 3, 200, 200]
+    )
 
 
 def test_the_spread_is_kept() -> None:
@@ -41,6 +43,25 @@ def test_capacity_is_of_the_executors_or_of_the_loop() -> None:
     loop = ServiceTime(np.array([1]), np.array([[[10.0]]]), 15.0, 5.0)
     assert loop.capacity(8, 2) == 50_000
     assert loop.capacity(8, 2, requests=1) == 400_000
+
+
+def test_a_batch_costs_the_loop_something_too() -> None:
+    loop = ServiceTime(
+        np.array([1]), np.array([[[10.0]]]), 15.0, 5.0, start_micros=30.0, end_micros=10.0
+    )
+    assert loop.loop_micros(2) == 80
+    assert [loop.capacity(rows, 2) for rows in (1, 2, 100)] == pytest.approx(
+        [1e6 / 60, 2e6 / 80, 100e6 / 2040]
+    )
+
+
+def test_a_quicker_machine_takes_a_share_of_the_time() -> None:
+    model = ServiceTime.from_samples({(0, 1): [50.0], (1, 1): [40.0]}, arrival_micros=6.0)
+
+    half = model.scaled(0.5)
+
+    assert (half.median(1), half.median(1, 0), half.arrival_micros) == (20, 25, 3)
+    assert model.median(1) == 40
 
 
 def test_it_survives_json() -> None:

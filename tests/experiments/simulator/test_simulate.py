@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from workbench.experiments.simulator.simulate import (
     curve,
     simulate,
     simulate_closed,
+    steady_rate,
 )
 from workbench.load.arrivals import constant, poisson
 from workbench.load.intervals import group_size, quantile_interval
@@ -300,3 +302,59 @@ def test_a_curve_has_a_row_for_each_setting() -> None:
     slow, fast = frame["p50_ms"][0], frame["p50_ms"][2]
     assert slow < 1 < 2 < fast  # a lone request waits for the whole timeout
     assert frame["batch_rows"][1] > 20 > 2 > frame["batch_rows"][0]
+
+
+def loop_only(**costs: float) -> ServiceTime:
+    """Executors that take no time, so that only the event loop matters."""
+    return ServiceTime(np.array([1]), np.array([[[1.0]]]), **costs)
+
+
+def test_a_batch_costs_the_loop_its_start_and_its_end() -> None:
+    service = loop_only(start_micros=60.0, end_micros=40.0, start_request_micros=10.0)
+    parameters = BatchingParameters(max_batch_size=4, max_enqueued_batches=100)
+
+    result = simulate_closed(parameters, 16, service, 1, requests=4000)
+
+    # 100 us for each batch of four, and 10 us for each request.
+    assert steady_rate(result.done, 16) == pytest.approx(4e6 / 140, rel=0.02)
+    assert service.capacity(4, 1) == pytest.approx(4e6 / 140)
+
+
+def test_an_arrival_that_wakes_the_loop_costs_it_more() -> None:
+    slow = constant(100, count=200)
+    quick = BatchingParameters(max_batch_size=1, max_enqueued_batches=100)
+    service = ServiceTime(np.array([1]), np.array([[[300.0]]]), 5.0, 5.0, wake_cost_micros=500.0)
+    # The loop is busy with the wake-up when the batch comes back.
+    assert simulate(quick, slow, service, 1).latency[1:].tolist() == pytest.approx([510e-6] * 199)
+
+
+def test_executors_share_the_processors_with_the_loop() -> None:
+    def latency(processors: int) -> float:
+        service = ServiceTime(
+            np.array([1]),
+            np.array([[[900.0]]]),
+            wake_cost_micros=100.0,
+            processors=processors,
+        )
+        parameters = BatchingParameters(max_batch_size=1, max_enqueued_batches=1000)
+        return float(
+            simulate(parameters, poisson(950, seed=3, count=4000), service, 1).latency.mean()
+        )
+
+    assert latency(1) > 1.2 * latency(0)
+
+
+def test_batches_that_run_together_slow_each_other() -> None:
+    """The second begins when the first is half done: what is left takes twice as long."""
+    service = ServiceTime.from_samples({(1, 1): [1000.0], (2, 1): [2000.0]})
+    result = simulate(SINGLES, np.array([0.0, 500e-6]), service, 2)
+    assert result.ended.tolist() == pytest.approx([1500e-6, 2000e-6])
+    third = simulate(SINGLES, np.array([0.0, 500e-6, 2500e-6]), service, 2)
+    assert third.ended.tolist() == pytest.approx([1500e-6, 2000e-6, 3500e-6])
+
+
+def test_a_batch_that_follows_at_once_has_its_own_time() -> None:
+    service = replace(ServiceTime.linear(100), following_micros=np.array([[300.0], [300.0]]))
+    result = simulate(SINGLES, np.zeros(3), service, 1)
+    took = np.rint((result.ended - result.started) * 1e6)
+    assert took.tolist() == [100, 300, 300]

@@ -27,8 +27,7 @@ from workbench.experiments.load.borrowed_settings import Borrowed, kept_settings
 from workbench.experiments.load.server_load import EngineResult, Payload, make_payload, run_engine
 from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.fit import Full, Measured, fitted
-from workbench.experiments.simulator.hiccups import SHORTEST_MICROS, Hiccups, delays_of
-from workbench.experiments.simulator.service_time import sizes_up_to
+from workbench.experiments.simulator.hiccups import SHORTEST_MICROS, Hiccups
 from workbench.experiments.store.running import Running
 from workbench.experiments.store.server_turns import WhenBusy
 from workbench.experiments.store.store import keep_result
@@ -36,6 +35,7 @@ from workbench.load.arrivals import Schedule
 
 LARGEST = 256
 FEWEST_BATCHES = 8
+WARM_UP_MICROS = 50_000
 _QUEUED = 2
 """A measured capacity has so many callers for each that the slots hold."""
 QUIET, QUIET_LOOP, QUIET_MICROS = 3.0, 8.0, 2000.0
@@ -110,9 +110,12 @@ def calibrate(
 
 
 def _sizes(before: BatchingParameters, rows: int, largest: int) -> list[int]:
-    """The batch sizes to measure; a compiled model only runs batches of its allowed sizes."""
+    """The batch sizes to measure: 1, 4, 16 ... requests and the largest. A compiled model only runs
+    batches of its allowed sizes."""
     allowed = [s for s in before.allowed_batch_sizes if s <= largest and s % rows == 0]
-    return allowed or [s * rows for s in sizes_up_to(max(1, largest // rows))]
+    most = max(1, largest // rows)
+    powers = [4**power for power in range(most.bit_length()) if 4**power < most]
+    return allowed or [size * rows for size in (*powers, most)]
 
 
 def _flights(slots: int) -> list[int]:
@@ -164,13 +167,13 @@ class _Calibration:
         self.rested_loop_micros[size] = _loop_micros(result)
         self.rested_micros[size] = slot = result.batches["slot_micros"][right]
         self.wakes.append(_wakes(result))
-        self.report(f"{size} rows after a pause: {float(np.median(slot)) / 1e3:.2f} ms")
+        self.report(f"{size} rows, after a pause: {float(np.median(slot)) / 1e3:.2f} ms")
 
     def _measure_full(self, size: int, flight: int, seconds: float) -> Full:
         self._use(size, flight)
         callers = _QUEUED * flight * size // self.payload.rows
         result, right = self._measure(size, flight, seconds, callers)
-        return full_of(result, right, callers, flight)
+        return full_of(result, right, callers, self.payload.rows)
 
     def measure_hiccups(self, sizes: list[int], seconds: float) -> Hiccups:
         """How often the machine delays the loop, measured at a constant rate of at most half of the
@@ -215,8 +218,7 @@ class _Calibration:
             self.versions.add(result.version)
             batches = result.batches
             right = (batches["rows"] == size) & (batches["in_flight"] == flight)
-            # The warm-up is left out.
-            right[: max(1, min(len(right) // 10, 50))] = False
+            right &= _warm(batches["taken_at"], load)
             found = int(right.sum())
             if found >= FEWEST_BATCHES:
                 return result, right
@@ -236,25 +238,33 @@ class _Calibration:
         )
 
 
+def _warm(taken_at: NDArray[np.int64], load: Schedule | int) -> NDArray[np.bool_]:
+    """Which batches are not of the warm-up: the first one, and under full load those of the time in
+    which threads find their processors and caches fill."""
+    warm_up = WARM_UP_MICROS if isinstance(load, int) else 0
+    warm: NDArray[np.bool_] = taken_at > (taken_at[0] if len(taken_at) else 0) + warm_up
+    return warm
+
+
 def _loop_micros(result: EngineResult) -> float:
     """The server's CPU time for each batch."""
     return result.busy_share * result.seconds * 1e6 / max(len(result.batches["rows"]), 1)
 
 
-def full_of(result: EngineResult, right: NDArray[np.bool_], callers: int, flight: int) -> Full:
-    """The measurement of a full server, without the warm-up, the end and interruptions."""
+def full_of(result: EngineResult, right: NDArray[np.bool_], callers: int, rows: int = 1) -> Full:
+    """The measurement of a full server, without the warm-up and the end."""
     slot_micros = result.batches["slot_micros"][right]
     done = np.sort(result.done[result.done >= 0])
-    begin = len(done) // 10
+    begin = min(int(np.searchsorted(done, WARM_UP_MICROS)), len(done) // 2)
     within = int((done[begin:] < result.seconds * 1e6).sum())
-    lost = float(delays_of(slot_micros).sum()) if flight == 1 else 0.0
-    micros = max(result.seconds * 1e6 - float(done[begin]) - lost, 1.0)
+    micros = max(result.seconds * 1e6 - float(done[begin]), 1.0)
     return Full(
         result.batches["run_micros"][right],
         slot_micros,
         callers,
         within / micros * 1e6,
         result.busy_share,
+        rows,
     )
 
 

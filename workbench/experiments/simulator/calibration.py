@@ -100,13 +100,18 @@ class Calibration:
 
         service = self.service
         tables = []
-        for flight in sorted({0, 1, service.in_flight}):
+        for flight in sorted({0, 1, self._usual, service.in_flight}):
             times = service.quantiles(service.rows, flight) / 1e3
             columns = {
                 f"p{level}_ms": np.percentile(times, level, axis=1) for level in (10, 50, 90)
             }
             tables.append(pd.DataFrame({"in_flight": flight, "rows": service.rows, **columns}))
         return pd.concat(tables, ignore_index=True)
+
+    @property
+    def _usual(self) -> int:
+        """Batches in flight with all of the server's slots busy."""
+        return min(self.slots, self.service.in_flight)
 
     def to_json(self) -> dict[str, Any]:
         """Everything except the number, as plain data."""
@@ -128,11 +133,11 @@ class Calibration:
     def sentence(self) -> str:
         """What the run times mean, in words."""
         times = self.frame
-        busy = times[times["in_flight"] == self.service.in_flight]
+        busy = times[times["in_flight"] == self._usual]
         least, most = busy.iloc[0], busy.iloc[-1]
         said = (
             f"Calibration of {self.model}, version {self.version}: with "
-            f"{self.service.in_flight} in flight, a batch of {_rows(least.rows)} runs "
+            f"{self._usual} in flight, a batch of {_rows(least.rows)} runs "
             f"{least.p50_ms:.3g} ms"
         )
         if least.rows == most.rows:

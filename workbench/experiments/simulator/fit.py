@@ -21,7 +21,7 @@ from workbench.experiments.simulator.loop_costs import LoopCosts
 from workbench.experiments.simulator.service_time import ServiceTime, never_falling
 from workbench.experiments.simulator.simulate import simulate_closed, steady_rate
 
-_STEPS, _CLOSE = 5, 0.005
+_STEPS, _CLOSE, _SHORTEST = 6, 0.005, 0.6
 _FEWEST_BATCHES, _TURNS = 40, 8
 """A simulated capacity is of so many batches at least, and of so many turns of all callers."""
 _LOOP_IS_LIMIT = 0.9
@@ -35,8 +35,9 @@ class Full:
         run_micros: how long the model ran, of each batch.
         slot_micros: how long each held its slot.
         callers: of the closed loop.
-        per_second: answered requests a second, the time of interruptions left out.
+        per_second: answered requests a second.
         busy_share: the share of the time in which the server process used a CPU.
+        rows_each: rows of each request.
     """
 
     run_micros: NDArray[np.int64]
@@ -44,6 +45,7 @@ class Full:
     callers: int
     per_second: float
     busy_share: float
+    rows_each: int = 1
 
     def loop_micros(self, requests: int) -> float:
         """The loop's time for a batch of so many requests. A loop that is the limit also waits for
@@ -117,17 +119,28 @@ def fitted(measured: Measured) -> ServiceTime:
                 full = measured.full[flight, rows]
                 runs = float(uninterrupted(full.run_micros).mean())
                 # Threads that wait for a processor make the spread; it is that of the slot times.
-                held = full.slot_micros / full.slot_micros.mean()
-                samples[flight, rows] = held * max(runs + way, float(own.mean()))
+                held = uninterrupted(full.slot_micros)
+                samples[flight, rows] = held * (max(runs + way, float(own.mean())) / held.mean())
     costs = measured.loop_costs()
+    steps = costs.steps()
     service = replace(
-        ServiceTime.from_samples(samples, wake_micros=measured.wake_micros, **costs.steps()),
+        ServiceTime.from_samples(samples, wake_micros=measured.wake_micros),
         hiccups=measured.hiccups,
+        arrival_micros=steps["arrival_micros"],
+        answer_micros=steps["answer_micros"],
+        start_micros=steps["start_micros"],
+        start_request_micros=steps["start_request_micros"],
+        end_micros=steps["end_micros"],
     )
+    interruptions = Hiccups.from_runs(full.slot_micros for full in measured.full.values())
+    # They are simulated apart, so they must not make the run times longer too.
+    lost = interruptions.per_second * float(interruptions.micros.sum()) / 1e6
+    lost /= max(len(interruptions.micros), 1)
     places = {rows: place for place, rows in enumerate(service.rows.tolist())}
     factors = np.ones((max(flight for flight, _ in measured.full), len(places)))
     for (flight, rows), full in measured.full.items():
-        factors[flight - 1, places[rows]] = _stretch(service, flight, rows, full, measured.rows)
+        wanted = full.per_second * (1 + lost)
+        factors[flight - 1, places[rows]] = _stretch(service, flight, rows, wanted, full)
     known = sorted({flight for flight, _ in measured.full})
     every = np.arange(1, len(factors) + 1)
     factors = np.stack(
@@ -140,35 +153,36 @@ def fitted(measured: Measured) -> ServiceTime:
         micros=np.concatenate([service.micros[:1], stretched[1:]]),
         following_micros=stretched[0],
         wake_cost_micros=measured.wake_cost_micros(costs),
-        interruptions=Hiccups.from_runs(
-            full.slot_micros for (flight, _), full in measured.full.items() if flight == 1
-        ),
+        interruptions=interruptions,
         processors=measured.processors,
         _tables={},
         _slowing={},
     )
 
 
-def _stretch(service: ServiceTime, flight: int, rows: int, full: Full, each: int) -> float:
+def _stretch(service: ServiceTime, flight: int, rows: int, wanted: float, full: Full) -> float:
     """By what the run times of batches of `rows` rows with `flight` in flight have to be multiplied
-    so that the simulated capacity is the measured one; 1 where it is not higher without."""
-    mean = service.mean(rows, flight)
-    low, high = 1.0, flight * rows / each / full.per_second * 1e6 / mean
-    if high <= low:
-        return 1.0
-    own = ServiceTime.from_samples(
-        {(flight, rows): service.quantiles(rows, flight)[0]},
-        **{name: getattr(service, name) for name in _COSTS},
-    )
-    if capacity(own, flight, rows, full.callers, each) <= full.per_second * (1 + _CLOSE):
+    so that the simulated capacity is `wanted` requests a second; 1 where it does not depend on
+    them, because the event loop is the limit."""
+    each = full.rows_each
+    own = ServiceTime.from_samples({(flight, rows): service.quantiles(rows, flight)[0]})
+    own = replace(own, **{name: getattr(service, name) for name in _COSTS})
+
+    def found(factor: float) -> float:
+        changed = replace(own, micros=own.micros * factor, _tables={}, _slowing={})
+        return capacity(changed, flight, rows, full.callers, each)
+
+    at_one = found(1.0)
+    if at_one > wanted:
+        # Executors alone, without any waiting for the loop, would take longest.
+        low, high = 1.0, flight * rows / each / wanted * 1e6 / service.mean(rows, flight)
+    else:
+        low, high = _SHORTEST, 1.0
+    if abs(at_one / wanted - 1) < _CLOSE or high <= low or found(low) < wanted:
         return 1.0
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        changed = replace(own, micros=own.micros * middle, _tables={}, _slowing={})
-        found = capacity(changed, flight, rows, full.callers, each)
-        if abs(found / full.per_second - 1) < _CLOSE:
-            return middle
-        low, high = (middle, high) if found > full.per_second else (low, middle)
+        low, high = (middle, high) if found(middle) > wanted else (low, middle)
     return (low + high) / 2
 
 

@@ -198,16 +198,14 @@ class ServiceTime:
         each = self.arrival_micros + self.start_request_micros + self.answer_micros
         return self.start_micros + self.end_micros + each * requests
 
-    def scaled(self, factor: float, hiccups: float = 1.0) -> ServiceTime:
-        """The same with all times multiplied by `factor`, and `hiccups` times as many hiccups."""
+    def scaled(self, factor: float) -> ServiceTime:
+        """The same with all times multiplied by `factor`."""
         rested, following = self.rested_micros, self.following_micros
         return replace(
             self,
             micros=self.micros * factor,
             rested_micros=None if rested is None else rested * factor,
             following_micros=None if following is None else following * factor,
-            hiccups=self.hiccups.times(hiccups),
-            interruptions=self.interruptions.times(hiccups),
             _tables={},
             _slowing={},
             **{name: getattr(self, name) * factor for name in _LOOP},

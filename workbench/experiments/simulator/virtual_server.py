@@ -274,9 +274,7 @@ class VirtualServer:
         self.answering.append(0.0)
         which = self._idle.pop()
         executor = self._executors[which]
-        if flight == 1:
-            # With more in flight, they are part of the measured times.
-            micros += self._interruptions.during(micros)
+        micros += self._interruptions.during(micros)
         end = now + micros
         if end >= executor.calm_until:
             end = executor.end_of(now, micros)

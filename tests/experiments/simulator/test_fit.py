@@ -1,0 +1,81 @@
+"""From a calibration's measurements to run times: a made-up server is found again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from workbench.experiments.simulator.fit import Full, Measured, capacity, fitted
+from workbench.experiments.simulator.hiccups import Hiccups
+from workbench.experiments.simulator.loop_costs import LoopCosts
+from workbench.experiments.simulator.service_time import ServiceTime
+
+SIZES = (1, 4, 16, 64)
+BATCH, REQUEST = 40.0, 5.0
+
+
+def test_a_line_through_the_costs_separates_batches_from_requests() -> None:
+    found = LoopCosts.fitted({n: BATCH + REQUEST * n for n in SIZES})
+
+    assert (found.batch_micros, found.request_micros) == pytest.approx((BATCH, REQUEST))
+    steps = found.steps()
+    assert steps["start_micros"] + steps["end_micros"] == pytest.approx(BATCH)
+    each = ("arrival_micros", "start_request_micros", "answer_micros")
+    assert sum(steps[name] for name in each) == pytest.approx(REQUEST)
+
+
+def test_no_cost_is_negative() -> None:
+    only = LoopCosts.fitted({8: 80.0})
+    assert (only.batch_micros, only.request_micros) == (0.0, 10.0)
+    steep = LoopCosts.fitted({1: 5.0, 100: 1000.0})
+    assert steep.batch_micros == 0.0
+    assert steep.request_micros > 0
+    with pytest.raises(ValueError, match="at least one measured size"):
+        LoopCosts.fitted({})
+
+
+def made_up(executor_micros: float) -> Measured:
+    """A server whose batches take this long and 2 us a row, in two slots half as long again."""
+    costs = LoopCosts(BATCH, REQUEST)
+    alone = {rows: executor_micros + 2.0 * rows for rows in SIZES}
+    full = {}
+    for flight, slower in ((1, 1.0), (2, 1.5)):
+        for rows in SIZES:
+            true = ServiceTime.from_samples({(flight, rows): [alone[rows] * slower]})
+            true = ServiceTime(true.rows, true.micros, **costs.steps())
+            callers = 2 * flight * rows
+            rate = capacity(true, flight, rows, callers, 1)
+            busy = min(rate / rows * (BATCH + REQUEST * rows) / 1e6, 1.0)
+            # The slots are held for longer than the batch takes: the loop is busy with others.
+            held = np.full(50, round(2 * alone[rows] * slower))
+            full[flight, rows] = Full(np.full(50, round(alone[rows])), held, callers, rate, busy)
+    return Measured(
+        slot_micros={rows: np.full(50, round(alone[rows] + 20)) for rows in SIZES},
+        run_micros={rows: np.full(50, round(alone[rows])) for rows in SIZES},
+        rested_micros={rows: np.full(50, 900) for rows in SIZES},
+        rested_loop_micros={rows: BATCH + (REQUEST + 12.0) * rows for rows in SIZES},
+        full=full,
+        wake_micros=np.array([20.0, 40.0]),
+        hiccups=Hiccups(),
+    )
+
+
+@pytest.mark.parametrize("executor_micros", [60.0, 2000.0])
+def test_the_simulated_capacity_is_the_measured_one(executor_micros: float) -> None:
+    measured = made_up(executor_micros)
+
+    service = fitted(measured)
+
+    for (flight, rows), full in measured.full.items():
+        if flight == 2:
+            found = capacity(service, flight, rows, full.callers, 1)
+            assert found == pytest.approx(full.per_second, rel=0.04)
+    assert service.wake_cost_micros == pytest.approx(12.0, rel=0.1)
+    assert service.median(1, 0) == 900
+
+
+def test_a_batch_alone_is_not_slowed_by_what_slows_a_full_server() -> None:
+    service = fitted(made_up(2000.0))
+
+    assert [service.median(rows) for rows in (1, 64)] == pytest.approx([2022, 2148], rel=0.01)
+    assert service.median(64, 2) == pytest.approx(2128 * 1.5, rel=0.1)

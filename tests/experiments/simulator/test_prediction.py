@@ -1,0 +1,65 @@
+"""Predictions with intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from workbench.core.batching.parameters import BatchingParameters
+from workbench.core.status import ServingError
+from workbench.experiments.simulator.calibration import Calibration
+from workbench.experiments.simulator.hiccups import Hiccups
+from workbench.experiments.simulator.service_time import ServiceTime
+from workbench.load.intervals import Interval
+
+SETTING = BatchingParameters(max_batch_size=8, max_enqueued_batches=100, num_batch_threads=1)
+
+
+def calibration(hiccups: Hiccups | None = None, drift: float = 0.0) -> Calibration:
+    rows, micros = np.array([1, 2]), np.array([[[1000.0], [1000.0]]])
+    service = ServiceTime(rows, micros, hiccups=hiccups or Hiccups())
+    return Calibration(service, "m", 1, slots=1, rows=1, drift=drift)
+
+
+def test_each_figure_has_an_interval_around_the_estimate() -> None:
+    found = calibration().predict(SETTING, rate=500)
+
+    for interval in (found.achieved, *found.latency.values()):
+        assert interval.low < interval.estimate < interval.high
+        assert interval.confidence == 0.9
+    assert found.achieved.estimate == pytest.approx(500, rel=0.05)
+    assert list(found.latency) == ["p50", "p90", "p99"]
+
+
+def test_a_machine_that_drifts_or_is_held_up_makes_it_wider() -> None:
+    def p99(known: Calibration) -> Interval:
+        return known.predict(SETTING, rate=500).latency["p99"]
+
+    steady, drifting = p99(calibration()), p99(calibration(drift=0.25))
+    assert drifting.low < steady.low
+    held_up = p99(calibration(Hiccups(10.0, np.array([30_000.0]))))
+    assert held_up.high > 2 * steady.high
+    # Without any, the machine is quiet.
+    assert held_up.low == steady.low
+
+
+def test_near_the_capacity_the_interval_is_wide() -> None:
+    known = calibration()
+    easy, hard = (known.predict(SETTING, rate=rate).latency["p99"] for rate in (2000, 7500))
+    assert hard.relative_width > 2 * easy.relative_width
+
+
+def test_a_closed_loop_is_predicted_by_its_callers() -> None:
+    found = calibration().predict(SETTING, callers=16)
+
+    # Full batches of 8, one after the other.
+    assert found.achieved.estimate == pytest.approx(8000, rel=0.02)
+    assert found.achieved.low < 8000 / 1.1
+    assert found == calibration().predict(SETTING, callers=16)
+
+
+def test_a_load_is_a_rate_or_a_number_of_callers() -> None:
+    with pytest.raises(ServingError, match="Give a rate or a number of callers"):
+        calibration().predict(SETTING)
+    with pytest.raises(ServingError, match="Give a rate or a number of callers"):
+        calibration().predict(SETTING, rate=1.0, callers=1)
