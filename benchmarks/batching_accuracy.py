@@ -41,7 +41,7 @@ SEED = 17
 LONGEST_DELAY_MICROS, LARGEST, MOST_THREADS = 20_000, 256, 4
 WITHOUT_DELAY, CLOSED = 0.3, 0.4
 """The shares of settings without a delay, and with a closed loop."""
-SETTINGS_A_CALIBRATION = 5
+SETTINGS_A_CALIBRATION = 4
 CAPACITY_SECONDS, LOAD_SECONDS, WARM_UP_SECONDS = 1.0, 2.0, 0.2
 QUEUED = 2
 """A capacity is measured with so many callers for each that the slots hold."""

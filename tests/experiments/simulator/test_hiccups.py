@@ -105,7 +105,13 @@ def test_they_survive_json_and_old_calibrations_have_none() -> None:
     assert again.quantiles(1, 0).max() == 120
 
     del data["hiccups"], data["rested_micros"], data["interruptions"], data["following_micros"]
-    del data["processors"], data["wake_cost_micros"], data["start_micros"], data["end_micros"]
+    del (
+        data["processors"],
+        data["crowded"],
+        data["wake_cost_micros"],
+        data["start_micros"],
+        data["end_micros"],
+    )
     del data["start_request_micros"]
     old = ServiceTime.from_json(data)
     assert old.hiccups.per_second == 0

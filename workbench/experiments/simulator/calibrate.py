@@ -79,7 +79,7 @@ def calibrate(
         found = _Calibration(server, borrowed, asked, flights, tell)
         for size in sizes:
             found.measure_size(size, each)
-        hiccups = found.measure_hiccups(sizes, seconds / 2)
+        hiccups = found.measure_hiccups(sizes, seconds / 4)
         drift = found.measure_drift(sizes[-1], each)
         if borrowed.notice() or borrowed.disturbed or len(found.versions) > 1:
             raise ServingError(
@@ -140,6 +140,7 @@ class _Calibration:
     rested_loop_micros: dict[int, float] = field(default_factory=dict)
     full: dict[tuple[int, int], Full] = field(default_factory=dict)
     wakes: list[NDArray[np.int64]] = field(default_factory=list)
+    rested_seconds: float = 0.0
     versions: set[int] = field(default_factory=set)
 
     def measure_size(self, size: int, seconds: float) -> None:
@@ -161,12 +162,13 @@ class _Calibration:
         """One batch after each pause, so that each finds the server asleep."""
         pause = pause_micros / 1e6
         rate = size / self.payload.rows / pause
-        schedule = Schedule("constant", rate, max(seconds, 12 * pause))
+        schedule = Schedule("constant", rate, max(seconds, 10 * pause))
         self._use(size, max(self.flights), round(max(4e6 * pause, _FULL_ONLY.batch_timeout_micros)))
         result, right = self._measure(size, 1, seconds, schedule)
         self.rested_loop_micros[size] = _loop_micros(result)
         self.rested_micros[size] = slot = result.batches["slot_micros"][right]
         self.wakes.append(_wakes(result))
+        self.rested_seconds += result.seconds
         self.report(f"{size} rows, after a pause: {float(np.median(slot)) / 1e3:.2f} ms")
 
     def _measure_full(self, size: int, flight: int, seconds: float) -> Full:
@@ -183,7 +185,8 @@ class _Calibration:
         rate = min(_PROBES_A_SECOND, self.full[1, size].per_second / 2)
         probe = Schedule("constant", rate, seconds)
         probed = run_engine(self.server, self.payload, probe, probe.duration_s)
-        hiccups = Hiccups.from_late(_wakes(probed), probe.duration_s)
+        late = np.concatenate([_wakes(probed), *self.wakes])
+        hiccups = Hiccups.from_late(late, probe.duration_s + self.rested_seconds)
         self.report(f"{hiccups.per_second:.1f} hiccups of the machine a second")
         return hiccups
 

@@ -132,14 +132,19 @@ def fitted(measured: Measured) -> ServiceTime:
         start_request_micros=steps["start_request_micros"],
         end_micros=steps["end_micros"],
     )
-    interruptions = Hiccups.from_runs(full.slot_micros for full in measured.full.values())
-    # They are simulated apart, so they must not make the run times longer too.
-    lost = interruptions.per_second * float(interruptions.micros.sum()) / 1e6
-    lost /= max(len(interruptions.micros), 1)
+    interruptions, crowded = (
+        Hiccups.from_runs(
+            full.slot_micros
+            for (flight, _), full in measured.full.items()
+            if (flight > 1) == beside
+        )
+        for beside in (False, True)
+    )
     places = {rows: place for place, rows in enumerate(service.rows.tolist())}
     factors = np.ones((max(flight for flight, _ in measured.full), len(places)))
     for (flight, rows), full in measured.full.items():
-        wanted = full.per_second * (1 + lost)
+        # Interruptions are simulated apart, so they must not make the run times longer too.
+        wanted = full.per_second * (1 + (interruptions if flight == 1 else crowded).share)
         factors[flight - 1, places[rows]] = _stretch(service, flight, rows, wanted, full)
     known = sorted({flight for flight, _ in measured.full})
     every = np.arange(1, len(factors) + 1)
@@ -154,6 +159,7 @@ def fitted(measured: Measured) -> ServiceTime:
         following_micros=stretched[0],
         wake_cost_micros=measured.wake_cost_micros(costs),
         interruptions=interruptions,
+        crowded=crowded,
         processors=measured.processors,
         _tables={},
         _slowing={},

@@ -49,6 +49,11 @@ class Hiccups:
         """As long, and `factor` times as often."""
         return Hiccups(self.per_second * factor, self.micros)
 
+    @property
+    def share(self) -> float:
+        """The time that they take, for each second without."""
+        return self.per_second * float(self.micros.mean()) / 1e6 if len(self.micros) else 0.0
+
     @classmethod
     def from_runs(cls, runs: Iterable[ArrayLike]) -> Hiccups:
         """Hiccups of executors at work, from how long batches held their slots in several runs,

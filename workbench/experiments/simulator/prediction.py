@@ -47,7 +47,8 @@ _TIMES_MORE, _MORE_PER_SECOND, _USUAL_MICROS = 2.0, 2.0, 5000.0
 may have met none by chance. The length of those is that of the ones it met, or 5 ms."""
 _SIMPLIFIED = {"achieved": 0.05, "latency": 0.2}
 """The relative error of the model itself."""
-_REQUESTS, _TURNS = 5000, 20
+_REQUESTS, _TURNS, _SEEDS = 5000, 20, 3
+"""The estimate is the median of so many simulations."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,12 @@ def predict(
                 slots,
                 requests=max(_REQUESTS, _TURNS * load),
                 rows=rows,
-                seed=seed + number,
+                seed=seed + _SEEDS + number,
             )
         else:
-            result = simulate(parameters, load, speed, slots, rows=rows, seed=seed + number)
+            result = simulate(
+                parameters, load, speed, slots, rows=rows, seed=seed + _SEEDS + number
+            )
         summary = result.summary()
         latency = {f"p{lv:g}": summary["latency_s"].get(lv, np.nan) for lv in LEVELS}
         if isinstance(load, int):
@@ -106,8 +109,8 @@ def predict(
         return {"achieved": summary["achieved_per_s"], **latency}
 
     step = min(max(drift, _LEAST_DRIFT), _MOST_DRIFT)
-    expected = run(service, 0)
-    found = [expected] + [
+    usual = [run(service, -number) for number in range(_SEEDS)]
+    found = usual + [
         run(held_up(service.scaled(1 + step * slower), hiccups), number)
         for number, (slower, hiccups) in enumerate(_VARIANTS, 1)
     ]
@@ -115,7 +118,8 @@ def predict(
     def interval(name: str) -> Interval:
         values = [each[name] for each in found]
         more = 1 + _SIMPLIFIED["achieved" if name == "achieved" else "latency"]
-        return Interval(min(values) / more, expected[name], max(values) * more, CONFIDENCE)
+        expected = float(np.median([each[name] for each in usual]))
+        return Interval(min(values) / more, expected, max(values) * more, CONFIDENCE)
 
     return Prediction(interval("achieved"), {f"p{lv:g}": interval(f"p{lv:g}") for lv in LEVELS})
 
@@ -124,7 +128,7 @@ def held_up(service: ServiceTime, hiccups: _HeldUp) -> ServiceTime:
     """The same on a machine that is held up never, as often as in the calibration, or more often
     than that."""
     if hiccups == "none":
-        return replace(service, hiccups=Hiccups(), interruptions=Hiccups())
+        return replace(service, hiccups=Hiccups(), interruptions=Hiccups(), crowded=Hiccups())
     if hiccups == "as met":
         return service
     met = np.concatenate([service.hiccups.micros, service.interruptions.micros])
@@ -133,4 +137,5 @@ def held_up(service: ServiceTime, hiccups: _HeldUp) -> ServiceTime:
         service,
         hiccups=Hiccups(per_second, met if len(met) else np.array([_USUAL_MICROS])),
         interruptions=service.interruptions.times(_TIMES_MORE),
+        crowded=service.crowded.times(_TIMES_MORE),
     )

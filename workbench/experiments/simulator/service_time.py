@@ -54,7 +54,8 @@ class ServiceTime:
         wake_cost_micros: the event loop's time for each time that an arrival wakes it, besides that
             for the request.
         hiccups: delays of the event loop and of each executor, independently.
-        interruptions: delays of executors at work; they come after so much time of work.
+        interruptions, crowded: delays of executors at work, which come after so much time of work:
+            of an executor alone, and of one beside others, which also waits for processors.
         processors: of the machine, which the event loop and the executors share; 0: enough for all.
     """
 
@@ -71,6 +72,7 @@ class ServiceTime:
     wake_cost_micros: float = 0.0
     following_micros: NDArray[np.float64] | None = None
     interruptions: Hiccups = field(default_factory=Hiccups)
+    crowded: Hiccups = field(default_factory=Hiccups)
     processors: int = 0
     _tables: dict[int, list[list[list[int]]]] = field(default_factory=dict, repr=False)
     _slowing: dict[int, list[list[float]]] = field(default_factory=dict, repr=False)
@@ -253,6 +255,7 @@ class ServiceTime:
             if self.following_micros is None
             else np.round(self.following_micros, 1).tolist(),
             "interruptions": self.interruptions.to_json(),
+            "crowded": self.crowded.to_json(),
             "processors": self.processors,
         }
 
@@ -266,7 +269,8 @@ class ServiceTime:
         values["wake_micros"] = np.array(values["wake_micros"], float)
         # The first versions measured neither hiccups nor pauses.
         values["hiccups"] = Hiccups.from_json(values.get("hiccups", {}))
-        values["interruptions"] = Hiccups.from_json(values.get("interruptions", {}))
+        for name in ("interruptions", "crowded"):
+            values[name] = Hiccups.from_json(values.get(name, {}))
         for name in ("rested_micros", "following_micros"):
             known = values.get(name)
             values[name] = None if known is None else np.array(known, float)

@@ -25,9 +25,9 @@ from workbench.load.arrivals import Seconds, poisson
 if TYPE_CHECKING:
     import pandas as pd
 
-CURVE_REQUESTS = 2500
+CURVE_REQUESTS = 1800
 """Requests for each point of a curve: enough to estimate a 99th percentile, few enough for fifteen
-points in 150 ms."""
+points in about 100 ms."""
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
 

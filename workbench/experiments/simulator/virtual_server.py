@@ -98,6 +98,7 @@ class VirtualServer:
         self._open_loop = not followers
         self._rejecting = round(_REJECTING * service.arrival_micros)
         self._interruptions = Interruptions(service.interruptions, random)
+        self._crowded = Interruptions(service.crowded, random)
         self._loop = Timeline(service.hiccups, random)
         self._executors = [Timeline(service.hiccups, random) for _ in range(slots)]
 
@@ -274,7 +275,7 @@ class VirtualServer:
         self.answering.append(0.0)
         which = self._idle.pop()
         executor = self._executors[which]
-        micros += self._interruptions.during(micros)
+        micros += (self._interruptions if flight == 1 else self._crowded).during(micros)
         end = now + micros
         if end >= executor.calm_until:
             end = executor.end_of(now, micros)

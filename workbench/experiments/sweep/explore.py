@@ -30,7 +30,7 @@ from workbench.load.intervals import Interval
 
 AXES = ("batch_timeout_micros", "max_batch_size", "num_batch_threads", "rate")
 CURVE_POINTS = 15
-"""About how many values of a scale a curve simulates; fifteen take 150 ms."""
+"""About how many values of a scale a curve simulates; fifteen take 100 ms."""
 _LONGEST_MICROS, _HIGHEST_RATE, _STEPS_A_DECADE = 100_000, 50_000, 10
 _FEWEST_THREADS = 4
 """A scale of threads goes at least this far, and to twice the processors."""
