@@ -37,7 +37,7 @@ from workbench.experiments.simulator.simulate import simulate_closed, steady_rat
 from workbench.load.arrivals import Schedule
 
 MODELS = (small, images, wide)
-SEED = 17
+SEED = 29
 LONGEST_DELAY_MICROS, LARGEST, MOST_THREADS = 20_000, 256, 4
 WITHOUT_DELAY, CLOSED = 0.3, 0.4
 """The shares of settings without a delay, and with a closed loop."""

@@ -46,7 +46,7 @@ def test_a_machine_that_drifts_or_is_held_up_makes_it_wider() -> None:
 def test_near_the_capacity_the_interval_is_wide() -> None:
     known = calibration()
     easy, hard = (known.predict(SETTING, rate=rate).latency["p99"] for rate in (2000, 7500))
-    assert hard.relative_width > 2 * easy.relative_width
+    assert hard.relative_width > 1.3 * easy.relative_width
 
 
 def test_a_closed_loop_is_predicted_by_its_callers() -> None:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import invalid_argument
 from workbench.experiments.showing import figures, html_result, text_result
-from workbench.experiments.simulator.prediction import Prediction, predict
+from workbench.experiments.simulator.prediction import REQUESTS, Prediction, predict
 from workbench.experiments.simulator.service_time import ServiceTime
-from workbench.experiments.simulator.simulate import CURVE_REQUESTS, SimulationResult, simulate
+from workbench.experiments.simulator.simulate import SimulationResult, simulate
 from workbench.load.arrivals import Seconds, poisson
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Calibration:
         """
         if (rate is None) == (callers is None):
             raise invalid_argument("Give a rate or a number of callers; had both or none")
-        load = callers if rate is None else poisson(rate, seed=seed, count=CURVE_REQUESTS)
+        load = callers if rate is None else poisson(rate, seed=seed, count=REQUESTS)
         assert load is not None
         return predict(
             self.service,
