@@ -198,8 +198,7 @@ class Server(ServerClient):
             rows: of each request.
             max_batch_size: the largest batch to measure; by default that of the server's
                 parameters, at most 256.
-            seconds: for the run times in all; a quarter as long again measures the machine's
-                hiccups.
+            seconds: for the run times, and a quarter more for the machine's hiccups.
             keep: whether to store the result (`wb.history()`).
             report: called with a line about each step.
             when_busy: as for `sweep`.

@@ -46,8 +46,17 @@ class Alarm:
         self._callback()
 
     def close(self) -> None:
-        """Stop the timer; nothing is called afterwards."""
+        """Stop the timer; nothing is called afterwards.
+
+        The callback is let go too: its owner, which holds the alarm, must not need the garbage
+        collector.
+        """
+        self._callback = _nothing
         if self._fd >= 0:
             self._loop.remove_reader(self._fd)
             os.close(self._fd)
             self._fd = -1
+
+
+def _nothing() -> None:
+    """The callback of a closed alarm."""

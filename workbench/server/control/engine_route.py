@@ -42,6 +42,10 @@ class _EngineLoad(Handler):
             run = await self._load
         except asyncio.CancelledError:
             return  # the caller is gone
+        finally:
+            # A handler is garbage in a cycle. To collect the records of a whole load with it would
+            # stop the loop for some 30 ms.
+            self._load = None
         self.answer_encoded(await asyncio.to_thread(encode_run, run))
 
     def on_connection_close(self) -> None:
