@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from workbench.core.status import Code, ServingError
 from workbench.ipc.frames import encode_message
 from workbench.load.arrivals import Schedule
 from workbench.server.control.engine_route import encode_run, read_load
+from workbench.server.engine.batching.batch_records import BatchRecord
 from workbench.server.engine.engine_load import EngineLoad, EngineRun, run_engine_load
 
 ONE = [{"x": floats(1.0)}]
@@ -40,12 +42,16 @@ def test_a_closed_loop_fills_batches_and_knows_the_batch_of_each_request(
     assert min(result.done) > 0
     assert all(s <= d for s, d in zip(result.sent, result.done, strict=True))
     # Every request is in the batch that it names, and the records are without a gap.
-    numbers = [record.number for record in result.batches]
+    batches = [BatchRecord._make(row) for row in result.batches]
+    numbers = [record.number for record in batches]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-    assert Counter(result.batch) == {r.number: r.tasks for r in result.batches}
-    assert {record.rows for record in result.batches} <= {1, 2, 3, 4}
-    assert all(r.run_micros <= r.slot_micros for r in result.batches)
-    assert {record.in_flight for record in result.batches} <= {1, 2}
+    assert Counter(result.batch) == {r.number: r.tasks for r in batches}
+    assert {record.rows for record in batches} <= {1, 2, 3, 4}
+    assert all(r.run_micros <= r.slot_micros for r in batches)
+    assert {record.in_flight for record in batches} <= {1, 2}
+    # The garbage collector does not visit thousands of them while requests wait.
+    gc.collect()
+    assert not any(map(gc.is_tracked, result.batches))
 
 
 def test_an_open_loop_asks_at_the_times_of_its_schedule(server: Server, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ them, and notes when that was late. `fit` makes the model of all this.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -56,19 +57,28 @@ def calibrate(
     max_batch_size: int | None = None,
     seconds: float = 4.0,
     keep: bool = True,
+    progress: bool = False,
     report: Callable[[str], None] | None = None,
     when_busy: WhenBusy = "refuse",
 ) -> Calibration:
-    """Measures how long batches of each size run; see `Server.calibrate`."""
+    """Measures how long batches of each size run; see `Server.calibrate`.
+
+    Args:
+        report: called with a line about each step.
+    """
     asked = make_payload(server, payload, rows=rows)
+    begun, done, steps = time.monotonic(), 0, 1
 
     def tell(text: str) -> None:
-        running.tell(text)
+        nonlocal done
+        done += 1
+        left = (time.monotonic() - begun) * (steps / done - 1)
+        running.tell(f"calibrating: {text}", done / steps, left)
         if report is not None:
             report(text)
 
     with (
-        Running("calibration", server, keep, False, when_busy) as running,
+        Running("calibration", server, keep, progress, when_busy) as running,
         kept_settings(server) as borrowed,
     ):
         before = borrowed.before
@@ -76,6 +86,7 @@ def calibrate(
         sizes = _sizes(before, rows, max_batch_size or min(before.batch_limit, LARGEST))
         flights = _flights(slots)
         each = seconds / (len(sizes) * (len(flights) + 2))
+        steps = len(sizes) * (len(flights) + 2) + 2
         found = _Calibration(server, borrowed, asked, flights, tell)
         for size in sizes:
             found.measure_size(size, each)

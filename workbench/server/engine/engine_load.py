@@ -24,7 +24,7 @@ from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.ipc.frames import Tensors
 from workbench.ipc.precise_timer import Alarm
 from workbench.load.arrivals import Schedule
-from workbench.server.engine.batching.batch_records import BatchRecord
+from workbench.server.engine.batching.batch_records import Row
 from workbench.server.engine.batching.scheduler import BatchScheduler
 from workbench.server.engine.batching.tasks import Task, VersionQueues, now_micros
 from workbench.server.engine.versions.manager import Manager
@@ -102,7 +102,7 @@ class EngineRun:
     sent: array[int] = field(default_factory=_numbers)
     done: array[int] = field(default_factory=_numbers)
     batch: array[int] = field(default_factory=_numbers)
-    batches: list[BatchRecord] = field(default_factory=list)
+    batches: list[Row] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
     busy_share: float = 0.0
     version: int = 0
@@ -146,9 +146,9 @@ class _Sender:
         self._open = 0
         self._sending = True
         self._over = asyncio.Event()
-        self._arrivals: list[int] = []
+        self._arrivals = _numbers()
         if isinstance(load.load, Schedule):
-            self._arrivals = np.rint(load.load.arrivals() * 1e6).astype(int).tolist()
+            self._arrivals.frombytes(np.rint(load.load.arrivals() * 1e6).astype(np.int64).tobytes())
         self._alarm = Alarm(self._loop, self._send_due)
         self._start = now_micros()
         self._busy_before = time.process_time()
@@ -179,8 +179,8 @@ class _Sender:
 
     def _gather(self) -> None:
         batches = self.run.batches
-        last = batches[-1].number if batches else self._before
-        batches += [r for r in self._version.statistics.records if r.number > last]
+        last = batches[-1][0] if batches else self._before
+        batches += [row for row in self._version.statistics.last_rows if row[0] > last]
 
     def _send_due(self) -> None:
         """Ask every question whose time has come, and set the alarm for the next."""

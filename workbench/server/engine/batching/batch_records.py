@@ -32,6 +32,10 @@ class BatchRecord(NamedTuple):
     in_flight: int
 
 
+Row = tuple[int, int, int, int, str, int, int, int, int, int]
+"""The values of a `BatchRecord`."""
+
+
 class BatchStatistics:
     """The answered batches of one version: the last ones singly, and all of them summed up.
 
@@ -40,7 +44,8 @@ class BatchStatistics:
         queued_micros, request_run_micros: time in the queue and in the model, summed over
             requests; `run_micros` and `slot_micros` are summed over batches.
         rejected: requests that found the queue full.
-        records: the last batches.
+        last_rows: the last batches, as plain tuples. The garbage collector leaves these alone, but
+            visits named ones; thousands of them would hold up the event loop for milliseconds.
     """
 
     def __init__(self) -> None:
@@ -55,7 +60,7 @@ class BatchStatistics:
         self.rejected = 0
         self.reasons: Counter[str] = Counter()
         self.sizes: Counter[int] = Counter()
-        self.records: deque[BatchRecord] = deque(maxlen=_RECORDS_KEPT)
+        self.last_rows: deque[Row] = deque(maxlen=_RECORDS_KEPT)
 
     def add(
         self,
@@ -79,8 +84,8 @@ class BatchStatistics:
         reason = batch.reason.value if batch.reason else "open"
         self.reasons[reason] += 1
         self.sizes[batch.size] += 1
-        self.records.append(
-            BatchRecord(
+        self.last_rows.append(
+            (
                 self.batches,
                 batch.size,
                 tasks,
@@ -94,10 +99,15 @@ class BatchStatistics:
             )
         )
 
+    @property
+    def records(self) -> list[BatchRecord]:
+        """The last batches."""
+        return list(map(BatchRecord._make, self.last_rows))
+
     def to_json(self) -> dict[str, Any]:
         """The sums, without the single records; sizes as strings, ascending."""
         return {
-            **{name: value for name, value in vars(self).items() if name != "records"},
+            **{name: value for name, value in vars(self).items() if name != "last_rows"},
             "reasons": dict(self.reasons),
             "sizes": {str(size): count for size, count in sorted(self.sizes.items())},
         }
