@@ -20,7 +20,7 @@ _SIZE, _EDGE = 420, 50
 
 
 def page(
-    found: Sequence[Compared], verdicts: Sequence[tuple[str, bool]], each: int, seconds: float
+    found: Sequence[Compared], verdicts: Sequence[tuple[str, bool]], seconds: float, window: float
 ) -> str:
     """The page, in Markdown."""
     missed = [line for line, met in verdicts if not met]
@@ -35,17 +35,17 @@ def page(
 Written by `python -m benchmarks.batching_accuracy` on {os.cpu_count()} cores
 ({platform.machine()}): {len(found)} settings drawn at random, with delays of 0 to 20 ms, batches of
 1 to 256 rows, 1 to 4 threads, open and closed loops, 5 to 95 % load. All of them count. The load
-comes from inside the server (`engine`) and takes {seconds:g} s for each setting. {each} settings
-share a calibration. The three models are a small perceptron, a convolutional network and a wide
-perceptron.
+comes from inside the server (`engine`) and takes {seconds:g} s for each setting, right after a
+calibration. The three models are a small perceptron, a convolutional network and a wide perceptron.
 
 {said}
 
 {lines}
 
-A measured 99th percentile contains all disturbances by other work on the machine; a predicted one
-contains only those that the calibration met. The interval allows for that. Near the capacity, a
-small error of the capacity is a large error of the waiting time.
+The measured 99th percentile is that of a typical window: the median over windows of {window:g} s.
+That of the whole run also contains the rare delays by other work on the machine, which no
+calibration of some seconds can know. The interval allows for them, so it is held against the whole
+run. Near the capacity, a small error of the capacity is a large error of the waiting time.
 
 ![Predicted against measured 99th percentiles](batching-accuracy.svg)
 
@@ -94,7 +94,7 @@ def _table(found: Sequence[Compared]) -> str:
     head = [
         "delay (ms)", "load", "loop", "model", "size", "threads", "capacity/s", "predicted",
         "error", "measured/s", "predicted", "p50 (ms)", "predicted", "p99 (ms)",
-        "predicted [interval]", "error",
+        "predicted", "error", "whole run (ms)", "interval",
     ]  # fmt: skip
     rows = []
     for each in sorted(found, key=lambda each: (each.delay_micros, each.utilization)):
@@ -117,9 +117,11 @@ def _table(found: Sequence[Compared]) -> str:
                 f"{each.p50 * 1e3:.2f}",
                 f"{latency['p50'].estimate * 1e3:.2f}",
                 f"{each.p99 * 1e3:.2f}",
-                f"{p99.estimate * 1e3:.2f} [{p99.low * 1e3:.2f}, {p99.high * 1e3:.2f}]"
-                + ("" if each.holds else " outside"),
+                f"{p99.estimate * 1e3:.2f}",
                 f"{each.p99_error:+.0%}",
+                f"{each.whole_p99 * 1e3:.2f}",
+                f"{p99.low * 1e3:.2f} to {p99.high * 1e3:.2f}"
+                + ("" if each.holds else ": outside"),
             ]
         )
     return _markdown(head, rows)

@@ -184,7 +184,7 @@ class Server(ServerClient):
         max_batch_size: int | None = None,
         seconds: float = 4.0,
         keep: bool = True,
-        progress: bool = True,
+        progress: bool | Callable[[str], None] = True,
         when_busy: WhenBusy = "refuse",
     ) -> Calibration:
         """Measure how long a batch of 1, 2, 4 ... rows occupies its slot, alone and beside others.
@@ -200,7 +200,7 @@ class Server(ServerClient):
                 parameters, at most 256.
             seconds: for the run times, and a quarter more for the machine's hiccups.
             keep: whether to store the result (`wb.history()`).
-            progress: whether to show one line of progress, with the time left.
+            progress: whether to show the progress; or what to call with a line about each step.
             when_busy: as for `sweep`.
 
         Raises:

@@ -19,7 +19,7 @@ from workbench.load.arrivals import constant
 def test_it_measures_every_size_alone_and_in_company(served_digits: wb.Server) -> None:
     said: list[str] = []
 
-    found = calibrate(served_digits, max_batch_size=8, seconds=0.8, report=said.append)
+    found = served_digits.calibrate(max_batch_size=8, seconds=0.8, progress=said.append)
 
     assert found.service.rows.tolist() == [1, 4, 8]
     assert (found.service.in_flight, found.slots, found.rows, found.version) == (4, 2, 1, 1)

@@ -57,15 +57,10 @@ def calibrate(
     max_batch_size: int | None = None,
     seconds: float = 4.0,
     keep: bool = True,
-    progress: bool = False,
-    report: Callable[[str], None] | None = None,
+    progress: bool | Callable[[str], None] = True,
     when_busy: WhenBusy = "refuse",
 ) -> Calibration:
-    """Measures how long batches of each size run; see `Server.calibrate`.
-
-    Args:
-        report: called with a line about each step.
-    """
+    """Measures how long batches of each size run; see `Server.calibrate`."""
     asked = make_payload(server, payload, rows=rows)
     begun, done, steps = time.monotonic(), 0, 1
 
@@ -74,11 +69,11 @@ def calibrate(
         done += 1
         left = (time.monotonic() - begun) * (steps / done - 1)
         running.tell(f"calibrating: {text}", done / steps, left)
-        if report is not None:
-            report(text)
+        if callable(progress):
+            progress(text)
 
     with (
-        Running("calibration", server, keep, progress, when_busy) as running,
+        Running("calibration", server, keep, progress is True, when_busy) as running,
         kept_settings(server) as borrowed,
     ):
         before = borrowed.before

@@ -25,6 +25,8 @@ _STEPS, _CLOSE, _SHORTEST = 6, 0.005, 0.6
 _FEWEST_BATCHES, _TURNS = 40, 8
 """A simulated capacity is of so many batches at least, and of so many turns of all callers."""
 _LOOP_IS_LIMIT = 0.9
+_LOOP_SPREAD = 0.5
+"""With it, the latencies of a loop that is busy vary as much as measured ones."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ def fitted(measured: Measured) -> ServiceTime:
         start_micros=steps["start_micros"],
         start_request_micros=steps["start_request_micros"],
         end_micros=steps["end_micros"],
+        loop_spread=_LOOP_SPREAD,
     )
     interruptions, crowded = (
         Hiccups.from_runs(
@@ -166,22 +169,30 @@ def fitted(measured: Measured) -> ServiceTime:
     )
 
 
+def _simulated(
+    service: ServiceTime, flight: int, rows: int, full: Full, factor: float = 1.0
+) -> float:
+    """The simulated capacity of one measured load, with run times multiplied by `factor`."""
+    quantiles = service.quantiles(rows, flight)[0] * factor
+    own = ServiceTime.from_samples({(flight, rows): quantiles})
+    own = replace(own, **{name: getattr(service, name) for name in (*_COSTS, "loop_spread")})
+    return capacity(own, flight, rows, full.callers, full.rows_each)
+
+
 def _stretch(service: ServiceTime, flight: int, rows: int, wanted: float, full: Full) -> float:
     """By what the run times of batches of `rows` rows with `flight` in flight have to be multiplied
     so that the simulated capacity is `wanted` requests a second; 1 where it does not depend on
     them, because the event loop is the limit."""
-    each = full.rows_each
-    own = ServiceTime.from_samples({(flight, rows): service.quantiles(rows, flight)[0]})
-    own = replace(own, **{name: getattr(service, name) for name in _COSTS})
 
     def found(factor: float) -> float:
-        changed = replace(own, micros=own.micros * factor, _tables={}, _slowing={})
-        return capacity(changed, flight, rows, full.callers, each)
+        return _simulated(service, flight, rows, full, factor)
 
     at_one = found(1.0)
+    if at_one > wanted and full.busy_share >= _LOOP_IS_LIMIT:
+        return 1.0
     if at_one > wanted:
         # Executors alone, without any waiting for the loop, would take longest.
-        low, high = 1.0, flight * rows / each / wanted * 1e6 / service.mean(rows, flight)
+        low, high = 1.0, flight * rows / full.rows_each / wanted * 1e6 / service.mean(rows, flight)
     else:
         low, high = _SHORTEST, 1.0
     if abs(at_one / wanted - 1) < _CLOSE or high <= low or found(low) < wanted:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_OF_A_BATCH = {"start_micros": 0.5, "end_micros": 0.5}
+_OF_A_BATCH = {"start_micros": 0.8, "end_micros": 0.2}
 _OF_A_REQUEST = {"arrival_micros": 0.45, "start_request_micros": 0.2, "answer_micros": 0.35}
 """How a batch's and a request's cost are divided among the loop's steps; it is alike for all
 models, because these steps do not look at the tensors."""

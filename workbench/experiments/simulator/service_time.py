@@ -53,6 +53,8 @@ class ServiceTime:
         wake_micros: shape (w,), quantiles of how late a sleeping event loop begins with a request.
         wake_cost_micros: the event loop's time for each time that an arrival wakes it, besides that
             for the request.
+        loop_spread: the standard deviation of the logarithm of the loop's times, which vary because
+            other threads of its process want to run too.
         hiccups: delays of the event loop and of each executor, independently.
         interruptions, crowded: delays of executors at work, which come after so much time of work:
             of an executor alone, and of one beside others, which also waits for processors.
@@ -74,6 +76,7 @@ class ServiceTime:
     interruptions: Hiccups = field(default_factory=Hiccups)
     crowded: Hiccups = field(default_factory=Hiccups)
     processors: int = 0
+    loop_spread: float = 0.0
     _tables: dict[int, list[list[list[int]]]] = field(default_factory=dict, repr=False)
     _slowing: dict[int, list[list[float]]] = field(default_factory=dict, repr=False)
 
@@ -257,6 +260,7 @@ class ServiceTime:
             "interruptions": self.interruptions.to_json(),
             "crowded": self.crowded.to_json(),
             "processors": self.processors,
+            "loop_spread": self.loop_spread,
         }
 
     @classmethod

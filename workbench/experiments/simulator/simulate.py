@@ -240,7 +240,7 @@ def _simulated(
     )
     of_batch = np.repeat(np.arange(len(server.batches)), counts)
     place = np.arange(len(tasks)) - np.repeat(np.cumsum(counts) - counts, counts) + 1
-    finish = np.array(server.answering)[of_batch] + server.answer_step * place
+    finish = np.array(server.answering)[of_batch] + np.array(server.answer_steps)[of_batch] * place
     done = np.full(len(server.times), -np.inf)
     batch = np.full(len(server.times), -1, np.int64)
     # A split request is answered with its last part.

@@ -29,10 +29,9 @@ RESTED_MICROS = 2000
 """After so long without any batch, a batch takes as long as the calibration measured after a
 pause; in between, the effect grows with the logarithm of the time."""
 _LONGEST_REST = 1.4
-_LOOKING = 0.6
-"""Requests that have come while the loop was busy cost, together, this share of a wake-up."""
 _REJECTING = 3.0
 """A rejected request costs the loop so many times the cost of accepting one, in addition."""
+_MOST_VARIED = 4096
 _PER_LOG = 1 / math.log(RESTED_MICROS / PAUSE_MICROS)
 
 
@@ -44,7 +43,7 @@ class VirtualServer:
         batches, started, ended: the batches in the order they ran, and when each got its slot and
             gave it back.
         answering: when the loop began to answer each batch, in microseconds.
-        answer_step: the microseconds between the answers of a batch.
+        answer_steps: the microseconds between the answers of each batch.
         padded: by a batch's rows, the rows that it runs with.
     """
 
@@ -71,6 +70,7 @@ class VirtualServer:
         self.started: list[int] = []
         self.ended: list[int] = []
         self.answering: list[float] = []
+        self.answer_steps: list[float] = []
         self.padded = _padded(parameters, -(-total // len(rows)) * sum(rows))
         self._rows, self._slots, self._total = rows, slots, total
         self._largest = parameters.max_batch_size
@@ -83,10 +83,14 @@ class VirtualServer:
         self._slowing = service.slowing(len(self.padded) - 1)
         self._deepest = service.in_flight
         self._draws = random.integers(0, service.micros.shape[2], total + 1).tolist()
+        # Its mean is 1.
+        spread = service.loop_spread
+        varied = np.exp(random.normal(-(spread**2) / 2, spread, min(total, _MOST_VARIED) + 1))
+        self._varied: list[float] = varied.tolist()
         self._taking = _whole_steps(service.arrival_micros, total)
         self._answering = service.answer_micros
         # In a closed loop the next request comes before the next answer.
-        self.answer_step = service.answer_micros + (service.arrival_micros if followers else 0.0)
+        self._answer_step = service.answer_micros + (service.arrival_micros if followers else 0.0)
         self._ending = service.end_micros
         self._starting = service.start_micros
         self._starting_request = service.start_request_micros
@@ -94,7 +98,6 @@ class VirtualServer:
         self._woken = 0
         self._processors = service.processors
         self._waking = round(service.wake_cost_micros)
-        self._looking = round(_LOOKING * service.wake_cost_micros)
         self._open_loop = not followers
         self._rejecting = round(_REJECTING * service.arrival_micros)
         self._interruptions = Interruptions(service.interruptions, random)
@@ -136,12 +139,13 @@ class VirtualServer:
             self._last_end = self._now
         else:
             self._take_in(turn)
-        if self._idle:
-            self._start_due()
         if self._asleep:
+            # The loop sets its clock again before it looks for a batch.
             self._now += self._waking
             if self._processors:
                 self._burden(self._waking)
+        if self._idle:
+            self._start_due()
         return True
 
     def _next_turn(self, busy: bool) -> int:
@@ -179,7 +183,7 @@ class VirtualServer:
         extra = 0
         if self._open_loop and at <= now and not self._asleep:
             # The loop has not slept, but it still has to look at the clock and set it again.
-            extra = self._looking
+            extra = waking
             now += extra
         # The loop also takes requests that arrive while it takes others.
         while at <= until or at <= now:
@@ -224,22 +228,22 @@ class VirtualServer:
                 # It runs while this batch's answers are sent.
                 self._start(FOLLOWING)
             parts = self.batches[number].parts
-            begun = self._now + self._ending
-            self.answering[number] = begun
+            varied = self._varied[number % len(self._varied)]
+            step = self.answer_steps[number] = self._answer_step * varied
+            begun = self.answering[number] = self._now + self._ending * varied
             if len(self.times) < self._total:
                 # A request is answered with its last part.
                 whole = sum(part.offset + part.size == part.total for part in parts)
-                self._ask_again(begun, min(whole, self._total - len(self.times)))
-                self._now = round(begun + self.answer_step * len(parts))
-                turn = self._now
+                self._ask_again(begun, step, min(whole, self._total - len(self.times)))
+                turn = self._now = round(begun + step * len(parts))
             else:
-                self._now = round(begun + self._answering * len(parts))
+                self._now = round(begun + self._answering * varied * len(parts))
         return turn
 
-    def _ask_again(self, begun: float, count: int) -> None:
+    def _ask_again(self, begun: float, step: float, count: int) -> None:
         """Callers that get their answers ask again, each before the next one is answered."""
         for place in range(1, count + 1):
-            at = round(begun + self.answer_step * place)
+            at = round(begun + step * place)
             self.times.append(at)
             with suppress(ServingError):
                 # It was accepted before, so only a full queue can refuse it.
@@ -273,6 +277,7 @@ class VirtualServer:
         self.started.append(now)
         self.ended.append(0)
         self.answering.append(0.0)
+        self.answer_steps.append(0.0)
         which = self._idle.pop()
         executor = self._executors[which]
         micros += (self._interruptions if flight == 1 else self._crowded).during(micros)
@@ -280,7 +285,8 @@ class VirtualServer:
         if end >= executor.calm_until:
             end = executor.end_of(now, micros)
         heappush(running, (end, number, which))
-        self._now = now + round(self._starting + self._starting_request * len(batch.parts))
+        starting = self._starting + self._starting_request * len(batch.parts)
+        self._now = now + round(starting * self._varied[-1 - number % len(self._varied)])
 
     def _slow(self, now: int, flight: int) -> None:
         """What is left of the running batches takes longer, because one more begins."""

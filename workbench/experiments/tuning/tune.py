@@ -90,7 +90,7 @@ def tune(
                 server,
                 payload,
                 rows=rows,
-                report=lambda text: running.tell(f"calibrating: {text}", left=left()),
+                progress=lambda text: running.tell(f"calibrating: {text}", left=left()),
                 keep=False,
             )
         before = server.batching or automatic(server)

@@ -121,7 +121,7 @@ class SweepExplorer(Durable):
         with self._occupied("calibrating"):
             self._base = in_force(self.server)
             self.calibration = run_calibration(
-                self.server, self._payload, rows=self._rows, report=on_step
+                self.server, self._payload, rows=self._rows, progress=on_step
             )
         self._renew()
         return self._about_calibration()
