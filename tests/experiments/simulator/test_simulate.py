@@ -324,8 +324,21 @@ def test_an_arrival_that_wakes_the_loop_costs_it_more() -> None:
     slow = constant(100, count=200)
     quick = BatchingParameters(max_batch_size=1, max_enqueued_batches=100)
     service = ServiceTime(np.array([1]), np.array([[[300.0]]]), 5.0, 5.0, wake_cost_micros=500.0)
-    # The loop is busy with the wake-up when the batch comes back.
-    assert simulate(quick, slow, service, 1).latency[1:].tolist() == pytest.approx([510e-6] * 199)
+    # The batch begins when the loop has done with the wake-up.
+    assert simulate(quick, slow, service, 1).latency.tolist() == pytest.approx([810e-6] * 200)
+
+
+def test_a_loop_that_varies_answers_as_many_but_some_later() -> None:
+    steady = loop_only(start_micros=60.0, end_micros=40.0, answer_micros=10.0)
+    parameters = BatchingParameters(max_batch_size=4, max_enqueued_batches=100)
+
+    even, varied = (
+        simulate_closed(parameters, 16, service, 1, requests=20_000)
+        for service in (steady, replace(steady, loop_spread=0.5))
+    )
+
+    assert steady_rate(varied.done, 16) == pytest.approx(steady_rate(even.done, 16), rel=0.05)
+    assert np.quantile(varied.latency, 0.99) > 1.2 * np.quantile(even.latency, 0.99)
 
 
 def test_executors_share_the_processors_with_the_loop() -> None:

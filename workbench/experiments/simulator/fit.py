@@ -195,8 +195,11 @@ def _stretch(service: ServiceTime, flight: int, rows: int, wanted: float, full: 
         low, high = 1.0, flight * rows / full.rows_each / wanted * 1e6 / service.mean(rows, flight)
     else:
         low, high = _SHORTEST, 1.0
-    if abs(at_one / wanted - 1) < _CLOSE or high <= low or found(low) < wanted:
+    if abs(at_one / wanted - 1) < _CLOSE or high <= low:
         return 1.0
+    if (most := found(low)) < wanted:
+        # Where even that is not enough, the event loop is the limit, or nearly.
+        return low if most > at_one * (1 + _CLOSE) else 1.0
     for _ in range(_STEPS):
         middle = (low + high) / 2
         low, high = (middle, high) if found(middle) > wanted else (low, middle)
