@@ -20,9 +20,13 @@ _SIZE, _EDGE = 420, 50
 
 
 def page(
-    found: Sequence[Compared], verdicts: Sequence[tuple[str, bool]], seconds: float, window: float
+    found: Sequence[Compared],
+    verdicts: Sequence[tuple[str, bool]],
+    seconds: float,
+    window: float,
+    drawing: str,
 ) -> str:
-    """The page, in Markdown."""
+    """The page, in Markdown; `drawing` is the file of its picture."""
     missed = [line for line, met in verdicts if not met]
     said = (
         f"{len(verdicts) - len(missed)} of {len(verdicts)} targets are met."
@@ -47,7 +51,7 @@ That of the whole run also contains the rare delays by other work on the machine
 calibration of some seconds can know. The interval allows for them, so it is held against the whole
 run. Near the capacity, a small error of the capacity is a large error of the waiting time.
 
-![Predicted against measured 99th percentiles](batching-accuracy.svg)
+![Predicted against measured 99th percentiles]({drawing})
 
 ## By delay and load
 

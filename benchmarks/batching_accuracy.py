@@ -153,7 +153,7 @@ def compare(
     latency = (result.done - result.intended)[kept] / 1e6
     sent = result.intended[kept] / 1e6
     late = sent > (WARM_UP_SECONDS + LOAD_SECONDS) / 2
-    p99, *halves = (typical_p99(sent[part], latency[part]) for part in (late | True, ~late, late))
+    halves = [typical_p99(sent[half], latency[half]) for half in (~late, late)]
     simulated = simulate_closed(
         parameters,
         drawn.full,
@@ -171,7 +171,7 @@ def compare(
         predicted_capacity=steady_rate(simulated.done, drawn.full),
         achieved=_rate(result, LOAD_SECONDS),
         p50=float(np.median(latency)),
-        p99=p99,
+        p99=typical_p99(sent, latency),
         p99_change=halves[1] / halves[0] - 1,
         whole_p99=float(np.quantile(latency, 0.99)),
         predicted=predict(
@@ -255,8 +255,9 @@ def main(arguments: list[str]) -> int:
         os.environ["JUPYTER_DATA_DIR"] = folder
         found, seconds = run(chosen.settings)
     verdicts = judge(found, seconds)
-    chosen.page.write_text(page(found, verdicts, LOAD_SECONDS, WINDOW_SECONDS))
-    chosen.page.with_suffix(".svg").write_text(picture(found))
+    picture_at = chosen.page.with_suffix(".svg")
+    chosen.page.write_text(page(found, verdicts, LOAD_SECONDS, WINDOW_SECONDS, picture_at.name))
+    picture_at.write_text(picture(found))
     for line, met in verdicts:
         print(f"{'met   ' if met else 'MISSED'} {line}")
     print(f"written to {chosen.page}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -26,7 +27,7 @@ RATES = (1000.0, 2000.0, 5000.0, 10_000.0, 20_000.0)
 
 
 def calibrated() -> ServiceTime:
-    """Made up, but with everything that is in a calibration of two slots."""
+    """Made up, with everything that a calibration of two slots measures."""
     random = np.random.default_rng(0)
     rows = (1, 2, 4, 8, 16, 32, 64)
     base = {0: 120.0, 1: 60.0, 2: 90.0}
@@ -35,12 +36,24 @@ def calibrated() -> ServiceTime:
         for flight, micros in base.items()
         for r in rows
     }
-    return ServiceTime.from_samples(
+    delays = Hiccups.from_late(random.uniform(1000, 5000, 40), 2.0)
+    service = ServiceTime.from_samples(
         samples,
-        arrival_micros=3.3,
-        answer_micros=3.3,
+        arrival_micros=2.5,
+        answer_micros=2.0,
         wake_micros=random.gamma(4, 6, 1000),
-        hiccups=Hiccups.from_late(random.uniform(1000, 5000, 40), 2.0),
+        hiccups=delays,
+    )
+    return replace(
+        service,
+        start_micros=32.0,
+        start_request_micros=1.0,
+        end_micros=8.0,
+        wake_cost_micros=30.0,
+        interruptions=delays,
+        crowded=delays,
+        processors=2,
+        loop_spread=0.5,
     )
 
 

@@ -13,6 +13,7 @@ from tests.servers import Server
 from tests.zoo.specimens import Specimen
 from workbench.core.signature import DEFAULT_SIGNATURE
 from workbench.ipc.frames import Tensors
+from workbench.server.engine.batching.batch_records import BatchRecord
 from workbench.server.engine.versions.model import Served
 
 CALLERS = 32
@@ -89,7 +90,8 @@ def _is_same_array(array: np.ndarray, expected: np.ndarray, tolerance: float) ->
 def most_merged(served: Served) -> int:
     """How many requests the largest batch of a version had."""
     assert served.queues is not None
-    return max((record.tasks for record in served.queues.statistics.records), default=0)
+    records = map(BatchRecord._make, served.queues.statistics.last_rows)
+    return max((record.tasks for record in records), default=0)
 
 
 def merging(served: Served) -> dict[str, Any]:

@@ -187,7 +187,7 @@ class Server(ServerClient):
         progress: bool | Callable[[str], None] = True,
         when_busy: WhenBusy = "refuse",
     ) -> Calibration:
-        """Measure how long a batch of 1, 2, 4 ... rows occupies its slot, alone and beside others.
+        """Measure how long a batch of 1, 4, 16 ... rows occupies its slot, alone and beside others.
 
         The server answers other requests meanwhile. Its batching is changed while this runs, and
         restored at the end, also after an interruption.

@@ -21,6 +21,7 @@ class Alarm:
     def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
         self._loop = loop
         self._callback = callback
+        self._timer: asyncio.TimerHandle | None = None
         self._fd = -1
         if sys.platform == "linux":
             self._libc = ctypes.CDLL(None, use_errno=True)
@@ -31,7 +32,8 @@ class Alarm:
     def at(self, moment: float) -> None:
         """Replace the moment, in seconds of `time.monotonic`; a past one means now."""
         if self._fd < 0:
-            self._loop.call_later(max(0.0, moment - time.monotonic()), self._callback)
+            self._cancel()
+            self._timer = self._loop.call_later(max(0.0, moment - time.monotonic()), self._callback)
             return
         fraction, seconds = math.modf(max(moment, 1e-9))  # 0 would mean: never
         setting = (ctypes.c_long * 4)(0, 0, int(seconds), int(fraction * 1e9))
@@ -52,10 +54,16 @@ class Alarm:
         collector.
         """
         self._callback = _nothing
+        self._cancel()
         if self._fd >= 0:
             self._loop.remove_reader(self._fd)
             os.close(self._fd)
             self._fd = -1
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 def _nothing() -> None:

@@ -42,7 +42,7 @@ def made_up(executor_micros: float) -> Measured:
     for flight, slower in ((1, 1.0), (2, 1.5)):
         for rows in SIZES:
             true = ServiceTime.from_samples({(flight, rows): [alone[rows] * slower]})
-            true = ServiceTime(true.rows, true.micros, **costs.steps())
+            true = ServiceTime(true.rows, true.micros, **costs.steps(), loop_spread=0.5)
             callers = 2 * flight * rows
             rate = capacity(true, flight, rows, callers, 1)
             busy = min(rate / rows * (BATCH + REQUEST * rows) / 1e6, 1.0)

@@ -5,9 +5,9 @@ b and b callers, each batch is alone and follows the last at once. With twice as
 slots hold, all slots are busy and the next batches wait already: that is the model's capacity. At a
 low constant rate, each batch is alone after a pause in which caches went cold and threads fell
 asleep, as under little load. The server's records say how long a batch holds its slot and how long
-the model runs, and the CPU time of the server process how much the event loop spends. Last,
+the model runs. The CPU time of the server process says how much the event loop spends. Last,
 requests at a high constant rate show how often the machine delays the loop: it is woken for each of
-them, and notes when that was late. `fit` makes the model of all this.
+them, and notes when that was late. `fit` turns these measurements into a model.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from workbench.load.arrivals import Schedule
 LARGEST = 256
 FEWEST_BATCHES = 8
 WARM_UP_MICROS = 50_000
-_QUEUED = 2
-"""A measured capacity has so many callers for each that the slots hold."""
+_MOST_WAITING = 4
+"""A measured capacity has callers for all batches in flight, and for as many or these that wait."""
 QUIET, QUIET_LOOP, QUIET_MICROS = 3.0, 8.0, 2000.0
 """A pause is at least this many times the run time of a batch, this many times the loop's time for
 its requests, and this many microseconds."""
 _PROBES_A_SECOND, _PROBED = 5000.0, 16
-_FLIGHTS = 4
-"""At least so many batches in flight are measured, for other settings than the one in force."""
+_FLIGHTS = (1, 2, 4)
+"""So many batches in flight are measured, for other settings than the one in force too."""
 _FULL_ONLY = BatchingParameters(batch_timeout_micros=300_000, max_enqueued_batches=100)
 """Batches are closed when they are full; only the last one waits for its timeout."""
 
@@ -125,9 +125,8 @@ def _sizes(before: BatchingParameters, rows: int, largest: int) -> list[int]:
 
 
 def _flights(slots: int) -> list[int]:
-    """The numbers of batches in flight to measure: 1, 2, 4 ... and the slots in force."""
-    powers = {1 << power for power in range(max(slots, _FLIGHTS).bit_length())}
-    return sorted({flight for flight in powers if flight <= max(slots, _FLIGHTS)} | {slots})
+    """The numbers of batches in flight to measure: those of `_FLIGHTS`, and the slots in force."""
+    return sorted({*_FLIGHTS, slots})
 
 
 @dataclass
@@ -146,7 +145,6 @@ class _Calibration:
     rested_loop_micros: dict[int, float] = field(default_factory=dict)
     full: dict[tuple[int, int], Full] = field(default_factory=dict)
     wakes: list[NDArray[np.int64]] = field(default_factory=list)
-    rested_seconds: float = 0.0
     versions: set[int] = field(default_factory=set)
 
     def measure_size(self, size: int, seconds: float) -> None:
@@ -174,25 +172,31 @@ class _Calibration:
         self.rested_loop_micros[size] = _loop_micros(result)
         self.rested_micros[size] = slot = result.batches["slot_micros"][right]
         self.wakes.append(_wakes(result))
-        self.rested_seconds += result.seconds
         self.report(f"{size} rows, after a pause: {float(np.median(slot)) / 1e3:.2f} ms")
 
     def _measure_full(self, size: int, flight: int, seconds: float) -> Full:
         self._use(size, flight)
-        callers = _QUEUED * flight * size // self.payload.rows
+        callers = (flight + min(flight, _MOST_WAITING)) * size // self.payload.rows
         result, right = self._measure(size, flight, seconds, callers)
-        return full_of(result, right, callers, self.payload.rows)
+        turn = flight * size // self.payload.rows
+        return Full(
+            run_micros=result.batches["run_micros"][right],
+            slot_micros=result.batches["slot_micros"][right],
+            callers=callers,
+            per_second=_capacity(result, turn),
+            busy_share=result.busy_share,
+            rows_each=self.payload.rows,
+        )
 
     def measure_hiccups(self, sizes: list[int], seconds: float) -> Hiccups:
         """How often the machine delays the loop, measured at a constant rate of at most half of the
         model's capacity, in batches whose answers take the loop little time."""
-        size = max(s for s in sizes if s <= _PROBED * self.payload.rows)
+        size = max((s for s in sizes if s <= _PROBED * self.payload.rows), default=sizes[0])
         self._use(size, 1)
         rate = min(_PROBES_A_SECOND, self.full[1, size].per_second / 2)
         probe = Schedule("constant", rate, seconds)
         probed = run_engine(self.server, self.payload, probe, probe.duration_s)
-        late = np.concatenate([_wakes(probed), *self.wakes])
-        hiccups = Hiccups.from_late(late, probe.duration_s + self.rested_seconds)
+        hiccups = Hiccups.from_late(_wakes(probed), probe.duration_s)
         self.report(f"{hiccups.per_second:.1f} hiccups of the machine a second")
         return hiccups
 
@@ -209,6 +213,7 @@ class _Calibration:
             replace(
                 _FULL_ONLY,
                 max_batch_size=size,
+                max_enqueued_batches=max(_FULL_ONLY.max_enqueued_batches, 2 * slots),
                 num_batch_threads=slots,
                 batch_timeout_micros=timeout,
             )
@@ -219,6 +224,8 @@ class _Calibration:
     ) -> tuple[EngineResult, NDArray[np.bool_]]:
         """Measure enough batches of `size` rows with `flight` in flight; returns which they are.
         The load comes from callers in a closed loop, or from a schedule."""
+        if isinstance(load, int):
+            seconds = max(seconds, 3 * WARM_UP_MICROS / 1e6)
         for _ in range(4):
             if not isinstance(load, int):
                 load = replace(load, duration_s=max(seconds, load.duration_s))
@@ -228,8 +235,12 @@ class _Calibration:
             batches = result.batches
             right = (batches["rows"] == size) & (batches["in_flight"] == flight)
             right &= _warm(batches["taken_at"], load)
+            if isinstance(load, int) and len(right):
+                # What ran after the last request was sent had no others beside it.
+                ended = batches["taken_at"] + batches["slot_micros"] - batches["taken_at"][0]
+                right &= ended < seconds * 1e6
             found = int(right.sum())
-            if found >= FEWEST_BATCHES:
+            if found >= max(FEWEST_BATCHES, 2 * flight):
                 return result, right
             seconds *= 3
             if not isinstance(load, int) and result.failures:
@@ -260,21 +271,19 @@ def _loop_micros(result: EngineResult) -> float:
     return result.busy_share * result.seconds * 1e6 / max(len(result.batches["rows"]), 1)
 
 
-def full_of(result: EngineResult, right: NDArray[np.bool_], callers: int, rows: int = 1) -> Full:
-    """The measurement of a full server, without the warm-up and the end."""
-    slot_micros = result.batches["slot_micros"][right]
+def _capacity(result: EngineResult, turn: int) -> float:
+    """Answers a second of a full server, without the warm-up and the end.
+
+    Answers come in batches, so whole turns of the slots, of `turn` requests, are counted: from one
+    place of a batch to the same place of another.
+    """
     done = np.sort(result.done[result.done >= 0])
-    begin = min(int(np.searchsorted(done, WARM_UP_MICROS)), len(done) // 2)
-    within = int((done[begin:] < result.seconds * 1e6).sum())
-    micros = max(result.seconds * 1e6 - float(done[begin]), 1.0)
-    return Full(
-        result.batches["run_micros"][right],
-        slot_micros,
-        callers,
-        within / micros * 1e6,
-        result.busy_share,
-        rows,
-    )
+    last = int(np.searchsorted(done, result.seconds * 1e6)) - 1
+    begin = int(np.searchsorted(done, WARM_UP_MICROS))
+    if last - begin < turn:
+        begin, last = 0, max(last, min(turn, len(done) - 1))
+    last -= (last - begin) % turn if last - begin >= turn else 0
+    return (last - begin) / max(float(done[last] - done[begin]), 1.0) * 1e6
 
 
 def _wakes(result: EngineResult) -> NDArray[np.int64]:

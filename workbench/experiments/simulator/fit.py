@@ -27,6 +27,7 @@ _FEWEST_BATCHES, _TURNS = 40, 8
 _LOOP_IS_LIMIT = 0.9
 _LOOP_SPREAD = 0.5
 """With it, the latencies of a loop that is busy vary as much as measured ones."""
+_COSTS = ("arrival_micros", "answer_micros", "start_micros", "start_request_micros", "end_micros")
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Measured:
         rested_loop_micros: the loop's time for such a batch, whose requests came one by one.
         full: by batches in flight and rows.
         wake_micros: how late a sleeping loop began with a request.
+        hiccups: of the event loop.
         rows: of each request.
         processors: of the machine.
     """
@@ -114,7 +116,7 @@ def fitted(measured: Measured) -> ServiceTime:
     samples: dict[tuple[int, int], NDArray[np.float64]] = {}
     for rows, slot in measured.slot_micros.items():
         own = samples[1, rows] = uninterrupted(slot)
-        samples[0, rows] = np.asarray(measured.rested_micros[rows], float)
+        samples[0, rows] = uninterrupted(measured.rested_micros[rows])
         way = max(float(np.median(slot - measured.run_micros[rows])), 0.0)
         for flight, size in measured.full:
             if size == rows and flight > 1:
@@ -164,8 +166,6 @@ def fitted(measured: Measured) -> ServiceTime:
         interruptions=interruptions,
         crowded=crowded,
         processors=measured.processors,
-        _tables={},
-        _slowing={},
     )
 
 
@@ -204,9 +204,6 @@ def _stretch(service: ServiceTime, flight: int, rows: int, wanted: float, full: 
         middle = (low + high) / 2
         low, high = (middle, high) if found(middle) > wanted else (low, middle)
     return (low + high) / 2
-
-
-_COSTS = ("arrival_micros", "answer_micros", "start_micros", "start_request_micros", "end_micros")
 
 
 def capacity(service: ServiceTime, flight: int, rows: int, callers: int, each: int) -> float:

@@ -57,12 +57,12 @@ class Hiccups:
     @classmethod
     def from_runs(cls, runs: Iterable[ArrayLike]) -> Hiccups:
         """Hiccups of executors at work, from how long batches held their slots in several runs,
-        each of batches of one kind (microseconds); `per_second` is of that time."""
+        each of batches of one kind (microseconds); `per_second` is of that time without them."""
         delays, seconds = [np.zeros(0)], 0.0
         for run in runs:
             times = np.asarray(run, float)
             delays.append(delays_of(times))
-            seconds += float(times.sum()) / 1e6
+            seconds += float(times.sum() - delays[-1].sum()) / 1e6
         found = np.concatenate(delays)
         return cls.from_late(found, seconds) if seconds else cls()
 

@@ -47,9 +47,10 @@ _TIMES_MORE, _MORE_PER_SECOND, _LONG_MICROS = 2.0, 2.0, (5000.0, 20_000.0)
 calibration of a few seconds may have met none by chance, and meets long ones rarely."""
 _SIMPLIFIED = {"achieved": 0.05, "latency": 0.25}
 """The relative error of the model itself."""
-REQUESTS, _TURNS, _SEEDS = 5000, 20, 2
-"""The estimate is the geometric mean of so many simulations with the hiccups that were met, and as
-many without any: some spells of a second meet one, and others none."""
+REQUESTS, _TURNS = 5000, 20
+_SEEDS = 2
+"""The estimate is the geometric mean of so many simulations with the hiccups that were met and as
+many without: some spells of a second meet one, and others none."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def predict(
     Args:
         rows: of each request.
         drift: the share by which the machine's speed may differ from the calibration's; at least
-            12 % are assumed.
+            12 % and at most 30 % are assumed.
 
     Raises:
         ServingError: as `simulate`.
@@ -119,21 +120,22 @@ def predict(
     def interval(name: str) -> Interval:
         values = [each[name] for each in found]
         more = 1 + _SIMPLIFIED["achieved" if name == "achieved" else "latency"]
-        expected = float(np.exp(np.mean(np.log([each[name] for each in usual]))))
+        logarithms = np.log(np.maximum([each[name] for each in usual], 1e-9))
+        expected = float(np.exp(logarithms.mean()))
         return Interval(min(values) / more, expected, max(values) * more, CONFIDENCE)
 
     return Prediction(interval("achieved"), {f"p{lv:g}": interval(f"p{lv:g}") for lv in LEVELS})
 
 
 def held_up(service: ServiceTime, hiccups: _HeldUp) -> ServiceTime:
-    """The same on a machine that is held up never, as often as in the calibration, or more often
-    than that."""
+    """The same on a machine that is never held up, held up as often as in the calibration, or more
+    often."""
     if hiccups == "none":
         return replace(service, hiccups=Hiccups(), interruptions=Hiccups(), crowded=Hiccups())
     if hiccups == "as met":
         return service
     met = service.hiccups.micros
-    # A quarter of them each.
+    # About a quarter of them each.
     longer = np.repeat(np.array(_LONG_MICROS), max(len(met) // 2, 1))
     per_second = _TIMES_MORE * service.hiccups.per_second + _MORE_PER_SECOND
     return replace(

@@ -45,17 +45,17 @@ class ServiceTime:
         rested_micros: shape (s, q), the same for a batch alone after a pause; None: as without
             one.
         following_micros: shape (s, q), the same for a batch alone that begins while the answers of
-            the last one are sent; None: as else.
+            the last one are sent; None: as in `micros`.
         arrival_micros, answer_micros: the event loop's time to accept a request, and to answer it.
         start_micros, start_request_micros: its time to start a batch, and more of it for each
             request. This time is a part of `micros`.
         end_micros: its time for a batch that has come back, besides its answers.
         wake_micros: shape (w,), quantiles of how late a sleeping event loop begins with a request.
-        wake_cost_micros: the event loop's time for each time that an arrival wakes it, besides that
-            for the request.
+        wake_cost_micros: the event loop's time for each time that an arrival or a timeout wakes it,
+            besides that for the request.
         loop_spread: the standard deviation of the logarithm of the loop's times, which vary because
             other threads of its process want to run too.
-        hiccups: delays of the event loop and of each executor, independently.
+        hiccups: delays of the event loop and, where no others are known, of each executor.
         interruptions, crowded: delays of executors at work, which come after so much time of work:
             of an executor alone, and of one beside others, which also waits for processors.
         processors: of the machine, which the event loop and the executors share; 0: enough for all.
@@ -77,8 +77,8 @@ class ServiceTime:
     crowded: Hiccups = field(default_factory=Hiccups)
     processors: int = 0
     loop_spread: float = 0.0
-    _tables: dict[int, list[list[list[int]]]] = field(default_factory=dict, repr=False)
-    _slowing: dict[int, list[list[float]]] = field(default_factory=dict, repr=False)
+    _tables: dict[int, list[list[list[int]]]] = field(init=False, default_factory=dict, repr=False)
+    _slowing: dict[int, list[list[float]]] = field(init=False, default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.micros.ndim != 3 or self.micros.shape[1] != len(self.rows):
@@ -111,9 +111,6 @@ class ServiceTime:
         answer_micros: float = 0.0,
         wake_micros: ArrayLike = (0.0,),
         hiccups: Hiccups | None = None,
-        start_micros: float = 0.0,
-        start_request_micros: float = 0.0,
-        end_micros: float = 0.0,
     ) -> ServiceTime:
         """From measured times by (batches in flight, rows), in microseconds; 0 in flight means
         alone after a pause.
@@ -153,9 +150,6 @@ class ServiceTime:
             wake,
             hiccups or Hiccups(),
             rested,
-            start_micros,
-            start_request_micros,
-            end_micros,
         )
 
     @property
@@ -204,15 +198,13 @@ class ServiceTime:
         return self.start_micros + self.end_micros + each * requests
 
     def scaled(self, factor: float) -> ServiceTime:
-        """The same with all times multiplied by `factor`."""
+        """The same with the run times and the loop's times multiplied by `factor`."""
         rested, following = self.rested_micros, self.following_micros
         return replace(
             self,
             micros=self.micros * factor,
             rested_micros=None if rested is None else rested * factor,
             following_micros=None if following is None else following * factor,
-            _tables={},
-            _slowing={},
             **{name: getattr(self, name) * factor for name in _LOOP},
         )
 
@@ -303,6 +295,6 @@ def never_falling(times: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def sizes_up_to(limit: int) -> Sequence[int]:
-    """The numbers of rows that a calibration measures: 1, 2, 4, ... and `limit` itself."""
+    """1, 2, 4 ... and `limit` itself: the batch sizes that tuning and the explorer try."""
     powers = [1 << power for power in range(limit.bit_length()) if 1 << power < limit]
     return [*powers, limit]

@@ -168,10 +168,12 @@ def steady_rate(done: Seconds, callers: int) -> float:
     """Answers a second of a simulated closed loop, without its beginning, in which nothing is warm,
     and its end, at which callers stop."""
     times = np.sort(done[~np.isnan(done)])
-    begin, end = len(times) // 4, len(times) - callers
-    if end - begin < 2:
-        begin, end = 0, len(times)
-    return float((end - 1 - begin) / max(times[end - 1] - times[begin], 1e-9))
+    begin, last = len(times) // 4, len(times) - callers - 1
+    # Answers come in batches: whole turns of the callers begin and end at the same place of one.
+    last -= (last - begin) % callers
+    if last <= begin:
+        begin, last = 0, len(times) - 1
+    return float((last - begin) / max(times[last] - times[begin], 1e-9))
 
 
 def curve(

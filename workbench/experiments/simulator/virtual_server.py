@@ -20,7 +20,7 @@ from workbench.core.batching.parameters import BatchingParameters, next_allowed_
 from workbench.core.batching.queue import Batch, BatchQueue
 from workbench.core.batching.slots import SlotScheduler
 from workbench.core.status import ServingError
-from workbench.experiments.simulator.hiccups import NEVER, Interruptions, Timeline
+from workbench.experiments.simulator.hiccups import NEVER, Hiccups, Interruptions, Timeline
 from workbench.experiments.simulator.service_time import FOLLOWING, ServiceTime
 
 PAUSE_MICROS = 50
@@ -32,6 +32,7 @@ _LONGEST_REST = 1.4
 _REJECTING = 3.0
 """A rejected request costs the loop so many times the cost of accepting one, in addition."""
 _MOST_VARIED = 4096
+"""So many factors are drawn; then they come again."""
 _PER_LOG = 1 / math.log(RESTED_MICROS / PAUSE_MICROS)
 
 
@@ -83,7 +84,7 @@ class VirtualServer:
         self._slowing = service.slowing(len(self.padded) - 1)
         self._deepest = service.in_flight
         self._draws = random.integers(0, service.micros.shape[2], total + 1).tolist()
-        # Its mean is 1.
+        # The factors have a mean of 1.
         spread = service.loop_spread
         varied = np.exp(random.normal(-(spread**2) / 2, spread, min(total, _MOST_VARIED) + 1))
         self._varied: list[float] = varied.tolist()
@@ -103,7 +104,10 @@ class VirtualServer:
         self._interruptions = Interruptions(service.interruptions, random)
         self._crowded = Interruptions(service.crowded, random)
         self._loop = Timeline(service.hiccups, random)
-        self._executors = [Timeline(service.hiccups, random) for _ in range(slots)]
+        # Interruptions of executors contain the hiccups that they met.
+        known = service.interruptions.per_second or service.crowded.per_second
+        others = Hiccups() if known else service.hiccups
+        self._executors = [Timeline(others, random) for _ in range(slots)]
 
         self._now = 0
         self._coming = 0

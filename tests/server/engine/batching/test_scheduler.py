@@ -22,6 +22,7 @@ from workbench.core.status import (
 )
 from workbench.ipc.frames import Tensors
 from workbench.server.engine.batching import runs, scheduler, tasks, turns
+from workbench.server.engine.batching.batch_records import BatchRecord
 from workbench.server.engine.batching.scheduler import BatchScheduler
 from workbench.server.engine.batching.tasks import Task, VersionQueues, now_micros
 from workbench.server.engine.workers.worker_handle import WORKER_LOST, Answer, Worker
@@ -701,7 +702,8 @@ def test_the_next_closed_batch_runs_while_answers_are_handed_out(
         assert seen == begun
         (await setting.worker.batch(1)).finish()
         assert await answers(futures) == [[6], [8]]
-        assert [record.in_flight for record in setting.version.statistics.records] == [1, 1]
+        records = map(BatchRecord._make, setting.version.statistics.last_rows)
+        assert [record.in_flight for record in records] == [1, 1]
 
     test()
 

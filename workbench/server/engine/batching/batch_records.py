@@ -99,11 +99,6 @@ class BatchStatistics:
             )
         )
 
-    @property
-    def records(self) -> list[BatchRecord]:
-        """The last batches."""
-        return list(map(BatchRecord._make, self.last_rows))
-
     def to_json(self) -> dict[str, Any]:
         """The sums, without the single records; sizes as strings, ascending."""
         return {
