@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 import workbench as wb
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError
-from workbench.experiments.simulator.calibrate import calibrate
+from workbench.experiments.load.server_load import EngineResult
+from workbench.experiments.simulator.calibrate import calibrate, full_rate
 from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.tuning.tune import tune
 from workbench.experiments.tuning.tune_result import TuneResult
@@ -25,12 +27,13 @@ def test_it_measures_every_size_alone_and_in_company(served_digits: wb.Server) -
     assert (found.service.in_flight, found.slots, found.rows, found.version) == (4, 2, 1, 1)
     assert all(found.service.median(rows, flight) > 0 for rows in (1, 8) for flight in (1, 2, 4))
     assert found.service.arrival_micros > 0
-    steps = ("alone", "after a pause", "1 in flight", "2 in flight", "4 in flight")
-    assert [line.split(":")[0] for line in said[:-2]] == [
-        f"{n} rows, {step}" for n in (1, 4, 8) for step in steps
+    busy = ("alone", "1 in flight", "2 in flight", "4 in flight")
+    assert [line.split(":")[0] for line in said if "rows, " in line] == [
+        *(f"{n} rows, {step}" for n in (1, 4, 8) for step in busy),
+        *(f"{n} rows, after a pause" for n in (1, 4, 8)),
     ]
     assert found.service.following_micros is not None
-    assert said[-2] == (f"{found.service.hiccups.per_second:.1f} hiccups of the machine a second")
+    assert said[-1] == (f"{found.service.hiccups.per_second:.1f} hiccups of the machine a second")
     assert found.service.rested_micros is not None
     frame = found.frame
     assert list(frame.columns) == ["in_flight", "rows", "p10_ms", "p50_ms", "p90_ms"]
@@ -89,6 +92,16 @@ def test_a_tuning_that_meets_the_latency_is_applied_when_asked(served_digits: wb
     assert applied.goodput == 1.0
     assert applied.measured[0].rejected == 0.0
     assert served_digits.batching == applied.parameters
+
+
+@pytest.mark.parametrize(("seconds", "flight"), [(0.16, 4), (0.35, 2), (1.0, 1)])
+def test_a_capacity_counts_whole_turns(seconds: float, flight: int) -> None:
+    """Batches of 8 requests that take 30 ms each, all slots in step."""
+    ends = np.repeat(np.arange(30_000, 2_000_000, 30_000), 8 * flight)
+    none = np.zeros(0, np.int64)
+    result = EngineResult(none, none, ends, none, {}, {}, seconds, 0.1, 1, "")
+
+    assert full_rate(result, 8 * flight) == pytest.approx(8 * flight / 0.03, rel=1e-6)
 
 
 def test_a_payload_must_have_rows_enough(served_digits: wb.Server) -> None:

@@ -304,6 +304,18 @@ def test_a_curve_has_a_row_for_each_setting() -> None:
     assert frame["batch_rows"][1] > 20 > 2 > frame["batch_rows"][0]
 
 
+@pytest.mark.parametrize(("size", "slots"), [(1, 1), (64, 1), (64, 2), (256, 4)])
+def test_a_steady_rate_counts_whole_batches(size: int, slots: int) -> None:
+    parameters = BatchingParameters(max_batch_size=size, max_enqueued_batches=100)
+    callers = 2 * slots * size
+
+    result = simulate_closed(
+        parameters, callers, ServiceTime.linear(10_000), slots, requests=8 * callers
+    )
+
+    assert steady_rate(result.done, callers) == pytest.approx(100 * slots * size, rel=1e-6)
+
+
 def loop_only(**costs: float) -> ServiceTime:
     """Executors that take no time, so that only the event loop matters."""
     return ServiceTime(np.array([1]), np.array([[[1.0]]]), **costs)
