@@ -182,7 +182,7 @@ class Server(ServerClient):
         *,
         rows: int = 1,
         max_batch_size: int | None = None,
-        seconds: float = 4.0,
+        seconds: float = 3.5,
         keep: bool = True,
         progress: bool | Callable[[str], None] = True,
         when_busy: WhenBusy = "refuse",

@@ -56,7 +56,7 @@ def calibrate(
     *,
     rows: int = 1,
     max_batch_size: int | None = None,
-    seconds: float = 4.0,
+    seconds: float = 3.5,
     keep: bool = True,
     progress: bool | Callable[[str], None] = True,
     when_busy: WhenBusy = "refuse",
