@@ -27,7 +27,7 @@ def calibration(base: float = 1000.0, row: float = 100.0, spread: float = 0.2) -
 def noisy(of: Calibration, seed: int, error: float = 0.05) -> Calibration:
     """The same model as another calibration would have found it."""
     factor = 1 + error * np.random.default_rng(seed).standard_normal()
-    return replace(of, service=replace(of.service, micros=of.service.micros * factor, _tables={}))
+    return replace(of, service=replace(of.service, micros=of.service.micros * factor))
 
 
 def window(
