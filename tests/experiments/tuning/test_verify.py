@@ -58,7 +58,7 @@ def true_p99_ms(parameters: BatchingParameters, rate: float) -> float:
         (20, 100, True, 3),
         (1.1, 500, False, 3),
         (20, 30_000, False, 3),
-        pytest.param(20, 500, True, 100, marks=pytest.mark.slow),
+        pytest.param(20, 500, True, 100, marks=[pytest.mark.slow, pytest.mark.timeout(400)]),
     ],
 )
 def test_the_answer_is_right_and_the_same_when_asked_again(
