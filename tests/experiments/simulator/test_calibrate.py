@@ -33,6 +33,7 @@ def test_it_measures_every_size_alone_and_in_company(served_digits: wb.Server) -
         *(f"{n} rows, after a pause" for n in (1, 4, 8)),
     ]
     assert found.service.following_micros is not None
+    assert found.service.wake_cost_micros > 0
     assert said[-1] == (f"{found.service.hiccups.per_second:.1f} hiccups of the machine a second")
     assert found.service.rested_micros is not None
     frame = found.frame
@@ -79,7 +80,7 @@ def test_a_tuning_that_meets_the_latency_is_applied_when_asked(served_digits: wb
     applied = tune(
         served_digits,
         p99_ms=1000,
-        rate=200,
+        rate=500,
         calibration=known,
         verify=1,
         seconds=30,

@@ -9,6 +9,7 @@ from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError
 from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.hiccups import Hiccups
+from workbench.experiments.simulator.prediction import Prediction
 from workbench.experiments.simulator.service_time import ServiceTime
 from workbench.load.intervals import Interval
 
@@ -29,6 +30,15 @@ def test_each_figure_has_an_interval_around_the_estimate() -> None:
         assert interval.confidence == 0.9
     assert found.achieved.estimate == pytest.approx(500, rel=0.05)
     assert list(found.latency) == ["p50", "p90", "p99"]
+
+
+def test_a_prediction_shows_itself_as_a_sentence() -> None:
+    latency = {"p50": Interval(0.001, 0.0015, 0.002, 0.9), "p99": Interval(0.002, 0.004, 0.03, 0.9)}
+
+    assert str(Prediction(Interval(900.0, 1000.0, 1100.0, 0.9), latency)) == (
+        "Predicted: 1000 requests/s (900 to 1100), p50 1.5 ms (1 to 2), p99 4 ms (2 to 30); "
+        "in brackets, where 9 of 10 measurements lie."
+    )
 
 
 def test_a_machine_that_drifts_or_is_held_up_makes_it_wider() -> None:

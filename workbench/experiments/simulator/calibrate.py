@@ -39,7 +39,7 @@ FEWEST_BATCHES = 8
 WARM_UP_MICROS = 50_000
 _WARM_UP_SECONDS = 0.2
 _MOST_WAITING = 4
-"""A measured capacity has callers for all batches in flight, and for as many or these that wait."""
+"""With a measured capacity, as many batches wait as are in flight, but at most so many."""
 QUIET, QUIET_LOOP, QUIET_MICROS = 3.0, 8.0, 2000.0
 """A pause is at least this many times the run time of a batch, this many times the loop's time for
 its requests, and this many microseconds."""

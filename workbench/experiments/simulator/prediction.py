@@ -53,7 +53,7 @@ _SEEDS = 2
 many without: some spells of a second meet one, and others none."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """What is expected of a setting under a load; each interval is meant to contain the measured
     value with 90 % probability.
@@ -65,6 +65,15 @@ class Prediction:
 
     achieved: Interval
     latency: Mapping[str, Interval]
+
+    def __repr__(self) -> str:
+        """One sentence, with each interval in brackets."""
+        rate = self.achieved
+        figures = [f"{rate.estimate:.0f} requests/s ({rate.low:.0f} to {rate.high:.0f})"]
+        for name, found in self.latency.items():
+            low, middle, high = (1e3 * v for v in (found.low, found.estimate, found.high))
+            figures.append(f"{name} {middle:.3g} ms ({low:.3g} to {high:.3g})")
+        return f"Predicted: {', '.join(figures)}; in brackets, where 9 of 10 measurements lie."
 
 
 def predict(
