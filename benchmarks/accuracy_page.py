@@ -23,7 +23,6 @@ def page(
     found: Sequence[Compared],
     verdicts: Sequence[tuple[str, bool]],
     seconds: float,
-    window: float,
     drawing: str,
 ) -> str:
     """The page, in Markdown; `drawing` is the file of its picture."""
@@ -40,16 +39,18 @@ Written by `python -m benchmarks.batching_accuracy` on {os.cpu_count()} cores
 ({platform.machine()}): {len(found)} settings drawn at random, with delays of 0 to 20 ms, batches of
 1 to 256 rows, 1 to 4 threads, open and closed loops, 5 to 95 % load. All of them count. The load
 comes from inside the server (`engine`) and takes {seconds:g} s for each setting, right after a
-calibration. The three models are a small perceptron, a convolutional network and a wide perceptron.
+calibration, which refines the last five (`calibrate(refine=...)`). The three models are a small
+perceptron, a convolutional network and a wide perceptron.
 
 {said}
 
 {lines}
 
-The measured 99th percentile is that of a typical window: the median over windows of {window:g} s.
-That of the whole run also contains the rare delays by other work on the machine, which no
-calibration of some seconds can know. The interval allows for them, so it is held against the whole
-run. Near the capacity, a small error of the capacity is a large error of the waiting time.
+The 99th percentile is that of a typical spell, measured and predicted: the median over spells of
+0.05 s, or of 500 requests where these take longer. That of the whole run also contains the delays
+by other work on the machine, some a second, and nobody can know how many come. The interval allows
+for them, so it is held against the whole run. Near the capacity, a small error of the capacity is a
+large error of the waiting time.
 
 ![Predicted against measured 99th percentiles]({drawing})
 

@@ -50,8 +50,6 @@ def calibrated() -> ServiceTime:
         start_request_micros=1.0,
         end_micros=8.0,
         wake_cost_micros=30.0,
-        interruptions=delays,
-        crowded=delays,
         processors=2,
         loop_spread=0.5,
     )

@@ -183,30 +183,29 @@ class Server(ServerClient):
         rows: int = 1,
         max_batch_size: int | None = None,
         seconds: float = 3.5,
+        refine: Calibration | None = None,
         keep: bool = True,
         progress: bool | Callable[[str], None] = True,
         when_busy: WhenBusy = "refuse",
     ) -> Calibration:
-        """Measure how long a batch of 1, 4, 16 ... rows occupies its slot, alone and beside others.
+        """Measure how long a batch of 1, 2, 4 ... rows occupies its slot, alone and beside others.
 
-        The server answers other requests meanwhile. Its batching is changed while this runs, and
-        restored at the end, also after an interruption.
+        Meanwhile its batching is changed; it is restored at the end, also after an interruption.
 
         Args:
-            payload: examples to ask with, as for `predict`; by default zeros. Use realistic ones
-                if the run time depends on them.
+            payload: as for `predict`, by default zeros; realistic if the run time depends on it.
             rows: of each request.
-            max_batch_size: the largest batch to measure; by default that of the server's
-                parameters, at most 256.
+            max_batch_size: the largest batch; by default the server's, at most 256.
             seconds: for the run times, and a quarter more for the machine's hiccups.
+            refine: an earlier calibration of the same version; the result is the mean of both.
             keep: whether to store the result (`wb.history()`).
             progress: whether to show the progress; or what to call with a line about each step.
             when_busy: as for `sweep`.
 
         Raises:
-            ServingError: the model refuses the requests; FAILED_PRECONDITION, it answers too slowly
-                to be measured in that time, or another experiment holds the server; ABORTED,
-                somebody else changed the batching or the version meanwhile.
+            ServingError: the model refuses the requests; INVALID_ARGUMENT, `refine` is of something
+                else; FAILED_PRECONDITION, the model is too slow, or another experiment holds the
+                server; ABORTED, somebody else changed the batching or the version meanwhile.
         """
         from workbench.experiments.simulator.calibrate import calibrate
 
@@ -216,6 +215,7 @@ class Server(ServerClient):
             rows=rows,
             max_batch_size=max_batch_size,
             seconds=seconds,
+            refine=refine,
             keep=keep,
             progress=progress,
             when_busy=when_busy,

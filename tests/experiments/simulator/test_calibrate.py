@@ -23,13 +23,17 @@ def test_it_measures_every_size_alone_and_in_company(served_digits: wb.Server) -
 
     found = served_digits.calibrate(max_batch_size=8, seconds=0.8, progress=said.append)
 
-    assert found.service.rows.tolist() == [1, 4, 8]
+    assert found.service.rows.tolist() == [1, 2, 4, 8]
     assert (found.service.in_flight, found.slots, found.rows, found.version) == (4, 2, 1, 1)
     assert all(found.service.median(rows, flight) > 0 for rows in (1, 8) for flight in (1, 2, 4))
     assert found.service.arrival_micros > 0
-    busy = ("alone", "1 in flight", "2 in flight", "4 in flight")
+    full = ("1 in flight", "2 in flight", "4 in flight")
     assert [line.split(":")[0] for line in said if "rows, " in line] == [
-        *(f"{n} rows, {step}" for n in (1, 4, 8) for step in busy),
+        *(
+            f"{n} rows, {step}"
+            for n in (1, 2, 4, 8)
+            for step in (full if n == 2 else ("alone", *full))
+        ),
         *(f"{n} rows, after a pause" for n in (1, 4, 8)),
     ]
     assert found.service.following_micros is not None
@@ -38,7 +42,7 @@ def test_it_measures_every_size_alone_and_in_company(served_digits: wb.Server) -
     assert found.service.rested_micros is not None
     frame = found.frame
     assert list(frame.columns) == ["in_flight", "rows", "p10_ms", "p50_ms", "p90_ms"]
-    assert frame["in_flight"].tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [4] * 3
+    assert frame["in_flight"].tolist() == [0] * 4 + [1] * 4 + [2] * 4 + [4] * 4
     again = Calibration.from_json(json.loads(json.dumps(found.to_json(), allow_nan=False)))
     assert again.to_json() == found.to_json()
     # It was kept.
@@ -49,6 +53,12 @@ def test_it_measures_every_size_alone_and_in_company(served_digits: wb.Server) -
     (axes,) = kept.plot().axes
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == ["alone, after a pause", "1 in flight", "2 in flight", "4 in flight"]
+    # Measured again, it is more exact.
+    finer = served_digits.calibrate(max_batch_size=8, seconds=0.5, refine=found, progress=False)
+    assert finer.times == 2
+    assert (finer.number or 0) > found.number
+    with pytest.raises(ServingError, match=r"\[1, 2, 4, 8\] cannot be refined for \[1, 2, 4\]"):
+        served_digits.calibrate(max_batch_size=4, refine=found)
     # What was measured can be simulated at once.
     result = again.simulate(BatchingParameters(max_batch_size=4), constant(100, count=20))
     assert result.answered.all()
@@ -103,6 +113,15 @@ def test_a_capacity_counts_whole_turns(seconds: float, flight: int) -> None:
     result = EngineResult(none, none, ends, none, {}, {}, seconds, 0.1, 1, "")
 
     assert full_rate(result, 8 * flight) == pytest.approx(8 * flight / 0.03, rel=1e-6)
+
+
+def test_a_capacity_does_not_count_the_time_of_a_hiccup() -> None:
+    ends = np.repeat(np.arange(0, 400_000, 2000), 8)
+    ends[ends > 100_000] += 30_000
+    none = np.zeros(0, np.int64)
+    result = EngineResult(none, none, ends, none, {}, {}, 0.4, 0.1, 1, "")
+
+    assert full_rate(result, 8) == pytest.approx(4000)
 
 
 def test_a_payload_must_have_rows_enough(served_digits: wb.Server) -> None:

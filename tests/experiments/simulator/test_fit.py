@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -79,3 +81,17 @@ def test_a_batch_alone_is_not_slowed_by_what_slows_a_full_server() -> None:
 
     assert [service.median(rows) for rows in (1, 64)] == pytest.approx([2022, 2148], rel=0.01)
     assert service.median(64, 2) == pytest.approx(2128 * 1.5, rel=0.1)
+
+
+def test_sizes_in_between_need_no_measurement_alone() -> None:
+    measured = made_up(2000.0)
+    few = (1, 16, 64)
+    names = ("slot_micros", "run_micros", "rested_micros", "rested_loop_micros")
+    fewer = {name: {n: getattr(measured, name)[n] for n in few} for name in names}
+
+    service = fitted(replace(measured, **fewer))
+
+    assert service.rows.tolist() == list(SIZES)
+    # Its own run time, and the way of its neighbours.
+    assert service.median(4) == pytest.approx(2028, rel=0.01)
+    assert 850 < service.median(4, 0) < 950

@@ -11,7 +11,7 @@ from workbench.core.batching.parameters import BatchingParameters
 from workbench.experiments.simulator.hiccups import (
     SHORTEST_MICROS,
     Hiccups,
-    Interruptions,
+    Met,
     Timeline,
     uninterrupted,
 )
@@ -56,7 +56,11 @@ def test_nobody_needs_to_ask_while_it_is_calm() -> None:
     assert timeline.calm_until == 0
     timeline.end_of(0, 50)
     assert timeline.calm_until == 100
-    timeline.end_of(90, 20)
+    assert timeline.end_of(90, 20) == 160
+    # Other work on the same processor begins before that ends, and meets the same hiccup.
+    assert timeline.calm_until == 100
+    assert timeline.end_of(95, 10) == 155
+    timeline.end_of(150, 20)
     assert timeline.calm_until == 300
 
 
@@ -104,15 +108,13 @@ def test_they_survive_json_and_old_calibrations_have_none() -> None:
     assert (again.hiccups.per_second, again.hiccups.micros.tolist()) == (3.5, [1234.5, 2000.0])
     assert again.quantiles(1, 0).max() == 120
 
-    del data["hiccups"], data["rested_micros"], data["interruptions"], data["following_micros"]
-    del (
-        data["processors"],
-        data["crowded"],
-        data["wake_cost_micros"],
-        data["start_micros"],
-        data["end_micros"],
-    )
-    del data["start_request_micros"]
+    # Later versions of it kept hiccups of executors.
+    data["interruptions"] = data["crowded"] = {"per_second": 1.0, "micros": [1000.0]}
+    for name in (
+        *("hiccups", "rested_micros", "following_micros", "processors", "wake_cost_micros"),
+        *("start_micros", "end_micros", "start_request_micros"),
+    ):
+        del data[name]
     old = ServiceTime.from_json(data)
     assert old.hiccups.per_second == 0
     assert old.rested_micros is None
@@ -137,19 +139,56 @@ def test_no_hiccups_change_nothing_and_some_make_the_tail() -> None:
     assert 0.002 < np.quantile(some, 0.99) < 0.005
 
 
-def test_interruptions_come_after_so_much_work() -> None:
-    interruptions = Interruptions(Hiccups(100.0, np.array([3000.0])), np.random.default_rng(1))
-    total = sum(interruptions.during(500) for _ in range(200_000))
-    # A hundred seconds of work.
-    assert total / 3000 == pytest.approx(100 * 100, rel=0.03)
-    never = Interruptions(Hiccups(), np.random.default_rng(1))
-    assert sum(never.during(10**9) for _ in range(10)) == 0
+def test_batches_that_overlap_met_the_same_hiccup() -> None:
+    taken_at = np.arange(0, 100_000, 500)
+    slot = np.full(len(taken_at), 400)
+    # Three at once, and one alone later.
+    slot[40:43] = [4000, 3800, 3300]
+    slot[150] = 2400
+    # Records come in the order in which batches ended.
+    order = np.argsort(taken_at + slot)
+
+    met = Met.by_batches(taken_at[order], slot[order], 0.1, 2)
+
+    assert met.late_micros.tolist() == [3600.0, 2000.0]
+    assert met.processor_seconds == 0.2
 
 
-def test_what_interrupts_batches_is_counted_by_their_own_time() -> None:
-    found = Hiccups.from_runs([[1000] * 99 + [6000], [100] * 50])
-    assert (found.per_second, found.micros.tolist()) == (1 / 0.105, [5000.0])
-    assert Hiccups.from_runs([]).per_second == 0
+def test_long_batches_and_none_say_nothing_of_hiccups() -> None:
+    for slot in (np.full(50, 1500), np.zeros(0, np.int64)):
+        met = Met.by_batches(np.arange(len(slot)) * 2000, slot, 0.1, 2)
+        assert (met.late_micros.tolist(), met.processor_seconds) == ([], 0.0)
+
+
+def test_hiccups_are_counted_for_each_processor() -> None:
+    found = Hiccups.pooled([Met(np.array([2000.0, 5000.0]), 0.6), Met(np.zeros(0), 0.4)])
+    assert (found.per_second, found.micros.tolist()) == (2.0, [2000.0, 5000.0])
+
+
+def test_a_refined_rate_is_between_both_and_all_durations_stay() -> None:
+    found = Hiccups(4.0, np.array([2000.0])).refined(Hiccups(1.0, np.array([9000.0])), 1 / 3)
+    assert (found.per_second, found.micros.tolist()) == (3.0, [2000.0, 9000.0])
+    assert Hiccups().refined(Hiccups(), 0.5).per_second == 0
+
+
+def test_a_hiccup_holds_up_all_executors_of_its_processor() -> None:
+    parameters = BatchingParameters(max_batch_size=1, max_enqueued_batches=100)
+    arrivals = constant(2000, count=8000)
+
+    def episodes(processors: int) -> float:
+        """The mean number of batches that are held up together."""
+        model = ServiceTime(
+            np.array([1]),
+            np.array([[[1400.0]]]),
+            hiccups=Hiccups(4.0, np.array([5000.0])),
+            processors=processors,
+        )
+        result = simulate(parameters, arrivals, model, 3, seed=2)
+        late = np.sort(result.started[result.ended - result.started > 4e-3])
+        return len(late) / (1 + int((np.diff(late) > 5e-3).sum()))
+
+    # One processor for the loop and one for all three executors; or one for each.
+    assert episodes(2) > 1.5 * episodes(4)
 
 
 def test_a_batch_after_a_pause_takes_its_own_time() -> None:

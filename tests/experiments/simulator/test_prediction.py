@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from workbench.core.batching.parameters import BatchingParameters
-from workbench.core.status import ServingError
+from workbench.core.status import Code, ServingError
 from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.hiccups import Hiccups
-from workbench.experiments.simulator.prediction import Prediction
+from workbench.experiments.simulator.prediction import Prediction, spells, typical
 from workbench.experiments.simulator.service_time import ServiceTime
 from workbench.load.intervals import Interval
 
@@ -39,6 +42,19 @@ def test_a_prediction_shows_itself_as_a_sentence() -> None:
         "Predicted: 1000 requests/s (900 to 1100), p50 1.5 ms (1 to 2), p99 4 ms (2 to 30); "
         "in brackets, where 9 of 10 measurements lie."
     )
+
+
+def test_a_typical_spell_is_not_the_one_with_a_hiccup() -> None:
+    sent = np.arange(0, 1, 1e-4)
+    latency = np.where((sent > 0.42) & (sent < 0.44), 0.02, 0.001)
+    assert np.quantile(latency, 0.99) == 0.02
+    assert typical(sent, latency) == 0.001
+    # At 1000 requests a second, a spell of 500 requests takes half a second.
+    few = slice(None, None, 10)
+    assert typical(sent[few], latency[few]) == pytest.approx((0.001 + 0.02) / 2)
+    assert np.isnan(typical(np.zeros(0), np.zeros(0)))
+    assert typical(np.array([0.0]), np.array([0.5]), 50.0) == 0.5
+    assert [spells(rate) for rate in (10, 20_000, 10**6)] == [5000, 10_000, 40_000]
 
 
 def test_a_machine_that_drifts_or_is_held_up_makes_it_wider() -> None:
@@ -73,3 +89,37 @@ def test_a_load_is_a_rate_or_a_number_of_callers() -> None:
         calibration().predict(SETTING)
     with pytest.raises(ServingError, match="Give a rate or a number of callers"):
         calibration().predict(SETTING, rate=1.0, callers=1)
+
+
+def test_another_calibration_refines_it() -> None:
+    first = calibration()
+    slower = replace(first, service=first.service.scaled(4.0), drift=0.2)
+
+    once = first.refined(slower)
+    assert (once.times, once.drift) == (2, 0.2)
+    assert once.service.median(1) == pytest.approx(2000)
+    assert "version 1 (the mean of 2): with" in str(once)
+    # The last ones count.
+    for _ in range(40):
+        once = once.refined(slower)
+    assert once.times == 6
+    assert once.service.median(1) == pytest.approx(4000, rel=0.01)
+    assert Calibration.from_json(once.to_json()).times == 6
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"model": "n"}, "for model m cannot be refined for n"),
+        ({"rows": 2}, "for rows 1 cannot be refined for 2"),
+        ({"version": 2}, "of version 1 cannot be refined by one of version 2"),
+        ({"service": ServiceTime.exponential(9.0)}, "batch sizes [1, 2] cannot be refined for [1]"),
+    ],
+)
+def test_a_calibration_of_something_else_refines_nothing(change: dict[str, Any], said: str) -> None:
+    other = replace(calibration(), **change)
+    with pytest.raises(ServingError) as refused:
+        calibration().refined(other)
+    assert refused.value.code is Code.INVALID_ARGUMENT
+    assert said in str(refused.value)
+    assert str(refused.value).endswith(": calibrate without refine")

@@ -4,10 +4,12 @@ With a timeout that never passes, batches are closed only when they are full. Wi
 b and b callers, each batch is alone and follows the last at once. With twice as many callers as all
 slots hold, all slots are busy and the next batches wait already: that is the model's capacity. At a
 low constant rate, each batch is alone after a pause in which caches went cold and threads fell
-asleep, as under little load. The server's records say how long a batch holds its slot and how long
-the model runs. The CPU time of the server process says how much the event loop spends. Last,
-requests at a high constant rate show how often the machine delays the loop: it is woken for each of
-them, and notes when that was late. `fit` turns these measurements into a model.
+asleep, as under little load. The capacity is measured for every size, the rest for every second
+one, because it changes little from size to size. The server's records say how long a batch holds
+its slot and how long the model runs. The CPU time of the server process says how much the event
+loop spends. Last, requests at a high constant rate show how often the machine delays the loop: it
+is woken for each of them, and notes when that was late. `fit` turns these measurements into a
+model.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ from workbench.experiments.load.borrowed_settings import Borrowed, kept_settings
 from workbench.experiments.load.server_load import EngineResult, Payload, make_payload, run_engine
 from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.fit import Full, Measured, fitted
-from workbench.experiments.simulator.hiccups import SHORTEST_MICROS, Hiccups
+from workbench.experiments.simulator.hiccups import SHORTEST_MICROS, Hiccups, Met, uninterrupted
+from workbench.experiments.simulator.service_time import sizes_up_to
 from workbench.experiments.store.running import Running
 from workbench.experiments.store.server_turns import WhenBusy
 from workbench.experiments.store.store import keep_result
@@ -36,8 +39,9 @@ from workbench.load.arrivals import Schedule
 
 LARGEST = 256
 FEWEST_BATCHES = 8
-WARM_UP_MICROS = 50_000
+WARM_UP_MICROS = 30_000
 _WARM_UP_SECONDS = 0.2
+_TRIALS = 5
 _MOST_WAITING = 4
 """With a measured capacity, as many batches wait as are in flight, but at most so many."""
 QUIET, QUIET_LOOP, QUIET_MICROS = 3.0, 8.0, 2000.0
@@ -46,6 +50,7 @@ its requests, and this many microseconds."""
 _PROBES_A_SECOND, _PROBED = 5000.0, 16
 _FLIGHTS = (1, 2, 4)
 """So many batches in flight are measured, for other settings than the one in force too."""
+_PROCESSORS = os.cpu_count() or 0
 _FULL_ONLY = BatchingParameters(batch_timeout_micros=300_000, max_enqueued_batches=100)
 """Batches are closed when they are full; only the last one waits for its timeout."""
 
@@ -57,6 +62,7 @@ def calibrate(
     rows: int = 1,
     max_batch_size: int | None = None,
     seconds: float = 3.5,
+    refine: Calibration | None = None,
     keep: bool = True,
     progress: bool | Callable[[str], None] = True,
     when_busy: WhenBusy = "refuse",
@@ -80,17 +86,22 @@ def calibrate(
         before = borrowed.before
         slots = before.num_batch_threads or 1
         sizes = _sizes(before, rows, max_batch_size or min(before.batch_limit, LARGEST))
+        main = [*sizes[:-1:2], sizes[-1]]
         flights = _flights(slots)
-        each = seconds / (len(sizes) * (len(flights) + 2))
-        steps = len(sizes) * (len(flights) + 2) + 2
+        if refine is not None:
+            refine.check_refined(server.model, rows, flights[-1], sizes)
+        loads = len(sizes) * len(flights) + 2 * len(main)
+        each, steps = seconds / loads, loads + 2
         found = _Calibration(server, borrowed, asked, flights, tell)
         # A processor that has rested is slower for a tenth of a second, by up to a quarter. So all
         # loads without pauses come first.
         found.warm_up(sizes[0])
         for size in sizes:
-            found.measure_busy(size, each)
+            if size in main:
+                found.measure_alone(size, each)
+            found.measure_full(size, each)
         drift = found.measure_drift(sizes[-1], each)
-        for size in sizes:
+        for size in main:
             found.measure_rested(size, each)
         hiccups = found.measure_hiccups(sizes, seconds / 4)
         if borrowed.notice() or borrowed.disturbed or len(found.versions) > 1:
@@ -110,11 +121,13 @@ def calibrate(
             wake_micros=late[late <= SHORTEST_MICROS],
             hiccups=hiccups,
             rows=rows,
-            processors=os.cpu_count() or 0,
+            processors=_PROCESSORS,
         )
     )
     (version,) = found.versions
     calibration = Calibration(service, server.model, version, slots, rows, drift)
+    if refine is not None:
+        calibration = refine.refined(calibration)
     if not keep:
         return calibration
     about = f"{', '.join(map(str, sizes))} rows, {slots} slots"
@@ -122,12 +135,10 @@ def calibrate(
 
 
 def _sizes(before: BatchingParameters, rows: int, largest: int) -> list[int]:
-    """The batch sizes to measure: 1, 4, 16 ... requests and the largest. A compiled model only runs
+    """The batch sizes to measure: 1, 2, 4 ... requests and the largest. A compiled model only runs
     batches of its allowed sizes."""
     allowed = [s for s in before.allowed_batch_sizes if s <= largest and s % rows == 0]
-    most = max(1, largest // rows)
-    powers = [4**power for power in range(most.bit_length()) if 4**power < most]
-    return allowed or [size * rows for size in (*powers, most)]
+    return allowed or [size * rows for size in sizes_up_to(max(1, largest // rows))]
 
 
 def _flights(slots: int) -> list[int]:
@@ -152,6 +163,7 @@ class _Calibration:
     rested_loop_micros: dict[int, float] = field(default_factory=dict)
     full: dict[tuple[int, int], Full] = field(default_factory=dict)
     wakes: list[NDArray[np.int64]] = field(default_factory=list)
+    met: list[Met] = field(default_factory=list)
     versions: set[int] = field(default_factory=set)
 
     def warm_up(self, size: int) -> None:
@@ -159,8 +171,8 @@ class _Calibration:
         self._use(size, 1)
         run_engine(self.server, self.payload, 2 * size // self.payload.rows, _WARM_UP_SECONDS)
 
-    def measure_busy(self, size: int, seconds: float) -> None:
-        """Batches of one size, one after another: alone, and with all slots busy."""
+    def measure_alone(self, size: int, seconds: float) -> None:
+        """Batches of one size, one after another."""
         requests = size // self.payload.rows
         self._use(size, 1)
         result, right = self._measure(size, 1, seconds, requests)
@@ -169,6 +181,9 @@ class _Calibration:
         run = float(np.median(self.slot_micros[size]))
         self.report(f"{size} rows, alone: {run / 1e3:.2f} ms")
         self.handling_micros[size] = _loop_micros(result)
+
+    def measure_full(self, size: int, seconds: float) -> None:
+        """Batches of one size with all slots busy."""
         for flight in self.flights:
             self.full[flight, size] = full = self._measure_full(size, flight, seconds)
             self.report(f"{size} rows, {flight} in flight: {full.per_second:.0f} requests/s")
@@ -191,9 +206,14 @@ class _Calibration:
         callers = (flight + min(flight, _MOST_WAITING)) * size // self.payload.rows
         result, right = self._measure(size, flight, seconds, callers)
         turn = flight * size // self.payload.rows
+        slot_micros = result.batches["slot_micros"][right]
+        taken_at = result.batches["taken_at"][right]
+        used = min(_PROCESSORS, flight + 1)
+        seen = float(np.ptp(taken_at)) / 1e6 if len(taken_at) else 0.0
+        self.met.append(Met.by_batches(taken_at, slot_micros, seen, used))
         return Full(
             run_micros=result.batches["run_micros"][right],
-            slot_micros=result.batches["slot_micros"][right],
+            slot_micros=slot_micros,
             callers=callers,
             per_second=full_rate(result, turn),
             busy_share=result.busy_share,
@@ -208,7 +228,9 @@ class _Calibration:
         rate = min(_PROBES_A_SECOND, self.full[1, size].per_second / 2)
         probe = Schedule("constant", rate, seconds)
         probed = run_engine(self.server, self.payload, probe, probe.duration_s)
-        hiccups = Hiccups.from_late(_wakes(probed), probe.duration_s)
+        late = _wakes(probed)
+        self.met.append(Met(late[late > SHORTEST_MICROS].astype(float), probe.duration_s))
+        hiccups = Hiccups.pooled(self.met)
         self.report(f"{hiccups.per_second:.1f} hiccups of the machine a second")
         return hiccups
 
@@ -236,9 +258,10 @@ class _Calibration:
     ) -> tuple[EngineResult, NDArray[np.bool_]]:
         """Measure enough batches of `size` rows with `flight` in flight; returns which they are.
         The load comes from callers in a closed loop, or from a schedule."""
+        wanted = max(FEWEST_BATCHES, 2 * flight)
         if isinstance(load, int):
             seconds = max(seconds, 3 * WARM_UP_MICROS / 1e6)
-        for _ in range(4):
+        for _ in range(_TRIALS):
             if not isinstance(load, int):
                 load = replace(load, duration_s=max(seconds, load.duration_s))
                 seconds = load.duration_s
@@ -251,10 +274,11 @@ class _Calibration:
                 # What ran after the last request was sent had no others beside it.
                 ended = batches["taken_at"] + batches["slot_micros"] - batches["taken_at"][0]
                 right &= ended < seconds * 1e6
-            found = int(right.sum())
-            if found >= max(FEWEST_BATCHES, 2 * flight):
+            found, tried = int(right.sum()), seconds
+            if found >= wanted:
                 return result, right
-            seconds *= 3
+            # As long as it takes, or longer by a factor where too little is known.
+            seconds *= min(max(1.3 * wanted / max(found, 1), 1.5), 3.0)
             if not isinstance(load, int) and result.failures:
                 # The machine may have become busy with something else.
                 load = replace(load, rate=load.rate / 3)
@@ -265,7 +289,7 @@ class _Calibration:
                 f"({result.first_error or ', '.join(result.failures)}): it cannot be calibrated"
             )
         raise failed_precondition(
-            f"{model} answered only {found} batches of {size} rows in {seconds / 3:.1f} s: "
+            f"{model} answered only {found} batches of {size} rows in {tried:.1f} s: "
             "call calibrate with more seconds or a smaller max_batch_size"
         )
 
@@ -284,9 +308,9 @@ def _loop_micros(result: EngineResult) -> float:
 
 
 def full_rate(result: EngineResult, turn: int) -> float:
-    """Answers a second of a full server, without the warm-up and the end.
+    """Answers a second of a full server, without the warm-up, the end and the time of hiccups.
 
-    Answers come in batches, so whole turns of the slots, of `turn` requests, are counted: from one
+    Answers come in batches, so whole turns of the slots, of `turn` requests, are timed: from one
     place of a batch to the same place of another.
     """
     done = np.sort(result.done[result.done >= 0])
@@ -294,8 +318,9 @@ def full_rate(result: EngineResult, turn: int) -> float:
     begin = int(np.searchsorted(done, WARM_UP_MICROS))
     if last - begin < turn:
         begin, last = 0, max(last, min(turn, len(done) - 1))
-    last -= (last - begin) % turn if last - begin >= turn else 0
-    return (last - begin) / max(float(done[last] - done[begin]), 1.0) * 1e6
+    turn = min(turn, last - begin)
+    turns = np.diff(done[begin : last + 1 : turn])
+    return turn / max(float(uninterrupted(turns).mean()), 1.0) * 1e6
 
 
 def _wakes(result: EngineResult) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import invalid_argument
 from workbench.experiments.showing import figures, html_result, text_result
-from workbench.experiments.simulator.prediction import REQUESTS, Prediction, predict
+from workbench.experiments.simulator.prediction import Prediction, predict, spells
 from workbench.experiments.simulator.service_time import ServiceTime
 from workbench.experiments.simulator.simulate import SimulationResult, simulate
 from workbench.load.arrivals import Seconds, poisson
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from workbench.experiments.figure import Picture
+
+_MOST_TIMES = 6
+"""An older calibration counts less, because the machine changes."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,6 +36,7 @@ class Calibration:
         slots: executor slots of the server.
         rows: rows of each request.
         drift: the share by which a capacity changed during the calibration.
+        times: so many calibrations this is the mean of.
         number: in the store; None if it was not kept.
     """
 
@@ -42,7 +46,42 @@ class Calibration:
     slots: int
     rows: int
     drift: float = 0.0
+    times: int = 1
     number: int | None = None
+
+    def refined(self, new: Calibration) -> Calibration:
+        """The mean of this calibration and a new one; the last `_MOST_TIMES` count most.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, the new one is of something else.
+        """
+        self.check_refined(new.model, new.rows, new.service.in_flight, new.service.rows.tolist())
+        if new.version != self.version:
+            raise invalid_argument(
+                f"A calibration of version {self.version} cannot be refined by one of version "
+                f"{new.version}: calibrate without refine"
+            )
+        times = min(self.times + 1, _MOST_TIMES)
+        return replace(new, service=self.service.refined(new.service, 1 / times), times=times)
+
+    def check_refined(self, model: str, rows: int, in_flight: int, sizes: list[int]) -> None:
+        """Check that a calibration of this could refine this one.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, it differs in one of these.
+        """
+        service = self.service
+        for name, old, now in (
+            ("model", self.model, model),
+            ("rows", self.rows, rows),
+            ("batches in flight up to", service.in_flight, in_flight),
+            ("batch sizes", service.rows.tolist(), sizes),
+        ):
+            if old != now:
+                raise invalid_argument(
+                    f"A calibration for {name} {old} cannot be refined for {now}: calibrate "
+                    "without refine"
+                )
 
     def simulate(
         self,
@@ -80,7 +119,7 @@ class Calibration:
         """
         if (rate is None) == (callers is None):
             raise invalid_argument("Give a rate or a number of callers; had both or none")
-        load = callers if rate is None else poisson(rate, seed=seed, count=REQUESTS)
+        load = callers if rate is None else poisson(rate, seed=seed, count=spells(rate))
         assert load is not None
         return predict(
             self.service,
@@ -135,8 +174,9 @@ class Calibration:
         times = self.frame
         busy = times[times["in_flight"] == self._usual]
         least, most = busy.iloc[0], busy.iloc[-1]
+        mean = f" (the mean of {self.times})" if self.times > 1 else ""
         said = (
-            f"Calibration of {self.model}, version {self.version}: with "
+            f"Calibration of {self.model}, version {self.version}{mean}: with "
             f"{self._usual} in flight, a batch of {_rows(least.rows)} runs "
             f"{least.p50_ms:.3g} ms"
         )

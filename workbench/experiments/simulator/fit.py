@@ -9,6 +9,7 @@ are stretched until the simulated closed loop answers as many requests a second 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -21,7 +22,9 @@ from workbench.experiments.simulator.loop_costs import LoopCosts
 from workbench.experiments.simulator.service_time import ServiceTime, never_falling
 from workbench.experiments.simulator.simulate import simulate_closed, steady_rate
 
-_STEPS, _CLOSE, _SHORTEST = 6, 0.005, 0.6
+_STEPS, _CLOSE, _SHORTEST = 4, 0.005, 0.6
+_LEAST_EFFECT = 0.2
+"""Where run times have less effect on the rate, relatively, the event loop is the limit."""
 _FEWEST_BATCHES, _TURNS = 40, 8
 """A simulated capacity is of so many batches at least, and of so many turns of all callers."""
 _LOOP_IS_LIMIT = 0.9
@@ -38,7 +41,7 @@ class Full:
         run_micros: how long the model ran, of each batch.
         slot_micros: how long each held its slot.
         callers: of the closed loop.
-        per_second: answered requests a second.
+        per_second: answered requests a second, without the time of hiccups.
         busy_share: the share of the time in which the server process used a CPU.
         rows_each: rows of each request.
     """
@@ -63,12 +66,12 @@ class Measured:
 
     Attributes:
         slot_micros, run_micros: of batches alone: how long each held its slot, and how long the
-            model ran.
+            model ran; of some of the sizes, the smallest and the largest among them.
         rested_micros: how long a batch after a pause held its slot.
         rested_loop_micros: the loop's time for such a batch, whose requests came one by one.
-        full: by batches in flight and rows.
+        full: by batches in flight, from 1, and rows.
         wake_micros: how late a sleeping loop began with a request.
-        hiccups: of the event loop.
+        hiccups: of each processor.
         rows: of each request.
         processors: of the machine.
     """
@@ -114,17 +117,23 @@ class Measured:
 def fitted(measured: Measured) -> ServiceTime:
     """The service time that explains the measurements."""
     samples: dict[tuple[int, int], NDArray[np.float64]] = {}
+    alone = {rows: uninterrupted(slot) for rows, slot in measured.slot_micros.items()}
+    ways, slower = {}, {}
     for rows, slot in measured.slot_micros.items():
-        own = samples[1, rows] = uninterrupted(slot)
-        samples[0, rows] = uninterrupted(measured.rested_micros[rows])
-        way = max(float(np.median(slot - measured.run_micros[rows])), 0.0)
-        for flight, size in measured.full:
-            if size == rows and flight > 1:
-                full = measured.full[flight, rows]
-                runs = float(uninterrupted(full.run_micros).mean())
-                # Threads that wait for a processor make the spread; it is that of the slot times.
-                held = uninterrupted(full.slot_micros)
-                samples[flight, rows] = held * (max(runs + way, float(own.mean())) / held.mean())
+        ways[rows] = max(float(np.median(slot - measured.run_micros[rows])), 0.0)
+        rested = samples[0, rows] = uninterrupted(measured.rested_micros[rows])
+        slower[rows] = float(rested.mean() / alone[rows].mean())
+    for (flight, rows), full in sorted(measured.full.items()):
+        way = _between(ways, rows)
+        runs = uninterrupted(full.run_micros)
+        if flight == 1:
+            samples[1, rows] = alone.get(rows, runs + way)
+            samples.setdefault((0, rows), samples[1, rows] * _between(slower, rows))
+        else:
+            # Threads that wait for a processor make the spread; it is that of the slot times.
+            held = uninterrupted(full.slot_micros)
+            least = float(samples[1, rows].mean())
+            samples[flight, rows] = held * (max(float(runs.mean()) + way, least) / held.mean())
     costs = measured.loop_costs()
     steps = costs.steps()
     service = replace(
@@ -137,20 +146,10 @@ def fitted(measured: Measured) -> ServiceTime:
         end_micros=steps["end_micros"],
         loop_spread=_LOOP_SPREAD,
     )
-    interruptions, crowded = (
-        Hiccups.from_runs(
-            full.slot_micros
-            for (flight, _), full in measured.full.items()
-            if (flight > 1) == beside
-        )
-        for beside in (False, True)
-    )
     places = {rows: place for place, rows in enumerate(service.rows.tolist())}
     factors = np.ones((max(flight for flight, _ in measured.full), len(places)))
     for (flight, rows), full in measured.full.items():
-        # Interruptions are simulated apart, so they must not make the run times longer too.
-        wanted = full.per_second * (1 + (interruptions if flight == 1 else crowded).share)
-        factors[flight - 1, places[rows]] = _stretch(service, flight, rows, wanted, full)
+        factors[flight - 1, places[rows]] = _stretch(service, flight, rows, full)
     known = sorted({flight for flight, _ in measured.full})
     every = np.arange(1, len(factors) + 1)
     factors = np.stack(
@@ -163,10 +162,14 @@ def fitted(measured: Measured) -> ServiceTime:
         micros=np.concatenate([service.micros[:1], stretched[1:]]),
         following_micros=stretched[0],
         wake_cost_micros=measured.wake_cost_micros(costs),
-        interruptions=interruptions,
-        crowded=crowded,
         processors=measured.processors,
     )
+
+
+def _between(known: Mapping[int, float], rows: int) -> float:
+    """The value for `rows` rows, interpolated by their logarithm."""
+    sizes = sorted(known)
+    return float(np.interp(np.log(rows), np.log(sizes), [known[size] for size in sizes]))
 
 
 def _simulated(
@@ -179,31 +182,32 @@ def _simulated(
     return capacity(own, flight, rows, full.callers, full.rows_each)
 
 
-def _stretch(service: ServiceTime, flight: int, rows: int, wanted: float, full: Full) -> float:
+def _stretch(service: ServiceTime, flight: int, rows: int, full: Full) -> float:
     """By what the run times of batches of `rows` rows with `flight` in flight have to be multiplied
-    so that the simulated capacity is `wanted` requests a second; 1 where it does not depend on
-    them, because the event loop is the limit."""
+    so that the simulated capacity is the measured one; 1 where it does not depend on them, because
+    the event loop is the limit."""
+    wanted = full.per_second
 
     def found(factor: float) -> float:
         return _simulated(service, flight, rows, full, factor)
 
-    at_one = found(1.0)
-    if at_one > wanted and full.busy_share >= _LOOP_IS_LIMIT:
+    factor, got = 1.0, found(1.0)
+    if got > wanted and full.busy_share >= _LOOP_IS_LIMIT:
         return 1.0
-    if at_one > wanted:
-        # Executors alone, without any waiting for the loop, would take longest.
-        low, high = 1.0, flight * rows / full.rows_each / wanted * 1e6 / service.mean(rows, flight)
-    else:
-        low, high = _SHORTEST, 1.0
-    if abs(at_one / wanted - 1) < _CLOSE or high <= low:
-        return 1.0
-    if (most := found(low)) < wanted:
-        # Where even that is not enough, the event loop is the limit, or nearly.
-        return low if most > at_one * (1 + _CLOSE) else 1.0
+    # Executors alone, without any waiting for the loop, would take longest.
+    longest = flight * rows / full.rows_each / wanted * 1e6 / service.mean(rows, flight)
     for _ in range(_STEPS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if found(middle) > wanted else (low, middle)
-    return (low + high) / 2
+        if abs(got / wanted - 1) < _CLOSE:
+            break
+        # The rate is nearly that of the executors, or else the loop is a limit too.
+        next_factor = min(max(factor * got / wanted, _SHORTEST), max(longest, 1.0))
+        if next_factor == factor:
+            break
+        before, got = got, found(next_factor)
+        if abs(math.log(got / before)) < _LEAST_EFFECT * abs(math.log(next_factor / factor)):
+            return factor
+        factor = next_factor
+    return factor
 
 
 def capacity(service: ServiceTime, flight: int, rows: int, callers: int, each: int) -> float:

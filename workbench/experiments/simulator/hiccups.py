@@ -1,10 +1,11 @@
 """How often the machine itself delays processes, and for how long.
 
 A virtual machine waits for its host, an interrupt takes a CPU, or another program runs: for some
-milliseconds a process that is ready does not run. No setting of a server changes that, but it often
-dominates a 99th percentile, so a prediction must include it. It is measured as in Gil Tene's
-jHiccup: a thread sleeps for a moment, again and again, and notes how late it wakes up. Here that
-thread is the server's own event loop (`calibrate`).
+milliseconds a processor does nothing for the processes that are ready on it. No setting of a server
+changes that, but it often dominates a 99th percentile, so a prediction must include it. It is
+measured as in Gil Tene's jHiccup: a thread sleeps for a moment, again and again, and notes how late
+it wakes up. Here that thread is the server's own event loop (`calibrate`). Batches show hiccups
+too: all that are in flight on a processor take longer at the same time.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ SHORTEST_MICROS = 1000.0
 """Shorter delays are ordinary for threads and timers, and part of every run time."""
 NEVER = 1 << 62
 _DURATIONS_KEPT = 100
+_LONGEST_OVERLOOKED = 3000.0
+"""Batches that take so long that they would hide longer hiccups say nothing about them."""
 _DRAWN_AT_ONCE = 64
 
 
@@ -29,7 +32,7 @@ class Hiccups:
     """The machine's hiccups.
 
     Attributes:
-        per_second: how often a process that is ready is delayed.
+        per_second: how often a processor is delayed.
         micros: shape (h,), the delays in microseconds.
     """
 
@@ -49,23 +52,6 @@ class Hiccups:
         """As long, and `factor` times as often."""
         return Hiccups(self.per_second * factor, self.micros)
 
-    @property
-    def share(self) -> float:
-        """The time that they take, for each second without."""
-        return self.per_second * float(self.micros.mean()) / 1e6 if len(self.micros) else 0.0
-
-    @classmethod
-    def from_runs(cls, runs: Iterable[ArrayLike]) -> Hiccups:
-        """Hiccups of executors at work, from how long batches held their slots in several runs,
-        each of batches of one kind (microseconds); `per_second` is of that time without them."""
-        delays, seconds = [np.zeros(0)], 0.0
-        for run in runs:
-            times = np.asarray(run, float)
-            delays.append(delays_of(times))
-            seconds += float(times.sum() - delays[-1].sum()) / 1e6
-        found = np.concatenate(delays)
-        return cls.from_late(found, seconds) if seconds else cls()
-
     @classmethod
     def from_late(cls, late_micros: ArrayLike, seconds: float) -> Hiccups:
         """Hiccups from how late a thread woke up each time within `seconds`; delays up to
@@ -77,13 +63,63 @@ class Hiccups:
             late = np.quantile(late, (np.arange(_DURATIONS_KEPT) + 0.5) / _DURATIONS_KEPT)
         return cls(count / seconds, late)
 
+    def refined(self, new: Hiccups, weight: float) -> Hiccups:
+        """The mean of both; the new ones count `weight`, from 0 to 1."""
+        per_second = self.per_second + (new.per_second - self.per_second) * weight
+        met = self.from_late(np.concatenate([self.micros, new.micros]), 1.0)
+        return Hiccups(per_second, met.micros)
 
-class Timeline:
-    """The times at which one process is delayed, drawn at random as far ahead as needed.
+    @classmethod
+    def pooled(cls, met: Iterable[Met]) -> Hiccups:
+        """Hiccups from several measurements, at least one of which took some time."""
+        known = list(met)
+        return cls.from_late(
+            np.concatenate([each.late_micros for each in known]),
+            sum(each.processor_seconds for each in known),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Met:
+    """Hiccups met in a measurement.
 
     Attributes:
-        calm_until: no hiccup begins before this time, if queries never go back in time. Until then
-            `end_of` need not be called.
+        late_micros: shape (h,), each once.
+        processor_seconds: how long it took, times the processors whose hiccups it sees.
+    """
+
+    late_micros: NDArray[np.float64]
+    processor_seconds: float
+
+    @classmethod
+    def by_batches(
+        cls,
+        taken_at: NDArray[np.int64],
+        slot_micros: NDArray[np.int64],
+        seconds: float,
+        processors: int,
+    ) -> Met:
+        """Hiccups met by batches of one kind, by when each got its slot and how long it held it
+        (microseconds). Batches that overlap met the same one."""
+        if not len(slot_micros) or _longest(slot_micros) > _LONGEST_OVERLOOKED:
+            return cls(np.zeros(0), 0.0)
+        longer = np.flatnonzero(slot_micros > _longest(slot_micros))
+        longer = longer[np.argsort(taken_at[longer])]
+        usual, late, until = float(np.median(slot_micros)), [], -np.inf
+        for begun, held in zip(taken_at[longer], slot_micros[longer], strict=True):
+            if begun >= until:
+                late.append(0.0)
+            late[-1] = max(late[-1], held - usual)
+            until = max(until, begun + held)
+        return cls(np.array(late), seconds * processors)
+
+
+class Timeline:
+    """The times at which one processor is delayed, drawn at random as far ahead as needed.
+
+    Attributes:
+        calm_until: work that ends before this time meets no hiccup, if no query begins before an
+            earlier one. Until then `end_of` need not be called.
     """
 
     def __init__(self, hiccups: Hiccups, random: np.random.Generator) -> None:
@@ -103,12 +139,12 @@ class Timeline:
             self._draw()
         at = bisect_right(self._ends, start)
         end = start + work
+        self.calm_until = self._starts[at]
         while self._starts[at] <= end:
             end += self._ends[at] - max(self._starts[at], start)
             at += 1
             if at == len(self._starts):
                 self._draw()
-        self.calm_until = self._starts[at]
         return end
 
     def _draw(self) -> None:
@@ -119,28 +155,6 @@ class Timeline:
             self._starts.append(at + round(gap))
             at = self._starts[-1] + max(1, round(length))
             self._ends.append(at)
-
-
-class Interruptions:
-    """Delays of work, drawn at random: they come after so much work, and not after so much time."""
-
-    def __init__(self, hiccups: Hiccups, random: np.random.Generator) -> None:
-        self._hiccups = hiccups
-        self._random = random
-        any_at_all = hiccups.per_second > 0 and len(hiccups.micros)
-        self._left = self._gap() if any_at_all else float(NEVER)
-
-    def during(self, work: int) -> int:
-        """The delays that fall into the next `work` microseconds."""
-        self._left -= work
-        late = 0
-        while self._left < 0:
-            late += round(float(self._random.choice(self._hiccups.micros)))
-            self._left += self._gap()
-        return late
-
-    def _gap(self) -> float:
-        return float(self._random.exponential(1e6 / self._hiccups.per_second))
 
 
 def uninterrupted(micros: ArrayLike) -> NDArray[np.float64]:
@@ -154,12 +168,5 @@ def uninterrupted(micros: ArrayLike) -> NDArray[np.float64]:
     return kept
 
 
-def delays_of(micros: ArrayLike) -> NDArray[np.float64]:
-    """By how much the runs with a hiccup were longer than the median."""
-    times = np.asarray(micros, float)
-    late: NDArray[np.float64] = times[times > _longest(times)] - np.median(times)
-    return late
-
-
-def _longest(times: NDArray[np.float64]) -> float:
+def _longest(times: NDArray[Any]) -> float:
     return float(2 * np.median(times) + SHORTEST_MICROS)

@@ -55,10 +55,9 @@ class ServiceTime:
             besides that for the request.
         loop_spread: the standard deviation of the logarithm of the loop's times, which vary because
             other threads of its process want to run too.
-        hiccups: delays of the event loop and, where no others are known, of each executor.
-        interruptions, crowded: delays of executors at work, which come after so much time of work:
-            of an executor alone, and of one beside others, which also waits for processors.
-        processors: of the machine, which the event loop and the executors share; 0: enough for all.
+        hiccups: delays of each processor.
+        processors: of the machine: one for the event loop, the others for the executors; 0: enough
+            for all.
     """
 
     rows: NDArray[np.int64]
@@ -73,8 +72,6 @@ class ServiceTime:
     end_micros: float = 0.0
     wake_cost_micros: float = 0.0
     following_micros: NDArray[np.float64] | None = None
-    interruptions: Hiccups = field(default_factory=Hiccups)
-    crowded: Hiccups = field(default_factory=Hiccups)
     processors: int = 0
     loop_spread: float = 0.0
     _tables: dict[int, list[list[list[int]]]] = field(init=False, default_factory=dict, repr=False)
@@ -208,6 +205,28 @@ class ServiceTime:
             **{name: getattr(self, name) * factor for name in _LOOP},
         )
 
+    def refined(self, new: ServiceTime, weight: float) -> ServiceTime:
+        """The mean of both, measured for the same numbers of rows and in flight; the new one counts
+        `weight`, from 0 to 1. A machine is slower by a factor, so times have a geometric mean."""
+
+        def mean(old: Any, now: Any) -> Any:
+            logarithms = [np.log(np.maximum(each, 1e-3)) for each in (old, now)]
+            return np.exp(logarithms[0] + (logarithms[1] - logarithms[0]) * weight)
+
+        def known(old: Any, now: Any) -> Any:
+            return now if old is None else old if now is None else mean(old, now)
+
+        loop: dict[str, Any] = {n: float(mean(getattr(self, n), getattr(new, n))) for n in _LOOP}
+        return replace(
+            new,
+            micros=mean(self.micros, new.micros),
+            rested_micros=known(self.rested_micros, new.rested_micros),
+            following_micros=known(self.following_micros, new.following_micros),
+            wake_micros=mean(self.wake_micros, new.wake_micros),
+            hiccups=self.hiccups.refined(new.hiccups, weight),
+            **loop,
+        )
+
     def table(self, limit: int) -> list[list[list[int]]]:
         """Whole microseconds by [in flight][rows][level], for 0 to `limit` rows; the last entry is
         that of `FOLLOWING`."""
@@ -249,8 +268,6 @@ class ServiceTime:
             "following_micros": None
             if self.following_micros is None
             else np.round(self.following_micros, 1).tolist(),
-            "interruptions": self.interruptions.to_json(),
-            "crowded": self.crowded.to_json(),
             "processors": self.processors,
             "loop_spread": self.loop_spread,
         }
@@ -260,13 +277,12 @@ class ServiceTime:
         """The service time that `to_json` wrote, also in earlier versions."""
         values = dict(data)
         rows, micros = values.pop("rows"), values.pop("micros")
-        # Earlier versions kept how requests came in.
-        values.pop("where", None)
+        # Earlier versions kept how requests came in, and hiccups of executors.
+        for name in ("where", "interruptions", "crowded"):
+            values.pop(name, None)
         values["wake_micros"] = np.array(values["wake_micros"], float)
         # The first versions measured neither hiccups nor pauses.
         values["hiccups"] = Hiccups.from_json(values.get("hiccups", {}))
-        for name in ("interruptions", "crowded"):
-            values[name] = Hiccups.from_json(values.get(name, {}))
         for name in ("rested_micros", "following_micros"):
             known = values.get(name)
             values[name] = None if known is None else np.array(known, float)

@@ -20,7 +20,7 @@ from workbench.core.batching.parameters import BatchingParameters, next_allowed_
 from workbench.core.batching.queue import Batch, BatchQueue
 from workbench.core.batching.slots import SlotScheduler
 from workbench.core.status import ServingError
-from workbench.experiments.simulator.hiccups import NEVER, Hiccups, Interruptions, Timeline
+from workbench.experiments.simulator.hiccups import NEVER, Timeline
 from workbench.experiments.simulator.service_time import FOLLOWING, ServiceTime
 
 PAUSE_MICROS = 50
@@ -101,13 +101,13 @@ class VirtualServer:
         self._waking = round(service.wake_cost_micros)
         self._open_loop = not followers
         self._rejecting = round(_REJECTING * service.arrival_micros)
-        self._interruptions = Interruptions(service.interruptions, random)
-        self._crowded = Interruptions(service.crowded, random)
-        self._loop = Timeline(service.hiccups, random)
-        # Interruptions of executors contain the hiccups that they met.
-        known = service.interruptions.per_second or service.crowded.per_second
-        others = Hiccups() if known else service.hiccups
-        self._executors = [Timeline(others, random) for _ in range(slots)]
+        # A hiccup holds up all that is on its processor: on the first the loop, else executors.
+        timelines = [
+            Timeline(service.hiccups, random) for _ in range(service.processors or slots + 1)
+        ]
+        self._loop = timelines[0]
+        others = timelines[1:] or timelines
+        self._executors = [others[number % len(others)] for number in range(slots)]
 
         self._now = 0
         self._coming = 0
@@ -284,7 +284,6 @@ class VirtualServer:
         self.answer_steps.append(0.0)
         which = self._idle.pop()
         executor = self._executors[which]
-        micros += (self._interruptions if flight == 1 else self._crowded).during(micros)
         end = now + micros
         if end >= executor.calm_until:
             end = executor.end_of(now, micros)
