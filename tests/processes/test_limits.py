@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from workbench.processes import limits
-from workbench.processes.limits import Limit, limit_memory
+from workbench.processes.limits import Limit, limit_memory, schedulable_cpus
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit")
 MEBIBYTE = 2**20
@@ -115,3 +116,11 @@ def test_a_group_that_does_not_take_the_process_is_removed(
     monkeypatch.setattr(Path, "write_text", refuse)
     assert limit_memory(GONE, MEBIBYTE, None, root, own).how == "watched"
     assert not (root / "a" / "b" / f"workbench-{GONE}").exists()
+
+
+def test_without_affinity_all_cpus_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 5)
+    assert schedulable_cpus() == 5
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert schedulable_cpus() == 1

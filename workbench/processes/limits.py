@@ -1,8 +1,9 @@
-"""Limits the memory of a process: by a control group if we may make one, else by an rlimit.
+"""The processors that a process may use, and a limit of its memory.
 
-Neither is available everywhere. An rlimit counts mappings, not memory: it leaves room for stacks
-and fragments, and stops only a process that grows without bound. So the caller must also watch the
-memory of the process; `Limit.how` says which limit the system enforces.
+Memory is limited by a control group if we may make one, else by an rlimit. Neither is available
+everywhere. An rlimit counts mappings, not memory: it leaves room for stacks and fragments, and
+stops only a process that grows without bound. So the caller must also watch the memory of the
+process; `Limit.how` says which limit the system enforces.
 """
 
 from __future__ import annotations
@@ -21,6 +22,13 @@ _ROOT = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
 # The allocator's arenas and the threads' stacks are mapped, but mostly never used.
 _MAPPED_AHEAD_BYTES = 256 * 2**20 + 16 * 2**20 * (os.cpu_count() or 1)
+
+
+def schedulable_cpus() -> int:
+    """CPUs that this process may use (TensorFlow's `MaxParallelism`)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

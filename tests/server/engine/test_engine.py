@@ -16,7 +16,8 @@ from tests.servers import WAIT_SECONDS, Server, descriptors, floats
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError, unavailable
 from workbench.processes.lifetime import ProcessId
-from workbench.server.engine.engine import ServerCore, schedulable_cpus
+from workbench.processes.limits import schedulable_cpus
+from workbench.server.engine.engine import ServerCore
 from workbench.server.engine.memory.memory_ledger import Sample
 from workbench.server.engine.memory.memory_reading import read_exact
 
@@ -194,11 +195,3 @@ def test_slots_are_as_many_as_cpus_unless_told() -> None:
         return count
 
     assert asyncio.run(slots()) == schedulable_cpus() == len(os.sched_getaffinity(0))
-
-
-def test_without_affinity_all_cpus_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: 5)
-    assert schedulable_cpus() == 5
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert schedulable_cpus() == 1

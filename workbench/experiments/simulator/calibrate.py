@@ -14,7 +14,6 @@ model.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -36,6 +35,7 @@ from workbench.experiments.store.running import Running
 from workbench.experiments.store.server_turns import WhenBusy
 from workbench.experiments.store.store import keep_result
 from workbench.load.arrivals import Schedule
+from workbench.processes.limits import schedulable_cpus
 
 LARGEST = 256
 FEWEST_BATCHES = 8
@@ -50,7 +50,6 @@ its requests, and this many microseconds."""
 _PROBES_A_SECOND, _PROBED = 5000.0, 16
 _FLIGHTS = (1, 2, 4)
 """So many batches in flight are measured, for other settings than the one in force too."""
-_PROCESSORS = os.cpu_count() or 0
 _FULL_ONLY = BatchingParameters(batch_timeout_micros=300_000, max_enqueued_batches=100)
 """Batches are closed when they are full; only the last one waits for its timeout."""
 
@@ -121,7 +120,7 @@ def calibrate(
             wake_micros=late[late <= SHORTEST_MICROS],
             hiccups=hiccups,
             rows=rows,
-            processors=_PROCESSORS,
+            processors=schedulable_cpus(),
         )
     )
     (version,) = found.versions
@@ -208,7 +207,7 @@ class _Calibration:
         turn = flight * size // self.payload.rows
         slot_micros = result.batches["slot_micros"][right]
         taken_at = result.batches["taken_at"][right]
-        used = min(_PROCESSORS, flight + 1)
+        used = min(schedulable_cpus(), flight + 1)
         seen = float(np.ptp(taken_at)) / 1e6 if len(taken_at) else 0.0
         self.met.append(Met.by_batches(taken_at, slot_micros, seen, used))
         return Full(

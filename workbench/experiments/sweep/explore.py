@@ -7,7 +7,6 @@ has the figures of a measured point.
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -27,6 +26,7 @@ from workbench.experiments.sweep.point import SATURATED, STABLE, Point, keeps_up
 from workbench.experiments.tuning.candidates import resized
 from workbench.load.arrivals import poisson
 from workbench.load.intervals import Interval
+from workbench.processes.limits import schedulable_cpus
 
 AXES = ("batch_timeout_micros", "max_batch_size", "num_batch_threads", "rate")
 CURVE_POINTS = 15
@@ -106,7 +106,7 @@ def scales(now: Setting, rows: int = 1) -> dict[str, list[float]]:
     """The values of each slider: equal ratios, and the value in force."""
     delays = [0, *_ratios(100, _LONGEST_MICROS)]
     sizes = [size * rows for size in sizes_up_to(max(1, LARGEST // rows))]
-    threads = range(1, max(_FEWEST_THREADS, 2 * (os.cpu_count() or 1)) + 1)
+    threads = range(1, max(_FEWEST_THREADS, 2 * schedulable_cpus()) + 1)
     rates = _ratios(10, _HIGHEST_RATE)
     found = zip(AXES, (delays, sizes, threads, rates), strict=True)
     return {name: sorted({*values, getattr(now, name)}) for name, values in found}

@@ -17,6 +17,7 @@ from workbench.core.events import Event, EventLog
 from workbench.core.memory.budget import size
 from workbench.core.memory.memory_limits import MemoryLimits
 from workbench.ipc.low_priority import start_quiet_threads
+from workbench.processes.limits import schedulable_cpus
 from workbench.server.engine.batching.scheduler import BatchScheduler
 from workbench.server.engine.memory.gpu import Gpus, Nvml
 from workbench.server.engine.memory.memory_ledger import MemoryLedger, Sample
@@ -27,13 +28,6 @@ from workbench.server.engine.versions.model import Served
 from workbench.server.engine.workers.zygote_handle import Zygote
 
 _AFTERMATH_SECONDS = 1.5
-
-
-def schedulable_cpus() -> int:
-    """CPUs that this process may use (TensorFlow's `MaxParallelism`)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True, kw_only=True)
