@@ -20,6 +20,21 @@ _MEASURE_MS = 60_000
 _FLOOD, _FLOOD_MS = 200, 2000
 
 
+_HOLD = """
+import threading
+from workbench.experiments.store.server_turns import Turn
+held = threading.Event()
+def hold():
+    turn = Turn("tune", server)
+    held.set()
+    while turn.wanted_by is None and not threading.Event().wait(0.05):
+        pass
+    turn.end()
+threading.Thread(target=hold, daemon=True).start()
+held.wait(10)
+"""
+
+
 def in_kernel(page: Page, code: str) -> str:
     """Run Python in the kernel of the notebook in front; what it prints."""
     told: str = page.evaluate(
@@ -117,6 +132,19 @@ def test_drag_measure_apply_and_the_end_of_the_server(lab: Lab, page: Page, mode
         "explorer.measure(replace(explorer.setting, batch_timeout_micros=200))",
     )
     expect(landed).to_have_count(2)
+
+    # Another experiment holds the server, until this one takes over.
+    in_kernel(page, _HOLD)
+    offer = view.get_by_role("button", name="Take over")
+    expect(offer).to_be_hidden()
+    view.get_by_role("button", name="Measure").click()
+    expect(message).to_contain_text("holds server 'swept' for tuning: wait for it, or take over")
+    expect(view.get_by_role("button", name="Wait for it")).to_be_visible()
+    for theme in ("dark", "light"):
+        picture(page, view, f"sweep-explorer-held-{theme}", theme)
+    offer.click()
+    expect(offer).to_be_hidden()
+    expect(landed).to_have_count(3, timeout=_MEASURE_MS)
 
     view.get_by_role("button", name="Export").click()
     micros = round(float(chosen.split()[0]) * 1000)

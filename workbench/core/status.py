@@ -50,6 +50,8 @@ class Reason(str, enum.Enum):
     SIGNATURE_CHANGE = "signature-change"
     """FAILED_PRECONDITION: a version to be published would break the callers of the one that
     serves, and nobody has allowed that."""
+    HELD = "held"
+    """FAILED_PRECONDITION: another experiment holds the server. One can wait, or take over."""
 
 
 class ServingError(Exception):

@@ -73,6 +73,7 @@ def source() -> str:
             "Why a version is not published that would break callers.",
             Reason.SIGNATURE_CHANGE.value,
         ),
+        constant("HELD", "Another experiment holds the server.", Reason.HELD.value),
         constant("STABLE", "The verdict of a load that the server keeps up with.", STABLE),
         constant("KEPT_SECONDS", "How far back a timeline goes.", BACKLOG_SECONDS),
         constant("TIMELINE_NOTE", "What a timeline's latencies are.", NOTE),

@@ -43,6 +43,9 @@ export const DIAGNOSIS = { mostly: 0.9, rejected: 0.005 } as const;
 /** Why a version is not published that would break callers. */
 export const SIGNATURE_CHANGE = 'signature-change' as const;
 
+/** Another experiment holds the server. */
+export const HELD = 'held' as const;
+
 /** The verdict of a load that the server keeps up with. */
 export const STABLE = 'stable' as const;
 

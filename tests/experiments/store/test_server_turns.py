@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from workbench.core.status import Code, ServingError
+from tests.experiments.store.other_turn import Other
+from workbench.core.status import Code, Reason, ServingError
 from workbench.experiments.store import server_turns as turns
 from workbench.experiments.store.server_turns import Turn
 
@@ -21,29 +22,6 @@ def server(tmp_path: Path) -> Any:
     return SimpleNamespace(
         name="digits", model="digits", control=SimpleNamespace(entry=lambda: entry)
     )
-
-
-class Other:
-    """A turn of another thread, as of another notebook, until `end`."""
-
-    def __init__(self, server: Any) -> None:
-        self.held, self._end = threading.Event(), threading.Event()
-        self.wanted_by: str | None = None
-        self._thread = threading.Thread(target=self._hold, args=(server,))
-        self._thread.start()
-        assert self.held.wait(10)
-
-    def _hold(self, server: Any) -> None:
-        turn = Turn("sweep", server)
-        turn.expect(40)
-        self.held.set()
-        while not self._end.wait(0.01) and self.wanted_by is None:
-            self.wanted_by = turn.wanted_by
-        turn.end()
-
-    def end(self) -> None:
-        self._end.set()
-        self._thread.join(10)
 
 
 def test_a_second_experiment_is_told_whose_turn_it_is(
@@ -58,8 +36,9 @@ def test_a_second_experiment_is_told_whose_turn_it_is(
         other.end()
     assert refused.value == ServingError(
         Code.FAILED_PRECONDITION,
-        "Untitled.ipynb holds server 'digits' for a sweep, for about 40 s more: wait for it with "
-        "when_busy='wait', or end it with when_busy='take over'",
+        "Untitled.ipynb holds server 'digits' for a sweep, for about 40 s more: wait for it, or "
+        "take over (when_busy='wait' or 'take over')",
+        Reason.HELD,
     )
     Turn("tune", server).end()
 

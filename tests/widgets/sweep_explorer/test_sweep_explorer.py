@@ -13,6 +13,7 @@ import pytest
 
 import workbench as wb
 from tests.experiments.points import point
+from tests.experiments.store.other_turn import Other
 from tests.widgets.pages import Page
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError
@@ -171,6 +172,47 @@ def test_cancel_ends_a_calibration(
         explorer.calibrate(lambda text, share: explorer.cancel())
     assert explorer.calibration is None
     assert live.batching == BatchingParameters(max_batch_size=4, batch_timeout_micros=300)
+
+
+@pytest.fixture
+def other(live: wb.Server) -> Iterator[Other]:
+    holder = Other(live)
+    yield holder
+    holder.end()
+
+
+def test_a_page_waits_for_another_experiment_or_gives_up(
+    live: wb.Server, other: Other, explorer: SweepExplorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = ExplorerPage(explorer, monkeypatch)
+    asked = {"op": "measure", "setting": SETTING.to_json()}
+    page.say(**asked, id=1)
+    refused = page.wait(lambda m: m["kind"] == "done" and m["id"] == 1)
+    assert (refused["ok"], refused["reason"]) == (False, "held")
+    assert "holds server 'half' for a sweep, for about 40 s more: wait" in refused["text"]
+
+    page.say(**asked, id=2, when_busy="wait")
+    page.wait(lambda m: m["kind"] == "progress" and "40 s more" in m["text"])
+    assert page.kinds("state")[-1]["busy"] == "measuring"
+    page.say(op="cancel", id=3)
+    assert page.done(2) == (False, "Cancelled: nothing was measured.")
+    assert page.kinds("state")[-1]["busy"] == ""
+
+    page.say(**asked, id=4, when_busy="wait")
+    other.end()
+    ok, text = page.done(4)
+    assert ok, text
+    assert len(explorer.points) == 1
+
+
+def test_a_page_takes_the_server_over(
+    live: wb.Server, other: Other, explorer: SweepExplorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "run_calibration", partial(calibrate, seconds=0.5))
+    page = ExplorerPage(explorer, monkeypatch)
+    page.say(op="calibrate", id=1, when_busy="take over")
+    ok, text = page.done(1)
+    assert ok, text
 
 
 def test_a_flood_of_curves_leaves_the_last_one(

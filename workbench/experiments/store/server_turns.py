@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from workbench.client.server import ServerClient
-from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
+from workbench.core.status import Code, Reason, ServingError, invalid_argument
 from workbench.experiments.showing import in_notebook
 from workbench.processes.lease import Holder, Lease, ask_to_leave, holder_of, take
 
@@ -106,9 +106,11 @@ def _taken(
             continue
         busy = f"{holder.name} holds server {server.name!r} for {holder.purpose}"
         if when_busy == "refuse":
-            raise failed_precondition(
-                f"{busy}{_left(holder)}: wait for it with when_busy='wait', or end it with "
-                "when_busy='take over'"
+            raise ServingError(
+                Code.FAILED_PRECONDITION,
+                f"{busy}{_left(holder)}: wait for it, or take over (when_busy='wait' or 'take "
+                "over')",
+                Reason.HELD,
             )
         if waited > (WAIT_SECONDS if when_busy == "wait" else LEAVE_SECONDS):
             raise ServingError(

@@ -27,6 +27,7 @@ from workbench.experiments.load.borrowed_settings import in_force
 from workbench.experiments.showing import in_notebook
 from workbench.experiments.simulator.calibrate import calibrate as run_calibration
 from workbench.experiments.simulator.calibration import Calibration
+from workbench.experiments.store.server_turns import Turn, WhenBusy
 from workbench.experiments.sweep.explore import (
     Setting,
     curve_values,
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 Report = Callable[[str, float | None], None]
 """Called with the progress in words, and as a share from 0 to 1 where known."""
 
-_NEWS_SECONDS = 1.0
+_NEWS_SECONDS, _CALIBRATION_SECONDS = 1.0, 8.0
 _LONGEST_SECONDS, _TIMES_LONGER, _SPARE = 60.0, 4.0, 1.3
 """Of a setting that is measured again because it lacked an answer; the time that it lacks is an
 estimate, or unknown."""
@@ -102,8 +103,13 @@ class SweepExplorer(Durable):
         self._cancel = threading.Event()
         self._widget = _Face(self)
 
-    def calibrate(self, report: Report = lambda text, share: None) -> str:
-        """Measure the model's run times, which loads the server for about 6 s.
+    def calibrate(
+        self, report: Report = lambda text, share: None, when_busy: WhenBusy = "refuse"
+    ) -> str:
+        """Measure the model's run times, which loads the server for about 8 s.
+
+        Args:
+            when_busy: as for `server.sweep`.
 
         Returns:
             A summary in words.
@@ -118,7 +124,7 @@ class SweepExplorer(Durable):
                 raise Cancelled("Cancelled: the server has its parameters back.")
             report(text, None)
 
-        with self._occupied("calibrating"):
+        with self._occupied("calibrating", "calibration", _CALIBRATION_SECONDS, when_busy, report):
             self._base = in_force(self.server)
             self.calibration = run_calibration(
                 self.server, self._payload, rows=self._rows, progress=on_step
@@ -142,13 +148,17 @@ class SweepExplorer(Durable):
         return found
 
     def measure(
-        self, setting: Setting | None = None, report: Report = lambda text, share: None
+        self,
+        setting: Setting | None = None,
+        report: Report = lambda text, share: None,
+        when_busy: WhenBusy = "refuse",
     ) -> Point:
         """Load the real server with a setting, and restore its parameters. A setting that lacked
         an answer when it was measured last is measured for as much longer as that lacked.
 
         Args:
             setting: by default that of the sliders.
+            when_busy: as for `server.sweep`.
 
         Raises:
             ServingError: as `server.sweep`, or another experiment is running.
@@ -163,7 +173,7 @@ class SweepExplorer(Durable):
                 raise KeyboardInterrupt
             report(f"measured {seconds:.1f} of at most {most:.1f} s", seconds / most)
 
-        with self._occupied("measuring"):
+        with self._occupied("measuring", "sweep", most, when_busy, report):
             self._base = in_force(self.server)
             report(f"measuring for at most {most:.1f} s", 0.0)
             found = sweep(
@@ -287,15 +297,29 @@ class SweepExplorer(Durable):
         )
 
     @contextmanager
-    def _occupied(self, doing: str) -> Iterator[None]:
-        """Within the block the page shows what is being done, and Cancel ends it."""
+    def _occupied(
+        self, doing: str, kind: str, seconds: float, when_busy: WhenBusy, report: Report
+    ) -> Iterator[None]:
+        """Within the block the server is ours, the page shows what is being done, and Cancel ends
+        it; it also ends the waiting before."""
         if self._busy:
             raise failed_precondition(f"The explorer is already {self._busy}: wait, or cancel it")
+
+        def on_wait(text: str) -> None:
+            if self._cancel.is_set():
+                raise Cancelled("Cancelled: nothing was measured.")
+            report(text, None)
+
         self._cancel.clear()
         self._busy = doing
         self._widget.send(self._state())
         try:
-            yield
+            turn = Turn(kind, self.server, when_busy, on_wait)
+            try:
+                turn.expect(seconds)
+                yield
+            finally:
+                turn.end()
         finally:
             self._busy = ""
             self._widget.send(self._state())
@@ -349,7 +373,7 @@ class _Face(LiveWidget):
             "widget-curve",
         )
         orders = {
-            "calibrate": lambda _: explorer.calibrate(self._progress),
+            "calibrate": lambda asked: explorer.calibrate(self._progress, _when_busy(asked)),
             "measure": self._measure,
             "apply": lambda asked: explorer.apply(_setting(asked)),
             "export": lambda asked: explorer.batching_parameters(_setting(asked)),
@@ -359,7 +383,7 @@ class _Face(LiveWidget):
         super().__init__(server.name, server.model, about, orders, _NEWS_SECONDS)
 
     def _measure(self, asked: Mapping[str, Any]) -> str:
-        point = self._explorer.measure(_setting(asked), self._progress)
+        point = self._explorer.measure(_setting(asked), self._progress, _when_busy(asked))
         p99 = point.latency.get("p99")
         latency = "" if p99 is None else f", p99 {p99.estimate * 1e3:.3g} ms"
         return (
@@ -400,6 +424,11 @@ class _Face(LiveWidget):
             if op == "hello":
                 self.send(self._explorer._state())
             super()._on_message(widget, message, buffers)
+
+
+def _when_busy(asked: Mapping[str, Any]) -> WhenBusy:
+    chosen: WhenBusy = asked.get("when_busy", "refuse")
+    return chosen
 
 
 def _setting(asked: Mapping[str, Any]) -> Setting:

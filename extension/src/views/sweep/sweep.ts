@@ -9,9 +9,9 @@ import {
   showShare,
   Twin
 } from '../../charts/elements';
-import { AXES } from '../../protocol/generated';
+import { AXES, HELD } from '../../protocol/generated';
 import { onRelease } from '../../charts/navigation';
-import { Latest, Link, type IModel } from '../../protocol/link';
+import { Latest, Link, type IModel, type IOutcome } from '../../protocol/link';
 import { latestVersion, type Version } from '../../protocol/version';
 import { AsOf } from '../as_of';
 import { reasonBars, sizeHistogram } from './share_bars';
@@ -59,15 +59,23 @@ export class SweepExplorerView {
   );
   /** Buttons that need a server at rest. */
   private readonly _acts = [
-    button('Calibrate', 'Measure the run times of the model with about 6 s of load', () =>
-      this._order('calibrate', 'Calibrating …')
+    button('Calibrate', 'Measure the run times of the model with about 8 s of load', () =>
+      void this._measure('calibrate', 'Calibrating …')
     ),
     button(
       'Measure',
       'Measure this setting under load, then restore the parameters of the server',
-      () => this._order('measure', 'Measuring …')
+      () => void this._measure('measure', 'Measuring …')
     ),
-    button('Apply', 'Set these parameters on the server', () => this._order('apply', 'Applying …'))
+    button('Apply', 'Set these parameters on the server', () =>
+      void this._order('apply', 'Applying …'))
+  ];
+  /** Shown where another experiment holds the server. */
+  private readonly _held = [
+    button('Wait for it', 'Begin when the other experiment has ended', () => this._again('wait')),
+    button('Take over', 'End the other experiment; it keeps what it has measured', () =>
+      this._again('take over')
+    )
   ];
   private readonly _export = button(
     'Export',
@@ -95,10 +103,13 @@ export class SweepExplorerView {
   private _state: IState | null = null;
   private _pulse: IPulse | null = null;
   private _dragging = false;
+  /** Measure once more what was refused. */
+  private _again: (whenBusy: 'wait' | 'take over') => void = () => {};
 
   constructor(node: HTMLElement, model: IModel) {
     const about = model.get('about') as { name: string };
     this._cancel.hidden = true;
+    this._offer(false);
     const charts = make('div.wb-charts.wb-still');
     node.append(
       make('div.wb-head', [make('span.wb-name', about.name), this._known, this._asOf.node]),
@@ -110,6 +121,7 @@ export class SweepExplorerView {
         make('div.wb-controls.wb-buttons', [
           ...this._acts,
           this._export,
+          ...this._held,
           this._cancel,
           this._progress,
           make('label.wb-end', ['curve against', this._axis]),
@@ -239,7 +251,7 @@ export class SweepExplorerView {
     }
     if (before === null && !calibrated && state.busy === '') {
       this._message.say(
-        'Calibrate first, with about 6 s of load on this server. Then move the sliders.'
+        'Calibrate first, with about 8 s of load on this server. Then move the sliders.'
       );
     }
   }
@@ -279,10 +291,28 @@ export class SweepExplorerView {
     return anew ? `${inForce}; version ${latest} serves now: calibrate again` : inForce;
   }
 
-  private _order(op: 'calibrate' | 'measure' | 'apply', doing: string): void {
+  private _order(op: string, doing: string, values: Record<string, unknown> = {}): Promise<IOutcome> {
+    this._offer(false);
     showShare(this._progress, null);
-    const { setting } = this._data;
-    void this._message.follow(doing, this._link.order(op, { setting }));
+    const order = this._link.order(op, { setting: this._data.setting, ...values });
+    void this._message.follow(doing, order);
+    return order;
+  }
+
+  private async _measure(
+    op: 'calibrate' | 'measure',
+    doing: string,
+    whenBusy: 'refuse' | 'wait' | 'take over' = 'refuse'
+  ): Promise<void> {
+    this._again = instead => void this._measure(op, doing, instead);
+    const { reason } = await this._order(op, doing, { when_busy: whenBusy });
+    this._offer(reason === HELD);
+  }
+
+  private _offer(held: boolean): void {
+    this._held.forEach(offer => {
+      offer.hidden = !held;
+    });
   }
 
   private async _showFile(): Promise<void> {
