@@ -83,7 +83,7 @@ class VirtualServer:
         self._micros = service.table(len(self.padded) - 1)
         self._slowing = service.slowing(len(self.padded) - 1)
         self._deepest = service.in_flight
-        self._draws = random.integers(0, service.micros.shape[2], total + 1).tolist()
+        self._draws = _draws(random, service.micros.shape[2], total + 1)
         # The factors have a mean of 1.
         spread = service.loop_spread
         varied = np.exp(random.normal(-(spread**2) / 2, spread, min(total, _MOST_VARIED) + 1))
@@ -309,6 +309,14 @@ class VirtualServer:
                 left = (end - now) * factor if power > 0 else (end - now) / factor
                 running[place] = (now + round(left), number, executor)
         heapify(running)
+
+
+def _draws(random: np.random.Generator, levels: int, count: int) -> list[int]:
+    """At least `count` random levels. Among so many as there are levels each comes once, so that a
+    short run has the right mean."""
+    rounds = np.tile(np.arange(levels), (-(-count // levels), 1))
+    drawn: list[int] = random.permuted(rounds, axis=1).ravel().tolist()
+    return drawn
 
 
 def _padded(parameters: BatchingParameters, all_rows: int) -> list[int]:
