@@ -50,6 +50,8 @@ its requests, and this many microseconds."""
 _PROBES_A_SECOND, _PROBED = 5000.0, 16
 _FLIGHTS = (1, 2, 4)
 """So many batches in flight are measured, for other settings than the one in force too."""
+_ODD = 3, 6, 12
+"""Libraries for matrices handle rows by fours and eights; a few rows in between take longer."""
 _FULL_ONLY = BatchingParameters(batch_timeout_micros=300_000, max_enqueued_batches=100)
 """Batches are closed when they are full; only the last one waits for its timeout."""
 
@@ -85,7 +87,7 @@ def calibrate(
         before = borrowed.before
         slots = before.num_batch_threads or 1
         sizes = _sizes(before, rows, max_batch_size or min(before.batch_limit, LARGEST))
-        main = [*sizes[:-1:2], sizes[-1]]
+        main = _main(sizes)
         flights = _flights(slots)
         if refine is not None:
             refine.check_refined(server.model, rows, flights[-1], sizes)
@@ -134,10 +136,21 @@ def calibrate(
 
 
 def _sizes(before: BatchingParameters, rows: int, largest: int) -> list[int]:
-    """The batch sizes to measure: 1, 2, 4 ... requests and the largest. A compiled model only runs
-    batches of its allowed sizes."""
+    """The batch sizes to measure: 1, 2, 4 ... requests, some in between, and the largest. A
+    compiled model only runs batches of its allowed sizes."""
     allowed = [s for s in before.allowed_batch_sizes if s <= largest and s % rows == 0]
-    return allowed or [size * rows for size in sizes_up_to(max(1, largest // rows))]
+    most = max(1, largest // rows)
+    requests = {*sizes_up_to(most), *(size for size in _ODD if size < most)}
+    return allowed or [size * rows for size in sorted(requests)]
+
+
+def _main(sizes: list[int]) -> list[int]:
+    """The smallest size, every one four times as large as the last, and the largest."""
+    found = sizes[:1]
+    for size in sizes[1:]:
+        if size >= 4 * found[-1] or size == sizes[-1]:
+            found.append(size)
+    return found
 
 
 def _flights(slots: int) -> list[int]:

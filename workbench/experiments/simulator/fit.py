@@ -9,9 +9,9 @@ are stretched until the simulated closed loop answers as many requests a second 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.experiments.simulator.hiccups import Hiccups, uninterrupted
 from workbench.experiments.simulator.loop_costs import LoopCosts
-from workbench.experiments.simulator.service_time import ServiceTime, never_falling
+from workbench.experiments.simulator.service_time import ServiceTime
 from workbench.experiments.simulator.simulate import simulate_closed, steady_rate
 
-_STEPS, _CLOSE, _SHORTEST = 4, 0.005, 0.6
-_LEAST_EFFECT = 0.2
-"""Where run times have less effect on the rate, relatively, the event loop is the limit."""
+_STEPS, _CLOSE, _NEAR, _SHORTEST = 4, 0.005, 0.03, 0.6
+_SLOWING = 0.5, 2.0
 _BATCHES, _PIECES = 300, 16
 """A simulated capacity is of so many batches. Their requests are handled in about so many pieces,
 which take the event loop as long as all their requests: that is as exact, and quicker."""
@@ -138,35 +137,39 @@ def fitted(measured: Measured) -> ServiceTime:
             least = float(samples[1, rows].mean())
             samples[flight, rows] = held * (max(float(runs.mean()) + way, least) / held.mean())
     costs = measured.loop_costs()
-    steps = costs.steps()
+    steps: dict[str, Any] = costs.steps()
     service = replace(
         ServiceTime.from_samples(samples, wake_micros=measured.wake_micros),
         hiccups=measured.hiccups,
-        arrival_micros=steps["arrival_micros"],
-        answer_micros=steps["answer_micros"],
-        start_micros=steps["start_micros"],
-        start_request_micros=steps["start_request_micros"],
-        end_micros=steps["end_micros"],
         loop_spread=_LOOP_SPREAD,
+        wake_cost_micros=measured.wake_cost_micros(costs),
+        processors=measured.processors,
+        **steps,
     )
     places = {rows: place for place, rows in enumerate(service.rows.tolist())}
-    factors = np.ones((max(flight for flight, _ in measured.full), len(places)))
+    stretched = np.ones((service.in_flight, len(places)))
+    slowing = np.ones((service.in_flight, len(places)))
     for (flight, rows), full in measured.full.items():
-        factors[flight - 1, places[rows]] = _stretch(service, flight, rows, full)
-    known = sorted({flight for flight, _ in measured.full})
-    every = np.arange(1, len(factors) + 1)
-    factors = np.stack(
-        [np.interp(every, known, column[np.array(known) - 1]) for column in factors.T]
-    )
-    stretched = never_falling(service.micros * factors.T[:, :, None])
+        own = costs.batch_micros + costs.request_micros * (rows // measured.rows)
+        more = full.loop_micros(rows // measured.rows) / own
+        where = flight - 1, places[rows]
+        stretched[where], slowing[where] = _matched(service, flight, rows, full, more)
+    flights = sorted({flight for flight, _ in measured.full})
+    stretched, slowing = (_for_all(found, flights) for found in (stretched, slowing))
+    micros = service.micros * stretched[:, :, None]
     return replace(
         service,
         # A batch that is alone is not slowed by what slows a full server.
-        micros=np.concatenate([service.micros[:1], stretched[1:]]),
-        following_micros=stretched[0],
-        wake_cost_micros=measured.wake_cost_micros(costs),
-        processors=measured.processors,
+        micros=np.concatenate([service.micros[:1], micros[1:]]),
+        following_micros=micros[0],
+        loop_slowing=slowing,
     )
+
+
+def _for_all(found: NDArray[np.float64], flights: list[int]) -> NDArray[np.float64]:
+    """The lines for every number in flight, from those for `flights`."""
+    every, known = np.arange(1, len(found) + 1), found[np.array(flights) - 1]
+    return np.stack([np.interp(every, flights, column) for column in known.T], axis=1)
 
 
 def _between(known: Mapping[int, float], rows: int) -> float:
@@ -175,41 +178,58 @@ def _between(known: Mapping[int, float], rows: int) -> float:
     return float(np.interp(np.log(rows), np.log(sizes), [known[size] for size in sizes]))
 
 
-def _simulated(
-    service: ServiceTime, flight: int, rows: int, full: Full, factor: float = 1.0
-) -> float:
-    """The simulated capacity of one measured load, with run times multiplied by `factor`."""
-    quantiles = service.quantiles(rows, flight)[0] * factor
-    own = ServiceTime.from_samples({(flight, rows): quantiles})
-    own = replace(own, **{name: getattr(service, name) for name in (*_COSTS, "loop_spread")})
-    return capacity(own, flight, rows, full.callers, full.rows_each)
+def _matched(
+    service: ServiceTime, flight: int, rows: int, full: Full, slower: float
+) -> tuple[float, float]:
+    """By what the run times of batches of `rows` rows with `flight` in flight, and the loop's times
+    for them, have to be multiplied so that the simulated capacity is the measured one.
 
+    The loop's times are `slower` than usual. Where the loop is the limit, they are determined by
+    the capacity, and the run times are not.
+    """
+    quantiles = service.quantiles(rows, flight)[0]
+    loop = {name: getattr(service, name) for name in (*_COSTS, "loop_spread")}
 
-def _stretch(service: ServiceTime, flight: int, rows: int, full: Full) -> float:
-    """By what the run times of batches of `rows` rows with `flight` in flight have to be multiplied
-    so that the simulated capacity is the measured one; 1 where it does not depend on them, because
-    the event loop is the limit."""
+    def rate(stretched: float, slowing: float) -> float:
+        # As in the result, a batch that is alone takes its own time.
+        alone = 1.0 if flight == 1 else stretched
+        own = replace(
+            ServiceTime.from_samples({(flight, rows): quantiles * alone}),
+            following_micros=quantiles[None] * stretched,
+            loop_slowing=np.full((flight, 1), slowing),
+            **loop,
+        )
+        return capacity(own, flight, rows, full.callers, full.rows_each)
+
     wanted = full.per_second
+    if full.busy_share >= _LOOP_IS_LIMIT:
+        found = _solved(lambda each: rate(1.0, each), wanted, slower, *_SLOWING)
+        stretched, slowing = 1.0, found
+    else:
+        # Executors alone, without any waiting for the loop, would take longest.
+        longest = flight * rows / full.rows_each / wanted * 1e6 / float(quantiles.mean())
+        found = _solved(lambda each: rate(each, slower), wanted, 1.0, _SHORTEST, max(longest, 1.0))
+        stretched, slowing = found, slower
+    if abs(rate(stretched, slowing) / wanted - 1) < _NEAR:
+        return stretched, slowing
+    # Both are limits: with all times multiplied, the rate is divided.
+    off = rate(1.0, slower) / wanted
+    return off, slower * off
 
-    def found(factor: float) -> float:
-        return _simulated(service, flight, rows, full, factor)
 
-    factor, got = 1.0, found(1.0)
-    if got > wanted and full.busy_share >= _LOOP_IS_LIMIT:
-        return 1.0
-    # Executors alone, without any waiting for the loop, would take longest.
-    longest = flight * rows / full.rows_each / wanted * 1e6 / service.mean(rows, flight)
+def _solved(
+    rate: Callable[[float], float], wanted: float, begin: float, least: float, most: float
+) -> float:
+    """The factor of times, between the limits, that makes a rate as wanted; rates are nearly
+    inverse to times."""
+    factor, got = begin, rate(begin)
     for _ in range(_STEPS):
         if abs(got / wanted - 1) < _CLOSE:
             break
-        # The rate is nearly that of the executors, or else the loop is a limit too.
-        next_factor = min(max(factor * got / wanted, _SHORTEST), max(longest, 1.0))
+        next_factor = min(max(factor * got / wanted, least), most)
         if next_factor == factor:
             break
-        before, got = got, found(next_factor)
-        if abs(math.log(got / before)) < _LEAST_EFFECT * abs(math.log(next_factor / factor)):
-            return factor
-        factor = next_factor
+        factor, got = next_factor, rate(next_factor)
     return factor
 
 

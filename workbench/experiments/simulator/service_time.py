@@ -53,6 +53,9 @@ class ServiceTime:
         wake_micros: shape (w,), quantiles of how late a sleeping event loop begins with a request.
         wake_cost_micros: the event loop's time for each time that an arrival or a timeout wakes it,
             besides that for the request.
+        loop_slowing: shape (c, s), for each number of batches in flight and of rows, what the
+            loop's times are multiplied by, because executors want its processor, and large batches
+            its caches; None: by 1.
         loop_spread: the standard deviation of the logarithm of the loop's times, which vary because
             other threads of its process want to run too.
         hiccups: delays of each processor.
@@ -73,9 +76,11 @@ class ServiceTime:
     wake_cost_micros: float = 0.0
     following_micros: NDArray[np.float64] | None = None
     processors: int = 0
+    loop_slowing: NDArray[np.float64] | None = None
     loop_spread: float = 0.0
     _tables: dict[int, list[list[list[int]]]] = field(init=False, default_factory=dict, repr=False)
     _slowing: dict[int, list[list[float]]] = field(init=False, default_factory=dict, repr=False)
+    _factors: dict[int, list[list[float]]] = field(init=False, default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.micros.ndim != 3 or self.micros.shape[1] != len(self.rows):
@@ -186,7 +191,8 @@ class ServiceTime:
         `requests` requests (by default one a row); the event loop is a limit too."""
         flight = FOLLOWING if slots == 1 else slots
         executors = slots * rows / self.mean(rows, flight) * 1e6
-        loop = self.loop_micros(requests or rows)
+        slowing = self.loop_factors(rows)[min(slots, self.in_flight)][rows]
+        loop = self.loop_micros(requests or rows) * slowing
         return min(executors, rows * 1e6 / loop) if loop else executors
 
     def loop_micros(self, requests: int) -> float:
@@ -224,6 +230,7 @@ class ServiceTime:
             following_micros=known(self.following_micros, new.following_micros),
             wake_micros=mean(self.wake_micros, new.wake_micros),
             hiccups=self.hiccups.refined(new.hiccups, weight),
+            loop_slowing=known(self.loop_slowing, new.loop_slowing),
             **loop,
         )
 
@@ -249,6 +256,17 @@ class ServiceTime:
             self._slowing[limit] = [each.tolist() for each in (ones, ones, *ratios)]
         return self._slowing[limit]
 
+    def loop_factors(self, limit: int) -> list[list[float]]:
+        """By [in flight][rows], for 0 to `limit` rows: what the loop's times are multiplied by."""
+        if limit not in self._factors:
+            rows = np.arange(limit + 1)
+            known = self.loop_slowing
+            if known is None:
+                known = np.ones((self.in_flight, len(self.rows)))
+            found = [np.interp(rows, self.rows, line).tolist() for line in known]
+            self._factors[limit] = [found[0], *found]
+        return self._factors[limit]
+
     def to_json(self) -> dict[str, Any]:
         """Plain data; times to a tenth of a microsecond."""
         return {
@@ -269,6 +287,9 @@ class ServiceTime:
             if self.following_micros is None
             else np.round(self.following_micros, 1).tolist(),
             "processors": self.processors,
+            "loop_slowing": None
+            if self.loop_slowing is None
+            else np.round(self.loop_slowing, 3).tolist(),
             "loop_spread": self.loop_spread,
         }
 
@@ -283,7 +304,7 @@ class ServiceTime:
         values["wake_micros"] = np.array(values["wake_micros"], float)
         # The first versions measured neither hiccups nor pauses.
         values["hiccups"] = Hiccups.from_json(values.get("hiccups", {}))
-        for name in ("rested_micros", "following_micros"):
+        for name in ("rested_micros", "following_micros", "loop_slowing"):
             known = values.get(name)
             values[name] = None if known is None else np.array(known, float)
         return cls(np.array(rows), np.array(micros, float), **values)

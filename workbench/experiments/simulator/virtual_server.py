@@ -92,6 +92,7 @@ class VirtualServer:
         self._answering = service.answer_micros
         # In a closed loop the next request comes before the next answer.
         self._answer_step = service.answer_micros + (service.arrival_micros if followers else 0.0)
+        self._loop_factors = service.loop_factors(len(self.padded) - 1)
         self._ending = service.end_micros
         self._starting = service.start_micros
         self._starting_request = service.start_request_micros
@@ -223,6 +224,7 @@ class VirtualServer:
         running = self._running
         while running and running[0][0] <= turn:
             end, number, executor = heappop(running)
+            slowing = self._loop_factors[min(len(running) + 1, self._deepest)]
             if running:
                 self._quicken(end, len(running) + 1)
             self._idle.append(executor)
@@ -232,7 +234,8 @@ class VirtualServer:
                 # It runs while this batch's answers are sent.
                 self._start(FOLLOWING)
             parts = self.batches[number].parts
-            varied = self._varied[number % len(self._varied)]
+            rows = self.padded[self.batches[number].size]
+            varied = self._varied[number % len(self._varied)] * slowing[rows]
             step = self.answer_steps[number] = self._answer_step * varied
             begun = self.answering[number] = self._now + self._ending * varied
             if len(self.times) < self._total:
@@ -289,7 +292,8 @@ class VirtualServer:
             end = executor.end_of(now, micros)
         heappush(running, (end, number, which))
         starting = self._starting + self._starting_request * len(batch.parts)
-        self._now = now + round(starting * self._varied[-1 - number % len(self._varied)])
+        varied = self._varied[-1 - number % len(self._varied)] * self._loop_factors[flight][rows]
+        self._now = now + round(starting * varied)
 
     def _slow(self, now: int, flight: int) -> None:
         """What is left of the running batches takes longer, because one more begins."""
