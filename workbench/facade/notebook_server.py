@@ -196,7 +196,7 @@ class Server(ServerClient):
             payload: as for `predict`, by default zeros; realistic if the run time depends on it.
             rows: of each request.
             max_batch_size: the largest batch; by default the server's, at most 256.
-            seconds: for the run times, and a quarter more for the machine's hiccups.
+            seconds: for the run times, and a fifth more for the machine's hiccups.
             refine: an earlier calibration of the same version; the result is the mean of both.
             keep: whether to store the result (`wb.history()`).
             progress: whether to show the progress; or what to call with a line about each step.

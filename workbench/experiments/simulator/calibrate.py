@@ -104,7 +104,7 @@ def calibrate(
         drift = found.measure_drift(sizes[-1], each)
         for size in main:
             found.measure_rested(size, each)
-        hiccups = found.measure_hiccups(sizes, seconds / 4)
+        hiccups = found.measure_hiccups(sizes, seconds / 5)
         if borrowed.notice() or borrowed.disturbed or len(found.versions) > 1:
             raise ServingError(
                 Code.ABORTED,
@@ -176,6 +176,7 @@ class _Calibration:
     full: dict[tuple[int, int], Full] = field(default_factory=dict)
     wakes: list[NDArray[np.int64]] = field(default_factory=list)
     met: list[Met] = field(default_factory=list)
+    slowest: dict[int, float] = field(default_factory=dict)
     versions: set[int] = field(default_factory=set)
 
     def warm_up(self, size: int) -> None:
@@ -272,7 +273,10 @@ class _Calibration:
         The load comes from callers in a closed loop, or from a schedule."""
         wanted = max(FEWEST_BATCHES, 2 * flight)
         if isinstance(load, int):
-            seconds = max(seconds, 3 * WARM_UP_MICROS / 1e6)
+            # At worst, batches in flight run one after the other.
+            slot = self.slowest.get(size, 0.0) * flight
+            enough = WARM_UP_MICROS + (wanted / flight + 1) * slot
+            seconds = max(seconds, 3 * WARM_UP_MICROS / 1e6, enough / 1e6)
         for _ in range(_TRIALS):
             if not isinstance(load, int):
                 load = replace(load, duration_s=max(seconds, load.duration_s))
@@ -288,6 +292,8 @@ class _Calibration:
                 right &= ended < seconds * 1e6
             found, tried = int(right.sum()), seconds
             if found >= wanted:
+                slot = float(np.median(batches["slot_micros"][right])) / flight
+                self.slowest[size] = max(self.slowest.get(size, 0.0), slot)
                 return result, right
             # As long as it takes, or longer by a factor where too little is known.
             seconds *= min(max(1.3 * wanted / max(found, 1), 1.5), 3.0)
