@@ -83,7 +83,11 @@ class VirtualServer:
         self._micros = service.table(len(self.padded) - 1)
         self._slowing = service.slowing(len(self.padded) - 1)
         self._deepest = service.in_flight
-        self._draws = _draws(random, service.micros.shape[2], total + 1)
+        levels = service.micros.shape[2]
+        if followers:
+            self._draws = _even_draws(random, levels, total + 1)
+        else:
+            self._draws = random.integers(0, levels, total + 1).tolist()
         # The factors have a mean of 1.
         spread = service.loop_spread
         varied = np.exp(random.normal(-(spread**2) / 2, spread, min(total, _MOST_VARIED) + 1))
@@ -315,9 +319,9 @@ class VirtualServer:
         heapify(running)
 
 
-def _draws(random: np.random.Generator, levels: int, count: int) -> list[int]:
-    """At least `count` random levels. Among so many as there are levels each comes once, so that a
-    short run has the right mean."""
+def _even_draws(random: np.random.Generator, levels: int, count: int) -> list[int]:
+    """At least `count` random levels for a closed loop, whose rate is that of their mean: in each
+    round every level comes once, so that a short run has the right mean."""
     rounds = np.tile(np.arange(levels), (-(-count // levels), 1))
     drawn: list[int] = random.permuted(rounds, axis=1).ravel().tolist()
     return drawn
