@@ -11,6 +11,7 @@ import workbench as wb
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.status import ServingError
 from workbench.experiments.load.server_load import EngineResult
+from workbench.experiments.simulator import calibrate as calibration
 from workbench.experiments.simulator.calibrate import calibrate, full_rate
 from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.tuning.tune import tune
@@ -23,7 +24,7 @@ def test_it_measures_every_size_alone_and_in_company(served_digits: wb.Server) -
 
     found = served_digits.calibrate(max_batch_size=8, seconds=0.8, progress=said.append)
 
-    assert found.service.rows.tolist() == [1, 2, 4, 8]
+    assert found.service.rows.tolist() == [1, 2, 3, 4, 6, 8]
     assert (found.service.in_flight, found.slots, found.rows, found.version) == (4, 2, 1, 1)
     assert all(found.service.median(rows, flight) > 0 for rows in (1, 8) for flight in (1, 2, 4))
     assert found.service.arrival_micros > 0
@@ -31,8 +32,8 @@ def test_it_measures_every_size_alone_and_in_company(served_digits: wb.Server) -
     assert [line.split(":")[0] for line in said if "rows, " in line] == [
         *(
             f"{n} rows, {step}"
-            for n in (1, 2, 4, 8)
-            for step in (full if n == 2 else ("alone", *full))
+            for n in (1, 2, 3, 4, 6, 8)
+            for step in (("alone", *full) if n in (1, 4, 8) else full)
         ),
         *(f"{n} rows, after a pause" for n in (1, 4, 8)),
     ]
@@ -42,7 +43,7 @@ def test_it_measures_every_size_alone_and_in_company(served_digits: wb.Server) -
     assert found.service.rested_micros is not None
     frame = found.frame
     assert list(frame.columns) == ["in_flight", "rows", "p10_ms", "p50_ms", "p90_ms"]
-    assert frame["in_flight"].tolist() == [0] * 4 + [1] * 4 + [2] * 4 + [4] * 4
+    assert frame["in_flight"].tolist() == [0] * 6 + [1] * 6 + [2] * 6 + [4] * 6
     again = Calibration.from_json(json.loads(json.dumps(found.to_json(), allow_nan=False)))
     assert again.to_json() == found.to_json()
     # It was kept.
@@ -57,7 +58,7 @@ def test_it_measures_every_size_alone_and_in_company(served_digits: wb.Server) -
     finer = served_digits.calibrate(max_batch_size=8, seconds=0.5, refine=found, progress=False)
     assert finer.times == 2
     assert (finer.number or 0) > found.number
-    with pytest.raises(ServingError, match=r"\[1, 2, 4, 8\] cannot be refined for \[1, 2, 4\]"):
+    with pytest.raises(ServingError, match=r"4, 6, 8\] cannot be refined for \[1, 2, 3, 4\]"):
         served_digits.calibrate(max_batch_size=4, refine=found)
     # What was measured can be simulated at once.
     result = again.simulate(BatchingParameters(max_batch_size=4), constant(100, count=20))
@@ -103,6 +104,16 @@ def test_a_tuning_that_meets_the_latency_is_applied_when_asked(served_digits: wb
     assert applied.goodput == 1.0
     assert applied.measured[0].rejected == 0.0
     assert served_digits.batching == applied.parameters
+
+
+def test_the_sizes_are_powers_and_a_few_in_between() -> None:
+    free = BatchingParameters()
+    assert calibration._sizes(free, 1, 100) == [1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 100]
+    assert calibration._sizes(free, 4, 24) == [4, 8, 12, 16, 24]
+    compiled = BatchingParameters(max_batch_size=32, allowed_batch_sizes=(8, 16, 32))
+    assert calibration._sizes(compiled, 1, 16) == [8, 16]
+    assert calibration._main([1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 100]) == [1, 4, 16, 64, 100]
+    assert calibration._main([8]) == [8]
 
 
 @pytest.mark.parametrize(("seconds", "flight"), [(0.16, 4), (0.35, 2), (1.0, 1)])

@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.experiments.simulator.fit import Full, Measured, capacity, fitted
 from workbench.experiments.simulator.hiccups import Hiccups
 from workbench.experiments.simulator.loop_costs import LoopCosts
 from workbench.experiments.simulator.service_time import ServiceTime
+from workbench.experiments.simulator.simulate import simulate_closed, steady_rate
 
 SIZES = (1, 4, 16, 64)
 BATCH, REQUEST = 40.0, 5.0
@@ -69,11 +71,44 @@ def test_the_simulated_capacity_is_the_measured_one(executor_micros: float) -> N
     service = fitted(measured)
 
     for (flight, rows), full in measured.full.items():
-        if flight == 2:
-            found = capacity(service, flight, rows, full.callers, 1)
-            assert found == pytest.approx(full.per_second, rel=0.04)
+        found = capacity(service, flight, rows, full.callers, 1)
+        assert found == pytest.approx(full.per_second, rel=0.04)
     assert service.wake_cost_micros == pytest.approx(12.0, rel=0.1)
     assert service.median(1, 0) == 900
+
+
+def test_a_size_that_costs_the_loop_more_than_its_share_keeps_that() -> None:
+    measured = made_up(60.0)
+    full = dict(measured.full)
+    # Its requests do not fit into a cache, for example; the loop is the limit.
+    assert full[2, 64].busy_share > 0.9
+    full[2, 64] = replace(full[2, 64], per_second=full[2, 64].per_second * 0.8)
+
+    service = fitted(replace(measured, full=full))
+
+    for rows in (16, 64):
+        found = capacity(service, 2, rows, full[2, rows].callers, 1)
+        assert found == pytest.approx(full[2, rows].per_second, rel=0.04)
+    assert service.loop_slowing is not None
+    assert service.loop_slowing[1, 3] > 1.15 * service.loop_slowing[1, 2]
+
+
+def test_large_batches_are_simulated_in_pieces() -> None:
+    service = ServiceTime(
+        np.array([1, 256]),
+        np.array([[[500.0], [3000.0]]] * 2),
+        arrival_micros=4.0,
+        answer_micros=3.0,
+        start_micros=30.0,
+    )
+    setting = BatchingParameters(256, 300_000, 10)
+    whole = simulate_closed(setting, 1024, service, 2, requests=40_000)
+
+    found = capacity(service, 2, 256, 1024, 1)
+
+    assert found == pytest.approx(steady_rate(whole.done, 1024), rel=0.02)
+    # Requests of two rows, of which there are an odd number in a batch.
+    assert capacity(service, 2, 254, 508, 2) == pytest.approx(found / 2, rel=0.03)
 
 
 def test_a_batch_alone_is_not_slowed_by_what_slows_a_full_server() -> None:

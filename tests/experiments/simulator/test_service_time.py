@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from workbench.experiments.simulator.hiccups import Hiccups
 from workbench.experiments.simulator.service_time import LEVELS, ServiceTime, sizes_up_to
 
 
@@ -73,6 +76,41 @@ def test_it_survives_json() -> None:
 
     assert again.to_json() == model.to_json()
     assert again.median(3) == pytest.approx(model.median(3), abs=0.1)
+
+
+def test_the_loop_is_slower_with_more_in_flight_and_with_more_rows() -> None:
+    model = ServiceTime(
+        np.array([1, 5]),
+        np.full((2, 2, 1), 10.0),
+        arrival_micros=20.0,
+        loop_slowing=np.array([[1.0, 2.0], [1.5, 3.0]]),
+    )
+
+    assert model.loop_factors(6) == [
+        [1.0, 1.0, 1.25, 1.5, 1.75, 2.0, 2.0],
+        [1.0, 1.0, 1.25, 1.5, 1.75, 2.0, 2.0],
+        [1.5, 1.5, 1.875, 2.25, 2.625, 3.0, 3.0],
+    ]
+    assert [model.capacity(5, slots) for slots in (1, 2, 3)] == pytest.approx(
+        [1e6 / 40, 1e6 / 60, 1e6 / 60]
+    )
+    again = ServiceTime.from_json(model.to_json())
+    assert again.to_json() == model.to_json()
+    assert again.loop_factors(6) == model.loop_factors(6)
+
+
+def test_two_measurements_have_a_geometric_mean() -> None:
+    one = ServiceTime.from_samples({(0, 1): [400.0], (1, 1): [100.0]}, arrival_micros=1.0)
+    other = replace(one.scaled(16.0), loop_slowing=np.array([[2.0]]), hiccups=Hiccups())
+
+    found = one.refined(other, 0.25)
+
+    assert found.median(1) == pytest.approx(200)
+    assert found.median(1, 0) == pytest.approx(800)
+    assert found.arrival_micros == pytest.approx(2)
+    # Known only to one of them.
+    assert found.loop_factors(1)[1] == [2.0, 2.0]
+    assert found.answer_micros < 0.01
 
 
 def test_it_refuses_what_is_no_model() -> None:

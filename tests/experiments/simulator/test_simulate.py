@@ -277,6 +277,16 @@ def test_the_event_loop_limits_what_executors_could_do() -> None:
     assert service.capacity(64, 2) == 10_000
 
 
+def test_a_short_closed_loop_has_the_mean_of_all_run_times() -> None:
+    service = ServiceTime.exponential(1000, levels=100)
+    found = {
+        steady_rate(simulate_closed(SINGLES, 2, service, 1, requests=400, seed=seed).done, 2)
+        for seed in range(5)
+    }
+    assert len(found) > 1
+    assert list(found) == pytest.approx([1000] * len(found), rel=0.03)
+
+
 def test_the_same_seed_gives_the_same_run() -> None:
     def latencies(seed: int) -> list[float]:
         arrivals = poisson(800, seed=1, count=500)

@@ -5,6 +5,7 @@ simulator adds by itself. So the run time with several batches in flight is that
 the worker measures it, and the way to the worker and back as a batch alone takes it. What that does
 not explain (threads that share processors and an interpreter) follows from the capacity: the times
 are stretched until the simulated closed loop answers as many requests a second as the measured one.
+Where the event loop is the limit, its own times are stretched instead.
 """
 
 from __future__ import annotations
