@@ -59,21 +59,26 @@ export class SweepExplorerView {
   );
   /** Buttons that need a server at rest. */
   private readonly _acts = [
-    button('Calibrate', 'Measure the run times of the model with about 8 s of load', () =>
-      void this._measure('calibrate', 'Calibrating …')
+    button(
+      'Calibrate',
+      'Measure the run times of the model with about 8 s of load',
+      () => void this._measure('calibrate', 'Calibrating …')
     ),
     button(
       'Measure',
       'Measure this setting under load, then restore the parameters of the server',
       () => void this._measure('measure', 'Measuring …')
     ),
-    button('Apply', 'Set these parameters on the server', () =>
-      void this._order('apply', 'Applying …'))
+    button(
+      'Apply',
+      'Set these parameters on the server',
+      () => void this._order('apply', 'Applying …')
+    )
   ];
   /** Shown where another experiment holds the server. */
   private readonly _held = [
     button('Wait for it', 'Begin when the other experiment has ended', () => this._again('wait')),
-    button('Take over', 'End the other experiment; it keeps what it has measured', () =>
+    button('Take over', 'End the other experiment. A calibration is lost, a sweep is kept.', () =>
       this._again('take over')
     )
   ];
@@ -103,7 +108,7 @@ export class SweepExplorerView {
   private _state: IState | null = null;
   private _pulse: IPulse | null = null;
   private _dragging = false;
-  /** Measure once more what was refused. */
+  /** Give the order that was refused once more, with the setting of the sliders. */
   private _again: (whenBusy: 'wait' | 'take over') => void = () => {};
 
   constructor(node: HTMLElement, model: IModel) {
@@ -261,7 +266,7 @@ export class SweepExplorerView {
     this._known.textContent = this._inForce();
     const busy = this._state?.busy ?? '';
     const idle = this._asOf.end === '' && busy === '' && this._state !== null;
-    this._acts.forEach(act => {
+    [...this._acts, ...this._held].forEach(act => {
       act.disabled = !idle;
     });
     this._cancel.hidden = this._progress.hidden = busy === '';
@@ -291,7 +296,11 @@ export class SweepExplorerView {
     return anew ? `${inForce}; version ${latest} serves now: calibrate again` : inForce;
   }
 
-  private _order(op: string, doing: string, values: Record<string, unknown> = {}): Promise<IOutcome> {
+  private _order(
+    op: string,
+    doing: string,
+    values: Record<string, unknown> = {}
+  ): Promise<IOutcome> {
     this._offer(false);
     showShare(this._progress, null);
     const order = this._link.order(op, { setting: this._data.setting, ...values });
