@@ -98,7 +98,7 @@ def test_another_calibration_refines_it() -> None:
     once = first.refined(slower)
     assert (once.times, once.drift) == (2, 0.2)
     assert once.service.median(1) == pytest.approx(2000)
-    assert "version 1 (the mean of 2): with" in str(once)
+    assert "version 1 (mean of 2 calibrations): with" in str(once)
     # The last ones count.
     for _ in range(40):
         once = once.refined(slower)
@@ -110,10 +110,13 @@ def test_another_calibration_refines_it() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"model": "n"}, "for model m cannot be refined for n"),
-        ({"rows": 2}, "for rows 1 cannot be refined for 2"),
-        ({"version": 2}, "of version 1 cannot be refined by one of version 2"),
-        ({"service": ServiceTime.exponential(9.0)}, "batch sizes [1, 2] cannot be refined for [1]"),
+        ({"model": "n"}, "with model m cannot be refined by one with n"),
+        ({"rows": 2}, "with rows 1 cannot be refined by one with 2"),
+        ({"version": 2}, "with version 1 cannot be refined by one with 2"),
+        (
+            {"service": ServiceTime.exponential(9.0)},
+            "batch sizes [1, 2] cannot be refined by one with [1]",
+        ),
     ],
 )
 def test_a_calibration_of_something_else_refines_nothing(change: dict[str, Any], said: str) -> None:

@@ -190,7 +190,9 @@ def test_a_page_waits_for_another_experiment_or_gives_up(
     page.say(**asked, id=1)
     refused = page.wait(lambda m: m["kind"] == "done" and m["id"] == 1)
     assert (refused["ok"], refused["reason"]) == (False, "held")
-    assert re.search(r"holds server 'half' for a sweep, for about \d+ s more: wait", refused["text"])
+    assert re.search(
+        r"holds server 'half' for a sweep, for about \d+ s more: wait", refused["text"]
+    )
 
     page.say(**asked, id=2, when_busy="wait")
     page.wait(lambda m: m["kind"] == "progress" and "s more" in m["text"])

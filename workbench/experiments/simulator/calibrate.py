@@ -4,12 +4,11 @@ With a timeout that never passes, batches are closed only when they are full. Wi
 b and b callers, each batch is alone and follows the last at once. With twice as many callers as all
 slots hold, all slots are busy and the next batches wait already: that is the model's capacity. At a
 low constant rate, each batch is alone after a pause in which caches went cold and threads fell
-asleep, as under little load. The capacity is measured for every size, the rest for every second
-one, because it changes little from size to size. The server's records say how long a batch holds
-its slot and how long the model runs. The CPU time of the server process says how much the event
-loop spends. Last, requests at a high constant rate show how often the machine delays the loop: it
-is woken for each of them, and notes when that was late. `fit` turns these measurements into a
-model.
+asleep, as under little load. The capacity is measured for every size, the rest for some sizes only,
+because it differs little between sizes. The server's records say how long a batch holds its slot
+and how long the model runs. The CPU time of the server process says how much the event loop spends.
+Last, requests at a high constant rate show how often the machine delays the loop: it is woken for
+each of them, and notes when that was late. `fit` turns these measurements into a model.
 """
 
 from __future__ import annotations
@@ -51,7 +50,9 @@ _PROBES_A_SECOND, _PROBED = 5000.0, 16
 _FLIGHTS = (1, 2, 4)
 """So many batches in flight are measured, for other settings than the one in force too."""
 _ODD = 3, 6, 12
-"""Libraries for matrices handle rows by fours and eights; a few rows in between take longer."""
+"""Also so many requests, because libraries for matrices handle rows by fours and eights."""
+_SLOW_MICROS = 50_000
+"""With longer batches, only some sizes are measured, because each takes seconds."""
 _FULL_ONLY = BatchingParameters(batch_timeout_micros=300_000, max_enqueued_batches=100)
 """Batches are closed when they are full; only the last one waits for its timeout."""
 
@@ -80,51 +81,52 @@ def calibrate(
         if callable(progress):
             progress(text)
 
-    with (
-        Running("calibration", server, keep, progress is True, when_busy) as running,
-        kept_settings(server) as borrowed,
-    ):
-        before = borrowed.before
-        slots = before.num_batch_threads or 1
-        sizes = _sizes(before, rows, max_batch_size or min(before.batch_limit, LARGEST))
-        main = _main(sizes)
-        flights = _flights(slots)
-        if refine is not None:
-            refine.check_refined(server.model, rows, flights[-1], sizes)
-        loads = len(sizes) * len(flights) + 2 * len(main)
-        each, steps = seconds / loads, loads + 2
-        found = _Calibration(server, borrowed, asked, flights, tell)
-        # A processor that has rested is slower for a tenth of a second, by up to a quarter. So all
-        # loads without pauses come first.
-        found.warm_up(sizes[0])
-        for size in sizes:
-            if size in main:
-                found.measure_alone(size, each)
-            found.measure_full(size, each)
-        drift = found.measure_drift(sizes[-1], each)
-        for size in main:
-            found.measure_rested(size, each)
-        hiccups = found.measure_hiccups(sizes, seconds / 5)
-        if borrowed.notice() or borrowed.disturbed or len(found.versions) > 1:
-            raise ServingError(
-                Code.ABORTED,
-                f"Somebody else changed the batching or the version of {server.model} during the "
-                "calibration: calibrate again",
+    with Running("calibration", server, keep, progress is True, when_busy) as running:
+        with kept_settings(server) as borrowed:
+            before = borrowed.before
+            slots = before.num_batch_threads or 1
+            known = int(refine.service.rows[-1]) if refine else min(before.batch_limit, LARGEST)
+            sizes = _sizes(before, rows, max_batch_size or known)
+            main = _main(sizes)
+            found = _Calibration(server, borrowed, asked, _flights(slots), tell)
+            # A processor that has rested is slower for a tenth of a second, by up to a quarter. So
+            # all loads without pauses come first.
+            if found.warm_up(sizes[0]) > _SLOW_MICROS:
+                sizes = main
+            if refine is not None:
+                (version,) = found.versions
+                refine.check_refined(server.model, version, rows, found.flights[-1], sizes)
+            loads = len(sizes) * len(found.flights) + 2 * len(main)
+            each, steps = seconds / loads, loads + 3
+            for size in sizes:
+                if size in main:
+                    found.measure_alone(size, each)
+                found.measure_full(size, each)
+            drift = found.measure_drift(sizes[-1], each)
+            for size in main:
+                found.measure_rested(size, each)
+            hiccups = found.measure_hiccups(sizes, seconds / 5)
+            if borrowed.notice() or borrowed.disturbed or len(found.versions) > 1:
+                raise ServingError(
+                    Code.ABORTED,
+                    f"Somebody else changed the batching or the version of {server.model} during "
+                    "the calibration: calibrate again",
+                )
+        tell("matching the simulator")
+        late = np.concatenate([np.zeros(1), *found.wakes])
+        service = fitted(
+            Measured(
+                slot_micros=found.slot_micros,
+                run_micros=found.run_micros,
+                rested_micros=found.rested_micros,
+                rested_loop_micros=found.rested_loop_micros,
+                full=found.full,
+                wake_micros=late[late <= SHORTEST_MICROS],
+                hiccups=hiccups,
+                rows=rows,
+                processors=schedulable_cpus(),
             )
-    late = np.concatenate([np.zeros(1), *found.wakes])
-    service = fitted(
-        Measured(
-            slot_micros=found.slot_micros,
-            run_micros=found.run_micros,
-            rested_micros=found.rested_micros,
-            rested_loop_micros=found.rested_loop_micros,
-            full=found.full,
-            wake_micros=late[late <= SHORTEST_MICROS],
-            hiccups=hiccups,
-            rows=rows,
-            processors=schedulable_cpus(),
         )
-    )
     (version,) = found.versions
     calibration = Calibration(service, server.model, version, slots, rows, drift)
     if refine is not None:
@@ -179,10 +181,14 @@ class _Calibration:
     slowest: dict[int, float] = field(default_factory=dict)
     versions: set[int] = field(default_factory=set)
 
-    def warm_up(self, size: int) -> None:
-        """A load that is not measured."""
+    def warm_up(self, size: int) -> float:
+        """A load that is not measured; returns about how long a batch runs, in microseconds."""
         self._use(size, 1)
-        run_engine(self.server, self.payload, 2 * size // self.payload.rows, _WARM_UP_SECONDS)
+        callers = 2 * size // self.payload.rows
+        result = run_engine(self.server, self.payload, callers, _WARM_UP_SECONDS)
+        self.versions.add(result.version)
+        slots = result.batches["slot_micros"]
+        return float(np.median(slots)) if len(slots) else _WARM_UP_SECONDS * 1e6
 
     def measure_alone(self, size: int, seconds: float) -> None:
         """Batches of one size, one after another."""
@@ -222,7 +228,7 @@ class _Calibration:
         slot_micros = result.batches["slot_micros"][right]
         taken_at = result.batches["taken_at"][right]
         used = min(schedulable_cpus(), flight + 1)
-        seen = float(np.ptp(taken_at)) / 1e6 if len(taken_at) else 0.0
+        seen = float(np.ptp(taken_at)) / 1e6
         self.met.append(Met.by_batches(taken_at, slot_micros, seen, used))
         return Full(
             run_micros=result.batches["run_micros"][right],
@@ -274,7 +280,7 @@ class _Calibration:
         wanted = max(FEWEST_BATCHES, 2 * flight)
         if isinstance(load, int):
             # At worst, batches in flight run one after the other.
-            slot = self.slowest.get(size, 0.0) * flight
+            slot = max(self.slowest.values(), default=0.0) * flight
             enough = WARM_UP_MICROS + (wanted / flight + 1) * slot
             seconds = max(seconds, 3 * WARM_UP_MICROS / 1e6, enough / 1e6)
         for _ in range(_TRIALS):
@@ -295,7 +301,7 @@ class _Calibration:
                 slot = float(np.median(batches["slot_micros"][right])) / flight
                 self.slowest[size] = max(self.slowest.get(size, 0.0), slot)
                 return result, right
-            # As long as it takes, or longer by a factor where too little is known.
+            # Extrapolated from the batches found.
             seconds *= min(max(1.3 * wanted / max(found, 1), 1.5), 3.0)
             if not isinstance(load, int) and result.failures:
                 # The machine may have become busy with something else.

@@ -36,7 +36,7 @@ class Calibration:
         slots: executor slots of the server.
         rows: rows of each request.
         drift: the share by which a capacity changed during the calibration.
-        times: so many calibrations this is the mean of.
+        times: how many calibrations this averages; at most `_MOST_TIMES` count.
         number: in the store; None if it was not kept.
     """
 
@@ -53,18 +53,18 @@ class Calibration:
         """The mean of this calibration and a new one; the last `_MOST_TIMES` count most.
 
         Raises:
-            ServingError: INVALID_ARGUMENT, the new one is of something else.
+            ServingError: as `check_refined`.
         """
-        self.check_refined(new.model, new.rows, new.service.in_flight, new.service.rows.tolist())
-        if new.version != self.version:
-            raise invalid_argument(
-                f"A calibration of version {self.version} cannot be refined by one of version "
-                f"{new.version}: calibrate without refine"
-            )
+        service = new.service
+        self.check_refined(
+            new.model, new.version, new.rows, service.in_flight, service.rows.tolist()
+        )
         times = min(self.times + 1, _MOST_TIMES)
         return replace(new, service=self.service.refined(new.service, 1 / times), times=times)
 
-    def check_refined(self, model: str, rows: int, in_flight: int, sizes: list[int]) -> None:
+    def check_refined(
+        self, model: str, version: int, rows: int, in_flight: int, sizes: list[int]
+    ) -> None:
         """Check that a calibration of this could refine this one.
 
         Raises:
@@ -73,14 +73,15 @@ class Calibration:
         service = self.service
         for name, old, now in (
             ("model", self.model, model),
+            ("version", self.version, version),
             ("rows", self.rows, rows),
-            ("batches in flight up to", service.in_flight, in_flight),
+            ("batches in flight", service.in_flight, in_flight),
             ("batch sizes", service.rows.tolist(), sizes),
         ):
             if old != now:
                 raise invalid_argument(
-                    f"A calibration for {name} {old} cannot be refined for {now}: calibrate "
-                    "without refine"
+                    f"A calibration with {name} {old} cannot be refined by one with {now}: "
+                    "calibrate without refine"
                 )
 
     def simulate(
@@ -174,7 +175,7 @@ class Calibration:
         times = self.frame
         busy = times[times["in_flight"] == self._usual]
         least, most = busy.iloc[0], busy.iloc[-1]
-        mean = f" (the mean of {self.times})" if self.times > 1 else ""
+        mean = f" (mean of {self.times} calibrations)" if self.times > 1 else ""
         said = (
             f"Calibration of {self.model}, version {self.version}{mean}: with "
             f"{self._usual} in flight, a batch of {_rows(least.rows)} runs "

@@ -24,14 +24,16 @@ from workbench.experiments.simulator.service_time import ServiceTime
 from workbench.experiments.simulator.simulate import simulate_closed, steady_rate
 
 _STEPS, _CLOSE, _NEAR, _SHORTEST = 4, 0.005, 0.03, 0.6
-_SLOWING = 0.5, 2.0
+"""Times are matched in so many steps at most, until the rate is that close. If it is not even near,
+other times are the limit. Run times become no shorter than a share."""
+_MOST_OFF = 2.0
 _BATCHES, _PIECES = 300, 16
 """A simulated capacity is of so many batches. Their requests are handled in about so many pieces,
 which take the event loop as long as all their requests: that is as exact, and quicker."""
 _LOOP_IS_LIMIT = 0.9
 _LOOP_SPREAD = 0.5
 """With it, the latencies of a loop that is busy vary as much as measured ones."""
-_TURNS = 20
+_TURNS, _MOST_REQUESTS = 10, 20_000
 _OF_REQUESTS = ("arrival_micros", "answer_micros", "start_request_micros")
 _COSTS = (*_OF_REQUESTS, "start_micros", "end_micros")
 
@@ -204,7 +206,8 @@ def _matched(
 
     wanted = full.per_second
     if full.busy_share >= _LOOP_IS_LIMIT:
-        found = _solved(lambda each: rate(1.0, each), wanted, slower, *_SLOWING)
+        limits = slower / _MOST_OFF, slower * _MOST_OFF
+        found = _solved(lambda each: rate(1.0, each), wanted, slower, *limits)
         stretched, slowing = 1.0, found
     else:
         # Executors alone, without any waiting for the loop, would take longest.
@@ -246,6 +249,7 @@ def capacity(service: ServiceTime, flight: int, rows: int, callers: int, each: i
     )
     coarse = replace(service, **{name: getattr(service, name) * piece for name in _OF_REQUESTS})
     callers //= piece
-    total = max(_BATCHES * requests // piece, _TURNS * callers)
+    # A prime number of requests has no pieces.
+    total = max(min(_BATCHES * requests // piece, _MOST_REQUESTS), _TURNS * callers)
     result = simulate_closed(parameters, callers, coarse, flight, requests=total, rows=each * piece)
     return steady_rate(result.done, callers) * piece

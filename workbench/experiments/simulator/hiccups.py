@@ -48,10 +48,6 @@ class Hiccups:
         """The hiccups that `to_json` wrote; none for an empty dictionary."""
         return cls(data.get("per_second", 0.0), np.array(data.get("micros", []), float))
 
-    def times(self, factor: float) -> Hiccups:
-        """As long, and `factor` times as often."""
-        return Hiccups(self.per_second * factor, self.micros)
-
     @classmethod
     def from_late(cls, late_micros: ArrayLike, seconds: float) -> Hiccups:
         """Hiccups from how late a thread woke up each time within `seconds`; delays up to
@@ -60,14 +56,17 @@ class Hiccups:
         late = late[late > SHORTEST_MICROS]
         count = len(late)
         if count > _DURATIONS_KEPT:
-            late = np.quantile(late, (np.arange(_DURATIONS_KEPT) + 0.5) / _DURATIONS_KEPT)
+            late = _quantiles(late, _DURATIONS_KEPT)
         return cls(count / seconds, late)
 
     def refined(self, new: Hiccups, weight: float) -> Hiccups:
-        """The mean of both; the new ones count `weight`, from 0 to 1."""
+        """The mean of both; the new ones count `weight`, from 0 to 1. Of the delays, each has as
+        many as it had hiccups."""
         per_second = self.per_second + (new.per_second - self.per_second) * weight
-        met = self.from_late(np.concatenate([self.micros, new.micros]), 1.0)
-        return Hiccups(per_second, met.micros)
+        share = weight * new.per_second / per_second if per_second else 0.0
+        count = round(_DURATIONS_KEPT * share)
+        kept = [_quantiles(self.micros, _DURATIONS_KEPT - count), _quantiles(new.micros, count)]
+        return Hiccups(per_second, np.concatenate(kept))
 
     @classmethod
     def pooled(cls, met: Iterable[Met]) -> Hiccups:
@@ -170,3 +169,11 @@ def uninterrupted(micros: ArrayLike) -> NDArray[np.float64]:
 
 def _longest(times: NDArray[Any]) -> float:
     return float(2 * np.median(times) + SHORTEST_MICROS)
+
+
+def _quantiles(values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """So many values that are distributed like these; none if there are none."""
+    if not len(values):
+        return values
+    found: NDArray[np.float64] = np.quantile(values, (np.arange(count) + 0.5) / max(count, 1))
+    return found

@@ -6,7 +6,7 @@ times, a little quicker and slower, with and without hiccups, and with other ran
 interval reaches from the lowest to the highest result, and a little further for the
 simplifications. It is meant to contain a measurement in nine of ten cases
 (`docs/batching-accuracy.md` shows how often it did). The estimate is that of a typical spell: a
-few hiccups a second decide the 99th percentile of a whole run, and nobody can know how many come.
+few hiccups a second decide the 99th percentile of a whole run, and their number varies.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def predict(
     latency = {}
     for level in LEVELS:
         estimates = [typical(each.arrived[each.answered], each.latency, level) for each in usual]
-        values = [float(np.quantile(each.latency, level / 100)) for each in other]
+        values = [_percentile(each.latency, level) for each in other]
         latency[f"p{level:g}"] = interval(estimates, values, _SIMPLIFIED["latency"])
     achieved = interval(
         [rate(each) for each in usual], [rate(each) for each in other], _SIMPLIFIED["achieved"]
@@ -144,16 +144,20 @@ def typical(sent: Seconds, latency: Seconds, level: float = 99.0) -> float:
         level: of the percentile.
     """
     if not len(sent):
-        return float("nan")
+        return _percentile(latency, level)
     span = float(sent[-1] - sent[0])
     count = max(1, min(round(span / _SPELL_SECONDS), len(sent) // _SPELL_REQUESTS))
     edges = np.searchsorted(sent, sent[0] + span * np.arange(1, count) / count)
-    spells = [each for each in np.split(latency, edges) if len(each)]
-    return float(np.median([np.quantile(each, level / 100) for each in spells]))
+    parts = [each for each in np.split(latency, edges) if len(each)]
+    return float(np.median([_percentile(each, level) for each in parts]))
+
+
+def _percentile(latency: Seconds, level: float) -> float:
+    return float(np.quantile(latency, level / 100)) if len(latency) else float("nan")
 
 
 def spells(rate: float) -> int:
-    """So many requests at `rate` a second show typical spells."""
+    """The number of requests to simulate at `rate` a second, enough for several spells."""
     return round(
         _SPELLS * min(max(rate * _SPELL_SECONDS, _SPELL_REQUESTS), _MOST_REQUESTS / _SPELLS)
     )

@@ -131,8 +131,6 @@ class ServiceTime:
         at = (np.arange(LEVELS) + 0.5) / LEVELS
         own = (lambda times: np.asarray(times, float)) if hiccups is None else uninterrupted
         measured = np.array([[np.quantile(own(samples[f, r]), at) for r in rows] for f in flights])
-        # More rows never take less time; measurements that say so are noise.
-        measured = never_falling(measured)
         rested = None
         if flights[0] == 0 and len(flights) > 1:
             rested, measured, flights = measured[0], measured[1:], flights[1:]
@@ -213,7 +211,8 @@ class ServiceTime:
 
     def refined(self, new: ServiceTime, weight: float) -> ServiceTime:
         """The mean of both, measured for the same numbers of rows and in flight; the new one counts
-        `weight`, from 0 to 1. A machine is slower by a factor, so times have a geometric mean."""
+        `weight`, from 0 to 1. A machine is slower by a factor, so run times have a geometric mean;
+        the loop's costs, which may be 0, have an arithmetic one."""
 
         def mean(old: Any, now: Any) -> Any:
             logarithms = [np.log(np.maximum(each, 1e-3)) for each in (old, now)]
@@ -222,13 +221,17 @@ class ServiceTime:
         def known(old: Any, now: Any) -> Any:
             return now if old is None else old if now is None else mean(old, now)
 
-        loop: dict[str, Any] = {n: float(mean(getattr(self, n), getattr(new, n))) for n in _LOOP}
+        def sum_of(name: str) -> Any:
+            old, now = getattr(self, name), getattr(new, name)
+            return old + (now - old) * weight
+
+        loop: dict[str, Any] = {name: sum_of(name) for name in _LOOP}
         return replace(
             new,
             micros=mean(self.micros, new.micros),
             rested_micros=known(self.rested_micros, new.rested_micros),
             following_micros=known(self.following_micros, new.following_micros),
-            wake_micros=mean(self.wake_micros, new.wake_micros),
+            wake_micros=sum_of("wake_micros"),
             hiccups=self.hiccups.refined(new.hiccups, weight),
             loop_slowing=known(self.loop_slowing, new.loop_slowing),
             **loop,
@@ -308,27 +311,6 @@ class ServiceTime:
             known = values.get(name)
             values[name] = None if known is None else np.array(known, float)
         return cls(np.array(rows), np.array(micros, float), **values)
-
-
-def never_falling(times: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The least-squares fit to `times` that never falls along axis 1 (isotonic regression)."""
-    count = times.shape[1]
-    sums = np.cumsum(np.insert(times, 0, 0.0, axis=1), axis=1)
-
-    def at(place: int) -> Any:
-        # The max-min formula: over all beginnings, the highest of the lowest means over all ends.
-        return np.max(
-            [
-                np.min(
-                    [(sums[:, k + 1] - sums[:, j]) / (k + 1 - j) for k in range(place, count)],
-                    axis=0,
-                )
-                for j in range(place + 1)
-            ],
-            axis=0,
-        )
-
-    return np.stack([at(place) for place in range(count)], axis=1)
 
 
 def sizes_up_to(limit: int) -> Sequence[int]:

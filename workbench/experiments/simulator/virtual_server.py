@@ -81,7 +81,7 @@ class VirtualServer:
 
         # Durations. The order of the draws must not change: it decides what a seed gives.
         self._micros = service.table(len(self.padded) - 1)
-        self._slowing = service.slowing(len(self.padded) - 1)
+        self._each_slows = service.slowing(len(self.padded) - 1)
         self._deepest = service.in_flight
         levels = service.micros.shape[2]
         if followers:
@@ -92,11 +92,14 @@ class VirtualServer:
         spread = service.loop_spread
         varied = np.exp(random.normal(-(spread**2) / 2, spread, min(total, _MOST_VARIED) + 1))
         self._varied: list[float] = varied.tolist()
-        self._taking = _whole_steps(service.arrival_micros, total)
+        self._taking = service.arrival_micros
+        self._taken = 0.0
         self._answering = service.answer_micros
         # In a closed loop the next request comes before the next answer.
         self._answer_step = service.answer_micros + (service.arrival_micros if followers else 0.0)
         self._loop_factors = service.loop_factors(len(self.padded) - 1)
+        self._slowed: list[float] = []
+        self._slowing = 1.0
         self._ending = service.end_micros
         self._starting = service.start_micros
         self._starting_request = service.start_request_micros
@@ -187,13 +190,15 @@ class VirtualServer:
         count = len(times)
         if coming == count or ((at := times[coming]) > until and at > now):
             return
-        taking, waking, offer, rows = self._taking, self._waking, self._queue.offer, self._rows
+        waking, offer, rows = self._waking, self._queue.offer, self._rows
+        taking = self._taking * (self._slowing if self._running else 1.0)
         kinds = len(rows)
         extra = 0
         if self._open_loop and at <= now and not self._asleep:
             # The loop has not slept, but it still has to look at the clock and set it again.
             extra = waking
             now += extra
+        whole, first = int(taking), coming
         # The loop also takes requests that arrive while it takes others.
         while at <= until or at <= now:
             if at > now:
@@ -206,11 +211,15 @@ class VirtualServer:
                 if rows[coming % kinds] > self._largest:
                     raise
                 now += self._rejecting
-            now += taking[coming]
+            now += whole
             coming += 1
             if coming == count:
                 break
             at = times[coming]
+        # Parts of microseconds add up.
+        taken = self._taken + (taking - whole) * (coming - first)
+        now += int(taken)
+        self._taken = taken % 1.0
         self._coming, self._now = coming, now
         if extra and self._processors:
             self._burden(extra)
@@ -228,7 +237,6 @@ class VirtualServer:
         running = self._running
         while running and running[0][0] <= turn:
             end, number, executor = heappop(running)
-            slowing = self._loop_factors[min(len(running) + 1, self._deepest)]
             if running:
                 self._quicken(end, len(running) + 1)
             self._idle.append(executor)
@@ -238,8 +246,7 @@ class VirtualServer:
                 # It runs while this batch's answers are sent.
                 self._start(FOLLOWING)
             parts = self.batches[number].parts
-            rows = self.padded[self.batches[number].size]
-            varied = self._varied[number % len(self._varied)] * slowing[rows]
+            varied = self._varied[number % len(self._varied)] * self._slowed[number]
             step = self.answer_steps[number] = self._answer_step * varied
             begun = self.answering[number] = self._now + self._ending * varied
             if len(self.times) < self._total:
@@ -296,18 +303,22 @@ class VirtualServer:
             end = executor.end_of(now, micros)
         heappush(running, (end, number, which))
         starting = self._starting + self._starting_request * len(batch.parts)
-        varied = self._varied[-1 - number % len(self._varied)] * self._loop_factors[flight][rows]
+        # The loop is not slowed by what slows it in a full server while a batch is alone.
+        free = flight == 1 and alone == 1
+        self._slowing = 1.0 if free else self._loop_factors[flight][rows]
+        self._slowed.append(self._slowing)
+        varied = self._varied[-1 - number % len(self._varied)] * self._slowing
         self._now = now + round(starting * varied)
 
     def _slow(self, now: int, flight: int) -> None:
         """What is left of the running batches takes longer, because one more begins."""
         if flight <= self._deepest:
-            self._stretch(now, self._slowing[flight], 1)
+            self._stretch(now, self._each_slows[flight], 1)
 
     def _quicken(self, now: int, flight: int) -> None:
         """What is left of the running batches takes less long, because one of `flight` ended."""
         if flight <= self._deepest:
-            self._stretch(now, self._slowing[flight], -1)
+            self._stretch(now, self._each_slows[flight], -1)
 
     def _stretch(self, now: int, factors: list[float], power: int) -> None:
         running, padded, batches = self._running, self.padded, self.batches
@@ -333,10 +344,3 @@ def _padded(parameters: BatchingParameters, all_rows: int) -> list[int]:
     most = min(parameters.batch_limit, max(all_rows, 1))
     most = max(most, next_allowed_batch_size(most, parameters.allowed_batch_sizes))
     return [next_allowed_batch_size(r, parameters.allowed_batch_sizes) for r in range(most + 1)]
-
-
-def _whole_steps(micros: float, count: int) -> list[int]:
-    """`count` whole numbers whose mean is `micros`."""
-    steps = np.diff(np.floor(micros * np.arange(count + 1)))
-    whole: list[int] = steps.astype(np.int64).tolist()
-    return whole

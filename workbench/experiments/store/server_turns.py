@@ -44,6 +44,7 @@ class Turn:
     Args:
         kind: of the experiment, as in the store.
         report: called with a line of progress while it waits.
+        leads: whether this experiment knows how long it takes; else those within it do.
 
     Raises:
         ServingError: FAILED_PRECONDITION, another experiment holds the server; DEADLINE_EXCEEDED,
@@ -51,6 +52,7 @@ class Turn:
     """
 
     _held: dict[tuple[str, int], Turn] = {}
+    _leads: bool
 
     def __init__(
         self,
@@ -58,12 +60,14 @@ class Turn:
         server: ServerClient,
         when_busy: WhenBusy = "refuse",
         report: Callable[[str], None] = lambda text: None,
+        leads: bool = True,
     ) -> None:
         if when_busy not in get_args(WhenBusy):
             known = ", ".join(map(repr, get_args(WhenBusy)))
             raise invalid_argument(f"when_busy must be one of {known}; was {when_busy!r}")
         self._key = server.name, threading.get_ident()
         self._outer = self._held.get(self._key)
+        self._leads = leads and (self._outer is None or not self._outer._leads)
         if self._outer is None:
             path = Path(server.control.entry().folder) / "experiment.lock"
             self._lease = _taken(path, server, PURPOSES.get(kind, kind), when_busy, report)
@@ -73,7 +77,7 @@ class Turn:
 
     def expect(self, seconds: float) -> None:
         """Let others know how long the whole experiment still takes, probably."""
-        if self._outer is None:
+        if self._leads:
             self._lease.expect_end(time.monotonic() + seconds)
 
     @property

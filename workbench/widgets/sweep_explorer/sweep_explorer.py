@@ -27,6 +27,7 @@ from workbench.experiments.load.borrowed_settings import in_force
 from workbench.experiments.showing import in_notebook
 from workbench.experiments.simulator.calibrate import calibrate as run_calibration
 from workbench.experiments.simulator.calibration import Calibration
+from workbench.experiments.store import running
 from workbench.experiments.store.server_turns import Turn, WhenBusy
 from workbench.experiments.sweep.explore import (
     Setting,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 Report = Callable[[str, float | None], None]
 """Called with the progress in words, and as a share from 0 to 1 where known."""
 
-_NEWS_SECONDS, _CALIBRATION_SECONDS = 1.0, 8.0
+_NEWS_SECONDS = 1.0
 _LONGEST_SECONDS, _TIMES_LONGER, _SPARE = 60.0, 4.0, 1.3
 """Of a setting that is measured again because it lacked an answer; the time that it lacks is an
 estimate, or unknown."""
@@ -124,11 +125,14 @@ class SweepExplorer(Durable):
                 raise Cancelled("Cancelled: the server has its parameters back.")
             report(text, None)
 
-        with self._occupied("calibrating", "calibration", _CALIBRATION_SECONDS, when_busy, report):
+        with self._occupied("calibrating", "calibration", when_busy, report):
             self._base = in_force(self.server)
-            self.calibration = run_calibration(
-                self.server, self._payload, rows=self._rows, progress=on_step
-            )
+            try:
+                self.calibration = run_calibration(
+                    self.server, self._payload, rows=self._rows, progress=on_step
+                )
+            except running.Cancelled as error:
+                raise Cancelled(f"{error}: the server has its parameters back.") from error
         self._renew()
         return self._about_calibration()
 
@@ -173,7 +177,7 @@ class SweepExplorer(Durable):
                 raise KeyboardInterrupt
             report(f"measured {seconds:.1f} of at most {most:.1f} s", seconds / most)
 
-        with self._occupied("measuring", "sweep", most, when_busy, report):
+        with self._occupied("measuring", "sweep", when_busy, report):
             self._base = in_force(self.server)
             report(f"measuring for at most {most:.1f} s", 0.0)
             found = sweep(
@@ -298,10 +302,10 @@ class SweepExplorer(Durable):
 
     @contextmanager
     def _occupied(
-        self, doing: str, kind: str, seconds: float, when_busy: WhenBusy, report: Report
+        self, doing: str, kind: str, when_busy: WhenBusy, report: Report
     ) -> Iterator[None]:
-        """Within the block the server is ours, the page shows what is being done, and Cancel ends
-        it; it also ends the waiting before."""
+        """Holds the server's turn during the block. The page shows what is being done, and Cancel
+        ends it; it also ends the waiting for the turn."""
         if self._busy:
             raise failed_precondition(f"The explorer is already {self._busy}: wait, or cancel it")
 
@@ -314,9 +318,8 @@ class SweepExplorer(Durable):
         self._busy = doing
         self._widget.send(self._state())
         try:
-            turn = Turn(kind, self.server, when_busy, on_wait)
+            turn = Turn(kind, self.server, when_busy, on_wait, leads=False)
             try:
-                turn.expect(seconds)
                 yield
             finally:
                 turn.end()
