@@ -43,7 +43,7 @@ _VARIANTS: tuple[tuple[float, _HeldUp], ...] = (
     (1.0, "more"),
 )
 """How much slower, in drifts, and with which hiccups."""
-_TIMES_MORE, _MORE_PER_SECOND, _LONG_MICROS = 2.0, 2.0, (5000.0, 10_000.0)
+_TIMES_MORE, _MORE_PER_SECOND, _LONG_MICROS = 2.0, 2.0, (5000.0, 20_000.0)
 """With more hiccups, there are twice as many and two a second more, and some are as long as this: a
 calibration of a few seconds may have met none by chance, and meets long ones rarely."""
 _SIMPLIFIED = {"achieved": 0.05, "latency": 0.25}
