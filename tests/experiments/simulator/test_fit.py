@@ -93,6 +93,20 @@ def test_a_size_that_costs_the_loop_more_than_its_share_keeps_that() -> None:
     assert service.loop_slowing[1, 3] > 1.15 * service.loop_slowing[1, 2]
 
 
+@pytest.mark.parametrize(("processors", "slots"), [(1, 3), (2, 8), (64, 3)])
+def test_other_machines_and_other_numbers_of_slots(processors: int, slots: int) -> None:
+    measured = made_up(2000.0)
+    full = {**measured.full, **{(slots, n): measured.full[2, n] for n in SIZES}}
+
+    service = fitted(replace(measured, full=full, processors=processors))
+
+    assert (service.in_flight, service.processors) == (slots, processors)
+    assert service.loop_slowing is not None
+    assert service.loop_slowing.shape == (slots, len(SIZES))
+    setting = BatchingParameters(max_batch_size=16, num_batch_threads=slots)
+    assert simulate_closed(setting, 40, service, slots, requests=400).answered.all()
+
+
 def test_large_batches_are_simulated_in_pieces() -> None:
     service = ServiceTime(
         np.array([1, 256]),

@@ -277,6 +277,25 @@ def test_the_event_loop_limits_what_executors_could_do() -> None:
     assert service.capacity(64, 2) == 10_000
 
 
+@pytest.mark.parametrize("slowing", [0.7, 1.5])
+def test_a_slowed_loop_is_the_limit_of_an_open_loop_too(slowing: float) -> None:
+    service = ServiceTime(
+        np.array([1]),
+        np.array([[[20.0]], [[20.0]]]),
+        arrival_micros=4.3,
+        answer_micros=3.2,
+        start_micros=9.0,
+        start_request_micros=1.0,
+        loop_slowing=np.full((2, 1), slowing),
+    )
+    setting = BatchingParameters(max_batch_size=8, max_enqueued_batches=100_000)
+
+    flood = simulate(setting, constant(300_000, count=60_000), service, 2)
+
+    found = 60_000 / flood.seconds
+    assert found == pytest.approx(service.capacity(8, 2), rel=0.05)
+
+
 def test_a_short_closed_loop_has_the_mean_of_all_run_times() -> None:
     service = ServiceTime.exponential(1000, levels=100)
     found = {

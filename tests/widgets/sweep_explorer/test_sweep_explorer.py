@@ -22,6 +22,7 @@ from workbench.experiments.load.borrowed_settings import kept_settings, slots_of
 from workbench.experiments.simulator.calibrate import calibrate
 from workbench.experiments.simulator.calibration import Calibration
 from workbench.experiments.simulator.service_time import ServiceTime
+from workbench.experiments.store.running import Running
 from workbench.experiments.sweep.explore import Setting
 from workbench.widgets.sweep_explorer import sweep_explorer as module
 from workbench.widgets.sweep_explorer.sweep_explorer import Cancelled, SweepExplorer
@@ -217,6 +218,20 @@ def test_a_page_takes_the_server_over(
     ok, text = page.done(1)
     assert ok, text
     assert other.wanted_by is not None
+
+
+def test_a_page_hears_that_another_experiment_takes_over(
+    live: wb.Server, explorer: SweepExplorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "run_calibration", partial(calibrate, seconds=60))
+    page = ExplorerPage(explorer, monkeypatch)
+    page.say(op="calibrate", id=1)
+    page.wait(lambda m: m["kind"] == "progress")
+    with Running("tune", live, False, False, "take over"):
+        ok, text = page.done(1)
+    assert not ok
+    assert text.endswith(" takes the server over: the server has its parameters back.")
+    assert page.kinds("state")[-1]["busy"] == ""
 
 
 def test_a_flood_of_curves_leaves_the_last_one(

@@ -113,7 +113,8 @@ class Calibration:
         seed: int = 0,
     ) -> Prediction:
         """The prediction for Poisson arrivals at `rate` requests a second, or for a closed loop of
-        so many callers, with an interval for each figure.
+        so many callers, with an interval for each figure. The latencies are those of a typical
+        spell (`prediction.typical`); the intervals allow for the machine's hiccups.
 
         Raises:
             ServingError: as `simulate`; INVALID_ARGUMENT, not exactly one of the two is given.
