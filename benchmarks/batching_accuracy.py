@@ -45,7 +45,8 @@ WITHOUT_DELAY, CLOSED = 0.3, 0.4
 CAPACITY_SECONDS, LOAD_SECONDS, WARM_UP_SECONDS = 1.0, 4.2, 0.2
 QUEUED = 2
 """A capacity is measured with so many callers for each that the slots hold."""
-SIMULATED_TURNS, SIMULATED_REQUESTS = 20, 4000
+SIMULATED_TURNS, SIMULATED_SECONDS = 20, 2.0
+"""A capacity is simulated for so long, because in less there are many hiccups or none."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def compare(
         drawn.full,
         calibration.service,
         slots,
-        requests=max(SIMULATED_TURNS * drawn.full, SIMULATED_REQUESTS),
+        requests=max(SIMULATED_TURNS * drawn.full, round(SIMULATED_SECONDS * capacity)),
         seed=drawn.seed,
     )
     return Compared(
@@ -187,7 +188,7 @@ def compare(
 
 
 def shortened(load: Schedule) -> Schedule:
-    """The first part of the load, long enough to simulate it."""
+    """The same load for as long as it takes to simulate it."""
     return replace(load, duration_s=spells(load.rate) / load.rate)
 
 
