@@ -277,23 +277,26 @@ def test_the_event_loop_limits_what_executors_could_do() -> None:
     assert service.capacity(64, 2) == 10_000
 
 
-@pytest.mark.parametrize("slowing", [0.7, 1.5])
-def test_a_slowed_loop_is_the_limit_of_an_open_loop_too(slowing: float) -> None:
-    service = ServiceTime(
-        np.array([1]),
-        np.array([[[20.0]], [[20.0]]]),
-        arrival_micros=4.3,
-        answer_micros=3.2,
-        start_micros=9.0,
-        start_request_micros=1.0,
-        loop_slowing=np.full((2, 1), slowing),
-    )
-    setting = BatchingParameters(max_batch_size=8, max_enqueued_batches=100_000)
+def test_a_slowed_loop_takes_and_answers_fewer_requests() -> None:
+    def rate(slowing: float) -> float:
+        service = ServiceTime(
+            np.array([1]),
+            np.array([[[20.0]], [[20.0]]]),
+            arrival_micros=4.3,
+            answer_micros=3.2,
+            start_micros=9.0,
+            start_request_micros=1.0,
+            loop_slowing=np.full((2, 1), slowing),
+        )
+        setting = BatchingParameters(max_batch_size=8, max_enqueued_batches=100_000)
+        flood = simulate(setting, constant(300_000, count=60_000), service, 2)
+        return 60_000 / flood.seconds
 
-    flood = simulate(setting, constant(300_000, count=60_000), service, 2)
-
-    found = 60_000 / flood.seconds
-    assert found == pytest.approx(service.capacity(8, 2), rel=0.05)
+    quick, usual, slow = (rate(slowing) for slowing in (0.7, 1.0, 1.5))
+    assert usual == pytest.approx(8e6 / (9 + 8 * 8.5), rel=0.05)
+    # A batch that is alone is not slowed, so it is less than the factor.
+    assert 1.1 < quick / usual < 1 / 0.7
+    assert 1.1 < usual / slow < 1.5
 
 
 def test_a_short_closed_loop_has_the_mean_of_all_run_times() -> None:
