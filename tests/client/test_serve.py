@@ -19,6 +19,7 @@ import pytest
 import workbench as wb
 from tests.client.trainer import Trainer
 from workbench.client.outcomes import Launched, Published, Reused, TimedOut, outcome_of
+from workbench.client.server import ServerClient
 from workbench.core.status import Code, ServingError
 from workbench.processes import registry
 from workbench.processes.lifetime import ProcessId
@@ -105,6 +106,25 @@ def test_the_same_model_is_the_one_that_answers(models: Path) -> None:
         tmp.rename(server.base_path / "5")
         server.wait_for(5)
         assert wb.serve(one, "ab").outcome == Reused("ab", server.url)
+
+
+def test_a_version_that_was_written_just_now_is_waited_for(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = models / "half_plus_two", models / "half_plus_three"
+    with wb.serve(one, "late") as server:
+        assert server.publish(other, wait=False) == 2
+        # The server has not looked at its folder yet when it is asked for its versions.
+        described = ServerClient.describe
+
+        def describe(client: ServerClient) -> Any:
+            about = described(client)
+            return {**about, "versions": [v for v in about["versions"] if v["version"] == 1]}
+
+        monkeypatch.setattr(ServerClient, "describe", describe)
+        assert wb.serve(other, "late").outcome == Reused("late", server.url)
+        monkeypatch.undo()
+        assert server.versions.available == [2]
 
 
 def test_settings_of_a_server_that_runs(models: Path) -> None:

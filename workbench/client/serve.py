@@ -163,7 +163,7 @@ def _serve_again(
     before = server.describe()["versions"]
     published = None
     if model is not None:
-        served = _version_of(model, entry.folder, server.model, before)
+        served = _version_of(model, entry.folder, server.model, before, base)
         if served is None:
             published = server.publish(
                 model, timeout=timeout, allow_signature_change=allow_signature_change
@@ -180,13 +180,22 @@ def _serve_again(
 
 
 def _version_of(
-    model: Servable, folder: str, name: str, versions: list[VersionDescription]
+    model: Servable, folder: str, name: str, versions: list[VersionDescription], base: Path
 ) -> int | None:
-    """The version that is available or loading, if it was made from this very model."""
+    """The version that is available or loading, or that is loaded next, if it was made from this
+    very model."""
     for v in versions:
         if PublicState[v["state"]] <= PublicState.AVAILABLE:
             made_from = fingerprint.of_version(folder, name, v["version"], Path(v["path"]))
-            return v["version"] if made_from == model.digest() else None
+            if made_from == model.digest():
+                return v["version"]
+            break
+    # The server may not have begun yet with a version that was written just now.
+    known = max((v["version"] for v in versions), default=0)
+    written = saving.version_folders(base)
+    last = max(written, default=0)
+    if last > known and fingerprint.of_version(folder, name, last, written[last]) == model.digest():
+        return last
     return None
 
 
