@@ -84,6 +84,14 @@ def test_a_closed_loop_is_predicted_by_its_callers() -> None:
     assert found == calibration().predict(SETTING, callers=16)
 
 
+def test_the_parameters_may_be_a_dictionary() -> None:
+    known = calibration()
+    some = {"max_batch_size": 8, "max_enqueued_batches": 100, "num_batch_threads": 1}
+    assert known.predict(some, rate=500) == known.predict(SETTING, rate=500)
+    with pytest.raises(ServingError, match="max_batch"):
+        known.predict({"max_batch": 8}, rate=500)
+
+
 def test_a_load_is_a_rate_or_a_number_of_callers() -> None:
     with pytest.raises(ServingError, match="Give a rate or a number of callers"):
         calibration().predict(SETTING)

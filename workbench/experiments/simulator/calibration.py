@@ -106,7 +106,7 @@ class Calibration:
 
     def predict(
         self,
-        parameters: BatchingParameters,
+        parameters: BatchingParameters | Mapping[str, Any],
         *,
         rate: float | None = None,
         callers: int | None = None,
@@ -116,11 +116,16 @@ class Calibration:
         so many callers, with an interval for each figure. The latencies are those of a typical
         spell (`prediction.typical`); the intervals allow for the machine's hiccups.
 
+        Args:
+            parameters: also a dictionary of those to set, as for `server.batching`.
+
         Raises:
             ServingError: as `simulate`; INVALID_ARGUMENT, not exactly one of the two is given.
         """
         if (rate is None) == (callers is None):
             raise invalid_argument("Give a rate or a number of callers; had both or none")
+        if isinstance(parameters, Mapping):
+            parameters = BatchingParameters.from_json(parameters)
         load = callers if rate is None else poisson(rate, seed=seed, count=spells(rate))
         assert load is not None
         return predict(
