@@ -23,6 +23,9 @@ from workbench.processes.registry import Entry
 
 ANSWER_SECONDS = 45.0
 NO_ANSWER = "no answer"
+RECONNECT_SECONDS = 0.5
+"""The gRPC library waits up to this long, and a fifth more, before it connects again. Until then it
+refuses requests by itself."""
 _PREDICT = "/tensorflow.serving.PredictionService/Predict"
 
 
@@ -38,6 +41,13 @@ class Outcome(NamedTuple):
     done: float
     said: str
     why: str
+
+    @property
+    def exposed_since(self) -> float:
+        """Its outcome is due to something between then and `done`. That can be before it was sent:
+        the gRPC library refuses requests for a while after a connection failed."""
+        unsent = self.why.startswith("failed to connect to all addresses")
+        return self.sent - (1.2 * RECONNECT_SECONDS if unsent else 0.0)
 
 
 class Client:
@@ -66,7 +76,7 @@ class Client:
     async def _run(self) -> None:
         options = [
             ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.max_reconnect_backoff_ms", 500),
+            ("grpc.max_reconnect_backoff_ms", round(1e3 * RECONNECT_SECONDS)),
         ]
         async with grpc.aio.insecure_channel(str(self._entry.grpc_address), options) as channel:
             self._predict = channel.unary_unary(_PREDICT)

@@ -214,7 +214,7 @@ def _allowed(outcome: Outcome, happened: list[Happening], rows: dict[str, table.
         row = rows[happening.what]
         failures = row.rest if outcome.interface == "REST" else row.grpc
         # What was asked before it was over may have met it.
-        overlaps = outcome.done >= happening.began and outcome.sent <= happening.ended
+        overlaps = outcome.done >= happening.began and outcome.exposed_since <= happening.ended
         if outcome.said in failures and overlaps:
             return True
     return False
