@@ -39,7 +39,7 @@ Written by `python -m benchmarks.batching_accuracy` on {os.cpu_count()} cores
 ({platform.machine()}): {len(found)} settings drawn at random, with delays of 0 to 20 ms, batches of
 1 to 256 rows, 1 to 4 threads, open and closed loops, 5 to 95 % load. All of them count. The load
 comes from inside the server (`engine`) and takes {seconds:g} s for each setting, right after a
-calibration, which refines the last five (`calibrate(refine=...)`). The three models are a small
+calibration, which refines the last four (`calibrate(refine=...)`). The three models are a small
 perceptron, a convolutional network and a wide perceptron.
 
 {said}

@@ -385,20 +385,20 @@ def test_a_loop_that_varies_answers_as_many_but_some_later() -> None:
     assert np.quantile(varied.latency, 0.99) > 1.2 * np.quantile(even.latency, 0.99)
 
 
-def test_executors_share_the_processors_with_the_loop() -> None:
-    def latency(processors: int) -> float:
-        service = ServiceTime(
-            np.array([1]),
-            np.array([[[900.0]]]),
-            wake_cost_micros=100.0,
-            processors=processors,
-        )
-        parameters = BatchingParameters(max_batch_size=1, max_enqueued_batches=1000)
-        return float(
-            simulate(parameters, poisson(950, seed=3, count=4000), service, 1).latency.mean()
-        )
+def test_the_loop_waits_for_a_processor_where_batches_take_all() -> None:
+    def lateness(processors: int, running: int) -> float:
+        """Mean microseconds from the arrival of a request, while so many batches run, to its
+        batch."""
+        service = ServiceTime(np.array([1]), np.array([[[1000.0]]]), processors=processors)
+        begin = np.arange(1000.0)[:, None] * 0.01
+        arrivals = begin + np.array([*[0.0] * running, 500e-6])
+        result = simulate(SINGLES, arrivals.ravel(), service, 4)
+        return float(result.queued[running :: running + 1].mean() * 1e6)
 
-    assert latency(1) > 1.2 * latency(0)
+    # Two of three threads have a processor. The third waits for a run time on average.
+    assert lateness(2, 2) == pytest.approx(1000 / 3, rel=0.2)
+    assert lateness(1, 2) == pytest.approx(2 * 1000 / 3, rel=0.2)
+    assert lateness(2, 1) == lateness(3, 2) == lateness(0, 3) == 0
 
 
 def test_batches_that_run_together_slow_each_other() -> None:

@@ -13,6 +13,7 @@ each of them, and notes when that was late. `fit` turns these measurements into 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -212,7 +213,8 @@ class _Calibration:
         run = QUIET * float(np.median(self.slot_micros[size]))
         pause = max(run, QUIET_LOOP * self.handling_micros[size], QUIET_MICROS) / 1e6
         rate = size / self.payload.rows / pause
-        schedule = Schedule("constant", rate, max(seconds, 10 * pause))
+        # An incomplete last batch would wait for its timeout.
+        schedule = Schedule("constant", rate, max(math.ceil(seconds / pause), 10) * pause)
         self._use(size, max(self.flights), round(max(4e6 * pause, _FULL_ONLY.batch_timeout_micros)))
         result, right = self._measure(size, 1, seconds, schedule)
         self.rested_loop_micros[size] = _loop_micros(result)
@@ -243,8 +245,8 @@ class _Calibration:
         """How often the machine delays the loop, measured at a constant rate of at most half of the
         model's capacity, in batches whose answers take the loop little time."""
         size = max((s for s in sizes if s <= _PROBED * self.payload.rows), default=sizes[0])
-        self._use(size, 1)
         rate = min(_PROBES_A_SECOND, self.full[1, size].per_second / 2)
+        self._use(size, 1, round(4e6 * size / self.payload.rows / rate))
         probe = Schedule("constant", rate, seconds)
         probed = run_engine(self.server, self.payload, probe, probe.duration_s)
         late = _wakes(probed)
@@ -279,9 +281,10 @@ class _Calibration:
         The load comes from callers in a closed loop, or from a schedule."""
         wanted = max(FEWEST_BATCHES, 2 * flight)
         if isinstance(load, int):
-            # At worst, batches in flight run one after the other.
-            slot = max(self.slowest.values(), default=0.0) * flight
-            enough = WARM_UP_MICROS + (wanted / flight + 1) * slot
+            # At worst, batches in flight run one after the other, and as long as their rows.
+            known = max(self.slowest, default=size)
+            slot = self.slowest.get(known, 0.0) * max(size / known, 1.0) * flight
+            enough = WARM_UP_MICROS + (wanted / flight + 2) * slot
             seconds = max(seconds, 3 * WARM_UP_MICROS / 1e6, enough / 1e6)
         for _ in range(_TRIALS):
             if not isinstance(load, int):

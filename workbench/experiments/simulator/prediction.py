@@ -99,9 +99,9 @@ def predict(
         ServingError: as `simulate`.
     """
 
-    def run(speed: ServiceTime, drawn: int) -> SimulationResult:
+    def run(speed: ServiceTime, drawn: int, requests: int) -> SimulationResult:
         if isinstance(load, int):
-            requests = max(_SPELLS * _SPELL_REQUESTS, _TURNS * load)
+            requests = max(requests, _TURNS * load)
             return simulate_closed(
                 parameters, load, speed, slots, requests=requests, rows=rows, seed=drawn
             )
@@ -113,9 +113,11 @@ def predict(
         return float(result.summary()["achieved_per_s"])
 
     step = min(max(drift, _LEAST_DRIFT), _MOST_DRIFT)
-    usual = [run(service, seed + number) for number in range(_SEEDS)]
+    # How many answers a second a closed loop gets is known only when it has run.
+    enough = spells(rate(run(service, seed, _SPELL_REQUESTS))) if isinstance(load, int) else 0
+    usual = [run(service, seed + number, enough) for number in range(_SEEDS)]
     other = usual + [
-        run(held_up(service.scaled(1 + step * slower), hiccups), seed + _SEEDS + number)
+        run(held_up(service.scaled(1 + step * slower), hiccups), seed + _SEEDS + number, enough)
         for number, (slower, hiccups) in enumerate(_VARIANTS)
     ]
 

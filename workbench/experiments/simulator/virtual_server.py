@@ -31,6 +31,9 @@ pause; in between, the effect grows with the logarithm of the time."""
 _LONGEST_REST = 1.4
 _REJECTING = 3.0
 """A rejected request costs the loop so many times the cost of accepting one, in addition."""
+_WAITS, _LONGEST_WAIT_MICROS = 2.0, 4000.0
+"""An event loop that finds no free processor waits for up to so many run times of a batch, but not
+longer than an operating system makes a thread wait for its turn."""
 _MOST_VARIED = 4096
 """So many factors are drawn; then they come again."""
 _PER_LOG = 1 / math.log(RESTED_MICROS / PAUSE_MICROS)
@@ -104,6 +107,7 @@ class VirtualServer:
         self._starting = service.start_micros
         self._starting_request = service.start_request_micros
         self._wakes = np.rint(random.choice(service.wake_micros, total + 1)).astype(int).tolist()
+        self._luck = random.random(len(self._wakes)).tolist()
         self._woken = 0
         self._processors = service.processors
         self._waking = round(service.wake_cost_micros)
@@ -154,8 +158,6 @@ class VirtualServer:
         if self._asleep:
             # The loop sets its clock again before it looks for a batch.
             self._now += self._waking
-            if self._processors:
-                self._burden(self._waking)
         if self._idle:
             self._start_due()
         return True
@@ -180,9 +182,26 @@ class VirtualServer:
             turn = event
             if event < end:
                 # The loop was asleep. Run times already include a late wake-up for an answer.
-                turn += self._wakes[self._woken % len(self._wakes)]
-                self._woken += 1
+                turn += self._late()
         return turn if turn < self._loop.calm_until else self._loop.end_of(turn, 0)
+
+    def _late(self) -> int:
+        """How late the loop begins once it is woken.
+
+        Of the threads that want a processor, each is as likely to wait for one.
+        """
+        place = self._woken % len(self._wakes)
+        self._woken += 1
+        late: int = self._wakes[place]
+        running, processors = self._running, self._processors
+        if processors and len(running) >= processors:
+            chance = 1 - processors / (len(running) + 1)
+            if (luck := self._luck[place]) < chance:
+                alone = self._micros[1][self.padded[self.batches[running[0][1]].size]]
+                longest = min(_WAITS * alone[len(alone) // 2], _LONGEST_WAIT_MICROS)
+                # Below the chance, luck is as random as before.
+                late += round(longest * luck / chance)
+        return late
 
     def _take_in(self, until: int) -> None:
         """Queue the requests that arrive until `until`; each costs the loop some time."""
@@ -193,17 +212,14 @@ class VirtualServer:
         waking, offer, rows = self._waking, self._queue.offer, self._rows
         taking = self._taking * (self._slowing if self._running else 1.0)
         kinds = len(rows)
-        extra = 0
         if self._open_loop and at <= now and not self._asleep:
             # The loop has not slept, but it still has to look at the clock and set it again.
-            extra = waking
-            now += extra
+            now += waking
         whole, first = int(taking), coming
         # The loop also takes requests that arrive while it takes others.
         while at <= until or at <= now:
             if at > now:
                 now = at + waking
-                extra += waking
             try:
                 offer(coming, rows[coming % kinds], now)
             except ServingError:
@@ -221,16 +237,6 @@ class VirtualServer:
         now += int(taken)
         self._taken = taken % 1.0
         self._coming, self._now = coming, now
-        if extra and self._processors:
-            self._burden(extra)
-
-    def _burden(self, micros: int) -> None:
-        """The loop takes so much time from the executors where these need all processors; what it
-        does for the batches themselves is part of their measured times."""
-        running, processors = self._running, self._processors
-        if len(running) >= processors:
-            later = micros // processors
-            running[:] = [(end + later, number, which) for end, number, which in running]
 
     def _hand_out(self, turn: int) -> int:
         """Answer ended batches; returns until when to queue requests after that."""
