@@ -12,7 +12,8 @@ from workbench.experiments.simulator.fit import Full, Measured, capacity, fitted
 from workbench.experiments.simulator.hiccups import Hiccups
 from workbench.experiments.simulator.loop_costs import LoopCosts
 from workbench.experiments.simulator.service_time import ServiceTime
-from workbench.experiments.simulator.simulate import simulate_closed, steady_rate
+from workbench.experiments.simulator.simulate import simulate, simulate_closed, steady_rate
+from workbench.load.arrivals import poisson
 
 SIZES = (1, 4, 16, 64)
 BATCH, REQUEST = 40.0, 5.0
@@ -91,6 +92,37 @@ def test_a_size_that_costs_the_loop_more_than_its_share_keeps_that() -> None:
         assert found == pytest.approx(full[2, rows].per_second, rel=0.04)
     assert service.loop_slowing is not None
     assert service.loop_slowing[1, 3] > 1.15 * service.loop_slowing[1, 2]
+
+
+@pytest.mark.parametrize("executor_micros", [60.0, 2000.0])
+@pytest.mark.parametrize("delay_micros", [0, 5000])
+def test_at_90_percent_of_the_capacity_it_predicts_the_true_server(
+    executor_micros: float, delay_micros: int
+) -> None:
+    times = {
+        (flight, rows): [slower * (executor_micros + 2.0 * rows) + 20]
+        for flight, slower in ((1, 1.0), (2, 1.5))
+        for rows in SIZES
+    }
+    true = replace(
+        ServiceTime.from_samples(times), **LoopCosts(BATCH, REQUEST).steps(), loop_spread=0.5
+    )
+    # The true server knows no sleep.
+    asleep = {"rested_micros": None, "wake_cost_micros": 0.0, "wake_micros": np.zeros(1)}
+    service = replace(fitted(made_up(executor_micros)), **asleep)
+    rate = 0.9 * capacity(true, 2, 64, 256, 1)
+    parameters = BatchingParameters(
+        max_batch_size=64, batch_timeout_micros=delay_micros, max_enqueued_batches=1000
+    )
+    arrivals = poisson(rate, seed=1, count=40_000)
+
+    truth, found = (
+        simulate(parameters, arrivals, each, 2, seed=2).summary() for each in (true, service)
+    )
+
+    assert found["achieved_per_s"] == pytest.approx(rate, rel=0.03)
+    # Here an error of the capacity counts up to ten times.
+    assert found["latency_s"][99.0] == pytest.approx(truth["latency_s"][99.0], rel=0.25)
 
 
 @pytest.mark.parametrize(("processors", "slots"), [(1, 3), (2, 8), (64, 3)])

@@ -94,13 +94,15 @@ def test_the_loop_is_slower_with_more_in_flight_and_with_more_rows() -> None:
 
 
 def test_two_measurements_have_a_geometric_mean() -> None:
+    """What the machine has become slower by counts half at once, and the rest by its weight."""
     one = ServiceTime.from_samples({(0, 1): [400.0], (1, 1): [100.0]}, arrival_micros=1.0)
     other = replace(one.scaled(16.0), loop_slowing=np.array([[2.0]]), hiccups=Hiccups())
 
     found = one.refined(other, 0.25)
 
-    assert found.median(1) == pytest.approx(200)
-    assert found.median(1, 0) == pytest.approx(800)
+    logarithm = np.log(16) * (0.25 + 0.75 * 0.5)
+    assert found.median(1) == pytest.approx(100 * np.exp(logarithm))
+    assert found.median(1, 0) == pytest.approx(400 * np.exp(logarithm))
     assert found.arrival_micros == pytest.approx(4.75)
     # Known only to one of them.
     assert found.loop_factors(1)[1] == [2.0, 2.0]
@@ -108,6 +110,19 @@ def test_two_measurements_have_a_geometric_mean() -> None:
     # The loop's costs may be 0.
     free = one.refined(replace(one, arrival_micros=0.0), 0.25)
     assert free.arrival_micros == pytest.approx(0.75)
+
+
+def test_what_only_one_size_took_longer_counts_by_its_weight() -> None:
+    rows = np.array([1, 4, 16])
+    one = ServiceTime(rows, np.array([[[100.0], [200.0], [300.0]]]))
+    # In the middle of the logarithms, and no change of all of them.
+    chance = ServiceTime(rows, one.micros * np.array([0.5, 4.0, 0.5])[None, :, None])
+    assert one.refined(chance, 0.25).median(4) == pytest.approx(200 * 4**0.25)
+    # More rows, more slowly: that is the machine.
+    uneven = ServiceTime(rows, one.micros * np.array([1.0, 4.0, 16.0])[None, :, None])
+    found = one.refined(uneven, 0.25)
+    assert found.median(1) == pytest.approx(100)
+    assert found.median(16) == pytest.approx(300 * 16 ** (0.25 + 0.75 * 0.5))
 
 
 def test_it_refuses_what_is_no_model() -> None:

@@ -30,6 +30,8 @@ _LOOP = (
     "end_micros",
     "wake_cost_micros",
 )
+_AT_ONCE = 0.5
+"""A change that all sizes have in common is the machine's; so much of it is taken over at once."""
 FOLLOWING = -1
 """In place of the batches in flight: alone, beginning while the last answers are sent."""
 
@@ -212,7 +214,9 @@ class ServiceTime:
     def refined(self, new: ServiceTime, weight: float) -> ServiceTime:
         """The mean of both, measured for the same numbers of rows and in flight; the new one counts
         `weight`, from 0 to 1. A machine is slower by a factor, so run times have a geometric mean;
-        the loop's costs, which may be 0, have an arithmetic one."""
+        the loop's costs, which may be 0, have an arithmetic one. How much slower the machine has
+        become in between does not wait for several calibrations to show it."""
+        lately = np.exp(_AT_ONCE * (1 - weight) * self._slower_in(new))
 
         def mean(old: Any, now: Any) -> Any:
             logarithms = [np.log(np.maximum(each, 1e-3)) for each in (old, now)]
@@ -221,6 +225,10 @@ class ServiceTime:
         def known(old: Any, now: Any) -> Any:
             return now if old is None else old if now is None else mean(old, now)
 
+        def times(old: Any, now: Any) -> Any:
+            found = known(old, now)
+            return None if found is None else found * lately[:, None]
+
         def sum_of(name: str) -> Any:
             old, now = getattr(self, name), getattr(new, name)
             return old + (now - old) * weight
@@ -228,14 +236,25 @@ class ServiceTime:
         loop: dict[str, Any] = {name: sum_of(name) for name in _LOOP}
         return replace(
             new,
-            micros=mean(self.micros, new.micros),
-            rested_micros=known(self.rested_micros, new.rested_micros),
-            following_micros=known(self.following_micros, new.following_micros),
+            micros=times(self.micros, new.micros),
+            rested_micros=times(self.rested_micros, new.rested_micros),
+            following_micros=times(self.following_micros, new.following_micros),
             wake_micros=sum_of("wake_micros"),
             hiccups=self.hiccups.refined(new.hiccups, weight),
             loop_slowing=known(self.loop_slowing, new.loop_slowing),
             **loop,
         )
+
+    def _slower_in(self, new: ServiceTime) -> NDArray[np.float64]:
+        """Shape (s,), the logarithm of how much longer batches take in `new`, as far as it grows or
+        shrinks evenly with the logarithm of the rows. What single sizes add to that is chance."""
+        before, now = (np.maximum(each.micros.mean(axis=2), 1e-3) for each in (self, new))
+        longer = np.log(now / before).mean(axis=0)
+        sizes = np.log(self.rows)
+        sizes -= sizes.mean()
+        slope = float(longer @ sizes) / max(float(sizes @ sizes), 1e-9)
+        even: NDArray[np.float64] = longer.mean() + slope * sizes
+        return even
 
     def table(self, limit: int) -> list[list[list[int]]]:
         """Whole microseconds by [in flight][rows][level], for 0 to `limit` rows; the last entry is
