@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, cast
 
 import grpc
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 import workbench as wb
 from workbench.core.batching.parameters import BatchingParameters
+from workbench.core.signature import Signature, TensorInfo
 from workbench.core.status import Code, ServingError
 from workbench.experiments.load.grpc_sender import status_of
 from workbench.experiments.load.measure import Where, load_job, measure
@@ -104,3 +106,19 @@ def test_an_answer_names_its_version() -> None:
 def test_statuses_of_grpc_are_those_of_rest() -> None:
     names = ("UNAVAILABLE", "INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "INTERNAL")
     assert [status_of(grpc.StatusCode[name]) for name in names] == [503, 400, 404, 429, 500]
+
+
+def test_a_payload_whose_inputs_differ_in_rows_is_refused() -> None:
+    class Takes:
+        def signature(self, name: str) -> Signature:
+            info = TensorInfo("float", (-1, 2))
+            return Signature({"a": info, "b": info}, {"y": info})
+
+    server = cast(Any, Takes())
+    assert make_payload(server, {"a": np.zeros((4, 2)), "b": np.ones((4, 2))}, rows=2).rows == 2
+    with pytest.raises(ServingError) as refused:
+        make_payload(server, {"a": np.zeros((4, 2)), "b": np.zeros((3, 2))})
+    assert str(refused.value) == (
+        "The payload's inputs do not have the same number of rows ('a' has 4, 'b' has 3): "
+        "give the same number for each"
+    )

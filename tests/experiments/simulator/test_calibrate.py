@@ -142,5 +142,5 @@ def test_a_payload_must_have_rows_enough(served_digits: wb.Server) -> None:
     with pytest.raises(ServingError) as refused:
         served_digits.calibrate([[0.0] * 64], rows=2)
     assert str(refused.value) == (
-        "Each input of the payload must have the same number of rows, at least 2"
+        "The payload has too few rows (1) for requests of 2: give at least 2"
     )

@@ -118,10 +118,17 @@ def make_payload(
     if sizes is not None:
         rows = 1
     arrays = _zeros(described, rows) if x is None else to_inputs(described, x)
-    lengths = {array.shape[0] if array.ndim else 0 for array in arrays.values()}
-    if len(lengths) != 1 or (length := lengths.pop()) < rows:
+    lengths = {name: array.shape[0] if array.ndim else 0 for name, array in arrays.items()}
+    length = min(lengths.values(), default=0)
+    if any(count > length for count in lengths.values()):
+        counts = ", ".join(f"{name!r} has {count}" for name, count in lengths.items())
         raise invalid_argument(
-            f"Each input of the payload must have the same number of rows, at least {rows}"
+            f"The payload's inputs do not have the same number of rows ({counts}): give the same "
+            "number for each"
+        )
+    if length < rows:
+        raise invalid_argument(
+            f"The payload has too few rows ({length}) for requests of {rows}: give at least {rows}"
         )
     if sizes is not None:
         return _of_sizes(arrays, length, sizes, signature)
