@@ -195,7 +195,12 @@ def _publish(server: wb.Server, trial: Trial, version: int) -> str:
             server.control.poll(server.model)
             server.wait_for(version, trial.patience)
         else:
-            server.publish(trial.model, version=version, timeout=trial.patience)
+            server.publish(
+                trial.model,
+                version=version,
+                timeout=trial.patience,
+                allow_signature_change=True,
+            )
     except ServingError as error:
         return f"{error.code.name}: {error.message}"
     return "it is available"
