@@ -197,7 +197,7 @@ class Server(ServerClient):
             rows: of each request.
             max_batch_size: the largest batch; by default the server's, at most 256.
             seconds: for the run times, and a fifth more for the machine's hiccups.
-            refine: an earlier calibration of the same version; the result is the mean of both.
+            refine: an earlier calibration of the same version; the result averages both.
             keep: whether to store the result (`wb.history()`).
             progress: whether to show the progress; or what to call with a line about each step.
             when_busy: as for `sweep`.
