@@ -182,6 +182,12 @@ SERVER_OPTIONS = settings_of(ServerOptions)
 """Every option of a server by its name."""
 
 
+def public_options(options: ServerOptions) -> dict[str, Any]:
+    """The options of a server as plain data, without secrets and models."""
+    hidden = {name for name, each in SERVER_OPTIONS.items() if each.secret} | {"models"}
+    return {name: value for name, value in options.to_json().items() if name not in hidden}
+
+
 @dataclass(frozen=True)
 class StartRequest:
     """A server to be started, and the processes that it depends on.

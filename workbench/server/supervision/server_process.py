@@ -33,6 +33,7 @@ from workbench.formats.config_files import read_batching_parameters
 from workbench.ipc.low_priority import started_executor
 from workbench.processes import jupyter_launcher, paths, registry
 from workbench.processes.lifetime import become_subreaper, wait_for_end
+from workbench.processes.server_options import public_options
 from workbench.server.control.control_plane import ControlPlane
 from workbench.server.engine.engine import CoreOptions, ServerCore
 from workbench.server.engine.versions.model import Served
@@ -183,6 +184,7 @@ class Server:
             "pid": os.getpid(),
             "address": self._address,
             "token_required": self.options.token is not None,
+            "options": public_options(self.options),
         }
 
     # Events and housekeeping.
