@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import socket
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, cast
 from urllib.parse import quote, urlencode
 
@@ -50,6 +51,9 @@ class ControlClient:
     Args:
         timeout: seconds to wait for an answer.
     """
+
+    _headers: Mapping[str, str] = MappingProxyType({})
+    """Sent with each request."""
 
     def __init__(self, name: str, timeout: float = TIMEOUT_SECONDS) -> None:
         self.name = name
@@ -201,9 +205,10 @@ class ControlClient:
         entry = self.entry()
         given = {name: value for name, value in (query or {}).items() if value is not None}
         url = f"{path}?{urlencode(given)}" if given else path
-        connection = _UnixConnection(entry.socket, self.timeout + extra_seconds)
+        connection = self._connection(entry, self.timeout + extra_seconds)
         try:
-            connection.request(method, url, None if body is None else orjson.dumps(body))
+            data = None if body is None else orjson.dumps(body)
+            connection.request(method, url, data, self._headers)
             response = connection.getresponse()
             data = orjson.loads(response.read() or b"{}")
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -213,6 +218,10 @@ class ControlClient:
         if response.status >= 400:
             raise ServingError.from_json(data)
         return data
+
+    def _connection(self, entry: registry.Entry, timeout: float) -> http.client.HTTPConnection:
+        """A new connection to the control plane."""
+        return _UnixConnection(entry.socket, timeout)
 
     def _unreachable(self, entry: registry.Entry, error: Exception) -> ServingError:
         # The supervisor may have written the reason since.

@@ -4,8 +4,9 @@
 keeps its files, `registry` lists the running servers. A `launcher` starts a server: as a
 subprocess, as a Jupyter kernel (`jupyter_launcher`), or through `jupyter_client`
 (`kernel_launcher`). `lifetime` ends processes with their owner, `limits` bounds
-their memory, `descriptors` their open files. `hosts` lists the names that a server answers to. A
-`lease` lets one process at a time use a server for an experiment.
+their memory, `descriptors` their open files. `hosts` lists the names that a server answers to,
+`tokens` checks the token that its callers carry. A `lease` lets one process at a time use a server
+for an experiment.
 """
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "limits",
     "descriptors",
     "hosts",
+    "tokens",
     "lease",
 ]

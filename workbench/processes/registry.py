@@ -38,6 +38,7 @@ class Entry:
         keeper: the Jupyter Server that starts that kernel again when it dies.
         created: seconds since the epoch.
         grpc_port: of the data plane (gRPC); None if there is none.
+        control_port: of the control plane over TCP; None if there is only the socket file.
         idle_seconds: the time without a request after which it ends; None: never.
         allowed_hosts: names that callers may use besides loopback's (`processes.hosts`).
         trouble: why there is no server process, if it has ended repeatedly.
@@ -56,6 +57,7 @@ class Entry:
     keeper: ProcessId | None = None
     created: float = 0.0
     grpc_port: int | None = None
+    control_port: int | None = None
     idle_seconds: float | None = None
     allowed_hosts: tuple[str, ...] = ()
     trouble: str | None = None

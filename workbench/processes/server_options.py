@@ -74,6 +74,19 @@ class ServerOptions:
         "`X-Workbench-Token: TOKEN`; an empty one stands for a random token",
         secret=True,
     )
+    control_port: int | None = setting(
+        None,
+        optional(_PORT, "for none"),
+        "the port of the control plane over TCP, for callers on another machine; 0 lets the "
+        "system choose",
+    )
+    control_token: str = setting(
+        "",
+        _TOKEN,
+        "the token that the control plane's callers over TCP must send; without one there is no "
+        "such port",
+        secret=True,
+    )
     allowed_hosts: tuple[str, ...] = setting(
         (),
         _HOSTS,
@@ -154,6 +167,11 @@ class ServerOptions:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.control_port is not None and not self.control_token:
+            raise invalid_argument(
+                f"control_port {self.control_port} needs a control_token: who reaches the control "
+                "plane can change and stop the server"
+            )
 
     @property
     def loopback(self) -> bool:

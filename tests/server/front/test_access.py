@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from workbench.server.front.access import LOOPBACK_HOSTS, NEEDS_TOKEN, AccessPolicy, Refusal, Token
+from workbench.processes.tokens import Token
+from workbench.server.front.access import LOOPBACK_HOSTS, NEEDS_TOKEN, AccessPolicy, Refusal
 
 TARGET = b"/v1/models/m:predict"
 NO_TOKEN = Refusal(401, NEEDS_TOKEN, (("WWW-Authenticate", "Bearer"),))

@@ -1,19 +1,24 @@
 """Listens on the control plane's socket, with the routes of all subjects.
 
 Notebooks, the command line and JupyterLab use this socket. It needs no token, because its folder
-belongs to the user. Each module below documents the routes of one subject and lists them in
+belongs to the user. A server of a fleet also listens on a TCP port, where every request needs the
+control plane's own token. Each module below documents the routes of one subject and lists them in
 `ROUTES`.
 """
 
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Sequence
+from typing import Any
 
 import tornado.httpserver
 import tornado.netutil
 import tornado.web
 
 from workbench.core.status import not_found
+from workbench.processes.tokens import Token
 from workbench.server.control import (
     engine_route,
     events_routes,
@@ -40,13 +45,16 @@ _MODULES = (
 
 class _Unknown(Handler):
     def prepare(self) -> None:
+        super().prepare()
         raise not_found(f"The control plane has no {self.request.path}")
 
 
 class ControlPlane(Plane):
     """The control plane of one server."""
 
-    _server: tornado.httpserver.HTTPServer | None = None
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._servers: list[tornado.httpserver.HTTPServer] = []
 
     def start(self, path: str) -> None:
         """Listen on a socket file at `path`, readable and writable by its user alone."""
@@ -56,18 +64,27 @@ class ControlPlane(Plane):
             sock = tornado.netutil.bind_unix_socket(path, mode=0o600)
         finally:
             os.umask(before)
-        kept = {"plane": self}
+        self._serve([sock], None)
+
+    def start_tcp(self, host: str, port: int, token: str) -> None:
+        """Listen on a TCP port as well, which the supervisor has reserved. Every request must carry
+        `token`, in the headers of the data plane."""
+        self._serve(tornado.netutil.bind_sockets(port, host, reuse_port=True), Token(token))
+
+    def _serve(self, sockets: Sequence[socket.socket], token: Token | None) -> None:
+        kept = {"plane": self, "token": token}
         application = tornado.web.Application(
             [(pattern, handler, kept) for m in _MODULES for pattern, handler in m.ROUTES],
             default_handler_class=_Unknown,
             default_handler_args=kept,
             log_function=lambda handler: None,
         )
-        self._server = tornado.httpserver.HTTPServer(application)
-        self._server.add_socket(sock)
+        server = tornado.httpserver.HTTPServer(application)
+        server.add_sockets(sockets)
+        self._servers.append(server)
 
     async def stop(self) -> None:
         """Stop listening, and close all connections."""
-        if self._server is not None:
-            self._server.stop()
-            await self._server.close_all_connections()
+        for server in self._servers:
+            server.stop()
+            await server.close_all_connections()

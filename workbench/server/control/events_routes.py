@@ -11,10 +11,12 @@ import contextlib
 from typing import Any
 
 import orjson
+import tornado.web
 import tornado.websocket
 
 from workbench.core.events import log_line
-from workbench.server.control.handling import Handler, Plane
+from workbench.processes.tokens import Token
+from workbench.server.control.handling import Handler, Plane, may_call
 
 _STREAM_SECONDS = 0.1
 _STREAM_BACKLOG = 10_000
@@ -40,9 +42,14 @@ class _Stream(tornado.websocket.WebSocketHandler):
     """Events as they happen, gathered ten times a second. A slow reader misses some, and gets the
     sequence number from which it can catch up."""
 
-    def initialize(self, plane: Plane) -> None:
+    def initialize(self, plane: Plane, token: Token | None) -> None:
         self.core = plane.core
+        self._token = token
         self._sender: asyncio.Task[None] | None = None
+
+    def prepare(self) -> None:
+        if not may_call(self.request, self._token):
+            raise tornado.web.HTTPError(401)
 
     def open(self, *args: str, **kwargs: str) -> None:
         since = self.get_query_argument("since", str(self.core.events.last_seq))

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+import tornado.httputil
 import tornado.web
 
 from workbench.core.setting_kinds import INT64_MAX
-from workbench.core.status import ServingError, invalid_argument
+from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.formats.http_status import HTTP_STATUS
+from workbench.processes.tokens import TOKEN_HEADER, Token
 from workbench.server.engine.engine import ServerCore
 
 
@@ -34,14 +36,31 @@ class Plane:
     shutdown: Callable[[str], None]
 
 
+def may_call(request: tornado.httputil.HTTPServerRequest, token: Token | None) -> bool:
+    """Whether a request carries the token, if one is needed."""
+    if token is None:
+        return True
+    found = (request.headers.get(name) for name in ("Authorization", TOKEN_HEADER))
+    return token.carried(*(None if text is None else text.encode("latin-1") for text in found))
+
+
 class Handler(tornado.web.RequestHandler):
     """Errors as JSON with a code and a message; bodies as JSON objects."""
 
-    def initialize(self, plane: Plane) -> None:
+    def initialize(self, plane: Plane, token: Token | None) -> None:
         """Called by tornado with the arguments of the route."""
         self.plane = plane
+        self.token = token
         self.core = plane.core
         self.manager = plane.core.manager
+
+    def prepare(self) -> None:
+        """Refuse a request without the token, if one is needed."""
+        if not may_call(self.request, self.token):
+            raise ServingError(
+                Code.UNAUTHENTICATED,
+                "The control plane needs its own token: send 'Authorization: Bearer <token>'",
+            )
 
     def body(self) -> dict[str, Any]:
         """The body as a JSON object, {} for none; raises INVALID_ARGUMENT for anything else."""

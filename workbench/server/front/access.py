@@ -3,24 +3,18 @@
 Three checks, each against another attacker: the bearer token (another user of the same machine),
 the Host header (a web page that rebinds its own name to 127.0.0.1), and the Origin header (a web
 page that calls this server directly).
-
-The token is accepted in two headers. `Authorization: Bearer TOKEN` is the usual one. Behind a proxy
-that takes `Authorization` for itself, `X-Workbench-Token: TOKEN` carries it. gRPC's metadata use
-the same two names.
 """
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from workbench.processes.tokens import TOKEN_HEADER, Token
 from workbench.server.front.json.responses import encode_error
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 TOKEN_FREE_PATHS = frozenset({b"/health/live", b"/health/ready"})
-TOKEN_HEADER = "x-workbench-token"
-"""In lower case, as HTTP headers are looked up and as gRPC's metadata keys are written."""
 _TOKEN_HEADER = TOKEN_HEADER.encode()
 _SEEN_HOSTS = 16  # good Host headers that are remembered; most requests send the same one
 
@@ -55,34 +49,6 @@ class Refusal:
 
 
 _NO_TOKEN = Refusal(401, NEEDS_TOKEN, (("WWW-Authenticate", "Bearer"),))
-
-
-class Token:
-    """A server's token; compares what a caller sends with it in constant time, and never shows it.
-
-    Its two headers are independent of each other: one good token is enough, so that whatever a
-    proxy makes of `Authorization` does no harm.
-    """
-
-    __slots__ = ("_bearer", "_token")
-
-    def __init__(self, token: str) -> None:
-        self._token = token.encode()
-        self._bearer = b"Bearer " + self._token
-
-    def __repr__(self) -> str:
-        return "Token(...)"
-
-    def carried(self, authorization: bytes | None, header: bytes | None) -> bool:
-        """Whether the value of `Authorization`, or of `X-Workbench-Token`, carries the token."""
-        if authorization is not None and hmac.compare_digest(authorization, self._bearer):
-            return True
-        if header is not None and hmac.compare_digest(header.strip(), self._token):
-            return True
-        if authorization is None:
-            return False
-        scheme, _, given = authorization.partition(b" ")
-        return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), self._token)
 
 
 class AccessPolicy:

@@ -95,6 +95,10 @@ class Server:
                 self.core.events.add("setting_refused", config.name, message=message)
             self.core.manager.set_model(config)
         self.control.start(self.spec.socket)
+        if self.options.control_port is not None:
+            self.control.start_tcp(
+                self.options.host, self.options.control_port, self.options.control_token
+            )
         if not self.options.foreground:
             await self.data_plane.open(listening)
         # Objects that exist now live as long as the server: the collector can skip them.

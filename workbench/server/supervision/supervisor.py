@@ -54,6 +54,7 @@ class Supervisor:
         self._resume_file = paths.resume_path(self._folder)
         self._listening: socket.socket | None = None
         self._grpc_port: socket.socket | None = None
+        self._control_port: socket.socket | None = None
         self._child: ServerChild | None = None
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -85,6 +86,8 @@ class Supervisor:
                 self._grpc_port = reserved_socket(
                     options.host, options.grpc_port, resumed.get("grpc_port") or 0
                 )
+            if options.control_port is not None:
+                self._control_port = reserved_socket(options.host, options.control_port, 0)
         except BaseException:
             self._close_ports()
             raise
@@ -124,6 +127,7 @@ class Supervisor:
             self.options,
             token=secrets.token_urlsafe(24) if token == "" else token,
             grpc_port=port_of(self._grpc_port),
+            control_port=port_of(self._control_port),
         )
         self._socket = paths.socket_path(self._folder)
         entry = registry.Entry(
@@ -140,6 +144,7 @@ class Supervisor:
             keeper=self.request.keeper,
             created=time.time(),
             grpc_port=self.options.grpc_port,
+            control_port=self.options.control_port,
             idle_seconds=self.options.idle_seconds,
             allowed_hosts=self.options.allowed_hosts,
         )
@@ -186,7 +191,7 @@ class Supervisor:
     # Starting.
 
     def _close_ports(self) -> None:
-        for sock in filter(None, (self._listening, self._grpc_port)):
+        for sock in filter(None, (self._listening, self._grpc_port, self._control_port)):
             sock.close()
 
     def _resumed(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import grpc.aio
 
 from workbench.core.status import Code, ServingError, failed_precondition
 from workbench.formats.wire.messages import message_class
-from workbench.server.front.access import TOKEN_HEADER, Token
+from workbench.processes.tokens import TOKEN_HEADER, Token
 from workbench.server.front.grpc.reflection import REFLECTION_METHODS, reflect
 
 logger = logging.getLogger(__name__)
