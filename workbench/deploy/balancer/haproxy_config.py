@@ -84,6 +84,17 @@ defaults
 frontend {REST}_front
   bind {settings.host}:{settings.rest_port}
   default_backend {REST}
+
+frontend {GRPC}_front
+  bind {settings.host}:{settings.grpc_port} proto h2
+  default_backend {GRPC}
+
+frontend metrics
+  bind {settings.host}:{settings.metrics_port}
+  http-request use-service prometheus-exporter if {{ path /metrics }}
+  http-request return status 404
+
+backend {REST}
   option httpchk GET /health/ready
   http-check expect status 200
   # Shutting down the sessions of a server that is down sends their requests again, also where its
