@@ -63,7 +63,7 @@ class HaproxySocket:
         """All servers of all backends, those of empty slots left out."""
         # The first line begins with "# ".
         rows = csv.DictReader(io.StringIO(self.command("show stat -1 4 -1").removeprefix("# ")))
-        return [_statistics(row) for row in rows if row.get("status", "MAINT") != "MAINT"]
+        return [_statistics(row) for row in rows if not row["status"].startswith("MAINT")]
 
     def answers(self) -> bool:
         """Whether HAProxy runs and takes commands."""
