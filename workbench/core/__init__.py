@@ -5,9 +5,10 @@ Read it in this order. `status` has the error codes and the one exception of the
 `shape_mistakes` names what is wrong with a tensor that does not fit, and `signature_changes` what
 breaks callers when the next version has other signatures.
 `versions` decides which versions serve, `batching` decides which requests run together, and
-`memory` decides whether one more version fits. `setting_kinds` and `model_settings` declare the
-settings of a model once; `remote_paths` recognises paths that are not on this machine. `events`
-names everything that can happen.
+`memory` decides whether one more version fits. `fleet` decides which of several servers answers,
+and how many there are. `setting_kinds` and `model_settings` declare the settings of a model once;
+`remote_paths` recognises paths that are not on this machine. `events` names everything that can
+happen.
 
 The server drives these rules with real time, the simulator with virtual time, the stepper by hand.
 """
@@ -21,6 +22,7 @@ __all__ = [
     "versions",
     "batching",
     "memory",
+    "fleet",
     "setting_kinds",
     "model_settings",
     "remote_paths",

@@ -1,0 +1,6 @@
+"""How many servers answer as one.
+
+`autoscaling` decides how many servers a load needs.
+"""
+
+__all__ = ["autoscaling"]
