@@ -6,4 +6,4 @@ cluster; `balancer` sends requests to the servers there, and `remote` reaches th
 or a terminal.
 """
 
-__all__ = ["plan", "balancer", "remote"]
+__all__ = ["plan", "fleet", "node", "balancer", "remote", "ray", "local_nodes"]

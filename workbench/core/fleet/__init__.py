@@ -1,6 +1,6 @@
 """How many servers answer as one.
 
-`autoscaling` decides how many servers a load needs.
+`autoscaling` decides how many servers a load needs. `rollout` brings a change to them, one first.
 """
 
-__all__ = ["autoscaling"]
+__all__ = ["autoscaling", "rollout"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +33,7 @@ class RemoteAddress:
     control_port: int | None = None
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> RemoteAddress:
+    def from_json(cls, data: Mapping[str, Any]) -> RemoteAddress:
         """Read an address; fields that are not its own are left out."""
         return cls(**{name: data[name] for name in cls.__dataclass_fields__ if name in data})
 

@@ -1,0 +1,160 @@
+"""Deploys a plan on a Ray cluster, and waits until the fleet serves."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from workbench.client.publishing.saving import version_folders
+from workbench.core.status import Code, ServingError, failed_precondition
+from workbench.deploy.fleet.fleet_client import FleetClient
+from workbench.deploy.fleet.fleet_record import FleetRecord
+from workbench.deploy.fleet.orders import Orders
+from workbench.deploy.fleet.rolling import Note
+from workbench.deploy.fleet.serve_config import (
+    Placement,
+    applications,
+    balancers_name,
+    servers_name,
+)
+from workbench.deploy.node.fleet_secret import new_secret
+from workbench.deploy.plan.plan import Plan
+from workbench.deploy.remote.ray_head import RayHead
+from workbench.processes import paths
+
+DEPLOY_SECONDS = 300.0
+_PAUSE_SECONDS = 0.5
+_FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
+
+
+def deploy(
+    plan: Plan,
+    address: str,
+    *,
+    token: str | None = None,
+    placement: Placement | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    timeout: float = DEPLOY_SECONDS,
+    note: Note = lambda line: None,
+) -> FleetClient:
+    """Deploy a fleet, and return it when all its servers serve.
+
+    Args:
+        address: the URL of the head's dashboard, such as ``http://10.0.0.2:8265``.
+        token: of the cluster; by default that of the environment variable ``RAY_AUTH_TOKEN``.
+        placement: how many servers on a node, how many balancers, their ports, the scaling rule.
+        folder: where the versions are copied to, if the models are in the private folder of a
+            server of this machine; every node must see it under this path.
+        note: called with a line for each step.
+
+    Raises:
+        ServingError: ALREADY_EXISTS, the cluster has a fleet of that name; UNAVAILABLE, the head
+            does not answer; DEADLINE_EXCEEDED or FAILED_PRECONDITION, with what Ray says.
+    """
+    token = token or os.environ.get("RAY_AUTH_TOKEN") or None
+    placement = placement or Placement()
+    head = RayHead(address, token)
+    note(f"the cluster has Ray {head.version()} and {len(head.nodes())} nodes")
+    if servers_name(plan.name) in head.applications():
+        raise ServingError(
+            Code.ALREADY_EXISTS,
+            f"The cluster has a fleet named {plan.name!r}: delete it first, or publish to it",
+        )
+    plan = _shared(plan, folder, note)
+    secret = new_secret()
+    record = FleetRecord(
+        plan.name,
+        head.address,
+        token,
+        secret,
+        (),
+        placement.rest_port,
+        placement.grpc_port,
+        placement.agent_port,
+    )
+    record.write()
+    orders = Orders(1, plan).noted(time.time(), "deployed", revision=1, servers=plan.servers)
+    head.deploy(applications(orders, placement, secret))
+    fleet = FleetClient(record, note=note)
+    _wait(fleet, head, plan.servers, timeout, note)
+    return fleet
+
+
+def _wait(fleet: FleetClient, head: RayHead, servers: int, timeout: float, note: Note) -> None:
+    names = servers_name(fleet.name), balancers_name(fleet.name)
+    end, said = time.monotonic() + timeout, ""
+    while True:
+        found = head.applications()
+        apps = [found.get(name, {}) for name in names]
+        failed = next((app for app in apps if app.get("status") in _FAILED), None)
+        if failed is not None:
+            raise failed_precondition(
+                f"Ray could not start fleet {fleet.name!r}: {_reason(failed)}"
+            )
+        serving = _serving(fleet)
+        line = f"{serving} of {servers} servers serve"
+        if line != said:
+            note(line)
+            said = line
+        if serving >= servers and all(app.get("status") == "RUNNING" for app in apps):
+            return
+        if time.monotonic() > end:
+            waiting = next((a for a in apps if a.get("status") != "RUNNING"), apps[0])
+            raise ServingError(
+                Code.DEADLINE_EXCEEDED,
+                f"Fleet {fleet.name!r} does not serve after {timeout:.0f} s: {_reason(waiting)}. "
+                f"`workbench deploy ray delete {fleet.name}` removes it",
+            )
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _serving(fleet: FleetClient) -> int:
+    try:
+        return len(fleet.find())
+    except ServingError:
+        return 0
+
+
+def _reason(app: Mapping[str, Any]) -> str:
+    """What Ray says about an application, the last line of a traceback first."""
+    deployments = (app.get("deployments") or {}).values()
+    said = [app.get("message") or "", *(each.get("message") or "" for each in deployments)]
+    text = max(said, key=len).strip()
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if "Error: " in line or line.split(":")[0].isupper()]
+    return (errors or lines or [f"its status is {app.get('status', 'unknown')}"])[-1]
+
+
+def _shared(plan: Plan, folder: str | os.PathLike[str] | None, note: Note) -> Plan:
+    """The plan with models in folders that outlive the server they came from."""
+    private = paths.runtime_folder()
+    for model in plan.models:
+        base = Path(model.config.base_path)
+        if folder is None and private not in base.parents:
+            continue
+        target = Path(folder or _models_folder(plan.name)).expanduser().absolute() / model.name
+        note(f"copying {model.name} to {target}")
+        for version, source in version_folders(base).items():
+            if version in model.versions and not (target / str(version)).exists():
+                _copy(source, target / str(version))
+        plan = plan.with_model(replace(model, config=replace(model.config, base_path=str(target))))
+    return plan
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a version so that its folder is complete when it appears under its name."""
+    beside = target.with_name(f".{target.name}.copying")
+    shutil.rmtree(beside, ignore_errors=True)
+    shutil.copytree(source, beside)
+    beside.rename(target)
+
+
+def _models_folder(fleet: str) -> Path:
+    from jupyter_core.paths import jupyter_data_dir
+
+    return Path(jupyter_data_dir()) / "workbench" / "fleet-models" / fleet

@@ -1,0 +1,61 @@
+"""The tokens of a fleet, made from one secret.
+
+The servers get the secret through an environment variable, so a token is in no configuration and in
+no command line. Who has the secret can make both tokens; who has one token cannot make the other.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+from dataclasses import dataclass
+
+from workbench.core.status import failed_precondition
+
+SECRET_VARIABLE = "WORKBENCH_FLEET_SECRET"
+_BYTES = 32
+
+
+@dataclass(frozen=True)
+class FleetTokens:
+    """The tokens of one fleet. Their `repr` shows none.
+
+    Attributes:
+        data: what callers of models send; `control`: what those who operate the fleet send.
+    """
+
+    data: str
+    control: str
+
+    def __repr__(self) -> str:
+        return "FleetTokens(...)"
+
+
+def new_secret() -> str:
+    """A random secret."""
+    return secrets.token_hex(_BYTES)
+
+
+def tokens_of(secret: str, fleet: str) -> FleetTokens:
+    """The tokens of the fleet of that name."""
+    return FleetTokens(_token(secret, f"data {fleet}"), _token(secret, f"control {fleet}"))
+
+
+def tokens_here(fleet: str) -> FleetTokens:
+    """The tokens of a fleet, on one of its nodes.
+
+    Raises:
+        ServingError: FAILED_PRECONDITION, the environment has no secret.
+    """
+    secret = os.environ.get(SECRET_VARIABLE, "")
+    if not secret:
+        raise failed_precondition(
+            f"The environment variable {SECRET_VARIABLE} is not set, so nobody could be told from "
+            "a stranger: set it to a random text on every node of the fleet"
+        )
+    return tokens_of(secret, fleet)
+
+
+def _token(secret: str, purpose: str) -> str:
+    return hmac.new(secret.encode(), purpose.encode(), "sha256").hexdigest()
