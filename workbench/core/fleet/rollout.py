@@ -40,6 +40,7 @@ class RolloutRule:
     growth: float = setting(
         2.0, number(1), "after a step, up to this many times as many servers have changed"
     )
+    at_once: int = setting(1, whole(1), "the servers of one step that change at the same time")
     look_s: float = setting(
         5.0, number(0, unit="seconds"), "how long changed servers are compared after a step"
     )
@@ -47,6 +48,11 @@ class RolloutRule:
         600.0,
         number(0, above=True, unit="seconds"),
         "how long a server may take to change before the rollout stops",
+    )
+    gone_s: float = setting(
+        10.0,
+        number(0, unit="seconds"),
+        "how long a server that reports nothing is waited for before it counts as gone",
     )
     least_requests: int = setting(
         50, whole(1), "a server with fewer requests than this is not judged"
@@ -145,7 +151,9 @@ class RolloutState:
 
     Attributes:
         target: the revision that is rolled out.
-        ordered: the servers that were ordered to change, in that order.
+        ordered: the servers that were ordered to change, in that order; `waiting`: those of the
+            step that are not yet.
+        gone_since_s: since when a server that was ordered reports nothing; None: all report.
         since_s: when the step, or the look after it, began.
         looking: whether the servers of the step have changed and are compared; `looked`: whether
             that is done.
@@ -154,6 +162,8 @@ class RolloutState:
 
     target: int
     ordered: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+    gone_since_s: float | None = None
     since_s: float = 0.0
     looking: bool = False
     looked: bool = False
@@ -210,12 +220,12 @@ def decide(
 
     Args:
         now_s: the time on any clock that does not go back.
-        reports: of the servers that run. One that has ended is not waited for; one that has just
-            started serves what it was started with, and changes in a later step.
+        reports: of the servers that run. One that has just started serves what it was started with,
+            and changes in a later step.
     """
     there = {report.server: report for report in reports}
+    state = _without_gone(rule, state, now_s, there)
     ordered = tuple(server for server in state.ordered if server in there)
-    state = replace(state, ordered=ordered)
     for server in ordered:
         if there[server].refused == state.target:
             return GoBack(f"server {server} could not change: {there[server].error}"), state
@@ -225,6 +235,10 @@ def decide(
             late = f"server {behind[0]} has not changed within {rule.change_s:g} s"
             return GoBack(late), state
         return Wait(f"server {behind[0]} changes"), replace(state, looking=False)
+    if state.gone_since_s is not None:
+        return Wait("a server reports nothing"), state
+    if state.waiting:
+        return _order(rule, state, now_s, state.waiting)
     if ordered and not state.looking and not state.looked:
         begun = tuple((server, report.counts) for server, report in there.items())
         state = replace(state, looking=True, since_s=now_s, begun=begun)
@@ -250,10 +264,32 @@ def _next_step(
         return (Finish() if there else Wait("no server runs")), state
     done = len(state.ordered)
     count = rule.first if not done else max(1, int(done * rule.growth) - done)
-    step = tuple(left[:count])
-    return Change(step), replace(
-        state, ordered=state.ordered + step, since_s=now_s, looking=False, looked=False
+    return _order(rule, state, now_s, tuple(left[:count]))
+
+
+def _order(
+    rule: RolloutRule, state: RolloutState, now_s: float, step: tuple[str, ...]
+) -> tuple[Action, RolloutState]:
+    """Order as many servers of the step as may change at the same time."""
+    now, later = step[: rule.at_once], step[rule.at_once :]
+    ordered = state.ordered + now
+    return Change(now), replace(
+        state, ordered=ordered, waiting=later, since_s=now_s, looking=False, looked=False
     )
+
+
+def _without_gone(
+    rule: RolloutRule, state: RolloutState, now_s: float, there: Mapping[str, ServerReport]
+) -> RolloutState:
+    """The state without servers that have ended."""
+    waiting = tuple(server for server in state.waiting if server in there)
+    if all(server in there for server in state.ordered):
+        return replace(state, waiting=waiting, gone_since_s=None)
+    since = now_s if state.gone_since_s is None else state.gone_since_s
+    if now_s - since < rule.gone_s:
+        return replace(state, waiting=waiting, gone_since_s=since)
+    ordered = tuple(server for server in state.ordered if server in there)
+    return replace(state, ordered=ordered, waiting=waiting, gone_since_s=None)
 
 
 def _judge(

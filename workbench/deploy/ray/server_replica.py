@@ -31,7 +31,8 @@ class ServerReplica:
         self._node = ray.util.get_node_ip_address()
         self._name = f"{fleet}-{identity}"
         self._server: OwnedServer | None = None
-        self._lock = asyncio.Lock()
+        self._orders: Orders | None = None
+        self._following: asyncio.Task[None] | None = None
         self._began = time.time()
         self._revision = 0
         self._refused: int | None = None
@@ -40,27 +41,51 @@ class ServerReplica:
         self._last_at = 0.0
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
-        """Follow the orders. A server that cannot keeps what it had and reports the reason; only
-        one that has nothing yet fails, so that Serve starts it again."""
-        revision, plan = Orders.from_json(user_config).of(self._name)
-        async with self._lock:
+        """Take new orders. The first time, this returns when the server serves. Later it returns at
+        once, and the server changes while Serve counts it as running: the rollout, not Serve,
+        decides how many change at the same time.
+
+        Raises:
+            RuntimeError: the server cannot serve at all; Serve starts it again elsewhere.
+        """
+        self._orders = Orders.from_json(user_config)
+        if self._revision == 0:
+            await self._begin()
+        elif self._following is None or self._following.done():
+            self._following = asyncio.get_running_loop().create_task(self._follow())
+
+    async def _begin(self) -> None:
+        assert self._orders is not None
+        revision, plan = self._orders.of(self._name)
+        try:
+            self._server = await asyncio.to_thread(
+                OwnedServer, self._name, self._node, tokens_here(self._fleet), plan.options
+            )
+            await asyncio.to_thread(self._server.follow, plan)
+        except ServingError as error:
+            await self._stop()
+            raise RuntimeError(f"{error.code.name}: {error}") from error
+        self._revision = revision
+
+    async def _follow(self) -> None:
+        """Follow the orders, also those that come meanwhile. If the server cannot, it keeps what it
+        had and reports the reason."""
+        while self._orders is not None and self._server is not None:
+            revision, plan = self._orders.of(self._name)
             if revision == self._revision:
                 # A change that this server refused has been taken back.
                 self._refused, self._error = None, ""
                 return
+            if revision == self._refused:
+                return
             try:
-                if self._server is None:
-                    self._server = await asyncio.to_thread(
-                        OwnedServer, self._name, self._node, tokens_here(self._fleet), plan.options
-                    )
                 await asyncio.to_thread(self._server.follow, plan)
             except ServingError as error:
-                if self._revision == 0:
-                    await self._stop()
-                    raise RuntimeError(f"{error.code.name}: {error}") from error
                 self._refused, self._error = revision, f"{error.code.name}: {error}"
-                return
-            self._revision, self._refused, self._error = revision, None, ""
+            except Exception as error:
+                self._refused, self._error = revision, f"INTERNAL: {error!r}"
+            else:
+                self._revision, self._refused, self._error = revision, None, ""
 
     async def check_health(self) -> None:
         """Raises RuntimeError if the server has ended for good; a server process that died is
