@@ -5,12 +5,18 @@ change keeps what it had, and ends the rollout. A change that can be made may st
 each step the changed servers are compared for a while with those that have not changed yet, and if
 they fail more requests, or answer more slowly, all of them go back.
 
+A comparison must not go back by chance. More failures count only if they exceed what chance makes
+of equal servers (`_CHANCE` standard errors; a good change goes back in fewer than 1 of 100
+rollouts). Slow answers count only if they are seen in two looks, one after the other, because a
+single pause of the machine can double a mean.
+
 It has no clock and changes nothing itself: the caller says what time it is, and carries out what
 was decided.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +32,7 @@ from workbench.core.setting_kinds import (
 )
 
 _WHAT = "Rollout setting"
+_CHANCE = 3.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +164,7 @@ class RolloutState:
         since_s: when the step, or the look after it, began.
         looking: whether the servers of the step have changed and are compared; `looked`: whether
             that is done.
+        suspect: whether the last look found slow answers, which a second look must confirm.
         before: the counts of all servers when the rollout began; `begun`: when the look began.
     """
 
@@ -167,6 +175,7 @@ class RolloutState:
     since_s: float = 0.0
     looking: bool = False
     looked: bool = False
+    suspect: bool = False
     before: Counts = Counts()
     begun: tuple[tuple[str, Counts], ...] = ()
 
@@ -243,14 +252,25 @@ def decide(
         begun = tuple((server, report.counts) for server, report in there.items())
         state = replace(state, looking=True, since_s=now_s, begun=begun)
     if state.looking:
-        bad, finding = _judge(rule, state, there)
-        if bad:
-            return GoBack(bad), state
-        if now_s - state.since_s < rule.look_s:
-            return Wait(f"comparing: {finding}"), state
-        state = replace(state, looking=False, looked=True)
-        return Looked(finding), state
+        return _look(rule, state, now_s, there)
     return _next_step(rule, state, now_s, there)
+
+
+def _look(
+    rule: RolloutRule, state: RolloutState, now_s: float, there: Mapping[str, ServerReport]
+) -> tuple[Action, RolloutState]:
+    """Compare the changed servers with the others, until the look is over."""
+    comparison = _compared(rule, state, there)
+    if comparison.failing:
+        return GoBack(f"the changed servers fail more requests: {comparison.finding}"), state
+    if now_s - state.since_s < rule.look_s:
+        return Wait(f"comparing: {comparison.finding}"), state
+    if comparison.slow and state.suspect:
+        return GoBack(f"the changed servers answer more slowly: {comparison.finding}"), state
+    if comparison.slow:
+        again = replace(state, looking=False, suspect=True)
+        return Wait(f"slow, so looking again: {comparison.finding}"), again
+    return Looked(comparison.finding), replace(state, looking=False, looked=True, suspect=False)
 
 
 def _next_step(
@@ -292,10 +312,20 @@ def _without_gone(
     return replace(state, ordered=ordered, waiting=waiting, gone_since_s=None)
 
 
-def _judge(
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """What was compared, in words, and whether the changed servers are worse."""
+
+    finding: str
+    failing: bool = False
+    slow: bool = False
+
+
+def _compared(
     rule: RolloutRule, state: RolloutState, there: Mapping[str, ServerReport]
-) -> tuple[str, str]:
-    """Why the changed servers are worse, if they are; and what was compared."""
+) -> _Comparison:
+    """Changed servers against the others since the look began; against all servers before the
+    rollout if the others get too few requests."""
     begun = dict(state.begun)
     new = old = Counts()
     for server, report in there.items():
@@ -308,14 +338,20 @@ def _judge(
     if old.requests < rule.least_requests:
         old, against = state.before, "all servers before"
     if new.requests < rule.least_requests:
-        return "", f"{new.requests} requests, too few to judge"
+        return _Comparison(f"{new.requests} requests, too few to judge")
     finding = (
         f"{new.requests} requests, {new.error_share:.1%} failed ({against}: {old.error_share:.1%}),"
         f" {new.mean_s * 1e3:.1f} ms ({old.mean_s * 1e3:.1f} ms)"
     )
-    if new.error_share > old.error_share + rule.max_error_share:
-        return f"the changed servers fail more requests: {finding}", finding
+    beyond = new.error_share - old.error_share - rule.max_error_share
+    error = math.sqrt(_variance(new) + _variance(old))
     slow = max(old.mean_s * rule.max_latency_ratio, rule.latency_floor_s)
-    if old.answered >= rule.least_requests and new.mean_s > slow:
-        return f"the changed servers answer more slowly: {finding}", finding
-    return "", finding
+    known = old.answered >= rule.least_requests
+    return _Comparison(finding, beyond > _CHANCE * error, known and new.mean_s > slow)
+
+
+def _variance(counts: Counts) -> float:
+    """Of the share of failed requests; one more failed and one more answered request keep it above
+    zero where all were alike."""
+    share = (counts.failed + 1) / (counts.requests + 2)
+    return share * (1 - share) / (counts.requests + 2)

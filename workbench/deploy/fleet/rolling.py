@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from workbench.core.fleet.rollout import (
@@ -96,7 +97,7 @@ class Rolling:
         if orders.next is None:
             raise failed_precondition("No rollout was broken off, so there is nothing to resume")
         state = begin(orders.next.revision, time.monotonic(), self._servers.reports())
-        state = RolloutState(state.target, orders.next.servers, state.since_s, before=state.before)
+        state = replace(state, ordered=orders.next.servers)
         return self._go_on(orders, rule, state)
 
     def take_back(self, reason: str) -> Orders:

@@ -35,6 +35,7 @@ from workbench.processes.owned_process import end_owned, start_owned
 
 _START_SECONDS = 90.0
 _STOP_SECONDS = 15.0
+_ATTEMPTS = 3
 
 
 @dataclass(eq=False)
@@ -113,11 +114,29 @@ class LocalCluster:
 
     def start(self) -> None:
         """Start all nodes, one after the other, and wait until all of them have joined."""
-        for node in self.nodes:
+        self.start_node(self.head)
+        self._wait_for_head()
+        self.wait_for_nodes(1)
+        for node in self.nodes[1:]:
+            self.join(node)
+
+    def join(self, node: LocalNode) -> None:
+        """Start a node, and wait until it has joined. On a busy machine Ray's own limit of time
+        ends a node that starts; it is started again.
+
+        Raises:
+            ServingError: UNAVAILABLE, it has not joined at the third attempt.
+        """
+        there = len(self.alive())
+        for attempt in range(_ATTEMPTS):
             self.start_node(node)
-            if node is self.head:
-                self._wait_for_head()
-        self.wait_for_nodes(len(self.nodes))
+            try:
+                self.wait_for_nodes(there + 1)
+                return
+            except ServingError:
+                self.kill(node)
+                if attempt == _ATTEMPTS - 1:
+                    raise
 
     def start_node(self, node: LocalNode) -> None:
         """Start a node that does not run, and return at once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,8 @@ from workbench.client.control_answers import ModelDescription, VersionDescriptio
 from workbench.client.publishing.saving import version_folders
 from workbench.client.server_parts.named_server import NamedServer
 from workbench.core.model_settings import MODEL_SETTINGS, ModelConfig
-from workbench.core.status import failed_precondition, invalid_argument
+from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
+from workbench.core.versions.states import PublicState
 from workbench.core.versions.version_policy import VersionPolicy
 from workbench.deploy.plan.plan import SHARED_OPTIONS, Plan, PlannedModel
 from workbench.formats.config_files import model_configs, read_text_proto
@@ -23,6 +25,7 @@ _RUNTIME_BYTES = 64 << 20
 _SERVER_BYTES = 350 << 20
 """Estimate of the memory of a server without versions: server process, supervisor, and the process
 that holds TensorFlow for the workers."""
+_SETTLE_SECONDS, _PAUSE_SECONDS = 60.0, 0.1
 _OWN_ROLES = ("server", "supervisor", "zygote", "codec")
 
 
@@ -34,9 +37,10 @@ def plan_of_server(server: NamedServer, *, name: str | None = None, servers: int
         name: of the fleet, by default that of the server.
 
     Raises:
-        ServingError: FAILED_PRECONDITION, a model has no version that is available.
+        ServingError: FAILED_PRECONDITION, a model has no version that is available;
+            DEADLINE_EXCEEDED, a version is still loading after a minute.
     """
-    about = server.status()
+    about = _settled_status(server)
     samples = server.control.memory()
     held = {(s["model"], s["version"]): int(s["pss"]) for s in samples if s["version"] is not None}
     own = sum(int(sample["pss"]) for sample in samples if sample["role"] in _OWN_ROLES)
@@ -52,6 +56,28 @@ def plan_of_server(server: NamedServer, *, name: str | None = None, servers: int
     return Plan(
         name=name or server.name, models=models, servers=servers, options=options, server_bytes=own
     )
+
+
+def _settled_status(server: NamedServer) -> dict[str, Any]:
+    """The status when no version is on its way: a plan must not leave out one that loads."""
+    end = time.monotonic() + _SETTLE_SECONDS
+    while True:
+        about = server.status()
+        loading = [
+            f"version {version['version']} of {model['name']}"
+            for model in about["models"]
+            for version in model["versions"]
+            if PublicState[version["state"]] < PublicState.AVAILABLE and version["error"] is None
+        ]
+        if not loading:
+            return about
+        if time.monotonic() > end:
+            raise ServingError(
+                Code.DEADLINE_EXCEEDED,
+                f"{loading[0]} is still loading, so it is not known what {server.name!r} serves; "
+                "wait for it, or change the version policy",
+            )
+        time.sleep(_PAUSE_SECONDS)
 
 
 def _planned(model: ModelDescription, held: Mapping[tuple[str, int], int]) -> PlannedModel:
