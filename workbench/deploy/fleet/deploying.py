@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.client.publishing.saving import version_folders
-from workbench.core.status import Code, ServingError, failed_precondition
+from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
 from workbench.deploy.fleet.fleet_client import FleetClient
 from workbench.deploy.fleet.fleet_record import FleetRecord
 from workbench.deploy.fleet.orders import Orders
@@ -28,6 +28,7 @@ from workbench.deploy.remote.ray_head import RayHead
 from workbench.processes import paths
 
 DEPLOY_SECONDS = 300.0
+_BALANCERS = 2
 _PAUSE_SECONDS = 0.5
 _FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
 
@@ -57,13 +58,20 @@ def deploy(
             does not answer; DEADLINE_EXCEEDED or FAILED_PRECONDITION, with what Ray says.
     """
     token = token or os.environ.get("RAY_AUTH_TOKEN") or None
-    placement = placement or Placement()
     head = RayHead(address, token)
-    note(f"the cluster has Ray {head.version()} and {len(head.nodes())} nodes")
+    version, nodes = head.version(), len(head.nodes())
+    note(f"the cluster has Ray {version} and {nodes} nodes")
     if servers_name(plan.name) in head.applications():
         raise ServingError(
             Code.ALREADY_EXISTS,
             f"The cluster has a fleet named {plan.name!r}: delete it first, or publish to it",
+        )
+    if placement is None:
+        placement = Placement(balancers=min(_BALANCERS, nodes))
+    if placement.balancers > nodes:
+        raise invalid_argument(
+            f"{placement.balancers} balancers need as many nodes, and the cluster has {nodes}; ask "
+            "for fewer balancers"
         )
     plan = _shared(plan, folder, note)
     secret = new_secret()

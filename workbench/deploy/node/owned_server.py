@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +68,14 @@ class OwnedServer:
         self.control = ControlClient(name)
         self.address = RemoteAddress(name, host, entry.port, entry.grpc_port, entry.control_port)
 
-    def follow(self, plan: Plan, timeout: float = LOAD_SECONDS) -> None:
+    def follow(
+        self,
+        plan: Plan,
+        timeout: float = LOAD_SECONDS,
+        abandoned: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Serve as planned; see `plan_following.follow`."""
-        follow(self.control, plan, timeout)
+        follow(self.control, plan, timeout, abandoned)
 
     @property
     def supervised(self) -> bool:

@@ -7,7 +7,8 @@ labels move while both are there, so a labelled request always finds its version
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,35 +20,146 @@ from workbench.core.model_settings import MODEL_SETTINGS, ModelConfig
 from workbench.core.status import Code, ServingError
 from workbench.deploy.plan.plan import Plan, PlannedModel
 
-_FOLLOWS_FOLDER = ("name", "base_path", "version_policy", "labels")
+_OF_VERSIONS = ("name", "base_path", "version_policy", "labels")
 """Settings that are changed in steps of their own, or not at all."""
+_STEP_SECONDS, _PAUSE_SECONDS = 1.0, 0.05
+_REMOVE_SECONDS = 30.0
 _BOTH_SERVE = ("smooth",)
 """Transitions under which an old version serves until the new one does."""
 
 
-def follow(control: ControlClient, plan: Plan, timeout: float) -> None:
+def follow(
+    control: ControlClient,
+    plan: Plan,
+    timeout: float,
+    abandoned: Callable[[], bool] = lambda: False,
+) -> None:
     """Make a server serve the plan, and wait until it does. What it serves already stays untouched.
 
     Args:
         timeout: seconds for each version to become available.
+        abandoned: asked again and again; whether the plan is not wanted any more.
 
     Raises:
-        ServingError: NOT_FOUND, a version's folder is not there; else the error of the version that
-            could not be loaded. The models that served before serve on, with their old versions.
+        ServingError: NOT_FOUND, a version's folder is not there; CANCELLED, it was abandoned; else
+            the error of the version that could not be loaded. The models that served before serve
+            on, with their old versions.
     """
-    served = {model["name"]: model for model in control.describe_models()}
-    for model in plan.models:
-        _check_folders(model)
-    slots = plan.options.get("num_batch_threads")
-    if slots is not None and control.describe_server()["num_batch_threads"] != slots:
-        control.set_slots(slots)
-    for model in plan.models:
-        if model.name in served:
-            _change(control, model, served[model.name], timeout)
+    _Following(control, timeout, abandoned).follow(plan)
+
+
+class _Following:
+    """The steps towards one plan."""
+
+    def __init__(
+        self, control: ControlClient, timeout: float, abandoned: Callable[[], bool]
+    ) -> None:
+        self._control, self._timeout, self._abandoned = control, timeout, abandoned
+
+    def follow(self, plan: Plan) -> None:
+        control = self._control
+        served = {model["name"]: model for model in control.describe_models()}
+        for model in plan.models:
+            _check_folders(model)
+        slots = plan.options.get("num_batch_threads")
+        if slots is not None and control.describe_server()["num_batch_threads"] != slots:
+            control.set_slots(slots)
+        for model in plan.models:
+            if model.name in served:
+                self._change(model, served[model.name])
+            else:
+                self._add(model)
+        for name in served.keys() - {model.name for model in plan.models}:
+            self._remove(name)
+
+    def _add(self, model: PlannedModel) -> None:
+        try:
+            self._control.put_model(model.name, model.pinned.to_json())
+            self._load(model, model.versions)
+        except ServingError:
+            self._remove(model.name)
+            raise
+
+    def _change(self, model: PlannedModel, served: ModelDescription) -> None:
+        """Change one model; after a failure, its old settings are in force again."""
+        before = {name: served[name] for name in MODEL_SETTINGS if name in served}  # type: ignore[literal-required]
+        wanted = model.pinned.to_json()
+        if before == wanted:
+            return
+        old = ModelConfig.from_json(before)
+        try:
+            self._change_settings(model.name, before, wanted)
+            self._change_versions(model, served)
+        except ServingError:
+            self._change_settings(model.name, wanted, old.to_json())
+            self._control.patch_model(
+                model.name, version_policy=old.version_policy.to_json(), labels=dict(old.labels)
+            )
+            raise
+
+    def _change_settings(
+        self, name: str, before: Mapping[str, Any], wanted: Mapping[str, Any]
+    ) -> None:
+        changes = {
+            setting: value
+            for setting, value in wanted.items()
+            if setting not in _OF_VERSIONS and before.get(setting) != value
+        }
+        if not changes:
+            return
+        if all(MODEL_SETTINGS[setting].changeable for setting in changes):
+            self._control.patch_model(name, **changes)
         else:
-            _add(control, model, timeout)
-    for name in served.keys() - {model.name for model in plan.models}:
-        control.delete_model(name)
+            # The others are in force for workers that start from then on.
+            self._control.put_model(name, {**before, **changes})
+
+    def _change_versions(self, model: PlannedModel, served: ModelDescription) -> None:
+        control, name = self._control, model.name
+        serving = {v["version"] for v in served["versions"] if v["state"] == "AVAILABLE"}
+        labels, versions = dict(model.config.labels), sorted(model.versions)
+        together = sorted(serving | set(versions))
+        if model.config.transition in _BOTH_SERVE and together != versions:
+            control.patch_model(name, version_policy={"specific": together})
+            self._load(model, versions)
+            control.patch_model(name, labels=labels)
+            control.patch_model(name, version_policy={"specific": versions})
+        else:
+            control.patch_model(name, version_policy={"specific": versions}, labels=labels)
+            self._load(model, versions)
+        for version in sorted(serving - set(versions)):
+            waiting.until_gone(control, name, version, self._timeout)
+
+    def _load(self, model: PlannedModel, versions: Sequence[int]) -> None:
+        self._control.poll(model.name, list(versions))
+        for version in versions:
+            self._wait_for(model.name, version)
+
+    def _wait_for(self, model: str, version: int) -> None:
+        end = time.monotonic() + self._timeout
+        while True:
+            try:
+                waiting.until_available(self._control, model, version, _STEP_SECONDS, written=True)
+                return
+            except ServingError as error:
+                if error.code is not Code.DEADLINE_EXCEEDED:
+                    raise
+            if self._abandoned():
+                raise ServingError(
+                    Code.CANCELLED, f"Version {version} of {model} is not wanted any more"
+                )
+            if time.monotonic() > end:
+                raise ServingError(
+                    Code.DEADLINE_EXCEEDED,
+                    f"Version {version} of {model} is not available after {self._timeout:.0f} s",
+                )
+
+    def _remove(self, name: str) -> None:
+        self._control.delete_model(name)
+        end = time.monotonic() + _REMOVE_SECONDS
+        while time.monotonic() < end:
+            if all(model["name"] != name for model in self._control.describe_models()):
+                return
+            time.sleep(_PAUSE_SECONDS)
 
 
 def _check_folders(model: PlannedModel) -> None:
@@ -60,78 +172,3 @@ def _check_folders(model: PlannedModel) -> None:
                 f"This node has no version {version} of {model.name} in {base}: every node of a "
                 "fleet must see the folder of its models under the same path",
             )
-
-
-def _add(control: ControlClient, model: PlannedModel, timeout: float) -> None:
-    try:
-        control.put_model(model.name, model.pinned.to_json())
-        _load(control, model, model.versions, timeout)
-    except ServingError:
-        control.delete_model(model.name)
-        raise
-
-
-def _change(
-    control: ControlClient, model: PlannedModel, served: ModelDescription, timeout: float
-) -> None:
-    """Change one model; after a failure, its old settings are in force again."""
-    before = {name: served[name] for name in MODEL_SETTINGS if name in served}  # type: ignore[literal-required]
-    wanted = model.pinned.to_json()
-    if before == wanted:
-        return
-    old = ModelConfig.from_json(before)
-    try:
-        _change_settings(control, model.name, before, wanted)
-        _change_versions(control, model, served, timeout)
-    except ServingError:
-        _change_settings(control, model.name, wanted, old.to_json())
-        control.patch_model(
-            model.name, version_policy=old.version_policy.to_json(), labels=dict(old.labels)
-        )
-        raise
-
-
-def _change_settings(
-    control: ControlClient, name: str, before: Mapping[str, Any], wanted: Mapping[str, Any]
-) -> None:
-    changes = {
-        setting: value
-        for setting, value in wanted.items()
-        if setting not in _FOLLOWS_FOLDER and before.get(setting) != value
-    }
-    if not changes:
-        return
-    if all(MODEL_SETTINGS[setting].changeable for setting in changes):
-        control.patch_model(name, **changes)
-    else:
-        # The others are in force for workers that start from then on.
-        control.put_model(name, {**before, **changes})
-
-
-def _change_versions(
-    control: ControlClient, model: PlannedModel, served: ModelDescription, timeout: float
-) -> None:
-    serving = {v["version"] for v in served["versions"] if v["state"] == "AVAILABLE"}
-    labels, versions = dict(model.config.labels), sorted(model.versions)
-    together = sorted(serving | set(versions))
-    if model.config.transition in _BOTH_SERVE and together != versions:
-        control.patch_model(model.name, version_policy={"specific": together})
-        _load(control, model, versions, timeout)
-        control.patch_model(model.name, labels=labels)
-        control.patch_model(model.name, version_policy={"specific": versions})
-    else:
-        control.patch_model(model.name, version_policy={"specific": versions}, labels=labels)
-        _load(control, model, versions, timeout)
-    for version in sorted(serving - set(versions)):
-        waiting.until_gone(control, model.name, version, timeout)
-
-
-def _load(
-    control: ControlClient,
-    model: PlannedModel,
-    versions: tuple[int, ...] | list[int],
-    timeout: float,
-) -> None:
-    control.poll(model.name, list(versions))
-    for version in versions:
-        waiting.until_available(control, model.name, version, timeout, written=True)

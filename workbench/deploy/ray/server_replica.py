@@ -78,8 +78,12 @@ class ServerReplica:
                 return
             if revision == self._refused:
                 return
+
+            def abandoned(wanted: int = revision) -> bool:
+                return self._orders is not None and self._orders.of(self._name)[0] != wanted
+
             try:
-                await asyncio.to_thread(self._server.follow, plan)
+                await asyncio.to_thread(self._server.follow, plan, abandoned=abandoned)
             except ServingError as error:
                 self._refused, self._error = revision, f"{error.code.name}: {error}"
             except Exception as error:
