@@ -6,4 +6,4 @@ cluster; `balancer` sends requests to the servers there, and `remote` reaches th
 or a terminal.
 """
 
-__all__ = ["plan"]
+__all__ = ["plan", "export"]
