@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from workbench.client.server import ServerClient
 
 if TYPE_CHECKING:
-    from workbench.deploy.export import ExportedFolder
+    from workbench.deploy.export.export_folder import ExportedFolder
 
 
 class FleetMethods(ServerClient):
@@ -51,7 +51,8 @@ class FleetMethods(ServerClient):
             ServingError: INVALID_ARGUMENT, an option is not allowed, or the folder has other files;
                 FAILED_PRECONDITION, nothing serves, or a file cannot be read or written.
         """
-        from workbench.deploy.export import ExportOptions, export_plan
+        from workbench.deploy.export.export_folder import export_plan
+        from workbench.deploy.export.export_options import ExportOptions
         from workbench.deploy.plan.plan_sources import plan_of_server
 
         options = ExportOptions(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 
 from workbench.cli.arguments import Commands, add_command, given, meaning
-from workbench.deploy.export import EXPORT_OPTIONS, ExportOptions, export_plan
-from workbench.deploy.plan.plan_sources import plan_of_folder, plan_of_server
+from workbench.deploy.export.export_options import EXPORT_OPTIONS, ExportOptions
 from workbench.facade import connect
 
 _DEFAULT_SERVERS = 2
@@ -52,6 +51,10 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    # Only this command pays for the libraries of files.
+    from workbench.deploy.export.export_folder import export_plan
+    from workbench.deploy.plan.plan_sources import plan_of_folder, plan_of_server
+
     options = ExportOptions(**given(arguments, *EXPORT_OPTIONS))
     name, servers = arguments.fleet, arguments.servers
     if arguments.folder is None:

@@ -7,7 +7,4 @@ the manifests for Kubernetes, KServe and KubeRay, `monitoring` the scrape jobs, 
 `folder_readme` says which command comes next. `yaml_text` writes YAML with comments.
 """
 
-from workbench.deploy.export.export_folder import ExportedFolder, export_plan
-from workbench.deploy.export.export_options import EXPORT_OPTIONS, ExportOptions
-
-__all__ = ["ExportedFolder", "export_plan", "ExportOptions", "EXPORT_OPTIONS"]
+__all__ = ["export_folder", "export_options"]

@@ -117,7 +117,8 @@ def _of_batching(export: ServingExport) -> Iterator[NotExpressed]:
                 "automatic_batching",
                 f"on for {model.name}",
                 "the parameters that it was found to use are written down. A later version whose "
-                "rows depend on each other would be batched all the same",
+                "rows depend on each other would be batched all the same, and a request of more "
+                f"than {model.automatic.max_batch_size} rows is refused",
             )
         elif config.automatic_batching:
             yield NotExpressed(

@@ -186,8 +186,9 @@ def server_flags(export: ServingExport, config: str = CONFIG) -> Flags:
         ("model_config_file", f"{config}/{MODELS_FILE}"),
         ("monitoring_config_file", f"{config}/{MONITORING_FILE}"),
     ]
-    if settings["labels_for_unavailable"] or any(m.config.labels for m in export.plan.models):
-        # At its start no version is available yet, and TensorFlow Serving would refuse the labels.
+    # At its start no version is available yet, and TensorFlow Serving would refuse the labels.
+    labels = not export.own_server and any(model.config.labels for model in export.plan.models)
+    if settings["labels_for_unavailable"] or labels:
         flags.append(("allow_version_labels_for_unavailable_models", "true"))
     if batching.shared is not None:
         flags.append(("enable_batching", "true"))

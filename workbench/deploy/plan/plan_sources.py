@@ -14,7 +14,6 @@ from workbench.client.server_parts.named_server import NamedServer
 from workbench.core.batching.merging import Merging, automatic_parameters
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.model_settings import MODEL_SETTINGS, ModelConfig
-from workbench.core.signature import INIT_SIGNATURE
 from workbench.core.status import failed_precondition, invalid_argument
 from workbench.core.versions.version_policy import VersionPolicy
 from workbench.deploy.plan.plan import SHARED_OPTIONS, Plan, PlannedModel
@@ -81,8 +80,7 @@ def _automatic(versions: Sequence[VersionDescription]) -> BatchingParameters | N
     found = {
         automatic_parameters(merging.batch_sizes) if merging.merged else None
         for version in versions
-        for name, decided in version.get("merging", {}).items()
-        if name != INIT_SIGNATURE
+        for decided in version.get("merging", {}).values()
         for merging in (Merging.from_json(decided),)
     }
     return found.pop() if len(found) == 1 else None
@@ -92,7 +90,7 @@ def _bytes_of(version: VersionDescription, sampled: int | None) -> int:
     """The most that a version was seen to take: its worker now, and its private peak while it
     loaded."""
     measured = version.get("memory", {}).get("measured") or {}
-    found = [sampled or 0, *(measured.get(kind, {}).get("host", 0) for kind in ("peak", "steady"))]
+    found = [sampled or 0, *(measured.get(kind, 0) for kind in ("peak", "steady"))]
     return max(found) or version["size_bytes"] + _RUNTIME_BYTES
 
 
