@@ -7,6 +7,8 @@ NOT_FOUND) are not among them. Thresholds that no plan knows are written with th
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from workbench.deploy.export.monitoring.scraping import JOB
@@ -150,19 +152,27 @@ def _versions(export: ServingExport) -> list[dict[str, Any]]:
                 "{{ $value }} of "
                 f"{len(model.versions)} versions of {{{{ $labels.model }}}} serve on "
                 "{{ $labels.instance }}.",
+                # Each rule needs labels of its own.
+                labels={"model": model.name},
             )
         )
     return found
 
 
 def _alert(
-    name: str, query: str, lasting: str, severity: str, summary: str, why: str = ""
+    name: str,
+    query: str,
+    lasting: str,
+    severity: str,
+    summary: str,
+    why: str = "",
+    labels: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     return {
         **({why: None} if why else {}),
         "alert": name,
         "expr": query,
         "for": lasting,
-        "labels": {"severity": severity},
+        "labels": {"severity": severity, **labels},
         "annotations": {"summary": summary},
     }
