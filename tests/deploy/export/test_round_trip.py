@@ -12,6 +12,7 @@ import pytest
 
 import workbench as wb
 from tests.conformance.process import Answer, ask
+from tests.deploy.export.fleet_plans import contents
 from tests.deploy.export.running_export import RunningExport, answer, headers_of, rows
 from workbench.cli.model_server.flag_reading import read_flags
 from workbench.cli.model_server.flag_table import FLAGS
@@ -138,6 +139,9 @@ def test_our_own_server_keeps_everything(
         notebook.control.patch_model(name, transition="unload_first", probe="warn")
     exported = notebook.export(tmp_path / "out", workbench_image="serving-workbench:0.1.0")
     assert exported.not_expressed == ()
+    assert notebook.token
+    for name, text in contents(exported.folder).items():
+        assert notebook.token.encode() not in text, name
     (tmp_path / "token").write_text(TOKEN + "\n")
     with RunningExport(exported.folder, fleet_folder, TOKEN_FILE=str(tmp_path / "token")) as run:
         assert answer(run.rest_port, "words").status == 401
