@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate.utils
 import pytest
 import yaml
 
@@ -68,6 +67,8 @@ def all_mistakes(found: list[dict[str, Any]]) -> list[str]:
 
 
 def test_the_versions_are_the_lowest_and_the_newest() -> None:
+    import kubernetes_validate.utils
+
     known = [v.rpartition(".")[0] for v in kubernetes_validate.utils.all_versions()]
     assert (known[0], known[-1]) == KUBERNETES_VERSIONS
 
@@ -101,11 +102,11 @@ def test_ray(folder: Path) -> None:
 
 
 def test_ray_serves_configuration(folder: Path) -> None:
-    """By Ray Serve's own schema, where Ray is installed."""
-    schema = pytest.importorskip("ray.serve.schema", reason="Ray is an extra of its own")
+    from ray.serve.schema import ServeDeploySchema
+
     (service,) = of_kind(documents(folder / "ray" / "ray-service.yaml"), "RayService")
     config = yaml.safe_load(service["spec"]["serveConfigV2"])
-    read = schema.ServeDeploySchema.model_validate(config)
+    read = ServeDeploySchema.model_validate(config)
     assert [each.name for each in read.applications] == ["servers", "balancers"]
 
 
