@@ -180,7 +180,11 @@ def test_versions_come_by_a_volume_or_in_the_image(tmp_path: Path) -> None:
     assert volume["persistentVolumeClaim"] == {"claimName": "shop-models", "readOnly": True}
     assert all(v["name"] != "models" for v in pod(folder, "image-per-version")["volumes"])
     assert container(folder, "image-per-version")["image"] == "registry.example/shop:9"
+    # Going back to an older image takes back the server's files as well.
+    assert all("configMap" not in v for v in pod(folder, "image-per-version")["volumes"])
     dockerfile = (folder / "image" / "Dockerfile").read_text()
+    files = "serving/batching_parameters.txt serving/models.config serving/monitoring.config"
+    assert f"COPY --chown=10001:10001 {files} /etc/serving/\n" in dockerfile
     assert "FROM tensorflow/serving:" in dockerfile
     assert "COPY --chown=10001:10001 version-files/ /models/" in dockerfile
 
@@ -190,6 +194,10 @@ def test_kserve_has_a_service_for_each_model(tmp_path: Path) -> None:
     found = documents(folder / "kserve" / "inference-services.yaml")
     services = of_kind(found, "InferenceService")
     assert [s["metadata"]["name"] for s in services] == ["shop-digits", "shop-words"]
+    # A Deployment's Service must not find the pods of KServe, which have these labels.
+    assert {s["metadata"]["labels"]["app.kubernetes.io/component"] for s in services} == {
+        "inference-service"
+    }
     for service, config in zip(services, of_kind(found, "ConfigMap"), strict=True):
         predictor = service["spec"]["predictor"]
         name = service["metadata"]["name"].removeprefix("shop-")

@@ -101,6 +101,7 @@ def test_ray(folder: Path) -> None:
     assert all_mistakes(found) == []
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray's own
 def test_ray_serves_configuration(folder: Path) -> None:
     from ray.serve.schema import ServeDeploySchema
 

@@ -56,7 +56,7 @@ def _server(export: ServingExport) -> dict[str, Any]:
         "entrypoint": export.command,
         "command": container_flags(export),
         **_hardened(),
-        "# Loading is slow to answer; requests in progress are answered before the end.": None,
+        "# Requests in progress are answered before the end.": None,
         "stop_grace_period": "40s",
         "volumes": [
             f"${{MODELS:-./models}}:{MODELS}:ro",
@@ -76,10 +76,12 @@ def _server(export: ServingExport) -> dict[str, Any]:
     return service
 
 
-def own_environment() -> dict[str, str]:
+def own_environment() -> dict[str, str | None]:
     """The variables of a container of `workbench model-server`: it writes below /tmp alone."""
     return {
         "HOME": "/tmp",
+        "# The image has no name for the user, and some libraries ask for one.": None,
+        "USER": "serving",
         "JUPYTER_RUNTIME_DIR": "/tmp/jupyter/runtime",
         "JUPYTER_DATA_DIR": "/tmp/jupyter/data",
     }

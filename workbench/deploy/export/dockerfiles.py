@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workbench.deploy.export.serving_export import CONFIG, MODELS, USER_ID, ServingExport
-from workbench.deploy.export.tf_serving import version_files
+from workbench.deploy.export.tf_serving import serving_files, version_files
 from workbench.deploy.export.yaml_text import comment
 
 _OWNER = f"--chown={USER_ID}:{USER_ID}"
@@ -32,9 +32,11 @@ def build_workbench_image(export: ServingExport) -> str:
 
 def server_dockerfile(export: ServingExport) -> str:
     """The text of the Dockerfile for a server with its models."""
+    files = sorted(serving_files(export))
     lines = [
         f"FROM {export.image}",
-        f"COPY {_OWNER} serving/*.config serving/*.txt {CONFIG}/",
+        "# Files and models are in one image, so that going back to an older one takes back both.",
+        f"COPY {_OWNER} {' '.join(f'serving/{name}' for name in files)} {CONFIG}/",
         "# The build context `models` is the folder with a folder for each model.",
         f"COPY {_OWNER} --from=models / {MODELS}/",
         f"USER {USER_ID}:{USER_ID}",

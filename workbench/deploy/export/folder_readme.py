@@ -113,9 +113,10 @@ def _this_machine(export: ServingExport) -> str:
     else:
         other = 'SERVER="workbench model-server" serving/run.sh   # the same files and flags\n'
     if servers > 1:
-        all_of = f"All {servers} servers (REST on ports {REST_PORT} to {REST_PORT - 1 + servers})"
+        last = REST_PORT - 1 + servers
+        all_of = f"The {servers} servers (REST on {REST_PORT} to {last}, gRPC from 8600)"
     else:
-        all_of = f"The server (REST on port {REST_PORT})"
+        all_of = f"The server (REST on {REST_PORT}, gRPC on 8600)"
     return f"""\
 ## On this machine
 

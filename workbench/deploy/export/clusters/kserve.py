@@ -7,6 +7,7 @@ from typing import Any
 
 from workbench.deploy.export.clusters.pod import (
     config_map,
+    config_volume,
     container_security,
     digest,
     metadata,
@@ -25,6 +26,7 @@ from workbench.deploy.plan.plan import PlannedModel
 _MOUNTED = "/mnt/models"
 """Where KServe puts the files of a service's model."""
 _REST_PORT, _GRPC_PORT = 8080, 9000
+_COMPONENT = "inference-service"
 _TARGET_CPU_PERCENT = 70
 
 
@@ -43,6 +45,8 @@ def inference_services(export: ServingExport) -> str:
 def _of_model(export: ServingExport, model: PlannedModel) -> list[dict[str, Any]]:
     alone = ServingExport(replace(export.plan, models=(model,)), export.options)
     part = export.model_names[model.name]
+    about = metadata(export, "" if part == export.name else part, _COMPONENT)
+    config = {**about, "name": f"{about['name']}-kserve"}
     files = serving_files(alone)
     # KServe mounts the model's own folder, with the numbered versions in it.
     files["models.config"] = files["models.config"].replace(
@@ -53,13 +57,11 @@ def _of_model(export: ServingExport, model: PlannedModel) -> list[dict[str, Any]
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",
         "metadata": {
-            **metadata(export, part),
+            **about,
             "annotations": {
                 "# A Deployment, as Knative allows no startup probe. Without this line it is": None,
                 "# Knative, where canaryTrafficPercent sends a share to a new storageUri.": None,
                 "serving.kserve.io/deploymentMode": "RawDeployment",
-                "# KServe's name for a page that Prometheus reads.": None,
-                "serving.kserve.io/enable-prometheus-scraping": "true",
             },
         },
         "spec": {
@@ -78,11 +80,11 @@ def _of_model(export: ServingExport, model: PlannedModel) -> list[dict[str, Any]
                 "automountServiceAccountToken": False,
                 "securityContext": pod_security(),
                 **_container(alone, uri),
-                "volumes": volumes(export, f"{export.name}-{part}-serving"),
+                "volumes": [config_volume(config["name"]), *volumes(export)],
             }
         },
     }
-    return [config_map(export, f"{part}-serving", files), service]
+    return [config_map(config, files), service]
 
 
 def _container(alone: ServingExport, uri: str) -> dict[str, Any]:

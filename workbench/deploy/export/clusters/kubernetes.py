@@ -8,6 +8,7 @@ from typing import Any
 from workbench.deploy.export.clusters.pod import (
     GRACE_SECONDS,
     config_map,
+    config_volume,
     container_security,
     digest,
     labels,
@@ -40,7 +41,7 @@ def common_manifests(export: ServingExport) -> str:
             "# The servers ask Kubernetes for nothing.": None,
             "automountServiceAccountToken": False,
         },
-        config_map(export, "serving", serving_files(export)),
+        config_map(metadata(export, "serving"), serving_files(export)),
         _service(export),
         _headless_service(export),
         _autoscaler(export),
@@ -113,25 +114,34 @@ def shared_volume_manifest(export: ServingExport) -> str:
         "The models on a shared volume. A version is published by copying its folder there,\n"
         "under a name that is not a number, and by renaming it then."
     )
-    mounted = {"name": "models", "persistentVolumeClaim": claim}
-    return yaml_documents([_deployment(export, export.image, [mounted])], head)
+    mounted = [
+        config_volume(f"{export.name}-serving"),
+        {"name": "models", "persistentVolumeClaim": claim},
+    ]
+    digests = {
+        "# A change of the ConfigMap becomes a rolling update.": None,
+        "workbench/config-digest": digest(serving_files(export)),
+    }
+    return yaml_documents([_deployment(export, export.image, mounted, digests)], head)
 
 
 def image_manifest(export: ServingExport) -> str:
     """The text of ``image-per-version.yaml``: the models are in the image."""
     head = (
-        "The models in the image (see image/Dockerfile). A version is published by another image,\n"
-        "server by server; `kubectl rollout undo` takes it back."
+        "The models and the server's files in the image (see image/Dockerfile). A version is\n"
+        "published by another image, server by server; `kubectl rollout undo` takes it back."
     )
-    return yaml_documents([_deployment(export, export.model_image, [])], head)
+    return yaml_documents([_deployment(export, export.model_image, [], {})], head)
 
 
 def _deployment(
-    export: ServingExport, image: str, more_volumes: list[dict[str, Any]]
+    export: ServingExport,
+    image: str,
+    more_volumes: list[dict[str, Any]],
+    more_annotations: dict[str, Any],
 ) -> dict[str, Any]:
     annotations = {
-        "# A change of the ConfigMap becomes a rolling update.": None,
-        "workbench/config-digest": digest(serving_files(export)),
+        **more_annotations,
         "prometheus.io/scrape": "true",
         "prometheus.io/port": str(REST_PORT),
         "prometheus.io/path": export.metrics_path,
@@ -165,7 +175,7 @@ def _deployment(
                         }
                     ],
                     "containers": [server_container(export, image, volume=bool(more_volumes))],
-                    "volumes": [*volumes(export, f"{export.name}-serving"), *more_volumes],
+                    "volumes": [*volumes(export), *more_volumes],
                 },
             },
         },

@@ -25,22 +25,28 @@ _PROBE_SECONDS = 10
 _PROBE_TRIES = 90
 
 
-def labels(export: ServingExport) -> dict[str, str]:
-    """The labels of everything that belongs to the fleet."""
-    return {"app.kubernetes.io/name": export.name, "app.kubernetes.io/component": "model-server"}
+NAME_LABEL, COMPONENT_LABEL = "app.kubernetes.io/name", "app.kubernetes.io/component"
+SERVERS = "model-server"
+"""The component of the Deployment's servers. Servers of KServe and Ray are others, so that the
+Services here send them nothing."""
 
 
-def metadata(export: ServingExport, part: str = "") -> dict[str, Any]:
+def labels(export: ServingExport, component: str = SERVERS) -> dict[str, str]:
+    """The labels of a component of the fleet."""
+    return {NAME_LABEL: export.name, COMPONENT_LABEL: component}
+
+
+def metadata(export: ServingExport, part: str = "", component: str = SERVERS) -> dict[str, Any]:
     """The metadata of an object of the fleet, and of one of its parts."""
-    return {"name": f"{export.name}{part and f'-{part}'}", "labels": labels(export)}
+    return {"name": f"{export.name}{part and f'-{part}'}", "labels": labels(export, component)}
 
 
-def config_map(export: ServingExport, part: str, files: Mapping[str, str]) -> dict[str, Any]:
-    """A ConfigMap with the server's files."""
+def config_map(about: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
+    """A ConfigMap with the server's files; `about` is its metadata."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": metadata(export, part),
+        "metadata": dict(about),
         "data": dict(sorted(files.items())),
     }
 
@@ -55,13 +61,12 @@ def server_container(export: ServingExport, image: str, *, volume: bool) -> dict
     """The container of one server.
 
     Args:
-        volume: mount the models from the volume `models`; otherwise they are in the image.
+        volume: mount the server's files and the models from the volumes `config` and `models`;
+            otherwise they are in the image.
     """
-    mounts: list[dict[str, Any]] = [
-        {"name": "config", "mountPath": CONFIG, "readOnly": True},
-        {"name": "tmp", "mountPath": "/tmp"},
-    ]
+    mounts: list[dict[str, Any]] = [{"name": "tmp", "mountPath": "/tmp"}]
     if volume:
+        mounts.append({"name": "config", "mountPath": CONFIG, "readOnly": True})
         mounts.append({"name": "models", "mountPath": MODELS, "readOnly": True})
     container: dict[str, Any] = {
         "name": "server",
@@ -90,7 +95,8 @@ def server_container(export: ServingExport, image: str, *, volume: bool) -> dict
 
 def own_variables() -> list[dict[str, str]]:
     """The environment of a container of `workbench model-server`."""
-    return [{"name": name, "value": value} for name, value in own_environment().items()]
+    given = own_environment().items()
+    return [{"name": name, "value": value} for name, value in given if value is not None]
 
 
 def token_folder() -> str:
@@ -98,10 +104,14 @@ def token_folder() -> str:
     return TOKEN_FILE.rpartition("/")[0]
 
 
-def volumes(export: ServingExport, config: str) -> list[dict[str, Any]]:
-    """The volumes of a server's pod, but for the models; `config` names its ConfigMap."""
+def config_volume(name: str) -> dict[str, Any]:
+    """The volume with the server's files, from the ConfigMap of that name."""
+    return {"name": "config", "configMap": {"name": name}}
+
+
+def volumes(export: ServingExport) -> list[dict[str, Any]]:
+    """The volumes that every pod of a server has."""
     found: list[dict[str, Any]] = [
-        {"name": "config", "configMap": {"name": config}},
         {
             "name": "tmp",
             "# The root of the container cannot be written to.": None,

@@ -24,6 +24,7 @@ from workbench.deploy.export.serving_export import (
 from workbench.deploy.export.yaml_text import yaml_documents
 
 _RAY = "2.60.0"
+_HEAD, _WORKER = "ray-head", "ray-worker"
 _HEAD_MEBIBYTES = 2048
 _NODE_MEBIBYTES = 1024
 """What Ray itself takes on a node, in addition to the server; estimated."""
@@ -80,7 +81,7 @@ def _ray_service(export: ServingExport) -> dict[str, Any]:
     return {
         "apiVersion": "ray.io/v1",
         "kind": "RayService",
-        "metadata": metadata(export, "ray"),
+        "metadata": metadata(export, "ray", _WORKER),
         "spec": {
             "# A change of it is rolled out by Ray; nothing else is replaced.": None,
             "serveConfigV2": config,
@@ -153,7 +154,7 @@ def _group(
         claim = {"claimName": f"{export.name}-models", "readOnly": True}
         shared.append({"name": "models", "persistentVolumeClaim": claim})
     template: dict[str, Any] = {
-        "metadata": {"labels": _labels(export, "ray-head" if head else "ray-worker")},
+        "metadata": {"labels": labels(export, _HEAD if head else _WORKER)},
         "spec": {
             "automountServiceAccountToken": False,
             "securityContext": {**pod_security(), "fsGroup": USER_ID},
@@ -164,18 +165,14 @@ def _group(
     return template
 
 
-def _labels(export: ServingExport, component: str) -> dict[str, str]:
-    return {**labels(export), "app.kubernetes.io/component": component}
-
-
 def _service(export: ServingExport) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": metadata(export, "ray-balancers"),
+        "metadata": metadata(export, "ray-balancers", _WORKER),
         "spec": {
             "# Each node of servers has a balancer; clients of a dead one connect anew.": None,
-            "selector": _labels(export, "ray-worker"),
+            "selector": labels(export, _WORKER),
             "ports": [
                 {"name": "http", "port": REST_PORT, "targetPort": "http", "appProtocol": "http"},
                 {

@@ -34,9 +34,10 @@ def kubernetes_scraping(export: ServingExport) -> str:
                 "# Only the servers of this fleet, and only their port of REST.": None,
                 "source_labels": [
                     "__meta_kubernetes_pod_label_app_kubernetes_io_name",
+                    "__meta_kubernetes_pod_label_app_kubernetes_io_component",
                     "__meta_kubernetes_pod_container_port_name",
                 ],
-                "regex": f"{export.name};http",
+                "regex": f"{export.name};model-server;http",
                 "action": "keep",
             },
             {"source_labels": ["__meta_kubernetes_pod_name"], "target_label": "instance"},
