@@ -6,13 +6,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help env lab demo test test-full lint soak bench screenshots docs clean
+.PHONY: help env lab demo test test-full test-fleet lint soak bench screenshots docs clean
 
 help:
 	@echo "make lab          JupyterLab, open on the labs and the quickstart, with a model being served"
 	@echo "make demo         the same job in a terminal; the figure goes to out/demo.png"
 	@echo "make test         everything a change must pass"
 	@echo "make test-full    what takes longer: chaos, fuzzing, all notebooks, all browser tours"
+	@echo "make test-fleet   exported files by official schemas and programs, and many servers"
 	@echo "make soak         twenty minutes of load and version changes"
 	@echo "make bench        the benchmarks, as ratios within one run"
 	@echo "make docs         the documentation as a site, in out/site"
@@ -45,6 +46,20 @@ browser:
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; \
 	  else echo "Chromium is needed for the browser tests: apt-get install chromium"; exit 1; fi
 
+# What only the tests of fleets need: Ray, official schemas, and Debian's Prometheus and network
+# tools. Only root may install the latter.
+FLEET_READY := $(VENV)/.fleet-ready
+.PHONY: fleet-env
+fleet-env: $(FLEET_READY)
+	@{ command -v promtool && command -v ip && command -v iptables; } >/dev/null || \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends prometheus iproute2 iptables >/dev/null; \
+	  else echo "The tests of fleets need: apt-get install prometheus iproute2 iptables"; exit 1; fi
+
+$(FLEET_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab,test,docs,ray,fleet-test]"
+	@touch $(FLEET_READY)
+
 lab: env
 	$(BIN)/workbench lab
 
@@ -72,14 +87,18 @@ COVER := $(if $(CI),--cov --cov-append --cov-report=)
 
 test: env browser lint test-extension
 	$(if $(CI),$(BIN)/coverage erase)
-	$(BIN)/python -m pytest $(COVER) -m "alone and not slow and not soak"
-	$(BIN)/python -m pytest $(BESIDE) $(COVER) -m "not slow and not soak and not browser and not alone"
+	$(BIN)/python -m pytest $(COVER) -m "alone and not slow and not soak and not fleet"
+	$(BIN)/python -m pytest $(BESIDE) $(COVER) -m "not slow and not soak and not browser and not alone and not fleet"
 	$(if $(CI),$(BIN)/coverage report --skip-covered --fail-under=95)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "browser and not slow and not soak"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "browser and not slow and not soak and not fleet"
 
 test-full: env browser
-	$(BIN)/python -m pytest $(SLOW_BESIDE) -m "slow and not alone"
-	$(BIN)/python -m pytest -m "slow and alone"
+	$(BIN)/python -m pytest $(SLOW_BESIDE) -m "slow and not alone and not fleet"
+	$(BIN)/python -m pytest -m "slow and alone and not fleet"
+
+# Prometheus, Ray and HAProxy are programs of many threads, so these tests run one after the other.
+test-fleet: fleet-env
+	$(BIN)/python -m pytest -m "fleet and not soak"
 
 soak: env browser
 	$(BIN)/python -m pytest -m soak

@@ -10,10 +10,10 @@ import shlex
 
 import pytest
 
-from workbench.cli import experiments, labs, model_server, servers
+from workbench.cli import deploy, experiments, labs, model_server, servers
 from workbench.cli.main import _parser, main
 
-GROUPS = (servers, experiments, labs, model_server)
+GROUPS = (servers, experiments, deploy, labs, model_server)
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:

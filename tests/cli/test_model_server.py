@@ -186,3 +186,40 @@ def test_refusals() -> None:
     assert refusal("--model_base_path=/m", "--port=1.5").message == (
         "Couldn't interpret value 1.5 for flag port."
     )
+
+
+def test_our_own_flags_say_what_a_notebooks_server_can_do() -> None:
+    asked = spec(
+        "--model_base_path=/m",
+        "--automatic_batching",
+        "--num_batch_threads=3",
+        "--per_version_slots",
+        "--fall_back",
+        "--reload_replaced_versions",
+        "--hang_seconds=5",
+        "--device=cpu",
+        "--memory_limit_bytes=1000",
+        "--gpu_memory_limit_bytes=2000",
+    )
+    assert (asked.num_batch_threads, asked.per_version_slots) == (3, True)
+    (model,) = asked.models
+    expected = {
+        "automatic_batching": True, "fall_back": True, "reload_replaced_versions": True,
+        "hang_seconds": 5.0, "device": "cpu", "memory_limit_bytes": 1000,
+        "gpu_memory_limit_bytes": 2000,
+    }  # fmt: skip
+    assert {name: model[name] for name in expected} == expected
+    (plain,) = spec("--model_base_path=/m").models
+    assert [plain[name] for name in expected] == [False, False, False, 60.0, "auto", None, None]
+
+
+def test_a_token_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("from-a-secret\n")
+    assert spec("--model_base_path=/m", f"--token_file={file}").token == "from-a-secret"
+    assert spec("--model_base_path=/m").token is None
+    file.write_text(" \n")
+    empty = refusal("--model_base_path=/m", f"--token_file={file}")
+    assert empty.message == f"--token_file={file} is empty: write the token into it"
+    absent = refusal("--model_base_path=/m", "--token_file=/nothing/here")
+    assert absent.message == "--token_file=/nothing/here cannot be read: No such file or directory"

@@ -1,45 +1,44 @@
-"""Folders of versions for the tests of fleets, and servers as a node owns them."""
+"""The models of fleets, and a registry of servers of their own."""
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from workbench.deploy.node.fleet_secret import FleetTokens
-from workbench.deploy.node.owned_server import OwnedServer
+from tests.exports import exported
 
-TOKENS = FleetTokens("data-token", "control-token")
-
-
-@pytest.fixture
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Jupyter's folders for one test."""
-    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
-    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
-    return tmp_path
+_EXPORT_SECONDS = 100
 
 
-@pytest.fixture
-def half(models: Path, tmp_path: Path) -> Path:
-    """Three versions of one model: x/2 + 2, x/2 + 3, and one that cannot be loaded."""
-    folder = tmp_path / "half"
-    for version, model in ((1, "half_plus_two"), (2, "half_plus_three"), (3, "corrupt")):
-        shutil.copytree(models / model, folder / str(version))
-    return folder
+@pytest.fixture(scope="session")
+def fleet_models() -> Path:
+    """SavedModels, each in a folder by its name (see `specimens/fleet_models.py`)."""
+    return exported("tests.deploy.specimens.fleet_models", _EXPORT_SECONDS)
 
 
-@pytest.fixture
-def own(runtime: Path) -> Iterator[Callable[..., OwnedServer]]:
-    """Starts servers that this process owns; they end with the test."""
-    started: list[OwnedServer] = []
+@pytest.fixture(scope="session")
+def fleet_folder(fleet_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for each model, with numbered versions; not to be written into."""
+    root = tmp_path_factory.mktemp("fleet") / "models"
+    for name, versions in {
+        "pair": {1: "pair_1", 2: "pair_2"},
+        "words": {7: "words"},
+        "centred": {1: "centred"},
+    }.items():
+        for version, model in versions.items():
+            shutil.copytree(fleet_models / model, root / name / str(version))
+    return root
 
-    def start(name: str = "shop-1", **options: object) -> OwnedServer:
-        started.append(OwnedServer(name, "127.0.0.1", TOKENS, options))
-        return started[-1]
 
-    yield start
-    for server in started:
-        server.stop()
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A registry of our own; when all tests are done nothing may be left in it."""
+    folder = tmp_path_factory.mktemp("runtime")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_RUNTIME_DIR", str(folder))
+        yield folder
+    assert os.listdir(folder) == []

@@ -17,6 +17,8 @@ from workbench.formats.config_files import (
     read_batching_parameters,
     read_metrics_path,
     read_text_proto,
+    write_model_configs,
+    write_monitoring,
 )
 from workbench.formats.wire.messages import message_class
 
@@ -160,3 +162,17 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         with pytest.raises(ServingError) as error:
             read_text_proto(path, "SSLConfig")
         assert error.value == ServingError(Code.NOT_FOUND, f"{path} cannot be read: {reason}")
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    models = [
+        ModelConfig("a", "/m/a"),
+        ModelConfig('b "quoted"', "/m/b", VersionPolicy("all"), labels={"stable": 2, "canary": 9}),
+        ModelConfig("c", "/m/c", VersionPolicy("latest", num_versions=3)),
+        ModelConfig("d", "/m/d", VersionPolicy("specific", versions=(2, 2**63 - 1))),
+    ]
+    text = write_model_configs(models)
+    assert model_configs(config(text), {}) == models
+    assert write_model_configs(model_configs(config(text), {})) == text
+    (tmp_path / "m").write_text(write_monitoring("/metrics"))
+    assert read_metrics_path(tmp_path / "m") == "/metrics"

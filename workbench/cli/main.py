@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import workbench
-from workbench.cli import experiments, labs, model_server, servers
+from workbench.cli import deploy, experiments, labs, model_server, servers
 from workbench.cli.arguments import NO_SERVER, Command
 from workbench.core.status import Reason, ServingError
 
@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=workbench.__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for group in (servers, experiments, labs, model_server):
+    for group in (servers, experiments, deploy, labs, model_server):
         for command in group.COMMANDS:
             command.add(commands)
     return parser

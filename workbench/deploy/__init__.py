@@ -1,9 +1,10 @@
 """Beyond one machine: the same models and settings on many servers.
 
 `plan` says what every server of a fleet serves, and compares it with what runs. `export` writes it
-as files for TensorFlow Serving, compose, Kubernetes, KServe and Ray. `ray` deploys it on a Ray
-cluster; `balancer` sends requests to the servers there, and `remote` reaches them from a notebook
-or a terminal.
+as files for TensorFlow Serving, compose, Kubernetes, KServe and Ray. `fleet` deploys it on a Ray
+cluster and changes it there: `ray` has the parts that run on the cluster, each with a server of
+`node` or a `balancer`; `remote` reaches them from a notebook or a terminal. `local_nodes` starts a
+cluster on one machine.
 """
 
-__all__ = ["plan", "fleet", "node", "balancer", "remote", "ray", "local_nodes"]
+__all__ = ["plan", "export", "fleet", "ray", "node", "balancer", "remote", "local_nodes"]

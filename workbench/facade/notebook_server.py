@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from workbench.client.display.whole_server import html_of, text_of
-from workbench.client.server import ServerClient
 from workbench.core.signature import DEFAULT_SIGNATURE
+from workbench.facade.fleet_methods import FleetMethods
 
 if TYPE_CHECKING:
     from workbench.core.batching.parameters import BatchingParameters
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from workbench.widgets.timeline.timeline import TimelineWidget
 
 
-class Server(ServerClient):
+class Server(FleetMethods):
     """One running server and one of its models, which methods are about unless they name another.
 
     It holds no connection that could break: it finds the server by its name each time, also after

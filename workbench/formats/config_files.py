@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,25 @@ def model_configs(config: Any, defaults: Mapping[str, Any]) -> list[ModelConfig]
     return models
 
 
+def write_model_configs(models: Iterable[ModelConfig]) -> str:
+    """The text of a file with a `ModelServerConfig`: what `model_configs` reads of each model."""
+    message = message_class("ModelServerConfig")()
+    for model in models:
+        entry = message.model_config_list.config.add()
+        entry.name, entry.base_path = model.name, model.base_path
+        entry.model_platform = _OUR_PLATFORM
+        policy, chosen = model.version_policy, entry.model_version_policy
+        if policy.kind == "all":
+            chosen.all.SetInParent()
+        elif policy.kind == "specific":
+            chosen.specific.versions.extend(policy.versions)
+        else:
+            chosen.latest.num_versions = policy.num_versions
+        for label, version in sorted(model.labels.items()):
+            entry.version_labels[label] = version
+    return _text_of(message)
+
+
 def _check_platform(entry: Any) -> None:
     both = "ModelServerConfig::model_type (deprecated) and ModelServerConfig::model_platform"
     if entry.model_type and entry.model_platform:
@@ -126,6 +145,18 @@ def write_batching_parameters(parameters: BatchingParameters) -> str:
             message.pad_variable_length_inputs = value
         elif value is not None and value is not False:  # An absent flag is false.
             getattr(message, name).value = value
+    return _text_of(message)
+
+
+def write_monitoring(path: str) -> str:
+    """The text of a file that shows metrics at this path, for `--monitoring_config_file`."""
+    message = message_class("MonitoringConfig")()
+    message.prometheus_config.enable = True
+    message.prometheus_config.path = path
+    return _text_of(message)
+
+
+def _text_of(message: Any) -> str:
     text: str = text_format.MessageToString(message)
     return text
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.deploy.conftest import TOKENS
+from tests.deploy.node.conftest import TOKENS
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.model_settings import ModelConfig
 from workbench.core.status import Code, ServingError
@@ -185,7 +185,7 @@ def test_counts_are_what_was_asked(own: Own, half: Path) -> None:
 
 _OWNER = """
 import sys
-from tests.deploy.conftest import TOKENS
+from tests.deploy.node.conftest import TOKENS
 from workbench.deploy.node.owned_server import OwnedServer
 server = OwnedServer("shop-owned", "127.0.0.1", TOKENS, {})
 print(server.address.rest_port, flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from workbench.cli.model_server.flag_table import FLAGS
@@ -38,16 +39,32 @@ def server_options(values: Values) -> ServerOptions:
         )
         rest_port = 0
     options = {flag.option: flag.read(values[name]) for name, flag in FLAGS.items() if flag.option}
+    if values["token_file"]:
+        options["token"] = _token_in(values["token_file"])
     return ServerOptions(
         name=f"model-server-{values['port'] or rest_port or os.getpid()}",
         port=rest_port,
         rest=bool(rest_port),
-        num_batch_threads=(defaults["batching"] or {}).get("num_batch_threads"),
+        num_batch_threads=(defaults["batching"] or {}).get("num_batch_threads")
+        or values["num_batch_threads"]
+        or None,
         models=tuple(model.to_json() for model in _models(values, defaults)),
         model_defaults=defaults,
         foreground=True,
         **options,
     )
+
+
+def _token_in(file: str) -> str:
+    try:
+        token = Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise invalid_argument(f"--token_file={file} cannot be read: {reason}") from error
+    if not token:
+        # An empty token stands for a random one, which no caller could know.
+        raise invalid_argument(f"--token_file={file} is empty: write the token into it")
+    return token
 
 
 def _model_defaults(values: Values) -> dict[str, Any]:
@@ -64,9 +81,6 @@ def _model_defaults(values: Values) -> dict[str, Any]:
     threads = values["tensorflow_intra_op_parallelism"] or values["tensorflow_session_parallelism"]
     return {
         "batching": batching,
-        "automatic_batching": False,
-        "fall_back": False,
-        "reload_replaced_versions": False,
         "version_batching": values["enable_batching"]
         and values["enable_per_model_batching_parameters"],
         "intra_op_threads": threads or None,

@@ -60,6 +60,10 @@ def _hosts(text: str) -> tuple[str, ...]:
     return host_names(_listed(text), "--allowed_hosts")
 
 
+def _any(number: int) -> int | None:
+    return number or None
+
+
 def _op_libraries(text: str) -> list[str]:
     """Packages by name, and libraries by absolute path: the server has another working folder."""
     return [
@@ -87,7 +91,7 @@ def _tls(file: str) -> dict[str, Any] | None:
 
 
 FLAGS: dict[str, Flag] = {
-    "port": Flag(8500, "TCP port for gRPC; 0: none.", "grpc_port", read=lambda port: port or None),
+    "port": Flag(8500, "TCP port for gRPC; 0: none.", "grpc_port", read=_any),
     "grpc_socket_path": _option("grpc_socket_path", ""),
     "rest_api_port": Flag(0, "TCP port for HTTP/REST; 0: none."),
     "rest_api_timeout_in_ms": _option(
@@ -103,6 +107,9 @@ FLAGS: dict[str, Flag] = {
         f"TOKEN. {_OURS}.",
         "token",
         read=lambda token: token or None,
+    ),
+    "token_file": Flag(
+        "", f"File that holds that token, as a container gets it from a secret. {_OURS}."
     ),
     "model_name": Flag("default", "Name of the model; not with --model_config_file."),
     "model_base_path": Flag("", "Folder of its versions; not with --model_config_file."),
@@ -125,12 +132,27 @@ FLAGS: dict[str, Flag] = {
     ),
     "transition": _setting("transition", "smooth", _OURS),
     "probe": _setting("probe", "refuse", _OURS),
+    "fall_back": _setting("fall_back", False, _OURS),
+    "reload_replaced_versions": _setting("reload_replaced_versions", False, _OURS),
+    "hang_seconds": _setting("hang_seconds", 60.0, _OURS),
+    "device": _setting("device", "auto", _OURS),
+    "memory_limit_bytes": _setting("memory_limit_bytes", 0, "0 sets no limit", _OURS, read=_any),
+    "gpu_memory_limit_bytes": _setting(
+        "gpu_memory_limit_bytes", 0, "0 sets no limit", _OURS, read=_any
+    ),
     "max_num_load_retries": _setting("max_load_retries", 5),
     "retry_all_load_errors": _setting("retry_all_load_errors", False, _OURS),
     "load_retry_interval_micros": _setting(
         "load_retry_seconds", 60_000_000, "In microseconds", read=lambda micros: micros / 1e6
     ),
     "allow_version_labels_for_unavailable_models": _option("labels_for_unavailable", False),
+    "automatic_batching": _setting("automatic_batching", False, _OURS),
+    "num_batch_threads": Flag(
+        0,
+        "Batches that run at a time, where no batching parameters say it; 0: as many as there are "
+        f"CPUs. {_OURS}.",
+    ),
+    "per_version_slots": _option("per_version_slots", False, _OURS),
     "enable_batching": Flag(False, "Merge requests into batches."),
     "batching_parameters_file": Flag("", "File with BatchingParameters."),
     "enable_per_model_batching_parameters": Flag(

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.memory.budget import size
 from workbench.core.model_settings import ModelConfig
 from workbench.core.setting_kinds import (
@@ -73,6 +74,12 @@ _BYTES = Kind(
 )
 _VERSIONS = listed("a list of version numbers", is_version)
 _HOW = Kind("'measured' or 'estimated'", lambda value: value in ("measured", "estimated"))
+_PARAMETERS = Kind(
+    "an object of batching parameters",
+    lambda value: isinstance(value, BatchingParameters | Mapping),
+    lambda value: BatchingParameters.from_json(value) if isinstance(value, Mapping) else value,
+    BatchingParameters.to_json,
+)
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,11 @@ class PlannedModel:
         dict, _BYTES, "the host memory of each version, in bytes"
     )
     memory_known: str = setting("estimated", _HOW, "where `memory_bytes` comes from")
+    automatic: BatchingParameters | None = setting(
+        None,
+        optional(_PARAMETERS, "for a signature that runs alone, or where nothing is known"),
+        "what automatic batching was found to do with all signatures of its versions",
+    )
 
     def __post_init__(self) -> None:
         check_fields(self, _WHAT)
@@ -123,6 +135,15 @@ class PlannedModel:
         return replace(
             self.config, version_policy=VersionPolicy("specific", versions=self.versions)
         )
+
+    @property
+    def batching(self) -> BatchingParameters | None:
+        """The parameters in force: those that are set, else those of automatic batching; None if
+        requests run alone, or by each version's own file."""
+        if self.config.version_batching:
+            return None
+        automatic = self.automatic if self.config.automatic_batching else None
+        return self.config.batching or automatic
 
     @property
     def steady_bytes(self) -> int:
@@ -153,6 +174,7 @@ class PlannedModel:
             tuple(versions),
             {version: known.get(version, largest) for version in versions},
             self.memory_known if all(v in known for v in versions) else "estimated",
+            self.automatic,
         )
 
 

@@ -12,6 +12,8 @@ from typing import Any
 from workbench.client.control_answers import ModelDescription, VersionDescription
 from workbench.client.publishing.saving import version_folders
 from workbench.client.server_parts.named_server import NamedServer
+from workbench.core.batching.merging import Merging, automatic_parameters
+from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.model_settings import MODEL_SETTINGS, ModelConfig
 from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
 from workbench.core.versions.states import PublicState
@@ -95,14 +97,26 @@ def _planned(model: ModelDescription, held: Mapping[tuple[str, int], int]) -> Pl
         tuple(serving),
         {v["version"]: _bytes_of(v, held.get((model["name"], v["version"]))) for v in available},
         "measured",
+        _automatic(available),
     )
+
+
+def _automatic(versions: Sequence[VersionDescription]) -> BatchingParameters | None:
+    """What automatic batching does in all of them, if it is the same for every signature."""
+    found = {
+        automatic_parameters(merging.batch_sizes) if merging.merged else None
+        for version in versions
+        for decided in version.get("merging", {}).values()
+        for merging in (Merging.from_json(decided),)
+    }
+    return found.pop() if len(found) == 1 else None
 
 
 def _bytes_of(version: VersionDescription, sampled: int | None) -> int:
     """The most that a version was seen to take: its worker now, and its private peak while it
     loaded."""
     measured = version.get("memory", {}).get("measured") or {}
-    found = [sampled or 0, *(measured.get(kind, {}).get("host", 0) for kind in ("peak", "steady"))]
+    found = [sampled or 0, *(measured.get(kind, 0) for kind in ("peak", "steady"))]
     return max(found) or version["size_bytes"] + _RUNTIME_BYTES
 
 
