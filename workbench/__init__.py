@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from workbench.experiments.store.store import history, load_experiment
     from workbench.experiments.traffic.recorded_traffic import Traffic
     from workbench.facade import Server, connect, serve, servers
+    from workbench.facade.fleet import Fleet
+    from workbench.facade.fleets import fleet, fleets
     from workbench.samples import faults
     from workbench.widgets.guess import PredictThenReveal
     from workbench.widgets.stepper.stepper import policy_stepper
@@ -28,12 +30,15 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BatchingParameters",
+    "Fleet",
     "PredictThenReveal",
     "Server",
     "ServingError",
     "Traffic",
     "connect",
     "faults",
+    "fleet",
+    "fleets",
     "history",
     "load_experiment",
     "policy_stepper",
@@ -49,6 +54,10 @@ def __getattr__(name: str) -> Any:
     match name:
         case "Server" | "connect" | "serve" | "servers":
             from workbench import facade as where
+        case "Fleet":
+            from workbench.facade import fleet as where
+        case "fleet" | "fleets":
+            from workbench.facade import fleets as where
         case "BatchingParameters":
             from workbench.core.batching import parameters as where
         case "ServingError":

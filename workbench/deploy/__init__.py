@@ -4,7 +4,17 @@
 as files for TensorFlow Serving, compose, Kubernetes, KServe and Ray. `fleet` deploys it on a Ray
 cluster and changes it there: `ray` has the parts that run on the cluster, each with a server of
 `node` or a `balancer`; `remote` reaches them from a notebook or a terminal. `local_nodes` starts a
-cluster on one machine.
+cluster on one machine, and `programs` ends what is not ours.
 """
 
-__all__ = ["plan", "export", "fleet", "ray", "node", "balancer", "remote", "local_nodes"]
+__all__ = [
+    "plan",
+    "export",
+    "fleet",
+    "ray",
+    "node",
+    "balancer",
+    "remote",
+    "local_nodes",
+    "programs",
+]

@@ -2,7 +2,8 @@
 
 `Server` is the client of a running server with the experiments and the live views as methods. Each
 of these imports its code when it is called, so a program pays only for those that it uses.
-`fleet_methods` has those about many servers. `entrances` has the functions that return a `Server`;
+`fleet_methods` has those about many servers, `fleet` is such a fleet, and `fleets` has the functions
+that return one. `entrances` has the functions that return a `Server`;
 `magics` are `%serve` and `%%serve`. `tracebacks` shortens our refusals in a notebook's cell to the
 user's own lines.
 """

@@ -3,10 +3,10 @@
 `server_options` declares every option that a server is started with. `paths` says where a server
 keeps its files, `registry` lists the running servers. A `launcher` starts a server: as a
 subprocess, as a Jupyter kernel (`jupyter_launcher`), or through `jupyter_client`
-(`kernel_launcher`). `lifetime` ends processes with their owner, and `owned_process` programs that
-are not ours. `limits` bounds their memory, `descriptors` their open files. `hosts` lists the names
-that a server answers to, `tokens` checks the token that its callers carry. A `lease` lets one
-process at a time use a server for an experiment.
+(`kernel_launcher`). `lifetime` ends processes with their owner, `limits` bounds their memory,
+`descriptors` their open files. `hosts` lists the names that a server answers to, `tokens` checks
+the token that its callers carry. A `lease` lets one process at a time use a server for an
+experiment.
 """
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "jupyter_launcher",
     "kernel_launcher",
     "lifetime",
-    "owned_process",
     "limits",
     "descriptors",
     "hosts",

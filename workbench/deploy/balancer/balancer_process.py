@@ -13,8 +13,8 @@ from pathlib import Path
 from workbench.core.status import ServingError, failed_precondition, unavailable
 from workbench.deploy.balancer.haproxy_config import GRPC, REST, BalancerSettings, haproxy_config
 from workbench.deploy.balancer.haproxy_socket import HaproxySocket, ServerStatistics
+from workbench.deploy.programs.owned_process import end_owned, start_owned
 from workbench.deploy.remote.remote_control import RemoteAddress
-from workbench.processes.owned_process import end_owned, start_owned
 
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0

@@ -13,8 +13,8 @@ from typing import Any
 from workbench.client.publishing.saving import version_folders
 from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
 from workbench.deploy.fleet.fleet_client import FleetClient
+from workbench.deploy.fleet.fleet_orders import Orders
 from workbench.deploy.fleet.fleet_record import FleetRecord
-from workbench.deploy.fleet.orders import Orders
 from workbench.deploy.fleet.rolling import Note
 from workbench.deploy.fleet.serve_config import (
     Placement,
@@ -28,7 +28,6 @@ from workbench.deploy.remote.ray_head import RayHead
 from workbench.processes import paths
 
 DEPLOY_SECONDS = 300.0
-_BALANCERS = 2
 _PAUSE_SECONDS = 0.5
 _FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
 
@@ -39,6 +38,7 @@ def deploy(
     *,
     token: str | None = None,
     placement: Placement | None = None,
+    fewer_balancers: bool = False,
     folder: str | os.PathLike[str] | None = None,
     timeout: float = DEPLOY_SECONDS,
     note: Note = lambda line: None,
@@ -49,6 +49,7 @@ def deploy(
         address: the URL of the head's dashboard, such as ``http://10.0.0.2:8265``.
         token: of the cluster; by default that of the environment variable ``RAY_AUTH_TOKEN``.
         placement: how many servers on a node, how many balancers, their ports, the scaling rule.
+        fewer_balancers: take fewer balancers if the cluster has fewer nodes, instead of refusing.
         folder: where the versions are copied to, if the models are in the private folder of a
             server of this machine; every node must see it under this path.
         note: called with a line for each step.
@@ -66,8 +67,9 @@ def deploy(
             Code.ALREADY_EXISTS,
             f"The cluster has a fleet named {plan.name!r}: delete it first, or publish to it",
         )
-    if placement is None:
-        placement = Placement(balancers=min(_BALANCERS, nodes))
+    placement = placement or Placement()
+    if fewer_balancers:
+        placement = replace(placement, balancers=min(placement.balancers, nodes))
     if placement.balancers > nodes:
         raise invalid_argument(
             f"{placement.balancers} balancers need as many nodes, and the cluster has {nodes}; ask "

@@ -17,9 +17,9 @@ from workbench.core.fleet.rollout import RolloutRule
 from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.core.versions.version_policy import check_version
+from workbench.deploy.fleet.fleet_orders import Orders
 from workbench.deploy.fleet.fleet_record import FleetRecord, read_record
 from workbench.deploy.fleet.fleet_servers import FleetControl, FleetServer, FleetServers
-from workbench.deploy.fleet.orders import Orders
 from workbench.deploy.fleet.rolling import Note, Rolling
 from workbench.deploy.fleet.serve_config import balancers_name, servers_name
 from workbench.deploy.plan.plan import Plan, PlannedModel
@@ -58,6 +58,11 @@ class FleetClient:
         self._data = DataClient()
         self._asker = Asker(self._control, self._data)
         self._model = model
+
+    @property
+    def record(self) -> FleetRecord:
+        """Where the fleet is, as it is kept on this machine."""
+        return self._servers.record
 
     @property
     def _rolling(self) -> Rolling:

@@ -23,8 +23,8 @@ from workbench.core.fleet.rollout import (
     decide,
 )
 from workbench.core.status import Code, ServingError, failed_precondition
+from workbench.deploy.fleet.fleet_orders import Orders
 from workbench.deploy.fleet.fleet_servers import FleetServers
-from workbench.deploy.fleet.orders import Orders
 from workbench.deploy.fleet.serve_config import read_application, servers_name
 from workbench.deploy.plan.plan import Plan
 

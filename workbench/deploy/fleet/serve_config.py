@@ -13,7 +13,7 @@ from typing import Any
 
 from workbench.core.fleet.autoscaling import ScalingRule
 from workbench.core.status import ServingError, not_found
-from workbench.deploy.fleet.orders import Orders
+from workbench.deploy.fleet.fleet_orders import Orders
 from workbench.deploy.node.fleet_secret import SECRET_VARIABLE
 
 _MODULE = "workbench.deploy.ray.application"

@@ -30,8 +30,8 @@ from workbench.deploy.local_nodes.node_command import (
     node_environment,
 )
 from workbench.deploy.local_nodes.node_network import Loopback, Namespaces, Network
+from workbench.deploy.programs.owned_process import end_owned, start_owned
 from workbench.deploy.remote.ray_head import RayHead
-from workbench.processes.owned_process import end_owned, start_owned
 
 _START_SECONDS = 90.0
 _STOP_SECONDS = 15.0

@@ -19,7 +19,7 @@ from typing import Protocol
 import psutil
 
 from workbench.core.status import failed_precondition, unavailable
-from workbench.processes.owned_process import end_owned, start_owned
+from workbench.deploy.programs.owned_process import end_owned, start_owned
 
 _SECONDS = 10.0
 

@@ -11,7 +11,7 @@ import ray
 from ray import serve
 
 from workbench.core.status import ServingError
-from workbench.deploy.fleet.orders import Orders
+from workbench.deploy.fleet.fleet_orders import Orders
 from workbench.deploy.node.fleet_secret import tokens_here
 from workbench.deploy.node.owned_server import OwnedServer
 

@@ -1,9 +1,9 @@
 """Runs a program that is not ours, and ends it with its owner.
 
 A program such as HAProxy does not watch the process that started it. A guard process does that
-instead: `python -m workbench.processes.owned_process PID STARTED SECONDS COMMAND ...`. The guard
-ends the program and all its descendants when the owner ends, when the guard is asked to end, and
-when the program itself has ended. If the guard is killed, the system ends the program.
+instead (`python -m workbench.deploy.programs.owned_process PID STARTED SECONDS COMMAND ...`). The
+guard ends the program and all its descendants when the owner ends, when the guard is asked to end,
+and when the program itself has ended. If the guard is killed, the system ends the program.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def start_owned(
         output: a file for its standard output and error.
     """
     owner = owner or ProcessId.me()
-    guard = [sys.executable, "-m", "workbench.processes.owned_process"]
+    guard = [sys.executable, "-m", "workbench.deploy.programs.owned_process"]
     about = [str(owner.pid), str(owner.started), str(stop_seconds)]
     return subprocess.Popen(
         [*guard, *about, *command],
