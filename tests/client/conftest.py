@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,16 +11,14 @@ import pytest
 
 import workbench as wb
 from tests.client.trainer import Trainer
+from tests.own_registry import own_registry
 
 
 @pytest.fixture(scope="package", autouse=True)
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A registry of our own; when all tests are done nothing may be left in it."""
-    folder = tmp_path_factory.mktemp("runtime")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JUPYTER_RUNTIME_DIR", str(folder))
+    with own_registry(tmp_path_factory.mktemp("runtime")) as folder:
         yield folder
-    assert os.listdir(folder) == []
 
 
 @pytest.fixture(scope="package")

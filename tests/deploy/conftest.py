@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.exports import exported
+from tests.own_registry import own_registry
 
 _EXPORT_SECONDS = 100
 
@@ -37,8 +37,5 @@ def fleet_folder(fleet_models: Path, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A registry of our own; when all tests are done nothing may be left in it."""
-    folder = tmp_path_factory.mktemp("runtime")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JUPYTER_RUNTIME_DIR", str(folder))
+    with own_registry(tmp_path_factory.mktemp("runtime")) as folder:
         yield folder
-    assert os.listdir(folder) == []

@@ -11,14 +11,15 @@ from workbench.deploy.export.clusters.pod import (
     config_volume,
     container_security,
     digest,
+    grpc_service_port,
     labels,
     metadata,
     pod_security,
     server_container,
+    service_ports,
     volumes,
 )
 from workbench.deploy.export.serving_export import (
-    GRPC_PORT,
     MODELS,
     REST_PORT,
     USER_ID,
@@ -189,15 +190,7 @@ def _service(export: ServingExport) -> dict[str, Any]:
         "metadata": metadata(export),
         "spec": {
             "selector": labels(export),
-            "ports": [
-                {"name": "http", "port": REST_PORT, "targetPort": "http", "appProtocol": "http"},
-                {
-                    "name": "grpc",
-                    "port": GRPC_PORT,
-                    "targetPort": "grpc",
-                    "appProtocol": "kubernetes.io/h2c",
-                },
-            ],
+            "ports": service_ports(),
         },
     }
 
@@ -212,14 +205,7 @@ def _headless_service(export: ServingExport) -> dict[str, Any]:
             "# would stick to one server: use dns:///... with the policy round_robin.": None,
             "clusterIP": "None",
             "selector": labels(export),
-            "ports": [
-                {
-                    "name": "grpc",
-                    "port": GRPC_PORT,
-                    "targetPort": "grpc",
-                    "appProtocol": "kubernetes.io/h2c",
-                }
-            ],
+            "ports": [grpc_service_port()],
         },
     }
 

@@ -129,6 +129,24 @@ def volumes(export: ServingExport) -> list[dict[str, Any]]:
     return found
 
 
+def service_ports() -> list[dict[str, Any]]:
+    """The ports of a Service for REST and gRPC, whose targets have the same names."""
+    return [
+        {"name": "http", "port": REST_PORT, "targetPort": "http", "appProtocol": "http"},
+        grpc_service_port(),
+    ]
+
+
+def grpc_service_port() -> dict[str, Any]:
+    """The port of a Service for gRPC: HTTP/2 without TLS."""
+    return {
+        "name": "grpc",
+        "port": GRPC_PORT,
+        "targetPort": "grpc",
+        "appProtocol": "kubernetes.io/h2c",
+    }
+
+
 def probes(export: ServingExport) -> dict[str, Any]:
     """The probes of a server."""
     if export.own_server:

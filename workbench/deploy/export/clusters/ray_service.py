@@ -13,6 +13,7 @@ from workbench.deploy.export.clusters.pod import (
     own_variables,
     pod_security,
     resources,
+    service_ports,
 )
 from workbench.deploy.export.serving_export import (
     GRPC_PORT,
@@ -173,14 +174,6 @@ def _service(export: ServingExport) -> dict[str, Any]:
         "spec": {
             "# Each node of servers has a balancer; clients of a dead one connect anew.": None,
             "selector": labels(export, _WORKER),
-            "ports": [
-                {"name": "http", "port": REST_PORT, "targetPort": "http", "appProtocol": "http"},
-                {
-                    "name": "grpc",
-                    "port": GRPC_PORT,
-                    "targetPort": "grpc",
-                    "appProtocol": "kubernetes.io/h2c",
-                },
-            ],
+            "ports": service_ports(),
         },
     }
