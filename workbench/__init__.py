@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from workbench.experiments.store.store import history, load_experiment
     from workbench.experiments.traffic.recorded_traffic import Traffic
     from workbench.facade import Server, connect, serve, servers
-    from workbench.facade.fleet import Fleet
-    from workbench.facade.fleets import fleet, fleets
+    from workbench.facade.fleet_entrances import fleet, fleets
+    from workbench.facade.notebook_fleet import Fleet
     from workbench.samples import faults
     from workbench.widgets.guess import PredictThenReveal
     from workbench.widgets.stepper.stepper import policy_stepper
@@ -55,9 +55,9 @@ def __getattr__(name: str) -> Any:
         case "Server" | "connect" | "serve" | "servers":
             from workbench import facade as where
         case "Fleet":
-            from workbench.facade import fleet as where
+            from workbench.facade import notebook_fleet as where
         case "fleet" | "fleets":
-            from workbench.facade import fleets as where
+            from workbench.facade import fleet_entrances as where
         case "BatchingParameters":
             from workbench.core.batching import parameters as where
         case "ServingError":

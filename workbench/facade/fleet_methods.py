@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from workbench.core.fleet.autoscaling import ScalingRule
     from workbench.deploy.export.export_folder import ExportedFolder
     from workbench.deploy.plan.plan import Plan
-    from workbench.facade.fleet import Fleet
+    from workbench.facade.notebook_fleet import Fleet
 
 
 class FleetMethods(ServerClient):
@@ -133,9 +133,9 @@ class FleetMethods(ServerClient):
                 fleet of that name; UNAVAILABLE, the head does not answer; UNAUTHENTICATED, the
                 token is wrong; DEADLINE_EXCEEDED or FAILED_PRECONDITION, with what Ray says.
         """
-        from workbench.facade import fleets
+        from workbench.facade import fleet_entrances
 
-        return fleets.deploy(
+        return fleet_entrances.deploy(
             self.plan(name=name, servers=servers),
             engine,
             address=address,

@@ -13,7 +13,7 @@ from workbench.cli.arguments import Command, Commands, add_command, add_json
 from workbench.facade import connect
 
 if TYPE_CHECKING:
-    from workbench.facade.fleet import Fleet
+    from workbench.facade.notebook_fleet import Fleet
 
 _ADDRESS = "URL of the dashboard of the cluster's head, such as http://10.0.0.2:8265"
 
@@ -78,9 +78,12 @@ def _add_ray(verbs: Commands) -> None:
     one.add_argument("--port", type=int, default=8501, help="of the balancers, for REST; the two "
                      "after it are taken as well")  # fmt: skip
     one.add_argument("--grpc-port", type=int, default=8500, help="of the balancers, for gRPC")
-    one.add_argument("--models-folder", metavar="PATH", help="where versions are copied to that are "
-                     "in a server's private folder; all nodes must see it (default: the user's "
-                     "data folder)")  # fmt: skip
+    one.add_argument(
+        "--models-folder",
+        metavar="PATH",
+        help="where versions are copied to that are in a server's private folder; all nodes must "
+        "see it (default: the user's data folder)",
+    )
 
 
 def _verb(
@@ -88,7 +91,7 @@ def _verb(
     example: str,
 ) -> argparse.ArgumentParser:  # fmt: skip
     def command(arguments: argparse.Namespace) -> int:
-        from workbench.facade.fleets import fleet
+        from workbench.facade.fleet_entrances import fleet
 
         return run(fleet(arguments.fleet, getattr(arguments, "model", None)), arguments)
 
@@ -101,7 +104,7 @@ def _verb(
 def _ray(arguments: argparse.Namespace) -> int:
     from workbench.core.fleet.autoscaling import ScalingRule
     from workbench.deploy.plan.plan_sources import plan_of_folder, plan_of_server
-    from workbench.facade.fleets import deploy
+    from workbench.facade.fleet_entrances import deploy
 
     name, servers = arguments.fleet, arguments.servers
     if arguments.folder is None:

@@ -231,8 +231,14 @@ def _ray(export: ServingExport) -> str:
 ```bash
 {build_workbench_image(export)}
 docker push {export.own_image}
+openssl rand -hex 32 > secret
+kubectl create secret generic {export.name}-fleet --from-file=secret=secret
 kubectl apply -f kubernetes/models-volume.yaml -f ray/ray-service.yaml
+WORKBENCH_FLEET_SECRET=$(cat secret) python -m workbench.deploy.node.fleet_secret {export.name}
 ```
+
+The last command prints the token that callers send; it is made from the secret, which only the
+nodes need.
 
 `DIST` is a folder with the wheel of serving-workbench {package_version()}. The cluster
 needs the KubeRay operator. Each server is a workbench server, so nothing of the plan is lost.

@@ -131,8 +131,9 @@ def _balancers(orders: Orders, placement: Placement, secret: str | None) -> dict
                 "name": BALANCER,
                 "num_replicas": placement.balancers,
                 "max_replicas_per_node": 1,
-                # It waits for the kernel and for HAProxy, not for a processor.
-                "ray_actor_options": {"num_cpus": 0, **_environment(secret)},
+                # It waits for the kernel and for HAProxy, and hardly needs a processor. A node that
+                # offers none to Ray, such as a head that does nothing else, gets no balancer.
+                "ray_actor_options": {"num_cpus": 0.01, **_environment(secret)},
                 "graceful_shutdown_timeout_s": _STOP_SECONDS,
                 **_HEALTH_CHECK,
             }

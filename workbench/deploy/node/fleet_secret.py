@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
+import sys
 from dataclasses import dataclass
 
 from workbench.core.status import failed_precondition
@@ -59,3 +60,8 @@ def tokens_here(fleet: str) -> FleetTokens:
 
 def _token(secret: str, purpose: str) -> str:
     return hmac.new(secret.encode(), purpose.encode(), "sha256").hexdigest()
+
+
+if __name__ == "__main__":
+    # The token for callers of a fleet whose secret is in the environment.
+    print(tokens_here(sys.argv[1]).data)

@@ -23,6 +23,10 @@ from workbench.deploy.export.serving_export import (
     ServingExport,
 )
 from workbench.deploy.export.yaml_text import yaml_documents
+from workbench.deploy.fleet.fleet_orders import Orders
+from workbench.deploy.fleet.serve_config import Placement, applications
+from workbench.deploy.node.fleet_secret import SECRET_VARIABLE
+from workbench.deploy.plan.plan_sources import pinned
 
 _RAY = "2.60.0"
 _HEAD, _WORKER = "ray-head", "ray-worker"
@@ -33,28 +37,11 @@ _NODE_MEBIBYTES = 1024
 
 def serve_config(export: ServingExport) -> dict[str, Any]:
     """Ray Serve's configuration: the servers and the balancers, as two applications, so that a
-    change of one does not replace the other."""
-    return {
-        "proxy_location": "Disabled",
-        "applications": [
-            {
-                "name": "servers",
-                "route_prefix": None,
-                "import_path": "workbench.deploy.ray.application:servers",
-                "args": {"plan": export.mounted.to_json()},
-            },
-            {
-                "name": "balancers",
-                "route_prefix": None,
-                "import_path": "workbench.deploy.ray.application:balancers",
-                "args": {
-                    "fleet": export.name,
-                    "rest_port": REST_PORT,
-                    "grpc_port": GRPC_PORT,
-                },
-            },
-        ],
-    }
+    change of one does not replace the other. The nodes have the fleet's secret."""
+    plan = pinned(export.mounted)
+    placement = Placement(balancers=plan.servers, rest_port=REST_PORT, grpc_port=GRPC_PORT)
+    apps = applications(Orders(1, plan), placement, secret=None)
+    return {"proxy_location": "Disabled", "applications": list(apps.values())}
 
 
 def ray_service(export: ServingExport) -> str:
@@ -130,6 +117,10 @@ def _group(
         "image": export.own_image,
         "env": [
             *own_variables(),
+            {
+                "name": SECRET_VARIABLE,
+                "valueFrom": {"secretKeyRef": {"name": f"{export.name}-fleet", "key": "secret"}},
+            },
             *(
                 {"name": name, "value": value}
                 for name, value in (

@@ -14,7 +14,7 @@ from workbench.deploy.fleet.rolling import Note
 from workbench.deploy.fleet.serve_config import Placement
 from workbench.deploy.local_nodes.cluster import LocalCluster, cluster_possible
 from workbench.deploy.plan.plan import Plan
-from workbench.facade.fleet import Fleet
+from workbench.facade.notebook_fleet import Fleet
 
 ENGINES = ("ray",)
 _MOST_BALANCERS = 2
