@@ -20,6 +20,8 @@ from tests.deploy.export.fleet_plans import (
     planned,
     shop,
 )
+from workbench.deploy.fleet.fleet_orders import Orders
+from workbench.deploy.plan.plan import Plan
 
 WAYS = ("shared-volume", "image-per-version")
 
@@ -223,7 +225,13 @@ def test_ray_gets_the_whole_plan(tmp_path: Path) -> None:
     folder = exported(tmp_path / "out", plan).folder
     (service,) = of_kind(documents(folder / "ray" / "ray-service.yaml"), "RayService")
     servers, balancers = yaml.safe_load(service["spec"]["serveConfigV2"])["applications"]
-    assert servers["args"]["plan"] == json.loads((folder / "plan.json").read_text())
+    orders = Orders.from_json(servers["deployments"][0]["user_config"])
+    kept = Plan.from_json(json.loads((folder / "plan.json").read_text()))
+    assert [m.versions for m in orders.plan.models] == [m.versions for m in kept.models]
+    assert [m.config.batching for m in orders.plan.models] == [
+        m.config.batching for m in kept.models
+    ]
+    assert servers["deployments"][0]["num_replicas"] == 3
     assert [a["import_path"].rpartition(":")[2] for a in (servers, balancers)] == [
         "servers",
         "balancers",
