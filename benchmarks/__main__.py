@@ -12,6 +12,8 @@ NOT_BENCHMARKS = frozenset(
     [
         "__main__",
         "classroom",
+        "fleet",
+        "fleet_application",
         "lab_page",
         "limits",
         "load_interference_server",

@@ -175,7 +175,7 @@ def test_the_load_decides_how_many_servers_there_are(cluster: Cluster) -> None:
     other.wait_for_servers(1)
     elastic.delete()
     end = time.monotonic() + WAIT_SECONDS
-    while {"elastic-servers"} & cluster.fleet._servers.head.applications().keys():
+    while {"elastic-servers"} & cluster.fleet.head.applications().keys():
         assert time.monotonic() < end
         time.sleep(0.2)
     assert len(cluster.servers()) == 2

@@ -65,7 +65,7 @@ def test_the_head_is_lost_and_comes_back(cluster: Cluster) -> None:
         end = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < end:
             try:
-                apps = fleet._servers.head.applications()
+                apps = fleet.head.applications()
             except ServingError:
                 apps = {}
             if apps and all(app["status"] == "RUNNING" for app in apps.values()):

@@ -2,8 +2,8 @@
 
 `fleet_orders` is the state that the fleet is kept in: what each server has to serve.
 `serve_config` puts it into a configuration of Ray Serve. `fleet_record` keeps where the fleet is.
-`fleet_servers` asks its servers, `rolling` changes them, `fleet_client` has the methods, and
-`deploying` starts it.
+`fleet_servers` asks its servers, and `rolling` changes them. `named_fleet`, `fleet_reports` and
+`fleet_client` have the methods; `deploying` starts a fleet.
 """
 
 __all__ = [
@@ -12,6 +12,8 @@ __all__ = [
     "fleet_record",
     "fleet_servers",
     "rolling",
+    "named_fleet",
+    "fleet_reports",
     "fleet_client",
     "deploying",
 ]

@@ -8,8 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.client.asking.asker import Asker
-from workbench.client.asking.data_client import DataClient, Target
+from workbench.client.asking.data_client import Target
 from workbench.client.models.servable import servable
 from workbench.client.publishing import interface, saving
 from workbench.core.batching.parameters import BatchingParameters
@@ -18,139 +17,29 @@ from workbench.core.signature import DEFAULT_SIGNATURE, Signature
 from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.core.versions.version_policy import check_version
 from workbench.deploy.fleet.fleet_orders import Orders
-from workbench.deploy.fleet.fleet_record import FleetRecord, read_record
-from workbench.deploy.fleet.fleet_servers import FleetControl, FleetServer, FleetServers
-from workbench.deploy.fleet.rolling import Note, Rolling
+from workbench.deploy.fleet.fleet_record import read_record
+from workbench.deploy.fleet.fleet_reports import FleetReports
 from workbench.deploy.fleet.serve_config import balancers_name, servers_name
-from workbench.deploy.plan.plan import Plan, PlannedModel
-from workbench.deploy.plan.plan_differences import Difference, differences
-from workbench.deploy.remote.remote_server import RemoteServer
+from workbench.deploy.plan.plan import PlannedModel
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
 
 _AT_ONCE = RolloutRule(look_s=0.0, growth=1000.0)
-"""Back to what served before: without a look at each step. Ray still changes one server at a
-time."""
+"""Back to what served before: one server after the other, without a look at each step."""
 _SCALE_SECONDS = 300.0
 _DELETE_SECONDS = 60.0
 
 
-class FleetClient:
+class FleetClient(FleetReports):
     """A fleet of servers behind balancers, all of which serve the same plan.
 
     Every change is declared to the cluster and brought to one server first; see `RolloutRule`. What
     is asked goes to a balancer; if it does not answer, to the next one.
 
     Attributes:
-        model: the model that methods are about, unless they name another one.
         note: called with a line for each step of a change.
     """
-
-    def __init__(
-        self, record: FleetRecord, model: str | None = None, note: Note = lambda line: None
-    ) -> None:
-        self.name = record.name
-        self.note = note
-        self._servers = FleetServers(record)
-        self._control = FleetControl(self._servers)
-        self._data = DataClient()
-        self._asker = Asker(self._control, self._data)
-        self._model = model
-
-    @property
-    def record(self) -> FleetRecord:
-        """Where the fleet is, as it is kept on this machine."""
-        return self._servers.record
-
-    @property
-    def _rolling(self) -> Rolling:
-        return Rolling(self._servers, self.note)
-
-    # What it is.
-
-    @property
-    def orders(self) -> Orders:
-        """The declared state: the plan with its revision, and a rollout that has not ended."""
-        return self._rolling.read()[0]
-
-    @property
-    def plan(self) -> Plan:
-        """What every server has to serve."""
-        return self.orders.plan
-
-    @property
-    def model(self) -> str:
-        """The model that methods are about, unless they name another one."""
-        if self._model is None:
-            self._model = self.plan.models[0].name
-        return self._model
-
-    @property
-    def address(self) -> str:
-        """The URL of a balancer, for callers over REST."""
-        return self._control.entry().url
-
-    @property
-    def addresses(self) -> list[str]:
-        """The URLs of all balancers. A caller that knows two outlives the loss of one."""
-        record = self._servers.record
-        self._servers.look_for_balancers()
-        return [f"http://{host}:{record.rest_port}" for host in self._servers.record.balancers]
-
-    @property
-    def grpc_address(self) -> str | None:
-        """The address of a balancer for a gRPC channel, `host:port`."""
-        return self._control.entry().grpc_address
-
-    @property
-    def token(self) -> str:
-        """The bearer token that requests must carry; never shown by `repr`."""
-        return self._servers.record.tokens.data
-
-    @property
-    def servers(self) -> list[RemoteServer]:
-        """The servers that serve now, each with the methods of a server on this machine."""
-        control = self._servers.control
-        return [RemoteServer(control(each), self.model) for each in self._servers.find(True)]
-
-    def find(self) -> list[FleetServer]:
-        """The servers that serve now, with their nodes and revisions."""
-        return self._servers.find(fresh=True)
-
-    def status(self) -> pd.DataFrame:
-        """One row for each server: node, revision, versions, answered and failed requests, memory,
-        and whatever it has otherwise than planned."""
-        import pandas as pd
-
-        plan = self.plan
-        about = self._servers.ask(lambda c: (c.describe_server(), c.describe_models(), c.memory()))
-        rows = []
-        for server in self._servers.find():
-            row: dict[str, Any] = {
-                "server": server.name,
-                "node": server.node,
-                "revision": server.revision,
-                "error": server.error,
-            }
-            if server.name in about:
-                described, models, samples = about[server.name]
-                row |= _summary(models)
-                row["memory"] = sum(int(sample["pss"]) for sample in samples)
-                found = differences(plan, {**described, "models": models})
-                row["differs"] = "; ".join(map(str, found))
-            rows.append(row)
-        columns = ["server", "node", "revision", "versions", "answered", "failed", "memory"]
-        return pd.DataFrame(rows, columns=[*columns, "differs", "error"])
-
-    def differences(self) -> dict[str, list[Difference]]:
-        """By the name of the server, what it has otherwise than planned."""
-        plan = self.plan
-        about = self._servers.ask(
-            lambda c: differences(plan, {**c.describe_server(), "models": c.describe_models()})
-        )
-        return {name: found for name, found in about.items() if found}
 
     # Asking.
 
@@ -195,33 +84,6 @@ class FleetClient:
         return self._asker.signature(Target(model or self.model, version, label, name))
 
     # Versions.
-
-    @property
-    def versions(self) -> pd.DataFrame:
-        """One row for each server and version: state, memory, requests."""
-        import pandas as pd
-
-        model = self.model
-        about = self._servers.ask(lambda c: (c.describe_model(model), c.memory()))
-        rows = []
-        for server in self._servers.find():
-            described, samples = about.get(server.name, (None, []))
-            held = {s["version"]: s["pss"] for s in samples if s["model"] == model}
-            for v in described["versions"] if described is not None else ():
-                requests = v.get("requests", {})
-                rows.append(
-                    {
-                        "server": server.name,
-                        "node": server.node,
-                        "version": v["version"],
-                        "state": v["state"],
-                        "memory": held.get(v["version"]),
-                        "answered": requests.get("answered", 0),
-                        "failed": requests.get("failed", 0),
-                    }
-                )
-        columns = ["server", "node", "version", "state", "memory", "answered", "failed"]
-        return pd.DataFrame(rows, columns=columns)
 
     @property
     def base_path(self) -> Path:
@@ -363,50 +225,6 @@ class FleetClient:
         what = ", ".join(f"{name} of {self.model} changes" for name in settings)
         self._rolling.roll(plan.with_model(changed), RolloutRule(), what)
 
-    # Reports.
-
-    def memory(self) -> pd.DataFrame:
-        """The memory that each server holds now, in bytes: one row a process."""
-        import pandas as pd
-
-        about = self._servers.ask(lambda control: control.memory())
-        nodes = {server.name: server.node for server in self._servers.find()}
-        rows = [
-            {"server": name, "node": nodes[name], **sample}
-            for name, samples in about.items()
-            for sample in samples
-        ]
-        columns = ["server", "node", "role", "model", "version", "pid", "pss", "uss", "measured"]
-        return pd.DataFrame(rows, columns=columns)
-
-    def events(self) -> pd.DataFrame:
-        """What happened to the fleet and in each of its servers, oldest first. Events of the fleet
-        itself have no server."""
-        import pandas as pd
-
-        about = self._servers.ask(lambda control: control.events()["events"])
-        nodes = {server.name: server.node for server in self._servers.find()}
-        rows: list[dict[str, Any]] = [dict(entry) for entry in self.orders.log]
-        for name, events in about.items():
-            rows += [{"server": name, "node": nodes[name], **event} for event in events]
-        columns = ["wall", "server", "node", "kind", "model", "version", "data", "line"]
-        frame = pd.DataFrame(rows, columns=columns).sort_values("wall", ignore_index=True)
-        frame["time"] = pd.to_datetime(frame["wall"], unit="s", utc=True)
-        return frame
-
-    def balancer_counts(self) -> pd.DataFrame:
-        """HAProxy's own counts: one row for each balancer, server and protocol."""
-        import pandas as pd
-
-        rows = [
-            {"balancer": host, "server": name, **each}
-            for host, answer in self._servers.ask_balancers().items()
-            for name, found in answer["counts"].items()
-            for each in found
-        ]
-        columns = ["balancer", "server", "backend", "status", "outstanding", "requests", "failed"]
-        return pd.DataFrame(rows, columns=[*columns, "retries"])
-
     # Size and end.
 
     def scale(self, servers: int, *, wait: bool = True, timeout: float = _SCALE_SECONDS) -> None:
@@ -439,7 +257,7 @@ class FleetClient:
         end = time.monotonic() + timeout
         while not reached():
             if time.monotonic() > end:
-                app = self._servers.head.applications().get(servers_name(self.name), {})
+                app = self.head.applications().get(servers_name(self.name), {})
                 said = (app.get("message") or "").strip() or f"its status is {app.get('status')}"
                 raise ServingError(
                     Code.DEADLINE_EXCEEDED,
@@ -451,29 +269,14 @@ class FleetClient:
         """End all servers and balancers of the fleet. The folders of its models stay."""
         names = servers_name(self.name), balancers_name(self.name)
         self._data.close()
-        self._servers.head.delete(*names)
+        self.head.delete(*names)
         self._wait_until(
-            lambda: not set(names) & self._servers.head.applications().keys(), timeout, "no process"
+            lambda: not set(names) & self.head.applications().keys(), timeout, "no process"
         )
         self._servers.record.remove()
 
     def __repr__(self) -> str:
         return f"<Fleet {self.name} at {self._servers.record.address}>"
-
-
-def _summary(models: list[Any]) -> dict[str, Any]:
-    serving = [
-        f"{model['name']} {v['version']}"
-        for model in models
-        for v in model["versions"]
-        if v["state"] == "AVAILABLE"
-    ]
-    counted = [v.get("requests", {}) for model in models for v in model["versions"]]
-    return {
-        "versions": ", ".join(serving),
-        "answered": sum(each.get("answered", 0) for each in counted),
-        "failed": sum(each.get("failed", 0) for each in counted),
-    }
 
 
 def _with_newest(planned: PlannedModel, number: int) -> list[int]:

@@ -53,10 +53,17 @@ class RayHead:
         found: Mapping[str, Any] = self._request("GET", _APPLICATIONS).get("applications", {})
         return {name: {key: app.get(key) for key in _KEPT_FIELDS} for name, app in found.items()}
 
-    def deploy(self, applications: Mapping[str, Mapping[str, Any]]) -> None:
+    def deploy(
+        self, applications: Mapping[str, Mapping[str, Any]], proxy_location: str = "Disabled"
+    ) -> None:
         """Deploy applications by name, or change them. Other applications that were deployed in the
-        same way are left as they are. The call returns before Ray has done it."""
-        self._put({**self._configs(), **applications})
+        same way are left as they are. The call returns before Ray has done it.
+
+        Args:
+            proxy_location: where Ray's own HTTP proxies run, if Ray Serve does not run yet. No
+                request of a fleet passes them.
+        """
+        self._put({**self._configs(), **applications}, proxy_location)
 
     def delete(self, *names: str) -> None:
         """Delete applications; those that are not there are no mistake."""
@@ -69,9 +76,10 @@ class RayHead:
             if app["deployed_app_config"]
         }
 
-    def _put(self, applications: Mapping[str, Mapping[str, Any]]) -> None:
-        # No request of a fleet passes Ray, so its proxies are not started.
-        body = {"proxy_location": "Disabled", "applications": list(applications.values())}
+    def _put(
+        self, applications: Mapping[str, Mapping[str, Any]], proxy_location: str = "Disabled"
+    ) -> None:
+        body = {"proxy_location": proxy_location, "applications": list(applications.values())}
         self._request("PUT", _APPLICATIONS, body)
 
     def _request(self, method: str, path: str, body: Any = None) -> Any:
