@@ -125,7 +125,7 @@ def test_a_port_that_is_taken(pair: list[wb.Server]) -> None:
 
     taken = replace(free_settings(), rest_port=address(pair[0]).rest_port)
     balancer = BalancerProcess(taken)
-    with pytest.raises(ServingError, match="HAProxy did not start: .*[Aa]ddress"):
+    with pytest.raises(ServingError, match="cannot bind socket"):
         balancer.start()
     assert not balancer.alive
 

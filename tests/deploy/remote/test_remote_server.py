@@ -48,7 +48,7 @@ def test_a_server_that_has_ended(remote: RemoteServer, own: object) -> None:  # 
     gone = RemoteAddress("gone", "127.0.0.1", 1, control_port=1)
     server = RemoteServer(RemoteControl(gone, TOKENS.data, TOKENS.control), "half")
     assert not server.running
-    with pytest.raises(ServingError, match="'gone' does not answer at 127.0.0.1:1") as refused:
+    with pytest.raises(ServingError, match="'gone' does not answer at 127") as refused:
         server.describe()
     assert refused.value.code is Code.UNAVAILABLE
     wrong = RemoteServer(RemoteControl(address, TOKENS.data, "wrong"), "half")
