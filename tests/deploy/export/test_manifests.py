@@ -99,7 +99,7 @@ def test_memory_is_the_ledgers(tmp_path: Path) -> None:
 
 
 def test_a_model_on_a_gpu_gets_one(tmp_path: Path) -> None:
-    plan = shop(planned("a", device="gpu:1"), planned("b"))
+    plan = replace(shop(planned("a", device="gpu:1"), planned("b")), gpus=2)
     folder = exported(tmp_path / "out", plan, workbench_image=OWN_IMAGE).folder
     assert container(folder)["resources"]["limits"]["nvidia.com/gpu"] == 2
     without = container(exported(tmp_path / "none").folder)

@@ -98,6 +98,11 @@ def test_a_plan_of_a_folder_of_versions(shop: Path) -> None:
     assert plan_of_folder(shop / "half", version_policy="all").models[0].versions == (1, 2)
 
 
+def test_gpus_are_those_that_the_models_name(shop: Path) -> None:
+    assert plan_of_folder(shop / "half").gpus == 0
+    assert plan_of_folder(shop / "half", device="gpu:1").gpus == 2
+
+
 def test_a_plan_of_a_folder_of_models(shop: Path) -> None:
     plan = plan_of_folder(shop, name="all")
     assert [(m.name, m.versions) for m in plan.models] == [("half", (2,)), ("text", (7,))]

@@ -115,11 +115,8 @@ class ServingExport:
 
     @property
     def gpus(self) -> int:
-        """GPUs that a server needs: as many as the highest number of one that a model names."""
-        devices = [model.config.device for model in self.plan.models]
-        return max(
-            (int(d.partition(":")[2]) + 1 for d in devices if d.startswith("gpu:")), default=0
-        )
+        """GPUs of a server."""
+        return self.plan.gpus
 
     @property
     def folders(self) -> dict[str, str]:

@@ -86,6 +86,8 @@ def servers_application(orders: Orders, placement: Placement, secret: str | None
         "ray_actor_options": {
             "num_cpus": plan.cpu_count,
             "memory": plan.memory_bytes,
+            # Ray hides the GPUs of a node from a replica that asks for none.
+            **({"num_gpus": plan.gpus} if plan.gpus else {}),
             **_environment(secret),
         },
         "graceful_shutdown_timeout_s": _STOP_SECONDS,

@@ -214,6 +214,7 @@ class Plan:
     cpus: float | None = setting(
         None, optional(number(0, above=True), "for one for each batch thread"), "CPUs of a server"
     )
+    gpus: int = setting(0, whole(0), "GPUs of a server")
 
     def __post_init__(self) -> None:
         check_fields(self, _WHAT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,12 @@ def plan_of_server(server: NamedServer, *, name: str | None = None, servers: int
     }
     options["num_batch_threads"] = about["num_batch_threads"]
     return Plan(
-        name=name or server.name, models=models, servers=servers, options=options, server_bytes=own
+        name=name or server.name,
+        models=models,
+        servers=servers,
+        options=options,
+        server_bytes=own,
+        gpus=_gpus(_devices(about["models"])),
     )
 
 
@@ -150,7 +155,22 @@ def plan_of_folder(
         servers=servers,
         options=dict(options or {}),
         server_bytes=_SERVER_BYTES,
+        gpus=_gpus(config.device for config in configs),
     )
+
+
+def _devices(models: Iterable[ModelDescription]) -> Iterator[str]:
+    """The devices that models name, and those that their versions are on."""
+    for model in models:
+        yield str(model.get("device", ""))
+        for version in model["versions"]:
+            yield str(version.get("memory", {}).get("device", ""))
+
+
+def _gpus(devices: Iterable[str]) -> int:
+    """GPUs of a server: as many as the highest number of one of these devices."""
+    numbers = (int(d.partition(":")[2]) + 1 for d in devices if d.startswith("gpu:"))
+    return max(numbers, default=0)
 
 
 def _configs(path: Path, settings: Mapping[str, Any]) -> Sequence[ModelConfig]:
