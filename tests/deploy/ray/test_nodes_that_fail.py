@@ -60,8 +60,7 @@ def test_the_head_is_lost_and_comes_back(cluster: Cluster) -> None:
         time.sleep(2)
         cluster.local.kill(cluster.local.head)
         time.sleep(2)
-        cluster.local.start_node(cluster.local.head)
-        cluster.local.wait_for_nodes(3)
+        cluster.local.join(cluster.local.head)
         end = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < end:
             try:

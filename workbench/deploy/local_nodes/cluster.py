@@ -114,24 +114,23 @@ class LocalCluster:
 
     def start(self) -> None:
         """Start all nodes, one after the other, and wait until all of them have joined."""
-        self.start_node(self.head)
-        self._wait_for_head()
-        self.wait_for_nodes(1)
-        for node in self.nodes[1:]:
+        for node in self.nodes:
             self.join(node)
 
     def join(self, node: LocalNode) -> None:
-        """Start a node, and wait until it has joined. On a busy machine Ray's own limit of time
-        ends a node that starts; it is started again.
+        """Start a node, and wait until it has joined, and until all other nodes are back if it is
+        the head. On a busy machine Ray's own limit of time ends a node that starts; it is started
+        again.
 
         Raises:
             ServingError: UNAVAILABLE, it has not joined at the third attempt.
         """
-        there = len(self.alive())
         for attempt in range(_ATTEMPTS):
             self.start_node(node)
             try:
-                self.wait_for_nodes(there + 1)
+                if node is self.head:
+                    self._wait_for_head()
+                self.wait_for_nodes(sum(each.guard is not None for each in self.nodes))
                 return
             except ServingError:
                 self.kill(node)
