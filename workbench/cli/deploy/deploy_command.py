@@ -28,7 +28,9 @@ def add(commands: Commands) -> None:
     verbs = group.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_ray(verbs)
     status = _verb(verbs, "status", "show the servers of a fleet", _status, "")
-    add_json(status)
+    shown = status.add_mutually_exclusive_group()
+    add_json(shown)
+    shown.add_argument("--token", action="store_true", help="print the callers' token alone")
     publish = _verb(verbs, "publish", "bring a new version to one server, then to all", _publish,
                     " models/new")  # fmt: skip
     publish.add_argument("path", help="a SavedModel, or a .keras file")
@@ -123,9 +125,10 @@ def _ray(arguments: argparse.Namespace) -> int:
         ports=(arguments.port, arguments.grpc_port),
         folder=arguments.models_folder,
     )
-    model = fleet.model
     print(f"Fleet {fleet.name} serves at {', '.join(fleet.addresses)}")
-    print(f"  curl -H 'Authorization: Bearer {fleet.token}' {fleet.address}/v1/models/{model}")
+    token = f"$(workbench deploy status --fleet {fleet.name} --token)"
+    url = f"{fleet.address}/v1/models/{fleet.model}"
+    print(f'  curl -H "Authorization: Bearer {token}" {url}')
     if fleet.cluster is None:
         print(f"  workbench deploy status --fleet {fleet.name}")
         return 0
@@ -140,6 +143,9 @@ def _ray(arguments: argparse.Namespace) -> int:
 
 def _status(fleet: Fleet, arguments: argparse.Namespace) -> int:
     """0 if every server serves as planned, 1 if not."""
+    if arguments.token:
+        print(fleet.token)
+        return 0
     found, orders = fleet.status(), fleet.orders
     if arguments.json:
         rows: list[dict[str, Any]] = json.loads(found.to_json(orient="records"))
