@@ -1,6 +1,6 @@
 """A closed loop of callers over REST, in a process of its own: `start(...)`, later `finish()`.
 
-Each caller keeps one connection and sends its next request when the last one was answered. A
+Each caller keeps one connection and sends its next request when the last one was answered, or `pause` seconds later. A
 request fails if the connection closes before its answer is complete, or if the status is not 200.
 Written for speed: one protocol object a connection, nothing per request but the bytes.
 """
@@ -54,7 +54,14 @@ class _Caller(asyncio.Protocol):
         if b"connection: close" in head.lower():
             self._waiting = False
             self.transport.close()
+        elif self._loop.pause:
+            self._waiting = False
+            asyncio.get_running_loop().call_later(self._loop.pause, self._ask_if_open)
         else:
+            self._ask()
+
+    def _ask_if_open(self) -> None:
+        if not self.transport.is_closing():
             self._ask()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -69,9 +76,9 @@ class Loop:
     def __init__(
         self, host: str, port: int, request: bytes, connections: int, pause: float
     ) -> None:
-        self.request, self.ending = request, False
+        self.request, self.ending, self.pause = request, False, pause
         self._address = host, port
-        self._connections, self._pause = connections, pause
+        self._connections = connections
         self.ok, self.slowest, self.failures = 0, 0.0, []
         self.answers: dict[str, int] = {}
         self.latencies: list[float] = []
@@ -134,7 +141,11 @@ async def _main(arguments: dict[str, Any]) -> None:
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     loop = Loop(
-        arguments["host"], arguments["port"], head.encode() + body, arguments["connections"], 0.0
+        arguments["host"],
+        arguments["port"],
+        head.encode() + body,
+        arguments["connections"],
+        arguments["pause"],
     )
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stopped.set)
@@ -180,11 +191,19 @@ class Outcome:
 class ClosedLoop:
     """A running closed loop; it ends with the test at the latest."""
 
-    def __init__(self, url: str, token: str, path: str, body: str, connections: int = 32) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        path: str,
+        body: str,
+        connections: int = 32,
+        pause: float = 0.0,
+    ) -> None:
         host, _, port = url.removeprefix("http://").partition(":")
         arguments = {
             "host": host, "port": int(port), "token": token, "path": path, "body": body,
-            "connections": connections,
+            "connections": connections, "pause": pause,
         }  # fmt: skip
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.deploy.ray.closed_loop", json.dumps(arguments)],

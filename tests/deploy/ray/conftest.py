@@ -52,9 +52,11 @@ class Cluster:
         """The balancer of a node, by default of the head."""
         return f"http://{(node or self.local.head).address}:8501"
 
-    def load(self, connections: int = 32, node: LocalNode | None = None) -> ClosedLoop:
+    def load(
+        self, connections: int = 32, node: LocalNode | None = None, pause: float = 0.0
+    ) -> ClosedLoop:
         """Callers of the balancer of a node."""
-        return ClosedLoop(self.url(node), self.fleet.token, PATH, BODY, connections)
+        return ClosedLoop(self.url(node), self.fleet.token, PATH, BODY, connections, pause)
 
     def servers(self) -> list[FleetServer]:
         """The servers that serve now; none while no balancer answers."""

@@ -56,7 +56,8 @@ def test_the_head_is_lost_and_comes_back(cluster: Cluster) -> None:
     fleet = cluster.fleet
     before = {server.name for server in cluster.servers() if server.node != cluster.url()}
     on_head = {s.name for s in cluster.servers() if s.node == cluster.local.head.address}
-    with cluster.load(3, node) as load:
+    # About 300 requests a second.
+    with cluster.load(3, node, pause=0.01) as load:
         time.sleep(2)
         cluster.local.kill(cluster.local.head)
         time.sleep(2)
