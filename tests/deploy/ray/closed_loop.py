@@ -1,8 +1,9 @@
 """A closed loop of callers over REST, in a process of its own: `start(...)`, later `finish()`.
 
 Each caller keeps one connection and sends its next request when the last one was answered, or
-`pause` seconds later. A request fails if the connection closes before its answer is complete, or if the status is not 200.
-Written for speed: one protocol object a connection, nothing per request but the bytes.
+`pause` seconds later. A request fails if the connection closes before its answer is complete, or if
+the status is not 200. Written for speed: one protocol object a connection, and nothing per request
+but the bytes.
 """
 
 from __future__ import annotations
