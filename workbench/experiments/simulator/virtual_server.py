@@ -1,18 +1,28 @@
 """One server in virtual time: its event loop, its batch queue and its executors.
 
 The queue and the slots are the code of `core.batching` that the live scheduler drives. A turn of
-the loop (`VirtualServer.step`) is that of the live server: it answers finished batches, accepts new
-requests, and gives batches to free slots. Batches that run at the same time slow each other: when
-one begins, what is left of the others takes longer, and when it ends, less long. Times are whole
-microseconds.
+the loop (`VirtualServer.turns`) is that of the live server: it answers finished batches, accepts
+new requests, and gives batches to free slots. Batches that run at the same time slow each other:
+when one begins, what is left of the others takes longer, and when it ends, less long. Times are
+whole microseconds.
+
+**A server must never run ahead of those who send to it.** A turn accepts all requests that arrive
+until it is over, and only the turn itself finds out when that is. Alone, a server knows every
+arrival from the beginning. In a fleet, a balancer decides about each request when it arrives, and
+looks at answers that the servers have given until then. So a server stops wherever it would go on
+as if nothing arrived until some time, unless all arrivals until that time are known
+(`known_until`). It yields that time and continues in the very same place, which is why a server
+behind a balancer takes exactly the steps of one that is alone.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from heapq import heapify, heappop, heappush
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,15 +49,31 @@ _MOST_VARIED = 4096
 _PER_LOG = 1 / math.log(RESTED_MICROS / PAUSE_MICROS)
 
 
+class Share(NamedTuple):
+    """What a server of a fleet draws its random numbers for.
+
+    Attributes:
+        requests: as many as it can expect. It may get more; then the numbers come again.
+        rows: of all requests that it could get.
+    """
+
+    requests: int
+    rows: int
+
+
 class VirtualServer:
     """Serves requests of known sizes.
 
     Attributes:
         times: when each request arrives. In a closed loop each answer adds one.
+        known_until: no request that is not in `times` arrives until then.
+        hears_arrivals: whether it waits in such a way that an earlier arrival ends the wait.
         batches, started, ended: the batches in the order they ran, and when each got its slot and
             gave it back.
         answering: when the loop began to answer each batch, in microseconds.
         answer_steps: the microseconds between the answers of each batch.
+        answered: the batches in the order in which they were answered.
+        rejected: the requests that found the queue full, and when.
         padded: by a batch's rows, the rows that it runs with.
     """
 
@@ -60,32 +86,43 @@ class VirtualServer:
         seed: int,
         times: list[int],
         followers: int = 0,
+        share: Share | None = None,
     ) -> None:
         """
         Args:
             rows: of each request, in turn.
             times: of arrivals, increasing.
             followers: the number of further requests, one of which arrives after each answer.
+            share: of a server in a fleet, to whose `times` (and `rows`, unless all requests are of
+                one size) requests are added while it runs.
         """
         random = np.random.default_rng(seed)
         total = len(times) + followers
+        self.known_until, self._total = NEVER, total
+        if share is None:
+            share = Share(total, -(-total // len(rows)) * sum(rows))
+        else:
+            total = share.requests
+            self.known_until, self._total = -1, 0
         self.times = times
+        self.hears_arrivals = False
         self.batches: list[Batch[int]] = []
         self.started: list[int] = []
         self.ended: list[int] = []
         self.answering: list[float] = []
         self.answer_steps: list[float] = []
-        self.padded = _padded(parameters, -(-total // len(rows)) * sum(rows))
-        self._rows, self._slots, self._total = rows, slots, total
+        self.answered: list[int] = []
+        self.rejected: list[tuple[int, int]] = []
+        self.padded = _padded(parameters, share.rows)
+        self._rows, self._slots = rows, slots
         self._largest = parameters.max_batch_size
         self._queue: BatchQueue[int] = BatchQueue(parameters)
         self._scheduler: SlotScheduler[int] = SlotScheduler(slots)
         self._scheduler.add(self._queue)
 
+        self._open_loop = not followers
         # Durations. The order of the draws must not change: it decides what a seed gives.
-        self._micros = service.table(len(self.padded) - 1)
-        self._each_slows = service.slowing(len(self.padded) - 1)
-        self._deepest = service.in_flight
+        self.change_speed(service)
         levels = service.micros.shape[2]
         if followers:
             self._draws = _even_draws(random, levels, total + 1)
@@ -95,24 +132,13 @@ class VirtualServer:
         spread = service.loop_spread
         varied = np.exp(random.normal(-(spread**2) / 2, spread, min(total, _MOST_VARIED) + 1))
         self._varied: list[float] = varied.tolist()
-        self._taking = service.arrival_micros
         self._taken = 0.0
-        self._answering = service.answer_micros
-        # In a closed loop the next request comes before the next answer.
-        self._answer_step = service.answer_micros + (service.arrival_micros if followers else 0.0)
-        self._loop_factors = service.loop_factors(len(self.padded) - 1)
         self._slowed: list[float] = []
         self._slowing = 1.0
-        self._ending = service.end_micros
-        self._starting = service.start_micros
-        self._starting_request = service.start_request_micros
         self._wakes = np.rint(random.choice(service.wake_micros, total + 1)).astype(int).tolist()
         self._luck = random.random(len(self._wakes)).tolist()
         self._woken = 0
         self._processors = service.processors
-        self._waking = round(service.wake_cost_micros)
-        self._open_loop = not followers
-        self._rejecting = round(_REJECTING * service.arrival_micros)
         # A hiccup holds up all that is on its processor: on the first the loop, else executors.
         timelines = [
             Timeline(service.hiccups, random) for _ in range(service.processors or slots + 1)
@@ -123,6 +149,7 @@ class VirtualServer:
 
         self._now = 0
         self._coming = 0
+        self._interrupted_at = -1  # the first request of a `_take_in` that has not ended yet
         self._asleep = False
         self._idle = list(range(slots))
         self._running: list[tuple[int, int, int]] = []  # (end, number of the batch, its executor)
@@ -134,39 +161,76 @@ class VirtualServer:
         Raises:
             ServingError: INVALID_ARGUMENT, a request is larger than `max_batch_size`.
         """
-        while self.step():
-            pass
+        for _ in self.turns():
+            raise AssertionError("a server that is alone knows all arrivals")
 
-    def step(self) -> bool:
-        """One turn of the loop; False when nothing is left to do."""
-        running = self._running
-        busy = len(running) == self._slots
-        turn = self._next_turn(busy)
-        if turn == NEVER:
-            return False
-        if busy:
-            # No executor could take a batch before this turn, so earlier requests just waited.
-            self._take_in(turn)
-        if turn > self._now:
-            self._now = turn
-        if running and running[0][0] <= turn:
-            self._take_in(self._hand_out(turn))
-            # The loop has finished with the ended batches only now.
-            self._last_end = self._now
-        else:
-            self._take_in(turn)
-        if self._asleep:
-            # The loop sets its clock again before it looks for a batch.
-            self._now += self._waking
-        if self._idle:
-            self._start_due()
-        return True
+    def turns(self) -> Iterator[int]:
+        """Run; yield each time until which arrivals must be known for it to go on, or `NEVER` if
+        nothing is left to do.
 
-    def _next_turn(self, busy: bool) -> int:
+        Whoever drives it adds what arrives until then, sets `known_until`, and resumes it.
+        """
+        running, slots = self._running, self._slots
+        while True:
+            busy = len(running) == slots
+            event = self._next_event(busy)
+            while event > self.known_until:
+                self.hears_arrivals = not busy
+                yield event
+                self.hears_arrivals = False
+                event = self._next_event(busy)
+            if event == NEVER:
+                return
+            turn = self._turn_at(event)
+            if busy:
+                # No executor could take a batch before this turn, so earlier requests just waited.
+                while not self._take_in(turn):
+                    yield max(turn, self._now)
+            if turn > self._now:
+                self._now = turn
+            if running and running[0][0] <= turn:
+                until = self._hand_out(turn)
+                while not self._take_in(until):
+                    yield max(until, self._now)
+                # The loop has finished with the ended batches only now.
+                self._last_end = self._now
+            else:
+                while not self._take_in(turn):
+                    yield max(turn, self._now)
+            if self._asleep:
+                # The loop sets its clock again before it looks for a batch.
+                self._now += self._waking
+            if self._idle:
+                self._start_due()
+
+    def change_speed(self, service: ServiceTime) -> None:
+        """Batches that begin from now on take as long as this model of the same sizes says."""
+        limit = len(self.padded) - 1
+        self._micros = service.table(limit)
+        self._each_slows = service.slowing(limit)
+        self._deepest = service.in_flight
+        self._loop_factors = service.loop_factors(limit)
+        self._taking = service.arrival_micros
+        self._answering = self._answer_step = service.answer_micros
+        if not self._open_loop:
+            # In a closed loop the next request comes before the next answer.
+            self._answer_step += service.arrival_micros
+        self._ending = service.end_micros
+        self._starting = service.start_micros
+        self._starting_request = service.start_request_micros
+        self._waking = round(service.wake_cost_micros)
+        self._rejecting = round(_REJECTING * service.arrival_micros)
+
+    @property
+    def waiting(self) -> int:
+        """Requests in its queue."""
+        return len(self._queue)
+
+    def _next_event(self, busy: bool) -> int:
         """The next time at which a batch ends or, with a free slot, a request arrives or a batch is
-        due."""
+        due; `NEVER` without any."""
         running = self._running
-        event = end = running[0][0] if running else NEVER
+        event = running[0][0] if running else NEVER
         if not busy:
             times, coming = self.times, self._coming
             if coming < len(times) and times[coming] < event:
@@ -174,13 +238,16 @@ class VirtualServer:
             due = self._queue.next_deadline()
             if due is not None and due < event:
                 event = due
-            if event == NEVER:
-                return NEVER
-        turn = self._now
-        self._asleep = event > turn and event < end
+        return event
+
+    def _turn_at(self, event: int) -> int:
+        """When the loop begins the turn for which this event wakes it."""
+        turn, running = self._now, self._running
+        sooner = not running or event < running[0][0]
+        self._asleep = event > turn and sooner
         if event > turn:
             turn = event
-            if event < end:
+            if sooner:
                 # The loop was asleep. Run times already include a late wake-up for an answer.
                 turn += self._late()
         return turn if turn < self._loop.calm_until else self._loop.end_of(turn, 0)
@@ -203,19 +270,25 @@ class VirtualServer:
                 late += round(longest * luck / chance)
         return late
 
-    def _take_in(self, until: int) -> None:
-        """Queue the requests that arrive until `until`; each costs the loop some time."""
+    def _take_in(self, until: int) -> bool:
+        """Queue the requests that arrive until `until`; each costs the loop some time.
+
+        Returns False if others may arrive until it is done: call again when they are known.
+        """
         times, coming, now = self.times, self._coming, self._now
-        count = len(times)
-        if coming == count or ((at := times[coming]) > until and at > now):
-            return
-        waking, offer, rows = self._waking, self._queue.offer, self._rows
+        count, first = len(times), self._interrupted_at
+        at = times[coming] if coming < count else NEVER
+        waking = self._waking
+        if first < 0:
+            if at > until and at > now:
+                return self.known_until == NEVER or self.known_until >= max(until, now)
+            first = coming
+            if self._open_loop and at <= now and not self._asleep:
+                # The loop has not slept, but it still has to look at the clock and set it again.
+                now += waking
+        offer, rows = self._queue.offer, self._rows
         taking = self._taking * (self._slowing if self._running else 1.0)
-        kinds = len(rows)
-        if self._open_loop and at <= now and not self._asleep:
-            # The loop has not slept, but it still has to look at the clock and set it again.
-            now += waking
-        whole, first = int(taking), coming
+        kinds, whole = len(rows), int(taking)
         # The loop also takes requests that arrive while it takes others.
         while at <= until or at <= now:
             if at > now:
@@ -226,17 +299,23 @@ class VirtualServer:
                 # A full queue is a result; a request that no batch can hold is a mistake.
                 if rows[coming % kinds] > self._largest:
                     raise
+                self.rejected.append((coming, now))
                 now += self._rejecting
             now += whole
             coming += 1
             if coming == count:
                 break
             at = times[coming]
+        self._coming = coming
+        if self.known_until != NEVER and self.known_until < max(until, now):
+            self._interrupted_at, self._now = first, now
+            return False
         # Parts of microseconds add up.
         taken = self._taken + (taking - whole) * (coming - first)
         now += int(taken)
         self._taken = taken % 1.0
-        self._coming, self._now = coming, now
+        self._interrupted_at, self._now = -1, now
+        return True
 
     def _hand_out(self, turn: int) -> int:
         """Answer ended batches; returns until when to queue requests after that."""
@@ -255,7 +334,8 @@ class VirtualServer:
             varied = self._varied[number % len(self._varied)] * self._slowed[number]
             step = self.answer_steps[number] = self._answer_step * varied
             begun = self.answering[number] = self._now + self._ending * varied
-            if len(self.times) < self._total:
+            self.answered.append(number)
+            if len(self.times) < self._total:  # in a closed loop
                 # A request is answered with its last part.
                 whole = sum(part.offset + part.size == part.total for part in parts)
                 self._ask_again(begun, step, min(whole, self._total - len(self.times)))
@@ -344,7 +424,8 @@ def _even_draws(random: np.random.Generator, levels: int, count: int) -> list[in
     return drawn
 
 
-def _padded(parameters: BatchingParameters, all_rows: int) -> list[int]:
+@lru_cache(maxsize=64)
+def _padded(parameters: BatchingParameters, all_rows: int) -> Sequence[int]:
     """The rows that batches of 0, 1, 2 ... rows run with, up to the largest possible batch; all
     requests together limit it too."""
     most = min(parameters.batch_limit, max(all_rows, 1))
