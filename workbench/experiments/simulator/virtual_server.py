@@ -55,10 +55,12 @@ class Share(NamedTuple):
     Attributes:
         requests: as many as it can expect. It may get more; then the numbers come again.
         rows: of all requests that it could get.
+        largest: the most rows of a request.
     """
 
     requests: int
     rows: int
+    largest: int
 
 
 class VirtualServer:
@@ -67,7 +69,8 @@ class VirtualServer:
     Attributes:
         times: when each request arrives. In a closed loop each answer adds one.
         known_until: no request that is not in `times` arrives until then.
-        hears_arrivals: whether it waits in such a way that an earlier arrival ends the wait.
+        wakes_at: it has to be resumed when a request arrives and `times` has more than so many
+            entries: the request ends its wait, or could find its queue full.
         batches, started, ended: the batches in the order they ran, and when each got its slot and
             gave it back.
         answering: when the loop began to answer each batch, in microseconds.
@@ -83,7 +86,7 @@ class VirtualServer:
         service: ServiceTime,
         slots: int,
         rows: Sequence[int],
-        seed: int,
+        seed: int | Sequence[int],
         times: list[int],
         followers: int = 0,
         share: Share | None = None,
@@ -100,12 +103,12 @@ class VirtualServer:
         total = len(times) + followers
         self.known_until, self._total = NEVER, total
         if share is None:
-            share = Share(total, -(-total // len(rows)) * sum(rows))
+            share = Share(total, -(-total // len(rows)) * sum(rows), 1)
         else:
             total = share.requests
             self.known_until, self._total = -1, 0
         self.times = times
-        self.hears_arrivals = False
+        self.wakes_at = NEVER
         self.batches: list[Batch[int]] = []
         self.started: list[int] = []
         self.ended: list[int] = []
@@ -115,7 +118,7 @@ class VirtualServer:
         self.rejected: list[tuple[int, int]] = []
         self.padded = _padded(parameters, share.rows)
         self._rows, self._slots = rows, slots
-        self._largest = parameters.max_batch_size
+        self._largest, self._largest_asked = parameters.max_batch_size, max(share.largest, 1)
         self._queue: BatchQueue[int] = BatchQueue(parameters)
         self._scheduler: SlotScheduler[int] = SlotScheduler(slots)
         self._scheduler.add(self._queue)
@@ -174,18 +177,22 @@ class VirtualServer:
         while True:
             busy = len(running) == slots
             event = self._next_event(busy)
-            while event > self.known_until:
-                self.hears_arrivals = not busy
-                yield event
-                self.hears_arrivals = False
-                event = self._next_event(busy)
-            if event == NEVER:
-                return
-            turn = self._turn_at(event)
             if busy:
+                turn = self._turn_at(event)
                 # No executor could take a batch before this turn, so earlier requests just waited.
                 while not self._take_in(turn):
+                    self.wakes_at = self._coming + self._surely_fit()
                     yield max(turn, self._now)
+                    self.wakes_at = NEVER
+            else:
+                while event > self.known_until:
+                    self.wakes_at = 0
+                    yield event
+                    self.wakes_at = NEVER
+                    event = self._next_event(busy)
+                if event == NEVER:
+                    return
+                turn = self._turn_at(event)
             if turn > self._now:
                 self._now = turn
             if running and running[0][0] <= turn:
@@ -223,8 +230,17 @@ class VirtualServer:
 
     @property
     def waiting(self) -> int:
-        """Requests in its queue."""
-        return len(self._queue)
+        """Requests that have arrived, or are on their way, and that no executor has begun."""
+        return len(self._queue) + len(self.times) - self._coming
+
+    def _surely_fit(self) -> int:
+        """So many more requests fit into the queue, whatever their sizes."""
+        queue, largest = self._queue, self._largest_asked
+        parameters = queue.parameters
+        if parameters.enable_large_batch_splitting:
+            return queue.scheduling_capacity // largest
+        batches = max(parameters.max_enqueued_batches, 1) - queue.enqueued_batches
+        return max(batches, 0) * (parameters.batch_limit // largest)
 
     def _next_event(self, busy: bool) -> int:
         """The next time at which a batch ends or, with a free slot, a request arrives or a batch is
