@@ -56,23 +56,27 @@ class Place:
     Attributes:
         number: from 0.
         phase: of the server that stands there now.
+        takes: whether the server takes requests.
         phases: every phase, with the time at which it began, in microseconds.
         stands: every server that stood there; the last is the present one.
         due: the event at which the server continues; an earlier event takes its place.
     """
 
-    __slots__ = ("attempts", "due", "number", "phase", "phases", "resume", "rows", "server", "stands")
+    __slots__ = (
+        "attempts", "due", "number", "phase", "phases", "resume", "rows", "server", "stands",
+        "takes",
+    )  # fmt: skip
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.phase = Phase.ABSENT
+        self.phase, self.takes = Phase.ABSENT, False
         self.phases: list[tuple[int, Phase]] = [(0, Phase.ABSENT)]
         self.stands: list[Stand] = []
         self.due = NOT_DUE
 
     def enter(self, phase: Phase, now: int) -> None:
         """Begin a phase."""
-        self.phase = phase
+        self.phase, self.takes = phase, phase in ANSWERING
         if self.phases[-1][0] == now:
             self.phases.pop()
         self.phases.append((now, phase))

@@ -27,7 +27,7 @@ import numpy as np
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.fleet.balancing import BalancingPolicy
 from workbench.experiments.fleet.fleet_balancer import Balancer
-from workbench.experiments.fleet.fleet_server import ANSWERING, NOT_DUE, Phase, Place
+from workbench.experiments.fleet.fleet_server import NOT_DUE, Phase, Place
 from workbench.experiments.fleet.fleet_setting import FleetSetting
 from workbench.experiments.fleet.outcomes import Outcome
 from workbench.experiments.simulator.hiccups import NEVER
@@ -51,6 +51,7 @@ _RETRIED = {
 }
 _BALANCER_SEEDS = 1_000_003
 _OPEN, _OVER, _HANGS = range(3)
+_THE_END = NOT_DUE
 
 
 class FleetSimulation:
@@ -66,8 +67,7 @@ class FleetSimulation:
         again: by further attempt, the request that it repeats.
         server, sent, ended: by attempt, the server (-1: none), and when the balancer sent it and
             saw its end, in microseconds.
-        done: by request, when its answer was seen; NaN without one.
-        outcomes: by request, the value of its `Outcome`.
+        outcomes: by request, the value of its `Outcome`, once the run is over.
         now: in microseconds.
         rejected: attempts that servers have rejected so far.
         reached: called with a balancer, a server and whether it took the connection, for each
@@ -104,14 +104,13 @@ class FleetSimulation:
         self.server = [-1] * count
         self.sent = [0] * count
         self.ended: list[float] = [0.0] * count
-        self.done = [float("nan")] * count
-        self.outcomes = bytearray([Outcome.UNANSWERED]) * count
+        self.outcomes = bytearray(count)
         self.now = self.rejected = 0
         self.reached: Callable[[int, int, bool], None] | None = None
         self._over = bytearray(count)  # by attempt
         self._tries: dict[int, int] = {}  # by request, its further attempts
         self._left = count
-        self._heap: list[int] = []
+        self._heap: list[int] = [_THE_END]
         self._changes: list[Callable[[], None]] = []
 
         # A balancer's random numbers are its own: its choices do not depend on the others.
@@ -126,6 +125,7 @@ class FleetSimulation:
         self._choose = [each.policy.choose for each in self.balancers]
         self._sent_to = [each.sent for each in self.counts]
         self._ended_at = [each.ended for each in self.counts]
+        self._splits = parameters.enable_large_batch_splitting
         self._of = [0] * count
         if setting.balancers > 1:
             drawn = np.random.default_rng([seed, 1]).integers(0, setting.balancers, count)
@@ -181,34 +181,43 @@ class FleetSimulation:
         Raises:
             ServingError: INVALID_ARGUMENT, a request is larger than `max_batch_size`.
         """
-        first = self._hand_over if self.setting.balancer_micros else self._send
+        first, heap = self._hand_over if self.setting.balancer_micros else self._send, self._heap
         for request, time in enumerate(self._times):
-            self._run_until(time << _TIME_BITS | _SEND_AT)
+            limit = time << _TIME_BITS | _SEND_AT
+            if heap[0] < limit:
+                self._run_until(limit)
             self.now = time
-            first(request, time)
-        while self._left and self._heap:
-            self._run_until(self._heap[0] + 1)
+            first(request)
+        while self._left and heap[0] < _THE_END:
+            self._run_until(heap[0] + 1)
+        for attempt, over in enumerate(self._over):
+            if over != _OVER:
+                self.outcomes[self.request_of(attempt)] = Outcome.UNANSWERED
 
     def _run_until(self, limit: int) -> None:
         """All events before `limit`."""
-        heap = self._heap
-        while heap and heap[0] < limit:
-            event = heappop(heap)
+        # This loop and what it calls are the time that a simulation takes.
+        heap, over, of, count = self._heap, self._over, self._of, len(self._times)
+        while (event := heap[0]) < limit:
+            heappop(heap)
             kind, about = (event >> _ABOUT_BITS) & _KIND, event & _ABOUT
             if kind == _CONTINUE:
                 place = self.places[about]
                 if place.due == event:
                     self._continue(place, event, limit)
             elif kind == _ANSWER:
-                if not self._over[about]:
-                    self._answered(about)
+                if not over[about]:
+                    over[about] = _OVER
+                    request = about if about < count else self.again[about - count]
+                    self._ended_at[of[request]](self.server[about])
+                    self._left -= 1
             else:
                 self.now = event >> _TIME_BITS
                 if kind == _SEND:
-                    self._send(about, self.now)
+                    self._send(about)
                 elif kind == _CHANGE:
                     self._changes[about]()
-                elif self._over[about] != _OVER:
+                elif over[about] != _OVER:
                     self.fail(about, _FAILURES[kind])
 
     def _continue(self, place: Place, event: int, limit: int) -> None:
@@ -224,7 +233,7 @@ class FleetSimulation:
                 place.due = NOT_DUE
                 return
             event = (until - to) << _TIME_BITS | about
-            if event >= limit or (heap and heap[0] < event):
+            if event >= limit or heap[0] < event:
                 place.due = event
                 heappush(heap, event)
                 return
@@ -232,14 +241,15 @@ class FleetSimulation:
     def _collect(self, place: Place) -> None:
         """The answers and rejections that a server has sent are on their way."""
         server, attempts, heap, back = place.server, place.attempts, self._heap, self._back
+        ended, splits = self.ended, self._splits
         for number in server.answered:
-            begun, step = server.answering[number], server.answer_steps[number]
+            seen, step = server.answering[number] + back, server.answer_steps[number]
             for count, part in enumerate(server.batches[number].parts, 1):
                 # A split request is answered with its last part.
-                if part.offset + part.size == part.total:
+                if not splits or part.offset + part.size == part.total:
                     attempt = attempts[part.task]
-                    seen = self.ended[attempt] = begun + step * count + back
-                    heappush(heap, round(seen) << _TIME_BITS | _ANSWER_AT | attempt)
+                    at = ended[attempt] = seen + step * count
+                    heappush(heap, round(at) << _TIME_BITS | _ANSWER_AT | attempt)
         server.answered.clear()
         for task, time in server.rejected:
             attempt = attempts[task]
@@ -254,14 +264,16 @@ class FleetSimulation:
         first = len(self._times)
         return attempt if attempt < first else self.again[attempt - first]
 
-    def _hand_over(self, attempt: int, time: int) -> None:
+    def _hand_over(self, attempt: int, time: int | None = None) -> None:
         """A balancer sends it after all that came to it before."""
         balancer = self.balancers[self._of[self.request_of(attempt)]]
-        balancer.free_at = max(balancer.free_at, time) + self.setting.balancer_micros
+        begins = max(balancer.free_at, self.now if time is None else time)
+        balancer.free_at = begins + self.setting.balancer_micros
         heappush(self._heap, balancer.free_at << _TIME_BITS | _SEND_AT | attempt)
 
-    def _send(self, attempt: int, time: int) -> None:
-        request = self.request_of(attempt)
+    def _send(self, attempt: int) -> None:
+        time = self.now
+        request = attempt if attempt < len(self._times) else self.request_of(attempt)
         of = self._of[request]
         self.sent[attempt] = time
         number = self._choose[of]()
@@ -270,10 +282,10 @@ class FleetSimulation:
             return
         self.server[attempt] = number
         self._sent_to[of](number)
-        place, arrival = self.places[number], time + self._to
         if self._timeout is not None:
             heappush(self._heap, (time + self._timeout) << _TIME_BITS | _TIMEOUT_AT | attempt)
-        if place.phase not in ANSWERING:
+        place, arrival = self.places[number], time + self._to
+        if not place.takes:
             self._not_taken(attempt, place, arrival)
             return
         if self.reached is not None:
@@ -282,8 +294,9 @@ class FleetSimulation:
         if place.rows is not self._rows:
             place.rows.append(self._rows[request % len(self._rows)])
         server = place.server
-        server.times.append(arrival)
-        if len(server.times) > server.wakes_at:
+        times = server.times
+        times.append(arrival)
+        if len(times) > server.wakes_at:
             event = time << _TIME_BITS | _CONTINUE_AT | number
             if event < place.due:
                 place.due = event
@@ -299,14 +312,6 @@ class FleetSimulation:
         else:
             event = (arrival + self._back) << _TIME_BITS | _REFUSE_AT
         heappush(self._heap, event | attempt)
-
-    def _answered(self, attempt: int) -> None:
-        request = self.request_of(attempt)
-        self._over[attempt] = _OVER
-        self._ended_at[self._of[request]](self.server[attempt])
-        self.done[request] = self.ended[attempt]
-        self.outcomes[request] = Outcome.ANSWERED
-        self._left -= 1
 
     def hang(self, attempt: int, *, for_ever: bool) -> None:
         """No answer will come, and the balancer does not know."""

@@ -80,6 +80,26 @@ class VirtualServer:
         padded: by a batch's rows, the rows that it runs with.
     """
 
+    # A fleet has thousands of them, each with more attributes than Python keeps compactly.
+    # fmt: off
+    __slots__ = (
+        "times", "known_until", "wakes_at", "batches", "started", "ended", "answering",
+        "answer_steps", "answered", "rejected", "padded",
+        # its setting
+        "_rows", "_slots", "_total", "_open_loop", "_largest", "_largest_asked", "_most_batches",
+        "_fit_in_batch", "_processors",
+        # run times
+        "_micros", "_each_slows", "_deepest", "_draws", "_varied", "_slowed", "_executors",
+        # the loop's times
+        "_taking", "_taken", "_answering", "_answer_step", "_ending", "_starting",
+        "_starting_request", "_waking", "_rejecting", "_loop_factors", "_slowing", "_wakes",
+        "_luck", "_woken", "_loop",
+        # its state
+        "_queue", "_scheduler", "_now", "_coming", "_interrupted_at", "_asleep", "_idle",
+        "_running", "_last_end",
+    )
+    # fmt: on
+
     def __init__(
         self,
         parameters: BatchingParameters,
@@ -119,6 +139,8 @@ class VirtualServer:
         self.padded = _padded(parameters, share.rows)
         self._rows, self._slots = rows, slots
         self._largest, self._largest_asked = parameters.max_batch_size, max(share.largest, 1)
+        self._most_batches = max(parameters.max_enqueued_batches, 1)
+        self._fit_in_batch = parameters.batch_limit // self._largest_asked
         self._queue: BatchQueue[int] = BatchQueue(parameters)
         self._scheduler: SlotScheduler[int] = SlotScheduler(slots)
         self._scheduler.add(self._queue)
@@ -180,16 +202,22 @@ class VirtualServer:
             if busy:
                 turn = self._turn_at(event)
                 # No executor could take a batch before this turn, so earlier requests just waited.
+                if turn > self.known_until:
+                    # Most servers wait here, so this spares a call that would take in nothing.
+                    self.wakes_at = self._coming + self._surely_fit()
+                    if len(self.times) <= self.wakes_at:
+                        yield turn
                 while not self._take_in(turn):
                     self.wakes_at = self._coming + self._surely_fit()
                     yield max(turn, self._now)
-                    self.wakes_at = NEVER
+                self.wakes_at = NEVER
             else:
-                while event > self.known_until:
+                if event > self.known_until:
                     self.wakes_at = 0
-                    yield event
+                    while event > self.known_until:
+                        yield event
+                        event = self._next_event(busy)
                     self.wakes_at = NEVER
-                    event = self._next_event(busy)
                 if event == NEVER:
                     return
                 turn = self._turn_at(event)
@@ -235,12 +263,10 @@ class VirtualServer:
 
     def _surely_fit(self) -> int:
         """So many more requests fit into the queue, whatever their sizes."""
-        queue, largest = self._queue, self._largest_asked
-        parameters = queue.parameters
-        if parameters.enable_large_batch_splitting:
-            return queue.scheduling_capacity // largest
-        batches = max(parameters.max_enqueued_batches, 1) - queue.enqueued_batches
-        return max(batches, 0) * (parameters.batch_limit // largest)
+        queue = self._queue
+        if queue.parameters.enable_large_batch_splitting:
+            return queue.scheduling_capacity // self._largest_asked
+        return max(self._most_batches - queue.enqueued_batches, 0) * self._fit_in_batch
 
     def _next_event(self, busy: bool) -> int:
         """The next time at which a batch ends or, with a free slot, a request arrives or a batch is
