@@ -59,12 +59,13 @@ class Place:
         takes: whether the server takes requests.
         phases: every phase, with the time at which it began, in microseconds.
         stands: every server that stood there; the last is the present one.
-        due: the event at which the server continues; an earlier event takes its place.
+        due: the event at which the server continues.
+        planned: an event of the heap at which it was to continue before an earlier one came up.
     """
 
     __slots__ = (
-        "attempts", "due", "number", "phase", "phases", "resume", "rows", "server", "stands",
-        "takes",
+        "attempts", "due", "number", "phase", "phases", "planned", "resume", "rows", "server",
+        "stands", "takes",
     )  # fmt: skip
 
     def __init__(self, number: int) -> None:
@@ -72,7 +73,7 @@ class Place:
         self.phase, self.takes = Phase.ABSENT, False
         self.phases: list[tuple[int, Phase]] = [(0, Phase.ABSENT)]
         self.stands: list[Stand] = []
-        self.due = NOT_DUE
+        self.due = self.planned = NOT_DUE
 
     def enter(self, phase: Phase, now: int) -> None:
         """Begin a phase."""
@@ -89,9 +90,9 @@ class Place:
         self.server, self.attempts, self.rows = server, stand.attempts, rows
         self.resume: Callable[[], int] = server.turns().__next__
         self.resume()
-        self.due = NOT_DUE
+        self.due = self.planned = NOT_DUE
 
     def clear(self, now: int) -> None:
         """The server is gone; it takes no further step."""
         self.stands[-1].ended_at = now
-        self.due = NOT_DUE
+        self.due = self.planned = NOT_DUE

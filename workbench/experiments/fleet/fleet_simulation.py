@@ -235,16 +235,17 @@ class FleetSimulation:
             event = (until - to) << _TIME_BITS | about
             if event >= limit or heap[0] < event:
                 place.due = event
-                heappush(heap, event)
+                if event != place.planned:
+                    heappush(heap, event)
                 return
 
     def _collect(self, place: Place) -> None:
         """The answers and rejections that a server has sent are on their way."""
         server, attempts, heap, back = place.server, place.attempts, self._heap, self._back
         ended, splits = self.ended, self._splits
-        for number in server.answered:
-            seen, step = server.answering[number] + back, server.answer_steps[number]
-            for count, part in enumerate(server.batches[number].parts, 1):
+        for run in server.answered:
+            seen, step = run.answering + back, run.answer_step
+            for count, part in enumerate(run.batch.parts, 1):
                 # A split request is answered with its last part.
                 if not splits or part.offset + part.size == part.total:
                     attempt = attempts[part.task]
@@ -299,7 +300,8 @@ class FleetSimulation:
         if len(times) > server.wakes_at:
             event = time << _TIME_BITS | _CONTINUE_AT | number
             if event < place.due:
-                place.due = event
+                # The later event stays in the heap: often it will be due again.
+                place.planned, place.due = place.due, event
                 heappush(self._heap, event)
 
     def _not_taken(self, attempt: int, place: Place, arrival: int) -> None:

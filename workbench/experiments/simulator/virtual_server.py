@@ -63,6 +63,25 @@ class Share(NamedTuple):
     largest: int
 
 
+class Run:
+    """A batch that an executor runs, or has run. Times are microseconds.
+
+    Attributes:
+        batch: its requests.
+        executor: its slot.
+        started, ended: when it got its slot and gave it back; `ended` is 0 while it runs.
+        slowing: what the loop's times for it are multiplied by.
+        answering: when the loop began to answer it.
+        answer_step: the time between its answers.
+    """
+
+    __slots__ = ("answer_step", "answering", "batch", "ended", "executor", "slowing", "started")
+
+    def __init__(self, batch: Batch[int], executor: int, started: int) -> None:
+        self.batch, self.executor, self.started = batch, executor, started
+        self.ended = 0
+
+
 class VirtualServer:
     """Serves requests of known sizes.
 
@@ -71,11 +90,8 @@ class VirtualServer:
         known_until: no request that is not in `times` arrives until then.
         wakes_at: it has to be resumed when a request arrives and `times` has more than so many
             entries: the request ends its wait, or could find its queue full.
-        batches, started, ended: the batches in the order they ran, and when each got its slot and
-            gave it back.
-        answering: when the loop began to answer each batch, in microseconds.
-        answer_steps: the microseconds between the answers of each batch.
-        answered: the batches in the order in which they were answered.
+        runs: of its batches, in the order in which they got their slots.
+        answered: those that were answered, in this order.
         rejected: the requests that found the queue full, and when.
         padded: by a batch's rows, the rows that it runs with.
     """
@@ -83,13 +99,12 @@ class VirtualServer:
     # A fleet has thousands of them, each with more attributes than Python keeps compactly.
     # fmt: off
     __slots__ = (
-        "times", "known_until", "wakes_at", "batches", "started", "ended", "answering",
-        "answer_steps", "answered", "rejected", "padded",
+        "times", "known_until", "wakes_at", "runs", "answered", "rejected", "padded",
         # its setting
         "_rows", "_slots", "_total", "_open_loop", "_largest", "_largest_asked", "_most_batches",
         "_fit_in_batch", "_processors",
         # run times
-        "_micros", "_each_slows", "_deepest", "_draws", "_varied", "_slowed", "_executors",
+        "_micros", "_each_slows", "_deepest", "_draws", "_varied", "_executors",
         # the loop's times
         "_taking", "_taken", "_answering", "_answer_step", "_ending", "_starting",
         "_starting_request", "_waking", "_rejecting", "_loop_factors", "_slowing", "_wakes",
@@ -129,12 +144,8 @@ class VirtualServer:
             self.known_until, self._total = -1, 0
         self.times = times
         self.wakes_at = NEVER
-        self.batches: list[Batch[int]] = []
-        self.started: list[int] = []
-        self.ended: list[int] = []
-        self.answering: list[float] = []
-        self.answer_steps: list[float] = []
-        self.answered: list[int] = []
+        self.runs: list[Run] = []
+        self.answered: list[Run] = []
         self.rejected: list[tuple[int, int]] = []
         self.padded = _padded(parameters, share.rows)
         self._rows, self._slots = rows, slots
@@ -156,9 +167,8 @@ class VirtualServer:
         # The factors have a mean of 1.
         spread = service.loop_spread
         varied = np.exp(random.normal(-(spread**2) / 2, spread, min(total, _MOST_VARIED) + 1))
-        self._varied: list[float] = varied.tolist()
+        self._varied: list[float] = varied.tolist() if spread else [1.0]
         self._taken = 0.0
-        self._slowed: list[float] = []
         self._slowing = 1.0
         self._wakes = np.rint(random.choice(service.wake_micros, total + 1)).astype(int).tolist()
         self._luck = random.random(len(self._wakes)).tolist()
@@ -177,7 +187,7 @@ class VirtualServer:
         self._interrupted_at = -1  # the first request of a `_take_in` that has not ended yet
         self._asleep = False
         self._idle = list(range(slots))
-        self._running: list[tuple[int, int, int]] = []  # (end, number of the batch, its executor)
+        self._running: list[tuple[int, int, Run]] = []  # with the end and the number of the run
         self._last_end = -RESTED_MICROS
 
     def run(self) -> None:
@@ -306,7 +316,7 @@ class VirtualServer:
         if processors and len(running) >= processors:
             chance = 1 - processors / (len(running) + 1)
             if (luck := self._luck[place]) < chance:
-                alone = self._micros[1][self.padded[self.batches[running[0][1]].size]]
+                alone = self._micros[1][self.padded[running[0][2].batch.size]]
                 longest = min(_WAITS * alone[len(alone) // 2], _LONGEST_WAIT_MICROS)
                 # Below the chance, luck is as random as before.
                 late += round(longest * luck / chance)
@@ -363,20 +373,20 @@ class VirtualServer:
         """Answer ended batches; returns until when to queue requests after that."""
         running = self._running
         while running and running[0][0] <= turn:
-            end, number, executor = heappop(running)
+            end, number, run = heappop(running)
             if running:
                 self._quicken(end, len(running) + 1)
-            self._idle.append(executor)
+            self._idle.append(run.executor)
             self._scheduler.finished(self._queue)
-            self.ended[number] = self._last_end = self._now
+            run.ended = self._last_end = self._now
             if self._queue.has_closed:
                 # It runs while this batch's answers are sent.
                 self._start(FOLLOWING)
-            parts = self.batches[number].parts
-            varied = self._varied[number % len(self._varied)] * self._slowed[number]
-            step = self.answer_steps[number] = self._answer_step * varied
-            begun = self.answering[number] = self._now + self._ending * varied
-            self.answered.append(number)
+            parts = run.batch.parts
+            varied = self._varied[number % len(self._varied)] * run.slowing
+            step = run.answer_step = self._answer_step * varied
+            begun = run.answering = self._now + self._ending * varied
+            self.answered.append(run)
             if len(self.times) < self._total:  # in a closed loop
                 # A request is answered with its last part.
                 whole = sum(part.offset + part.size == part.total for part in parts)
@@ -408,7 +418,7 @@ class VirtualServer:
         now, running = self._now, self._running
         found = self._scheduler.next(now)
         assert found is not None
-        batch, number = found[1], len(self.batches)
+        batch, number = found[1], len(self.runs)
         flight = min(len(running) + 1, self._deepest)
         rows, draw = self.padded[batch.size], self._draws[number % len(self._draws)]
         micros = self._micros[alone if flight == 1 else flight][rows][draw]
@@ -419,23 +429,18 @@ class VirtualServer:
                 micros += round(rest * (self._micros[0][rows][draw] - micros))
         else:
             self._slow(now, len(running) + 1)
-        self.batches.append(batch)
-        self.started.append(now)
-        self.ended.append(0)
-        self.answering.append(0.0)
-        self.answer_steps.append(0.0)
-        which = self._idle.pop()
-        executor = self._executors[which]
+        run = Run(batch, self._idle.pop(), now)
+        self.runs.append(run)
+        executor = self._executors[run.executor]
         end = now + micros
         if end >= executor.calm_until:
             end = executor.end_of(now, micros)
-        heappush(running, (end, number, which))
+        heappush(running, (end, number, run))
         starting = self._starting + self._starting_request * len(batch.parts)
         # The loop is not slowed by what slows it in a full server while a batch is alone.
         free = flight == 1 and alone == 1
-        self._slowing = 1.0 if free else self._loop_factors[flight][rows]
-        self._slowed.append(self._slowing)
-        varied = self._varied[-1 - number % len(self._varied)] * self._slowing
+        self._slowing = run.slowing = 1.0 if free else self._loop_factors[flight][rows]
+        varied = self._varied[-1 - number % len(self._varied)] * run.slowing
         self._now = now + round(starting * varied)
 
     def _slow(self, now: int, flight: int) -> None:
@@ -449,12 +454,12 @@ class VirtualServer:
             self._stretch(now, self._each_slows[flight], -1)
 
     def _stretch(self, now: int, factors: list[float], power: int) -> None:
-        running, padded, batches = self._running, self.padded, self.batches
-        for place, (end, number, executor) in enumerate(running):
+        running, padded = self._running, self.padded
+        for place, (end, number, run) in enumerate(running):
             if end > now:
-                factor = factors[padded[batches[number].size]]
+                factor = factors[padded[run.batch.size]]
                 left = (end - now) * factor if power > 0 else (end - now) / factor
-                running[place] = (now + round(left), number, executor)
+                running[place] = (now + round(left), number, run)
         heapify(running)
 
 
