@@ -1,4 +1,3 @@
-# ruff: noqa: RUF009 - `setting` makes fields, as `dataclasses.field` does.
 """Whether a balancer believes that a server is up: health checks as in HAProxy.
 
 A balancer asks each server again and again whether it serves. One failed check says little, so a

@@ -121,9 +121,7 @@ class FleetOperations:
             yield from self._change(places[number], change, slower)
             yield change.pause_s
 
-    def _change(
-        self, place: Place, change: RollingChange, slower: ServiceTime
-    ) -> Iterator[float]:
+    def _change(self, place: Place, change: RollingChange, slower: ServiceTime) -> Iterator[float]:
         """One server changes its version, unless it is lost meanwhile."""
         server = place.server
 

@@ -191,22 +191,18 @@ class FleetSetting:
     health: HealthRule | None = setting(
         None, _one(HealthRule, "for balancers that know at once which servers serve"), "the checks"
     )
-    retry: RetryRule = setting(
-        RetryRule(), _one(RetryRule), "what happens to requests that fail"
-    )
+    retry: RetryRule = setting(RetryRule(), _one(RetryRule), "what happens to requests that fail")
     losses: tuple[ServerLoss, ...] = setting((), _many(ServerLoss), "servers that are lost")
-    change: RollingChange | None = setting(
-        None, _one(RollingChange, "for none"), "a new version"
-    )
+    change: RollingChange | None = setting(None, _one(RollingChange, "for none"), "a new version")
     scaling: ScalingRule | None = setting(
-        None, _one(ScalingRule, "for a fixed number of servers"), "when servers are added or removed"
+        None,
+        _one(ScalingRule, "for a fixed number of servers"),
+        "when servers come and go",
     )
     scaling_interval_s: float = setting(
         1.0, number(0, above=True, unit="seconds"), "between two looks of the autoscaler"
     )
-    start_up_s: float = setting(
-        10.0, _SECONDS, "from the decision to add a server until it serves"
-    )
+    start_up_s: float = setting(10.0, _SECONDS, "from the decision to add a server until it serves")
 
     def __post_init__(self) -> None:
         check_fields(self, _WHAT)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from functools import partial
 from heapq import heappop, heappush
 from random import Random
 
@@ -62,6 +63,7 @@ class FleetSimulation:
 
     Attributes:
         setting: of the fleet.
+        times: at which requests come to the balancers.
         places: of the servers.
         balancers: in front of them.
         again: by further attempt, the request that it repeats.
@@ -91,7 +93,7 @@ class FleetSimulation:
         """
         count, most = len(times), setting.most_servers
         self._parameters, self.service, self._slots = parameters, service, slots
-        self._rows, self._seed, self._times, self.setting = rows, seed, times, setting
+        self._rows, self._seed, self.times, self.setting = rows, seed, times, setting
         rounds = -(-count // len(rows))
         # The servers of a fleet share the requests, so each draws as many random numbers as it
         # needs of them; one that is alone draws as many as in `simulate`.
@@ -109,6 +111,7 @@ class FleetSimulation:
         self.reached: Callable[[int, int, bool], None] | None = None
         self._over = bytearray(count)  # by attempt
         self._tries: dict[int, int] = {}  # by request, its further attempts
+        self._parts: dict[int, tuple[float, int]] = {}  # by attempt, of split requests
         self._left = count
         self._heap: list[int] = [_THE_END]
         self._changes: list[Callable[[], None]] = []
@@ -125,7 +128,6 @@ class FleetSimulation:
         self._choose = [each.policy.choose for each in self.balancers]
         self._sent_to = [each.sent for each in self.counts]
         self._ended_at = [each.ended for each in self.counts]
-        self._splits = parameters.enable_large_batch_splitting
         self._of = [0] * count
         if setting.balancers > 1:
             drawn = np.random.default_rng([seed, 1]).integers(0, setting.balancers, count)
@@ -154,7 +156,7 @@ class FleetSimulation:
     @property
     def arrived(self) -> int:
         """Requests that have come to the balancers so far."""
-        return bisect_left(self._times, self.now)
+        return bisect_left(self.times, self.now)
 
     def outstanding(self, number: int) -> int:
         """Requests that balancers are waiting for from this server."""
@@ -182,7 +184,7 @@ class FleetSimulation:
             ServingError: INVALID_ARGUMENT, a request is larger than `max_batch_size`.
         """
         first, heap = self._hand_over if self.setting.balancer_micros else self._send, self._heap
-        for request, time in enumerate(self._times):
+        for request, time in enumerate(self.times):
             limit = time << _TIME_BITS | _SEND_AT
             if heap[0] < limit:
                 self._run_until(limit)
@@ -197,7 +199,7 @@ class FleetSimulation:
     def _run_until(self, limit: int) -> None:
         """All events before `limit`."""
         # This loop and what it calls are the time that a simulation takes.
-        heap, over, of, count = self._heap, self._over, self._of, len(self._times)
+        heap, over, of, count = self._heap, self._over, self._of, len(self.times)
         while (event := heap[0]) < limit:
             heappop(heap)
             kind, about = (event >> _ABOUT_BITS) & _KIND, event & _ABOUT
@@ -242,15 +244,17 @@ class FleetSimulation:
     def _collect(self, place: Place) -> None:
         """The answers and rejections that a server has sent are on their way."""
         server, attempts, heap, back = place.server, place.attempts, self._heap, self._back
-        ended, splits = self.ended, self._splits
+        ended = self.ended
         for run in server.answered:
             seen, step = run.answering + back, run.answer_step
             for count, part in enumerate(run.batch.parts, 1):
-                # A split request is answered with its last part.
-                if not splits or part.offset + part.size == part.total:
-                    attempt = attempts[part.task]
-                    at = ended[attempt] = seen + step * count
-                    heappush(heap, round(at) << _TIME_BITS | _ANSWER_AT | attempt)
+                attempt, at = attempts[part.task], seen + step * count
+                if part.size != part.total:
+                    at, left = self._last_part(attempt, at, part.size, part.total)
+                    if left:
+                        continue
+                ended[attempt] = at
+                heappush(heap, round(at) << _TIME_BITS | _ANSWER_AT | attempt)
         server.answered.clear()
         for task, time in server.rejected:
             attempt = attempts[task]
@@ -258,23 +262,31 @@ class FleetSimulation:
             heappush(heap, (time + back) << _TIME_BITS | _REJECT_AT | attempt)
         server.rejected.clear()
 
+    def _last_part(self, attempt: int, at: float, rows: int, total: int) -> tuple[float, int]:
+        """A part of a split request is ready; returns when the last one was, and the rows that are
+        not ready."""
+        before, left = self._parts.pop(attempt, (0.0, total))
+        found = max(before, at), left - rows
+        if found[1]:
+            self._parts[attempt] = found
+        return found
+
     # Requests.
 
     def request_of(self, attempt: int) -> int:
         """The request that an attempt sends."""
-        first = len(self._times)
+        first = len(self.times)
         return attempt if attempt < first else self.again[attempt - first]
 
-    def _hand_over(self, attempt: int, time: int | None = None) -> None:
+    def _hand_over(self, attempt: int) -> None:
         """A balancer sends it after all that came to it before."""
         balancer = self.balancers[self._of[self.request_of(attempt)]]
-        begins = max(balancer.free_at, self.now if time is None else time)
-        balancer.free_at = begins + self.setting.balancer_micros
+        balancer.free_at = max(balancer.free_at, self.now) + self.setting.balancer_micros
         heappush(self._heap, balancer.free_at << _TIME_BITS | _SEND_AT | attempt)
 
     def _send(self, attempt: int) -> None:
         time = self.now
-        request = attempt if attempt < len(self._times) else self.request_of(attempt)
+        request = attempt if attempt < len(self.times) else self.request_of(attempt)
         of = self._of[request]
         self.sent[attempt] = time
         number = self._choose[of]()
@@ -347,10 +359,11 @@ class FleetSimulation:
     def _send_again(self, request: int, time: int) -> None:
         attempt = len(self.server)
         self.again.append(request)
-        for by_attempt, value in ((self.server, -1), (self.sent, 0), (self.ended, 0.0)):
-            by_attempt.append(value)
+        self.server.append(-1)
+        self.sent.append(0)
+        self.ended.append(0.0)
         self._over.append(_OPEN)
         if self.setting.balancer_micros:
-            self._hand_over(attempt, time)
+            self.at(time, partial(self._hand_over, attempt))
         else:
             heappush(self._heap, time << _TIME_BITS | _SEND_AT | attempt)

@@ -160,13 +160,25 @@ def simulate(
         ServingError: INVALID_ARGUMENT, a request is larger than `max_batch_size`, or there are not
             as many `rows` as arrivals.
     """
-    if not isinstance(rows, int) and len(rows) != len(arrivals):
-        raise invalid_argument(
-            f"rows must be one number, or one for each arrival; there are {len(rows)} for "
-            f"{len(arrivals)} arrivals"
-        )
     times = np.rint(np.asarray(arrivals) * 1e6).astype(np.int64).tolist()
     return _simulated(parameters, service, slots, rows, seed, times)
+
+
+def request_sizes(rows: int | NDArray[np.int64], requests: int) -> tuple[list[int], float]:
+    """The rows of each request, in turn, and their mean.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, there is neither one number nor one for each request.
+    """
+    if isinstance(rows, int):
+        return [rows], rows
+    if len(rows) != requests:
+        raise invalid_argument(
+            f"rows must be one number, or one for each arrival; there are {len(rows)} for "
+            f"{requests} arrivals"
+        )
+    sizes = np.maximum(rows, 1).tolist() or [1]
+    return sizes, float(np.mean(sizes))
 
 
 def simulate_closed(
@@ -255,7 +267,7 @@ def _simulated(
 ) -> SimulationResult:
     """Arrivals at `times`, in microseconds, and one more after each answer until there were
     `followers`."""
-    sizes_asked = [rows] if isinstance(rows, int) else np.maximum(rows, 1).tolist() or [1]
+    sizes_asked, mean = request_sizes(rows, len(times))
     server = VirtualServer(parameters, service, slots, sizes_asked, seed, times, followers)
     server.run()
     ran = Batches.of(server.runs, server.padded)
@@ -278,7 +290,7 @@ def _simulated(
     return SimulationResult(
         parameters=parameters,
         slots=slots,
-        rows=rows if isinstance(rows, int) else float(np.mean(sizes_asked)),
+        rows=mean,
         arrived=np.array(server.times, float) / 1e6,
         done=done / 1e6,
         batch=batch,

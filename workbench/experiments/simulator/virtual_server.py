@@ -76,6 +76,9 @@ class Run:
     """
 
     __slots__ = ("answer_step", "answering", "batch", "ended", "executor", "slowing", "started")
+    slowing: float
+    answering: float
+    answer_step: float
 
     def __init__(self, batch: Batch[int], executor: int, started: int) -> None:
         self.batch, self.executor, self.started = batch, executor, started
@@ -98,7 +101,7 @@ class VirtualServer:
 
     # A fleet has thousands of them, each with more attributes than Python keeps compactly.
     # fmt: off
-    __slots__ = (
+    __slots__ = (  # noqa: RUF023 - in the order of their use
         "times", "known_until", "wakes_at", "runs", "answered", "rejected", "padded",
         # its setting
         "_rows", "_slots", "_total", "_open_loop", "_largest", "_largest_asked", "_most_batches",
