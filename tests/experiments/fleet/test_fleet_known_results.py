@@ -61,7 +61,7 @@ def test_two_choices_keep_the_longest_queue_short() -> None:
     """In balance, a share of rho^(2^i - 1) of the servers has at least i requests, and rho^i with
     random choices (Mitzenmacher 2001). So at rho = 0.7 fewer than one of 1000 servers has 5 or
     more, and one has 19. That is how log log n differs from log n."""
-    count, rho = 36_000, 0.7
+    count, rho = 50_000, 0.7
     random, two = (
         fleet(1000, rho, count, seed=1, policy=policy) for policy in ("random", "two_choices")
     )
@@ -70,7 +70,7 @@ def test_two_choices_keep_the_longest_queue_short() -> None:
     for result, share in ((two, lambda i: rho ** (2**i - 1)), (random, lambda i: rho**i)):
         held = np.array([lane.outstanding(at) for lane in result.lanes])
         for least in (1, 2, 3, 4):
-            assert float((held >= least).mean()) == pytest.approx(share(least), abs=0.02)
+            assert float((held >= least).mean()) == pytest.approx(share(least), abs=0.03)
         longest = held.max(axis=0)
         if result is two:
             assert longest.max() <= 5

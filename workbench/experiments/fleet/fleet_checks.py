@@ -48,6 +48,11 @@ class FleetChecks:
         for balancer in self._simulation.balancers:
             balancer.dismiss(place.number, forget=forget)
 
+    def all_send_to(self, place: Place) -> bool:
+        """Whether every balancer may choose this server."""
+        number = place.number
+        return all(each.policy.is_up(number) for each in self._simulation.balancers)
+
     def tell(self, place: Place, up: bool) -> None:
         """Balancers that need no checks learn that a server serves, or does not."""
         if self.all_knowing:

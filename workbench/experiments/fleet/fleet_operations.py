@@ -146,6 +146,9 @@ class FleetOperations:
                 place.enter(Phase.SERVING, self._simulation.now)
                 self._checks.admit(place, up=True)
                 self._checks.tell(place, True)
+            # The next server must not go before this one gets requests again.
+            while there() and not self._checks.all_send_to(place):
+                yield _LOOK_S
 
     def _drain(self, place: Place) -> Iterator[float]:
         """Until a server that gets nothing more has answered everything, or is lost."""
