@@ -255,6 +255,7 @@ class FleetSimulation:
                         continue
                 ended[attempt] = at
                 heappush(heap, round(at) << _TIME_BITS | _ANSWER_AT | attempt)
+            del run.batch
         server.answered.clear()
         for task, time in server.rejected:
             attempt = attempts[task]

@@ -48,14 +48,14 @@ class Batches(NamedTuple):
     @classmethod
     def of(cls, runs: Sequence[Run], padded: Sequence[int]) -> Batches:
         """The batches of these runs; `padded` gives the rows with which each size runs."""
-        sizes = np.array([run.batch.size for run in runs], np.int64)
+        sizes = np.array([run.size for run in runs], np.int64)
         return cls(
             np.array([run.started for run in runs], float) / 1e6,
             np.array([run.ended for run in runs], float) / 1e6,
             sizes,
-            np.array([len(run.batch.parts) for run in runs], np.int64),
+            np.array([run.tasks for run in runs], np.int64),
             np.array(padded)[sizes] - sizes if len(sizes) else sizes,
-            np.array([_INDEX[run.batch.reason] for run in runs if run.batch.reason], np.int64),
+            np.array([_INDEX[run.reason] for run in runs if run.reason], np.int64),
         )
 
 

@@ -1,7 +1,7 @@
 """One server in virtual time: its event loop, its batch queue and its executors.
 
-The queue and the slots are the code of `core.batching` that the live scheduler drives. A turn of
-the loop (`VirtualServer.turns`) is that of the live server: it answers finished batches, accepts
+The queue is the code of `core.batching` that the live scheduler drives. (With one queue, a slot is
+free if an executor is; only between several queues do slots decide anything.) A turn of the loop (`VirtualServer.turns`) is that of the live server: it answers finished batches, accepts
 new requests, and gives batches to free slots. Batches that run at the same time slow each other:
 when one begins, what is left of the others takes longer, and when it ends, less long. Times are
 whole microseconds.
@@ -28,9 +28,8 @@ import numpy as np
 
 from workbench.core.batching.parameters import BatchingParameters, next_allowed_batch_size
 from workbench.core.batching.queue import Batch, BatchQueue
-from workbench.core.batching.slots import SlotScheduler
 from workbench.core.status import ServingError
-from workbench.experiments.simulator.hiccups import NEVER, Timeline
+from workbench.experiments.simulator.hiccups import NEVER, Hiccups, Timeline
 from workbench.experiments.simulator.service_time import FOLLOWING, ServiceTime
 
 PAUSE_MICROS = 50
@@ -46,6 +45,9 @@ _WAITS, _LONGEST_WAIT_MICROS = 2.0, 4000.0
 longer than an operating system makes a thread wait for its turn."""
 _MOST_VARIED = 4096
 """So many factors are drawn; then they come again."""
+# Thousands of servers that share these find them in the processor's cache.
+_EVEN, _NEVER_LATE = [1.0], [0]
+_CALM = Timeline(Hiccups(), np.random.default_rng(0))
 _PER_LOG = 1 / math.log(RESTED_MICROS / PAUSE_MICROS)
 
 
@@ -67,7 +69,9 @@ class Run:
     """A batch that an executor runs, or has run. Times are microseconds.
 
     Attributes:
-        batch: its requests.
+        batch: its requests; a fleet deletes it once they are answered, because memory that is used
+            again is faster.
+        size, tasks, reason: its rows and requests, and why it was closed.
         executor: its slot.
         started, ended: when it got its slot and gave it back; `ended` is 0 while it runs.
         slowing: what the loop's times for it are multiplied by.
@@ -75,13 +79,17 @@ class Run:
         answer_step: the time between its answers.
     """
 
-    __slots__ = ("answer_step", "answering", "batch", "ended", "executor", "slowing", "started")
+    __slots__ = (
+        "answer_step", "answering", "batch", "ended", "executor", "reason", "size", "slowing",
+        "started", "tasks",
+    )  # fmt: skip
     slowing: float
     answering: float
     answer_step: float
 
     def __init__(self, batch: Batch[int], executor: int, started: int) -> None:
         self.batch, self.executor, self.started = batch, executor, started
+        self.size, self.tasks, self.reason = batch.size, len(batch.parts), batch.reason
         self.ended = 0
 
 
@@ -113,7 +121,7 @@ class VirtualServer:
         "_starting_request", "_waking", "_rejecting", "_loop_factors", "_slowing", "_wakes",
         "_luck", "_woken", "_loop",
         # its state
-        "_queue", "_scheduler", "_now", "_coming", "_interrupted_at", "_asleep", "_idle",
+        "_queue", "_now", "_coming", "_interrupted_at", "_asleep", "_idle",
         "_running", "_last_end",
     )
     # fmt: on
@@ -156,8 +164,6 @@ class VirtualServer:
         self._most_batches = max(parameters.max_enqueued_batches, 1)
         self._fit_in_batch = parameters.batch_limit // self._largest_asked
         self._queue: BatchQueue[int] = BatchQueue(parameters)
-        self._scheduler: SlotScheduler[int] = SlotScheduler(slots)
-        self._scheduler.add(self._queue)
 
         self._open_loop = not followers
         # Durations. The order of the draws must not change: it decides what a seed gives.
@@ -170,16 +176,20 @@ class VirtualServer:
         # The factors have a mean of 1.
         spread = service.loop_spread
         varied = np.exp(random.normal(-(spread**2) / 2, spread, min(total, _MOST_VARIED) + 1))
-        self._varied: list[float] = varied.tolist() if spread else [1.0]
+        self._varied: list[float] = varied.tolist() if spread else _EVEN
         self._taken = 0.0
         self._slowing = 1.0
-        self._wakes = np.rint(random.choice(service.wake_micros, total + 1)).astype(int).tolist()
-        self._luck = random.random(len(self._wakes)).tolist()
+        wakes = np.rint(random.choice(service.wake_micros, total + 1)).astype(int)
+        luck = random.random(total + 1)
+        late = service.processors or wakes.any()
+        self._wakes: list[int] = wakes.tolist() if late else _NEVER_LATE
+        self._luck: list[float] = luck.tolist() if service.processors else []
         self._woken = 0
         self._processors = service.processors
         # A hiccup holds up all that is on its processor: on the first the loop, else executors.
         timelines = [
-            Timeline(service.hiccups, random) for _ in range(service.processors or slots + 1)
+            Timeline(service.hiccups, random) if service.hiccups.per_second else _CALM
+            for _ in range(service.processors or slots + 1)
         ]
         self._loop = timelines[0]
         others = timelines[1:] or timelines
@@ -319,7 +329,7 @@ class VirtualServer:
         if processors and len(running) >= processors:
             chance = 1 - processors / (len(running) + 1)
             if (luck := self._luck[place]) < chance:
-                alone = self._micros[1][self.padded[running[0][2].batch.size]]
+                alone = self._micros[1][self.padded[running[0][2].size]]
                 longest = min(_WAITS * alone[len(alone) // 2], _LONGEST_WAIT_MICROS)
                 # Below the chance, luck is as random as before.
                 late += round(longest * luck / chance)
@@ -380,7 +390,6 @@ class VirtualServer:
             if running:
                 self._quicken(end, len(running) + 1)
             self._idle.append(run.executor)
-            self._scheduler.finished(self._queue)
             run.ended = self._last_end = self._now
             if self._queue.has_closed:
                 # It runs while this batch's answers are sent.
@@ -419,9 +428,8 @@ class VirtualServer:
         """A free executor runs the next batch; without any other, it takes as long as with `alone`
         in flight."""
         now, running = self._now, self._running
-        found = self._scheduler.next(now)
-        assert found is not None
-        batch, number = found[1], len(self.runs)
+        batch, number = self._queue.take(now), len(self.runs)
+        assert batch is not None
         flight = min(len(running) + 1, self._deepest)
         rows, draw = self.padded[batch.size], self._draws[number % len(self._draws)]
         micros = self._micros[alone if flight == 1 else flight][rows][draw]
@@ -439,7 +447,7 @@ class VirtualServer:
         if end >= executor.calm_until:
             end = executor.end_of(now, micros)
         heappush(running, (end, number, run))
-        starting = self._starting + self._starting_request * len(batch.parts)
+        starting = self._starting + self._starting_request * run.tasks
         # The loop is not slowed by what slows it in a full server while a batch is alone.
         free = flight == 1 and alone == 1
         self._slowing = run.slowing = 1.0 if free else self._loop_factors[flight][rows]
@@ -460,7 +468,7 @@ class VirtualServer:
         running, padded = self._running, self.padded
         for place, (end, number, run) in enumerate(running):
             if end > now:
-                factor = factors[padded[run.batch.size]]
+                factor = factors[padded[run.size]]
                 left = (end - now) * factor if power > 0 else (end - now) / factor
                 running[place] = (now + round(left), number, run)
         heapify(running)
