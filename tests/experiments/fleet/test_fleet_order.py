@@ -65,14 +65,20 @@ def test_a_server_does_what_it_would_do_if_it_had_known_all_arrivals(number: int
         alone.run()
         assert len(alone.runs) == len(stand.server.runs)
         for one, other in zip(alone.runs, stand.server.runs, strict=True):
-            assert (one.started, one.ended, one.answering) == (
+            assert (one.started, one.ended, one.answering, one.size, one.tasks) == (
                 other.started,
                 other.ended,
                 other.answering,
+                other.size,
+                other.tasks,
             )
-            assert [part.task for part in one.batch.parts] == [
-                part.task for part in other.batch.parts
-            ]
+        back = setting.from_server_micros
+        for run in alone.runs:
+            for count, part in enumerate(run.batch.parts, 1):
+                seen = run.answering + run.answer_step * count + back
+                assert fleet.ended[stand.attempts[part.task]] == pytest.approx(seen, abs=1e-6)
+        for task, time in alone.rejected:
+            assert fleet.ended[stand.attempts[task]] == time + back
 
 
 @pytest.mark.parametrize("ways", [(0, 0), (90, 60)])

@@ -199,7 +199,7 @@ class FleetSimulation:
     def _run_until(self, limit: int) -> None:
         """All events before `limit`."""
         # This loop and what it calls are the time that a simulation takes.
-        heap, over, of, count = self._heap, self._over, self._of, len(self.times)
+        heap, over = self._heap, self._over
         while (event := heap[0]) < limit:
             heappop(heap)
             kind, about = (event >> _ABOUT_BITS) & _KIND, event & _ABOUT
@@ -209,10 +209,7 @@ class FleetSimulation:
                     self._continue(place, event, limit)
             elif kind == _ANSWER:
                 if not over[about]:
-                    over[about] = _OVER
-                    request = about if about < count else self.again[about - count]
-                    self._ended_at[of[request]](self.server[about])
-                    self._left -= 1
+                    self._answered(about)
             else:
                 self.now = event >> _TIME_BITS
                 if kind == _SEND:
@@ -229,22 +226,25 @@ class FleetSimulation:
         while True:
             server.known_until = (event >> _TIME_BITS) + to
             until = resume()
+            event = (until - to) << _TIME_BITS | about if until != NEVER else NOT_DUE
             if server.answered or server.rejected:
-                self._collect(place)
-            if until == NEVER:
-                place.due = NOT_DUE
-                return
-            event = (until - to) << _TIME_BITS | about
+                self._collect(place, event if event < limit else limit)
             if event >= limit or heap[0] < event:
                 place.due = event
-                if event != place.planned:
+                if event != place.planned and event != NOT_DUE:
                     heappush(heap, event)
                 return
 
-    def _collect(self, place: Place) -> None:
-        """The answers and rejections that a server has sent are on their way."""
+    def _collect(self, place: Place, limit: int) -> None:
+        """The answers and rejections that a server has sent are on their way. Those that are the
+        next of all events, and before `limit`, need not wait."""
         server, attempts, heap, back = place.server, place.attempts, self._heap, self._back
         ended = self.ended
+        for task, time in server.rejected:
+            attempt = attempts[task]
+            ended[attempt] = time + back
+            heappush(heap, (time + back) << _TIME_BITS | _REJECT_AT | attempt)
+        server.rejected.clear()
         for run in server.answered:
             seen, step = run.answering + back, run.answer_step
             for count, part in enumerate(run.batch.parts, 1):
@@ -254,14 +254,13 @@ class FleetSimulation:
                     if left:
                         continue
                 ended[attempt] = at
-                heappush(heap, round(at) << _TIME_BITS | _ANSWER_AT | attempt)
+                event = round(at) << _TIME_BITS | _ANSWER_AT | attempt
+                if event < limit and event < heap[0] and not self._over[attempt]:
+                    self._answered(attempt)
+                else:
+                    heappush(heap, event)
             del run.batch
         server.answered.clear()
-        for task, time in server.rejected:
-            attempt = attempts[task]
-            self.ended[attempt] = time + back
-            heappush(heap, (time + back) << _TIME_BITS | _REJECT_AT | attempt)
-        server.rejected.clear()
 
     def _last_part(self, attempt: int, at: float, rows: int, total: int) -> tuple[float, int]:
         """A part of a split request is ready; returns when the last one was, and the rows that are
@@ -327,6 +326,14 @@ class FleetSimulation:
         else:
             event = (arrival + self._back) << _TIME_BITS | _REFUSE_AT
         heappush(self._heap, event | attempt)
+
+    def _answered(self, attempt: int) -> None:
+        """The balancer sees an answer."""
+        self._over[attempt] = _OVER
+        count = len(self.times)
+        request = attempt if attempt < count else self.again[attempt - count]
+        self._ended_at[self._of[request]](self.server[attempt])
+        self._left -= 1
 
     def hang(self, attempt: int, *, for_ever: bool) -> None:
         """No answer will come, and the balancer does not know."""

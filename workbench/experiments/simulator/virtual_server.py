@@ -1,8 +1,9 @@
 """One server in virtual time: its event loop, its batch queue and its executors.
 
-The queue is the code of `core.batching` that the live scheduler drives. (With one queue, a slot is
-free if an executor is; only between several queues do slots decide anything.) A turn of the loop (`VirtualServer.turns`) is that of the live server: it answers finished batches, accepts
-new requests, and gives batches to free slots. Batches that run at the same time slow each other:
+The queue is the code of `core.batching` that the live scheduler drives. (Of one queue, a batch has
+a slot if an executor is free; slots decide only between several queues.) A turn of the loop
+(`VirtualServer.turns`) is that of the live server: it answers finished batches, accepts new
+requests, and gives batches to free executors. Batches that run at the same time slow each other:
 when one begins, what is left of the others takes longer, and when it ends, less long. Times are
 whole microseconds.
 
