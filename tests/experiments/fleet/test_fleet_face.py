@@ -55,6 +55,14 @@ SINGLES = wb.BatchingParameters(max_batch_size=1, max_enqueued_batches=10_000)
             lambda: FleetSetting.from_json({"nodes": 3}),
             "Unknown fleet setting 'nodes': known are balancer_micros, ",
         ),
+        (
+            lambda: FleetSetting.from_json({"losses": [{"node": 3}]}),
+            "Unknown loss setting 'node': known are at_s, ",
+        ),
+        (
+            lambda: FleetSetting.from_json({"retry": {"attempts": -1}}),
+            "Fleet setting 'attempts' must be a whole number, at least 0; was -1",
+        ),
     ],
 )
 def test_a_setting_that_is_not_allowed_is_named(made: object, text: str) -> None:

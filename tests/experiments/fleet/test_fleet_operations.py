@@ -10,6 +10,7 @@ import pytest
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.fleet.autoscaling import ScalingRule
 from workbench.core.fleet.health import HealthRule
+from workbench.experiments.fleet.fleet_outcomes import Outcome
 from workbench.experiments.fleet.fleet_result import FleetResult
 from workbench.experiments.fleet.fleet_server import Phase
 from workbench.experiments.fleet.fleet_setting import (
@@ -18,7 +19,6 @@ from workbench.experiments.fleet.fleet_setting import (
     RollingChange,
     ServerLoss,
 )
-from workbench.experiments.fleet.outcomes import Outcome
 from workbench.experiments.fleet.simulate_fleet import simulate_fleet
 from workbench.experiments.simulator.service_time import ServiceTime
 from workbench.load.arrivals import constant, poisson

@@ -10,9 +10,9 @@ from tests.experiments.fleet.test_fleet_of_one import random_parameters, random_
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.experiments.fleet.fleet_checks import FleetChecks
 from workbench.experiments.fleet.fleet_operations import FleetOperations
+from workbench.experiments.fleet.fleet_outcomes import Outcome
 from workbench.experiments.fleet.fleet_setting import FleetSetting, RetryRule
 from workbench.experiments.fleet.fleet_simulation import FleetSimulation
-from workbench.experiments.fleet.outcomes import Outcome
 from workbench.experiments.simulator.hiccups import NEVER
 from workbench.experiments.simulator.service_time import ServiceTime
 from workbench.experiments.simulator.virtual_server import Share, VirtualServer

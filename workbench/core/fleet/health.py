@@ -18,12 +18,11 @@ from typing import Any
 
 from workbench.core.setting_kinds import (
     check_fields,
-    check_known,
     one_of,
     optional,
     plain_fields,
+    read_fields,
     setting,
-    settings_of,
     whole,
 )
 
@@ -84,9 +83,7 @@ class HealthRule:
         Raises:
             ServingError: INVALID_ARGUMENT, for an unknown name or a value that is not allowed.
         """
-        for name in data:
-            check_known(name, settings_of(cls), "health check setting")
-        return cls(**data)
+        return read_fields(cls, data, "health check setting")
 
 
 class ServerHealth:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from workbench.core.fleet.health import ServerHealth
+from workbench.experiments.fleet.fleet_outcomes import Outcome
 from workbench.experiments.fleet.fleet_server import ANSWERING, Phase, Place
 from workbench.experiments.fleet.fleet_simulation import FleetSimulation
-from workbench.experiments.fleet.outcomes import Outcome
 
 
 class FleetChecks:

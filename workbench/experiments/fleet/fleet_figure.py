@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.experiments.figure import INK, PAGE_WIDTH, PRINT_STYLE, Picture, head, write
+from workbench.experiments.fleet.fleet_outcomes import Outcome
 from workbench.experiments.fleet.fleet_server import Phase
-from workbench.experiments.fleet.outcomes import Outcome
 from workbench.experiments.looks import FAILED, HATCHES, VERSIONS
 
 if TYPE_CHECKING:

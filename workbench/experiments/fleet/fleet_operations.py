@@ -12,10 +12,10 @@ from functools import partial
 
 from workbench.core.fleet.autoscaling import FleetLoad, ScalingRule, ScalingState, decide
 from workbench.experiments.fleet.fleet_checks import FleetChecks
+from workbench.experiments.fleet.fleet_outcomes import Outcome
 from workbench.experiments.fleet.fleet_server import Phase, Place
 from workbench.experiments.fleet.fleet_setting import RollingChange, ServerLoss
 from workbench.experiments.fleet.fleet_simulation import FleetSimulation
-from workbench.experiments.fleet.outcomes import Outcome
 from workbench.experiments.simulator.service_time import ServiceTime
 
 _READY = (Phase.SERVING, Phase.SLOWER)

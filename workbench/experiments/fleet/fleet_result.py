@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.experiments.figure import Picture
+from workbench.experiments.fleet.fleet_outcomes import Outcome
 from workbench.experiments.fleet.fleet_server import Phase, Place
 from workbench.experiments.fleet.fleet_setting import FleetSetting
 from workbench.experiments.fleet.fleet_simulation import FleetSimulation
-from workbench.experiments.fleet.outcomes import Outcome
 from workbench.experiments.showing import figures
 from workbench.experiments.simulator.simulate import PERCENTILES, Batches
 from workbench.load.arrivals import Seconds

@@ -19,13 +19,12 @@ from workbench.core.fleet.health import HealthRule
 from workbench.core.setting_kinds import (
     Kind,
     check_fields,
-    check_known,
     number,
     one_of,
     optional,
     plain_fields,
+    read_fields,
     setting,
-    settings_of,
     truth,
     whole,
 )
@@ -229,15 +228,20 @@ class FleetSetting:
         Raises:
             ServingError: INVALID_ARGUMENT, for an unknown name or a value that is not allowed.
         """
-        for name in data:
-            check_known(name, settings_of(cls), "fleet setting")
-        values = dict(data)
-        for name, part in _PARTS.items():
-            if isinstance(values.get(name), Mapping):
-                values[name] = part(**values[name])
-        if "losses" in values:
-            values["losses"] = [ServerLoss(**each) for each in values["losses"]]
-        return cls(**values)
+        values = {name: _read_part(name, value) for name, value in data.items()}
+        return read_fields(cls, values, "fleet setting")
+
+
+def _read_part(name: str, value: Any) -> Any:
+    """A part of a fleet setting, from plain data."""
+    if name == "losses" and isinstance(value, list | tuple):
+        return [
+            read_fields(ServerLoss, each, "loss setting") if isinstance(each, Mapping) else each
+            for each in value
+        ]
+    if name in _PARTS and isinstance(value, Mapping):
+        return read_fields(_PARTS[name], value, f"{name} setting")
+    return value
 
 
 _PARTS: Mapping[str, Any] = {

@@ -28,9 +28,9 @@ import numpy as np
 from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.fleet.balancing import BalancingPolicy
 from workbench.experiments.fleet.fleet_balancer import Balancer
+from workbench.experiments.fleet.fleet_outcomes import Outcome
 from workbench.experiments.fleet.fleet_server import NOT_DUE, Phase, Place
 from workbench.experiments.fleet.fleet_setting import FleetSetting
-from workbench.experiments.fleet.outcomes import Outcome
 from workbench.experiments.simulator.hiccups import NEVER
 from workbench.experiments.simulator.service_time import ServiceTime
 from workbench.experiments.simulator.virtual_server import Share, VirtualServer
