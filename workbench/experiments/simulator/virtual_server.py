@@ -122,7 +122,7 @@ class VirtualServer:
         "_starting_request", "_waking", "_rejecting", "_loop_factors", "_slowing", "_wakes",
         "_luck", "_woken", "_loop",
         # its state
-        "_queue", "_now", "_coming", "_interrupted_at", "_asleep", "_idle",
+        "_queue", "_now", "_coming", "_fit", "_interrupted_at", "_asleep", "_idle",
         "_running", "_last_end",
     )
     # fmt: on
@@ -197,7 +197,7 @@ class VirtualServer:
         self._executors = [others[number % len(others)] for number in range(slots)]
 
         self._now = 0
-        self._coming = 0
+        self._coming = self._fit = 0
         self._interrupted_at = -1  # the first request of a `_take_in` that has not ended yet
         self._asleep = False
         self._idle = list(range(slots))
@@ -228,11 +228,15 @@ class VirtualServer:
                 # No executor could take a batch before this turn, so earlier requests just waited.
                 if turn > self.known_until:
                     # Most servers wait here, so this spares a call that would take in nothing.
-                    self.wakes_at = self._coming + self._surely_fit()
-                    if len(self.times) <= self.wakes_at:
+                    # A request takes one place, and batches that start only free places: what
+                    # was sure to fit once is sure to fit later.
+                    if len(self.times) >= self._fit:
+                        self._fit = self._coming + self._surely_fit()
+                    self.wakes_at = self._fit
+                    if len(self.times) <= self._fit:
                         yield turn
                 while not self._take_in(turn):
-                    self.wakes_at = self._coming + self._surely_fit()
+                    self.wakes_at = self._fit = self._coming + self._surely_fit()
                     yield max(turn, self._now)
                 self.wakes_at = NEVER
             else:
