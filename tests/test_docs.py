@@ -18,7 +18,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-EXECUTED = [DOCS / "tutorial.md", *sorted((DOCS / "how-to").glob("*.md"))]
+EXECUTED = [
+    DOCS / "tutorial.md",
+    DOCS / "fleet-simulator.md",
+    *sorted((DOCS / "how-to").glob("*.md")),
+]
 NOT_RUN = {"serve-on-a-gpu.md"}
 """They need what not every machine has, say so, and their blocks are marked ```py."""
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)

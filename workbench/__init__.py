@@ -16,6 +16,8 @@ from workbench.core import status
 if TYPE_CHECKING:
     from workbench.core.batching.parameters import BatchingParameters
     from workbench.core.status import ServingError
+    from workbench.experiments.fleet.fleet_setting import FleetSetting
+    from workbench.experiments.fleet.simulate_fleet import compare_policies, simulate_fleet
     from workbench.experiments.simulator.simulate import simulate
     from workbench.experiments.store.store import history, load_experiment
     from workbench.experiments.traffic.recorded_traffic import Traffic
@@ -31,10 +33,12 @@ __version__ = "0.1.0"
 __all__ = [
     "BatchingParameters",
     "Fleet",
+    "FleetSetting",
     "PredictThenReveal",
     "Server",
     "ServingError",
     "Traffic",
+    "compare_policies",
     "connect",
     "faults",
     "fleet",
@@ -45,6 +49,7 @@ __all__ = [
     "serve",
     "servers",
     "simulate",
+    "simulate_fleet",
 ]
 
 
@@ -68,6 +73,10 @@ def __getattr__(name: str) -> Any:
             from workbench.experiments.traffic import recorded_traffic as where
         case "simulate":
             from workbench.experiments.simulator import simulate as where
+        case "simulate_fleet" | "compare_policies":
+            from workbench.experiments.fleet import simulate_fleet as where
+        case "FleetSetting":
+            from workbench.experiments.fleet import fleet_setting as where
         case "policy_stepper":
             from workbench.widgets.stepper import stepper as where
         case "PredictThenReveal":

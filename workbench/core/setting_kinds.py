@@ -17,10 +17,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar
 
 from workbench.core.status import invalid_argument
 
+T = TypeVar("T")
 INT64_MAX = 2**63 - 1
 _KEY = "setting"
 
@@ -113,6 +114,21 @@ def plain_fields(made: Any) -> dict[str, Any]:
         name: declared.kind.plain(getattr(made, name))
         for name, declared in settings_of(type(made)).items()
     }
+
+
+def read_fields(cls: type[T], data: Any, what: str) -> T:
+    """The dataclass of settings that `plain_fields` wrote; settings that are left out have their
+    defaults.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, it is no object, a name is unknown, or a value is not
+            allowed.
+    """
+    if not isinstance(data, Mapping):
+        raise invalid_argument(f"The {what}s must be an object; were {data!r}")
+    for name in data:
+        check_known(name, settings_of(cls), what)
+    return cls(**data)
 
 
 def check_known(name: str, declared: Iterable[str], what: str) -> None:

@@ -1,11 +1,11 @@
 """Measurements of a server, kept and repeatable.
 
 `load` sends requests, `recording` records a server while something is done to it, `traffic` records
-when a server's own requests come, and sends them again. `simulator` predicts batching, `sweep`
-measures it, `tuning` finds its parameters. `transitions` compares policies, `versions` compares two
-versions. `store` keeps every result. `figure` has what figures share, `looks` what they share with
-the browser, `load_figure` draws a load, `showing` finds the figure of a result, and `face` shows a
-stored result.
+when a server's own requests come, and sends them again. `simulator` predicts batching, and `fleet`
+what many servers do. `sweep` measures batching, `tuning` finds its parameters. `transitions`
+compares policies, `versions` compares two versions. `store` keeps every result. `figure` has what
+figures share, `looks` what they share with the browser, `load_figure` draws a load, `showing` finds
+the figure of a result, and `face` shows a stored result.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ __all__ = [
     "recording",
     "traffic",
     "simulator",
+    "fleet",
     "sweep",
     "tuning",
     "transitions",
@@ -37,6 +38,9 @@ __all__ = [
 
 def _figures() -> dict[type, Callable[..., Picture]]:
     """The function that draws each kind of result."""
+    from workbench.experiments.fleet.fleet_figure import draw_fleet, draw_policies
+    from workbench.experiments.fleet.fleet_result import FleetResult
+    from workbench.experiments.fleet.simulate_fleet import PolicyComparison
     from workbench.experiments.load.generator import LoadResult
     from workbench.experiments.load_figure import plot_load
     from workbench.experiments.recording.recording import Recording
@@ -56,7 +60,9 @@ def _figures() -> dict[type, Callable[..., Picture]]:
 
     return {
         Calibration: plot_calibration,
+        FleetResult: draw_fleet,
         LoadResult: plot_load,
+        PolicyComparison: draw_policies,
         Recording: draw_recording,
         SweepResult: plot_sweep,
         Traffic: plot_traffic,

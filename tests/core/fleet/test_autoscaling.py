@@ -162,5 +162,5 @@ def test_a_rule_goes_through_json_and_refuses_what_it_does_not_know() -> None:
             ScalingRule.from_json(data)
         assert refused.value.code is Code.INVALID_ARGUMENT
         assert text in refused.value.message
-    with pytest.raises(ServingError, match="A scaling rule must be an object; was 3"):
+    with pytest.raises(ServingError, match="The scaling settings must be an object; were 3"):
         ScalingRule.from_json(3)  # type: ignore[arg-type]

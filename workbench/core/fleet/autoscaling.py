@@ -26,12 +26,11 @@ from typing import Any
 
 from workbench.core.setting_kinds import (
     check_fields,
-    check_known,
     number,
     optional,
     plain_fields,
+    read_fields,
     setting,
-    settings_of,
     whole,
 )
 from workbench.core.status import invalid_argument
@@ -105,11 +104,7 @@ class ScalingRule:
         Raises:
             ServingError: INVALID_ARGUMENT, for an unknown name or a value that is not allowed.
         """
-        if not isinstance(data, Mapping):
-            raise invalid_argument(f"A scaling rule must be an object; was {data!r}")
-        for name in data:
-            check_known(name, settings_of(cls), "scaling setting")
-        return cls(**data)
+        return read_fields(cls, data, "scaling setting")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ dragged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from workbench.core.batching.parameters import BatchingParameters
 from workbench.core.batching.queue import CloseReason
 from workbench.core.status import invalid_argument
 from workbench.experiments.simulator.service_time import ServiceTime
-from workbench.experiments.simulator.virtual_server import VirtualServer
+from workbench.experiments.simulator.virtual_server import Run, VirtualServer
 from workbench.load.arrivals import Seconds, poisson
 
 if TYPE_CHECKING:
@@ -32,6 +32,31 @@ points in about 100 ms."""
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
 
 _REASONS = tuple(CloseReason)
+_INDEX = {reason: index for index, reason in enumerate(_REASONS)}
+
+
+class Batches(NamedTuple):
+    """The batches of one server; see `SimulationResult`."""
+
+    started: Seconds
+    ended: Seconds
+    sizes: NDArray[np.int64]
+    tasks: NDArray[np.int64]
+    padding: NDArray[np.int64]
+    reasons: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, runs: Sequence[Run], padded: Sequence[int]) -> Batches:
+        """The batches of these runs; `padded` gives the rows with which each size runs."""
+        sizes = np.array([run.size for run in runs], np.int64)
+        return cls(
+            np.array([run.started for run in runs], float) / 1e6,
+            np.array([run.ended for run in runs], float) / 1e6,
+            sizes,
+            np.array([run.tasks for run in runs], np.int64),
+            np.array(padded)[sizes] - sizes if len(sizes) else sizes,
+            np.array([_INDEX[run.reason] for run in runs if run.reason], np.int64),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,13 +160,25 @@ def simulate(
         ServingError: INVALID_ARGUMENT, a request is larger than `max_batch_size`, or there are not
             as many `rows` as arrivals.
     """
-    if not isinstance(rows, int) and len(rows) != len(arrivals):
-        raise invalid_argument(
-            f"rows must be one number, or one for each arrival; there are {len(rows)} for "
-            f"{len(arrivals)} arrivals"
-        )
     times = np.rint(np.asarray(arrivals) * 1e6).astype(np.int64).tolist()
     return _simulated(parameters, service, slots, rows, seed, times)
+
+
+def request_sizes(rows: int | NDArray[np.int64], requests: int) -> tuple[list[int], float]:
+    """The rows of each request, in turn, and their mean.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, there is neither one number nor one for each request.
+    """
+    if isinstance(rows, int):
+        return [rows], rows
+    if len(rows) != requests:
+        raise invalid_argument(
+            f"rows must be one number, or one for each arrival; there are {len(rows)} for "
+            f"{requests} arrivals"
+        )
+    sizes = np.maximum(rows, 1).tolist() or [1]
+    return sizes, float(np.mean(sizes))
 
 
 def simulate_closed(
@@ -230,37 +267,32 @@ def _simulated(
 ) -> SimulationResult:
     """Arrivals at `times`, in microseconds, and one more after each answer until there were
     `followers`."""
-    sizes_asked = [rows] if isinstance(rows, int) else np.maximum(rows, 1).tolist() or [1]
+    sizes_asked, mean = request_sizes(rows, len(times))
     server = VirtualServer(parameters, service, slots, sizes_asked, seed, times, followers)
     server.run()
-    counts = np.array([len(batch.parts) for batch in server.batches], np.int64)
-    sizes = np.array([batch.size for batch in server.batches], np.int64)
+    ran = Batches.of(server.runs, server.padded)
     tasks = np.fromiter(
-        chain.from_iterable([part.task for part in batch.parts] for batch in server.batches),
+        chain.from_iterable([part.task for part in run.batch.parts] for run in server.runs),
         np.int64,
-        int(counts.sum()),
+        int(ran.tasks.sum()),
     )
-    of_batch = np.repeat(np.arange(len(server.batches)), counts)
-    place = np.arange(len(tasks)) - np.repeat(np.cumsum(counts) - counts, counts) + 1
-    finish = np.array(server.answering)[of_batch] + np.array(server.answer_steps)[of_batch] * place
+    of_batch = np.repeat(np.arange(len(server.runs)), ran.tasks)
+    place = np.arange(len(tasks)) - np.repeat(np.cumsum(ran.tasks) - ran.tasks, ran.tasks) + 1
+    answering = np.array([run.answering for run in server.runs])
+    steps = np.array([run.answer_step for run in server.runs])
+    finish = answering[of_batch] + steps[of_batch] * place
     done = np.full(len(server.times), -np.inf)
     batch = np.full(len(server.times), -1, np.int64)
     # A split request is answered with its last part.
     np.maximum.at(done, tasks, finish)
     np.maximum.at(batch, tasks, of_batch)
     done[batch < 0] = np.nan
-    index = {reason: i for i, reason in enumerate(_REASONS)}
     return SimulationResult(
         parameters=parameters,
         slots=slots,
-        rows=rows if isinstance(rows, int) else float(np.mean(sizes_asked)),
+        rows=mean,
         arrived=np.array(server.times, float) / 1e6,
         done=done / 1e6,
         batch=batch,
-        started=np.array(server.started, float) / 1e6,
-        ended=np.array(server.ended, float) / 1e6,
-        sizes=sizes,
-        tasks=counts,
-        padding=np.array(server.padded)[sizes] - sizes if len(sizes) else sizes,
-        reasons=np.array([index[b.reason] for b in server.batches if b.reason], np.int64),
+        **ran._asdict(),
     )
