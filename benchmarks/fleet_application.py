@@ -9,16 +9,14 @@ import aiohttp
 from ray import serve
 
 from workbench.deploy.fleet.serve_config import SERVER
-from workbench.deploy.node.fleet_secret import tokens_here
 from workbench.deploy.ray.server_replica import ServerReplica
 
 
 class AskedReplica(ServerReplica):
     """A replica that also passes requests on to its server."""
 
-    def __init__(self, fleet: str) -> None:
-        super().__init__(fleet)
-        self._token = tokens_here(fleet).data
+    def __init__(self, fleet: str, secret: str) -> None:
+        super().__init__(fleet, secret)
         self._session: aiohttp.ClientSession | None = None
 
     async def ask(self, path: str, body: bytes) -> bytes:
@@ -27,7 +25,7 @@ class AskedReplica(ServerReplica):
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         address = self._server.address
         url = f"http://{address.host}:{address.rest_port}{path}"
-        headers = {"Authorization": f"Bearer {self._token}"}
+        headers = {"Authorization": f"Bearer {self._tokens.data}"}
         async with self._session.post(url, data=body, headers=headers) as response:
             return await response.read()
 
@@ -49,7 +47,7 @@ class Ingress:
 
 def servers(args: dict[str, Any]) -> Any:
     options = {"name": SERVER, "max_ongoing_requests": 1000}
-    return serve.deployment(AskedReplica, **options).bind(args["fleet"])
+    return serve.deployment(AskedReplica, **options).bind(args["fleet"], args["secret"])
 
 
 def ingress(args: dict[str, Any]) -> Any:

@@ -68,13 +68,11 @@ def test_a_change_of_plan_changes_only_what_is_reconfigured() -> None:
     assert old == new
 
 
-def test_the_secret_is_in_the_environment_and_in_no_order() -> None:
+def test_the_secret_is_an_argument_and_in_no_order() -> None:
     apps = applications(Orders(1, plan()), Placement(), SECRET)
     assert list(apps) == ["shop-servers", "shop-balancers"]
     for app in apps.values():
-        (deployment,) = app["deployments"]
-        variables = deployment["ray_actor_options"]["runtime_env"].pop("env_vars")
-        assert variables == {"WORKBENCH_FLEET_SECRET": SECRET}
+        assert app["args"].pop("secret") == SECRET
         assert SECRET not in json.dumps(app)
     assert SECRET not in json.dumps(applications(Orders(1, plan()), Placement(), None))
 

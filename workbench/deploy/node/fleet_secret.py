@@ -1,7 +1,7 @@
 """The tokens of a fleet, made from one secret.
 
-The servers get the secret through an environment variable, so a token is in no configuration and in
-no command line. Who has the secret can make both tokens; who has one token cannot make the other.
+The servers get the secret from the engine that starts them, or through an environment variable.
+Who has the secret can make both tokens; who has one token cannot make the other.
 """
 
 from __future__ import annotations
@@ -43,13 +43,16 @@ def tokens_of(secret: str, fleet: str) -> FleetTokens:
     return FleetTokens(_token(secret, f"data {fleet}"), _token(secret, f"control {fleet}"))
 
 
-def tokens_here(fleet: str) -> FleetTokens:
+def tokens_here(fleet: str, secret: str | None = None) -> FleetTokens:
     """The tokens of a fleet, on one of its nodes.
+
+    Args:
+        secret: by default that in the environment.
 
     Raises:
         ServingError: FAILED_PRECONDITION, the environment has no secret.
     """
-    secret = os.environ.get(SECRET_VARIABLE, "")
+    secret = secret or os.environ.get(SECRET_VARIABLE, "")
     if not secret:
         raise failed_precondition(
             f"The environment variable {SECRET_VARIABLE} is not set, so nobody could be told from "

@@ -5,21 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from workbench.client.control_client import ControlClient
-from workbench.client.server import ServerClient
 from workbench.core.status import ServingError
 from workbench.deploy.node.fleet_secret import FleetTokens
 from workbench.deploy.node.plan_following import follow
 from workbench.deploy.plan.plan import Plan
-from workbench.deploy.remote.remote_control import RemoteAddress
-from workbench.processes.launcher import SubprocessLauncher
-from workbench.processes.lifetime import ProcessId
+from workbench.deploy.remote.remote_control import RemoteAddress, RemoteControl
+from workbench.processes.launcher import SubprocessLauncher, reap_supervisors
+from workbench.processes.lifetime import ProcessId, wait_gone
 from workbench.processes.server_options import ServerOptions, StartRequest
 
 LOAD_SECONDS = 600.0
@@ -49,9 +47,6 @@ class OwnedServer:
         _sweep()
         owner = ProcessId.me()
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{owner.pid}-{int(owner.started)}-"))
-        # This process serves nothing else.
-        os.environ[_RUNTIME] = str(self._folder)
-        self._name, self._host = name, host
         wanted = ServerOptions.from_json(
             {
                 **options,
@@ -62,11 +57,11 @@ class OwnedServer:
                 "control_token": tokens.control,
             }
         )
-        entry = SubprocessLauncher().launch(StartRequest(wanted, owner))
+        with _runtime(self._folder):
+            entry = SubprocessLauncher().launch(StartRequest(wanted, owner))
         self._supervisor = entry.supervisor
-        self._started = time.time()
-        self.control = ControlClient(name)
         self.address = RemoteAddress(name, host, entry.port, entry.grpc_port, entry.control_port)
+        self.control = RemoteControl(self.address, tokens.data, tokens.control)
 
     def follow(
         self,
@@ -98,10 +93,26 @@ class OwnedServer:
 
     def stop(self) -> None:
         """End the server; requests in progress are answered."""
-        server = ServerClient(self._name, self._name)
         with contextlib.suppress(ServingError):
-            server.stop(_STOP_SECONDS)
+            self.control.shut_down()
+        if not wait_gone(self._supervisor, _STOP_SECONDS):
+            self._supervisor.kill(signal.SIGTERM)
+            wait_gone(self._supervisor, _STOP_SECONDS)
+        reap_supervisors()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _runtime(folder: Path) -> Iterator[None]:
+    """Have a server that starts now keep its files in a folder of its own."""
+    before = os.environ.get(_RUNTIME)
+    os.environ[_RUNTIME] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ[_RUNTIME]
+        if before is not None:
+            os.environ[_RUNTIME] = before
 
 
 def _sweep() -> None:

@@ -12,10 +12,11 @@ from workbench.deploy.ray.server_replica import ServerReplica
 
 
 def servers(args: dict[str, Any]) -> Any:
-    """The servers of a fleet; `args` has its name, `fleet`."""
-    return serve.deployment(ServerReplica, name=SERVER).bind(args["fleet"])
+    """The servers of a fleet; `args` has its name, `fleet`, and its secret, unless the nodes have
+    that in their environment."""
+    return serve.deployment(ServerReplica, name=SERVER).bind(args["fleet"], args.get("secret"))
 
 
 def balancers(args: dict[str, Any]) -> Any:
-    """The balancers of a fleet; `args` has its name and the ports."""
+    """The balancers of a fleet; `args` has its name, the ports, and the secret."""
     return serve.deployment(BalancerReplica, name=BALANCER).bind(args)

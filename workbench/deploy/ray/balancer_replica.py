@@ -29,7 +29,7 @@ class BalancerReplica:
     """One balancer of a fleet, on the address of its node.
 
     Args:
-        args: `fleet` and the ports (`serve_config.Placement`).
+        args: `fleet`, the ports (`serve_config.Placement`), and the `secret`.
     """
 
     def __init__(self, args: Mapping[str, Any]) -> None:
@@ -43,7 +43,7 @@ class BalancerReplica:
             args["balance"],
             threads=free_threads(),
         )
-        tokens = tokens_here(self._fleet)
+        tokens = tokens_here(self._fleet, args.get("secret"))
         self._balancer = BalancerProcess(settings)
         self._balancer.start()
         self._ending = threading.Event()

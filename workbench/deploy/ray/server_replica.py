@@ -25,9 +25,9 @@ class ServerReplica:
     A server's name has the first letters of the replica's identity, which is new for each start.
     """
 
-    def __init__(self, fleet: str) -> None:
+    def __init__(self, fleet: str, secret: str | None = None) -> None:
         identity = serve.get_replica_context().replica_id.unique_id
-        self._fleet = fleet
+        self._tokens = tokens_here(fleet, secret)
         self._node = ray.util.get_node_ip_address()
         self._name = f"{fleet}-{identity}"
         self._server: OwnedServer | None = None
@@ -59,7 +59,7 @@ class ServerReplica:
         revision, plan = self._orders.of(self._name)
         try:
             self._server = await asyncio.to_thread(
-                OwnedServer, self._name, self._node, tokens_here(self._fleet), plan.options
+                OwnedServer, self._name, self._node, self._tokens, plan.options
             )
             await asyncio.to_thread(self._server.follow, plan)
         except ServingError as error:
