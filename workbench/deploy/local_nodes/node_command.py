@@ -98,8 +98,8 @@ def node_environment(token: str, state: Path) -> dict[str, str]:
         "RAY_gcs_storage": "rocksdb",
         "RAY_gcs_storage_path": str(state),
         "RAY_USAGE_STATS_ENABLED": "0",
-        # On a busy machine a node takes longer than Ray expects.
-        "RAY_raylet_start_wait_time_s": "120",
+        # Nodes wait so long for a head that comes back, and end after 60 s otherwise.
+        "RAY_gcs_rpc_server_reconnect_timeout_s": "300",
         # Ray runs what it starts at niceness 15, and so everything that a server starts.
         "RAY_worker_niceness": "0",
         "RAY_SERVE_PROXY_PREFER_LOCAL_NODE_ROUTING": "0",
