@@ -89,16 +89,20 @@ class FleetServers:
         Raises:
             ServingError: UNAVAILABLE, none answers.
         """
-        answers, error = self._ask(self.record.balancers)
+        answers, error = self._ask(self.record.balancers, "servers")
         if not answers:
             self.look_for_balancers()
-            answers, error = self._ask(self.record.balancers)
+            answers, error = self._ask(self.record.balancers, "servers")
         if not answers:
             hosts = ", ".join(self.record.balancers) or "none is known"
             raise unavailable(
                 f"No balancer of fleet {self.record.name!r} answers ({hosts}): {error}"
             )
         return answers
+
+    def histories(self) -> dict[str, dict[str, Any]]:
+        """What each balancer that answers remembers (`ServerHistory.to_json`), by its host."""
+        return self._ask(self.record.balancers, "history")[0]
 
     def look_for_balancers(self) -> tuple[str, ...]:
         """Ask the head on which nodes balancers run, and keep that."""
@@ -111,17 +115,17 @@ class FleetServers:
             self.record.write()
         return hosts
 
-    def _ask(self, hosts: tuple[str, ...]) -> tuple[dict[str, dict[str, Any]], str]:
+    def _ask(self, hosts: tuple[str, ...], question: str) -> tuple[dict[str, dict[str, Any]], str]:
         answers, error = {}, "the cluster runs none"
         for host in hosts:
             try:
-                answers[host] = self._ask_agent(host)
+                answers[host] = self._ask_agent(host, question)
             except ServingError as failed:
                 error = failed.message
         return answers, error
 
-    def _ask_agent(self, host: str) -> dict[str, Any]:
-        url = f"http://{host}:{self.record.agent_port}/servers"
+    def _ask_agent(self, host: str, question: str) -> dict[str, Any]:
+        url = f"http://{host}:{self.record.agent_port}/{question}"
         headers = {"Authorization": f"Bearer {self.record.tokens.control}"}
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:

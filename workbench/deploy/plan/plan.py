@@ -247,6 +247,11 @@ class Plan:
         """CPUs of one server: as given, else one for each batch thread, else 1."""
         return self.cpus or float(self.options.get("num_batch_threads") or 1)
 
+    @property
+    def versions(self) -> dict[str, list[int]]:
+        """The versions that serve, by model."""
+        return {model.name: list(model.versions) for model in self.models}
+
     def model(self, name: str | None = None) -> PlannedModel:
         """A model by its name; without one, the first.
 
