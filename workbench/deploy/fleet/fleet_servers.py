@@ -7,7 +7,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from workbench.client.control_client import ControlClient
 from workbench.core.fleet.rollout import Counts, ServerReport
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.deploy.fleet.fleet_record import FleetRecord
-from workbench.deploy.fleet.serve_config import BALANCER, balancers_name
+from workbench.deploy.fleet.serve_config import BALANCER, balancers_name, servers_name
 from workbench.deploy.remote.ray_head import RayHead
 from workbench.deploy.remote.remote_control import RemoteAddress, RemoteControl
 from workbench.processes.registry import Entry
@@ -60,11 +60,20 @@ class FleetServer:
 
 
 class FleetServers:
-    """The servers of one fleet. What was found is used again for a second."""
+    """The servers of one fleet. What was found is used again for a second.
+
+    Attributes:
+        asked_since: when this object was made, in seconds since the epoch.
+        answered_at: when each balancer answered last, by its host.
+        application: what the head answered last about the servers; empty if it never did.
+    """
 
     def __init__(self, record: FleetRecord) -> None:
         self.record = record
         self.head = RayHead(record.address, record.token)
+        self.asked_since = time.time()
+        self.answered_at: dict[str, float] = {}
+        self.application: Mapping[str, Any] = {}
         self._found: list[FleetServer] = []
         self._found_at = 0.0
 
@@ -82,6 +91,21 @@ class FleetServers:
             self._found = sorted(found, key=lambda server: (server.began, server.name))
             self._found_at = time.monotonic()
         return self._found
+
+    @property
+    def known(self) -> list[FleetServer]:
+        """Those that were found last. Nothing is asked, so they may have ended."""
+        return self._found
+
+    def read_application(self) -> Mapping[str, Any]:
+        """The application of its servers, as the head knows it now; empty if there is none.
+
+        Raises:
+            ServingError: UNAVAILABLE, the head does not answer.
+        """
+        name = servers_name(self.record.name)
+        self.application = self.head.applications().get(name, {})
+        return self.application
 
     def ask_balancers(self) -> dict[str, dict[str, Any]]:
         """What each balancer that answers knows, by its host.
@@ -132,6 +156,7 @@ class FleetServers:
             request = urllib.request.Request(url, headers=headers)
             with opener.open(request, timeout=_AGENT_SECONDS) as response:
                 answer: dict[str, Any] = json.load(response)
+                self.answered_at[host] = time.time()
                 return answer
         except urllib.error.HTTPError as refused:
             with refused:
@@ -145,19 +170,27 @@ class FleetServers:
         except (OSError, ValueError) as error:
             raise unavailable(f"The balancer at {host} does not answer: {error}") from error
 
-    def control(self, server: FleetServer) -> RemoteControl:
-        """The control plane of a server."""
+    def control(self, server: FleetServer, timeout: float = _CONTROL_SECONDS) -> RemoteControl:
+        """The control plane of a server, which gets `timeout` seconds for each answer."""
         tokens = self.record.tokens
-        return RemoteControl(server.address, tokens.data, tokens.control, _CONTROL_SECONDS)
+        return RemoteControl(server.address, tokens.data, tokens.control, timeout)
 
     def ask(self, question: Callable[[RemoteControl], T]) -> dict[str, T]:
         """Ask every server at the same time; the answers by the name of the server. Those that do
         not answer are left out."""
-        servers = self.find()
+        return self.ask_these(self.find(), question)
+
+    def ask_these(
+        self,
+        servers: Sequence[FleetServer],
+        question: Callable[[RemoteControl], T],
+        timeout: float = _CONTROL_SECONDS,
+    ) -> dict[str, T]:
+        """`ask` these servers, each of which gets `timeout` seconds for each answer."""
 
         def one(server: FleetServer) -> list[T]:
             with contextlib.suppress(ServingError):
-                return [question(self.control(server))]
+                return [question(self.control(server, timeout))]
             return []
 
         with ThreadPoolExecutor(_AT_ONCE, "fleet") as pool:

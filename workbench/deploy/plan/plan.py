@@ -301,7 +301,7 @@ class Plan:
                 f"    folder      {config.base_path}",
                 f"    labels      {labels or 'none'}",
                 f"    transition  {config.transition}",
-                f"    batching    {_batching_words(config)}",
+                f"    batching    {batching_words(config)}",
             ]
         if self.options:
             shown = ", ".join(f"{name}={value}" for name, value in self.options.items())
@@ -321,7 +321,8 @@ def _check_names(cls: Any, data: Mapping[str, Any], what: str, needed: Sequence[
             raise invalid_argument(f"The {what} {name!r} is missing")
 
 
-def _batching_words(config: ModelConfig) -> str:
+def batching_words(config: ModelConfig) -> str:
+    """The batching of a model in words: ``automatic``, ``none``, or its parameters."""
     if config.batching is None:
         return "automatic" if config.automatic_batching else "none"
     given = config.batching.to_json()
