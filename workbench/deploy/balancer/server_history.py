@@ -28,7 +28,7 @@ class ServerHistory:
     def __init__(self, rows: int = _ROWS) -> None:
         self._lock = threading.Lock()
         self._servers: dict[str, dict[str, Any]] = {}
-        self._rows: deque[tuple[str, float, float, int, int, int]] = deque(maxlen=rows)
+        self._rows: deque[tuple[str, float, float, int, int]] = deque(maxlen=rows)
         self._totals: dict[str, tuple[int, int]] = {}
         self._counted_at: float | None = None
 
@@ -42,7 +42,7 @@ class ServerHistory:
                 about = self._servers.pop(name, None)
                 if about is None:
                     about = {"server": name, "node": report["node"], "began": report["began"]}
-                    about |= {"serves": [], "balanced": []}
+                    about["serves"] = []
                 self._servers[name] = about
                 about["seen"] = wall
                 _note_change(about["serves"], wall, report.get("serves", {}))
@@ -59,29 +59,24 @@ class ServerHistory:
                 requests = sum(each.requests for each in backends)
                 failed = sum(each.failed for each in backends)
                 self._totals[name] = requests, failed
-                if name in self._servers and backends:
-                    _note_change(self._servers[name]["balanced"], wall, backends[0].status)
                 if since is None or name not in before:
                     continue
                 sent, lost = requests - before[name][0], failed - before[name][1]
-                outstanding = sum(each.outstanding for each in backends)
-                if sent > 0 or lost > 0 or outstanding:
-                    self._rows.append((name, since, wall, sent, lost, outstanding))
+                if sent > 0 or lost > 0:
+                    self._rows.append((name, since, wall, sent, lost))
 
     def to_json(self) -> dict[str, Any]:
         """As plain data.
 
         Returns:
-            `servers`: for each, `server`, `node`, `began` and `seen`, when it reported last;
-            `serves` and `balanced`, the changes of its versions and of HAProxy's word for it, each
-            with its time. `requests`: rows of server, from, to, requests, failed ones, and those
-            that it was answering at the end; a time without a row had none.
+            `servers`: for each, `server`, `node`, `began` and `seen`, when it reported last, and
+            `serves`, the changes of its versions, each with its time. `requests`: rows of server,
+            from, to, requests, failed ones; a time without a row had none.
         """
         with self._lock:
             return {
                 "servers": [
-                    {**about, "serves": list(about["serves"]), "balanced": list(about["balanced"])}
-                    for about in self._servers.values()
+                    {**about, "serves": list(about["serves"])} for about in self._servers.values()
                 ],
                 "requests": [
                     (name, round(since, 2), round(until, 2), *counts)

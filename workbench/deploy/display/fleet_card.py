@@ -74,7 +74,11 @@ def fleet_card(state: FleetState) -> str:
         f"<span class='wb-soft'>{escaped(state.headline)}</span>"
         f"<span class='wb-soft wb-end'>as of {clock(state.wall)}</span></div>"
     ]
-    parts += [f"<div class='wb-note wb-why'>{escaped(text)}</div>" for text in state.troubles]
+    if state.troubles:
+        said = "".join(f"<div>{escaped(text)}</div>" for text in state.troubles)
+        parts.append(f"<div class='wb-note wb-why'>{said}</div>")
+    if state.engine:
+        parts.append(f"<div class='wb-note wb-soft'>Ray says: {escaped(state.engine)}</div>")
     if state.rollout is not None:
         parts.append(_rollout(state.rollout, len(state.servers)))
     if state.orders is not None:
@@ -93,7 +97,8 @@ def fleet_card(state: FleetState) -> str:
 def _rollout(rollout: RolloutState, servers: int) -> str:
     said, cures = rollout_words(rollout, servers)
     cure = " or ".join(f"<code>{escaped(each)}</code>" for each in cures)
-    return f"<div class='wb-note'><b>{escaped(said)}</b> Go on or go back with {cure}.</div>"
+    cure = f" Go on or go back with {cure}." if cure else ""
+    return f"<div class='wb-note'><b>{escaped(said)}</b>{cure}</div>"
 
 
 def _table(servers: Sequence[ServerState]) -> str:

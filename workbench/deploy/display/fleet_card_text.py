@@ -52,9 +52,10 @@ def fleet_text(state: FleetState) -> str:
     """The card of a fleet as text."""
     lines = [f"Fleet {state.name}, as of {clock(state.wall)}: {state.headline}"]
     lines += [f"  {text}" for text in state.troubles]
+    lines += [f"  Ray says: {state.engine}"] * bool(state.engine)
     if state.rollout is not None:
         said, cures = rollout_words(state.rollout, len(state.servers))
-        lines.append(f"  {said} Go on or go back with {' or '.join(cures)}.")
+        lines.append(f"  {said}" + (f" Go on or go back with {' or '.join(cures)}." * bool(cures)))
     if state.orders is not None:
         pairs = aligned([(f"{name}:", text) for name, text in plan_words(state.orders.plan)])
         lines += [f"  {line}" for line in pairs]

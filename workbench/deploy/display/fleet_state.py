@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,13 +13,13 @@ from workbench.core.status import ServingError
 from workbench.deploy.fleet.fleet_orders import Orders
 from workbench.deploy.fleet.fleet_servers import FleetServer, FleetServers
 from workbench.deploy.fleet.serve_config import SERVER, read_application
-from workbench.deploy.plan.plan_differences import differences
+from workbench.deploy.plan.plan_differences import Difference, differences
 
 ANSWER_SECONDS = 3.0
 """A server that has just died is not waited for any longer."""
 _STALLED_SECONDS = 15.0
-"""A rollout whose servers all have changed takes its next step sooner than this, if it looks at
-each for no longer than by default."""
+"""A rollout in which no server changes takes its next step sooner than this, unless it looks at
+each step for much longer than by default."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class FleetState:
         addresses: the URLs of its balancers; `grpc_port`: theirs for gRPC.
         orders: its declared state; None if it is not known.
         troubles: a sentence for the head, and for each balancer, that does not answer.
+        engine: what Ray says if it is not content with the servers; empty if it is.
     """
 
     name: str
@@ -86,6 +87,7 @@ class FleetState:
     rollout: RolloutState | None
     servers: tuple[ServerState, ...]
     troubles: tuple[str, ...]
+    engine: str = ""
 
     @property
     def serving(self) -> int:
@@ -125,6 +127,7 @@ def fleet_state(fleet: FleetServers) -> FleetState:
         None if orders is None else _rollout(orders, servers, now),
         tuple(sorted(servers, key=lambda server: (server.node, server.name))),
         tuple(troubles),
+        _engine(fleet),
     )
 
 
@@ -136,7 +139,7 @@ def _orders(fleet: FleetServers, now: float, troubles: list[str]) -> Orders | No
     if not fleet.application:
         if not troubles:
             troubles.append(
-                f"The head at {fleet.head.address} knows no fleet {fleet.record.name!r}"
+                f"The head at {fleet.head.address} knows no fleet {fleet.record.name!r}."
             )
         return None
     try:
@@ -144,6 +147,12 @@ def _orders(fleet: FleetServers, now: float, troubles: list[str]) -> Orders | No
     except ServingError as error:
         troubles.append(error.message)
         return None
+
+
+def _engine(fleet: FleetServers) -> str:
+    deployment = (fleet.application.get("deployments") or {}).get(SERVER) or {}
+    content = deployment.get("status", "HEALTHY") == "HEALTHY"
+    return "" if content else (deployment.get("message") or "").strip()
 
 
 def _balanced(fleet: FleetServers, now: float, troubles: list[str]) -> dict[str, dict[str, str]]:
@@ -171,8 +180,8 @@ def _balanced(fleet: FleetServers, now: float, troubles: list[str]) -> dict[str,
 
 def _since(answered_at: float | None, fleet: FleetServers, now: float) -> str:
     if answered_at is None:
-        return f"It has never answered since {clock(fleet.asked_since)}, when it was first asked"
-    return f"It answered last at {clock(answered_at)}, {ago(now - answered_at)} ago"
+        return f"It has never answered since {clock(fleet.asked_since)}, when it was first asked."
+    return f"It answered last at {clock(answered_at)}, {ago(now - answered_at)} ago."
 
 
 def clock(wall: float) -> str:
@@ -188,18 +197,19 @@ def ago(seconds: float) -> str:
     return f"{max(seconds, 0.0):.0f} s"
 
 
-def rollout_words(rollout: RolloutState, servers: int) -> tuple[str, tuple[str, str]]:
-    """A rollout that has not ended in words, and the two calls that end it."""
+def rollout_words(rollout: RolloutState, servers: int) -> tuple[str, tuple[str, ...]]:
+    """A rollout that has not ended in words, and the calls that end one that is broken off."""
     what = f" ({rollout.what})" if rollout.what else ""
+    how = "seems to be broken off" if rollout.stalled else "is under way"
     said = (
-        f"The rollout of revision {rollout.revision}{what} has not ended: {rollout.changed} of "
-        f"{servers} servers have it"
+        f"The rollout of revision {rollout.revision}{what} {how}: {rollout.changed} of {servers} "
+        f"servers have it"
     )
     if rollout.changed != rollout.reached:
-        said += f", {rollout.reached - rollout.changed} are changing"
-    when = f"its last step was {ago(rollout.quiet_s)} ago"
-    said += f"; it seems broken off, {when}." if rollout.stalled else f"; {when}."
-    return said, ("fleet.resume()", "fleet.take_back()")
+        changing = rollout.reached - rollout.changed
+        said += f", {changing} {'is' if changing == 1 else 'are'} changing"
+    said += f"; its last step was {ago(rollout.quiet_s)} ago."
+    return said, ("fleet.resume()", "fleet.take_back()") if rollout.stalled else ()
 
 
 def versions_words(server: ServerState) -> str:
@@ -246,7 +256,10 @@ def _server(
         for model in models
     }
     counted = [v.get("requests", {}) for model in models for v in model["versions"]]
-    found = [] if plan is None else differences(plan, {**described, "models": models})
+    found: list[Difference] = []
+    # A server that changes differs from what it has been ordered to on purpose.
+    if plan is not None and state != "changing":
+        found = differences(plan, {**described, "models": models})
     return replace(
         known,
         state=state,
@@ -258,16 +271,12 @@ def _server(
     )
 
 
-def _others(fleet: FleetServers, found: Iterable[str]) -> list[ServerState]:
-    """The servers that only the head knows: they start, or do not answer the balancers."""
-    deployment = (fleet.application.get("deployments") or {}).get(SERVER) or {}
-    others = []
-    for replica in deployment.get("replicas", []):
-        name = f"{fleet.record.name}-{replica['replica_id']}"
+def _others(fleet: FleetServers, found: Iterable[str]) -> Iterator[ServerState]:
+    """The servers that only the head knows: they start, or they end."""
+    for name, replica in fleet.replicas:
         if name not in found:
             state = replica["state"].lower().replace("_", " ")
-            others.append(ServerState(name, replica.get("node_ip") or "no node yet", state))
-    return others
+            yield ServerState(name, replica.get("node_ip") or "no node yet", state)
 
 
 def _rollout(orders: Orders, servers: Sequence[ServerState], now: float) -> RolloutState | None:
@@ -279,5 +288,6 @@ def _rollout(orders: Orders, servers: Sequence[ServerState], now: float) -> Roll
     mine = [entry for entry in orders.log if entry["data"].get("revision") == revision]
     quiet = now - mine[-1]["wall"] if mine else 0.0
     what = next((e["data"]["what"] for e in mine if e["kind"] == "rollout_began"), "")
-    stalled = changed == len(ordered) and quiet > _STALLED_SECONDS
+    changing = any(server.state == "changing" for server in ordered)
+    stalled = not changing and quiet > _STALLED_SECONDS
     return RolloutState(revision, what, len(ordered), changed, quiet, stalled)

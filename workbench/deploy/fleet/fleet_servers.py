@@ -16,7 +16,7 @@ from workbench.client.control_client import ControlClient
 from workbench.core.fleet.rollout import Counts, ServerReport
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.deploy.fleet.fleet_record import FleetRecord
-from workbench.deploy.fleet.serve_config import BALANCER, balancers_name, servers_name
+from workbench.deploy.fleet.serve_config import BALANCER, SERVER, balancers_name, servers_name
 from workbench.deploy.remote.ray_head import RayHead
 from workbench.deploy.remote.remote_control import RemoteAddress, RemoteControl
 from workbench.processes.registry import Entry
@@ -75,6 +75,7 @@ class FleetServers:
         self.answered_at: dict[str, float] = {}
         self.application: Mapping[str, Any] = {}
         self._found: list[FleetServer] = []
+        self._ever: dict[str, FleetServer] = {}
         self._found_at = 0.0
 
     def find(self, fresh: bool = False) -> list[FleetServer]:
@@ -89,13 +90,27 @@ class FleetServers:
             best = max(answers.values(), key=lambda answer: len(answer["servers"]))
             found = [FleetServer.from_json(each) for each in best["servers"]]
             self._found = sorted(found, key=lambda server: (server.began, server.name))
+            self._ever |= {server.name: server for server in found}
             self._found_at = time.monotonic()
         return self._found
 
     @property
     def known(self) -> list[FleetServer]:
-        """Those that were found last. Nothing is asked, so they may have ended."""
-        return self._found
+        """Those that were found last, and those found before that the head still has. Nothing is
+        asked, so they may have ended."""
+        found = {server.name for server in self._found}
+        there = {name for name, _ in self.replicas} - found
+        return [*self._found, *(self._ever[name] for name in there if name in self._ever)]
+
+    @property
+    def replicas(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """The servers that the head had when it answered last: their names, and Ray's words for
+        them (`state`, and `node_ip` once it has a node)."""
+        deployment = (self.application.get("deployments") or {}).get(SERVER) or {}
+        return [
+            (f"{self.record.name}-{each['replica_id']}", each)
+            for each in deployment.get("replicas", [])
+        ]
 
     def read_application(self) -> Mapping[str, Any]:
         """The application of its servers, as the head knows it now; empty if there is none.

@@ -110,7 +110,8 @@ class RayHead:
                 code, f"The head at {self.address} refused {method} {path}: {error.code} {said}"
             ) from None
         except OSError as error:
-            raise unavailable(f"The head at {self.address} does not answer: {error}") from error
+            why = getattr(error, "reason", error)
+            raise unavailable(f"The head at {self.address} does not answer: {why}") from error
         try:
             return json.loads(text) if text else {}
         except ValueError as error:

@@ -105,7 +105,7 @@ def lanes_of(
     for name in seen.keys() | events.keys():
         about, mine = seen.get(name), sorted(events.get(name, []), key=lambda row: row["wall"])
         last = max([*(row["wall"] for row in mine), *([about["seen"]] if about else [])])
-        own = [row for row in mine if row["model"] == model]
+        own = [row for row in mine if row.get("model") == model]
         until = None if name in serving else last - zero
         changes = _changes(own, about["serves"] if about else [], model)
         lanes.append(
@@ -185,6 +185,6 @@ def _requests(memories: Sequence[Mapping[str, Any]], name: str, zero: float) -> 
     return sorted(
         Requests(since - zero, until - zero, sent, failed)
         for memory in memories
-        for server, since, until, sent, failed, _ in memory["requests"]
+        for server, since, until, sent, failed in memory["requests"]
         if server == name
     )

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from workbench.client.display.tables import aligned
 from workbench.experiments.fleet.fleet_lanes import Lane, lanes_of
 from workbench.experiments.fleet.fleet_marks import Mark, Rollout, marks_of, rollouts_of
-from workbench.experiments.showing import figures, html_result, text_result
+from workbench.experiments.showing import figures, html_result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +78,7 @@ class FleetTimeline:
     def last(self, seconds: float | None = None) -> FleetTimeline:
         """The same, with a figure that goes back that far; see `of`."""
         start = self._lately() if seconds is None else self.end - seconds
-        return FleetTimeline(**{**vars(self), "shown_from": max(start, 0.0)})
+        return replace(self, shown_from=max(start, 0.0))
 
     def _lately(self) -> float:
         """When the changes began that followed each other until the last one."""
@@ -163,13 +164,34 @@ class FleetTimeline:
         return cls(**{**data, "lanes": lanes, "marks": marks})
 
     def __str__(self) -> str:
-        return text_result(self.summary(), self.steps)
+        rows = [("node", "server", "serves", "requests", "failed")]
+        for lane in self.lanes:
+            row = (lane.node, lane.server, _serves(lane), f"{lane.sent:,}", f"{lane.failed:,}")
+            rows.append(row)
+        marks = [
+            (
+                f"{mark.at:.1f} s",
+                "" if mark.revision is None else f"revision {mark.revision}",
+                mark.words,
+            )
+            for mark in self.marks
+        ]
+        return "\n".join([self.summary(), *aligned(rows), *(aligned(marks) if marks else [])])
 
     def _repr_html_(self) -> str:
         return html_result(f"{self.summary()}.", self.steps, self.plot())
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))
+
+
+def _serves(lane: Lane) -> str:
+    """The versions that a server serves at the end, in words."""
+    if lane.end is not None:
+        return f"gone after {lane.end - lane.start:.0f} s"
+    last = max((span.end for span in lane.spans), default=0.0)
+    now = [s for s in lane.spans if s.end == last]
+    return ", ".join(f"{span.version} {span.state.lower()}" for span in now) or "nothing"
 
 
 _COUNTS = ("sent", "failed")

@@ -122,8 +122,13 @@ def plot_fleet_timeline(timeline: FleetTimeline) -> Picture:
 
 
 def _title(timeline: FleetTimeline) -> str:
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(timeline.zero + timeline.end))
-    return f"{timeline.model} on fleet {timeline.fleet}, as of {when}"
+    end = timeline.zero + timeline.end
+    day = time.strftime("%Y-%m-%d", time.localtime(end))
+    return f"{timeline.model} on fleet {timeline.fleet}, as of {day} {_clock(end)}"
+
+
+def _clock(wall: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(wall))
 
 
 # The time axis.
@@ -272,9 +277,7 @@ def _draw_lanes(
     axes.set_yticks(ticks, labels, linespacing=1.35)
     axes.set_ylim(max(y - _SPACE / 2, _ROW), -0.45)
     axes.set_xlim(start / unit, end / unit)
-    axes.set_xlabel(
-        f"{name} since the fleet began" if not start else f"{name} since the first event"
-    )
+    axes.set_xlabel(f"{name} since {_clock(timeline.zero)}")
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(left=False)
     axes.grid(axis="x", color="#E4E4E4", linewidth=0.5)
@@ -382,6 +385,9 @@ def _keys(timeline: FleetTimeline, lanes: Sequence[Lane]) -> list[tuple[Any, str
         (Patch(color=version_colour(v), linewidth=0), f"version {v}")
         for v in sorted({span.version for span in spans})
     ]
+    if any(lane.start < min((s.start for s in lane.spans), default=0.0) for lane in lanes):
+        line = Line2D([], [], color=PROCESS, linewidth=0.9, linestyle=(0, (1, 1.5)))
+        entries.append((line, "starting"))
     for state in ("LOADING", "UNLOADING"):
         if state in states:
             patch = Patch(facecolor=grey, edgecolor="white", **STATES[state].patch())
