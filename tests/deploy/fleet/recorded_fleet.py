@@ -11,13 +11,20 @@ from __future__ import annotations
 import json
 import random
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from workbench.deploy.display import fleet_state
+from workbench.deploy.fleet import fleet_servers
 from workbench.deploy.fleet.fleet_record import FleetRecord
+from workbench.deploy.remote import ray_head
+from workbench.facade import notebook_fleet
 
 SPECIMENS = Path(__file__).parent / "specimens"
 SECRET = "5" * 64
@@ -91,12 +98,45 @@ class RecordedFleet:
 
 
 @contextmanager
-def recorded_fleet(moment: str) -> Iterator[RecordedFleet]:
-    """The fleet at a moment."""
+def recorded_fleet(
+    data: str | Mapping[str, Any], network: str | None = None
+) -> Iterator[RecordedFleet]:
+    """The fleet at a moment.
+
+    Args:
+        data: the moment's name, or what was answered then.
+        network: the first three numbers of the addresses; by default any.
+    """
     source = random.SystemRandom()
-    network = f"127.{source.randint(1, 254)}.{source.randint(1, 254)}."
-    fleet = RecordedFleet(recorded(moment), network)
+    network = network or f"127.{source.randint(1, 254)}.{source.randint(1, 254)}."
+    fleet = RecordedFleet(recorded(data) if isinstance(data, str) else data, network)
     try:
         yield fleet
     finally:
         fleet.close()
+
+
+class Clock:
+    """Stands for the module `time` where a recorded fleet is asked: now is when it was recorded,
+    and `later` seconds."""
+
+    strftime, localtime = staticmethod(time.strftime), staticmethod(time.localtime)
+    monotonic = staticmethod(time.monotonic)
+
+    def __init__(self, wall: float) -> None:
+        self._wall = wall
+        self.later = 0.0
+
+    def time(self) -> float:
+        """Seconds since the epoch."""
+        return self._wall + self.later
+
+
+@contextmanager
+def recorded_time(wall: float) -> Iterator[Clock]:
+    """Now is when a fleet was recorded, for all who ask it."""
+    clock = Clock(wall)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (fleet_servers, fleet_state, notebook_fleet, ray_head):
+            patch.setattr(module, "time", clock)
+        yield clock

@@ -22,7 +22,7 @@ class Requests(NamedTuple):
 
     Attributes:
         sent, failed: requests; failed are those that the server answered with an error of its own,
-            or not at all.
+            or not at all. A balancer asks another server then, so callers may not have noticed.
     """
 
     start: float

@@ -119,11 +119,8 @@ class FleetTimeline:
                 parts.append(f"{_count(ended.count(outcome), 'rollout')} {outcome}")
         sent, failed = (sum(getattr(lane, what) for lane in self.lanes) for what in _COUNTS)
         if sent:
-            parts.append(
-                f"{sent:,} requests, {failed:,} failed"
-                if failed
-                else f"{sent:,} requests, none failed"
-            )
+            how = f"{failed:,} failed on a server" if failed else "none failed"
+            parts.append(f"{sent:,} requests, {how}")
         when = time.strftime("%H:%M:%S", time.localtime(self.zero + self.end))
         return f"{self.model} on fleet {self.fleet} at {when}: {', '.join(parts)}"
 

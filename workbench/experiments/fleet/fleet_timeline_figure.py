@@ -34,7 +34,7 @@ _INCHES_A_ROW, _INCHES_A_LINE = 0.19, 0.145
 _LETTER_INCHES = 0.058
 _LEFT_INCHES, _LANE_INCHES = 0.95, 5.93
 _KEY_COLUMNS = 4
-_MOST_ENTRIES, _LINE_LETTERS, _MOST_LINES = 12, 112, 2
+_MOST_ENTRIES, _LINE_LETTERS, _MOST_LINES = 12, 117, 2
 
 
 @dataclass(frozen=True)
@@ -134,9 +134,14 @@ def _clock(wall: float) -> str:
 # The time axis.
 
 
+def _shown(timeline: FleetTimeline) -> float:
+    """How long the axis is, in seconds."""
+    return max(timeline.end - timeline.shown_from, 1.0)
+
+
 def _unit(timeline: FleetTimeline) -> tuple[float, str]:
     """The seconds of the axis' unit, and its name."""
-    shown = timeline.end - timeline.shown_from
+    shown = _shown(timeline)
     for seconds, name in ((3600.0, "hours"), (60.0, "minutes")):
         if shown > 5 * seconds:
             return seconds, name
@@ -145,8 +150,7 @@ def _unit(timeline: FleetTimeline) -> tuple[float, str]:
 
 def _fits(timeline: FleetTimeline, width: float, text: str) -> bool:
     """Whether a text fits into so many seconds of a lane."""
-    shown = timeline.end - timeline.shown_from
-    return len(text) * _LETTER_INCHES < width / shown * _LANE_INCHES
+    return len(text) * _LETTER_INCHES < width / _shown(timeline) * _LANE_INCHES
 
 
 # What was done.
@@ -276,7 +280,7 @@ def _draw_lanes(
         y += rows + _TRAFFIC + _SPACE
     axes.set_yticks(ticks, labels, linespacing=1.35)
     axes.set_ylim(max(y - _SPACE / 2, _ROW), -0.45)
-    axes.set_xlim(start / unit, end / unit)
+    axes.set_xlim(start / unit, (start + _shown(timeline)) / unit)
     axes.set_xlabel(f"{name} since {_clock(timeline.zero)}")
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(left=False)
@@ -313,7 +317,7 @@ def _draw_states(axes: Axes, timeline: FleetTimeline, lane: Lane, y: float) -> N
         for text in (f"version {span.version}", str(span.version)):
             if span.state == "AVAILABLE" and _fits(timeline, span.end - left, f"{text}  "):
                 axes.text(
-                    left / unit + 0.004 * (timeline.end - start) / unit, middle, text,
+                    left / unit + 0.004 * _shown(timeline) / unit, middle, text,
                     va="center_baseline", fontsize=7, color="white",
                 )  # fmt: skip
                 break
@@ -331,7 +335,7 @@ def _draw_states(axes: Axes, timeline: FleetTimeline, lane: Lane, y: float) -> N
         bottom = y + _ROW * _rows(lane.spans)[1]
         axes.vlines(lane.end / unit, y - 0.05, bottom + _TRAFFIC, color=FAILED, linewidth=1.4)
         axes.text(
-            lane.end / unit + 0.006 * (timeline.end - start) / unit, y + 0.5, "gone",
+            lane.end / unit + 0.006 * _shown(timeline) / unit, y + 0.5, "gone",
             va="center_baseline", fontsize=7, color=FAILED,
         )  # fmt: skip
 
@@ -402,5 +406,5 @@ def _keys(timeline: FleetTimeline, lanes: Sequence[Lane]) -> list[tuple[Any, str
     if most:
         entries.append((Patch(color="#A9B4BF"), f"requests, at most {most:,.0f}/s"))
     if any(lane.failed for lane in lanes):
-        entries.append((Patch(color=FAILED), "failed requests"))
+        entries.append((Patch(color=FAILED), "failed on the server"))
     return entries
