@@ -164,7 +164,9 @@ def _changes(
 
 
 def _spans(changes: Iterable[_Change], zero: float, end: float) -> list[Span]:
-    found = spans_between([(wall - zero, *rest) for wall, *rest in changes], end, last="END")
+    found = spans_between(
+        ((wall - zero, version, state) for wall, version, state in changes), end, last="END"
+    )
     return sorted(found, key=lambda span: (span.start, span.version))
 
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from workbench.experiments.fleet.fleet_timeline import FleetTimeline
     from workbench.experiments.recording.recorded_timeline import Span
 
-_SOFT = "#767676"
+_SOFT, _REQUESTS = "#767676", "#A9B4BF"
+_LEAST_FAILED = 0.25
 _BANDS = {"finished": "#EEF1F4", "not ended": "#EEF1F4", "taken back": "#F8E6E6"}
 _ROW, _TRAFFIC, _SPACE = 1.0, 0.9, 0.55
 """Heights within a lane: of a row of versions, of the requests, of the space below."""
@@ -34,7 +35,7 @@ _INCHES_A_ROW, _INCHES_A_LINE = 0.19, 0.145
 _LETTER_INCHES = 0.058
 _LEFT_INCHES, _LANE_INCHES = 0.95, 5.93
 _KEY_COLUMNS = 4
-_MOST_ENTRIES, _LINE_LETTERS, _MOST_LINES = 12, 117, 2
+_MOST_ENTRIES, _LINE_LETTERS, _MOST_LINES = 12, 115, 2
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ def _draw_entries(axes: Axes, timeline: FleetTimeline, entries: Sequence[Entry])
     axes.set_ylim(-0.6, 0.6)
     axes.set_yticks([0], ["changes"])
     axes.spines[["top", "right", "bottom", "left"]].set_visible(False)
-    axes.tick_params(labelbottom=False, bottom=False, left=False)
+    axes.tick_params(labelbottom=False, bottom=False, left=False, pad=10)
 
 
 def _lines(timeline: FleetTimeline, entries: Sequence[Entry]) -> Iterator[tuple[str, str, str]]:
@@ -206,8 +207,8 @@ def _write_lines(axes: Axes, lines: Sequence[tuple[str, str, str]]) -> None:
     axes.set_axis_off()
     for place, (number, at, words) in enumerate(lines):
         y = 1 - (place + 0.5) / max(len(lines), 1)
-        look: Any = {"transform": axes.transAxes, "va": "center", "fontsize": 7.5}
-        axes.text(-0.085, y, number, ha="right", fontweight="bold", **look)
+        look: Any = {"transform": axes.transAxes, "va": "center", "fontsize": 7.3}
+        axes.text(-0.1, y, number, ha="right", fontweight="bold", **look)
         axes.text(-0.015, y, at, ha="right", color=_SOFT, **look)
         axes.text(0, y, words, **look)
 
@@ -362,14 +363,16 @@ def _draw_requests(
     unit, _ = _unit(timeline)
     edges, sent, failed = _rates(lane, timeline.shown_from, timeline.end)
     height = 0.82 * _TRAFFIC
-    for rates, colour in ((sent, "#A9B4BF"), (failed, FAILED)):
-        axes.stairs(
-            base - rates / most * height, edges / unit, baseline=base, fill=True, color=colour,
-            linewidth=0,
-        )  # fmt: skip
+    # One failed request among thousands must be seen, too.
+    least = np.where(failed > 0, _LEAST_FAILED * height, 0.0)
+    for tall, colour in (
+        (sent / most * height, _REQUESTS),
+        (np.maximum(failed / most * height, least), FAILED),
+    ):
+        axes.stairs(base - tall, edges / unit, baseline=base, fill=True, color=colour, linewidth=0)
     until = timeline.end if lane.end is None else lane.end
     axes.hlines(
-        base, max(lane.start, timeline.shown_from) / unit, until / unit, color="#A9B4BF",
+        base, max(lane.start, timeline.shown_from) / unit, until / unit, color=_REQUESTS,
         linewidth=0.6,
     )  # fmt: skip
 
@@ -404,7 +407,7 @@ def _keys(timeline: FleetTimeline, lanes: Sequence[Lane]) -> list[tuple[Any, str
     start, end = timeline.shown_from, timeline.end
     most = max((_rates(lane, start, end)[1].max(initial=0.0) for lane in lanes), default=0.0)
     if most:
-        entries.append((Patch(color="#A9B4BF"), f"requests, at most {most:,.0f}/s"))
+        entries.append((Patch(color=_REQUESTS), f"requests, at most {most:,.0f}/s"))
     if any(lane.failed for lane in lanes):
         entries.append((Patch(color=FAILED), "failed on the server"))
     return entries
