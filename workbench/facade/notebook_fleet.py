@@ -83,6 +83,11 @@ class Fleet(FleetClient):
 
     # How it reads in a cell and in a terminal.
 
+    def _ipython_display_(self) -> None:
+        from workbench.widgets.fleet_card_widget import show_fleet
+
+        show_fleet(self.card)
+
     def _repr_html_(self) -> str:
         return self.card()._repr_html_()
 

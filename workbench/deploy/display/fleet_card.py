@@ -66,13 +66,18 @@ class FleetCard:
     __repr__ = __str__
 
 
-def fleet_card(state: FleetState) -> str:
-    """The card of a fleet."""
+def fleet_card(state: FleetState, live: bool = False) -> str:
+    """The card of a fleet.
+
+    Args:
+        live: leave the time out, for a page that shows it itself.
+    """
+    as_of = "" if live else f"as of {clock(state.wall)}"
     parts = [
         f"<style>{STYLE}{_STYLE}</style><div class='wb-card wb-fleet'><div class='wb-head'>"
         f"<span class='wb-name'>{escaped(state.name)}</span>"
         f"<span class='wb-soft'>{escaped(state.headline)}</span>"
-        f"<span class='wb-soft wb-end'>as of {clock(state.wall)}</span></div>"
+        f"<span class='wb-soft wb-end'>{as_of}</span></div>"
     ]
     if state.troubles:
         said = "".join(f"<div>{escaped(text)}</div>" for text in state.troubles)

@@ -95,6 +95,13 @@ class FleetState:
         return sum(s.state in ("serves", "changing", "refused") for s in self.servers)
 
     @property
+    def gist(self) -> tuple[Any, ...]:
+        """What a reader would notice: the numbers that change all the time are left out."""
+        servers = [(s.name, s.state, s.versions, s.revision, s.balanced) for s in self.servers]
+        rollout = None if self.rollout is None else replace(self.rollout, quiet_s=0.0)
+        return self.headline, rollout, len(self.troubles), self.engine, servers
+
+    @property
     def headline(self) -> str:
         """How many servers serve, and which revision, in a phrase."""
         if self.orders is None:
