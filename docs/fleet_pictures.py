@@ -14,7 +14,7 @@ from playwright.sync_api import sync_playwright
 
 from tests.browser.conftest import CHROMIUM, FLAGS
 from tests.deploy.fleet.recorded_fleet import recorded_fleet, recorded_time
-from workbench.experiments.fleet.fleet_timeline import FleetTimeline
+from workbench.experiments.fleet_history.fleet_timeline import FleetTimeline
 from workbench.facade.notebook_fleet import Fleet
 
 _NETWORK = "10.0.0."

@@ -3,9 +3,9 @@
 `load` sends requests, `recording` records a server while something is done to it, `traffic` records
 when a server's own requests come, and sends them again. `simulator` predicts batching, `sweep`
 measures it, `tuning` finds its parameters. `transitions` compares policies, `versions` compares two
-versions, and `fleet` shows many servers over time. `store` keeps every result. `figure` has what
-figures share, `looks` what they share with the browser, `load_figure` draws a load, `showing` finds
-the figure of a result, and `face` shows a stored result.
+versions, and `fleet_history` shows many servers over time. `store` keeps every result. `figure` has
+what figures share, `looks` what they share with the browser, `load_figure` draws a load, `showing`
+finds the figure of a result, and `face` shows a stored result.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = [
     "load",
     "recording",
     "traffic",
-    "fleet",
+    "fleet_history",
     "simulator",
     "sweep",
     "tuning",
@@ -38,8 +38,8 @@ __all__ = [
 
 def _figures() -> dict[type, Callable[..., Picture]]:
     """The function that draws each kind of result."""
-    from workbench.experiments.fleet.fleet_timeline import FleetTimeline
-    from workbench.experiments.fleet.fleet_timeline_figure import plot_fleet_timeline
+    from workbench.experiments.fleet_history.fleet_timeline import FleetTimeline
+    from workbench.experiments.fleet_history.fleet_timeline_figure import plot_fleet_timeline
     from workbench.experiments.load.generator import LoadResult
     from workbench.experiments.load_figure import plot_load
     from workbench.experiments.recording.recording import Recording

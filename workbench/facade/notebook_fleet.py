@@ -15,7 +15,7 @@ from workbench.deploy.fleet.rolling import Note
 from workbench.deploy.local_nodes.cluster import LocalCluster
 
 if TYPE_CHECKING:
-    from workbench.experiments.fleet.fleet_timeline import FleetTimeline
+    from workbench.experiments.fleet_history.fleet_timeline import FleetTimeline
 
 
 class Fleet(FleetClient):
@@ -66,7 +66,7 @@ class Fleet(FleetClient):
             ServingError: INVALID_ARGUMENT, `seconds` is not positive; UNAVAILABLE, the head or all
                 balancers do not answer.
         """
-        from workbench.experiments.fleet.fleet_timeline import FleetTimeline
+        from workbench.experiments.fleet_history.fleet_timeline import FleetTimeline
 
         if seconds is not None:
             number(0, unit="seconds", above=True).check("seconds", seconds)

@@ -21,9 +21,9 @@ from workbench.experiments.looks import FAILED, PROCESS, STATES, version_colour
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from workbench.experiments.fleet.fleet_lanes import Lane
-    from workbench.experiments.fleet.fleet_marks import Rollout
-    from workbench.experiments.fleet.fleet_timeline import FleetTimeline
+    from workbench.experiments.fleet_history.fleet_lanes import Lane
+    from workbench.experiments.fleet_history.fleet_marks import Rollout
+    from workbench.experiments.fleet_history.fleet_timeline import FleetTimeline
     from workbench.experiments.recording.recorded_timeline import Span
 
 _SOFT, _REQUESTS = "#767676", "#A9B4BF"

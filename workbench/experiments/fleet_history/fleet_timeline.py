@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from workbench.client.display.tables import aligned
-from workbench.experiments.fleet.fleet_lanes import Lane, lanes_of
-from workbench.experiments.fleet.fleet_marks import Mark, Rollout, marks_of, rollouts_of
+from workbench.experiments.fleet_history.fleet_lanes import Lane, lanes_of
+from workbench.experiments.fleet_history.fleet_marks import Mark, Rollout, marks_of, rollouts_of
 from workbench.experiments.showing import figures, html_result
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import pytest
 
 from tests.deploy.fleet.recorded_fleet import RecordedFleet, recorded_fleet, recorded_time
 from workbench.core.status import ServingError
-from workbench.experiments.fleet.fleet_lanes import Lane
-from workbench.experiments.fleet.fleet_timeline import FleetTimeline
-from workbench.experiments.fleet.fleet_timeline_figure import entries_of
+from workbench.experiments.fleet_history.fleet_lanes import Lane
+from workbench.experiments.fleet_history.fleet_timeline import FleetTimeline
+from workbench.experiments.fleet_history.fleet_timeline_figure import entries_of
 from workbench.experiments.looks import FAILED, HATCHES, STATES, version_colour
 from workbench.facade.notebook_fleet import Fleet
 
