@@ -2,8 +2,8 @@
 
     make screenshots
 
-The figures come from `docs.version_figure`, `docs.transition_figure` and
-`docs.transition_animation`, the pictures of JupyterLab from its browser tests: of those, the ones
+The figures come from `docs.version_figure`, `docs.transition_figure`, `docs.transition_animation`
+and `docs.fleet_pictures`, the pictures of JupyterLab from its browser tests: of those, the ones
 that a page shows are kept.
 """
 
@@ -26,11 +26,12 @@ def main() -> int:
     versions = [sys.executable, "-m", "docs.version_figure", str(IMAGES / "versions.png")]
     policies = [sys.executable, "-m", "docs.transition_figure", str(IMAGES / "policies.png")]
     moving = [sys.executable, "-m", "docs.transition_animation", str(IMAGES / "transition.gif")]
+    fleet = [sys.executable, "-m", "docs.fleet_pictures", str(IMAGES)]
     tests = [
         *(sys.executable, "-m", "pytest", "-q"),
         *("-n", "2", "--dist", "loadfile", "tests/browser"),
     ]
-    for command in (versions, policies, moving, tests):
+    for command in (versions, policies, moving, fleet, tests):
         if subprocess.run(command, cwd=ROOT).returncode:
             return 1
     pages = "".join(page.read_text() for page in (ROOT / "README.md", *DOCS.rglob("*.md")))

@@ -3,9 +3,10 @@
 `load` sends requests, `recording` records a server while something is done to it, `traffic` records
 when a server's own requests come, and sends them again. `simulator` predicts batching, and `fleet`
 what many servers do. `sweep` measures batching, `tuning` finds its parameters. `transitions`
-compares policies, `versions` compares two versions. `store` keeps every result. `figure` has what
-figures share, `looks` what they share with the browser, `load_figure` draws a load, `showing` finds
-the figure of a result, and `face` shows a stored result.
+compares policies, `versions` compares two versions, and `fleet_history` shows many servers over
+time. `store` keeps every result. `figure` has what figures share, `looks` what they share with the
+browser, `load_figure` draws a load, `showing` finds the figure of a result, and `face` shows a
+stored result.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ __all__ = [
     "load",
     "recording",
     "traffic",
+    "fleet_history",
     "simulator",
     "fleet",
     "sweep",
@@ -41,6 +43,8 @@ def _figures() -> dict[type, Callable[..., Picture]]:
     from workbench.experiments.fleet.fleet_figure import draw_fleet, draw_policies
     from workbench.experiments.fleet.fleet_result import FleetResult
     from workbench.experiments.fleet.simulate_fleet import PolicyComparison
+    from workbench.experiments.fleet_history.fleet_timeline import FleetTimeline
+    from workbench.experiments.fleet_history.fleet_timeline_figure import plot_fleet_timeline
     from workbench.experiments.load.generator import LoadResult
     from workbench.experiments.load_figure import plot_load
     from workbench.experiments.recording.recording import Recording
@@ -61,6 +65,7 @@ def _figures() -> dict[type, Callable[..., Picture]]:
     return {
         Calibration: plot_calibration,
         FleetResult: draw_fleet,
+        FleetTimeline: plot_fleet_timeline,
         LoadResult: plot_load,
         PolicyComparison: draw_policies,
         Recording: draw_recording,

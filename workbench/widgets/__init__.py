@@ -1,8 +1,8 @@
 """Live views of a server in a notebook.
 
-`base` is what they share. `card_widget`, `ledger` and `timeline` show a running server;
-`sweep_explorer`, `transitions` and `comparison` show experiments; `stepper` and `guess` are for
-teaching.
+`base` is what they share. `card_widget`, `ledger` and `timeline` show a running server,
+`fleet_card_widget` many; `sweep_explorer`, `transitions` and `comparison` show experiments;
+`stepper` and `guess` are for teaching.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from workbench.experiments import showing
 __all__ = [
     "base",
     "card_widget",
+    "fleet_card_widget",
     "ledger",
     "timeline",
     "sweep_explorer",

@@ -6,7 +6,7 @@ import type { Version } from './version';
 export type PublicState = 'START' | 'LOADING' | 'AVAILABLE' | 'UNLOADING' | 'END';
 
 /** The views of the widgets. */
-export type Face = 'card' | 'comparison' | 'guess' | 'ledger' | 'sweep' | 'timeline' | 'transitions';
+export type Face = 'card' | 'comparison' | 'fleet' | 'guess' | 'ledger' | 'sweep' | 'timeline' | 'transitions';
 
 /** How far a lab was run. */
 export type LabState = 'new' | 'begun' | 'failed' | 'done' | 'unreadable';

@@ -10,6 +10,7 @@ numbers exact in JavaScript.
 __all__ = [
     "version_view",
     "views",
+    "versions_table",
     "tables",
     "memory_tables",
     "card",

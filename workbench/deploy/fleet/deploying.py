@@ -92,6 +92,8 @@ def deploy(
     head.deploy(applications(orders, placement, secret))
     fleet = FleetClient(record, note=note)
     _wait(fleet, head, plan.servers, timeout, note)
+    # Those that were found first may have been the only ones that ran.
+    note(f"callers ask {', '.join(fleet.addresses)}")
     return fleet
 
 

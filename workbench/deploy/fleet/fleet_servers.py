@@ -7,7 +7,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from workbench.client.control_client import ControlClient
 from workbench.core.fleet.rollout import Counts, ServerReport
 from workbench.core.status import Code, ServingError, unavailable
 from workbench.deploy.fleet.fleet_record import FleetRecord
-from workbench.deploy.fleet.serve_config import BALANCER, balancers_name
+from workbench.deploy.fleet.serve_config import BALANCER, SERVER, balancers_name, servers_name
 from workbench.deploy.remote.ray_head import RayHead
 from workbench.deploy.remote.remote_control import RemoteAddress, RemoteControl
 from workbench.processes.registry import Entry
@@ -60,12 +60,22 @@ class FleetServer:
 
 
 class FleetServers:
-    """The servers of one fleet. What was found is used again for a second."""
+    """The servers of one fleet. What was found is used again for a second.
+
+    Attributes:
+        asked_since: when this object was made, in seconds since the epoch.
+        answered_at: when each balancer answered last, by its host.
+        application: what the head answered last about the servers; empty if it never did.
+    """
 
     def __init__(self, record: FleetRecord) -> None:
         self.record = record
         self.head = RayHead(record.address, record.token)
+        self.asked_since = time.time()
+        self.answered_at: dict[str, float] = {}
+        self.application: Mapping[str, Any] = {}
         self._found: list[FleetServer] = []
+        self._ever: dict[str, FleetServer] = {}
         self._found_at = 0.0
 
     def find(self, fresh: bool = False) -> list[FleetServer]:
@@ -80,8 +90,37 @@ class FleetServers:
             best = max(answers.values(), key=lambda answer: len(answer["servers"]))
             found = [FleetServer.from_json(each) for each in best["servers"]]
             self._found = sorted(found, key=lambda server: (server.began, server.name))
+            self._ever |= {server.name: server for server in found}
             self._found_at = time.monotonic()
         return self._found
+
+    @property
+    def known(self) -> list[FleetServer]:
+        """Those that were found last, and those found before that the head still has. Nothing is
+        asked, so they may have ended."""
+        found = {server.name for server in self._found}
+        there = {name for name, _ in self.replicas} - found
+        return [*self._found, *(self._ever[name] for name in there if name in self._ever)]
+
+    @property
+    def replicas(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """The servers that the head had when it answered last: their names, and Ray's words for
+        them (`state`, and `node_ip` once it has a node)."""
+        deployment = (self.application.get("deployments") or {}).get(SERVER) or {}
+        return [
+            (f"{self.record.name}-{each['replica_id']}", each)
+            for each in deployment.get("replicas", [])
+        ]
+
+    def read_application(self) -> Mapping[str, Any]:
+        """The application of its servers, as the head knows it now; empty if there is none.
+
+        Raises:
+            ServingError: UNAVAILABLE, the head does not answer.
+        """
+        name = servers_name(self.record.name)
+        self.application = self.head.applications().get(name, {})
+        return self.application
 
     def ask_balancers(self) -> dict[str, dict[str, Any]]:
         """What each balancer that answers knows, by its host.
@@ -89,16 +128,20 @@ class FleetServers:
         Raises:
             ServingError: UNAVAILABLE, none answers.
         """
-        answers, error = self._ask(self.record.balancers)
+        answers, error = self._ask(self.record.balancers, "servers")
         if not answers:
             self.look_for_balancers()
-            answers, error = self._ask(self.record.balancers)
+            answers, error = self._ask(self.record.balancers, "servers")
         if not answers:
             hosts = ", ".join(self.record.balancers) or "none is known"
             raise unavailable(
                 f"No balancer of fleet {self.record.name!r} answers ({hosts}): {error}"
             )
         return answers
+
+    def histories(self) -> dict[str, dict[str, Any]]:
+        """What each balancer that answers remembers (`ServerHistory.to_json`), by its host."""
+        return self._ask(self.record.balancers, "history")[0]
 
     def look_for_balancers(self) -> tuple[str, ...]:
         """Ask the head on which nodes balancers run, and keep that."""
@@ -111,23 +154,24 @@ class FleetServers:
             self.record.write()
         return hosts
 
-    def _ask(self, hosts: tuple[str, ...]) -> tuple[dict[str, dict[str, Any]], str]:
+    def _ask(self, hosts: tuple[str, ...], question: str) -> tuple[dict[str, dict[str, Any]], str]:
         answers, error = {}, "the cluster runs none"
         for host in hosts:
             try:
-                answers[host] = self._ask_agent(host)
+                answers[host] = self._ask_agent(host, question)
             except ServingError as failed:
                 error = failed.message
         return answers, error
 
-    def _ask_agent(self, host: str) -> dict[str, Any]:
-        url = f"http://{host}:{self.record.agent_port}/servers"
+    def _ask_agent(self, host: str, question: str) -> dict[str, Any]:
+        url = f"http://{host}:{self.record.agent_port}/{question}"
         headers = {"Authorization": f"Bearer {self.record.tokens.control}"}
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             request = urllib.request.Request(url, headers=headers)
             with opener.open(request, timeout=_AGENT_SECONDS) as response:
                 answer: dict[str, Any] = json.load(response)
+                self.answered_at[host] = time.time()
                 return answer
         except urllib.error.HTTPError as refused:
             with refused:
@@ -141,19 +185,27 @@ class FleetServers:
         except (OSError, ValueError) as error:
             raise unavailable(f"The balancer at {host} does not answer: {error}") from error
 
-    def control(self, server: FleetServer) -> RemoteControl:
-        """The control plane of a server."""
+    def control(self, server: FleetServer, timeout: float = _CONTROL_SECONDS) -> RemoteControl:
+        """The control plane of a server, which gets `timeout` seconds for each answer."""
         tokens = self.record.tokens
-        return RemoteControl(server.address, tokens.data, tokens.control, _CONTROL_SECONDS)
+        return RemoteControl(server.address, tokens.data, tokens.control, timeout)
 
     def ask(self, question: Callable[[RemoteControl], T]) -> dict[str, T]:
         """Ask every server at the same time; the answers by the name of the server. Those that do
         not answer are left out."""
-        servers = self.find()
+        return self.ask_these(self.find(), question)
+
+    def ask_these(
+        self,
+        servers: Sequence[FleetServer],
+        question: Callable[[RemoteControl], T],
+        timeout: float = _CONTROL_SECONDS,
+    ) -> dict[str, T]:
+        """`ask` these servers, each of which gets `timeout` seconds for each answer."""
 
         def one(server: FleetServer) -> list[T]:
             with contextlib.suppress(ServingError):
-                return [question(self.control(server))]
+                return [question(self.control(server, timeout))]
             return []
 
         with ThreadPoolExecutor(_AT_ONCE, "fleet") as pool:

@@ -49,7 +49,7 @@ class Rolling:
 
     def read(self) -> tuple[Orders, Mapping[str, Any]]:
         """The orders that are declared, and the whole application."""
-        app = self._servers.head.applications().get(self._name, {})
+        app = self._servers.read_application()
         orders, _ = read_application(app, self._servers.record.name)
         return orders, app["deployed_app_config"]
 

@@ -248,6 +248,11 @@ class Plan:
         """CPUs of one server: as given, else one for each batch thread, else 1."""
         return self.cpus or float(self.options.get("num_batch_threads") or 1)
 
+    @property
+    def versions(self) -> dict[str, list[int]]:
+        """The versions that serve, by model."""
+        return {model.name: list(model.versions) for model in self.models}
+
     def model(self, name: str | None = None) -> PlannedModel:
         """A model by its name; without one, the first.
 
@@ -297,7 +302,7 @@ class Plan:
                 f"    folder      {config.base_path}",
                 f"    labels      {labels or 'none'}",
                 f"    transition  {config.transition}",
-                f"    batching    {_batching_words(config)}",
+                f"    batching    {batching_words(config)}",
             ]
         if self.options:
             shown = ", ".join(f"{name}={value}" for name, value in self.options.items())
@@ -317,7 +322,8 @@ def _check_names(cls: Any, data: Mapping[str, Any], what: str, needed: Sequence[
             raise invalid_argument(f"The {what} {name!r} is missing")
 
 
-def _batching_words(config: ModelConfig) -> str:
+def batching_words(config: ModelConfig) -> str:
+    """The batching of a model in words: ``automatic``, ``none``, or its parameters."""
     if config.batching is None:
         return "automatic" if config.automatic_batching else "none"
     given = config.batching.to_json()

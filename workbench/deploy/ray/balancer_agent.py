@@ -2,6 +2,7 @@
 ask: every request needs the token of the control plane.
 
 GET /servers       the servers with their addresses and revisions, and HAProxy's counts
+GET /history       the servers that there were, and the requests that each got (`ServerHistory`)
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from workbench.processes.tokens import TOKEN_HEADER, Token
 _STOP_SECONDS = 2.0
 
 
-class _Servers(tornado.web.RequestHandler):
-    def initialize(self, describe: Callable[[], dict[str, Any]], token: Token) -> None:
-        self._describe = describe
+class _Answer(tornado.web.RequestHandler):
+    def initialize(self, answer: Callable[[], dict[str, Any]], token: Token) -> None:
+        self._answer = answer
         self._token = token
 
     def prepare(self) -> None:
@@ -33,19 +34,32 @@ class _Servers(tornado.web.RequestHandler):
             raise tornado.web.HTTPError(401)
 
     async def get(self) -> None:
-        data = await asyncio.to_thread(self._describe)
+        data = await asyncio.to_thread(self._answer)
         self.set_header("Content-Type", "application/json")
         self.finish(orjson.dumps(data))
 
 
 class BalancerAgent:
-    """An HTTP server in a thread with an event loop of its own."""
+    """An HTTP server in a thread with an event loop of its own.
+
+    Args:
+        servers, history: called for each request, for its answer.
+    """
 
     def __init__(
-        self, host: str, port: int, token: str, describe: Callable[[], dict[str, Any]]
+        self,
+        host: str,
+        port: int,
+        token: str,
+        servers: Callable[[], dict[str, Any]],
+        history: Callable[[], dict[str, Any]],
     ) -> None:
         self._address = host, port
-        self._kept = {"describe": describe, "token": Token(token)}
+        answers = {"/servers": servers, "/history": history}
+        self._routes = [
+            (path, _Answer, {"answer": answer, "token": Token(token)})
+            for path, answer in answers.items()
+        ]
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="agent", daemon=True)
         self._ready: Future[None] = Future()
@@ -58,9 +72,7 @@ class BalancerAgent:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         host, port = self._address
-        application = tornado.web.Application(
-            [("/servers", _Servers, self._kept)], log_function=lambda handler: None
-        )
+        application = tornado.web.Application(self._routes, log_function=lambda handler: None)
         try:
             server = tornado.httpserver.HTTPServer(application)
             server.add_sockets(tornado.netutil.bind_sockets(port, host))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -15,12 +16,14 @@ from ray import serve
 from workbench.core.status import ServingError
 from workbench.deploy.balancer.balancer_process import BalancerProcess, free_threads
 from workbench.deploy.balancer.haproxy_config import BalancerSettings
+from workbench.deploy.balancer.server_history import ServerHistory
 from workbench.deploy.fleet.serve_config import SERVER, servers_name
 from workbench.deploy.node.fleet_secret import tokens_here
 from workbench.deploy.ray.balancer_agent import BalancerAgent
 from workbench.deploy.remote.remote_control import RemoteAddress
 
 _LOOK_SECONDS = 0.25
+_COUNT_SECONDS = 1.0
 _ANSWER_SECONDS = 1.0
 """A node that died costs this much until Ray knows."""
 
@@ -48,7 +51,10 @@ class BalancerReplica:
         self._balancer.start()
         self._ending = threading.Event()
         self._found: list[dict[str, Any]] = []
-        self._agent = BalancerAgent(node, args["agent_port"], tokens.control, self.describe)
+        self._history = ServerHistory()
+        self._agent = BalancerAgent(
+            node, args["agent_port"], tokens.control, self.describe, self._history.to_json
+        )
         self._agent.start()
         self._looker = threading.Thread(target=self._look, name="servers", daemon=True)
         self._looker.start()
@@ -65,8 +71,12 @@ class BalancerReplica:
 
     def _look(self) -> None:
         """Ask all servers where they are, again and again."""
-        handle = None
+        handle, counted_at = None, -math.inf
         while not self._ending.wait(_LOOK_SECONDS):
+            if time.monotonic() - counted_at >= _COUNT_SECONDS:
+                counted_at = time.monotonic()
+                with contextlib.suppress(ServingError):
+                    self._history.counted(time.time(), self._balancer.statistics())
             # The application of the servers may not be there yet, or may be deployed again.
             try:
                 if handle is None:
@@ -80,6 +90,7 @@ class BalancerReplica:
             found = [each for each in answers if isinstance(each, Mapping) and each]
             if found:
                 self._found = [dict(each) for each in found]
+                self._history.saw(time.time(), found)
             with contextlib.suppress(ServingError):
                 self._balancer.update([RemoteAddress.from_json(each) for each in found])
 

@@ -35,6 +35,7 @@ class ServerReplica:
         self._following: asyncio.Task[None] | None = None
         self._began = time.time()
         self._revision = 0
+        self._serves: dict[str, list[int]] = {}
         self._refused: int | None = None
         self._error = ""
         self._last: dict[str, float] | None = None
@@ -65,7 +66,7 @@ class ServerReplica:
         except ServingError as error:
             await self._stop()
             raise RuntimeError(f"{error.code.name}: {error}") from error
-        self._revision = revision
+        self._revision, self._serves = revision, plan.versions
 
     async def _follow(self) -> None:
         """Follow the orders, also those that come meanwhile. If the server cannot, it keeps what it
@@ -89,7 +90,8 @@ class ServerReplica:
             except Exception as error:
                 self._refused, self._error = revision, f"INTERNAL: {error!r}"
             else:
-                self._revision, self._refused, self._error = revision, None, ""
+                self._revision, self._serves = revision, plan.versions
+                self._refused, self._error = None, ""
 
     async def check_health(self) -> None:
         """Raises RuntimeError if the server has ended for good; a server process that died is
@@ -106,6 +108,7 @@ class ServerReplica:
             "node": self._node,
             "began": self._began,
             "revision": self._revision,
+            "serves": self._serves,
             "refused": self._refused,
             "error": self._error,
         }

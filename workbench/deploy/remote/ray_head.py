@@ -7,6 +7,7 @@ routes under ``/api/serve/applications/``.
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -26,7 +27,12 @@ class RayHead:
 
     Args:
         token: of the cluster (``RAY_AUTH_TOKEN``); None if it asks for none.
+
+    Attributes:
+        answered_at: when it answered last, in seconds since the epoch; None if it never did.
     """
+
+    answered_at: float | None = None
 
     def __init__(self, address: str, token: str | None = None) -> None:
         if not address.startswith(("http://", "https://")):
@@ -95,6 +101,7 @@ class RayHead:
         try:
             with opener.open(request, timeout=_SECONDS) as response:
                 text = response.read()
+                self.answered_at = time.time()
         except urllib.error.HTTPError as error:
             with error:
                 said = error.read().decode(errors="replace").strip()[-1000:]
@@ -103,7 +110,8 @@ class RayHead:
                 code, f"The head at {self.address} refused {method} {path}: {error.code} {said}"
             ) from None
         except OSError as error:
-            raise unavailable(f"The head at {self.address} does not answer: {error}") from error
+            why = getattr(error, "reason", error)
+            raise unavailable(f"The head at {self.address} does not answer: {why}") from error
         try:
             return json.loads(text) if text else {}
         except ValueError as error:
