@@ -23,7 +23,7 @@ EXECUTED = [
     DOCS / "fleet-simulator.md",
     *sorted((DOCS / "how-to").glob("*.md")),
 ]
-NOT_RUN = {"serve-on-a-gpu.md"}
+NOT_RUN = {"serve-on-a-gpu.md", "to-ray.md"}
 """They need what not every machine has, say so, and their blocks are marked ```py."""
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 _SECONDS = 200
