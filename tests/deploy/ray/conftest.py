@@ -6,9 +6,11 @@ version 1 behind, and find them so.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +57,21 @@ class Cluster:
     def load(
         self, connections: int = 32, node: LocalNode | None = None, pause: float = 0.0
     ) -> ClosedLoop:
-        """Callers of the balancer of a node."""
+        """Callers of the balancer of a node, which may have to start first."""
+        self.wait_for_balancer(node)
         return ClosedLoop(self.url(node), self.fleet.token, PATH, BODY, connections, pause)
+
+    def wait_for_balancer(self, node: LocalNode | None = None) -> None:
+        """Wait until the balancer of a node answers."""
+        headers = {"Authorization": f"Bearer {self.fleet.token}"}
+        request = urllib.request.Request(f"{self.url(node)}/v1/models/half", headers=headers)
+        end = time.monotonic() + WAIT_SECONDS
+        while True:
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(request, timeout=5).close()
+                return
+            assert time.monotonic() < end, f"no balancer answers at {self.url(node)}"
+            time.sleep(0.2)
 
     def servers(self) -> list[FleetServer]:
         """The servers that serve now; none while no balancer answers."""
