@@ -97,8 +97,9 @@ test-full: env browser
 	$(BIN)/python -m pytest -m "slow and alone and not fleet"
 
 # Prometheus, Ray and HAProxy are programs of many threads, so these tests run one after the other.
+# In CI a part of them does, in about seven minutes.
 test-fleet: fleet-env
-	$(BIN)/python -m pytest -m "fleet and not soak"
+	$(BIN)/python -m pytest -m "fleet and not soak$(if $(CI), and not slow)"
 
 soak: env browser
 	$(BIN)/python -m pytest -m soak

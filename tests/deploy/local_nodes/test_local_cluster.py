@@ -18,6 +18,7 @@ from workbench.deploy.local_nodes.node_network import Namespaces
 pytestmark = [pytest.mark.fleet, pytest.mark.alone, pytest.mark.timeout(240)]
 
 
+@pytest.mark.slow
 def test_two_nodes_on_loopback() -> None:
     with LocalCluster(2, namespaces=False) as cluster:
         assert sorted(cluster.alive()) == sorted(node.address for node in cluster.nodes)
@@ -43,7 +44,7 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.parametrize("namespaces", [True, False])
+@pytest.mark.parametrize("namespaces", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_nodes_end_with_an_owner_that_is_killed(namespaces: bool) -> None:
     owner = subprocess.Popen(
         [sys.executable, "-c", _OWNER, str(namespaces)],

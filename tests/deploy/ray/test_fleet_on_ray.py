@@ -147,6 +147,7 @@ def test_servers_go_and_come_by_hand(cluster: Cluster) -> None:
     assert set(counts[counts["backend"] == "rest"]["status"]) <= {"UP", "DRAIN", "DOWN"}
 
 
+@pytest.mark.slow
 def test_the_load_decides_how_many_servers_there_are(cluster: Cluster) -> None:
     """A second fleet beside the first, with a scaling rule of its own."""
     from dataclasses import replace
