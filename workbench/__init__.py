@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from workbench.experiments.traffic.recorded_traffic import Traffic
     from workbench.facade import Server, connect, serve, servers
     from workbench.samples import faults
+    from workbench.widgets.fleet_explorer.fleet_explorer import fleet_explorer
     from workbench.widgets.guess import PredictThenReveal
     from workbench.widgets.stepper.stepper import policy_stepper
 
@@ -38,6 +39,7 @@ __all__ = [
     "compare_policies",
     "connect",
     "faults",
+    "fleet_explorer",
     "history",
     "load_experiment",
     "policy_stepper",
@@ -68,6 +70,8 @@ def __getattr__(name: str) -> Any:
             from workbench.experiments.fleet import simulate_fleet as where
         case "FleetSetting":
             from workbench.experiments.fleet import fleet_setting as where
+        case "fleet_explorer":
+            from workbench.widgets.fleet_explorer import fleet_explorer as where
         case "policy_stepper":
             from workbench.widgets.stepper import stepper as where
         case "PredictThenReveal":
