@@ -81,6 +81,9 @@ def test_the_costlier_a_request_the_fewer_are_simulated() -> None:
     assert request_count(FIRST, FORMULA) > 2 * request_count(single, FORMULA)
     assert request_count(reported, FORMULA) < request_count(single, FORMULA)
     assert request_count(replace(reported, rate=100), FORMULA) == 100
+    # The event loop of a calibrated server is simulated too.
+    looped = replace(FORMULA, service=replace(FORMULA.service, arrival_micros=1.0))
+    assert request_count(FIRST, looped) < 0.7 * request_count(FIRST, FORMULA)
 
 
 @pytest.mark.parametrize("choice", [FIRST, replace(FIRST, rate=2000), replace(FIRST, rate=30_000)])

@@ -35,7 +35,8 @@ SLIDERS = (
     "max_batch_size",
 )
 MOST_SERVERS = 32
-_LOWEST_RATE = 100
+_LOWEST_RATE, _RATE_FACTOR = 10, 10
+"""Of one server, as in the sweep explorer; the rates of a fleet are so many times as high."""
 _WHAT = "Fleet explorer setting"
 _MICROS = whole(0, unit="microseconds")
 _SERVERS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, MOST_SERVERS)
@@ -52,7 +53,7 @@ class FleetChoice:
     """
 
     rate: float = setting(
-        1000.0, number(1, 100_000, unit="requests/s"), "offered load, Poisson arrivals"
+        1000.0, number(1, 1_000_000, unit="requests/s"), "offered load, Poisson arrivals"
     )
     servers: int = setting(4, whole(1, MOST_SERVERS), "servers at the start")
     policy: str = setting("least_outstanding", one_of(*POLICIES), "the balancing policy")
@@ -83,13 +84,12 @@ class FleetChoice:
 
 def scales(now: FleetChoice, rows: int = 1) -> dict[str, list[float]]:
     """The values of each slider, increasing, and the chosen one among them."""
-    batching = explore.scales(
-        explore.Setting(now.batch_timeout_micros, now.max_batch_size, 1, now.rate), rows
-    )
+    server = explore.Setting(now.batch_timeout_micros, now.max_batch_size, 1, _LOWEST_RATE)
+    batching = explore.scales(server, rows)
     delays = batching["batch_timeout_micros"]
     reports = [delay for delay in delays if delay >= _SHORTEST_REPORT_MICROS]
     found: dict[str, list[float]] = {
-        "rate": [rate for rate in batching["rate"] if rate >= _LOWEST_RATE],
+        "rate": [_RATE_FACTOR * rate for rate in batching["rate"]],
         "servers": [*_SERVERS],
         "balancers": [*_BALANCERS],
         "report_interval_micros": [0, *reports],

@@ -85,6 +85,7 @@ class FleetExplorer(Durable, View):
         self._run = run(first, self._model, seed)
         # A cell and the page may simulate at the same time.
         self._lock = threading.Lock()
+        self._drawing = threading.Lock()
         self._rest: threading.Timer | None = None
         self._choices: Latest[Mapping[str, Any]] = Latest(
             lambda asked: self._answer(asked, self._simulate),
@@ -168,9 +169,14 @@ class FleetExplorer(Durable, View):
             if self._output is not None:
                 if self._rest is not None:
                     self._rest.cancel()
-                self._rest = threading.Timer(_REST_SECONDS, self._renew)
+                self._rest = threading.Timer(_REST_SECONDS, self._draw)
                 self._rest.daemon = True
                 self._rest.start()
+
+    def _draw(self) -> None:
+        # One after the other: a picture that takes long must not replace a later one.
+        with self._drawing:
+            self._renew()
 
     def _simulate(self, asked: Mapping[str, Any]) -> str:
         self._show(FleetChoice.from_json(asked["choice"]))

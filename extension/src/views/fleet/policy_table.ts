@@ -6,7 +6,7 @@ import { microsText, percent, type IFleet } from './fleet_data';
 export class PolicyTable {
   private readonly _body = make('tbody');
   readonly node = make('table.wb-policies', [
-    tableHead(['policy', 'p50', 'p99', '', 'longest queue', 'failed']),
+    tableHead(['policy', 'p50', 'p99', 'p99 compared', 'longest queue', 'failed']),
     this._body
   ]);
 
