@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from workbench.facade.fleet_entrances import fleet, fleets
     from workbench.facade.notebook_fleet import Fleet
     from workbench.samples import faults
+    from workbench.widgets.fleet_explorer.fleet_explorer import fleet_explorer
     from workbench.widgets.guess import PredictThenReveal
     from workbench.widgets.stepper.stepper import policy_stepper
 
@@ -42,6 +43,7 @@ __all__ = [
     "connect",
     "faults",
     "fleet",
+    "fleet_explorer",
     "fleets",
     "history",
     "load_experiment",
@@ -77,6 +79,8 @@ def __getattr__(name: str) -> Any:
             from workbench.experiments.fleet import simulate_fleet as where
         case "FleetSetting":
             from workbench.experiments.fleet import fleet_setting as where
+        case "fleet_explorer":
+            from workbench.widgets.fleet_explorer import fleet_explorer as where
         case "policy_stepper":
             from workbench.widgets.stepper import stepper as where
         case "PredictThenReveal":

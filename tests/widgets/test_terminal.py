@@ -16,6 +16,7 @@ server.timeline()
 names = {"x_label": "ms", "y_label": "y", "y_range": (0, 3)}
 wb.PredictThenReveal("How fast?", [1, 2], lambda report: [1, 2], **names)
 wb.policy_stepper()
+wb.fleet_explorer()
 """
 
 
@@ -37,5 +38,6 @@ def test_text_in_a_terminal(live: wb.Server) -> None:
     assert "available" in said.partition("Timeline of")[2]
     assert "<PredictThenReveal 'How fast?': not revealed yet>" in said
     assert "<PolicyStepper smooth: 1 ready un-aspired, 2 new>" in said
+    assert "Fleet explorer: 7,900 requests/s, 4 servers" in said
     assert "Traceback" not in said
     assert "Widget" not in said

@@ -34,12 +34,14 @@ from workbench.core.status import Reason
 from workbench.core.versions.policies import TRANSITIONS
 from workbench.core.versions.states import PublicState
 from workbench.experiments import face, looks
+from workbench.experiments.fleet.fleet_server import Phase
 from workbench.experiments.store.store import Experiment, RunningExperiment
 from workbench.experiments.sweep import diagnosis
 from workbench.experiments.sweep.explore import AXES
 from workbench.experiments.sweep.point import STABLE
 from workbench.jupyter.server_extension import route_answers as routes
 from workbench.samples import labs
+from workbench.widgets.fleet_explorer.fleet_choice import SLIDERS
 from workbench.widgets.ledger import ledger_parts
 from workbench.widgets.timeline.timeline import NOTE
 
@@ -60,6 +62,12 @@ def source() -> str:
         union("LabState", "How far a lab was run.", typing.get_args(labs.State)),
         constant("TRANSITIONS", "How one version can replace another.", list(TRANSITIONS)),
         constant("AXES", "The sliders of a sweep explorer.", list(AXES)),
+        constant("FLEET_SLIDERS", "The sliders of a fleet explorer.", list(SLIDERS)),
+        union(
+            "FleetPhase",
+            "What a server of a simulated fleet does.",
+            tuple(phase.value for phase in Phase),
+        ),
         constant(
             "CLOSE_REASONS",
             "Why a batch was closed, in words; the keys are the server's.",

@@ -1,8 +1,8 @@
 """Live views of a server in a notebook.
 
 `base` is what they share. `card_widget`, `ledger` and `timeline` show a running server,
-`fleet_card_widget` many; `sweep_explorer`, `transitions` and `comparison` show experiments;
-`stepper` and `guess` are for teaching.
+`fleet_card_widget` many. `sweep_explorer`, `fleet_explorer`, `transitions` and `comparison` show
+experiments; `stepper` and `guess` are for teaching.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ __all__ = [
     "ledger",
     "timeline",
     "sweep_explorer",
+    "fleet_explorer",
     "transitions",
     "comparison",
     "stepper",

@@ -22,7 +22,7 @@ class FleetCardWidget(Durable, LiveWidget):
             is called in a thread of its own; meanwhile the card before is shown with its time.
     """
 
-    face = view("fleet")
+    face = view("fleetCard")
 
     def __init__(self, ask: Callable[[], FleetCard]) -> None:
         self._ask = ask

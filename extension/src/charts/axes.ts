@@ -48,3 +48,15 @@ export function sumsOf(series: Iterable<readonly number[]>): number[] {
   }
   return sums;
 }
+
+/** The next round number from here upwards: a power of ten times one of `steps`. */
+export function roundUp(value: number, steps = [1, 2, 5, 10]): number {
+  const power = 10 ** Math.floor(Math.log10(value));
+  return steps.map(step => step * power).find(round => round >= value) ?? 10 * power;
+}
+
+/** The next of 1, 2 or 5 times a power of ten, downwards. */
+export function roundDown(value: number): number {
+  const power = 10 ** Math.floor(Math.log10(value));
+  return [5, 2, 1].map(step => step * power).find(round => round <= value) ?? power;
+}

@@ -12,6 +12,8 @@ export interface IPlotOptions {
   /** Values of the vertical axis in words. */
   values?: (value: number) => string;
   logarithmic?: boolean;
+  /** Labelled values of the vertical axis; by default round ones. */
+  marks?: () => number[];
   /** The unit of round values on the vertical axis, such as 2^20 for MB. */
   step?: number;
   /** Labels of the time axis; without it, none is drawn. */
@@ -123,9 +125,11 @@ export class Plot {
             font: FONT,
             size: AXIS_WIDTH,
             space: 24,
-            splits: _options.logarithmic
-              ? () => decades(_options.range())
-              : () => rounds(_options.range(), _options.step ?? 1),
+            splits: () =>
+              _options.marks?.() ??
+              (_options.logarithmic
+                ? decades(_options.range())
+                : rounds(_options.range(), _options.step ?? 1)),
             label: _options.label,
             labelSize: 18,
             labelFont: FONT,

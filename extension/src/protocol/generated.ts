@@ -6,7 +6,7 @@ import type { Version } from './version';
 export type PublicState = 'START' | 'LOADING' | 'AVAILABLE' | 'UNLOADING' | 'END';
 
 /** The views of the widgets. */
-export type Face = 'card' | 'comparison' | 'fleet' | 'guess' | 'ledger' | 'sweep' | 'timeline' | 'transitions';
+export type Face = 'card' | 'comparison' | 'fleet' | 'fleetCard' | 'guess' | 'ledger' | 'sweep' | 'timeline' | 'transitions';
 
 /** How far a lab was run. */
 export type LabState = 'new' | 'begun' | 'failed' | 'done' | 'unreadable';
@@ -27,6 +27,19 @@ export const AXES = [
   'num_batch_threads',
   'rate'
 ] as const;
+
+/** The sliders of a fleet explorer. */
+export const FLEET_SLIDERS = [
+  'rate',
+  'servers',
+  'balancers',
+  'report_interval_micros',
+  'batch_timeout_micros',
+  'max_batch_size'
+] as const;
+
+/** What a server of a simulated fleet does. */
+export type FleetPhase = 'absent' | 'starting' | 'serving' | 'slower' | 'draining' | 'away' | 'lost' | 'silent';
 
 /** Why a batch was closed, in words; the keys are the server's. */
 export const CLOSE_REASONS = {

@@ -9,6 +9,7 @@ import type { Face } from '../protocol/generated';
 import { Link, type IModel } from '../protocol/link';
 import { type ICardAbout, ServerCard } from './card/card';
 import { ComparisonView } from './comparison/comparison';
+import { FleetExplorerView } from './fleet/fleet';
 import { FleetCardView } from './fleet/fleet_card';
 import { GuessView } from './guess/guess';
 import { LedgerView } from './ledger/ledger';
@@ -25,7 +26,8 @@ const FACES: Readonly<Record<Face, (node: HTMLElement, model: IModel) => IView>>
   card: (node, model) =>
     new ServerCard(node, model.get('about') as ICardAbout, new Link(model, node)),
   comparison: (node, model) => new ComparisonView(node, model),
-  fleet: (node, model) => new FleetCardView(node, model),
+  fleetCard: (node, model) => new FleetCardView(node, model),
+  fleet: (node, model) => new FleetExplorerView(node, model),
   guess: (node, model) => new GuessView(node, model),
   ledger: (node, model) => new LedgerView(node, model),
   sweep: (node, model) => new SweepExplorerView(node, model),

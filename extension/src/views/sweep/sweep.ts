@@ -10,7 +10,7 @@ import {
   Twin
 } from '../../charts/elements';
 import { AXES, HELD } from '../../protocol/generated';
-import { onRelease } from '../../charts/navigation';
+import { ScaleSlider } from '../../charts/slider';
 import { Latest, Link, type IModel, type IOutcome } from '../../protocol/link';
 import { latestVersion, type Version } from '../../protocol/version';
 import { AsOf } from '../as_of';
@@ -51,7 +51,9 @@ export class SweepExplorerView {
   private readonly _link: Link;
   private readonly _asOf = new AsOf();
   private readonly _known = make('span.wb-soft.wb-known');
-  private readonly _sliders = new Map<Axis, [HTMLInputElement, HTMLOutputElement]>();
+  private readonly _sliders = new Map(
+    AXES.map(axis => [axis, new ScaleSlider(TITLES[axis], value => this._set(axis, value))])
+  );
   private readonly _axis = make(
     'select',
     { 'aria-label': 'curve against' },
@@ -107,7 +109,6 @@ export class SweepExplorerView {
   );
   private _state: IState | null = null;
   private _pulse: IPulse | null = null;
-  private _dragging = false;
   /** Give the order that was refused once more, with the setting of the sliders. */
   private _again: (whenBusy: 'wait' | 'take over') => void = () => {};
 
@@ -121,7 +122,7 @@ export class SweepExplorerView {
       make('div.wb-section', [
         make(
           'div.wb-sliders',
-          AXES.map(axis => this._slider(axis))
+          [...this._sliders.values()].map(slider => slider.node)
         ),
         make('div.wb-controls.wb-buttons', [
           ...this._acts,
@@ -163,27 +164,9 @@ export class SweepExplorerView {
     this._chart.dispose();
   }
 
-  private _slider(axis: Axis): HTMLElement {
-    const slider = make('input', { type: 'range', min: '0', max: '0', step: '1' });
-    const value = make('output.wb-figure');
-    this._sliders.set(axis, [slider, value]);
-    slider.addEventListener('input', () => {
-      this._data.setting = {
-        ...this._data.setting,
-        [axis]: this._data.scales[axis][Number(slider.value)]
-      };
-      this._moved();
-    });
-    // A state that arrives during a drag must not move the slider.
-    slider.addEventListener('pointerdown', () => {
-      this._dragging = true;
-    });
-    const release = () => {
-      this._dragging = false;
-    };
-    onRelease(slider, release);
-    slider.addEventListener('blur', release);
-    return make('label.wb-slider', [make('span', TITLES[axis]), slider, value]);
+  private _set(axis: Axis, value: number): void {
+    this._data.setting = { ...this._data.setting, [axis]: value };
+    this._moved();
   }
 
   /** Show at once that a slider has moved, and simulate the new setting. */
@@ -203,13 +186,9 @@ export class SweepExplorerView {
   }
 
   private _showSetting(): void {
-    for (const [axis, [slider, value]] of this._sliders) {
-      const scale = this._data.scales[axis];
-      const text = valueText(axis, this._data.setting[axis]);
-      slider.max = String(scale.length - 1);
-      slider.value = String(scale.indexOf(this._data.setting[axis]));
-      slider.setAttribute('aria-valuetext', text);
-      value.textContent = text;
+    for (const [axis, slider] of this._sliders) {
+      const value = this._data.setting[axis];
+      slider.show(this._data.scales[axis], value, valueText(axis, value));
     }
     this._axis.value = this._data.axis;
   }
@@ -245,7 +224,8 @@ export class SweepExplorerView {
       this._data.setting = state.setting;
       this._data.axis = state.axis;
     }
-    if (!this._dragging) {
+    // A state that arrives during a drag must not move the slider.
+    if (![...this._sliders.values()].some(slider => slider.dragging)) {
       this._showSetting();
     }
     const calibrated = state.calibration !== null;
@@ -272,7 +252,7 @@ export class SweepExplorerView {
     this._cancel.hidden = this._progress.hidden = busy === '';
     this._cancel.disabled = this._asOf.silent;
     // The file depends on the sliders only, so it can be exported after the server has ended.
-    const sliders = [...this._sliders.values()].map(([slider]) => slider);
+    const sliders = [...this._sliders.values()].map(({ input }) => input);
     for (const control of [this._export, this._axis, ...sliders]) {
       control.disabled = this._asOf.silent || this._state === null;
     }

@@ -2,10 +2,11 @@
  * simulated, dots with bars are measured. */
 
 import { LATENCY_AXIS } from '../../charts/axes';
+import { LINE_LOOKS, lineColour } from '../../charts/line_looks';
 import type { Pen } from '../../charts/pen';
 import { Plot, type IPlotOptions } from '../../charts/plot';
 import { countText } from '../../charts/text';
-import { faded, type ITheme } from '../../charts/theme';
+import { faded } from '../../charts/theme';
 import { STABLE } from '../../protocol/generated';
 import {
   spread,
@@ -15,14 +16,6 @@ import {
   type Setting,
   type SweepData
 } from './sweep_data';
-
-/** Okabe and Ito's colours; dashes and names distinguish the lines as well. */
-const LOOKS: Record<Figure, { light: string; dark: string; dash: number[] }> = {
-  p50: { light: '#0072b2', dark: '#56b4e9', dash: [1.5, 3] },
-  p90: { light: '#00795a', dark: '#2bd4a4', dash: [6, 4] },
-  p99: { light: '#c44f00', dark: '#ff9f43', dash: [] },
-  achieved: { light: '#0072b2', dark: '#56b4e9', dash: [] }
-};
 
 const LEVELS = ['p50', 'p90', 'p99'] as const;
 /** Room for the lines' names at the right end, in steps of the scale. */
@@ -115,9 +108,9 @@ export class SweepChart {
   }
 
   private _drawLine(pen: Pen, name: Figure): void {
-    const colour = colourOf(name, pen.theme);
+    const colour = lineColour(name, pen.theme);
     const curve = this._curve();
-    pen.stroke(colour, 2, LOOKS[name].dash);
+    pen.stroke(colour, 2, LINE_LOOKS[name].dash);
     pen.line(curve.map(point => [this._place(point.setting), point[name]?.[1] ?? null]));
     const here = this._data.here?.[name];
     if (here && curve.length > 0) {
@@ -136,7 +129,7 @@ export class SweepChart {
     const x = pen.x(this._place(last.setting)) + 5 * pen.ratio;
     const heights = LEVELS.map(name => pen.y(last[name]?.[1] ?? 1));
     spread(heights, 12 * pen.ratio).forEach((y, i) => {
-      pen.context.fillStyle = colourOf(LEVELS[i], pen.theme);
+      pen.context.fillStyle = lineColour(LEVELS[i], pen.theme);
       pen.context.fillText(LEVELS[i], x, y);
     });
   }
@@ -152,7 +145,7 @@ export class SweepChart {
         if (found === null) {
           continue;
         }
-        const colour = faded(colourOf(name, theme), this._data.onCurve(point) ? 1 : 0.3);
+        const colour = faded(lineColour(name, theme), this._data.onCurve(point) ? 1 : 0.3);
         const [low, middle, high] = found;
         // The bar of an unknown bound ends at the edge.
         const [from, to] = [low === null ? bottom : y(low), high === null ? top : y(high)];
@@ -173,8 +166,4 @@ export class SweepChart {
       }
     }
   }
-}
-
-function colourOf(name: Figure, theme: ITheme): string {
-  return theme.dark ? LOOKS[name].dark : LOOKS[name].light;
 }

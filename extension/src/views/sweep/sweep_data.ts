@@ -1,6 +1,7 @@
 /** The data of a sweep explorer: its sliders, the simulated curve, the measured points. Does not touch
  * the page. */
 
+import { roundDown, roundUp } from '../../charts/axes';
 import { countText, durationText } from '../../charts/text';
 import { AXES, CLOSE_REASONS } from '../../protocol/generated';
 
@@ -191,17 +192,6 @@ function figuresText(point: IPoint): string {
 
 function same(a: Setting, b: Setting): boolean {
   return AXES.every(axis => a[axis] === b[axis]);
-}
-
-/** The next round number from here upwards: a power of ten times one of `steps`. */
-function roundUp(value: number, steps = [1, 2, 5, 10]): number {
-  const power = 10 ** Math.floor(Math.log10(value));
-  return steps.map(step => step * power).find(round => round >= value) ?? 10 * power;
-}
-
-function roundDown(value: number): number {
-  const power = 10 ** Math.floor(Math.log10(value));
-  return [5, 2, 1].map(step => step * power).find(round => round <= value) ?? power;
 }
 
 /** Heights of the lines' names, moved apart so that none covers another. */
