@@ -6,7 +6,6 @@ import argparse
 import json
 import signal
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from workbench.cli.arguments import Command, Commands, add_command, add_json
@@ -89,18 +88,17 @@ def _add_ray(verbs: Commands) -> None:
 
 
 def _verb(
-    verbs: Commands, name: str, what: str, run: Callable[[Fleet, argparse.Namespace], int],
-    example: str,
-) -> argparse.ArgumentParser:  # fmt: skip
-    def command(arguments: argparse.Namespace) -> int:
-        from workbench.facade.fleet_entrances import fleet
-
-        return run(fleet(arguments.fleet, getattr(arguments, "model", None)), arguments)
-
-    ran: Command = command
-    one = add_command(verbs, name, what, ran, example=f"workbench deploy {name}{example}")
+    verbs: Commands, name: str, what: str, run: Command, example: str
+) -> argparse.ArgumentParser:
+    one = add_command(verbs, name, what, run, example=f"workbench deploy {name}{example}")
     one.add_argument("--fleet", metavar="NAME", help="the fleet (default: the only one)")
     return one
+
+
+def _fleet(arguments: argparse.Namespace) -> Fleet:
+    from workbench.facade.fleet_entrances import fleet
+
+    return fleet(arguments.fleet, getattr(arguments, "model", None))
 
 
 def _ray(arguments: argparse.Namespace) -> int:
@@ -141,8 +139,9 @@ def _ray(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _status(fleet: Fleet, arguments: argparse.Namespace) -> int:
+def _status(arguments: argparse.Namespace) -> int:
     """0 if every server serves as planned, 1 if not."""
+    fleet = _fleet(arguments)
     if arguments.token:
         print(fleet.token)
         return 0
@@ -162,27 +161,29 @@ def _status(fleet: Fleet, arguments: argparse.Namespace) -> int:
     return 0 if good else 1
 
 
-def _publish(fleet: Fleet, arguments: argparse.Namespace) -> int:
+def _publish(arguments: argparse.Namespace) -> int:
     from workbench.core.fleet.rollout import RolloutRule
 
-    rule = RolloutRule(look_s=arguments.look)
+    fleet, rule = _fleet(arguments), RolloutRule(look_s=arguments.look)
     number = fleet.publish(arguments.path, version=arguments.version, rule=rule)
     print(f"All servers serve version {number} of {fleet.model}")
     return 0
 
 
-def _scale(fleet: Fleet, arguments: argparse.Namespace) -> int:
-    fleet.scale(arguments.servers)
+def _scale(arguments: argparse.Namespace) -> int:
+    _fleet(arguments).scale(arguments.servers)
     print(f"{arguments.servers} servers serve")
     return 0
 
 
-def _rollback(fleet: Fleet, arguments: argparse.Namespace) -> int:
+def _rollback(arguments: argparse.Namespace) -> int:
+    fleet = _fleet(arguments)
     print(f"All servers serve version {fleet.rollback(arguments.to)} of {fleet.model}")
     return 0
 
 
-def _resume(fleet: Fleet, arguments: argparse.Namespace) -> int:
+def _resume(arguments: argparse.Namespace) -> int:
+    fleet = _fleet(arguments)
     if arguments.back:
         fleet.take_back()
     else:
@@ -190,7 +191,8 @@ def _resume(fleet: Fleet, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _delete(fleet: Fleet, arguments: argparse.Namespace) -> int:
+def _delete(arguments: argparse.Namespace) -> int:
+    fleet = _fleet(arguments)
     fleet.delete()
     print(f"Fleet {fleet.name} is deleted; the folders of its models stay")
     return 0
