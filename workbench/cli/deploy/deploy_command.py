@@ -14,7 +14,9 @@ from workbench.facade import connect
 if TYPE_CHECKING:
     from workbench.facade.notebook_fleet import Fleet
 
-_ADDRESS = "URL of the dashboard of the cluster's head, such as http://10.0.0.2:8265"
+_ADDRESS = (
+    "URL of the dashboard of the cluster's head, such as http://10.0.0.2:8265 (default: none)"
+)
 
 
 def add(commands: Commands) -> None:
@@ -69,7 +71,8 @@ def _add_ray(verbs: Commands) -> None:
         "--local-nodes",
         type=int,
         metavar="N",
-        help="start a cluster of N nodes on this machine, which ends with this command",
+        help="start a cluster of N nodes on this machine, which ends with this command "
+        "(default: none; this or --address is required)",
     )
     one.add_argument("--fleet", metavar="NAME", help="name of the fleet (default: the server's)")
     one.add_argument("--servers", type=int, default=2, help="how many servers")
