@@ -29,8 +29,9 @@ def test_the_table_is_loaded_once_at_first_use() -> None:
 
 def test_every_result_has_a_figure_and_those_with_a_live_view_have_one() -> None:
     assert sorted(kind.__name__ for kind in showing.figures.load()) == [
-        "Calibration", "FleetTimeline", "LoadResult", "Recording", "SweepResult", "Traffic",
-        "TransitionComparison", "TuneResult", "VersionComparison",
+        "Calibration", "FleetResult", "FleetTimeline", "LoadResult", "PolicyComparison",
+        "Recording", "SweepResult", "Traffic", "TransitionComparison", "TuneResult",
+        "VersionComparison",
     ]  # fmt: skip
     assert sorted(kind.__name__ for kind in showing.views.load()) == [
         "TransitionComparison", "VersionComparison",
