@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from workbench.core.status import ServingError, failed_precondition, unavailable
 from workbench.deploy.balancer.haproxy_config import GRPC, REST, BalancerSettings, haproxy_config
 from workbench.deploy.balancer.haproxy_socket import HaproxySocket, ServerStatistics
+from workbench.deploy.programs.owned_folder import make_owned_folder
 from workbench.deploy.programs.owned_process import end_owned, start_owned
 from workbench.deploy.remote.remote_control import RemoteAddress
 
@@ -52,7 +51,7 @@ class BalancerProcess:
 
     def __init__(self, settings: BalancerSettings) -> None:
         self.settings = settings
-        self._folder = Path(tempfile.mkdtemp(prefix="wb-balancer-"))
+        self._folder = make_owned_folder("wb-balancer-")
         self._socket = HaproxySocket(str(self._folder / "haproxy.sock"))
         self._guard: subprocess.Popen[bytes] | None = None
         self._slots: dict[str, int] = {}

@@ -15,7 +15,6 @@ import random
 import secrets
 import shutil
 import subprocess
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from workbench.deploy.local_nodes.node_command import (
     node_environment,
 )
 from workbench.deploy.local_nodes.node_network import Loopback, Namespaces, Network
+from workbench.deploy.programs.owned_folder import make_owned_folder
 from workbench.deploy.programs.owned_process import end_owned, start_owned
 from workbench.deploy.remote.ray_head import RayHead
 
@@ -87,7 +87,7 @@ class LocalCluster:
         source = random.SystemRandom()
         if namespaces is None:
             namespaces = Namespaces.possible()
-        self._folder = Path(tempfile.mkdtemp(prefix="wb-ray-"))
+        self._folder = make_owned_folder("wb-ray-")
         self.token = secrets.token_hex(32)
         self._environment = node_environment(self.token, self._folder / "state")
         self._network: Network = Namespaces(source) if namespaces else Loopback(source)

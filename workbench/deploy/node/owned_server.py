@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from workbench.core.status import ServingError
 from workbench.deploy.node.fleet_secret import FleetTokens
 from workbench.deploy.node.plan_following import follow
 from workbench.deploy.plan.plan import Plan
+from workbench.deploy.programs.owned_folder import make_owned_folder
 from workbench.deploy.remote.remote_control import RemoteAddress, RemoteControl
 from workbench.processes.launcher import SubprocessLauncher, reap_supervisors
 from workbench.processes.lifetime import ProcessId, wait_gone
@@ -44,9 +44,8 @@ class OwnedServer:
     def __init__(
         self, name: str, host: str, tokens: FleetTokens, options: Mapping[str, Any]
     ) -> None:
-        _sweep()
         owner = ProcessId.me()
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{owner.pid}-{int(owner.started)}-"))
+        self._folder = make_owned_folder(_PREFIX)
         wanted = ServerOptions.from_json(
             {
                 **options,
@@ -113,15 +112,3 @@ def _runtime(folder: Path) -> Iterator[None]:
         del os.environ[_RUNTIME]
         if before is not None:
             os.environ[_RUNTIME] = before
-
-
-def _sweep() -> None:
-    """Remove the folders of owners that were killed; their servers have ended with them."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*-*"):
-        parts = folder.name.removeprefix(_PREFIX).split("-")
-        with contextlib.suppress(ValueError, OSError):
-            if (
-                not ProcessId(int(parts[0]), float(parts[1])).alive()
-                and folder.stat().st_uid == os.getuid()
-            ):
-                shutil.rmtree(folder, ignore_errors=True)
