@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Mapping
@@ -145,28 +147,51 @@ def _reason(app: Mapping[str, Any]) -> str:
 def _shared(plan: Plan, folder: str | os.PathLike[str] | None, note: Note) -> Plan:
     """The plan with models in folders that outlive the server they came from."""
     private = paths.runtime_folder()
+    root = Path(folder or _models_folder(plan.name)).expanduser().absolute()
     for model in plan.models:
         base = Path(model.config.base_path)
         if folder is None and private not in base.parents:
             continue
-        target = Path(folder or _models_folder(plan.name)).expanduser().absolute() / model.name
+        target = root / model.name
         note(f"copying {model.name} to {target}")
         for version, source in version_folders(base).items():
-            if version in model.versions and not (target / str(version)).exists():
+            if version in model.versions:
                 _copy(source, target / str(version))
         plan = plan.with_model(replace(model, config=replace(model.config, base_path=str(target))))
     return plan
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a version so that its folder is complete when it appears under its name."""
+    """Copy a version so that its folder is complete when it appears under its name.
+
+    Raises:
+        ServingError: ALREADY_EXISTS, the folder has another version of that number.
+    """
+    if target.exists():
+        if _same_files(source, target):
+            return
+        raise ServingError(
+            Code.ALREADY_EXISTS,
+            f"{target} holds another model than version {target.name} of this server: name another "
+            "folder, or remove that one",
+        )
     beside = target.with_name(f".{target.name}.copying")
     shutil.rmtree(beside, ignore_errors=True)
     shutil.copytree(source, beside)
     beside.rename(target)
 
 
+def _same_files(one: Path, other: Path) -> bool:
+    """Whether two folders have the same files, byte by byte."""
+    names = {p.relative_to(one) for p in one.rglob("*") if p.is_file()}
+    if names != {p.relative_to(other) for p in other.rglob("*") if p.is_file()}:
+        return False
+    return all(filecmp.cmp(one / name, other / name, shallow=False) for name in names)
+
+
 def _models_folder(fleet: str) -> Path:
+    """A new folder: an earlier fleet of that name may have left other models behind."""
     from jupyter_core.paths import jupyter_data_dir
 
-    return Path(jupyter_data_dir()) / "workbench" / "fleet-models" / fleet
+    name = f"{fleet}-{secrets.token_hex(4)}"
+    return Path(jupyter_data_dir()) / "workbench" / "fleet-models" / name
