@@ -184,6 +184,18 @@ def execute(page: Page, command: str, args: Mapping[str, Any] | None = None) -> 
     )
 
 
+def wait_for_kernel(page: Page) -> None:
+    """Wait until the kernel of the notebook in front answers: a run asked for before is lost."""
+    page.evaluate(
+        """async () => {
+            const { context, sessionContext } = jupyterapp.shell.currentWidget;
+            await context.ready;
+            await sessionContext.ready;
+            await sessionContext.session.kernel.info;
+        }"""
+    )
+
+
 def set_theme(page: Page, theme: str) -> None:
     execute(page, "apputils:change-theme", {"theme": theme})
     page.locator(f"body[data-jp-theme-name='{theme}']").wait_for(state="attached")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.lab import Lab
+from tests.browser.lab import Lab, wait_for_kernel
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(420)]
 
@@ -18,8 +18,6 @@ _RUN_MS = 180_000
 _RUN = """
 async ([command, after]) => {
     const panel = jupyterapp.shell.currentWidget;
-    await panel.context.ready;
-    await panel.sessionContext.ready;
     const cells = [...panel.context.model.cells];
     const asked = cells.findIndex(cell => cell.sharedModel.source.includes('PredictThenReveal('));
     panel.content.activeCellIndex = asked + after;
@@ -38,6 +36,7 @@ async ([command, after]) => {
 def run(page: Page, command: str) -> dict[str, str]:
     """Run the cells above or from the one after the question on; outputs by source."""
     page.set_default_timeout(_RUN_MS)
+    wait_for_kernel(page)
     outputs = dict(page.evaluate(_RUN, [f"notebook:run-all-{command}", 1]))
     page.set_default_timeout(30_000)
     errors = [o for o in outputs.values() if re.search(r"^\w*(Error|Interrupt): ", o, re.M)]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.lab import SCREENSHOTS, Lab, execute
+from tests.browser.lab import SCREENSHOTS, Lab, execute, wait_for_kernel
 from tests.browser.test_quickstart import run_all_cells
 from tests.browser.test_widgets import notebook
 
@@ -58,14 +58,8 @@ def test_widgets_answer_while_a_cell_runs(lab: Lab, page: Page, models: Path) ->
     notebook(lab, "busy.ipynb", serve(models, "busy"), "server", _WAIT)
     lab.open(page, path="busy.ipynb")
     page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for()
-    page.evaluate(
-        """async () => {
-            const panel = jupyterapp.shell.currentWidget;
-            await panel.context.ready;
-            await panel.sessionContext.ready;
-            void jupyterapp.commands.execute('notebook:run-all-cells');
-        }"""
-    )
+    wait_for_kernel(page)
+    page.evaluate("() => void jupyterapp.commands.execute('notebook:run-all-cells')")
     card = page.locator(".wb-live")
     expect(card.locator("tbody tr")).to_have_text([re.compile("1available")], timeout=_CHANGE_MS)
     # The third cell runs by now, or is about to.

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.lab import DARK, LIGHT, Lab, open_running, screenshot, set_theme
+from tests.browser.lab import (
+    DARK,
+    LIGHT,
+    Lab,
+    open_running,
+    screenshot,
+    set_theme,
+    wait_for_kernel,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -21,12 +29,10 @@ _STOP_MS = 20_000
 def run_all_cells(page: Page) -> list[str]:
     """Run the notebook in front; the text of each code cell's outputs, pictures as MIME types."""
     page.set_default_timeout(_RUN_MS)
+    wait_for_kernel(page)
     outputs: list[str] = page.evaluate(
         """async () => {
             const panel = jupyterapp.shell.currentWidget;
-            await panel.context.ready;
-            await panel.sessionContext.ready;
-            await panel.sessionContext.session.kernel.info;
             await jupyterapp.commands.execute('notebook:run-all-cells');
             const cells = [...panel.context.model.cells].filter(cell => cell.type === 'code');
             return cells.map(cell => cell.outputs.toJSON().map(output =>
