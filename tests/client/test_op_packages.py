@@ -14,6 +14,7 @@ import pytest
 import workbench as wb
 from tests.client.trainer import Trainer
 from tests.conformance.model_server import ModelServer
+from workbench.client.models import op_packages
 from workbench.core.status import Code, ServingError
 from workbench.formats.saved_model.version_record import VersionRecord
 
@@ -123,6 +124,16 @@ def test_a_library_is_known_by_the_package_that_it_lies_in(
     finally:
         alone.close()
     assert record(version)["packages"] == ["tensorflow_text"]
+
+
+def test_a_package_is_found_behind_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where an environment's folder is a link: the system names the file that is mapped."""
+    library = tmp_path / "real" / "own_ops" / "ops.so"
+    library.parent.mkdir(parents=True)
+    library.touch()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "link")])
+    assert op_packages._installed_package(library) == "own_ops"
 
 
 @pytest.mark.parametrize("by", ["package", "path"])

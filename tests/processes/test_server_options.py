@@ -82,5 +82,5 @@ def test_what_is_refused(wrong: dict[str, Any], message: str) -> None:
 
 
 def test_a_server_needs_a_name() -> None:
-    with pytest.raises(ServingError, match="A server needs its name"):
+    with pytest.raises(ServingError, match="server option 'name' is missing"):
         ServerOptions.from_json({})

@@ -121,13 +121,19 @@ def read_fields(cls: type[T], data: Any, what: str) -> T:
     defaults.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, it is no object, a name is unknown, or a value is not
-            allowed.
+        ServingError: INVALID_ARGUMENT, it is no object, a name is unknown, one without a default is
+            missing, or a value is not allowed.
     """
     if not isinstance(data, Mapping):
         raise invalid_argument(f"The {what}s must be an object; were {data!r}")
+    declared = settings_of(cls)
     for name in data:
-        check_known(name, settings_of(cls), what)
+        check_known(name, declared, what)
+    for each in fields(cls):  # type: ignore[arg-type]
+        has_default = each.default is not MISSING or each.default_factory is not MISSING
+        if each.name not in data and not has_default:
+            allowed = declared[each.name].kind.allowed
+            raise invalid_argument(f"The {what} {each.name!r} is missing: it must be {allowed}")
     return cls(**data)
 
 

@@ -17,12 +17,12 @@ import orjson
 from workbench.core.setting_kinds import (
     Kind,
     check_fields,
-    check_known,
     is_whole,
     listed,
     number,
     optional,
     plain_fields,
+    read_fields,
     required,
     setting,
     settings_of,
@@ -189,11 +189,7 @@ class ServerOptions:
         Raises:
             ServingError: INVALID_ARGUMENT, naming the option that is wrong.
         """
-        for name in data:
-            check_known(name, SERVER_OPTIONS, "server option")
-        if "name" not in data:
-            raise invalid_argument("A server needs its name, a string")
-        return cls(**data)
+        return read_fields(cls, data, "server option")
 
 
 SERVER_OPTIONS = settings_of(ServerOptions)

@@ -42,12 +42,14 @@ def at(*moments: Any) -> Any:
     return pytest.mark.parametrize("shown", moments, indirect=True)
 
 
-def broken_off() -> dict[str, Any]:
+def broken_off(look_s: float = 5.0) -> dict[str, Any]:
     """A rollout whose program ended before it ordered the first server."""
     data = recorded("during")
     apps = data["head"]["/api/serve/applications/"]["applications"]
     deployment = apps["shop-servers"]["deployed_app_config"]["deployments"][0]
-    deployment["user_config"]["next"]["servers"] = []
+    orders = deployment["user_config"]
+    orders["next"]["servers"] = []
+    next(e for e in orders["log"] if e["data"].get("revision") == 3)["data"]["look_s"] = look_s
     return data
 
 
@@ -125,6 +127,14 @@ def test_a_rollout_that_was_broken_off_names_the_cure(shown: Shown) -> None:
     assert "seems to be broken off: 0 of 2 servers have it; its last step was 5 minutes ago" in text
     assert "Go on or go back with fleet.resume() or fleet.take_back()." in text
     assert "<code>fleet.take_back()</code>" in shown.fleet._repr_html_()
+
+
+@at(broken_off(look_s=120.0))
+def test_a_long_look_is_not_taken_for_an_end(shown: Shown) -> None:
+    shown.clock.later = 300.0
+    assert "is under way" in str(shown.fleet.card())
+    shown.clock.later = 400.0
+    assert "seems to be broken off" in str(shown.fleet.card())
 
 
 @at(other_labels())

@@ -155,10 +155,16 @@ def test_a_plan_survives_its_file(tmp_path: Path) -> None:
     assert "new = 2" in str(plan)
 
 
+def test_a_plan_shows_only_the_options_that_differ(server: wb.Server) -> None:
+    (line,) = [line for line in str(plan_of_server(server)).splitlines() if "options" in line]
+    assert line == "  options of each server: num_batch_threads=3"
+    assert "options" not in str(Plan("p", (planned(),), options={"poll_seconds": 1.0}))
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[]", "A plan must be an object"),
+        ("[]", "The plan settings must be an object"),
         ("{", "is not a plan"),
         ('{"name": "p"}', "'models' is missing"),
         ('{"name": "p", "models": [], "x": 1}', "x"),

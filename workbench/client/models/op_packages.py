@@ -123,10 +123,12 @@ def _for_tensorflow(path: Path) -> bool:
 
 def _installed_package(library: Path) -> str:
     """The package whose folder contains a library; empty if there is none."""
-    for place in sorted(filter(None, sys.path), key=len, reverse=True):
+    # The system names the file itself, also where the import path has a link.
+    places = {Path(place).resolve() for place in sys.path if place}
+    for place in sorted(places, key=lambda each: len(each.parts), reverse=True):
         if library.is_relative_to(place):
             name = library.relative_to(place).parts[0]
-            return name if (Path(place) / name).is_dir() and is_package_name(name) else ""
+            return name if (place / name).is_dir() and is_package_name(name) else ""
     return ""
 
 

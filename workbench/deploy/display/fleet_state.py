@@ -294,7 +294,10 @@ def _rollout(orders: Orders, servers: Sequence[ServerState], now: float) -> Roll
     changed = sum(server.revision == revision for server in ordered)
     mine = [entry for entry in orders.log if entry["data"].get("revision") == revision]
     quiet = now - mine[-1]["wall"] if mine else 0.0
-    what = next((e["data"]["what"] for e in mine if e["kind"] == "rollout_began"), "")
+    begun = (entry["data"] for entry in mine if entry["kind"] == "rollout_began")
+    began: Mapping[str, Any] = next(begun, {})
     changing = any(server.state == "changing" for server in ordered)
-    stalled = not changing and quiet > _STALLED_SECONDS
+    # A look may be repeated before it decides.
+    stalled = not changing and quiet > max(_STALLED_SECONDS, 3 * began.get("look_s", 0.0))
+    what = began.get("what", "")
     return RolloutState(revision, what, len(ordered), changed, quiet, stalled)

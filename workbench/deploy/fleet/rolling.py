@@ -82,7 +82,9 @@ class Rolling:
         orders = orders.prepared(plan)
         assert orders.next is not None
         revision = orders.next.revision
-        orders = orders.noted(time.time(), "rollout_began", revision=revision, what=what)
+        orders = orders.noted(
+            time.time(), "rollout_began", revision=revision, what=what, look_s=rule.look_s
+        )
         self.write(orders)
         self._note(f"revision {revision}: {what}")
         return self._go_on(orders, rule, begin(revision, time.monotonic(), reports))

@@ -26,15 +26,15 @@ from workbench.core.setting_kinds import (
     number,
     optional,
     plain_fields,
+    read_fields,
     required,
     setting,
-    settings_of,
     whole,
 )
 from workbench.core.status import invalid_argument
 from workbench.core.versions.version_policy import VersionPolicy, is_version
 from workbench.processes.paths import check_name
-from workbench.processes.server_options import SERVER_OPTIONS
+from workbench.processes.server_options import SERVER_OPTIONS, ServerOptions
 
 HEADROOM = 1.25
 """A server gets this many times the memory that its models and processes were seen to take: buffers
@@ -57,6 +57,7 @@ SHARED_OPTIONS = (
 """The options of a server that all servers of a fleet share. The others say where one of them
 listens, and who may call it."""
 
+_DEFAULTS = ServerOptions("any").to_json()
 _WHAT = "Setting"
 _NAME = Kind("a fleet's name", lambda value: True, check_name)
 
@@ -161,8 +162,7 @@ class PlannedModel:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> PlannedModel:
         """Read a planned model; raises INVALID_ARGUMENT, naming the field that is wrong."""
-        _check_names(cls, data, "field of a planned model", ("config",))
-        return cls(**data)
+        return read_fields(cls, data, "planned model setting")
 
     def with_versions(self, versions: Sequence[int], labels: Mapping[str, int]) -> PlannedModel:
         """The same model with other versions and labels. A version whose memory is not known counts
@@ -283,10 +283,7 @@ class Plan:
         Raises:
             ServingError: INVALID_ARGUMENT, naming the field that is wrong.
         """
-        if not isinstance(data, Mapping):
-            raise invalid_argument(f"A plan must be an object; was {data!r}")
-        _check_names(cls, data, "field of a plan", ("name", "models"))
-        return cls(**data)
+        return read_fields(cls, data, "plan setting")
 
     def __str__(self) -> str:
         lines = [f"Fleet {self.name}: {self.servers} server{'s' * (self.servers != 1)}"]
@@ -304,22 +301,15 @@ class Plan:
                 f"    transition  {config.transition}",
                 f"    batching    {batching_words(config)}",
             ]
-        if self.options:
-            shown = ", ".join(f"{name}={value}" for name, value in self.options.items())
+        changed = {n: v for n, v in self.options.items() if v != _DEFAULTS[n]}
+        if changed:
+            shown = ", ".join(f"{name}={value}" for name, value in changed.items())
             lines.append(f"  options of each server: {shown}")
         lines.append(
             f"  memory of each server: {size(self.memory_bytes)} ({self.memory_known}, with "
             f"{HEADROOM - 1:.0%} headroom and room for a change of version)"
         )
         return "\n".join(lines)
-
-
-def _check_names(cls: Any, data: Mapping[str, Any], what: str, needed: Sequence[str]) -> None:
-    for name in data:
-        check_known(name, settings_of(cls), what)
-    for name in needed:
-        if name not in data:
-            raise invalid_argument(f"The {what} {name!r} is missing")
 
 
 def batching_words(config: ModelConfig) -> str:
