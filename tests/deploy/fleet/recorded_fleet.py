@@ -30,12 +30,29 @@ SPECIMENS = Path(__file__).parent / "specimens"
 SECRET = "5" * 64
 AGENT_PORT, HEAD_PORT = 8503, 8265
 _RECORDED = "10.0.0."
+_EPOCH_SECONDS = 1.7e9
 
 
 def recorded(moment: str) -> dict[str, Any]:
     """What was answered at a moment."""
     found: dict[str, Any] = json.loads((SPECIMENS / f"fleet_{moment}.json").read_text())
     return found
+
+
+def recorded_now(moment: str) -> dict[str, Any]:
+    """The same answers, as if the moment were now: for readers in another process."""
+    data = recorded(moment)
+    moved: dict[str, Any] = _moved(data, time.time() - data["wall"])
+    return moved
+
+
+def _moved(data: Any, seconds: float) -> Any:
+    if isinstance(data, dict):
+        return {name: _moved(each, seconds) for name, each in data.items()}
+    if isinstance(data, list):
+        return [_moved(each, seconds) for each in data]
+    # Nothing else in an answer is as large as the time of the day.
+    return data + seconds if isinstance(data, float) and data > _EPOCH_SECONDS else data
 
 
 class RecordedFleet:

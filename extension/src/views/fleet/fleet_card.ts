@@ -17,7 +17,7 @@ export class FleetCardView {
       this._link,
       'fleet',
       message => this._news(message),
-      () => {}
+      () => this._body.classList.toggle('wb-unknown', this._asOf.end !== '')
     );
   }
 
