@@ -60,7 +60,7 @@ def test_what_is_lost_is_said(lab: Lab, page: Page, recording: RecordedFleet) ->
     expect(row(view, "shop-n7b8c4m9")).to_contain_text("serves")
     picture(page, view, "fleet-card-lost-light", "light")
 
-    # The saved notebook has the card as it was then; without the kernel, the view says how old it is.
+    # The saved notebook has the card of then; without the kernel, the view says how old it is.
     expect(page.locator(".wb-durable", has_text="The head at")).to_have_count(1)
     page.evaluate("async () => { await jupyterapp.shell.currentWidget.sessionContext.shutdown(); }")
     expect(view.locator(".wb-stale")).to_have_text(
