@@ -11,7 +11,7 @@ from workbench.core.status import Code, ServingError, invalid_argument
 from workbench.deploy.fleet import deploying
 from workbench.deploy.fleet.fleet_record import read_record, record_names
 from workbench.deploy.fleet.rolling import Note
-from workbench.deploy.fleet.serve_config import Placement
+from workbench.deploy.fleet.serve_config import Placement, check_room
 from workbench.deploy.local_nodes.cluster import LocalCluster, cluster_possible
 from workbench.deploy.plan.plan import Plan
 from workbench.facade.notebook_fleet import Fleet
@@ -45,23 +45,25 @@ def deploy(
         raise invalid_argument(
             "Name either the address of a cluster, or the number of local_nodes to start"
         )
+    rule = ScalingRule.from_json(scaling) if isinstance(scaling, Mapping) else scaling
+    rest, grpc = ports
+    placement = Placement(
+        balancers=balancers or _MOST_BALANCERS,
+        rest_port=rest,
+        grpc_port=grpc,
+        metrics_port=rest + 1,
+        agent_port=rest + 2,
+        balance=balance,
+        scaling=rule,
+    )
+    if local_nodes is not None:
+        check_room(plan.servers, placement.servers_a_node, local_nodes)
     note: Note = print if progress else lambda line: None
     cluster = None if local_nodes is None else _local_cluster(local_nodes, note)
     try:
         if cluster is not None:
             address, token = cluster.address, cluster.token
         assert address is not None
-        rule = ScalingRule.from_json(scaling) if isinstance(scaling, Mapping) else scaling
-        rest, grpc = ports
-        placement = Placement(
-            balancers=balancers or _MOST_BALANCERS,
-            rest_port=rest,
-            grpc_port=grpc,
-            metrics_port=rest + 1,
-            agent_port=rest + 2,
-            balance=balance,
-            scaling=rule,
-        )
         found = deploying.deploy(
             plan,
             address,

@@ -22,6 +22,7 @@ from workbench.deploy.fleet.serve_config import (
     Placement,
     applications,
     balancers_name,
+    check_room,
     servers_name,
 )
 from workbench.deploy.node.fleet_secret import new_secret
@@ -58,7 +59,8 @@ def deploy(
 
     Raises:
         ServingError: ALREADY_EXISTS, the cluster has a fleet of that name; UNAVAILABLE, the head
-            does not answer; DEADLINE_EXCEEDED or FAILED_PRECONDITION, with what Ray says.
+            does not answer; FAILED_PRECONDITION, too few nodes for so many servers;
+            DEADLINE_EXCEEDED or FAILED_PRECONDITION, with what Ray says.
     """
     token = token or os.environ.get("RAY_AUTH_TOKEN") or None
     head = RayHead(address, token)
@@ -77,6 +79,7 @@ def deploy(
             f"{placement.balancers} balancers need as many nodes, and the cluster has {nodes}; ask "
             "for fewer balancers"
         )
+    check_room(plan.servers, placement.servers_a_node, nodes)
     plan = _shared(plan, folder, note)
     secret = new_secret()
     record = FleetRecord(

@@ -19,7 +19,7 @@ from workbench.core.versions.version_policy import check_version
 from workbench.deploy.fleet.fleet_orders import Orders
 from workbench.deploy.fleet.fleet_record import read_record
 from workbench.deploy.fleet.fleet_reports import FleetReports
-from workbench.deploy.fleet.serve_config import balancers_name, servers_name
+from workbench.deploy.fleet.serve_config import balancers_name, check_room, servers_name
 from workbench.deploy.plan.plan import PlannedModel
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class FleetClient(FleetReports):
     Attributes:
         note: called with a line for each step of a change.
     """
+
+    _noted: int | None = None
 
     # Asking.
 
@@ -231,11 +233,12 @@ class FleetClient(FleetReports):
         """Change the number of servers.
 
         Args:
-            wait: until so many serve.
+            wait: until so many serve. Without, there may be more than the nodes have place for:
+                they start on nodes that come later.
 
         Raises:
-            ServingError: INVALID_ARGUMENT, fewer than one; DEADLINE_EXCEEDED, they do not serve in
-                time, with what Ray says.
+            ServingError: INVALID_ARGUMENT, fewer than one; FAILED_PRECONDITION, they have no place;
+                DEADLINE_EXCEEDED, they do not serve in time, with what Ray says.
         """
         orders, app = self._rolling.read()
         if "autoscaling_config" in app["deployments"][0]:
@@ -245,13 +248,21 @@ class FleetClient(FleetReports):
                 "scaling rule to decide it by hand",
             )
         plan = replace(orders.plan, servers=servers)
+        if wait:
+            servers_a_node = app["deployments"][0].get("max_replicas_per_node") or servers
+            check_room(servers, servers_a_node, len(self.head.nodes()))
         changed = replace(orders, plan=plan).noted(time.time(), "scaled", servers=servers)
         self._rolling.write(changed, num_replicas=servers)
         self.note(f"{servers} servers wanted")
         if wait:
-            self._wait_until(
-                lambda: len(self._servers.find(True)) == servers, timeout, f"{servers} servers"
-            )
+            self._wait_until(lambda: self._serving() == servers, timeout, f"{servers} servers")
+
+    def _serving(self) -> int:
+        found = len(self._servers.find(True))
+        if found != self._noted:
+            self.note(f"{found} servers serve")
+            self._noted = found
+        return found
 
     def _wait_until(self, reached: Callable[[], bool], timeout: float, what: str) -> None:
         end = time.monotonic() + timeout

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workbench.core.fleet.autoscaling import ScalingRule
-from workbench.core.status import ServingError, not_found
+from workbench.core.status import ServingError, failed_precondition, not_found
 from workbench.deploy.fleet.fleet_orders import Orders
 
 _MODULE = "workbench.deploy.ray.application"
@@ -51,6 +51,20 @@ class Placement:
         """What `to_json` wrote."""
         scaling = data.get("scaling")
         return cls(**{**data, "scaling": ScalingRule.from_json(scaling) if scaling else None})
+
+
+def check_room(servers: int, servers_a_node: int, nodes: int) -> None:
+    """Check that so many servers have a place.
+
+    Raises:
+        ServingError: FAILED_PRECONDITION, with how many would.
+    """
+    if servers > servers_a_node * nodes:
+        raise failed_precondition(
+            f"{servers} servers have no place: the cluster has {nodes} "
+            f"{'node' if nodes == 1 else 'nodes'}, each with place for {servers_a_node}; add "
+            f"nodes, or ask for at most {servers_a_node * nodes}"
+        )
 
 
 def servers_name(fleet: str) -> str:

@@ -1,4 +1,4 @@
-"""Models in a server's private folder are copied to where the nodes of a fleet see them."""
+"""What is decided before a fleet starts: where models lie, and whether servers have a place."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.deploy.fleet.recorded_fleet import recorded, recorded_fleet, recorded_time
 from workbench.core.model_settings import ModelConfig
 from workbench.core.status import Code, ServingError
 from workbench.deploy.fleet.deploying import _shared
 from workbench.deploy.plan.plan import Plan, PlannedModel
+from workbench.facade.fleet_entrances import deploy
+from workbench.facade.notebook_fleet import Fleet
 
 
 def plan_of(base: Path) -> Plan:
@@ -46,3 +49,23 @@ def test_another_model_in_the_named_folder_is_never_served(models: Path, tmp_pat
     with pytest.raises(ServingError, match="holds another model than version 1") as refused:
         _shared(plan_of(second), shared, print)
     assert refused.value.code is Code.ALREADY_EXISTS
+
+
+def test_more_servers_than_the_nodes_have_place_for_are_refused_at_once() -> None:
+    with pytest.raises(ServingError) as refused:
+        deploy(plan_of(Path("/models/m")), "ray", local_nodes=1)
+    assert refused.value == ServingError(
+        Code.FAILED_PRECONDITION,
+        "2 servers have no place: the cluster has 1 node, each with place for 1; add nodes, or ask "
+        "for at most 1",
+    )
+
+
+def test_scaling_beyond_the_nodes() -> None:
+    data = recorded("rolled")
+    nodes = [{"node_ip": f"10.0.0.{n}", "node_id": str(n), "state": "ALIVE"} for n in (1, 2, 3)]
+    data["head"]["/api/v0/nodes"] = {"data": {"result": {"result": nodes}}}
+    with recorded_fleet(data) as recording, recorded_time(recording.wall):
+        fleet = Fleet(recording.record)
+        with pytest.raises(ServingError, match="9 servers have no place: the cluster has 3 nodes"):
+            fleet.scale(9)
