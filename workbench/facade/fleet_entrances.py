@@ -89,7 +89,7 @@ def _local_cluster(nodes: int, note: Note) -> LocalCluster:
             Code.FAILED_PRECONDITION,
             "Ray is not installed here: pip install 'serving-workbench[ray]'",
         )
-    cluster = LocalCluster(nodes)
+    cluster = LocalCluster(nodes, note=note)
     note(f"starting a cluster of {nodes} nodes on this machine")
     try:
         cluster.start()

@@ -16,6 +16,7 @@ import secrets
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,12 +79,21 @@ class LocalCluster:
         nodes: how many, the head among them.
         namespaces: give each node a network namespace; by default where that is possible.
         cpus: that each node offers to Ray.
+        note: called with a line for each node that has joined, or has to be started again.
 
     Raises:
         ServingError: FAILED_PRECONDITION, Ray is not installed; UNAVAILABLE, a node did not start.
     """
 
-    def __init__(self, nodes: int = 3, *, namespaces: bool | None = None, cpus: int = 4) -> None:
+    def __init__(
+        self,
+        nodes: int = 3,
+        *,
+        namespaces: bool | None = None,
+        cpus: int = 4,
+        note: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._note = note
         source = random.SystemRandom()
         if namespaces is None:
             namespaces = Namespaces.possible()
@@ -131,11 +141,13 @@ class LocalCluster:
                 if node is self.head:
                     self._wait_for_head()
                 self.wait_for_nodes(sum(each.guard is not None for each in self.nodes))
+                self._note(f"node {node.number + 1} of {len(self.nodes)} runs at {node.address}")
                 return
             except ServingError:
                 self.kill(node)
                 if attempt == _ATTEMPTS - 1:
                     raise
+                self._note(f"node {node.number + 1} did not join in time, and is started again")
 
     def start_node(self, node: LocalNode) -> None:
         """Start a node that does not run, and return at once."""
