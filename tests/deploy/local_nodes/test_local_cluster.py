@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from workbench.core.status import Code, ServingError
+from workbench.deploy.local_nodes import cluster as cluster_module
 from workbench.deploy.local_nodes.cluster import LocalCluster
 from workbench.deploy.local_nodes.node_command import free_ports
 from workbench.deploy.local_nodes.node_network import Namespaces
@@ -36,6 +37,17 @@ def test_two_nodes_on_loopback() -> None:
         assert runs == [f"node {n + 1} of 2 runs at {cluster.nodes[n].address}" for n in (0, 1)]
     _, alive = psutil.wait_procs(family, timeout=10)
     assert alive == []
+
+
+def test_a_node_that_ends_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = [sys.executable, "-c", "import sys; sys.exit('Traceback\\nno place\\n')"]
+    monkeypatch.setattr(cluster_module, "node_command", lambda node, head: command)
+    said: list[str] = []
+    with pytest.raises(ServingError) as refused, LocalCluster(1, note=said.append):
+        pass
+    assert refused.value.code is Code.UNAVAILABLE
+    assert "Node 1 of 1 has ended (no place); the load of this machine" in refused.value.message
+    assert said == ["node 1 did not join in time, and is started again"] * 2
 
 
 _OWNER = """

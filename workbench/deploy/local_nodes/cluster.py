@@ -218,8 +218,14 @@ class LocalCluster:
     def _check_running(self) -> None:
         for node in self.nodes:
             if node.guard is not None and node.guard.poll() is not None:
-                said = node.log.read_text(errors="replace")[-2000:]
-                raise unavailable(f"Node {node.number} has ended: {said}")
+                lines = node.log.read_text(errors="replace").split("\n")
+                said = next((line for line in reversed(lines) if line.strip()), "it wrote nothing")
+                load, _, _ = os.getloadavg()
+                raise unavailable(
+                    f"Node {node.number + 1} of {len(self.nodes)} has ended ({said.strip()}); the "
+                    f"load of this machine is {load:.0f} for {os.cpu_count()} CPUs: start fewer "
+                    "nodes, or end other programs"
+                )
 
     def stop(self) -> None:
         """End all nodes and remove their files."""
