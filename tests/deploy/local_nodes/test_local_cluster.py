@@ -43,7 +43,10 @@ def test_a_node_that_ends_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     command = [sys.executable, "-c", "import sys; sys.exit('Traceback\\nno place\\n')"]
     monkeypatch.setattr(cluster_module, "node_command", lambda node, head: command)
     said: list[str] = []
-    with pytest.raises(ServingError) as refused, LocalCluster(1, note=said.append):
+    with (
+        pytest.raises(ServingError) as refused,
+        LocalCluster(1, namespaces=False, note=said.append),
+    ):
         pass
     assert refused.value.code is Code.UNAVAILABLE
     assert "Node 1 of 1 has ended (no place); the load of this machine" in refused.value.message

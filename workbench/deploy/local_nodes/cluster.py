@@ -207,10 +207,10 @@ class LocalCluster:
     def _wait_for_head(self) -> None:
         end = time.monotonic() + _START_SECONDS
         while True:
+            self._check_running()
             with contextlib.suppress(ServingError):
                 self._rest.version()
                 return
-            self._check_running()
             if time.monotonic() > end:
                 raise unavailable(f"The head did not start within {_START_SECONDS:.0f} s")
             time.sleep(0.1)
