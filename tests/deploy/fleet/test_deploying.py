@@ -10,7 +10,8 @@ import pytest
 from tests.deploy.fleet.recorded_fleet import recorded, recorded_fleet, recorded_time
 from workbench.core.model_settings import ModelConfig
 from workbench.core.status import Code, ServingError
-from workbench.deploy.fleet.deploying import _shared
+from workbench.deploy.fleet.deploying import _shared, _wait
+from workbench.deploy.fleet.fleet_client import FleetClient
 from workbench.deploy.plan.plan import Plan, PlannedModel
 from workbench.facade.fleet_entrances import deploy
 from workbench.facade.notebook_fleet import Fleet
@@ -69,3 +70,19 @@ def test_scaling_beyond_the_nodes() -> None:
         fleet = Fleet(recording.record)
         with pytest.raises(ServingError, match="9 servers have no place: the cluster has 3 nodes"):
             fleet.scale(9)
+
+
+def test_what_ray_says_is_passed_on_while_servers_are_waited_for() -> None:
+    said = (
+        "Deployment 'Server' has 1 replicas that have taken more than 30s to be scheduled. "
+        'Resources required for each replica: {"CPU": 64}, total resources available: {"CPU": 4}.'
+    )
+    data = recorded("during")
+    app = data["head"]["/api/serve/applications/"]["applications"]["shop-servers"]
+    app["deployments"]["Server"]["message"] = said
+    lines: list[str] = []
+    with recorded_fleet(data) as recording, recorded_time(recording.wall):
+        fleet = FleetClient(recording.record)
+        with pytest.raises(ServingError, match="does not serve after 1 s: Deployment 'Server'"):
+            _wait(fleet, fleet.head, 3, 1.0, lines.append)
+    assert [line for line in lines if line.startswith("Ray")] == [f"Ray says: {said}"]

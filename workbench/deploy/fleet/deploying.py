@@ -7,10 +7,8 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from workbench.client.publishing.saving import version_folders
 from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
@@ -27,7 +25,7 @@ from workbench.deploy.fleet.serve_config import (
 )
 from workbench.deploy.node.fleet_secret import new_secret
 from workbench.deploy.plan.plan import Plan
-from workbench.deploy.remote.ray_head import RayHead
+from workbench.deploy.remote.ray_head import RayHead, message_of, reason_of
 from workbench.processes import paths
 
 DEPLOY_SECONDS = 300.0
@@ -105,26 +103,33 @@ def deploy(
 def _wait(fleet: FleetClient, head: RayHead, servers: int, timeout: float, note: Note) -> None:
     names = servers_name(fleet.name), balancers_name(fleet.name)
     end, said = time.monotonic() + timeout, ""
+    known: set[str] = set()
     while True:
         found = head.applications()
         apps = [found.get(name, {}) for name in names]
         failed = next((app for app in apps if app.get("status") in _FAILED), None)
         if failed is not None:
             raise failed_precondition(
-                f"Ray could not start fleet {fleet.name!r}: {_reason(failed)}"
+                f"Ray could not start fleet {fleet.name!r}: {reason_of(failed)}"
             )
         serving = _serving(fleet)
         line = f"{serving} of {servers} servers serve"
         if line != said:
             note(line)
             said = line
+        for app in apps:
+            reason = message_of(app)
+            # The figures in a message change from look to look.
+            if reason and app.get("status") != "RUNNING" and reason[:60] not in known:
+                known.add(reason[:60])
+                note(f"Ray says: {reason}")
         if serving >= servers and all(app.get("status") == "RUNNING" for app in apps):
             return
         if time.monotonic() > end:
             waiting = next((a for a in apps if a.get("status") != "RUNNING"), apps[0])
             raise ServingError(
                 Code.DEADLINE_EXCEEDED,
-                f"Fleet {fleet.name!r} does not serve after {timeout:.0f} s: {_reason(waiting)}. "
+                f"Fleet {fleet.name!r} does not serve after {timeout:.0f} s: {reason_of(waiting)}. "
                 f"`workbench deploy ray delete {fleet.name}` removes it",
             )
         time.sleep(_PAUSE_SECONDS)
@@ -135,16 +140,6 @@ def _serving(fleet: FleetClient) -> int:
         return len(fleet.find())
     except ServingError:
         return 0
-
-
-def _reason(app: Mapping[str, Any]) -> str:
-    """What Ray says about an application, the last line of a traceback first."""
-    deployments = (app.get("deployments") or {}).values()
-    said = [app.get("message") or "", *(each.get("message") or "" for each in deployments)]
-    text = max(said, key=len).strip()
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if "Error: " in line or line.split(":")[0].isupper()]
-    return (errors or lines or [f"its status is {app.get('status', 'unknown')}"])[-1]
 
 
 def _shared(plan: Plan, folder: str | os.PathLike[str] | None, note: Note) -> Plan:

@@ -21,6 +21,7 @@ from workbench.deploy.fleet.fleet_record import read_record
 from workbench.deploy.fleet.fleet_reports import FleetReports
 from workbench.deploy.fleet.serve_config import balancers_name, check_room, servers_name
 from workbench.deploy.plan.plan import PlannedModel
+from workbench.deploy.remote.ray_head import reason_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -269,10 +270,10 @@ class FleetClient(FleetReports):
         while not reached():
             if time.monotonic() > end:
                 app = self.head.applications().get(servers_name(self.name), {})
-                said = (app.get("message") or "").strip() or f"its status is {app.get('status')}"
                 raise ServingError(
                     Code.DEADLINE_EXCEEDED,
-                    f"Fleet {self.name!r} does not have {what} after {timeout:.0f} s: {said}",
+                    f"Fleet {self.name!r} does not have {what} after {timeout:.0f} s: "
+                    f"{reason_of(app)}",
                 )
             time.sleep(0.25)
 

@@ -118,3 +118,18 @@ class RayHead:
             raise unavailable(
                 f"What answers at {self.address} is not a Ray head: its answer is not JSON"
             ) from error
+
+
+def reason_of(app: Mapping[str, Any]) -> str:
+    """Why an application does not run, as far as Ray says."""
+    return message_of(app) or f"its status is {app.get('status', 'unknown')}"
+
+
+def message_of(app: Mapping[str, Any]) -> str:
+    """Ray's message about an application, the last line of a traceback first; often empty."""
+    deployments = (app.get("deployments") or {}).values()
+    said = [app.get("message") or "", *(each.get("message") or "" for each in deployments)]
+    text = max(said, key=len).strip()
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if "Error: " in line or line.split(":")[0].isupper()]
+    return (errors or lines or [""])[-1]
