@@ -45,6 +45,7 @@ def deploy(
         raise invalid_argument(
             "Name either the address of a cluster, or the number of local_nodes to start"
         )
+    deploying.check_unknown(plan.name, address)
     rule = ScalingRule.from_json(scaling) if isinstance(scaling, Mapping) else scaling
     rest, grpc = ports
     placement = Placement(

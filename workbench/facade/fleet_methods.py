@@ -129,9 +129,10 @@ class FleetMethods(ServerClient):
             timeout: seconds until all servers serve.
 
         Raises:
-            ServingError: INVALID_ARGUMENT, an argument is wrong; ALREADY_EXISTS, the cluster has a
-                fleet of that name; UNAVAILABLE, the head does not answer; UNAUTHENTICATED, the
-                token is wrong; DEADLINE_EXCEEDED or FAILED_PRECONDITION, with what Ray says.
+            ServingError: INVALID_ARGUMENT, an argument is wrong; ALREADY_EXISTS, you have a fleet
+                of that name, or the cluster has; UNAVAILABLE, the head does not answer;
+                UNAUTHENTICATED, the token is wrong; FAILED_PRECONDITION, too few nodes for so many
+                servers; DEADLINE_EXCEEDED or FAILED_PRECONDITION, with what Ray says.
         """
         from workbench.facade import fleet_entrances
 

@@ -10,7 +10,7 @@ import pytest
 from tests.deploy.fleet.recorded_fleet import recorded, recorded_fleet, recorded_time
 from workbench.core.model_settings import ModelConfig
 from workbench.core.status import Code, ServingError
-from workbench.deploy.fleet.deploying import _shared, _wait
+from workbench.deploy.fleet.deploying import _shared, _wait, check_unknown
 from workbench.deploy.fleet.fleet_client import FleetClient
 from workbench.deploy.plan.plan import Plan, PlannedModel
 from workbench.facade.fleet_entrances import deploy
@@ -50,6 +50,22 @@ def test_another_model_in_the_named_folder_is_never_served(models: Path, tmp_pat
     with pytest.raises(ServingError, match="holds another model than version 1") as refused:
         _shared(plan_of(second), shared, print)
     assert refused.value.code is Code.ALREADY_EXISTS
+
+
+def test_a_second_fleet_of_a_name_on_another_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its record would take the place of the first one's."""
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path))
+    with recorded_fleet("rolled") as recording:
+        recording.record.write()
+        with pytest.raises(ServingError, match=r"'shop' runs at .*: delete it first") as refused:
+            deploy(plan_of(Path("/models/m")), "ray", local_nodes=2)
+        assert refused.value.code is Code.ALREADY_EXISTS
+        check_unknown("shop", recording.record.address + "/")
+        recording.fail("head")
+        check_unknown("shop", None)
+    check_unknown("other", None)
 
 
 def test_more_servers_than_the_nodes_have_place_for_are_refused_at_once() -> None:

@@ -14,7 +14,7 @@ from workbench.client.publishing.saving import version_folders
 from workbench.core.status import Code, ServingError, failed_precondition, invalid_argument
 from workbench.deploy.fleet.fleet_client import FleetClient
 from workbench.deploy.fleet.fleet_orders import Orders
-from workbench.deploy.fleet.fleet_record import FleetRecord
+from workbench.deploy.fleet.fleet_record import FleetRecord, read_record, record_names
 from workbench.deploy.fleet.rolling import Note
 from workbench.deploy.fleet.serve_config import (
     Placement,
@@ -30,6 +30,7 @@ from workbench.processes import paths
 
 DEPLOY_SECONDS = 300.0
 _PAUSE_SECONDS = 0.5
+_KNOWN_SECONDS = 2.0
 _FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
 
 
@@ -98,6 +99,32 @@ def deploy(
     # Those that were found first may have been the only ones that ran.
     note(f"callers ask {', '.join(fleet.addresses)}")
     return fleet
+
+
+def check_unknown(name: str, address: str | None) -> None:
+    """Check that this user has no fleet of that name on another cluster.
+
+    Args:
+        address: of the cluster that it is for; None: of one that will be started.
+
+    Raises:
+        ServingError: ALREADY_EXISTS, such a fleet answers: its record would be lost.
+    """
+    if name not in record_names():
+        return
+    record = read_record(name)
+    if address is not None and record.address == address.rstrip("/"):
+        return
+    try:
+        found = RayHead(record.address, record.token, _KNOWN_SECONDS).applications()
+    except ServingError:
+        return  # The cluster of a program that has ended does not answer.
+    if servers_name(name) in found:
+        raise ServingError(
+            Code.ALREADY_EXISTS,
+            f"A fleet named {name!r} runs at {record.address}: delete it first "
+            f"(wb.fleet({name!r}).delete()), publish to it, or give this one another name",
+        )
 
 
 def _wait(fleet: FleetClient, head: RayHead, servers: int, timeout: float, note: Note) -> None:

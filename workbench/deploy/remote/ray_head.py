@@ -27,6 +27,7 @@ class RayHead:
 
     Args:
         token: of the cluster (``RAY_AUTH_TOKEN``); None if it asks for none.
+        seconds: to wait for an answer.
 
     Attributes:
         answered_at: when it answered last, in seconds since the epoch; None if it never did.
@@ -34,7 +35,7 @@ class RayHead:
 
     answered_at: float | None = None
 
-    def __init__(self, address: str, token: str | None = None) -> None:
+    def __init__(self, address: str, token: str | None = None, seconds: float = _SECONDS) -> None:
         if not address.startswith(("http://", "https://")):
             raise invalid_argument(
                 f"The address of a Ray cluster must be the URL of its head's dashboard, such as "
@@ -42,6 +43,7 @@ class RayHead:
             )
         self.address = address.rstrip("/")
         self._token = token
+        self._seconds = seconds
 
     def version(self) -> str:
         """The version of Ray on the head."""
@@ -99,7 +101,7 @@ class RayHead:
         # A proxy for the outside world does not know the cluster's own addresses.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(request, timeout=_SECONDS) as response:
+            with opener.open(request, timeout=self._seconds) as response:
                 text = response.read()
                 self.answered_at = time.time()
         except urllib.error.HTTPError as error:
