@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,14 @@ from tests.exports import exported
 from tests.servers import Server
 
 _EXPORT_SECONDS = 100
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_shell_is_left() -> Iterator[None]:
+    """A shell of IPython that is left behind changes what later tests display, and where."""
+    yield
+    shell = sys.modules.get("IPython.core.interactiveshell")
+    assert shell is None or not shell.InteractiveShell.initialized()
 
 
 @pytest.fixture(scope="session")

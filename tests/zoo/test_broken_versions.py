@@ -202,7 +202,7 @@ def test_a_good_version_passes_without_a_warning(server: Server, zoo: Path, tmp_
         assert clients.wrong == []
         probe: dict[str, Any] = served.to_json()["probe"]
         assert (probe["verdict"], probe["warnings"]) == ("passed", [])
-        assert 0.0 <= probe["seconds"] < 1.0
+        assert probe["seconds"] > 0.0
 
     server.run(test())
 

@@ -89,7 +89,9 @@ class Output:
         """Write it; with `update`, replace the last output. Callable from any thread."""
         from IPython.display import publish_display_data
 
-        publish_display_data(what.bundle(), transient=self._transient, update=update)
+        # Publishing would make a shell of IPython where there is none any more.
+        if in_notebook() or not update:
+            publish_display_data(what.bundle(), transient=self._transient, update=update)
 
 
 def display_live(widget: ipw.DOMWidget, kept: Lasting) -> Output:
