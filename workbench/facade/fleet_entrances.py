@@ -58,7 +58,8 @@ def deploy(
         scaling=rule,
     )
     if local_nodes is not None:
-        check_room(plan.servers, placement.servers_a_node, local_nodes)
+        servers = placement.servers_at_first(plan.servers)
+        check_room(servers, placement.servers_a_node, local_nodes)
     note: Note = print if progress else lambda line: None
     cluster = None if local_nodes is None else _local_cluster(local_nodes, note)
     try:

@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.fleet.recorded_fleet import recorded, recorded_fleet, recorded_time
+from workbench.core.fleet.autoscaling import ScalingRule
 from workbench.core.model_settings import ModelConfig
 from workbench.core.status import Code, ServingError
 from workbench.deploy.fleet.deploying import _shared, _wait, check_unknown
 from workbench.deploy.fleet.fleet_client import FleetClient
+from workbench.deploy.fleet.fleet_orders import Orders
+from workbench.deploy.fleet.serve_config import Placement, applications
 from workbench.deploy.plan.plan import Plan, PlannedModel
+from workbench.facade import fleet_entrances
 from workbench.facade.fleet_entrances import deploy
 from workbench.facade.notebook_fleet import Fleet
 
@@ -76,6 +80,19 @@ def test_more_servers_than_the_nodes_have_place_for_are_refused_at_once() -> Non
         "2 servers have no place: the cluster has 1 node, each with place for 1; add nodes, or ask "
         "for at most 1",
     )
+
+
+def test_a_scaling_rule_decides_how_many_servers_are_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = plan_of(Path("/models/m"))
+    placement = Placement(scaling=ScalingRule(max_servers=1))
+    (servers, _) = applications(Orders(1, plan), placement, None).values()
+    assert servers["deployments"][0]["autoscaling_config"]["initial_replicas"] == 1
+    # So one node has place for them: nothing but Ray is missing here.
+    monkeypatch.setattr(fleet_entrances, "cluster_possible", lambda: False)
+    with pytest.raises(ServingError, match="Ray is not installed"):
+        deploy(plan, "ray", local_nodes=1, scaling={"max_servers": 1})
 
 
 def test_scaling_beyond_the_nodes() -> None:

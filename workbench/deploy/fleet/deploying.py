@@ -78,7 +78,8 @@ def deploy(
             f"{placement.balancers} balancers need as many nodes, and the cluster has {nodes}; ask "
             "for fewer balancers"
         )
-    check_room(plan.servers, placement.servers_a_node, nodes)
+    servers = placement.servers_at_first(plan.servers)
+    check_room(servers, placement.servers_a_node, nodes)
     plan = _shared(plan, folder, note)
     secret = new_secret()
     record = FleetRecord(
@@ -92,10 +93,10 @@ def deploy(
         placement.agent_port,
     )
     record.write()
-    orders = Orders(1, plan).noted(time.time(), "deployed", revision=1, servers=plan.servers)
+    orders = Orders(1, plan).noted(time.time(), "deployed", revision=1, servers=servers)
     head.deploy(applications(orders, placement, secret))
     fleet = FleetClient(record, note=note)
-    _wait(fleet, head, plan.servers, timeout, note)
+    _wait(fleet, head, servers, timeout, note)
     # Those that were found first may have been the only ones that ran.
     note(f"callers ask {', '.join(fleet.addresses)}")
     return fleet
@@ -157,7 +158,7 @@ def _wait(fleet: FleetClient, head: RayHead, servers: int, timeout: float, note:
             raise ServingError(
                 Code.DEADLINE_EXCEEDED,
                 f"Fleet {fleet.name!r} does not serve after {timeout:.0f} s: {reason_of(waiting)}. "
-                f"`workbench deploy ray delete {fleet.name}` removes it",
+                f"`workbench deploy delete --fleet {fleet.name}` removes it",
             )
         time.sleep(_PAUSE_SECONDS)
 

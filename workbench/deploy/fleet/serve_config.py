@@ -41,6 +41,11 @@ class Placement:
     balance: str = "leastconn"
     scaling: ScalingRule | None = None
 
+    def servers_at_first(self, wanted: int) -> int:
+        """How many servers are started, if so many are wanted."""
+        rule = self.scaling
+        return wanted if rule is None else min(max(wanted, rule.min_servers), rule.max_servers)
+
     def to_json(self) -> dict[str, Any]:
         """Plain data, for `from_json`."""
         scaling = None if self.scaling is None else self.scaling.to_json()
@@ -112,7 +117,7 @@ def servers_application(orders: Orders, placement: Placement, secret: str | None
         deployment["autoscaling_config"] = {
             "min_replicas": rule.min_servers,
             "max_replicas": rule.max_servers,
-            "initial_replicas": min(max(plan.servers, rule.min_servers), rule.max_servers),
+            "initial_replicas": placement.servers_at_first(plan.servers),
             # The rule has its own delays.
             "upscale_delay_s": 0.0,
             "downscale_delay_s": 0.0,
