@@ -182,8 +182,9 @@ def _run(server: wb.Server, old: int, version: int, trial: Trial, policy: str, x
             gap_seconds=trial.patience + 2 * LEAD_SECONDS,
         ) as recording:  # fmt: skip
             published = _publish(server, trial, version)
-        serves = tuple(server.versions.available)
         callers = _ask(server, x)
+        # What answers, and not what is about to: on a busy machine a version comes back late.
+        serves = tuple(server.versions.available)
         return Outcome(trial.name, policy, recording, old, version, serves, published, callers)
 
 

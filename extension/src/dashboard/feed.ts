@@ -5,7 +5,8 @@ import { ServerConnection } from '@jupyterlab/services';
 import { errorText } from '../charts/text';
 import { orderModel, Refusal, stopServer } from '../protocol/api';
 import type { IDone } from '../protocol/generated';
-import { type IOutcome, type IWire, Silence } from '../protocol/link';
+import type { IOutcome, IWire } from '../protocol/link';
+import { Silence } from '../protocol/silence';
 import type { Message, Stream } from '../protocol/stream';
 import type { IDeed } from './deed_code';
 

@@ -1,5 +1,7 @@
 /** A widget's connection to the notebook's kernel: updates in, orders out. */
 
+import { Silence } from './silence';
+
 export interface IModel {
   get(name: string): unknown;
   on(name: string, callback: (...args: never[]) => void): void;
@@ -29,48 +31,6 @@ export interface IWire {
   dispose(): void;
 }
 
-/** After so long without an update, the other end is busy or gone. */
-const SILENT_MILLIS = 4000;
-const CHECK_MILLIS = 1000;
-
-/** Notices when updates stop, and when they come again. */
-export class Silence {
-  private _heard = performance.now();
-  private _silent = false;
-  private _timer: ReturnType<typeof setInterval> | undefined;
-
-  /** @param _expected - whether updates are expected now. */
-  constructor(
-    private readonly _expected: () => boolean,
-    private readonly _changed: (silent: boolean) => void
-  ) {}
-
-  /** Expect updates from now on. */
-  start(): void {
-    this.stop();
-    this._heard = performance.now();
-    this._timer = setInterval(() => this._check(), CHECK_MILLIS);
-  }
-
-  stop(): void {
-    clearInterval(this._timer);
-  }
-
-  /** An update has come, or has begun to be expected. */
-  hear(): void {
-    this._heard = performance.now();
-    this._check();
-  }
-
-  private _check(): void {
-    const silent = this._expected() && performance.now() - this._heard > SILENT_MILLIS;
-    if (silent !== this._silent) {
-      this._silent = silent;
-      this._changed(silent);
-    }
-  }
-}
-
 export class Link implements IWire {
   readonly silence = 'no update from the notebook’s kernel since';
   private readonly _ends: (() => void)[];
@@ -90,8 +50,17 @@ export class Link implements IWire {
     const view = `${Math.random()}`;
     let seen = true;
     const isSeen = () => seen && !document.hidden;
-    const silence = new Silence(isSeen, silent => this.onSilence(silent));
+    let answered = false;
+    const hello = () => {
+      // Until the kernel has a subshell, JupyterLab sends to the main shell, where a message waits
+      // for the cell that runs. So the first one is repeated.
+      if (!answered) {
+        this._model.send({ op: 'hello', view });
+      }
+    };
+    const silence = new Silence(isSeen, silent => this.onSilence(silent), hello);
     const receive = (message: Record<string, unknown>) => {
+      answered = true;
       silence.hear();
       this._receive(message);
     };
@@ -117,7 +86,7 @@ export class Link implements IWire {
       () => document.removeEventListener('visibilitychange', say),
       () => this._model.send({ op: 'seen', view, value: false })
     ];
-    this._model.send({ op: 'hello', view });
+    hello();
   }
 
   /** Send an order; resolves to its outcome. */
