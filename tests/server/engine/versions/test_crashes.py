@@ -250,8 +250,7 @@ def test_what_cannot_wait_is_refused_at_once(server: Server, tmp_path: Path) -> 
         began = asyncio.get_running_loop().time()
         with pytest.raises(OutOfService) as raised:
             server.submit("m", {"x": floats(1)}, seconds=5.0)
-        # Its time was not waited for.
-        assert asyncio.get_running_loop().time() - began < 5.0
+        assert asyncio.get_running_loop().time() - began < 1
         assert 15 <= raised.value.retry_after_seconds <= 20
         # Whoever has the time waits.
         assert (await server.predict("m", {"x": floats(1)}, seconds=40.0))["y"].tolist() == [2.5]
