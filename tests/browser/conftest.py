@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.browser.lab import PATIENCE_MS, Lab
-
-expect.set_options(timeout=PATIENCE_MS)
+from tests.browser.lab import Lab
 
 # Debian's Chromium; it asks nobody beyond this machine, and root has to do without its sandbox.
 CHROMIUM = "/usr/bin/chromium"
@@ -22,6 +20,7 @@ FLAGS = [
     "--disable-quic",
     "--disable-gpu",
 ]
+_PAGE_MS = 30_000
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +49,6 @@ def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(
         viewport={"width": 1280, "height": 800}, device_scale_factor=2, reduced_motion="reduce"
     )
-    context.set_default_timeout(PATIENCE_MS)
+    context.set_default_timeout(_PAGE_MS)
     yield context.new_page()
     context.close()

@@ -13,6 +13,7 @@ from tests.browser.test_widgets import notebook, picture
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(240)]
 
+_CHANGE_MS = 60_000
 _COMPARE = """
 import workbench as wb
 from workbench.samples.digits import load_digits, train_digits
@@ -32,7 +33,7 @@ def test_two_versions_compared(lab: Lab, page: Page) -> None:
     run_all_cells(page)
 
     view = page.locator(".wb-live", has=page.locator(".wb-gallery"))
-    view.wait_for()
+    view.wait_for(timeout=_CHANGE_MS)
     expect(view.locator(".wb-said li").first).to_contain_text(
         "Both versions give the same class for"
     )
@@ -52,8 +53,8 @@ def test_two_versions_compared(lab: Lab, page: Page) -> None:
     expect(view.get_by_text("serving: 2")).to_be_visible()
     view.get_by_role("button", name="Serve version 1").click()
     message = view.locator(".wb-message")
-    expect(message).to_contain_text("Version 1 serves, pinned by its number")
-    expect(view.get_by_text("serving: 1 ")).to_be_visible()
+    expect(message).to_contain_text("Version 1 serves, pinned by its number", timeout=_CHANGE_MS)
+    expect(view.get_by_text("serving: 1 ")).to_be_visible(timeout=_CHANGE_MS)
     view.get_by_label("label", exact=True).fill("small")
     view.get_by_role("button", name="Label 1").click()
     expect(message).to_have_text("Requests for the label small go to version 1.")
@@ -64,5 +65,5 @@ def test_two_versions_compared(lab: Lab, page: Page) -> None:
     expect(page.locator(".wb-durable img").first).to_be_hidden()
 
     lab.run("import workbench as wb\nwb.connect('compared').stop()")
-    expect(view.locator(".wb-stale")).to_contain_text("server stopped")
+    expect(view.locator(".wb-stale")).to_contain_text("server stopped", timeout=_CHANGE_MS)
     expect(view.get_by_role("button", name="Serve version 1")).to_be_disabled()

@@ -18,6 +18,7 @@ from tests.browser.lab import DARK, LIGHT, Lab, execute, open_running, screensho
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 _AXE = Path(__file__).parents[2] / "extension" / "node_modules" / "axe-core" / "axe.min.js"
+_CHANGE_MS = 60_000
 _IDLE_SECONDS = 300
 _WAIT_SECONDS = 60.0
 _LOAD = """
@@ -92,16 +93,18 @@ def test_from_the_file_browser_to_a_rollback(
 
     page.locator(".jp-DirListing-item", has_text="shop").click(button="right")
     page.get_by_role("menuitem", name="Serve This Model").click()
-    expect(board.locator(".wb-Model[aria-current='true']")).to_contain_text("shop")
+    expect(board.locator(".wb-Model[aria-current='true']")).to_contain_text(
+        "shop", timeout=_CHANGE_MS
+    )
     lanes = board.locator(".wb-timeline .wb-summary")
-    expect(lanes).to_have_text("version 1 available")
+    expect(lanes).to_have_text("version 1 available", timeout=_CHANGE_MS)
     expect(board.locator(".wb-Dashboard-deed")).to_have_attribute(
         "title", 'import workbench as wb\n\nserver = wb.serve("shop", name="shop")'
     )
     pictures(page, "dashboard-served")
 
     put(models, "half_plus_three", shop, 2)
-    expect(lanes).to_have_text("version 2 available")
+    expect(lanes).to_have_text("version 2 available", timeout=_CHANGE_MS)
     log = board.locator(".wb-Log")
     expect(log).to_contain_text("Successfully loaded servable version {name: shop version: 2}")
     board.get_by_label("Filter the event log").fill("quiescing servable version")
@@ -111,7 +114,9 @@ def test_from_the_file_browser_to_a_rollback(
     pictures(page, "dashboard")
 
     board.get_by_role("button", name="Roll back", exact=True).click()
-    expect(say(page)).to_have_text("Version 1 serves again; Undo roll back brings the other back.")
+    expect(say(page)).to_have_text(
+        "Version 1 serves again; Undo roll back brings the other back.", timeout=_CHANGE_MS
+    )
     expect(lanes).to_have_text("version 1 available")
     expect(board.locator(".wb-Dashboard-deed")).to_have_attribute(
         "title", 'import workbench as wb\n\nserver = wb.connect("shop")\nserver.rollback()'
@@ -122,7 +127,9 @@ def test_from_the_file_browser_to_a_rollback(
     server = open_running(page).locator(".wb-RunningServer").first
     server.hover()
     server.get_by_title("Stop this server").first.click()
-    expect(board.locator(".wb-Dashboard-banner")).to_have_text("Server shop has stopped.")
+    expect(board.locator(".wb-Dashboard-banner")).to_have_text(
+        "Server shop has stopped.", timeout=_CHANGE_MS
+    )
     expect(page.locator(".wb-Status")).to_be_hidden()
     pictures(page, "dashboard-ended")
 
@@ -139,9 +146,9 @@ def test_a_longer_delay_makes_larger_batches(
     try:
         words = board.locator(".wb-Diagnosis")
         lanes = board.locator(".wb-timeline .wb-summary")
-        expect(lanes).to_have_text("version 1 available")
+        expect(lanes).to_have_text("version 1 available", timeout=_CHANGE_MS)
         automatic = board.get_by_label("automatic batching")
-        automatic.uncheck()
+        automatic.uncheck(timeout=_CHANGE_MS)
         board.get_by_label("max_batch_size").fill("64")
         board.get_by_label("max_batch_size").press("Tab")
         expect(say(page)).to_contain_text("Batches of up to 64 rows wait 0 ms at most.")
@@ -166,7 +173,7 @@ def test_a_longer_delay_makes_larger_batches(
         until(lambda: rows() > 1.5 * before, f"batches are larger than {before} rows")
         expect(page.locator(".wb-Status")).to_contain_text("requests/s")
         put(models, "half_plus_three", shop, 2)
-        expect(lanes).to_have_text("version 2 available")
+        expect(lanes).to_have_text("version 2 available", timeout=_CHANGE_MS)
         # All of it at a glance, as on a desk.
         page.set_viewport_size({"width": 1760, "height": 1100})
         execute(page, "application:toggle-left-area")
@@ -186,21 +193,21 @@ def test_a_reload_in_the_middle_of_a_transition_loses_nothing(
     execute(page, "workbench:open-dashboard", {"server": "shop"})
     board = dashboard(page)
     lanes = board.locator(".wb-timeline .wb-summary")
-    expect(lanes).to_have_text("version 1 available")
+    expect(lanes).to_have_text("version 1 available", timeout=_CHANGE_MS)
     until(lambda: "workbench-dashboard:" in lab.workspace("reload"), "the layout is kept")
 
     put(models, "slow_to_load", shop, 2)
     page.goto(f"{lab.url}lab/workspaces/reload?token={lab.token}")
-    board.wait_for()
+    board.wait_for(timeout=_CHANGE_MS)
     expect(board.locator(".wb-Model[aria-current='true']")).to_contain_text("shop")
-    expect(lanes).to_have_text("version 2 available")
+    expect(lanes).to_have_text("version 2 available", timeout=_CHANGE_MS)
     log = board.locator(".wb-Log")
     for line in (
         "Successfully loaded servable version {name: shop version: 1}",
         "Successfully loaded servable version {name: shop version: 2}",
         "Done unloading servable version {name: shop version: 1}",
     ):
-        expect(log).to_contain_text(line)
+        expect(log).to_contain_text(line, timeout=_CHANGE_MS)
     pictures(page, "dashboard-reloaded")
 
 
@@ -211,19 +218,19 @@ def test_a_killed_server_is_dead_and_started_again(lab: Lab, page: Page, shop: P
     execute(page, "workbench:open-dashboard", {"server": "shop"})
     board = dashboard(page)
     lanes = board.locator(".wb-timeline .wb-summary")
-    expect(lanes).to_have_text("version 1 available")
+    expect(lanes).to_have_text("version 1 available", timeout=_CHANGE_MS)
     lab.run(
         "from workbench.processes import registry; e = registry.find('shop'); "
         "e.supervisor.kill(); e.server.kill()"
     )
     banner = board.locator(".wb-Dashboard-banner")
-    expect(banner).to_contain_text("Server shop is dead")
+    expect(banner).to_contain_text("Server shop is dead", timeout=_CHANGE_MS)
     expect(board.get_by_role("button", name="Roll back", exact=True)).to_be_disabled()
     expect(page.locator(".wb-Status")).to_have_attribute("data-status", "failed")
     pictures(page, "dashboard-dead")
     banner.get_by_role("button", name="Restart").click()
-    expect(banner).to_be_hidden()
-    expect(lanes).to_have_text("version 1 available")
+    expect(banner).to_be_hidden(timeout=_CHANGE_MS)
+    expect(lanes).to_have_text("version 1 available", timeout=_CHANGE_MS)
     expect(board.get_by_role("button", name="Roll back", exact=True)).to_be_enabled()
 
 
@@ -236,7 +243,7 @@ def test_what_was_done_by_hand_becomes_a_cell(lab: Lab, page: Page, shop: Path) 
     execute(page, "workbench:open-dashboard", {"server": "shop"})
     board = dashboard(page)
     lanes = board.locator(".wb-timeline .wb-summary")
-    expect(lanes).to_have_text("version 1 available")
+    expect(lanes).to_have_text("version 1 available", timeout=_CHANGE_MS)
     board.get_by_label("transition").select_option("unload_first")
     board.get_by_role("button", name="Insert into notebook").click()
     cell = page.locator(".jp-NotebookPanel .jp-Cell.jp-mod-active .cm-content")
@@ -260,7 +267,7 @@ def test_everybody_can_use_it(lab: Lab, page: Page, shop: Path) -> None:
     lab.open(page)
     execute(page, "workbench:open-dashboard", {"server": "shop"})
     board = dashboard(page)
-    expect(board.locator(".wb-Log li").first).to_be_visible()
+    expect(board.locator(".wb-Log li").first).to_be_visible(timeout=_CHANGE_MS)
     page.evaluate(_AXE.read_text())
     for theme in (LIGHT, DARK):
         set_theme(page, theme)
@@ -317,7 +324,7 @@ def test_a_console_from_the_running_panel(lab: Lab, page: Page, shop: Path) -> N
     lab.open(page)
     execute(page, "workbench:serve-folder", {"path": "shop"})
     label = open_running(page).locator(".wb-RunningServer .jp-RunningSessions-itemLabel").first
-    expect(label).to_have_text("shop")
+    expect(label).to_have_text("shop", timeout=_CHANGE_MS)
     label.click(button="right")
     page.get_by_role("menuitem", name="Open a Console on a Model Server").click()
     expect(page.locator(".jp-CodeConsole")).to_be_visible()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
 
 from tests.browser.lab import Lab, execute, screenshot
-from tests.browser.test_dashboard import _AXE, dashboard, put, say, serve
+from tests.browser.test_dashboard import _AXE, _CHANGE_MS, dashboard, put, say, serve
 from tests.browser.test_dashboard import shop as shop_folder
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(240)]
@@ -38,16 +39,19 @@ def test_experiments_are_followed_cancelled_and_opened(lab: Lab, page: Page, sho
         [sys.executable, "-c", _SWEEP], env=lab.environ, stdout=subprocess.PIPE, text=True
     )
     try:
-        expect(panel.locator(".wb-Running")).to_contain_text("point 2 of 8")
+        expect(panel.locator(".wb-Running")).to_contain_text("point 2 of 8", timeout=_CHANGE_MS)
         bar = panel.get_by_role("progressbar", name="sweep of shop")
         # The bar follows the text; on a busy machine a little later.
-        page.wait_for_function("bar => bar.value > 0.1", arg=bar.element_handle())
-        assert float(bar.evaluate("bar => bar.value")) < 0.5
+        end = time.monotonic() + _CHANGE_MS / 1e3
+        while (share := float(bar.evaluate("bar => bar.value"))) <= 0.1:
+            assert time.monotonic() < end, share
+            page.wait_for_timeout(50)
+        assert share < 0.5
         panel.get_by_role("button", name="Cancel").click()
         expect(panel.locator(".wb-message")).to_have_text(
             "The experiment ends after its current measurement, and restores the server's settings."
         )
-        expect(bar).to_have_count(0)
+        expect(bar).to_have_count(0, timeout=_CHANGE_MS)
         assert sweep.communicate(timeout=60)[0] == "True True\n"
     finally:
         sweep.kill()
@@ -56,6 +60,8 @@ def test_experiments_are_followed_cancelled_and_opened(lab: Lab, page: Page, sho
     opener = panel.get_by_role("button", name="Open").first
     opener.press("Enter")
     found = panel.get_by_role("article")
+    # It is read by a process of its own, which imports matplotlib first.
+    found.wait_for(timeout=_CHANGE_MS)
     expect(found).to_contain_text("Interrupted: the points measured before were kept.")
     expect(found.get_by_role("img")).to_be_visible()
     page.evaluate(_AXE.read_text())
@@ -84,7 +90,7 @@ def test_labels_and_the_way_back(lab: Lab, page: Page, shop: Path, models: Path)
     execute(page, "workbench:open-dashboard", {"server": "shop"})
     board = dashboard(page)
     rows = board.locator(".wb-versions tbody tr:visible")
-    expect(rows).to_have_count(2)
+    expect(rows).to_have_count(2, timeout=_CHANGE_MS)
 
     def label(row: int, name: str) -> None:
         rows.nth(row).get_by_role("button", name="Label…").press("Enter")
@@ -114,7 +120,7 @@ def test_labels_and_the_way_back(lab: Lab, page: Page, shop: Path, models: Path)
     back.click()
     expect(say(page)).to_contain_text("Press again to roll back to version 2")
     back.click()
-    expect(say(page)).to_contain_text("Undo roll back brings the others back")
+    expect(say(page)).to_contain_text("Undo roll back brings the others back", timeout=_CHANGE_MS)
     expect(deed).to_have_attribute("title", head + "server.rollback(to=2)")
 
 
@@ -131,7 +137,9 @@ def test_a_model_that_breaks_callers_is_published_after_a_second_word(
     again = board.get_by_role("button", name="Publish all the same")
     folder.fill("words")
     board.get_by_role("button", name="Publish", exact=True).click()
-    expect(say(page)).to_contain_text("Version 2 of shop would break the callers of version 1")
+    expect(say(page)).to_contain_text(
+        "Version 2 of shop would break the callers of version 1", timeout=_CHANGE_MS
+    )
     expect(folder).to_have_value("words")
     # Another folder is another question.
     folder.fill("word")
@@ -139,7 +147,7 @@ def test_a_model_that_breaks_callers_is_published_after_a_second_word(
     folder.fill("words")
     board.get_by_role("button", name="Publish", exact=True).click()
     again.click()
-    expect(say(page)).to_have_text("Version 2 serves.")
+    expect(say(page)).to_have_text("Version 2 serves.", timeout=_CHANGE_MS)
     expect(again).to_be_hidden()
     expect(folder).to_have_value("")
     expect(board.locator(".wb-Dashboard-deed")).to_have_attribute(
@@ -168,21 +176,21 @@ def test_after_sleep_it_catches_up_without_a_reload(
     execute(page, "workbench:open-dashboard", {"server": "shop"})
     board = dashboard(page)
     lanes = board.locator(".wb-timeline .wb-summary")
-    expect(lanes).to_have_text("version 1 available")
+    expect(lanes).to_have_text("version 1 available", timeout=_CHANGE_MS)
     page.evaluate("() => { window.sameStill = true; }")
 
     asleep = True
     for socket in sockets:
         socket.close(code=1001)
     stale = board.locator(".wb-Panel-card .wb-stale")
-    expect(stale).to_contain_text("no update from the Jupyter server since")
+    expect(stale).to_contain_text("no update from the Jupyter server since", timeout=_CHANGE_MS)
     expect(board.get_by_role("button", name="Publish")).to_be_disabled()
     put(models, "half_plus_three", shop, 2)
     lab.run("import workbench as wb; wb.connect('shop').wait_for(2)")
     expect(lanes).to_have_text("version 1 available")
 
     asleep = False
-    expect(lanes).to_have_text("version 2 available")
+    expect(lanes).to_have_text("version 2 available", timeout=_CHANGE_MS)
     expect(stale).to_have_count(0)
     # What happened meanwhile is there, and the page is the same.
     board.get_by_label("Filter the event log").fill("quiescing servable version")

@@ -14,6 +14,7 @@ from tests.browser.lab import Lab, execute, open_running, screenshot
 pytestmark = pytest.mark.browser
 
 CARD = ".jp-LauncherCard[data-category='Serving']"
+_LOAD_MS = 60_000
 _IDLE_SECONDS = 300
 
 
@@ -62,8 +63,8 @@ def test_a_server_is_seen_and_stopped_in_the_running_panel(
     versions = section.locator(".wb-RunningVersion")
     expect(server.locator(".jp-RunningSessions-itemLabel").first).to_have_text(halves)
     serving = versions.and_(section.locator(".wb-mod-serving"))
-    expect(serving).to_have_count(2)
-    expect(section.locator(".wb-RunningVersion.wb-mod-failed")).to_have_count(1)
+    expect(serving).to_have_count(2, timeout=_LOAD_MS)
+    expect(section.locator(".wb-RunningVersion.wb-mod-failed")).to_have_count(1, timeout=_LOAD_MS)
     assert [_words(text) for text in versions.all_inner_texts()] == [
         "Version 3 failed",
         "Version 2 AVAILABLE",

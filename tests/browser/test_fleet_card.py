@@ -53,10 +53,10 @@ def test_what_is_lost_is_said(lab: Lab, page: Page, recording: RecordedFleet) ->
 
     # Each is asked anew while the card is visible.
     recording.fail("shop-fbwykfvk")
-    expect(row(view, "shop-fbwykfvk")).not_to_contain_text("serves")
+    expect(row(view, "shop-fbwykfvk")).not_to_contain_text("serves", timeout=60_000)
     expect(row(view, "shop-n7b8c4m9")).to_contain_text("serves")
     recording.fail("head")
-    expect(view).to_contain_text("The head at")
+    expect(view).to_contain_text("The head at", timeout=60_000)
     expect(row(view, "shop-n7b8c4m9")).to_contain_text("serves")
     picture(page, view, "fleet-card-lost-light", "light")
 
@@ -64,7 +64,7 @@ def test_what_is_lost_is_said(lab: Lab, page: Page, recording: RecordedFleet) ->
     expect(page.locator(".wb-durable", has_text="The head at")).to_have_count(1)
     page.evaluate("async () => { await jupyterapp.shell.currentWidget.sessionContext.shutdown(); }")
     expect(view.locator(".wb-stale")).to_have_text(
-        re.compile(r"^as of [0-9:]+, no update from the notebook’s kernel since$")
+        re.compile(r"^as of [0-9:]+, no update from the notebook’s kernel since$"), timeout=60_000
     )
     expect(view.locator(".wb-unknown .wb-rows")).to_have_css("filter", "grayscale(1)")
     picture(page, view, "fleet-card-dead-light", "light")

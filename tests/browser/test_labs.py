@@ -14,6 +14,7 @@ from tests.browser.lab import Lab, wait_for_kernel
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(420)]
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+_RUN_MS = 180_000
 _RUN = """
 async ([command, after]) => {
     const panel = jupyterapp.shell.currentWidget;
@@ -34,8 +35,10 @@ async ([command, after]) => {
 
 def run(page: Page, command: str) -> dict[str, str]:
     """Run the cells above or from the one after the question on; outputs by source."""
+    page.set_default_timeout(_RUN_MS)
     wait_for_kernel(page)
     outputs = dict(page.evaluate(_RUN, [f"notebook:run-all-{command}", 1]))
+    page.set_default_timeout(30_000)
     errors = [o for o in outputs.values() if re.search(r"^\w*(Error|Interrupt): ", o, re.M)]
     assert errors == []
     return outputs
@@ -63,7 +66,7 @@ def test_a_lab_from_first_to_last_cell(lab: Lab, page: Page, name: str) -> None:
     view.wait_for()
     draw(page, view)
     view.get_by_role("button", name="Reveal").click()
-    expect(view.locator(".wb-message")).to_contain_text("the mean error is")
+    expect(view.locator(".wb-message")).to_contain_text("the mean error is", timeout=_RUN_MS)
 
     outputs = run(page, "below")
     (typed,) = [out for source, out in outputs.items() if "my_guess = " in source]

@@ -15,6 +15,8 @@ from tests.browser.test_widgets import notebook, picture
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
+_CHANGE_MS = 30_000
+
 
 def test_ledger(lab: Lab, page: Page, models: Path) -> None:
     (lab.root / "candidate").symlink_to(models / "big")
@@ -70,5 +72,5 @@ def test_ledger(lab: Lab, page: Page, models: Path) -> None:
     expect(page.locator(".wb-durable img")).to_be_hidden()
 
     lab.run("import workbench as wb\nwb.connect('ledger').stop()")
-    expect(view.locator(".wb-stale")).to_contain_text("server stopped")
+    expect(view.locator(".wb-stale")).to_contain_text("server stopped", timeout=_CHANGE_MS)
     expect(view.get_by_role("button", name="Will it fit?")).to_be_disabled()

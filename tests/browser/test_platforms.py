@@ -16,6 +16,7 @@ from tests.browser.test_widgets import notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(240)]
 
+_CHANGE_MS = 60_000
 _WAIT = """
 import time
 end = time.monotonic() + 90
@@ -43,7 +44,7 @@ def expect_alive(page: Page) -> None:
     """All three tell what the server told, and what outlives them is not seen."""
     card, ledger, timeline = views(page)
     card.scroll_into_view_if_needed()
-    expect(card.locator("tbody tr")).to_have_text([re.compile("1available")])
+    expect(card.locator("tbody tr")).to_have_text([re.compile("1available")], timeout=_CHANGE_MS)
     ledger.scroll_into_view_if_needed()
     expect(ledger.locator(".wb-device")).to_contain_text("versions hold")
     timeline.scroll_into_view_if_needed()
@@ -60,11 +61,13 @@ def test_widgets_answer_while_a_cell_runs(lab: Lab, page: Page, models: Path) ->
     wait_for_kernel(page)
     page.evaluate("() => void jupyterapp.commands.execute('notebook:run-all-cells')")
     card = page.locator(".wb-live")
-    expect(card.locator("tbody tr")).to_have_text([re.compile("1available")])
+    expect(card.locator("tbody tr")).to_have_text([re.compile("1available")], timeout=_CHANGE_MS)
     # The third cell runs by now, or is about to.
     card.get_by_label("transition").select_option("staged")
-    expect(card.locator(".wb-message")).to_have_text("The next change of version will be staged.")
-    expect(page.get_by_text("the cell saw staged")).to_be_visible()
+    expect(card.locator(".wb-message")).to_have_text(
+        "The next change of version will be staged.", timeout=_CHANGE_MS
+    )
+    expect(page.get_by_text("the cell saw staged")).to_be_visible(timeout=_CHANGE_MS)
     lab.run("import workbench as wb\nwb.connect('busy').stop()")
 
 
@@ -133,8 +136,9 @@ def test_notebook_7(lab: Lab, page: Page, models: Path) -> None:
     cells = (serve(models, "seven"), "server", "server.ledger()", "server.timeline()")
     notebook(lab, "seven.ipynb", *cells)
     page.goto(f"{lab.url}notebooks/seven.ipynb?token={lab.token}")
-    page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for()
+    page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=_CHANGE_MS)
     page.locator("body[data-notebook='notebooks']").wait_for(state="attached")
     run_all_cells(page)
+    views(page)[0].wait_for(timeout=_CHANGE_MS)
     expect_alive(page)
     lab.run("import workbench as wb\nwb.connect('seven').stop()")

@@ -22,9 +22,13 @@ from tests.browser.lab import (
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
+_RUN_MS = 180_000
+_STOP_MS = 20_000
+
 
 def run_all_cells(page: Page) -> list[str]:
     """Run the notebook in front; the text of each code cell's outputs, pictures as MIME types."""
+    page.set_default_timeout(_RUN_MS)
     wait_for_kernel(page)
     outputs: list[str] = page.evaluate(
         """async () => {
@@ -37,6 +41,7 @@ def run_all_cells(page: Page) -> list[str]:
                 : `${output.ename}: ${output.evalue}`).join('\\n'));
         }"""
     )
+    page.set_default_timeout(30_000)
     return outputs
 
 
@@ -99,7 +104,7 @@ def test_the_quickstart_and_the_server_it_leaves_behind(lab: Lab, page: Page) ->
 
     server.first.hover()
     server.first.get_by_title("Stop this server").first.click()
-    expect(page.locator(".wb-RunningServer")).to_have_count(0)
+    expect(page.locator(".wb-RunningServer")).to_have_count(0, timeout=_STOP_MS)
     runtime = Path(lab.environ["JUPYTER_RUNTIME_DIR"])
     assert [p.name for p in runtime.iterdir() if "digits" in p.name] == []
 

@@ -15,6 +15,8 @@ from tests.browser.test_widgets import notebook, picture
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
+_CALIBRATE_MS = 90_000
+_MEASURE_MS = 60_000
 _FLOOD, _FLOOD_MS = 200, 2000
 
 
@@ -80,7 +82,7 @@ def test_drag_measure_apply_and_the_end_of_the_server(lab: Lab, page: Page, mode
     expect(message).to_contain_text("Calibrate first")
     view.get_by_role("button", name="Calibrate").click()
     expect(view.get_by_role("button", name="Cancel")).to_be_visible()
-    expect(message).to_contain_text("Calibrated with version 1")
+    expect(message).to_contain_text("Calibrated with version 1", timeout=_CALIBRATE_MS)
     expect(summary).to_contain_text("Simulated: ")
 
     # By keyboard: from no delay to the scale's eighth value; the figures follow.
@@ -112,7 +114,7 @@ def test_drag_measure_apply_and_the_end_of_the_server(lab: Lab, page: Page, mode
     view.get_by_label("curve against").select_option("batch_timeout_micros")
     view.get_by_role("button", name="Measure").click()
     landed = view.locator(".wb-twin tbody tr", has_text="measured")
-    expect(landed).to_have_count(1)
+    expect(landed).to_have_count(1, timeout=_MEASURE_MS)
     expect(landed.locator("td").nth(1)).to_have_text(chosen)
     expect(message).to_contain_text("The server has its parameters back.")
     expect(summary).to_contain_text("Measured: ")
@@ -142,7 +144,7 @@ def test_drag_measure_apply_and_the_end_of_the_server(lab: Lab, page: Page, mode
         picture(page, view, f"sweep-explorer-held-{theme}", theme)
     offer.click()
     expect(offer).to_be_hidden()
-    expect(landed).to_have_count(3)
+    expect(landed).to_have_count(3, timeout=_MEASURE_MS)
 
     view.get_by_role("button", name="Export").click()
     micros = round(float(chosen.split()[0]) * 1000)
@@ -161,7 +163,7 @@ def test_drag_measure_apply_and_the_end_of_the_server(lab: Lab, page: Page, mode
         picture(page, view, f"sweep-explorer-{theme}", theme)
 
     in_kernel(page, "server.stop()")
-    expect(view.locator(".wb-stale")).to_contain_text("server stopped")
+    expect(view.locator(".wb-stale")).to_contain_text("server stopped", timeout=_MEASURE_MS)
     for name in ("Calibrate", "Measure", "Apply"):
         expect(view.get_by_role("button", name=name)).to_be_disabled()
     # The simulator needs no server.

@@ -18,6 +18,7 @@ from workbench.samples.labs import QUICKSTART, names
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(240)]
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+_SERVED_MS = 60_000
 _NARROW = 300
 
 
@@ -117,8 +118,8 @@ def test_labs_are_opened_run_and_ticked(lab: Lab, page: Page) -> None:
         "import workbench as wb; from workbench.samples.digits import train_digits; "
         f"wb.serve(train_digits(), {EXAMPLE!r}, detach=True, idle_seconds=120)"
     )
-    expect(page.locator(".wb-Welcome-model")).to_have_text(EXAMPLE)
-    expect(page.locator(".wb-Welcome-icon .wb-icon-serving")).to_be_visible()
+    expect(page.locator(".wb-Welcome-model")).to_have_text(EXAMPLE, timeout=_SERVED_MS)
+    expect(page.locator(".wb-Welcome-icon .wb-icon-serving")).to_be_visible(timeout=_SERVED_MS)
     labs(page).first.click()
     opened(page, QUICKSTART)
     page.mouse.move(0, 0)
@@ -132,7 +133,7 @@ def test_labs_are_opened_run_and_ticked(lab: Lab, page: Page) -> None:
 
     # It comes back after a reload, and knows what was run.
     page.reload()
-    expect(page.locator(".wb-Welcome-count")).to_have_text("1 of 12 completed")
+    expect(page.locator(".wb-Welcome-count")).to_have_text("1 of 12 completed", timeout=_SERVED_MS)
     page.locator(".wb-Welcome .wb-button", has_text="Glossary").click()
     expect(page.locator(".wb-Glossary h1")).to_be_visible()
     page.locator(".lm-TabBar-tab", has_text="Labs").click()

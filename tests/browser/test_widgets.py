@@ -16,6 +16,7 @@ from tests.browser.test_quickstart import run_all_cells
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
+_CHANGE_MS = 30_000
 _LOAD = """
 import threading, time
 from workbench.experiments.recording.recording import predict_job
@@ -70,7 +71,7 @@ def test_card_and_timeline(lab: Lab, page: Page, models: Path) -> None:
     )
     card.get_by_label("folder of a SavedModel").fill(other)
     card.get_by_role("button", name="Publish").click()
-    expect(card.locator(".wb-message")).to_have_text("Version 2 serves.")
+    expect(card.locator(".wb-message")).to_have_text("Version 2 serves.", timeout=_CHANGE_MS)
     for theme in ("dark", "light"):
         picture(page, card, f"card-{theme}", theme)
     # What is out of sight asks for nothing; it has caught up as soon as it is seen.
@@ -88,7 +89,7 @@ def test_card_and_timeline(lab: Lab, page: Page, models: Path) -> None:
     stop.click()
     expect(card.locator(".wb-message")).to_contain_text("Press Stop again")
     stop.click()
-    expect(card.locator(".wb-stale")).to_contain_text("server stopped")
+    expect(card.locator(".wb-stale")).to_contain_text("server stopped", timeout=_CHANGE_MS)
     expect(stop).to_be_disabled()
 
 
